@@ -1,0 +1,104 @@
+"""One hierarchy of errors; every class knows its exit code, every instance what to do next."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit codes of every `mailctl` command, and nowhere else."""
+
+    DONE = 0
+    FAILED = 1  #: the operation failed: an email failed, a check failed
+    USAGE = 2  #: wrong usage or configuration
+    NOT_FOUND = 3
+    REFUSED = 4  #: needs confirmation, a guard says no, or a conflict
+    UNAVAILABLE = 5  #: a service that is needed cannot be reached
+    PENDING = 8  #: not finished in the time given (the code that `gh` uses)
+    INTERRUPTED = 130  #: Ctrl-C
+
+
+class MailctlError(Exception):
+    """Something that an operator can act on.
+
+    Args:
+        message: one sentence that says what is wrong.
+        fix: what to do about it.
+    """
+
+    exit_code = ExitCode.FAILED
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+
+class InvalidInput(MailctlError):
+    """A value that was given cannot be used.
+
+    Args:
+        field: the name of the value, as its giver knows it.
+        reason: why it cannot be used.
+    """
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, field: str, reason: str, *, fix: str = "") -> None:
+        super().__init__(f"{field}: {reason}", fix=fix)
+        self.field = field
+        self.reason = reason
+
+
+class ConfigurationError(MailctlError):
+    """The settings, the app or the templates are not usable as they stand."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NotFound(MailctlError):
+    """Nobody knows the email, the user or the template that was asked for."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+
+class Refused(MailctlError):
+    """A guard says no; nothing was changed."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class IdempotencyConflict(Refused):
+    """The same idempotency key came with other content within its window."""
+
+
+class ServiceUnavailable(MailctlError):
+    """A service that is needed cannot be reached."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+
+class BrokerUnavailable(ServiceUnavailable):
+    """The Celery broker (or the result backend) cannot be reached."""
+
+
+class LogUnavailable(ServiceUnavailable):
+    """The delivery log cannot be reached, read or written."""
+
+
+class DirectoryUnavailable(ServiceUnavailable):
+    """The database in which the users live cannot be reached."""
+
+
+class RenderError(MailctlError):
+    """A template cannot be rendered, or a message is not what it was meant to be."""
+
+
+class EmailFailed(MailctlError):
+    """The email reached a final state in which it was not delivered."""
+
+
+class StillPending(MailctlError):
+    """The email was not finished in the time given."""
+
+    exit_code = ExitCode.PENDING

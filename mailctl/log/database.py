@@ -1,0 +1,150 @@
+"""Opening a database: drivers, SQLite's manners, and its errors in our words."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from mailctl.errors import ConfigurationError, LogUnavailable, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
+
+#: Seconds that a writer waits for SQLite's lock.
+SQLITE_BUSY_SECONDS = 10
+#: Seconds to wait for a database server to accept a connection.
+CONNECT_SECONDS = 3
+_SYNC_DRIVERS = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
+
+
+def parse_url(url: str, *, setting: str) -> URL:
+    """Return the address with a synchronous driver in place of an asynchronous one (`+asyncpg`, `+aiosqlite`).
+
+    Raises:
+        ConfigurationError: it is not the address of a database.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError(
+            f"{setting} is not a database URL.", fix="Give one like postgresql://user:password@host/name."
+        ) from None
+    backend = parsed.drivername.partition("+")[0]
+    return parsed.set(drivername=_SYNC_DRIVERS.get(backend, parsed.drivername))
+
+
+def is_same_database(one: URL, other: URL) -> bool:
+    """Whether two addresses lead to the same database, whatever driver and user they name."""
+
+    def identity(url: URL) -> tuple[object, ...]:
+        backend = url.get_backend_name()
+        if backend == "sqlite":
+            return (backend, Path(url.database or "").absolute())
+        default_port = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}.get(backend)
+        return (backend, url.host or "localhost", url.port or default_port, url.database)
+
+    return identity(one) == identity(other)
+
+
+def open_engine(url: URL, *, setting: str) -> Engine:
+    """Return an engine; nothing is connected yet.
+
+    Args:
+        url: the address, from `parse_url`.
+        setting: the setting that named it, for error messages.
+
+    Raises:
+        ConfigurationError: the driver is not installed.
+    """
+    try:
+        if url.get_backend_name() == "sqlite":
+            return _open_sqlite(url)
+        return sqlalchemy.create_engine(
+            url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS}, hide_parameters=True
+        )
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise ConfigurationError(
+            f"{setting}: the driver for {url.get_backend_name()} is not installed.",
+            fix="pip install 'mailctl[postgres]' for PostgreSQL.",
+        ) from error
+
+
+def _open_sqlite(url: URL) -> Engine:
+    engine = sqlalchemy.create_engine(
+        url, connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}, hide_parameters=True
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _record: Any) -> None:
+        # The driver must not open transactions by itself: "begin" below says which kind.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A deferred transaction that writes after it has read fails at once when another has written
+        # meanwhile; an immediate one waits its turn.
+        reading = connection.get_execution_options().get("mailctl_read", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection that only reads, and so never waits for a writer.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be reached or read.
+    """
+    with translated(engine.url), engine.connect() as connection:
+        yield connection.execution_options(mailctl_read=True)
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that writes: committed at the end, rolled back by an error.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be reached or written.
+    """
+    with translated(engine.url), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def translated(
+    url: URL, *, what: str = "the delivery log", error_class: type[ServiceUnavailable] = LogUnavailable
+) -> Iterator[None]:
+    """Turn the driver's errors into one sentence that names the database and never its password."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeoutError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
+        raise error_class(
+            f"{what} at {url.render_as_string(hide_password=True)} cannot be used: {reason[0]}.",
+            fix="Check that it is there, running, and that this user may write to it.",
+        ) from error
+    except SQLAlchemyError as error:
+        raise error_class(
+            f"{what} at {url.render_as_string(hide_password=True)} cannot be used: {type(error).__name__}.",
+            fix="Run `mailctl check-config`.",
+        ) from error

@@ -1,0 +1,111 @@
+"""The version of the delivery log's schema: made when missing, refused when it is not ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import inspect, text
+
+from mailctl.errors import ConfigurationError, LogUnavailable
+from mailctl.log.database import reading, writing
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+#: The newest migration; a test holds it to the files.
+HEAD = "0001"
+VERSION_TABLE = "mailctl_version"
+_MIGRATIONS = Path(__file__).parent / "migrations"
+#: Any number that other users of the same PostgreSQL server are unlikely to lock.
+_ADVISORY_LOCK = 6_245_285_001
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaVersion:
+    """What is there and what this mailctl works with."""
+
+    current: str | None
+    head: str = HEAD
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the schema is the one this mailctl works with."""
+        return self.current == self.head
+
+
+def read_version(engine: Engine) -> SchemaVersion:
+    """Return the version of the schema; `current` is None in a database without one.
+
+    Raises:
+        LogUnavailable: the database cannot be reached.
+    """
+    with reading(engine) as connection:
+        return SchemaVersion(current=_current(connection))
+
+
+def ensure_current(engine: Engine) -> None:
+    """Make the tables in a database that has none; leave a current schema alone; refuse any other.
+
+    Raises:
+        ConfigurationError: the schema is older or newer than this mailctl.
+        LogUnavailable: the database cannot be reached or written.
+    """
+    _make_folder(engine)
+    version = read_version(engine)
+    if version.is_current:
+        return
+    if version.current is None:
+        upgrade(engine)
+        return
+    raise ConfigurationError(
+        f"The delivery log has schema {version.current}, this mailctl works with {version.head}.",
+        fix="Install the mailctl that made it, or upgrade the log.",
+    )
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the schema to the newest version; processes that do so at the same time wait for each other.
+
+    Raises:
+        LogUnavailable: the database cannot be reached or written.
+    """
+    # Alembic costs start-up time that only this moment needs.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    with writing(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        if _current(connection) == HEAD:
+            return
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _current(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    # The name is a constant of ours.
+    found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608
+    return str(found) if found is not None else None
+
+
+def _make_folder(engine: Engine) -> None:
+    database = engine.url.database
+    if engine.url.get_backend_name() != "sqlite" or not database or database == ":memory:":
+        return
+    path = Path(database)
+    try:
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, mode=0o700)
+        if not path.exists():
+            path.touch(mode=0o600)
+    except OSError as error:
+        raise LogUnavailable(
+            f"the delivery log {path} cannot be made: {error.strerror}.",
+            fix="Let this user write there, or set MAILCTL_HOME or MAILCTL_DATABASE_URL.",
+        ) from error

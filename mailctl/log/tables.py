@@ -1,0 +1,136 @@
+"""The tables of the delivery log."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+metadata = MetaData()
+
+#: An integer key that SQLite makes an alias of its rowid.
+_Key = BigInteger().with_variant(Integer, "sqlite")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time in UTC, whether the database knows zones (PostgreSQL) or not (SQLite)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive times; hand SQLite the same moment without its zone."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("naive datetime")
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Give every time back as UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+emails = Table(
+    "mailctl_emails",
+    metadata,
+    Column("seq", _Key, primary_key=True, autoincrement=True),
+    Column("id", String(155), nullable=False, unique=True),
+    Column("kind", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("queue", String(255), nullable=False),
+    Column("to_address", String(254), nullable=False),
+    Column("user_id", String(64)),
+    Column("content", LargeBinary),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    # When the relay may publish it; moves on while somebody else is at it.
+    Column("due_at", UtcDateTime, nullable=False),
+    # Before this it must not be sent, whoever asks.
+    Column("not_before", UtcDateTime),
+    Column("queued_at", UtcDateTime),
+    # The worker in whose memory the message is; NULL for a broker that outlives its publisher.
+    Column("queued_in", String(64)),
+    Column("sent_at", UtcDateTime),
+    Column("expires_at", UtcDateTime),
+    Column("claim", String(32)),
+    Column("lease_until", UtcDateTime),
+    Column("worker", String(255)),
+    Column("message_id", String(255)),
+    Column("smtp_code", Integer),
+    Column("smtp_enhanced", String(12)),
+    Column("smtp_text", Text),
+    Column("error", Text),
+    Column("group_id", String(155)),
+    Index("mailctl_emails_due", "state", "due_at"),
+    Index("mailctl_emails_lease", "state", "lease_until"),
+    Index("mailctl_emails_group", "group_id"),
+    sqlite_autoincrement=True,
+)
+
+events = Table(
+    "mailctl_events",
+    metadata,
+    Column("seq", _Key, primary_key=True, autoincrement=True),
+    Column("email_id", String(155), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("worker", String(255)),
+    Column("code", Integer),
+    Column("text", Text, nullable=False, default=""),
+    Index("mailctl_events_email", "email_id"),
+)
+
+idempotency_keys = Table(
+    "mailctl_idempotency_keys",
+    metadata,
+    Column("key", String(200), primary_key=True),
+    Column("email_id", String(155), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+
+workers = Table(
+    "mailctl_workers",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("pool", String(32), nullable=False),
+    Column("concurrency", Integer, nullable=False),
+    Column("queues", JSON, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+)
+
+users = Table(
+    "mailctl_users",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("email", String(254), nullable=False, unique=True),
+    Column("username", String(128), nullable=False, default=""),
+    Column("first_name", String(128), nullable=False, default=""),
+)

@@ -1,0 +1,85 @@
+"""When to try again: pure decisions, without a clock, a sleep or a database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mailctl.message import Outcome, OutcomeKind
+
+#: Seconds of life that an email must have left to be worth sending; its reader still has to click.
+MIN_LIFE_SECONDS = 60
+#: Seconds between attempts while our own credentials, TLS or sender identity are wrong.
+CONFIG_RETRY_SECONDS = 30
+#: Seconds that a retry waits at least, whatever the jitter says.
+MIN_DELAY_SECONDS = 1.0
+#: Attempts after which an email is given up, so that one that kills its worker does not do so for ever.
+MAX_ATTEMPTS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """How long to wait between attempts, in seconds."""
+
+    first: float
+    cap: float
+
+    def delay(self, attempt: int, *, jitter: float) -> timedelta:
+        """Return the wait after attempt number `attempt` (from 1): exponential, full jitter, capped.
+
+        Args:
+            jitter: a random number from 0 to 1.
+        """
+        ceiling = min(self.cap, self.first * 2 ** min(attempt - 1, 30))
+        return timedelta(seconds=max(min(MIN_DELAY_SECONDS, self.first), jitter * ceiling))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryAt:
+    """Try again at `at`; `counts` says whether the attempt was one of the email's own."""
+
+    at: datetime
+    counts: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class GiveUp:
+    """Do not try again."""
+
+    reason: str
+    expired: bool
+
+
+def is_too_late(now: datetime, expires_at: datetime | None) -> bool:
+    """Whether an email has too little life left to be worth sending."""
+    return expires_at is not None and expires_at - now < timedelta(seconds=MIN_LIFE_SECONDS)
+
+
+def decide(
+    outcome: Outcome,
+    *,
+    attempt: int,
+    now: datetime,
+    expires_at: datetime | None,
+    policy: RetryPolicy,
+    jitter: float,
+) -> RetryAt | GiveUp:
+    """Decide what follows an attempt that did not deliver.
+
+    Args:
+        outcome: deferred, ambiguous or config.
+        attempt: its number, from 1.
+        expires_at: when the email's links die; None for never.
+        jitter: a random number from 0 to 1.
+
+    Returns:
+        The time of the next attempt, or why there is none.
+    """
+    is_ours = outcome.kind is OutcomeKind.CONFIG
+    if not is_ours and attempt >= MAX_ATTEMPTS:
+        return GiveUp(reason=f"gave up after {attempt} attempts; last: {outcome}", expired=False)
+    wait = timedelta(seconds=CONFIG_RETRY_SECONDS) if is_ours else policy.delay(attempt, jitter=jitter)
+    at = now + wait
+    if is_too_late(at, expires_at):
+        return GiveUp(reason=f"would expire before the next attempt; last: {outcome}", expired=True)
+    return RetryAt(at=at, counts=not is_ours)

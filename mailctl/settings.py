@@ -1,0 +1,240 @@
+"""The environment, read once: every setting, its default, and where its value came from."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+from dotenv.parser import parse_stream
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from mailctl.errors import ConfigurationError
+
+#: The secret that development starts with; a finding in production.
+DEVELOPMENT_SECRET_KEY = "development-only-secret-key-change-me"  # noqa: S105 - known, and refused in production
+MEMORY_BROKER = "memory://"
+MEMORY_BACKEND = "cache+memory://"
+
+
+class Profile(StrEnum):
+    """The two ways to run: `DEBUG=True` needs no server, `DEBUG=False` uses Redis."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class Settings(BaseSettings):
+    """Every setting, under the names that the web service uses; case as given, unknown names ignored.
+
+    Values come from the environment, then from the `.env` file, then from the defaults here. An empty value
+    means "not set".
+    """
+
+    model_config = SettingsConfigDict(
+        alias_generator=str.upper,
+        validate_by_name=True,
+        case_sensitive=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    debug: bool = True
+    project_name: str = "Example"
+    frontend_url: str = "http://localhost:3000"
+    secret_key: SecretStr = SecretStr(DEVELOPMENT_SECRET_KEY)
+    database_url: SecretStr | None = None
+
+    redis_host: str = "localhost"
+    redis_port: int = Field(default=6379, ge=1, le=65535)
+    redis_db: int = Field(default=0, ge=0)
+    redis_password: SecretStr | None = None
+    redis_url: SecretStr | None = None
+    celery_broker_url: SecretStr | None = None
+    celery_result_backend: SecretStr | None = None
+    #: Seconds after which Celery kills a task.
+    celery_task_time_limit: int = Field(default=1800, ge=1)
+    #: Seconds for which Celery keeps a result.
+    celery_result_expires: int = Field(default=3600, ge=1)
+    celery_queue_default: str = "celery"
+
+    email_enabled: bool = False
+    email_host: str = "localhost"
+    email_port: int = Field(default=587, ge=1, le=65535)
+    email_host_user: str = ""
+    email_host_password: SecretStr = SecretStr("")
+    email_from_address: str = "noreply@example.com"
+    email_from_name: str = ""
+    email_tls: Literal["starttls", "implicit", "none"] = "starttls"
+    email_ca_file: Path | None = None
+
+    #: A service's own Celery app, as MODULE:ATTRIBUTE.
+    mailctl_app: str = ""
+    mailctl_home: Path = Path(".mailctl")
+    #: The delivery log; SQLite in `mailctl_home` when empty.
+    mailctl_database_url: SecretStr | None = None
+    #: SQL with `:id` that gives id, email, username, first_name of one user.
+    mailctl_users_query: str = ""
+    #: A folder of the service's own templates, looked in first.
+    mailctl_templates: Path | None = None
+    #: A callable MODULE:ATTRIBUTE that makes the `t` of a link instead of `mailctl.links`.
+    mailctl_link_mint: str = ""
+    #: Earlier values of SECRET_KEY, comma-separated: they still open what they sealed.
+    mailctl_secret_keys_old: SecretStr = SecretStr("")
+    #: More origins, comma-separated, that links in messages of other programs may lead to.
+    mailctl_link_origins: str = ""
+    mailctl_messages: Literal["auto", "reference", "full"] = "auto"
+    mailctl_on_ambiguous: Literal["resend", "hold"] = "resend"
+    #: Seconds for which a claim holds before another worker may take the email over.
+    mailctl_lease_seconds: int = Field(default=60, ge=5)
+    #: Seconds before the first retry, before jitter; it doubles with each attempt.
+    mailctl_retry_first_seconds: float = Field(default=10, gt=0)
+    #: Seconds that a retry waits at most.
+    mailctl_retry_cap_seconds: float = Field(default=900, gt=0)
+    #: Seconds for which an idempotency key is remembered.
+    mailctl_idempotency_seconds: int = Field(default=86400, ge=1)
+    #: SMTP sessions that one worker process keeps at most.
+    mailctl_smtp_connections: int = Field(default=4, ge=1, le=64)
+    #: Seconds for connecting and for each SMTP command.
+    mailctl_smtp_timeout_seconds: float = Field(default=30, gt=0)
+    #: Seconds to wait for the reply to a message body (RFC 5321 section 4.5.3.2.6 asks for 600).
+    mailctl_smtp_data_timeout_seconds: float = Field(default=600, gt=0)
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature that pydantic-settings calls
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing behind the caller's back: `load` gathers the values and knows where each came from."""
+        return (init_settings,)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_means_default(cls, value: Any, info: Any) -> Any:
+        if value == "" and info.field_name in cls.model_fields:
+            return cls.model_fields[info.field_name].get_default()
+        return value
+
+    @classmethod
+    def load(cls, env_file: Path | None = None) -> Settings:
+        """Read the environment and the `.env` file.
+
+        Args:
+            env_file: the file to read; None reads `.env` in the working directory if there is one.
+
+        Returns:
+            The settings.
+
+        Raises:
+            ConfigurationError: the file cannot be read, or a value is not usable.
+        """
+        path = env_file if env_file is not None else Path(".env")
+        from_file = _read_env_file(path, required=env_file is not None)
+        values: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        for name in (field.upper() for field in cls.model_fields):
+            if name in os.environ:
+                values[name], origins[name] = os.environ[name], "environment"
+            elif name in from_file:
+                values[name], origins[name] = from_file[name], str(path)
+        try:
+            settings = cls(**values)
+        except ValidationError as error:
+            raise _as_configuration_error(error, origins) from None
+        settings._origins.update(origins)
+        return settings
+
+    def origin(self, name: str) -> str:
+        """Return where the value of the setting `name` came from: environment, a file's path, or default."""
+        return self._origins.get(name, "default")
+
+    @property
+    def profile(self) -> Profile:
+        """The profile that `DEBUG` chooses."""
+        return Profile.DEVELOPMENT if self.debug else Profile.PRODUCTION
+
+    def for_profile(self, profile: Profile) -> Settings:
+        """Return these settings with `DEBUG` as `profile` has it."""
+        changed = self.model_copy(update={"debug": profile is Profile.DEVELOPMENT})
+        changed._origins.update(self._origins)
+        return changed
+
+    @property
+    def broker_url(self) -> str:
+        """The Celery broker: `CELERY_BROKER_URL`, else what the profile says."""
+        if self.celery_broker_url is not None:
+            return self.celery_broker_url.get_secret_value()
+        return MEMORY_BROKER if self.debug else self._redis_address
+
+    @property
+    def result_backend(self) -> str:
+        """The Celery result backend: `CELERY_RESULT_BACKEND`, else what the profile says."""
+        if self.celery_result_backend is not None:
+            return self.celery_result_backend.get_secret_value()
+        return MEMORY_BACKEND if self.debug else self._redis_address
+
+    @property
+    def _redis_address(self) -> str:
+        if self.redis_url is not None:
+            return self.redis_url.get_secret_value()
+        password = self.redis_password.get_secret_value() if self.redis_password else ""
+        credentials = f":{quote(password, safe='')}@" if password else ""
+        return f"redis://{credentials}{self.redis_host}:{self.redis_port}/{self.redis_db}"
+
+    @property
+    def log_url(self) -> str:
+        """The SQLAlchemy address of the delivery log."""
+        if self.mailctl_database_url is not None:
+            return self.mailctl_database_url.get_secret_value()
+        return f"sqlite:///{self.mailctl_home.absolute() / 'mailctl.db'}"
+
+    @property
+    def secret_keys(self) -> list[str]:
+        """The secrets that seal and open, the one that seals first."""
+        old = self.mailctl_secret_keys_old.get_secret_value().split(",")
+        return [self.secret_key.get_secret_value(), *(key.strip() for key in old if key.strip())]
+
+    @property
+    def sender_name(self) -> str:
+        """The name that emails come from."""
+        return self.email_from_name or self.project_name
+
+
+def _read_env_file(path: Path, *, required: bool) -> dict[str, str]:
+    if not path.exists():
+        if required:
+            raise ConfigurationError(f"{path}: there is no such file.", fix="Name an existing --env-file.")
+        return {}
+    try:
+        with path.open(encoding="utf-8") as stream:
+            bindings = list(parse_stream(stream))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigurationError(
+            f"{path}: the file cannot be read ({reason}).", fix="Make it a text file that this user may read."
+        ) from error
+    for binding in bindings:
+        if binding.error:
+            raise ConfigurationError(
+                f"{path}, line {binding.original.line}: this is not NAME=value.", fix="Correct the line."
+            )
+    return {binding.key: binding.value or "" for binding in bindings if binding.key}
+
+
+def _as_configuration_error(error: ValidationError, origins: dict[str, str]) -> ConfigurationError:
+    problems = [
+        f"{name} ({origins.get(name, 'default')}): {problem['msg']}"
+        for problem in error.errors()
+        for name in ["_".join(str(part) for part in problem["loc"])]
+    ]
+    return ConfigurationError("; ".join(problems) + ".", fix="See .env.example for every setting.")

@@ -1,0 +1,208 @@
+"""What an SMTP reply, or a failure to get one, means for an email: pure decisions, nothing else."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+from typing import TYPE_CHECKING, TypeVar
+
+import aiosmtplib
+
+from mailctl.errors import ConfigurationError
+from mailctl.message import Outcome, OutcomeKind, SmtpReply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Characters of a server's text that are kept.
+MAX_TEXT_LENGTH = 500
+
+#: The server is about to close the channel (RFC 5321 section 3.8); any session that saw it is done.
+CLOSING_CODE = 421
+_BAD_SEQUENCE = 503
+#: Sign in first, mechanism too weak, credentials invalid, encryption needed (RFC 4954 section 6).
+_CREDENTIAL_CODES = frozenset({530, 534, 535, 538})
+_CREDENTIAL_STATUSES = frozenset({"5.7.8", "5.7.9", "5.7.10", "5.7.11"})
+#: What a refused MAIL without an enhanced code says of the sender (RFC 5321 section 4.3.2).
+_SENDER_CODES = frozenset({550, 553})
+_SENDER_STATUSES = ("5.1.", "5.7.")
+#: Gmail's daily limit: a 5xx that time heals, so it must not burn emails.
+_QUOTA_STATUS = "5.4.5"
+_BEFORE_TRANSACTION = frozenset({"connect", "tls", "auth"})
+_BEFORE_BODY = frozenset({"mail", "rcpt", "data"})
+
+_ENHANCED = re.compile(r"\s*([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
+
+_E = TypeVar("_E", bound=BaseException)
+
+
+def classify_reply(code: int, text: str, *, stage: str) -> Outcome:
+    """Decide what a reply that ends an attempt means (RFC 5321 section 4.2, RFC 3463).
+
+    Args:
+        code: the reply code; one outside 200 to 599 stands for a reply that could not be read.
+        text: the text after the code, its lines separated by line feeds.
+        stage: connect, tls, auth, mail, rcpt, data or body. Only at `body` a positive reply is a success;
+            elsewhere the caller asks because the reply was not the one it needed.
+
+    Returns:
+        The outcome; its reply text is one printable line without the enhanced code.
+    """
+    enhanced = _enhanced_code(code, text)
+    known = code if 200 <= code <= 599 else None
+    reply = SmtpReply(code=known, enhanced=enhanced, text=_one_line(text))
+    return Outcome(kind=_kind_of_reply(code, enhanced or "", stage), reply=reply, stage=stage)
+
+
+def classify_error(
+    error: BaseException,
+    *,
+    stage: str,
+    body_handed_over: bool,
+    timeout_seconds: float | None = None,
+    implicit_tls: bool = False,
+) -> Outcome:
+    """Decide what an exception in the middle of a session means.
+
+    Args:
+        error: what was raised.
+        stage: the stage that was under way.
+        body_handed_over: whether the body had gone to the transport: without a reply, nobody knows then.
+        timeout_seconds: how long the stage was allowed to take, for the text.
+        implicit_tls: whether TLS began with the connection, for the hint about a wrong port.
+
+    Returns:
+        The outcome; its reply text names the reason and never an address or a password.
+    """
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return classify_reply(error.code, error.message, stage=stage)
+    chain = list(_causes(error))
+    if stage == "connect" and _first(chain, ssl.SSLError):
+        stage = "tls"
+    reason = _reason(chain, stage=stage, timeout_seconds=timeout_seconds, implicit_tls=implicit_tls)
+    kind = OutcomeKind.AMBIGUOUS if body_handed_over else _kind_of_error(chain, stage)
+    return Outcome(kind=kind, reply=SmtpReply(text=_one_line(reason)), stage=stage)
+
+
+def _kind_of_reply(code: int, enhanced: str, stage: str) -> OutcomeKind:
+    if stage == "body" and 250 <= code <= 259:
+        return OutcomeKind.ACCEPTED
+    if 400 <= code <= 499:
+        return OutcomeKind.DEFERRED
+    if 500 <= code <= 599:
+        return _kind_of_refusal(code, enhanced, stage)
+    # Not a reply to what was asked: the session is confused, and after the body nobody knows.
+    return OutcomeKind.AMBIGUOUS if stage == "body" else OutcomeKind.DEFERRED
+
+
+def _kind_of_refusal(code: int, enhanced: str, stage: str) -> OutcomeKind:
+    if code == _BAD_SEQUENCE and stage in _BEFORE_BODY:
+        return OutcomeKind.DEFERRED
+    is_ours = (
+        stage in _BEFORE_TRANSACTION
+        or code in _CREDENTIAL_CODES
+        or enhanced == _QUOTA_STATUS
+        or (stage in _BEFORE_BODY and enhanced in _CREDENTIAL_STATUSES)
+        or (stage == "mail" and _is_about_sender(code, enhanced))
+    )
+    return OutcomeKind.CONFIG if is_ours else OutcomeKind.BOUNCED
+
+
+def _is_about_sender(code: int, enhanced: str) -> bool:
+    return enhanced.startswith(_SENDER_STATUSES) if enhanced else code in _SENDER_CODES
+
+
+def _kind_of_error(chain: list[BaseException], stage: str) -> OutcomeKind:
+    tls_error = _first(chain, ssl.SSLError)
+    if _first(chain, ConfigurationError) or (tls_error and not _is_lost_handshake(tls_error)):
+        return OutcomeKind.CONFIG
+    if _first(chain, ValueError):  # an address that cannot be written into a command
+        return OutcomeKind.BOUNCED if stage == "rcpt" else OutcomeKind.CONFIG
+    return OutcomeKind.DEFERRED
+
+
+def _reason(
+    chain: list[BaseException], *, stage: str, timeout_seconds: float | None, implicit_tls: bool
+) -> str:
+    if configuration := _first(chain, ConfigurationError):
+        return configuration.message
+    if tls_error := _first(chain, ssl.SSLError):
+        return _tls_reason(tls_error)
+    if unresolved := _first(chain, socket.gaierror):
+        return f"cannot resolve the host name: {(unresolved.strerror or 'unknown').lower()}"
+    if number := _errno(chain):
+        return os.strerror(number).lower() + (f" at {stage}" if stage != "connect" else "")
+    if _first(chain, TimeoutError):
+        limit = "" if timeout_seconds is None else f" after {timeout_seconds:g} s"
+        return f"timed out{limit} at {stage}{_greeting_hint(chain, implicit_tls=implicit_tls)}"
+    if _first(chain, ConnectionError):
+        return f"the server closed the connection at {stage}"
+    if _first(chain, ValueError):
+        return f"an address or name is not usable at {stage}"
+    return f"interrupted at {stage} ({type(chain[0]).__name__})"
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message.rstrip('.')}"
+    if error.reason == "WRONG_VERSION_NUMBER":
+        return "the server does not speak TLS at once on this port; it may want EMAIL_TLS=starttls"
+    if _is_lost_handshake(error):
+        return "the server closed the connection during TLS"
+    return f"TLS failed: {(error.reason or 'unknown').replace('_', ' ').lower()}"
+
+
+def _is_lost_handshake(error: ssl.SSLError) -> bool:
+    lost = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+    return isinstance(error, lost) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
+
+
+def _greeting_hint(chain: list[BaseException], *, implicit_tls: bool) -> str:
+    """Return a hint if the connection stood but nobody greeted: the server may be waiting for TLS."""
+    is_silent = _first(chain, aiosmtplib.SMTPConnectTimeoutError) and _first(
+        chain, aiosmtplib.SMTPReadTimeoutError
+    )
+    if not is_silent:
+        return ""
+    if implicit_tls:
+        return ": no greeting"
+    return ": no greeting; if this port speaks TLS at once (as 465 does), it needs EMAIL_TLS=implicit"
+
+
+def _errno(chain: list[BaseException]) -> int | None:
+    """Return the system's error number; asyncio hides it in the text when several addresses were tried."""
+    for error in chain:
+        if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+            if error.errno is not None:
+                return error.errno
+            if found := _ERRNO.search(str(error)):
+                return int(found[1])
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _first(chain: list[BaseException], kind: type[_E]) -> _E | None:
+    return next((error for error in chain if isinstance(error, kind)), None)
+
+
+def _enhanced_code(code: int, text: str) -> str | None:
+    """Return the enhanced status code, if its class is that of the reply (RFC 2034 section 4)."""
+    found = _ENHANCED.match(text)
+    return ".".join(found.groups()) if found and found[1] == str(code)[:1] else None
+
+
+def _one_line(text: str) -> str:
+    """Join the lines, each without its enhanced code, and drop what a terminal or database cannot take."""
+    lines = (
+        _ENHANCED.sub("", line, count=1) if _ENHANCED.match(line) else line for line in text.splitlines()
+    )
+    printable = "".join(char if char.isprintable() else " " for char in " ".join(lines))
+    return " ".join(printable.split())[:MAX_TEXT_LENGTH].rstrip()
