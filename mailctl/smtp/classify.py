@@ -21,7 +21,8 @@ MAX_TEXT_LENGTH = 500
 
 #: The server is about to close the channel (RFC 5321 section 3.8); any session that saw it is done.
 CLOSING_CODE = 421
-_BAD_SEQUENCE = 503
+#: A command came where the server did not expect it: both sides disagree about the session.
+BAD_SEQUENCE_CODE = 503
 #: Sign in first, mechanism too weak, credentials invalid, encryption needed (RFC 4954 section 6).
 _CREDENTIAL_CODES = frozenset({530, 534, 535, 538})
 _CREDENTIAL_STATUSES = frozenset({"5.7.8", "5.7.9", "5.7.10", "5.7.11"})
@@ -99,7 +100,7 @@ def _kind_of_reply(code: int, enhanced: str, stage: str) -> OutcomeKind:
 
 
 def _kind_of_refusal(code: int, enhanced: str, stage: str) -> OutcomeKind:
-    if code == _BAD_SEQUENCE and stage in _BEFORE_BODY:
+    if code == BAD_SEQUENCE_CODE and stage in _BEFORE_BODY:
         return OutcomeKind.DEFERRED
     is_ours = (
         stage in _BEFORE_TRANSACTION
@@ -116,7 +117,7 @@ def _is_about_sender(code: int, enhanced: str) -> bool:
 
 
 def _kind_of_error(chain: list[BaseException], stage: str) -> OutcomeKind:
-    tls_error = _first(chain, ssl.SSLError)
+    tls_error = _first(chain, ssl.SSLError) if stage == "tls" else None
     if _first(chain, ConfigurationError) or (tls_error and not _is_lost_handshake(tls_error)):
         return OutcomeKind.CONFIG
     if _first(chain, ValueError):  # an address that cannot be written into a command
@@ -148,16 +149,20 @@ def _reason(
 def _tls_reason(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {error.verify_message.rstrip('.')}"
-    if error.reason == "WRONG_VERSION_NUMBER":
+    if _openssl_reason(error) == "WRONG_VERSION_NUMBER":
         return "the server does not speak TLS at once on this port; it may want EMAIL_TLS=starttls"
     if _is_lost_handshake(error):
         return "the server closed the connection during TLS"
-    return f"TLS failed: {(error.reason or 'unknown').replace('_', ' ').lower()}"
+    return f"TLS failed: {_openssl_reason(error).replace('_', ' ').lower()}"
+
+
+def _openssl_reason(error: ssl.SSLError) -> str:
+    return getattr(error, "reason", None) or "unknown"  # missing where OpenSSL did not raise it itself
 
 
 def _is_lost_handshake(error: ssl.SSLError) -> bool:
     lost = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
-    return isinstance(error, lost) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
+    return isinstance(error, lost) or _openssl_reason(error) == "UNEXPECTED_EOF_WHILE_READING"
 
 
 def _greeting_hint(chain: list[BaseException], *, implicit_tls: bool) -> str:
@@ -186,7 +191,7 @@ def _errno(chain: list[BaseException]) -> int | None:
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def _first(chain: list[BaseException], kind: type[_E]) -> _E | None:

@@ -1,0 +1,74 @@
+"""Messages written to files instead of being sent, for `EMAIL_ENABLED=False`."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+import tempfile
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mailctl.message import Outcome, OutcomeKind, SmtpReply
+
+if TYPE_CHECKING:
+    from mailctl.message import Envelope
+
+#: Characters of the Message-ID's local part that a file name keeps.
+_MAX_NAME_LENGTH = 80
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class CaptureSender:
+    """Writes each message to a file of its own that only this user may read.
+
+    Args:
+        folder: where; it is created with the first message.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def send(self, envelope: Envelope) -> Outcome:
+        """Write one message as `<UTC time>-<local part of Message-ID>.eml`.
+
+        Returns:
+            The outcome `captured`; its reply text is the path of the file.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        path = await asyncio.to_thread(self._write, envelope)
+        return Outcome(kind=OutcomeKind.CAPTURED, reply=SmtpReply(text=str(path)))
+
+    async def close(self) -> None:
+        """Do nothing: nothing is open."""
+
+    def _write(self, envelope: Envelope) -> Path:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".part")  # 0600
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(envelope.data)
+            return self._publish(temporary, stem=_stem(envelope.message_id))
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _publish(self, temporary: Path, *, stem: str) -> Path:
+        """Give the file its name, with a number if there is one of that name: a link never overwrites."""
+        for number in itertools.count(1):
+            path = self._folder / (f"{stem}.eml" if number == 1 else f"{stem}-{number}.eml")
+            with suppress(FileExistsError):
+                path.hardlink_to(temporary)
+                return path
+        raise AssertionError("count() has no end")
+
+
+def _stem(message_id: str) -> str:
+    local_part = message_id.strip("<> ").partition("@")[0]
+    name = _NOT_IN_NAMES.sub("_", local_part)[:_MAX_NAME_LENGTH].strip(".") or "message"
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}"

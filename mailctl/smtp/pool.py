@@ -1,0 +1,229 @@
+"""SMTP sessions kept open for one event loop: who has which is decided first, waiting comes after.
+
+The functions without `async` edit the lists and say what must be closed; the others wait. A session counts
+as leased from the moment it is assigned, and goes back only after a definite reply that leaves it clean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from mailctl.message import Envelope, Outcome, OutcomeKind
+from mailctl.smtp.classify import CLOSING_CODE
+from mailctl.smtp.probe import ProbeStep, probe_session
+from mailctl.smtp.session import SESSION_ERRORS, Session, SmtpServer, make_tls_context
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Coroutine
+
+__all__ = ["PoolLimits", "ProbeStep", "SmtpPool", "SmtpServer"]
+
+#: Seconds that closing the pool waits for the goodbyes under way.
+_CLOSE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolLimits:
+    """How many sessions, and for how long.
+
+    `connections` times the number of worker processes must stay below what the mail server allows.
+    """
+
+    connections: int = 4
+    messages_per_session: int = 100
+    #: Below the time after which servers hang up (Postfix: 300 s, under stress 10 s).
+    idle_seconds: float = 20.0
+    age_seconds: float = 300.0
+
+
+class SmtpPool:
+    """SMTP sessions of one event loop; nothing is opened before the first message.
+
+    Args:
+        server: the mail server.
+        limits: how many sessions, and for how long.
+    """
+
+    def __init__(self, server: SmtpServer, *, limits: PoolLimits | None = None) -> None:
+        self._server = server
+        self._limits = limits or PoolLimits()
+        self._slots = asyncio.Semaphore(self._limits.connections)
+        #: The one used last is at the end, and is taken first, so that the others may go.
+        self._idle: list[Session] = []
+        self._leased: set[Session] = set()
+        self._background: set[asyncio.Task[None]] = set()
+        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    async def send(self, envelope: Envelope) -> Outcome:
+        """Send one message to its one recipient, on a session that is open or on a new one.
+
+        Returns:
+            The outcome. A failure of the server or the network is an outcome, never an exception.
+
+        Raises:
+            asyncio.CancelledError: the caller was cancelled; whether the message went out is not known then
+                if the body was handed over.
+            RuntimeError: the pool is closed.
+        """
+        await self._slots.acquire()
+        try:
+            session, outcome = await self._deliver(envelope)
+        except BaseException:
+            self._slots.release()
+            raise
+        self._put_away(session, outcome)
+        return outcome
+
+    async def probe(self) -> list[ProbeStep]:
+        """Open a session of its own step by step, and send nothing.
+
+        Returns:
+            The steps taken: connect, tls, auth; the last one failed unless all are `ok`.
+        """
+        session = Session(self._server, tls_context=lambda: self._tls_context)
+        try:
+            return await probe_session(session, self._server)
+        finally:
+            self._in_background(session.quit())
+
+    async def close(self) -> None:
+        """Say goodbye on idle sessions; those in use are closed when their message is done."""
+        self._is_closed = True
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+        sessions, self._idle = self._idle, []
+        self._dismiss(sessions)
+        await asyncio.shield(self._say_goodbyes())
+
+    async def _deliver(self, envelope: Envelope) -> tuple[Session, Outcome]:
+        session, is_reused = self._lease()
+        outcome, is_lost = await self._attempt(session, envelope)
+        if is_reused and is_lost:
+            # The server hung up while the session was idle. It saw no body, so once more, on a fresh session.
+            self._drop(session)
+            session = self._lease_fresh()
+            outcome, _ = await self._attempt(session, envelope)
+        return session, outcome
+
+    async def _attempt(self, session: Session, envelope: Envelope) -> tuple[Outcome, bool]:
+        """Return the outcome, and whether the session was lost before the body was handed over."""
+        try:
+            if not session.transactions:
+                await session.open()
+            outcome = await session.send(envelope)
+        except SESSION_ERRORS as error:
+            self._drop(session)
+            is_lost = isinstance(error, ConnectionError) and not isinstance(error, TimeoutError)
+            return session.explain(error), is_lost and not session.body_handed_over
+        except BaseException:
+            self._drop(session)
+            raise
+        return outcome, outcome.stage == "mail" and outcome.reply.code == CLOSING_CODE
+
+    def _put_away(self, session: Session, outcome: Outcome) -> None:
+        """Decide about the session; the outcome is fixed by now, and nothing here can change it."""
+        if session in self._leased and session.can_go_on(outcome):
+            self._in_background(self._reset_and_return(session))  # it keeps its slot until then
+            return
+        if session in self._leased and outcome.kind is OutcomeKind.ACCEPTED:
+            self._give_back(session)
+        else:
+            self._drop(session)
+        self._slots.release()
+
+    async def _reset_and_return(self, session: Session) -> None:
+        try:
+            is_clean = await session.reset()
+            if is_clean:
+                self._give_back(session)
+        finally:
+            self._drop(session)
+            self._slots.release()
+
+    def _lease(self) -> tuple[Session, bool]:
+        """Return a session that is leased from now on, and whether it was used before."""
+        self._sweep()
+        if not self._idle:
+            return self._lease_fresh(), False
+        session = self._idle.pop()
+        self._leased.add(session)
+        return session, True
+
+    def _lease_fresh(self) -> Session:
+        if self._is_closed:
+            raise RuntimeError("the pool is closed")
+        session = Session(self._server, tls_context=lambda: self._tls_context)
+        self._leased.add(session)
+        return session
+
+    def _give_back(self, session: Session) -> None:
+        """Make a clean session idle, or dismiss it."""
+        self._leased.discard(session)
+        session.used_at = time.monotonic()
+        if self._is_closed or self._is_spent(session, now=session.used_at):
+            self._dismiss([session])
+            return
+        self._idle.append(session)
+        if self._sweep_timer is None:
+            self._sweep_later()
+
+    def _drop(self, session: Session) -> None:
+        """Close a session that was leased and is not clean; otherwise do nothing."""
+        if session in self._leased:
+            self._leased.discard(session)
+            session.close()
+
+    def _take_spent(self, now: float) -> list[Session]:
+        """Remove from the idle ones, and return, those that may not be used any more."""
+        spent = [session for session in self._idle if self._is_spent(session, now=now)]
+        self._idle = [session for session in self._idle if session not in spent]
+        return spent
+
+    def _is_spent(self, session: Session, *, now: float) -> bool:
+        limits = self._limits
+        return (
+            not session.is_connected
+            or session.transactions >= limits.messages_per_session
+            or now - session.used_at > limits.idle_seconds
+            or now - session.opened_at > limits.age_seconds
+        )
+
+    def _sweep(self) -> None:
+        self._dismiss(self._take_spent(time.monotonic()))
+
+    def _sweep_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._sweep_timer = loop.call_later(self._limits.idle_seconds, self._sweep_on_time)
+
+    def _sweep_on_time(self) -> None:
+        self._sweep_timer = None
+        self._sweep()
+        if self._idle:
+            self._sweep_later()
+
+    def _dismiss(self, sessions: list[Session]) -> None:
+        for session in sessions:
+            self._in_background(session.quit())
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _say_goodbyes(self) -> None:
+        if self._background:
+            _, late = await asyncio.wait(set(self._background), timeout=_CLOSE_SECONDS)
+            for task in late:
+                task.cancel()
+        await asyncio.sleep(0)  # one turn of the loop, in which transports that were aborted really close
+
+    @cached_property
+    def _tls_context(self) -> ssl.SSLContext:
+        """One context for all sessions: making it takes longer than a whole delivery."""
+        return make_tls_context(self._server)

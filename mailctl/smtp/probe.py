@@ -1,0 +1,84 @@
+"""Opening a session step by step to see what works; no mail is sent."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mailctl.smtp.session import SESSION_ERRORS, Session, SmtpServer, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeStep:
+    """One step of opening a session, and how it went."""
+
+    #: connect, tls or auth.
+    name: str
+    ok: bool
+    #: What was found, or why it failed.
+    detail: str
+    seconds: float
+
+
+async def probe_session(session: Session, server: SmtpServer) -> list[ProbeStep]:
+    """Open `session` step by step, up to the first one that fails; the caller closes it.
+
+    Args:
+        session: a session that is not open yet.
+        server: the server that it speaks to.
+
+    Returns:
+        The steps taken. With implicit TLS, `tls` only reports what `connect` did, and takes no time.
+    """
+    taken: list[ProbeStep] = []
+    for name, step in session.steps():
+        taken.append(await _take(step, name=name, session=session, server=server))
+        if not taken[-1].ok:
+            break
+        if name == "connect" and server.tls == "implicit":
+            taken.append(ProbeStep(name="tls", ok=True, detail=_tls_detail(session), seconds=0.0))
+    return taken
+
+
+async def _take(step: Step, *, name: str, session: Session, server: SmtpServer) -> ProbeStep:
+    session.stage = name
+    started = time.monotonic()
+    try:
+        await step()
+    except SESSION_ERRORS as error:
+        outcome = session.explain(error)
+        name, ok, detail = outcome.stage, False, str(outcome)
+    else:
+        ok, detail = True, _detail(name, session=session, server=server)
+    return ProbeStep(name=name, ok=ok, detail=detail, seconds=time.monotonic() - started)
+
+
+def _detail(name: str, *, session: Session, server: SmtpServer) -> str:
+    if name == "connect":
+        offered = ", ".join(sorted(keyword.upper() for keyword in session.extensions))
+        return f"{server.host}:{server.port} answers" + (f" and offers {offered}" if offered else "")
+    if name == "tls":
+        return _tls_detail(session)
+    return f"signed in as {server.username}"
+
+
+def _tls_detail(session: Session) -> str:
+    tls = session.tls
+    if tls is None:
+        return "not encrypted"
+    certificate = tls.getpeercert() or {}
+    expiry = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), tz=UTC)
+    return f"{tls.version()}, certificate for {_subject(certificate)}, valid until {expiry:%Y-%m-%d}"
+
+
+def _subject(certificate: Mapping[str, object]) -> str:
+    """Return the names that a certificate is for; modern ones have them as alternative names only."""
+    names = certificate.get("subjectAltName") or ()
+    values = [str(pair[1]) for pair in names if isinstance(pair, tuple)] if isinstance(names, tuple) else []
+    return ", ".join(values[:3]) or "an unnamed server"

@@ -1,0 +1,57 @@
+"""What sends a finished message, seen from outside: one method, one outcome."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from mailctl.smtp.session import SmtpServer
+
+if TYPE_CHECKING:
+    from mailctl.message import Envelope, Outcome
+    from mailctl.settings import Settings
+    from mailctl.smtp.pool import SmtpPool
+
+
+class Sender(Protocol):
+    """Takes finished messages, one recipient each."""
+
+    async def send(self, envelope: Envelope) -> Outcome:
+        """Send one message; a failure is an outcome, not an exception."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything that is open."""
+        ...
+
+
+class SmtpSender:
+    """Sends over the sessions of a pool.
+
+    Args:
+        pool: the sessions; closing the sender closes it.
+    """
+
+    def __init__(self, pool: SmtpPool) -> None:
+        self._pool = pool
+
+    async def send(self, envelope: Envelope) -> Outcome:
+        """Send one message to its one recipient."""
+        return await self._pool.send(envelope)
+
+    async def close(self) -> None:
+        """Close the sessions."""
+        await self._pool.close()
+
+
+def smtp_server(settings: Settings) -> SmtpServer:
+    """Return the mail server that the settings name."""
+    return SmtpServer(
+        host=settings.email_host,
+        port=settings.email_port,
+        tls=settings.email_tls,
+        username=settings.email_host_user,
+        password=settings.email_host_password.get_secret_value(),
+        ca_file=settings.email_ca_file,
+        timeout=settings.mailctl_smtp_timeout_seconds,
+        data_timeout=settings.mailctl_smtp_data_timeout_seconds,
+    )

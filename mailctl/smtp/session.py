@@ -1,0 +1,291 @@
+"""One SMTP session: it speaks one step after the other, and always knows at which stage it is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Collection, Container
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+import aiosmtplib
+
+from mailctl.errors import ConfigurationError
+from mailctl.smtp.classify import BAD_SEQUENCE_CODE, CLOSING_CODE, classify_error, classify_reply
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailctl.message import Envelope, Outcome
+
+TlsMode = Literal["starttls", "implicit", "none"]
+
+#: What can go wrong in a session without being a defect of ours; `Session.explain` turns it into an outcome.
+SESSION_ERRORS = (aiosmtplib.SMTPException, ConfigurationError, OSError, ValueError)
+
+#: Seconds for RSET and QUIT: nothing depends on their replies.
+FAREWELL_SECONDS = 2.0
+#: Replies to EHLO that mean "not known here", after which HELO is worth a try (RFC 5321 section 4.1.1.1).
+_EHLO_UNKNOWN = frozenset({500, 502, 504})
+#: Replies after which the session carries nothing more.
+_OUT_OF_STEP = frozenset({CLOSING_CODE, BAD_SEQUENCE_CODE})
+
+#: One plain address; anything else could add parameters or another recipient to the command.
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9._-]{1,255}")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
+
+Step = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmtpServer:
+    """The mail server that takes our email, and how to speak to it."""
+
+    host: str
+    port: int
+    #: `starttls` and `implicit` never fall back to clear text.
+    tls: TlsMode = "starttls"
+    #: Empty for a server that asks for no sign-in.
+    username: str = ""
+    password: str = field(default="", repr=False)
+    #: The authorities to trust instead of those of the system (PEM).
+    ca_file: Path | None = None
+    #: Seconds for connecting and for each command.
+    timeout: float = 30.0
+    #: Seconds to wait for the reply to a body (RFC 5321 section 4.5.3.2.6 asks for 600).
+    data_timeout: float = 600.0
+    #: The name for EHLO; None asks the system.
+    local_hostname: str | None = None
+
+
+def make_tls_context(server: SmtpServer) -> ssl.SSLContext:
+    """Return a context that verifies certificate and host name, TLS 1.2 or later.
+
+    Raises:
+        ConfigurationError: the CA file cannot be read or holds no certificate.
+    """
+    cafile = None if server.ca_file is None else str(server.ca_file)
+    try:
+        context = ssl.create_default_context(cafile=cafile)
+    except OSError as error:
+        # Without the cause: it is a matter of the file, and must not be taken for a matter of the network.
+        raise ConfigurationError(
+            f"the CA file {cafile} cannot be used ({error.strerror or 'no certificate in it'})",
+            fix="Let EMAIL_CA_FILE name a readable PEM file.",
+        ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class Session:
+    """One SMTP session, for one message at a time.
+
+    Args:
+        server: whom to speak to.
+        tls_context: gives the context when TLS begins.
+    """
+
+    def __init__(self, server: SmtpServer, *, tls_context: Callable[[], ssl.SSLContext]) -> None:
+        self._server = server
+        self._tls_context = tls_context
+        self._smtp = aiosmtplib.SMTP(
+            timeout=server.timeout, use_tls=server.tls == "implicit", start_tls=False
+        )
+        self._transport: asyncio.BaseTransport | None = None
+        #: The stage that is under way, or was when the session ended.
+        self.stage = "connect"
+        self.body_handed_over = False
+        #: Messages that were begun on this session, this one included.
+        self.transactions = 0
+        self.opened_at = self.used_at = time.monotonic()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection stands, as far as this side knows."""
+        return self._smtp.is_connected
+
+    @property
+    def extensions(self) -> Collection[str]:
+        """What the server offered in its last reply to EHLO, in lower case."""
+        return self._smtp.esmtp_extensions.keys()
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The TLS layer of the connection, if it has one."""
+        found = self._smtp.get_transport_info("ssl_object")
+        return found if isinstance(found, ssl.SSLObject) else None
+
+    def steps(self) -> list[tuple[str, Step]]:
+        """Return the stages that open the session, in order, each with what does it."""
+        steps: list[tuple[str, Step]] = [("connect", self._connect)]
+        if self._server.tls == "starttls":
+            steps.append(("tls", self._start_tls))
+        if self._server.username:
+            steps.append(("auth", self._sign_in))
+        return steps
+
+    async def open(self) -> None:
+        """Connect, encrypt and sign in.
+
+        Raises:
+            SESSION_ERRORS: a step failed; `stage` says which.
+        """
+        for stage, step in self.steps():
+            self.stage = stage
+            await step()
+
+    async def send(self, envelope: Envelope) -> Outcome:
+        """Take one message through MAIL, RCPT and DATA (RFC 5321 section 3.3).
+
+        Raises:
+            SESSION_ERRORS: no reply; `explain` says what that means.
+        """
+        self.transactions += 1
+        self.body_handed_over = False
+        lines = _with_crlf(envelope.data)
+        refusal = (
+            await self._mail(envelope.sender, lines)
+            or await self._rcpt(envelope.recipient)
+            or await self._ask("data", b"DATA", proceed={354})
+        )
+        return refusal or await self._hand_over(_LEADING_DOT.sub(b"..", lines) + b".\r\n")
+
+    def explain(self, error: BaseException) -> Outcome:
+        """Return what `error`, raised at the present stage, means for the message."""
+        server = self._server
+        return classify_error(
+            error,
+            stage=self.stage,
+            body_handed_over=self.body_handed_over,
+            timeout_seconds=server.data_timeout if self.body_handed_over else server.timeout,
+            implicit_tls=server.tls == "implicit",
+        )
+
+    def can_go_on(self, outcome: Outcome) -> bool:
+        """Whether this session may carry another message after a refusal, once it was reset."""
+        code = outcome.reply.code or 0
+        # Any other reply than a plain refusal means that replies and commands no longer match.
+        return 400 <= code <= 599 and code not in _OUT_OF_STEP and self.is_connected
+
+    async def reset(self) -> bool:
+        """End an unfinished transaction with RSET; return whether the session is clean."""
+        try:
+            await self._smtp.rset(timeout=FAREWELL_SECONDS)
+        except SESSION_ERRORS:
+            return False
+        return self.is_connected
+
+    async def quit(self) -> None:
+        """Say goodbye if possible, and close in any case."""
+        try:
+            with contextlib.suppress(*SESSION_ERRORS):
+                await self._smtp.quit(timeout=FAREWELL_SECONDS)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Drop the connection at once."""
+        transport = self._transport or self._smtp.transport
+        self._smtp.close()
+        # A TLS transport would otherwise linger until the server answers its close_notify.
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
+
+    def _require_encryption(self) -> None:
+        if self._server.username and self._server.tls == "none":
+            self.stage = "auth"
+            raise ConfigurationError(
+                "credentials are never sent without TLS",
+                fix="Set EMAIL_TLS to starttls or implicit, or remove EMAIL_HOST_USER.",
+            )
+
+    async def _connect(self) -> None:
+        self._require_encryption()
+        server, smtp = self._server, self._smtp
+        smtp.tls_context = self._tls_context() if smtp.use_tls else None
+        name = server.local_hostname or await asyncio.to_thread(_own_name)
+        await smtp.connect(hostname=server.host, port=server.port, local_hostname=name)
+        self._transport = self._smtp.transport
+        await self._greet()
+
+    async def _greet(self) -> None:
+        try:
+            await self._smtp.ehlo()
+        except aiosmtplib.SMTPHeloError as error:
+            if error.code not in _EHLO_UNKNOWN:
+                raise
+            await self._smtp.helo()
+
+    async def _start_tls(self) -> None:
+        if not self._smtp.supports_extension("starttls"):
+            raise ConfigurationError(
+                "the server does not offer STARTTLS", fix="See EMAIL_TLS and EMAIL_PORT."
+            )
+        await self._smtp.starttls(tls_context=self._tls_context(), timeout=self._server.timeout)
+        self._transport = self._smtp.transport
+        await self._greet()
+
+    async def _sign_in(self) -> None:
+        """Try one mechanism once: each failed try counts towards a lock-out (RFC 4954)."""
+        smtp, server = self._smtp, self._server
+        ways = {"plain": smtp.auth_plain, "login": smtp.auth_login, "cram-md5": smtp.auth_crammd5}
+        offered = smtp.supported_auth_methods
+        sign_in = next((way for name, way in ways.items() if name in offered), None)
+        if sign_in is None:
+            raise ConfigurationError("the server offers no AUTH mechanism of PLAIN, LOGIN and CRAM-MD5")
+        await sign_in(server.username, server.password)
+
+    async def _mail(self, sender: str, lines: bytes) -> Outcome | None:
+        self.stage = "mail"
+        options = []
+        if self._smtp.supports_extension("size"):
+            options.append(b"SIZE=%d" % len(lines))
+        if self._smtp.supports_extension("8bitmime"):
+            options.append(b"BODY=8BITMIME")
+        return await self._ask("mail", b"MAIL", b"FROM:" + _path(sender), *options)
+
+    async def _rcpt(self, recipient: str) -> Outcome | None:
+        self.stage = "rcpt"
+        return await self._ask("rcpt", b"RCPT", b"TO:" + _path(recipient), proceed={250, 251})
+
+    async def _ask(self, stage: str, *command: bytes, proceed: Container[int] = (250,)) -> Outcome | None:
+        """Send a command; return None if the transaction may go on, else what the reply means."""
+        self.stage = stage
+        reply = await self._smtp.execute_command(*command)
+        if reply.code in proceed:
+            return None
+        return classify_reply(reply.code, reply.message, stage=stage)
+
+    async def _hand_over(self, body: bytes) -> Outcome:
+        protocol = self._smtp.protocol
+        if protocol is None:
+            raise aiosmtplib.SMTPServerDisconnected("Connection lost")
+        # No await between the write and the two lines below: a cancellation finds either none or all of it.
+        protocol.write(body)
+        self.body_handed_over = True
+        self.stage = "body"
+        reply = await protocol.read_response(timeout=self._server.data_timeout)
+        return classify_reply(reply.code, reply.message, stage="body")
+
+
+def _path(address: str) -> bytes:
+    if not _ADDRESS.fullmatch(address):
+        raise ValueError("not one plain address")  # without the address: this text may be logged
+    return b"<" + address.encode("ascii") + b">"
+
+
+def _with_crlf(data: bytes) -> bytes:
+    """Return the message with CRLF line ends only: a bare CR or LF could smuggle a second message in."""
+    lines = _LINE_END.sub(b"\r\n", data)
+    return lines if lines.endswith(b"\r\n") else lines + b"\r\n"
+
+
+@cache
+def _own_name() -> str:
+    return socket.getfqdn()

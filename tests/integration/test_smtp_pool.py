@@ -1,0 +1,212 @@
+"""The SMTP pool against a real server: what arrives, and which session carries it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from mailctl.message import Outcome, OutcomeKind
+from mailctl.smtp.pool import PoolLimits, SmtpPool
+from mailctl.smtp.sender import SmtpSender
+from tests.smtp_client import message, plain, send, with_pool
+from tests.smtp_server import (
+    Drop,
+    ScriptedSmtpServer,
+)
+
+K = OutcomeKind
+
+
+class TestDelivery:
+    """What the server gets."""
+
+    def test_the_message_arrives_as_it_is_for_whom_the_envelope_says(self) -> None:
+        """Dots and all; the recipient comes from the envelope and never from a header."""
+        envelope = message(body=b"To: other@example.com\r\n.\r\n..dots\r\n.\r\nend\r\n")
+        with ScriptedSmtpServer() as server:
+            [outcome] = send(plain(server), envelope)
+            [accepted] = server.wait_for(1)
+        assert outcome.kind is K.ACCEPTED
+        assert accepted.data == envelope.data
+        assert (accepted.sender, accepted.recipients) == ("app@example.com", ("one@example.com",))
+
+    def test_a_sender_is_a_pool_seen_from_outside(self) -> None:
+        """It sends, and closing it closes the sessions."""
+
+        async def scenario(pool: SmtpPool) -> Outcome:
+            sender = SmtpSender(pool)
+            outcome = await sender.send(message())
+            await sender.close()
+            return outcome
+
+        with ScriptedSmtpServer() as server:
+            assert with_pool(plain(server), scenario).kind is K.ACCEPTED
+            assert server.wait_for_line("QUIT")
+
+    def test_the_reply_after_the_body_is_kept(self) -> None:
+        """It holds the queue id, by which the server's operator finds the email."""
+        with ScriptedSmtpServer(script={"body": ["250 2.0.0 Ok: queued as 4F2A1"]}) as server:
+            [outcome] = send(plain(server), message())
+        assert str(outcome) == "250 2.0.0 Ok: queued as 4F2A1"
+
+    def test_bare_line_ends_cannot_smuggle_a_second_message(self) -> None:
+        """Only CRLF goes out, so no server can see the end of the message elsewhere."""
+        envelope = message(body=b"a\n.\nMAIL FROM:<evil@example.com>\r.\r\n.\rb")
+        with ScriptedSmtpServer() as server:
+            [outcome] = send(plain(server), envelope)
+            [accepted] = server.wait_for(1)
+        assert outcome.kind is K.ACCEPTED
+        assert accepted.data.endswith(b"a\r\n.\r\nMAIL FROM:<evil@example.com>\r\n.\r\n.\r\nb\r\n")
+
+    def test_size_and_8bitmime_are_used_where_offered(self) -> None:
+        """A message that is too large is then refused before it is transferred (RFC 1870)."""
+        envelope = message()
+        with ScriptedSmtpServer() as server:
+            send(plain(server), envelope)
+            line = server.wait_for_line("MAIL")
+        assert line == f"MAIL FROM:<app@example.com> SIZE={len(envelope.data)} BODY=8BITMIME"
+
+    def test_no_option_is_used_that_is_not_offered(self) -> None:
+        """An old server would refuse the command."""
+        with ScriptedSmtpServer(extensions=[]) as server:
+            send(plain(server), message())
+            assert server.wait_for_line("MAIL") == "MAIL FROM:<app@example.com>"
+
+    def test_helo_is_tried_where_ehlo_is_unknown(self) -> None:
+        """RFC 5321 section 4.1.1.1."""
+        with ScriptedSmtpServer(script={"ehlo": ["502 5.5.1 unknown"]}) as server:
+            [outcome] = send(plain(server), message())
+            assert server.wait_for_line("HELO") == "HELO client.example.com"
+        assert outcome.kind is K.ACCEPTED
+
+    @pytest.mark.parametrize(
+        "recipient", ["", "a@x.org,b@x.org", "a@x.org> SIZE=1", "a@x.org\r\nRSET", "ä@x.org"]
+    )
+    def test_an_address_that_is_not_one_address_never_reaches_the_wire(self, recipient: str) -> None:
+        """It is refused for good, and the session is not used again."""
+        with ScriptedSmtpServer() as server:
+            outcomes = send(plain(server), replace(message(), recipient=recipient), message("two"))
+            assert not any("x.org" in line for _, _, line in server.log)
+            assert [each.recipients for each in server.wait_for(1)] == [("two@example.com",)]
+        assert [outcome.kind for outcome in outcomes] == [K.BOUNCED, K.ACCEPTED]
+
+
+class TestSessions:
+    """Which session carries which message."""
+
+    def test_one_session_carries_many_messages(self) -> None:
+        """Opening a session costs more than a delivery."""
+        with ScriptedSmtpServer() as server:
+            send(plain(server), *(message(str(number)) for number in range(10)))
+            assert (server.sessions, len(server.wait_for(10))) == (1, 10)
+
+    def test_a_refused_recipient_does_not_cost_the_session(self) -> None:
+        """RSET ends the transaction, and the session goes on."""
+
+        async def scenario(pool: SmtpPool) -> list[Outcome]:
+            first = await pool.send(message("gone"))
+            await asyncio.to_thread(server.wait_for_line, "RSET")
+            await asyncio.sleep(0.02)
+            return [first, await pool.send(message("here"))]
+
+        with ScriptedSmtpServer(script={"rcpt": ["550 5.1.1 no such user"]}) as server:
+            outcomes = with_pool(plain(server), scenario)
+            assert server.sessions == 1
+        assert [outcome.kind for outcome in outcomes] == [K.BOUNCED, K.ACCEPTED]
+
+    def test_no_more_sessions_than_allowed(self) -> None:
+        """Mail servers count connections."""
+
+        async def scenario(pool: SmtpPool) -> list[Outcome]:
+            return await asyncio.gather(*(pool.send(message(str(number))) for number in range(40)))
+
+        with ScriptedSmtpServer() as server:
+            outcomes = with_pool(plain(server), scenario, limits=PoolLimits(connections=3))
+            accepted = server.by_message_id()
+            assert server.peak_sessions <= 3
+        assert {outcome.kind for outcome in outcomes} == {K.ACCEPTED}
+        assert {len(found) for found in accepted.values()} == {1}
+        assert len(accepted) == 40
+        assert all(
+            found[0].recipients == (f"{message_id[1:].partition('@')[0]}@example.com",)
+            for message_id, found in accepted.items()
+        )
+
+    def test_a_session_ends_after_its_number_of_messages(self) -> None:
+        """Servers limit it, too, and ours says goodbye first."""
+        with ScriptedSmtpServer() as server:
+            send(plain(server), *map(message, "abcde"), limits=PoolLimits(messages_per_session=2))
+            assert server.sessions == 3
+            assert [line for _, way, line in server.log if way == "C"].count("QUIT") == 3
+
+    def test_an_idle_session_is_closed_in_time(self) -> None:
+        """Without waiting for the next message."""
+
+        async def scenario(pool: SmtpPool) -> None:
+            await pool.send(message())
+            await asyncio.to_thread(server.wait_for_line, "QUIT")
+
+        with ScriptedSmtpServer() as server:
+            with_pool(plain(server), scenario, limits=PoolLimits(idle_seconds=0.05))
+
+    def test_a_session_ends_at_its_age(self) -> None:
+        """However busy it is."""
+        with ScriptedSmtpServer() as server:
+            send(plain(server), message("a"), message("b"), limits=PoolLimits(age_seconds=0.0))
+            assert server.sessions == 2
+
+    def test_a_session_that_the_server_ended_is_replaced_unnoticed(self) -> None:
+        """Idle too long for the server: the next message goes out on a fresh session."""
+
+        async def scenario(pool: SmtpPool) -> list[Outcome]:
+            first = await pool.send(message("a"))
+            await asyncio.sleep(0.2)
+            return [first, await pool.send(message("b"))]
+
+        with ScriptedSmtpServer(idle_timeout=0.05) as server:
+            outcomes = with_pool(plain(server), scenario)
+            assert server.sessions == 2
+        assert [outcome.kind for outcome in outcomes] == [K.ACCEPTED, K.ACCEPTED]
+
+    def test_a_limit_of_the_server_is_met_unnoticed(self) -> None:
+        """421 at MAIL on a used session means: use another one."""
+        with ScriptedSmtpServer(max_messages_per_session=2) as server:
+            outcomes = send(plain(server), *map(message, "abcde"))
+            assert server.sessions == 3
+        assert {outcome.kind for outcome in outcomes} == {K.ACCEPTED}
+
+    def test_a_lost_session_is_replaced_once_only(self) -> None:
+        """A server that drops everybody gets no second retry at once."""
+        with ScriptedSmtpServer(script={"mail": [None, Drop(), Drop(), Drop()]}) as server:
+            outcomes = send(plain(server), message("a"), message("b"))
+            assert server.sessions == 2
+        assert [outcome.kind for outcome in outcomes] == [K.ACCEPTED, K.DEFERRED]
+
+    def test_a_server_that_was_restarted_is_used_again(self) -> None:
+        """Nothing has to be told to the pool."""
+
+        async def scenario(pool: SmtpPool) -> list[Outcome]:
+            first = await pool.send(message("a"))
+            await asyncio.to_thread(server.stop)
+            second = await pool.send(message("b"))
+            await asyncio.to_thread(server.start)
+            return [first, second, await pool.send(message("c"))]
+
+        with ScriptedSmtpServer() as server:
+            outcomes = with_pool(plain(server), scenario)
+        assert [outcome.kind for outcome in outcomes] == [K.ACCEPTED, K.DEFERRED, K.ACCEPTED]
+
+    def test_closing_says_goodbye(self) -> None:
+        """And after that nothing can be sent."""
+
+        async def scenario(pool: SmtpPool) -> None:
+            await pool.send(message())
+            await pool.close()
+            with pytest.raises(RuntimeError, match="closed"):
+                await pool.send(message())
+
+        with ScriptedSmtpServer() as server:
+            with_pool(plain(server), scenario)
+            assert server.wait_for_line("QUIT")
