@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 from typing import TYPE_CHECKING
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -34,6 +36,12 @@ class Keyring:
             return self._fernet(purpose).decrypt(sealed)
         except InvalidToken:
             return None
+
+    def digests(self, plain: bytes, *, purpose: str) -> list[str]:
+        """Return a keyed hash of `plain` under each known secret, newest first (HMAC-SHA256, RFC 2104)."""
+        return [
+            hmac.new(_derive(secret, purpose), plain, hashlib.sha256).hexdigest() for secret in self._secrets
+        ]
 
     def _fernet(self, purpose: str) -> MultiFernet:
         if purpose not in self._fernets:

@@ -31,22 +31,39 @@ _SYNC_DRIVERS = {
     "mysql": "mysql+pymysql",
     "mariadb": "mariadb+pymysql",
 }
+#: Options of SQLAlchemy's asyncpg dialect that mean nothing to other drivers.
+_ASYNCPG_ONLY = ("async_fallback", "prepared_statement_cache_size", "prepared_statement_name_func")
+#: Options of libpq that hold a secret.
+_SECRET_OPTIONS = ("password", "sslpassword")
 
 
 def parse_url(url: str, *, setting: str) -> URL:
-    """Return the address with a synchronous driver in place of an asynchronous one (`+asyncpg`, `+aiosqlite`).
+    """Return the address with a synchronous driver in place of `+asyncpg`, `+aiosqlite` and the like.
 
     Raises:
         ConfigurationError: it is not the address of a database.
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ConfigurationError(
             f"{setting} is not a database URL.", fix="Give one like postgresql://user:password@host/name."
         ) from None
-    backend = parsed.drivername.partition("+")[0]
+    backend, _, driver = parsed.drivername.partition("+")
+    if driver == "asyncpg":
+        parsed = _in_the_words_of_libpq(parsed)
     return parsed.set(drivername=_SYNC_DRIVERS.get(backend, parsed.drivername))
+
+
+def _in_the_words_of_libpq(url: URL) -> URL:
+    sslmode = url.query.get("ssl")
+    url = url.difference_update_query(["ssl", *_ASYNCPG_ONLY])
+    return url.update_query_dict({"sslmode": sslmode}) if sslmode else url
+
+
+def shown(url: URL) -> str:
+    """Return the address as people may read it: without its password."""
+    return url.difference_update_query(_SECRET_OPTIONS).render_as_string(hide_password=True)
 
 
 def is_same_database(one: URL, other: URL) -> bool:
@@ -62,22 +79,26 @@ def is_same_database(one: URL, other: URL) -> bool:
     return identity(one) == identity(other)
 
 
-def open_engine(url: URL, *, setting: str) -> Engine:
+def open_engine(url: URL, *, setting: str, read_only: bool = False) -> Engine:
     """Return an engine; nothing is connected yet.
 
     Args:
         url: the address, from `parse_url`.
         setting: the setting that named it, for error messages.
+        read_only: somebody else's database: never write to it, never make it, never make it wait.
 
     Raises:
         ConfigurationError: the driver is not installed.
     """
     try:
         if url.get_backend_name() == "sqlite":
-            return _open_sqlite(url)
-        return sqlalchemy.create_engine(
+            return _open_sqlite_reader(url) if read_only else _open_sqlite(url)
+        engine = sqlalchemy.create_engine(
             url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS}, hide_parameters=True
         )
+        if read_only and url.get_backend_name() == "postgresql":
+            event.listen(engine, "begin", _begin_as_postgresql_reader)
+        return engine
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise ConfigurationError(
             f"{setting}: the driver for {url.get_backend_name()} is not installed.",
@@ -106,6 +127,28 @@ def _open_sqlite(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _open_sqlite_reader(url: URL) -> Engine:
+    path = sqlite_path(url)
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(
+            f"{path.as_uri()}?mode=ro", uri=True, timeout=CONNECT_SECONDS, check_same_thread=False
+        )
+
+    return sqlalchemy.create_engine(url, creator=connect, hide_parameters=True)
+
+
+def sqlite_path(url: URL) -> Path:
+    """Return the file of a SQLite database."""
+    return Path((url.database or "").removeprefix("file:")).absolute()
+
+
+def _begin_as_postgresql_reader(connection: Connection) -> None:
+    # Said in each transaction, not when connecting: PgBouncer refuses start-up options.
+    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+    connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{CONNECT_SECONDS}s'")
 
 
 @contextmanager
@@ -140,11 +183,11 @@ def translated(
     except (DBAPIError, PoolTimeoutError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
         raise error_class(
-            f"{what} at {url.render_as_string(hide_password=True)} cannot be used: {reason[0]}.",
-            fix="Check that it is there, running, and that this user may write to it.",
+            f"{what} at {shown(url)} cannot be used: {reason[0]}.",
+            fix="Check that it is there, running, and that this user may use it.",
         ) from error
     except SQLAlchemyError as error:
         raise error_class(
-            f"{what} at {url.render_as_string(hide_password=True)} cannot be used: {type(error).__name__}.",
+            f"{what} at {shown(url)} cannot be used: {type(error).__name__}.",
             fix="Run `mailctl check-config`.",
         ) from error

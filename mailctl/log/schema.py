@@ -101,7 +101,7 @@ def _make_folder(engine: Engine) -> None:
     path = Path(database)
     try:
         if not path.parent.exists():
-            path.parent.mkdir(parents=True, mode=0o700)
+            path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
         if not path.exists():
             path.touch(mode=0o600)
     except OSError as error:

@@ -1,0 +1,158 @@
+"""The Celery app that the web service, the workers and the command line share.
+
+`celery -A mailctl.celery_app` works: `celery_app` and `app` are made at the first question for them, from the
+environment of that moment, and nothing is read at import.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery
+
+from mailctl.catalog import TASK_NAMES
+from mailctl.errors import ConfigurationError
+from mailctl.settings import MEMORY_BROKER, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Seconds to wait for the broker or the result backend to accept a connection or to answer.
+BROKER_SECONDS = 0.5
+#: Seconds after which Redis gives a message to another worker; far above the time that one email takes.
+VISIBILITY_SECONDS = 900
+_TASKS = "mailctl.tasks"
+
+
+def create_celery_app(settings: Settings) -> Celery:
+    """Return a Celery app for these settings; nothing is connected yet.
+
+    JSON only, UTC. Publishing fails at once when the broker does not answer, because the delivery log has the
+    email; a message is acknowledged when its email is recorded, and comes back when its process was killed.
+    """
+    app = Celery("mailctl", broker=settings.broker_url, backend=settings.result_backend, set_as_current=False)
+    app.conf.update(
+        imports=[_TASKS],
+        task_serializer="json",
+        result_serializer="json",
+        accept_content=["json"],
+        timezone="UTC",
+        enable_utc=True,
+        task_track_started=True,
+        task_time_limit=settings.celery_task_time_limit,
+        result_expires=settings.celery_result_expires,
+        task_default_queue=settings.celery_queue_default,
+        # Waiting for a result to be announced blocks a publisher for 19 s when the backend is down.
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        task_publish_retry=False,
+        broker_pool_acquire_timeout=1,
+        broker_connection_timeout=BROKER_SECONDS,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options=_transport_options(settings),
+        result_backend_transport_options={"retry_policy": {"timeout": BROKER_SECONDS, "max_retries": 1}},
+        redis_socket_timeout=BROKER_SECONDS,
+        redis_socket_connect_timeout=BROKER_SECONDS,
+        worker_soft_shutdown_timeout=10,
+        # Arguments and exceptions of other programs' tasks may carry tokens.
+        result_extended=False,
+        worker_send_task_events=False,
+        task_send_sent_event=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+    )
+    return app
+
+
+def load_app(spec: str) -> Celery:
+    """Return a service's own Celery app, with its tasks and ours; of a name that both have, its own wins.
+
+    Args:
+        spec: MODULE:ATTRIBUTE.
+
+    Raises:
+        ConfigurationError: there is no such app, or importing it fails.
+    """
+    app = _imported(spec)
+    try:
+        app.finalize()
+        app.loader.import_default_modules()
+    except Exception as error:
+        raise ConfigurationError(
+            f"--app {spec}: importing its tasks failed: {_sentence(error)}.", fix="Mend the app."
+        ) from error
+    importlib.import_module(_TASKS)
+    return app
+
+
+def app_for(settings: Settings) -> Celery:
+    """Return the app that MAILCTL_APP names, else our own.
+
+    Raises:
+        ConfigurationError: MAILCTL_APP names none.
+    """
+    return load_app(settings.mailctl_app) if settings.mailctl_app else create_celery_app(settings)
+
+
+def own_tasks(app: Celery) -> frozenset[str]:
+    """Return the names of email tasks that the service defines itself, instead of ours."""
+    tasks: Mapping[str, Any] = app.tasks
+    return frozenset(name for name in TASK_NAMES if name in tasks and type(tasks[name]).__module__ != _TASKS)
+
+
+def is_in_memory(app: Celery) -> bool:
+    """Whether the broker is private to its process."""
+    return str(app.conf.broker_url or "").startswith(MEMORY_BROKER)
+
+
+def _imported(spec: str) -> Celery:
+    module_name, _, attribute = spec.partition(":")
+    if not module_name or not attribute:
+        raise ConfigurationError(f"--app {spec}: not MODULE:ATTRIBUTE.", fix="Give one like shop.celery:app.")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # as `celery -A` and `uvicorn` do
+    try:
+        app = getattr(importlib.import_module(module_name), attribute)
+    except Exception as error:
+        raise ConfigurationError(
+            f"--app {spec}: cannot be imported: {_sentence(error)}.",
+            fix="Name a module that can be imported from here, and the app in it.",
+        ) from error
+    if not isinstance(app, Celery):
+        raise ConfigurationError(f"--app {spec}: this is not a Celery app.", fix="Name the app itself.")
+    return app
+
+
+def _sentence(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(".").splitlines()[0]
+
+
+def _transport_options(settings: Settings) -> dict[str, Any]:
+    if settings.broker_url.startswith(MEMORY_BROKER):
+        return {"polling_interval": 0.05}
+    if not settings.broker_url.startswith(("redis", "rediss", "valkey")):
+        return {}
+    return {
+        "visibility_timeout": VISIBILITY_SECONDS,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": BROKER_SECONDS,
+        "socket_connect_timeout": BROKER_SECONDS,
+        "max_retries": 0,
+        "interval_start": 0,
+        "interval_step": 0,
+        "interval_max": 0,
+    }
+
+
+def __getattr__(name: str) -> Celery:
+    if name in ("celery_app", "app"):
+        globals()["celery_app"] = globals()["app"] = create_celery_app(Settings.load())
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,255 @@
+"""The one place that knows the order: claim, compose, send, record."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
+from mailctl.intake import make_draft
+from mailctl.message import (
+    Claim,
+    Content,
+    Draft,
+    Envelope,
+    Outcome,
+    OutcomeKind,
+    SmtpReply,
+    State,
+    User,
+)
+from mailctl.retry import GiveUp, decide, is_too_late
+from mailctl.wire import from_arguments
+
+if TYPE_CHECKING:
+    from mailctl.catalog import Kind
+    from collections.abc import Callable, Coroutine, Mapping
+    from typing import Any
+
+    from mailctl.message import Json
+    from mailctl.runtime import Runtime
+    from mailctl.smtp.sender import Sender
+
+_log = logging.getLogger("mailctl.delivery")
+_T = TypeVar("_T")
+
+#: Seconds between attempts to record an outcome while the delivery log does not answer.
+_RECORD_AGAIN_SECONDS = 1.0
+
+
+class Bridge(Protocol):
+    """Runs coroutines on the one event loop of the process."""
+
+    def run(
+        self, work: Coroutine[Any, Any, _T], *, every_seconds: float, meanwhile: Callable[[], object]
+    ) -> _T:
+        """Wait for `work`, calling `meanwhile` every so many seconds."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a task did for an email; `state` is None if there was nothing to do."""
+
+    email_id: str
+    state: State | None
+    text: str = ""
+
+
+class Delivery:
+    """Sends the emails of a delivery log.
+
+    Args:
+        runtime: the parts of this process.
+        bridge: runs what waits for the network.
+        sender: what messages go out by; used on the bridge only.
+    """
+
+    def __init__(self, runtime: Runtime, *, bridge: Bridge, sender: Sender) -> None:
+        self._outbox = runtime.outbox
+        self._settings = runtime.settings
+        self._policy = runtime.retry_policy
+        self._composer = runtime.composer
+        self._origins = runtime.origins
+        self._bridge = bridge
+        self._sender = sender
+
+    def deliver(self, email_id: str, *, worker: str) -> Report:
+        """Send an email of the log, if it is to be sent and nobody else is at it.
+
+        Args:
+            worker: who does it, for the operator.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be used; nothing was sent.
+        """
+        try:
+            claim = self._outbox.claim(email_id, worker=worker)
+        except ConfigurationError as error:
+            _log.error("email %s cannot be read: %s %s", email_id, error.message, error.fix)
+            return Report(email_id=email_id, state=State.DEFERRED, text=error.message)
+        if claim is None:
+            return Report(email_id=email_id, state=None, text="nothing to do")
+        return self._send(claim)
+
+    def deliver_message(
+        self, task_id: str, kind: Kind, arguments: Mapping[str, Json], *, queue: str, worker: str
+    ) -> Report:
+        """Send what a message asks for in full; one without a row gets it now.
+
+        Args:
+            task_id: the Celery task id: the email's id.
+            arguments: of the kind's task.
+            queue: where it came from.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be used; nothing was sent.
+        """
+        report = self.deliver(task_id, worker=worker)
+        if report.state is not None:
+            return report
+        now = datetime.now(UTC)
+        try:
+            contents = from_arguments(kind, arguments, origins=self._origins)
+            self._outbox.adopt(_drafts(task_id, kind, contents, queue=queue, now=now))
+        except InvalidInput as error:
+            draft = _unusable_draft(task_id, kind, queue=queue, now=now)
+            self._outbox.adopt_failed(draft, reason=str(error))
+            _log.error("email %s (%s) failed: %s", task_id, kind.name, error)
+            return Report(email_id=task_id, state=State.FAILED, text=str(error))
+        return self.deliver(task_id, worker=worker)
+
+    def _send(self, claim: Claim) -> Report:
+        email = claim.email
+        if is_too_late(datetime.now(UTC), email.expires_at):
+            return self._finish(claim, State.EXPIRED, reason="its links died before it could go out")
+        try:
+            envelope, outcome = self._bridge.run(
+                self._attempt(claim),
+                every_seconds=self._settings.mailctl_lease_seconds / 3,
+                meanwhile=lambda: self._keep(claim),
+            )
+        except (RenderError, InvalidInput) as error:
+            return self._finish(claim, State.FAILED, reason=str(error))
+        except (ConfigurationError, OSError) as error:
+            reason = (
+                error.message if isinstance(error, MailctlError) else f"the message cannot be kept: {error}"
+            )
+            broken = Outcome(kind=OutcomeKind.CONFIG, reply=SmtpReply(text=reason))
+            return self._try_again(claim, broken, message_id=None)
+        self._show_links(claim, envelope, outcome)
+        return self._record(claim, outcome, message_id=envelope.message_id)
+
+    async def _attempt(self, claim: Claim) -> tuple[Envelope, Outcome]:
+        email = claim.email
+        envelope = await self._composer.compose(
+            id=email.id,
+            kind=email.kind,
+            content=claim.content,
+            created_at=email.created_at,
+            now=datetime.now(UTC),
+        )
+        return envelope, await self._sender.send(envelope)
+
+    def _keep(self, claim: Claim) -> None:
+        try:
+            self._outbox.extend(claim)
+        except LogUnavailable as error:
+            _log.warning("the lease of email %s could not be prolonged: %s", claim.email.id, error)
+
+    def _record(self, claim: Claim, outcome: Outcome, *, message_id: str) -> Report:
+        kind = outcome.kind
+        if kind is OutcomeKind.ACCEPTED:
+            return self._finish(claim, State.SENT, outcome=outcome, message_id=message_id)
+        if kind is OutcomeKind.CAPTURED:
+            return self._finish(claim, State.CAPTURED, outcome=outcome, message_id=message_id)
+        if kind is OutcomeKind.BOUNCED:
+            reason = f"refused at {outcome.stage}: {outcome}"
+            return self._finish(claim, State.FAILED, outcome=outcome, reason=reason, message_id=message_id)
+        if kind is OutcomeKind.AMBIGUOUS and self._settings.mailctl_on_ambiguous == "hold":
+            reason = f"held: the mail server may have it already ({outcome})"
+            return self._finish(claim, State.HELD, outcome=outcome, reason=reason, message_id=message_id)
+        return self._try_again(claim, outcome, message_id=message_id)
+
+    def _try_again(self, claim: Claim, outcome: Outcome, *, message_id: str | None) -> Report:
+        decision = decide(
+            outcome,
+            attempt=claim.email.attempts,
+            now=datetime.now(UTC),
+            expires_at=claim.email.expires_at,
+            policy=self._policy,
+            jitter=random.random(),  # noqa: S311 - spreads load, hides nothing
+        )
+        if isinstance(decision, GiveUp):
+            state = State.EXPIRED if decision.expired else State.FAILED
+            return self._finish(claim, state, outcome=outcome, reason=decision.reason, message_id=message_id)
+        self._persist(
+            lambda: self._outbox.defer(
+                claim, until=decision.at, outcome=outcome, counts=decision.counts, message_id=message_id
+            ),
+            claim,
+        )
+        level = logging.ERROR if outcome.kind is OutcomeKind.CONFIG else logging.WARNING
+        _log.log(level, "email %s deferred until %s: %s", claim.email.id, f"{decision.at:%H:%M:%S}Z", outcome)
+        return Report(email_id=claim.email.id, state=State.DEFERRED, text=str(outcome))
+
+    def _finish(
+        self,
+        claim: Claim,
+        state: State,
+        *,
+        outcome: Outcome | None = None,
+        reason: str = "",
+        message_id: str | None = None,
+    ) -> Report:
+        self._persist(
+            lambda: self._outbox.finish(claim, state, outcome=outcome, reason=reason, message_id=message_id),
+            claim,
+        )
+        text = reason or str(outcome or "")
+        _log.log(logging.ERROR if reason else logging.INFO, "email %s %s: %s", claim.email.id, state, text)
+        return Report(email_id=claim.email.id, state=state, text=text)
+
+    def _persist(self, record: Callable[[], bool], claim: Claim) -> None:
+        """Record an outcome, however long it takes: without it, the email would be sent again."""
+        while True:
+            try:
+                is_recorded = record()
+            except LogUnavailable as error:
+                _log.error("email %s: its outcome is not recorded yet: %s", claim.email.id, error)
+                time.sleep(_RECORD_AGAIN_SECONDS)
+                continue
+            if not is_recorded:
+                _log.error("email %s was taken over by another worker meanwhile", claim.email.id)
+            return
+
+    def _show_links(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> None:
+        """In development a captured email's links are for clicking."""
+        if outcome.kind is OutcomeKind.CAPTURED and self._settings.debug:
+            for name, url in envelope.links.items():
+                _log.info("email %s %s: %s", claim.email.id, name, url)
+
+
+def _drafts(task_id: str, kind: Kind, contents: list[Content], *, queue: str, now: datetime) -> list[Draft]:
+    """Return the emails of one message; a copy of the message gives the same ids."""
+    group_id = task_id if len(contents) > 1 else None
+    return [
+        make_draft(
+            kind,
+            content,
+            queue=queue,
+            now=now,
+            id=task_id if number == 0 else str(uuid.uuid5(uuid.NAMESPACE_OID, f"{task_id}/{number}")),
+            group_id=group_id,
+        )
+        for number, content in enumerate(contents)
+    ]
+
+
+def _unusable_draft(task_id: str, kind: Kind, *, queue: str, now: datetime) -> Draft:
+    return make_draft(kind, Content(user=User(email="")), queue=queue, now=now, id=task_id)

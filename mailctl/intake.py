@@ -1,0 +1,134 @@
+"""From what a caller gives to what is recorded: the same checks whether it came by command, call or wire."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from mailctl import inputs
+from mailctl.errors import InvalidInput
+from mailctl.message import Content, Draft, User
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from mailctl.catalog import Kind
+    from mailctl.message import Json
+
+#: Names are only printed where they are safe to greet with; longer ones are not worth keeping.
+_MAX_STORED_NAME = 200
+_MAX_USER_ID = 64
+#: The template variable of the generic kind that becomes a button.
+_ACTION_URL = "action_url"
+
+
+def make_user(*, email: object, id: object = None, username: object = "", first_name: object = "") -> User:
+    """Return a user, checked.
+
+    Args:
+        email: the address, mandatory.
+        id: a number, a UUID or a text, as the service knows the user; None if it does not.
+        username: printed only if it is safe to greet with.
+        first_name: preferred to the username.
+
+    Raises:
+        InvalidInput: the address or the id is not usable.
+    """
+    return User(
+        email=inputs.address(email),
+        id=None if id is None else _user_id(id),
+        username=_name(username),
+        first_name=_name(first_name),
+    )
+
+
+def make_content(
+    kind: Kind,
+    user: User,
+    *,
+    origins: frozenset[str],
+    tokens: Mapping[str, str] | None = None,
+    urls: Mapping[str, object] | None = None,
+    context: Mapping[str, Json] | None = None,
+    subject: object = None,
+    template: object = None,
+) -> Content:
+    """Return what an email of this kind is made of, checked.
+
+    Args:
+        origins: where ready-made links may lead to.
+        tokens: the service's own, by the `token` of the kind's links.
+        urls: ready-made links, by template variable.
+        context: template variables.
+        subject: for the generic kind only.
+        template: for the generic kind only.
+
+    Raises:
+        InvalidInput: a value is missing or not usable.
+    """
+    variables = {inputs.variable_name(name): value for name, value in (context or {}).items()}
+    for name in kind.variables:
+        if name not in variables:
+            raise InvalidInput(name, f"is missing; an email of kind {kind.name} needs it.")
+    if "ip_address" in kind.variables:
+        variables["ip_address"] = inputs.ip_address(variables["ip_address"])
+    if variables.get(_ACTION_URL):
+        variables[_ACTION_URL] = inputs.action_url(variables[_ACTION_URL], origins=origins, field=_ACTION_URL)
+    return Content(
+        user=user,
+        tokens={name: inputs.token(value, field=name) for name, value in (tokens or {}).items()},
+        urls={
+            name: inputs.action_url(url, origins=origins, field=name) for name, url in (urls or {}).items()
+        },
+        context=variables,
+        subject=inputs.subject(subject) if kind.subject is None else None,
+        template=inputs.template_name(template) if kind.template is None else None,
+    )
+
+
+def make_draft(
+    kind: Kind,
+    content: Content,
+    *,
+    queue: str,
+    now: datetime,
+    id: str | None = None,
+    not_before: datetime | None = None,
+    idempotency_key: str | None = None,
+    group_id: str | None = None,
+) -> Draft:
+    """Return an email that is ready to be recorded.
+
+    Args:
+        queue: the Celery queue that it goes to.
+        id: its id and Celery task id; None makes a new one.
+        not_before: a time to wait for; None sends at once.
+
+    Raises:
+        InvalidInput: the idempotency key is not usable.
+    """
+    start = max(now, not_before) if not_before else now
+    return Draft(
+        id=id or str(uuid.uuid4()),
+        kind=kind.name,
+        content=content,
+        queue=queue,
+        created_at=now,
+        expires_at=start + kind.lifetime,
+        not_before=not_before,
+        idempotency_key=None if idempotency_key is None else inputs.idempotency_key(idempotency_key),
+        group_id=group_id,
+    )
+
+
+def _user_id(value: object) -> str:
+    text = str(value)
+    if isinstance(value, bool) or not text or len(text) > _MAX_USER_ID or not text.isprintable():
+        raise InvalidInput("user id", f"is not usable: give 1 to {_MAX_USER_ID} printable characters.")
+    return text
+
+
+def _name(value: object) -> str:
+    """Return a stored name; what is no text, or too long for one, is no name to greet with."""
+    return value if isinstance(value, str) and len(value) <= _MAX_STORED_NAME else ""

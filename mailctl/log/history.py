@@ -1,0 +1,111 @@
+"""What the delivery log knows: questions, and nothing that changes an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, func, select
+
+from mailctl.log.database import reading
+from mailctl.log.rows import EMAIL_COLUMNS, email_from, event_from
+from mailctl.log.tables import emails, events
+from mailctl.message import Email, Event, State
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from sqlalchemy import Engine
+
+#: Whatever a worker could still do something about.
+_UNFINISHED = (State.PENDING, State.QUEUED, State.SENDING, State.DEFERRED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """What is left to do."""
+
+    #: May be sent now, or is being sent.
+    ready: int
+    #: Waits for a time that has not come.
+    waiting: int
+
+
+class History:
+    """Reads the delivery log.
+
+    Args:
+        engine: of its database, the schema current.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def find(self, prefix: str, *, limit: int = 6) -> list[Email]:
+        """Return the emails whose id is `prefix`, else up to `limit` whose id starts with it."""
+        exact = self._select(emails.c.id == prefix, limit=1)
+        if exact or not prefix:
+            return exact
+        # A range, not LIKE: it uses the index in every collation, and `%` and `_` are ordinary letters.
+        return self._select((emails.c.id >= prefix) & (emails.c.id < prefix + "\U0010ffff"), limit=limit)
+
+    def group(self, email: Email) -> list[Email]:
+        """Return the emails that were recorded by the same call, in order; it is among them."""
+        if email.group_id is None:
+            return [email]
+        return self._select(emails.c.group_id == email.group_id)
+
+    def events(self, email_id: str) -> list[Event]:
+        """Return what happened to an email, oldest first."""
+        query = select(events).where(events.c.email_id == email_id).order_by(events.c.seq)
+        with reading(self._engine) as connection:
+            return [event_from(row) for row in connection.execute(query)]
+
+    def backlog(self, *, now: datetime) -> Backlog:
+        """Return how much is left to do at `now`."""
+        is_waiting = emails.c.not_before > now
+        query = (
+            select(func.count().label("all"), func.count().filter(is_waiting).label("waiting"))
+            .select_from(emails)
+            .where(emails.c.state.in_(_UNFINISHED))
+        )
+        with reading(self._engine) as connection:
+            row = connection.execute(query).one()
+        return Backlog(ready=row.all - row.waiting, waiting=row.waiting)
+
+    def counts(self) -> dict[State, int]:
+        """Return how many emails are in each state; states without any are left out."""
+        query = select(emails.c.state, func.count()).group_by(emails.c.state)
+        with reading(self._engine) as connection:
+            return {State(state): count for state, count in connection.execute(query)}
+
+    def ahead_of(self, email: Email) -> int:
+        """Return how many emails of the same queue were published before this one and still wait."""
+        query = (
+            select(func.count())
+            .select_from(emails)
+            .where(
+                emails.c.state == State.QUEUED,
+                emails.c.queue == email.queue,
+                emails.c.queued_at < email.queued_at,
+            )
+        )
+        with reading(self._engine) as connection:
+            return connection.execute(query).scalar_one()
+
+    def queued(self, *, queued_before: datetime) -> dict[str, dict[str, str]]:
+        """Return emails that were published before a time and not taken yet: by queue, the kind by id."""
+        query = select(emails.c.queue, emails.c.id, emails.c.kind).where(
+            emails.c.state == State.QUEUED,
+            emails.c.queued_in.is_(None),
+            emails.c.queued_at < queued_before,
+        )
+        found: dict[str, dict[str, str]] = {}
+        with reading(self._engine) as connection:
+            for queue, email_id, kind in connection.execute(query):
+                found.setdefault(queue, {})[email_id] = kind
+        return found
+
+    def _select(self, where: ColumnElement[bool], *, limit: int | None = None) -> list[Email]:
+        query: Any = select(*EMAIL_COLUMNS).where(where).order_by(emails.c.seq).limit(limit)
+        with reading(self._engine) as connection:
+            return [email_from(row) for row in connection.execute(query)]

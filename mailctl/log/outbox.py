@@ -1,0 +1,331 @@
+"""The life of an email in the delivery log: recorded, published, claimed, finished or deferred.
+
+Who may send an email is decided by `claim` alone: whoever wins it holds a random token, and only that token
+records the outcome.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
+
+from mailctl.errors import ConfigurationError, IdempotencyConflict
+from mailctl.log import payload
+from mailctl.log.database import reading, writing
+from mailctl.log.rows import EMAIL_COLUMNS, email_from
+from mailctl.log.tables import emails, idempotency_keys
+from mailctl.log.transitions import CLAIM_OVER, append_events, insert_or_ignore, move, utc_now
+from mailctl.message import (
+    CLAIMABLE_STATES,
+    DELIVERED_STATES,
+    Claim,
+    Content,
+    Draft,
+    Email,
+    Outcome,
+    State,
+)
+from mailctl.retry import CONFIG_RETRY_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Collection, Sequence
+
+    from sqlalchemy import Connection, Engine, Row
+
+    from mailctl.keyring import Keyring
+
+#: Seconds for which a relay keeps a due email to itself; should it fail, another tries after that.
+RESERVE_SECONDS = 5
+
+
+class Outbox:
+    """Records emails and moves them on.
+
+    Args:
+        engine: of the delivery log's database, its schema current.
+        keyring: seals the content.
+        lease: how long a claim holds.
+        idempotency_window: how long a key is remembered.
+        clock: gives the time.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        keyring: Keyring,
+        *,
+        lease: timedelta,
+        idempotency_window: timedelta,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._engine = engine
+        self._keyring = keyring
+        self._lease = lease
+        self._window = idempotency_window
+        self._clock = clock
+
+    def add(self, drafts: Sequence[Draft], *, due_at: datetime) -> str:
+        """Record the emails of one call, pending.
+
+        Args:
+            drafts: one per recipient; the first one's id and idempotency key stand for all.
+            due_at: when a relay may publish them.
+
+        Returns:
+            The id of the first; that of an earlier call with the same idempotency key, if there was one.
+
+        Raises:
+            IdempotencyConflict: that earlier call had other content.
+            LogUnavailable: the log cannot be written.
+        """
+        with writing(self._engine) as connection:
+            return self.add_on(connection, drafts, due_at=due_at)
+
+    def add_on(self, connection: Connection, drafts: Sequence[Draft], *, due_at: datetime) -> str:
+        """Record like `add`, in a transaction of the caller's."""
+        earlier = self._earlier(connection, drafts)
+        if earlier is not None:
+            return earlier
+        now = self._clock()
+        rows = [self._row(draft, state=State.PENDING, due_at=due_at, now=now) for draft in drafts]
+        connection.execute(insert(emails), rows)
+        append_events(connection, rows, text="recorded", now=now)
+        return drafts[0].id
+
+    def adopt(self, drafts: Sequence[Draft]) -> None:
+        """Record what one message of another program asks for; what is known already stays as it is.
+
+        The message carries the first; the others are published by a relay.
+        """
+        now = self._clock()
+        first = self._row(drafts[0], state=State.QUEUED, due_at=now, now=now) | {"queued_at": now}
+        rows = [first, *(self._row(draft, state=State.PENDING, due_at=now, now=now) for draft in drafts[1:])]
+        with writing(self._engine) as connection:
+            for row in rows:
+                if insert_or_ignore(connection, emails, row):
+                    append_events(connection, [row], text="received from another program", now=now)
+
+    def adopt_failed(self, draft: Draft, *, reason: str) -> None:
+        """Record a message of another program that can never become an email, as failed."""
+        now = self._clock()
+        row = self._row(draft, state=State.FAILED, due_at=now, now=now) | {"content": None, "error": reason}
+        with writing(self._engine) as connection:
+            if insert_or_ignore(connection, emails, row):
+                append_events(connection, [row], text=reason, now=now)
+
+    def reserve_due(self, *, limit: int) -> list[Email]:
+        """Return emails that should be on the broker by now.
+
+        Each is kept from other relays for `RESERVE_SECONDS`; `mark_queued` then says that it was published.
+        """
+        now = self._clock()
+        due = (
+            select(emails.c.seq)
+            .where(emails.c.state.in_([State.PENDING, State.DEFERRED]), emails.c.due_at <= now)
+            .order_by(emails.c.due_at, emails.c.seq)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        reserve = (
+            update(emails)
+            .where(emails.c.seq.in_(due.scalar_subquery()))
+            .values(due_at=now + timedelta(seconds=RESERVE_SECONDS))
+            .returning(*EMAIL_COLUMNS, emails.c.seq)
+        )
+        with writing(self._engine) as connection:
+            rows = sorted(connection.execute(reserve).all(), key=lambda row: row.seq)
+        return [email_from(row) for row in rows]
+
+    def content(self, email_id: str) -> Content | None:
+        """Return what an email is made of; None if it is scrubbed or unknown.
+
+        Raises:
+            ConfigurationError: it was sealed with a key that this process does not know.
+        """
+        query = select(emails.c.content).where(emails.c.id == email_id)
+        with reading(self._engine) as connection:
+            sealed = connection.execute(query).scalar()
+        return None if sealed is None else payload.open_sealed(sealed, self._keyring)
+
+    def postpone(self, email_id: str, *, until: datetime, reason: str) -> None:
+        """Note why a due email could not be published, and when a relay should look at it again."""
+        is_waiting = and_(emails.c.id == email_id, emails.c.state.in_([State.PENDING, State.DEFERRED]))
+        with writing(self._engine) as connection:
+            connection.execute(update(emails).where(is_waiting).values(due_at=until, error=reason))
+
+    def mark_queued(self, ids: Collection[str], *, held_in: str | None = None) -> int:
+        """Say that messages for these emails are on the broker now.
+
+        Args:
+            held_in: the id of the worker in whose memory they are; None where they outlive their publisher.
+
+        Returns:
+            How many of them were still waiting for it.
+        """
+        is_waiting = and_(emails.c.id.in_(ids), emails.c.state.in_([State.PENDING, State.DEFERRED]))
+        values = {"queued_at": self._clock(), "queued_in": held_in}
+        return len(self._move(is_waiting, State.QUEUED, text="published to the broker", values=values))
+
+    def claim(self, email_id: str, *, worker: str) -> Claim | None:
+        """Take an email to send it; None if there is none, or it must not be sent, or another has it.
+
+        Args:
+            worker: who takes it, for the operator.
+
+        Raises:
+            ConfigurationError: its content was sealed with a key that this process does not know; it is
+                deferred then.
+        """
+        now = self._clock()
+        token = secrets.token_hex(16)
+        is_free = and_(
+            emails.c.id == email_id,
+            emails.c.state.in_(CLAIMABLE_STATES),
+            or_(emails.c.not_before.is_(None), emails.c.not_before <= now),
+        )
+        values = {
+            "claim": token,
+            "lease_until": now + self._lease,
+            "attempts": emails.c.attempts + 1,
+            "worker": worker,
+            "queued_in": None,
+        }
+        rows = self._move(is_free, State.SENDING, text="", values=values)
+        if not rows:
+            return None
+        try:
+            content = payload.open_sealed(rows[0].content, self._keyring)
+        except ConfigurationError as error:
+            self._give_back(email_id, token, reason=str(error))
+            raise
+        return Claim(email=email_from(rows[0]), token=token, content=content)
+
+    def extend(self, claim: Claim) -> bool:
+        """Prolong the lease of a claim; False if it is not ours any more."""
+        extended = (
+            update(emails)
+            .where(_is_ours(claim))
+            .values(lease_until=self._clock() + self._lease)
+            .returning(emails.c.seq)
+        )
+        with writing(self._engine) as connection:
+            return connection.execute(extended).first() is not None
+
+    def finish(
+        self,
+        claim: Claim,
+        state: State,
+        *,
+        outcome: Outcome | None = None,
+        reason: str = "",
+        message_id: str | None = None,
+    ) -> bool:
+        """Record the end of a claimed email.
+
+        Args:
+            state: a final one, or held.
+            outcome: what the mail server said, if it was asked.
+            reason: why it was not delivered; "" where it was.
+
+        Returns:
+            Whether it was recorded; False if the claim is not ours any more.
+        """
+        values = _reply_values(outcome) | {"error": reason or None, "message_id": message_id} | CLAIM_OVER
+        if state in DELIVERED_STATES:
+            values |= {"sent_at": self._clock(), "content": None}
+        text = reason or (str(outcome) if outcome else "")
+        return bool(self._move(_is_ours(claim), state, text=text, values=values))
+
+    def defer(
+        self, claim: Claim, *, until: datetime, outcome: Outcome, counts: bool, message_id: str | None
+    ) -> bool:
+        """Record that a claimed email has to be tried again.
+
+        Args:
+            until: not before this time.
+            counts: whether the attempt was one of the email's own.
+
+        Returns:
+            Whether it was recorded; False if the claim is not ours any more.
+        """
+        values = _reply_values(outcome) | CLAIM_OVER
+        values |= {"due_at": until, "not_before": until, "error": str(outcome), "message_id": message_id}
+        if not counts:
+            values["attempts"] = emails.c.attempts - 1
+        text = f"{outcome.kind} at {outcome.stage}: {outcome}" if outcome.stage else str(outcome)
+        return bool(self._move(_is_ours(claim), State.DEFERRED, text=text, values=values))
+
+    def _move(
+        self, where: ColumnElement[bool], target: State, *, text: str, values: dict[str, Any]
+    ) -> Sequence[Row[Any]]:
+        with writing(self._engine) as connection:
+            return move(connection, where, target, text=text, values=values, now=self._clock())
+
+    def _row(self, draft: Draft, *, state: State, due_at: datetime, now: datetime) -> dict[str, Any]:
+        user = draft.content.user
+        return {
+            "id": draft.id,
+            "kind": draft.kind,
+            "state": state,
+            "queue": draft.queue,
+            "to_address": user.email,
+            "user_id": user.id,
+            "content": payload.seal(draft.content, self._keyring),
+            "attempts": 0,
+            "created_at": draft.created_at,
+            "updated_at": now,
+            "due_at": max(due_at, draft.not_before) if draft.not_before else due_at,
+            "not_before": draft.not_before,
+            "expires_at": draft.expires_at,
+            "group_id": draft.group_id,
+        }
+
+    def _earlier(self, connection: Connection, drafts: Sequence[Draft]) -> str | None:
+        """Remember the idempotency key of the call; return the id that it stood for already, if any."""
+        key = drafts[0].idempotency_key
+        if key is None:
+            return None
+        now = self._clock()
+        prints = payload.fingerprints(drafts[0].kind, [draft.content for draft in drafts], self._keyring)
+        connection.execute(
+            delete(idempotency_keys).where(
+                idempotency_keys.c.key == key, idempotency_keys.c.expires_at <= now
+            )
+        )
+        row = {
+            "key": key,
+            "email_id": drafts[0].id,
+            "fingerprint": prints[0],
+            "expires_at": now + self._window,
+        }
+        if insert_or_ignore(connection, idempotency_keys, row):
+            return None
+        known = connection.execute(select(idempotency_keys).where(idempotency_keys.c.key == key)).one()
+        if known.fingerprint not in prints:
+            raise IdempotencyConflict(
+                f"The idempotency key {key!r} was used for other content (email {known.email_id}).",
+                fix="Use a new key for a new email, or repeat the call as it was.",
+            )
+        return str(known.email_id)
+
+    def _give_back(self, email_id: str, token: str, *, reason: str) -> None:
+        until = self._clock() + timedelta(seconds=CONFIG_RETRY_SECONDS)
+        values = CLAIM_OVER | {"due_at": until, "not_before": until, "error": reason}
+        values["attempts"] = emails.c.attempts - 1
+        is_ours = and_(emails.c.id == email_id, emails.c.claim == token)
+        self._move(is_ours, State.DEFERRED, text=reason, values=values)
+
+
+def _is_ours(claim: Claim) -> ColumnElement[bool]:
+    return and_(emails.c.id == claim.email.id, emails.c.claim == claim.token, emails.c.state == State.SENDING)
+
+
+def _reply_values(outcome: Outcome | None) -> dict[str, Any]:
+    if outcome is None:
+        return {}
+    reply = outcome.reply
+    return {"smtp_code": reply.code, "smtp_enhanced": reply.enhanced, "smtp_text": reply.text or None}

@@ -1,0 +1,118 @@
+"""What a relay puts right: leases that ran out, messages that the broker lost, emails that came too late."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, and_, delete, select
+
+from mailctl.log.database import writing
+from mailctl.log.tables import emails, idempotency_keys
+from mailctl.log.transitions import CLAIM_OVER, move, utc_now
+from mailctl.message import CLAIMABLE_STATES, DELIVERED_STATES, State
+from mailctl.retry import MAX_ATTEMPTS, MIN_LIFE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from datetime import datetime
+
+    from sqlalchemy import Engine
+
+
+class Recovery:
+    """Finds emails that got stuck, and moves them on.
+
+    Args:
+        engine: of the delivery log's database, its schema current.
+        clock: gives the time.
+    """
+
+    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def release_stale(self, *, hold: bool) -> int:
+        """Put back what a worker claimed and never finished: its lease has run out.
+
+        Args:
+            hold: keep it for an operator instead, since the mail server may have it already.
+        """
+        now = self._clock()
+        is_stale = and_(emails.c.state == State.SENDING, emails.c.lease_until < now)
+        text = "its worker disappeared while sending; the mail server may have it already"
+        if hold:
+            values = CLAIM_OVER | {"error": text}
+            return self._move(is_stale, State.HELD, text=text, values=values)
+        spent = and_(is_stale, emails.c.attempts >= MAX_ATTEMPTS)
+        gone = f"gave up: {MAX_ATTEMPTS} workers disappeared while sending it"
+        given_up = self._move(spent, State.FAILED, text=gone, values=CLAIM_OVER | {"error": gone})
+        values = CLAIM_OVER | {"due_at": now, "not_before": None}
+        text += " (same Message-ID)"
+        return given_up + self._move(is_stale, State.PENDING, text=text, values=values)
+
+    def return_lost(self, *, queue: str, queued_before: datetime, on_broker: int) -> int:
+        """Put back what the broker lost.
+
+        A queue is first in, first out: of the emails published to it, only the last `on_broker` can still be
+        there.
+
+        Args:
+            queued_before: only what was published earlier; it takes a moment from broker to claim.
+            on_broker: how many messages the broker has for this queue, waiting or handed to a worker.
+        """
+        is_queued = and_(
+            emails.c.state == State.QUEUED, emails.c.queue == queue, emails.c.queued_in.is_(None)
+        )
+        newest_first = (
+            select(emails.c.seq)
+            .where(is_queued)
+            .order_by(emails.c.queued_at.desc(), emails.c.seq.desc())
+            .offset(on_broker)
+        )
+        is_lost = and_(
+            is_queued,
+            emails.c.seq.in_(newest_first.scalar_subquery()),
+            emails.c.queued_at < queued_before,
+        )
+        return self._return(is_lost, text="the broker lost its message")
+
+    def return_orphans(self, *, alive: Collection[str]) -> int:
+        """Put back what was in the memory of workers that are not among the living."""
+        is_orphan = and_(
+            emails.c.state == State.QUEUED,
+            emails.c.queued_in.is_not(None),
+            emails.c.queued_in.not_in(alive),
+        )
+        return self._return(is_orphan, text="the worker that held its message is gone")
+
+    def settle(self, email_id: str, state: State, *, reason: str) -> bool:
+        """Record what a task of the service's own reports of an email that it got from the broker."""
+        now = self._clock()
+        values: dict[str, Any] = {"error": None if state in DELIVERED_STATES else reason}
+        if state in DELIVERED_STATES:
+            values |= {"sent_at": now, "content": None}
+        is_queued = and_(emails.c.id == email_id, emails.c.state == State.QUEUED)
+        with writing(self._engine) as connection:
+            taken = move(connection, is_queued, State.SENDING, text=reason, values={}, now=now)
+            return bool(taken) and bool(
+                move(connection, emails.c.id == email_id, state, text=reason, values=values, now=now)
+            )
+
+    def expire(self) -> int:
+        """End what has too little life left to be worth sending; forget idempotency keys that have run out."""
+        now = self._clock()
+        limit = now + timedelta(seconds=MIN_LIFE_SECONDS)
+        is_late = and_(emails.c.state.in_(CLAIMABLE_STATES), emails.c.expires_at < limit)
+        text = "its links died, or it lost its use, before it could go out"
+        with writing(self._engine) as connection:
+            connection.execute(delete(idempotency_keys).where(idempotency_keys.c.expires_at <= now))
+            return len(move(connection, is_late, State.EXPIRED, text=text, values={"error": text}, now=now))
+
+    def _return(self, where: ColumnElement[bool], *, text: str) -> int:
+        values = {"due_at": self._clock(), "queued_at": None, "queued_in": None}
+        return self._move(where, State.PENDING, text=text, values=values)
+
+    def _move(self, where: ColumnElement[bool], target: State, *, text: str, values: dict[str, Any]) -> int:
+        with writing(self._engine) as connection:
+            return len(move(connection, where, target, text=text, values=values, now=self._clock()))

@@ -1,0 +1,167 @@
+"""Putting emails on the broker: as a reference where the receiver shares the delivery log, else in full."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from mailctl.broker import broker_error, driver_errors, fail_fast_connection
+from mailctl.catalog import Kind, kind_named
+from mailctl.celery_app import is_in_memory, own_tasks
+from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput
+from mailctl.retry import CONFIG_RETRY_SECONDS
+from mailctl.wire import REFERENCE, to_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from celery import Celery
+
+    from mailctl.errors import MailctlError
+    from mailctl.message import Email, Json
+    from mailctl.runtime import Runtime
+
+#: Seconds for which nobody asks a broker again that did not answer.
+PAUSE_SECONDS = 2.0
+#: Seconds for which the list of living workers is taken for true.
+_WORKERS_SECONDS = 1.0
+#: What a message shows of its arguments.
+_REDACTED = "(redacted)"
+
+
+class Publisher:
+    """Publishes the emails of a delivery log, over a connection of its own; used by one thread at a time.
+
+    Args:
+        runtime: the parts of this process.
+        held_in: the id of the worker in which this runs; its own memory broker reaches itself.
+    """
+
+    def __init__(self, runtime: Runtime, *, held_in: str | None = None) -> None:
+        self._runtime = runtime
+        self._app: Celery = runtime.app
+        self._is_in_memory = is_in_memory(self._app)
+        self._held_in = held_in if self._is_in_memory else None
+        self._connection = fail_fast_connection(self._app)
+        self._producer: Any = None
+        self._resumes_at = 0.0
+        self._consumed: tuple[float, frozenset[str]] = (0.0, frozenset())
+
+    @property
+    def reaches_a_worker(self) -> bool:
+        """Whether somebody could receive what this process publishes."""
+        return not self._is_in_memory or self._held_in is not None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the broker did not answer a moment ago."""
+        return time.monotonic() < self._resumes_at
+
+    def publish(self, email: Email) -> None:
+        """Put an email on the broker and record that it is there.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer, or did not a moment ago; the email stays as it is.
+            ConfigurationError: the content was sealed with another SECRET_KEY.
+            LogUnavailable: the delivery log cannot be used.
+        """
+        if self._send(email):
+            self._runtime.outbox.mark_queued([email.id], held_in=self._held_in)
+
+    def publish_all(self, emails: Sequence[Email]) -> int:
+        """Put emails on the broker and record that they are there; return how many.
+
+        One whose content cannot be read is put off, with the reason, and keeps nobody waiting.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer; what was published before is recorded.
+            LogUnavailable: the delivery log cannot be used.
+        """
+        published: list[str] = []
+        try:
+            for email in emails:
+                try:
+                    if self._send(email):
+                        published.append(email.id)
+                except (ConfigurationError, InvalidInput) as error:
+                    self._put_off(email, error)
+        finally:
+            if published:
+                self._runtime.outbox.mark_queued(published, held_in=self._held_in)
+        return len(published)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _send(self, email: Email) -> bool:
+        kind = kind_named(email.kind)
+        is_own_task = kind.task in own_tasks(self._app)
+        arguments = self._arguments(
+            email, kind, in_full=self._is_sent_in_full(email, is_own_task=is_own_task)
+        )
+        if arguments is None:
+            return False
+        with self._broker_errors():
+            self._app.send_task(
+                kind.task,
+                kwargs=arguments,
+                task_id=email.id,
+                queue=email.queue,
+                producer=self._open_producer(),
+                # Subscribing to a result would block while the result backend is down.
+                ignore_result=True,
+                retry=False,
+                argsrepr=_REDACTED,
+                kwargsrepr=_REDACTED,
+                # A task of the service's own reports by its result; ours writes to the log.
+                headers={"mailctl": "1", "ignore_result": not is_own_task},
+            )
+        return True
+
+    def _put_off(self, email: Email, error: MailctlError) -> None:
+        until = datetime.now(UTC) + timedelta(seconds=CONFIG_RETRY_SECONDS)
+        self._runtime.outbox.postpone(email.id, until=until, reason=str(error))
+
+    def _open_producer(self) -> Any:
+        if self._producer is None:
+            self._producer = self._app.amqp.Producer(self._connection, auto_declare=False)
+        return self._producer
+
+    def _arguments(self, email: Email, kind: Kind, *, in_full: bool) -> Mapping[str, Json] | None:
+        if not in_full:
+            return {REFERENCE: email.id}
+        content = self._runtime.outbox.content(email.id)
+        if content is None:
+            return None
+        urls = self._runtime.links.urls(kind, content, now=datetime.now(UTC))
+        return to_arguments(kind, content, urls=urls)
+
+    def _is_sent_in_full(self, email: Email, *, is_own_task: bool) -> bool:
+        wish = self._runtime.settings.mailctl_messages
+        if is_own_task or wish == "full":
+            return True
+        return wish == "auto" and email.queue not in self._queues_with_workers()
+
+    def _queues_with_workers(self) -> frozenset[str]:
+        """Return the queues that living workers consume which share this log."""
+        read_at, queues = self._consumed
+        if time.monotonic() - read_at > _WORKERS_SECONDS:
+            workers = self._runtime.workers.alive()
+            queues = frozenset(queue for worker in workers for queue in worker.queues)
+            self._consumed = (time.monotonic(), queues)
+        return queues
+
+    @contextmanager
+    def _broker_errors(self) -> Iterator[None]:
+        if self.is_paused:
+            raise BrokerUnavailable("The broker did not answer a moment ago.", fix="Start the broker.")
+        try:
+            yield
+        except driver_errors(self._connection) as error:
+            self._resumes_at = time.monotonic() + PAUSE_SECONDS
+            self._producer = None
+            self._connection.close()
+            raise broker_error(self._connection, error) from error

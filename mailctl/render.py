@@ -1,0 +1,178 @@
+"""Templates: pairs of files that become the HTML and the plain text of an email."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from traceback import walk_tb
+from typing import TYPE_CHECKING
+
+from jinja2 import (
+    ChoiceLoader,
+    FileSystemLoader,
+    PackageLoader,
+    StrictUndefined,
+    TemplateNotFound,
+    TemplateSyntaxError,
+    UndefinedError,
+    meta,
+)
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from mailctl import inputs
+from mailctl.errors import ConfigurationError, InvalidInput, RenderError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mailctl.message import Json
+
+#: Octets of HTML: Gmail cuts a message off at about 102,000.
+MAX_HTML = 90_000
+
+_MISSING_VARIABLE = re.compile(r"'(\w+)' is undefined")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendering:
+    """The two bodies of one email."""
+
+    html: str
+    text: str
+
+
+class Templates:
+    """All templates, the service's own before the packaged ones; each is a pair, NAME.html and NAME.txt.
+
+    They are listed once and compiled once.
+
+    Args:
+        folder: the service's own; None where it has none.
+
+    Raises:
+        ConfigurationError: there is no such folder.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        if folder is not None and not folder.is_dir():
+            raise ConfigurationError(
+                f"MAILCTL_TEMPLATES={folder}: there is no such folder.", fix="Create it, or correct the path."
+            )
+        own = [FileSystemLoader(folder)] if folder is not None else []
+        loaders = [*own, PackageLoader("mailctl")]
+        self._places = [loader.list_templates() for loader in loaders]
+        self._loader = ChoiceLoader(loaders)
+        self._environment = ImmutableSandboxedEnvironment(
+            loader=self._loader,
+            undefined=StrictUndefined,
+            autoescape=lambda name: name is not None and name.endswith(".html"),
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            auto_reload=False,
+        )
+
+    def names(self) -> list[str]:
+        """Return the names that have at least one file, those of the service's own folder first."""
+        found: dict[str, None] = {}
+        for file in (file for place in self._places for file in sorted(place)):
+            stem, _, ending = file.rpartition(".")
+            with suppress(InvalidInput):
+                if ending in ("html", "txt"):
+                    found[inputs.template_name(stem)] = None
+        return list(found)
+
+    def render(self, name: str, context: Mapping[str, Json]) -> Rendering:
+        """Return both bodies.
+
+        Args:
+            name: of the template, without an ending.
+            context: the variables; one that the templates use and that is not here is an error.
+
+        Raises:
+            RenderError: a file is missing or wrong, a variable is missing, or the HTML is too long.
+        """
+        html, text = (self._render(file, context) for file in self._pair(name))
+        size = len(html.encode("utf-8", "replace"))
+        if size > MAX_HTML:
+            raise RenderError(
+                f"{name}.html: the email would have {size} bytes of HTML; mail programs cut it off.",
+                fix=f"Shorten it to {MAX_HTML} bytes.",
+            )
+        return Rendering(html=html, text=text)
+
+    def check(self, name: str) -> None:
+        """Compile both files and every template that they refer to.
+
+        Raises:
+            RenderError: a file is missing or wrong; the text names it, and the line.
+        """
+        to_check, checked = list(self._pair(name)), set()
+        while to_check:
+            file = to_check.pop()
+            checked.add(file)
+            to_check += [other for other in self._compile(file) if other not in checked]
+
+    def _pair(self, name: str) -> tuple[str, str]:
+        """Return both files, which must be in the same place: halves of two templates do not agree."""
+        pair = (f"{name}.html", f"{name}.txt")
+        for place in self._places:
+            missing = [file for file in pair if file not in place]
+            if not missing:
+                return pair
+            if len(missing) == 1:
+                there = pair[1 - pair.index(missing[0])]
+                raise RenderError(
+                    f"{there} has no {missing[0]} to go with it.", fix=f"Add {missing[0]} beside {there}."
+                )
+        raise RenderError(f"There is no template {name}.", fix=f"Use one of: {', '.join(self.names())}.")
+
+    def _render(self, file: str, context: Mapping[str, Json]) -> str:
+        with _as_render_error(file):
+            return self._environment.get_template(file).render(context)
+
+    def _compile(self, file: str) -> set[str]:
+        """Compile one file; return the files that it refers to."""
+        with _as_render_error(file):
+            self._environment.get_template(file)
+            source, _, _ = self._loader.get_source(self._environment, file)
+            references = set(filter(None, meta.find_referenced_templates(self._environment.parse(source))))
+        missing = references.difference(*self._places)
+        if missing:
+            raise RenderError(
+                f"{file} refers to {min(missing)}, which does not exist.", fix="Correct the template."
+            )
+        return references
+
+
+@contextmanager
+def _as_render_error(file: str) -> Iterator[None]:
+    """Say where a template went wrong, and not with which values: they may be tokens or addresses."""
+    try:
+        yield
+    except TemplateSyntaxError as error:
+        raise RenderError(
+            f"{error.name or file}, line {error.lineno}: {error.message}", fix="Correct the template."
+        ) from None
+    except Exception as error:
+        raise RenderError(
+            f"{file}: {_problem(error)}{_place(error)}.", fix="Correct the template, or what it is given."
+        ) from None
+
+
+def _place(error: Exception) -> str:
+    """Return the file and line of the innermost template that was at work."""
+    lines = [(Path(frame.f_code.co_filename), line) for frame, line in walk_tb(error.__traceback__)]
+    places = [f" ({file.name}, line {line})" for file, line in lines if file.suffix in (".html", ".txt")]
+    return places[-1] if places else ""
+
+
+def _problem(error: Exception) -> str:
+    missing = _MISSING_VARIABLE.fullmatch(str(error)) if isinstance(error, UndefinedError) else None
+    if missing:
+        return f"the variable {missing[1]} is missing"
+    if isinstance(error, TemplateNotFound):
+        return "it refers to a template that does not exist"
+    return f"it cannot be rendered because of {type(error).__name__}"

