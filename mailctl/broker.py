@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from celery import Celery
-    from kombu import Connection
 
 #: Seconds after which a question counts as unanswered.
 DEADLINE_SECONDS = 3.0
@@ -90,7 +89,7 @@ class Broker:
             BrokerUnavailable: it does not answer.
         """
 
-        def ask(connection: Connection) -> float:
+        def ask(connection: Any) -> float:
             connection.ensure_connection(max_retries=1, timeout=BROKER_SECONDS)
             started = time.monotonic()
             if _is_redis(connection):
@@ -120,7 +119,7 @@ class Broker:
             BrokerUnavailable: the broker does not answer.
         """
 
-        def ask(connection: Connection) -> Depth:
+        def ask(connection: Any) -> Depth:
             channel = connection.default_channel
             if _is_redis(connection):
                 ready = sum(channel.client.llen(key) for key in _redis_keys(channel, queue))
@@ -138,7 +137,7 @@ class Broker:
             BrokerUnavailable: the broker does not answer.
         """
 
-        def ask(connection: Connection) -> Place | None:
+        def ask(connection: Any) -> Place | None:
             return (
                 _find_in_redis(connection.default_channel, task_id, queue) if _is_redis(connection) else None
             )
@@ -167,7 +166,7 @@ class Broker:
         if self.is_in_memory:
             return {}
 
-        def ask(connection: Connection) -> dict[str, tuple[str, ...]]:
+        def ask(connection: Any) -> dict[str, tuple[str, ...]]:
             inspect = self._app.control.inspect(timeout=CONTROL_SECONDS, connection=connection)
             replies = inspect.active_queues() or {}
             return {node: tuple(queue["name"] for queue in queues) for node, queues in replies.items()}
@@ -181,7 +180,7 @@ class Broker:
             BrokerUnavailable: it does not answer.
         """
 
-        def ask(connection: Connection) -> str | None:
+        def ask(connection: Any) -> str | None:
             if not _is_redis(connection):
                 return None
             value = connection.default_channel.client.config_get(name).get(name)
@@ -189,7 +188,7 @@ class Broker:
 
         return self._ask_broker(ask)
 
-    def _ask_broker(self, question: Callable[[Connection], _T]) -> _T:
+    def _ask_broker(self, question: Callable[[Any], _T]) -> _T:
         def ask() -> _T:
             with self._connection() as connection, _broker_errors(connection):
                 return question(connection)
@@ -197,7 +196,7 @@ class Broker:
         return _within_deadline(ask, what="The broker")
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def _connection(self) -> Iterator[Any]:
         with fail_fast_connection(self._app) as connection:
             yield connection
 
@@ -215,13 +214,13 @@ class Broker:
         return _within_deadline(ask, what="The result backend")
 
 
-def fail_fast_connection(app: Celery) -> Connection:
+def fail_fast_connection(app: Celery) -> Any:
     """Return a connection of our own to the broker, which fails at once instead of trying again."""
     options = FAIL_FAST if _REDIS in str(app.conf.broker_url) else {}
     return app.connection_for_write(connect_timeout=BROKER_SECONDS, transport_options=options)
 
 
-def broker_error(connection: Connection, error: BaseException) -> BrokerUnavailable:
+def broker_error(connection: Any, error: BaseException) -> BrokerUnavailable:
     """Return the error of a driver in our words, without the broker's password."""
     return BrokerUnavailable(
         f"The broker at {connection.as_uri()} does not answer: {_reason(error)}.",
@@ -229,13 +228,13 @@ def broker_error(connection: Connection, error: BaseException) -> BrokerUnavaila
     )
 
 
-def driver_errors(connection: Connection) -> tuple[type[BaseException], ...]:
+def driver_errors(connection: Any) -> tuple[type[BaseException], ...]:
     """Return what the driver of this connection raises when the broker is in trouble."""
     return (KombuError, OSError, *connection.connection_errors, *connection.channel_errors)
 
 
 @contextmanager
-def _broker_errors(connection: Connection) -> Iterator[None]:
+def _broker_errors(connection: Any) -> Iterator[None]:
     try:
         yield
     except driver_errors(connection) as error:
@@ -265,8 +264,8 @@ def _within_deadline(question: Callable[[], _T], *, what: str) -> _T:
     return answers[0]
 
 
-def _is_redis(connection: Connection) -> bool:
-    return connection.transport.driver_type == _REDIS  # type: ignore[no-any-return]
+def _is_redis(connection: Any) -> bool:
+    return bool(connection.transport.driver_type == _REDIS)
 
 
 def _redis_keys(channel: Any, queue: str) -> list[str]:

@@ -134,7 +134,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _transport_options(settings: Settings) -> dict[str, Any]:
-    if settings.broker_url.startswith(MEMORY_BROKER):
+    if settings.uses_memory_broker:
         return {"polling_interval": 0.05}
     if not settings.broker_url.startswith(("redis", "rediss", "valkey")):
         return {}

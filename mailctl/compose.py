@@ -71,7 +71,7 @@ class Composer:
     async def compose(
         self,
         *,
-        id: str,  # noqa: A002 - what the log and Celery call it
+        id: str,
         kind: str,
         content: Content,
         created_at: datetime,

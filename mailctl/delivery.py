@@ -5,17 +5,15 @@ from __future__ import annotations
 import logging
 import random
 import time
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
-from mailctl.intake import make_draft
+from mailctl.intake import make_drafts
 from mailctl.message import (
     Claim,
     Content,
-    Draft,
     Envelope,
     Outcome,
     OutcomeKind,
@@ -27,10 +25,10 @@ from mailctl.retry import GiveUp, decide, is_too_late
 from mailctl.wire import from_arguments
 
 if TYPE_CHECKING:
-    from mailctl.catalog import Kind
     from collections.abc import Callable, Coroutine, Mapping
     from typing import Any
 
+    from mailctl.catalog import Kind
     from mailctl.message import Json
     from mailctl.runtime import Runtime
     from mailctl.smtp.sender import Sender
@@ -116,10 +114,11 @@ class Delivery:
         now = datetime.now(UTC)
         try:
             contents = from_arguments(kind, arguments, origins=self._origins)
-            self._outbox.adopt(_drafts(task_id, kind, contents, queue=queue, now=now))
+            self._outbox.adopt(make_drafts(kind, contents, queue=queue, now=now, first_id=task_id))
         except InvalidInput as error:
-            draft = _unusable_draft(task_id, kind, queue=queue, now=now)
-            self._outbox.adopt_failed(draft, reason=str(error))
+            nothing = Content(user=User(email=""))
+            drafts = make_drafts(kind, [nothing], queue=queue, now=now, first_id=task_id)
+            self._outbox.adopt_failed(drafts[0], reason=str(error))
             _log.error("email %s (%s) failed: %s", task_id, kind.name, error)
             return Report(email_id=task_id, state=State.FAILED, text=str(error))
         return self.deliver(task_id, worker=worker)
@@ -233,23 +232,3 @@ class Delivery:
         if outcome.kind is OutcomeKind.CAPTURED and self._settings.debug:
             for name, url in envelope.links.items():
                 _log.info("email %s %s: %s", claim.email.id, name, url)
-
-
-def _drafts(task_id: str, kind: Kind, contents: list[Content], *, queue: str, now: datetime) -> list[Draft]:
-    """Return the emails of one message; a copy of the message gives the same ids."""
-    group_id = task_id if len(contents) > 1 else None
-    return [
-        make_draft(
-            kind,
-            content,
-            queue=queue,
-            now=now,
-            id=task_id if number == 0 else str(uuid.uuid5(uuid.NAMESPACE_OID, f"{task_id}/{number}")),
-            group_id=group_id,
-        )
-        for number, content in enumerate(contents)
-    ]
-
-
-def _unusable_draft(task_id: str, kind: Kind, *, queue: str, now: datetime) -> Draft:
-    return make_draft(kind, Content(user=User(email="")), queue=queue, now=now, id=task_id)

@@ -157,7 +157,7 @@ def action_url(value: object, *, origins: frozenset[str], field: str = "url") ->
 
 
 def url_origin(url: str) -> str:
-    """Return scheme://host[:port] of a URL, lower-cased, the port only where it is not the default (RFC 6454).
+    """Return scheme://host[:port] of a URL, lower-cased, without a default port (RFC 6454).
 
     Raises:
         ValueError: it has no host, or its port is not a number.

@@ -10,7 +10,7 @@ from mailctl.errors import InvalidInput
 from mailctl.message import Content, Draft, User
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from mailctl.catalog import Kind
@@ -87,39 +87,47 @@ def make_content(
     )
 
 
-def make_draft(
+def make_drafts(
     kind: Kind,
-    content: Content,
+    contents: Sequence[Content],
     *,
     queue: str,
     now: datetime,
-    id: str | None = None,
+    first_id: str | None = None,
     not_before: datetime | None = None,
     idempotency_key: str | None = None,
-    group_id: str | None = None,
-) -> Draft:
-    """Return an email that is ready to be recorded.
+) -> list[Draft]:
+    """Return the emails of one call, ready to be recorded: one per content.
 
     Args:
-        queue: the Celery queue that it goes to.
-        id: its id and Celery task id; None makes a new one.
+        queue: the Celery queue that they go to.
+        first_id: the id and Celery task id of the first, which the other ids follow from; None makes a new one.
         not_before: a time to wait for; None sends at once.
+        idempotency_key: of the call.
 
     Raises:
         InvalidInput: the idempotency key is not usable.
     """
+    first_id = first_id or str(uuid.uuid4())
     start = max(now, not_before) if not_before else now
-    return Draft(
-        id=id or str(uuid.uuid4()),
-        kind=kind.name,
-        content=content,
-        queue=queue,
-        created_at=now,
-        expires_at=start + kind.lifetime,
-        not_before=not_before,
-        idempotency_key=None if idempotency_key is None else inputs.idempotency_key(idempotency_key),
-        group_id=group_id,
-    )
+    return [
+        Draft(
+            id=first_id if number == 0 else str(uuid.uuid5(uuid.NAMESPACE_OID, f"{first_id}/{number}")),
+            kind=kind.name,
+            content=content,
+            queue=queue,
+            created_at=now,
+            expires_at=start + kind.lifetime,
+            not_before=not_before,
+            idempotency_key=_key(idempotency_key) if number == 0 else None,
+            group_id=first_id if len(contents) > 1 else None,
+        )
+        for number, content in enumerate(contents)
+    ]
+
+
+def _key(value: str | None) -> str | None:
+    return None if value is None else inputs.idempotency_key(value)
 
 
 def _user_id(value: object) -> str:

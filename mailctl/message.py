@@ -148,6 +148,11 @@ class Email:
         return self.state in FINAL_STATES
 
     @property
+    def is_pending(self) -> bool:
+        """Whether it is in the log and not on the broker."""
+        return self.state is State.PENDING
+
+    @property
     def next_attempt_at(self) -> datetime | None:
         """When it is tried next, if it waits for a time."""
         return self.not_before if self.state in (State.PENDING, State.DEFERRED) else None

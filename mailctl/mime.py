@@ -85,7 +85,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def message_id(id: str, *, domain: str) -> str:  # noqa: A002 - the word that everybody uses
+def message_id(id: str, *, domain: str) -> str:
     """Return the Message-ID of an email, with its brackets: the same however often it is composed.
 
     Args:

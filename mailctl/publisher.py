@@ -44,7 +44,7 @@ class Publisher:
         self._app: Celery = runtime.app
         self._is_in_memory = is_in_memory(self._app)
         self._held_in = held_in if self._is_in_memory else None
-        self._connection = fail_fast_connection(self._app)
+        self._connection: Any = fail_fast_connection(self._app)
         self._producer: Any = None
         self._resumes_at = 0.0
         self._consumed: tuple[float, frozenset[str]] = (0.0, frozenset())

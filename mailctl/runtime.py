@@ -8,7 +8,6 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from mailctl.celery_app import app_for
 from mailctl.keyring import Keyring
 from mailctl.log.database import open_engine, parse_url
 from mailctl.log.history import History
@@ -62,7 +61,11 @@ class Runtime:
     @cached_property
     def app(self) -> Celery:
         """The Celery app."""
-        return self._given_app or app_for(self.settings)
+        if self._given_app is not None:
+            return self._given_app
+        from mailctl.celery_app import app_for
+
+        return app_for(self.settings)
 
     @cached_property
     def links(self) -> Links:

@@ -177,6 +177,11 @@ class Settings(BaseSettings):
         return MEMORY_BROKER if self.debug else self._redis_address
 
     @property
+    def uses_memory_broker(self) -> bool:
+        """Whether the broker of these settings is private to its process."""
+        return self.broker_url.startswith(MEMORY_BROKER)
+
+    @property
     def result_backend(self) -> str:
         """The Celery result backend: `CELERY_RESULT_BACKEND`, else what the profile says."""
         if self.celery_result_backend is not None:

@@ -37,7 +37,7 @@ class EmailDeferred(Exception):
 
 
 def _email_task(kind: Kind) -> Callable[[Callable[..., Any]], Task]:
-    """Return a decorator that makes the kind's task: redelivered when its process is killed, never retried here."""
+    """Return a decorator that makes the kind's task: its message comes back when its process is killed."""
     return shared_task(  # type: ignore[no-any-return]
         name=kind.task,
         bind=True,

@@ -14,6 +14,7 @@ from mailctl.message import Email, Event, State
 
 if TYPE_CHECKING:
     from datetime import datetime
+
     from sqlalchemy import Engine
 
 #: Whatever a worker could still do something about.

@@ -31,8 +31,7 @@ from mailctl.message import (
 from mailctl.retry import CONFIG_RETRY_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from sqlalchemy import Connection, Engine, Row
 

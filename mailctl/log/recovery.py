@@ -100,7 +100,7 @@ class Recovery:
             )
 
     def expire(self) -> int:
-        """End what has too little life left to be worth sending; forget idempotency keys that have run out."""
+        """End what has too little life left to be worth sending; forget old idempotency keys."""
         now = self._clock()
         limit = now + timedelta(seconds=MIN_LIFE_SECONDS)
         is_late = and_(emails.c.state.in_(CLAIMABLE_STATES), emails.c.expires_at < limit)

@@ -103,7 +103,7 @@ class EmbeddedDirectory:
         email: str,
         username: str = "",
         first_name: str = "",
-        id: str | None = None,  # noqa: A002 - the column's name
+        id: str | None = None,
     ) -> User:
         """Add a user and return it, with the next free id where none is given.
 
@@ -212,7 +212,7 @@ def _upsert(connection: Connection, row: _CheckedRow, report: ImportReport) -> I
 
 
 def _read_csv(stream: TextIO) -> tuple[Sequence[_CheckedRow], Sequence[RowProblem]]:
-    reader = csv.DictReader(stream, strict=True)
+    reader = csv.DictReader(stream)
     rows, problems = [], []
     try:
         # Spreadsheets write a byte order mark, which a file opened as plain UTF-8 keeps.
@@ -220,30 +220,22 @@ def _read_csv(stream: TextIO) -> tuple[Sequence[_CheckedRow], Sequence[RowProble
         if "email" not in names:
             raise InvalidInput("file", "its first line has no column email.", fix="Begin it: email,username")
         reader.fieldnames = names
-        while (values := _next_row(reader)) is not None:
-            if isinstance(values, str):
-                problems.append(RowProblem(line=reader.line_num, reason=values))
-            else:
-                rows.append(_CheckedRow(line=reader.line_num, values=values))
+        for record in reader:
+            try:
+                rows.append(_CheckedRow(line=reader.line_num, values=_checked(_cells(record))))
+            except InvalidInput as error:
+                problems.append(RowProblem(line=reader.line_num, reason=error.message))
     except (csv.Error, UnicodeDecodeError) as error:
         reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
         raise InvalidInput("file", f"cannot be read after line {reader.line_num}: {reason}.") from error
     return rows, problems
 
 
-def _next_row(reader: csv.DictReader[str]) -> Mapping[str, Any] | str | None:
-    """Return the values of the next row, or why it cannot be used; None at the end."""
-    try:
-        # A row with fields too many holds them under None; one with too few has None in their place.
-        record: Mapping[Any, Any] = next(reader)
-        if None in record or None in record.values():
-            return "row: has more or fewer fields than the first line."
-        return _checked({name: record[name].strip() for name in _COLUMNS if name in record})
-    except StopIteration:
-        return None
-    except (csv.Error, InvalidInput) as error:
-        # The reader goes on with the line after.
-        return str(error)
+def _cells(record: Mapping[Any, Any]) -> dict[str, str]:
+    # A row with fields too many holds them under None; one with too few has None in their place.
+    if None in record or None in record.values():
+        raise InvalidInput("row", "has more or fewer fields than the first line.")
+    return {name: record[name].strip() for name in _COLUMNS if name in record}
 
 
 def _as_user(row: Row[Any]) -> User:

@@ -212,10 +212,11 @@ def _as_user(row: Row[Any], user_id: str) -> User:
         raise InvalidInput(
             f"user {user_id}", f"the stored email address {error.reason}", fix="Correct the user's address."
         ) from None
-    # Two spellings of a UUID are one user, who is known by the one that was asked for.
-    stored = str(values.get("id") or user_id)
+    stored = str(values.get("id", user_id))
+    # A UUID is stored in one spelling and may be asked for in another: then the usual one names the user.
+    parsed = _uuid(user_id) if stored != user_id else None
     return User(
-        id=user_id if _uuid(user_id) else stored,
+        id=stored if parsed is None else str(parsed),
         email=email,
         username=str(values.get("username") or ""),
         first_name=str(values.get("first_name") or ""),

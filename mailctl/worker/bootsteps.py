@@ -18,7 +18,7 @@ from mailctl.worker.relay import Relay
 
 
 class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Starts the relay after the pool and stops it before; never waits for the consumer, whose start blocks."""
+    """Starts the relay after the pool and stops it before; not after the consumer, whose start blocks."""
 
     requires = {"celery.worker.components:Pool"}  # noqa: RUF012 - Celery reads it from the class
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -47,10 +48,8 @@ class LoopBridge:
 
     def close(self, last: Coroutine[Any, Any, None]) -> None:
         """Run `last`, then end the loop and its thread."""
-        try:
+        with suppress(TimeoutError):  # whatever still waits for the network is cut off with the loop
             asyncio.run_coroutine_threadsafe(last, self._loop).result(timeout=_CLOSE_SECONDS)
-        except TimeoutError:
-            pass  # whatever still waits for the network is cut off with the loop
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_CLOSE_SECONDS)
         if not self._thread.is_alive():

@@ -223,7 +223,7 @@ class _Watch:
         if self._connection is None:
             self._connection = self._engine.raw_connection()
         version = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        is_new = version != self._version
+        is_new = bool(version != self._version)
         self._version = version
         return is_new
 

@@ -1,0 +1,5 @@
+"""`python -m mailctl`."""
+
+from mailctl.cli.main import run
+
+run()

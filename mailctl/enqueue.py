@@ -1,0 +1,113 @@
+"""Recording emails and handing them to the broker: what the service and the command line have in common."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from mailctl.intake import make_drafts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+    from mailctl.catalog import Kind
+    from mailctl.message import Content
+    from mailctl.publisher import Publisher
+    from mailctl.runtime import Runtime
+
+#: Seconds that a relay leaves a new email to the process that recorded it and publishes it itself.
+GRACE_SECONDS = 2.0
+
+
+class Enqueuer:
+    """Records emails, and publishes them where a worker could get them.
+
+    Args:
+        runtime: the parts of this process.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    @property
+    def reaches_a_worker(self) -> bool:
+        """Whether publishing from this process makes sense; a memory broker is private to its process."""
+        # Decided without Celery where possible: importing it is most of what a short command takes.
+        is_private = self._runtime.settings.uses_memory_broker and not self._runtime.settings.mailctl_app
+        return not is_private and self._publisher.reaches_a_worker
+
+    def queue_for(self, kind: Kind) -> str:
+        """Return the queue of a kind: by the routes of the service's own app, if it has one."""
+        if not self._runtime.settings.mailctl_app:
+            return self._runtime.settings.celery_queue_default
+        app = self._runtime.app
+        queue = app.amqp.router.route({}, kind.task).get("queue")
+        return str(getattr(queue, "name", queue) or app.conf.task_default_queue)
+
+    def record(
+        self,
+        kind: Kind,
+        contents: Sequence[Content],
+        *,
+        idempotency_key: str | None = None,
+        not_before: datetime | None = None,
+        connection: Connection | None = None,
+    ) -> list[str]:
+        """Record the emails of one call, one per content.
+
+        Args:
+            not_before: a time to wait for; None sends at once.
+            connection: a transaction of the caller's on the log's database; None commits at once.
+
+        Returns:
+            Their ids; only that of the earlier call if the idempotency key was used before.
+
+        Raises:
+            InvalidInput: the key is not usable.
+            IdempotencyConflict: the key was used for other content.
+            LogUnavailable: the log cannot be written.
+        """
+        now = datetime.now(UTC)
+        drafts = make_drafts(
+            kind,
+            contents,
+            queue=self.queue_for(kind),
+            now=now,
+            not_before=not_before,
+            idempotency_key=idempotency_key,
+        )
+        due_at = now + timedelta(seconds=GRACE_SECONDS) if self.reaches_a_worker else now
+        outbox = self._runtime.outbox
+        if connection is None:
+            first = outbox.add(drafts, due_at=due_at)
+        else:
+            first = outbox.add_on(connection, drafts, due_at=due_at)
+        return [draft.id for draft in drafts] if first == drafts[0].id else [first]
+
+    def publish(self, ids: Sequence[str]) -> None:
+        """Put recorded emails on the broker that may go out now; the rest is a relay's to do.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer; a relay publishes them when it does.
+            LogUnavailable: the log cannot be used.
+        """
+        if not self.reaches_a_worker:
+            return
+        now = datetime.now(UTC)
+        found = [email for email_id in ids for email in self._runtime.history.find(email_id, limit=1)]
+        self._publisher.publish_all(
+            [
+                email
+                for email in found
+                if email.is_pending and not (email.not_before and email.not_before > now)
+            ]
+        )
+
+    @cached_property
+    def _publisher(self) -> Publisher:
+        from mailctl.publisher import Publisher
+
+        return Publisher(self._runtime)

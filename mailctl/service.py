@@ -1,0 +1,275 @@
+"""What the web service calls: record the email, then let it be published; never wait for the broker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mailctl import inputs, runtime
+from mailctl.catalog import GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
+from mailctl.enqueue import Enqueuer
+from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput, MailctlError
+from mailctl.intake import make_content, make_user
+from mailctl.log.database import is_same_database
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy.orm import Session, SessionTransaction
+
+    from mailctl.message import Content, Json, User
+    from mailctl.runtime import Runtime
+
+_log = logging.getLogger("mailctl.service")
+
+_ContentMaker = Callable[["Runtime"], list["Content"]]
+
+
+class ServiceUser(Protocol):
+    """A user of the service, as its own code knows one; `first_name` is used where there is one."""
+
+    id: Any
+    email: str
+    username: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipient:
+    """Somebody whom the generic email goes to."""
+
+    email: str
+    name: str = ""
+
+
+class EmailService:
+    """Sends the service's emails in the background.
+
+    Each method records the email in the delivery log and returns its id, which is the Celery task id. A worker
+    sends it; a broker that is down neither fails nor delays the call. With `session`, the record joins the
+    caller's transaction: it is published after the commit, and gone after a rollback. With
+    `idempotency_key`, a second call with the same key and content returns the first id and sends nothing.
+
+    Raises (all methods):
+        InvalidInput: a value cannot be used; nothing was recorded.
+        IdempotencyConflict: the key was used for other content.
+        ConfigurationError: the settings are not usable, or `session` belongs to another database than the log.
+        LogUnavailable: the delivery log cannot be written.
+    """
+
+    @staticmethod
+    async def prepare() -> None:
+        """Open the delivery log and make its tables; for the start of the service, so that no request waits."""
+        await asyncio.to_thread(runtime.current)
+
+    @staticmethod
+    async def send_email(
+        subject: str,
+        recipients: Sequence[Recipient | Mapping[str, str] | str],
+        template_name: str,
+        context: Mapping[str, Json] | None = None,
+        *,
+        session: Session | AsyncSession | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Send an email of the service's own: one message to each recipient.
+
+        Args:
+            subject: its subject line.
+            recipients: addresses, or names with addresses.
+            template_name: a template of mailctl's or of the folder MAILCTL_TEMPLATES.
+            context: the template's variables, of JSON types.
+
+        Returns:
+            The id of the email to the first recipient; the others share it as their group.
+        """
+        people = [_recipient(recipient) for recipient in recipients]
+        if not people:
+            raise InvalidInput("recipients", "are missing.", fix="Give at least one.")
+
+        def make(parts: Runtime) -> list[Content]:
+            return [
+                make_content(
+                    GENERIC,
+                    person,
+                    origins=parts.origins,
+                    context=context,
+                    subject=subject,
+                    template=template_name,
+                )
+                for person in people
+            ]
+
+        return await _record(GENERIC, make, session=session, idempotency_key=idempotency_key)
+
+    @staticmethod
+    async def send_welcome_email(
+        user: ServiceUser,
+        *,
+        session: Session | AsyncSession | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Greet a new user; returns the id."""
+        return await _record_for(user, WELCOME, {}, session=session, idempotency_key=idempotency_key)
+
+    @staticmethod
+    async def send_password_reset_email(
+        user: ServiceUser,
+        token: str,
+        *,
+        session: Session | AsyncSession | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Send a link to choose a new password, which carries `token`, sealed; returns the id."""
+        tokens = {"token": token}
+        return await _record_for(user, RESET, tokens, session=session, idempotency_key=idempotency_key)
+
+    @staticmethod
+    async def send_verification_email(
+        user: ServiceUser,
+        token: str,
+        *,
+        session: Session | AsyncSession | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Send a link to confirm the address, which carries `token`, sealed; returns the id."""
+        tokens = {"token": token}
+        return await _record_for(user, VERIFICATION, tokens, session=session, idempotency_key=idempotency_key)
+
+    @staticmethod
+    async def send_new_ip_notification(
+        user: ServiceUser,
+        ip_address: str,
+        whitelist_token: str,
+        blacklist_token: str,
+        *,
+        session: Session | AsyncSession | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Tell of a sign-in from `ip_address`, with a link to allow it and one to block it; returns the id."""
+        tokens = {"whitelist_token": whitelist_token, "blacklist_token": blacklist_token}
+        return await _record_for(
+            user,
+            NEW_IP,
+            tokens,
+            context={"ip_address": ip_address},
+            session=session,
+            idempotency_key=idempotency_key,
+        )
+
+
+async def _record_for(
+    user: ServiceUser,
+    kind: Kind,
+    tokens: Mapping[str, str],
+    *,
+    context: Mapping[str, Json] | None = None,
+    session: Session | AsyncSession | None,
+    idempotency_key: str | None,
+) -> str:
+    person = make_user(
+        email=user.email, id=user.id, username=user.username, first_name=getattr(user, "first_name", "")
+    )
+
+    def make(parts: Runtime) -> list[Content]:
+        return [make_content(kind, person, origins=parts.origins, tokens=tokens, context=context)]
+
+    return await _record(kind, make, session=session, idempotency_key=idempotency_key)
+
+
+async def _record(
+    kind: Kind,
+    make: _ContentMaker,
+    *,
+    session: Session | AsyncSession | None,
+    idempotency_key: str | None,
+) -> str:
+    desk = await asyncio.to_thread(_desk)
+    contents = make(desk.runtime)
+    if session is None:
+        return await asyncio.to_thread(desk.record, kind, contents, idempotency_key=idempotency_key)
+    if isinstance(session, AsyncSession):
+        return await session.run_sync(
+            lambda sync: desk.record_in(sync, kind, contents, idempotency_key=idempotency_key)
+        )
+    return desk.record_in(session, kind, contents, idempotency_key=idempotency_key)
+
+
+class _Desk:
+    """Records and publishes for one process of the web service."""
+
+    def __init__(self, parts: Runtime) -> None:
+        self.runtime = parts
+        self._enqueuer = Enqueuer(parts)
+        # One thread, because a publisher is for one at a time; the interpreter waits for it at its end.
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="mailctl-publisher")
+
+    def record(self, kind: Kind, contents: list[Content], *, idempotency_key: str | None) -> str:
+        ids = self._enqueuer.record(kind, contents, idempotency_key=idempotency_key)
+        self._publish_later(ids)
+        return ids[0]
+
+    def record_in(
+        self, session: Session, kind: Kind, contents: list[Content], *, idempotency_key: str | None
+    ) -> str:
+        connection = session.connection()
+        if not is_same_database(connection.engine.url, self.runtime.engine.url):
+            raise ConfigurationError(
+                "session= belongs to another database than the delivery log.",
+                fix="Set MAILCTL_DATABASE_URL to the database of the session, or leave session= out.",
+            )
+        ids = self._enqueuer.record(kind, contents, idempotency_key=idempotency_key, connection=connection)
+        self._publish_after(session, ids)
+        return ids[0]
+
+    def _publish_after(self, session: Session, ids: list[str]) -> None:
+        """Publish when the outermost transaction has ended; after a rollback there is nothing to find."""
+
+        def ended(_: Session, transaction: SessionTransaction) -> None:
+            if transaction.parent is None:
+                event.remove(session, "after_transaction_end", ended)
+                self._publish_later(ids)
+
+        event.listen(session, "after_transaction_end", ended)
+
+    def _publish_later(self, ids: list[str]) -> None:
+        if self._enqueuer.reaches_a_worker:
+            self._background.submit(self._publish, ids)
+
+    def _publish(self, ids: list[str]) -> None:
+        try:
+            self._enqueuer.publish(ids)
+        except BrokerUnavailable as error:
+            _log.warning("email %s waits in the delivery log: %s", ids[0], error)
+        except MailctlError as error:
+            _log.error("email %s is not published yet: %s", ids[0], error)
+
+
+#: By process: a parent's threads do not exist in its child.
+_desks: dict[int, _Desk] = {}
+_lock = threading.Lock()
+
+
+def _desk() -> _Desk:
+    parts = runtime.current()
+    with _lock:
+        desk = _desks.get(os.getpid())
+        if desk is None or desk.runtime is not parts:
+            desk = _desks[os.getpid()] = _Desk(parts)
+        return desk
+
+
+def _recipient(value: Recipient | Mapping[str, str] | str) -> User:
+    if isinstance(value, str):
+        value = Recipient(email=value)
+    elif not isinstance(value, Recipient):
+        value = Recipient(email=value.get("email", ""), name=value.get("name", ""))
+    return make_user(email=value.email, first_name=inputs.display_name(value.name, field="recipients.name"))

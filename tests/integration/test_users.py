@@ -1,0 +1,555 @@
+"""Looking users up: in the service's own database, which is never written to, and in a table of ours."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+import stat
+import threading
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy
+from sqlalchemy import text
+
+from mailctl.errors import (
+    ConfigurationError,
+    DirectoryUnavailable,
+    InvalidInput,
+    LogUnavailable,
+    NotFound,
+    Refused,
+)
+from mailctl.log.database import open_engine, parse_url
+from mailctl.log.schema import ensure_current
+from mailctl.message import User
+from mailctl.settings import Settings
+from mailctl.users import EmbeddedDirectory, ImportReport, RowProblem, ServiceDirectory, open_directory
+from tests.servers import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+USERS = (
+    "CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT, username TEXT, first_name TEXT, password TEXT)",
+    "INSERT INTO users VALUES (42, 'u@example.com', 'u', 'Ursula', 'secret')",
+)
+URSULA = User(id="42", email="u@example.com", username="u", first_name="Ursula")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def service_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database that a service could use."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    path = tmp_path / "app.db"
+    path.touch()
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def engine(service_url: str) -> Iterator[sqlalchemy.Engine]:
+    """A delivery log on each kind of database."""
+    engine = open_engine(parse_url(service_url, setting="X"), setting="X")
+    ensure_current(engine)
+    yield engine
+    engine.dispose()
+
+
+def run(url: str, *statements: str) -> None:
+    engine = sqlalchemy.create_engine(parse_url(url, setting="X"))
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def get(url: str, user_id: str, *, query: str = "") -> User:
+    directory = ServiceDirectory(url, query=query)
+    try:
+        return directory.get(user_id)
+    finally:
+        directory.close()
+
+
+def describe(url: str, *, query: str = "") -> str:
+    directory = ServiceDirectory(url, query=query)
+    try:
+        return directory.describe()
+    finally:
+        directory.close()
+
+
+class TestTableOfTheService:
+    def test_finds_a_user_by_id(self, service_url: str) -> None:
+        """Columns are found by their names; the others of the table are of no interest."""
+        run(service_url, *USERS)
+        assert get(service_url, "42") == URSULA
+
+    def test_takes_async_driver_names(self, service_url: str) -> None:
+        """DATABASE_URL is the service's, which may name a driver that only its own event loop can use."""
+        run(service_url, *USERS)
+        url = service_url.replace("sqlite://", "sqlite+aiosqlite://")
+        url = url.replace("postgresql://", "postgresql+asyncpg://")
+        assert get(url, "42") == URSULA
+
+    def test_knows_a_table_named_user(self, service_url: str) -> None:
+        """`user` is as good a name, though PostgreSQL reserves the word."""
+        run(
+            service_url,
+            'CREATE TABLE "user" (id INTEGER PRIMARY KEY, email TEXT)',
+            "INSERT INTO \"user\" VALUES (1, 'a@example.com')",
+        )
+        assert get(service_url, "1") == User(id="1", email="a@example.com")
+
+    def test_prefers_the_table_that_has_the_columns(self, service_url: str) -> None:
+        """A table `users` of another purpose does not hide the real one."""
+        run(
+            service_url,
+            "CREATE TABLE users (name TEXT)",
+            'CREATE TABLE "user" (id INTEGER PRIMARY KEY, email TEXT)',
+            "INSERT INTO \"user\" VALUES (1, 'a@example.com')",
+        )
+        assert get(service_url, "1").email == "a@example.com"
+
+    def test_null_names_are_empty(self, service_url: str) -> None:
+        """A user without a name is a user."""
+        run(service_url, USERS[0], "INSERT INTO users (id, email) VALUES (1, 'a@example.com')")
+        assert get(service_url, "1") == User(id="1", email="a@example.com")
+
+    def test_says_which_user_is_missing_and_where(self, service_url: str) -> None:
+        """NotFound names the id, the table and what to check."""
+        run(service_url, *USERS)
+        with pytest.raises(NotFound, match=r"^There is no user 43 in table users\.$") as caught:
+            get(service_url, "43")
+        assert caught.value.fix == "Check DATABASE_URL or MAILCTL_USERS_QUERY."
+
+    @pytest.mark.parametrize("user_id", ["2147483648", "9223372036854775807", "9" * 64])
+    def test_a_number_too_large_for_the_column_is_nobody(self, service_url: str, user_id: str) -> None:
+        """A number out of the column's range is an id that no user has, not an unreachable database."""
+        run(service_url, *USERS)
+        with pytest.raises(NotFound):
+            get(service_url, user_id)
+
+    @pytest.mark.parametrize("user_id", ["abc", "-1", "4 2", "²", "1; DROP TABLE users", "42 OR 1=1"])
+    def test_only_digits_are_integer_ids(self, service_url: str, user_id: str) -> None:
+        """Where ids are numbers, anything else is wrong usage."""
+        run(service_url, *USERS)
+        with pytest.raises(InvalidInput, match="user id"):
+            get(service_url, user_id)
+
+    @pytest.mark.parametrize("user_id", ["", "x" * 65, "a\x00b", "4\n2", "\ud800"])
+    def test_no_driver_sees_an_impossible_id(self, service_url: str, user_id: str) -> None:
+        """Control characters, NUL and lone surrogates end at the gate."""
+        with pytest.raises(InvalidInput, match="user id"):
+            get(service_url, user_id)
+
+    def test_text_ids_are_compared_as_they_are(self, service_url: str) -> None:
+        """Leading zeros count where ids are text."""
+        run(
+            service_url,
+            "CREATE TABLE users (id VARCHAR(20) PRIMARY KEY, email TEXT)",
+            "INSERT INTO users VALUES ('007', 'bond@example.com'), ('7', 'other@example.com')",
+        )
+        assert get(service_url, "007") == User(id="007", email="bond@example.com")
+
+    def test_numeric_ids_are_found(self, service_url: str) -> None:
+        """NUMERIC is a strange type for an id, and harmless."""
+        run(
+            service_url,
+            "CREATE TABLE users (id NUMERIC PRIMARY KEY, email TEXT)",
+            "INSERT INTO users VALUES (7, 'a@example.com')",
+        )
+        assert get(service_url, "7") == User(id="7", email="a@example.com")
+
+    def test_uuid_ids_are_found_in_any_spelling(self, service_url: str) -> None:
+        """As SQLAlchemy stores them: a UUID on PostgreSQL, CHAR(32) without dashes on SQLite."""
+        metadata = sqlalchemy.MetaData()
+        table = sqlalchemy.Table(
+            "users",
+            metadata,
+            sqlalchemy.Column("id", sqlalchemy.Uuid, primary_key=True),
+            sqlalchemy.Column("email", sqlalchemy.String),
+        )
+        engine = sqlalchemy.create_engine(parse_url(service_url, setting="X"))
+        key = uuid.uuid4()
+        with engine.begin() as connection:
+            metadata.create_all(connection)
+            connection.execute(table.insert().values(id=key, email="a@example.com"))
+        engine.dispose()
+        for spelling in (str(key), str(key).upper()):
+            assert get(service_url, spelling) == User(id=str(key), email="a@example.com")
+        assert get(service_url, key.hex).email == "a@example.com"
+        with pytest.raises(NotFound):
+            get(service_url, str(uuid.uuid4()))
+
+    def test_only_a_uuid_is_a_uuid_id(self, postgres_url: str) -> None:
+        """PostgreSQL has a type for UUIDs and takes nothing else."""
+        run(postgres_url, "CREATE TABLE users (id UUID PRIMARY KEY, email TEXT)")
+        with pytest.raises(InvalidInput, match="is not a UUID"):
+            get(postgres_url, "42")
+
+    @pytest.mark.parametrize("stored", ["'not an address'", "'a@example.com, b@example.com'", "NULL", "''"])
+    def test_an_unusable_stored_address_names_the_user(self, service_url: str, stored: str) -> None:
+        """What the service stored is input as any other; the text names the user and not the address."""
+        run(service_url, USERS[0], f"INSERT INTO users (id, email) VALUES (7, {stored})")
+        with pytest.raises(InvalidInput, match=r"^user 7: the stored email address "):
+            get(service_url, "7")
+
+    def test_no_such_table_is_a_matter_of_configuration(self, service_url: str) -> None:
+        """The fix is the query setting."""
+        with pytest.raises(ConfigurationError, match="no table users or user") as caught:
+            get(service_url, "1")
+        assert caught.value.fix.startswith("Set MAILCTL_USERS_QUERY")
+
+    def test_describes_itself(self, service_url: str) -> None:
+        """One line: table, database, number of users."""
+        run(service_url, *USERS)
+        line = describe(service_url)
+        assert line.startswith("table users in ")
+        assert line.endswith(", 1 users")
+
+
+class TestQueryOfTheService:
+    ACCOUNTS = (
+        "CREATE TABLE accounts (nr INTEGER PRIMARY KEY, code TEXT, mail TEXT)",
+        "INSERT INTO accounts VALUES (42, '0042', 'u@example.com')",
+    )
+
+    @pytest.mark.parametrize(
+        ("condition", "user_id"),
+        [
+            ("nr = :id", "42"),
+            ("nr + 0 = :id", "42"),
+            ("code = :id", "0042"),
+            ("nr = CAST(:id AS INTEGER)", "42"),
+        ],
+    )
+    def test_finds_a_user_whatever_the_type(self, service_url: str, condition: str, user_id: str) -> None:
+        """The same id works for numbers, for expressions and for text."""
+        run(service_url, *self.ACCOUNTS)
+        query = f"SELECT nr AS id, mail AS email FROM accounts WHERE {condition}"
+        assert get(service_url, user_id, query=query) == User(id="42", email="u@example.com")
+
+    @pytest.mark.parametrize("condition", ["nr = :id::integer", "nr::text = :id", "nr = :id::text::integer"])
+    def test_knows_the_casts_of_postgresql(self, postgres_url: str, condition: str) -> None:
+        """`:id::integer` holds the parameter `:id`."""
+        run(postgres_url, *self.ACCOUNTS)
+        query = f"SELECT nr AS id, mail AS email FROM accounts WHERE {condition}"
+        assert get(postgres_url, "42", query=query).email == "u@example.com"
+
+    def test_without_an_id_column_the_id_is_the_one_asked_for(self, service_url: str) -> None:
+        """Only `email` is required of a query."""
+        run(service_url, *self.ACCOUNTS)
+        query = "SELECT mail AS email FROM accounts WHERE nr = :id"
+        assert get(service_url, "42", query=query) == User(id="42", email="u@example.com")
+
+    @pytest.mark.parametrize("user_id", ["43", "abc", "99999999999999999999"])
+    def test_an_id_that_no_user_can_have_is_nobody(self, service_url: str, user_id: str) -> None:
+        """With a query the type of the id is unknown: what cannot match is not found."""
+        run(service_url, *self.ACCOUNTS)
+        with pytest.raises(NotFound, match=f"There is no user {user_id} in what MAILCTL_USERS_QUERY finds"):
+            get(service_url, user_id, query="SELECT mail AS email FROM accounts WHERE nr = :id")
+
+    @pytest.mark.parametrize(
+        ("query", "reason"),
+        [
+            ("SELECT mail AS email FROM accounts", "needs the parameter :id and no other"),
+            ("SELECT mail AS email FROM accounts WHERE nr = :user", "needs the parameter :id and no other"),
+            ("SELECT mail FROM accounts WHERE nr = :id", "gives no column email"),
+            ("SELECT mail AS email FROM accounts WHERE nr >= :id", "gives several rows"),
+            ("SELEC mail FROM accounts WHERE nr = :id", "cannot be run"),
+            ("SELECT mail AS email FROM nowhere WHERE nr = :id", "cannot be run"),
+            ("DELETE FROM accounts WHERE nr = :id", "cannot be run"),
+            ("DELETE FROM accounts WHERE nr = :id RETURNING mail AS email", "cannot be run"),
+        ],
+    )
+    def test_a_query_that_does_not_do_is_refused(self, service_url: str, query: str, reason: str) -> None:
+        """The setting is named, and the database stays as it is."""
+        run(service_url, *self.ACCOUNTS, "INSERT INTO accounts VALUES (43, '0043', 'v@example.com')")
+        for ask in (get, None):
+            with pytest.raises(ConfigurationError, match=f"^MAILCTL_USERS_QUERY {reason}"):
+                ask(service_url, "42", query=query) if ask else describe(service_url, query=query)
+        works = "SELECT mail AS email FROM accounts WHERE nr = :id"
+        assert get(service_url, "42", query=works).email == "u@example.com"
+
+    def test_describes_itself(self, service_url: str) -> None:
+        """The query is tried, as check-config wants to know whether it works."""
+        run(service_url, *self.ACCOUNTS)
+        line = describe(service_url, query="SELECT mail AS email FROM accounts WHERE nr = :id")
+        assert line.startswith("MAILCTL_USERS_QUERY in ")
+
+
+class TestManners:
+    def test_a_missing_sqlite_file_is_not_made(self, tmp_path: Path) -> None:
+        """A typing error in DATABASE_URL says so and leaves no empty database behind."""
+        path = tmp_path / "typo.db"
+        with pytest.raises(DirectoryUnavailable, match=r"typo\.db does not exist"):
+            get(f"sqlite:///{path}", "1")
+        assert not path.exists()
+
+    def test_the_journal_mode_stays_as_it_is(self, tmp_path: Path) -> None:
+        """The database is the service's: nothing about it changes."""
+        path = tmp_path / "app.db"
+        run(f"sqlite:///{path}", *USERS)
+        before = path.read_bytes()
+        get(f"sqlite:///{path}", "42")
+        assert path.read_bytes() == before
+        assert [each.name for each in tmp_path.iterdir()] == ["app.db"]
+
+    def test_odd_characters_in_the_path_are_part_of_it(self, tmp_path: Path) -> None:
+        """The file is opened by URI, in which `?`, `#` and `%` mean something."""
+        folder = tmp_path / "a?b #c%20"
+        folder.mkdir()
+        connection = sqlite3.connect(folder / "app.db")
+        for statement in USERS:
+            connection.execute(statement)
+        connection.commit()
+        connection.close()
+        url = sqlalchemy.URL.create("sqlite", database=str(folder / "app.db"))
+        assert get(url.render_as_string(), "42") == URSULA
+
+    def test_a_service_that_writes_is_not_in_the_way(self, tmp_path: Path) -> None:
+        """In WAL mode a reader reads what was committed, while a writer holds the lock."""
+        path = tmp_path / "app.db"
+        run(f"sqlite:///{path}", *USERS)
+        writer = sqlite3.connect(path, isolation_level=None)
+        writer.execute("PRAGMA journal_mode=WAL")
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE users SET email = 'changed@example.com'")
+        try:
+            assert get(f"sqlite:///{path}", "42") == URSULA
+        finally:
+            writer.close()
+
+    def test_a_file_that_is_no_database_is_unusable(self, tmp_path: Path) -> None:
+        """The driver's words are kept."""
+        path = tmp_path / "app.db"
+        path.write_text("This is not a database, however long one looks at it." * 20)
+        with pytest.raises(DirectoryUnavailable, match="not a database"):
+            get(f"sqlite:///{path}", "1")
+
+    @pytest.mark.parametrize(
+        "secret_place", ["user:hunter2@127.0.0.1:{port}/app", "127.0.0.1:{port}/app?password=hunter2"]
+    )
+    def test_an_unreachable_server_is_named_without_its_password(self, secret_place: str) -> None:
+        """The text says where nobody answers; the password is in none of the chain's own texts."""
+        url = f"postgresql://{secret_place.format(port=free_port())}"
+        with pytest.raises(
+            DirectoryUnavailable, match=r"the users' database at postgresql.*127\.0\.0\.1"
+        ) as caught:
+            get(url, "1")
+        error: BaseException | None = caught.value
+        while error is not None:
+            assert "hunter2" not in str(error)
+            error = error.__cause__
+
+    @pytest.mark.parametrize("url", ["nonsense", "postgresql://host:port/app", "oracle9://host/app"])
+    def test_what_is_no_address_is_a_matter_of_configuration(self, url: str) -> None:
+        """DATABASE_URL is named, its value is not: it may hold a password."""
+        with pytest.raises(ConfigurationError, match=r"^DATABASE_URL"):
+            get(url, "1")
+
+    def test_closing_what_was_never_opened_is_fine(self) -> None:
+        """Nothing is opened before the first question."""
+        ServiceDirectory("nonsense").close()
+
+
+class TestTableOfOurs:
+    def test_development_starts_with_three_users(self, engine: sqlalchemy.Engine) -> None:
+        """`mailctl send welcome --user-id 1` works at once."""
+        directory = EmbeddedDirectory(engine, with_demo_users=True)
+        assert directory.get("1") == User(id="1", email="ada@example.com", username="ada", first_name="Ada")
+        assert [user.id for user in directory.list()] == ["1", "2", "3"]
+        assert directory.describe().endswith(", 3 users")
+
+    def test_production_starts_with_none(self, engine: sqlalchemy.Engine) -> None:
+        """Demo users are for development."""
+        directory = EmbeddedDirectory(engine, with_demo_users=False)
+        assert directory.describe().startswith("table mailctl_users in ")
+        with pytest.raises(NotFound, match=r"^There is no user 1 in table mailctl_users\.$") as caught:
+            directory.get("1")
+        assert caught.value.fix == "Run `mailctl users list`."
+
+    def test_processes_that_start_together_seed_once(self, engine: sqlalchemy.Engine) -> None:
+        """Whoever is first puts the users in; the others see them."""
+        start, failures = threading.Barrier(6), []
+
+        def look() -> None:
+            own = open_engine(engine.url, setting="X")
+            start.wait()
+            try:
+                EmbeddedDirectory(own, with_demo_users=True).get("3")
+            except Exception as error:
+                failures.append(error)
+            own.dispose()
+
+        threads = [threading.Thread(target=look) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert len(EmbeddedDirectory(engine, with_demo_users=True).list()) == 3
+
+    def test_added_users_get_the_next_id(self, engine: sqlalchemy.Engine) -> None:
+        """After the demo users, and after ids that were given."""
+        directory = EmbeddedDirectory(engine, with_demo_users=True)
+        first = directory.add("New@Example.com", username="new", first_name="Nell")
+        assert first == User(id="4", email="New@example.com", username="new", first_name="Nell")
+        assert directory.add("b@example.com", id="9").id == "9"
+        assert directory.add("c@example.com").id == "10"
+        assert directory.get("4") == first
+
+    @pytest.mark.parametrize(
+        ("email", "user_id"), [("ada@example.com", None), ("ADA@example.com", None), ("new@example.com", "1")]
+    )
+    def test_an_address_or_id_that_is_taken_is_refused(
+        self, engine: sqlalchemy.Engine, email: str, user_id: str | None
+    ) -> None:
+        """Two users never share an address, whatever its case."""
+        directory = EmbeddedDirectory(engine, with_demo_users=True)
+        with pytest.raises(Refused, match="There is already a user 1"):
+            directory.add(email, id=user_id)
+        assert len(directory.list()) == 3
+
+    @pytest.mark.parametrize(
+        ("values", "field"),
+        [
+            ({"email": "a@example.com\nBcc: b@example.com"}, "email"),
+            ({"email": "a@example.com", "username": "u\r\nX: 1"}, "username"),
+            ({"email": "a@example.com", "first_name": "\u202egnp.exe"}, "first_name"),
+            ({"email": "a@example.com", "id": "abc"}, "user id"),
+            ({"email": "a@example.com", "id": "0"}, "user id"),
+            ({"email": "a@example.com", "id": "99999999999"}, "user id"),
+        ],
+    )
+    def test_unusable_values_are_refused(
+        self, engine: sqlalchemy.Engine, values: dict[str, str], field: str
+    ) -> None:
+        """What is added passes the same gate as all input."""
+        directory = EmbeddedDirectory(engine, with_demo_users=False)
+        with pytest.raises(InvalidInput) as caught:
+            directory.add(**values)
+        assert caught.value.field == field
+        assert directory.list() == []
+
+    def test_an_id_that_is_no_number_is_wrong_usage(self, engine: sqlalchemy.Engine) -> None:
+        """Ids of this table are numbers."""
+        with pytest.raises(InvalidInput, match="user id"):
+            EmbeddedDirectory(engine, with_demo_users=True).get("abc")
+
+    def test_a_log_without_schema_is_named(self, service_url: str) -> None:
+        """The table stands in the delivery log's database, and its errors are the log's."""
+        engine = open_engine(parse_url(service_url, setting="X"), setting="X")
+        with pytest.raises(LogUnavailable):
+            EmbeddedDirectory(engine, with_demo_users=True).get("1")
+        engine.dispose()
+
+
+class TestImport:
+    def test_adds_and_updates(self, engine: sqlalchemy.Engine) -> None:
+        """A row is known by its id or its address; columns that the file lacks stay as they are."""
+        directory = EmbeddedDirectory(engine, with_demo_users=True)
+        stream = io.StringIO(
+            "id,email,username\n"
+            "1,lovelace@example.com,countess\n"
+            ",GRACE@example.com,admiral\n"
+            "20,new@example.com,new\n"
+            ",next@example.com,\n"
+        )
+        assert directory.import_csv(stream) == ImportReport(added=2, updated=2)
+        assert directory.list() == [
+            User(id="1", email="lovelace@example.com", username="countess", first_name="Ada"),
+            User(id="2", email="GRACE@example.com", username="admiral", first_name="Grace"),
+            User(id="3", email="alan@example.com", username="alan", first_name="Alan"),
+            User(id="20", email="new@example.com", username="new"),
+            User(id="21", email="next@example.com"),
+        ]
+
+    def test_bad_rows_are_reported_by_line_and_good_ones_kept(self, engine: sqlalchemy.Engine) -> None:
+        """The line is that of the file, whatever stands before it."""
+        directory = EmbeddedDirectory(engine, with_demo_users=True)
+        stream = io.StringIO(
+            "email,first_name,id\n"
+            "nonsense,X,\n"
+            "\n"
+            'good@example.com,"Good, or\tbad",\n'
+            "good@example.com,Good,\n"
+            "ada@example.com,Ada,2\n"
+            "short@example.com,X\n"
+            "long@example.com,X,,,\n"
+            'quote@example.com,"X\nY",\n'
+            "last@example.com,Last,abc\n"
+            "fine@example.com,Fine,\n"
+        )
+        report = directory.import_csv(stream)
+        assert (report.added, report.updated) == (2, 0)
+        assert [problem.line for problem in report.problems] == [2, 4, 6, 7, 8, 10, 11]
+        assert report.problems[2] == RowProblem(line=6, reason="email: is the address of user 1.")
+        assert [user.email for user in directory.list()][3:] == ["good@example.com", "fine@example.com"]
+
+    def test_many_rows_are_all_kept(self, engine: sqlalchemy.Engine) -> None:
+        """More than fit into one transaction."""
+        directory = EmbeddedDirectory(engine, with_demo_users=False)
+        rows = "".join(f"u{number}@example.com\n" for number in range(1201))
+        assert directory.import_csv(io.StringIO("email\n" + rows)).added == 1201
+        assert directory.describe().endswith(", 1201 users")
+
+    def test_a_byte_order_mark_and_spaces_are_not_part_of_a_name(self, engine: sqlalchemy.Engine) -> None:
+        """As spreadsheets write it, whether the caller opened the file as utf-8-sig or not."""
+        directory = EmbeddedDirectory(engine, with_demo_users=False)
+        stream = io.StringIO("\ufeffEmail ; x, email,\r\nz, a@example.com ,\r\n")
+        assert directory.import_csv(stream).added == 1
+        assert [user.email for user in directory.list()] == ["a@example.com"]
+
+    @pytest.mark.parametrize("content", ["", "\n", "mail,name\na@example.com,A\n", "a@example.com\n"])
+    def test_a_file_without_a_column_email_is_refused(self, engine: sqlalchemy.Engine, content: str) -> None:
+        """Nobody guesses which column holds the address."""
+        with pytest.raises(InvalidInput, match="no column email"):
+            EmbeddedDirectory(engine, with_demo_users=False).import_csv(io.StringIO(content))
+
+    def test_a_file_that_is_not_utf_8_is_refused(self, engine: sqlalchemy.Engine) -> None:
+        """One clear sentence instead of a codec's."""
+        stream = io.TextIOWrapper(io.BytesIO(b"email,username\na@example.com,J\xfcrgen\n"), encoding="utf-8")
+        directory = EmbeddedDirectory(engine, with_demo_users=False)
+        with pytest.raises(InvalidInput, match="it is not UTF-8 text"):
+            directory.import_csv(stream)
+        assert directory.list() == []
+
+
+def test_the_service_s_database_wins(engine: sqlalchemy.Engine, service_url: str) -> None:
+    """DATABASE_URL decides where users are looked up."""
+    run(service_url, *USERS)
+    directory = open_directory(Settings(database_url=service_url), engine)
+    assert isinstance(directory, ServiceDirectory)
+    assert directory.get("42") == URSULA
+    directory.close()
+
+
+@pytest.mark.parametrize(("debug", "count"), [(True, 3), (False, 0)])
+def test_without_a_database_our_table_serves(engine: sqlalchemy.Engine, debug: bool, count: int) -> None:
+    """In development it comes with demo users."""
+    directory = open_directory(Settings(debug=debug), engine)
+    assert isinstance(directory, EmbeddedDirectory)
+    assert len(directory.list()) == count
+    directory.close()
+
+
+def test_the_query_setting_reaches_the_directory(engine: sqlalchemy.Engine, service_url: str) -> None:
+    """MAILCTL_USERS_QUERY is used where DATABASE_URL is set."""
+    run(service_url, *USERS)
+    query = "SELECT id, 'other@example.com' AS email FROM users WHERE id = :id"
+    directory = open_directory(Settings(database_url=service_url, mailctl_users_query=query), engine)
+    assert directory.get("42").email == "other@example.com"
+    directory.close()
+
+
+def test_a_database_that_may_only_be_read_is_enough(tmp_path: Path) -> None:
+    """mailctl's user needs no right to write to the service's database."""
+    path = tmp_path / "app.db"
+    run(f"sqlite:///{path}", *USERS)
+    path.chmod(stat.S_IRUSR)
+    assert get(f"sqlite:///{path}", "42") == URSULA
