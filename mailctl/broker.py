@@ -16,6 +16,7 @@ from kombu.exceptions import KombuError
 
 from mailctl.celery_app import BROKER_SECONDS, is_in_memory
 from mailctl.errors import BrokerUnavailable
+from mailctl.message import CeleryResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,14 +58,6 @@ class Place:
     queue: str
     #: How many messages are before it; None if a worker has it.
     ahead: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class CeleryResult:
-    """What the result backend has for a task."""
-
-    state: str
-    text: str
 
 
 class Broker:

@@ -116,6 +116,7 @@ class Composer:
             data=await self._mailer.build(schema),
             subject=subject,
             links=_shown_links(links, context),
+            text=rendering.text,
         )
 
     def templates(self) -> list[str]:

@@ -98,13 +98,7 @@ class Enqueuer:
             return
         now = datetime.now(UTC)
         found = [email for email_id in ids for email in self._runtime.history.find(email_id, limit=1)]
-        self._publisher.publish_all(
-            [
-                email
-                for email in found
-                if email.is_pending and not (email.not_before and email.not_before > now)
-            ]
-        )
+        self._publisher.publish_all([email for email in found if email.may_be_published(now)])
 
     @cached_property
     def _publisher(self) -> Publisher:

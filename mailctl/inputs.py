@@ -32,14 +32,16 @@ _EMOJI_TAGS = range(0xE0020, 0xE0080)
 _ATEXT_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}")
 _SLUG = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY}}}")
-_TOKEN = re.compile(r"[A-Za-z0-9._~=+/:-]{8,1024}")
+_TOKEN = re.compile(r"[A-Za-z0-9._~=+/:-]{8,512}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 #: Whatever a mail client could turn into a link, an address or markup.
 _LINK_LIKE = re.compile(
-    r"""(?ix) [a-z][a-z0-9+.-]{1,15}:[/\\]{1,2} | // | \bwww\. | [\w-]+\.(?:[a-z]{2,18}|xn--[a-z0-9-]+)\b
+    r"""(?ix) [a-z][a-z0-9+.-]{1,15}:[/\\]{1,2} | // | \bwww\. | \b(?:mailto|tel|sms|javascript):
+        | [\w-]+\.(?:[^\W\d_]{2,18}|xn--[a-z0-9-]+)\b | \b\d{1,3}(?:\.\d{1,3}){3}\b
         | [@<>{}] | %[0-9a-f]{2} | &\# | \[[^\]]*\]\( """
 )
-_ABBREVIATION = re.compile(r"(?i)\b(?:dr|mr|mrs|ms|jr|sr|st|prof|[a-z])\.(?=\s|$|[A-Z])")
+#: A dot after a title or an initial; not one that joins it to more than another initial, as in t.co.
+_ABBREVIATION = re.compile(r"(?i)\b(?:dr|mr|mrs|ms|jr|sr|st|prof|[^\W\d_])\.(?=\s|$|[^\W\d_]\.)")
 _MAX_DIGITS_IN_NAME = 12
 _MAX_STACKED_MARKS = 4
 
@@ -137,11 +139,12 @@ def action_url(value: object, *, origins: frozenset[str], field: str = "url") ->
     """
     if not isinstance(value, str) or not value.isascii() or any(ord(char) < 33 for char in value):
         raise InvalidInput(field, "is not a link: it holds a space, a control or a non-ASCII character.")
-    if "\\" in value or "\x7f" in value or len(value) > MAX_URL:
-        raise InvalidInput(field, f"is not a usable link: no backslash, at most {MAX_URL} characters.")
+    if set('\\"<>\x7f') & set(value) or len(value) > MAX_URL:
+        reason = f"is not a usable link: no backslash, quote or bracket, at most {MAX_URL} characters."
+        raise InvalidInput(field, reason)
     try:
         parts = urlsplit(value)
-        has_dot_segments = {"..", "."} & set(parts.path.split("/"))
+        has_dot_segments = {"..", "."} & set(re.sub("(?i)%2e", ".", parts.path).split("/"))
         origin = url_origin(value)
     except ValueError:
         raise InvalidInput(field, "is not a link: host or port is wrong.") from None
@@ -196,9 +199,9 @@ def token(value: object, *, field: str = "token") -> str:
     """Return a token that a service made; it will travel inside a link.
 
     Raises:
-        InvalidInput: it is shorter than 8 or longer than 1024 characters, or would break out of a URL.
+        InvalidInput: it is shorter than 8 or longer than 512 characters, or would break out of a URL.
     """
-    return _matching(value, _TOKEN, field, "is not usable: 8 to 1024 of A-Z, a-z, 0-9 and . _ ~ = + / : -")
+    return _matching(value, _TOKEN, field, "is not usable: 8 to 512 of A-Z, a-z, 0-9 and . _ ~ = + / : -")
 
 
 def variable_name(value: object) -> str:

@@ -101,7 +101,7 @@ def make_drafts(
 
     Args:
         queue: the Celery queue that they go to.
-        first_id: the id and Celery task id of the first, which the other ids follow from; None makes a new one.
+        first_id: the Celery task id of the first, which the other ids follow from; None makes one.
         not_before: a time to wait for; None sends at once.
         idempotency_key: of the call.
 

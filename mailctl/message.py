@@ -148,9 +148,13 @@ class Email:
         return self.state in FINAL_STATES
 
     @property
-    def is_pending(self) -> bool:
-        """Whether it is in the log and not on the broker."""
-        return self.state is State.PENDING
+    def is_delivered(self) -> bool:
+        """Whether it went where it should."""
+        return self.state in DELIVERED_STATES
+
+    def may_be_published(self, now: datetime) -> bool:
+        """Whether it is in the log, not on the broker, and waits for no later time."""
+        return self.state is State.PENDING and not (self.not_before and self.not_before > now)
 
     @property
     def next_attempt_at(self) -> datetime | None:
@@ -178,6 +182,14 @@ class Claim:
     #: Proves, when the outcome is recorded, that nobody else took the email meanwhile.
     token: str
     content: Content
+
+
+@dataclass(frozen=True, kw_only=True)
+class CeleryResult:
+    """What the result backend has for a task."""
+
+    state: str
+    text: str
 
 
 class OutcomeKind(StrEnum):
@@ -218,3 +230,5 @@ class Envelope:
     subject: str
     #: The action links in it, by template variable.
     links: Mapping[str, str] = field(default_factory=dict)
+    #: Its plain-text part, to look at.
+    text: str = ""

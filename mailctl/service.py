@@ -53,7 +53,7 @@ class Recipient:
 class EmailService:
     """Sends the service's emails in the background.
 
-    Each method records the email in the delivery log and returns its id, which is the Celery task id. A worker
+    Each method records the email in the delivery log and returns its id, the Celery task id. A worker
     sends it; a broker that is down neither fails nor delays the call. With `session`, the record joins the
     caller's transaction: it is published after the commit, and gone after a rollback. With
     `idempotency_key`, a second call with the same key and content returns the first id and sends nothing.
@@ -61,13 +61,13 @@ class EmailService:
     Raises (all methods):
         InvalidInput: a value cannot be used; nothing was recorded.
         IdempotencyConflict: the key was used for other content.
-        ConfigurationError: the settings are not usable, or `session` belongs to another database than the log.
+        ConfigurationError: the settings are not usable, or `session` is of another database than the log.
         LogUnavailable: the delivery log cannot be written.
     """
 
     @staticmethod
     async def prepare() -> None:
-        """Open the delivery log and make its tables; for the start of the service, so that no request waits."""
+        """Open the delivery log and make its tables: at the start of the service, so that no request waits."""
         await asyncio.to_thread(runtime.current)
 
     @staticmethod
@@ -154,7 +154,7 @@ class EmailService:
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
     ) -> str:
-        """Tell of a sign-in from `ip_address`, with a link to allow it and one to block it; returns the id."""
+        """Tell of a sign-in from `ip_address`, with links to allow and to block it; returns the id."""
         tokens = {"whitelist_token": whitelist_token, "blacklist_token": blacklist_token}
         return await _record_for(
             user,

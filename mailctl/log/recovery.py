@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+#: What a Celery result says of an email.
+_SETTLED = {"SUCCESS": State.SENT, "FAILURE": State.FAILED}
+
 
 class Recovery:
     """Finds emails that got stuck, and moves them on.
@@ -86,12 +89,23 @@ class Recovery:
         )
         return self._return(is_orphan, text="the worker that held its message is gone")
 
-    def settle(self, email_id: str, state: State, *, reason: str) -> bool:
-        """Record what a task of the service's own reports of an email that it got from the broker."""
-        now = self._clock()
-        values: dict[str, Any] = {"error": None if state in DELIVERED_STATES else reason}
+    def settle(self, email_id: str, *, celery_state: str, text: str) -> bool:
+        """Record what a task of the service's own reports by its Celery result; it does not write here itself.
+
+        Args:
+            celery_state: SUCCESS and FAILURE end the email, others change nothing.
+            text: what the task said about a failure.
+
+        Returns:
+            Whether the email is finished by that.
+        """
+        if celery_state not in _SETTLED:
+            return False
+        now, state = self._clock(), _SETTLED[celery_state]
+        reason = f"a task of the service's own reports {celery_state}" + (f": {text}" if text else "")
+        values: dict[str, Any] = {"error": reason}
         if state in DELIVERED_STATES:
-            values |= {"sent_at": now, "content": None}
+            values = {"error": None, "sent_at": now, "content": None}
         is_queued = and_(emails.c.id == email_id, emails.c.state == State.QUEUED)
         with writing(self._engine) as connection:
             taken = move(connection, is_queued, State.SENDING, text=reason, values={}, now=now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from mailctl.errors import ConfigurationError
 from mailctl.users.embedded import EmbeddedDirectory, ImportReport, RowProblem
 from mailctl.users.service import ServiceDirectory
 
@@ -19,6 +20,7 @@ __all__ = [
     "ImportReport",
     "RowProblem",
     "ServiceDirectory",
+    "embedded",
     "open_directory",
 ]
 
@@ -50,3 +52,17 @@ def open_directory(settings: Settings, log_engine: Engine) -> ServiceDirectory |
         url = settings.database_url.get_secret_value()
         return ServiceDirectory(url, query=settings.mailctl_users_query)
     return EmbeddedDirectory(log_engine, with_demo_users=settings.debug)
+
+
+def embedded(directory: ServiceDirectory | EmbeddedDirectory) -> EmbeddedDirectory:
+    """Return the directory as one that can be listed and changed.
+
+    Raises:
+        ConfigurationError: the users live in the service's own database, which is only read.
+    """
+    if isinstance(directory, EmbeddedDirectory):
+        return directory
+    raise ConfigurationError(
+        "The users live in the database of the service, which mailctl only reads.",
+        fix="Change them there, or leave DATABASE_URL unset.",
+    )

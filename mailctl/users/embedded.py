@@ -113,12 +113,11 @@ class EmbeddedDirectory:
         """
         values = _checked({"id": id or "", "email": email, "username": username, "first_name": first_name})
         with self._writing() as connection:
-            taken = _with_email(connection, values["email"]) or _with_id(connection, values.get("id"))
+            ids = _ids_by_email(connection, [values["email"]])
+            taken = ids.get(values["email"].lower()) or _known_id(connection, values.get("id"))
             if taken is not None:
-                raise Refused(
-                    f"There is already a user {taken.id} with the address {taken.email}.",
-                    fix="Run `mailctl users list`.",
-                )
+                has = "this address" if ids else "this id"
+                raise Refused(f"User {taken} has {has} already.", fix="Run `mailctl users list`.")
             return _as_user(_insert(connection, values))
 
     def import_csv(self, stream: TextIO) -> ImportReport:
@@ -133,9 +132,11 @@ class EmbeddedDirectory:
         rows, problems = _read_csv(stream)
         report = ImportReport(problems=tuple(problems))
         for start in range(0, len(rows), IMPORT_CHUNK):
+            chunk = rows[start : start + IMPORT_CHUNK]
             with self._writing() as connection:
-                for row in rows[start : start + IMPORT_CHUNK]:
-                    report = _upsert(connection, row, report)
+                ids = _ids_by_email(connection, [row.values["email"] for row in chunk])
+                for row in chunk:
+                    report = _upsert(connection, row, ids, report)
         return replace(report, problems=tuple(sorted(report.problems, key=lambda problem: problem.line)))
 
     @contextmanager
@@ -183,12 +184,15 @@ def _checked(values: Mapping[str, str]) -> dict[str, Any]:
     return checked
 
 
-def _with_email(connection: Connection, email: str) -> Row[Any] | None:
-    return connection.execute(select(users).where(func.lower(users.c.email) == email.lower())).first()
+def _ids_by_email(connection: Connection, emails: Sequence[str]) -> dict[str, int]:
+    """Return the ids of the users who have one of the addresses, by address in lower case."""
+    lower = func.lower(users.c.email)
+    found = select(lower, users.c.id).where(lower.in_([email.lower() for email in emails]))
+    return dict(connection.execute(found).tuples().all())
 
 
-def _with_id(connection: Connection, number: int | None) -> Row[Any] | None:
-    return connection.execute(select(users).where(users.c.id == number)).first()
+def _known_id(connection: Connection, number: int | None) -> int | None:
+    return connection.execute(select(users.c.id).where(users.c.id == number)).scalar() if number else None
 
 
 def _insert(connection: Connection, values: Mapping[str, Any]) -> Row[Any]:
@@ -197,17 +201,23 @@ def _insert(connection: Connection, values: Mapping[str, Any]) -> Row[Any]:
     return connection.execute(insert(users).values({"id": following, **values}).returning(users)).one()
 
 
-def _upsert(connection: Connection, row: _CheckedRow, report: ImportReport) -> ImportReport:
-    same_email = _with_email(connection, row.values["email"])
-    number = row.values.get("id")
-    if same_email is not None and number not in (None, same_email.id):
-        problem = RowProblem(line=row.line, reason=f"email: is the address of user {same_email.id}.")
+def _upsert(
+    connection: Connection, row: _CheckedRow, ids: dict[str, int], report: ImportReport
+) -> ImportReport:
+    """Write one row; `ids` follows what is written."""
+    email, given = row.values["email"].lower(), row.values.get("id")
+    owner = ids.get(email)
+    if owner is not None and given not in (None, owner):
+        problem = RowProblem(line=row.line, reason=f"email: is the address of user {owner}.")
         return replace(report, problems=(*report.problems, problem))
-    known = same_email or _with_id(connection, number)
+    known = owner or _known_id(connection, given)
     if known is None:
-        _insert(connection, row.values)
+        ids[email] = _insert(connection, row.values).id
         return replace(report, added=report.added + 1)
-    connection.execute(update(users).where(users.c.id == known.id).values(**row.values))
+    connection.execute(update(users).where(users.c.id == known).values(**row.values))
+    for former in [each for each, number in ids.items() if number == known]:
+        del ids[former]
+    ids[email] = known
     return replace(report, updated=report.updated + 1)
 
 

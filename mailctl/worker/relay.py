@@ -17,7 +17,6 @@ from mailctl.catalog import kind_named
 from mailctl.celery_app import own_tasks
 from mailctl.errors import LogUnavailable, MailctlError
 from mailctl.log.workers import HEARTBEAT_SECONDS
-from mailctl.message import State
 from mailctl.publisher import Publisher
 
 if TYPE_CHECKING:
@@ -164,11 +163,8 @@ class Relay:
             if kind_named(kind).task not in own:
                 continue
             result = self._broker.result(email_id)
-            if result is not None and result.state == "SUCCESS":
-                reason = "a task of the service's own reports success"
-                self._runtime.recovery.settle(email_id, State.SENT, reason=reason)
-            elif result is not None and result.state == "FAILURE":
-                self._runtime.recovery.settle(email_id, State.FAILED, reason=result.text or "the task failed")
+            if result is not None:
+                self._runtime.recovery.settle(email_id, celery_state=result.state, text=result.text)
 
     def _look_if_drained(self, on_drained: Callable[[], None]) -> None:
         if self._is_busy() or self._has_work():

@@ -411,7 +411,7 @@ class TestTableOfOurs:
     ) -> None:
         """Two users never share an address, whatever its case."""
         directory = EmbeddedDirectory(engine, with_demo_users=True)
-        with pytest.raises(Refused, match="There is already a user 1"):
+        with pytest.raises(Refused, match=r"^User 1 has this (address|id) already"):
             directory.add(email, id=user_id)
         assert len(directory.list()) == 3
 
@@ -490,6 +490,21 @@ class TestImport:
         assert [problem.line for problem in report.problems] == [2, 4, 6, 7, 8, 10, 11]
         assert report.problems[2] == RowProblem(line=6, reason="email: is the address of user 1.")
         assert [user.email for user in directory.list()][3:] == ["good@example.com", "fine@example.com"]
+
+    def test_rows_see_what_rows_before_them_did(self, engine: sqlalchemy.Engine) -> None:
+        """An address that a row gave up is free for the next, one that a row took is its user's."""
+        directory = EmbeddedDirectory(engine, with_demo_users=True)
+        stream = io.StringIO(
+            "id,email,username\n"
+            "1,x@example.com,x\n"
+            ",ada@example.com,another\n"
+            ",X@example.com,again\n"
+            ",ada@example.com,another-again\n"
+        )
+        assert directory.import_csv(stream) == ImportReport(added=1, updated=3)
+        names = {user.id: (user.email, user.username) for user in directory.list()}
+        assert names["1"] == ("X@example.com", "again")
+        assert names["4"] == ("ada@example.com", "another-again")
 
     def test_many_rows_are_all_kept(self, engine: sqlalchemy.Engine) -> None:
         """More than fit into one transaction."""

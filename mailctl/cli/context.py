@@ -1,0 +1,118 @@
+"""What every command shares: its options, accepted before and after the command, and lazily what they lead to."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mailctl.cli.output import Output
+
+if TYPE_CHECKING:
+    from mailctl.runtime import Runtime
+    from mailctl.settings import Settings
+
+_PANEL = "Shared options"
+
+App = Annotated[
+    str | None,
+    typer.Option(
+        "--app",
+        metavar="MODULE:ATTR",
+        help="Your service's own Celery app, instead of mailctl's.",
+        rich_help_panel=_PANEL,
+    ),
+]
+EnvFile = Annotated[
+    Path | None,
+    typer.Option("--env-file", metavar="FILE", help="Settings; default: .env here.", rich_help_panel=_PANEL),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_PANEL)]
+NoColor = Annotated[bool, typer.Option("--no-color", help="Print no colours.", rich_help_panel=_PANEL)]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.", rich_help_panel=_PANEL)
+]
+_SHARED = {"app": App, "env_file": EnvFile, "json": Json, "no_color": NoColor, "verbose": Verbose}
+_DEFAULTS: dict[str, Any] = {
+    "app": None,
+    "env_file": None,
+    "json": False,
+    "no_color": False,
+    "verbose": False,
+}
+
+
+@dataclass
+class Session:
+    """One call of the command line: what its shared options say, and what they lead to, opened when needed."""
+
+    options: dict[str, Any] = field(default_factory=lambda: dict(_DEFAULTS))
+
+    def update(self, given: dict[str, Any]) -> None:
+        """Take options that were given; those left out keep what was said before the command."""
+        self.options |= {name: value for name, value in given.items() if value not in (None, False)}
+
+    @property
+    def is_verbose(self) -> bool:
+        """Whether tracebacks are wanted."""
+        return bool(self.options["verbose"])
+
+    @cached_property
+    def output(self) -> Output:
+        """Where results go."""
+        return Output(as_json=self.options["json"], with_color=not self.options["no_color"])
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings, with what the options override."""
+        from mailctl.settings import Settings
+
+        settings = Settings.load(self.options["env_file"])
+        app = self.options["app"]
+        return settings.model_copy(update={"mailctl_app": app}) if app else settings
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """The parts of the library, opened."""
+        from mailctl import runtime
+
+        runtime.use(self.settings)
+        return runtime.current()
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a command of a function whose first parameter is the session: adds the shared options to it."""
+    signature = inspect.signature(function, eval_str=True)
+    own = list(signature.parameters.values())[1:]
+
+    @wraps(function)
+    def run(ctx: typer.Context, **values: Any) -> None:
+        session = session_of(ctx)
+        session.update({name: values.pop(name) for name in _SHARED})
+        function(session, **values)
+
+    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    shared = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=_DEFAULTS[name]
+        )
+        for name, annotation in _SHARED.items()
+    ]
+    named = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    parameters = [context, *named, *shared]
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def session_of(ctx: typer.Context) -> Session:
+    """Return the session of this call."""
+    root = ctx.find_root()
+    if not isinstance(root.obj, Session):
+        root.obj = Session()
+    return root.obj

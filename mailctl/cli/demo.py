@@ -1,0 +1,32 @@
+"""`mailctl demo`: see it work, with nothing set up."""
+
+from __future__ import annotations
+
+from mailctl.cli.context import Session
+from mailctl.cli.views import email_view
+from mailctl.errors import EmailFailed
+
+
+def demo(session: Session) -> None:
+    """Send four emails to a demo user through a real worker, without any server or set-up."""
+    from mailctl.demo import Demo
+
+    tour = Demo()
+    session.output.note(f"scratch home: {tour.home}")
+    latest = {}
+    with session.output.spinner("starting a worker"):
+        for email in tour.run():
+            latest[email.id] = email
+            if session.output.as_json:
+                session.output.record(email_view(email))
+            else:
+                session.output.state(f"{email.state:<9}", f"{email.kind} to {email.to}  {email.id}")
+    if not session.output.as_json:
+        session.output.line()
+        session.output.line("Captured, because EMAIL_ENABLED is False:")
+        for email in latest.values():
+            session.output.line(f"  {email.kind:<13} {email.reply.text}")
+        session.output.line()
+        session.output.line(f"Look again: MAILCTL_HOME={tour.home} mailctl status {next(iter(latest))}")
+    if not all(email.is_delivered for email in latest.values()):
+        raise EmailFailed("Not every email arrived.", fix=f"See {tour.home / 'worker.log'}.")

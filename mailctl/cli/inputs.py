@@ -1,0 +1,79 @@
+"""What commands read besides their options: tokens, template variables, times."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mailctl.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from mailctl.catalog import Kind
+
+
+def read_tokens(kind: Kind, *, from_stdin: bool) -> dict[str, str]:
+    """Return the service's own tokens for the links of a kind, never from an argument, which `ps` would show.
+
+    Args:
+        from_stdin: read a line for each link, instead of the environment.
+
+    Raises:
+        InvalidInput: there are fewer tokens than links.
+    """
+    names = [link.token for link in kind.links]
+    if from_stdin:
+        tokens = {name: _read_line(name) for name in names}
+    else:
+        tokens = {name: os.environ.get(f"MAILCTL_{name.upper()}", "") for name in names}
+        if not any(tokens.values()):
+            return {}
+    for name, token in tokens.items():
+        if not token:
+            raise InvalidInput(
+                name, "is missing.", fix=f"An email of kind {kind.name} takes {', '.join(names)}."
+            )
+    return tokens
+
+
+def read_variables(settings: list[str]) -> dict[str, str]:
+    """Return template variables given as NAME=VALUE.
+
+    Raises:
+        InvalidInput: one is not, or is given twice.
+    """
+    variables: dict[str, str] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name:
+            raise InvalidInput(
+                "--set", f"{setting!r} is not NAME=VALUE.", fix="Give one like --set title=Hello."
+            )
+        if name in variables:
+            raise InvalidInput("--set", f"{name!r} is given twice.")
+        variables[name] = value
+    return variables
+
+
+def when(*, at: str | None, after: str | None) -> datetime | None:
+    """Return the time that --at or --in says; None for now.
+
+    Raises:
+        InvalidInput: both are given, or one is not a time.
+    """
+    from mailctl.moments import parse_length, parse_moment
+
+    now = datetime.now(UTC)
+    if at is not None and after is not None:
+        raise InvalidInput("--at", "cannot be combined with --in.", fix="Give one of them.")
+    if at is not None:
+        return parse_moment(at, field="--at", now=now)
+    return now + parse_length(after, field="--in") if after is not None else None
+
+
+def _read_line(name: str) -> str:
+    if sys.stdin.isatty():
+        return getpass.getpass(f"{name}: ")
+    return sys.stdin.readline().strip()

@@ -1,0 +1,111 @@
+"""Assembles the commands, and turns every error into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mailctl.cli import check_config, demo, send, status, users, worker
+from mailctl.cli.context import App, EnvFile, Json, NoColor, Session, Verbose, command, session_of
+from mailctl.cli.output import Output
+from mailctl.errors import ExitCode, MailctlError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = typer.Typer(
+    name="mailctl",
+    help="Operate a web service's Celery email: send, work off, find, explain.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        Output().line(f"mailctl {version('mailctl')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    ctx: typer.Context,
+    app_spec: App = None,
+    env_file: EnvFile = None,
+    json: Json = False,
+    no_color: NoColor = False,
+    verbose: Verbose = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    session_of(ctx).update(
+        {"app": app_spec, "env_file": env_file, "json": json, "no_color": no_color, "verbose": verbose}
+    )
+
+
+app.add_typer(send.app)
+app.command("worker")(command(worker.worker))
+app.command("status")(command(status.status))
+app.command("check-config")(command(check_config.check_config))
+app.add_typer(users.app)
+app.command("demo")(command(demo.demo))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the arguments without the program's name; None takes the process's own.
+
+    Returns:
+        The exit code, one of `ExitCode`.
+    """
+    session = Session()
+    try:
+        code = app(
+            args=list(argv) if argv is not None else None,
+            prog_name="mailctl",
+            standalone_mode=False,
+            obj=session,
+        )
+    except MailctlError as error:
+        _say(session, error, error.message, error.fix)
+        return error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        session.output.note("interrupted")
+        return ExitCode.INTERRUPTED
+    except typer.TyperException as error:
+        _say(session, error, _usage_sentence(error), "")
+        return ExitCode.USAGE
+    except BrokenPipeError:
+        # The reader of our output has gone; nobody is left to tell, and the interpreter must not try.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    return code if isinstance(code, int) else ExitCode.DONE
+
+
+def run() -> None:
+    """Run one command and leave with its exit code."""
+    sys.exit(main())
+
+
+def _usage_sentence(error: typer.TyperException) -> str:
+    format_message = getattr(error, "format_message", None)
+    text = str(format_message() if format_message else error)
+    context = getattr(error, "ctx", None)
+    help_hint = f" See `{context.command_path} --help`." if context is not None else ""
+    return text.rstrip(".") + "." + help_hint
+
+
+def _say(session: Session, error: BaseException, text: str, fix: str) -> None:
+    if session.is_verbose:
+        session.output.note("".join(traceback.format_exception(error)).rstrip())
+    session.output.error(text, fix)

@@ -1,0 +1,124 @@
+"""The one sink of the command line: data to stdout, talk to stderr, for people or for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rich.console import Console
+
+#: The version of every JSON object that is printed.
+SCHEMA = "mailctl/1"
+
+
+@dataclass
+class Output:
+    """Writes results.
+
+    Args:
+        as_json: one JSON object a line instead of text.
+        with_color: whether colours are allowed at all.
+    """
+
+    as_json: bool = False
+    with_color: bool = True
+
+    def record(self, data: Mapping[str, Any]) -> None:
+        """Print one object for programs."""
+        print(json.dumps({"schema": SCHEMA, **data}, ensure_ascii=False), flush=True)  # noqa: T201 - the sink
+
+    def line(self, text: str = "") -> None:
+        """Print one line of text."""
+        self._stdout.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def raw(self, data: bytes) -> None:
+        """Print bytes as they are."""
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+    def state(self, state: str, text: str) -> None:
+        """Print a line that begins with a state in its colour."""
+        from rich.text import Text
+
+        line = Text.assemble((state, _COLORS.get(state.strip(), "")), "  ", text)
+        self._stdout.print(line, soft_wrap=True, highlight=False)
+
+    def fields(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Print names and values, one below the other; empty values are left out."""
+        shown = [(name, value) for name, value in rows if value]
+        width = max((len(name) for name, _ in shown), default=0)
+        for name, value in shown:
+            self.line(f"{name:<{width}}  {value}")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table as wide as its content, folded to the terminal."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell, style=_COLORS.get(cell, "")) for cell in row))
+        self._stdout.print(table)
+
+    def note(self, text: str) -> None:
+        """Tell the operator something that is not data."""
+        self._stderr.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def error(self, text: str, fix: str = "") -> None:
+        """Tell what is wrong, and what to do."""
+        from rich.text import Text
+
+        line = Text.assemble(("error: ", "bold red"), text, f" {fix}" if fix else "")
+        self._stderr.print(line, soft_wrap=True, highlight=False)
+
+    @contextmanager
+    def spinner(self, text: str) -> Iterator[Any]:
+        """Show on a terminal that something goes on; yields a function that changes the text."""
+        if self.as_json or not self._stderr.is_terminal:
+            yield lambda _: None
+            return
+        with self._stderr.status(text) as status:
+            yield status.update
+
+    @cached_property
+    def _stdout(self) -> Console:
+        return self._console(stderr=False)
+
+    @cached_property
+    def _stderr(self) -> Console:
+        return self._console(stderr=True)
+
+    def _console(self, *, stderr: bool) -> Console:
+        from rich.console import Console
+
+        is_plain = not self.with_color or bool(os.environ.get("NO_COLOR"))
+        return Console(stderr=stderr, no_color=is_plain, color_system=None if is_plain else "auto")
+
+
+_COLORS = {
+    "sent": "green",
+    "captured": "green",
+    "ok": "green",
+    "deferred": "yellow",
+    "held": "yellow",
+    "warn": "yellow",
+    "failed": "bold red",
+    "fail": "bold red",
+    "expired": "red",
+    "cancelled": "dim",
+    "suppressed": "dim",
+    "skip": "dim",
+    "sending": "cyan",
+    "queued": "blue",
+    "pending": "blue",
+}

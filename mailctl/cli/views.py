@@ -1,0 +1,120 @@
+"""The JSON objects that commands print: stable keys, times in UTC as ISO 8601."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from mailctl.checks import Finding
+    from mailctl.message import Email, Envelope, Event, User
+    from mailctl.status import Status
+
+
+def email_view(email: Email) -> dict[str, Any]:
+    """Return what `send` says of an email."""
+    return {
+        "task_id": email.id,
+        "kind": email.kind,
+        "user_id": email.user_id,
+        "to": email.to,
+        "state": email.state,
+        "queue": email.queue,
+    }
+
+
+def status_view(status: Status) -> dict[str, Any]:
+    """Return what `status` says of an email; what is not known is null."""
+    email = status.email
+    fields = dict.fromkeys(_STATUS_KEYS) if email is None else _email_fields(email)
+    return {
+        **fields,
+        "task_id": status.task_id,
+        "state": status.state,
+        "celery_state": status.celery.state if status.celery else None,
+        "error": (email.error if email else None) or (status.celery.text if status.celery else None) or None,
+        "explanation": status.explanation,
+        "events": [event_view(event) for event in status.events],
+        "group": [other.id for other in status.group],
+    }
+
+
+def event_view(event: Event) -> dict[str, Any]:
+    """Return one step of an email's life."""
+    return {
+        "at": time_view(event.at),
+        "state": event.state,
+        "attempt": event.attempt,
+        "worker": event.worker,
+        "code": event.code,
+        "text": event.text,
+    }
+
+
+def envelope_view(envelope: Envelope) -> dict[str, Any]:
+    """Return what would go out."""
+    return {
+        "to": envelope.recipient,
+        "from": envelope.sender,
+        "subject": envelope.subject,
+        "message_id": envelope.message_id,
+        "size": len(envelope.data),
+        "text": envelope.text,
+    }
+
+
+def user_view(user: User) -> dict[str, Any]:
+    """Return a user."""
+    return {"id": user.id, "email": user.email, "username": user.username, "first_name": user.first_name}
+
+
+def finding_view(finding: Finding) -> dict[str, Any]:
+    """Return one result of `check-config`."""
+    return {
+        "group": finding.group,
+        "name": finding.name,
+        "status": finding.status,
+        "detail": finding.detail,
+        "fix": finding.fix,
+    }
+
+
+def time_view(moment: datetime | None) -> str | None:
+    """Return a time as ISO 8601 in UTC."""
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+
+
+def _email_fields(email: Email) -> dict[str, Any]:
+    reply = email.reply
+    return {
+        **email_view(email),
+        "attempts": email.attempts,
+        "created_at": time_view(email.created_at),
+        "updated_at": time_view(email.updated_at),
+        "sent_at": time_view(email.sent_at),
+        "next_attempt_at": time_view(email.next_attempt_at),
+        "expires_at": time_view(email.expires_at),
+        "worker": email.worker,
+        "message_id": email.message_id,
+        "smtp": {"code": reply.code, "enhanced": reply.enhanced, "text": reply.text or None},
+    }
+
+
+_STATUS_KEYS = (
+    "task_id",
+    "kind",
+    "user_id",
+    "to",
+    "state",
+    "queue",
+    "attempts",
+    "created_at",
+    "updated_at",
+    "sent_at",
+    "next_attempt_at",
+    "expires_at",
+    "worker",
+    "message_id",
+    "smtp",
+)

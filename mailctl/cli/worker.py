@@ -1,0 +1,44 @@
+"""`mailctl worker`: work off the emails."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mailctl.cli.context import Session
+
+
+def worker(
+    session: Session,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", "-c", min=1, help="Emails at the same time.")
+    ] = None,
+    pool: Annotated[
+        str | None,
+        typer.Option("--pool", "-P", help="prefork, threads or solo; default: what suits the broker."),
+    ] = None,
+    queues: Annotated[
+        str | None, typer.Option("--queues", "-Q", metavar="NAMES", help="Queues, comma-separated.")
+    ] = None,
+    loglevel: Annotated[
+        str, typer.Option("--loglevel", "-l", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")
+    ] = "INFO",
+    hostname: Annotated[
+        str | None, typer.Option("--hostname", "-n", metavar="NAME", help="Node name, as Celery's -n.")
+    ] = None,
+    drain: Annotated[bool, typer.Option("--drain", help="Stop when nothing is left to do.")] = False,
+) -> None:
+    """Start a Celery worker that sends the emails; Ctrl-C finishes those in hand."""
+    from mailctl.worker.start import run_worker
+
+    code = run_worker(
+        session.runtime,
+        concurrency=concurrency,
+        pool=pool,
+        queues=queues,
+        loglevel=loglevel,
+        hostname=hostname,
+        drain=drain,
+    )
+    raise typer.Exit(code)

@@ -1,0 +1,88 @@
+"""The tour: four emails to a demo user through a real worker process, in a scratch home, without any server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mailctl.catalog import KINDS
+from mailctl.runtime import Runtime
+from mailctl.sending import Order, Sending
+from mailctl.settings import Settings
+from mailctl.status import Inquiry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailctl.message import Email
+
+#: Seconds for one email; the worker takes most of it to start.
+EMAIL_SECONDS = 12.0
+_STOP_SECONDS = 8.0
+_USER_ID = "1"
+
+
+class Demo:
+    """Runs in a new scratch folder, with the development profile whatever the environment says."""
+
+    def __init__(self) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="mailctl-demo-"))
+        self._settings = Settings(mailctl_home=self.home)
+
+    @property
+    def mail_folder(self) -> Path:
+        """Where the captured messages lie."""
+        return self.home / "mail"
+
+    def run(self) -> Iterator[Email]:
+        """Send the four emails; yields each whenever its state has changed."""
+        runtime = Runtime(self._settings)
+        try:
+            sending, inquiry = Sending(runtime), Inquiry(runtime)
+            emails = [sending.send(order).emails[0] for order in _orders()]
+            yield from emails
+            with self._worker():
+                for email in emails:
+                    yield from inquiry.follow(email.id, timeout=EMAIL_SECONDS)
+        finally:
+            runtime.close()
+
+    @contextmanager
+    def _worker(self) -> Iterator[None]:
+        """A worker process of its own, which ends when nothing is left to do."""
+        with (self.home / "worker.log").open("wb") as log:
+            process = subprocess.Popen(  # noqa: S603 - this interpreter, with arguments of ours
+                [sys.executable, "-m", "mailctl", "worker", "--drain"],
+                cwd=self.home,
+                env=self._environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                yield
+            finally:
+                process.terminate()
+                try:
+                    process.wait(_STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def _environment(self) -> dict[str, str]:
+        ours = {name.upper() for name in Settings.model_fields}
+        others = {name: value for name, value in os.environ.items() if name not in ours}
+        return others | {"MAILCTL_HOME": str(self.home)}
+
+
+def _orders() -> list[Order]:
+    variables = {"new-ip": {"ip_address": "203.0.113.7"}}
+    return [
+        Order(kind=kind, user_ids=[_USER_ID], context=variables.get(kind.name, {}))
+        for kind in KINDS.values()
+        if kind.template is not None
+    ]

@@ -1,0 +1,46 @@
+"""Times and lengths of time as people write them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from mailctl.errors import InvalidInput
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LENGTH = re.compile(r"(?:\d+[smhd])+")
+#: Emails are scheduled for hours or days, not for years.
+MAX_AHEAD = timedelta(days=366)
+
+
+def parse_length(text: str, *, field: str) -> timedelta:
+    """Return a length of time such as 90s, 10m, 2h30m or 1d.
+
+    Raises:
+        InvalidInput: it is not one, or longer than a year.
+    """
+    if not _LENGTH.fullmatch(text):
+        raise InvalidInput(field, f"{text!r} is not a length of time.", fix="Give one like 90s, 10m or 2h30m.")
+    seconds = sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([smhd])", text))
+    if seconds > MAX_AHEAD.total_seconds():
+        raise InvalidInput(field, f"{text!r} is longer than a year.")
+    return timedelta(seconds=seconds)
+
+
+def parse_moment(text: str, *, field: str, now: datetime) -> datetime:
+    """Return a time in the future, given in ISO 8601; without a zone it is local.
+
+    Raises:
+        InvalidInput: it is not a time, has passed, or is more than a year ahead.
+    """
+    try:
+        moment = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise InvalidInput(
+            field, f"{text!r} is not a time.", fix="Give one like 2030-01-31T09:00 or 2030-01-31T09:00Z."
+        ) from None
+    if moment < now:
+        raise InvalidInput(field, f"{text!r} has passed.", fix="Give a time in the future.")
+    if moment - now > MAX_AHEAD:
+        raise InvalidInput(field, f"{text!r} is more than a year ahead.")
+    return moment

@@ -1,0 +1,75 @@
+"""Starting a worker: a real Celery worker of the app, with the pool that suits its broker."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from mailctl.broker import Broker
+from mailctl.celery_app import is_in_memory
+from mailctl.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from mailctl.runtime import Runtime
+
+POOLS = ("prefork", "threads", "solo")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+#: Threads of one process mostly wait for the mail server.
+_THREADS = 4
+
+
+def run_worker(
+    runtime: Runtime,
+    *,
+    concurrency: int | None = None,
+    pool: str | None = None,
+    queues: str | None = None,
+    loglevel: str = "INFO",
+    hostname: str | None = None,
+    drain: bool = False,
+) -> int:
+    """Work until a signal, or with `drain` until nothing is left to do.
+
+    Args:
+        concurrency: emails at the same time; None means one per core, or a few threads.
+        pool: prefork, threads or solo; None takes threads for a memory broker, which is private to its
+            process, and prefork for any other.
+        queues: comma-separated; None takes those of the app.
+        hostname: the Celery node name.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InvalidInput: an option is not usable.
+        BrokerUnavailable: the broker does not answer, and there is nothing to wait for (`drain`).
+    """
+    app = runtime.app
+    pool = _checked_pool(pool, is_private=is_in_memory(app))
+    if loglevel.upper() not in LOG_LEVELS:
+        raise InvalidInput("--loglevel", f"{loglevel!r} is not a level.", fix=f"Use {', '.join(LOG_LEVELS)}.")
+    if drain:
+        Broker(app).ping()
+    # At DEBUG Celery prints whole messages here, links and all.
+    logging.getLogger("celery.concurrency.base").setLevel(logging.INFO)
+    worker = app.Worker(
+        hostname=hostname,
+        pool_cls=pool,
+        loglevel=loglevel.upper(),
+        concurrency=concurrency or (_THREADS if pool == "threads" else os.cpu_count()),
+        queues=queues,
+        without_gossip=True,
+        without_mingle=True,
+        drain=drain,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def _checked_pool(pool: str | None, *, is_private: bool) -> str:
+    if pool is None:
+        return "threads" if is_private else "prefork"
+    if pool not in POOLS:
+        raise InvalidInput("--pool", f"{pool!r} is not a pool.", fix=f"Use {', '.join(POOLS)}.")
+    return pool

@@ -1,0 +1,249 @@
+"""The delivery log's schema: made when missing, upgraded by one at a time, refused when it is not ours."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from mailctl.errors import ConfigurationError, LogUnavailable
+from mailctl.log import schema
+from mailctl.log.database import open_engine, parse_url, reading, writing
+from mailctl.log.schema import HEAD, VERSION_TABLE, ensure_current, read_version, upgrade
+from mailctl.log.tables import metadata
+from tests.servers import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Engine
+
+UPGRADE_IN_A_PROCESS = """
+import sys
+from mailctl.log.database import open_engine, parse_url
+from mailctl.log.schema import ensure_current, read_version
+engine = open_engine(parse_url(sys.argv[1], setting="X"), setting="X")
+sys.stdin.readline()
+ensure_current(engine)
+print(read_version(engine).current)
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def log_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a delivery log that is not there yet."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{tmp_path / 'home' / 'mailctl.db'}"
+
+
+@pytest.fixture
+def opened(log_url: str) -> Iterator[Callable[[], Engine]]:
+    """Opens the log, as often as a test likes."""
+    engines: list[Engine] = []
+
+    def open_one() -> Engine:
+        engines.append(open_engine(parse_url(log_url, setting="X"), setting="X"))
+        return engines[-1]
+
+    yield open_one
+    for engine in engines:
+        engine.dispose()
+
+
+@pytest.fixture
+def engine(opened: Callable[[], Engine]) -> Engine:
+    return opened()
+
+
+def set_version(engine: Engine, version: str) -> None:
+    with writing(engine) as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = :version"), {"version": version})
+
+
+def test_a_missing_schema_is_made(engine: Engine) -> None:
+    """At the newest version, with every table."""
+    ensure_current(engine)
+    assert read_version(engine).is_current
+    with reading(engine) as connection:
+        assert {*metadata.tables, VERSION_TABLE} <= {*inspect(connection).get_table_names()}
+
+
+def test_the_migrations_make_what_the_code_expects(engine: Engine) -> None:
+    """Tables, columns, types and indexes: nothing is left for a migration to do."""
+    ensure_current(engine)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={"compare_type": True, "compare_server_default": True, "version_table": VERSION_TABLE},
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_head_is_the_newest_migration() -> None:
+    """A constant, so that asking for the version needs no Alembic."""
+    scripts = ScriptDirectory(str(Path(schema.__file__).parent / "migrations"))
+    assert scripts.get_heads() == [HEAD]
+
+
+def test_doing_it_again_changes_nothing(engine: Engine) -> None:
+    """Every command does."""
+    ensure_current(engine)
+    with writing(engine) as connection:
+        connection.execute(metadata.tables["mailctl_users"].insert().values(email="a@example.com"))
+    ensure_current(engine)
+    upgrade(engine)
+    with reading(engine) as connection:
+        assert connection.execute(text("SELECT count(*) FROM mailctl_users")).scalar() == 1
+
+
+def test_an_empty_database_has_no_version(engine: Engine, log_url: str) -> None:
+    """Asking does not make one."""
+    if log_url.startswith("sqlite"):
+        Path(str(engine.url.database)).parent.mkdir()
+    assert read_version(engine).current is None
+    with reading(engine) as connection:
+        assert inspect(connection).get_table_names() == []
+
+
+@pytest.mark.parametrize("version", ["9999", "0000"])
+def test_a_schema_of_another_version_is_refused(engine: Engine, version: str) -> None:
+    """Newer or unknown: the error names both versions, and nothing is touched."""
+    ensure_current(engine)
+    set_version(engine, version)
+    with pytest.raises(ConfigurationError, match=f"has schema {version}, this mailctl works with {HEAD}"):
+        ensure_current(engine)
+    assert read_version(engine).current == version
+
+
+def test_threads_that_start_together_make_it_once(opened: Callable[[], Engine]) -> None:
+    """The others wait, and find it made."""
+    engines, start, failures = [opened() for _ in range(4)], threading.Barrier(4), []
+
+    def make(engine: Engine) -> None:
+        start.wait()
+        try:
+            ensure_current(engine)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=make, args=(each,)) for each in engines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert all(read_version(each).is_current for each in engines)
+
+
+def test_processes_that_start_together_make_it_once(log_url: str) -> None:
+    """A web service and its workers come up at the same time."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", UPGRADE_IN_A_PROCESS, log_url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    results = [process.communicate() for process in processes]
+    assert [(out, err) for out, err in results] == [(f"{HEAD}\n", "")] * 3
+
+
+def test_a_failed_migration_leaves_nothing_behind(engine: Engine) -> None:
+    """It runs in one transaction: a table that is in the way undoes those made before it."""
+    if engine.dialect.name == "sqlite":
+        Path(str(engine.url.database)).parent.mkdir()
+    with writing(engine) as connection:
+        connection.execute(text("CREATE TABLE mailctl_workers (other INTEGER)"))
+    with pytest.raises(LogUnavailable):
+        ensure_current(engine)
+    with reading(engine) as connection:
+        assert inspect(connection).get_table_names() == ["mailctl_workers"]
+
+
+def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    """Addresses and links stand in it; its companions take after it."""
+    path = tmp_path / "home" / "mailctl.db"
+    engine = open_engine(parse_url(f"sqlite:///{path}", setting="X"), setting="X")
+    ensure_current(engine)
+    with reading(engine) as connection:
+        connection.execute(text("SELECT 1"))
+        modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+    engine.dispose()
+    assert modes == {"mailctl.db": 0o600, "mailctl.db-shm": 0o600, "mailctl.db-wal": 0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_was_there_is_left_as_it_is(tmp_path: Path) -> None:
+    """Its owner decided who may enter."""
+    folder = tmp_path / "shared"
+    folder.mkdir(mode=0o755)
+    engine = open_engine(parse_url(f"sqlite:///{folder / 'mailctl.db'}", setting="X"), setting="X")
+    ensure_current(engine)
+    engine.dispose()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """With the setting that moves it."""
+    (tmp_path / "file").write_text("in the way")
+    engine = open_engine(parse_url(f"sqlite:///{tmp_path / 'file' / 'mailctl.db'}", setting="X"), setting="X")
+    with pytest.raises(LogUnavailable, match="cannot be made") as caught:
+        ensure_current(engine)
+    assert "MAILCTL_HOME" in caught.value.fix
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password() -> None:
+    """Within seconds."""
+    url = parse_url(f"postgresql://user:hunter2@127.0.0.1:{free_port()}/log", setting="X")
+    engine = open_engine(url, setting="X")
+    with pytest.raises(LogUnavailable, match=r"user:\*\*\*@127\.0\.0\.1") as caught:
+        read_version(engine)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "driver"),
+    [
+        ("sqlite+aiosqlite:///x.db", "sqlite"),
+        ("postgres://h/x", "postgresql+psycopg"),
+        ("postgresql+asyncpg://h/x", "postgresql+psycopg"),
+        ("mysql+aiomysql://h/x", "mysql+pymysql"),
+    ],
+)
+def test_async_drivers_are_replaced(given: str, driver: str) -> None:
+    """The address is the web service's; mailctl's own calls are synchronous."""
+    assert parse_url(given, setting="X").drivername == driver
+
+
+def test_options_of_asyncpg_become_those_of_libpq() -> None:
+    """`ssl=require` is `sslmode=require`; what only the asyncpg dialect knows is dropped."""
+    url = parse_url(
+        "postgresql+asyncpg://h/x?ssl=require&prepared_statement_cache_size=0&application_name=a", setting="X"
+    )
+    assert dict(url.query) == {"sslmode": "require", "application_name": "a"}
+
+
+def test_a_reader_cannot_write(postgres_url: str) -> None:
+    """A database that is somebody else's is opened for reading only."""
+    engine = open_engine(parse_url(postgres_url, setting="X"), setting="X", read_only=True)
+    with engine.connect() as connection, pytest.raises(sqlalchemy.exc.InternalError, match="read-only"):
+        connection.execute(text("CREATE TABLE x (y INTEGER)"))
+    engine.dispose()

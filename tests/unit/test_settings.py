@@ -1,0 +1,306 @@
+"""Settings: read from the environment and `.env`, under the web service's names, and never shown whole."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from kombu.utils.url import parse_url
+
+from mailctl.errors import ConfigurationError, ExitCode
+from mailctl.settings import Profile, Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty working directory, and an environment without settings."""
+    for name in {field.upper() for field in Settings.model_fields} & os.environ.keys():
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def write(path: Path, content: str) -> Path:
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+class TestSources:
+    def test_the_environment_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Under the names that the web service uses."""
+        monkeypatch.setenv("EMAIL_HOST", "mail.example.com")
+        settings = Settings.load()
+        assert settings.email_host == "mail.example.com"
+        assert settings.origin("EMAIL_HOST") == "environment"
+
+    def test_the_env_file_of_the_working_directory_is_read(self, tmp_path: Path) -> None:
+        """Without being asked for, if it is there."""
+        write(tmp_path / ".env", "EMAIL_HOST=mail.example.com\n")
+        settings = Settings.load()
+        assert settings.email_host == "mail.example.com"
+        assert settings.origin("EMAIL_HOST") == ".env"
+
+    def test_another_env_file_takes_its_place(self, tmp_path: Path) -> None:
+        """`--env-file` names the one file that counts."""
+        write(tmp_path / ".env", "EMAIL_HOST=wrong.example.com\nEMAIL_PORT=26\n")
+        path = write(tmp_path / "other.env", "EMAIL_HOST=mail.example.com\n")
+        settings = Settings.load(path)
+        assert (settings.email_host, settings.email_port) == ("mail.example.com", 587)
+        assert settings.origin("EMAIL_HOST") == str(path)
+
+    def test_the_environment_comes_first(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """As with every program that reads a `.env` file."""
+        write(tmp_path / ".env", "EMAIL_HOST=file.example.com\nEMAIL_PORT=26\n")
+        monkeypatch.setenv("EMAIL_HOST", "environment.example.com")
+        settings = Settings.load()
+        assert (settings.email_host, settings.email_port) == ("environment.example.com", 26)
+        assert settings.origin("EMAIL_PORT") == ".env"
+
+    def test_without_both_there_are_defaults(self) -> None:
+        """Development works with no settings at all."""
+        settings = Settings.load()
+        assert settings.debug
+        assert settings.origin("DEBUG") == "default"
+        assert (settings.email_enabled, settings.email_port, settings.email_tls) == (False, 587, "starttls")
+        assert (settings.celery_task_time_limit, settings.celery_result_expires) == (1800, 3600)
+        assert settings.celery_queue_default == "celery"
+
+    def test_names_are_taken_case_as_given(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """`email_host` may be some other program's."""
+        monkeypatch.setenv("email_host", "wrong.example.com")
+        write(tmp_path / ".env", "Email_Port=26\n")
+        settings = Settings.load()
+        assert (settings.email_host, settings.email_port) == ("localhost", 587)
+
+    def test_unknown_names_are_ignored(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """The file is the web service's too, which has more settings."""
+        monkeypatch.setenv("SOMETHING_ELSE", "1")
+        write(tmp_path / ".env", "CORS_ORIGINS=*\nMAILCTL_NO_SUCH_SETTING=1\n")
+        assert Settings.load().debug
+
+    @pytest.mark.parametrize("name", sorted(field.upper() for field in Settings.model_fields))
+    def test_empty_means_not_set(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        """`REDIS_PASSWORD=` in a file means that there is none."""
+        monkeypatch.setenv(name, "")
+        field = name.lower()
+        assert getattr(Settings.load(), field) == Settings.model_fields[field].get_default()
+
+    def test_quotes_comments_and_export_are_understood(self, tmp_path: Path) -> None:
+        """As python-dotenv reads the file for the web service."""
+        write(
+            tmp_path / ".env",
+            "# a comment\nexport EMAIL_HOST='mail.example.com' # trailing\nPROJECT_NAME=\"My Service\"\n\nDEBUG=False\n",
+        )
+        settings = Settings.load()
+        assert (settings.email_host, settings.project_name) == ("mail.example.com", "My Service")
+        assert not settings.debug
+
+    def test_a_byte_order_mark_is_no_part_of_the_first_name(self, tmp_path: Path) -> None:
+        """Editors on Windows write one."""
+        write(tmp_path / ".env", "\ufeffEMAIL_HOST=mail.example.com\n")
+        assert Settings.load().email_host == "mail.example.com"
+
+    def test_a_dollar_sign_is_a_dollar_sign(self, tmp_path: Path) -> None:
+        """Passwords hold them."""
+        write(tmp_path / ".env", "EMAIL_HOST_PASSWORD=pa$$word${HOME}\n")
+        assert Settings.load().email_host_password.get_secret_value() == "pa$$word${HOME}"
+
+
+class TestProblems:
+    def test_a_file_that_was_named_must_be_there(self, tmp_path: Path) -> None:
+        """Only the `.env` of the working directory may be missing."""
+        with pytest.raises(ConfigurationError, match=r"missing\.env: there is no such file") as caught:
+            Settings.load(tmp_path / "missing.env")
+        assert caught.value.exit_code is ExitCode.USAGE
+
+    def test_a_folder_is_no_file(self, tmp_path: Path) -> None:
+        """The reason is the system's."""
+        (tmp_path / "folder").mkdir()
+        with pytest.raises(ConfigurationError, match="cannot be read"):
+            Settings.load(tmp_path / "folder")
+
+    def test_a_file_must_be_text(self, tmp_path: Path) -> None:
+        """UTF-8, that is."""
+        (tmp_path / ".env").write_bytes(b"PROJECT_NAME=M\xfcller\n")
+        with pytest.raises(ConfigurationError, match="it is not UTF-8 text"):
+            Settings.load()
+
+    def test_a_line_that_is_none_is_named_by_its_number(self, tmp_path: Path) -> None:
+        """And not shown, as it may hold a secret."""
+        write(tmp_path / ".env", 'DEBUG=True\nSECRET_KEY="hunter2\n')
+        with pytest.raises(ConfigurationError, match="line 2") as caught:
+            Settings.load()
+        assert "hunter2" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("DEBUG", "perhaps"),
+            ("EMAIL_PORT", "smtp"),
+            ("EMAIL_PORT", "0"),
+            ("REDIS_PORT", "65536"),
+            ("REDIS_DB", "-1"),
+            ("EMAIL_TLS", "STARTTLS?"),
+            ("MAILCTL_MESSAGES", "some"),
+            ("MAILCTL_LEASE_SECONDS", "1"),
+            ("MAILCTL_SMTP_CONNECTIONS", "1000"),
+        ],
+    )
+    def test_an_unusable_value_is_named_with_its_origin(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    ) -> None:
+        """Which setting, where it came from, and what is wrong with it."""
+        monkeypatch.setenv(name, value)
+        with pytest.raises(ConfigurationError, match=rf"^{name} \(environment\): ") as caught:
+            Settings.load()
+        assert "pydantic" not in str(caught.value)
+
+    def test_all_problems_are_told_at_once(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """Nobody wants to correct them one by one."""
+        monkeypatch.setenv("EMAIL_PORT", "x")
+        write(tmp_path / ".env", "REDIS_PORT=y\n")
+        with pytest.raises(ConfigurationError, match=r"REDIS_PORT \(\.env\): .*EMAIL_PORT \(environment\): "):
+            Settings.load()
+
+
+class TestSecrets:
+    SECRETS = (
+        "SECRET_KEY",
+        "MAILCTL_SECRET_KEYS_OLD",
+        "EMAIL_HOST_PASSWORD",
+        "REDIS_PASSWORD",
+        "REDIS_URL",
+        "CELERY_BROKER_URL",
+        "CELERY_RESULT_BACKEND",
+        "DATABASE_URL",
+        "MAILCTL_DATABASE_URL",
+    )
+
+    @pytest.mark.parametrize("name", SECRETS)
+    def test_a_secret_is_not_shown(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        """Neither by the settings nor when they are dumped."""
+        monkeypatch.setenv(name, "scheme://user:hunter2@host")
+        settings = Settings.load()
+        assert "hunter2" not in repr(settings)
+        assert "hunter2" not in str(settings)
+        assert "hunter2" not in settings.model_dump_json()
+
+    def test_no_error_shows_a_value(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A secret may stand in the wrong place."""
+        monkeypatch.setenv("EMAIL_PORT", "hunter2")
+        monkeypatch.setenv("EMAIL_TLS", "hunter2")
+        with pytest.raises(ConfigurationError) as caught:
+            Settings.load()
+        assert "hunter2" not in f"{caught.value} {caught.value.fix} {caught.value!r}"
+
+    def test_settings_do_not_change(self) -> None:
+        """One value, handed down."""
+        with pytest.raises(ValueError, match="frozen"):
+            Settings.load().debug = False
+
+    def test_earlier_keys_open_and_the_newest_seals(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The order says which one seals."""
+        monkeypatch.setenv("SECRET_KEY", "new")
+        monkeypatch.setenv("MAILCTL_SECRET_KEYS_OLD", "old, , older")
+        assert Settings.load().secret_keys == ["new", "old", "older"]
+
+
+class TestProfiles:
+    def test_development_needs_no_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Exactly these addresses, whatever Redis settings there are."""
+        monkeypatch.setenv("REDIS_HOST", "redis.example.com")
+        monkeypatch.setenv("REDIS_URL", "redis://redis.example.com:6379/1")
+        settings = Settings.load()
+        assert settings.profile is Profile.DEVELOPMENT
+        assert (settings.broker_url, settings.result_backend) == ("memory://", "cache+memory://")
+
+    def test_production_uses_redis_for_both(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """At the address that the parts give."""
+        for name, value in {"DEBUG": "False", "REDIS_HOST": "redis.example.com", "REDIS_DB": "2"}.items():
+            monkeypatch.setenv(name, value)
+        settings = Settings.load()
+        assert settings.profile is Profile.PRODUCTION
+        assert settings.broker_url == settings.result_backend == "redis://redis.example.com:6379/2"
+
+    @pytest.mark.parametrize("password", ["p@ss/w:rd?#[]", "%41", "päss wörd", "+"])
+    def test_any_password_reaches_redis(self, monkeypatch: pytest.MonkeyPatch, password: str) -> None:
+        """It is quoted in the address, and read back by Celery as it was."""
+        monkeypatch.setenv("DEBUG", "False")
+        monkeypatch.setenv("REDIS_PASSWORD", password)
+        address = Settings.load().broker_url
+        parsed = parse_url(address)
+        assert (parsed["hostname"], parsed["port"], parsed["password"]) == ("localhost", 6379, password)
+        assert urlsplit(address).path == "/0"
+
+    def test_a_redis_host_may_be_an_ipv6_address(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is bracketed in the address."""
+        monkeypatch.setenv("DEBUG", "False")
+        monkeypatch.setenv("REDIS_HOST", "2001:db8::1")
+        parsed = urlsplit(Settings.load().broker_url)
+        assert (parsed.hostname, parsed.port) == ("2001:db8::1", 6379)
+
+    def test_redis_url_overrides_its_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """For both broker and results."""
+        for name, value in {
+            "DEBUG": "0",
+            "REDIS_HOST": "wrong",
+            "REDIS_URL": "rediss://right:6380/3",
+        }.items():
+            monkeypatch.setenv(name, value)
+        settings = Settings.load()
+        assert settings.broker_url == settings.result_backend == "rediss://right:6380/3"
+
+    @pytest.mark.parametrize("debug", ["True", "False"])
+    def test_celery_s_own_addresses_override_all(self, monkeypatch: pytest.MonkeyPatch, debug: str) -> None:
+        """In both profiles."""
+        monkeypatch.setenv("DEBUG", debug)
+        monkeypatch.setenv("REDIS_URL", "redis://wrong/0")
+        monkeypatch.setenv("CELERY_BROKER_URL", "amqp://broker")
+        monkeypatch.setenv("CELERY_RESULT_BACKEND", "redis://results/1")
+        settings = Settings.load()
+        assert (settings.broker_url, settings.result_backend) == ("amqp://broker", "redis://results/1")
+
+    def test_the_other_profile_can_be_looked_at(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As a new value; where settings came from is still known."""
+        monkeypatch.setenv("DEBUG", "True")
+        settings = Settings.load()
+        other = settings.for_profile(Profile.PRODUCTION)
+        assert (settings.profile, other.profile) == (Profile.DEVELOPMENT, Profile.PRODUCTION)
+        assert other.broker_url.startswith("redis://")
+        assert other.origin("DEBUG") == "environment"
+
+
+class TestTheLog:
+    def test_is_a_file_in_the_home(self, tmp_path: Path) -> None:
+        """By its full path, so that a change of directory does not change it."""
+        assert Settings.load().log_url == f"sqlite:///{tmp_path / '.mailctl' / 'mailctl.db'}"
+
+    def test_follows_the_home(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """MAILCTL_HOME moves it."""
+        monkeypatch.setenv("MAILCTL_HOME", "/var/lib/mailctl")
+        assert Settings.load().log_url == "sqlite:////var/lib/mailctl/mailctl.db"
+
+    def test_may_be_any_database(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """MAILCTL_DATABASE_URL names it."""
+        monkeypatch.setenv("MAILCTL_DATABASE_URL", "postgresql://host/log")
+        assert Settings.load().log_url == "postgresql://host/log"
+
+
+@pytest.mark.parametrize(("name", "expected"), [("", "My Service"), ("The Team", "The Team")])
+def test_emails_come_from_the_project_unless_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, expected: str
+) -> None:
+    """EMAIL_FROM_NAME, else PROJECT_NAME."""
+    monkeypatch.setenv("PROJECT_NAME", "My Service")
+    monkeypatch.setenv("EMAIL_FROM_NAME", name)
+    assert Settings.load().sender_name == expected
+
+
+def test_nothing_is_read_behind_the_caller_s_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only `load` reads the environment."""
+    monkeypatch.setenv("EMAIL_HOST", "mail.example.com")
+    assert Settings().email_host == "localhost"
