@@ -89,7 +89,8 @@ def _sending(email: Email, evidence: Evidence, *, now: datetime) -> str:
 
 
 def _deferred(email: Email, evidence: Evidence, *, now: datetime) -> str:
-    reason = f"attempt {max(email.attempts, 1)} failed: {email.error}"
+    # What our own credentials, TLS or sender identity caused does not count as an attempt.
+    reason = f"attempt {email.attempts} failed: {email.error}" if email.attempts else f"kept: {email.error}"
     when = email.not_before or email.due_at
     if when > now:
         next_try = f"next attempt at {_time(when)}, in {_span(when - now)}"

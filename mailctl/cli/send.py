@@ -225,7 +225,7 @@ def _follow(session: Session, emails: tuple[Email, ...], *, timeout: float) -> N
     for email in emails:
         with session.output.spinner(f"{email.state} {email.id}") as update:
             for latest in inquiry.follow(email.id, timeout=max(0.0, deadline - time.monotonic())):
-                update(f"{latest.state} {latest.id}")
+                update(f"{latest.state} {latest.id}" + (f": {latest.error}" if latest.error else ""))
         ended.append(latest)
         _show(session, latest)
     raise_for([inquiry.status(email.id) for email in ended])
