@@ -31,7 +31,7 @@ class RetryPolicy:
             jitter: a random number from 0 to 1.
         """
         ceiling = min(self.cap, self.first * 2 ** min(attempt - 1, 30))
-        return timedelta(seconds=max(min(MIN_DELAY_SECONDS, self.first), jitter * ceiling))
+        return timedelta(seconds=max(min(MIN_DELAY_SECONDS, ceiling), jitter * ceiling))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -194,7 +194,8 @@ class Settings(BaseSettings):
             return self.redis_url.get_secret_value()
         password = self.redis_password.get_secret_value() if self.redis_password else ""
         credentials = f":{quote(password, safe='')}@" if password else ""
-        return f"redis://{credentials}{self.redis_host}:{self.redis_port}/{self.redis_db}"
+        host = f"[{self.redis_host}]" if ":" in self.redis_host else self.redis_host
+        return f"redis://{credentials}{host}:{self.redis_port}/{self.redis_db}"
 
     @property
     def log_url(self) -> str:

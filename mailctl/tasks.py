@@ -57,7 +57,7 @@ def send_email_task(
     context: Json = None,
     *,
     email_id: str | None = None,
-) -> None:
+) -> str:
     """Send one email, with its own subject and template, to each recipient."""
     arguments = {
         "subject": subject,
@@ -65,29 +65,29 @@ def send_email_task(
         "template_name": template_name,
         "context": context,
     }
-    _work(self, GENERIC, arguments, email_id)
+    return _work(self, GENERIC, arguments, email_id)
 
 
 @_email_task(WELCOME)
-def send_welcome_email_task(self: Task, user_data: Json = None, *, email_id: str | None = None) -> None:
+def send_welcome_email_task(self: Task, user_data: Json = None, *, email_id: str | None = None) -> str:
     """Greet a new user."""
-    _work(self, WELCOME, {"user_data": user_data}, email_id)
+    return _work(self, WELCOME, {"user_data": user_data}, email_id)
 
 
 @_email_task(RESET)
 def send_password_reset_email_task(
     self: Task, user_data: Json = None, reset_url: Json = None, *, email_id: str | None = None
-) -> None:
+) -> str:
     """Send a password-reset link."""
-    _work(self, RESET, {"user_data": user_data, "reset_url": reset_url}, email_id)
+    return _work(self, RESET, {"user_data": user_data, "reset_url": reset_url}, email_id)
 
 
 @_email_task(VERIFICATION)
 def send_verification_email_task(
     self: Task, user_data: Json = None, verification_url: Json = None, *, email_id: str | None = None
-) -> None:
+) -> str:
     """Ask a user to confirm an address."""
-    _work(self, VERIFICATION, {"user_data": user_data, "verification_url": verification_url}, email_id)
+    return _work(self, VERIFICATION, {"user_data": user_data, "verification_url": verification_url}, email_id)
 
 
 @_email_task(NEW_IP)
@@ -99,7 +99,7 @@ def send_new_ip_notification_task(
     blacklist_url: Json = None,
     *,
     email_id: str | None = None,
-) -> None:
+) -> str:
     """Tell a user of a sign-in from a new address."""
     arguments = {
         "user_data": user_data,
@@ -107,11 +107,14 @@ def send_new_ip_notification_task(
         "whitelist_url": whitelist_url,
         "blacklist_url": blacklist_url,
     }
-    _work(self, NEW_IP, arguments, email_id)
+    return _work(self, NEW_IP, arguments, email_id)
 
 
-def _work(task: Task, kind: Kind, arguments: dict[str, Json], email_id: str | None) -> None:
+def _work(task: Task, kind: Kind, arguments: dict[str, Json], email_id: str | None) -> str:
     """Deliver, and store the Celery result; a message goes back to the broker while the log is down.
+
+    Returns:
+        Where the email stands, for the worker's log.
 
     Raises:
         EmailFailed: the email will not be delivered.
@@ -134,6 +137,7 @@ def _work(task: Task, kind: Kind, arguments: dict[str, Json], email_id: str | No
         _store_result(task, report)
     if report.state in (State.FAILED, State.EXPIRED):
         raise EmailFailed(report.text)
+    return str(report.state or report.text)
 
 
 def _store_result(task: Task, report: Report) -> None:

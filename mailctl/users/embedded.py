@@ -187,8 +187,8 @@ def _checked(values: Mapping[str, str]) -> dict[str, Any]:
 def _ids_by_email(connection: Connection, emails: Sequence[str]) -> dict[str, int]:
     """Return the ids of the users who have one of the addresses, by address in lower case."""
     lower = func.lower(users.c.email)
-    found = select(lower, users.c.id).where(lower.in_([email.lower() for email in emails]))
-    return dict(connection.execute(found).tuples().all())
+    found = select(lower.label("email"), users.c.id).where(lower.in_([email.lower() for email in emails]))
+    return {row.email: row.id for row in connection.execute(found)}
 
 
 def _known_id(connection: Connection, number: int | None) -> int | None:

@@ -6,12 +6,14 @@ import os
 import socket
 import uuid
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from celery import bootsteps
 from celery.worker import state
 
 from mailctl import runtime
+from mailctl.celery_app import is_in_memory
 from mailctl.errors import ExitCode
 from mailctl.log.workers import Worker
 from mailctl.worker.relay import Relay
@@ -35,6 +37,7 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
             _describe(parent),
             on_drained=_stop_worker if self._drain else None,
             is_busy=_has_tasks,
+            each_turn=partial(_wake_if_stopping, parent),
         )
         self._relay.start()
 
@@ -64,6 +67,12 @@ def _describe(worker: Any) -> Worker:
 
 def _has_tasks() -> bool:
     return bool(state.reserved_requests or state.active_requests)
+
+
+def _wake_if_stopping(worker: Any) -> None:
+    """Send the worker a message when it is to stop: on a memory broker it looks up only every 2 s."""
+    if is_in_memory(worker.app) and isinstance(state.should_stop, int) and state.should_stop is not False:
+        worker.app.control.broadcast("ping", destination=[worker.hostname])
 
 
 def _stop_worker() -> None:

@@ -67,6 +67,7 @@ class Relay:
         worker: who this is, for the heartbeat.
         on_drained: called once when nothing is left to do; None keeps going.
         is_busy: whether the worker has tasks in hand.
+        each_turn: called in every turn.
     """
 
     def __init__(
@@ -76,11 +77,13 @@ class Relay:
         *,
         on_drained: Callable[[], None] | None = None,
         is_busy: Callable[[], bool] = lambda: False,
+        each_turn: Callable[[], None] = lambda: None,
     ) -> None:
         self._runtime = runtime
         self._worker = worker
         self._on_drained = on_drained
         self._is_busy = is_busy
+        self._each_turn = each_turn
         self._publisher = Publisher(runtime, held_in=worker.id)
         self._broker = Broker(runtime.app)
         self._watch = _Watch(runtime)
@@ -122,6 +125,7 @@ class Relay:
             self._publish()
         if self._on_drained is not None:
             self._look_if_drained(self._on_drained)
+        self._each_turn()
 
     def _publish(self) -> None:
         if self._publisher.is_paused:

@@ -6,9 +6,11 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from celery.signals import worker_shutting_down
+
 from mailctl.broker import Broker
 from mailctl.celery_app import is_in_memory
-from mailctl.errors import InvalidInput
+from mailctl.errors import ExitCode, InvalidInput
 
 if TYPE_CHECKING:
     from mailctl.runtime import Runtime
@@ -39,7 +41,7 @@ def run_worker(
         hostname: the Celery node name.
 
     Returns:
-        The exit code.
+        The exit code: 0 after an orderly end, 130 when a second signal cut it short.
 
     Raises:
         InvalidInput: an option is not usable.
@@ -53,6 +55,8 @@ def run_worker(
         Broker(app).ping()
     # At DEBUG Celery prints whole messages here, links and all.
     logging.getLogger("celery.concurrency.base").setLevel(logging.INFO)
+    # It warns that memory:// names no host.
+    logging.getLogger("kombu.connection").setLevel(logging.ERROR)
     worker = app.Worker(
         hostname=hostname,
         pool_cls=pool,
@@ -63,8 +67,24 @@ def run_worker(
         without_mingle=True,
         drain=drain,
     )
-    worker.start()
-    return int(worker.exitcode or 0)
+    endings: list[str] = []
+
+    def note_ending(how: str, **_: object) -> None:
+        endings.append(how)
+
+    worker_shutting_down.connect(note_ending, weak=False)
+    try:
+        worker.start()
+    finally:
+        worker_shutting_down.disconnect(note_ending)
+    return _exit_code(worker.exitcode, endings)
+
+
+def _exit_code(code: int | None, endings: list[str]) -> int:
+    """Return 0 after an orderly end, which Celery calls a failure when Ctrl-C asked for it."""
+    if not endings:
+        return int(code or ExitCode.DONE)
+    return ExitCode.DONE if endings[-1] == "Warm" else ExitCode.INTERRUPTED
 
 
 def _checked_pool(pool: str | None, *, is_private: bool) -> str:

@@ -93,7 +93,8 @@ class TestSources:
         """As python-dotenv reads the file for the web service."""
         write(
             tmp_path / ".env",
-            "# a comment\nexport EMAIL_HOST='mail.example.com' # trailing\nPROJECT_NAME=\"My Service\"\n\nDEBUG=False\n",
+            "# a comment\nexport EMAIL_HOST='mail.example.com' # trailing\n"
+            'PROJECT_NAME="My Service"\n\nDEBUG=False\n',
         )
         settings = Settings.load()
         assert (settings.email_host, settings.project_name) == ("mail.example.com", "My Service")

@@ -1,0 +1,76 @@
+"""`check-config`: small questions about the set-up, each answered by a finding with its fix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from mailctl.checks.app import check_app
+from mailctl.checks.broker import check_broker
+from mailctl.checks.environment import check_settings
+from mailctl.checks.finding import Finding, Group, Status
+from mailctl.checks.hazards import check_hazards
+from mailctl.checks.log import check_log
+from mailctl.checks.masking import Mask
+from mailctl.checks.smtp import check_smtp
+from mailctl.checks.templates import check_templates
+from mailctl.checks.users import check_users
+from mailctl.checks.workers import check_workers
+from mailctl.errors import MailctlError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+    from mailctl.settings import Settings
+
+__all__ = ["Finding", "Status", "is_ok", "run_checks"]
+
+_T = TypeVar("_T")
+
+
+def run_checks(
+    settings: Settings, *, offline: bool = False, send_test: str | None = None
+) -> Iterator[Finding]:
+    """Check the set-up, and change nothing.
+
+    Args:
+        settings: what to check.
+        offline: ask nobody over the network.
+        send_test: an address to send one real message to.
+
+    Returns:
+        The findings, each as soon as it is found; no error is raised for what is wrong, and no secret is in
+        any of them.
+    """
+    mask = Mask(settings)
+    for finding in _findings(settings, offline=offline, send_test=send_test):
+        yield mask.cover(finding)
+
+
+def is_ok(findings: Iterable[Finding]) -> bool:
+    """Whether nothing failed."""
+    return all(finding.status is not Status.FAIL for finding in findings)
+
+
+def _findings(settings: Settings, *, offline: bool, send_test: str | None) -> Iterator[Finding]:
+    yield from check_settings(settings)
+    app = yield from _reported("app", check_app(settings))
+    broker = yield from check_broker(app, offline=offline)
+    log = yield from _reported("log", check_log(settings, offline=offline))
+    try:
+        yield from _reported("users", check_users(settings, log, offline=offline))
+        yield from _reported("templates", check_templates(settings))
+        yield from check_smtp(settings, offline=offline, send_test=send_test)
+        roster = yield from check_workers(app, log, broker)
+    finally:
+        if log is not None:
+            log.dispose()
+    yield from _reported("hazards", check_hazards(settings, app, roster))
+
+
+def _reported(group: str, check: Generator[Finding, None, _T]) -> Generator[Finding, None, _T | None]:
+    """Give the findings of a check, and what it returns; an error that ends it is its last finding."""
+    try:
+        return (yield from check)
+    except MailctlError as error:
+        yield Group(name=group).error("set-up", error)
+        return None

@@ -1,0 +1,155 @@
+"""Hazards: settings that work, and that one would regret."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from mailctl.catalog import TASK_NAMES
+from mailctl.celery_app import is_in_memory, own_tasks
+from mailctl.checks.environment import env_files, secret_names
+from mailctl.checks.finding import Finding, Group
+from mailctl.checks.log import is_file, is_readable_by_others
+from mailctl.checks.workers import needed_queues
+from mailctl.settings import DEVELOPMENT_SECRET_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from celery import Celery
+
+    from mailctl.checks.workers import Roster
+    from mailctl.settings import Settings
+
+_GROUP = Group(name="hazards")
+#: Characters of a secret that nobody guesses.
+_SECRET_LENGTH = 32
+_NEW_SECRET = "python -c 'import secrets; print(secrets.token_urlsafe(48))'"  # noqa: S105 - makes one
+
+
+def check_hazards(settings: Settings, app: Celery | None, roster: Roster) -> Generator[Finding, None, None]:
+    """Look for each hazard; if there is none, say so.
+
+    Args:
+        app: None where it cannot be had.
+        roster: who works.
+    """
+    found = [
+        *(_production(settings, app) if not settings.debug else ()),
+        *_clear_credentials(settings),
+        *_unshared_log(settings, app, roster),
+    ]
+    yield from found
+    if not found:
+        yield _GROUP.ok("none", f"no hazard is known in {settings.profile}")
+
+
+def _production(settings: Settings, app: Celery | None) -> Iterator[Finding]:
+    yield from _memory_broker(settings, app)
+    yield from _secret_key(settings)
+    yield from _capture(settings)
+    yield from _frontend_url(settings)
+    yield from _clear_text(settings)
+    yield from _open_env_file(settings)
+
+
+def _memory_broker(settings: Settings, app: Celery | None) -> Iterator[Finding]:
+    if is_in_memory(app) if app is not None else settings.uses_memory_broker:
+        yield _GROUP.fail(
+            "memory broker",
+            "DEBUG=False with memory://: what one process publishes no other receives.",
+            fix="Remove CELERY_BROKER_URL and set REDIS_HOST, or name a broker that all processes share.",
+        )
+
+
+def _secret_key(settings: Settings) -> Iterator[Finding]:
+    secret = settings.secret_key.get_secret_value()
+    fix = f"Give SECRET_KEY the web service's; a new one comes from: {_NEW_SECRET}"
+    if secret == DEVELOPMENT_SECRET_KEY:
+        yield _GROUP.fail("SECRET_KEY", "everybody knows it: it is the default of development.", fix=fix)
+    elif len(secret) < _SECRET_LENGTH:
+        yield _GROUP.warn("SECRET_KEY", f"has fewer than {_SECRET_LENGTH} characters", fix=fix)
+
+
+def _capture(settings: Settings) -> Iterator[Finding]:
+    if not settings.email_enabled:
+        yield _GROUP.warn(
+            "EMAIL_ENABLED", "is False in production: emails go to files", fix="Set EMAIL_ENABLED=True."
+        )
+
+
+def _frontend_url(settings: Settings) -> Iterator[Finding]:
+    parts = urlsplit(settings.frontend_url)
+    fix = "Set FRONTEND_URL to the https address of the service."
+    if _is_local(parts.hostname or ""):
+        yield _GROUP.warn("FRONTEND_URL", "leads the readers of emails to their own computer", fix=fix)
+    elif parts.scheme == "http":
+        yield _GROUP.fail("FRONTEND_URL", "is http: whoever reads along can use the links.", fix=fix)
+
+
+def _clear_text(settings: Settings) -> Iterator[Finding]:
+    if settings.email_tls == "none" and not _is_local(settings.email_host):
+        yield _GROUP.warn(
+            "EMAIL_TLS",
+            "is none, and the mail server is another host: emails and their links travel in clear",
+            fix="Set EMAIL_TLS to starttls or implicit.",
+        )
+
+
+def _open_env_file(settings: Settings) -> Iterator[Finding]:
+    for path in env_files(settings):
+        names = secret_names(settings, str(path))
+        if names and is_readable_by_others(path):
+            yield _GROUP.warn(
+                str(path),
+                f"every user of this host may read it, and it holds {', '.join(names)}",
+                fix=f"chmod o-r {path}",
+            )
+
+
+def _clear_credentials(settings: Settings) -> Iterator[Finding]:
+    if settings.email_tls == "none" and settings.email_host_user:
+        yield _GROUP.fail(
+            "credentials",
+            "EMAIL_HOST_USER is set and EMAIL_TLS=none: credentials are never sent in clear.",
+            fix="Set EMAIL_TLS to starttls or implicit, or remove EMAIL_HOST_USER.",
+        )
+
+
+def _unshared_log(settings: Settings, app: Celery | None, roster: Roster) -> Iterator[Finding]:
+    if not is_file(settings):
+        return
+    fix = "Let MAILCTL_DATABASE_URL name a PostgreSQL database that all of them reach."
+    here = socket.gethostname()
+    hosts = sorted({worker.host for worker in roster.heartbeats if worker.host != here})
+    if hosts:
+        yield _GROUP.warn(
+            "SQLite log", f"workers on {', '.join(hosts)} use this file over a network file system", fix=fix
+        )
+    strangers = sorted(_email_workers(app, roster)) if app is not None else []
+    if strangers:
+        yield _GROUP.warn(
+            "SQLite log",
+            f"{', '.join(strangers)} takes emails from the broker and does not share this delivery log, "
+            "which therefore misses what becomes of them",
+            fix=fix,
+        )
+
+
+def _email_workers(app: Celery, roster: Roster) -> Iterator[str]:
+    """Return the workers that take emails and are not in the log; with tasks of its own, a service's may."""
+    if own_tasks(app) == TASK_NAMES:
+        return
+    needed = needed_queues(app).keys()
+    yield from (node for node, queues in roster.strangers.items() if needed & set(queues))
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

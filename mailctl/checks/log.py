@@ -1,0 +1,139 @@
+"""The delivery log: is it there, is its schema ours, and who else may read it?"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from mailctl.checks.finding import Finding, Group
+from mailctl.checks.question import ask, timed
+from mailctl.errors import MailctlError
+from mailctl.log.database import open_engine, parse_url, shown, sqlite_path
+from mailctl.log.history import History
+from mailctl.log.schema import read_version
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+    from sqlalchemy import URL, Engine
+
+    from mailctl.log.schema import SchemaVersion
+    from mailctl.settings import Settings
+
+_GROUP = Group(name="log")
+_SETTING = "MAILCTL_DATABASE_URL"
+_WHOM = "The delivery log"
+_MOVE = "Let this user write there, or set MAILCTL_HOME or MAILCTL_DATABASE_URL."
+
+
+def check_log(settings: Settings, *, offline: bool) -> Generator[Finding, None, Engine | None]:
+    """Look at the delivery log, and make nothing.
+
+    Returns:
+        Its engine, if it is there and its schema is current; the caller disposes of it.
+
+    Raises:
+        ConfigurationError: its address is not usable.
+    """
+    url = parse_url(settings.log_url, setting=_SETTING)
+    refusal = _refusal(url, offline=offline)
+    if refusal is not None:
+        yield refusal
+        return None
+    engine = open_engine(url, setting=_SETTING)
+    is_usable = yield from _look_at(engine)
+    yield from _permissions(settings, url)
+    if is_usable:
+        return engine
+    engine.dispose()
+    return None
+
+
+def is_file(settings: Settings) -> bool:
+    """Whether the delivery log is a file, which only one host can use."""
+    return settings.log_url.startswith("sqlite")
+
+
+def _refusal(url: URL, *, offline: bool) -> Finding | None:
+    """Return why the log cannot be looked at; None if it can."""
+    if url.get_backend_name() != "sqlite":
+        return _GROUP.skip("database", "offline") if offline else None
+    if url.database in (None, "", ":memory:"):
+        return _GROUP.fail(
+            "database",
+            f"{shown(url)} is lost with its process, and nobody else sees it.",
+            fix=f"Give {_SETTING} a file or a server.",
+        )
+    path = sqlite_path(url)
+    return None if path.exists() else _future(path)
+
+
+def _future(path: Path) -> Finding:
+    """Return whether a file that does not exist can be made."""
+    place = next(folder for folder in path.parents if folder.exists())
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+        return _GROUP.ok("database", f"{path} will be made at first use")
+    return _GROUP.fail("database", f"{path} cannot be made: {place} is not writable.", fix=_MOVE)
+
+
+def _look_at(engine: Engine) -> Generator[Finding, None, bool]:
+    path = sqlite_path(engine.url) if engine.url.get_backend_name() == "sqlite" else None
+    if path is not None and not os.access(path, os.R_OK | os.W_OK):
+        yield _GROUP.fail("database", f"{path} is not writable.", fix=_MOVE)
+        return False
+    try:
+        version, took = timed(lambda: read_version(engine), whom=_WHOM)
+    except MailctlError as error:
+        yield _GROUP.error("database", error)
+        return False
+    yield _GROUP.ok("database", f"{shown(engine.url)} answers in {took}")
+    yield _schema(version)
+    if version.is_current:
+        yield _counts(engine)
+    return version.is_current
+
+
+def _schema(version: SchemaVersion) -> Finding:
+    if version.is_current:
+        return _GROUP.ok("schema", f"{version.current} is current")
+    if version.current is None:
+        return _GROUP.ok("schema", "there are no tables yet; they will be made at first use")
+    return _GROUP.fail(
+        "schema",
+        f"{version.current} is not {version.head}, with which this mailctl works.",
+        fix="Install the mailctl that made it, or upgrade the log.",
+    )
+
+
+def _counts(engine: Engine) -> Finding:
+    try:
+        counts = ask(History(engine).counts, whom=_WHOM)
+    except MailctlError as error:
+        return _GROUP.error("emails", error)
+    words = [f"{count} {state}" for state, count in sorted(counts.items())]
+    return _GROUP.ok("emails", ", ".join(words) or "none yet")
+
+
+def _permissions(settings: Settings, url: URL) -> Iterator[Finding]:
+    if url.get_backend_name() == "sqlite":
+        yield from _exposure(sqlite_path(url), "addresses and what became of emails", mode="600")
+    yield from _exposure(settings.mailctl_home.absolute(), "captured emails are kept there", mode="700")
+
+
+def _exposure(path: Path, what: str, *, mode: str) -> Iterator[Finding]:
+    if is_readable_by_others(path):
+        yield _GROUP.warn(
+            "permissions",
+            f"every user of this host may read {path} ({what})",
+            fix=f"chmod {mode} {path}",
+        )
+
+
+def is_readable_by_others(path: Path) -> bool:
+    """Whether users of this host may read a file who are neither its owner nor in its group."""
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False

@@ -1,0 +1,186 @@
+"""The mail server: can a session be opened, and if asked for, does it take a message?"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mailctl import inputs
+from mailctl.catalog import GENERIC
+from mailctl.checks.finding import Finding, Group
+from mailctl.checks.question import DEADLINE_SECONDS, as_milliseconds, ask
+from mailctl.checks.templates import plain_composer
+from mailctl.errors import MailctlError
+from mailctl.message import Content, OutcomeKind, User
+from mailctl.smtp.capture import CaptureSender
+from mailctl.smtp.pool import SmtpPool
+from mailctl.smtp.sender import SmtpSender, smtp_server
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+    from mailctl.message import Envelope, Outcome
+    from mailctl.settings import Settings
+    from mailctl.smtp.probe import ProbeStep
+    from mailctl.smtp.sender import Sender
+    from mailctl.smtp.session import SmtpServer
+
+_GROUP = Group(name="smtp")
+_TEST = "send-test"
+_WHOM = "The mail server"
+#: Seconds for opening a session: a few replies, each of which may take as long as any answer.
+_PROBE_SECONDS = 4 * DEADLINE_SECONDS
+#: Seconds to wait for the reply to the test message: many servers look for spam before they give it.
+_DATA_SECONDS = 30.0
+_SUBJECT = "mailctl test message"
+_CONTEXT = {
+    "title": "The mail server works",
+    "body": "Somebody sent this message with `mailctl check-config --send-test`. There is nothing to do.",
+}
+
+
+def check_smtp(settings: Settings, *, offline: bool, send_test: str | None) -> Iterator[Finding]:
+    """Open a session step by step, and send nothing; with `send_test`, one message there."""
+    if not settings.email_enabled:
+        yield _captured(settings)
+        is_usable = True
+    elif offline:
+        yield _GROUP.skip("connect", "offline")
+        is_usable = False
+    else:
+        is_usable = yield from _probe(settings)
+    if send_test is None:
+        return
+    if is_usable:
+        yield _send(settings, send_test)
+    else:
+        yield _GROUP.skip(_TEST, "offline" if offline else "the mail server cannot be used")
+
+
+def _captured(settings: Settings) -> Finding:
+    detail = f"EMAIL_ENABLED=False: emails are captured to {_folder(settings)}"
+    if settings.debug:
+        return _GROUP.skip("connect", detail)
+    return _GROUP.warn(
+        "connect", f"{detail}, and nobody gets them", fix="Set EMAIL_ENABLED=True and EMAIL_HOST."
+    )
+
+
+def _probe(settings: Settings) -> Generator[Finding, None, bool]:
+    server = _impatient(smtp_server(settings))
+    try:
+        steps = ask(lambda: asyncio.run(_steps(server)), whom=_WHOM, seconds=_PROBE_SECONDS)
+    except MailctlError as error:
+        yield _GROUP.error("connect", error)
+        return False
+    for step in steps:
+        yield _step(step, settings)
+    is_usable = all(step.ok for step in steps)
+    if is_usable and server.tls == "none":
+        yield _GROUP.skip("tls", "EMAIL_TLS=none: nothing is encrypted")
+    if is_usable and not server.username:
+        yield _GROUP.skip("auth", "EMAIL_HOST_USER is not set: nobody signs in")
+    return is_usable
+
+
+async def _steps(server: SmtpServer) -> list[ProbeStep]:
+    pool = SmtpPool(server)
+    try:
+        return await pool.probe()
+    finally:
+        await pool.close()
+
+
+def _step(step: ProbeStep, settings: Settings) -> Finding:
+    if step.ok:
+        return _GROUP.ok(step.name, f"{step.detail} ({as_milliseconds(step.seconds)})")
+    return _GROUP.fail(step.name, f"{step.detail}.", fix=_fix(step.name, settings))
+
+
+def _fix(stage: str, settings: Settings) -> str:
+    ports = "587 is for EMAIL_TLS=starttls, 465 for implicit"
+    if stage == "connect":
+        return (
+            f"Check EMAIL_HOST, EMAIL_PORT and EMAIL_TLS ({ports}), "
+            "and whether a firewall keeps this host from sending mail."
+        )
+    if stage == "tls":
+        trusted = settings.email_ca_file or "those that this system trusts"
+        return (
+            "EMAIL_HOST must be a name in the server's certificate, EMAIL_CA_FILE the certificate of the "
+            f"authority that signed it (now: {trusted}), and EMAIL_TLS what EMAIL_PORT speaks ({ports})."
+        )
+    if settings.email_tls == "none":
+        return "Set EMAIL_TLS to starttls or implicit, or remove EMAIL_HOST_USER."
+    if stage == "auth":
+        return "Correct EMAIL_HOST_USER and EMAIL_HOST_PASSWORD; some services want a password for this app."
+    return "Check EMAIL_FROM_ADDRESS and EMAIL_HOST_USER: this account must be allowed to send as it."
+
+
+def _send(settings: Settings, address: str) -> Finding:
+    try:
+        recipient = inputs.address(address, field="--send-test")
+        outcome = asyncio.run(_send_one(settings, recipient))
+    except MailctlError as error:
+        return _GROUP.error(_TEST, error)
+    except OSError as error:
+        return _GROUP.fail(
+            _TEST,
+            f"{_folder(settings)} cannot be written: {error.strerror}.",
+            fix="Let this user write there, or set MAILCTL_HOME.",
+        )
+    return _sent(outcome, settings)
+
+
+async def _send_one(settings: Settings, recipient: str) -> Outcome:
+    envelope = await _test_message(settings, recipient)
+    sender = _sender(settings)
+    try:
+        return await sender.send(envelope)
+    finally:
+        await sender.close()
+
+
+async def _test_message(settings: Settings, recipient: str) -> Envelope:
+    now = datetime.now(UTC)
+    content = Content(
+        user=User(email=recipient), subject=_SUBJECT, template="message", context=dict(_CONTEXT)
+    )
+    return await plain_composer(settings).compose(
+        id=str(uuid.uuid4()), kind=GENERIC.name, content=content, created_at=now, now=now
+    )
+
+
+def _sender(settings: Settings) -> Sender:
+    if not settings.email_enabled:
+        return CaptureSender(_folder(settings))
+    return SmtpSender(SmtpPool(_impatient(smtp_server(settings))))
+
+
+def _sent(outcome: Outcome, settings: Settings) -> Finding:
+    if outcome.kind is OutcomeKind.CAPTURED:
+        return _GROUP.ok(_TEST, f"captured in {outcome.reply.text}")
+    if outcome.kind is OutcomeKind.ACCEPTED:
+        return _GROUP.ok(_TEST, f"the server took the message: {outcome}")
+    if outcome.kind is OutcomeKind.AMBIGUOUS:
+        return _GROUP.fail(
+            _TEST, f"{outcome}.", fix="Look into the mailbox: the server may have taken the message."
+        )
+    fix = "Try another address." if outcome.stage == "rcpt" else _fix(outcome.stage, settings)
+    return _GROUP.fail(_TEST, f"the server did not take the message: {outcome}.", fix=fix)
+
+
+def _impatient(server: SmtpServer) -> SmtpServer:
+    return replace(
+        server,
+        timeout=min(server.timeout, DEADLINE_SECONDS),
+        data_timeout=min(server.data_timeout, _DATA_SECONDS),
+    )
+
+
+def _folder(settings: Settings) -> Path:
+    return settings.mailctl_home.absolute() / "mail"

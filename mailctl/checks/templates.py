@@ -1,0 +1,101 @@
+"""The templates: does each become an email, and do its links lead somewhere?"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mailctl.catalog import KINDS, RESET
+from mailctl.checks.finding import Finding, Group
+from mailctl.compose import Composer
+from mailctl.errors import ConfigurationError, MailctlError
+from mailctl.links import Links, link_origins
+from mailctl.samples import sample_content
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from mailctl.catalog import Kind
+    from mailctl.settings import Settings
+
+_GROUP = Group(name="templates")
+_SAMPLE_ID = "00000000-0000-0000-0000-000000000000"
+_MINT = "MAILCTL_LINK_MINT"
+
+
+def check_templates(settings: Settings) -> Generator[Finding, None, None]:
+    """Make one sample email of each kind, and compile every other template.
+
+    Raises:
+        ConfigurationError: the folder of templates or the sender is not usable.
+    """
+    yield _origins(settings)
+    yield from _mint(settings)
+    composer = plain_composer(settings)
+    if settings.mailctl_templates is not None:
+        yield _GROUP.ok("MAILCTL_TEMPLATES", f"{settings.mailctl_templates} is looked in first")
+    used = set()
+    for kind in KINDS.values():
+        template = kind.template or sample_content(kind).template or ""
+        used.add(template)
+        yield _rendered(composer, kind, template)
+    for template in composer.templates():
+        if template not in used:
+            yield _compiled(composer, template)
+
+
+def plain_composer(settings: Settings) -> Composer:
+    """Return a composer whose links are ours: a maker of links is checked for itself.
+
+    Raises:
+        ConfigurationError: the folder of templates or the sender is not usable.
+    """
+    return Composer(settings, Links(settings.model_copy(update={"mailctl_link_mint": ""})))
+
+
+def _origins(settings: Settings) -> Finding:
+    try:
+        origins = sorted(link_origins(settings))
+    except ConfigurationError as error:
+        return _GROUP.error("links", error)
+    return _GROUP.ok("links", f"lead to {', '.join(origins)}")
+
+
+def _mint(settings: Settings) -> Iterator[Finding]:
+    if not settings.mailctl_link_mint:
+        return
+    content, now = sample_content(RESET), datetime.now(UTC)
+    try:
+        Links(settings).urls(RESET, content, now=now)
+    except MailctlError as error:
+        yield _GROUP.error(_MINT, error)
+    except Exception as error:
+        # Somebody else's code, at import or at work; its words may hold what it was given.
+        yield _GROUP.fail(
+            _MINT, f"{settings.mailctl_link_mint} raises {type(error).__name__}.", fix="Mend the function."
+        )
+    else:
+        yield _GROUP.ok(_MINT, f"{settings.mailctl_link_mint} makes links")
+
+
+def _rendered(composer: Composer, kind: Kind, template: str) -> Finding:
+    now = datetime.now(UTC)
+    try:
+        envelope = asyncio.run(
+            composer.compose(
+                id=_SAMPLE_ID, kind=kind.name, content=sample_content(kind), created_at=now, now=now
+            )
+        )
+    except MailctlError as error:
+        return _GROUP.error(template, error)
+    size = len(envelope.data) / 1000
+    return _GROUP.ok(template, f"makes an email of kind {kind.name} ({size:.1f} kB): {envelope.subject}")
+
+
+def _compiled(composer: Composer, template: str) -> Finding:
+    try:
+        composer.check(template)
+    except MailctlError as error:
+        return _GROUP.error(template, error)
+    return _GROUP.ok(template, "compiles")

@@ -1,0 +1,105 @@
+"""The workers: is anybody there, and does each queue that emails go to have one?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mailctl.catalog import KINDS
+from mailctl.checks.finding import Finding, Group
+from mailctl.checks.question import ask
+from mailctl.errors import MailctlError
+from mailctl.log.workers import Worker, Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping
+
+    from celery import Celery
+    from sqlalchemy import Engine
+
+    from mailctl.broker import Broker
+
+_GROUP = Group(name="workers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roster:
+    """Who works."""
+
+    #: The workers of ours that share the delivery log.
+    heartbeats: tuple[Worker, ...] = ()
+    #: The queues of every Celery worker that answers on the broker, by node name.
+    nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def queues(self) -> dict[str, tuple[str, ...]]:
+        """The queues of each worker, by node name, whoever told of it."""
+        return {worker.name: worker.queues for worker in self.heartbeats} | dict(self.nodes)
+
+    @property
+    def strangers(self) -> dict[str, tuple[str, ...]]:
+        """The queues of workers that do not share the delivery log, by node name."""
+        known = {worker.name for worker in self.heartbeats}
+        return {node: queues for node, queues in self.nodes.items() if node not in known}
+
+
+def check_workers(
+    app: Celery | None, log: Engine | None, broker: Broker | None
+) -> Generator[Finding, None, Roster]:
+    """Look for workers in the delivery log and on the broker.
+
+    Args:
+        app: says which queues emails go to.
+        log: the delivery log; None where it cannot be asked.
+        broker: None where it cannot be asked.
+
+    Returns:
+        Who works.
+    """
+    if log is None and (broker is None or broker.is_in_memory):
+        yield _GROUP.skip("alive", "there is neither a delivery log nor a broker to ask")
+        return Roster()
+    try:
+        roster = Roster(heartbeats=_heartbeats(log), nodes=broker.consumers() if broker else {})
+    except MailctlError as error:
+        yield _GROUP.error("alive", error)
+        return Roster()
+    yield _alive(roster)
+    if app is not None and roster.queues:
+        yield from _consumed(needed_queues(app), roster)
+    return roster
+
+
+def needed_queues(app: Celery) -> dict[str, list[str]]:
+    """Return the queues that emails go to by the routes of the app, each with the kinds that do."""
+    needed: dict[str, list[str]] = {}
+    for kind in KINDS.values():
+        queue = app.amqp.router.route({}, kind.task).get("queue")
+        name = str(getattr(queue, "name", queue) or app.conf.task_default_queue)
+        needed.setdefault(name, []).append(kind.name)
+    return needed
+
+
+def _heartbeats(log: Engine | None) -> tuple[Worker, ...]:
+    return tuple(ask(Workers(log).alive, whom="The delivery log")) if log is not None else ()
+
+
+def _alive(roster: Roster) -> Finding:
+    if not roster.queues:
+        return _GROUP.warn(
+            "alive", "no worker is alive: emails wait in the delivery log", fix="Start one: mailctl worker"
+        )
+    shown = "; ".join(f"{node} on {', '.join(queues)}" for node, queues in sorted(roster.queues.items()))
+    return _GROUP.ok("alive", f"{len(roster.queues)}: {shown}")
+
+
+def _consumed(needed: Mapping[str, list[str]], roster: Roster) -> Iterator[Finding]:
+    for queue, kinds in needed.items():
+        name, reason = f"queue {queue}", f"takes {', '.join(kinds)}"
+        consumers = sum(queue in queues for queues in roster.queues.values())
+        if consumers:
+            yield _GROUP.ok(name, f"{reason}; workers: {consumers}")
+        else:
+            yield _GROUP.warn(
+                name, f"{reason}, and no worker consumes it", fix=f"Start one: mailctl worker -Q {queue}"
+            )

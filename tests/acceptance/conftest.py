@@ -1,0 +1,74 @@
+"""A home of its own for each test, and what runs in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.terminal import Terminal
+from tests.servers import RedisServer
+from tests.smtp_server import Certificates, ScriptedSmtpServer, test_certificates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SECRET_KEY = "an-acceptance-test-secret-key-of-some-length"
+SMTP_PASSWORD = "smtp-password-canary"
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """A terminal in an empty folder, where nothing is set up."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    with Terminal(folder) as terminal:
+        yield terminal
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A certificate authority of our own."""
+    return test_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def smtp_server(certificates: Certificates) -> Iterator[ScriptedSmtpServer]:
+    """A mail server with STARTTLS and a password."""
+    server = ScriptedSmtpServer(ssl_context=certificates.server, credentials=("app", SMTP_PASSWORD))
+    with server:
+        yield server
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of the test's own, which it may stop."""
+    with RedisServer(tmp_path / "redis", password="redis-password-canary") as server:
+        yield server
+
+
+@pytest.fixture
+def production(
+    terminal: Terminal,
+    redis: RedisServer,
+    smtp_server: ScriptedSmtpServer,
+    certificates: Certificates,
+) -> Terminal:
+    """A terminal whose .env is that of production: Redis, and SMTP with STARTTLS and a password."""
+    terminal.set(
+        DEBUG="False",
+        REDIS_HOST="127.0.0.1",
+        REDIS_PORT=redis.port,
+        REDIS_PASSWORD=redis.password,
+        SECRET_KEY=SECRET_KEY,
+        FRONTEND_URL="https://shop.example",
+        EMAIL_ENABLED="True",
+        EMAIL_HOST="127.0.0.1",
+        EMAIL_PORT=smtp_server.port,
+        EMAIL_HOST_USER="app",
+        EMAIL_HOST_PASSWORD=SMTP_PASSWORD,
+        EMAIL_CA_FILE=certificates.ca_file,
+        MAILCTL_RETRY_FIRST_SECONDS="1",
+    )
+    return terminal

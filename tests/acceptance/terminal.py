@@ -1,0 +1,170 @@
+"""What an operator has before them: a folder with a .env, commands, and workers in other windows."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from mailctl.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+#: Seconds that anything here may take.
+PATIENCE = 30.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The one object that it printed."""
+        [line] = self.out.splitlines()
+        loaded: dict[str, Any] = json.loads(line)
+        return loaded
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The objects that it printed, one a line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+class Terminal:
+    """Runs commands in a folder.
+
+    Args:
+        folder: where; its .env holds the settings.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment: dict[str, str] = {}
+        self._windows: list[Window] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for window in self._windows:
+            window.kill()
+
+    def set(self, **settings: object) -> None:
+        """Write settings to the .env."""
+        with (self.folder / ".env").open("a") as stream:
+            stream.writelines(f"{name}={value}\n" for name, value in settings.items())
+
+    def run(self, *arguments: str, stdin: str | None = None, **environment: str) -> Result:
+        """Run a mailctl command to its end."""
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "mailctl", *arguments],
+            cwd=self.folder,
+            env=self._environment(environment),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE * 2,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
+
+    def send(self, *arguments: str, **options: Any) -> str:
+        """Send an email and return its id."""
+        result = self.run("send", *arguments, "--json", **options)
+        assert result.code == 0, result.err
+        return str(result.data["task_id"])
+
+    def status(self, task_id: str) -> dict[str, Any]:
+        """Return what `status --json` says."""
+        result = self.run("status", task_id, "--json")
+        assert result.code in (0, 1), result.err
+        return result.data
+
+    def wait_for(self, task_id: str, state: str, seconds: float = PATIENCE) -> dict[str, Any]:
+        """Wait until an email is in a state, and return its status."""
+        deadline = time.monotonic() + seconds
+        while (found := self.status(task_id))["state"] != state:
+            assert time.monotonic() < deadline, found
+        return found
+
+    def open(self, *command: str, name: str = "window", **environment: str) -> Window:
+        """Start a program in a window of its own."""
+        window = Window(command, self.folder, self._environment(environment), name=name)
+        self._windows.append(window)
+        return window
+
+    def worker(self, *arguments: str, **environment: str) -> Window:
+        """Start `mailctl worker` and wait until it is ready."""
+        window = self.open(sys.executable, "-m", "mailctl", "worker", *arguments, name="worker", **environment)
+        window.wait_until_printed("ready.")
+        return window
+
+    def _environment(self, more: dict[str, str]) -> dict[str, str]:
+        settings = {name.upper() for name in Settings.model_fields}
+        inherited = {name: value for name, value in os.environ.items() if name not in settings}
+        return inherited | self.environment | more
+
+
+class Window:
+    """A program that keeps running."""
+
+    def __init__(
+        self, command: tuple[str, ...], folder: Path, environment: dict[str, str], *, name: str
+    ) -> None:
+        self._output = folder.parent / f"{name}-{time.monotonic_ns()}.txt"
+        with self._output.open("wb") as stream:
+            self.process = subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT
+            )
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self._output.read_text(errors="replace")
+
+    def wait_until_printed(self, text: str) -> None:
+        """Wait until it has printed something."""
+        self.wait_until(lambda: text in self.output)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition while it runs."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() < deadline, self.output
+            time.sleep(0.05)
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C, and return the exit code."""
+        return self._end(signal.SIGINT)
+
+    def stop(self) -> int:
+        """Send SIGTERM, and return the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        if self.process.poll() is None:
+            self._end(signal.SIGKILL)
+
+    def wait(self) -> int:
+        """Wait for its own end, and return the exit code."""
+        return self.process.wait(PATIENCE)
+
+    def _end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
