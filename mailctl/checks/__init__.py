@@ -9,7 +9,7 @@ from mailctl.checks.broker import check_broker
 from mailctl.checks.environment import check_settings
 from mailctl.checks.finding import Finding, Group, Status
 from mailctl.checks.hazards import check_hazards
-from mailctl.checks.log import check_log
+from mailctl.checks.log import check_log, is_missing
 from mailctl.checks.masking import Mask
 from mailctl.checks.smtp import check_smtp
 from mailctl.checks.templates import check_templates
@@ -60,7 +60,7 @@ def _findings(settings: Settings, *, offline: bool, send_test: str | None) -> It
         yield from _reported("users", check_users(settings, log, offline=offline))
         yield from _reported("templates", check_templates(settings))
         yield from check_smtp(settings, offline=offline, send_test=send_test)
-        roster = yield from check_workers(app, log, broker)
+        roster = yield from check_workers(app, log, broker, is_log_missing=is_missing(settings))
     finally:
         if log is not None:
             log.dispose()

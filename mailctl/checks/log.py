@@ -56,6 +56,11 @@ def is_file(settings: Settings) -> bool:
     return settings.log_url.startswith("sqlite")
 
 
+def is_missing(settings: Settings) -> bool:
+    """Whether the delivery log is a file that nobody has made yet."""
+    return is_file(settings) and not sqlite_path(parse_url(settings.log_url, setting=_SETTING)).exists()
+
+
 def _refusal(url: URL, *, offline: bool) -> Finding | None:
     """Return why the log cannot be looked at; None if it can."""
     if url.get_backend_name() != "sqlite":

@@ -98,7 +98,11 @@ async def _steps(server: SmtpServer) -> list[ProbeStep]:
 def _step(step: ProbeStep, settings: Settings) -> Finding:
     if step.ok:
         return _GROUP.ok(step.name, f"{step.detail} ({as_milliseconds(step.seconds)})")
-    return _GROUP.fail(step.name, f"{step.detail}.", fix=_fix(step.name, settings))
+    return _GROUP.fail(
+        step.name,
+        f"{settings.email_host}:{settings.email_port}: {step.detail}.",
+        fix=_fix(step.name, settings),
+    )
 
 
 def _fix(stage: str, settings: Settings) -> str:

@@ -51,8 +51,8 @@ def _service(settings: Settings, *, offline: bool) -> Finding:
 
 def _embedded(settings: Settings, log: Engine | None) -> Finding:
     if log is None:
-        demo = " with three demo users" if settings.debug else ""
-        return _GROUP.skip("directory", f"the table of users is in the delivery log, and comes with it{demo}")
+        demo = ", with three demo users in it" if settings.debug else ""
+        return _GROUP.skip("directory", f"the table of users is made with the delivery log{demo}")
     return _described(open_directory(settings, log))
 
 

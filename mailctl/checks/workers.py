@@ -44,7 +44,7 @@ class Roster:
 
 
 def check_workers(
-    app: Celery | None, log: Engine | None, broker: Broker | None
+    app: Celery | None, log: Engine | None, broker: Broker | None, *, is_log_missing: bool
 ) -> Generator[Finding, None, Roster]:
     """Look for workers in the delivery log and on the broker.
 
@@ -52,11 +52,13 @@ def check_workers(
         app: says which queues emails go to.
         log: the delivery log; None where it cannot be asked.
         broker: None where it cannot be asked.
+        is_log_missing: nobody has made the log yet, so that no worker can be in it.
 
     Returns:
         Who works.
     """
-    if log is None and (broker is None or broker.is_in_memory):
+    has_log = log is not None or is_log_missing
+    if not has_log and (broker is None or broker.is_in_memory):
         yield _GROUP.skip("alive", "there is neither a delivery log nor a broker to ask")
         return Roster()
     try:

@@ -109,7 +109,9 @@ class Terminal:
 
     def worker(self, *arguments: str, **environment: str) -> Window:
         """Start `mailctl worker` and wait until it is ready."""
-        window = self.open(sys.executable, "-m", "mailctl", "worker", *arguments, name="worker", **environment)
+        window = self.open(
+            sys.executable, "-m", "mailctl", "worker", *arguments, name="worker", **environment
+        )
         window.wait_until_printed("ready.")
         return window
 
