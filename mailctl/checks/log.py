@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.checks.finding import Finding, Group
 from mailctl.checks.question import ask, timed
-from mailctl.errors import MailctlError
+from mailctl.errors import ConfigurationError, MailctlError
 from mailctl.log.database import open_engine, parse_url, shown, sqlite_path
 from mailctl.log.history import History
 from mailctl.log.schema import read_version
@@ -58,7 +58,12 @@ def is_file(settings: Settings) -> bool:
 
 def is_missing(settings: Settings) -> bool:
     """Whether the delivery log is a file that nobody has made yet."""
-    return is_file(settings) and not sqlite_path(parse_url(settings.log_url, setting=_SETTING)).exists()
+    if not is_file(settings):
+        return False
+    try:
+        return not sqlite_path(parse_url(settings.log_url, setting=_SETTING)).exists()
+    except ConfigurationError:
+        return False
 
 
 def _refusal(url: URL, *, offline: bool) -> Finding | None:

@@ -44,11 +44,13 @@ class Result:
 
 
 class Terminal:
-    """Runs commands in a folder.
+    """Runs commands in a folder, with the Python that runs the tests.
 
     Args:
         folder: where; its .env holds the settings.
     """
+
+    python = sys.executable
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -18,7 +18,7 @@ from sqlalchemy import inspect, text
 
 from mailctl.errors import ConfigurationError, LogUnavailable
 from mailctl.log import schema
-from mailctl.log.database import open_engine, parse_url, reading, writing
+from mailctl.log.database import is_same_database, open_engine, parse_url, reading, writing
 from mailctl.log.schema import HEAD, VERSION_TABLE, ensure_current, read_version, upgrade
 from mailctl.log.tables import metadata
 from tests.servers import free_port
@@ -239,6 +239,23 @@ def test_options_of_asyncpg_become_those_of_libpq() -> None:
         "postgresql+asyncpg://h/x?ssl=require&prepared_statement_cache_size=0&application_name=a", setting="X"
     )
     assert dict(url.query) == {"sslmode": "require", "application_name": "a"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("postgresql+asyncpg://a:x@localhost/db", "postgres://b@localhost:5432/db", True),
+        ("postgresql:///db", "postgresql://localhost/db", True),
+        ("postgresql://localhost/db", "postgresql://localhost/other", False),
+        ("postgresql://localhost/db", "postgresql://localhost:5433/db", False),
+        ("sqlite+aiosqlite:///x.db", "sqlite:///./x.db", True),
+        ("sqlite:///x.db", "sqlite:///y.db", False),
+        ("sqlite:///db", "postgresql://localhost/db", False),
+    ],
+)
+def test_one_database_has_several_addresses(one: str, other: str, expected: bool) -> None:
+    """Drivers, users and what goes without saying do not tell two databases apart."""
+    assert is_same_database(parse_url(one, setting="X"), parse_url(other, setting="X")) is expected
 
 
 def test_a_reader_cannot_write(postgres_url: str) -> None:

@@ -1,0 +1,204 @@
+"""Whatever is wrong: one sentence that says so, the right exit code, no traceback, nothing lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.servers import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.acceptance.terminal import Result, Terminal
+    from tests.servers import RedisServer
+    from tests.smtp_server import ScriptedSmtpServer
+
+USAGE, NOT_FOUND, REFUSED, UNAVAILABLE, PENDING = 2, 3, 4, 5, 8
+
+
+def is_one_sentence(result: Result) -> bool:
+    """Whether the error is a single line on stderr, and stdout is empty."""
+    lines = result.err.strip().splitlines()
+    return len(lines) == 1 and lines[0].startswith("error: ") and not result.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("send", "welcome", "--user-id", "99"), NOT_FOUND, "no user 99"),
+        (("send", "welcome", "--user-id", "x; DROP TABLE users"), USAGE, "user id"),
+        (("send", "welcome", "--email", "not-an-address"), USAGE, "not a valid email address"),
+        (("send", "welcome", "--email", "a@example.com\nBcc: b@example.com"), USAGE, "control character"),
+        (("send", "welcome", "--email", "a@example.com", "--name", "x\r,evil@example.com,"), USAGE, "name"),
+        (("send", "welcome"), USAGE, "--user-id"),
+        (("send", "welcome", "--user-id", "1", "--email", "a@example.com"), USAGE, "--user-id"),
+        (("send", "birthday", "--user-id", "1"), USAGE, "birthday"),
+        (("send", "new-ip", "--user-id", "1"), USAGE, "--ip"),
+        (("send", "new-ip", "--user-id", "1", "--ip", "999.1.1.1"), USAGE, "not an IP address"),
+        (("send", "email", "--user-id", "1", "--subject", "Hi", "--set", "title"), USAGE, "NAME=VALUE"),
+        (("send", "email", "--user-id", "1", "--subject", "Hi", "--set", "=x"), USAGE, "NAME=VALUE"),
+        (("send", "email", "--user-id", "1", "--subject", "Hi", "--set", "__class__=x"), USAGE, "__class__"),
+        (
+            ("send", "email", "--user-id", "1", "--subject", "Hi", "--template", "../secret"),
+            USAGE,
+            "template",
+        ),
+        (("send", "email", "--user-id", "1", "--subject", ""), USAGE, "subject"),
+        (
+            ("send", "email", "--user-id", "1", "--subject", "Hi", "--template", "none-such"),
+            USAGE,
+            "none-such",
+        ),
+        (("send", "welcome", "--user-id", "1", "--at", "yesterday"), USAGE, "not a time"),
+        (("send", "welcome", "--user-id", "1", "--at", "2001-01-01T00:00"), USAGE, "has passed"),
+        (("send", "welcome", "--user-id", "1", "--in", "soon"), USAGE, "length of time"),
+        (("send", "welcome", "--user-id", "1", "--in", "1h", "--at", "2030-01-01"), USAGE, "combined"),
+        (("send", "welcome", "--user-id", "1", "--idempotency-key", "a b"), USAGE, "idempotency key"),
+        (("send", "welcome", "--user-id", "1", "--no-such-option"), USAGE, "--no-such-option"),
+        (("send", "welcome", "--user-id", "1", "--timeout", "soon"), USAGE, "soon"),
+        (("status", "no-such-id"), NOT_FOUND, "Nobody knows no-such-id"),
+        (("status", ""), USAGE, "empty"),
+        (("worker", "--pool", "steam"), USAGE, "steam"),
+        (("worker", "--loglevel", "LOUD"), USAGE, "LOUD"),
+        (("users", "add", "nobody"), USAGE, "email"),
+        (("users", "import", "none-such.csv"), USAGE, "none-such.csv"),
+        (("check-config", "--env-file", "none-such.env"), USAGE, "none-such.env"),
+        (("worker", "--app", "no.such.module:app"), USAGE, "no.such.module"),
+        (("send", "welcome", "--user-id", "1", "--app", "json:loads"), USAGE, "not a Celery app"),
+        (("send", "welcome", "--user-id", "1", "--app", "json"), USAGE, "MODULE:ATTR"),
+        (("no-such-command",), USAGE, "no-such-command"),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, tuple) else None,
+)
+def test_wrong_arguments_are_told_in_one_sentence(
+    terminal: Terminal, arguments: tuple[str, ...], code: int, text: str
+) -> None:
+    """And nothing is recorded."""
+    result = terminal.run(*arguments)
+    assert (result.code, is_one_sentence(result)) == (code, True), result
+    assert text in result.err
+    assert not (terminal.folder / ".mailctl" / "mail").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"\xff\xfe\x00", ".env"),
+        (b"REDIS_PORT=many\n", "REDIS_PORT"),
+        (b"REDIS_PORT=99999\n", "REDIS_PORT"),
+        (b"EMAIL_TLS=perhaps\n", "EMAIL_TLS"),
+        (b"DEBUG=maybe\n", "DEBUG"),
+        (b"MAILCTL_DATABASE_URL=nonsense\n", "MAILCTL_DATABASE_URL"),
+        (b"MAILCTL_LINK_MINT=no.such:thing\n", "MAILCTL_LINK_MINT"),
+        (b"MAILCTL_TEMPLATES=/no/such/folder\n", "MAILCTL_TEMPLATES"),
+    ],
+)
+def test_wrong_settings_are_told_by_name(terminal: Terminal, content: bytes, text: str) -> None:
+    """Exit 2, and never the value of a secret."""
+    (terminal.folder / ".env").write_bytes(content)
+    result = terminal.run("send", "welcome", "--user-id", "1", "--dry-run")
+    assert (result.code, is_one_sentence(result)) == (USAGE, True), result
+    assert text in result.err
+
+
+def test_a_log_that_cannot_be_written_is_unavailable(terminal: Terminal) -> None:
+    """Its folder is a file here, which not even root can write into."""
+    (terminal.folder / "home").write_text("in the way")
+    result = terminal.run("send", "welcome", "--user-id", "1", MAILCTL_HOME="home")
+    assert (result.code, is_one_sentence(result)) == (UNAVAILABLE, True), result
+    assert "delivery log" in result.err
+
+
+def test_a_log_that_is_no_database_is_told(terminal: Terminal) -> None:
+    """A file of something else is not touched."""
+    home = terminal.folder / ".mailctl"
+    home.mkdir()
+    (home / "mailctl.db").write_text("this is not a database, but a text of more than a hundred bytes" * 3)
+    result = terminal.run("send", "welcome", "--user-id", "1")
+    assert (result.code, is_one_sentence(result)) == (UNAVAILABLE, True), result
+
+
+def test_a_log_of_a_newer_mailctl_is_refused(terminal: Terminal) -> None:
+    """Working on a schema that one does not know could lose emails."""
+    import sqlite3
+
+    terminal.send("welcome", "--user-id", "1")
+    with sqlite3.connect(terminal.folder / ".mailctl" / "mailctl.db") as connection:
+        connection.execute("UPDATE mailctl_version SET version_num = '9999'")
+    connection.close()
+    result = terminal.run("send", "welcome", "--user-id", "1")
+    assert (result.code, is_one_sentence(result)) == (USAGE, True), result
+    assert "9999" in result.err
+
+
+def test_users_that_cannot_be_reached_are_told(terminal: Terminal) -> None:
+    """The service's database is down; nothing is recorded, and no password shown."""
+    url = f"postgresql+asyncpg://app:database-password-canary@127.0.0.1:{free_port()}/shop"
+    result = terminal.run("send", "welcome", "--user-id", "1", DATABASE_URL=url)
+    assert (result.code, is_one_sentence(result)) == (UNAVAILABLE, True), result
+    assert "canary" not in result.err
+
+
+@pytest.mark.parametrize("trouble", ["port", "password"])
+def test_a_broker_that_cannot_be_used_keeps_the_email(
+    production: Terminal, redis: RedisServer, trouble: str
+) -> None:
+    """It is recorded, and the trouble told; --wait ends with 8."""
+    wrong = {"REDIS_PORT": str(free_port())} if trouble == "port" else {"REDIS_PASSWORD": "wrong-canary"}
+    result = production.run("send", "welcome", "--email", "zoe@example.com", "--json", **wrong)
+    assert (result.code, result.data["state"]) == (0, "pending")
+    assert len(result.err.strip().splitlines()) == 1
+    assert "The broker at" in result.err
+    assert "canary" not in result.err
+    assert result.seconds < 5
+    asked = production.run("status", result.data["task_id"], "--json", **wrong)
+    assert (asked.code, asked.data["state"]) == (0, "pending")
+    assert "broker" in asked.data["explanation"]
+    assert production.run("worker", "--drain", **wrong).code == UNAVAILABLE
+    production.run("worker", "--drain")
+    assert production.status(result.data["task_id"])["state"] == "sent"
+
+
+def test_a_wrong_mail_password_is_ours_to_mend(production: Terminal, smtp_server: ScriptedSmtpServer) -> None:
+    """The email is kept, no attempt is burnt, and it goes out once the password is right."""
+    worker = production.worker("-c", "1", EMAIL_HOST_PASSWORD="wrong-canary")
+    task_id = production.send("welcome", "--email", "zoe@example.com")
+    found = production.wait_for(task_id, "deferred")
+    assert (found["attempts"], found["smtp"]["code"]) == (0, 535)
+    assert "canary" not in worker.output
+    worker.stop()
+    production.worker("-c", "1")
+    production.wait_for(task_id, "sent", seconds=60)
+
+
+def test_an_unknown_id_on_redis_is_not_found(production: Terminal) -> None:
+    """Celery would say PENDING."""
+    result = production.run("status", "00000000-0000-0000-0000-000000000000")
+    assert (result.code, is_one_sentence(result)) == (NOT_FOUND, True), result
+
+
+def test_a_reader_that_goes_away_is_no_error(terminal: Terminal) -> None:
+    """`mailctl users list | head -1` is everyday work."""
+    shell = f"{terminal.python} -m mailctl users list | head -1"
+    window = terminal.open("bash", "-c", f"set -o pipefail; {shell}", name="pipe")
+    window.wait()
+    assert "Traceback" not in window.output
+
+
+def test_verbose_shows_the_traceback(terminal: Terminal) -> None:
+    """For the bug report."""
+    result = terminal.run("-v", "send", "welcome", "--user-id", "99")
+    assert result.code == NOT_FOUND
+    assert "Traceback" in result.err
+
+
+def test_csv_rows_that_are_wrong_are_told_by_line(terminal: Terminal, tmp_path: Path) -> None:
+    """The good ones are kept; the exit code says that some were not."""
+    file = tmp_path / "users.csv"
+    file.write_text("email,first_name\njoe@example.com,Joe\nnot-an-address,X\nsue@example.com,Sue\n")
+    result = terminal.run("users", "import", str(file))
+    assert result.code == 1
+    assert "line 3" in result.err
+    assert "2 added" in result.out

@@ -1,0 +1,169 @@
+"""A token, a link or a password is in the email and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import quopri
+import re
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import pytest
+from celery import Celery
+
+from tests.acceptance.conftest import SMTP_PASSWORD
+from tests.smtp_server import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.acceptance.terminal import Terminal
+    from tests.servers import RedisServer
+    from tests.smtp_server import ScriptedSmtpServer
+
+TOKEN = "canary-token-6f1ed002ab5595859014ebf0951522d9"
+REDIS_PASSWORD = "redis-password-canary"
+
+
+class Listener:
+    """Collects every Celery event and every process list while it listens."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._stopped = threading.Event()
+        self.events: list[dict[str, Any]] = []
+        self.processes: list[str] = []
+        self._threads = [threading.Thread(target=self._receive), threading.Thread(target=self._list)]
+
+    def __enter__(self) -> Listener:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _receive(self) -> None:
+        with self._app.connection_for_read() as connection:
+            receiver = self._app.events.Receiver(connection, handlers={"*": self.events.append})
+            while not self._stopped.is_set():
+                try:
+                    receiver.capture(limit=None, timeout=0.5, wakeup=False)
+                except TimeoutError:
+                    continue
+
+    def _list(self) -> None:
+        while not self._stopped.wait(0.1):
+            listing = subprocess.run(["ps", "axwwe"], capture_output=True, text=True, check=True)
+            self.processes.append(listing.stdout)
+
+
+@pytest.fixture
+def client(redis: RedisServer) -> Iterator[Celery]:
+    """Another program on the same broker."""
+    with Celery("client", broker=redis.url, backend=redis.url, set_as_current=False) as app:
+        yield app
+        app.backend.client.connection_pool.disconnect()
+
+
+def body_of(data: bytes) -> str:
+    """The decoded text of a message, roughly."""
+    return quopri.decodestring(data).decode(errors="replace")
+
+
+def everything_in(redis: RedisServer) -> str:
+    """All keys and values of a Redis database."""
+    client = redis.client()
+    try:
+        dump = []
+        for key in client.scan_iter("*"):
+            kind = client.type(key)
+            if kind == b"list":
+                dump += client.lrange(key, 0, -1)
+            elif kind == b"hash":
+                dump += client.hgetall(key).values()
+            elif kind == b"string":
+                dump.append(client.get(key))
+        return b"\n".join(value for value in dump if isinstance(value, bytes)).decode(errors="replace")
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_the_token_is_in_the_email_and_nowhere_else(
+    production: Terminal,
+    redis: RedisServer,
+    smtp_server: ScriptedSmtpServer,
+    client: Celery,
+    is_refused: bool,
+) -> None:
+    """Not in `ps`, the worker's log, status, Celery's events, inspect, results, the broker, or the log's file."""
+    if is_refused:
+        smtp_server.script["rcpt"] = [Reply("451 4.7.1 greylisted"), Reply("550 5.1.1 unknown")]
+    worker = production.worker("-c", "1", "-l", "DEBUG")
+    client.control.enable_events()
+    with Listener(client) as listener:
+        result = production.run(
+            "send", "reset", "--email", "zoe@example.com", "--token-stdin", "--json", stdin=TOKEN + "\n"
+        )
+        task_id = result.data["task_id"]
+        seen = [everything_in(redis), json.dumps(client.control.inspect(timeout=1).active() or {})]
+        production.wait_for(task_id, "failed" if is_refused else "sent")
+        time.sleep(0.5)  # events of the last change
+    status = production.run("status", task_id, "--json")
+    human = production.run("status", task_id, "-v")
+    checks = production.run("check-config", "--json")
+    result_text = str(client.AsyncResult(task_id).result)
+    log_files = [
+        path.read_bytes().decode("latin-1") for path in (production.folder / ".mailctl").glob("mailctl.db*")
+    ]
+    seen += [worker.output, result.out, result.err, status.out, human.out, human.err, checks.out, checks.err]
+    seen += [json.dumps(listener.events, default=str), result_text, everything_in(redis), *log_files]
+    urls = re.findall(
+        r"https://shop\.example/reset-password\?t=(\S+)",
+        "".join(body_of(message.data) for message in smtp_server.messages),
+    )
+    assert listener.events
+    assert listener.processes
+    for secret in [TOKEN, SMTP_PASSWORD, REDIS_PASSWORD, *urls]:
+        for text in seen:
+            assert secret not in text, f"{secret} in {text[max(0, text.find(secret) - 200) :][:400]}"
+    assert not any(TOKEN in listing for listing in listener.processes)
+
+
+def test_a_full_message_hides_its_links_from_events_and_logs(
+    production: Terminal, smtp_server: ScriptedSmtpServer, client: Celery
+) -> None:
+    """A message for a worker that does not share the log has to carry the link, and only its body does."""
+    production.set(MAILCTL_MESSAGES="full")
+    worker = production.worker("-c", "1", "-l", "DEBUG")
+    client.control.enable_events()
+    with Listener(client) as listener:
+        task_id = production.send("reset", "--email", "zoe@example.com", stdin=None)
+        production.wait_for(task_id, "sent")
+        time.sleep(0.5)
+    text = worker.output + json.dumps(listener.events, default=str) + production.run("status", task_id).out
+    assert listener.events
+    assert "reset-password?t=" not in text
+
+
+def test_the_services_own_token_comes_back_from_the_link(
+    production: Terminal, smtp_server: ScriptedSmtpServer
+) -> None:
+    """The token that was given travels sealed inside the link."""
+    production.worker("-c", "1")
+    arguments = ("reset", "--email", "zoe@example.com", "--wait")
+    production.send(*arguments, MAILCTL_TOKEN=TOKEN)
+    body = body_of(smtp_server.messages[0].data)
+    found = re.search(r"reset-password\?t=([\w%=-]+)", body)
+    assert found is not None
+    t = unquote(found[1])
+    program = "import sys; from mailctl.links import verify; print(verify(sys.argv[1], purpose='reset-password').token)"
+    window = production.open(production.python, "-c", program, t, name="service")
+    assert window.wait() == 0, window.output
+    assert window.output.strip() == TOKEN
