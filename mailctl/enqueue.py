@@ -39,6 +39,14 @@ class Enqueuer:
         is_private = self._runtime.settings.uses_memory_broker and not self._runtime.settings.mailctl_app
         return not is_private and self._publisher.reaches_a_worker
 
+    def is_own_task(self, kind: Kind) -> bool:
+        """Whether the service's own app defines the kind's task itself, and so knows its templates."""
+        if not self._runtime.settings.mailctl_app:
+            return False
+        from mailctl.celery_app import own_tasks
+
+        return kind.task in own_tasks(self._runtime.app)
+
     def queue_for(self, kind: Kind) -> str:
         """Return the queue of a kind: by the routes of the service's own app, if it has one."""
         if not self._runtime.settings.mailctl_app:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mailctl import inputs
 from mailctl.enqueue import Enqueuer
-from mailctl.errors import BrokerUnavailable, InvalidInput
+from mailctl.errors import BrokerUnavailable, InvalidInput, RenderError
 from mailctl.intake import make_content, make_user
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class Sending:
             DirectoryUnavailable: the users cannot be looked up.
         """
         contents = self._contents(order)
+        if order.kind.template is None and not self._enqueuer.is_own_task(order.kind):
+            self._try(order)
         ids = [
             email_id
             for content in contents
@@ -107,6 +109,13 @@ class Sending:
             ]
 
         return asyncio.run(compose_all())
+
+    def _try(self, order: Order) -> None:
+        """Refuse a template that is missing, or lacks a variable, before anything is recorded."""
+        try:
+            self.preview(order)
+        except RenderError as error:
+            raise InvalidInput("template", str(error), fix=error.fix) from error
 
     def _contents(self, order: Order) -> list[Content]:
         return [
