@@ -102,7 +102,7 @@ def test_the_token_is_in_the_email_and_nowhere_else(
     client: Celery,
     is_refused: bool,
 ) -> None:
-    """Not in `ps`, the worker's log, status, Celery's events, inspect, results, the broker, or the log's file."""
+    """Not in `ps`, the worker's log, status, events, inspect, results, the broker, or the log's file."""
     if is_refused:
         smtp_server.script["rcpt"] = [Reply("451 4.7.1 greylisted"), Reply("550 5.1.1 unknown")]
     worker = production.worker("-c", "1", "-l", "DEBUG")
@@ -163,7 +163,10 @@ def test_the_services_own_token_comes_back_from_the_link(
     found = re.search(r"reset-password\?t=([\w%=-]+)", body)
     assert found is not None
     t = unquote(found[1])
-    program = "import sys; from mailctl.links import verify; print(verify(sys.argv[1], purpose='reset-password').token)"
+    program = (
+        "import sys; from mailctl.links import verify; "
+        "print(verify(sys.argv[1], purpose='reset-password').token)"
+    )
     window = production.open(production.python, "-c", program, t, name="service")
     assert window.wait() == 0, window.output
     assert window.output.strip() == TOKEN
