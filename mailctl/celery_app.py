@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
+from celery.exceptions import CeleryWarning
 
 from mailctl.catalog import TASK_NAMES
 from mailctl.errors import ConfigurationError
 from mailctl.settings import MEMORY_BROKER, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 #: Seconds to wait for the broker or the result backend to accept a connection or to answer.
 BROKER_SECONDS = 0.5
@@ -80,14 +83,15 @@ def load_app(spec: str) -> Celery:
         ConfigurationError: there is no such app, or importing it fails.
     """
     app = _imported(spec)
-    try:
-        app.finalize()
-        app.loader.import_default_modules()
-    except Exception as error:
-        raise ConfigurationError(
-            f"--app {spec}: importing its tasks failed: {_sentence(error)}.", fix="Mend the app."
-        ) from error
-    importlib.import_module(_TASKS)
+    with _own_tasks_may_win():
+        try:
+            app.finalize()
+            app.loader.import_default_modules()
+        except Exception as error:
+            raise ConfigurationError(
+                f"--app {spec}: importing its tasks failed: {_sentence(error)}.", fix="Mend the app."
+            ) from error
+        importlib.import_module(_TASKS)
     return app
 
 
@@ -109,6 +113,15 @@ def own_tasks(app: Celery) -> frozenset[str]:
 def is_in_memory(app: Celery) -> bool:
     """Whether the broker is private to its process."""
     return str(app.conf.broker_url or "").startswith(MEMORY_BROKER)
+
+
+@contextmanager
+def _own_tasks_may_win() -> Iterator[None]:
+    """Keep Celery (5.7) from warning of a name that the service and we both have: that is meant."""
+    with warnings.catch_warnings():
+        names = "|".join(sorted(TASK_NAMES))
+        warnings.filterwarnings("ignore", message=rf"Task name '({names})' is already", category=CeleryWarning)
+        yield
 
 
 def _imported(spec: str) -> Celery:

@@ -1,4 +1,4 @@
-"""The tour: four emails to a demo user through a real worker process, in a scratch home, without any server."""
+"""The tour: four emails to a demo user through a real worker process, in a scratch home, no server."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Demo:
     def _worker(self) -> Iterator[None]:
         """A worker process of its own, which ends when nothing is left to do."""
         with (self.home / "worker.log").open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603 - this interpreter, with arguments of ours
+            process = subprocess.Popen(
                 [sys.executable, "-m", "mailctl", "worker", "--drain"],
                 cwd=self.home,
                 env=self._environment(),

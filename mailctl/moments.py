@@ -20,7 +20,7 @@ def parse_length(text: str, *, field: str) -> timedelta:
         InvalidInput: it is not one, or longer than a year.
     """
     if not _LENGTH.fullmatch(text):
-        raise InvalidInput(field, f"{text!r} is not a length of time.", fix="Give one like 90s, 10m or 2h30m.")
+        raise InvalidInput(field, f"{text!r} is not a length of time.", fix="Give one like 90s or 2h30m.")
     seconds = sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([smhd])", text))
     if seconds > MAX_AHEAD.total_seconds():
         raise InvalidInput(field, f"{text!r} is longer than a year.")

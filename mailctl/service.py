@@ -67,7 +67,7 @@ class EmailService:
 
     @staticmethod
     async def prepare() -> None:
-        """Open the delivery log and make its tables: at the start of the service, so that no request waits."""
+        """Open the delivery log and make its tables: at the start of the service, so no request waits."""
         await asyncio.to_thread(runtime.current)
 
     @staticmethod

@@ -32,7 +32,7 @@ def check_config(
         str | None, typer.Option("--send-test", metavar="ADDRESS", help="Send one message there.")
     ] = None,
 ) -> None:
-    """Check settings, app, broker, log, users, templates, mail server and workers; each fault with its fix."""
+    """Check settings, app, broker, log, users, templates, mail server and workers; faults with their fix."""
     from mailctl.checks import is_ok, run_checks
     from mailctl.settings import Profile
 

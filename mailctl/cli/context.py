@@ -1,4 +1,4 @@
-"""What every command shares: its options, accepted before and after the command, and lazily what they lead to."""
+"""What every command shares: options, before and after its name, and lazily what they lead to."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _DEFAULTS: dict[str, Any] = {
 
 @dataclass
 class Session:
-    """One call of the command line: what its shared options say, and what they lead to, opened when needed."""
+    """One call of the command line: its shared options, and what they lead to, opened when needed."""
 
     options: dict[str, Any] = field(default_factory=lambda: dict(_DEFAULTS))
 

@@ -90,7 +90,7 @@ class Recovery:
         return self._return(is_orphan, text="the worker that held its message is gone")
 
     def settle(self, email_id: str, *, celery_state: str, text: str) -> bool:
-        """Record what a task of the service's own reports by its Celery result; it does not write here itself.
+        """Record what a task of the service's own reports by its Celery result, for it does not write here.
 
         Args:
             celery_state: SUCCESS and FAILURE end the email, others change nothing.
