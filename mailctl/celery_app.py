@@ -120,7 +120,9 @@ def _own_tasks_may_win() -> Iterator[None]:
     """Keep Celery (5.7) from warning of a name that the service and we both have: that is meant."""
     with warnings.catch_warnings():
         names = "|".join(sorted(TASK_NAMES))
-        warnings.filterwarnings("ignore", message=rf"Task name '({names})' is already", category=CeleryWarning)
+        warnings.filterwarnings(
+            "ignore", message=rf"Task name '({names})' is already", category=CeleryWarning
+        )
         yield
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from mailctl.breaker import Breaker
 from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
 from mailctl.intake import make_drafts
 from mailctl.message import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mailctl.catalog import Kind
+    from mailctl.log.circuits import Circuit
     from mailctl.message import Json
     from mailctl.runtime import Runtime
     from mailctl.smtp.sender import Sender
@@ -74,6 +76,7 @@ class Delivery:
         self._policy = runtime.retry_policy
         self._composer = runtime.composer
         self._origins = runtime.origins
+        self._breaker = Breaker(runtime.circuits, runtime.outbox)
         self._bridge = bridge
         self._sender = sender
 
@@ -86,6 +89,8 @@ class Delivery:
         Raises:
             LogUnavailable: the delivery log cannot be used; nothing was sent.
         """
+        if reason := self._breaker.keep_back(email_id):
+            return Report(email_id=email_id, state=State.PENDING, text=reason)
         try:
             claim = self._outbox.claim(email_id, worker=worker)
         except ConfigurationError as error:
@@ -163,6 +168,7 @@ class Delivery:
 
     def _record(self, claim: Claim, outcome: Outcome, *, message_id: str) -> Report:
         kind = outcome.kind
+        circuit = self._note(outcome)
         if kind is OutcomeKind.ACCEPTED:
             return self._finish(claim, State.SENT, outcome=outcome, message_id=message_id)
         if kind is OutcomeKind.CAPTURED:
@@ -173,9 +179,18 @@ class Delivery:
         if kind is OutcomeKind.AMBIGUOUS and self._settings.mailctl_on_ambiguous == "hold":
             reason = f"held: the mail server may have it already ({outcome})"
             return self._finish(claim, State.HELD, outcome=outcome, reason=reason, message_id=message_id)
-        return self._try_again(claim, outcome, message_id=message_id)
+        return self._try_again(claim, outcome, message_id=message_id, circuit=circuit)
 
-    def _try_again(self, claim: Claim, outcome: Outcome, *, message_id: str | None) -> Report:
+    def _note(self, outcome: Outcome) -> Circuit | None:
+        try:
+            return self._breaker.note(outcome)
+        except LogUnavailable as error:
+            _log.warning("the state of the mail server is not recorded: %s", error)
+            return None
+
+    def _try_again(
+        self, claim: Claim, outcome: Outcome, *, message_id: str | None, circuit: Circuit | None = None
+    ) -> Report:
         decision = decide(
             outcome,
             attempt=claim.email.attempts,
@@ -183,6 +198,7 @@ class Delivery:
             expires_at=claim.email.expires_at,
             policy=self._policy,
             jitter=random.random(),  # noqa: S311 - spreads load, hides nothing
+            probe_at=circuit.probe_at if circuit else None,
         )
         if isinstance(decision, GiveUp):
             state = State.EXPIRED if decision.expired else State.FAILED

@@ -50,6 +50,8 @@ def explain(email: Email, evidence: Evidence, *, now: datetime) -> str:
 
 
 def _pending(email: Email, evidence: Evidence, *, now: datetime) -> str:
+    if email.not_before and email.not_before > now and email.error:
+        return f"{email.error}; tried again at {_time(email.not_before)}, in {_span(email.not_before - now)}"
     if email.not_before and email.not_before > now:
         return f"scheduled for {_time(email.not_before)}, in {_span(email.not_before - now)}"
     waited = f"recorded {_span(now - email.created_at)} ago"

@@ -63,6 +63,7 @@ def decide(
     expires_at: datetime | None,
     policy: RetryPolicy,
     jitter: float,
+    probe_at: datetime | None = None,
 ) -> RetryAt | GiveUp:
     """Decide what follows an attempt that did not deliver.
 
@@ -71,6 +72,7 @@ def decide(
         attempt: its number, from 1.
         expires_at: when the email's links die; None for never.
         jitter: a random number from 0 to 1.
+        probe_at: when the mail server is tried next, if it is known not to work.
 
     Returns:
         The time of the next attempt, or why there is none.
@@ -78,8 +80,10 @@ def decide(
     is_ours = outcome.kind is OutcomeKind.CONFIG
     if not is_ours and attempt >= MAX_ATTEMPTS:
         return GiveUp(reason=f"gave up after {attempt} attempts; last: {outcome}", expired=False)
-    wait = timedelta(seconds=CONFIG_RETRY_SECONDS) if is_ours else policy.delay(attempt, jitter=jitter)
-    at = now + wait
+    if is_ours:
+        at = probe_at or now + timedelta(seconds=CONFIG_RETRY_SECONDS)
+    else:
+        at = now + policy.delay(attempt, jitter=jitter)
     if is_too_late(at, expires_at):
         return GiveUp(reason=f"would expire before the next attempt; last: {outcome}", expired=True)
     return RetryAt(at=at, counts=not is_ours)

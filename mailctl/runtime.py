@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailctl.keyring import Keyring
+from mailctl.log.circuits import Circuits
 from mailctl.log.database import open_engine, parse_url
 from mailctl.log.history import History
 from mailctl.log.outbox import Outbox
@@ -19,7 +21,10 @@ from mailctl.retry import RetryPolicy
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from celery import Celery
+    from sqlalchemy import Engine
 
     from mailctl.compose import Composer
     from mailctl.links import Links
@@ -27,6 +32,25 @@ if TYPE_CHECKING:
     from mailctl.users import EmbeddedDirectory, ServiceDirectory
 
 _LOG_SETTING = "MAILCTL_DATABASE_URL"
+
+
+def _log_engine(settings: Settings) -> Engine:
+    url = parse_url(settings.log_url, setting=_LOG_SETTING)
+    return open_engine(url, setting=_LOG_SETTING)
+
+
+@contextmanager
+def open_log(settings: Settings) -> Iterator[Engine]:
+    """Open the delivery log's database, whatever its schema.
+
+    Raises:
+        ConfigurationError: its address is not usable.
+    """
+    engine = _log_engine(settings)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 class Runtime:
@@ -44,8 +68,7 @@ class Runtime:
     def __init__(self, settings: Settings, *, app: Celery | None = None) -> None:
         self.settings = settings
         self._given_app = app
-        url = parse_url(settings.log_url, setting=_LOG_SETTING)
-        self.engine = open_engine(url, setting=_LOG_SETTING)
+        self.engine = _log_engine(settings)
         ensure_current(self.engine)
         self.keyring = Keyring(settings.secret_keys)
         self.outbox = Outbox(
@@ -57,6 +80,9 @@ class Runtime:
         self.recovery = Recovery(self.engine)
         self.history = History(self.engine)
         self.workers = Workers(self.engine)
+        server = f"{settings.email_host}:{settings.email_port}"
+        #: None where emails are captured.
+        self.circuits = Circuits(self.engine, server) if settings.email_enabled else None
 
     @cached_property
     def app(self) -> Celery:

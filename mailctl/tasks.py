@@ -152,7 +152,7 @@ def _store_result(task: Task, report: Report) -> None:
 def _celery_result(report: Report) -> tuple[str, object]:
     if report.state in DELIVERED_STATES:
         return "SUCCESS", {REFERENCE: report.email_id, "state": str(report.state)}
-    if report.state in (State.DEFERRED, State.HELD):
+    if report.state in (State.DEFERRED, State.HELD, State.PENDING):
         return "RETRY", EmailDeferred(report.text)
     return "FAILURE", EmailFailed(report.text)
 

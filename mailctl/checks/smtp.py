@@ -118,7 +118,7 @@ def _fix(stage: str, settings: Settings) -> str:
             "EMAIL_HOST must be a name in the server's certificate, EMAIL_CA_FILE the certificate of the "
             f"authority that signed it (now: {trusted}), and EMAIL_TLS what EMAIL_PORT speaks ({ports})."
         )
-    if settings.email_tls == "none":
+    if stage == "auth" and settings.email_tls == "none":
         return "Set EMAIL_TLS to starttls or implicit, or remove EMAIL_HOST_USER."
     if stage == "auth":
         return "Correct EMAIL_HOST_USER and EMAIL_HOST_PASSWORD; some services want a password for this app."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli import check_config, demo, send, status, users, worker
+from mailctl.cli import check_config, db, demo, prune, send, status, users, worker
 from mailctl.cli.context import App, EnvFile, Json, NoColor, Session, Verbose, command, session_of
 from mailctl.cli.output import Output
 from mailctl.errors import ExitCode, MailctlError
@@ -56,6 +56,8 @@ app.command("worker")(command(worker.worker))
 app.command("status")(command(status.status))
 app.command("check-config")(command(check_config.check_config))
 app.add_typer(users.app)
+app.add_typer(db.app)
+app.command("prune")(command(prune.prune))
 app.command("demo")(command(demo.demo))
 
 

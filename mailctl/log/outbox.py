@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 #: Seconds for which a relay keeps a due email to itself; should it fail, another tries after that.
 RESERVE_SECONDS = 5
+#: How the reason begins why an email waits for the mail server.
+KEPT_BACK = "kept back: "
 
 
 class Outbox:
@@ -168,6 +170,21 @@ class Outbox:
         is_waiting = and_(emails.c.id.in_(ids), emails.c.state.in_([State.PENDING, State.DEFERRED]))
         values = {"queued_at": self._clock(), "queued_in": held_in}
         return len(self._move(is_waiting, State.QUEUED, text="published to the broker", values=values))
+
+    def keep_back(self, email_id: str, *, until: datetime, reason: str) -> bool:
+        """Put an email back into the log while the mail server does not work; return whether it was out."""
+        is_published = and_(emails.c.id == email_id, emails.c.state.in_([State.QUEUED, State.DEFERRED]))
+        text = KEPT_BACK + reason
+        values = {"due_at": until, "not_before": until, "error": text, "queued_at": None, "queued_in": None}
+        return bool(self._move(is_published, State.PENDING, text=text, values=values))
+
+    def release_kept_back(self) -> int:
+        """Let everything that was kept back go out now; return how many."""
+        now = self._clock()
+        is_kept = and_(emails.c.state == State.PENDING, emails.c.error.startswith(KEPT_BACK))
+        values = {"due_at": now, "not_before": None, "error": None}
+        with writing(self._engine) as connection:
+            return connection.execute(update(emails).where(is_kept).values(**values)).rowcount
 
     def claim(self, email_id: str, *, worker: str) -> Claim | None:
         """Take an email to send it; None if there is none, or it must not be sent, or another has it.

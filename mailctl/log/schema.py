@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 #: The newest migration; a test holds it to the files.
-HEAD = "0001"
+HEAD = "0002"
 VERSION_TABLE = "mailctl_version"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 #: Any number that other users of the same PostgreSQL server are unlikely to lock.
@@ -59,9 +59,29 @@ def ensure_current(engine: Engine) -> None:
     if version.current is None:
         upgrade(engine)
         return
-    raise ConfigurationError(
-        f"The delivery log has schema {version.current}, this mailctl works with {version.head}.",
-        fix="Install the mailctl that made it, or upgrade the log.",
+    raise _mismatch(version)
+
+
+def bring_up(engine: Engine) -> SchemaVersion:
+    """Upgrade a schema that is missing or older; return the version it had.
+
+    Raises:
+        ConfigurationError: it is newer than this mailctl.
+        LogUnavailable: the database cannot be reached or written.
+    """
+    _make_folder(engine)
+    version = read_version(engine)
+    if version.current is not None and version.current > version.head:
+        raise _mismatch(version)
+    upgrade(engine)
+    return version
+
+
+def _mismatch(version: SchemaVersion) -> ConfigurationError:
+    is_older = version.current is not None and version.current < version.head
+    fix = "Run `mailctl db upgrade`." if is_older else "Install the mailctl that made it, or a newer one."
+    return ConfigurationError(
+        f"The delivery log has schema {version.current}, this mailctl works with {version.head}.", fix=fix
     )
 
 

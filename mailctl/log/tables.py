@@ -126,6 +126,17 @@ workers = Table(
     Column("seen_at", UtcDateTime, nullable=False),
 )
 
+circuits = Table(
+    "mailctl_circuits",
+    metadata,
+    Column("server", String(300), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("probes", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("probe_at", UtcDateTime, nullable=False),
+)
+
 users = Table(
     "mailctl_users",
     metadata,

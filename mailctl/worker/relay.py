@@ -22,6 +22,7 @@ from mailctl.publisher import Publisher
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mailctl.log.circuits import Circuit
     from mailctl.log.workers import Worker
     from mailctl.runtime import Runtime
 
@@ -130,10 +131,20 @@ class Relay:
     def _publish(self) -> None:
         if self._publisher.is_paused:
             return
+        circuits = self._runtime.circuits
+        circuit = circuits.read() if circuits else None
+        if circuit is not None and circuit.is_open:
+            self._publish_probe(circuit)
+            return
         while due := self._runtime.outbox.reserve_due(limit=BATCH):
             self._publisher.publish_all(due)
             if self._stopped.is_set():
                 return
+
+    def _publish_probe(self, circuit: Circuit) -> None:
+        """While the mail server does not work, only one email at a time goes out to try it."""
+        if circuit.probe_at <= datetime.now(UTC):
+            self._publisher.publish_all(self._runtime.outbox.reserve_due(limit=1))
 
     def _mend_log(self) -> None:
         recovery = self._runtime.recovery

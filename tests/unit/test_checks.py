@@ -190,7 +190,7 @@ class TestApp:
             "from celery import Celery\n"
             "app = Celery('shop', broker='redis://:hunter2@h/0', backend='redis://h/1',"
             " set_as_current=False)\n"
-            "@app.task(name='send_welcome_email_task')\n"
+            "@app.task(name='send_welcome_email_task', lazy=False, shared=False)\n"
             "def greet(user_data):\n"
             "    pass\n"
         )

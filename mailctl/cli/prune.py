@@ -1,0 +1,47 @@
+"""`mailctl prune`: forget what is finished and old."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mailctl.cli.context import Session
+
+
+def prune(
+    session: Session,
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="LENGTH", help="Remove emails that ended before that.")
+    ] = "90d",
+    contents_older_than: Annotated[
+        str,
+        typer.Option(
+            "--contents-older-than",
+            metavar="LENGTH",
+            help="Remove the content of emails that ended undelivered before that.",
+        ),
+    ] = "30d",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+) -> None:
+    """Forget finished emails: their content first, then that they were. Workers may go on meanwhile."""
+    from mailctl.maintenance import Pruning
+    from mailctl.moments import parse_length
+
+    pruning = Pruning(
+        session.runtime,
+        older_than=parse_length(older_than, field="--older-than"),
+        contents_older_than=parse_length(contents_older_than, field="--contents-older-than"),
+    )
+    found = pruning.count()
+    if not dry_run:
+        with session.output.spinner("pruning") as update:
+            done = 0
+            for number in pruning.run():
+                done += number
+                update(f"{done} done")
+    if session.output.as_json:
+        session.output.record({"emails": found.emails, "contents": found.contents, "dry_run": dry_run})
+    else:
+        verb = "would go" if dry_run else "are gone"
+        session.output.line(f"{found.emails} emails and {found.contents} contents {verb}")

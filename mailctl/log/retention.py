@@ -1,0 +1,85 @@
+"""Forgetting: what emails are made of first, then that they were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, and_, delete, func, select, update
+
+from mailctl.log.database import reading, writing
+from mailctl.log.tables import emails, events
+from mailctl.message import FINAL_STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from sqlalchemy import Engine
+
+#: Rows of one transaction, so that workers need not wait long for the database.
+BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prunable:
+    """What is old enough to be forgotten."""
+
+    #: Emails that still have their content.
+    contents: int
+    #: Emails that go altogether, with their events.
+    emails: int
+
+
+class Retention:
+    """Removes what is finished and old; whatever is unfinished stays, however old it is.
+
+    Args:
+        engine: of the delivery log's database, its schema current.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def count(self, *, contents_before: datetime, emails_before: datetime) -> Prunable:
+        """Return how much there is to forget."""
+        with reading(self._engine) as connection:
+
+            def number(where: ColumnElement[bool]) -> int:
+                return int(
+                    connection.execute(select(func.count()).select_from(emails).where(where)).scalar_one()
+                )
+
+            return Prunable(
+                contents=number(and_(_is_old(contents_before), emails.c.content.is_not(None))),
+                emails=number(_is_old(emails_before)),
+            )
+
+    def prune(self, *, contents_before: datetime, emails_before: datetime) -> Iterator[int]:
+        """Forget it in small transactions; yields how many emails each touched."""
+        with_content = and_(_is_old(contents_before), emails.c.content.is_not(None))
+        yield from self._in_batches(
+            with_content, lambda ids: [update(emails).where(emails.c.id.in_(ids)).values(content=None)]
+        )
+        yield from self._in_batches(
+            _is_old(emails_before),
+            lambda ids: [
+                delete(events).where(events.c.email_id.in_(ids)),
+                delete(emails).where(emails.c.id.in_(ids)),
+            ],
+        )
+
+    def _in_batches(self, where: ColumnElement[bool], statements: Any) -> Iterator[int]:
+        while True:
+            with writing(self._engine) as connection:
+                found = select(emails.c.id).where(where).order_by(emails.c.seq).limit(BATCH)
+                ids = connection.execute(found).scalars().all()
+                for statement in statements(ids) if ids else []:
+                    connection.execute(statement)
+            if not ids:
+                return
+            yield len(ids)
+
+
+def _is_old(before: datetime) -> ColumnElement[bool]:
+    return and_(emails.c.state.in_(FINAL_STATES), emails.c.updated_at < before)

@@ -1,0 +1,326 @@
+"""What `check-config` finds by asking: real Redis, PostgreSQL, mail server and worker, well and unwell."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import SecretStr
+
+from mailctl.checks import Finding, Status, is_ok, run_checks
+from mailctl.runtime import Runtime
+from mailctl.settings import Settings
+from tests.servers import RedisServer, free_port
+from tests.smtp_server import (
+    AcceptThenDrop,
+    Certificates,
+    Reply,
+    ScriptedSmtpServer,
+    Stall,
+    test_certificates,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+OK, WARN, FAIL, SKIP = Status
+#: Seconds that a worker may take to start.
+PATIENCE = 30
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty working directory, and an environment without settings."""
+    for name in {field.upper() for field in Settings.model_fields} & os.environ.keys():
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority, and a server's certificate from it."""
+    return test_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+def check(settings: Settings, *, send_test: str | None = None) -> dict[str, Finding]:
+    """Run all checks; return the findings by "group/name"."""
+    findings = run_checks(settings, send_test=send_test)
+    return {f"{finding.group}/{finding.name}": finding for finding in findings}
+
+
+def on_redis(url: str, **changes: Any) -> Settings:
+    """Return settings for production with Redis at `url`."""
+    sound: dict[str, Any] = {
+        "debug": False,
+        "redis_url": SecretStr(url),
+        "secret_key": SecretStr("k" * 48),
+        "frontend_url": "https://app.example.org",
+    }
+    return Settings(**{**sound, **changes})
+
+
+def mailing(server: ScriptedSmtpServer, certificates: Certificates | None = None, **changes: Any) -> Settings:
+    """Return settings for a mail server; with certificates over STARTTLS, signed in."""
+    usual: dict[str, Any] = {
+        "email_enabled": True,
+        "email_host": "127.0.0.1",
+        "email_port": server.port,
+        "email_tls": "none",
+    }
+    if certificates is not None:
+        usual |= {
+            "email_tls": "starttls",
+            "email_ca_file": certificates.ca_file,
+            "email_host_user": "app",
+            "email_host_password": SecretStr("hunter2"),
+        }
+    return Settings(**{**usual, **changes})
+
+
+def steps(found: dict[str, Finding]) -> dict[str, Status]:
+    """Return what became of each step of the mail server's check."""
+    return {
+        key.partition("/")[2]: finding.status for key, finding in found.items() if key.startswith("smtp/")
+    }
+
+
+class TestBroker:
+    def test_redis_answers(self, redis_url: str) -> None:
+        """Broker and result backend, each with the time that it took."""
+        found = check(on_redis(redis_url))
+        for name in ("broker", "results"):
+            assert found[f"broker/{name}"].status is OK
+            assert found[f"broker/{name}"].detail.startswith(f"{redis_url} answers")
+            assert found[f"broker/{name}"].detail.endswith(" ms")
+        assert found["broker/maxmemory-policy"].status is OK
+        assert is_ok(found.values())
+
+    def test_a_redis_that_throws_messages_away_is_noticed(self, tmp_path: Path) -> None:
+        """With the command that changes it."""
+        with RedisServer(tmp_path / "redis") as server:
+            client = server.client()
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            client.close()
+            finding = check(on_redis(server.url))["broker/maxmemory-policy"]
+        assert finding.status is WARN
+        assert finding.detail.startswith("allkeys-lru")
+        assert "CONFIG SET maxmemory-policy noeviction" in finding.fix
+
+    def test_a_redis_that_is_down_fails_soon(self) -> None:
+        """Everything else is checked all the same."""
+        started = time.monotonic()
+        found = check(on_redis(f"redis://127.0.0.1:{free_port()}/0"))
+        assert time.monotonic() - started < 8
+        assert (found["broker/broker"].status, found["broker/results"].status) == (FAIL, FAIL)
+        assert "REDIS_HOST" in found["broker/broker"].fix
+        assert "broker/maxmemory-policy" not in found
+        assert found["templates/welcome"].status is OK
+
+    def test_a_redis_that_is_silent_fails_soon(self, tmp_path: Path) -> None:
+        """It takes connections and says nothing."""
+        with RedisServer(tmp_path / "redis") as server:
+            server.freeze()
+            started = time.monotonic()
+            found = check(on_redis(server.url))
+            assert time.monotonic() - started < 10
+            server.thaw()
+        assert (found["broker/broker"].status, found["broker/results"].status) == (FAIL, FAIL)
+
+    def test_a_wrong_password_fails_and_is_not_shown(self, tmp_path: Path) -> None:
+        """Neither the wrong one nor the right one."""
+        with RedisServer(tmp_path / "redis", password="right-password") as server:
+            url = server.url.replace("right-password", "wrong-password")
+            found = check(on_redis(url))
+            assert check(on_redis(server.url))["broker/broker"].status is OK
+        assert (found["broker/broker"].status, found["broker/results"].status) == (FAIL, FAIL)
+        assert not [word for word in ("right-password", "wrong-password") if word in repr(found)]
+
+
+class TestLog:
+    def test_a_log_on_a_server_gets_its_tables_later(self, postgres_url: str) -> None:
+        """Looking makes none; once they are there, they are current."""
+        settings = Settings(mailctl_database_url=SecretStr(postgres_url))
+        assert "made at first use" in check(settings)["log/schema"].detail
+        assert "made at first use" in check(settings)["log/schema"].detail
+        Runtime(settings).close()
+        found = check(settings)
+        assert found["log/schema"].detail.endswith("is current")
+        assert found["log/emails"].detail == "none yet"
+
+    def test_a_log_on_a_server_that_is_down_fails(self) -> None:
+        """Its password is not shown."""
+        url = f"postgresql+asyncpg://app:hunter2@127.0.0.1:{free_port()}/mail"
+        found = check(Settings(mailctl_database_url=SecretStr(url)))
+        assert found["log/database"].status is FAIL
+        assert "hunter2" not in repr(found)
+        assert found["workers/alive"].status is SKIP
+
+    def test_users_on_a_server_that_is_down_fail(self) -> None:
+        """As the commands that look them up would."""
+        url = f"postgresql://127.0.0.1:{free_port()}/shop"
+        assert check(Settings(database_url=SecretStr(url)))["users/directory"].status is FAIL
+
+
+class TestSmtp:
+    def test_a_server_that_works_passes_each_step(self, certificates: Certificates) -> None:
+        """And gets no mail."""
+        with ScriptedSmtpServer(ssl_context=certificates.server, credentials=("app", "hunter2")) as server:
+            found = check(mailing(server, certificates))
+        assert steps(found) == {"connect": OK, "tls": OK, "auth": OK}
+        assert "STARTTLS" in found["smtp/connect"].detail
+        assert "certificate for 127.0.0.1" in found["smtp/tls"].detail
+        assert found["smtp/auth"].detail.startswith("signed in as app (")
+        assert server.messages == []
+
+    def test_what_is_not_configured_is_skipped(self) -> None:
+        """A relay on the same host asks for neither."""
+        with ScriptedSmtpServer() as server:
+            found = check(mailing(server))
+        assert steps(found) == {"connect": OK, "tls": SKIP, "auth": SKIP}
+
+    def test_a_wrong_password_fails(self, certificates: Certificates) -> None:
+        """It was tried once, as further tries would bring a lock-out nearer."""
+        with ScriptedSmtpServer(ssl_context=certificates.server, credentials=("app", "other")) as server:
+            found = check(mailing(server, certificates), send_test="ada@example.com")
+            tries = [line for _, way, line in server.log if way == "C" and line.startswith("AUTH")]
+        assert steps(found) == {"connect": OK, "tls": OK, "auth": FAIL, "send-test": SKIP}
+        assert "EMAIL_HOST_PASSWORD" in found["smtp/auth"].fix
+        assert len(tries) == 1
+        assert "hunter2" not in repr(found)
+
+    def test_an_unknown_authority_fails(self, certificates: Certificates, tmp_path: Path) -> None:
+        """The setting that names it is in the fix."""
+        with ScriptedSmtpServer(ssl_context=test_certificates(tmp_path).server) as server:
+            found = check(mailing(server, certificates))
+        assert steps(found) == {"connect": OK, "tls": FAIL}
+        assert "certificate verify failed" in found["smtp/tls"].detail
+        assert "EMAIL_CA_FILE" in found["smtp/tls"].fix
+
+    def test_a_server_without_encryption_fails(self, certificates: Certificates) -> None:
+        """Nothing falls back to clear text."""
+        with ScriptedSmtpServer() as server:
+            found = check(mailing(server, certificates))
+        assert steps(found) == {"connect": OK, "tls": FAIL}
+        assert "EMAIL_TLS" in found["smtp/tls"].fix
+
+    def test_credentials_in_clear_fail(self) -> None:
+        """Before anything is sent."""
+        with ScriptedSmtpServer(credentials=("app", "hunter2")) as server:
+            found = check(mailing(server, email_host_user="app", email_host_password=SecretStr("hunter2")))
+            assert server.sessions == 0
+        assert steps(found) == {"auth": FAIL}
+        assert "EMAIL_TLS" in found["smtp/auth"].fix
+        assert found["hazards/credentials"].status is FAIL
+
+    def test_a_port_where_nobody_listens_fails(self) -> None:
+        """With the place that was tried, and the ports that are usual."""
+        with ScriptedSmtpServer() as server:
+            pass
+        finding = check(mailing(server))["smtp/connect"]
+        assert finding.status is FAIL
+        assert finding.detail == f"127.0.0.1:{server.port}: connection refused."
+        assert "EMAIL_PORT" in finding.fix
+        assert "587" in finding.fix
+
+    def test_the_wrong_kind_of_port_is_explained(self, certificates: Certificates) -> None:
+        """Both sides wait for each other until the time is up."""
+        with ScriptedSmtpServer(ssl_context=certificates.server, implicit=True) as server:
+            finding = check(mailing(server, mailctl_smtp_timeout_seconds=0.3))["smtp/connect"]
+        assert finding.status is FAIL
+        assert "EMAIL_TLS=implicit" in finding.detail
+
+    def test_a_server_that_is_slow_is_not_waited_for(self) -> None:
+        """Whatever patience the worker has."""
+        with ScriptedSmtpServer({"banner": [Stall(8)]}) as server:
+            started = time.monotonic()
+            finding = check(mailing(server, mailctl_smtp_timeout_seconds=300))["smtp/connect"]
+            assert time.monotonic() - started < 6
+        assert finding.status is FAIL
+
+
+class TestSendTest:
+    def test_one_message_is_sent(self, certificates: Certificates) -> None:
+        """To that address, as any other email goes out."""
+        with ScriptedSmtpServer(ssl_context=certificates.server, credentials=("app", "hunter2")) as server:
+            finding = check(mailing(server, certificates), send_test="ada@example.com")["smtp/send-test"]
+            [message] = server.messages
+        assert finding.status is OK
+        assert finding.detail.startswith("the server took the message: 250 ")
+        assert message.recipients == ("ada@example.com",)
+        assert b"Subject: mailctl test message\r\n" in message.data
+
+    @pytest.mark.parametrize(
+        ("stage", "reply", "fix"),
+        [
+            ("rcpt", "550 5.1.1 nobody here", "Try another address."),
+            ("mail", "553 5.7.1 not your address", "EMAIL_FROM_ADDRESS"),
+        ],
+    )
+    def test_a_refusal_is_shown_in_the_servers_words(self, stage: str, reply: str, fix: str) -> None:
+        """With what to change, as far as the stage tells."""
+        with ScriptedSmtpServer({stage: [Reply(reply)]}) as server:
+            finding = check(mailing(server), send_test="ada@example.com")["smtp/send-test"]
+        assert finding.status is FAIL
+        assert finding.detail == f"the server did not take the message: {reply}."
+        assert fix in finding.fix
+
+    def test_no_reply_to_the_message_leaves_it_open(self) -> None:
+        """It may have arrived, and the mailbox knows."""
+        with ScriptedSmtpServer({"body": [AcceptThenDrop()]}) as server:
+            finding = check(mailing(server), send_test="ada@example.com")["smtp/send-test"]
+        assert finding.status is FAIL
+        assert "mailbox" in finding.fix
+
+
+class TestWorkers:
+    def test_a_worker_is_seen_whether_it_shares_the_log_or_not(self, redis_url: str, tmp_path: Path) -> None:
+        """One that does not is a hazard: the log misses what it does."""
+        settings = on_redis(redis_url, mailctl_home=tmp_path / "web")
+        assert check(settings)["workers/alive"].status is WARN
+        with celery_worker(redis_url, home=tmp_path / "worker"):
+            apart = wait_for_worker(settings)
+            together = check(settings.model_copy(update={"mailctl_home": tmp_path / "worker"}))
+        assert apart["workers/queue celery"].status is OK
+        assert "does not share this delivery log" in apart["hazards/SQLite log"].detail
+        assert together["workers/alive"].detail == "1: mail@test on celery"
+        assert "hazards/SQLite log" not in together
+
+
+@contextmanager
+def celery_worker(redis_url: str, *, home: Path) -> Iterator[None]:
+    """Run a worker of our app in a process of its own, with a delivery log in `home`."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "DEBUG": "False",
+        "REDIS_URL": redis_url,
+        "MAILCTL_HOME": str(home),
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    command = [sys.executable, "-m", "celery", "-A", "mailctl.celery_app", "worker"]
+    process = subprocess.Popen(
+        [*command, "--pool=solo", "--hostname=mail@test", "--without-gossip", "--without-mingle"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def wait_for_worker(settings: Settings) -> dict[str, Finding]:
+    """Check again and again until a worker is alive; return the findings."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        found = check(settings)
+        if found["workers/alive"].status is OK:
+            return found
+        assert time.monotonic() < deadline, found["workers/alive"]
