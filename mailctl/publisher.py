@@ -73,7 +73,7 @@ class Publisher:
     def publish_all(self, emails: Sequence[Email]) -> int:
         """Put emails on the broker and record that they are there; return how many.
 
-        One whose content cannot be read is put off, with the reason, and keeps nobody waiting.
+        One whose content cannot be read is put off, one of an unknown kind has failed; neither keeps others.
 
         Raises:
             BrokerUnavailable: the broker does not answer; what was published before is recorded.
@@ -85,8 +85,10 @@ class Publisher:
                 try:
                     if self._send(email):
                         published.append(email.id)
-                except (ConfigurationError, InvalidInput) as error:
+                except ConfigurationError as error:
                     self._put_off(email, error)
+                except InvalidInput as error:
+                    self._runtime.outbox.give_up(email.id, reason=str(error))
         finally:
             if published:
                 self._runtime.outbox.mark_queued(published, held_in=self._held_in)

@@ -10,13 +10,13 @@ import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, insert, or_, select, update
 
-from mailctl.errors import ConfigurationError, IdempotencyConflict
-from mailctl.log import payload
+from mailctl.errors import ConfigurationError
+from mailctl.log import idempotency, payload
 from mailctl.log.database import reading, writing
 from mailctl.log.rows import EMAIL_COLUMNS, email_from
-from mailctl.log.tables import emails, idempotency_keys
+from mailctl.log.tables import emails
 from mailctl.log.transitions import CLAIM_OVER, append_events, insert_or_ignore, move, utc_now
 from mailctl.message import (
     CLAIMABLE_STATES,
@@ -88,10 +88,12 @@ class Outbox:
 
     def add_on(self, connection: Connection, drafts: Sequence[Draft], *, due_at: datetime) -> str:
         """Record like `add`, in a transaction of the caller's."""
-        earlier = self._earlier(connection, drafts)
+        now = self._clock()
+        earlier = idempotency.remember(
+            connection, drafts, self._keyring, now=now, expires_at=now + self._window
+        )
         if earlier is not None:
             return earlier
-        now = self._clock()
         rows = [self._row(draft, state=State.PENDING, due_at=due_at, now=now) for draft in drafts]
         connection.execute(insert(emails), rows)
         append_events(connection, rows, text="recorded", now=now)
@@ -185,6 +187,11 @@ class Outbox:
         values = {"due_at": now, "not_before": None, "error": None}
         with writing(self._engine) as connection:
             return connection.execute(update(emails).where(is_kept).values(**values)).rowcount
+
+    def give_up(self, email_id: str, *, reason: str) -> None:
+        """Record that an email can never be published."""
+        is_waiting = and_(emails.c.id == email_id, emails.c.state.in_([State.PENDING, State.DEFERRED]))
+        self._move(is_waiting, State.FAILED, text=reason, values={"error": reason})
 
     def claim(self, email_id: str, *, worker: str) -> Claim | None:
         """Take an email to send it; None if there is none, or it must not be sent, or another has it.
@@ -299,34 +306,6 @@ class Outbox:
             "expires_at": draft.expires_at,
             "group_id": draft.group_id,
         }
-
-    def _earlier(self, connection: Connection, drafts: Sequence[Draft]) -> str | None:
-        """Remember the idempotency key of the call; return the id that it stood for already, if any."""
-        key = drafts[0].idempotency_key
-        if key is None:
-            return None
-        now = self._clock()
-        prints = payload.fingerprints(drafts[0].kind, [draft.content for draft in drafts], self._keyring)
-        connection.execute(
-            delete(idempotency_keys).where(
-                idempotency_keys.c.key == key, idempotency_keys.c.expires_at <= now
-            )
-        )
-        row = {
-            "key": key,
-            "email_id": drafts[0].id,
-            "fingerprint": prints[0],
-            "expires_at": now + self._window,
-        }
-        if insert_or_ignore(connection, idempotency_keys, row):
-            return None
-        known = connection.execute(select(idempotency_keys).where(idempotency_keys.c.key == key)).one()
-        if known.fingerprint not in prints:
-            raise IdempotencyConflict(
-                f"The idempotency key {key!r} was used for other content (email {known.email_id}).",
-                fix="Use a new key for a new email, or repeat the call as it was.",
-            )
-        return str(known.email_id)
 
     def _give_back(self, email_id: str, token: str, *, reason: str) -> None:
         until = self._clock() + timedelta(seconds=CONFIG_RETRY_SECONDS)

@@ -35,12 +35,14 @@ SERVER_TICK_SECONDS = 1.0
 MEND_SECONDS = 1.0
 #: Seconds between looks for messages that the broker lost.
 LOST_SECONDS = 5.0
-#: Seconds from the broker to a claim that nobody is alarmed at.
-PATIENCE_SECONDS = 30.0
+#: Seconds from the broker to a claim that nobody is alarmed at; between the two a message is always counted.
+PATIENCE_SECONDS = 10.0
 #: Seconds after which an email is published again where the broker cannot be asked what it has.
 BLIND_SECONDS = 900.0
 #: Emails that are published together.
 BATCH = 100
+#: Seconds that the clock may be set by before leases cannot be trusted for a while.
+JUMP_SECONDS = 5.0
 #: Looks in a row that must find nothing before a draining worker stops.
 _QUIET_LOOKS = 2
 
@@ -58,6 +60,23 @@ class _Timer:
             return False
         self._next = now + self.every
         return True
+
+
+class _Clock:
+    """Notices when somebody sets the clock: a lease that ends an hour early has not run out."""
+
+    def __init__(self, *, distrust_seconds: float) -> None:
+        self._distrust_seconds = distrust_seconds
+        self._offset = time.time() - time.monotonic()
+        self._trusted_from = 0.0
+
+    def is_trusted(self) -> bool:
+        offset = time.time() - time.monotonic()
+        if abs(offset - self._offset) > JUMP_SECONDS:
+            self._trusted_from = time.monotonic() + self._distrust_seconds
+            _log.warning("the clock was set by %+.0f s", offset - self._offset)
+        self._offset = offset
+        return time.monotonic() >= self._trusted_from
 
 
 class Relay:
@@ -94,6 +113,8 @@ class Relay:
         self._beat = _Timer(every=HEARTBEAT_SECONDS)
         self._mend = _Timer(every=MEND_SECONDS)
         self._search = _Timer(every=LOST_SECONDS)
+        # Time for those that are alive to prolong their leases.
+        self._clock = _Clock(distrust_seconds=runtime.settings.mailctl_lease_seconds)
         self._quiet = 0
         self._trouble = ""
 
@@ -148,7 +169,8 @@ class Relay:
 
     def _mend_log(self) -> None:
         recovery = self._runtime.recovery
-        recovery.release_stale(hold=self._hold)
+        if self._clock.is_trusted():
+            recovery.release_stale(hold=self._hold)
         recovery.expire()
         recovery.return_orphans(alive=[worker.id for worker in self._runtime.workers.alive()])
         if self._search.is_due() and not self._broker.is_in_memory:

@@ -112,6 +112,16 @@ class TestBroker:
         assert finding.detail.startswith("allkeys-lru")
         assert "CONFIG SET maxmemory-policy noeviction" in finding.fix
 
+    def test_a_redis_that_keeps_its_settings_to_itself_is_no_fault(self, tmp_path: Path) -> None:
+        """Hosted ones forbid CONFIG."""
+        with RedisServer(tmp_path / "redis") as server:
+            client = server.client()
+            client.execute_command("ACL", "SETUSER", "default", "-config")
+            client.close()
+            found = check(on_redis(server.url))
+        assert found["broker/broker"].status is OK
+        assert found["broker/maxmemory-policy"].status is SKIP
+
     def test_a_redis_that_is_down_fails_soon(self) -> None:
         """Everything else is checked all the same."""
         started = time.monotonic()

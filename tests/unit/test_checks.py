@@ -6,6 +6,7 @@ import importlib
 import os
 import sqlite3
 import sys
+import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from pydantic import SecretStr
 from mailctl.catalog import KINDS, TASK_NAMES
 from mailctl.checks import Finding, Status, is_ok, run_checks
 from mailctl.checks.masking import masked
+from mailctl.checks.question import ask
+from mailctl.errors import ServiceUnavailable
 from mailctl.log.workers import Worker
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
@@ -114,6 +117,20 @@ class TestTheWhole:
         }.items():
             monkeypatch.setenv(name, value)
         assert not [finding for finding in check().values() if "hunter2" in repr(finding)]
+
+
+class TestQuestions:
+    def test_an_answer_that_is_late_is_not_waited_for(self) -> None:
+        """Some drivers wait for longer than any option of theirs says."""
+        is_over = threading.Event()
+        with pytest.raises(ServiceUnavailable, match=r"The log gave no answer within 0\.05 s\."):
+            ask(is_over.wait, whom="The log", seconds=0.05)
+        is_over.set()
+
+    def test_what_a_question_raises_comes_through(self) -> None:
+        """Its text says more than ours could."""
+        with pytest.raises(ZeroDivisionError):
+            ask(lambda: 1 // 0, whom="The log")
 
 
 class TestSettings:

@@ -1,0 +1,57 @@
+"""The keys of calls that must happen only once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, select
+
+from mailctl.errors import IdempotencyConflict
+from mailctl.log import payload
+from mailctl.log.tables import idempotency_keys
+from mailctl.log.transitions import insert_or_ignore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from mailctl.keyring import Keyring
+    from mailctl.message import Draft
+
+
+def remember(
+    connection: Connection, drafts: Sequence[Draft], keyring: Keyring, *, now: datetime, expires_at: datetime
+) -> str | None:
+    """Remember the key of the call that records these emails.
+
+    A key that another transaction is about to remember is waited for, so that only one of two calls goes on.
+
+    Args:
+        connection: the transaction in which they are recorded.
+        drafts: the first one's key and id stand for all.
+        expires_at: until when the key is remembered.
+
+    Returns:
+        The id that the key stood for already; None if it is new, or the call has none.
+
+    Raises:
+        IdempotencyConflict: that earlier call had other content.
+    """
+    key = drafts[0].idempotency_key
+    if key is None:
+        return None
+    is_ours = idempotency_keys.c.key == key
+    connection.execute(delete(idempotency_keys).where(is_ours, idempotency_keys.c.expires_at <= now))
+    prints = payload.fingerprints(drafts[0].kind, [draft.content for draft in drafts], keyring)
+    row = {"key": key, "email_id": drafts[0].id, "fingerprint": prints[0], "expires_at": expires_at}
+    if insert_or_ignore(connection, idempotency_keys, row):
+        return None
+    known = connection.execute(select(idempotency_keys).where(is_ours)).one()
+    if known.fingerprint not in prints:
+        raise IdempotencyConflict(
+            f"The idempotency key {key!r} was used for other content (email {known.email_id}).",
+            fix="Use a new key for a new email, or repeat the call as it was.",
+        )
+    return str(known.email_id)
