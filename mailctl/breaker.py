@@ -43,7 +43,7 @@ class Breaker:
         circuit = self._look()
         if self._circuits is None or circuit is None or not circuit.is_open or self._circuits.may_probe():
             return ""
-        reason = describe(circuit)
+        reason = str(circuit)
         is_kept = self._outbox.keep_back(email_id, until=circuit.probe_at, reason=reason)
         return reason if is_kept else ""
 
@@ -65,7 +65,7 @@ class Breaker:
         self._circuit = circuits.fail(reason)
         self._looked_at = time.monotonic()
         if self._circuit.is_open and not was_open:
-            _log.error("%s", describe(self._circuit))
+            _log.error("%s", self._circuit)
         return self._circuit
 
     def _look(self) -> Circuit | None:
@@ -80,8 +80,3 @@ def is_of_the_server(outcome: Outcome) -> bool:
     if outcome.kind is OutcomeKind.CONFIG:
         return bool(outcome.stage)
     return outcome.kind is OutcomeKind.DEFERRED and outcome.stage in _SERVER_STAGES
-
-
-def describe(circuit: Circuit) -> str:
-    """Return what is wrong with the server, and since when."""
-    return f"the mail server {circuit.server} does not work since {circuit.since:%H:%M} UTC: {circuit.reason}"

@@ -7,17 +7,17 @@ environment of that moment, and nothing is read at import.
 from __future__ import annotations
 
 import importlib
-import sys
 import warnings
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.exceptions import CeleryWarning
+from celery.local import maybe_evaluate
 
 from mailctl.catalog import TASK_NAMES
 from mailctl.errors import ConfigurationError
+from mailctl.plugin import load_object, sentence
 from mailctl.settings import MEMORY_BROKER, Settings
 
 if TYPE_CHECKING:
@@ -85,11 +85,12 @@ def load_app(spec: str) -> Celery:
     app = _imported(spec)
     with _own_tasks_may_win():
         try:
+            _make_own_tasks(app)
             app.finalize()
             app.loader.import_default_modules()
         except Exception as error:
             raise ConfigurationError(
-                f"--app {spec}: importing its tasks failed: {_sentence(error)}.", fix="Mend the app."
+                f"--app {spec}: importing its tasks failed: {sentence(error)}.", fix="Mend the app."
             ) from error
         importlib.import_module(_TASKS)
     return app
@@ -127,25 +128,16 @@ def _own_tasks_may_win() -> Iterator[None]:
 
 
 def _imported(spec: str) -> Celery:
-    module_name, _, attribute = spec.partition(":")
-    if not module_name or not attribute:
-        raise ConfigurationError(f"--app {spec}: not MODULE:ATTRIBUTE.", fix="Give one like shop.celery:app.")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # as `celery -A` and `uvicorn` do
-    try:
-        app = getattr(importlib.import_module(module_name), attribute)
-    except Exception as error:
-        raise ConfigurationError(
-            f"--app {spec}: cannot be imported: {_sentence(error)}.",
-            fix="Name a module that can be imported from here, and the app in it.",
-        ) from error
+    app = load_object(spec, setting="--app")
     if not isinstance(app, Celery):
         raise ConfigurationError(f"--app {spec}: this is not a Celery app.", fix="Name the app itself.")
     return app
 
 
-def _sentence(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(".").splitlines()[0]
+def _make_own_tasks(app: Celery) -> None:
+    """Make the tasks that the service declared, before Celery shares out those of every module at random."""
+    for declared in list(app._pending):
+        maybe_evaluate(declared)
 
 
 def _transport_options(settings: Settings) -> dict[str, Any]:

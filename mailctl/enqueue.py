@@ -112,4 +112,6 @@ class Enqueuer:
     def _publisher(self) -> Publisher:
         from mailctl.publisher import Publisher
 
-        return Publisher(self._runtime)
+        publisher = Publisher(self._runtime)
+        self._runtime.on_close(publisher.close)
+        return publisher

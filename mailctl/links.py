@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import secrets
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from urllib.parse import urlencode
 from mailctl.errors import ConfigurationError, MailctlError
 from mailctl.inputs import url_origin
 from mailctl.keyring import Keyring
+from mailctl.plugin import load_object
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -147,13 +147,7 @@ def verify(t: str, *, purpose: str) -> LinkClaims:
 
 
 def _load_mint(spec: str) -> LinkMint:
-    module, _, attribute = spec.partition(":")
-    try:
-        mint = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(
-            f"MAILCTL_LINK_MINT={spec}: {error}.", fix="Name a callable as module:attribute."
-        ) from error
+    mint = load_object(spec, setting="MAILCTL_LINK_MINT")
     if not callable(mint):
-        raise ConfigurationError(f"MAILCTL_LINK_MINT={spec} is not callable.", fix="Name a function.")
-    return mint  # type: ignore[no-any-return]
+        raise ConfigurationError(f"MAILCTL_LINK_MINT {spec} is not callable.", fix="Name a function.")
+    return mint

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +20,7 @@ from mailctl.catalog import GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
 from mailctl.enqueue import Enqueuer
 from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput, MailctlError
 from mailctl.intake import make_content, make_user
-from mailctl.log.database import is_same_database
+from mailctl.log.database import is_same_database, translated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.service")
 
 _ContentMaker = Callable[["Runtime"], list["Content"]]
+#: Where a session keeps the ids of what its transaction recorded.
+_RECORDED = "mailctl.recorded"
 
 
 class ServiceUser(Protocol):
@@ -68,7 +71,12 @@ class EmailService:
     @staticmethod
     async def prepare() -> None:
         """Open the delivery log and make its tables: at the start of the service, so no request waits."""
-        await asyncio.to_thread(runtime.current)
+        await asyncio.to_thread(_desk)
+
+    @staticmethod
+    async def close() -> None:
+        """Finish what is being published and close all connections: at the end of the service."""
+        await asyncio.to_thread(runtime.shut)
 
     @staticmethod
     async def send_email(
@@ -204,13 +212,16 @@ async def _record(
 
 
 class _Desk:
-    """Records and publishes for one process of the web service."""
+    """Records and publishes for one process of the web service; closed with its runtime."""
 
     def __init__(self, parts: Runtime) -> None:
         self.runtime = parts
         self._enqueuer = Enqueuer(parts)
+        # Asked for here, where no event loop waits: the answer may import Celery.
+        self._is_publishing = self._enqueuer.reaches_a_worker
         # One thread, because a publisher is for one at a time; the interpreter waits for it at its end.
         self._background = ThreadPoolExecutor(1, thread_name_prefix="mailctl-publisher")
+        parts.on_close(self._background.shutdown)
 
     def record(self, kind: Kind, contents: list[Content], *, idempotency_key: str | None) -> str:
         ids = self._enqueuer.record(kind, contents, idempotency_key=idempotency_key)
@@ -226,23 +237,34 @@ class _Desk:
                 "session= belongs to another database than the delivery log.",
                 fix="Set MAILCTL_DATABASE_URL to the database of the session, or leave session= out.",
             )
-        ids = self._enqueuer.record(kind, contents, idempotency_key=idempotency_key, connection=connection)
+        with translated(connection.engine.url):
+            ids = self._enqueuer.record(
+                kind, contents, idempotency_key=idempotency_key, connection=connection
+            )
         self._publish_after(session, ids)
         return ids[0]
 
     def _publish_after(self, session: Session, ids: list[str]) -> None:
-        """Publish when the outermost transaction has ended; after a rollback there is nothing to find."""
+        """Publish when the session's transaction has ended.
 
-        def ended(_: Session, transaction: SessionTransaction) -> None:
-            if transaction.parent is None:
-                event.remove(session, "after_transaction_end", ended)
-                self._publish_later(ids)
+        Whether it was committed is not asked: after a rollback, also of a savepoint, there is no row to
+        publish. The listener stays for the life of the session, because one that removes itself breaks the
+        commit that calls it.
+        """
+        if _RECORDED not in session.info:
+            session.info[_RECORDED] = []
+            event.listen(session, "after_transaction_end", self._transaction_ended)
+        session.info[_RECORDED].extend(ids)
 
-        event.listen(session, "after_transaction_end", ended)
+    def _transaction_ended(self, session: Session, transaction: SessionTransaction) -> None:
+        if transaction.parent is None and session.info[_RECORDED]:
+            ids, session.info[_RECORDED] = session.info[_RECORDED], []
+            self._publish_later(ids)
 
     def _publish_later(self, ids: list[str]) -> None:
-        if self._enqueuer.reaches_a_worker:
-            self._background.submit(self._publish, ids)
+        if self._is_publishing:
+            with suppress(RuntimeError):  # the process is ending: a relay publishes them
+                self._background.submit(self._publish, ids)
 
     def _publish(self, ids: list[str]) -> None:
         try:
@@ -251,6 +273,9 @@ class _Desk:
             _log.warning("email %s waits in the delivery log: %s", ids[0], error)
         except MailctlError as error:
             _log.error("email %s is not published yet: %s", ids[0], error)
+        except Exception:
+            # Nobody reads what this thread returns.
+            _log.exception("email %s is not published yet; a relay of a worker will do it", ids[0])
 
 
 #: By process: a parent's threads do not exist in its child.
@@ -265,6 +290,15 @@ def _desk() -> _Desk:
         if desk is None or desk.runtime is not parts:
             desk = _desks[os.getpid()] = _Desk(parts)
         return desk
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+# Another thread of the parent may have held it at that moment.
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _recipient(value: Recipient | Mapping[str, str] | str) -> User:

@@ -166,7 +166,7 @@ class Settings(BaseSettings):
     def for_profile(self, profile: Profile) -> Settings:
         """Return these settings with `DEBUG` as `profile` has it."""
         changed = self.model_copy(update={"debug": profile is Profile.DEVELOPMENT})
-        changed._origins.update(self._origins)
+        changed._origins = self._origins | {"DEBUG": "the profile asked for"}
         return changed
 
     @property

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mailctl.checks.finding import Finding, Group
 from mailctl.checks.question import ask, timed
 from mailctl.errors import ConfigurationError, MailctlError
+from mailctl.log.circuits import read_circuits
 from mailctl.log.database import open_engine, parse_url, shown, sqlite_path
 from mailctl.log.history import History
 from mailctl.log.schema import read_version
@@ -102,6 +103,7 @@ def _look_at(engine: Engine) -> Generator[Finding, None, bool]:
     yield _schema(version)
     if version.is_current:
         yield _counts(engine)
+        yield from _circuits(engine)
     return version.is_current
 
 
@@ -113,7 +115,7 @@ def _schema(version: SchemaVersion) -> Finding:
     return _GROUP.fail(
         "schema",
         f"{version.current} is not {version.head}, with which this mailctl works.",
-        fix="Install the mailctl that made it, or upgrade the log.",
+        fix="Run `mailctl db upgrade`, or install the mailctl that made it.",
     )
 
 
@@ -124,6 +126,19 @@ def _counts(engine: Engine) -> Finding:
         return _GROUP.error("emails", error)
     words = [f"{count} {state}" for state, count in sorted(counts.items())]
     return _GROUP.ok("emails", ", ".join(words) or "none yet")
+
+
+def _circuits(engine: Engine) -> Iterator[Finding]:
+    """Return what the workers have found out about mail servers."""
+    try:
+        found = ask(lambda: read_circuits(engine), whom=_WHOM)
+    except MailctlError as error:
+        yield _GROUP.error("mail server", error)
+        return
+    for circuit in found:
+        if circuit.is_open:
+            fix = "Mend it; the workers try it again by themselves. See the smtp checks."
+            yield _GROUP.fail("mail server", f"{circuit}.", fix=fix)
 
 
 def _permissions(settings: Settings, url: URL) -> Iterator[Finding]:

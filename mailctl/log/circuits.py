@@ -48,6 +48,9 @@ class Circuit:
         """Whether emails are kept back."""
         return self.failures >= FAILURES_TO_OPEN
 
+    def __str__(self) -> str:
+        return f"the mail server {self.server} does not work since {self.since:%H:%M} UTC: {self.reason}"
+
 
 class Circuits:
     """Counts failures of the mail server, and says who may try it.
@@ -103,6 +106,12 @@ class Circuits:
         )
         with writing(self._engine) as connection:
             return connection.execute(taken).first() is not None
+
+
+def read_circuits(engine: Engine) -> list[Circuit]:
+    """Return what is known of every mail server that does not work."""
+    with reading(engine) as connection:
+        return [Circuit(**row._asdict()) for row in connection.execute(select(circuits))]
 
 
 def _wait(probes: int) -> timedelta:

@@ -1,0 +1,84 @@
+"""Sites for the fault suite, how hard it tries, and the table that it ends with."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.conftest import certificates, production, redis, smtp_server, terminal
+from tests.faults.account import Account, table
+from tests.faults.site import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.acceptance.terminal import Terminal
+    from tests.servers import RedisServer
+    from tests.smtp_server import ScriptedSmtpServer
+
+__all__ = ["certificates", "production", "redis", "smtp_server", "terminal"]
+
+_accounts = pytest.StashKey[list[Account]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_accounts] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    accounts = config.stash[_accounts]
+    if accounts:
+        terminalreporter.section("faults: what became of every email")
+        for line in table(sorted(accounts, key=lambda account: account.scenario)):
+            terminalreporter.line(line)
+
+
+@pytest.fixture
+def is_long() -> bool:
+    """Whether to run the long form: MAILCTL_FAULTS=long."""
+    return os.environ.get("MAILCTL_FAULTS") == "long"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def site(
+    request: pytest.FixtureRequest,
+    production: Terminal,
+    redis: RedisServer,
+    smtp_server: ScriptedSmtpServer,
+) -> Iterator[Site]:
+    """A site in production, its log in SQLite or in PostgreSQL."""
+    production.set(
+        MAILCTL_LEASE_SECONDS=5, MAILCTL_SMTP_TIMEOUT_SECONDS=5, MAILCTL_SMTP_DATA_TIMEOUT_SECONDS=5
+    )
+    if request.param == "postgresql":
+        production.set(MAILCTL_DATABASE_URL=request.getfixturevalue("postgres_url"))
+    with Site(production, redis, smtp_server) as site:
+        yield site
+
+
+@pytest.fixture
+def check(request: pytest.FixtureRequest, site: Site) -> Iterator[Checker]:
+    """Accounts for the site's emails, and holds the account to the bounds."""
+    name = request.node.name.removeprefix("test_").replace("_", " ")
+    return Checker(site, name, request.config.stash[_accounts])
+
+
+class Checker:
+    """Ends a scenario."""
+
+    def __init__(self, site: Site, name: str, accounts: list[Account]) -> None:
+        self._site = site
+        self._name = name
+        self._accounts = accounts
+
+    def __call__(self, *, ended: int = 0, duplicates: int = 0) -> Account:
+        """Account for every email: none lost, at most so many twice, and those with a reason."""
+        account = self._site.account(self._name)
+        self._accounts.append(account)
+        assert not account.lost, [self._site.terminal.status(email_id) for email_id in account.lost[:3]]
+        assert account.duplicates == account.duplicates_explained, account
+        assert account.duplicates <= duplicates, account
+        assert account.ended == ended, account
+        return account

@@ -1,0 +1,146 @@
+"""A site to do damage to: a delivery log, a Redis, a mail server, and workers in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from mailctl.catalog import WELCOME
+from mailctl.errors import LogUnavailable
+from mailctl.intake import make_content, make_user
+from mailctl.runtime import Runtime
+from mailctl.settings import Settings
+from tests.faults.account import Account, account_for
+
+if TYPE_CHECKING:
+    import random
+
+    from mailctl.message import Email
+    from tests.acceptance.terminal import Terminal, Window
+    from tests.servers import RedisServer
+    from tests.smtp_server import ScriptedSmtpServer
+
+#: Seconds after which what is not finished counts as lost.
+PATIENCE = 120.0
+
+
+class Site:
+    """What one scenario works on.
+
+    Args:
+        terminal: whose .env all workers read.
+    """
+
+    def __init__(self, terminal: Terminal, redis: RedisServer, smtp: ScriptedSmtpServer) -> None:
+        self.terminal = terminal
+        self.redis = redis
+        self.smtp = smtp
+        self.workers: list[Window] = []
+        self.ids: list[str] = []
+        self._runtime: Runtime | None = None
+        self._damaged_until = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._runtime is not None:
+            self._runtime.close()
+
+    @property
+    def runtime(self) -> Runtime:
+        """The library, in this process, on the same log and broker."""
+        if self._runtime is None:
+            self._runtime = Runtime(Settings.load(self.terminal.folder / ".env"))
+        return self._runtime
+
+    def start_worker(self, *arguments: str) -> Window:
+        """Start a worker process and wait until it is ready."""
+        worker = self.terminal.worker(*(arguments or ("-c", "2")), "-n", f"w{len(self.workers)}@%h")
+        self.workers.append(worker)
+        return worker
+
+    def enqueue(self, count: int, *, publishes: bool = True) -> None:
+        """Record emails, and let the broker have them unless a relay is to do that."""
+        from mailctl.enqueue import Enqueuer
+        from mailctl.errors import BrokerUnavailable
+
+        enqueuer = Enqueuer(self.runtime)
+        for _ in range(count):
+            user = make_user(email=f"user{len(self.ids)}@example.com", first_name="Ada")
+            ids = enqueuer.record(WELCOME, [make_content(WELCOME, user, origins=self.runtime.origins)])
+            self.ids += ids
+            if publishes:
+                try:
+                    enqueuer.publish(ids)
+                except BrokerUnavailable:
+                    publishes = False  # a relay does it when the broker is back
+
+    def finished(self) -> int:
+        """How many emails are in a final state."""
+        return sum(count for state, count in self.runtime.history.counts().items() if is_final(state))
+
+    def wait_until_finished(self, count: int) -> None:
+        """Wait until so many emails are in a final state."""
+        deadline = time.monotonic() + PATIENCE
+        while self.finished() < count and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+    def repaired(self) -> None:
+        """Say that the damage is over: recovery is timed from here."""
+        self._damaged_until = time.monotonic()
+
+    def account(self, scenario: str) -> Account:
+        """Wait for the end, and count."""
+        self.wait_until_finished(len(self.ids))
+        seconds = time.monotonic() - self._damaged_until
+        emails = [self._email(email_id) for email_id in self.ids]
+        events = {email.id: self.runtime.history.events(email.id) for email in emails}
+        return account_for(scenario, emails, events, self.smtp.messages, seconds=seconds)
+
+    def kill_a_child(self, chance: random.Random) -> None:
+        """End a random pool process as a crash would."""
+        children = [pid for worker in self.workers for pid in children_of(worker.process.pid)]
+        if children:
+            _kill(chance.choice(children))
+
+    def kill_worker(self, worker: Window) -> None:
+        """End a worker with all its pool processes, as a power cut would."""
+        family = [worker.process.pid, *children_of(worker.process.pid)]
+        for pid in family:
+            _kill(pid)
+        worker.process.wait()
+        self.workers.remove(worker)
+
+    def _email(self, email_id: str) -> Email:
+        for _ in range(20):
+            try:
+                return self.runtime.history.find(email_id, limit=1)[0]
+            except LogUnavailable:
+                time.sleep(0.5)
+        return self.runtime.history.find(email_id, limit=1)[0]
+
+
+def is_final(state: object) -> bool:
+    """Whether a state is one that nothing follows."""
+    from mailctl.message import FINAL_STATES
+
+    return state in FINAL_STATES
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process has started and that are alive."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        found += [int(child) for child in task.read_text().split()]
+    return found
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

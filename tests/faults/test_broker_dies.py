@@ -1,0 +1,83 @@
+"""Redis goes away, comes back without its memory, loses messages and delivers them twice."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.faults.conftest import Checker
+    from tests.faults.site import Site
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+QUEUE = "celery"
+
+
+def test_redis_comes_back_empty(site: Site, check: Checker, is_long: bool) -> None:
+    """Whatever was on it is published again, from the log."""
+    site.start_worker("-c", "2")
+    for _ in range(3 if is_long else 1):
+        site.enqueue(60)
+        site.redis.kill()
+        site.enqueue(10)
+        time.sleep(2)
+        site.redis.start()
+    site.repaired()
+    check()
+
+
+def test_redis_is_down_when_emails_are_recorded(site: Site, check: Checker) -> None:
+    """They wait in the log, and a relay publishes them."""
+    site.start_worker("-c", "2")
+    site.redis.stop()
+    site.enqueue(30)
+    site.redis.start()
+    site.repaired()
+    check()
+
+
+def test_messages_are_lost_by_hand(site: Site, check: Checker) -> None:
+    """The queue is deleted; the log knows what was in it."""
+    site.enqueue(30)
+    client = site.redis.client()
+    assert client.llen(QUEUE) == 30
+    client.delete(QUEUE)
+    client.close()
+    site.start_worker("-c", "2")
+    site.repaired()
+    check()
+
+
+def test_messages_are_delivered_twice(site: Site, check: Checker) -> None:
+    """Only one claim wins, and a finished email is never claimed."""
+    site.enqueue(30)
+    client = site.redis.client()
+    messages = client.lrange(QUEUE, 0, -1)
+    for _ in range(2):
+        client.lpush(QUEUE, *messages)
+    client.close()
+    for _ in range(2):
+        site.start_worker("-c", "2")
+    site.repaired()
+    check()
+
+
+def test_rubbish_does_not_block_the_queue(site: Site, check: Checker) -> None:
+    """Neither invalid JSON, nor an unknown task, nor an envelope without one."""
+    client = site.redis.client()
+    client.lpush(
+        QUEUE,
+        b'{"body": "bm90IGpzb24=", "headers": {"task": "send_welcome_email_task", "id": "x"}, '
+        b'"content-type": "application/json", "content-encoding": "utf-8", "properties": '
+        b'{"delivery_tag": "t1", "delivery_info": {"exchange": "", "routing_key": "celery"}, '
+        b'"body_encoding": "base64"}}',
+    )
+    client.close()
+    site.runtime.app.send_task("no.such.task", args=[1], queue=QUEUE, ignore_result=True)
+    site.runtime.app.send_task("send_email_task", args=[1, 2, 3, 4], queue=QUEUE, ignore_result=True)
+    site.start_worker("-c", "1")
+    site.enqueue(10)
+    site.repaired()
+    check()

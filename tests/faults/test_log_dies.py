@@ -1,0 +1,111 @@
+"""The delivery log's database goes away, is locked, or is full."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl.errors import LogUnavailable
+from tests.servers import PostgresServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.faults.conftest import Checker
+    from tests.faults.site import Site
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL of the test's own, which it may stop."""
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_postgresql_is_away(site: Site, check: Checker, postgres: PostgresServer, is_long: bool) -> None:
+    """Enqueueing says so and records nothing; what was in hand is recorded when the log is back."""
+    site.terminal.set(MAILCTL_DATABASE_URL=postgres.make_database())
+    site.start_worker("-c", "2")
+    site.enqueue(40)
+    time.sleep(0.5)
+    postgres.stop()
+    with pytest.raises(LogUnavailable):
+        site.enqueue(1)
+    result = site.terminal.run("send", "welcome", "--email", "a@example.com")
+    assert (result.code, result.err.count("\n")) == (5, 1), result
+    time.sleep(20 if is_long else 4)
+    postgres.start()
+    site.enqueue(10)
+    site.repaired()
+    check(duplicates=2)
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_sqlite_is_locked(site: Site, check: Checker, is_long: bool) -> None:
+    """Somebody holds the lock for longer than anybody waits."""
+    site.start_worker("-c", "2")
+    site.enqueue(40)
+    file = site.terminal.folder / ".mailctl" / "mailctl.db"
+    connection = sqlite3.connect(file, isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    time.sleep(25 if is_long else 12)
+    connection.execute("ROLLBACK")
+    connection.close()
+    site.enqueue(10)
+    site.repaired()
+    check(duplicates=2)
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_eight_writers_press_on_sqlite(site: Site, check: Checker, is_long: bool) -> None:
+    """Each waits its turn; none is told that the database is locked."""
+    site.start_worker("-c", "2")
+    site.enqueue(1)
+    errors: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            site.enqueue(200 if is_long else 15, publishes=False)
+        except BaseException as error:
+            errors.append(error)
+
+    writers = [threading.Thread(target=write) for _ in range(8)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert not errors
+    site.repaired()
+    check()
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_the_disk_is_full(site: Site, check: Checker) -> None:
+    """Enqueueing fails in one sentence, and the log is whole afterwards."""
+    site.enqueue(5)
+    home = site.terminal.folder / ".mailctl"
+    blocks = (home / "mailctl.db").stat().st_size // 1024
+    send = f"{site.terminal.python} -m mailctl send welcome --email a@b.example"
+    command = f"trap '' XFSZ; ulimit -f {blocks}; exec {send}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=site.terminal.folder, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (5, 1), done
+    with sqlite3.connect(home / "mailctl.db") as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+    site.start_worker("-c", "1")
+    site.repaired()
+    check()

@@ -1,0 +1,75 @@
+"""Workers are killed, again and again, at moments that nobody chose."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.faults.conftest import Checker
+    from tests.faults.site import Site
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
+
+def test_pool_processes_are_killed(site: Site, check: Checker, is_long: bool) -> None:
+    """Their messages come back to the broker, their leases run out; the rest of the worker goes on."""
+    emails, seconds = (5000, 120) if is_long else (60, 5)
+    for _ in range(2):
+        site.start_worker("-c", "2")
+    site.enqueue(emails)
+    kills = 0
+    end = time.monotonic() + seconds
+    chance = random.Random(7)
+    while time.monotonic() < end:
+        time.sleep(chance.uniform(0.3, 1.2))
+        site.kill_a_child(chance)
+        kills += 1
+        if not is_long:
+            site.enqueue(5)
+    site.repaired()
+    check(duplicates=kills)
+
+
+def test_whole_workers_are_killed(site: Site, check: Checker, is_long: bool) -> None:
+    """Another worker sends what they had in hand, after the lease and not after Redis' patience."""
+    rounds = 20 if is_long else 3
+    survivor = site.start_worker("-c", "1")
+    in_hand = 0
+    for _ in range(rounds):
+        victim = site.start_worker("-c", "2")
+        site.enqueue(30)
+        time.sleep(random.Random(3).uniform(0.2, 0.6))
+        site.kill_worker(victim)
+        in_hand += 2
+    site.repaired()
+    account = check(duplicates=in_hand)
+    assert account.seconds < 60
+    assert survivor.process.poll() is None
+
+
+def test_workers_are_stopped_under_load(site: Site, check: Checker, is_long: bool) -> None:
+    """SIGTERM: what is in hand is finished, the rest goes back, nothing goes out twice."""
+    for _ in range(10 if is_long else 2):
+        worker = site.start_worker("-c", "2")
+        site.enqueue(30)
+        time.sleep(0.3)
+        started = time.monotonic()
+        assert worker.stop() == 0
+        assert time.monotonic() - started < 15
+    site.workers.clear()
+    site.start_worker("-c", "2")
+    site.repaired()
+    check()
+
+
+def test_two_relays_share_a_log(site: Site, check: Checker) -> None:
+    """Each email is published by one of them, and sent once whoever publishes it."""
+    for _ in range(2):
+        site.start_worker("-c", "1")
+    site.enqueue(80, publishes=False)
+    site.repaired()
+    check()
