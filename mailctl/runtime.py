@@ -21,7 +21,7 @@ from mailctl.retry import RetryPolicy
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from celery import Celery
     from sqlalchemy import Engine
@@ -68,6 +68,7 @@ class Runtime:
     def __init__(self, settings: Settings, *, app: Celery | None = None) -> None:
         self.settings = settings
         self._given_app = app
+        self._closing: list[Callable[[], None]] = []
         self.engine = _log_engine(settings)
         ensure_current(self.engine)
         self.keyring = Keyring(settings.secret_keys)
@@ -138,8 +139,14 @@ class Runtime:
         limits = PoolLimits(connections=self.settings.mailctl_smtp_connections)
         return SmtpSender(SmtpPool(smtp_server(self.settings), limits=limits))
 
+    def on_close(self, action: Callable[[], None]) -> None:
+        """Have `action` called by `close`, before the parts are closed that it may need."""
+        self._closing.append(action)
+
     def close(self) -> None:
-        """Close what was opened."""
+        """Close what was opened, in reverse."""
+        while self._closing:
+            self._closing.pop()()
         if "directory" in self.__dict__:
             self.directory.close()
         self.engine.dispose()
