@@ -50,7 +50,10 @@ def site(
 ) -> Iterator[Site]:
     """A site in production, its log in SQLite or in PostgreSQL."""
     production.set(
-        MAILCTL_LEASE_SECONDS=5, MAILCTL_SMTP_TIMEOUT_SECONDS=5, MAILCTL_SMTP_DATA_TIMEOUT_SECONDS=5
+        MAILCTL_HOME=production.folder / ".mailctl",
+        MAILCTL_LEASE_SECONDS=5,
+        MAILCTL_SMTP_TIMEOUT_SECONDS=5,
+        MAILCTL_SMTP_DATA_TIMEOUT_SECONDS=5,
     )
     if request.param == "postgresql":
         production.set(MAILCTL_DATABASE_URL=request.getfixturevalue("postgres_url"))
