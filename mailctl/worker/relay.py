@@ -107,6 +107,7 @@ class Relay:
         self._publisher = Publisher(runtime, held_in=worker.id)
         self._broker = Broker(runtime.app)
         self._watch = _Watch(runtime)
+        self._lease = timedelta(seconds=runtime.settings.mailctl_lease_seconds)
         self._hold = runtime.settings.mailctl_on_ambiguous == "hold"
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mailctl-relay", daemon=True)
@@ -178,7 +179,7 @@ class Relay:
 
     def _return_lost(self) -> None:
         now = datetime.now(UTC)
-        patient_until = now - timedelta(seconds=PATIENCE_SECONDS)
+        patient_until = now - timedelta(seconds=min(PATIENCE_SECONDS, self._lease.total_seconds()))
         waiting = self._runtime.history.queued(queued_before=patient_until)
         for queue, emails in waiting.items():
             self._settle(emails)
@@ -187,9 +188,12 @@ class Relay:
                 blind_until = now - timedelta(seconds=BLIND_SECONDS)
                 self._runtime.recovery.return_lost(queue=queue, queued_before=blind_until, on_broker=0)
                 continue
-            lost = self._runtime.recovery.return_lost(
+            recovery = self._runtime.recovery
+            lost = recovery.return_lost(
                 queue=queue, queued_before=patient_until, on_broker=depth.ready + depth.unacked
             )
+            # What a killed worker held is not acknowledged either, and Redis is patient with the dead.
+            lost += recovery.return_lost(queue=queue, queued_before=now - self._lease, on_broker=depth.ready)
             if lost:
                 _log.warning("the broker lost %d messages of queue %s; they are published again", lost, queue)
 

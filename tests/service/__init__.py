@@ -1,0 +1,1 @@
+"""A small web service that sends its emails with mailctl."""
