@@ -80,4 +80,5 @@ def test_rubbish_does_not_block_the_queue(site: Site, check: Checker) -> None:
     site.start_worker("-c", "1")
     site.enqueue(10)
     site.repaired()
+    site.wait_until_finished(10 + 1)  # the message with bad arguments became an email that has failed
     check()

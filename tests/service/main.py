@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Form, HTTPException
+from fastapi import Depends, FastAPI, HTTPException
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 from sqlalchemy import select
@@ -51,6 +51,12 @@ class SignIn(BaseModel):
     ip: str
 
 
+class Reset(BaseModel):
+    """What somebody says who has forgotten the password."""
+
+    email: str
+
+
 class Started(BaseModel):
     """An email that was recorded."""
 
@@ -84,9 +90,9 @@ async def welcome(user_id: int, database: Database) -> Started:
 
 
 @app.post("/password-reset", status_code=202)
-async def request_reset(email: Annotated[str, Form()], database: Database) -> dict[str, str]:
+async def request_reset(request: Reset, database: Database) -> dict[str, str]:
     """Send a link to choose a new password; the answer does not tell whether there is such a user."""
-    user = await database.scalar(select(User).where(User.email == email))
+    user = await database.scalar(select(User).where(User.email == request.email))
     if user is not None:
         await EmailService.send_password_reset_email(user, secrets.token_urlsafe(24))
     return {"detail": "If there is such an account, an email is on its way."}
