@@ -266,13 +266,13 @@ class TestProfiles:
         assert (settings.broker_url, settings.result_backend) == ("amqp://broker", "redis://results/1")
 
     def test_the_other_profile_can_be_looked_at(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """As a new value; where settings came from is still known."""
+        """As a new value that says where its profile came from."""
         monkeypatch.setenv("DEBUG", "True")
         settings = Settings.load()
         other = settings.for_profile(Profile.PRODUCTION)
         assert (settings.profile, other.profile) == (Profile.DEVELOPMENT, Profile.PRODUCTION)
         assert other.broker_url.startswith("redis://")
-        assert other.origin("DEBUG") == "environment"
+        assert other.origin("DEBUG") == "the profile asked for"
 
 
 class TestTheLog:
