@@ -62,18 +62,25 @@ class _Timer:
         return True
 
 
-class _Clock:
-    """Notices when somebody sets the clock: a lease that ends an hour early has not run out."""
+class _Leases:
+    """Knows when a lease that has run out says nothing.
+
+    Either somebody set the clock, or the log did not answer and nobody could prolong a lease or record an outcome.
+    Those that are alive get as long as a lease to do it.
+    """
 
     def __init__(self, *, distrust_seconds: float) -> None:
         self._distrust_seconds = distrust_seconds
         self._offset = time.time() - time.monotonic()
         self._trusted_from = 0.0
 
-    def is_trusted(self) -> bool:
+    def distrust(self) -> None:
+        self._trusted_from = time.monotonic() + self._distrust_seconds
+
+    def are_trusted(self) -> bool:
         offset = time.time() - time.monotonic()
         if abs(offset - self._offset) > JUMP_SECONDS:
-            self._trusted_from = time.monotonic() + self._distrust_seconds
+            self.distrust()
             _log.warning("the clock was set by %+.0f s", offset - self._offset)
         self._offset = offset
         return time.monotonic() >= self._trusted_from
@@ -114,8 +121,7 @@ class Relay:
         self._beat = _Timer(every=HEARTBEAT_SECONDS)
         self._mend = _Timer(every=MEND_SECONDS)
         self._search = _Timer(every=LOST_SECONDS)
-        # Time for those that are alive to prolong their leases.
-        self._clock = _Clock(distrust_seconds=runtime.settings.mailctl_lease_seconds)
+        self._leases = _Leases(distrust_seconds=runtime.settings.mailctl_lease_seconds)
         self._quiet = 0
         self._trouble = ""
 
@@ -134,6 +140,8 @@ class Relay:
                 self._turn()
                 self._say_trouble("")
             except MailctlError as error:
+                if isinstance(error, LogUnavailable):
+                    self._leases.distrust()
                 self._say_trouble(str(error))
             self._stopped.wait(self._watch.tick_seconds)
         self._leave()
@@ -170,7 +178,7 @@ class Relay:
 
     def _mend_log(self) -> None:
         recovery = self._runtime.recovery
-        if self._clock.is_trusted():
+        if self._leases.are_trusted():
             recovery.release_stale(hold=self._hold)
         recovery.expire()
         recovery.return_orphans(alive=[worker.id for worker in self._runtime.workers.alive()])

@@ -49,7 +49,7 @@ def test_postgresql_is_away(site: Site, check: Checker, postgres: PostgresServer
     postgres.start()
     site.enqueue(10)
     site.repaired()
-    check(duplicates=2)
+    check()
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
@@ -65,7 +65,7 @@ def test_sqlite_is_locked(site: Site, check: Checker, is_long: bool) -> None:
     connection.close()
     site.enqueue(10)
     site.repaired()
-    check(duplicates=2)
+    check()
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
