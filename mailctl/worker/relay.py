@@ -65,8 +65,8 @@ class _Timer:
 class _Leases:
     """Knows when a lease that has run out says nothing.
 
-    Either somebody set the clock, or the log did not answer and nobody could prolong a lease or record an outcome.
-    Those that are alive get as long as a lease to do it.
+    Either somebody set the clock, or the log did not answer and nobody could prolong a lease or record
+    an outcome. Those that are alive get as long as a lease to do it.
     """
 
     def __init__(self, *, distrust_seconds: float) -> None:

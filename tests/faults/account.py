@@ -85,9 +85,9 @@ def account_for(
     )
 
 
-def table(accounts: Sequence[Account]) -> list[str]:
-    """Return the accounts as lines of text."""
-    rows = [COLUMNS, *(account.row for account in accounts)]
+def table(accounts: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return the rows of accounts as lines of text."""
+    rows = [COLUMNS, *accounts]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     return [
         "  ".join(

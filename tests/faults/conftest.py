@@ -8,30 +8,34 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.acceptance.conftest import certificates, production, redis, smtp_server, terminal
-from tests.faults.account import Account, table
+from tests.faults.account import table
 from tests.faults.site import Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.acceptance.terminal import Terminal
+    from tests.faults.account import Account
     from tests.servers import RedisServer
     from tests.smtp_server import ScriptedSmtpServer
 
 __all__ = ["certificates", "production", "redis", "smtp_server", "terminal"]
 
-_accounts = pytest.StashKey[list[Account]]()
+#: The property of a test's report that carries its account, also from another process.
+_ACCOUNT = "account"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_accounts] = []
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    accounts = config.stash[_accounts]
-    if accounts:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    rows = {
+        tuple(value)
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == _ACCOUNT
+    }
+    if rows:
         terminalreporter.section("faults: what became of every email")
-        for line in table(sorted(accounts, key=lambda account: account.scenario)):
+        for line in table(sorted(rows)):
             terminalreporter.line(line)
 
 
@@ -62,24 +66,24 @@ def site(
 
 
 @pytest.fixture
-def check(request: pytest.FixtureRequest, site: Site) -> Iterator[Checker]:
+def check(request: pytest.FixtureRequest, site: Site) -> Checker:
     """Accounts for the site's emails, and holds the account to the bounds."""
     name = request.node.name.removeprefix("test_").replace("_", " ")
-    return Checker(site, name, request.config.stash[_accounts])
+    return Checker(site, name, request.node.user_properties)
 
 
 class Checker:
     """Ends a scenario."""
 
-    def __init__(self, site: Site, name: str, accounts: list[Account]) -> None:
+    def __init__(self, site: Site, name: str, properties: list[tuple[str, object]]) -> None:
         self._site = site
         self._name = name
-        self._accounts = accounts
+        self._properties = properties
 
     def __call__(self, *, ended: int = 0, duplicates: int = 0) -> Account:
         """Account for every email: none lost, at most so many twice, and those with a reason."""
         account = self._site.account(self._name)
-        self._accounts.append(account)
+        self._properties.append((_ACCOUNT, account.row))
         assert not account.lost, [self._site.terminal.status(email_id) for email_id in account.lost[:3]]
         assert account.duplicates == account.duplicates_explained, account
         assert account.duplicates <= duplicates, account
