@@ -67,7 +67,8 @@ def insert_or_ignore(connection: Connection, table: Table, row: dict[str, Any]) 
     """Insert a row unless one with its key is there; return whether it is new."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = dialect.insert(table).values(**row).on_conflict_do_nothing()
-    return connection.execute(statement).rowcount > 0
+    # Not by `rowcount`: SQLAlchemy does not know it of an INSERT on PostgreSQL.
+    return connection.execute(statement.returning(*table.primary_key)).first() is not None
 
 
 def _event(row: dict[str, Any], *, text: str, now: datetime) -> dict[str, Any]:

@@ -28,6 +28,7 @@ def test_sixteen_at_once_send_one_email(
     with ThreadPoolExecutor(16) as callers:
         results = list(callers.map(send, range(16)))
     assert [result.code for result in results] == [0] * 16, [result.err for result in results]
+    assert all(result.out for result in results), results
     assert len({result.data["task_id"] for result in results}) == 1
     assert production.run("worker", "--drain").code == 0
     assert len(smtp_server.messages) == 1

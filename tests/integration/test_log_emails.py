@@ -1,0 +1,335 @@
+"""The life of an email in the delivery log, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl.catalog import RESET, WELCOME
+from mailctl.errors import ConfigurationError, IdempotencyConflict
+from mailctl.intake import make_content, make_drafts, make_user
+from mailctl.keyring import Keyring
+from mailctl.log.circuits import Circuits
+from mailctl.log.database import open_engine, parse_url
+from mailctl.log.history import History
+from mailctl.log.outbox import Outbox
+from mailctl.log.recovery import Recovery
+from mailctl.log.retention import Prunable, Retention
+from mailctl.log.schema import upgrade
+from mailctl.message import Outcome, OutcomeKind, SmtpReply, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from mailctl.catalog import Kind
+    from mailctl.message import Draft
+
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+LEASE = timedelta(seconds=60)
+SENT = Outcome(kind=OutcomeKind.ACCEPTED, reply=SmtpReply(code=250, text="queued"), stage="body")
+LATER = Outcome(kind=OutcomeKind.DEFERRED, reply=SmtpReply(code=451, text="later"), stage="rcpt")
+
+
+class Clock:
+    """A time that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **length: float) -> datetime:
+        """Let time go by."""
+        self.now += timedelta(**length)
+        return self.now
+
+
+class Log:
+    """A delivery log, all sides of it, at a time that the test sets."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.clock = Clock()
+        self.outbox = self.outbox_with(Keyring(["a-secret-key-for-tests"]))
+        self.recovery = Recovery(engine, clock=self.clock)
+        self.history = History(engine)
+
+    def outbox_with(self, keyring: Keyring) -> Outbox:
+        """Return the outbox of a process that knows these keys."""
+        return Outbox(
+            self.engine, keyring, lease=LEASE, idempotency_window=timedelta(days=1), clock=self.clock
+        )
+
+    def drafts(self, kind: Kind = WELCOME, *, email: str = "a@example.com", **more: str) -> list[Draft]:
+        """Return one email, ready to be recorded."""
+        content = make_content(kind, make_user(email=email), origins=frozenset())
+        key = more.get("key")
+        return make_drafts(kind, [content], queue="celery", now=self.clock.now, idempotency_key=key)
+
+    def add(self, kind: Kind = WELCOME, **more: str) -> str:
+        """Record an email that is due."""
+        return self.outbox.add(self.drafts(kind, **more), due_at=self.clock.now)
+
+    def queue(self) -> str:
+        """Record an email and say that it is on the broker."""
+        email_id = self.add()
+        self.outbox.mark_queued([email_id])
+        return email_id
+
+    def state(self, email_id: str) -> State:
+        """Return where an email stands."""
+        return self.history.find(email_id)[0].state
+
+    def story(self, email_id: str) -> list[str]:
+        """Return the states that an email went through."""
+        return [str(event.state) for event in self.history.events(email_id)]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
+    """An empty delivery log."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'log.db'}"
+    else:
+        url = request.getfixturevalue("postgres_url")
+    engine = open_engine(parse_url(url, setting="MAILCTL_DATABASE_URL"), setting="MAILCTL_DATABASE_URL")
+    upgrade(engine)
+    yield Log(engine)
+    engine.dispose()
+
+
+class TestRecording:
+    def test_an_email_is_pending_and_sealed(self, log: Log) -> None:
+        """Its address is a column; what it is made of cannot be read without the key."""
+        email_id = log.add(email="zoe@example.com")
+        [email] = log.history.find(email_id)
+        assert (email.state, email.to, log.story(email_id)) == (State.PENDING, "zoe@example.com", ["pending"])
+        with log.engine.connect() as connection:
+            sealed = connection.exec_driver_sql("SELECT content FROM mailctl_emails").scalar()
+        assert b"zoe" not in bytes(sealed)
+
+    def test_a_prefix_of_the_id_finds_it(self, log: Log) -> None:
+        """As with a commit of git."""
+        email_id = log.add()
+        assert [email.id for email in log.history.find(email_id[:8])] == [email_id]
+        assert log.history.find("zzz") == []
+
+    def test_a_key_is_one_email(self, log: Log) -> None:
+        """The second call gets the first id, and the log one row."""
+        first = log.add(key="order-1")
+        assert log.add(key="order-1") == first
+        assert log.history.counts() == {State.PENDING: 1}
+
+    def test_a_key_is_forgotten_after_its_window(self, log: Log) -> None:
+        """A day here; then it stands for a new email."""
+        first = log.add(key="order-1")
+        log.clock.forward(days=1, seconds=1)
+        assert log.add(key="order-1") != first
+
+    def test_a_key_with_other_content_is_refused(self, log: Log) -> None:
+        """It would be a mistake to send either."""
+        log.add(key="order-1")
+        with pytest.raises(IdempotencyConflict):
+            log.add(key="order-1", email="b@example.com")
+
+    def test_many_callers_with_one_key_record_one_email(self, log: Log) -> None:
+        """They wait for each other; all get the same id."""
+        together = threading.Barrier(16)
+
+        def add(_: int) -> str:
+            together.wait()
+            return log.add(key="order-1")
+
+        with ThreadPoolExecutor(16) as callers:
+            ids = set(callers.map(add, range(16)))
+        assert (len(ids), log.history.counts()) == (1, {State.PENDING: 1})
+
+    def test_a_message_of_another_program_is_adopted_once(self, log: Log) -> None:
+        """Redelivered, it finds its row."""
+        drafts = log.drafts()
+        log.outbox.adopt(drafts)
+        log.outbox.adopt(drafts)
+        assert log.story(drafts[0].id) == ["queued"]
+
+    def test_a_message_that_can_never_be_an_email_is_failed(self, log: Log) -> None:
+        """With its reason."""
+        [draft] = log.drafts()
+        log.outbox.adopt_failed(draft, reason="no recipient")
+        [email] = log.history.find(draft.id)
+        assert (email.state, email.error) == (State.FAILED, "no recipient")
+
+
+class TestPublishing:
+    def test_a_due_email_is_reserved_by_one_relay(self, log: Log) -> None:
+        """Another gets it only after some seconds, should the first have died."""
+        email_id = log.add()
+        assert [email.id for email in log.outbox.reserve_due(limit=10)] == [email_id]
+        assert log.outbox.reserve_due(limit=10) == []
+        log.clock.forward(seconds=6)
+        assert len(log.outbox.reserve_due(limit=10)) == 1
+
+    def test_relays_share_what_is_due(self, log: Log) -> None:
+        """Each email goes to one of them, none to nobody."""
+        ids = {log.add() for _ in range(40)}
+        with ThreadPoolExecutor(4) as relays:
+            shares = list(relays.map(lambda _: log.outbox.reserve_due(limit=20), range(4)))
+        reserved = [email.id for share in shares for email in share]
+        assert len(reserved) == len(set(reserved))
+        log.clock.forward(seconds=6)
+        reserved += [email.id for email in log.outbox.reserve_due(limit=100) if email.id not in reserved]
+        assert set(reserved) == ids
+
+    def test_a_scheduled_email_is_not_due(self, log: Log) -> None:
+        """Until its time comes; and nobody may claim it either."""
+        [draft] = make_drafts(
+            WELCOME,
+            [make_content(WELCOME, make_user(email="a@example.com"), origins=frozenset())],
+            queue="celery",
+            now=START,
+            not_before=START + timedelta(hours=1),
+        )
+        log.outbox.add([draft], due_at=START)
+        assert log.outbox.reserve_due(limit=1) == []
+        assert log.outbox.claim(draft.id, worker="w") is None
+        log.clock.forward(hours=1)
+        assert log.outbox.claim(draft.id, worker="w") is not None
+
+
+class TestClaiming:
+    def test_one_claim_wins(self, log: Log) -> None:
+        """However many workers have its message."""
+        email_id = log.queue()
+        with ThreadPoolExecutor(8) as workers:
+            claims = list(workers.map(lambda n: log.outbox.claim(email_id, worker=f"w{n}"), range(8)))
+        assert sum(claim is not None for claim in claims) == 1
+
+    def test_what_was_sent_is_scrubbed_and_never_claimed_again(self, log: Log) -> None:
+        """A message that comes twice is acknowledged and nothing else."""
+        email_id = log.queue()
+        claim = log.outbox.claim(email_id, worker="w")
+        assert claim is not None
+        assert log.outbox.finish(claim, State.SENT, outcome=SENT, message_id="<m@example.com>")
+        assert log.outbox.claim(email_id, worker="w") is None
+        assert log.outbox.content(email_id) is None
+        assert log.story(email_id) == ["pending", "queued", "sending", "sent"]
+
+    def test_a_deferred_email_waits_for_its_time(self, log: Log) -> None:
+        """The attempt counts, unless it was the server's fault."""
+        email_id = log.queue()
+        for counts, attempts in ((True, 1), (False, 1)):
+            claim = log.outbox.claim(email_id, worker="w")
+            assert claim is not None
+            until = log.clock.now + timedelta(seconds=30)
+            log.outbox.defer(claim, until=until, outcome=LATER, counts=counts, message_id=None)
+            assert log.outbox.claim(email_id, worker="w") is None
+            assert log.history.find(email_id)[0].attempts == attempts
+            log.clock.forward(seconds=30)
+
+    def test_a_claim_that_ran_out_records_nothing(self, log: Log) -> None:
+        """Somebody else has the email then."""
+        email_id = log.queue()
+        late = log.outbox.claim(email_id, worker="late")
+        assert late is not None
+        log.clock.forward(seconds=61)
+        assert log.recovery.release_stale(hold=False) == 1
+        assert not log.outbox.finish(late, State.SENT, outcome=SENT)
+        assert not log.outbox.extend(late)
+        assert log.outbox.claim(email_id, worker="next") is not None
+
+    def test_a_lease_that_is_prolonged_holds(self, log: Log) -> None:
+        """A slow mail server is no dead worker."""
+        claim = log.outbox.claim(log.queue(), worker="w")
+        assert claim is not None
+        log.clock.forward(seconds=50)
+        assert log.outbox.extend(claim)
+        log.clock.forward(seconds=50)
+        assert log.recovery.release_stale(hold=False) == 0
+
+    def test_a_key_that_nobody_knows_defers_it(self, log: Log) -> None:
+        """It is the operator's to mend, and no attempt of the email's."""
+        email_id = log.queue()
+        other = log.outbox_with(Keyring(["quite-another-secret-key"]))
+        with pytest.raises(ConfigurationError):
+            other.claim(email_id, worker="w")
+        [email] = log.history.find(email_id)
+        assert (email.state, email.attempts) == (State.DEFERRED, 0)
+
+
+class TestMending:
+    def test_a_dead_workers_email_may_be_held(self, log: Log) -> None:
+        """Where a second copy is worse than none."""
+        email_id = log.queue()
+        log.outbox.claim(email_id, worker="w")
+        log.clock.forward(seconds=61)
+        log.recovery.release_stale(hold=True)
+        assert log.state(email_id) is State.HELD
+
+    def test_what_the_broker_lost_goes_back(self, log: Log) -> None:
+        """First in, first out: only the last ones can still be there."""
+        ids = []
+        for _ in range(5):
+            ids.append(log.queue())
+            log.clock.forward(seconds=1)
+        assert log.recovery.return_lost(queue="celery", queued_before=log.clock.now, on_broker=2) == 3
+        assert [log.state(email_id) for email_id in ids] == [State.PENDING] * 3 + [State.QUEUED] * 2
+
+    def test_what_was_published_just_now_is_not_lost(self, log: Log) -> None:
+        """It takes a moment from the broker to a claim."""
+        log.queue()
+        assert log.recovery.return_lost(queue="celery", queued_before=START, on_broker=0) == 0
+
+    def test_what_a_gone_worker_held_in_memory_goes_back(self, log: Log) -> None:
+        """A memory broker dies with its process."""
+        email_id = log.add()
+        log.outbox.mark_queued([email_id], held_in="gone")
+        assert log.recovery.return_orphans(alive=["gone"]) == 0
+        assert log.recovery.return_orphans(alive=["other"]) == 1
+        assert log.state(email_id) is State.PENDING
+
+    def test_a_reset_that_is_too_old_expires(self, log: Log) -> None:
+        """A dead link helps nobody, and the log says why."""
+        email_id = log.add(RESET)
+        log.clock.forward(hours=1)
+        assert log.recovery.expire() == 1
+        [email] = log.history.find(email_id)
+        assert (email.state, "links died" in (email.error or "")) == (State.EXPIRED, True)
+
+
+class TestForgetting:
+    def test_contents_first_then_the_row(self, log: Log) -> None:
+        """Finished emails only; what still has to go out stays, however old."""
+        failed, waiting = log.queue(), log.add()
+        claim = log.outbox.claim(failed, worker="w")
+        assert claim is not None
+        log.outbox.finish(claim, State.FAILED, reason="refused")
+        retention = Retention(log.engine)
+        end = log.clock.forward(days=100)
+        assert retention.count(contents_before=end, emails_before=START) == Prunable(contents=1, emails=0)
+        assert list(retention.prune(contents_before=end, emails_before=START)) == [1]
+        assert (log.state(failed), log.outbox.content(failed)) == (State.FAILED, None)
+        assert list(retention.prune(contents_before=end, emails_before=end)) == [1]
+        assert (log.history.find(failed), log.story(failed)) == ([], [])
+        assert log.outbox.content(waiting) is not None
+
+
+class TestCircuit:
+    def test_it_opens_probes_and_closes(self, log: Log) -> None:
+        """Three failures of the server; then one try at a time, at growing distances, until one works."""
+        circuits = Circuits(log.engine, server="smtp.example.com:587", clock=log.clock)
+        assert circuits.read() is None
+        opened = [circuits.fail("connection refused").is_open for _ in range(3)]
+        assert opened == [False, False, True]
+        assert not circuits.may_probe()
+        log.clock.forward(seconds=11)
+        assert circuits.may_probe()
+        assert not circuits.may_probe()
+        circuits.succeed()
+        assert circuits.read() is None
