@@ -111,11 +111,13 @@ class Terminal:
 
     def worker(self, *arguments: str, **environment: str) -> Window:
         """Start `mailctl worker` and wait until it is ready."""
-        window = self.open(
-            sys.executable, "-m", "mailctl", "worker", *arguments, name="worker", **environment
-        )
+        window = self.launch_worker(*arguments, **environment)
         window.wait_until_printed("ready.")
         return window
+
+    def launch_worker(self, *arguments: str, **environment: str) -> Window:
+        """Start `mailctl worker` and go on at once."""
+        return self.open(sys.executable, "-m", "mailctl", "worker", *arguments, name="worker", **environment)
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
         settings = {name.upper() for name in Settings.model_fields}

@@ -180,7 +180,7 @@ def test_emails_in_hand_are_finished_before_the_worker_stops(
     production: Terminal, smtp_server: ScriptedSmtpServer
 ) -> None:
     """SIGTERM waits for the mail server's reply."""
-    smtp_server.script["body"] = [Stall(2)]
+    smtp_server.script["body"] = [Stall(6)]
     worker = production.worker("-c", "1")
     task_id = production.send("welcome", "--email", "zoe@example.com")
     production.wait_for(task_id, "sending")

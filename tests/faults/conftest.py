@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.conftest import certificates, production, redis, smtp_server, terminal
 from tests.faults.account import table
-from tests.faults.site import Site
+from tests.faults.site import PATIENCE, Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,9 +80,9 @@ class Checker:
         self._name = name
         self._properties = properties
 
-    def __call__(self, *, ended: int = 0, duplicates: int = 0) -> Account:
+    def __call__(self, *, ended: int = 0, duplicates: int = 0, patience: float = PATIENCE) -> Account:
         """Account for every email: none lost, at most so many twice, and those with a reason."""
-        account = self._site.account(self._name)
+        account = self._site.account(self._name, patience=patience)
         self._properties.append((_ACCOUNT, account.row))
         assert not account.lost, [self._site.terminal.status(email_id) for email_id in account.lost[:3]]
         assert account.duplicates == account.duplicates_explained, account

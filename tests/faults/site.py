@@ -40,6 +40,7 @@ class Site:
         self.smtp = smtp
         self.workers: list[Window] = []
         self.ids: list[str] = []
+        self._launched = 0
         self._runtime: Runtime | None = None
         self._damaged_until = time.monotonic()
 
@@ -59,7 +60,14 @@ class Site:
 
     def start_worker(self, *arguments: str) -> Window:
         """Start a worker process and wait until it is ready."""
-        worker = self.terminal.worker(*(arguments or ("-c", "2")), "-n", f"w{len(self.workers)}@%h")
+        worker = self.launch_worker(*arguments)
+        worker.wait_until_printed("ready.")
+        return worker
+
+    def launch_worker(self, *arguments: str) -> Window:
+        """Start a worker process and go on at once."""
+        self._launched += 1
+        worker = self.terminal.launch_worker(*arguments, "-n", f"w{self._launched}@%h")
         self.workers.append(worker)
         return worker
 
@@ -83,9 +91,9 @@ class Site:
         """How many emails are in a final state."""
         return sum(count for state, count in self.runtime.history.counts().items() if is_final(state))
 
-    def wait_until_finished(self, count: int) -> None:
-        """Wait until so many emails are in a final state."""
-        deadline = time.monotonic() + PATIENCE
+    def wait_until_finished(self, count: int, *, patience: float = PATIENCE) -> None:
+        """Wait until so many emails are in a final state, for so many seconds at most."""
+        deadline = time.monotonic() + patience
         while self.finished() < count and time.monotonic() < deadline:
             time.sleep(0.1)
 
@@ -93,9 +101,9 @@ class Site:
         """Say that the damage is over: recovery is timed from here."""
         self._damaged_until = time.monotonic()
 
-    def account(self, scenario: str) -> Account:
+    def account(self, scenario: str, *, patience: float = PATIENCE) -> Account:
         """Wait for the end, and count."""
-        self.wait_until_finished(len(self.ids))
+        self.wait_until_finished(len(self.ids), patience=patience)
         seconds = time.monotonic() - self._damaged_until
         emails = [self._email(email_id) for email_id in self.ids]
         events = {email.id: self.runtime.history.events(email.id) for email in emails}

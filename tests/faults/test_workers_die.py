@@ -73,3 +73,30 @@ def test_two_relays_share_a_log(site: Site, check: Checker) -> None:
     site.enqueue(80, publishes=False)
     site.repaired()
     check()
+
+
+def test_everything_dies_at_once(site: Site, check: Checker, is_long: bool) -> None:
+    """Four workers; every second one of them or its pool process is killed; Redis comes back empty."""
+    emails, seconds, losses = (5000, 120, 3) if is_long else (80, 8, 1)
+    chance = random.Random(11)
+    for _ in range(4):
+        site.start_worker("-c", "1")
+    site.enqueue(emails)
+    started = time.monotonic()
+    in_hand = lost = 0
+    while time.monotonic() - started < seconds:
+        time.sleep(1)
+        if not is_long:
+            site.enqueue(20)
+        in_hand += 1
+        if chance.random() < 0.5:
+            site.kill_a_child(chance)
+        else:
+            site.kill_worker(chance.choice(site.workers))
+            site.launch_worker("-c", "1")
+        if lost < losses and time.monotonic() - started > seconds * (lost + 1) / (losses + 1):
+            lost += 1
+            site.redis.kill()
+            site.redis.start()
+    site.repaired()
+    check(duplicates=in_hand, patience=1200 if is_long else 90)
