@@ -1,0 +1,133 @@
+"""Commands that need no worker, from the arguments to what they print."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mailctl import runtime
+from mailctl.cli.main import main
+from mailctl.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in an empty folder; returns its exit code and its output."""
+    for field in Settings.model_fields:
+        monkeypatch.delenv(field.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        try:
+            code = main(arguments)
+        finally:
+            runtime.shut()
+        return code, capsys.readouterr().out
+
+    return run
+
+
+def data(result: tuple[int, str]) -> list[dict[str, Any]]:
+    """Return the JSON lines of a command that went well."""
+    code, out = result
+    assert code == 0, out
+    return [json.loads(line) for line in out.splitlines()]
+
+
+class TestSend:
+    def test_dry_run_shows_the_message_and_records_nothing(self, run: Run) -> None:
+        """With its subject and text."""
+        code, out = run("send", "reset", "--user-id", "1", "--dry-run")
+        assert code == 0
+        assert "Reset your Example password" in out
+        assert data(run("prune", "--dry-run", "--json"))[0]["emails"] == 0
+
+    def test_several_users_get_one_each(self, run: Run) -> None:
+        """One line of JSON for each."""
+        sent = data(run("send", "welcome", "--user-id", "1", "--user-id", "2", "--json"))
+        assert [line["user_id"] for line in sent] == ["1", "2"]
+        assert {line["state"] for line in sent} == {"pending"}
+
+    def test_the_generic_kind_takes_variables(self, run: Run) -> None:
+        """As the template wants them."""
+        code, out = run(
+            "send",
+            "email",
+            "--email",
+            "zoe@example.com",
+            "--subject",
+            "Hi",
+            "--set",
+            "title=Good day",
+            "--dry-run",
+        )
+        assert (code, "Good day" in out) == (0, True)
+
+
+class TestStatus:
+    def test_it_says_why_an_email_waits(self, run: Run) -> None:
+        """And what to do, in one sentence."""
+        task_id = data(run("send", "welcome", "--user-id", "1", "--json"))[0]["task_id"]
+        [found] = data(run("status", task_id[:8], "--json"))
+        assert (found["task_id"], found["state"]) == (task_id, "pending")
+        assert "no worker" in found["explanation"]
+        code, out = run("status", task_id)
+        assert (code, "pending" in out, "recorded" in out) == (0, True, True)
+
+    def test_a_scheduled_email_names_its_time(self, run: Run) -> None:
+        """Also as a time in UTC."""
+        task_id = data(run("send", "welcome", "--user-id", "1", "--in", "2h", "--json"))[0]["task_id"]
+        [found] = data(run("status", task_id, "--json"))
+        assert "scheduled for" in found["explanation"]
+        assert found["next_attempt_at"].endswith("Z")
+
+    def test_nobody_knows_it(self, run: Run) -> None:
+        """Exit code 3."""
+        assert run("status", "ffffffff")[0] == 3
+
+
+class TestUsers:
+    def test_they_are_listed_added_and_imported(self, run: Run, tmp_path: Path) -> None:
+        """The embedded directory, which development starts with."""
+        before = len(data(run("users", "list", "--json")))
+        assert run("users", "add", "--email", "zoe@example.com", "--first-name", "Zoe")[0] == 0
+        file = tmp_path / "users.csv"
+        file.write_text("email,username,first_name\nmax@example.com,max,Max\n")
+        assert run("users", "import", str(file))[0] == 0
+        listed = data(run("users", "list", "--json"))
+        assert len(listed) == before + 2
+        assert "zoe@example.com" in run("users", "list")[1]
+
+
+class TestDatabase:
+    def test_the_schema_is_made_and_told(self, run: Run) -> None:
+        """`db upgrade` is safe to repeat."""
+        assert run("db", "upgrade")[0] == 0
+        [found] = data(run("db", "current", "--json"))
+        assert found["current"] == found["head"]
+        assert run("db", "upgrade")[0] == 0
+
+    def test_prune_counts_and_removes(self, run: Run) -> None:
+        """Only what is finished."""
+        run("send", "welcome", "--user-id", "1")
+        [counted] = data(run("prune", "--older-than", "90d", "--json"))
+        assert (counted["emails"], counted["contents"], counted["dry_run"]) == (0, 0, False)
+        assert run("prune", "--older-than", "soon")[0] == 2
+
+
+class TestCheckConfig:
+    def test_development_without_a_worker(self, run: Run) -> None:
+        """Every line has a group, a status and a detail; what is wrong has a fix."""
+        code, out = run("check-config", "--json")
+        found = json.loads(out)
+        assert (code == 0, found["profile"]) == (found["ok"], "development")
+        assert all(check["fix"] for check in found["checks"] if check["status"] in ("warn", "fail"))
+        assert "settings" in run("check-config", "--offline")[1]

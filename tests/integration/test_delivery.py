@@ -1,0 +1,188 @@
+"""Claim, compose, send, record: one email in this process, against a real mail server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl.catalog import GENERIC, RESET, WELCOME
+from mailctl.delivery import Delivery
+from mailctl.enqueue import Enqueuer
+from mailctl.intake import make_content, make_user
+from mailctl.message import State
+from mailctl.runtime import Runtime
+from mailctl.settings import Settings
+from mailctl.worker.bridge import LoopBridge
+from tests.smtp_server import Drop, ScriptedSmtpServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mailctl.delivery import Report
+    from mailctl.message import Email
+
+WORKER = "w@host"
+
+
+class Post:
+    """A delivery, its log and its mail server."""
+
+    def __init__(self, folder: Path, smtp: ScriptedSmtpServer, **more: object) -> None:
+        self.smtp = smtp
+        self.runtime = Runtime(
+            Settings(
+                email_enabled=True,
+                email_host="127.0.0.1",
+                email_port=smtp.port,
+                email_tls="none",
+                mailctl_home=folder,
+                **more,  # type: ignore[arg-type]
+            )
+        )
+        self._bridge = LoopBridge()
+        self._sender = self.runtime.make_sender()
+        self.delivery = Delivery(self.runtime, bridge=self._bridge, sender=self._sender)
+
+    def record(self, address: str = "zoe@example.com") -> str:
+        """Record a welcome email, and say that it is on the broker."""
+        content = make_content(WELCOME, make_user(email=address), origins=self.runtime.origins)
+        [email_id] = Enqueuer(self.runtime).record(WELCOME, [content])
+        self.runtime.outbox.mark_queued([email_id])
+        return email_id
+
+    def deliver(self, email_id: str) -> Report:
+        """Do what a task does."""
+        return self.delivery.deliver(email_id, worker=WORKER)
+
+    def email(self, email_id: str) -> Email:
+        """Return what the log knows."""
+        return self.runtime.history.find(email_id)[0]
+
+    def close(self) -> None:
+        """Close everything."""
+        self._bridge.close(self._sender.close())
+        self.runtime.close()
+
+
+@pytest.fixture
+def smtp() -> Iterator[ScriptedSmtpServer]:
+    """A mail server that takes everything unless a test says otherwise."""
+    with ScriptedSmtpServer() as server:
+        yield server
+
+
+@pytest.fixture
+def post(tmp_path: Path, smtp: ScriptedSmtpServer) -> Iterator[Post]:
+    """A delivery on an empty log."""
+    post = Post(tmp_path, smtp)
+    yield post
+    post.close()
+
+
+def test_it_is_sent_once(post: Post) -> None:
+    """A second message for the same email finds nothing to do."""
+    email_id = post.record()
+    assert [post.deliver(email_id).state for _ in range(2)] == [State.SENT, None]
+    [message] = post.smtp.messages
+    email = post.email(email_id)
+    assert (email.message_id, email.reply.code, email.worker) == (message.message_id, 250, WORKER)
+
+
+def test_nobody_knows_it(post: Post) -> None:
+    """A message without an email is acknowledged."""
+    assert post.deliver("nobody-knows-this").state is None
+
+
+def test_later_means_deferred(post: Post) -> None:
+    """With what the server said, and a time."""
+    post.smtp.script["rcpt"] = ["451 4.3.0 later"]
+    email_id = post.record()
+    assert post.deliver(email_id).state is State.DEFERRED
+    email = post.email(email_id)
+    assert (email.reply.code, email.reply.enhanced, email.attempts) == (451, "4.3.0", 1)
+    assert email.next_attempt_at is not None
+
+
+def test_never_means_failed(post: Post) -> None:
+    """At once; and no circuit opens, for the recipient is to blame."""
+    post.smtp.script["rcpt"] = ["550 5.1.1 no such user"]
+    email_id = post.record()
+    assert post.deliver(email_id).state is State.FAILED
+    assert "5.1.1" in (post.email(email_id).error or "")
+    assert post.deliver(post.record()).state is State.SENT
+
+
+@pytest.mark.parametrize(("wish", "state"), [("resend", State.DEFERRED), ("hold", State.HELD)])
+def test_a_lost_reply_is_the_operators_choice(
+    tmp_path: Path, smtp: ScriptedSmtpServer, wish: str, state: State
+) -> None:
+    """MAILCTL_ON_AMBIGUOUS: the same Message-ID again, or nothing until somebody looks."""
+    smtp.script["body"] = [Drop()]
+    post = Post(tmp_path, smtp, mailctl_on_ambiguous=wish)
+    email_id = post.record()
+    assert post.deliver(email_id).state is state
+    assert post.email(email_id).message_id
+    post.close()
+
+
+def test_a_dead_server_opens_the_circuit(post: Post) -> None:
+    """After three emails the others are kept back, and none has used up an attempt of its own."""
+    post.smtp.script["banner"] = [Drop()] * 10
+    ids = [post.record() for _ in range(5)]
+    states = [post.deliver(email_id).state for email_id in ids]
+    assert states == [State.DEFERRED] * 3 + [State.PENDING] * 2
+    assert (post.email(ids[4]).error or "").startswith("kept back: ")
+    assert len(post.smtp.messages) == 0
+
+
+class TestMessagesOfOtherPrograms:
+    def test_one_without_a_row_gets_it(self, post: Post) -> None:
+        """Its Celery task id is the email's id."""
+        report = post.delivery.deliver_message(
+            "task-1",
+            WELCOME,
+            {"user_data": {"username": "zoe", "email": "zoe@example.com", "first_name": "Zoe"}},
+            queue="celery",
+            worker=WORKER,
+        )
+        assert (report.state, post.email("task-1").state) == (State.SENT, State.SENT)
+
+    def test_one_that_cannot_be_an_email_has_failed(self, post: Post) -> None:
+        """With the reason, and the worker goes on."""
+        report = post.delivery.deliver_message(
+            "task-2", RESET, {"user_data": 42, "reset_url": None}, queue="celery", worker=WORKER
+        )
+        assert (report.state, post.email("task-2").state) == (State.FAILED, State.FAILED)
+        assert post.email("task-2").error
+
+    def test_each_recipient_is_an_email(self, post: Post) -> None:
+        """The message carries the first, the log the others."""
+        arguments = {
+            "subject": "Hello",
+            "recipients": [{"name": "A", "email": "a@example.com"}, {"name": "B", "email": "b@example.com"}],
+            "template_name": "message",
+            "context": {"title": "Hello", "body": "It is ready."},
+        }
+        report = post.delivery.deliver_message("task-3", GENERIC, arguments, queue="celery", worker=WORKER)
+        assert report.state is State.SENT
+        group = post.runtime.history.group(post.email("task-3"))
+        assert [(email.to, email.state) for email in group] == [
+            ("a@example.com", State.SENT),
+            ("b@example.com", State.PENDING),
+        ]
+
+
+def test_what_cannot_be_rendered_has_failed(post: Post) -> None:
+    """A template that is missing is no reason to try again."""
+    content = make_content(
+        GENERIC,
+        make_user(email="zoe@example.com"),
+        origins=post.runtime.origins,
+        subject="Hello",
+        template="there-is-no-such-template",
+    )
+    email_id = Enqueuer(post.runtime).record(GENERIC, [content])[0]
+    assert post.deliver(email_id).state is State.FAILED
+    assert "there-is-no-such-template" in (post.email(email_id).error or "")

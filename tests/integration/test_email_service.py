@@ -1,0 +1,184 @@
+"""What the web service calls: recorded in its transaction or in one of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+
+from mailctl import EmailService, runtime
+from mailctl.errors import ConfigurationError, IdempotencyConflict, InvalidInput
+from mailctl.message import State
+from mailctl.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from mailctl.message import Email
+
+TOKEN = "a-token-of-the-service"
+
+
+@dataclass
+class Account:
+    """A user as the code of a service knows one."""
+
+    id: int = 7
+    email: str = "zoe@example.com"
+    username: str = "zoe"
+
+
+ZOE = Account()
+
+
+class Service:
+    """A web service in this process, and the log that it shares its database with."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine: Engine = create_engine(url)
+
+    def emails(self) -> list[Email]:
+        """Everything that is recorded, oldest first."""
+        with runtime.current().engine.connect() as connection:
+            ids = connection.exec_driver_sql("SELECT id FROM mailctl_emails ORDER BY seq").scalars().all()
+        return [email for id_ in ids for email in runtime.current().history.find(id_)]
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """Development: a memory broker, so that nothing but the log is needed."""
+    url = f"sqlite:///{tmp_path / 'service.db'}"
+    for field in Settings.model_fields:
+        monkeypatch.delenv(field.upper(), raising=False)
+    monkeypatch.setenv("MAILCTL_DATABASE_URL", url)
+    monkeypatch.chdir(tmp_path)
+    asyncio.run(EmailService.prepare())
+    service = Service(url)
+    yield service
+    service.engine.dispose()
+    asyncio.run(EmailService.close())
+
+
+def test_each_method_records_its_kind(service: Service) -> None:
+    """And returns the id of the email."""
+
+    async def send_all() -> list[str]:
+        return [
+            await EmailService.send_welcome_email(ZOE),
+            await EmailService.send_password_reset_email(ZOE, TOKEN),
+            await EmailService.send_verification_email(ZOE, TOKEN),
+            await EmailService.send_new_ip_notification(ZOE, "2001:DB8::1", TOKEN, TOKEN + "2"),
+            await EmailService.send_email("Hello", ["zoe@example.com"], "message", {"title": "Hello"}),
+        ]
+
+    ids = asyncio.run(send_all())
+    emails = service.emails()
+    assert [email.id for email in emails] == ids
+    assert [email.kind for email in emails] == ["welcome", "reset", "verification", "new-ip", "email"]
+    assert {email.state for email in emails} == {State.PENDING}
+    assert [email.user_id for email in emails] == ["7", "7", "7", "7", None]
+
+
+def test_each_recipient_gets_an_email_of_its_own(service: Service) -> None:
+    """Nobody sees who else got it; they share a group."""
+    people = ["a@example.com", {"name": "Bo", "email": "b@example.com"}]
+    first = asyncio.run(EmailService.send_email("Hello", people, "message", {"title": "Hello"}))
+    emails = service.emails()
+    assert [email.to for email in emails] == ["a@example.com", "b@example.com"]
+    assert {email.group_id for email in emails} == {first}
+
+
+@pytest.mark.parametrize(
+    ("account", "field"),
+    [(Account(email="zoe@example.com\r\nBcc: x@example.com"), "address"), (Account(email=""), "address")],
+)
+def test_what_cannot_be_mailed_is_refused(service: Service, account: Account, field: str) -> None:
+    """Before anything is recorded."""
+    with pytest.raises(InvalidInput, match=field):
+        asyncio.run(EmailService.send_welcome_email(account))
+    assert service.emails() == []
+
+
+def test_a_key_sends_once(service: Service) -> None:
+    """Other content under the same key is refused."""
+
+    async def send(account: Account) -> str:
+        return await EmailService.send_welcome_email(account, idempotency_key="signup-7")
+
+    assert asyncio.run(send(ZOE)) == asyncio.run(send(ZOE))
+    with pytest.raises(IdempotencyConflict):
+        asyncio.run(send(Account(email="other@example.com")))
+    assert len(service.emails()) == 1
+
+
+class TestInASession:
+    def test_it_is_there_after_the_commit(self, service: Service) -> None:
+        """And not before."""
+        with Session(service.engine) as session:
+            email_id = asyncio.run(EmailService.send_welcome_email(ZOE, session=session))
+            session.commit()
+        assert [email.id for email in service.emails()] == [email_id]
+
+    def test_a_rollback_takes_it_back(self, service: Service) -> None:
+        """With its idempotency key: the next call may use it."""
+        with Session(service.engine) as session:
+            asyncio.run(EmailService.send_welcome_email(ZOE, session=session, idempotency_key="k"))
+            session.rollback()
+        assert service.emails() == []
+        asyncio.run(EmailService.send_welcome_email(Account(id=8), idempotency_key="k"))
+        assert len(service.emails()) == 1
+
+    def test_a_savepoint_takes_back_its_own(self, service: Service) -> None:
+        """What was recorded around it stays."""
+        with Session(service.engine) as session:
+            kept = asyncio.run(EmailService.send_welcome_email(ZOE, session=session))
+            savepoint = session.begin_nested()
+            asyncio.run(EmailService.send_welcome_email(ZOE, session=session))
+            savepoint.rollback()
+            session.commit()
+        assert [email.id for email in service.emails()] == [kept]
+
+    def test_a_session_may_be_used_again(self, service: Service) -> None:
+        """Each of its transactions stands for itself."""
+        with Session(service.engine) as session:
+            for is_kept in (True, False, True):
+                asyncio.run(EmailService.send_welcome_email(ZOE, session=session))
+                if is_kept:
+                    session.commit()
+                else:
+                    session.rollback()
+        assert len(service.emails()) == 2
+
+    def test_asynchronous_ones_work_as_well(self, service: Service) -> None:
+        """As FastAPI services have them."""
+
+        async def send(*, commits: bool) -> None:
+            engine = create_async_engine(service.url.replace("sqlite", "sqlite+aiosqlite"))
+            async with AsyncSession(engine) as session:
+                await EmailService.send_welcome_email(ZOE, session=session)
+                if commits:
+                    await session.commit()
+                else:
+                    await session.rollback()
+            await engine.dispose()
+
+        asyncio.run(send(commits=True))
+        asyncio.run(send(commits=False))
+        assert len(service.emails()) == 1
+
+    def test_another_database_is_refused(self, service: Service, tmp_path: Path) -> None:
+        """Its transaction could not hold the row."""
+        engine = create_engine(f"sqlite:///{tmp_path / 'other.db'}")
+        with Session(engine) as session, pytest.raises(ConfigurationError, match="another database"):
+            asyncio.run(EmailService.send_welcome_email(ZOE, session=session))
+        engine.dispose()
+        assert service.emails() == []
