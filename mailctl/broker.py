@@ -6,7 +6,6 @@ Every question has a deadline, and "no answer" (an error) differs from "nothing 
 from __future__ import annotations
 
 import json
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,14 +16,13 @@ from kombu.exceptions import KombuError
 from mailctl.celery_app import BROKER_SECONDS, is_in_memory
 from mailctl.errors import BrokerUnavailable
 from mailctl.message import CeleryResult
+from mailctl.question import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from celery import Celery
 
-#: Seconds after which a question counts as unanswered.
-DEADLINE_SECONDS = 3.0
 #: Seconds for which workers are given to answer a broadcast.
 CONTROL_SECONDS = 1.0
 #: Messages that are looked through for one task.
@@ -82,7 +80,7 @@ class Broker:
             BrokerUnavailable: it does not answer.
         """
 
-        def ask(connection: Any) -> float:
+        def read(connection: Any) -> float:
             connection.ensure_connection(max_retries=1, timeout=BROKER_SECONDS)
             started = time.monotonic()
             if _is_redis(connection):
@@ -91,7 +89,7 @@ class Broker:
                 connection.default_channel.close()
             return time.monotonic() - started
 
-        return self._ask_broker(ask)
+        return self._ask_broker(read)
 
     def ping_backend(self) -> float | None:
         """Return the seconds that the result backend takes to answer; None if the app has none.
@@ -112,14 +110,14 @@ class Broker:
             BrokerUnavailable: the broker does not answer.
         """
 
-        def ask(connection: Any) -> Depth:
+        def read(connection: Any) -> Depth:
             channel = connection.default_channel
             if _is_redis(connection):
                 ready = sum(channel.client.llen(key) for key in _redis_keys(channel, queue))
                 return Depth(ready=ready, unacked=channel.client.hlen(channel.unacked_key))
             return Depth(ready=_declared_count(channel, queue), unacked=None)
 
-        return self._ask_broker(ask)
+        return self._ask_broker(read)
 
     def find(self, task_id: str, *, queue: str) -> Place | None:
         """Look for a task's message among the first `PEEK_LIMIT` of a queue and those handed to workers.
@@ -130,12 +128,12 @@ class Broker:
             BrokerUnavailable: the broker does not answer.
         """
 
-        def ask(connection: Any) -> Place | None:
+        def read(connection: Any) -> Place | None:
             return (
                 _find_in_redis(connection.default_channel, task_id, queue) if _is_redis(connection) else None
             )
 
-        return self._ask_broker(ask)
+        return self._ask_broker(read)
 
     def result(self, task_id: str) -> CeleryResult | None:
         """Return the stored result of a task; None if there is none, whether the task exists or not.
@@ -159,12 +157,12 @@ class Broker:
         if self.is_in_memory:
             return {}
 
-        def ask(connection: Any) -> dict[str, tuple[str, ...]]:
+        def read(connection: Any) -> dict[str, tuple[str, ...]]:
             inspect = self._app.control.inspect(timeout=CONTROL_SECONDS, connection=connection)
             replies = inspect.active_queues() or {}
             return {node: tuple(queue["name"] for queue in queues) for node, queues in replies.items()}
 
-        return self._ask_broker(ask)
+        return self._ask_broker(read)
 
     def redis_setting(self, name: str) -> str | None:
         """Return a setting of the Redis server; None if the broker is none or does not tell.
@@ -173,20 +171,20 @@ class Broker:
             BrokerUnavailable: it does not answer.
         """
 
-        def ask(connection: Any) -> str | None:
+        def read(connection: Any) -> str | None:
             if not _is_redis(connection):
                 return None
             value = connection.default_channel.client.config_get(name).get(name)
             return value.decode() if isinstance(value, bytes) else value
 
-        return self._ask_broker(ask)
+        return self._ask_broker(read)
 
     def _ask_broker(self, question: Callable[[Any], _T]) -> _T:
-        def ask() -> _T:
+        def answer() -> _T:
             with self._connection() as connection, _broker_errors(connection):
                 return question(connection)
 
-        return _within_deadline(ask, what="The broker")
+        return ask(answer, whom="The broker", error_class=BrokerUnavailable)
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:
@@ -194,7 +192,7 @@ class Broker:
             yield connection
 
     def _ask_backend(self, question: Callable[[], _T]) -> _T:
-        def ask() -> _T:
+        def answer() -> _T:
             try:
                 return question()
             except Exception as error:
@@ -204,7 +202,7 @@ class Broker:
                     fix="Start it, or correct CELERY_RESULT_BACKEND or the REDIS settings.",
                 ) from error
 
-        return _within_deadline(ask, what="The result backend")
+        return ask(answer, whom="The result backend", error_class=BrokerUnavailable)
 
 
 def fail_fast_connection(app: Celery) -> Any:
@@ -232,29 +230,6 @@ def _broker_errors(connection: Any) -> Iterator[None]:
         yield
     except driver_errors(connection) as error:
         raise broker_error(connection, error) from error
-
-
-def _within_deadline(question: Callable[[], _T], *, what: str) -> _T:
-    """Ask in a thread that is left behind if the answer is late: drivers have waits that no option bounds."""
-    answers: list[_T] = []
-    errors: list[BaseException] = []
-
-    def ask() -> None:
-        try:
-            answers.append(question())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=ask, name="mailctl-question", daemon=True)
-    thread.start()
-    thread.join(DEADLINE_SECONDS)
-    if errors:
-        raise errors[0]
-    if not answers:
-        raise BrokerUnavailable(
-            f"{what} gave no answer within {DEADLINE_SECONDS:g} s.", fix="Is it overloaded?"
-        )
-    return answers[0]
 
 
 def _is_redis(connection: Any) -> bool:

@@ -111,6 +111,12 @@ def own_tasks(app: Celery) -> frozenset[str]:
     return frozenset(name for name in TASK_NAMES if name in tasks and type(tasks[name]).__module__ != _TASKS)
 
 
+def queue_of(app: Celery, task: str) -> str:
+    """Return the queue that messages for a task go to, by the app's routes."""
+    queue = app.amqp.router.route({}, task).get("queue")
+    return str(getattr(queue, "name", queue) or app.conf.task_default_queue)
+
+
 def is_in_memory(app: Celery) -> bool:
     """Whether the broker is private to its process."""
     return str(app.conf.broker_url or "").startswith(MEMORY_BROKER)

@@ -51,9 +51,9 @@ class Enqueuer:
         """Return the queue of a kind: by the routes of the service's own app, if it has one."""
         if not self._runtime.settings.mailctl_app:
             return self._runtime.settings.celery_queue_default
-        app = self._runtime.app
-        queue = app.amqp.router.route({}, kind.task).get("queue")
-        return str(getattr(queue, "name", queue) or app.conf.task_default_queue)
+        from mailctl.celery_app import queue_of
+
+        return queue_of(self._runtime.app, kind.task)
 
     def record(
         self,

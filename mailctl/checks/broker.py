@@ -8,8 +8,8 @@ from mailctl.broker import Broker
 from mailctl.checks.app import has_results, shown_broker
 from mailctl.checks.finding import Finding, Group
 from mailctl.checks.masking import masked
-from mailctl.checks.question import as_milliseconds
 from mailctl.errors import BrokerUnavailable
+from mailctl.question import as_milliseconds
 from mailctl.settings import MEMORY_BACKEND
 
 if TYPE_CHECKING:

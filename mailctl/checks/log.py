@@ -7,12 +7,12 @@ import stat
 from typing import TYPE_CHECKING
 
 from mailctl.checks.finding import Finding, Group
-from mailctl.checks.question import ask, timed
 from mailctl.errors import ConfigurationError, MailctlError
 from mailctl.log.circuits import read_circuits
 from mailctl.log.database import open_engine, parse_url, shown, sqlite_path
 from mailctl.log.history import History
 from mailctl.log.schema import read_version
+from mailctl.question import ask, timed
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

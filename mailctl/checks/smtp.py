@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from mailctl import inputs
 from mailctl.catalog import GENERIC
 from mailctl.checks.finding import Finding, Group
-from mailctl.checks.question import DEADLINE_SECONDS, as_milliseconds, ask
 from mailctl.checks.templates import plain_composer
 from mailctl.errors import MailctlError
 from mailctl.message import Content, OutcomeKind, User
+from mailctl.question import DEADLINE_SECONDS, as_milliseconds, ask
 from mailctl.smtp.capture import CaptureSender
 from mailctl.smtp.pool import SmtpPool
 from mailctl.smtp.sender import SmtpSender, smtp_server

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mailctl.catalog import KINDS
+from mailctl.celery_app import queue_of
 from mailctl.checks.finding import Finding, Group
-from mailctl.checks.question import ask
 from mailctl.errors import MailctlError
 from mailctl.log.workers import Worker, Workers
+from mailctl.question import ask
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -76,9 +77,7 @@ def needed_queues(app: Celery) -> dict[str, list[str]]:
     """Return the queues that emails go to by the routes of the app, each with the kinds that do."""
     needed: dict[str, list[str]] = {}
     for kind in KINDS.values():
-        queue = app.amqp.router.route({}, kind.task).get("queue")
-        name = str(getattr(queue, "name", queue) or app.conf.task_default_queue)
-        needed.setdefault(name, []).append(kind.name)
+        needed.setdefault(queue_of(app, kind.task), []).append(kind.name)
     return needed
 
 

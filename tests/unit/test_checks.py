@@ -16,9 +16,9 @@ from pydantic import SecretStr
 from mailctl.catalog import KINDS, TASK_NAMES
 from mailctl.checks import Finding, Status, is_ok, run_checks
 from mailctl.checks.masking import masked
-from mailctl.checks.question import ask
 from mailctl.errors import ServiceUnavailable
 from mailctl.log.workers import Worker
+from mailctl.question import ask
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 

@@ -16,7 +16,13 @@ DEADLINE_SECONDS = 3.0
 _T = TypeVar("_T")
 
 
-def ask(question: Callable[[], _T], *, whom: str, seconds: float = DEADLINE_SECONDS) -> _T:
+def ask(
+    question: Callable[[], _T],
+    *,
+    whom: str,
+    seconds: float = DEADLINE_SECONDS,
+    error_class: type[ServiceUnavailable] = ServiceUnavailable,
+) -> _T:
     """Return the answer to a question, or give up on it.
 
     It is asked in a thread that is left behind if the answer is late: name resolution and some drivers wait
@@ -25,6 +31,7 @@ def ask(question: Callable[[], _T], *, whom: str, seconds: float = DEADLINE_SECO
     Args:
         whom: who is asked, for the error's text.
         seconds: how long to wait.
+        error_class: what to raise when there is no answer.
 
     Raises:
         ServiceUnavailable: there was no answer in time. What the question itself raises comes through.
@@ -38,13 +45,13 @@ def ask(question: Callable[[], _T], *, whom: str, seconds: float = DEADLINE_SECO
         except BaseException as error:
             errors.append(error)
 
-    thread = threading.Thread(target=run, name="mailctl-check", daemon=True)
+    thread = threading.Thread(target=run, name="mailctl-question", daemon=True)
     thread.start()
     thread.join(seconds)
     if errors:
         raise errors[0]
     if not answers:
-        raise ServiceUnavailable(
+        raise error_class(
             f"{whom} gave no answer within {seconds:g} s.",
             fix="Is it running, reachable from this host, and not overloaded?",
         )
