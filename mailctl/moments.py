@@ -44,3 +44,19 @@ def parse_moment(text: str, *, field: str, now: datetime) -> datetime:
     if moment - now > MAX_AHEAD:
         raise InvalidInput(field, f"{text!r} is more than a year ahead.")
     return moment
+
+
+def parse_past(text: str, *, field: str, now: datetime) -> datetime:
+    """Return a time given as a length before `now`, such as 24h, or in ISO 8601; without a zone it is local.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    if _LENGTH.fullmatch(text):
+        return now - parse_length(text, field=field)
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise InvalidInput(
+            field, f"{text!r} is not a time.", fix="Give one like 24h or 2030-01-31T09:00Z."
+        ) from None

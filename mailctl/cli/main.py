@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli import check_config, db, demo, prune, send, status, users, worker
+from mailctl.cli import check_config, db, demo, listing, prune, send, status, users, worker
 from mailctl.cli.context import App, EnvFile, Json, NoColor, Session, Verbose, command, session_of
 from mailctl.cli.output import Output
 from mailctl.errors import ExitCode, MailctlError
@@ -54,6 +54,7 @@ def _root(
 app.add_typer(send.app)
 app.command("worker")(command(worker.worker))
 app.command("status")(command(status.status))
+app.command("list")(command(listing.list_emails))
 app.command("check-config")(command(check_config.check_config))
 app.add_typer(users.app)
 app.add_typer(db.app)

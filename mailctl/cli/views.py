@@ -40,6 +40,11 @@ def status_view(status: Status) -> dict[str, Any]:
     }
 
 
+def listed_view(email: Email) -> dict[str, Any]:
+    """Return what `list` says of an email."""
+    return {**_email_fields(email), "error": email.error}
+
+
 def event_view(event: Event) -> dict[str, Any]:
     """Return one step of an email's life."""
     return {

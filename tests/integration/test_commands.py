@@ -85,6 +85,68 @@ class TestStatus:
         assert run("status", "ffffffff")[0] == 3
 
 
+class TestList:
+    @pytest.fixture
+    def sent(self, run: Run) -> list[dict[str, Any]]:
+        """Three welcomes and a reset, oldest first."""
+        welcomes = run("send", "welcome", "--user-id", "1", "--user-id", "2", "--user-id", "3", "--json")
+        return data(welcomes) + data(run("send", "reset", "--email", "zoe_x@example.com", "--json"))
+
+    def ids(self, found: list[dict[str, Any]]) -> list[str]:
+        """Return the ids of a list."""
+        return [line["task_id"] for line in found]
+
+    def test_the_newest_come_first(self, run: Run, sent: list[dict[str, Any]]) -> None:
+        """Unless the oldest are wished for."""
+        assert self.ids(data(run("list", "--json"))) == self.ids(sent)[::-1]
+        assert self.ids(data(run("list", "--oldest-first", "--json"))) == self.ids(sent)
+
+    @pytest.mark.parametrize(
+        ("arguments", "positions"),
+        [
+            (("--kind", "reset"), [3]),
+            (("--kind", "reset", "--kind", "welcome"), [0, 1, 2, 3]),
+            (("--user-id", "2"), [1]),
+            (("--to", "ZOE_"), [3]),
+            (("--to", "%"), []),
+            (("--state", "pending", "--kind", "welcome"), [0, 1, 2]),
+            (("--state", "failed"), []),
+            (("--queue", "celery"), [0, 1, 2, 3]),
+            (("--queue", "other"), []),
+            (("--since", "1h"), [0, 1, 2, 3]),
+            (("--until", "1h"), []),
+            (("--error", "550"), []),
+        ],
+    )
+    def test_filters_compose(
+        self, run: Run, sent: list[dict[str, Any]], arguments: tuple[str, ...], positions: list[int]
+    ) -> None:
+        """An email is listed if it fits all of them."""
+        found = data(run("list", "--oldest-first", "--json", *arguments))
+        assert self.ids(found) == [sent[position]["task_id"] for position in positions]
+
+    def test_pages_follow_each_other(
+        self, run: Run, sent: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The end of a page names the next one; each email is on one of them."""
+        assert main(("list", "--limit", "3", "--json")) == 0
+        printed = capsys.readouterr()
+        first = [json.loads(line)["task_id"] for line in printed.out.splitlines()]
+        cursor = printed.err.split()[-1]
+        rest = self.ids(data(run("list", "--limit", "3", "--after", cursor, "--json")))
+        assert first + rest == self.ids(sent)[::-1]
+
+    def test_people_see_a_table(self, run: Run, sent: list[dict[str, Any]]) -> None:
+        """With ids that `status` takes."""
+        code, out = run("list", "--kind", "reset")
+        assert (code, sent[3]["task_id"][:8] in out, "zoe_x@example.com" in out) == (0, True, True)
+
+    @pytest.mark.parametrize("arguments", [("--state", "gone"), ("--kind", "x"), ("--since", "soon")])
+    def test_what_is_no_filter_is_refused(self, run: Run, arguments: tuple[str, ...]) -> None:
+        """Exit code 2."""
+        assert run("list", *arguments)[0] == 2
+
+
 class TestUsers:
     def test_they_are_listed_added_and_imported(self, run: Run, tmp_path: Path) -> None:
         """The embedded directory, which development starts with."""
