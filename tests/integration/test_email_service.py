@@ -61,6 +61,8 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service
         monkeypatch.delenv(field.upper(), raising=False)
     monkeypatch.setenv("MAILCTL_DATABASE_URL", url)
     monkeypatch.chdir(tmp_path)
+    # Commands that ran in this process before have said what to work with.
+    runtime.use(Settings.load())
     asyncio.run(EmailService.prepare())
     service = Service(url)
     yield service
