@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from kombu.exceptions import KombuError
 
-from mailctl.celery_app import BROKER_SECONDS, is_in_memory
+from mailctl.celery_app import BROKER_SECONDS, FAIL_FAST, is_in_memory, is_redis
 from mailctl.errors import BrokerUnavailable
 from mailctl.message import CeleryResult
 from mailctl.question import ask
@@ -27,15 +27,6 @@ if TYPE_CHECKING:
 CONTROL_SECONDS = 1.0
 #: Messages that are looked through for one task.
 PEEK_LIMIT = 2000
-#: Options that make kombu's Redis transport give up at once.
-FAIL_FAST = {
-    "socket_timeout": BROKER_SECONDS,
-    "socket_connect_timeout": BROKER_SECONDS,
-    "max_retries": 0,
-    "interval_start": 0,
-    "interval_step": 0,
-    "interval_max": 0,
-}
 _REDIS = "redis"
 _T = TypeVar("_T")
 
@@ -207,7 +198,7 @@ class Broker:
 
 def fail_fast_connection(app: Celery) -> Any:
     """Return a connection of our own to the broker, which fails at once instead of trying again."""
-    options = FAIL_FAST if _REDIS in str(app.conf.broker_url) else {}
+    options = FAIL_FAST if is_redis(str(app.conf.broker_url)) else {}
     return app.connection_for_write(connect_timeout=BROKER_SECONDS, transport_options=options)
 
 

@@ -27,6 +27,16 @@ if TYPE_CHECKING:
 BROKER_SECONDS = 0.5
 #: Seconds after which Redis gives a message to another worker; far above the time that one email takes.
 VISIBILITY_SECONDS = 900
+#: Options that make kombu's Redis transports give up at once.
+FAIL_FAST = {
+    "socket_timeout": BROKER_SECONDS,
+    "socket_connect_timeout": BROKER_SECONDS,
+    "max_retries": 0,
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
+}
+_REDIS_SCHEMES = ("redis", "rediss", "sentinel", "valkey")
 _TASKS = "mailctl.tasks"
 
 
@@ -59,7 +69,10 @@ def create_celery_app(settings: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options=_transport_options(settings),
-        result_backend_transport_options={"retry_policy": {"timeout": BROKER_SECONDS, "max_retries": 1}},
+        result_backend_transport_options={
+            "retry_policy": {"timeout": BROKER_SECONDS, "max_retries": 1},
+            **_sentinel_options(settings.result_backend, settings),
+        },
         redis_socket_timeout=BROKER_SECONDS,
         redis_socket_connect_timeout=BROKER_SECONDS,
         worker_soft_shutdown_timeout=10,
@@ -122,6 +135,11 @@ def is_in_memory(app: Celery) -> bool:
     return str(app.conf.broker_url or "").startswith(MEMORY_BROKER)
 
 
+def is_redis(broker_url: str) -> bool:
+    """Whether an address is one of Redis, by itself, over TLS or behind Sentinels."""
+    return broker_url.partition(":")[0] in _REDIS_SCHEMES
+
+
 @contextmanager
 def _own_tasks_may_win() -> Iterator[None]:
     """Keep Celery (5.7) from warning of a name that the service and we both have: that is meant."""
@@ -149,19 +167,24 @@ def _make_own_tasks(app: Celery) -> None:
 def _transport_options(settings: Settings) -> dict[str, Any]:
     if settings.uses_memory_broker:
         return {"polling_interval": 0.05}
-    if not settings.broker_url.startswith(("redis", "rediss", "valkey")):
+    if not is_redis(settings.broker_url):
         return {}
-    return {
+    return FAIL_FAST | {
         "visibility_timeout": VISIBILITY_SECONDS,
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
-        "socket_timeout": BROKER_SECONDS,
-        "socket_connect_timeout": BROKER_SECONDS,
-        "max_retries": 0,
-        "interval_start": 0,
-        "interval_step": 0,
-        "interval_max": 0,
+        **_sentinel_options(settings.broker_url, settings),
     }
+
+
+def _sentinel_options(url: str, settings: Settings) -> dict[str, Any]:
+    """Sentinels are asked for a master by its name, and may have a password of their own."""
+    if not url.startswith("sentinel:"):
+        return {}
+    password = settings.redis_sentinel_password
+    kwargs = {"socket_timeout": BROKER_SECONDS, "socket_connect_timeout": BROKER_SECONDS}
+    own = {"password": password.get_secret_value()} if password else {}
+    return {"master_name": settings.redis_sentinel_master, "sentinel_kwargs": kwargs | own}
 
 
 def __getattr__(name: str) -> Celery:

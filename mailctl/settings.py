@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     redis_db: int = Field(default=0, ge=0)
     redis_password: SecretStr | None = None
     redis_url: SecretStr | None = None
+    #: The name under which Sentinels know the master, when the address is sentinel://.
+    redis_sentinel_master: str = "mymaster"
+    #: The password of the Sentinels themselves.
+    redis_sentinel_password: SecretStr | None = None
     celery_broker_url: SecretStr | None = None
     celery_result_backend: SecretStr | None = None
     #: Seconds after which Celery kills a task.
@@ -173,7 +177,7 @@ class Settings(BaseSettings):
     def broker_url(self) -> str:
         """The Celery broker: `CELERY_BROKER_URL`, else what the profile says."""
         if self.celery_broker_url is not None:
-            return self.celery_broker_url.get_secret_value()
+            return _with_verified_tls(self.celery_broker_url)
         return MEMORY_BROKER if self.debug else self._redis_address
 
     @property
@@ -185,13 +189,13 @@ class Settings(BaseSettings):
     def result_backend(self) -> str:
         """The Celery result backend: `CELERY_RESULT_BACKEND`, else what the profile says."""
         if self.celery_result_backend is not None:
-            return self.celery_result_backend.get_secret_value()
+            return _with_verified_tls(self.celery_result_backend)
         return MEMORY_BACKEND if self.debug else self._redis_address
 
     @property
     def _redis_address(self) -> str:
         if self.redis_url is not None:
-            return self.redis_url.get_secret_value()
+            return _with_verified_tls(self.redis_url)
         password = self.redis_password.get_secret_value() if self.redis_password else ""
         credentials = f":{quote(password, safe='')}@" if password else ""
         host = f"[{self.redis_host}]" if ":" in self.redis_host else self.redis_host
@@ -244,3 +248,11 @@ def _as_configuration_error(error: ValidationError, origins: dict[str, str]) -> 
         for name in ["_".join(str(part) for part in problem["loc"])]
     ]
     return ConfigurationError("; ".join(problems) + ".", fix="See .env.example for every setting.")
+
+
+def _with_verified_tls(address: SecretStr) -> str:
+    """Celery refuses a rediss:// address that does not say how to verify the certificate: strictly, then."""
+    url = address.get_secret_value()
+    if not url.startswith("rediss:") or "ssl_cert_reqs=" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"

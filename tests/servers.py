@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib.util
 import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -150,7 +154,7 @@ class RedisServer(Server):
     ) -> None:
         super().__init__(folder, port=port)
         self.password = password
-        self._persistent = persistent
+        self.persistent = persistent
 
     @property
     def url(self) -> str:
@@ -168,7 +172,7 @@ class RedisServer(Server):
             "port": str(self.port),
             "dir": str(self.folder),
             "save": "",
-            "appendonly": "yes" if self._persistent else "no",
+            "appendonly": "yes" if self.persistent else "no",
             "appendfsync": "always",
         }
         if self.password:
@@ -183,6 +187,92 @@ class RedisServer(Server):
             return False
         finally:
             client.close()
+
+
+class SentinelServer(RedisServer):
+    """A Sentinel that watches one master.
+
+    Args:
+        folder: where its configuration goes, which it writes itself, too.
+        master: what it watches.
+        name: the name under which it is asked for the master.
+    """
+
+    def __init__(self, folder: Path, *, master: RedisServer, name: str) -> None:
+        super().__init__(folder)
+        self._master = master
+        self._name = name
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        lines = [
+            f"port {self.port}",
+            "bind 127.0.0.1",
+            f"sentinel monitor {self._name} 127.0.0.1 {self._master.port} 1",
+        ]
+        if self._master.password:
+            lines.append(f"sentinel auth-pass {self._name} {self._master.password}")
+        self._configuration.write_text("\n".join(lines) + "\n")
+
+    def _command(self) -> list[str]:
+        return [_redis_program(), str(self._configuration), "--sentinel"]
+
+    @property
+    def _configuration(self) -> Path:
+        return self.folder / "sentinel.conf"
+
+
+class TlsProxy:
+    """Speaks TLS with clients, and with a server on loopback in clear text.
+
+    Args:
+        context: holds the certificate that clients are shown.
+        port: the server's.
+    """
+
+    def __init__(self, context: ssl.SSLContext, port: int) -> None:
+        self._server_port = port
+        self._context = context
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        listening = asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
+        self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result(PATIENCE)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(PATIENCE)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(PATIENCE)
+        self._loop.close()
+
+    async def _close(self) -> None:
+        self._server.close()
+        mine = asyncio.current_task()
+        others = [task for task in asyncio.all_tasks() if task is not mine]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+        try:
+            await asyncio.gather(_pump(reader, upstream_writer), _pump(upstream_reader, writer))
+        finally:
+            upstream_writer.close()
+            writer.close()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
 
 
 class PostgresServer(Server):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,8 @@ _SYNC_DRIVERS = {
 #: Options of SQLAlchemy's asyncpg dialect that mean nothing to other drivers.
 _ASYNCPG_ONLY = ("async_fallback", "prepared_statement_cache_size", "prepared_statement_name_func")
 #: Options of libpq that hold a secret.
+#: With less than this left, SQLite cannot extend its files.
+_SPARE_BYTES = 64 * 1024
 _SECRET_OPTIONS = ("password", "sslpassword")
 
 
@@ -181,6 +184,10 @@ def translated(
     try:
         yield
     except (DBAPIError, PoolTimeoutError) as error:
+        if _is_disk_full(url):
+            raise error_class(
+                f"{what} at {shown(url)} cannot be used: its disk is full.", fix="Make room on that disk."
+            ) from error
         reason = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
         raise error_class(
             f"{what} at {shown(url)} cannot be used: {reason[0]}.",
@@ -191,3 +198,13 @@ def translated(
             f"{what} at {shown(url)} cannot be used: {type(error).__name__}.",
             fix="Run `mailctl check-config`.",
         ) from error
+
+
+def _is_disk_full(url: URL) -> bool:
+    """Whether that is why: SQLite itself often says "disk I/O error" then."""
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return False
+    try:
+        return shutil.disk_usage(Path(url.database).parent).free < _SPARE_BYTES
+    except OSError:
+        return False

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, delete, select
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 
 from mailctl.log.database import writing
-from mailctl.log.tables import emails, idempotency_keys
+from mailctl.log.tables import circuits, emails, idempotency_keys
 from mailctl.log.transitions import CLAIM_OVER, move, utc_now
 from mailctl.message import CLAIMABLE_STATES, DELIVERED_STATES, State
 from mailctl.retry import MAX_ATTEMPTS, MIN_LIFE_SECONDS
@@ -122,6 +122,38 @@ class Recovery:
         with writing(self._engine) as connection:
             connection.execute(delete(idempotency_keys).where(idempotency_keys.c.expires_at <= now))
             return len(move(connection, is_late, State.EXPIRED, text=text, values={"error": text}, now=now))
+
+    def follow_clock_back(self, *, longest: timedelta) -> int:
+        """Bring back what was written while the clock was ahead: it would wait for times that are far away.
+
+        What the caller of an email scheduled is left alone, for a time of day was meant.
+
+        Args:
+            longest: no lease and no wait for a retry is longer.
+
+        Returns:
+            How many emails were brought back.
+        """
+        now = self._clock()
+        too_far = now + longest
+        is_waiting = or_(
+            emails.c.state == State.DEFERRED,
+            and_(
+                emails.c.state == State.PENDING,
+                or_(emails.c.not_before.is_(None), emails.c.error.is_not(None)),
+            ),
+        )
+        corrections: list[tuple[ColumnElement[bool], dict[str, Any]]] = [
+            (and_(is_waiting, emails.c.due_at > too_far), {"due_at": now, "not_before": None}),
+            (and_(emails.c.state == State.SENDING, emails.c.lease_until > too_far), {"lease_until": too_far}),
+            (and_(emails.c.state == State.QUEUED, emails.c.queued_at > now), {"queued_at": now}),
+        ]
+        with writing(self._engine) as connection:
+            connection.execute(update(circuits).where(circuits.c.probe_at > too_far).values(probe_at=now))
+            return sum(
+                connection.execute(update(emails).where(where).values(**values)).rowcount
+                for where, values in corrections
+            )
 
     def _return(self, where: ColumnElement[bool], *, text: str) -> int:
         values = {"due_at": self._clock(), "queued_at": None, "queued_in": None}

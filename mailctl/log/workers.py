@@ -82,8 +82,10 @@ class Workers:
 
     def alive(self) -> list[Worker]:
         """Return the workers that are alive, oldest first."""
-        heard_since = self._clock() - timedelta(seconds=SILENCE_SECONDS)
-        query = select(workers).where(workers.c.seen_at >= heard_since).order_by(workers.c.started_at)
+        now, silence = self._clock(), timedelta(seconds=SILENCE_SECONDS)
+        # Nobody was seen in the future: that was written by a clock that was ahead.
+        is_heard = workers.c.seen_at.between(now - silence, now + silence)
+        query = select(workers).where(is_heard).order_by(workers.c.started_at)
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
         found = [Worker(**{**row._asdict(), "queues": tuple(row.queues)}) for row in rows]

@@ -16,6 +16,7 @@ from mailctl.broker import Broker
 from mailctl.catalog import kind_named
 from mailctl.celery_app import own_tasks
 from mailctl.errors import LogUnavailable, MailctlError
+from mailctl.log.circuits import LAST_PROBE_SECONDS
 from mailctl.log.workers import HEARTBEAT_SECONDS
 from mailctl.publisher import Publisher
 
@@ -67,12 +68,16 @@ class _Leases:
 
     Either somebody set the clock, or the log did not answer and nobody could prolong a lease or record
     an outcome. Those that are alive get as long as a lease to do it.
+
+    Args:
+        distrust_seconds: how long that is.
     """
 
     def __init__(self, *, distrust_seconds: float) -> None:
         self._distrust_seconds = distrust_seconds
         self._offset = time.time() - time.monotonic()
         self._trusted_from = 0.0
+        self._set_back_until = 0.0
 
     def distrust(self) -> None:
         self._trusted_from = time.monotonic() + self._distrust_seconds
@@ -81,9 +86,15 @@ class _Leases:
         offset = time.time() - time.monotonic()
         if abs(offset - self._offset) > JUMP_SECONDS:
             self.distrust()
+            if offset < self._offset:
+                self._set_back_until = self._trusted_from
             _log.warning("the clock was set by %+.0f s", offset - self._offset)
         self._offset = offset
         return time.monotonic() >= self._trusted_from
+
+    def were_set_back(self) -> bool:
+        """Whether the clock was set back lately: what was written before may name times that are far away."""
+        return time.monotonic() < self._set_back_until
 
 
 class Relay:
@@ -115,6 +126,10 @@ class Relay:
         self._broker = Broker(runtime.app)
         self._watch = _Watch(runtime)
         self._lease = timedelta(seconds=runtime.settings.mailctl_lease_seconds)
+        self._longest_wait = max(
+            self._lease,
+            timedelta(seconds=max(runtime.settings.mailctl_retry_cap_seconds, LAST_PROBE_SECONDS)),
+        )
         self._hold = runtime.settings.mailctl_on_ambiguous == "hold"
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mailctl-relay", daemon=True)
@@ -180,6 +195,8 @@ class Relay:
         recovery = self._runtime.recovery
         if self._leases.are_trusted():
             recovery.release_stale(hold=self._hold)
+        if self._leases.were_set_back():
+            recovery.follow_clock_back(longest=self._longest_wait)
         recovery.expire()
         recovery.return_orphans(alive=[worker.id for worker in self._runtime.workers.alive()])
         if self._search.is_due() and not self._broker.is_in_memory:

@@ -28,6 +28,21 @@ def test_redis_comes_back_empty(site: Site, check: Checker, is_long: bool) -> No
     check()
 
 
+def test_redis_comes_back_with_its_data(site: Site, check: Checker, is_long: bool) -> None:
+    """What was on it is worked off, and nothing is published a second time for nothing."""
+    site.redis.persistent = True
+    site.redis.restart()
+    site.start_worker("-c", "2")
+    for _ in range(3 if is_long else 1):
+        site.enqueue(60)
+        site.redis.kill()
+        site.enqueue(10)
+        time.sleep(2)
+        site.redis.start()
+    site.repaired()
+    check()
+
+
 def test_redis_is_down_when_emails_are_recorded(site: Site, check: Checker) -> None:
     """They wait in the log, and a relay publishes them."""
     site.start_worker("-c", "2")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sqlite3
 import subprocess
 import threading
@@ -15,9 +17,20 @@ from tests.servers import PostgresServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.faults.conftest import Checker
     from tests.faults.site import Site
+
+#: Runs a command where it may mount what nobody else sees.
+_IN_A_NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
+_MAY_MOUNT = (
+    shutil.which("unshare") is not None
+    and subprocess.run(
+        [*_IN_A_NAMESPACE, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False
+    ).returncode
+    == 0
+)
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -91,9 +104,43 @@ def test_eight_writers_press_on_sqlite(site: Site, check: Checker, is_long: bool
     check()
 
 
+@pytest.mark.skipif(not _MAY_MOUNT, reason="this system lets nobody mount a tmpfs; the file limit is tested")
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-def test_the_disk_is_full(site: Site, check: Checker) -> None:
-    """Enqueueing fails in one sentence, and the log is whole afterwards."""
+def test_the_disk_is_full(site: Site, tmp_path: Path) -> None:
+    """On a tmpfs that has no room left: one sentence, and what is recorded goes out."""
+    script = f"""
+        set -e
+        mount -t tmpfs -o size=3m none {tmp_path / "disk"}
+        export MAILCTL_HOME={tmp_path / "disk"}
+        mailctl() {{ {site.terminal.python} -m mailctl "$@"; }}
+        mailctl send welcome --email before@b.example
+        dd if=/dev/zero of=$MAILCTL_HOME/ballast status=none 2>/dev/null || true
+        code=0; for n in $(seq 40); do mailctl send welcome --email $n@b.c || {{ code=$?; break; }}; done
+        echo "full: $code"
+        rm $MAILCTL_HOME/ballast
+        mailctl worker --drain
+        mailctl list --json
+    """
+    (tmp_path / "disk").mkdir()
+    done = subprocess.run(
+        [*_IN_A_NAMESPACE, "bash", "-c", script],
+        cwd=site.terminal.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done
+    assert "full: 5" in done.stdout, done
+    assert "its disk is full. Make room" in done.stderr, done
+    states = [json.loads(line)["state"] for line in done.stdout.splitlines() if line.startswith("{")]
+    assert states
+    assert set(states) == {"sent"}
+    assert len(states) == len(site.smtp.messages)
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_the_log_may_not_grow(site: Site, check: Checker) -> None:
+    """At the limit of a file's size, enqueueing fails in one sentence, and the log is whole afterwards."""
     site.enqueue(5)
     home = site.terminal.folder / ".mailctl"
     blocks = (home / "mailctl.db").stat().st_size // 1024

@@ -90,7 +90,6 @@ def test_the_reply_never_comes(site: Site, check: Checker) -> None:
     check()
 
 
-@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_some_recipients_are_refused(site: Site, check: Checker) -> None:
     """They fail with the reason, the others are sent."""
     site.smtp.script["rcpt"] = [Reply("550 5.1.1 no such mailbox") for _ in range(4)]
@@ -116,7 +115,6 @@ def test_it_ends_sessions(site: Site, check: Checker, limit: str) -> None:
     check()
 
 
-@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_our_password_is_wrong_for_a_while(site: Site, check: Checker) -> None:
     """One loud finding, few tries, no attempt burnt, and everything goes out afterwards."""
     site.smtp.credentials = ("app", "another-password")
@@ -133,7 +131,6 @@ def test_our_password_is_wrong_for_a_while(site: Site, check: Checker) -> None:
     assert {site.runtime.history.find(email_id, limit=1)[0].attempts for email_id in site.ids} == {1}
 
 
-@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_its_certificate_is_wrong_for_a_while(site: Site, check: Checker) -> None:
     """Nothing goes out to somebody who cannot prove who they are; then everything does."""
     right = site.terminal.folder / "ca.pem"

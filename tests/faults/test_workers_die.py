@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import random
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.smtp_server import Stall
+
 if TYPE_CHECKING:
     from tests.faults.conftest import Checker
     from tests.faults.site import Site
+
+#: Sets the clock of a process to what a file says.
+CLOCK = Path(__file__).parents[1] / "data" / "clock"
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -71,6 +77,23 @@ def test_two_relays_share_a_log(site: Site, check: Checker) -> None:
     for _ in range(2):
         site.start_worker("-c", "1")
     site.enqueue(80, publishes=False)
+    site.repaired()
+    check()
+
+
+@pytest.mark.parametrize("hours", [1, -1], ids=["forward", "back"])
+def test_the_clock_jumps_by_an_hour(site: Site, check: Checker, hours: int, tmp_path: Path) -> None:
+    """Emails in hand are nobody else's for that, and a time that is far away keeps nothing waiting."""
+    clock = tmp_path / "clock"
+    clock.write_text(str(max(0, -hours) * 3600))
+    site.terminal.environment = {"PYTHONPATH": str(CLOCK), "TEST_CLOCK_FILE": str(clock)}
+    site.smtp.script["body"] = lambda _: Stall(0.3)
+    for _ in range(2):
+        site.start_worker("-c", "2")
+    site.enqueue(40)
+    time.sleep(1)
+    clock.write_text(str(max(0, hours) * 3600))
+    site.enqueue(10)
     site.repaired()
     check()
 

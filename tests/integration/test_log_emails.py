@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -68,13 +68,22 @@ class Log:
             self.engine, keyring, lease=LEASE, idempotency_window=timedelta(days=1), clock=self.clock
         )
 
-    def drafts(self, kind: Kind = WELCOME, *, email: str = "a@example.com", **more: str) -> list[Draft]:
+    def drafts(
+        self,
+        kind: Kind = WELCOME,
+        *,
+        email: str = "a@example.com",
+        key: str | None = None,
+        not_before: datetime | None = None,
+    ) -> list[Draft]:
         """Return one email, ready to be recorded."""
         content = make_content(kind, make_user(email=email), origins=frozenset())
-        key = more.get("key")
-        return make_drafts(kind, [content], queue="celery", now=self.clock.now, idempotency_key=key)
+        now = self.clock.now
+        return make_drafts(
+            kind, [content], queue="celery", now=now, idempotency_key=key, not_before=not_before
+        )
 
-    def add(self, kind: Kind = WELCOME, **more: str) -> str:
+    def add(self, kind: Kind = WELCOME, **more: Any) -> str:
         """Record an email that is due."""
         return self.outbox.add(self.drafts(kind, **more), due_at=self.clock.now)
 
@@ -252,6 +261,26 @@ class TestClaiming:
         assert log.outbox.extend(claim)
         log.clock.forward(seconds=50)
         assert log.recovery.release_stale(hold=False) == 0
+
+    def test_a_clock_that_was_ahead_keeps_nothing_waiting(self, log: Log) -> None:
+        """Leases, retries and reservations of that time come back; what was scheduled for a time stays."""
+        [scheduled] = log.drafts(not_before=START + timedelta(hours=5))
+        log.outbox.add([scheduled], due_at=START)
+        log.clock.forward(hours=1)
+        in_hand = log.outbox.claim(log.queue(), worker="w")
+        retried = log.outbox.claim(log.queue(), worker="w")
+        log.add()
+        assert in_hand is not None
+        assert retried is not None
+        until = log.clock.now + timedelta(seconds=30)
+        log.outbox.defer(retried, until=until, outcome=LATER, counts=True, message_id=None)
+        log.clock.forward(hours=-1)
+        assert log.outbox.reserve_due(limit=9) == []
+        assert log.recovery.follow_clock_back(longest=LEASE) == 3
+        assert len(log.outbox.reserve_due(limit=9)) == 2
+        log.clock.forward(seconds=61)
+        assert log.recovery.release_stale(hold=False) == 1
+        assert log.history.find(scheduled.id)[0].due_at == START + timedelta(hours=5)
 
     def test_a_key_that_nobody_knows_defers_it(self, log: Log) -> None:
         """It is the operator's to mend, and no attempt of the email's."""
