@@ -253,7 +253,9 @@ class TestProfiles:
         }.items():
             monkeypatch.setenv(name, value)
         settings = Settings.load()
-        assert settings.broker_url == settings.result_backend == "rediss://right:6380/3?ssl_cert_reqs=required"
+        assert (
+            settings.broker_url == settings.result_backend == "rediss://right:6380/3?ssl_cert_reqs=required"
+        )
 
     @pytest.mark.parametrize("debug", ["True", "False"])
     def test_celery_s_own_addresses_override_all(self, monkeypatch: pytest.MonkeyPatch, debug: str) -> None:
