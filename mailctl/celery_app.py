@@ -173,6 +173,8 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
         "visibility_timeout": VISIBILITY_SECONDS,
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
+        # A worker asks its queues in the order in which it was given them: campaigns come last.
+        "queue_order_strategy": "priority",
         **_sentinel_options(settings.broker_url, settings),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
@@ -15,6 +16,7 @@ from mailctl.intake import make_drafts
 from mailctl.message import (
     Claim,
     Content,
+    Ended,
     Envelope,
     Outcome,
     OutcomeKind,
@@ -26,11 +28,12 @@ from mailctl.retry import GiveUp, decide, is_too_late
 from mailctl.wire import from_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from typing import Any
 
     from mailctl.catalog import Kind
     from mailctl.log.circuits import Circuit
+    from mailctl.log.claims import Taken
     from mailctl.message import Json
     from mailctl.runtime import Runtime
     from mailctl.smtp.sender import Sender
@@ -40,6 +43,12 @@ _T = TypeVar("_T")
 
 #: Seconds between attempts to record an outcome while the delivery log does not answer.
 _RECORD_AGAIN_SECONDS = 1.0
+#: Emails of a batch that are claimed, sent and recorded together; a crash leaves as many in doubt at most.
+GROUP = 25
+#: Seconds after which a batch makes room for emails that are not a campaign's.
+BATCH_SECONDS = 1.0
+_DELIVERED = {OutcomeKind.ACCEPTED: State.SENT, OutcomeKind.CAPTURED: State.CAPTURED}
+_TOO_LATE = "its links died before it could go out"
 
 
 class Bridge(Protocol):
@@ -72,6 +81,7 @@ class Delivery:
 
     def __init__(self, runtime: Runtime, *, bridge: Bridge, sender: Sender) -> None:
         self._outbox = runtime.outbox
+        self._claims = runtime.claims
         self._settings = runtime.settings
         self._policy = runtime.retry_policy
         self._composer = runtime.composer
@@ -91,14 +101,18 @@ class Delivery:
         """
         if reason := self._breaker.keep_back(email_id):
             return Report(email_id=email_id, state=State.PENDING, text=reason)
-        try:
-            claim = self._outbox.claim(email_id, worker=worker)
-        except ConfigurationError as error:
-            _log.error("email %s cannot be read: %s %s", email_id, error.message, error.fix)
-            return Report(email_id=email_id, state=State.DEFERRED, text=error.message)
-        if claim is None:
+        taken = self._take([email_id], worker=worker)
+        if taken.unreadable:
+            return Report(email_id=email_id, state=State.DEFERRED, text=taken.unreadable[0][1])
+        if not taken.claims:
             return Report(email_id=email_id, state=None, text="nothing to do")
-        return self._send(claim)
+        return self._send(taken.claims[0])
+
+    def _take(self, ids: Sequence[str], *, worker: str) -> Taken:
+        taken = self._claims.take(ids, worker=worker)
+        for email_id, reason in taken.unreadable:
+            _log.error("email %s cannot be read: %s", email_id, reason)
+        return taken
 
     def deliver_message(
         self, task_id: str, kind: Kind, arguments: Mapping[str, Json], *, queue: str, worker: str
@@ -128,26 +142,111 @@ class Delivery:
             return Report(email_id=task_id, state=State.FAILED, text=str(error))
         return self.deliver(task_id, worker=worker)
 
+    def deliver_batch(self, ids: Sequence[str], *, worker: str) -> int:
+        """Send emails of a campaign, group by group; what there is no time for goes back into the log.
+
+        Each email has the states, events and retries that it would have alone.
+
+        Returns:
+            How many went where they should.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be used; what was not claimed was not sent.
+        """
+        started = time.monotonic()
+        delivered = 0
+        for start in range(0, len(ids), GROUP):
+            if time.monotonic() - started > BATCH_SECONDS:
+                self._claims.give_back(ids[start:], reason="other emails go first")
+                break
+            group = [
+                email_id for email_id in ids[start : start + GROUP] if not self._breaker.keep_back(email_id)
+            ]
+            delivered += self._deliver_group(group, worker=worker)
+        return delivered
+
+    def _deliver_group(self, ids: Sequence[str], *, worker: str) -> int:
+        claims = self._take(ids, worker=worker).claims
+        in_time = [claim for claim in claims if not self._is_expired(claim)]
+        results = self._bridge.run(
+            self._attempt_all(in_time),
+            every_seconds=self._settings.mailctl_lease_seconds / 3,
+            meanwhile=lambda: self._keep(in_time),
+        )
+        ended: list[Ended] = []
+        for claim, result in zip(in_time, results, strict=True):
+            end = None if isinstance(result, BaseException) else self._as_ended(claim, *result)
+            if end is None:
+                self._conclude(claim, result)
+            else:
+                ended.append(end)
+        self._finish_all(ended)
+        return len(ended)
+
+    def _as_ended(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> Ended | None:
+        """Return what can be recorded together with others: that an email went where it should."""
+        state = _DELIVERED.get(outcome.kind)
+        if state is None:
+            return None
+        self._note(outcome)
+        self._show_links(claim, envelope, outcome)
+        return Ended(claim=claim, state=state, outcome=outcome, message_id=envelope.message_id)
+
+    def _finish_all(self, ended: Sequence[Ended]) -> None:
+        if not ended:
+            return
+        while True:
+            try:
+                lost = self._claims.finish(ended)
+            except LogUnavailable as error:
+                _log.error("%d outcomes are not recorded yet: %s", len(ended), error)
+                time.sleep(_RECORD_AGAIN_SECONDS)
+                continue
+            for email_id in lost:
+                _log.error("email %s was taken over by another worker meanwhile", email_id)
+            return
+
     def _send(self, claim: Claim) -> Report:
-        email = claim.email
-        if is_too_late(datetime.now(UTC), email.expires_at):
-            return self._finish(claim, State.EXPIRED, reason="its links died before it could go out")
-        try:
-            envelope, outcome = self._bridge.run(
-                self._attempt(claim),
-                every_seconds=self._settings.mailctl_lease_seconds / 3,
-                meanwhile=lambda: self._keep(claim),
-            )
-        except (RenderError, InvalidInput) as error:
-            return self._finish(claim, State.FAILED, reason=str(error))
-        except (ConfigurationError, OSError) as error:
+        if self._is_expired(claim):
+            return Report(email_id=claim.email.id, state=State.EXPIRED, text=_TOO_LATE)
+        [result] = self._bridge.run(
+            self._attempt_all([claim]),
+            every_seconds=self._settings.mailctl_lease_seconds / 3,
+            meanwhile=lambda: self._keep([claim]),
+        )
+        return self._conclude(claim, result)
+
+    def _is_expired(self, claim: Claim) -> bool:
+        if not is_too_late(datetime.now(UTC), claim.email.expires_at):
+            return False
+        self._finish(claim, State.EXPIRED, reason=_TOO_LATE)
+        return True
+
+    def _conclude(self, claim: Claim, result: tuple[Envelope, Outcome] | BaseException) -> Report:
+        """Record what became of one email.
+
+        Raises:
+            BaseException: whatever ended the attempt that is neither the email's fault nor the settings'.
+        """
+        if isinstance(result, RenderError | InvalidInput):
+            return self._finish(claim, State.FAILED, reason=str(result))
+        if isinstance(result, ConfigurationError | OSError):
             reason = (
-                error.message if isinstance(error, MailctlError) else f"the message cannot be kept: {error}"
+                result.message
+                if isinstance(result, MailctlError)
+                else f"the message cannot be kept: {result}"
             )
             broken = Outcome(kind=OutcomeKind.CONFIG, reply=SmtpReply(text=reason))
             return self._try_again(claim, broken, message_id=None)
+        if isinstance(result, BaseException):
+            raise result
+        envelope, outcome = result
         self._show_links(claim, envelope, outcome)
         return self._record(claim, outcome, message_id=envelope.message_id)
+
+    async def _attempt_all(self, claims: Sequence[Claim]) -> list[tuple[Envelope, Outcome] | BaseException]:
+        attempts = (self._attempt(claim) for claim in claims)
+        return await asyncio.gather(*attempts, return_exceptions=True)
 
     async def _attempt(self, claim: Claim) -> tuple[Envelope, Outcome]:
         email = claim.email
@@ -160,19 +259,17 @@ class Delivery:
         )
         return envelope, await self._sender.send(envelope)
 
-    def _keep(self, claim: Claim) -> None:
+    def _keep(self, claims: Sequence[Claim]) -> None:
         try:
-            self._outbox.extend(claim)
+            self._claims.extend(claims)
         except LogUnavailable as error:
-            _log.warning("the lease of email %s could not be prolonged: %s", claim.email.id, error)
+            _log.warning("the leases of %d emails could not be prolonged: %s", len(claims), error)
 
     def _record(self, claim: Claim, outcome: Outcome, *, message_id: str) -> Report:
         kind = outcome.kind
         circuit = self._note(outcome)
-        if kind is OutcomeKind.ACCEPTED:
-            return self._finish(claim, State.SENT, outcome=outcome, message_id=message_id)
-        if kind is OutcomeKind.CAPTURED:
-            return self._finish(claim, State.CAPTURED, outcome=outcome, message_id=message_id)
+        if kind in _DELIVERED:
+            return self._finish(claim, _DELIVERED[kind], outcome=outcome, message_id=message_id)
         if kind is OutcomeKind.BOUNCED:
             reason = f"refused at {outcome.stage}: {outcome}"
             return self._finish(claim, State.FAILED, outcome=outcome, reason=reason, message_id=message_id)

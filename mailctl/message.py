@@ -106,6 +106,8 @@ class Draft:
     idempotency_key: str | None = None
     #: Emails of one call share the id of the first.
     group_id: str | None = None
+    #: What it is sent as a part of, with many others and behind everything else.
+    campaign: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +143,7 @@ class Email:
     reply: SmtpReply
     error: str | None
     group_id: str | None
+    campaign: str | None
 
     @property
     def is_final(self) -> bool:
@@ -182,6 +185,16 @@ class Claim:
     #: Proves, when the outcome is recorded, that nobody else took the email meanwhile.
     token: str
     content: Content
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """A claimed email that went where it should, and what is recorded of that."""
+
+    claim: Claim
+    state: State
+    outcome: Outcome
+    message_id: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from mailctl.catalog import Kind, kind_named
 from mailctl.celery_app import is_in_memory, own_tasks
 from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput
 from mailctl.retry import CONFIG_RETRY_SECONDS
+from mailctl.settings import BULK_QUEUE
 from mailctl.wire import REFERENCE, to_arguments
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 PAUSE_SECONDS = 2.0
 #: Seconds for which the list of living workers is taken for true.
 _WORKERS_SECONDS = 1.0
+#: Delivers many emails of a campaign.
+BATCH_TASK = "mailctl.deliver_batch"
 #: What a message shows of its arguments.
 _REDACTED = "(redacted)"
 
@@ -93,6 +96,36 @@ class Publisher:
             if published:
                 self._runtime.outbox.mark_queued(published, held_in=self._held_in)
         return len(published)
+
+    def publish_batch(self, emails: Sequence[Email]) -> None:
+        """Put emails of a campaign on the broker as one message, and record that they are there.
+
+        Those of a kind whose task is the service's own go one by one: it knows nothing of batches.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer; the emails stay as they are.
+            LogUnavailable: the delivery log cannot be used.
+        """
+        own = own_tasks(self._app)
+        alone = [email for email in emails if kind_named(email.kind).task in own]
+        ids = [email.id for email in emails if email not in alone]
+        self.publish_all(alone)
+        if ids:
+            with self._broker_errors():
+                self._app.send_task(
+                    BATCH_TASK,
+                    args=[ids],
+                    queue=BULK_QUEUE,
+                    producer=self._open_producer(),
+                    ignore_result=True,
+                    retry=False,
+                    headers={"mailctl": "1"},
+                )
+            self._runtime.outbox.mark_queued(ids, held_in=self._held_in)
+
+    def is_consumed(self, queue: str) -> bool:
+        """Whether a living worker that shares this log consumes a queue."""
+        return queue in self._queues_with_workers()
 
     def close(self) -> None:
         """Close the connection."""

@@ -10,7 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailctl.keyring import Keyring
+from mailctl.log.campaigns import Campaigns
 from mailctl.log.circuits import Circuits
+from mailctl.log.claims import Claims
 from mailctl.log.database import open_engine, parse_url
 from mailctl.log.history import History
 from mailctl.log.outbox import Outbox
@@ -72,12 +74,15 @@ class Runtime:
         self.engine = _log_engine(settings)
         ensure_current(self.engine)
         self.keyring = Keyring(settings.secret_keys)
+        lease = timedelta(seconds=settings.mailctl_lease_seconds)
         self.outbox = Outbox(
             self.engine,
             self.keyring,
-            lease=timedelta(seconds=settings.mailctl_lease_seconds),
+            lease=lease,
             idempotency_window=timedelta(seconds=settings.mailctl_idempotency_seconds),
         )
+        self.claims = Claims(self.engine, self.keyring, lease=lease)
+        self.campaigns = Campaigns(self.engine, self.outbox)
         self.recovery = Recovery(self.engine)
         self.history = History(self.engine)
         self.workers = Workers(self.engine)

@@ -17,6 +17,8 @@ from mailctl.errors import ConfigurationError
 #: The secret that development starts with; a finding in production.
 DEVELOPMENT_SECRET_KEY = "development-only-secret-key-change-me"  # noqa: S105 - known, and refused in production
 MEMORY_BROKER = "memory://"
+#: The queue of campaigns, whose emails travel in batches and behind all others.
+BULK_QUEUE = "mailctl.bulk"
 MEMORY_BACKEND = "cache+memory://"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
@@ -17,12 +18,13 @@ from celery.signals import celeryd_init, worker_process_shutdown, worker_shutdow
 from mailctl.catalog import GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
 from mailctl.errors import EmailFailed, LogUnavailable
 from mailctl.message import DELIVERED_STATES, State
+from mailctl.publisher import BATCH_TASK
 from mailctl.wire import REFERENCE
 from mailctl.worker import process
 from mailctl.worker.bootsteps import RelayStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mailctl.delivery import Report
     from mailctl.message import Json
@@ -110,6 +112,17 @@ def send_new_ip_notification_task(
     return _work(self, NEW_IP, arguments, email_id)
 
 
+@shared_task(  # type: ignore[untyped-decorator]
+    name=BATCH_TASK, bind=True, ignore_result=True, acks_late=True, reject_on_worker_lost=True
+)
+def deliver_batch(self: Task, ids: list[str]) -> str:
+    """Send emails of a campaign."""
+    worker = self.request.hostname or socket.gethostname()
+    with _back_to_the_broker(f"{len(ids)} emails"):
+        delivered = process.current().delivery.deliver_batch(ids, worker=worker)
+    return f"{delivered} of {len(ids)} delivered"
+
+
 def _work(task: Task, kind: Kind, arguments: dict[str, Json], email_id: str | None) -> str:
     """Deliver, and store the Celery result; a message goes back to the broker while the log is down.
 
@@ -122,22 +135,29 @@ def _work(task: Task, kind: Kind, arguments: dict[str, Json], email_id: str | No
     """
     request = task.request
     worker = request.hostname or socket.gethostname()
-    try:
+    with _back_to_the_broker(f"email {email_id or request.id}"):
         delivery = process.current().delivery
         if email_id is not None:
             report = delivery.deliver(email_id, worker=worker)
         else:
             queue = (request.delivery_info or {}).get("routing_key") or task.app.conf.task_default_queue
             report = delivery.deliver_message(request.id, kind, arguments, queue=queue, worker=worker)
-    except LogUnavailable as error:
-        _log.error("email %s goes back to the broker: %s", email_id or request.id, error)
-        time.sleep(_LOG_PAUSE_SECONDS)
-        raise Reject(str(error), requeue=True) from None
     if report.state is not None:
         _store_result(task, report)
     if report.state in (State.FAILED, State.EXPIRED):
         raise EmailFailed(report.text)
     return str(report.state or report.text)
+
+
+@contextmanager
+def _back_to_the_broker(what: str) -> Iterator[None]:
+    """Return a message to the broker, a little later, when the delivery log does not answer."""
+    try:
+        yield
+    except LogUnavailable as error:
+        _log.error("%s: back to the broker: %s", what, error)
+        time.sleep(_LOG_PAUSE_SECONDS)
+        raise Reject(str(error), requeue=True) from None
 
 
 def _store_result(task: Task, report: Report) -> None:
@@ -171,6 +191,7 @@ def _close(**_: object) -> None:
 
 __all__ = [
     "EmailDeferred",
+    "deliver_batch",
     "send_email_task",
     "send_new_ip_notification_task",
     "send_password_reset_email_task",

@@ -6,20 +6,16 @@ records the outcome.
 
 from __future__ import annotations
 
-import secrets
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, insert, select, update
 
-from mailctl.errors import ConfigurationError
 from mailctl.log import idempotency, payload
 from mailctl.log.database import reading, writing
-from mailctl.log.rows import EMAIL_COLUMNS, email_from
+from mailctl.log.reservation import reserve_due
 from mailctl.log.tables import emails
 from mailctl.log.transitions import CLAIM_OVER, append_events, insert_or_ignore, move, utc_now
 from mailctl.message import (
-    CLAIMABLE_STATES,
     DELIVERED_STATES,
     Claim,
     Content,
@@ -28,17 +24,15 @@ from mailctl.message import (
     Outcome,
     State,
 )
-from mailctl.retry import CONFIG_RETRY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime, timedelta
 
     from sqlalchemy import Connection, Engine, Row
 
     from mailctl.keyring import Keyring
 
-#: Seconds for which a relay keeps a due email to itself; should it fail, another tries after that.
-RESERVE_SECONDS = 5
 #: How the reason begins why an email waits for the mail server.
 KEPT_BACK = "kept back: "
 
@@ -94,7 +88,7 @@ class Outbox:
         )
         if earlier is not None:
             return earlier
-        rows = [self._row(draft, state=State.PENDING, due_at=due_at, now=now) for draft in drafts]
+        rows = [self.row(draft, state=State.PENDING, due_at=due_at, now=now) for draft in drafts]
         connection.execute(insert(emails), rows)
         append_events(connection, rows, text="recorded", now=now)
         return drafts[0].id
@@ -105,8 +99,8 @@ class Outbox:
         The message carries the first; the others are published by a relay.
         """
         now = self._clock()
-        first = self._row(drafts[0], state=State.QUEUED, due_at=now, now=now) | {"queued_at": now}
-        rows = [first, *(self._row(draft, state=State.PENDING, due_at=now, now=now) for draft in drafts[1:])]
+        first = self.row(drafts[0], state=State.QUEUED, due_at=now, now=now) | {"queued_at": now}
+        rows = [first, *(self.row(draft, state=State.PENDING, due_at=now, now=now) for draft in drafts[1:])]
         with writing(self._engine) as connection:
             for row in rows:
                 if insert_or_ignore(connection, emails, row):
@@ -115,33 +109,18 @@ class Outbox:
     def adopt_failed(self, draft: Draft, *, reason: str) -> None:
         """Record a message of another program that can never become an email, as failed."""
         now = self._clock()
-        row = self._row(draft, state=State.FAILED, due_at=now, now=now) | {"content": None, "error": reason}
+        row = self.row(draft, state=State.FAILED, due_at=now, now=now) | {"content": None, "error": reason}
         with writing(self._engine) as connection:
             if insert_or_ignore(connection, emails, row):
                 append_events(connection, [row], text=reason, now=now)
 
     def reserve_due(self, *, limit: int) -> list[Email]:
-        """Return emails that should be on the broker by now.
+        """Return emails that should be on the broker by now; those of campaigns are not among them.
 
         Each is kept from other relays for `RESERVE_SECONDS`; `mark_queued` then says that it was published.
         """
-        now = self._clock()
-        due = (
-            select(emails.c.seq)
-            .where(emails.c.state.in_([State.PENDING, State.DEFERRED]), emails.c.due_at <= now)
-            .order_by(emails.c.due_at, emails.c.seq)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        reserve = (
-            update(emails)
-            .where(emails.c.seq.in_(due.scalar_subquery()))
-            .values(due_at=now + timedelta(seconds=RESERVE_SECONDS))
-            .returning(*EMAIL_COLUMNS, emails.c.seq)
-        )
         with writing(self._engine) as connection:
-            rows = sorted(connection.execute(reserve).all(), key=lambda row: row.seq)
-        return [email_from(row) for row in rows]
+            return reserve_due(connection, campaign=None, limit=limit, now=self._clock())
 
     def content(self, email_id: str) -> Content | None:
         """Return what an email is made of; None if it is scrubbed or unknown.
@@ -193,51 +172,6 @@ class Outbox:
         is_waiting = and_(emails.c.id == email_id, emails.c.state.in_([State.PENDING, State.DEFERRED]))
         self._move(is_waiting, State.FAILED, text=reason, values={"error": reason})
 
-    def claim(self, email_id: str, *, worker: str) -> Claim | None:
-        """Take an email to send it; None if there is none, or it must not be sent, or another has it.
-
-        Args:
-            worker: who takes it, for the operator.
-
-        Raises:
-            ConfigurationError: its content was sealed with a key that this process does not know; it is
-                deferred then.
-        """
-        now = self._clock()
-        token = secrets.token_hex(16)
-        is_free = and_(
-            emails.c.id == email_id,
-            emails.c.state.in_(CLAIMABLE_STATES),
-            or_(emails.c.not_before.is_(None), emails.c.not_before <= now),
-        )
-        values = {
-            "claim": token,
-            "lease_until": now + self._lease,
-            "attempts": emails.c.attempts + 1,
-            "worker": worker,
-            "queued_in": None,
-        }
-        rows = self._move(is_free, State.SENDING, text="", values=values)
-        if not rows:
-            return None
-        try:
-            content = payload.open_sealed(rows[0].content, self._keyring)
-        except ConfigurationError as error:
-            self._give_back(email_id, token, reason=str(error))
-            raise
-        return Claim(email=email_from(rows[0]), token=token, content=content)
-
-    def extend(self, claim: Claim) -> bool:
-        """Prolong the lease of a claim; False if it is not ours any more."""
-        extended = (
-            update(emails)
-            .where(_is_ours(claim))
-            .values(lease_until=self._clock() + self._lease)
-            .returning(emails.c.seq)
-        )
-        with writing(self._engine) as connection:
-            return connection.execute(extended).first() is not None
-
     def finish(
         self,
         claim: Claim,
@@ -288,7 +222,8 @@ class Outbox:
         with writing(self._engine) as connection:
             return move(connection, where, target, text=text, values=values, now=self._clock())
 
-    def _row(self, draft: Draft, *, state: State, due_at: datetime, now: datetime) -> dict[str, Any]:
+    def row(self, draft: Draft, *, state: State, due_at: datetime, now: datetime) -> dict[str, Any]:
+        """Return an email as it is recorded, its content sealed."""
         user = draft.content.user
         return {
             "id": draft.id,
@@ -305,14 +240,8 @@ class Outbox:
             "not_before": draft.not_before,
             "expires_at": draft.expires_at,
             "group_id": draft.group_id,
+            "campaign": draft.campaign,
         }
-
-    def _give_back(self, email_id: str, token: str, *, reason: str) -> None:
-        until = self._clock() + timedelta(seconds=CONFIG_RETRY_SECONDS)
-        values = CLAIM_OVER | {"due_at": until, "not_before": until, "error": reason}
-        values["attempts"] = emails.c.attempts - 1
-        is_ours = and_(emails.c.id == email_id, emails.c.claim == token)
-        self._move(is_ours, State.DEFERRED, text=reason, values=values)
 
 
 def _is_ours(claim: Claim) -> ColumnElement[bool]:

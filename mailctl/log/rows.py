@@ -34,6 +34,7 @@ EMAIL_COLUMNS = (
     emails.c.smtp_text,
     emails.c.error,
     emails.c.group_id,
+    emails.c.campaign,
 )
 
 
@@ -60,6 +61,7 @@ def email_from(row: Row[tuple[object, ...]]) -> Email:
         reply=SmtpReply(code=row.smtp_code, enhanced=row.smtp_enhanced, text=row.smtp_text or ""),
         error=row.error,
         group_id=row.group_id,
+        campaign=row.campaign,
     )
 
 

@@ -30,6 +30,7 @@ class Filter:
     #: A part of the address, upper or lower case.
     to: str | None = None
     queue: str | None = None
+    campaign: str | None = None
     #: A part of the reason, such as the reply code of the mail server.
     error: str | None = None
     #: Recorded at that time or later.
@@ -86,6 +87,8 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
         found.append(emails.c.to_address.icontains(wanted.to, autoescape=True))
     if wanted.queue is not None:
         found.append(emails.c.queue == wanted.queue)
+    if wanted.campaign is not None:
+        found.append(emails.c.campaign == wanted.campaign)
     if wanted.error is not None:
         found.append(emails.c.error.icontains(wanted.error, autoescape=True))
     if wanted.since is not None:

@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     DateTime,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
 )
 
 if TYPE_CHECKING:
@@ -83,8 +85,17 @@ emails = Table(
     Column("smtp_text", Text),
     Column("error", Text),
     Column("group_id", String(155)),
-    Index("mailctl_emails_due", "state", "due_at"),
-    Index("mailctl_emails_lease", "state", "lease_until"),
+    Column("campaign", String(100)),
+    Index("mailctl_emails_due", "state", "campaign", "due_at"),
+    Index("mailctl_emails_state", "state", "seq"),
+    Index("mailctl_emails_user", "user_id", "seq"),
+    Index("mailctl_emails_campaign", "campaign", "seq"),
+    Index(
+        "mailctl_emails_lease",
+        "lease_until",
+        sqlite_where=text("lease_until IS NOT NULL"),
+        postgresql_where=text("lease_until IS NOT NULL"),
+    ),
     Index("mailctl_emails_group", "group_id"),
     sqlite_autoincrement=True,
 )
@@ -124,6 +135,18 @@ workers = Table(
     Column("queues", JSON, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
+)
+
+campaigns = Table(
+    "mailctl_campaigns",
+    metadata,
+    Column("id", String(100), primary_key=True),
+    Column("kind", String(64), nullable=False),
+    # Emails a second, all workers together; NULL for as fast as it goes.
+    Column("rate", Float),
+    # What the rate allowed until then has been released.
+    Column("released_until", UtcDateTime, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
 )
 
 circuits = Table(

@@ -60,7 +60,7 @@ def append_events(
 ) -> None:
     """Record that these rows of `mailctl_emails` are in their state since now."""
     if rows:
-        connection.execute(insert(events), [_event(row, text=text, now=now) for row in rows])
+        connection.execute(insert(events), [event_values(row, text=text, now=now) for row in rows])
 
 
 def insert_or_ignore(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
@@ -71,7 +71,8 @@ def insert_or_ignore(connection: Connection, table: Table, row: dict[str, Any]) 
     return connection.execute(statement.returning(*table.primary_key)).first() is not None
 
 
-def _event(row: dict[str, Any], *, text: str, now: datetime) -> dict[str, Any]:
+def event_values(row: dict[str, Any], *, text: str, now: datetime) -> dict[str, Any]:
+    """Return the event that a row of `mailctl_emails` is in its state since now."""
     is_new_attempt = row["state"] == State.SENDING
     return {
         "email_id": row["id"],

@@ -19,6 +19,7 @@ from mailctl.errors import LogUnavailable, MailctlError
 from mailctl.log.circuits import LAST_PROBE_SECONDS
 from mailctl.log.workers import HEARTBEAT_SECONDS
 from mailctl.publisher import Publisher
+from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,8 @@ PATIENCE_SECONDS = 10.0
 BLIND_SECONDS = 900.0
 #: Emails that are published together.
 BATCH = 100
+#: Batches of campaigns that wait on the broker at most.
+BATCHES_ON_BROKER = 10
 #: Seconds that the clock may be set by before leases cannot be trusted for a while.
 JUMP_SECONDS = 5.0
 #: Looks in a row that must find nothing before a draining worker stops.
@@ -185,11 +188,24 @@ class Relay:
             self._publisher.publish_all(due)
             if self._stopped.is_set():
                 return
+        self._publish_campaigns()
+
+    def _publish_campaigns(self) -> None:
+        """Keep some batches on the broker, and the rest in the log: there they can be paced and stopped."""
+        if not self._publisher.is_consumed(BULK_QUEUE):
+            return
+        room = BATCHES_ON_BROKER - self._broker.depth(BULK_QUEUE).ready
+        while room > 0 and (batch := self._runtime.campaigns.reserve(limit=BATCH)):
+            self._publisher.publish_batch(batch)
+            room -= 1
+            if self._stopped.is_set():
+                return
 
     def _publish_probe(self, circuit: Circuit) -> None:
         """While the mail server does not work, only one email at a time goes out to try it."""
         if circuit.probe_at <= datetime.now(UTC):
-            self._publisher.publish_all(self._runtime.outbox.reserve_due(limit=1))
+            due = self._runtime.outbox.reserve_due(limit=1) or self._runtime.campaigns.reserve(limit=1)
+            self._publisher.publish_all(due)
 
     def _mend_log(self) -> None:
         recovery = self._runtime.recovery
@@ -214,11 +230,16 @@ class Relay:
                 self._runtime.recovery.return_lost(queue=queue, queued_before=blind_until, on_broker=0)
                 continue
             recovery = self._runtime.recovery
+            emails_each = BATCH if queue == BULK_QUEUE else 1
             lost = recovery.return_lost(
-                queue=queue, queued_before=patient_until, on_broker=depth.ready + depth.unacked
+                queue=queue,
+                queued_before=patient_until,
+                on_broker=(depth.ready + depth.unacked) * emails_each,
             )
             # What a killed worker held is not acknowledged either, and Redis is patient with the dead.
-            lost += recovery.return_lost(queue=queue, queued_before=now - self._lease, on_broker=depth.ready)
+            lost += recovery.return_lost(
+                queue=queue, queued_before=now - self._lease, on_broker=depth.ready * emails_each
+            )
             if lost:
                 _log.warning("the broker lost %d messages of queue %s; they are published again", lost, queue)
 

@@ -12,6 +12,7 @@ from celery.signals import worker_shutting_down
 from mailctl.broker import Broker
 from mailctl.celery_app import is_in_memory
 from mailctl.errors import ExitCode, InvalidInput
+from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
     from mailctl.runtime import Runtime
@@ -41,7 +42,7 @@ def run_worker(
         concurrency: emails at the same time; None means one per core, or a few threads.
         pool: prefork, threads or solo; None takes threads for a memory broker, which is private to its
             process, and prefork for any other.
-        queues: comma-separated; None takes those of the app.
+        queues: comma-separated; None takes those of the app, and that of campaigns.
         hostname: the Celery node name.
 
     Returns:
@@ -67,7 +68,7 @@ def run_worker(
         pool_cls=pool,
         loglevel=loglevel.upper(),
         concurrency=concurrency or (_THREADS if pool == "threads" else os.cpu_count()),
-        queues=queues,
+        queues=queues or ",".join([*app.amqp.queues.consume_from, BULK_QUEUE]),
         without_gossip=True,
         without_mingle=True,
         drain=drain,

@@ -1,0 +1,137 @@
+"""Campaigns: many emails that are recorded and sent together, at a rate that all workers share."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.dialects import postgresql
+
+from mailctl.log.database import reading, writing
+from mailctl.log.reservation import reserve_due
+from mailctl.log.tables import campaigns, emails
+from mailctl.log.transitions import append_events, insert_or_ignore, utc_now
+from mailctl.message import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
+
+    from sqlalchemy import Connection, Engine
+
+    from mailctl.log.outbox import Outbox
+    from mailctl.message import Draft, Email
+
+#: Seconds of a rate that may go out at once after a pause.
+BURST_SECONDS = 1.0
+
+
+class Campaigns:
+    """Records campaigns and hands them out.
+
+    Args:
+        engine: of the delivery log's database, its schema current.
+        outbox: of the same log.
+        clock: gives the time.
+    """
+
+    def __init__(self, engine: Engine, outbox: Outbox, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._engine = engine
+        self._outbox = outbox
+        self._clock = clock
+
+    def open(self, campaign: str, *, kind: str, rate: float | None) -> None:
+        """Begin a campaign, or go on with it at another rate.
+
+        Args:
+            rate: emails a second, all workers together; None for as fast as it goes.
+        """
+        now = self._clock()
+        row = {"id": campaign, "kind": kind, "rate": rate, "released_until": now, "created_at": now}
+        with writing(self._engine) as connection:
+            if not insert_or_ignore(connection, campaigns, row):
+                connection.execute(update(campaigns).where(campaigns.c.id == campaign).values(rate=rate))
+
+    def add(self, drafts: Sequence[Draft]) -> list[str]:
+        """Record emails of a campaign; what is known by its id already stays as it is.
+
+        Returns:
+            The ids of those that are new.
+        """
+        now = self._clock()
+        rows = {
+            draft.id: self._outbox.row(draft, state=State.PENDING, due_at=now, now=now) for draft in drafts
+        }
+        with writing(self._engine) as connection:
+            new = _insert_new(connection, list(rows.values()))
+            append_events(connection, [rows[email_id] for email_id in new], text="recorded", now=now)
+        return new
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Return those of the ids that are recorded."""
+        with reading(self._engine) as connection:
+            return set(connection.execute(select(emails.c.id).where(emails.c.id.in_(ids))).scalars())
+
+    def reserve(self, *, limit: int) -> list[Email]:
+        """Return emails of one campaign that are due and that its rate allows, for one relay."""
+        now = self._clock()
+        with writing(self._engine) as connection:
+            for campaign in _with_due(connection, now):
+                allowed, released_until = _allowance(connection, campaign, limit=limit, now=now)
+                found = reserve_due(connection, campaign=campaign, limit=allowed, now=now) if allowed else []
+                if not found:
+                    continue
+                _take(connection, campaign, len(found), released_until)
+                return found
+        return []
+
+
+def _insert_new(connection: Connection, rows: list[dict[str, Any]]) -> list[str]:
+    if connection.dialect.name == "postgresql":
+        statement = postgresql.insert(emails).on_conflict_do_nothing().returning(emails.c.id)
+        return list(connection.execute(statement, rows).scalars())
+    # The transaction is the only one that writes: what is not there now is new. A plain INSERT is much faster.
+    ids = [row["id"] for row in rows]
+    known = set(connection.execute(select(emails.c.id).where(emails.c.id.in_(ids))).scalars())
+    new = [row for row in rows if row["id"] not in known]
+    if new:
+        connection.execute(insert(emails), new)
+    return [row["id"] for row in new]
+
+
+def _with_due(connection: Connection, now: datetime) -> Iterator[str]:
+    """Go through the campaigns that wait for a relay, by the index, not through their emails."""
+    for state in (State.DEFERRED, State.PENDING):
+        last = ""
+        while True:
+            query = select(func.min(emails.c.campaign)).where(
+                emails.c.state == state, emails.c.campaign > last
+            )
+            following = connection.execute(query).scalar()
+            if following is None:
+                break
+            last = following
+            yield last
+
+
+def _allowance(
+    connection: Connection, campaign: str, *, limit: int, now: datetime
+) -> tuple[int, datetime | None]:
+    """Return how many emails may go out now, and since when they are counted; the row is locked."""
+    query = select(campaigns.c.rate, campaigns.c.released_until).where(campaigns.c.id == campaign)
+    row = connection.execute(query.with_for_update()).first()
+    if row is None or row.rate is None:
+        return limit, None
+    since = max(row.released_until, now - timedelta(seconds=BURST_SECONDS))
+    allowed = int((now - since).total_seconds() * row.rate + 1e-6)
+    return min(limit, max(0, allowed)), since
+
+
+def _take(connection: Connection, campaign: str, count: int, since: datetime | None) -> None:
+    if since is None:
+        return
+    is_it = campaigns.c.id == campaign
+    rate = connection.execute(select(campaigns.c.rate).where(is_it)).scalar_one()
+    until = since + timedelta(seconds=count / rate)
+    connection.execute(update(campaigns).where(is_it).values(released_until=until))

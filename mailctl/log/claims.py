@@ -1,0 +1,189 @@
+"""Claims: who may send an email is decided here alone, for one email or for many in one statement."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, bindparam, insert, or_, select, update
+
+from mailctl.errors import ConfigurationError
+from mailctl.log import payload
+from mailctl.log.database import writing
+from mailctl.log.rows import email_from
+from mailctl.log.tables import emails, events
+from mailctl.log.transitions import CLAIM_OVER, event_values, move, utc_now
+from mailctl.message import CLAIMABLE_STATES, Claim, Ended, State
+from mailctl.retry import CONFIG_RETRY_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Engine
+
+    from mailctl.keyring import Keyring
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What a worker got of what it asked for."""
+
+    claims: list[Claim]
+    #: Emails whose content no key opens that this process knows, and why; they are deferred.
+    unreadable: list[tuple[str, str]]
+
+
+class Claims:
+    """Gives emails to workers and takes back what became of them; each has states and events of its own.
+
+    Whoever wins a claim holds a random token, and only that token records the outcome.
+
+    Args:
+        engine: of the delivery log's database, its schema current.
+        keyring: opens the content.
+        lease: how long a claim holds.
+        clock: gives the time.
+    """
+
+    def __init__(
+        self, engine: Engine, keyring: Keyring, *, lease: timedelta, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._engine = engine
+        self._keyring = keyring
+        self._lease = lease
+        self._clock = clock
+
+    def take(self, ids: Collection[str], *, worker: str) -> Taken:
+        """Take those of the emails that are to be sent and that nobody else has.
+
+        Args:
+            worker: who takes them, for the operator.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be used; nothing is taken.
+        """
+        now, token = self._clock(), secrets.token_hex(16)
+        is_free = and_(
+            emails.c.id.in_(ids),
+            emails.c.state.in_(CLAIMABLE_STATES),
+            or_(emails.c.not_before.is_(None), emails.c.not_before <= now),
+        )
+        values = {
+            "claim": token,
+            "lease_until": now + self._lease,
+            "attempts": emails.c.attempts + 1,
+            "worker": worker,
+            "queued_in": None,
+        }
+        with writing(self._engine) as connection:
+            rows = move(connection, is_free, State.SENDING, text="", values=values, now=now)
+        taken = Taken(claims=[], unreadable=[])
+        for row in rows:
+            try:
+                content = payload.open_sealed(row.content, self._keyring)
+            except ConfigurationError as error:
+                taken.unreadable.append((row.id, str(error)))
+                self._defer_unreadable(row.id, token, reason=str(error))
+            else:
+                taken.claims.append(Claim(email=email_from(row), token=token, content=content))
+        return taken
+
+    def extend(self, claims: Sequence[Claim]) -> None:
+        """Prolong the leases of claims that are still ours."""
+        prolonged = (
+            update(emails)
+            .where(_are_ours(claims), emails.c.state == State.SENDING)
+            .values(lease_until=self._clock() + self._lease)
+        )
+        with writing(self._engine) as connection:
+            connection.execute(prolonged)
+
+    def finish(self, ended: Sequence[Ended]) -> list[str]:
+        """Record that emails went where they should.
+
+        Returns:
+            The ids of those that were not recorded, because somebody else has them by now.
+        """
+        now = self._clock()
+        query = select(emails.c.id).where(
+            _are_ours([end.claim for end in ended]), emails.c.state == State.SENDING
+        )
+        with writing(self._engine) as connection:
+            ours = set(connection.execute(query.with_for_update()).scalars())
+            rows = [_finished_row(end, now) for end in ended if end.claim.email.id in ours]
+            if rows:
+                connection.execute(_FINISH, rows)
+                recorded = [_event(end, now) for end in ended if end.claim.email.id in ours]
+                connection.execute(insert(events), recorded)
+        return [end.claim.email.id for end in ended if end.claim.email.id not in ours]
+
+    def give_back(self, ids: Collection[str], *, reason: str) -> None:
+        """Put back into the log what a batch had no time for; a relay publishes it again."""
+        now = self._clock()
+        values = {"due_at": now, "queued_at": None, "queued_in": None}
+        is_unclaimed = and_(emails.c.id.in_(ids), emails.c.state == State.QUEUED)
+        with writing(self._engine) as connection:
+            move(connection, is_unclaimed, State.PENDING, text=reason, values=values, now=now)
+
+    def _defer_unreadable(self, email_id: str, token: str, *, reason: str) -> None:
+        now = self._clock()
+        until = now + timedelta(seconds=CONFIG_RETRY_SECONDS)
+        values = CLAIM_OVER | {"due_at": until, "not_before": until, "error": reason}
+        values["attempts"] = emails.c.attempts - 1
+        is_ours = and_(emails.c.id == email_id, emails.c.claim == token)
+        with writing(self._engine) as connection:
+            move(connection, is_ours, State.DEFERRED, text=reason, values=values, now=now)
+
+
+_FINISH = (
+    update(emails)
+    .where(emails.c.id == bindparam("b_id"))
+    .values(
+        state=bindparam("b_state"),
+        updated_at=bindparam("b_now"),
+        sent_at=bindparam("b_now"),
+        message_id=bindparam("b_message_id"),
+        smtp_code=bindparam("b_code"),
+        smtp_enhanced=bindparam("b_enhanced"),
+        smtp_text=bindparam("b_text"),
+        content=None,
+        error=None,
+        claim=None,
+        lease_until=None,
+    )
+)
+
+
+def _are_ours(claims: Sequence[Claim]) -> Any:
+    return and_(
+        emails.c.id.in_([claim.email.id for claim in claims]),
+        emails.c.claim.in_({claim.token for claim in claims}),
+    )
+
+
+def _finished_row(end: Ended, now: datetime) -> dict[str, Any]:
+    reply = end.outcome.reply
+    return {
+        "b_id": end.claim.email.id,
+        "b_state": end.state,
+        "b_now": now,
+        "b_message_id": end.message_id,
+        "b_code": reply.code,
+        "b_enhanced": reply.enhanced,
+        "b_text": reply.text or None,
+    }
+
+
+def _event(end: Ended, now: datetime) -> dict[str, Any]:
+    email = end.claim.email
+    row = {
+        "id": email.id,
+        "state": end.state,
+        "attempts": email.attempts,
+        "worker": email.worker,
+        "smtp_code": end.outcome.reply.code,
+    }
+    return event_values(row, text=str(end.outcome), now=now)
