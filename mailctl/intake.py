@@ -96,6 +96,7 @@ def make_drafts(
     first_id: str | None = None,
     not_before: datetime | None = None,
     idempotency_key: str | None = None,
+    campaign: str | None = None,
 ) -> list[Draft]:
     """Return the emails of one call, ready to be recorded: one per content.
 
@@ -104,6 +105,7 @@ def make_drafts(
         first_id: the Celery task id of the first, which the other ids follow from; None makes one.
         not_before: a time to wait for; None sends at once.
         idempotency_key: of the call.
+        campaign: what they are a part of.
 
     Raises:
         InvalidInput: the idempotency key is not usable.
@@ -121,6 +123,7 @@ def make_drafts(
             not_before=not_before,
             idempotency_key=_key(idempotency_key) if number == 0 else None,
             group_id=first_id if len(contents) > 1 else None,
+            campaign=campaign,
         )
         for number, content in enumerate(contents)
     ]

@@ -111,6 +111,14 @@ class Draft:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RowProblem:
+    """A row of a file, or a user, that cannot be used."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class SmtpReply:
     """What the mail server said: reply code (RFC 5321), enhanced status code (RFC 3463) and text."""
 

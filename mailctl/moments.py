@@ -9,6 +9,7 @@ from mailctl.errors import InvalidInput
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LENGTH = re.compile(r"(?:\d+[smhd])+")
+_RATE = re.compile(r"(\d{1,7})/([smh])")
 #: Emails are scheduled for hours or days, not for years.
 MAX_AHEAD = timedelta(days=366)
 
@@ -25,6 +26,18 @@ def parse_length(text: str, *, field: str) -> timedelta:
     if seconds > MAX_AHEAD.total_seconds():
         raise InvalidInput(field, f"{text!r} is longer than a year.")
     return timedelta(seconds=seconds)
+
+
+def parse_rate(text: str, *, field: str) -> float:
+    """Return a rate such as 50/s, 3000/m or 10000/h, in a second.
+
+    Raises:
+        InvalidInput: it is not one.
+    """
+    found = _RATE.fullmatch(text)
+    if not found or not int(found[1]):
+        raise InvalidInput(field, f"{text!r} is not a rate.", fix="Give one like 50/s or 3000/m.")
+    return int(found[1]) / _UNITS[found[2]]
 
 
 def parse_moment(text: str, *, field: str, now: datetime) -> datetime:

@@ -31,6 +31,9 @@ def list_emails(
     user_id: Annotated[str | None, typer.Option("--user-id", metavar="ID", help="Of this user.")] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="TEXT", help="A part of the address.")] = None,
     queue: Annotated[str | None, typer.Option("--queue", metavar="NAME", help="Of this queue.")] = None,
+    campaign: Annotated[
+        str | None, typer.Option("--campaign", metavar="NAME", help="Of this campaign.")
+    ] = None,
     error: Annotated[
         str | None, typer.Option("--error", metavar="TEXT", help="A part of the reason, such as 550.")
     ] = None,
@@ -59,6 +62,7 @@ def list_emails(
         user_id=user_id,
         to=to,
         queue=queue,
+        campaign=campaign,
         error=error,
         since=parse_past(since, field="--since", now=now) if since else None,
         until=parse_past(until, field="--until", now=now) if until else None,

@@ -90,6 +90,28 @@ class Output:
         with self._stderr.status(text) as status:
             yield status.update
 
+    @contextmanager
+    def progress(self, text: str, *, total: int) -> Iterator[Any]:
+        """Show on a terminal how far something is, how fast, and how long it will take.
+
+        Yields a function that takes how many more are done.
+        """
+        if self.as_json or not self._stderr.is_terminal:
+            yield lambda _: None
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn(text),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.speed:.0f}/s"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._stderr, transient=True) as shown:
+            task = shown.add_task(text, total=total)
+            yield lambda count: shown.advance(task, count)
+
     @cached_property
     def _stdout(self) -> Console:
         return self._console(stderr=False)

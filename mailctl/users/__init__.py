@@ -5,20 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from mailctl.errors import ConfigurationError
-from mailctl.users.embedded import EmbeddedDirectory, ImportReport, RowProblem
+from mailctl.users.embedded import EmbeddedDirectory, ImportReport
 from mailctl.users.service import ServiceDirectory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Engine
 
-    from mailctl.message import User
+    from mailctl.message import RowProblem, User
     from mailctl.settings import Settings
 
 __all__ = [
     "Directory",
     "EmbeddedDirectory",
     "ImportReport",
-    "RowProblem",
     "ServiceDirectory",
     "embedded",
     "open_directory",
@@ -38,6 +39,9 @@ class Directory(Protocol):
             ServiceUnavailable: the database cannot be reached: DirectoryUnavailable for the service's own,
                 LogUnavailable for the table that stands in the delivery log's.
         """
+
+    def every(self) -> Iterator[User | RowProblem]:
+        """Go through all users by id, those that cannot be mailed to as problems; raises what `get` does."""
 
     def describe(self) -> str:
         """Return one line that says where users come from, and how many there are; raises what `get` does."""

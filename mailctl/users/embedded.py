@@ -13,7 +13,7 @@ from mailctl.errors import InvalidInput, NotFound, Refused
 from mailctl.inputs import address, display_name
 from mailctl.log.database import reading, shown, writing
 from mailctl.log.tables import users
-from mailctl.message import User
+from mailctl.message import RowProblem, User
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,14 +30,6 @@ _DEMO_USERS = (
     {"id": 2, "email": "grace@example.com", "username": "grace", "first_name": "Grace"},
     {"id": 3, "email": "alan@example.com", "username": "alan", "first_name": "Alan"},
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowProblem:
-    """Why a row of a file was left out."""
-
-    line: int
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +84,10 @@ class EmbeddedDirectory:
 
     def close(self) -> None:
         """Do nothing: the engine is the delivery log's."""
+
+    def every(self) -> Iterator[User | RowProblem]:
+        """Go through all users, by id."""
+        yield from self.list()
 
     def list(self) -> Sequence[User]:
         """Return all users, by id."""

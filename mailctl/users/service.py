@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, InternalError, ProgrammingError
 from mailctl.errors import ConfigurationError, DirectoryUnavailable, InvalidInput, NotFound
 from mailctl.inputs import address
 from mailctl.log.database import open_engine, parse_url, shown, sqlite_path, translated
-from mailctl.message import User
+from mailctl.message import RowProblem, User
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MAX_ID = 64
 #: `describe` counts no further: counting all of a large table takes a server too long.
 MAX_COUNT = 100_000
+#: Rows that are fetched at a time.
+_PAGE = 1000
 _SETTING = "DATABASE_URL"
 _QUERY = "MAILCTL_USERS_QUERY"
 _COLUMNS = ("id", "email", "username", "first_name")
@@ -60,6 +62,21 @@ class ServiceDirectory:
             where = f"what {_QUERY} finds" if self._query else f"table {self._table}"
             raise NotFound(f"There is no user {user_id} in {where}.", fix=f"Check {_SETTING} or {_QUERY}.")
         return _as_user(found, user_id)
+
+    def every(self) -> Iterator[User | RowProblem]:
+        """Go through all users by id; see `Directory.every`."""
+        if self._query:
+            raise ConfigurationError(
+                f"{_QUERY} finds one user, not all of them.", fix="Give --users-file with their ids."
+            )
+        with self._reading() as connection:
+            users = self._find_table(connection)
+            rows = connection.execution_options(yield_per=_PAGE).execute(select(users).order_by(users.c.id))
+            for number, row in enumerate(rows, start=1):
+                try:
+                    yield _as_user(row, str(row.id))
+                except InvalidInput as error:
+                    yield RowProblem(line=number, reason=error.message)
 
     def describe(self) -> str:
         """Return one line that says where users come from; see `Directory.describe`."""

@@ -23,9 +23,9 @@ from mailctl.errors import (
 )
 from mailctl.log.database import open_engine, parse_url
 from mailctl.log.schema import ensure_current
-from mailctl.message import User
+from mailctl.message import RowProblem, User
 from mailctl.settings import Settings
-from mailctl.users import EmbeddedDirectory, ImportReport, RowProblem, ServiceDirectory, open_directory
+from mailctl.users import EmbeddedDirectory, ImportReport, ServiceDirectory, open_directory
 from tests.servers import free_port
 
 if TYPE_CHECKING:

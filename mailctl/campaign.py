@@ -1,0 +1,192 @@
+"""Campaigns: the same email to many, checked row by row, recorded in the log, sent in batches by workers."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from mailctl.errors import InvalidInput, MailctlError, RenderError, ServiceUnavailable
+from mailctl.intake import make_content, make_drafts, make_user
+from mailctl.message import RowProblem
+from mailctl.recipients import Recipient
+from mailctl.settings import BULK_QUEUE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from mailctl.catalog import Kind
+    from mailctl.message import Draft, Envelope, Json, User
+    from mailctl.runtime import Runtime
+    from mailctl.users import Directory
+
+#: Rows that are recorded in one transaction.
+CHUNK = 500
+MAX_NAME = 100
+_DRY_RUN_ID = "00000000-0000-0000-0000-000000000000"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mailing:
+    """What a campaign sends, to whomever."""
+
+    #: The same name never sends to an address twice.
+    campaign: str
+    kind: Kind
+    context: Mapping[str, Json] = field(default_factory=dict)
+    subject: str | None = None
+    template: str | None = None
+    not_before: datetime | None = None
+    #: Emails a second, all workers together; None for as fast as it goes.
+    rate: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What became of some rows."""
+
+    #: Id and address of each email that is new in the log.
+    emails: tuple[tuple[str, str], ...] = ()
+    #: How many the campaign had already.
+    known: int = 0
+    problems: tuple[RowProblem, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """How many rows these were."""
+        return len(self.emails) + self.known + len(self.problems)
+
+
+class Campaign:
+    """Records the emails of one campaign; workers send them.
+
+    Args:
+        runtime: the parts of this process.
+        mailing: what is sent.
+
+    Raises:
+        InvalidInput: the campaign's name is not usable.
+    """
+
+    def __init__(self, runtime: Runtime, mailing: Mailing) -> None:
+        name = mailing.campaign
+        if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
+            raise InvalidInput("--campaign", f"is not usable: give 1 to {MAX_NAME} printable characters.")
+        self._runtime = runtime
+        self._mailing = mailing
+
+    def check(self, rows: Iterable[Recipient | RowProblem]) -> Iterator[RowProblem]:
+        """Go through rows and return those that cannot be used; nothing is recorded."""
+        for row in rows:
+            if isinstance(checked := self._checked(row), RowProblem):
+                yield checked
+
+    def record(self, rows: Iterable[Recipient | RowProblem]) -> Iterator[Recorded]:
+        """Record the emails of rows, some at a time; a row that cannot be used is told and left out.
+
+        Each step is recorded for good: who stops in the middle goes on with the same rows and the same name.
+
+        Raises:
+            InvalidInput: the template lacks a variable that the first row does not give.
+            LogUnavailable: the log cannot be written.
+            DirectoryUnavailable: the users cannot be looked up.
+        """
+        campaigns, mailing = self._runtime.campaigns, self._mailing
+        is_open = False
+        remaining = iter(rows)
+        while chunk := list(islice(remaining, CHUNK)):
+            checked = [self._checked(row) for row in chunk]
+            drafts = [draft for draft in checked if not isinstance(draft, RowProblem)]
+            if drafts and not is_open:
+                self._try(drafts[0])
+                campaigns.open(mailing.campaign, kind=mailing.kind.name, rate=mailing.rate)
+                is_open = True
+            new = set(campaigns.add(drafts)) if drafts else set()
+            yield Recorded(
+                emails=tuple(
+                    {draft.id: draft.content.user.email for draft in drafts if draft.id in new}.items()
+                ),
+                known=len(drafts) - len(new),
+                problems=tuple(problem for problem in checked if isinstance(problem, RowProblem)),
+            )
+
+    def preview(self, rows: Iterable[Recipient | RowProblem]) -> Envelope | None:
+        """Return the finished message of the first row that can be used; None if there is none.
+
+        Raises:
+            RenderError: the template cannot be rendered.
+        """
+        for row in rows:
+            checked = self._checked(row)
+            if not isinstance(checked, RowProblem):
+                return self._compose(checked)
+        return None
+
+    def _checked(self, row: Recipient | RowProblem) -> Draft | RowProblem:
+        if isinstance(row, RowProblem):
+            return row
+        mailing = self._mailing
+        try:
+            content = make_content(
+                mailing.kind,
+                self._user(row),
+                origins=self._runtime.origins,
+                context={**mailing.context, **row.variables},
+                subject=mailing.subject,
+                template=mailing.template,
+            )
+        except ServiceUnavailable:
+            raise
+        except MailctlError as error:
+            return RowProblem(line=row.line, reason=error.message)
+        address = content.user.email.lower()
+        [draft] = make_drafts(
+            mailing.kind,
+            [content],
+            queue=BULK_QUEUE,
+            now=datetime.now(UTC),
+            first_id=str(uuid.uuid5(uuid.NAMESPACE_OID, f"{mailing.campaign}\0{address}")),
+            not_before=mailing.not_before,
+            campaign=mailing.campaign,
+        )
+        return draft
+
+    def _user(self, row: Recipient) -> User:
+        if row.email is None:
+            assert row.user_id is not None
+            return self._runtime.directory.get(row.user_id)
+        return make_user(email=row.email, id=row.user_id, first_name=row.name)
+
+    def _try(self, draft: Draft) -> None:
+        try:
+            self._compose(draft)
+        except RenderError as error:
+            raise InvalidInput("template", str(error), fix=error.fix) from error
+
+    def _compose(self, draft: Draft) -> Envelope:
+        now = draft.not_before or draft.created_at
+        composing = self._runtime.composer.compose(
+            id=_DRY_RUN_ID, kind=draft.kind, content=draft.content, created_at=now, now=now
+        )
+        return asyncio.run(composing)
+
+
+def rows_of(directory: Directory) -> list[Recipient | RowProblem]:
+    """Return all users as rows of a list."""
+    return [
+        user
+        if isinstance(user, RowProblem)
+        else Recipient(line=number, user_id=user.id, email=user.email, name=user.first_name or user.username)
+        for number, user in enumerate(directory.every(), start=1)
+    ]
+
+
+def derived_name(kind: Kind, data: bytes, *, subject: str | None, context: Mapping[str, Json]) -> str:
+    """Return the name of a campaign that nobody named: the same list and words are the same campaign."""
+    words = json.dumps([kind.name, subject, dict(context)], sort_keys=True).encode()
+    return f"{kind.name}-{hashlib.sha256(words + bytes(1) + data).hexdigest()[:12]}"

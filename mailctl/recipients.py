@@ -1,0 +1,116 @@
+"""Lists of recipients, as CSV or as JSON lines: ids of users, or addresses with names, and variables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mailctl.errors import InvalidInput
+from mailctl.message import RowProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mailctl.message import Json
+
+_ID_COLUMNS = ("user_id", "id")
+_ADDRESS_COLUMN = "email"
+_NAME_COLUMNS = ("name", "first_name")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipient:
+    """One row of a list; nothing in it is checked yet but its form."""
+
+    line: int
+    user_id: str | None = None
+    email: str | None = None
+    name: str = ""
+    #: Template variables of this row alone.
+    variables: Mapping[str, Json] = field(default_factory=dict)
+
+
+def read_recipients(data: bytes) -> Iterator[Recipient | RowProblem]:
+    """Go through a list of recipients.
+
+    JSON lines if it begins with a brace, a bracket or a quote; else CSV, whose first line names the columns.
+    `user_id` or `id`, `email`, `name` or `first_name` have their meaning, others are template variables.
+
+    Args:
+        data: the whole list, UTF-8.
+
+    Raises:
+        InvalidInput: it is not text, not CSV, or its first line names neither an id nor an address.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InvalidInput(
+            "--users-file", f"line {line} is not UTF-8 text.", fix="Save it as UTF-8."
+        ) from None
+    is_json = text.lstrip()[:1] in ("{", '"')
+    return _json_rows(text) if is_json else _csv_rows(text)
+
+
+def _json_rows(text: str) -> Iterator[Recipient | RowProblem]:
+    for line, words in enumerate(text.splitlines(), start=1):
+        if not words.strip():
+            continue
+        try:
+            row = json.loads(words)
+        except ValueError:
+            yield RowProblem(line=line, reason="is not JSON.")
+            continue
+        if isinstance(row, str):
+            row = {_ADDRESS_COLUMN if "@" in row else _ID_COLUMNS[0]: row}
+        yield (
+            _recipient(line, row)
+            if isinstance(row, dict)
+            else RowProblem(line=line, reason="is not an object.")
+        )
+
+
+def _csv_rows(text: str) -> Iterator[Recipient | RowProblem]:
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        names = [name.strip() for name in next(reader, [])]
+        if not {*_ID_COLUMNS, _ADDRESS_COLUMN} & set(names):
+            raise InvalidInput(
+                "--users-file",
+                "its first line names neither user_id nor email.",
+                fix="Begin it with a line like: email,name",
+            )
+        for cells in reader:
+            if not any(cells):
+                continue
+            if len(cells) == len(names):
+                yield _recipient(reader.line_num, dict(zip(names, map(str.strip, cells), strict=True)))
+            else:
+                reason = f"has {len(cells)} fields, the first line has {len(names)}."
+                yield RowProblem(line=reader.line_num, reason=reason)
+    except csv.Error as error:
+        raise InvalidInput(
+            "--users-file", f"cannot be read after line {reader.line_num}: {error}."
+        ) from error
+
+
+def _recipient(line: int, row: dict[str, Json]) -> Recipient | RowProblem:
+    user_id = next((row[name] for name in _ID_COLUMNS if row.get(name) not in (None, "")), None)
+    email = row.get(_ADDRESS_COLUMN) or None
+    name = next((row[name] for name in _NAME_COLUMNS if row.get(name)), "")
+    if user_id is None and email is None:
+        return RowProblem(line=line, reason="names neither a user nor an address.")
+    if not isinstance(email, str | None) or not isinstance(name, str):
+        return RowProblem(line=line, reason="has an address or a name that is not text.")
+    own = {*_ID_COLUMNS, _ADDRESS_COLUMN, *_NAME_COLUMNS}
+    return Recipient(
+        line=line,
+        user_id=None if user_id is None else str(user_id),
+        email=email,
+        name=name,
+        variables={key: value for key, value in row.items() if key not in own},
+    )
