@@ -67,11 +67,10 @@ def _json_rows(text: str) -> Iterator[Recipient | RowProblem]:
             continue
         if isinstance(row, str):
             row = {_ADDRESS_COLUMN if "@" in row else _ID_COLUMNS[0]: row}
-        yield (
-            _recipient(line, row)
-            if isinstance(row, dict)
-            else RowProblem(line=line, reason="is not an object.")
-        )
+        if isinstance(row, dict):
+            yield _recipient(line, row)
+        else:
+            yield RowProblem(line=line, reason="is not an object.")
 
 
 def _csv_rows(text: str) -> Iterator[Recipient | RowProblem]:
@@ -93,9 +92,8 @@ def _csv_rows(text: str) -> Iterator[Recipient | RowProblem]:
                 reason = f"has {len(cells)} fields, the first line has {len(names)}."
                 yield RowProblem(line=reader.line_num, reason=reason)
     except csv.Error as error:
-        raise InvalidInput(
-            "--users-file", f"cannot be read after line {reader.line_num}: {error}."
-        ) from error
+        reason = f"cannot be read after line {reader.line_num}: {error}."
+        raise InvalidInput("--users-file", reason) from error
 
 
 def _recipient(line: int, row: dict[str, Json]) -> Recipient | RowProblem:

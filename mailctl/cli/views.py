@@ -21,6 +21,7 @@ def email_view(email: Email) -> dict[str, Any]:
         "to": email.to,
         "state": email.state,
         "queue": email.queue,
+        "campaign": email.campaign,
     }
 
 
