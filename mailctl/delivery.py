@@ -153,20 +153,16 @@ class Delivery:
         Raises:
             LogUnavailable: the delivery log cannot be used; what was not claimed was not sent.
         """
-        started = time.monotonic()
-        delivered = 0
-        for start in range(0, len(ids), GROUP):
-            if time.monotonic() - started > BATCH_SECONDS:
-                self._claims.give_back(ids[start:], reason="other emails go first")
-                break
-            group = [
-                email_id for email_id in ids[start : start + GROUP] if not self._breaker.keep_back(email_id)
-            ]
-            delivered += self._deliver_group(group, worker=worker)
-        return delivered
+        until = time.monotonic() + BATCH_SECONDS
+        groups = [ids[start : start + GROUP] for start in range(0, len(ids), GROUP)]
+        return sum(self._deliver_group(group, worker=worker, until=until) for group in groups)
 
-    def _deliver_group(self, ids: Sequence[str], *, worker: str) -> int:
-        claims = self._take(ids, worker=worker).claims
+    def _deliver_group(self, ids: Sequence[str], *, worker: str, until: float) -> int:
+        if time.monotonic() > until:
+            self._claims.give_back(ids, reason="other emails go first")
+            return 0
+        tried = [email_id for email_id in ids if not self._breaker.keep_back(email_id)]
+        claims = self._take(tried, worker=worker).claims
         in_time = [claim for claim in claims if not self._is_expired(claim)]
         results = self._bridge.run(
             self._attempt_all(in_time),

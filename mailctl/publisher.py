@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mailctl.broker import broker_error, driver_errors, fail_fast_connection
 from mailctl.catalog import Kind, kind_named
 from mailctl.celery_app import is_in_memory, own_tasks
-from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput
+from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput, MailctlError
 from mailctl.retry import CONFIG_RETRY_SECONDS
 from mailctl.settings import BULK_QUEUE
 from mailctl.wire import REFERENCE, to_arguments
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from mailctl.errors import MailctlError
     from mailctl.message import Email, Json
     from mailctl.runtime import Runtime
 
@@ -97,19 +96,29 @@ class Publisher:
                 self._runtime.outbox.mark_queued(published, held_in=self._held_in)
         return len(published)
 
-    def publish_batch(self, emails: Sequence[Email]) -> None:
-        """Put emails of a campaign on the broker as one message, and record that they are there.
+    def publish_batch(self, *, limit: int) -> int:
+        """Put due emails of a campaign on the broker as one message; return how many.
 
         Those of a kind whose task is the service's own go one by one: it knows nothing of batches.
 
         Raises:
-            BrokerUnavailable: the broker does not answer; the emails stay as they are.
+            BrokerUnavailable: the broker does not answer; the emails are back in the log.
             LogUnavailable: the delivery log cannot be used.
         """
+        emails = self._runtime.campaigns.release(limit=limit, held_in=self._held_in)
         own = own_tasks(self._app)
         alone = [email for email in emails if kind_named(email.kind).task in own]
         ids = [email.id for email in emails if email not in alone]
-        self.publish_all(alone)
+        try:
+            for email in alone:
+                self._send(email)
+            self._send_batch(ids)
+        except MailctlError as error:
+            self._runtime.claims.give_back([email.id for email in emails], reason=str(error))
+            raise
+        return len(emails)
+
+    def _send_batch(self, ids: Sequence[str]) -> None:
         if ids:
             with self._broker_errors():
                 self._app.send_task(
@@ -121,7 +130,6 @@ class Publisher:
                     retry=False,
                     headers={"mailctl": "1"},
                 )
-            self._runtime.outbox.mark_queued(ids, held_in=self._held_in)
 
     def is_consumed(self, queue: str) -> bool:
         """Whether a living worker that shares this log consumes a queue."""

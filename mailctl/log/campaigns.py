@@ -9,9 +9,9 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.dialects import postgresql
 
 from mailctl.log.database import reading, writing
-from mailctl.log.reservation import reserve_due
+from mailctl.log.rows import email_from
 from mailctl.log.tables import campaigns, emails
-from mailctl.log.transitions import append_events, insert_or_ignore, utc_now
+from mailctl.log.transitions import append_events, insert_or_ignore, move, utc_now
 from mailctl.message import State
 
 if TYPE_CHECKING:
@@ -73,13 +73,19 @@ class Campaigns:
         with reading(self._engine) as connection:
             return set(connection.execute(select(emails.c.id).where(emails.c.id.in_(ids))).scalars())
 
-    def reserve(self, *, limit: int) -> list[Email]:
-        """Return emails of one campaign that are due and that its rate allows, for one relay."""
+    def release(self, *, limit: int, held_in: str | None = None) -> list[Email]:
+        """Take emails of one campaign that are due and that its rate allows, to be published now.
+
+        They count as published from here on: what the broker then does not get, it has lost.
+
+        Args:
+            held_in: the id of the worker in whose memory they will be; None where they outlive it.
+        """
         now = self._clock()
         with writing(self._engine) as connection:
-            for campaign in _with_due(connection, now):
+            for campaign in _waiting(connection):
                 allowed, released_until = _allowance(connection, campaign, limit=limit, now=now)
-                found = reserve_due(connection, campaign=campaign, limit=allowed, now=now) if allowed else []
+                found = _release_due(connection, campaign, limit=allowed, held_in=held_in, now=now)
                 if not found:
                     continue
                 _take(connection, campaign, len(found), released_until)
@@ -91,7 +97,7 @@ def _insert_new(connection: Connection, rows: list[dict[str, Any]]) -> list[str]
     if connection.dialect.name == "postgresql":
         statement = postgresql.insert(emails).on_conflict_do_nothing().returning(emails.c.id)
         return list(connection.execute(statement, rows).scalars())
-    # The transaction is the only one that writes: what is not there now is new. A plain INSERT is much faster.
+    # Nobody else writes during this transaction, and a plain INSERT is much faster.
     ids = [row["id"] for row in rows]
     known = set(connection.execute(select(emails.c.id).where(emails.c.id.in_(ids))).scalars())
     new = [row for row in rows if row["id"] not in known]
@@ -100,7 +106,7 @@ def _insert_new(connection: Connection, rows: list[dict[str, Any]]) -> list[str]
     return [row["id"] for row in new]
 
 
-def _with_due(connection: Connection, now: datetime) -> Iterator[str]:
+def _waiting(connection: Connection) -> Iterator[str]:
     """Go through the campaigns that wait for a relay, by the index, not through their emails."""
     for state in (State.DEFERRED, State.PENDING):
         last = ""
@@ -113,6 +119,26 @@ def _with_due(connection: Connection, now: datetime) -> Iterator[str]:
                 break
             last = following
             yield last
+
+
+def _release_due(
+    connection: Connection, campaign: str, *, limit: int, held_in: str | None, now: datetime
+) -> list[Email]:
+    found: list[Email] = []
+    values = {"queued_at": now, "queued_in": held_in}
+    for state in (State.DEFERRED, State.PENDING):
+        due = (
+            select(emails.c.seq)
+            .where(emails.c.state == state, emails.c.campaign == campaign, emails.c.due_at <= now)
+            .order_by(emails.c.due_at)
+            .limit(limit - len(found))
+            .with_for_update(skip_locked=True)
+        )
+        is_due = emails.c.seq.in_(due.scalar_subquery())
+        text = "published to the broker"
+        rows = move(connection, is_due, State.QUEUED, text=text, values=values, now=now)
+        found += [email_from(row) for row in rows]
+    return found
 
 
 def _allowance(

@@ -195,8 +195,7 @@ class Relay:
         if not self._publisher.is_consumed(BULK_QUEUE):
             return
         room = BATCHES_ON_BROKER - self._broker.depth(BULK_QUEUE).ready
-        while room > 0 and (batch := self._runtime.campaigns.reserve(limit=BATCH)):
-            self._publisher.publish_batch(batch)
+        while room > 0 and self._publisher.publish_batch(limit=BATCH):
             room -= 1
             if self._stopped.is_set():
                 return
@@ -204,8 +203,9 @@ class Relay:
     def _publish_probe(self, circuit: Circuit) -> None:
         """While the mail server does not work, only one email at a time goes out to try it."""
         if circuit.probe_at <= datetime.now(UTC):
-            due = self._runtime.outbox.reserve_due(limit=1) or self._runtime.campaigns.reserve(limit=1)
-            self._publisher.publish_all(due)
+            due = self._runtime.outbox.reserve_due(limit=1)
+            if not self._publisher.publish_all(due):
+                self._publisher.publish_batch(limit=1)
 
     def _mend_log(self) -> None:
         recovery = self._runtime.recovery

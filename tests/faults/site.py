@@ -87,6 +87,16 @@ class Site:
                 except BrokerUnavailable:
                     publishes = False  # a relay does it when the broker is back
 
+    def enqueue_campaign(self, count: int) -> None:
+        """Record a campaign, which workers send in batches."""
+        from mailctl.campaign import Campaign, Mailing
+        from mailctl.recipients import Recipient
+
+        mailing = Mailing(campaign=f"campaign-{len(self.ids)}", kind=WELCOME)
+        rows = [Recipient(line=n, email=f"user{n}@example.com") for n in range(count)]
+        for step in Campaign(self.runtime, mailing).record(rows):
+            self.ids += [email_id for email_id, _ in step.emails]
+
     def finished(self) -> int:
         """How many emails are in a final state."""
         return sum(count for state, count in self.runtime.history.counts().items() if is_final(state))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mailctl.delivery import GROUP
 from tests.smtp_server import Stall
 
 if TYPE_CHECKING:
@@ -79,6 +80,26 @@ def test_two_relays_share_a_log(site: Site, check: Checker) -> None:
     site.enqueue(80, publishes=False)
     site.repaired()
     check()
+
+
+def test_workers_are_killed_during_a_campaign(site: Site, check: Checker, is_long: bool) -> None:
+    """A batch that is cut short loses nothing; only the group in hand is in doubt."""
+    emails, kills = (5000, 20) if is_long else (400, 3)
+    chance = random.Random(5)
+    for _ in range(2):
+        site.start_worker("-c", "1")
+    site.enqueue_campaign(emails)
+    in_hand = 0
+    for _ in range(kills):
+        time.sleep(chance.uniform(0.2, 0.8))
+        in_hand += GROUP
+        if chance.random() < 0.5:
+            site.kill_a_child(chance)
+        else:
+            site.kill_worker(chance.choice(site.workers))
+            site.start_worker("-c", "1")
+    site.repaired()
+    check(duplicates=in_hand, patience=600 if is_long else 60)
 
 
 @pytest.mark.parametrize("hours", [1, -1], ids=["forward", "back"])

@@ -1,0 +1,144 @@
+"""Campaigns in the delivery log, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl.catalog import WELCOME
+from mailctl.intake import make_content, make_drafts, make_user
+from mailctl.keyring import Keyring
+from mailctl.log.campaigns import Campaigns
+from mailctl.log.claims import Claims
+from mailctl.log.database import open_engine, parse_url
+from mailctl.log.history import History
+from mailctl.log.outbox import Outbox
+from mailctl.log.schema import upgrade
+from mailctl.message import Ended, Outcome, OutcomeKind, SmtpReply, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from mailctl.message import Draft
+
+SETTING = "MAILCTL_DATABASE_URL"
+KEYRING = Keyring(["a-secret-key-for-tests"])
+LEASE = timedelta(seconds=60)
+
+
+class Log:
+    """What works on campaigns, at a time that the test sets."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.now = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+        clock = lambda: self.now  # noqa: E731
+        outbox = Outbox(engine, KEYRING, lease=LEASE, idempotency_window=LEASE, clock=clock)
+        self.outbox = outbox
+        self.campaigns = Campaigns(engine, outbox, clock=clock)
+        self.claims = Claims(engine, KEYRING, lease=LEASE, clock=clock)
+        self.history = History(engine)
+
+    def drafts(self, count: int, campaign: str = "spring") -> list[Draft]:
+        """Return emails with ids that follow from their addresses."""
+        return [
+            make_drafts(
+                WELCOME,
+                [make_content(WELCOME, make_user(email=f"u{n}@example.com"), origins=frozenset())],
+                queue="mailctl.bulk",
+                now=self.now,
+                first_id=f"{campaign}-{n}",
+                campaign=campaign,
+            )[0]
+            for n in range(count)
+        ]
+
+    def begin(self, count: int, *, rate: float | None = None, campaign: str = "spring") -> None:
+        """Record a campaign."""
+        self.campaigns.open(campaign, kind="welcome", rate=rate)
+        self.campaigns.add(self.drafts(count, campaign))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
+    """An empty delivery log."""
+    is_sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path / 'log.db'}" if is_sqlite else request.getfixturevalue("postgres_url")
+    engine = open_engine(parse_url(url, setting=SETTING), setting=SETTING)
+    upgrade(engine)
+    yield Log(engine)
+    engine.dispose()
+
+
+def test_the_same_rows_are_recorded_once(log: Log) -> None:
+    """Whoever stops in the middle runs it again; only what is new gets an event."""
+    log.begin(3)
+    assert log.campaigns.add(log.drafts(5)) == ["spring-3", "spring-4"]
+    assert log.history.counts() == {State.PENDING: 5}
+    assert [len(log.history.events(f"spring-{n}")) for n in range(5)] == [1] * 5
+
+
+def test_a_rate_is_one_for_all_relays(log: Log) -> None:
+    """What one has released, another has not to give."""
+    log.begin(100, rate=10)
+    assert log.campaigns.release(limit=100) == []
+    log.now += timedelta(seconds=0.5)
+    assert len(log.campaigns.release(limit=3)) == 3
+    assert len(log.campaigns.release(limit=100)) == 2
+    assert log.campaigns.release(limit=100) == []
+    log.now += timedelta(seconds=60)
+    assert len(log.campaigns.release(limit=100)) == 10, "after a pause, a second's worth"
+
+
+def test_a_slow_campaign_keeps_no_other_waiting(log: Log) -> None:
+    """The next one has its turn."""
+    log.begin(5, rate=1, campaign="a-slow-one")
+    log.begin(5, campaign="quick")
+    assert {email.campaign for email in log.campaigns.release(limit=9)} == {"quick"}
+
+
+def test_a_relay_finds_other_emails_first(log: Log) -> None:
+    """Emails of campaigns are not among what is due."""
+    log.begin(50)
+    [reset] = log.drafts(1, campaign="none")
+    log.outbox.add(make_drafts(WELCOME, [reset.content], queue="celery", now=log.now), due_at=log.now)
+    assert [email.campaign for email in log.outbox.reserve_due(limit=10)] == [None]
+
+
+def test_a_batch_is_recorded_together(log: Log) -> None:
+    """Each email has its own reply and events; one that somebody else has by now is left alone."""
+    log.begin(4)
+    ids = [email.id for email in log.campaigns.release(limit=3)]
+    claims = log.claims.take([*ids, "spring-3"], worker="w").claims
+    assert len(claims) == 4
+    assert log.claims.take(ids, worker="other").claims == []
+    ended = [
+        Ended(
+            claim=claim,
+            state=State.SENT,
+            outcome=Outcome(kind=OutcomeKind.ACCEPTED, reply=SmtpReply(code=250, text=f"queued as {n}")),
+            message_id=f"<{n}@example.com>",
+        )
+        for n, claim in enumerate(claims)
+    ]
+    assert log.claims.finish(ended[:1]) == []
+    assert log.claims.finish(ended) == [claims[0].email.id]
+    found = [log.history.find(end.claim.email.id)[0] for end in ended]
+    assert {email.state for email in found} == {State.SENT}
+    assert [email.reply.text for email in found] == [f"queued as {n}" for n in range(4)]
+    story = [str(event.state) for event in log.history.events(ids[0])]
+    assert story == ["pending", "queued", "sending", "sent"]
+
+
+def test_what_there_is_no_time_for_goes_back(log: Log) -> None:
+    """And is due at once."""
+    log.begin(3)
+    ids = [email.id for email in log.campaigns.release(limit=3)]
+    log.claims.take(ids[:1], worker="w")
+    log.claims.give_back(ids, reason="other emails go first")
+    assert log.history.counts() == {State.SENDING: 1, State.PENDING: 2}
+    assert len(log.campaigns.release(limit=3)) == 2
