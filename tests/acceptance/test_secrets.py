@@ -8,6 +8,7 @@ import re
 import subprocess
 import threading
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from tests.servers import RedisServer
     from tests.smtp_server import ScriptedSmtpServer
 
-TOKEN = "canary-token-6f1ed002ab5595859014ebf0951522d9"
+#: Other tests, which run at the same time, have others.
+TOKEN = f"canary-token-{uuid.uuid4().hex}"
 REDIS_PASSWORD = "redis-password-canary"
 
 

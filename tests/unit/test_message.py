@@ -44,6 +44,7 @@ EMAIL = Email(
     reply=SmtpReply(),
     error=None,
     group_id=None,
+    campaign=None,
 )
 
 

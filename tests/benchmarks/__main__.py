@@ -1,0 +1,43 @@
+"""Runs the benchmarks and prints the table: `python -m tests.benchmarks [--rounds 5] [NAME...]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.benchmarks import bulk, growth, startup
+from tests.benchmarks.bench import PROCESSES
+from tests.benchmarks.sink import sink_name
+
+BENCHMARKS = {
+    "bulk": bulk.on_sqlite,
+    "bulk-postgresql": bulk.on_postgresql,
+    "enqueue": bulk.enqueue,
+    "startup": startup.commands,
+    "growth": growth.queries,
+}
+
+
+def main() -> int:
+    """Return 0 if every bar is reached, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], default=[])
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    print(f"median of {chosen.rounds}, {PROCESSES} processes, {sink_name()}, Python {sys.version.split()[0]}")
+    print(f"{'figure':<44} {'mailctl':>14} {'other':>14} {'ratio':>7}  bar")
+    is_met = True
+    for name in chosen.names or BENCHMARKS:
+        with tempfile.TemporaryDirectory(prefix="mailctl-bench-") as folder:
+            for figure in BENCHMARKS[name](Path(folder), rounds=chosen.rounds):
+                is_met &= figure.is_met
+                verdict = "" if figure.is_met else "  NOT REACHED"
+                columns = f"{figure.name:<44} {figure.ours:>14} {figure.other:>14} {figure.ratio:>7.2f}"
+                print(f"{columns}  {figure.bar}{verdict}", flush=True)
+    return 0 if is_met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

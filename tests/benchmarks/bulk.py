@@ -1,0 +1,174 @@
+"""Many emails: mailctl's batches against a naive task an email, and against what SMTP alone would allow."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import TYPE_CHECKING
+
+from mailctl.campaign import Campaign, Mailing
+from mailctl.catalog import WELCOME
+from mailctl.message import State
+from mailctl.recipients import Recipient
+from tests.benchmarks.bench import PROCESSES, Bench, Figure, median, wait_until
+from tests.servers import PostgresServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+EMAILS = 4000
+NAIVE_EMAILS = 500
+ROWS = 20_000
+DELAYS = 2000
+_numbers = itertools.count()
+
+
+def on_sqlite(folder: Path, *, rounds: int) -> Iterator[Figure]:
+    """From the first row to the last recorded outcome, Redis and SQLite."""
+    with Bench(folder) as bench:
+        naive = _naive(bench, rounds)
+        limit = _limit(bench, rounds)
+        ours = _ours(bench, rounds)
+    yield _faster("bulk, SQLite, emails/s (other: naive)", ours, naive, 9)
+    share = ours / limit
+    yield Figure(
+        name="bulk, SQLite, emails/s (other: limit)",
+        ours=f"{ours:.0f}",
+        other=f"{limit:.0f}",
+        ratio=share,
+        bar=">= 0.40",
+        is_met=share >= 0.4,
+    )
+
+
+def on_postgresql(folder: Path, *, rounds: int) -> Iterator[Figure]:
+    """The same with the log in PostgreSQL."""
+    server = PostgresServer()
+    try:
+        server.start()
+        with Bench(folder, log_url=server.make_database()) as bench:
+            naive = _naive(bench, rounds)
+            ours = _ours(bench, rounds)
+    finally:
+        server.remove()
+    yield _faster("bulk, PostgreSQL, emails/s (other: naive)", ours, naive, 6)
+
+
+def enqueue(folder: Path, *, rounds: int) -> Iterator[Figure]:
+    """Rows into the log, validated, against Celery's delay()."""
+    with Bench(folder) as bench:
+        ours = median(lambda: ROWS / _record(bench, ROWS), rounds=rounds)
+        delays = median(lambda: _delays(bench), rounds=rounds)
+    yield _faster("bulk enqueue, rows/s (other: delay)", ours, delays, 15)
+
+
+def _faster(name: str, ours: float, other: float, bar: float) -> Figure:
+    return Figure(
+        name=name,
+        ours=f"{ours:.0f}",
+        other=f"{other:.0f}",
+        ratio=ours / other,
+        bar=f">= {bar:g}",
+        is_met=ours >= bar * other,
+    )
+
+
+def _record(bench: Bench, count: int) -> float:
+    """Record a campaign; return the seconds that it takes."""
+    rows = [Recipient(line=n, email=f"user{n}@example.com", name="Ada") for n in range(count)]
+    mailing = Mailing(campaign=f"bench-{next(_numbers)}", kind=WELCOME)
+    started = time.perf_counter()
+    for _ in Campaign(bench.runtime, mailing).record(rows):
+        pass
+    return time.perf_counter() - started
+
+
+def _ours(bench: Bench, rounds: int) -> float:
+    worker = bench.terminal.worker("-c", str(PROCESSES), "-l", "WARNING")
+    sent = bench.runtime.history.counts().get(State.SENT, 0)
+
+    def measure() -> float:
+        nonlocal sent
+        sent += EMAILS
+        started = time.perf_counter()
+        _record(bench, EMAILS)
+        wait_until(lambda: bench.runtime.history.counts().get(State.SENT, 0) >= sent)
+        return EMAILS / (time.perf_counter() - started)
+
+    rate = median(measure, rounds=rounds)
+    worker.stop()
+    return rate
+
+
+def _naive(bench: Bench, rounds: int) -> float:
+    from tests.benchmarks import naive
+
+    templates = bench.folder / "templates"
+    templates.mkdir()
+    (templates / "welcome.html").write_text(_body(bench).replace("Ada", "{{ name }}"))
+    environment = {
+        "NAIVE_REDIS": bench.redis.url,
+        "NAIVE_PORT": str(bench.port),
+        "NAIVE_TEMPLATES": str(templates),
+    }
+    options = ("-c", str(PROCESSES), "-l", "ERROR", "--without-gossip", "--without-mingle")
+    worker = bench.python("-m", "celery", "-A", "tests.benchmarks.naive", "worker", *options, **environment)
+    client = bench.redis.client()
+    naive.app.conf.update(broker_url=bench.redis.url, result_backend=bench.redis.url)
+
+    def measure() -> float:
+        client.delete(naive.DONE)
+        started = time.perf_counter()
+        for number in range(NAIVE_EMAILS):
+            naive.send.delay(f"user{number}@example.com", "Ada")
+        wait_until(lambda: int(client.get(naive.DONE) or 0) >= NAIVE_EMAILS)
+        return NAIVE_EMAILS / (time.perf_counter() - started)
+
+    measure()  # the worker starts meanwhile
+    rate = median(measure, rounds=rounds)
+    worker.terminate()
+    worker.wait()
+    client.close()
+    return rate
+
+
+def _delays(bench: Bench) -> float:
+    from tests.benchmarks import naive
+
+    naive.app.conf.update(broker_url=bench.redis.url, result_backend=bench.redis.url)
+    started = time.perf_counter()
+    for number in range(DELAYS):
+        naive.send.delay(f"user{number}@example.com", "Ada")
+    return DELAYS / (time.perf_counter() - started)
+
+
+def _limit(bench: Bench, rounds: int) -> float:
+    message = bench.folder / "message.eml"
+    message.write_bytes(_envelope(bench))
+
+    def measure() -> float:
+        arguments = ("-m", "tests.benchmarks.limit", str(bench.port), str(message), str(EMAILS))
+        processes = [bench.python(*arguments) for _ in range(PROCESSES)]
+        seconds = [float(process.communicate()[0]) for process in processes]
+        return PROCESSES * EMAILS / max(seconds)
+
+    return median(measure, rounds=rounds)
+
+
+def _envelope(bench: Bench) -> bytes:
+    mailing = Mailing(campaign="bench", kind=WELCOME)
+    row = Recipient(line=1, email="ada@example.com", name="Ada")
+    envelope = Campaign(bench.runtime, mailing).preview([row])
+    assert envelope is not None
+    return envelope.data
+
+
+def _body(bench: Bench) -> str:
+    import email
+    import email.policy
+
+    message = email.message_from_bytes(_envelope(bench), policy=email.policy.default)
+    body = message.get_body(("html",))
+    assert body is not None
+    return str(body.get_content())

@@ -1,0 +1,87 @@
+"""What a log of a million emails costs, against one of a thousand."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from mailctl.log.search import Filter, search
+from mailctl.message import State
+from mailctl.runtime import Runtime
+from mailctl.settings import Settings
+from tests.benchmarks.bench import Figure, median
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+SMALL, LARGE = 1_000, 1_000_000
+REPEATS = 20
+_FILL = """
+INSERT INTO mailctl_emails
+    (id, kind, state, queue, to_address, user_id, attempts, created_at, updated_at, due_at)
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :rows)
+SELECT printf('%08x-0000-4000-8000-000000000000', i * 2654435761 % 4294967296), 'welcome',
+       CASE WHEN i % 500 = 0 THEN 'failed' ELSE 'sent' END, 'celery', printf('user%d@example.com', i),
+       CAST(i % 50000 AS TEXT), 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00', '2026-01-01 00:00:00' FROM n
+"""
+_FILL_EVENTS = """
+INSERT INTO mailctl_events (email_id, at, state, attempt, text)
+SELECT id, created_at, state, 1, 'recorded' FROM mailctl_emails
+"""
+
+
+def queries(folder: Path, *, rounds: int) -> Iterator[Figure]:
+    """`status`, `list` and a turn of the relay."""
+    small, large = (_filled(folder / name, rows) for name, rows in (("small", SMALL), ("large", LARGE)))
+    for name, question in _QUESTIONS.items():
+        few = median(lambda: _seconds(question, small), rounds=rounds)  # noqa: B023 - called at once
+        many = median(lambda: _seconds(question, large), rounds=rounds)  # noqa: B023
+        yield Figure(
+            name=f"{name}, ms: 1,000,000 rows (other: 1,000)",
+            ours=f"{many * 1000:.2f}",
+            other=f"{few * 1000:.2f}",
+            ratio=many / few,
+            bar="<= 3",
+            is_met=many <= 3 * few,
+        )
+    small.close()
+    large.close()
+
+
+def _filled(home: Path, rows: int) -> Runtime:
+    runtime = Runtime(Settings(debug=True, mailctl_home=home))
+    with runtime.engine.begin() as connection:
+        connection.execute(text(_FILL), {"rows": rows})
+        connection.execute(text(_FILL_EVENTS))
+    return runtime
+
+
+def _seconds(question: Callable[[Runtime], object], runtime: Runtime) -> float:
+    started = time.perf_counter()
+    for _ in range(REPEATS):
+        question(runtime)
+    return (time.perf_counter() - started) / REPEATS
+
+
+def _status(runtime: Runtime) -> None:
+    [email, *_] = runtime.history.find(f"{500 * 2654435761 % 4294967296:08x}")
+    runtime.history.events(email.id)
+
+
+def _list(runtime: Runtime) -> None:
+    search(runtime.engine, Filter(), limit=50)
+    search(runtime.engine, Filter(states=[State.FAILED]), limit=50)
+    search(runtime.engine, Filter(user_id="42"), limit=50)
+
+
+def _relay(runtime: Runtime) -> None:
+    runtime.outbox.reserve_due(limit=100)
+    runtime.campaigns.release(limit=100)
+    runtime.recovery.release_stale(hold=False)
+    runtime.recovery.expire()
+
+
+_QUESTIONS: dict[str, Callable[[Runtime], object]] = {"status": _status, "list": _list, "relay": _relay}

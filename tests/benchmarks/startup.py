@@ -1,0 +1,56 @@
+"""How long a command takes that does next to nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from mailctl.celery_app import create_celery_app
+from tests.benchmarks.bench import Bench, Figure, median
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_IMPORTS = ("-c", "import typer, rich.console")
+_APP = """
+from celery import Celery
+app = Celery("plain", broker={url!r}, backend={url!r})
+"""
+
+
+def commands(folder: Path, *, rounds: int) -> Iterator[Figure]:
+    """`--help` against importing Typer and Rich, `status` against Celery's own `result`."""
+    with Bench(folder) as bench:
+        work = bench.terminal.folder
+        task_id = bench.terminal.send("welcome", "--email", "ada@example.com")
+        create_celery_app(bench.runtime.settings).backend.store_result(task_id, "done", "SUCCESS")
+        (work / "plain.py").write_text(_APP.format(url=bench.redis.url))
+
+        def seconds(*arguments: str) -> float:
+            started = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], cwd=work, capture_output=True, check=True)
+            return time.perf_counter() - started
+
+        mailctl, celery = ("-m", "mailctl"), ("-m", "celery", "-A", "plain")
+        for arguments in ((*mailctl, "--help"), _IMPORTS):
+            seconds(*arguments)
+        help_seconds = median(lambda: seconds(*mailctl, "--help"), rounds=rounds)
+        import_seconds = median(lambda: seconds(*_IMPORTS), rounds=rounds)
+        status_seconds = median(lambda: seconds(*mailctl, "status", task_id), rounds=rounds)
+        result_seconds = median(lambda: seconds(*celery, "result", task_id), rounds=rounds)
+    yield _shorter("mailctl --help, s (other: import typer, rich)", help_seconds, import_seconds, 1.6)
+    yield _shorter("mailctl status, s (other: celery result)", status_seconds, result_seconds, 1.0)
+
+
+def _shorter(name: str, ours: float, other: float, bar: float) -> Figure:
+    return Figure(
+        name=name,
+        ours=f"{ours:.3f}",
+        other=f"{other:.3f}",
+        ratio=ours / other,
+        bar=f"<= {bar:g}",
+        is_met=ours <= bar * other,
+    )

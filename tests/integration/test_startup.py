@@ -1,0 +1,58 @@
+"""What short commands import: each heavy package costs more than the command itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAVY = frozenset(
+    {
+        "aiosmtplib",
+        "alembic",
+        "celery",
+        "cryptography",
+        "fastapi_mail",
+        "jinja2",
+        "kombu",
+        "pydantic",
+        "redis",
+        "sqlalchemy",
+    }
+)
+
+
+def imported(folder: Path, *arguments: str) -> frozenset[str]:
+    """Return the packages that a command imports, as Python itself reports them."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "mailctl", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    assert lines, done
+    return frozenset(line.rpartition("|")[2].strip().partition(".")[0] for line in lines)
+
+
+def test_help_imports_typer_and_rich_and_nothing_else_that_is_heavy(tmp_path: Path) -> None:
+    """It has to be there at once."""
+    packages = imported(tmp_path, "--help")
+    assert {"typer", "rich"} <= packages
+    assert not packages & HEAVY
+
+
+@pytest.mark.parametrize("command", [("status", "3f2a"), ("list",)])
+def test_a_look_at_the_log_needs_the_log_only(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """Neither what sends nor, on a memory broker, what publishes."""
+    subprocess.run(
+        [sys.executable, "-m", "mailctl", "db", "upgrade"], cwd=tmp_path, capture_output=True, check=True
+    )
+    heavy = imported(tmp_path, *command) & HEAVY
+    assert heavy <= {"cryptography", "pydantic", "sqlalchemy"}
