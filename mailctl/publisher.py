@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from mailctl.broker import broker_error, driver_errors, fail_fast_connection
-from mailctl.catalog import Kind, kind_named
+from mailctl.catalog import KINDS, Kind, kind_named
 from mailctl.celery_app import is_in_memory, own_tasks
 from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput, MailctlError
 from mailctl.retry import CONFIG_RETRY_SECONDS
@@ -107,14 +107,16 @@ class Publisher:
         """
         emails = self._runtime.campaigns.release(limit=limit, held_in=self._held_in)
         own = own_tasks(self._app)
-        alone = [email for email in emails if kind_named(email.kind).task in own]
-        ids = [email.id for email in emails if email not in alone]
+        own_kinds = {kind.name for kind in KINDS.values() if kind.task in own}
+        alone = [email for email in emails if email.kind in own_kinds]
+        waiting = {email.id: None for email in emails}
         try:
             for email in alone:
                 self._send(email)
-            self._send_batch(ids)
+                del waiting[email.id]
+            self._send_batch(list(waiting))
         except MailctlError as error:
-            self._runtime.claims.give_back([email.id for email in emails], reason=str(error))
+            self._runtime.claims.give_back(list(waiting), reason=str(error))
             raise
         return len(emails)
 

@@ -6,7 +6,7 @@ import inspect
 import sys
 import time
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,12 +102,17 @@ class Words:
     template: str | None = None
 
 
+@cache
+def _common_options() -> tuple[inspect.Parameter, ...]:
+    return tuple(inspect.signature(Common, eval_str=True).parameters.values())
+
+
 def _sends(name: str) -> Callable[[Callable[..., Words]], None]:
     """Make a command of a function that returns the words: adds the common options to its own."""
 
     def register(function: Callable[..., Words]) -> None:
         own = list(inspect.signature(function, eval_str=True).parameters.values())
-        common = list(inspect.signature(Common, eval_str=True).parameters.values())
+        common = _common_options()
 
         @wraps(function)
         def run(session: Session, **values: Any) -> None:

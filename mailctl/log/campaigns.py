@@ -73,6 +73,12 @@ class Campaigns:
         with reading(self._engine) as connection:
             return set(connection.execute(select(emails.c.id).where(emails.c.id.in_(ids))).scalars())
 
+    def has_due(self) -> bool:
+        """Whether emails of any campaign could go out now, whatever its rate says."""
+        now = self._clock()
+        with reading(self._engine) as connection:
+            return any(_is_due(connection, campaign, now) for campaign in _waiting(connection))
+
     def release(self, *, limit: int, held_in: str | None = None) -> list[Email]:
         """Take emails of one campaign that are due and that its rate allows, to be published now.
 
@@ -119,6 +125,12 @@ def _waiting(connection: Connection) -> Iterator[str]:
                 break
             last = following
             yield last
+
+
+def _is_due(connection: Connection, campaign: str, now: datetime) -> bool:
+    is_waiting = emails.c.state.in_((State.DEFERRED, State.PENDING))
+    query = select(emails.c.seq).where(is_waiting, emails.c.campaign == campaign, emails.c.due_at <= now)
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def _release_due(

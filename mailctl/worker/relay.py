@@ -192,7 +192,7 @@ class Relay:
 
     def _publish_campaigns(self) -> None:
         """Keep some batches on the broker, and the rest in the log: there they can be paced and stopped."""
-        if not self._publisher.is_consumed(BULK_QUEUE):
+        if not self._publisher.is_consumed(BULK_QUEUE) or not self._runtime.campaigns.has_due():
             return
         room = BATCHES_ON_BROKER - self._broker.depth(BULK_QUEUE).ready
         while room > 0 and self._publisher.publish_batch(limit=BATCH):

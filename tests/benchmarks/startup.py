@@ -7,7 +7,6 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from mailctl.celery_app import create_celery_app
 from tests.benchmarks.bench import Bench, Figure, median
 
 if TYPE_CHECKING:
@@ -25,8 +24,9 @@ def commands(folder: Path, *, rounds: int) -> Iterator[Figure]:
     """`--help` against importing Typer and Rich, `status` against Celery's own `result`."""
     with Bench(folder) as bench:
         work = bench.terminal.folder
-        task_id = bench.terminal.send("welcome", "--email", "ada@example.com")
-        create_celery_app(bench.runtime.settings).backend.store_result(task_id, "done", "SUCCESS")
+        worker = bench.terminal.worker("-c", "1")
+        task_id = bench.terminal.send("welcome", "--email", "ada@example.com", "--wait")
+        worker.stop()
         (work / "plain.py").write_text(_APP.format(url=bench.redis.url))
 
         def seconds(*arguments: str) -> float:

@@ -138,7 +138,9 @@ def test_what_there_is_no_time_for_goes_back(log: Log) -> None:
     """And is due at once."""
     log.begin(3)
     ids = [email.id for email in log.campaigns.release(limit=3)]
+    assert not log.campaigns.has_due()
     log.claims.take(ids[:1], worker="w")
     log.claims.give_back(ids, reason="other emails go first")
     assert log.history.counts() == {State.SENDING: 1, State.PENDING: 2}
+    assert log.campaigns.has_due()
     assert len(log.campaigns.release(limit=3)) == 2
