@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mailctl.message import Email, Event
     from tests.smtp_server import AcceptedMessage
 
+#: The property of a test's report that carries its account, also from another process.
+PROPERTY = "account"
 #: What the events of an email say when it may have gone out twice.
 EXPLANATIONS = ("ambiguous", "its worker disappeared while sending")
 

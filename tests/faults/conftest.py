@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.acceptance.conftest import certificates, production, redis, smtp_server, terminal
-from tests.faults.account import table
+from tests.faults.account import PROPERTY
 from tests.faults.site import PATIENCE, Site
 
 if TYPE_CHECKING:
@@ -20,23 +20,6 @@ if TYPE_CHECKING:
     from tests.smtp_server import ScriptedSmtpServer
 
 __all__ = ["certificates", "production", "redis", "smtp_server", "terminal"]
-
-#: The property of a test's report that carries its account, also from another process.
-_ACCOUNT = "account"
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    rows = {
-        tuple(value)
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        for name, value in getattr(report, "user_properties", ())
-        if name == _ACCOUNT
-    }
-    if rows:
-        terminalreporter.section("faults: what became of every email")
-        for line in table(sorted(rows)):
-            terminalreporter.line(line)
 
 
 @pytest.fixture
@@ -83,7 +66,7 @@ class Checker:
     def __call__(self, *, ended: int = 0, duplicates: int = 0, patience: float = PATIENCE) -> Account:
         """Account for every email: none lost, at most so many twice, and those with a reason."""
         account = self._site.account(self._name, patience=patience)
-        self._properties.append((_ACCOUNT, account.row))
+        self._properties.append((PROPERTY, account.row))
         assert not account.lost, [self._site.terminal.status(email_id) for email_id in account.lost[:3]]
         assert account.duplicates == account.duplicates_explained, account
         assert account.duplicates <= duplicates, account
