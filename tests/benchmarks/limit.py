@@ -13,7 +13,7 @@ SESSIONS = 4
 
 
 async def _session(port: int, data: bytes, count: int) -> None:
-    client = aiosmtplib.SMTP("127.0.0.1", port, start_tls=False)
+    client = aiosmtplib.SMTP(hostname="127.0.0.1", port=port, start_tls=False)
     await client.connect()
     for _ in range(count):
         await client.sendmail("app@example.com", ["ada@example.com"], data)
