@@ -85,7 +85,7 @@ def _record(bench: Bench, count: int) -> float:
 
 
 def _ours(bench: Bench, rounds: int) -> float:
-    worker = bench.terminal.worker("-c", str(PROCESSES), "-l", "WARNING")
+    worker = bench.terminal.worker("-c", str(PROCESSES))
     sent = bench.runtime.history.counts().get(State.SENT, 0)
 
     def measure() -> float:
