@@ -6,12 +6,13 @@ import asyncio
 import hashlib
 import json
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from mailctl.errors import InvalidInput, MailctlError, RenderError, ServiceUnavailable
+from mailctl.enqueue import Enqueuer
+from mailctl.errors import InvalidInput, MailctlError, ServiceUnavailable
 from mailctl.intake import make_content, make_drafts, make_user
 from mailctl.message import RowProblem
 from mailctl.recipients import Recipient
@@ -28,16 +29,15 @@ if TYPE_CHECKING:
 #: Rows that are recorded in one transaction.
 CHUNK = 500
 MAX_NAME = 100
-_DRY_RUN_ID = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mailing:
     """What a campaign sends, to whomever."""
 
-    #: The same name never sends to an address twice.
-    campaign: str
     kind: Kind
+    #: The same name never sends to an address twice.
+    campaign: str = ""
     context: Mapping[str, Json] = field(default_factory=dict)
     subject: str | None = None
     template: str | None = None
@@ -79,6 +79,8 @@ class Campaign:
             raise InvalidInput("--campaign", f"is not usable: give 1 to {MAX_NAME} printable characters.")
         self._runtime = runtime
         self._mailing = mailing
+        self._enqueuer = Enqueuer(runtime)
+        self._at = mailing.not_before or datetime.now(UTC)
 
     def check(self, rows: Iterable[Recipient | RowProblem]) -> Iterator[RowProblem]:
         """Go through rows and return those that cannot be used; nothing is recorded."""
@@ -103,7 +105,7 @@ class Campaign:
             checked = [self._checked(row) for row in chunk]
             drafts = [draft for draft in checked if not isinstance(draft, RowProblem)]
             if drafts and not is_open:
-                self._try(drafts[0])
+                self._enqueuer.refuse_unrenderable(mailing.kind, [drafts[0].content], at=self._at)
                 campaigns.open(mailing.campaign, kind=mailing.kind.name, rate=mailing.rate)
                 is_open = True
             new = set(campaigns.add(drafts)) if drafts else set()
@@ -124,7 +126,8 @@ class Campaign:
         for row in rows:
             checked = self._checked(row)
             if not isinstance(checked, RowProblem):
-                return self._compose(checked)
+                previewing = self._runtime.composer.preview(self._mailing.kind, checked.content, at=self._at)
+                return asyncio.run(previewing)
         return None
 
     def _checked(self, row: Recipient | RowProblem) -> Draft | RowProblem:
@@ -162,19 +165,6 @@ class Campaign:
             return self._runtime.directory.get(row.user_id)
         return make_user(email=row.email, id=row.user_id, first_name=row.name)
 
-    def _try(self, draft: Draft) -> None:
-        try:
-            self._compose(draft)
-        except RenderError as error:
-            raise InvalidInput("template", str(error), fix=error.fix) from error
-
-    def _compose(self, draft: Draft) -> Envelope:
-        now = draft.not_before or draft.created_at
-        composing = self._runtime.composer.compose(
-            id=_DRY_RUN_ID, kind=draft.kind, content=draft.content, created_at=now, now=now
-        )
-        return asyncio.run(composing)
-
 
 def rows_of(directory: Directory) -> list[Recipient | RowProblem]:
     """Return all users as rows of a list."""
@@ -186,7 +176,13 @@ def rows_of(directory: Directory) -> list[Recipient | RowProblem]:
     ]
 
 
-def derived_name(kind: Kind, data: bytes, *, subject: str | None, context: Mapping[str, Json]) -> str:
-    """Return the name of a campaign that nobody named: the same list and words are the same campaign."""
-    words = json.dumps([kind.name, subject, dict(context)], sort_keys=True).encode()
-    return f"{kind.name}-{hashlib.sha256(words + bytes(1) + data).hexdigest()[:12]}"
+def named_after(mailing: Mailing, data: bytes) -> Mailing:
+    """Return a mailing that nobody named with a name: the same list and words are the same campaign.
+
+    Args:
+        data: the list.
+    """
+    kind = mailing.kind.name
+    words = json.dumps([kind, mailing.subject, mailing.template, dict(mailing.context)], sort_keys=True)
+    digest = hashlib.sha256(words.encode() + bytes(1) + data).hexdigest()[:12]
+    return replace(mailing, campaign=f"{kind}-{digest}")

@@ -18,6 +18,7 @@ from fastapi_mail import (
     NameEmail,
 )
 from pydantic import SecretStr
+from typing_extensions import override
 
 from mailctl import inputs, mime
 from mailctl.catalog import kind_named
@@ -25,11 +26,10 @@ from mailctl.errors import ConfigurationError, InvalidInput
 from mailctl.message import Envelope
 from mailctl.mime import Header
 from mailctl.render import Templates
+from mailctl.settings import GivenSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
     from mailctl.catalog import Kind
     from mailctl.links import Links
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 DEFAULT_LOCALE = "en"
+#: The id of an email that nobody has recorded.
+_NOBODYS_ID = "00000000-0000-0000-0000-000000000000"
 
 #: A language tag as far as emails need one (RFC 5646).
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
@@ -67,6 +69,14 @@ class Composer:
         self._links = links
         self._templates = Templates(settings.mailctl_templates)
         self._mailer = _Mailer(_mail_config(self._sender, sender_name))
+
+    async def preview(self, kind: Kind, content: Content, *, at: datetime) -> Envelope:
+        """Return what an email would be that is not recorded; raises what `compose` does.
+
+        Args:
+            at: when it would be sent, with a time zone.
+        """
+        return await self.compose(id=_NOBODYS_ID, kind=kind.name, content=content, created_at=at, now=at)
 
     async def compose(
         self,
@@ -160,22 +170,11 @@ class Composer:
         }
 
 
-class _MailConfig(ConnectionConfig):
+class _MailConfig(GivenSettings, ConnectionConfig):
     """What fastapi-mail wants to know; nothing of it comes from the environment, and no server is used."""
 
     #: Passed `inputs.address`, which knows addresses of test domains too.
     MAIL_FROM: str
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature that pydantic-settings calls
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
 
 
 class _FinishedMessage(Message):
@@ -185,7 +184,8 @@ class _FinishedMessage(Message):
         super().__init__()
         self._data = data
 
-    def as_bytes(self, unixfrom: bool = False, policy: Any = None) -> bytes:  # noqa: ARG002, FBT001, FBT002 - Message's
+    @override
+    def as_bytes(self, unixfrom: bool = False, policy: Any = None) -> bytes:
         return self._data
 
 
@@ -197,7 +197,8 @@ class _Mailer(FastMail):
         assert isinstance(finished, _FinishedMessage)
         return finished.as_bytes()
 
-    async def _prepare_message(self, message: MessageSchema, template: Any = None) -> Message:  # noqa: ARG002
+    @override
+    async def _prepare_message(self, message: MessageSchema, template: Any = None) -> Message:
         given = message.headers or {}
         (recipient,) = message.recipients
         headers = [

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from mailctl.errors import InvalidInput, RenderError
 from mailctl.intake import make_drafts
 
 if TYPE_CHECKING:
@@ -54,6 +56,24 @@ class Enqueuer:
         from mailctl.celery_app import queue_of
 
         return queue_of(self._runtime.app, kind.task)
+
+    def refuse_unrenderable(self, kind: Kind, contents: Sequence[Content], *, at: datetime) -> None:
+        """Refuse a template of the caller's choice that is missing, broken or lacks a variable.
+
+        Raises:
+            InvalidInput: it is; the templates of a task of the service's own are not known here.
+        """
+        if kind.template is not None or self.is_own_task(kind):
+            return
+
+        async def preview_all() -> None:
+            for content in contents:
+                await self._runtime.composer.preview(kind, content, at=at)
+
+        try:
+            asyncio.run(preview_all())
+        except RenderError as error:
+            raise InvalidInput("template", str(error), fix=error.fix) from error
 
     def record(
         self,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mailctl import inputs
 from mailctl.enqueue import Enqueuer
-from mailctl.errors import BrokerUnavailable, InvalidInput, RenderError
+from mailctl.errors import BrokerUnavailable, InvalidInput
 from mailctl.intake import make_content, make_user
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from mailctl.catalog import Kind
     from mailctl.message import Content, Email, Envelope, Json, User
     from mailctl.runtime import Runtime
-
-_DRY_RUN_ID = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +68,8 @@ class Sending:
             DirectoryUnavailable: the users cannot be looked up.
         """
         contents = self._contents(order)
-        if order.kind.template is None and not self._enqueuer.is_own_task(order.kind):
-            self._try(order)
+        at = order.not_before or datetime.now(UTC)
+        self._enqueuer.refuse_unrenderable(order.kind, contents, at=at)
         ids = [
             email_id
             for content in contents
@@ -97,25 +95,13 @@ class Sending:
             InvalidInput, NotFound: as `send`.
             RenderError: a template cannot be rendered.
         """
-        now = order.not_before or datetime.now(UTC)
+        at = order.not_before or datetime.now(UTC)
         composer = self._runtime.composer
 
         async def compose_all() -> list[Envelope]:
-            return [
-                await composer.compose(
-                    id=_DRY_RUN_ID, kind=order.kind.name, content=content, created_at=now, now=now
-                )
-                for content in self._contents(order)
-            ]
+            return [await composer.preview(order.kind, content, at=at) for content in self._contents(order)]
 
         return asyncio.run(compose_all())
-
-    def _try(self, order: Order) -> None:
-        """Refuse a template that is missing, or lacks a variable, before anything is recorded."""
-        try:
-            self.preview(order)
-        except RenderError as error:
-            raise InvalidInput("template", str(error), fix=error.fix) from error
 
     def _contents(self, order: Order) -> list[Content]:
         return [

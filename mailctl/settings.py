@@ -11,6 +11,7 @@ from urllib.parse import quote
 from dotenv.parser import parse_stream
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from typing_extensions import override
 
 from mailctl.errors import ConfigurationError
 
@@ -29,7 +30,24 @@ class Profile(StrEnum):
     PRODUCTION = "production"
 
 
-class Settings(BaseSettings):
+class GivenSettings(BaseSettings):
+    """Settings that read nothing behind the caller's back."""
+
+    @classmethod
+    @override
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what the caller gives and nothing else."""
+        return (init_settings,)
+
+
+class Settings(GivenSettings):
     """Every setting, under the names that the web service uses; case as given, unknown names ignored.
 
     Values come from the environment, then from the `.env` file, then from the defaults here. An empty value
@@ -111,18 +129,6 @@ class Settings(BaseSettings):
     mailctl_smtp_data_timeout_seconds: float = Field(default=600, gt=0)
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature that pydantic-settings calls
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read nothing behind the caller's back: `load` gathers the values and knows where each came from."""
-        return (init_settings,)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -40,7 +40,7 @@ class EmailDeferred(Exception):
 
 def _email_task(kind: Kind) -> Callable[[Callable[..., Any]], Task]:
     """Return a decorator that makes the kind's task: its message comes back when its process is killed."""
-    return shared_task(  # type: ignore[no-any-return]
+    decorator: Callable[[Callable[..., Any]], Task] = shared_task(
         name=kind.task,
         bind=True,
         ignore_result=True,
@@ -48,6 +48,7 @@ def _email_task(kind: Kind) -> Callable[[Callable[..., Any]], Task]:
         reject_on_worker_lost=True,
         throws=(EmailFailed,),
     )
+    return decorator
 
 
 @_email_task(GENERIC)

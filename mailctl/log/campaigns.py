@@ -68,11 +68,6 @@ class Campaigns:
             append_events(connection, [rows[email_id] for email_id in new], text="recorded", now=now)
         return new
 
-    def known(self, ids: Sequence[str]) -> set[str]:
-        """Return those of the ids that are recorded."""
-        with reading(self._engine) as connection:
-            return set(connection.execute(select(emails.c.id).where(emails.c.id.in_(ids))).scalars())
-
     def has_due(self) -> bool:
         """Whether emails of any campaign could go out now, whatever its rate says."""
         now = self._clock()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import inspect, text
+from sqlalchemy import column, inspect, select, table, text
 
 from mailctl.errors import ConfigurationError, LogUnavailable
 from mailctl.log.database import reading, writing
@@ -109,8 +109,7 @@ def upgrade(engine: Engine) -> None:
 def _current(connection: Connection) -> str | None:
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
-    # The name is a constant of ours.
-    found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608
+    found = connection.execute(select(column("version_num")).select_from(table(VERSION_TABLE))).scalar()
     return str(found) if found is not None else None
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
     TypeDecorator,
     text,
 )
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
@@ -37,6 +38,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
+    @override
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Refuse naive times; hand SQLite the same moment without its zone."""
         if value is None:
@@ -46,7 +48,8 @@ class UtcDateTime(TypeDecorator[datetime]):
         moment = value.astimezone(UTC)
         return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+    @override
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Give every time back as UTC."""
         if value is None:
             return None

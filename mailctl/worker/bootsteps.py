@@ -11,6 +11,7 @@ from typing import Any
 
 from celery import bootsteps
 from celery.worker import state
+from typing_extensions import override
 
 from mailctl import runtime
 from mailctl.celery_app import is_in_memory
@@ -41,7 +42,8 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
         )
         self._relay.start()
 
-    def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's signature
+    @override
+    def stop(self, parent: Any) -> None:
         """Stop publishing; tasks in hand go on."""
         if self._relay is not None:
             self._relay.stop()

@@ -63,6 +63,20 @@ def test_with_nothing_set_up_they_are_captured(terminal: Terminal, users_file: s
     assert finished(terminal, "spring") == {"captured": COUNT}
 
 
+def test_other_words_are_another_campaign(terminal: Terminal, users_file: str) -> None:
+    """The same list may get a second email, if subject, variables or template differ."""
+
+    def campaign(*words: str) -> str:
+        many = ("--users-file", users_file, "--json")
+        return str(terminal.run("send", "email", *words, *many).lines[-1]["campaign"])
+
+    words = ("--subject", "News", "--set", "body=It is ready.", "--set", "action_url=https://shop.example/new")
+    one, two = (*words, "--set", "title=One"), (*words, "--set", "title=Two")
+    names = [campaign(*one), campaign(*one), campaign(*two), campaign(*one, "--template", "welcome")]
+    assert names[0] == names[1]
+    assert len(set(names)) == 3
+
+
 def test_strict_sends_nothing_if_a_row_is_bad(terminal: Terminal, users_file: str) -> None:
     """And a dry run sends nothing anyway."""
     strict = terminal.run("send", "welcome", "--users-file", users_file, "--strict")

@@ -37,6 +37,32 @@ class Figure:
     is_met: bool
 
 
+def at_least(name: str, ours: float, other: float, bar: float) -> Figure:
+    """Return a figure that has to be so many times the other, such as emails a second."""
+    ratio = ours / other
+    return Figure(
+        name=name,
+        ours=f"{ours:.0f}",
+        other=f"{other:.0f}",
+        ratio=ratio,
+        bar=f">= {bar:g}",
+        is_met=ratio >= bar,
+    )
+
+
+def at_most(name: str, ours: float, other: float, bar: float) -> Figure:
+    """Return a figure that may be so many times the other at most: seconds, shown as milliseconds."""
+    ratio = ours / other
+    return Figure(
+        name=name,
+        ours=f"{ours * 1000:.1f}",
+        other=f"{other * 1000:.1f}",
+        ratio=ratio,
+        bar=f"<= {bar:g}",
+        is_met=ratio <= bar,
+    )
+
+
 class Bench:
     """Starts what is measured, and ends it.
 

@@ -11,7 +11,7 @@ from mailctl.log.search import Filter, search
 from mailctl.message import State
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
-from tests.benchmarks.bench import Figure, median
+from tests.benchmarks.bench import Figure, at_most, median
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,14 +39,7 @@ def queries(folder: Path, *, rounds: int) -> Iterator[Figure]:
     for name, question in _QUESTIONS.items():
         few = median(lambda: _seconds(question, small), rounds=rounds)  # noqa: B023 - called at once
         many = median(lambda: _seconds(question, large), rounds=rounds)  # noqa: B023
-        yield Figure(
-            name=f"{name}, ms: 1,000,000 rows (other: 1,000)",
-            ours=f"{many * 1000:.2f}",
-            other=f"{few * 1000:.2f}",
-            ratio=many / few,
-            bar="<= 3",
-            is_met=many <= 3 * few,
-        )
+        yield at_most(f"{name}, ms: 1,000,000 rows (other: 1,000)", many, few, 3)
     small.close()
     large.close()
 

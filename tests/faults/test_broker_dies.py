@@ -15,22 +15,10 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 QUEUE = "celery"
 
 
-def test_redis_comes_back_empty(site: Site, check: Checker, is_long: bool) -> None:
-    """Whatever was on it is published again, from the log."""
-    site.start_worker("-c", "2")
-    for _ in range(3 if is_long else 1):
-        site.enqueue(60)
-        site.redis.kill()
-        site.enqueue(10)
-        time.sleep(2)
-        site.redis.start()
-    site.repaired()
-    check()
-
-
-def test_redis_comes_back_with_its_data(site: Site, check: Checker, is_long: bool) -> None:
-    """What was on it is worked off, and nothing is published a second time for nothing."""
-    site.redis.persistent = True
+@pytest.mark.parametrize("keeps", [False, True], ids=["empty", "with its data"])
+def test_redis_comes_back(site: Site, check: Checker, is_long: bool, keeps: bool) -> None:
+    """What it has lost is published again, from the log; what it has kept goes out once."""
+    site.redis.persistent = keeps
     site.redis.restart()
     site.start_worker("-c", "2")
     for _ in range(3 if is_long else 1):
