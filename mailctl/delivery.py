@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -29,6 +30,7 @@ from mailctl.wire import from_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from concurrent.futures import Future
     from typing import Any
 
     from mailctl.catalog import Kind
@@ -43,7 +45,7 @@ _T = TypeVar("_T")
 
 #: Seconds between attempts to record an outcome while the delivery log does not answer.
 _RECORD_AGAIN_SECONDS = 1.0
-#: Emails of a batch that are claimed, sent and recorded together; a crash leaves as many in doubt at most.
+#: Emails of a batch that are claimed, sent and recorded together; a crash leaves two groups in doubt at most.
 GROUP = 25
 #: Seconds after which a batch makes room for emails that are not a campaign's.
 BATCH_SECONDS = 1.0
@@ -54,11 +56,24 @@ _TOO_LATE = "its links died before it could go out"
 class Bridge(Protocol):
     """Runs coroutines on the one event loop of the process."""
 
-    def run(
-        self, work: Coroutine[Any, Any, _T], *, every_seconds: float, meanwhile: Callable[[], object]
-    ) -> _T:
-        """Wait for `work`, calling `meanwhile` every so many seconds."""
+    def start(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """Let `work` begin."""
         ...
+
+    def wait(self, begun: Future[_T], *, every_seconds: float, meanwhile: Callable[[], object]) -> _T:
+        """Wait for what was started, calling `meanwhile` every so many seconds."""
+        ...
+
+
+_Attempt = tuple[Envelope, Outcome] | BaseException
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Flight:
+    """Emails that are being sent."""
+
+    claims: list[Claim]
+    attempts: Future[list[_Attempt]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,23 +169,36 @@ class Delivery:
             LogUnavailable: the delivery log cannot be used; what was not claimed was not sent.
         """
         until = time.monotonic() + BATCH_SECONDS
-        groups = [ids[start : start + GROUP] for start in range(0, len(ids), GROUP)]
-        return sum(self._deliver_group(group, worker=worker, until=until) for group in groups)
+        delivered = 0
+        flights: deque[_Flight] = deque()
+        try:
+            for start in range(0, len(ids), GROUP):
+                if time.monotonic() > until:
+                    self._claims.give_back(ids[start:], reason="other emails go first")
+                    break
+                flights.append(self._launch(ids[start : start + GROUP], worker=worker))
+                # One group goes out while the next is claimed and the last is recorded.
+                if len(flights) > 1:
+                    delivered += self._land(flights)
+        except LogUnavailable:
+            while flights:
+                self._land(flights)
+            raise
+        while flights:
+            delivered += self._land(flights)
+        return delivered
 
-    def _deliver_group(self, ids: Sequence[str], *, worker: str, until: float) -> int:
-        if time.monotonic() > until:
-            self._claims.give_back(ids, reason="other emails go first")
-            return 0
+    def _launch(self, ids: Sequence[str], *, worker: str) -> _Flight:
         tried = [email_id for email_id in ids if not self._breaker.keep_back(email_id)]
-        claims = self._take(tried, worker=worker).claims
+        claims = self._take(tried, worker=worker).claims if tried else []
         in_time = [claim for claim in claims if not self._is_expired(claim)]
-        results = self._bridge.run(
-            self._attempt_all(in_time),
-            every_seconds=self._settings.mailctl_lease_seconds / 3,
-            meanwhile=lambda: self._keep(in_time),
-        )
+        return _Flight(claims=in_time, attempts=self._bridge.start(self._attempt_all(in_time)))
+
+    def _land(self, flights: deque[_Flight]) -> int:
+        """Wait for the first of the flights and record it; return how many of it went where they should."""
+        results = self._wait(flights)
         ended: list[Ended] = []
-        for claim, result in zip(in_time, results, strict=True):
+        for claim, result in zip(flights.popleft().claims, results, strict=True):
             end = None if isinstance(result, BaseException) else self._as_ended(claim, *result)
             if end is None:
                 self._conclude(claim, result)
@@ -178,6 +206,20 @@ class Delivery:
                 ended.append(end)
         self._finish_all(ended)
         return len(ended)
+
+    def _wait(self, flights: Sequence[_Flight]) -> list[_Attempt]:
+        claims = [claim for flight in flights for claim in flight.claims]
+        try:
+            return self._bridge.wait(
+                flights[0].attempts,
+                every_seconds=self._settings.mailctl_lease_seconds / 3,
+                meanwhile=lambda: self._keep(claims),
+            )
+        except BaseException:
+            # A time limit of Celery ends the waiting thread, not what it waits for.
+            for flight in flights:
+                flight.attempts.cancel()
+            raise
 
     def _as_ended(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> Ended | None:
         """Return what can be recorded together with others: that an email went where it should."""
@@ -205,11 +247,8 @@ class Delivery:
     def _send(self, claim: Claim) -> Report:
         if self._is_expired(claim):
             return Report(email_id=claim.email.id, state=State.EXPIRED, text=_TOO_LATE)
-        [result] = self._bridge.run(
-            self._attempt_all([claim]),
-            every_seconds=self._settings.mailctl_lease_seconds / 3,
-            meanwhile=lambda: self._keep([claim]),
-        )
+        flight = _Flight(claims=[claim], attempts=self._bridge.start(self._attempt_all([claim])))
+        [result] = self._wait([flight])
         return self._conclude(claim, result)
 
     def _is_expired(self, claim: Claim) -> bool:
@@ -218,7 +257,7 @@ class Delivery:
         self._finish(claim, State.EXPIRED, reason=_TOO_LATE)
         return True
 
-    def _conclude(self, claim: Claim, result: tuple[Envelope, Outcome] | BaseException) -> Report:
+    def _conclude(self, claim: Claim, result: _Attempt) -> Report:
         """Record what became of one email.
 
         Raises:
@@ -240,7 +279,7 @@ class Delivery:
         self._show_links(claim, envelope, outcome)
         return self._record(claim, outcome, message_id=envelope.message_id)
 
-    async def _attempt_all(self, claims: Sequence[Claim]) -> list[tuple[Envelope, Outcome] | BaseException]:
+    async def _attempt_all(self, claims: Sequence[Claim]) -> list[_Attempt]:
         attempts = (self._attempt(claim) for claim in claims)
         return await asyncio.gather(*attempts, return_exceptions=True)
 

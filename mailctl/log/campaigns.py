@@ -65,7 +65,7 @@ class Campaigns:
         }
         with writing(self._engine) as connection:
             new = _insert_new(connection, list(rows.values()))
-            append_events(connection, [rows[email_id] for email_id in new], text="recorded", now=now)
+            append_events(connection, new, text="recorded", now=now)
         return new
 
     def has_due(self) -> bool:

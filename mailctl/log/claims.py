@@ -14,7 +14,7 @@ from mailctl.log import payload
 from mailctl.log.database import writing
 from mailctl.log.rows import email_from
 from mailctl.log.tables import emails, events
-from mailctl.log.transitions import CLAIM_OVER, event_values, move, utc_now
+from mailctl.log.transitions import CLAIM_OVER, move, utc_now
 from mailctl.message import CLAIMABLE_STATES, Claim, Ended, State
 from mailctl.retry import CONFIG_RETRY_SECONDS
 
@@ -108,17 +108,16 @@ class Claims:
             The ids of those that were not recorded, because somebody else has them by now.
         """
         now = self._clock()
-        query = select(emails.c.id).where(
-            _are_ours([end.claim for end in ended]), emails.c.state == State.SENDING
-        )
+        rows = {end.claim.email.id: _finished_row(end, now) for end in ended}
+        recorded = {end.claim.email.id: _event(end, now) for end in ended}
+        are_ours = and_(_are_ours([end.claim for end in ended]), emails.c.state == State.SENDING)
+        query = select(emails.c.id).where(are_ours).with_for_update()
         with writing(self._engine) as connection:
-            ours = set(connection.execute(query.with_for_update()).scalars())
-            rows = [_finished_row(end, now) for end in ended if end.claim.email.id in ours]
-            if rows:
-                connection.execute(_FINISH, rows)
-                recorded = [_event(end, now) for end in ended if end.claim.email.id in ours]
-                connection.execute(insert(events), recorded)
-        return [end.claim.email.id for end in ended if end.claim.email.id not in ours]
+            ours = connection.execute(query).scalars().all()
+            if ours:
+                connection.execute(_FINISH, [rows[email_id] for email_id in ours])
+                connection.execute(insert(events), [recorded[email_id] for email_id in ours])
+        return [email_id for email_id in rows if email_id not in set(ours)]
 
     def give_back(self, ids: Collection[str], *, reason: str) -> None:
         """Put back into the log what a batch had no time for; a relay publishes it again."""
@@ -179,11 +178,12 @@ def _finished_row(end: Ended, now: datetime) -> dict[str, Any]:
 
 def _event(end: Ended, now: datetime) -> dict[str, Any]:
     email = end.claim.email
-    row = {
-        "id": email.id,
+    return {
+        "email_id": email.id,
+        "at": now,
         "state": end.state,
-        "attempts": email.attempts,
+        "attempt": email.attempts,
         "worker": email.worker,
-        "smtp_code": end.outcome.reply.code,
+        "code": end.outcome.reply.code,
+        "text": str(end.outcome),
     }
-    return event_values(row, text=str(end.outcome), now=now)

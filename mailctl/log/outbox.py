@@ -93,7 +93,7 @@ class Outbox:
             return earlier
         rows = [self.row(draft, state=State.PENDING, due_at=due_at, now=now) for draft in drafts]
         connection.execute(insert(emails), rows)
-        append_events(connection, rows, text="recorded", now=now)
+        append_events(connection, [row["id"] for row in rows], text="recorded", now=now)
         return drafts[0].id
 
     def adopt(self, drafts: Sequence[Draft]) -> None:
@@ -107,7 +107,7 @@ class Outbox:
         with writing(self._engine) as connection:
             for row in rows:
                 if insert_or_ignore(connection, emails, row):
-                    append_events(connection, [row], text="received from another program", now=now)
+                    append_events(connection, [row["id"]], text="received from another program", now=now)
 
     def adopt_failed(self, draft: Draft, *, reason: str) -> None:
         """Record a message of another program that can never become an email, as failed."""
@@ -115,7 +115,7 @@ class Outbox:
         row = self.row(draft, state=State.FAILED, due_at=now, now=now) | {"content": None, "error": reason}
         with writing(self._engine) as connection:
             if insert_or_ignore(connection, emails, row):
-                append_events(connection, [row], text=reason, now=now)
+                append_events(connection, [row["id"]], text=reason, now=now)
 
     def reserve_due(self, *, limit: int) -> list[Email]:
         """Return emails that should be on the broker by now; those of campaigns are not among them.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, insert, update
+from sqlalchemy import ColumnElement, case, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mailctl.log.rows import EMAIL_COLUMNS
-from mailctl.log.tables import emails, events
+from mailctl.log.tables import UtcDateTime, emails, events
 from mailctl.message import State, states_before
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 #: The values that end a claim.
 CLAIM_OVER: dict[str, Any] = {"claim": None, "lease_until": None}
+_EVENT_COLUMNS = ["email_id", "at", "state", "attempt", "worker", "code", "text"]
+#: Emails that one statement names: databases limit the number of parameters.
+_MOST_IDS = 1000
 
 
 def utc_now() -> datetime:
@@ -51,16 +54,24 @@ def move(
         .returning(*EMAIL_COLUMNS, emails.c.content)
     )
     rows = connection.execute(changed).all()
-    append_events(connection, [row._asdict() for row in rows], text=text, now=now)
+    append_events(connection, [row.id for row in rows], text=text, now=now)
     return rows
 
 
-def append_events(
-    connection: Connection, rows: Sequence[dict[str, Any]], *, text: str, now: datetime
-) -> None:
-    """Record that these rows of `mailctl_emails` are in their state since now."""
-    if rows:
-        connection.execute(insert(events), [event_values(row, text=text, now=now) for row in rows])
+def append_events(connection: Connection, ids: Sequence[str], *, text: str, now: datetime) -> None:
+    """Record that these emails are in their state since now."""
+    is_new_attempt = emails.c.state == State.SENDING
+    for start in range(0, len(ids), _MOST_IDS):
+        event = select(
+            emails.c.id,
+            literal(now, UtcDateTime),
+            emails.c.state,
+            emails.c.attempts,
+            emails.c.worker,
+            case((is_new_attempt, None), else_=emails.c.smtp_code),
+            literal(text),
+        ).where(emails.c.id.in_(ids[start : start + _MOST_IDS]))
+        connection.execute(insert(events).from_select(_EVENT_COLUMNS, event))
 
 
 def insert_or_ignore(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
@@ -69,17 +80,3 @@ def insert_or_ignore(connection: Connection, table: Table, row: dict[str, Any]) 
     statement = dialect.insert(table).values(**row).on_conflict_do_nothing()
     # Not by `rowcount`: SQLAlchemy does not know it of an INSERT on PostgreSQL.
     return connection.execute(statement.returning(*table.primary_key)).first() is not None
-
-
-def event_values(row: dict[str, Any], *, text: str, now: datetime) -> dict[str, Any]:
-    """Return the event that a row of `mailctl_emails` is in its state since now."""
-    is_new_attempt = row["state"] == State.SENDING
-    return {
-        "email_id": row["id"],
-        "at": now,
-        "state": row["state"],
-        "attempt": row["attempts"],
-        "worker": row.get("worker"),
-        "code": None if is_new_attempt else row.get("smtp_code"),
-        "text": text,
-    }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from concurrent.futures import Future
 
 _T = TypeVar("_T")
 #: Seconds that closing waits for what is still running on the loop.
@@ -23,28 +24,24 @@ class LoopBridge:
         self._thread = threading.Thread(target=self._loop.run_forever, name="mailctl-loop", daemon=True)
         self._thread.start()
 
-    def run(
-        self, work: Coroutine[Any, Any, _T], *, every_seconds: float, meanwhile: Callable[[], object]
-    ) -> _T:
-        """Wait for `work` and return what it returns or raises.
+    def start(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """Let `work` begin; `wait` returns what becomes of it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def wait(self, begun: Future[_T], *, every_seconds: float, meanwhile: Callable[[], object]) -> _T:
+        """Wait for what was started, and return what it returns or raises.
 
         Args:
             every_seconds: how often to call `meanwhile`.
             meanwhile: called in the thread of the caller while it waits.
         """
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            while True:
-                try:
-                    return future.result(timeout=every_seconds)
-                except TimeoutError:
-                    if future.done():
-                        raise
-                meanwhile()
-        except BaseException:
-            # A time limit of Celery ends the waiting thread, not the coroutine.
-            future.cancel()
-            raise
+        while True:
+            try:
+                return begun.result(timeout=every_seconds)
+            except TimeoutError:
+                if begun.done():
+                    raise
+            meanwhile()
 
     def close(self, last: Coroutine[Any, Any, None]) -> None:
         """Run `last`, then end the loop and its thread."""

@@ -70,7 +70,14 @@ def test_other_words_are_another_campaign(terminal: Terminal, users_file: str) -
         many = ("--users-file", users_file, "--json")
         return str(terminal.run("send", "email", *words, *many).lines[-1]["campaign"])
 
-    words = ("--subject", "News", "--set", "body=It is ready.", "--set", "action_url=https://shop.example/new")
+    words = (
+        "--subject",
+        "News",
+        "--set",
+        "body=It is ready.",
+        "--set",
+        "action_url=https://shop.example/new",
+    )
     one, two = (*words, "--set", "title=One"), (*words, "--set", "title=Two")
     names = [campaign(*one), campaign(*one), campaign(*two), campaign(*one, "--template", "welcome")]
     assert names[0] == names[1]
