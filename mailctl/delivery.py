@@ -246,13 +246,13 @@ class Delivery:
 
     def _send(self, claim: Claim) -> Report:
         if self._is_expired(claim):
-            return Report(email_id=claim.email.id, state=State.EXPIRED, text=_TOO_LATE)
+            return Report(email_id=claim.id, state=State.EXPIRED, text=_TOO_LATE)
         flight = _Flight(claims=[claim], attempts=self._bridge.start(self._attempt_all([claim])))
         [result] = self._wait([flight])
         return self._conclude(claim, result)
 
     def _is_expired(self, claim: Claim) -> bool:
-        if not is_too_late(datetime.now(UTC), claim.email.expires_at):
+        if not is_too_late(datetime.now(UTC), claim.expires_at):
             return False
         self._finish(claim, State.EXPIRED, reason=_TOO_LATE)
         return True
@@ -284,12 +284,11 @@ class Delivery:
         return await asyncio.gather(*attempts, return_exceptions=True)
 
     async def _attempt(self, claim: Claim) -> tuple[Envelope, Outcome]:
-        email = claim.email
         envelope = await self._composer.compose(
-            id=email.id,
-            kind=email.kind,
+            id=claim.id,
+            kind=claim.kind,
             content=claim.content,
-            created_at=email.created_at,
+            created_at=claim.created_at,
             now=datetime.now(UTC),
         )
         return envelope, await self._sender.send(envelope)
@@ -325,9 +324,9 @@ class Delivery:
     ) -> Report:
         decision = decide(
             outcome,
-            attempt=claim.email.attempts,
+            attempt=claim.attempts,
             now=datetime.now(UTC),
-            expires_at=claim.email.expires_at,
+            expires_at=claim.expires_at,
             policy=self._policy,
             jitter=random.random(),  # noqa: S311 - spreads load, hides nothing
             probe_at=circuit.probe_at if circuit else None,
@@ -342,8 +341,8 @@ class Delivery:
             claim,
         )
         level = logging.ERROR if outcome.kind is OutcomeKind.CONFIG else logging.WARNING
-        _log.log(level, "email %s deferred until %s: %s", claim.email.id, f"{decision.at:%H:%M:%S}Z", outcome)
-        return Report(email_id=claim.email.id, state=State.DEFERRED, text=str(outcome))
+        _log.log(level, "email %s deferred until %s: %s", claim.id, f"{decision.at:%H:%M:%S}Z", outcome)
+        return Report(email_id=claim.id, state=State.DEFERRED, text=str(outcome))
 
     def _finish(
         self,
@@ -359,8 +358,8 @@ class Delivery:
             claim,
         )
         text = reason or str(outcome or "")
-        _log.log(logging.ERROR if reason else logging.INFO, "email %s %s: %s", claim.email.id, state, text)
-        return Report(email_id=claim.email.id, state=state, text=text)
+        _log.log(logging.ERROR if reason else logging.INFO, "email %s %s: %s", claim.id, state, text)
+        return Report(email_id=claim.id, state=state, text=text)
 
     def _persist(self, record: Callable[[], bool], claim: Claim) -> None:
         """Record an outcome, however long it takes: without it, the email would be sent again."""
@@ -368,15 +367,15 @@ class Delivery:
             try:
                 is_recorded = record()
             except LogUnavailable as error:
-                _log.error("email %s: its outcome is not recorded yet: %s", claim.email.id, error)
+                _log.error("email %s: its outcome is not recorded yet: %s", claim.id, error)
                 time.sleep(_RECORD_AGAIN_SECONDS)
                 continue
             if not is_recorded:
-                _log.error("email %s was taken over by another worker meanwhile", claim.email.id)
+                _log.error("email %s was taken over by another worker meanwhile", claim.id)
             return
 
     def _show_links(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> None:
         """In development a captured email's links are for clicking."""
         if outcome.kind is OutcomeKind.CAPTURED and self._settings.debug:
             for name, url in envelope.links.items():
-                _log.info("email %s %s: %s", claim.email.id, name, url)
+                _log.info("email %s %s: %s", claim.id, name, url)

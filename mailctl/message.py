@@ -189,7 +189,13 @@ class Event:
 class Claim:
     """The right of one worker to send an email, until the lease runs out."""
 
-    email: Email
+    id: str
+    kind: str
+    #: Attempts so far, this one included.
+    attempts: int
+    created_at: datetime
+    expires_at: datetime | None
+    worker: str
     #: Proves, when the outcome is recorded, that nobody else took the email meanwhile.
     token: str
     content: Content

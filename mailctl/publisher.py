@@ -105,20 +105,20 @@ class Publisher:
             BrokerUnavailable: the broker does not answer; the emails are back in the log.
             LogUnavailable: the delivery log cannot be used.
         """
-        emails = self._runtime.campaigns.release(limit=limit, held_in=self._held_in)
+        kinds = self._runtime.campaigns.release(limit=limit, held_in=self._held_in)
         own = own_tasks(self._app)
         own_kinds = {kind.name for kind in KINDS.values() if kind.task in own}
-        alone = [email for email in emails if email.kind in own_kinds]
-        waiting = {email.id: None for email in emails}
+        waiting = list(kinds)
         try:
-            for email in alone:
+            for email_id in [email_id for email_id in waiting if kinds[email_id] in own_kinds]:
+                [email] = self._runtime.history.find(email_id, limit=1)
                 self._send(email)
-                del waiting[email.id]
-            self._send_batch(list(waiting))
+                waiting.remove(email_id)
+            self._send_batch(waiting)
         except MailctlError as error:
-            self._runtime.claims.give_back(list(waiting), reason=str(error))
+            self._runtime.claims.give_back(waiting, reason=str(error))
             raise
-        return len(emails)
+        return len(kinds)
 
     def _send_batch(self, ids: Sequence[str]) -> None:
         if ids:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from traceback import walk_tb
 from typing import TYPE_CHECKING
@@ -34,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Octets of HTML: Gmail cuts a message off at about 102,000.
 MAX_HTML = 90_000
+#: Columns of plain text (RFC 5322 section 2.1.1 asks for 78 at most).
+TEXT_WIDTH = 72
 
 _MISSING_VARIABLE = re.compile(r"'(\w+)' is undefined")
 
@@ -78,7 +78,7 @@ class Templates:
             keep_trailing_newline=True,
             auto_reload=False,
         )
-        self._environment.filters["wrapped"] = _wrapped
+        self._environment.filters["paragraph"] = _paragraph
 
     def names(self) -> list[str]:
         """Return the names that have at least one file, those of the service's own folder first."""
@@ -153,10 +153,16 @@ class Templates:
         return references
 
 
-@lru_cache(maxsize=512)
-def _wrapped(text: str, width: int) -> str:
-    """Return text with its lines broken at spaces; most paragraphs are the same for every recipient."""
-    return textwrap.fill(" ".join(text.split()), width, break_long_words=False, break_on_hyphens=False)
+def _paragraph(text: str) -> str:
+    """Return text with its lines broken at spaces and an empty line after it; words stay whole."""
+    lines = [""]
+    for word in text.split():
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if len(joined) <= TEXT_WIDTH or not lines[-1]:
+            lines[-1] = joined
+        else:
+            lines.append(word)
+    return "\n".join(lines) + "\n\n"
 
 
 @contextmanager

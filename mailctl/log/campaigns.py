@@ -9,7 +9,6 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.dialects import postgresql
 
 from mailctl.log.database import reading, writing
-from mailctl.log.rows import email_from
 from mailctl.log.tables import campaigns, emails
 from mailctl.log.transitions import append_events, insert_or_ignore, move, utc_now
 from mailctl.message import State
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from mailctl.log.outbox import Outbox
-    from mailctl.message import Draft, Email
+    from mailctl.message import Draft
 
 #: Seconds of a rate that may go out at once after a pause.
 BURST_SECONDS = 1.0
@@ -74,13 +73,16 @@ class Campaigns:
         with reading(self._engine) as connection:
             return any(_is_due(connection, campaign, now) for campaign in _waiting(connection))
 
-    def release(self, *, limit: int, held_in: str | None = None) -> list[Email]:
+    def release(self, *, limit: int, held_in: str | None = None) -> dict[str, str]:
         """Take emails of one campaign that are due and that its rate allows, to be published now.
 
         They count as published from here on: what the broker then does not get, it has lost.
 
         Args:
             held_in: the id of the worker in whose memory they will be; None where they outlive it.
+
+        Returns:
+            Their ids, each with its kind.
         """
         now = self._clock()
         with writing(self._engine) as connection:
@@ -91,7 +93,7 @@ class Campaigns:
                     continue
                 _take(connection, campaign, len(found), released_until)
                 return found
-        return []
+        return {}
 
 
 def _insert_new(connection: Connection, rows: list[dict[str, Any]]) -> list[str]:
@@ -130,8 +132,8 @@ def _is_due(connection: Connection, campaign: str, now: datetime) -> bool:
 
 def _release_due(
     connection: Connection, campaign: str, *, limit: int, held_in: str | None, now: datetime
-) -> list[Email]:
-    found: list[Email] = []
+) -> dict[str, str]:
+    found: dict[str, str] = {}
     values = {"queued_at": now, "queued_in": held_in}
     for state in (State.DEFERRED, State.PENDING):
         due = (
@@ -143,8 +145,9 @@ def _release_due(
         )
         is_due = emails.c.seq.in_(due.scalar_subquery())
         text = "published to the broker"
-        rows = move(connection, is_due, State.QUEUED, text=text, values=values, now=now)
-        found += [email_from(row) for row in rows]
+        returning = (emails.c.id, emails.c.kind)
+        rows = move(connection, is_due, State.QUEUED, text=text, values=values, now=now, returning=returning)
+        found |= {row.id: row.kind for row in rows}
     return found
 
 

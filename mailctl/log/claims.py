@@ -12,7 +12,6 @@ from sqlalchemy import and_, bindparam, insert, or_, select, update
 from mailctl.errors import ConfigurationError
 from mailctl.log import payload
 from mailctl.log.database import writing
-from mailctl.log.rows import email_from
 from mailctl.log.tables import emails, events
 from mailctl.log.transitions import CLAIM_OVER, move, utc_now
 from mailctl.message import CLAIMABLE_STATES, Claim, Ended, State
@@ -79,7 +78,9 @@ class Claims:
             "queued_in": None,
         }
         with writing(self._engine) as connection:
-            rows = move(connection, is_free, State.SENDING, text="", values=values, now=now)
+            rows = move(
+                connection, is_free, State.SENDING, text="", values=values, now=now, returning=_CLAIMED
+            )
         taken = Taken(claims=[], unreadable=[])
         for row in rows:
             try:
@@ -88,7 +89,18 @@ class Claims:
                 taken.unreadable.append((row.id, str(error)))
                 self._defer_unreadable(row.id, token, reason=str(error))
             else:
-                taken.claims.append(Claim(email=email_from(row), token=token, content=content))
+                taken.claims.append(
+                    Claim(
+                        id=row.id,
+                        kind=row.kind,
+                        attempts=row.attempts,
+                        created_at=row.created_at,
+                        expires_at=row.expires_at,
+                        worker=worker,
+                        token=token,
+                        content=content,
+                    )
+                )
         return taken
 
     def extend(self, claims: Sequence[Claim]) -> None:
@@ -108,8 +120,8 @@ class Claims:
             The ids of those that were not recorded, because somebody else has them by now.
         """
         now = self._clock()
-        rows = {end.claim.email.id: _finished_row(end, now) for end in ended}
-        recorded = {end.claim.email.id: _event(end, now) for end in ended}
+        rows = {end.claim.id: _finished_row(end, now) for end in ended}
+        recorded = {end.claim.id: _event(end, now) for end in ended}
         are_ours = and_(_are_ours([end.claim for end in ended]), emails.c.state == State.SENDING)
         query = select(emails.c.id).where(are_ours).with_for_update()
         with writing(self._engine) as connection:
@@ -137,6 +149,14 @@ class Claims:
             move(connection, is_ours, State.DEFERRED, text=reason, values=values, now=now)
 
 
+_CLAIMED = (
+    emails.c.id,
+    emails.c.kind,
+    emails.c.attempts,
+    emails.c.created_at,
+    emails.c.expires_at,
+    emails.c.content,
+)
 _FINISH = (
     update(emails)
     .where(emails.c.id == bindparam("b_id"))
@@ -158,7 +178,7 @@ _FINISH = (
 
 def _are_ours(claims: Sequence[Claim]) -> Any:
     return and_(
-        emails.c.id.in_([claim.email.id for claim in claims]),
+        emails.c.id.in_([claim.id for claim in claims]),
         emails.c.claim.in_({claim.token for claim in claims}),
     )
 
@@ -166,7 +186,7 @@ def _are_ours(claims: Sequence[Claim]) -> Any:
 def _finished_row(end: Ended, now: datetime) -> dict[str, Any]:
     reply = end.outcome.reply
     return {
-        "b_id": end.claim.email.id,
+        "b_id": end.claim.id,
         "b_state": end.state,
         "b_now": now,
         "b_message_id": end.message_id,
@@ -177,13 +197,13 @@ def _finished_row(end: Ended, now: datetime) -> dict[str, Any]:
 
 
 def _event(end: Ended, now: datetime) -> dict[str, Any]:
-    email = end.claim.email
+    claim = end.claim
     return {
-        "email_id": email.id,
+        "email_id": claim.id,
         "at": now,
         "state": end.state,
-        "attempt": email.attempts,
-        "worker": email.worker,
+        "attempt": claim.attempts,
+        "worker": claim.worker,
         "code": end.outcome.reply.code,
         "text": str(end.outcome),
     }

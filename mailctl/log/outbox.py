@@ -270,7 +270,7 @@ def _reserve(connection: Connection, state: State, *, limit: int, now: datetime)
 
 
 def _is_ours(claim: Claim) -> ColumnElement[bool]:
-    return and_(emails.c.id == claim.email.id, emails.c.claim == claim.token, emails.c.state == State.SENDING)
+    return and_(emails.c.id == claim.id, emails.c.claim == claim.token, emails.c.state == State.SENDING)
 
 
 def _reply_values(outcome: Outcome | None) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, case, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from mailctl.log.rows import EMAIL_COLUMNS
 from mailctl.log.tables import UtcDateTime, emails, events
 from mailctl.message import State, states_before
 
@@ -37,21 +36,23 @@ def move(
     text: str,
     values: dict[str, Any],
     now: datetime,
+    returning: Sequence[ColumnElement[Any]] = (emails.c.id,),
 ) -> Sequence[Row[Any]]:
     """Change the state of all emails that match and may change to it.
 
     Args:
         text: what the event says.
         values: other columns to set.
+        returning: the columns to return, the id among them.
 
     Returns:
-        The rows that changed, as they are now, with their content.
+        The rows that changed, as they are now.
     """
     changed = (
         update(emails)
         .where(where, emails.c.state.in_(states_before(target)))
         .values(**values, state=target, updated_at=now)
-        .returning(*EMAIL_COLUMNS, emails.c.content)
+        .returning(*returning)
     )
     rows = connection.execute(changed).all()
     append_events(connection, [row.id for row in rows], text=text, now=now)

@@ -38,7 +38,6 @@ _OUT_OF_STEP = frozenset({CLOSING_CODE, BAD_SEQUENCE_CODE})
 #: One plain address; anything else could add parameters or another recipient to the command.
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9._-]{1,255}")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
 
 Step = Callable[[], Awaitable[None]]
 
@@ -154,7 +153,7 @@ class Session:
             or await self._rcpt(envelope.recipient)
             or await self._ask("data", b"DATA", proceed={354})
         )
-        return refusal or await self._hand_over(_LEADING_DOT.sub(b"..", lines) + b".\r\n")
+        return refusal or await self._hand_over(_stuffed(lines))
 
     def explain(self, error: BaseException) -> Outcome:
         """Return what `error`, raised at the present stage, means for the message."""
@@ -282,8 +281,14 @@ def _path(address: str) -> bytes:
 
 def _with_crlf(data: bytes) -> bytes:
     """Return the message with CRLF line ends only: a bare CR or LF could smuggle a second message in."""
-    lines = _LINE_END.sub(b"\r\n", data)
-    return lines if lines.endswith(b"\r\n") else lines + b"\r\n"
+    if not data.count(b"\r\n") == data.count(b"\r") == data.count(b"\n"):
+        data = _LINE_END.sub(b"\r\n", data)
+    return data if data.endswith(b"\r\n") else data + b"\r\n"
+
+
+def _stuffed(lines: bytes) -> bytes:
+    """Return the message with a dot before each leading dot, and its end (RFC 5321 section 4.5.2)."""
+    return (b"\r\n" + lines).replace(b"\r\n.", b"\r\n..")[2:] + b".\r\n"
 
 
 @cache

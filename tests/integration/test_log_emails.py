@@ -97,9 +97,9 @@ class Log:
 
     def extend(self, claim: Claim) -> bool:
         """Prolong a lease; return whether that did anything."""
-        before = self.history.find(claim.email.id)[0].lease_until
+        before = self.history.find(claim.id)[0].lease_until
         Claims(self.engine, KEYRING, lease=LEASE, clock=self.clock).extend([claim])
-        return self.history.find(claim.email.id)[0].lease_until != before
+        return self.history.find(claim.id)[0].lease_until != before
 
     def queue(self) -> str:
         """Record an email and say that it is on the broker."""
