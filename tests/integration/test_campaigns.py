@@ -57,10 +57,10 @@ class Log:
             for n in range(count)
         ]
 
-    def begin(self, count: int, *, rate: float | None = None, campaign: str = "spring") -> None:
-        """Record a campaign."""
+    def begin(self, count: int, *, rate: float | None = None, campaign: str = "spring") -> list[str]:
+        """Record a campaign; return the ids of its emails."""
         self.campaigns.open(campaign, kind="welcome", rate=rate)
-        self.campaigns.add(self.drafts(count, campaign))
+        return self.campaigns.add(self.drafts(count, campaign))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
