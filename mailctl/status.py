@@ -104,7 +104,8 @@ class Inquiry:
         email = self.email(prefix)
         if email is None:
             return self._of_celery(prefix)
-        celery = _stored_by_worker(email) if self._is_private else self._result(email.id)
+        is_told_by_log = email.is_final or self._is_private
+        celery = _stored_by_worker(email) if is_told_by_log else self._result(email.id)
         email = self._settled(email, celery)
         evidence = Evidence() if email.is_final else self._evidence(email)
         return Status(
@@ -215,9 +216,14 @@ class Inquiry:
 
 
 def _stored_by_worker(email: Email) -> CeleryResult | None:
-    """Return what the worker has stored for an email, where its result backend is private to it."""
+    """Return what the worker has stored for an email, as the log knows it.
+
+    A campaign's emails have no results of their own, nor has what no worker ever took.
+    """
     state = _CELERY_STATES.get(email.state)
-    return None if state is None else CeleryResult(state=state, text=email.error or "")
+    if state is None or email.campaign or not email.worker:
+        return None
+    return CeleryResult(state=state, text=email.error or "")
 
 
 def _explain_celery(result: CeleryResult | None, place: Place | None) -> str:

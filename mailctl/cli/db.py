@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from mailctl.cli.context import Session, command
+from mailctl.cli.help import Commands
 from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:
     from mailctl.log.schema import SchemaVersion
 
-app = typer.Typer(name="db", help="The schema of the delivery log.", no_args_is_help=True)
+app = Commands("db", "The schema of the delivery log.")
 
 
 def current(session: Session) -> None:
@@ -36,8 +37,8 @@ def upgrade(session: Session) -> None:
         session.output.note(f"upgraded from {before.current or 'nothing'}")
 
 
-app.command("current")(command(current))
-app.command("upgrade")(command(upgrade))
+app.add("current", command(current))
+app.add("upgrade", command(upgrade))
 
 
 def _show(session: Session, version: SchemaVersion) -> None:

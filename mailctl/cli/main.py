@@ -11,19 +11,14 @@ import typer
 
 from mailctl.cli import check_config, db, demo, listing, prune, send, status, users, worker
 from mailctl.cli.context import App, EnvFile, Json, NoColor, Session, Verbose, command, session_of
+from mailctl.cli.help import Commands
 from mailctl.cli.output import Output
 from mailctl.errors import ExitCode, MailctlError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-app = typer.Typer(
-    name="mailctl",
-    help="Operate a web service's Celery email: send, work off, find, explain.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = Commands("mailctl", "Operate a web service's Celery email: send, work off, find, explain.")
 
 
 def _show_version(value: bool) -> None:
@@ -52,14 +47,14 @@ def _root(
 
 
 app.add_typer(send.app)
-app.command("worker")(command(worker.worker))
-app.command("status")(command(status.status))
-app.command("list")(command(listing.list_emails))
-app.command("check-config")(command(check_config.check_config))
+app.add("worker", command(worker.worker))
+app.add("status", command(status.status))
+app.add("list", command(listing.list_emails))
+app.add("check-config", command(check_config.check_config))
 app.add_typer(users.app)
 app.add_typer(db.app)
-app.command("prune")(command(prune.prune))
-app.command("demo")(command(demo.demo))
+app.add("prune", command(prune.prune))
+app.add("demo", command(demo.demo))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,6 +11,7 @@ import typer
 
 from mailctl.cli.campaign import carry_out_campaign
 from mailctl.cli.context import Session, command, with_parameters
+from mailctl.cli.help import Commands
 from mailctl.cli.inputs import read_tokens, read_variables, when
 from mailctl.cli.order import Common, Words
 from mailctl.cli.preview import show_preview
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mailctl.message import Email
     from mailctl.sending import Order
 
-app = typer.Typer(name="send", help="Send an email, now or later, to one or to many.", no_args_is_help=True)
+app = Commands("send", "Send an email, now or later, to one or to many.")
 
 
 @cache
@@ -45,7 +46,7 @@ def _sends(name: str) -> Callable[[Callable[..., Words]], None]:
 
         session = inspect.Parameter("session", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Session)
         keyword = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *common)]
-        app.command(name)(command(with_parameters(run, [session, *keyword])))
+        app.add(name, command(with_parameters(run, [session, *keyword])))
 
     return register
 

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.context import Session, command
+from mailctl.cli.help import Commands
 from mailctl.cli.views import user_view
 from mailctl.errors import ExitCode, InvalidInput
 
 if TYPE_CHECKING:
     from mailctl.message import User
 
-app = typer.Typer(
-    name="users", help="The users that mailctl knows where DATABASE_URL is not set.", no_args_is_help=True
-)
+app = Commands("users", "The users that mailctl knows where DATABASE_URL is not set.")
 
 
 def list_users(session: Session) -> None:
@@ -81,9 +80,9 @@ def import_users(
         raise typer.Exit(ExitCode.FAILED)
 
 
-app.command("list")(command(list_users))
-app.command("add")(command(add_user))
-app.command("import")(command(import_users))
+app.add("list", command(list_users))
+app.add("add", command(add_user))
+app.add("import", command(import_users))
 
 
 def _show(session: Session, user: User) -> None:

@@ -6,11 +6,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, insert, select, update
-from sqlalchemy.dialects import postgresql
 
 from mailctl.log.database import reading, writing
 from mailctl.log.tables import campaigns, emails
-from mailctl.log.transitions import append_events, insert_or_ignore, move, utc_now
+from mailctl.log.transitions import append_events, insert_for, insert_or_ignore, move, utc_now
 from mailctl.message import State
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ class Campaigns:
 
 def _insert_new(connection: Connection, rows: list[dict[str, Any]]) -> list[str]:
     if connection.dialect.name == "postgresql":
-        statement = postgresql.insert(emails).on_conflict_do_nothing().returning(emails.c.id)
+        statement = insert_for(connection, emails).on_conflict_do_nothing().returning(emails.c.id)
         return list(connection.execute(statement, rows).scalars())
     # Nobody else writes during this transaction, and a plain INSERT is much faster.
     ids = [row["id"] for row in rows]

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, case, insert, literal, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from mailctl.log.tables import UtcDateTime, emails, events
 from mailctl.message import State, states_before
@@ -77,7 +76,16 @@ def append_events(connection: Connection, ids: Sequence[str], *, text: str, now:
 
 def insert_or_ignore(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
     """Insert a row unless one with its key is there; return whether it is new."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(**row).on_conflict_do_nothing()
+    statement = insert_for(connection, table).values(**row).on_conflict_do_nothing()
     # Not by `rowcount`: SQLAlchemy does not know it of an INSERT on PostgreSQL.
     return connection.execute(statement.returning(*table.primary_key)).first() is not None
+
+
+def insert_for(connection: Connection, table: Table) -> Any:
+    """Return an INSERT of the database's own, which knows ON CONFLICT."""
+    # Here, as each takes long to import and a process needs one.
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as dialect_insert
+    else:
+        from sqlalchemy.dialects.sqlite import insert as dialect_insert  # type: ignore[assignment]
+    return dialect_insert(table)

@@ -42,11 +42,11 @@ def imported(folder: Path, *arguments: str) -> frozenset[str]:
     return frozenset(line.rpartition("|")[2].strip().partition(".")[0] for line in lines)
 
 
-def test_help_imports_typer_and_rich_and_nothing_else_that_is_heavy(tmp_path: Path) -> None:
+def test_help_imports_typer_and_nothing_else_that_is_heavy(tmp_path: Path) -> None:
     """It has to be there at once."""
     packages = imported(tmp_path, "--help")
-    assert {"typer", "rich"} <= packages
-    assert not packages & HEAVY
+    assert "typer" in packages
+    assert not packages & (HEAVY | {"rich"})
 
 
 @pytest.mark.parametrize("command", ["status", "list"])
