@@ -183,6 +183,8 @@ class Event:
     worker: str | None
     code: int | None
     text: str
+    #: The operator who did it; None for what happened by itself.
+    actor: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

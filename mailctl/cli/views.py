@@ -55,6 +55,7 @@ def event_view(event: Event) -> dict[str, Any]:
         "worker": event.worker,
         "code": event.code,
         "text": event.text,
+        "actor": event.actor,
     }
 
 

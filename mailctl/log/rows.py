@@ -74,4 +74,5 @@ def event_from(row: Row[tuple[object, ...]]) -> Event:
         worker=row.worker,
         code=row.code,
         text=row.text,
+        actor=row.actor,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Float,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
     text,
 )
 from typing_extensions import override
@@ -56,6 +58,9 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+#: Of emails that a worker may still claim: few, however long the log is.
+IS_CLAIMABLE = "state IN ('pending', 'queued', 'deferred')"
+
 emails = Table(
     "mailctl_emails",
     metadata,
@@ -89,6 +94,8 @@ emails = Table(
     Column("error", Text),
     Column("group_id", String(155)),
     Column("campaign", String(100)),
+    # An operator has said that neither suppression nor limits keep it back.
+    Column("is_forced", Boolean, nullable=False, server_default=false()),
     Index("mailctl_emails_due", "state", "campaign", "due_at"),
     Index("mailctl_emails_state", "state", "seq"),
     Index("mailctl_emails_user", "user_id", "seq"),
@@ -100,6 +107,14 @@ emails = Table(
         postgresql_where=text("lease_until IS NOT NULL"),
     ),
     Index("mailctl_emails_group", "group_id"),
+    Index("mailctl_emails_created", "created_at"),
+    Index("mailctl_emails_recipient", "to_address", "created_at"),
+    Index(
+        "mailctl_emails_expiry",
+        "expires_at",
+        sqlite_where=text(IS_CLAIMABLE),
+        postgresql_where=text(IS_CLAIMABLE),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -114,6 +129,8 @@ events = Table(
     Column("worker", String(255)),
     Column("code", Integer),
     Column("text", Text, nullable=False, default=""),
+    # The operator who did it; NULL for what happened by itself.
+    Column("actor", String(128)),
     Index("mailctl_events_email", "email_id"),
 )
 
@@ -161,6 +178,52 @@ circuits = Table(
     Column("reason", Text, nullable=False),
     Column("since", UtcDateTime, nullable=False),
     Column("probe_at", UtcDateTime, nullable=False),
+)
+
+suppressions = Table(
+    "mailctl_suppressions",
+    metadata,
+    # In lower case.
+    Column("address", String(254), primary_key=True),
+    Column("reason", Text, nullable=False),
+    # bounce, operator or import.
+    Column("source", String(16), nullable=False),
+    Column("code", Integer),
+    Column("enhanced", String(12)),
+    Column("actor", String(128)),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+pauses = Table(
+    "mailctl_pauses",
+    metadata,
+    # queue or kind.
+    Column("scope", String(8), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+)
+
+keys = Table(
+    "mailctl_keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("last_used_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+)
+
+link_uses = Table(
+    "mailctl_link_uses",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("purpose", String(64), nullable=False),
+    Column("used_at", UtcDateTime, nullable=False),
+    # After this the link is dead by itself, and its use may be forgotten.
+    Column("expires_at", UtcDateTime, nullable=False),
 )
 
 users = Table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, case, insert, literal, select, update
+from sqlalchemy import ColumnElement, String, case, insert, literal, select, update
 
 from mailctl.log.tables import UtcDateTime, emails, events
 from mailctl.message import State, states_before
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: The values that end a claim.
 CLAIM_OVER: dict[str, Any] = {"claim": None, "lease_until": None}
-_EVENT_COLUMNS = ["email_id", "at", "state", "attempt", "worker", "code", "text"]
+_EVENT_COLUMNS = ["email_id", "at", "state", "attempt", "worker", "code", "text", "actor"]
 #: Emails that one statement names: databases limit the number of parameters.
 _MOST_IDS = 1000
 
@@ -36,6 +36,7 @@ def move(
     values: dict[str, Any],
     now: datetime,
     returning: Sequence[ColumnElement[Any]] = (emails.c.id,),
+    actor: str | None = None,
 ) -> Sequence[Row[Any]]:
     """Change the state of all emails that match and may change to it.
 
@@ -43,6 +44,7 @@ def move(
         text: what the event says.
         values: other columns to set.
         returning: the columns to return, the id among them.
+        actor: the operator who does it; None for what happens by itself.
 
     Returns:
         The rows that changed, as they are now.
@@ -54,11 +56,13 @@ def move(
         .returning(*returning)
     )
     rows = connection.execute(changed).all()
-    append_events(connection, [row.id for row in rows], text=text, now=now)
+    append_events(connection, [row.id for row in rows], text=text, now=now, actor=actor)
     return rows
 
 
-def append_events(connection: Connection, ids: Sequence[str], *, text: str, now: datetime) -> None:
+def append_events(
+    connection: Connection, ids: Sequence[str], *, text: str, now: datetime, actor: str | None = None
+) -> None:
     """Record that these emails are in their state since now."""
     is_new_attempt = emails.c.state == State.SENDING
     for start in range(0, len(ids), _MOST_IDS):
@@ -70,6 +74,7 @@ def append_events(connection: Connection, ids: Sequence[str], *, text: str, now:
             emails.c.worker,
             case((is_new_attempt, None), else_=emails.c.smtp_code),
             literal(text),
+            literal(actor, String),
         ).where(emails.c.id.in_(ids[start : start + _MOST_IDS]))
         connection.execute(insert(events).from_select(_EVENT_COLUMNS, event))
 
