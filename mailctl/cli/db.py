@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mailctl.cli.context import Session, command
+from mailctl.cli.context import Session
 from mailctl.cli.help import Commands
 from mailctl.errors import ExitCode
 
@@ -37,8 +37,8 @@ def upgrade(session: Session) -> None:
         session.output.note(f"upgraded from {before.current or 'nothing'}")
 
 
-app.add("current", command(current))
-app.add("upgrade", command(upgrade))
+app.add("current", current)
+app.add("upgrade", upgrade)
 
 
 def _show(session: Session, version: SchemaVersion) -> None:

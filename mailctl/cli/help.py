@@ -1,23 +1,43 @@
-"""Command groups whose help is plain text, in sections.
+"""Command groups whose help is plain text, in sections, and that import a command when it is called.
 
 Typer's own rendering of help by Rich takes longer to import than all else that `--help` needs.
 """
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typing_extensions import override
 
+from mailctl.cli.context import command
 from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 #: Characters of the first sentence of a command's description.
 _LONGEST_SUMMARY = 200
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command that is imported when it is called.
+
+    Args:
+        name: of the command.
+        place: MODULE:ATTRIBUTE of its function, or of its group of commands.
+        summary: what the parent's help says of it.
+    """
+
+    name: str
+    place: str
+    summary: str
 
 
 class Commands(typer.Typer):
@@ -26,48 +46,113 @@ class Commands(typer.Typer):
     Args:
         name: of the group.
         help: what the commands are for.
-        panel: the section of the parent's help.
+        sections: for a root: its commands, by the section of its help.
     """
 
-    def __init__(self, name: str, help: str, *, panel: str | None = None) -> None:
+    def __init__(
+        self, name: str, help: str, *, sections: Mapping[str, Sequence[Entry]] | None = None
+    ) -> None:
         super().__init__(
             name=name,
             help=help,
-            cls=_Group,
+            cls=_Group if sections is None else _root_of(sections),
+            add_completion=sections is not None,
             rich_markup_mode=None,
-            rich_help_panel=panel,
             pretty_exceptions_enable=False,
             context_settings=_CONTEXT,
         )
 
-    def add(self, name: str, function: Callable[..., None], *, panel: str | None = None) -> None:
-        """Make a function the command of that name."""
-        self.command(name, cls=_Command, rich_help_panel=panel)(function)
+    def add(self, name: str, function: Callable[..., None]) -> None:
+        """Make a function whose first parameter is the session the command of that name."""
+        self.command(name, cls=_Command)(command(function))
 
 
 class _Command(TyperCommand):
+    @override
     def format_options(self, ctx: Any, formatter: Any) -> None:
         _write_parameters(self, ctx, formatter)
 
 
 class _Group(TyperGroup):
+    @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
             typer.echo(ctx.get_help(), err=True)
             ctx.exit(ExitCode.USAGE)
         return super().parse_args(ctx, args)
 
+    @override
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
         _write_sections(
             formatter,
             (
-                (_panel(command, "Commands"), (name, command.get_short_help_str(_LONGEST_SUMMARY)))
-                for name, command in found
-                if command and not command.hidden
+                ("Commands", (name, found.get_short_help_str(_LONGEST_SUMMARY)))
+                for name, found in commands
+                if found and not found.hidden
             ),
         )
         _write_parameters(self, ctx, formatter)
+
+
+class _Imported(MutableMapping[str, Any]):
+    """Commands by name, each imported at the first look at it."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._entries = {entry.name: entry for entry in entries}
+        self._commands: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._commands:
+            self._commands[name] = _import_command(self._entries[name])
+        return self._commands[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._commands[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def _import_command(entry: Entry) -> Any:
+    module, _, attribute = entry.place.partition(":")
+    found = getattr(importlib.import_module(module), attribute)
+    if isinstance(found, Commands):
+        return typer.main.get_command(found)
+    alone = Commands(entry.name, entry.summary)
+    alone.add(entry.name, found)
+    return typer.main.get_command(alone)
+
+
+def _root_of(sections: Mapping[str, Sequence[Entry]]) -> type[TyperGroup]:
+    """Return the class of a group that has these commands; its help imports none of them."""
+
+    class Root(_Group):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.commands = _Imported(entry for entries in sections.values() for entry in entries)
+
+        @override
+        def list_commands(self, ctx: Any) -> list[str]:
+            return list(self.commands)
+
+        @override
+        def format_options(self, ctx: Any, formatter: Any) -> None:
+            records = (
+                (heading, (entry.name, entry.summary))
+                for heading, entries in sections.items()
+                for entry in entries
+            )
+            _write_sections(formatter, records)
+            _write_parameters(self, ctx, formatter)
+
+    return Root
 
 
 def _write_parameters(command: Any, ctx: Any, formatter: Any) -> None:

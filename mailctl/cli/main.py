@@ -9,16 +9,34 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli import check_config, db, demo, listing, prune, send, status, users, worker
-from mailctl.cli.context import App, EnvFile, Json, NoColor, Session, Verbose, command, session_of
-from mailctl.cli.help import Commands
+from mailctl.cli.context import App, EnvFile, Json, NoColor, Session, Verbose, session_of
+from mailctl.cli.help import Commands, Entry
 from mailctl.cli.output import Output
 from mailctl.errors import ExitCode, MailctlError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-app = Commands("mailctl", "Operate a web service's Celery email: send, work off, find, explain.")
+_SECTIONS = {
+    "Send": (
+        Entry("send", "mailctl.cli.send:app", "Send an email, now or later, to one or to many."),
+        Entry("worker", "mailctl.cli.worker:worker", "Start a worker that sends the emails."),
+        Entry("demo", "mailctl.cli.demo:demo", "See it work: four emails through a real worker."),
+    ),
+    "Find and explain": (
+        Entry("status", "mailctl.cli.status:status", "Tell what became of an email, and why."),
+        Entry("list", "mailctl.cli.listing:list_emails", "Find emails by filters that compose."),
+    ),
+    "Set up and look after": (
+        Entry("check-config", "mailctl.cli.check_config:check_config", "Find what is wrong with the set-up."),
+        Entry("users", "mailctl.cli.users:app", "The users that mailctl knows, without DATABASE_URL."),
+        Entry("db", "mailctl.cli.db:app", "The schema of the delivery log."),
+        Entry("prune", "mailctl.cli.prune:prune", "Forget emails that ended long ago."),
+    ),
+}
+app = Commands(
+    "mailctl", "Operate a web service's Celery email: send, work off, find, explain.", sections=_SECTIONS
+)
 
 
 def _show_version(value: bool) -> None:
@@ -44,17 +62,6 @@ def _root(
     session_of(ctx).update(
         {"app": app_spec, "env_file": env_file, "json": json, "no_color": no_color, "verbose": verbose}
     )
-
-
-app.add_typer(send.app)
-app.add("worker", command(worker.worker))
-app.add("status", command(status.status))
-app.add("list", command(listing.list_emails))
-app.add("check-config", command(check_config.check_config))
-app.add_typer(users.app)
-app.add_typer(db.app)
-app.add("prune", command(prune.prune))
-app.add("demo", command(demo.demo))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -100,7 +107,7 @@ def _usage_sentence(error: typer.TyperException) -> str:
     text = str(format_message() if format_message else error)
     context = getattr(error, "ctx", None)
     help_hint = f" See `{context.command_path} --help`." if context is not None else ""
-    return text.rstrip(".") + "." + help_hint
+    return text.rstrip(".") + ("" if text.endswith("?") else ".") + help_hint
 
 
 def _say(session: Session, error: BaseException, text: str, fix: str) -> None:

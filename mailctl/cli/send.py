@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mailctl.cli.campaign import carry_out_campaign
-from mailctl.cli.context import Session, command, with_parameters
+from mailctl.cli.context import Session, with_parameters
 from mailctl.cli.help import Commands
 from mailctl.cli.inputs import read_tokens, read_variables, when
 from mailctl.cli.order import Common, Words
@@ -46,7 +46,7 @@ def _sends(name: str) -> Callable[[Callable[..., Words]], None]:
 
         session = inspect.Parameter("session", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Session)
         keyword = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *common)]
-        app.add(name, command(with_parameters(run, [session, *keyword])))
+        app.add(name, with_parameters(run, [session, *keyword]))
 
     return register
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.context import Session, command
+from mailctl.cli.context import Session
 from mailctl.cli.help import Commands
 from mailctl.cli.views import user_view
 from mailctl.errors import ExitCode, InvalidInput
@@ -80,9 +80,9 @@ def import_users(
         raise typer.Exit(ExitCode.FAILED)
 
 
-app.add("list", command(list_users))
-app.add("add", command(add_user))
-app.add("import", command(import_users))
+app.add("list", list_users)
+app.add("add", add_user)
+app.add("import", import_users)
 
 
 def _show(session: Session, user: User) -> None:
