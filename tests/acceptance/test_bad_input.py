@@ -191,7 +191,7 @@ def test_a_broker_that_cannot_be_used_keeps_the_email(
     assert len(result.err.strip().splitlines()) == 1
     assert "The broker at" in result.err
     assert "canary" not in result.err
-    assert result.seconds < 5
+    assert result.seconds < 15  # Celery by itself waits for 20 s and more
     asked = production.run("status", result.data["task_id"], "--json", **wrong)
     assert (asked.code, asked.data["state"]) == (0, "pending")
     assert "broker" in asked.data["explanation"]
