@@ -119,6 +119,7 @@ class Conversation:
         action = self.server.next_action(stage, self.context)
         if isinstance(action, Stall):
             await asyncio.sleep(action.seconds)
+            self.server.unread_after[stage] = bytes(self.reader._buffer)  # type: ignore[attr-defined]
             action = None
         if isinstance(action, AcceptThenDrop) and body is not None:
             self.server.accept(self.context, body)

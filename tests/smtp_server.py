@@ -102,6 +102,8 @@ class ScriptedSmtpServer:
         self.peak_sessions = 0
         #: (session, "C" or "S", line)
         self.log: list[tuple[int, str, str]] = []
+        #: What the client had sent beyond the command by the end of a stall, by stage.
+        self.unread_after: dict[str, bytes] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

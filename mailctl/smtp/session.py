@@ -8,7 +8,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Collection, Container
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +17,7 @@ import aiosmtplib
 
 from mailctl.errors import ConfigurationError
 from mailctl.smtp.classify import BAD_SEQUENCE_CODE, CLOSING_CODE, classify_error, classify_reply
+from mailctl.smtp.dialogue import Dialogue
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,11 @@ FAREWELL_SECONDS = 2.0
 _EHLO_UNKNOWN = frozenset({500, 502, 504})
 #: Replies after which the session carries nothing more.
 _OUT_OF_STEP = frozenset({CLOSING_CODE, BAD_SEQUENCE_CODE})
+
+_DONE = 250
+_GO_AHEAD = 354
+#: Replies after which a transaction goes on, by stage.
+_PROCEED = {"mail": {_DONE}, "rcpt": {_DONE, 251}, "data": {_GO_AHEAD}}
 
 #: One plain address; anything else could add parameters or another recipient to the command.
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9._-]{1,255}")
@@ -97,6 +103,8 @@ class Session:
             timeout=server.timeout, use_tls=server.tls == "implicit", start_tls=False
         )
         self._transport: asyncio.BaseTransport | None = None
+        #: Speaks on the connection once it is open.
+        self._dialogue: Dialogue | None = None
         #: The stage that is under way, or was when the session ended.
         self.stage = "connect"
         self.body_handed_over = False
@@ -107,7 +115,7 @@ class Session:
     @property
     def is_connected(self) -> bool:
         """Whether the connection stands, as far as this side knows."""
-        return self._smtp.is_connected
+        return self._smtp.is_connected if self._dialogue is None else self._dialogue.is_usable
 
     @property
     def extensions(self) -> Collection[str]:
@@ -138,22 +146,36 @@ class Session:
         for stage, step in self.steps():
             self.stage = stage
             await step()
+        if not isinstance(self._transport, asyncio.Transport):
+            raise aiosmtplib.SMTPServerDisconnected("Connection lost")
+        self._dialogue = Dialogue(self._transport)
 
     async def send(self, envelope: Envelope) -> Outcome:
         """Take one message through MAIL, RCPT and DATA (RFC 5321 section 3.3).
+
+        The three go out at once where the server offers it (RFC 2920): two round trips instead of four.
 
         Raises:
             SESSION_ERRORS: no reply; `explain` says what that means.
         """
         self.transactions += 1
         self.body_handed_over = False
+        self.stage = "mail"
+        dialogue = self._open_dialogue()
         lines = _with_crlf(envelope.data)
-        refusal = (
-            await self._mail(envelope.sender, lines)
-            or await self._rcpt(envelope.recipient)
-            or await self._ask("data", b"DATA", proceed={354})
-        )
-        return refusal or await self._hand_over(_stuffed(lines))
+        commands = {"mail": self._mail(envelope.sender, size=len(lines))}
+        self.stage = "rcpt"
+        commands |= {"rcpt": b"RCPT TO:" + _path(envelope.recipient) + b"\r\n", "data": b"DATA\r\n"}
+        is_pipelined = "pipelining" in self.extensions
+        if is_pipelined:
+            dialogue.write(b"".join(commands.values()), commands=len(commands))
+        for self.stage, command in commands.items():
+            if not is_pipelined:
+                dialogue.write(command)
+            reply = await dialogue.read(within=self._server.timeout)
+            if reply.code not in _PROCEED[self.stage]:
+                return classify_reply(reply.code, reply.text, stage=self.stage)
+        return await self._hand_over(dialogue, _stuffed(lines))
 
     def explain(self, error: BaseException) -> Outcome:
         """Return what `error`, raised at the present stage, means for the message."""
@@ -175,16 +197,26 @@ class Session:
     async def reset(self) -> bool:
         """End an unfinished transaction with RSET; return whether the session is clean."""
         try:
-            await self._smtp.rset(timeout=FAREWELL_SECONDS)
+            dialogue = self._open_dialogue()
+            while dialogue.outstanding:
+                reply = await dialogue.read(within=FAREWELL_SECONDS)
+                if reply.code == _GO_AHEAD:
+                    return False  # it waits for a body that has no recipient
+            dialogue.write(b"RSET\r\n")
+            reply = await dialogue.read(within=FAREWELL_SECONDS)
         except SESSION_ERRORS:
             return False
-        return self.is_connected
+        return reply.code == _DONE and self.is_connected
 
     async def quit(self) -> None:
         """Say goodbye if possible, and close in any case."""
         try:
             with contextlib.suppress(*SESSION_ERRORS):
-                await self._smtp.quit(timeout=FAREWELL_SECONDS)
+                if self._dialogue is None:
+                    await self._smtp.quit(timeout=FAREWELL_SECONDS)
+                else:
+                    self._dialogue.write(b"QUIT\r\n")
+                    await self._dialogue.read(within=FAREWELL_SECONDS)
         finally:
             self.close()
 
@@ -240,37 +272,24 @@ class Session:
             raise ConfigurationError("the server offers no AUTH mechanism of PLAIN, LOGIN and CRAM-MD5")
         await sign_in(server.username, server.password)
 
-    async def _mail(self, sender: str, lines: bytes) -> Outcome | None:
-        self.stage = "mail"
-        options = []
-        if self._smtp.supports_extension("size"):
-            options.append(b"SIZE=%d" % len(lines))
-        if self._smtp.supports_extension("8bitmime"):
-            options.append(b"BODY=8BITMIME")
-        return await self._ask("mail", b"MAIL", b"FROM:" + _path(sender), *options)
-
-    async def _rcpt(self, recipient: str) -> Outcome | None:
-        self.stage = "rcpt"
-        return await self._ask("rcpt", b"RCPT", b"TO:" + _path(recipient), proceed={250, 251})
-
-    async def _ask(self, stage: str, *command: bytes, proceed: Container[int] = (250,)) -> Outcome | None:
-        """Send a command; return None if the transaction may go on, else what the reply means."""
-        self.stage = stage
-        reply = await self._smtp.execute_command(*command)
-        if reply.code in proceed:
-            return None
-        return classify_reply(reply.code, reply.message, stage=stage)
-
-    async def _hand_over(self, body: bytes) -> Outcome:
-        protocol = self._smtp.protocol
-        if protocol is None:
+    def _open_dialogue(self) -> Dialogue:
+        if self._dialogue is None:
             raise aiosmtplib.SMTPServerDisconnected("Connection lost")
+        return self._dialogue
+
+    def _mail(self, sender: str, *, size: int) -> bytes:
+        options = b" SIZE=%d" % size if "size" in self.extensions else b""
+        if "8bitmime" in self.extensions:
+            options += b" BODY=8BITMIME"
+        return b"MAIL FROM:" + _path(sender) + options + b"\r\n"
+
+    async def _hand_over(self, dialogue: Dialogue, body: bytes) -> Outcome:
         # No await between the write and the two lines below: a cancellation finds either none or all of it.
-        protocol.write(body)
+        dialogue.write(body)
         self.body_handed_over = True
         self.stage = "body"
-        reply = await protocol.read_response(timeout=self._server.data_timeout)
-        return classify_reply(reply.code, reply.message, stage="body")
+        reply = await dialogue.read(within=self._server.data_timeout)
+        return classify_reply(reply.code, reply.text, stage="body")
 
 
 def _path(address: str) -> bytes:

@@ -59,16 +59,19 @@ def expected_kind(stage: str, fault: str, *, is_reused: bool) -> OutcomeKind:
 class TestFaults:
     """Each fault at each stage, on fresh sessions and on used ones."""
 
+    @pytest.mark.parametrize("extensions", [("PIPELINING",), ()], ids=["pipelined", "one by one"])
     @pytest.mark.parametrize("fault", FAULTS)
     @pytest.mark.parametrize(
         ("stage", "is_reused"),
         [(stage, False) for stage in (*OPENING, *TRANSACTION)] + [(stage, True) for stage in TRANSACTION],
     )
-    def test_a_fault_is_told_as_what_it_is(self, stage: str, is_reused: bool, fault: str) -> None:
+    def test_a_fault_is_told_as_what_it_is(
+        self, stage: str, is_reused: bool, fault: str, extensions: tuple[str, ...]
+    ) -> None:
         """Accepted: the server has it once. Deferred, bounced: it has it not. And the pool works on."""
         script: Script = {stage: [*([None] if is_reused else []), FAULTS[fault]]}
         messages = [*([message("before")] if is_reused else []), message("tested"), message("after")]
-        with ScriptedSmtpServer(script=script) as server:
+        with ScriptedSmtpServer(script=script, extensions=extensions) as server:
             outcomes = send(plain(server), *messages)
             accepted = server.by_message_id()
         kind = outcomes[-2].kind
@@ -92,6 +95,15 @@ class TestFaults:
         assert first.kind is (K.CONFIG if fault == "5xx" else K.DEFERRED)
         assert first.stage == ("tls" if stage == "starttls" else "auth")
         assert second.kind is K.ACCEPTED
+
+    def test_a_server_that_waits_for_a_body_without_recipient_gets_none(self) -> None:
+        """Some say 354 to a DATA that came along with a refused RCPT (RFC 2920 section 3.1)."""
+        script: Script = {"rcpt": ["550 5.1.1 no such user"], "data": ["354 go ahead"]}
+        with ScriptedSmtpServer(script=script) as server:
+            refused, accepted = send(plain(server), message("gone"), message("here"))
+            assert [each.message_id for each in server.wait_for(1)] == ["<here@mail.example.com>"]
+            assert server.sessions == 2
+        assert (refused.kind, accepted.kind) == (K.BOUNCED, K.ACCEPTED)
 
     def test_a_server_that_takes_the_message_and_dies_leaves_doubt(self) -> None:
         """It has the message, and we cannot know: ambiguous, and not sent again by itself."""

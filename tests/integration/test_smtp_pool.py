@@ -14,6 +14,7 @@ from tests.smtp_client import message, plain, send, with_pool
 from tests.smtp_server import (
     Drop,
     ScriptedSmtpServer,
+    Stall,
 )
 
 K = OutcomeKind
@@ -73,6 +74,18 @@ class TestDelivery:
         with ScriptedSmtpServer(extensions=[]) as server:
             send(plain(server), message())
             assert server.wait_for_line("MAIL") == "MAIL FROM:<app@example.com>"
+
+    @pytest.mark.parametrize(("extensions", "at_once"), [(["PIPELINING"], True), ([], False)])
+    def test_commands_go_out_at_once_where_the_server_can_take_it(
+        self, extensions: list[str], at_once: bool
+    ) -> None:
+        """Two round trips a message instead of four (RFC 2920)."""
+        with ScriptedSmtpServer(script={"mail": [Stall(0.1)]}, extensions=extensions) as server:
+            send(plain(server), message())
+            said = [f"{who} {line[:4]}" for _, who, line in server.log]
+            waiting = server.unread_after["mail"]
+        assert said.index("C MAIL") < said.index("C RCPT") < said.index("C DATA")
+        assert (b"DATA" in waiting) is at_once
 
     def test_helo_is_tried_where_ehlo_is_unknown(self) -> None:
         """RFC 5321 section 4.1.1.1."""

@@ -1,0 +1,132 @@
+"""Commands and replies on an open connection; several commands may be under way at once (RFC 2920).
+
+aiosmtplib opens the connection, encrypts it and signs in. It waits for the reply to each command before it
+writes the next, so from then on the connection is spoken to from here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from dataclasses import dataclass
+
+from aiosmtplib import SMTPReadTimeoutError, SMTPResponseException, SMTPServerDisconnected
+from typing_extensions import override
+
+#: Octets of one reply at most; a real one has a few hundred.
+_LONGEST_REPLY = 32 * 1024
+#: A code, and whether another line of the same reply follows (RFC 5321 section 4.2).
+_REPLY_LINE = re.compile(rb"([2-5]\d\d)(-)?[ \t]?([^\r\n]*)\r?\n")
+_UNREADABLE = -1
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the server said to one command; the lines of its text are joined by line feeds."""
+
+    code: int
+    text: str
+
+
+class Dialogue(asyncio.Protocol):
+    """Takes a connection over and speaks SMTP on it.
+
+    Args:
+        transport: the connection, on which nothing is under way.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport = transport
+        self._buffer = b""
+        self._lines: list[bytes] = []
+        self._replies: deque[Reply] = deque()
+        self._reader: asyncio.Future[None] | None = None
+        self._end: Exception | None = None
+        #: Commands whose replies nobody has read yet.
+        self.outstanding = 0
+        transport.set_protocol(self)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the connection stands, and the server has said nothing that it was not asked."""
+        return self._end is None and not self._transport.is_closing()
+
+    def write(self, data: bytes, *, commands: int = 1) -> None:
+        """Send commands, or a message body.
+
+        Args:
+            commands: how many replies it will have.
+
+        Raises:
+            SMTPServerDisconnected: the connection is gone; nothing was sent.
+        """
+        if not self.is_usable:
+            raise self._end or SMTPServerDisconnected("Connection lost")
+        self._transport.write(data)
+        self.outstanding += commands
+
+    async def read(self, *, within: float) -> Reply:
+        """Return the next reply.
+
+        Args:
+            within: seconds to wait for it.
+
+        Raises:
+            SMTPServerDisconnected: the connection ended before it came.
+            SMTPReadTimeoutError: it did not come in time.
+            SMTPResponseException: it is not a reply.
+        """
+        while not self._replies:
+            if self._end is not None:
+                raise self._end
+            self._reader = self._loop.create_future()
+            limit = self._loop.call_later(within, self._fail, SMTPReadTimeoutError("no reply in time"))
+            try:
+                await self._reader
+            finally:
+                limit.cancel()
+                self._reader = None
+        self.outstanding -= 1
+        return self._replies.popleft()
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while found := _REPLY_LINE.match(self._buffer):
+            self._buffer = self._buffer[found.end() :]
+            self._lines.append(found[3].strip())
+            if not found[2]:
+                text = b"\n".join(self._lines).decode("utf-8", "surrogateescape")
+                self._replies.append(Reply(int(found[1]), text))
+                self._lines = []
+        if (
+            len(self._replies) > self.outstanding
+            or b"\n" in self._buffer
+            or len(self._buffer) > _LONGEST_REPLY
+        ):
+            # From here on nobody knows which reply belongs to which command.
+            said = self._buffer or self._replies.pop().text.encode()
+            self._fail(SMTPResponseException(_UNREADABLE, said[:100].decode("utf-8", "replace").strip()))
+        elif self._replies:
+            self._wake()
+
+    @override
+    def eof_received(self) -> bool:
+        self._fail(SMTPServerDisconnected("Unexpected EOF received"))
+        return False  # closes the transport
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        error = SMTPServerDisconnected("Connection lost")
+        error.__cause__ = exc
+        self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._end = self._end or error
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
