@@ -32,6 +32,8 @@ _PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*")
 #: Words that need no quotes before an address (RFC 5322 section 3.2.3).
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 _HEADER_LINE = re.compile(rb"(?:[A-Za-z][A-Za-z0-9-]*:)? [!-~][ -~]*")
+#: Occurs neither in quoted-printable nor in base64 (RFC 2045 section 6.7, rule 1), nor in plain parts.
+_BOUNDARY_MARK = b"=_"
 #: Octets that a message may hold; searching with an expression takes 30 times as long.
 _ON_THE_WIRE = bytes([*b"\t\r\n", *range(0x20, 0x7F)])
 
@@ -110,8 +112,7 @@ def alternative(headers: Sequence[Header], *, text: str, html: str) -> bytes:
         RenderError: a part cannot be written, or the bytes are not the message that was meant.
     """
     parts = [_part("plain", text), _part("html", html)]
-    # "=_" occurs neither in quoted-printable nor in base64 (RFC 2045 section 6.7, rule 1).
-    boundary = "=_" + hashlib.sha256(b"".join(map(bytes, headers))).hexdigest()[:24]
+    boundary = _BOUNDARY_MARK.decode() + hashlib.sha256(b"".join(map(bytes, headers))).hexdigest()[:24]
     fields = [*headers, Header("Content-Type", f'multipart/alternative; boundary="{boundary}"')]
     delimiter = f"\r\n--{boundary}".encode()
     if any(boundary.encode() in part for part in parts):
@@ -177,15 +178,23 @@ def _octets_in_word(length: int) -> int:
 
 
 def _part(subtype: str, body: str) -> bytes:
-    lines = _octets(body.replace("\r\n", "\n").replace("\r", "\n"))
-    encoding, encoded = "quoted-printable", binascii.b2a_qp(lines, istext=True)
-    if len(encoded) > _packed_size(len(lines) + lines.count(b"\n")):
-        encoding, encoded = "base64", base64.encodebytes(lines.replace(b"\n", b"\r\n"))
+    encoding, encoded = _encoded(_octets(body.replace("\r\n", "\n").replace("\r", "\n")))
     headers = [
         Header("Content-Type", f"text/{subtype}; charset=utf-8"),
         Header("Content-Transfer-Encoding", encoding),
     ]
     return b"".join(map(bytes, headers)) + b"\r\n" + encoded.replace(b"\n", b"\r\n")
+
+
+def _encoded(lines: bytes) -> tuple[str, bytes]:
+    """Return a body as it goes out, and the name of its encoding (RFC 2045 section 6)."""
+    is_plain = not lines.translate(None, _ON_THE_WIRE) and _BOUNDARY_MARK not in lines
+    if is_plain and max(map(len, lines.split(b"\n"))) <= MAX_LINE:
+        return "7bit", lines
+    quoted = binascii.b2a_qp(lines, istext=True)
+    if len(quoted) <= _packed_size(len(lines) + lines.count(b"\n")):
+        return "quoted-printable", quoted
+    return "base64", base64.encodebytes(lines.replace(b"\n", b"\r\n"))
 
 
 def _packed_size(octets: int) -> int:

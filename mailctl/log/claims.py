@@ -12,8 +12,8 @@ from sqlalchemy import and_, bindparam, insert, or_, select, update
 from mailctl.errors import ConfigurationError
 from mailctl.log import payload
 from mailctl.log.database import writing
-from mailctl.log.tables import emails, events
-from mailctl.log.transitions import CLAIM_OVER, move, utc_now
+from mailctl.log.tables import UtcDateTime, emails, events
+from mailctl.log.transitions import CLAIM_OVER, Move, move, utc_now
 from mailctl.message import CLAIMABLE_STATES, Claim, Ended, State
 from mailctl.retry import CONFIG_RETRY_SECONDS
 
@@ -65,22 +65,15 @@ class Claims:
             LogUnavailable: the delivery log cannot be used; nothing is taken.
         """
         now, token = self._clock(), secrets.token_hex(16)
-        is_free = and_(
-            emails.c.id.in_(ids),
-            emails.c.state.in_(CLAIMABLE_STATES),
-            or_(emails.c.not_before.is_(None), emails.c.not_before <= now),
-        )
-        values = {
-            "claim": token,
+        parameters = {
+            "ids": list(ids),
+            "now": now,
+            "token": token,
             "lease_until": now + self._lease,
-            "attempts": emails.c.attempts + 1,
-            "worker": worker,
-            "queued_in": None,
+            "by_worker": worker,
         }
         with writing(self._engine) as connection:
-            rows = move(
-                connection, is_free, State.SENDING, text="", values=values, now=now, returning=_CLAIMED
-            )
+            rows = _TAKE.run(connection, parameters, text="", now=now)
         taken = Taken(claims=[], unreadable=[])
         for row in rows:
             try:
@@ -122,13 +115,12 @@ class Claims:
         now = self._clock()
         rows = {end.claim.id: _finished_row(end, now) for end in ended}
         recorded = {end.claim.id: _event(end, now) for end in ended}
-        are_ours = and_(_are_ours([end.claim for end in ended]), emails.c.state == State.SENDING)
-        query = select(emails.c.id).where(are_ours).with_for_update()
+        parameters = {"ids": list(rows), "tokens": list({end.claim.token for end in ended})}
         with writing(self._engine) as connection:
-            ours = connection.execute(query).scalars().all()
+            ours = connection.execute(_OURS, parameters).scalars().all()
             if ours:
                 connection.execute(_FINISH, [rows[email_id] for email_id in ours])
-                connection.execute(insert(events), [recorded[email_id] for email_id in ours])
+                connection.execute(_RECORD, [recorded[email_id] for email_id in ours])
         return [email_id for email_id in rows if email_id not in set(ours)]
 
     def give_back(self, ids: Collection[str], *, reason: str) -> None:
@@ -149,14 +141,40 @@ class Claims:
             move(connection, is_ours, State.DEFERRED, text=reason, values=values, now=now)
 
 
-_CLAIMED = (
-    emails.c.id,
-    emails.c.kind,
-    emails.c.attempts,
-    emails.c.created_at,
-    emails.c.expires_at,
-    emails.c.content,
+_ARE_NAMED = emails.c.id.in_(bindparam("ids", expanding=True))
+_TAKE = Move(
+    and_(
+        _ARE_NAMED,
+        emails.c.state.in_(CLAIMABLE_STATES),
+        or_(emails.c.not_before.is_(None), emails.c.not_before <= bindparam("now", type_=UtcDateTime)),
+    ),
+    State.SENDING,
+    values={
+        "claim": bindparam("token"),
+        "lease_until": bindparam("lease_until"),
+        "attempts": emails.c.attempts + 1,
+        "worker": bindparam("by_worker"),
+        "queued_in": None,
+    },
+    returning=(
+        emails.c.id,
+        emails.c.kind,
+        emails.c.attempts,
+        emails.c.created_at,
+        emails.c.expires_at,
+        emails.c.content,
+    ),
 )
+_OURS = (
+    select(emails.c.id)
+    .where(
+        _ARE_NAMED,
+        emails.c.claim.in_(bindparam("tokens", expanding=True)),
+        emails.c.state == State.SENDING,
+    )
+    .with_for_update()
+)
+_RECORD = insert(events)
 _FINISH = (
     update(emails)
     .where(emails.c.id == bindparam("b_id"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, String, case, insert, literal, select, update
+from sqlalchemy import ColumnElement, String, bindparam, case, insert, select, update
 
 from mailctl.log.tables import UtcDateTime, emails, events
 from mailctl.message import State, states_before
@@ -17,7 +17,21 @@ if TYPE_CHECKING:
 
 #: The values that end a claim.
 CLAIM_OVER: dict[str, Any] = {"claim": None, "lease_until": None}
-_EVENT_COLUMNS = ["email_id", "at", "state", "attempt", "worker", "code", "text", "actor"]
+_NOW = "moment"
+_APPEND_EVENTS = insert(events).from_select(
+    ["email_id", "at", "state", "attempt", "worker", "code", "text", "actor"],
+    select(
+        emails.c.id,
+        bindparam(_NOW, type_=UtcDateTime),
+        emails.c.state,
+        emails.c.attempts,
+        emails.c.worker,
+        # The reply is that to the last attempt, and a new one has none yet.
+        case((emails.c.state == State.SENDING, None), else_=emails.c.smtp_code),
+        bindparam("text", type_=String),
+        bindparam("actor", type_=String),
+    ).where(emails.c.id.in_(bindparam("ids", expanding=True))),
+)
 #: Emails that one statement names: databases limit the number of parameters.
 _MOST_IDS = 1000
 
@@ -25,6 +39,55 @@ _MOST_IDS = 1000
 def utc_now() -> datetime:
     """Return the time, aware."""
     return datetime.now(UTC)
+
+
+class Move:
+    """A change of state, as a statement that is built once and run often.
+
+    Args:
+        where: which emails; it may hold bind parameters.
+        target: their new state; emails in a state that must not become it stay as they are.
+        values: other columns to set; they may hold bind parameters.
+        returning: the columns to return, the id among them.
+    """
+
+    def __init__(
+        self,
+        where: ColumnElement[bool],
+        target: State,
+        *,
+        values: dict[str, Any],
+        returning: Sequence[ColumnElement[Any]] = (emails.c.id,),
+    ) -> None:
+        self._statement = (
+            update(emails)
+            .where(where, emails.c.state.in_(states_before(target)))
+            .values(**values, state=target, updated_at=bindparam(_NOW, type_=UtcDateTime))
+            .returning(*returning)
+        )
+
+    def run(
+        self,
+        connection: Connection,
+        parameters: dict[str, Any] | None = None,
+        *,
+        text: str,
+        now: datetime,
+        actor: str | None = None,
+    ) -> Sequence[Row[Any]]:
+        """Change the state of all emails that match and may change to it, and append their events.
+
+        Args:
+            parameters: values of the bind parameters.
+            text: what the events say.
+            actor: the operator who does it; None for what happens by itself.
+
+        Returns:
+            The rows that changed, as they are now.
+        """
+        rows = connection.execute(self._statement, {**(parameters or {}), _NOW: now}).all()
+        append_events(connection, [row.id for row in rows], text=text, now=now, actor=actor)
+        return rows
 
 
 def move(
@@ -38,45 +101,18 @@ def move(
     returning: Sequence[ColumnElement[Any]] = (emails.c.id,),
     actor: str | None = None,
 ) -> Sequence[Row[Any]]:
-    """Change the state of all emails that match and may change to it.
-
-    Args:
-        text: what the event says.
-        values: other columns to set.
-        returning: the columns to return, the id among them.
-        actor: the operator who does it; None for what happens by itself.
-
-    Returns:
-        The rows that changed, as they are now.
-    """
-    changed = (
-        update(emails)
-        .where(where, emails.c.state.in_(states_before(target)))
-        .values(**values, state=target, updated_at=now)
-        .returning(*returning)
-    )
-    rows = connection.execute(changed).all()
-    append_events(connection, [row.id for row in rows], text=text, now=now, actor=actor)
-    return rows
+    """Change the state of all emails that match and may change to it: a `Move` that is made once."""
+    change = Move(where, target, values=values, returning=returning)
+    return change.run(connection, text=text, now=now, actor=actor)
 
 
 def append_events(
     connection: Connection, ids: Sequence[str], *, text: str, now: datetime, actor: str | None = None
 ) -> None:
     """Record that these emails are in their state since now."""
-    is_new_attempt = emails.c.state == State.SENDING
     for start in range(0, len(ids), _MOST_IDS):
-        event = select(
-            emails.c.id,
-            literal(now, UtcDateTime),
-            emails.c.state,
-            emails.c.attempts,
-            emails.c.worker,
-            case((is_new_attempt, None), else_=emails.c.smtp_code),
-            literal(text),
-            literal(actor, String),
-        ).where(emails.c.id.in_(ids[start : start + _MOST_IDS]))
-        connection.execute(insert(events).from_select(_EVENT_COLUMNS, event))
+        parameters = {"ids": ids[start : start + _MOST_IDS], _NOW: now, "text": text, "actor": actor}
+        connection.execute(_APPEND_EVENTS, parameters)
 
 
 def insert_or_ignore(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
