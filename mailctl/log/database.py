@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mailctl.errors import ConfigurationError, LogUnavailable, ServiceUnavailable
@@ -34,9 +35,12 @@ _SYNC_DRIVERS = {
 }
 #: Options of SQLAlchemy's asyncpg dialect that mean nothing to other drivers.
 _ASYNCPG_ONLY = ("async_fallback", "prepared_statement_cache_size", "prepared_statement_name_func")
-#: Options of libpq that hold a secret.
+#: Seconds between looks whether SQLite's lock is free. SQLite itself waits up to 0.1 s between two looks, and
+#: so lets one busy writer keep all others out.
+_LOOK_SECONDS = 0.001
 #: With less than this left, SQLite cannot extend its files.
 _SPARE_BYTES = 64 * 1024
+#: Options of libpq that hold a secret.
 _SECRET_OPTIONS = ("password", "sslpassword")
 
 
@@ -126,10 +130,33 @@ def _open_sqlite(url: URL) -> Engine:
     def _begin(connection: Connection) -> None:
         # A deferred transaction that writes after it has read fails at once when another has written
         # meanwhile; an immediate one waits its turn.
-        reading = connection.get_execution_options().get("mailctl_read", False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        if connection.get_execution_options().get("mailctl_read", False):
+            connection.exec_driver_sql("BEGIN")
+        else:
+            _begin_to_write(connection)
 
     return engine
+
+
+def _begin_to_write(connection: Connection) -> None:
+    """Take SQLite's lock as soon as it is free."""
+    deadline = time.monotonic() + SQLITE_BUSY_SECONDS
+    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                return
+            except OperationalError as error:
+                if not _is_busy(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(_LOOK_SECONDS)
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
+
+
+def _is_busy(error: OperationalError) -> bool:
+    return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
 
 
 def _open_sqlite_reader(url: URL) -> Engine:
