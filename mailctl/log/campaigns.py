@@ -84,7 +84,8 @@ class Campaigns:
             Their ids, each with its kind.
         """
         now = self._clock()
-        with writing(self._engine) as connection:
+        # Should this be lost, they are published twice, and claimed once.
+        with writing(self._engine, is_lasting=False) as connection:
             for campaign in _waiting(connection):
                 allowed, released_until = _allowance(connection, campaign, limit=limit, now=now)
                 found = _release_due(connection, campaign, limit=allowed, held_in=held_in, now=now)

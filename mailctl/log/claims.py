@@ -116,7 +116,8 @@ class Claims:
         rows = {end.claim.id: _finished_row(end, now) for end in ended}
         recorded = {end.claim.id: _event(end, now) for end in ended}
         parameters = {"ids": list(rows), "tokens": list({end.claim.token for end in ended})}
-        with writing(self._engine) as connection:
+        # Should this be lost, the emails count as in doubt, which they are until then anyway.
+        with writing(self._engine, is_lasting=False) as connection:
             ours = connection.execute(_OURS, parameters).scalars().all()
             if ours:
                 connection.execute(_FINISH, [rows[email_id] for email_id in ours])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mailctl.errors import ConfigurationError, LogUnavailable, ServiceUnavailable
@@ -37,7 +37,8 @@ _SYNC_DRIVERS = {
 _ASYNCPG_ONLY = ("async_fallback", "prepared_statement_cache_size", "prepared_statement_name_func")
 #: Seconds between looks whether SQLite's lock is free. SQLite itself waits up to 0.1 s between two looks, and
 #: so lets one busy writer keep all others out.
-_LOOK_SECONDS = 0.001
+_LOOK_SECONDS = 0.0005
+_IS_LASTING = "mailctl_is_lasting"
 #: With less than this left, SQLite cannot extend its files.
 _SPARE_BYTES = 64 * 1024
 #: Options of libpq that hold a secret.
@@ -140,23 +141,29 @@ def _open_sqlite(url: URL) -> Engine:
 
 def _begin_to_write(connection: Connection) -> None:
     """Take SQLite's lock as soon as it is free."""
+    is_lasting = connection.get_execution_options().get(_IS_LASTING, True)
+    driver: Any = connection.connection.driver_connection
+    driver.execute(f"PRAGMA synchronous = {'FULL' if is_lasting else 'NORMAL'}")
+    driver.execute("PRAGMA busy_timeout = 0")
     deadline = time.monotonic() + SQLITE_BUSY_SECONDS
-    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
     try:
-        while True:
-            try:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+        while not _has_begun(driver):
+            if time.monotonic() > deadline:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # so that the error is SQLAlchemy's
                 return
-            except OperationalError as error:
-                if not _is_busy(error) or time.monotonic() > deadline:
-                    raise
             time.sleep(_LOOK_SECONDS)
     finally:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
+        driver.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
 
 
-def _is_busy(error: OperationalError) -> bool:
-    return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+def _has_begun(driver: sqlite3.Connection) -> bool:
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
 
 
 def _open_sqlite_reader(url: URL) -> Engine:
@@ -193,13 +200,20 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
+def writing(engine: Engine, *, is_lasting: bool = True) -> Iterator[Connection]:
     """A transaction that writes: committed at the end, rolled back by an error.
+
+    Args:
+        is_lasting: whether it is on disk when this returns. Otherwise it gets there with the next one that
+            is: a moment of it may be lost when the power fails, and nothing when a process is killed.
 
     Raises:
         LogUnavailable: the delivery log cannot be reached or written.
     """
-    with translated(engine.url), engine.begin() as connection:
+    options = engine.execution_options(**{_IS_LASTING: is_lasting})
+    with translated(engine.url), options.begin() as connection:
+        if not is_lasting and connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
         yield connection
 
 
