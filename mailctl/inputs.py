@@ -241,9 +241,10 @@ def _line(value: object, *, field: str, longest: int) -> str:
     if not isinstance(value, str):
         raise InvalidInput(field, "is not text.")
     text = unicodedata.normalize("NFC", value)
-    for char in text:
-        if not _is_printable(char):
-            raise InvalidInput(field, f"holds a control or invisible character (U+{ord(char):04X}).")
+    if not (text.isascii() and text.isprintable()):  # most are
+        for char in text:
+            if not _is_printable(char):
+                raise InvalidInput(field, f"holds a control or invisible character (U+{ord(char):04X}).")
     if len(text) > longest:
         raise InvalidInput(field, f"is longer than {longest} characters.")
     if "=?" in text:

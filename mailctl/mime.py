@@ -31,7 +31,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*")
 #: Words that need no quotes before an address (RFC 5322 section 3.2.3).
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
-_HEADER_LINE = re.compile(rb"(?:[A-Za-z][A-Za-z0-9-]*:)? [!-~][ -~]*")
+_HEADER_LINE = rb"(?:[A-Za-z][A-Za-z0-9-]*:)? [!-~][ -~]*"
+_HEAD = re.compile(_HEADER_LINE + rb"(?:\r\n" + _HEADER_LINE + rb")*")
+_FIELD_NAME = re.compile(rb"(?m)^[A-Za-z][A-Za-z0-9-]*(?=:)")
 #: Occurs neither in quoted-printable nor in base64 (RFC 2045 section 6.7, rule 1), nor in plain parts.
 _BOUNDARY_MARK = b"=_"
 #: Octets that a message may hold; searching with an expression takes 30 times as long.
@@ -112,14 +114,16 @@ def alternative(headers: Sequence[Header], *, text: str, html: str) -> bytes:
         RenderError: a part cannot be written, or the bytes are not the message that was meant.
     """
     parts = [_part("plain", text), _part("html", html)]
-    boundary = _BOUNDARY_MARK.decode() + hashlib.sha256(b"".join(map(bytes, headers))).hexdigest()[:24]
-    fields = [*headers, Header("Content-Type", f'multipart/alternative; boundary="{boundary}"')]
+    head = b"".join(map(bytes, headers))
+    boundary = _BOUNDARY_MARK.decode() + hashlib.sha256(head).hexdigest()[:24]
+    content_type = Header("Content-Type", f'multipart/alternative; boundary="{boundary}"')
     delimiter = f"\r\n--{boundary}".encode()
     if any(boundary.encode() in part for part in parts):
         raise RenderError("The boundary between the parts of the message occurs inside one of them.")
-    body = b"".join(delimiter + b"\r\n" + part for part in parts).removeprefix(b"\r\n")
-    data = b"".join(map(bytes, fields)) + b"\r\n" + body + delimiter + b"--\r\n"
-    verify(data, names=[field.name for field in fields])
+    first, second = parts
+    pieces = (head, bytes(content_type), delimiter, b"\r\n", first, delimiter, b"\r\n", second, delimiter)
+    data = b"".join((*pieces, b"--\r\n"))
+    verify(data, names=[*(header.name for header in headers), content_type.name])
     return data
 
 
@@ -134,10 +138,10 @@ def verify(data: bytes, *, names: Sequence[str]) -> None:
         RenderError: another header field, a bare CR or LF, a byte that is not printable ASCII, or a line that
             is too long (RFC 5322 section 2.1.1).
     """
-    head = data.partition(b"\r\n\r\n")[0].split(b"\r\n")
-    if not all(_HEADER_LINE.fullmatch(line) for line in head):
+    head = data.partition(b"\r\n\r\n")[0]
+    if not _HEAD.fullmatch(head):
         raise RenderError("The message has a line in its header that is not a header field.")
-    if [line.partition(b":")[0].decode() for line in head if not line.startswith(b" ")] != list(names):
+    if b"\n".join(_FIELD_NAME.findall(head)).decode() != "\n".join(names):
         raise RenderError("The message has other header fields than were meant.")
     ends = data.count(b"\r\n")
     has_bare_ends = not ends == data.count(b"\r") == data.count(b"\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from traceback import walk_tb
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mailctl import inputs
 from mailctl.errors import ConfigurationError, InvalidInput, RenderError
+from mailctl.skeleton import Skeletons
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,6 +81,8 @@ class Templates:
             auto_reload=False,
         )
         self._environment.filters["paragraph"] = _paragraph
+        # Only of our own templates is it known what they do with a variable.
+        self._skeletons = None if own else Skeletons(self._render)
 
     def names(self) -> list[str]:
         """Return the names that have at least one file, those of the service's own folder first."""
@@ -100,7 +104,10 @@ class Templates:
         Raises:
             RenderError: a file is missing or wrong, a variable is missing, or the HTML is too long.
         """
-        html, text = (self._render(file, context) for file in self._pair(name))
+        html_file, text_file = self._pair(name)
+        render_html = self._skeletons.render if self._skeletons else self._render
+        html = render_html(html_file, context)
+        text = self._render(text_file, context)
         size = len(html.encode("utf-8", "replace"))
         if size > MAX_HTML:
             raise RenderError(
@@ -153,6 +160,7 @@ class Templates:
         return references
 
 
+@lru_cache(maxsize=512)
 def _paragraph(text: str) -> str:
     """Return text with its lines broken at spaces and an empty line after it; words stay whole."""
     lines = [""]
