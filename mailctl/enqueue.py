@@ -83,12 +83,14 @@ class Enqueuer:
         idempotency_key: str | None = None,
         not_before: datetime | None = None,
         connection: Connection | None = None,
+        is_lasting: bool = True,
     ) -> list[str]:
         """Record the emails of one call, one per content.
 
         Args:
             not_before: a time to wait for; None sends at once.
             connection: a transaction of the caller's on the log's database; None commits at once.
+            is_lasting: whether they are on disk when this returns; else `Outbox.flush` brings them there.
 
         Returns:
             Their ids; only that of the earlier call if the idempotency key was used before.
@@ -110,7 +112,7 @@ class Enqueuer:
         due_at = now + timedelta(seconds=GRACE_SECONDS) if self.reaches_a_worker else now
         outbox = self._runtime.outbox
         if connection is None:
-            first = outbox.add(drafts, due_at=due_at)
+            first = outbox.add(drafts, due_at=due_at, is_lasting=is_lasting)
         else:
             first = outbox.add_on(connection, drafts, due_at=due_at)
         return [draft.id for draft in drafts] if first == drafts[0].id else [first]
@@ -125,7 +127,7 @@ class Enqueuer:
         if not self.reaches_a_worker:
             return
         now = datetime.now(UTC)
-        found = [email for email_id in ids for email in self._runtime.history.find(email_id, limit=1)]
+        found = self._runtime.history.emails(ids)
         self._publisher.publish_all([email for email in found if email.may_be_published(now)])
 
     @cached_property

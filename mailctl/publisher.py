@@ -111,7 +111,7 @@ class Publisher:
         waiting = list(kinds)
         try:
             for email_id in [email_id for email_id in waiting if kinds[email_id] in own_kinds]:
-                [email] = self._runtime.history.find(email_id, limit=1)
+                [email] = self._runtime.history.emails([email_id])
                 self._send(email)
                 waiting.remove(email_id)
             self._send_batch(waiting)

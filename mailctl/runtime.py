@@ -81,7 +81,13 @@ class Runtime:
             lease=lease,
             idempotency_window=timedelta(seconds=settings.mailctl_idempotency_seconds),
         )
-        self.claims = Claims(self.engine, self.keyring, lease=lease)
+        self.claims = Claims(
+            self.engine,
+            self.keyring,
+            lease=lease,
+            # Where what is in doubt is sent again anyway, knowing of the doubt changes nothing.
+            is_lasting=settings.mailctl_on_ambiguous == "hold",
+        )
         self.campaigns = Campaigns(self.engine, self.outbox)
         self.recovery = Recovery(self.engine)
         self.history = History(self.engine)
@@ -188,6 +194,11 @@ def current() -> Runtime:
         if pid not in _runtimes:
             _runtimes[pid] = Runtime(_settings or Settings.load(), app=_app)
         return _runtimes[pid]
+
+
+def is_open() -> bool:
+    """Whether `current` returns at once."""
+    return os.getpid() in _runtimes
 
 
 def shut() -> None:

@@ -85,7 +85,7 @@ class Sending:
             self._enqueuer.publish(ids)
         except BrokerUnavailable as error:
             trouble = error.message
-        emails = [email for email_id in ids for email in self._runtime.history.find(email_id, limit=1)]
+        emails = self._runtime.history.emails(ids)
         return Sent(emails=tuple(emails), broker_trouble=trouble)
 
     def preview(self, order: Order) -> list[Envelope]:

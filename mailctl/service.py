@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.service")
 
 _ContentMaker = Callable[["Runtime"], list["Content"]]
+#: Seconds after which what was recorded is on disk: a power failure, and nothing else, can lose that much.
+FLUSH_SECONDS = 1.0
 #: Where a session keeps the ids of what its transaction recorded.
 _RECORDED = "mailctl.recorded"
 
@@ -200,7 +203,8 @@ async def _record(
     session: Session | AsyncSession | None,
     idempotency_key: str | None,
 ) -> str:
-    desk = await asyncio.to_thread(_desk)
+    # In another thread only while it is still to be opened: each change of threads costs time.
+    desk = _desk() if _is_open() else await asyncio.to_thread(_desk)
     contents = make(desk.runtime)
     if session is None:
         return await asyncio.to_thread(desk.record, kind, contents, idempotency_key=idempotency_key)
@@ -218,13 +222,17 @@ class _Desk:
         self.runtime = parts
         self._enqueuer = Enqueuer(parts)
         # Asked for here, where no event loop waits: the answer may import Celery.
-        self._is_publishing = self._enqueuer.reaches_a_worker
+        _ = self._enqueuer.reaches_a_worker
         # One thread, because a publisher is for one at a time; the interpreter waits for it at its end.
         self._background = ThreadPoolExecutor(1, thread_name_prefix="mailctl-publisher")
-        parts.on_close(self._background.shutdown)
+        self._unpublished: deque[str] = deque()
+        self._flush_timer: threading.Timer | None = None
+        parts.on_close(self._close)
 
     def record(self, kind: Kind, contents: list[Content], *, idempotency_key: str | None) -> str:
-        ids = self._enqueuer.record(kind, contents, idempotency_key=idempotency_key)
+        # Committed here, so that no crash of a process loses it; a request does not wait for the disk.
+        ids = self._enqueuer.record(kind, contents, idempotency_key=idempotency_key, is_lasting=False)
+        self._flush_soon()
         self._publish_later(ids)
         return ids[0]
 
@@ -261,12 +269,35 @@ class _Desk:
             ids, session.info[_RECORDED] = session.info[_RECORDED], []
             self._publish_later(ids)
 
-    def _publish_later(self, ids: list[str]) -> None:
-        if self._is_publishing:
-            with suppress(RuntimeError):  # the process is ending: a relay publishes them
-                self._background.submit(self._publish, ids)
+    def _flush_soon(self) -> None:
+        if self._flush_timer is None:
+            self._flush_timer = threading.Timer(FLUSH_SECONDS, self._flush)
+            self._flush_timer.daemon = True
+            self._flush_timer.start()
 
-    def _publish(self, ids: list[str]) -> None:
+    def _flush(self) -> None:
+        self._flush_timer = None
+        try:
+            self.runtime.outbox.flush()
+        except MailctlError as error:
+            _log.error("the delivery log is not on disk yet: %s", error)
+
+    def _close(self) -> None:
+        self._background.shutdown()
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush()
+
+    def _publish_later(self, ids: list[str]) -> None:
+        self._unpublished.extend(ids)
+        with suppress(RuntimeError):  # the process is ending: a relay publishes them
+            self._background.submit(self._publish)
+
+    def _publish(self) -> None:
+        """Publish what has come together meanwhile."""
+        ids = [self._unpublished.popleft() for _ in range(len(self._unpublished))]
+        if not ids:
+            return
         try:
             self._enqueuer.publish(ids)
         except BrokerUnavailable as error:
@@ -290,6 +321,11 @@ def _desk() -> _Desk:
         if desk is None or desk.runtime is not parts:
             desk = _desks[os.getpid()] = _Desk(parts)
         return desk
+
+
+def _is_open() -> bool:
+    desk = _desks.get(os.getpid())
+    return desk is not None and runtime.is_open()
 
 
 def _renew_lock() -> None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from mailctl.checks.finding import Finding, Group
 from mailctl.errors import ConfigurationError, MailctlError
 from mailctl.log.circuits import read_circuits
-from mailctl.log.database import open_engine, parse_url, shown, sqlite_path
+from mailctl.log.database import open_engine, parse_url, shown
 from mailctl.log.history import History
 from mailctl.log.schema import read_version
+from mailctl.log.sqlite import sqlite_path
 from mailctl.question import ask, timed
 
 if TYPE_CHECKING:

@@ -44,13 +44,22 @@ class Claims:
         engine: of the delivery log's database, its schema current.
         keyring: opens the content.
         lease: how long a claim holds.
+        is_lasting: whether a claim is on disk before its email is sent: only then is it known after a power
+            failure that the mail server may have it already.
         clock: gives the time.
     """
 
     def __init__(
-        self, engine: Engine, keyring: Keyring, *, lease: timedelta, clock: Callable[[], datetime] = utc_now
+        self,
+        engine: Engine,
+        keyring: Keyring,
+        *,
+        lease: timedelta,
+        is_lasting: bool = True,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._engine = engine
+        self._is_lasting = is_lasting
         self._keyring = keyring
         self._lease = lease
         self._clock = clock
@@ -72,7 +81,7 @@ class Claims:
             "lease_until": now + self._lease,
             "by_worker": worker,
         }
-        with writing(self._engine) as connection:
+        with writing(self._engine, is_lasting=self._is_lasting) as connection:
             rows = _TAKE.run(connection, parameters, text="", now=now)
         taken = Taken(claims=[], unreadable=[])
         for row in rows:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
-import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy
 from sqlalchemy import event
@@ -16,14 +14,13 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mailctl.errors import ConfigurationError, LogUnavailable, ServiceUnavailable
+from mailctl.log import sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection, Engine
 
-#: Seconds that a writer waits for SQLite's lock.
-SQLITE_BUSY_SECONDS = 10
 #: Seconds to wait for a database server to accept a connection.
 CONNECT_SECONDS = 3
 _SYNC_DRIVERS = {
@@ -35,10 +32,6 @@ _SYNC_DRIVERS = {
 }
 #: Options of SQLAlchemy's asyncpg dialect that mean nothing to other drivers.
 _ASYNCPG_ONLY = ("async_fallback", "prepared_statement_cache_size", "prepared_statement_name_func")
-#: Seconds between looks whether SQLite's lock is free. SQLite itself waits up to 0.1 s between two looks, and
-#: so lets one busy writer keep all others out.
-_LOOK_SECONDS = 0.0005
-_IS_LASTING = "mailctl_is_lasting"
 #: With less than this left, SQLite cannot extend its files.
 _SPARE_BYTES = 64 * 1024
 #: Options of libpq that hold a secret.
@@ -100,7 +93,7 @@ def open_engine(url: URL, *, setting: str, read_only: bool = False) -> Engine:
     """
     try:
         if url.get_backend_name() == "sqlite":
-            return _open_sqlite_reader(url) if read_only else _open_sqlite(url)
+            return sqlite.open_reader(url) if read_only else sqlite.open_writer(url)
         engine = sqlalchemy.create_engine(
             url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS}, hide_parameters=True
         )
@@ -112,74 +105,6 @@ def open_engine(url: URL, *, setting: str, read_only: bool = False) -> Engine:
             f"{setting}: the driver for {url.get_backend_name()} is not installed.",
             fix="pip install 'mailctl[postgres]' for PostgreSQL.",
         ) from error
-
-
-def _open_sqlite(url: URL) -> Engine:
-    engine = sqlalchemy.create_engine(
-        url, connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}, hide_parameters=True
-    )
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: sqlite3.Connection, _record: Any) -> None:
-        # The driver must not open transactions by itself: "begin" below says which kind.
-        connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # A deferred transaction that writes after it has read fails at once when another has written
-        # meanwhile; an immediate one waits its turn.
-        if connection.get_execution_options().get("mailctl_read", False):
-            connection.exec_driver_sql("BEGIN")
-        else:
-            _begin_to_write(connection)
-
-    return engine
-
-
-def _begin_to_write(connection: Connection) -> None:
-    """Take SQLite's lock as soon as it is free."""
-    is_lasting = connection.get_execution_options().get(_IS_LASTING, True)
-    driver: Any = connection.connection.driver_connection
-    driver.execute(f"PRAGMA synchronous = {'FULL' if is_lasting else 'NORMAL'}")
-    driver.execute("PRAGMA busy_timeout = 0")
-    deadline = time.monotonic() + SQLITE_BUSY_SECONDS
-    try:
-        while not _has_begun(driver):
-            if time.monotonic() > deadline:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")  # so that the error is SQLAlchemy's
-                return
-            time.sleep(_LOOK_SECONDS)
-    finally:
-        driver.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
-
-
-def _has_begun(driver: sqlite3.Connection) -> bool:
-    try:
-        driver.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-            raise
-        return False
-    return True
-
-
-def _open_sqlite_reader(url: URL) -> Engine:
-    path = sqlite_path(url)
-
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(
-            f"{path.as_uri()}?mode=ro", uri=True, timeout=CONNECT_SECONDS, check_same_thread=False
-        )
-
-    return sqlalchemy.create_engine(url, creator=connect, hide_parameters=True)
-
-
-def sqlite_path(url: URL) -> Path:
-    """Return the file of a SQLite database."""
-    return Path((url.database or "").removeprefix("file:")).absolute()
 
 
 def _begin_as_postgresql_reader(connection: Connection) -> None:
@@ -196,7 +121,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
         LogUnavailable: the delivery log cannot be reached or read.
     """
     with translated(engine.url), engine.connect() as connection:
-        yield connection.execution_options(mailctl_read=True)
+        yield connection.execution_options(**{sqlite.READS: True})
 
 
 @contextmanager
@@ -210,11 +135,28 @@ def writing(engine: Engine, *, is_lasting: bool = True) -> Iterator[Connection]:
     Raises:
         LogUnavailable: the delivery log cannot be reached or written.
     """
-    options = engine.execution_options(**{_IS_LASTING: is_lasting})
-    with translated(engine.url), options.begin() as connection:
-        if not is_lasting and connection.dialect.name == "postgresql":
-            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-        yield connection
+    is_sqlite = engine.dialect.name == "sqlite"
+    options = engine.execution_options(**{sqlite.IS_LASTING: is_lasting})
+    with translated(engine.url):
+        with options.begin() as connection:
+            if not is_lasting and not is_sqlite:
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+            yield connection
+        if is_lasting and is_sqlite:
+            sqlite.tidy(engine)
+
+
+def flush(engine: Engine) -> None:
+    """Bring to disk what was committed without lasting, and make no writer wait for it.
+
+    A database server does so by itself, within less than a second.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be written.
+    """
+    if engine.dialect.name == "sqlite":
+        with translated(engine.url):
+            sqlite.flush(engine)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, bindparam, func, select
 
 from mailctl.log.database import reading
 from mailctl.log.rows import EMAIL_COLUMNS, email_from, event_from
@@ -13,10 +13,14 @@ from mailctl.log.tables import emails, events
 from mailctl.message import Email, Event, State
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy import Engine
 
+_BY_IDS: Any = (
+    select(*EMAIL_COLUMNS).where(emails.c.id.in_(bindparam("ids", expanding=True))).order_by(emails.c.seq)
+)
 #: Whatever a worker could still do something about.
 _UNFINISHED = (State.PENDING, State.QUEUED, State.SENDING, State.DEFERRED)
 
@@ -48,6 +52,11 @@ class History:
             return exact
         # A range, not LIKE: it uses the index in every collation, and `%` and `_` are ordinary letters.
         return self._select((emails.c.id >= prefix) & (emails.c.id < prefix + "\U0010ffff"), limit=limit)
+
+    def emails(self, ids: Sequence[str]) -> list[Email]:
+        """Return the emails with these ids, in the order in which they were recorded."""
+        with reading(self._engine) as connection:
+            return [email_from(row) for row in connection.execute(_BY_IDS, {"ids": list(ids)})]
 
     def group(self, email: Email) -> list[Email]:
         """Return the emails that were recorded by the same call, in order; it is among them."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, insert, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, insert, select, update
 
 from mailctl.log import idempotency, payload
-from mailctl.log.database import reading, writing
+from mailctl.log.database import flush, reading, writing
 from mailctl.log.rows import EMAIL_COLUMNS, email_from
 from mailctl.log.tables import emails
-from mailctl.log.transitions import CLAIM_OVER, append_events, insert_or_ignore, move, utc_now
+from mailctl.log.transitions import CLAIM_OVER, Move, append_events, insert_or_ignore, move, utc_now
 from mailctl.message import (
     DELIVERED_STATES,
     Claim,
@@ -36,6 +36,14 @@ if TYPE_CHECKING:
 
 #: Seconds for which a relay keeps a due email to itself; should it fail, another tries after that.
 RESERVE_SECONDS = 5
+_PUBLISHED = Move(
+    and_(
+        emails.c.id.in_(bindparam("ids", expanding=True)),
+        emails.c.state.in_([State.PENDING, State.DEFERRED]),
+    ),
+    State.QUEUED,
+    values={"queued_at": bindparam("moment"), "queued_in": bindparam("queued_in")},
+)
 #: How the reason begins why an email waits for the mail server.
 KEPT_BACK = "kept back: "
 
@@ -66,12 +74,13 @@ class Outbox:
         self._window = idempotency_window
         self._clock = clock
 
-    def add(self, drafts: Sequence[Draft], *, due_at: datetime) -> str:
+    def add(self, drafts: Sequence[Draft], *, due_at: datetime, is_lasting: bool = True) -> str:
         """Record the emails of one call, pending.
 
         Args:
             drafts: one per recipient; the first one's id and idempotency key stand for all.
             due_at: when a relay may publish them.
+            is_lasting: whether they are on disk when this returns; else `flush` brings them there.
 
         Returns:
             The id of the first; that of an earlier call with the same idempotency key, if there was one.
@@ -80,7 +89,7 @@ class Outbox:
             IdempotencyConflict: that earlier call had other content.
             LogUnavailable: the log cannot be written.
         """
-        with writing(self._engine) as connection:
+        with writing(self._engine, is_lasting=is_lasting) as connection:
             return self.add_on(connection, drafts, due_at=due_at)
 
     def add_on(self, connection: Connection, drafts: Sequence[Draft], *, due_at: datetime) -> str:
@@ -156,9 +165,15 @@ class Outbox:
         Returns:
             How many of them were still waiting for it.
         """
-        is_waiting = and_(emails.c.id.in_(ids), emails.c.state.in_([State.PENDING, State.DEFERRED]))
-        values = {"queued_at": self._clock(), "queued_in": held_in}
-        return len(self._move(is_waiting, State.QUEUED, text="published to the broker", values=values))
+        now = self._clock()
+        parameters = {"ids": list(ids), "queued_in": held_in}
+        # Should this be lost, they are published twice, and claimed once.
+        with writing(self._engine, is_lasting=False) as connection:
+            return len(_PUBLISHED.run(connection, parameters, text="published to the broker", now=now))
+
+    def flush(self) -> None:
+        """Bring to disk what was recorded without lasting."""
+        flush(self._engine)
 
     def keep_back(self, email_id: str, *, until: datetime, reason: str) -> bool:
         """Put an email back into the log while the mail server does not work; return whether it was out."""

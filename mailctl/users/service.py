@@ -12,7 +12,8 @@ from sqlalchemy.exc import DBAPIError, InternalError, ProgrammingError
 
 from mailctl.errors import ConfigurationError, DirectoryUnavailable, InvalidInput, NotFound
 from mailctl.inputs import address
-from mailctl.log.database import open_engine, parse_url, shown, sqlite_path, translated
+from mailctl.log.database import open_engine, parse_url, shown, translated
+from mailctl.log.sqlite import sqlite_path
 from mailctl.message import RowProblem, User
 
 if TYPE_CHECKING:

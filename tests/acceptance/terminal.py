@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from dotenv import dotenv_values
+
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -68,6 +70,10 @@ class Terminal:
         """Write settings to the .env."""
         with (self.folder / ".env").open("a") as stream:
             stream.writelines(f"{name}={value}\n" for name, value in settings.items())
+
+    def settings_in_force(self) -> dict[str, str]:
+        """Return what the .env says, for a process that runs elsewhere."""
+        return {name: value or "" for name, value in dotenv_values(self.folder / ".env").items()}
 
     def run(self, *arguments: str, stdin: str | None = None, **environment: str) -> Result:
         """Run a mailctl command to its end."""

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks import bulk, growth, startup
+from tests.benchmarks import bulk, growth, memory, priority, single, startup
 from tests.benchmarks.bench import PROCESSES
 from tests.benchmarks.sink import sink_name
 
@@ -15,6 +15,10 @@ BENCHMARKS = {
     "bulk": bulk.on_sqlite,
     "bulk-postgresql": bulk.on_postgresql,
     "enqueue": bulk.enqueue,
+    "latency": single.latency,
+    "request": single.request,
+    "priority": priority.resets,
+    "memory": memory.workers,
     "startup": startup.commands,
     "growth": growth.queries,
 }

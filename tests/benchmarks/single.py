@@ -1,0 +1,128 @@
+"""One email: from the call to the mail server, and what the call costs a web request."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from celery import Celery
+
+from mailctl import EmailService, runtime
+from mailctl.settings import Settings
+from tests.benchmarks.bench import PROCESSES, Bench, Figure, at_most, median
+from tests.smtp_server import ScriptedSmtpServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.acceptance.terminal import Terminal
+
+EMAILS = 40
+REQUESTS = 400
+#: Seconds that everything is idle between two emails.
+_PAUSE = 0.1
+#: Seconds that an email may take on a memory broker.
+_LONGEST_IN_MEMORY = 0.4
+
+
+@dataclass(frozen=True)
+class _User:
+    id: int
+    email: str
+    username: str = "ada"
+
+
+def latency(folder: Path, *, rounds: int) -> Iterator[Figure]:
+    """From the call to the mail server's 250, in an idle system: the median."""
+    with ScriptedSmtpServer() as server, Bench(folder / "redis", smtp_port=server.port) as bench:
+        bare = _bare(bench, server, rounds)
+        worker = bench.terminal.worker("-c", str(PROCESSES))
+        ours = _ours(bench.terminal, server, rounds)
+        worker.stop()
+    yield at_most("one email on Redis, ms (other: bare delay)", ours, bare, 1.5)
+    with ScriptedSmtpServer() as server, Bench(folder / "memory", smtp_port=server.port) as bench:
+        bench.terminal.set(DEBUG="True", REDIS_URL="")
+        worker = bench.terminal.worker()
+        ours = _ours(bench.terminal, server, rounds)
+        worker.stop()
+    yield at_most("one email on memory://, ms (other: the bar)", ours, _LONGEST_IN_MEMORY, 1.0)
+
+
+def request(folder: Path, *, rounds: int) -> Iterator[Figure]:
+    """What the call costs a web request, 99 of 100 times."""
+    with Bench(folder) as bench:
+        bench.terminal.set(MAILCTL_MESSAGES="reference")  # as where workers share the log
+        delay = median(lambda: _request(bench, "delay"), rounds=rounds)
+        up = median(lambda: _request(bench, "mailctl"), rounds=rounds)
+        bench.redis.stop()
+        down = median(lambda: _request(bench, "mailctl"), rounds=rounds)
+    yield at_most("EmailService call, p99 ms (other: bare delay)", up, delay, 1.0)
+    yield at_most("the same, broker down, p99 ms (other: up)", down, up, 1.5)
+
+
+def _request(bench: Bench, side: str) -> float:
+    values = bench.terminal.settings_in_force()
+    process = bench.python("-m", "tests.benchmarks.request", side, str(REQUESTS), **values)
+    return float(process.communicate()[0].split()[0])
+
+
+def _ours(terminal: Terminal, server: ScriptedSmtpServer, rounds: int) -> float:
+    runtime.use(Settings.load(terminal.folder / ".env"))
+
+    async def send_all() -> float:
+        seconds = []
+        for number in range(EMAILS):
+            user = _User(id=number, email=f"user{number}@example.com")
+            started = time.time()
+            await EmailService.send_welcome_email(user)
+            seconds.append(await asyncio.to_thread(_accepted_at, server, user.email) - started)
+            await asyncio.sleep(_PAUSE)
+        return statistics.median(seconds)
+
+    try:
+        return median(lambda: asyncio.run(send_all()), rounds=rounds)
+    finally:
+        runtime.shut()
+
+
+def _bare(bench: Bench, server: ScriptedSmtpServer, rounds: int) -> float:
+    environment = {"POOLED_REDIS": bench.redis.url, "POOLED_PORT": str(server.port)}
+    options = ("-c", str(PROCESSES), "-l", "ERROR", "--without-gossip", "--without-mingle")
+    worker = bench.python("-m", "celery", "-A", "tests.benchmarks.pooled", "worker", *options, **environment)
+    client = Celery("client", broker=bench.redis.url, backend=bench.redis.url, set_as_current=False)
+
+    def send_all() -> float:
+        return statistics.median(_each(lambda address: _delay(client, address), server))
+
+    send_all()  # the worker starts meanwhile
+    seconds = median(send_all, rounds=rounds)
+    worker.terminate()
+    worker.wait()
+    client.close()
+    return seconds
+
+
+def _each(send: Callable[[str], None], server: ScriptedSmtpServer) -> Iterator[float]:
+    for number in range(EMAILS):
+        address = f"user{number}@example.com"
+        started = time.time()
+        send(address)
+        yield _accepted_at(server, address) - started
+        time.sleep(_PAUSE)
+
+
+def _delay(client: Celery, address: str) -> None:
+    message = f"Subject: Welcome\r\nTo: {address}\r\n\r\n" + "x" * 70 + "\r\n"
+    client.send_task("pooled.send", [address, message * 100])
+
+
+def _accepted_at(server: ScriptedSmtpServer, address: str) -> float:
+    """Return when the only message that was accepted since the last call was accepted."""
+    [message] = server.wait_for(1, timeout=30)
+    assert message.recipients == (address,)
+    server.messages.clear()
+    return message.at
