@@ -100,21 +100,9 @@ emails = Table(
     Index("mailctl_emails_state", "state", "seq"),
     Index("mailctl_emails_user", "user_id", "seq"),
     Index("mailctl_emails_campaign", "campaign", "seq"),
-    Index(
-        "mailctl_emails_lease",
-        "lease_until",
-        sqlite_where=text("lease_until IS NOT NULL"),
-        postgresql_where=text("lease_until IS NOT NULL"),
-    ),
     Index("mailctl_emails_group", "group_id"),
     Index("mailctl_emails_created", "created_at"),
     Index("mailctl_emails_recipient", "to_address", "created_at"),
-    Index(
-        "mailctl_emails_expiry",
-        "expires_at",
-        sqlite_where=text(IS_CLAIMABLE),
-        postgresql_where=text(IS_CLAIMABLE),
-    ),
     sqlite_autoincrement=True,
 )
 
@@ -234,3 +222,16 @@ users = Table(
     Column("username", String(128), nullable=False, default=""),
     Column("first_name", String(128), nullable=False, default=""),
 )
+
+
+def add_partial_indices() -> None:
+    """Complete the tables for a comparison with a database.
+
+    They are apart, because naming the options of a database imports all that is known of it.
+    """
+    for name, column, where in (
+        ("mailctl_emails_lease", emails.c.lease_until, "lease_until IS NOT NULL"),
+        ("mailctl_emails_expiry", emails.c.expires_at, IS_CLAIMABLE),
+    ):
+        if name not in {index.name for index in emails.indexes}:
+            Index(name, column, sqlite_where=text(where), postgresql_where=text(where))

@@ -14,6 +14,7 @@ from tests.benchmarks.sink import sink_name
 BENCHMARKS = {
     "bulk": bulk.on_sqlite,
     "bulk-postgresql": bulk.on_postgresql,
+    "drain": bulk.drain,
     "enqueue": bulk.enqueue,
     "latency": single.latency,
     "request": single.request,

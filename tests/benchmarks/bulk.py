@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from celery import Celery
@@ -24,6 +25,7 @@ EMAILS = 4000
 NAIVE_EMAILS = 500
 ROWS = 20_000
 DELAYS = 2000
+SHORT_BACKLOG, LONG_BACKLOG = 3_000, 30_000
 TASK = "naive.send"
 _numbers = itertools.count()
 
@@ -49,6 +51,30 @@ def on_postgresql(folder: Path, *, rounds: int) -> Iterator[Figure]:
     finally:
         server.remove()
     yield at_least("bulk, PostgreSQL, emails/s (other: naive)", ours, naive, 6)
+
+
+def drain(folder: Path, *, rounds: int) -> Iterator[Figure]:
+    """A long backlog drains as fast as a short one."""
+    with Bench(folder) as bench:
+        worker = bench.terminal.worker("-c", str(PROCESSES))
+        short = median(lambda: _drain(bench, SHORT_BACKLOG), rounds=rounds)
+        long = _drain(bench, LONG_BACKLOG)
+        worker.stop()
+    yield at_least("draining 30,000, emails/s (other: 3,000)", long, short, 0.8)
+
+
+def _drain(bench: Bench, count: int) -> float:
+    """Return the rate at which a backlog goes out that is there before it begins."""
+    sent = bench.runtime.history.counts().get(State.SENT, 0)
+    name = f"backlog-{next(_numbers)}"
+    rows = [Recipient(line=n, email=f"user{n}@example.com", name="Ada") for n in range(count)]
+    begins = datetime.now(UTC) + timedelta(seconds=1 + count / 3000)
+    mailing = Mailing(campaign=name, kind=WELCOME, not_before=begins)
+    for _ in Campaign(bench.runtime, mailing).record(rows):
+        pass
+    assert datetime.now(UTC) < begins, "it began too early"
+    wait_until(lambda: bench.runtime.history.counts().get(State.SENT, 0) >= sent + count)
+    return count / (datetime.now(UTC) - begins).total_seconds()
 
 
 def enqueue(folder: Path, *, rounds: int) -> Iterator[Figure]:

@@ -3,8 +3,9 @@
 from alembic import context
 
 from mailctl.log.schema import VERSION_TABLE
-from mailctl.log.tables import metadata
+from mailctl.log.tables import add_partial_indices, metadata
 
+add_partial_indices()
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
