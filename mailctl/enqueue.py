@@ -126,7 +126,14 @@ class Enqueuer:
             return
         now = datetime.now(UTC)
         found = [email for email_id in ids for email in self._runtime.history.find(email_id, limit=1)]
-        self._publisher.publish_all([email for email in found if email.may_be_published(now)])
+        pauses = self._runtime.pauses.read()
+        self._publisher.publish_all(
+            [
+                email
+                for email in found
+                if email.may_be_published(now) and not any(pause.covers(email) for pause in pauses)
+            ]
+        )
 
     @cached_property
     def _publisher(self) -> Publisher:

@@ -16,6 +16,7 @@ from mailctl.log.claims import Claims
 from mailctl.log.database import open_engine, parse_url
 from mailctl.log.history import History
 from mailctl.log.outbox import Outbox
+from mailctl.log.pauses import Pauses
 from mailctl.log.recovery import Recovery
 from mailctl.log.schema import ensure_current
 from mailctl.log.workers import Workers
@@ -83,6 +84,7 @@ class Runtime:
         )
         self.claims = Claims(self.engine, self.keyring, lease=lease)
         self.campaigns = Campaigns(self.engine, self.outbox)
+        self.pauses = Pauses(self.engine)
         self.recovery = Recovery(self.engine)
         self.history = History(self.engine)
         self.workers = Workers(self.engine)

@@ -165,21 +165,23 @@ class Inquiry:
 
     def _evidence(self, email: Email) -> Evidence:
         workers = tuple(self._runtime.workers.alive())
+        pauses = tuple(self._runtime.pauses.read())
         if self._is_private:
-            return Evidence(workers=workers, is_in_memory=True)
+            return Evidence(workers=workers, pauses=pauses, is_in_memory=True)
         if email.state not in (State.PENDING, State.QUEUED):
-            return Evidence(workers=workers)
+            return Evidence(workers=workers, pauses=pauses)
         try:
             is_served = any(email.queue in worker.queues for worker in workers)
             return Evidence(
                 workers=workers,
+                pauses=pauses,
                 place=self._broker.find(email.id, queue=email.queue),
                 # Asking all workers takes a second: only where ours are not the answer.
                 consumers=None if is_served else self._broker.consumers(),
                 is_in_memory=self._broker.is_in_memory,
             )
         except BrokerUnavailable as error:
-            return Evidence(workers=workers, broker_trouble=error.message)
+            return Evidence(workers=workers, pauses=pauses, broker_trouble=error.message)
 
     def _settled(self, email: Email, celery: CeleryResult | None) -> Email:
         """Record what a task of the service's own reports; it does not write to the log itself."""

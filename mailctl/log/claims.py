@@ -12,6 +12,7 @@ from sqlalchemy import and_, bindparam, insert, or_, select, update
 from mailctl.errors import ConfigurationError
 from mailctl.log import payload
 from mailctl.log.database import writing
+from mailctl.log.pauses import is_not_paused, put_back
 from mailctl.log.tables import emails, events
 from mailctl.log.transitions import CLAIM_OVER, move, utc_now
 from mailctl.message import CLAIMABLE_STATES, Claim, Ended, State
@@ -69,6 +70,7 @@ class Claims:
             emails.c.id.in_(ids),
             emails.c.state.in_(CLAIMABLE_STATES),
             or_(emails.c.not_before.is_(None), emails.c.not_before <= now),
+            is_not_paused(),
         )
         values = {
             "claim": token,
@@ -81,6 +83,8 @@ class Claims:
             rows = move(
                 connection, is_free, State.SENDING, text="", values=values, now=now, returning=_CLAIMED
             )
+            if len(rows) < len(ids):
+                put_back(connection, ids, now=now)
         taken = Taken(claims=[], unreadable=[])
         for row in rows:
             try:

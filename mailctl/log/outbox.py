@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, and_, insert, select, update
 
 from mailctl.log import idempotency, payload
 from mailctl.log.database import reading, writing
+from mailctl.log.pauses import is_not_paused
 from mailctl.log.rows import EMAIL_COLUMNS, email_from
 from mailctl.log.tables import emails
 from mailctl.log.transitions import CLAIM_OVER, append_events, insert_or_ignore, move, utc_now
@@ -255,7 +256,12 @@ class Outbox:
 def _reserve(connection: Connection, state: State, *, limit: int, now: datetime) -> list[Email]:
     due = (
         select(emails.c.seq)
-        .where(emails.c.state == state, emails.c.campaign.is_(None), emails.c.due_at <= now)
+        .where(
+            emails.c.state == state,
+            emails.c.campaign.is_(None),
+            emails.c.due_at <= now,
+            is_not_paused(),
+        )
         .order_by(emails.c.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
