@@ -44,7 +44,7 @@ class Evidence:
 def explain(email: Email, evidence: Evidence, *, now: datetime) -> str:
     """Return one sentence that says why `email` is in its state, and what would move it on."""
     if email.state in CLAIMABLE_STATES and (pause := evidence.pause_of(email)):
-        return f"{pause}; `mailctl queue resume` lets it go on"
+        return f"{pause}; let it go on with `{pause.remedy}`"
     match email.state:
         case State.PENDING:
             return _pending(email, evidence, now=now)

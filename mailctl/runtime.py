@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailctl.keyring import Keyring
+from mailctl.log.actions import Actions
 from mailctl.log.campaigns import Campaigns
 from mailctl.log.circuits import Circuits
 from mailctl.log.claims import Claims
@@ -84,6 +85,7 @@ class Runtime:
         )
         self.claims = Claims(self.engine, self.keyring, lease=lease)
         self.campaigns = Campaigns(self.engine, self.outbox)
+        self.actions = Actions(self.engine, self.outbox)
         self.pauses = Pauses(self.engine)
         self.recovery = Recovery(self.engine)
         self.history = History(self.engine)

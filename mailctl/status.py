@@ -118,6 +118,18 @@ class Inquiry:
             explanation=explain(email, evidence, now=datetime.now(UTC)),
         )
 
+    def statuses(self, ids: Sequence[str]) -> Iterator[tuple[str, Status | MailctlError]]:
+        """Yield what became of each of several emails; one that is not known, or not only one, stops none.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
+        for given in ids:
+            try:
+                yield given, self.status(given)
+            except (NotFound, InvalidInput) as error:
+                yield given, error
+
     def follow(self, email_id: str, *, timeout: float | None) -> Iterator[Email]:
         """Yield the email now, after each change, and for the last time when it is finished or time is up.
 

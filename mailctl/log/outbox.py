@@ -19,11 +19,13 @@ from mailctl.log.tables import emails
 from mailctl.log.transitions import CLAIM_OVER, append_events, insert_or_ignore, move, utc_now
 from mailctl.message import (
     DELIVERED_STATES,
+    MAYBE_SENT,
     Claim,
     Content,
     Draft,
     Email,
     Outcome,
+    OutcomeKind,
     State,
 )
 
@@ -223,6 +225,8 @@ class Outbox:
         if not counts:
             values["attempts"] = emails.c.attempts - 1
         text = f"{outcome.kind} at {outcome.stage}: {outcome}" if outcome.stage else str(outcome)
+        if outcome.kind is OutcomeKind.AMBIGUOUS:
+            text += f"; {MAYBE_SENT}"
         return bool(self._move(_is_ours(claim), State.DEFERRED, text=text, values=values))
 
     def _move(

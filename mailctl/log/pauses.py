@@ -54,6 +54,11 @@ class Pause:
         """Whether it stops an email."""
         return self.name == (email.queue if self.scope is Scope.QUEUE else email.kind)
 
+    @property
+    def remedy(self) -> str:
+        """The command that ends it."""
+        return f"mailctl queue resume {'--kind ' if self.scope is Scope.KIND else ''}{self.name}"
+
     def __str__(self) -> str:
         why = f": {self.reason}" if self.reason else ""
         return f"{self.scope} {self.name} paused by {self.actor} since {self.since:%Y-%m-%d %H:%M}Z{why}"
