@@ -25,6 +25,7 @@ _SECTIONS = {
     ),
     "Find and explain": (
         Entry("status", "mailctl.cli.status:status", "Tell what became of an email, and why."),
+        Entry("show", "mailctl.cli.show:show", "Show what an email says."),
         Entry("list", "mailctl.cli.listing:list_emails", "Find emails by filters that compose."),
     ),
     "Act": (

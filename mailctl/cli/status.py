@@ -122,7 +122,7 @@ def _fields(found: Status) -> list[tuple[str, str]]:
 
 def _show_events(session: Session, events: tuple[Event, ...]) -> None:
     for event in events:
-        by_worker = event.worker if event.state == "sending" else None
-        who = event.actor or by_worker
-        text = f"{event.text} by {who}".strip() if who else event.text
+        by_worker = f" by {event.worker}" if event.worker and event.state == "sending" else ""
+        who = f" (by {event.actor})" if event.actor else by_worker
+        text = f"{event.text}{who}".strip()
         session.output.line(f"{event.at:%Y-%m-%d %H:%M:%S}Z  {event.state:<9}  {text}")

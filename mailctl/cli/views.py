@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from mailctl.acting import Result
     from mailctl.checks import Finding
+    from mailctl.exhibit import Exhibit
     from mailctl.log.pauses import Pause
     from mailctl.message import Email, Envelope, Event, User
     from mailctl.status import Status
@@ -72,6 +73,19 @@ def result_view(action: str, result: Result) -> dict[str, Any]:
         "hazards": list(result.hazards),
         "state": result.email.state if result.email else None,
         "new_task_id": result.new_id,
+    }
+
+
+def exhibit_view(exhibit: Exhibit) -> dict[str, Any]:
+    """Return what an email says; text and html are null where the content is forgotten."""
+    return {
+        "task_id": exhibit.email.id,
+        "state": exhibit.email.state,
+        "source": exhibit.source,
+        "note": exhibit.note,
+        "headers": [{"name": name, "value": value} for name, value in exhibit.headers],
+        "text": exhibit.text,
+        "html": exhibit.html,
     }
 
 
