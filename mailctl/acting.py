@@ -107,6 +107,8 @@ class Acting:
         self._enqueuer = Enqueuer(runtime)
         #: Why the broker has not got what goes out; "" if it has, or need not.
         self.broker_trouble = ""
+        #: How many were stopped whose messages are on the broker.
+        self.stopped_on_broker = 0
 
     def named(self, ids: Sequence[str]) -> Selection:
         """Return the emails that ids, or unique starts of them, lead to; one that leads nowhere stops none.
@@ -189,11 +191,23 @@ class Acting:
             self._publish([new or old for old, new in done.items() if new or not judged[old][0].campaign])
             for result in willing:
                 if result.id in done:
+                    self._count_stopped(judged[result.id][0])
                     yield replace(result, verdict=Verdict.DONE, new_id=done[result.id])
                 elif result.verdict is Verdict.WOULD:
                     yield self._overtaken(result)
                 else:
                     yield result
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether what was stopped may go out all the same: nobody who is alive asks this log."""
+        settings = self._runtime.settings
+        is_private = settings.uses_memory_broker and not settings.mailctl_app
+        return bool(self.stopped_on_broker) and not is_private and not self._runtime.workers.alive()
+
+    def _count_stopped(self, email: Email) -> None:
+        if self._action.is_stop and email.state is State.QUEUED:
+            self.stopped_on_broker += 1
 
     def _chunks(self, selection: Selection) -> Iterator[Sequence[Email]]:
         for start in range(0, len(selection.named), CHUNK):

@@ -65,6 +65,10 @@ def carry_out(
     tally = Counter(result.verdict for result in results)
     if acting.broker_trouble:
         session.output.note(f"{acting.broker_trouble} They go out when the broker is back.")
+    if acting.is_unheard:
+        session.output.note(
+            "No worker that shares this log is alive; one with a log of its own sends what is on the broker."
+        )
     if selection.wanted is not None:
         session.output.note(_summary(tally, action))
         if mark and tally[Verdict.DONE]:
