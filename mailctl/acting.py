@@ -12,10 +12,8 @@ from mailctl.catalog import kind_named
 from mailctl.enqueue import Enqueuer
 from mailctl.errors import BrokerUnavailable, InvalidInput
 from mailctl.intake import make_drafts
-from mailctl.log.search import newest, search
 from mailctl.message import State
 from mailctl.retry import is_too_late
-from mailctl.status import Inquiry
 from mailctl.verdict import HOLD, RELEASE, RESEND, Facts, Hazard, judge
 
 if TYPE_CHECKING:
@@ -23,13 +21,11 @@ if TYPE_CHECKING:
 
     from mailctl.catalog import Kind
     from mailctl.log.actions import Deed, Known
-    from mailctl.log.search import Filter
     from mailctl.message import Email
     from mailctl.runtime import Runtime
+    from mailctl.selection import Selection
     from mailctl.verdict import Action, Judgement
 
-#: Emails that are looked at, and changed, together.
-CHUNK = 500
 #: Emails that a plan shows.
 _SAMPLE = 5
 
@@ -82,16 +78,6 @@ class Plan:
     others: Counter[str] = field(default_factory=Counter)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Selection:
-    """Which emails are meant: some by their ids, or all that fit."""
-
-    named: tuple[Email, ...] = ()
-    #: Ids that lead to no email.
-    unknown: tuple[Result, ...] = ()
-    wanted: Filter | None = None
-
-
 class Acting:
     """Carries out what an operator wishes.
 
@@ -109,44 +95,6 @@ class Acting:
         self.broker_trouble = ""
         #: How many were stopped whose messages are on the broker.
         self.stopped_on_broker = 0
-
-    def named(self, ids: Sequence[str]) -> Selection:
-        """Return the emails that ids, or unique starts of them, lead to; one that leads nowhere stops none.
-
-        Raises:
-            LogUnavailable: the delivery log cannot be read.
-        """
-        inquiry = Inquiry(self._runtime)
-        named: dict[str, Email] = {}
-        unknown: list[Result] = []
-        for given in ids:
-            try:
-                email = inquiry.email(given)
-                reason = "the delivery log has no such email"
-            except InvalidInput as error:
-                email, reason = None, error.reason
-            if email is None:
-                unknown.append(Result(id=given, email=None, verdict=Verdict.UNKNOWN, reason=reason))
-            else:
-                named[email.id] = email
-        return Selection(named=tuple(named.values()), unknown=tuple(unknown))
-
-    def found(self, wanted: Filter) -> Selection:
-        """Return all emails that fit and are there by now; filters without a state mean the usual ones.
-
-        Raises:
-            InvalidInput: the action does nothing in a state that is asked for.
-            LogUnavailable: the delivery log cannot be read.
-        """
-        for state in wanted.states:
-            if state not in self._action.works_on:
-                raise InvalidInput(
-                    "--state",
-                    f"`{self._action.name}` does nothing to what is {state}.",
-                    fix=f"It works on: {', '.join(self._action.works_on)}.",
-                )
-        states = wanted.states or self._action.by_default
-        return Selection(wanted=replace(wanted, states=states, last=newest(self._runtime.engine)))
 
     def plan(self, selection: Selection) -> Plan:
         """Return what would be done, and do nothing.
@@ -171,8 +119,8 @@ class Acting:
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
-        yield from selection.unknown
-        for chunk in self._chunks(selection):
+        yield from _unknown(selection)
+        for chunk in selection.chunks(self._runtime.engine):
             for email, judgement in self._judged(chunk):
                 yield self._result(email, judgement)
 
@@ -182,8 +130,8 @@ class Acting:
         Raises:
             LogUnavailable: the delivery log cannot be used; what was told before is done.
         """
-        yield from selection.unknown
-        for chunk in self._chunks(selection):
+        yield from _unknown(selection)
+        for chunk in selection.chunks(self._runtime.engine):
             judged = {email.id: (email, judgement) for email, judgement in self._judged(chunk)}
             willing = [self._result(*each) for each in judged.values()]
             done = self._do([judged[result.id] for result in willing if result.verdict is Verdict.WOULD])
@@ -208,17 +156,6 @@ class Acting:
     def _count_stopped(self, email: Email) -> None:
         if self._action.is_stop and email.state is State.QUEUED:
             self.stopped_on_broker += 1
-
-    def _chunks(self, selection: Selection) -> Iterator[Sequence[Email]]:
-        for start in range(0, len(selection.named), CHUNK):
-            yield selection.named[start : start + CHUNK]
-        after: str | None = None
-        while selection.wanted is not None:
-            page = search(self._runtime.engine, selection.wanted, limit=CHUNK, after=after, oldest_first=True)
-            yield page.emails
-            after = page.cursor
-            if after is None:
-                return
 
     def _judged(self, chunk: Sequence[Email]) -> list[tuple[Email, Judgement]]:
         now = datetime.now(UTC)
@@ -317,6 +254,11 @@ class Acting:
             self._enqueuer.publish(ids)
         except BrokerUnavailable as error:
             self.broker_trouble = error.message
+
+
+def _unknown(selection: Selection) -> Iterator[Result]:
+    for given, reason in selection.unknown:
+        yield Result(id=given, email=None, verdict=Verdict.UNKNOWN, reason=reason)
 
 
 def _kind_of(email: Email) -> Kind | None:

@@ -16,11 +16,12 @@ from mailctl.errors import ExitCode, InvalidInput, Refused
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from mailctl.acting import Acting, Plan, Result, Selection, Verdict
+    from mailctl.acting import Acting, Plan, Result, Verdict
     from mailctl.cli.context import Session
     from mailctl.cli.options import Daring, Doing
     from mailctl.log.search import Filter
     from mailctl.message import Email
+    from mailctl.selection import Selection
     from mailctl.verdict import Action, Hazard
 
 _SHORT_ID = 8
@@ -31,14 +32,14 @@ def carry_out(
     action: Action,
     doing: Doing,
     *,
-    ids: Sequence[str] = (),
-    wanted: Filter | None = None,
+    ids: Sequence[str] | None = None,
+    wanted: Filter,
     daring: Daring | None = None,
 ) -> None:
     """Do something to emails, and tell what became of each.
 
     Args:
-        ids: of emails; these are not asked about.
+        ids: of emails, perhaps none; these are not asked about. None where filters are given.
         wanted: what the emails are found by, after a question that tells how many they are.
         daring: what else is done.
 
@@ -48,14 +49,18 @@ def carry_out(
     """
     from mailctl.acting import Acting, Verdict, Wish
     from mailctl.log.actions import Deed
+    from mailctl.selection import fitting, named
     from mailctl.verdict import HOLD
 
     _check_choice(action, ids, wanted)
-    mark = f"{action.name}-{secrets.token_hex(3)}" if action.is_stop and not ids else ""
+    mark = f"{action.name}-{secrets.token_hex(3)}" if action.is_stop and ids is None else ""
     deed = Deed(actor=current_actor(), reason=" ".join(doing.reason.split()), mark=mark)
-    include = _included(daring, is_named=bool(ids)) if daring else frozenset()
+    include = _included(daring, is_named=ids is not None) if daring else frozenset()
     acting = Acting(session.runtime, Wish(action=action, deed=deed, include=include))
-    selection = acting.named(ids) if ids or wanted is None else acting.found(wanted)
+    if ids is not None:
+        selection = named(session.runtime, ids)
+    else:
+        selection = fitting(session.runtime, action, wanted)
     if doing.dry_run:
         _show_plan(session, acting, selection, action)
         return
@@ -78,11 +83,10 @@ def carry_out(
         _leave(tally)
 
 
-def _check_choice(action: Action, ids: Sequence[str], wanted: Filter | None) -> None:
-    is_filtered = wanted is not None and not wanted.fits_all
-    if ids and is_filtered:
+def _check_choice(action: Action, ids: Sequence[str] | None, wanted: Filter) -> None:
+    if ids is not None and not wanted.fits_all:
         raise InvalidInput("ids", "cannot be combined with filters.", fix="Give ids, or filters.")
-    if not ids and wanted is not None and not is_filtered:
+    if ids is None and wanted.fits_all:
         raise InvalidInput(
             "emails", "are not named.", fix=f"Give ids, -, or filters such as --state {action.by_default[0]}."
         )

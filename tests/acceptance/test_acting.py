@@ -15,6 +15,7 @@ from mailctl.cli.main import main
 from mailctl.log.actions import Deed
 from mailctl.log.pauses import Scope
 from mailctl.message import State
+from mailctl.selection import named
 from mailctl.verdict import CANCEL, HOLD, RELEASE
 from tests.acceptance.terminal import PATIENCE
 from tests.faults.site import Site
@@ -128,7 +129,7 @@ def test_cancel_reaches_what_a_worker_has_fetched(site: Site, run: Run) -> None:
     wait_until(lambda: client.hlen("unacked") == 4)
     client.close()
     cancel = Acting(site.runtime, Wish(action=CANCEL, deed=Deed(actor="a test")))
-    results = [result.verdict for result in cancel.carry_out(cancel.named(site.ids[2:3]))]
+    results = [result.verdict for result in cancel.carry_out(named(site.runtime, site.ids[2:3]))]
     assert (results, site.smtp.messages) == ([Verdict.DONE], [])
     site.wait_until_finished(4)
     assert copies(site) == {f"user{n}@example.com": int(n != 2) for n in range(4)}
@@ -147,10 +148,10 @@ def test_hold_and_release_never_make_two_copies(site: Site) -> None:
     enqueuing.start()
     while enqueuing.is_alive() or held == 0:
         chosen = site.ids[-40:]
-        held += sum(r.verdict is Verdict.DONE for r in hold.carry_out(hold.named(chosen)))
-        list(release.carry_out(release.named(chosen)))
+        held += sum(r.verdict is Verdict.DONE for r in hold.carry_out(named(site.runtime, chosen)))
+        list(release.carry_out(named(site.runtime, chosen)))
     enqueuing.join()
-    list(release.carry_out(release.named(site.ids)))
+    list(release.carry_out(named(site.runtime, site.ids)))
     site.wait_until_finished(len(site.ids))
     assert held > 0
     assert {email.state for email in emails(site)} == {State.SENT}

@@ -109,6 +109,7 @@ class TestNamed:
         piped = f"# these\n{ids[0]}  # the first\n\n{ids[1]}\n{listed}" + '{"campaign": "x", "recorded": 1}\n'
         done = run("cancel", "-", "--json", stdin=piped)
         assert (done.code, [line["task_id"] for line in done.lines]) == (0, ids)
+        assert run("cancel", "-", stdin="").code == 0
 
     def test_ids_and_filters_do_not_mix(self, run: Run) -> None:
         """Nor is neither enough; and --force is for ids."""
