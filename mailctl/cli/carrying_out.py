@@ -57,10 +57,7 @@ def carry_out(
     deed = Deed(actor=current_actor(), reason=" ".join(doing.reason.split()), mark=mark)
     include = _included(daring, is_named=ids is not None) if daring else frozenset()
     acting = Acting(session.runtime, Wish(action=action, deed=deed, include=include))
-    if ids is not None:
-        selection = named(session.runtime, ids)
-    else:
-        selection = fitting(session.runtime, action, wanted)
+    selection = named(session.runtime, ids) if ids is not None else fitting(session.runtime, action, wanted)
     if doing.dry_run:
         _show_plan(session, acting, selection, action)
         return
