@@ -15,6 +15,7 @@ from mailctl.breaker import Breaker
 from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
 from mailctl.intake import make_drafts
 from mailctl.message import (
+    MAYBE_SENT,
     Claim,
     Content,
     Ended,
@@ -308,7 +309,7 @@ class Delivery:
             reason = f"refused at {outcome.stage}: {outcome}"
             return self._finish(claim, State.FAILED, outcome=outcome, reason=reason, message_id=message_id)
         if kind is OutcomeKind.AMBIGUOUS and self._settings.mailctl_on_ambiguous == "hold":
-            reason = f"held: the mail server may have it already ({outcome})"
+            reason = f"held: {MAYBE_SENT} ({outcome})"
             return self._finish(claim, State.HELD, outcome=outcome, reason=reason, message_id=message_id)
         return self._try_again(claim, outcome, message_id=message_id, circuit=circuit)
 

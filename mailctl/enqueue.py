@@ -128,7 +128,14 @@ class Enqueuer:
             return
         now = datetime.now(UTC)
         found = self._runtime.history.emails(ids)
-        self._publisher.publish_all([email for email in found if email.may_be_published(now)])
+        pauses = self._runtime.pauses.read()
+        self._publisher.publish_all(
+            [
+                email
+                for email in found
+                if email.may_be_published(now) and not any(pause.covers(email) for pause in pauses)
+            ]
+        )
 
     @cached_property
     def _publisher(self) -> Publisher:

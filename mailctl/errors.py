@@ -98,6 +98,10 @@ class EmailFailed(MailctlError):
     """The email reached a final state in which it was not delivered."""
 
 
+class ContentForgotten(MailctlError):
+    """What an email was made of is not kept any more."""
+
+
 class StillPending(MailctlError):
     """The email was not finished in the time given."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailctl.message import Email, State
+from mailctl.message import CLAIMABLE_STATES, Email, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
 
     from mailctl.broker import Place
+    from mailctl.log.pauses import Pause
     from mailctl.log.workers import Worker
 
 
@@ -27,15 +28,23 @@ class Evidence:
     #: Why the broker could not be asked; "" if it answered.
     broker_trouble: str = ""
     is_in_memory: bool = False
+    #: What operators have stopped.
+    pauses: tuple[Pause, ...] = ()
 
     def consumes(self, queue: str) -> bool:
         """Whether somebody alive takes messages from a queue."""
         by_ours = any(queue in worker.queues for worker in self.workers)
         return by_ours or any(queue in queues for queues in (self.consumers or {}).values())
 
+    def pause_of(self, email: Email) -> Pause | None:
+        """Return what an operator has stopped that an email is of, if anything."""
+        return next((pause for pause in self.pauses if pause.covers(email)), None)
+
 
 def explain(email: Email, evidence: Evidence, *, now: datetime) -> str:
     """Return one sentence that says why `email` is in its state, and what would move it on."""
+    if email.state in CLAIMABLE_STATES and (pause := evidence.pause_of(email)):
+        return f"{pause}; let it go on with `{pause.remedy}`"
     match email.state:
         case State.PENDING:
             return _pending(email, evidence, now=now)

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+#: How events say that an attempt may have delivered an email although nobody knows.
+MAYBE_SENT = "the mail server may have it already"
 #: A value that JSON can carry.
 Json = Any
 

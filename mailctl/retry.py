@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mailctl.message import Outcome, OutcomeKind
+from mailctl.message import MAYBE_SENT, Outcome, OutcomeKind
 
 #: Seconds of life that an email must have left to be worth sending; its reader still has to click.
 MIN_LIFE_SECONDS = 60
@@ -78,12 +78,13 @@ def decide(
         The time of the next attempt, or why there is none.
     """
     is_ours = outcome.kind is OutcomeKind.CONFIG
+    last = f"{outcome}; {MAYBE_SENT}" if outcome.kind is OutcomeKind.AMBIGUOUS else str(outcome)
     if not is_ours and attempt >= MAX_ATTEMPTS:
-        return GiveUp(reason=f"gave up after {attempt} attempts; last: {outcome}", expired=False)
+        return GiveUp(reason=f"gave up after {attempt} attempts; last: {last}", expired=False)
     if is_ours:
         at = probe_at or now + timedelta(seconds=CONFIG_RETRY_SECONDS)
     else:
         at = now + policy.delay(attempt, jitter=jitter)
     if is_too_late(at, expires_at):
-        return GiveUp(reason=f"would expire before the next attempt; last: {outcome}", expired=True)
+        return GiveUp(reason=f"would expire before the next attempt; last: {last}", expired=True)
     return RetryAt(at=at, counts=not is_ours)

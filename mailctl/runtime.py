@@ -10,12 +10,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailctl.keyring import Keyring
+from mailctl.log.actions import Actions
 from mailctl.log.campaigns import Campaigns
 from mailctl.log.circuits import Circuits
 from mailctl.log.claims import Claims
 from mailctl.log.database import open_engine, parse_url
 from mailctl.log.history import History
 from mailctl.log.outbox import Outbox
+from mailctl.log.pauses import Pauses
 from mailctl.log.recovery import Recovery
 from mailctl.log.schema import ensure_current
 from mailctl.log.workers import Workers
@@ -89,6 +91,8 @@ class Runtime:
             is_lasting=settings.mailctl_on_ambiguous == "hold",
         )
         self.campaigns = Campaigns(self.engine, self.outbox)
+        self.actions = Actions(self.engine, self.outbox)
+        self.pauses = Pauses(self.engine)
         self.recovery = Recovery(self.engine)
         self.history = History(self.engine)
         self.workers = Workers(self.engine)

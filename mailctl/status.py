@@ -118,6 +118,18 @@ class Inquiry:
             explanation=explain(email, evidence, now=datetime.now(UTC)),
         )
 
+    def statuses(self, ids: Sequence[str]) -> Iterator[tuple[str, Status | MailctlError]]:
+        """Yield what became of each of several emails; one that is not known, or not only one, stops none.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
+        for given in ids:
+            try:
+                yield given, self.status(given)
+            except (NotFound, InvalidInput) as error:
+                yield given, error
+
     def follow(self, email_id: str, *, timeout: float | None) -> Iterator[Email]:
         """Yield the email now, after each change, and for the last time when it is finished or time is up.
 
@@ -165,21 +177,23 @@ class Inquiry:
 
     def _evidence(self, email: Email) -> Evidence:
         workers = tuple(self._runtime.workers.alive())
+        pauses = tuple(self._runtime.pauses.read())
         if self._is_private:
-            return Evidence(workers=workers, is_in_memory=True)
+            return Evidence(workers=workers, pauses=pauses, is_in_memory=True)
         if email.state not in (State.PENDING, State.QUEUED):
-            return Evidence(workers=workers)
+            return Evidence(workers=workers, pauses=pauses)
         try:
             is_served = any(email.queue in worker.queues for worker in workers)
             return Evidence(
                 workers=workers,
+                pauses=pauses,
                 place=self._broker.find(email.id, queue=email.queue),
                 # Asking all workers takes a second: only where ours are not the answer.
                 consumers=None if is_served else self._broker.consumers(),
                 is_in_memory=self._broker.is_in_memory,
             )
         except BrokerUnavailable as error:
-            return Evidence(workers=workers, broker_trouble=error.message)
+            return Evidence(workers=workers, pauses=pauses, broker_trouble=error.message)
 
     def _settled(self, email: Email, celery: CeleryResult | None) -> Email:
         """Record what a task of the service's own reports; it does not write to the log itself."""

@@ -1,8 +1,9 @@
-"""What commands read besides their options: tokens, template variables, times."""
+"""What commands read besides their options: tokens, template variables, times, ids."""
 
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import sys
 from datetime import UTC, datetime
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from mailctl.catalog import Kind
 
 
@@ -77,3 +80,32 @@ def _read_line(name: str) -> str:
     if sys.stdin.isatty():
         return getpass.getpass(f"{name}: ")
     return sys.stdin.readline().strip()
+
+
+def read_ids(given: Sequence[str]) -> list[str]:
+    """Return the ids that were given, each once; `-` stands for those on standard input.
+
+    There they come one a line, or as the JSON lines that `list` and `send` print; blank lines, comments and
+    JSON lines about something else than an email are passed over.
+    """
+    found: list[str] = []
+    for each in given:
+        found += _ids_in(sys.stdin) if each == "-" else [each]
+    return list(dict.fromkeys(found))
+
+
+def _ids_in(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        text = line.partition("#")[0].strip()
+        if line.lstrip().startswith("{"):
+            text = _id_in_json(line.strip())
+        if text:
+            yield text
+
+
+def _id_in_json(line: str) -> str:
+    try:
+        task_id = json.loads(line).get("task_id", "")
+    except ValueError:
+        return line  # nobody knows an email of that name, which is then said
+    return task_id if isinstance(task_id, str) else line

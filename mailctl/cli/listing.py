@@ -2,80 +2,117 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mailctl.cli.completion import complete_sort
 from mailctl.cli.context import Session
+from mailctl.cli.options import Filters, name_in, with_options
 from mailctl.cli.views import listed_view
-from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
+    from mailctl.log.pauses import Pause
     from mailctl.log.search import Page
     from mailctl.message import Email
 
 _SHORT_ID = 8
+_COLUMNS = ("id", "state", "kind", "to", "recorded", "reason")
+#: Seconds between looks of --watch.
+_LOOK_SECONDS = 1.0
 
 
+@with_options
 def list_emails(
     session: Session,
-    state: Annotated[
-        list[str] | None, typer.Option("--state", metavar="STATE", help="Such as failed; repeatable.")
-    ] = None,
-    kind: Annotated[
-        list[str] | None, typer.Option("--kind", metavar="KIND", help="Such as reset; repeatable.")
-    ] = None,
-    user_id: Annotated[str | None, typer.Option("--user-id", metavar="ID", help="Of this user.")] = None,
-    to: Annotated[str | None, typer.Option("--to", metavar="TEXT", help="A part of the address.")] = None,
-    queue: Annotated[str | None, typer.Option("--queue", metavar="NAME", help="Of this queue.")] = None,
-    campaign: Annotated[
-        str | None, typer.Option("--campaign", metavar="NAME", help="Of this campaign.")
-    ] = None,
-    error: Annotated[
-        str | None, typer.Option("--error", metavar="TEXT", help="A part of the reason, such as 550.")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="WHEN", help="Recorded since: 24h, or a time (ISO 8601).")
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="WHEN", help="Recorded before: 1h, or a time (ISO 8601).")
-    ] = None,
+    filters: Filters,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many at most.")] = 50,
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort",
+            metavar="WHAT",
+            help="By created, updated, to or state.",
+            autocompletion=complete_sort,
+        ),
+    ] = "created",
     after: Annotated[
-        int | None, typer.Option("--after", metavar="CURSOR", help="Go on where a list was cut.")
+        str | None, typer.Option("--after", metavar="CURSOR", help="Go on where a list was cut.")
     ] = None,
     oldest_first: Annotated[bool, typer.Option("--oldest-first", help="Else the newest come first.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep looking, until Ctrl-C; in a pipe: print what changes.")
+    ] = False,
 ) -> None:
     """Find emails: filters compose, the newest come first."""
-    from mailctl.catalog import KINDS
-    from mailctl.log.search import Filter, search
-    from mailctl.message import State
-    from mailctl.moments import parse_past
+    from mailctl.log.search import Sort, search
 
-    now = datetime.now(UTC)
-    wanted = Filter(
-        states=[State(_name_in(value, list(State), field="--state")) for value in state or ()],
-        kinds=[_name_in(value, KINDS, field="--kind") for value in kind or ()],
-        user_id=user_id,
-        to=to,
-        queue=queue,
-        campaign=campaign,
-        error=error,
-        since=parse_past(since, field="--since", now=now) if since else None,
-        until=parse_past(until, field="--until", now=now) if until else None,
+    wanted = filters.read()
+    order = Sort(name_in(sort, list(Sort), field="--sort"))
+
+    def look(limit: int) -> Page:
+        engine = session.runtime.engine
+        return search(engine, wanted, limit=limit, after=after, oldest_first=oldest_first, sort=order)
+
+    if watch:
+        _watch(session, look, limit)
+        return
+    page = look(limit)
+    _show(session, page.emails)
+    _say_what_is_left(session, page)
+
+
+def _watch(session: Session, look: Callable[[int], Page], limit: int) -> None:
+    try:
+        if session.output.is_screen:
+            with session.output.redrawing(_COLUMNS) as (draw, room):
+                while True:
+                    draw(_rows(session, look(min(limit, room())).emails))
+                    time.sleep(_LOOK_SECONDS)
+        else:
+            _print_changes(session, look, limit)
+    except KeyboardInterrupt:
+        return  # the way to end it
+
+
+def _print_changes(session: Session, look: Callable[[int], Page], limit: int) -> None:
+    shown: dict[str, Email] = {}
+    while True:
+        page = {email.id: email for email in reversed(look(limit).emails)}
+        # What fits no longer has changed too, or only made room for others.
+        gone = [session.runtime.history.find(email_id, limit=1) for email_id in shown.keys() - page.keys()]
+        emails = [*(email for found in gone for email in found), *page.values()]
+        _print_lines(session, [email for email in emails if _differs(email, shown.get(email.id))])
+        shown = page
+        time.sleep(_LOOK_SECONDS)
+
+
+def _differs(email: Email, before: Email | None) -> bool:
+    """Whether it has changed in a way that people care about; leases and the like do not count."""
+    return before is None or (email.state, email.attempts, email.error) != (
+        before.state,
+        before.attempts,
+        before.error,
     )
-    page = search(session.runtime.engine, wanted, limit=limit, after=after, oldest_first=oldest_first)
+
+
+def _show(session: Session, emails: Sequence[Email]) -> None:
     if session.output.as_json:
-        for email in page.emails:
+        for email in emails:
             session.output.record(listed_view(email))
     else:
-        session.output.table(
-            ["id", "state", "kind", "to", "recorded", "reason"], [_row(email) for email in page.emails]
-        )
-    _say_what_is_left(session, page)
+        session.output.table(_COLUMNS, _rows(session, emails))
+
+
+def _print_lines(session: Session, emails: Sequence[Email]) -> None:
+    if session.output.as_json:
+        _show(session, emails)
+        return
+    for row in _rows(session, emails):
+        session.output.line("  ".join(cell for cell in row if cell))
 
 
 def _say_what_is_left(session: Session, page: Page) -> None:
@@ -85,12 +122,15 @@ def _say_what_is_left(session: Session, page: Page) -> None:
         session.output.note(f"There are more: --after {page.cursor}")
 
 
-def _row(email: Email) -> list[str]:
+def _rows(session: Session, emails: Iterable[Email]) -> list[list[str]]:
+    pauses = session.runtime.pauses.read()
+    return [_row(email, pauses) for email in emails]
+
+
+def _row(email: Email, pauses: Sequence[Pause]) -> list[str]:
+    from mailctl.message import CLAIMABLE_STATES
+
     recorded = f"{email.created_at:%m-%d %H:%M:%S}Z"
-    return [email.id[:_SHORT_ID], email.state, email.kind, email.to, recorded, email.error or ""]
-
-
-def _name_in(value: str, names: Iterable[str], *, field: str) -> str:
-    if value not in names:
-        raise InvalidInput(field, f"{value!r} is none.", fix=f"Use one of: {', '.join(names)}.")
-    return value
+    stopping = [str(each) for each in pauses if email.state in CLAIMABLE_STATES and each.covers(email)]
+    reason = stopping[0] if stopping else email.error or ""
+    return [email.id[:_SHORT_ID], email.state, email.kind, email.to, recorded, reason]

@@ -25,8 +25,17 @@ _SECTIONS = {
     ),
     "Find and explain": (
         Entry("status", "mailctl.cli.status:status", "Tell what became of an email, and why."),
+        Entry("show", "mailctl.cli.show:show", "Show what an email says."),
         Entry("list", "mailctl.cli.listing:list_emails", "Find emails by filters that compose."),
     ),
+    "Act": (
+        Entry("retry", "mailctl.cli.act:retry", "Let undelivered emails go out again, where it is safe."),
+        Entry("cancel", "mailctl.cli.act:cancel", "Take emails back that are not out yet."),
+        Entry("hold", "mailctl.cli.act:hold", "Keep emails back until they are released."),
+        Entry("release", "mailctl.cli.act:release", "Let held and cancelled emails go."),
+        Entry("resend", "mailctl.cli.act:resend", "Make new emails of undelivered ones."),
+    ),
+    "Queues and workers": (Entry("queue", "mailctl.cli.queue:app", "Stop, start and empty queues."),),
     "Set up and look after": (
         Entry("check-config", "mailctl.cli.check_config:check_config", "Find what is wrong with the set-up."),
         Entry("users", "mailctl.cli.users:app", "The users that mailctl knows, without DATABASE_URL."),

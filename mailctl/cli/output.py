@@ -11,9 +11,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rich.console import Console
+    from rich.table import Table
 
 #: The version of every JSON object that is printed.
 SCHEMA = "mailctl/1"
@@ -60,6 +61,28 @@ class Output:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table as wide as its content, folded to the terminal."""
+        self._stdout.print(self._table(columns, rows))
+
+    @property
+    def is_screen(self) -> bool:
+        """Whether people see what is printed on a terminal, on which it can be drawn anew."""
+        return not self.as_json and self._stdout.is_terminal
+
+    @contextmanager
+    def redrawing(self, columns: Sequence[str]) -> Iterator[tuple[Any, Callable[[], int]]]:
+        """Draw a table over and over on a terminal, which is left with the last one.
+
+        Yields a function that takes the rows to draw now, and one that returns how many there is room for.
+        """
+        from rich.live import Live
+
+        with Live(console=self._stdout, auto_refresh=False, vertical_overflow="crop") as live:
+            yield (
+                lambda rows: live.update(self._table(columns, rows), refresh=True),
+                lambda: max(1, self._stdout.height - 2),
+            )
+
+    def _table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
         from rich.table import Table
         from rich.text import Text
 
@@ -68,7 +91,7 @@ class Output:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell, style=_COLORS.get(cell, "")) for cell in row))
-        self._stdout.print(table)
+        return table
 
     def note(self, text: str) -> None:
         """Tell the operator something that is not data."""

@@ -1,4 +1,4 @@
-"""`mailctl status`: what became of an email."""
+"""`mailctl status`: what became of emails."""
 
 from __future__ import annotations
 
@@ -6,25 +6,40 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mailctl.cli.completion import complete_id
 from mailctl.cli.context import Session
-from mailctl.cli.views import status_view, time_view
-from mailctl.errors import ExitCode
+from mailctl.cli.inputs import read_ids
+from mailctl.cli.views import status_view, time_view, unknown_view
+from mailctl.errors import ExitCode, InvalidInput, MailctlError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mailctl.message import Event
-    from mailctl.status import Status
+    from mailctl.status import Inquiry, Status
 
 
 def status(
     session: Session,
-    task_id: Annotated[str, typer.Argument(metavar="TASK_ID", help="The id, or a unique start of it.")],
+    task_ids: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TASK_ID",
+            help="Ids, or unique starts of them; - reads them from standard input.",
+            autocompletion=complete_id,
+        ),
+    ],
     watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
 ) -> None:
-    """Tell what became of an email, and why it is where it is."""
+    """Tell what became of emails, and why they are where they are."""
     from mailctl.status import Inquiry
 
     inquiry = Inquiry(session.runtime)
-    found = inquiry.status(task_id)
+    ids = read_ids(task_ids)
+    if len(ids) != 1 or "-" in task_ids:
+        _show_each(session, inquiry, ids, watch=watch)
+        return
+    found = inquiry.status(ids[0])
     _show(session, found)
     if watch and found.email is not None and not found.email.is_final:
         found = _watch(session, inquiry, found)
@@ -32,10 +47,33 @@ def status(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _watch(session: Session, inquiry: object, first: Status) -> Status:
-    from mailctl.status import Inquiry
+def _show_each(session: Session, inquiry: Inquiry, ids: Sequence[str], *, watch: bool) -> None:
+    """Print a line for each; the exit code is that of what is not known, else of what has failed."""
+    if watch:
+        raise InvalidInput("--watch", "follows one email.", fix="Use `mailctl list --watch` for many.")
+    codes: set[ExitCode] = set()
+    for given, found in inquiry.statuses(ids):
+        if isinstance(found, MailctlError):
+            codes.add(found.exit_code)
+            _show_unknown(session, given, found)
+            continue
+        codes |= {ExitCode.FAILED} if found.has_failed else set()
+        if session.output.as_json:
+            session.output.record(status_view(found))
+        else:
+            session.output.state(f"{found.state or 'unknown':<9}", f"{found.task_id}  {found.explanation}")
+    if codes:
+        raise typer.Exit(max(codes))
 
-    assert isinstance(inquiry, Inquiry)
+
+def _show_unknown(session: Session, given: str, error: MailctlError) -> None:
+    if session.output.as_json:
+        session.output.record(unknown_view(given, error.message))
+    else:
+        session.output.state("unknown  ", f"{given}  {error.message}")
+
+
+def _watch(session: Session, inquiry: Inquiry, first: Status) -> Status:
     seen, latest = len(first.events), first
     for _ in inquiry.follow(first.task_id, timeout=None):
         latest = inquiry.status(first.task_id)
@@ -84,6 +122,7 @@ def _fields(found: Status) -> list[tuple[str, str]]:
 
 def _show_events(session: Session, events: tuple[Event, ...]) -> None:
     for event in events:
-        who = f" by {event.worker}" if event.worker and event.state == "sending" else ""
+        by_worker = f" by {event.worker}" if event.worker and event.state == "sending" else ""
+        who = f" (by {event.actor})" if event.actor else by_worker
         text = f"{event.text}{who}".strip()
         session.output.line(f"{event.at:%Y-%m-%d %H:%M:%S}Z  {event.state:<9}  {text}")

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from mailctl.acting import Result
     from mailctl.checks import Finding
+    from mailctl.exhibit import Exhibit
+    from mailctl.log.pauses import Pause
     from mailctl.message import Email, Envelope, Event, User
     from mailctl.status import Status
 
@@ -41,9 +44,60 @@ def status_view(status: Status) -> dict[str, Any]:
     }
 
 
+def unknown_view(given: str, reason: str) -> dict[str, Any]:
+    """Return what `status` says of an id among several that leads to no email."""
+    nothing: dict[str, Any] = dict.fromkeys(_STATUS_KEYS)
+    return {
+        **nothing,
+        "task_id": given,
+        "celery_state": None,
+        "error": reason,
+        "explanation": reason,
+        "events": [],
+        "group": [],
+    }
+
+
 def listed_view(email: Email) -> dict[str, Any]:
     """Return what `list` says of an email."""
     return {**_email_fields(email), "error": email.error}
+
+
+def result_view(action: str, result: Result) -> dict[str, Any]:
+    """Return what became of an email that something was done to."""
+    return {
+        "task_id": result.id,
+        "action": action,
+        "outcome": result.verdict,
+        "reason": result.reason or None,
+        "hazards": list(result.hazards),
+        "state": result.email.state if result.email else None,
+        "new_task_id": result.new_id,
+    }
+
+
+def exhibit_view(exhibit: Exhibit) -> dict[str, Any]:
+    """Return what an email says; text and html are null where the content is forgotten."""
+    return {
+        "task_id": exhibit.email.id,
+        "state": exhibit.email.state,
+        "source": exhibit.source,
+        "note": exhibit.note,
+        "headers": [{"name": name, "value": value} for name, value in exhibit.headers],
+        "text": exhibit.text,
+        "html": exhibit.html,
+    }
+
+
+def pause_view(pause: Pause) -> dict[str, Any]:
+    """Return a queue or kind that is stopped."""
+    return {
+        "scope": pause.scope,
+        "name": pause.name,
+        "reason": pause.reason or None,
+        "actor": pause.actor,
+        "since": time_view(pause.since),
+    }
 
 
 def event_view(event: Event) -> dict[str, Any]:

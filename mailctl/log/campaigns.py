@@ -5,15 +5,17 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 
 from mailctl.log.database import reading, writing
+from mailctl.log.due import WAITING_STATES, waiting_campaigns
+from mailctl.log.pauses import is_not_paused
 from mailctl.log.tables import campaigns, emails
 from mailctl.log.transitions import append_events, insert_for, insert_or_ignore, move, utc_now
 from mailctl.message import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from sqlalchemy import Connection, Engine
@@ -70,7 +72,7 @@ class Campaigns:
         """Whether emails of any campaign could go out now, whatever its rate says."""
         now = self._clock()
         with reading(self._engine) as connection:
-            return any(_is_due(connection, campaign, now) for campaign in _waiting(connection))
+            return any(_is_due(connection, campaign, now) for campaign in waiting_campaigns(connection))
 
     def release(self, *, limit: int, held_in: str | None = None) -> dict[str, str]:
         """Take emails of one campaign that are due and that its rate allows, to be published now.
@@ -86,7 +88,7 @@ class Campaigns:
         now = self._clock()
         # Should this be lost, they are published twice, and claimed once.
         with writing(self._engine, is_lasting=False) as connection:
-            for campaign in _waiting(connection):
+            for campaign in waiting_campaigns(connection):
                 allowed, released_until = _allowance(connection, campaign, limit=limit, now=now)
                 found = _release_due(connection, campaign, limit=allowed, held_in=held_in, now=now)
                 if not found:
@@ -109,23 +111,8 @@ def _insert_new(connection: Connection, rows: list[dict[str, Any]]) -> list[str]
     return [row["id"] for row in new]
 
 
-def _waiting(connection: Connection) -> Iterator[str]:
-    """Go through the campaigns that wait for a relay, by the index, not through their emails."""
-    for state in (State.DEFERRED, State.PENDING):
-        last = ""
-        while True:
-            query = select(func.min(emails.c.campaign)).where(
-                emails.c.state == state, emails.c.campaign > last
-            )
-            following = connection.execute(query).scalar()
-            if following is None:
-                break
-            last = following
-            yield last
-
-
 def _is_due(connection: Connection, campaign: str, now: datetime) -> bool:
-    is_waiting = emails.c.state.in_((State.DEFERRED, State.PENDING))
+    is_waiting = emails.c.state.in_(WAITING_STATES)
     query = select(emails.c.seq).where(is_waiting, emails.c.campaign == campaign, emails.c.due_at <= now)
     return connection.execute(query.limit(1)).first() is not None
 
@@ -135,10 +122,15 @@ def _release_due(
 ) -> dict[str, str]:
     found: dict[str, str] = {}
     values = {"queued_at": now, "queued_in": held_in}
-    for state in (State.DEFERRED, State.PENDING):
+    for state in WAITING_STATES:
         due = (
             select(emails.c.seq)
-            .where(emails.c.state == state, emails.c.campaign == campaign, emails.c.due_at <= now)
+            .where(
+                emails.c.state == state,
+                emails.c.campaign == campaign,
+                emails.c.due_at <= now,
+                is_not_paused(),
+            )
             .order_by(emails.c.due_at)
             .limit(limit - len(found))
             .with_for_update(skip_locked=True)

@@ -12,6 +12,7 @@ from sqlalchemy import and_, bindparam, insert, or_, select, update
 from mailctl.errors import ConfigurationError
 from mailctl.log import payload
 from mailctl.log.database import writing
+from mailctl.log.pauses import is_not_paused, put_back
 from mailctl.log.tables import UtcDateTime, emails, events
 from mailctl.log.transitions import CLAIM_OVER, Move, move, utc_now
 from mailctl.message import CLAIMABLE_STATES, Claim, Ended, State
@@ -83,6 +84,8 @@ class Claims:
         }
         with writing(self._engine, is_lasting=self._is_lasting) as connection:
             rows = _TAKE.run(connection, parameters, text="", now=now)
+            if len(rows) < len(ids):
+                put_back(connection, ids, now=now)
         taken = Taken(claims=[], unreadable=[])
         for row in rows:
             try:
@@ -157,6 +160,7 @@ _TAKE = Move(
         _ARE_NAMED,
         emails.c.state.in_(CLAIMABLE_STATES),
         or_(emails.c.not_before.is_(None), emails.c.not_before <= bindparam("now", type_=UtcDateTime)),
+        is_not_paused(),
     ),
     State.SENDING,
     values={

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, bindparam, func, select
+from sqlalchemy import ColumnElement, bindparam, func, or_, select
 
 from mailctl.log.database import reading
 from mailctl.log.rows import EMAIL_COLUMNS, email_from, event_from
@@ -14,13 +15,14 @@ from mailctl.message import Email, Event, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from sqlalchemy import Engine
 
 _BY_IDS: Any = (
     select(*EMAIL_COLUMNS).where(emails.c.id.in_(bindparam("ids", expanding=True))).order_by(emails.c.seq)
 )
+#: What a relay keeps to itself, or puts off, is due again by then; what is paused is not.
+_SOON = timedelta(minutes=1)
 #: Whatever a worker could still do something about.
 _UNFINISHED = (State.PENDING, State.QUEUED, State.SENDING, State.DEFERRED)
 
@@ -72,7 +74,7 @@ class History:
 
     def backlog(self, *, now: datetime) -> Backlog:
         """Return how much is left to do at `now`."""
-        is_waiting = emails.c.not_before > now
+        is_waiting = or_(emails.c.not_before > now, emails.c.due_at > now + _SOON)
         query = (
             select(func.count().label("all"), func.count().filter(is_waiting).label("waiting"))
             .select_from(emails)

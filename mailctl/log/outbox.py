@@ -13,16 +13,19 @@ from sqlalchemy import ColumnElement, and_, bindparam, insert, select, update
 
 from mailctl.log import idempotency, payload
 from mailctl.log.database import flush, reading, writing
+from mailctl.log.pauses import is_not_paused
 from mailctl.log.rows import EMAIL_COLUMNS, email_from
 from mailctl.log.tables import emails
 from mailctl.log.transitions import CLAIM_OVER, Move, append_events, insert_or_ignore, move, utc_now
 from mailctl.message import (
     DELIVERED_STATES,
+    MAYBE_SENT,
     Claim,
     Content,
     Draft,
     Email,
     Outcome,
+    OutcomeKind,
     State,
 )
 
@@ -237,6 +240,8 @@ class Outbox:
         if not counts:
             values["attempts"] = emails.c.attempts - 1
         text = f"{outcome.kind} at {outcome.stage}: {outcome}" if outcome.stage else str(outcome)
+        if outcome.kind is OutcomeKind.AMBIGUOUS:
+            text += f"; {MAYBE_SENT}"
         return bool(self._move(_is_ours(claim), State.DEFERRED, text=text, values=values))
 
     def _move(
@@ -270,7 +275,12 @@ class Outbox:
 def _reserve(connection: Connection, state: State, *, limit: int, now: datetime) -> list[Email]:
     due = (
         select(emails.c.seq)
-        .where(emails.c.state == state, emails.c.campaign.is_(None), emails.c.due_at <= now)
+        .where(
+            emails.c.state == state,
+            emails.c.campaign.is_(None),
+            emails.c.due_at <= now,
+            is_not_paused(),
+        )
         .order_by(emails.c.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

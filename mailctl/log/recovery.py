@@ -11,7 +11,7 @@ from sqlalchemy import text as sql_text
 from mailctl.log.database import writing
 from mailctl.log.tables import IS_CLAIMABLE, circuits, emails, idempotency_keys
 from mailctl.log.transitions import CLAIM_OVER, move, utc_now
-from mailctl.message import DELIVERED_STATES, State
+from mailctl.message import DELIVERED_STATES, MAYBE_SENT, State
 from mailctl.retry import MAX_ATTEMPTS, MIN_LIFE_SECONDS
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ class Recovery:
         """
         now = self._clock()
         is_stale = and_(emails.c.state == State.SENDING, emails.c.lease_until < now)
-        text = "its worker disappeared while sending; the mail server may have it already"
+        text = f"its worker disappeared while sending; {MAYBE_SENT}"
         if hold:
             values = CLAIM_OVER | {"error": text}
             return self._move(is_stale, State.HELD, text=text, values=values)
         spent = and_(is_stale, emails.c.attempts >= MAX_ATTEMPTS)
-        gone = f"gave up: {MAX_ATTEMPTS} workers disappeared while sending it"
+        gone = f"gave up: {MAX_ATTEMPTS} workers disappeared while sending it; {MAYBE_SENT}"
         given_up = self._move(spent, State.FAILED, text=gone, values=CLAIM_OVER | {"error": gone})
         values = CLAIM_OVER | {"due_at": now, "not_before": None}
         text += " (same Message-ID)"

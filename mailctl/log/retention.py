@@ -72,7 +72,7 @@ class Retention:
     def _in_batches(self, where: ColumnElement[bool], statements: Any) -> Iterator[int]:
         while True:
             with writing(self._engine) as connection:
-                found = select(emails.c.id).where(where).order_by(emails.c.seq).limit(BATCH)
+                found = select(emails.c.id).where(where).order_by(emails.c.seq).limit(BATCH).with_for_update()
                 ids = connection.execute(found).scalars().all()
                 for statement in statements(ids) if ids else []:
                     connection.execute(statement)

@@ -179,6 +179,7 @@ class Relay:
     def _publish(self) -> None:
         if self._publisher.is_paused:
             return
+        self._runtime.pauses.park()
         circuits = self._runtime.circuits
         circuit = circuits.read() if circuits else None
         if circuit is not None and circuit.is_open:

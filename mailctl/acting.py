@@ -1,0 +1,269 @@
+"""Doing something to emails, named or found: a plan first, then each by itself, and what became of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from mailctl.catalog import kind_named
+from mailctl.enqueue import Enqueuer
+from mailctl.errors import BrokerUnavailable, InvalidInput
+from mailctl.intake import make_drafts
+from mailctl.message import State
+from mailctl.retry import is_too_late
+from mailctl.verdict import HOLD, RELEASE, RESEND, Facts, Hazard, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mailctl.catalog import Kind
+    from mailctl.log.actions import Deed, Known
+    from mailctl.message import Email
+    from mailctl.runtime import Runtime
+    from mailctl.selection import Selection
+    from mailctl.verdict import Action, Judgement
+
+#: Emails that a plan shows.
+_SAMPLE = 5
+
+
+class Verdict(StrEnum):
+    """What became of an email, or would."""
+
+    DONE = "done"
+    WOULD = "would be done"
+    LEFT = "left out"  #: it could be done, but something speaks against it
+    IMPOSSIBLE = "not possible"
+    UNKNOWN = "unknown"  #: nobody knows it, or its id is the start of several
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One email, and what became of it."""
+
+    #: Its id, or what was given for one.
+    id: str
+    email: Email | None
+    verdict: Verdict
+    #: Why it was not done; "" where it was.
+    reason: str = ""
+    hazards: tuple[Hazard, ...] = ()
+    #: The email that was made of it.
+    new_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is to be done, and how far it goes."""
+
+    action: Action
+    deed: Deed
+    #: What speaks against an email and shall not count.
+    include: frozenset[Hazard] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What would be done."""
+
+    #: How many would be done.
+    count: int
+    sample: tuple[Email, ...]
+    #: Of those that would be done: how many are in each state.
+    states: Counter[State] = field(default_factory=Counter)
+    #: How many are left out or not possible, by the reason.
+    others: Counter[str] = field(default_factory=Counter)
+
+
+class Acting:
+    """Carries out what an operator wishes.
+
+    Args:
+        runtime: the parts of this process.
+        wish: what that is.
+    """
+
+    def __init__(self, runtime: Runtime, wish: Wish) -> None:
+        self._runtime = runtime
+        self._wish = wish
+        self._action = wish.action
+        self._enqueuer = Enqueuer(runtime)
+        #: Why the broker has not got what goes out; "" if it has, or need not.
+        self.broker_trouble = ""
+        #: How many were stopped whose messages are on the broker.
+        self.stopped_on_broker = 0
+
+    def plan(self, selection: Selection) -> Plan:
+        """Return what would be done, and do nothing.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
+        sample: list[Email] = []
+        states: Counter[State] = Counter()
+        others: Counter[str] = Counter()
+        for result in self.look(selection):
+            if result.verdict is Verdict.WOULD and result.email is not None:
+                states[result.email.state] += 1
+                sample += [result.email] if len(sample) < _SAMPLE else []
+            else:
+                others[result.reason] += 1
+        return Plan(count=states.total(), sample=tuple(sample), states=states, others=others)
+
+    def look(self, selection: Selection) -> Iterator[Result]:
+        """Go through the emails and say what would become of each.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
+        yield from _unknown(selection)
+        for chunk in selection.chunks(self._runtime.engine):
+            for email, judgement in self._judged(chunk):
+                yield self._result(email, judgement)
+
+    def carry_out(self, selection: Selection) -> Iterator[Result]:
+        """Do it, and say what became of each email; what somebody else took meanwhile is told, not taken.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be used; what was told before is done.
+        """
+        yield from _unknown(selection)
+        for chunk in selection.chunks(self._runtime.engine):
+            judged = {email.id: (email, judgement) for email, judgement in self._judged(chunk)}
+            willing = [self._result(*each) for each in judged.values()]
+            done = self._do([judged[result.id] for result in willing if result.verdict is Verdict.WOULD])
+            # Those of campaigns are a relay's: they travel in batches.
+            self._publish([new or old for old, new in done.items() if new or not judged[old][0].campaign])
+            for result in willing:
+                if result.id in done:
+                    self._count_stopped(judged[result.id][0])
+                    yield replace(result, verdict=Verdict.DONE, new_id=done[result.id])
+                elif result.verdict is Verdict.WOULD:
+                    yield self._overtaken(result)
+                else:
+                    yield result
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether what was stopped may go out all the same: nobody who is alive asks this log."""
+        settings = self._runtime.settings
+        is_private = settings.uses_memory_broker and not settings.mailctl_app
+        return bool(self.stopped_on_broker) and not is_private and not self._runtime.workers.alive()
+
+    def _count_stopped(self, email: Email) -> None:
+        if self._action.is_stop and email.state is State.QUEUED:
+            self.stopped_on_broker += 1
+
+    def _judged(self, chunk: Sequence[Email]) -> list[tuple[Email, Judgement]]:
+        now = datetime.now(UTC)
+        known = self._runtime.actions.known([email.id for email in chunk])
+        return [
+            (email, judge(self._action, email, self._facts(email, known, now=now), now=now))
+            for email in chunk
+        ]
+
+    def _facts(self, email: Email, known: Known, *, now: datetime) -> Facts:
+        has_content = email.id in known.with_content
+        kind = _kind_of(email)
+        is_late = is_too_late(now, email.expires_at) and Hazard.USELESS in self._wish.include
+        stops = self._action.is_stop
+        return Facts(
+            has_content=has_content,
+            may_be_sent=email.id in known.maybe_sent,
+            is_resent=email.id in known.resent,
+            is_of_known_kind=kind is not None,
+            is_out_of_reach=bool(
+                stops and kind and email.state is State.QUEUED and self._enqueuer.is_own_task(kind)
+            ),
+            has_foreign_links=has_content and is_late and self._has_foreign_links(email),
+        )
+
+    def _has_foreign_links(self, email: Email) -> bool:
+        content = self._runtime.outbox.content(email.id)
+        return content is not None and bool(content.urls)
+
+    def _result(self, email: Email, judgement: Judgement) -> Result:
+        hazards = tuple(sorted(judgement.hazards))
+        left = judgement.left(self._wish.include)
+        verdict = Verdict.IMPOSSIBLE if judgement.obstacle else Verdict.LEFT if left else Verdict.WOULD
+        reason = judgement.obstacle or left
+        return Result(id=email.id, email=email, verdict=verdict, reason=reason, hazards=hazards)
+
+    def _overtaken(self, result: Result) -> Result:
+        """Say why an email was not done that seemed fit a moment ago."""
+        found = self._runtime.history.find(result.id, limit=1)
+        now = [self._result(*each) for each in self._judged(found)]
+        if now and now[0].verdict is not Verdict.WOULD:
+            return now[0]
+        return replace(result, verdict=Verdict.IMPOSSIBLE, reason="it changed meanwhile")
+
+    def _do(self, judged: Sequence[tuple[Email, Judgement]]) -> dict[str, str | None]:
+        """Return the ids of the emails that it was done to, each with that of a new one if it was made."""
+        if self._action is RESEND:
+            return {email.id: new for email, _ in judged if (new := self._resend(email))}
+        done: set[str] = set()
+        for (lifetime_of, is_forced), ids in self._groups(judged).items():
+            done |= self._do_alike(ids, lifetime_of=lifetime_of, is_forced=is_forced)
+        return dict.fromkeys(done)
+
+    def _groups(self, judged: Sequence[tuple[Email, Judgement]]) -> dict[tuple[str | None, bool], list[str]]:
+        """Group emails by what makes their statements differ: the kind of new life, and whether by force."""
+        groups: dict[tuple[str | None, bool], list[str]] = {}
+        for email, judgement in judged:
+            lifetime_of = email.kind if Hazard.USELESS in judgement.hazards else None
+            key = (lifetime_of, Hazard.SUPPRESSED in judgement.hazards)
+            groups.setdefault(key, []).append(email.id)
+        return groups
+
+    def _do_alike(self, ids: Sequence[str], *, lifetime_of: str | None, is_forced: bool) -> frozenset[str]:
+        actions, action, deed = self._runtime.actions, self._action, self._wish.deed
+        if action.is_stop:
+            target = State.HELD if action is HOLD else State.CANCELLED
+            return actions.stop(ids, target, works_on=action.works_on, done=action.done, deed=deed)
+        again = Hazard.RESENT in self._wish.include
+        if action is RELEASE:
+            return actions.release(ids, works_on=action.works_on, deed=deed, again=again)
+        lifetime = kind_named(lifetime_of).lifetime if lifetime_of is not None else None
+        return actions.retry(
+            ids, works_on=action.works_on, deed=deed, lifetime=lifetime, is_forced=is_forced, again=again
+        )
+
+    def _resend(self, email: Email) -> str | None:
+        content = self._runtime.outbox.content(email.id)
+        if content is None:
+            return None
+        kind = kind_named(email.kind)
+        queue = self._enqueuer.queue_for(kind)
+        [draft] = make_drafts(kind, [content], queue=queue, now=datetime.now(UTC))
+        again = Hazard.RESENT in self._wish.include
+        is_done = self._runtime.actions.resend(
+            email.id, draft, works_on=self._action.works_on, deed=self._wish.deed, again=again
+        )
+        return draft.id if is_done else None
+
+    def _publish(self, ids: Sequence[str]) -> None:
+        """Put on the broker what goes out, where no relay does it: no worker that shares the log is alive."""
+        if self._action.is_stop or not ids or self.broker_trouble:
+            return
+        if self._runtime.workers.alive():
+            return
+        try:
+            self._enqueuer.publish(ids)
+        except BrokerUnavailable as error:
+            self.broker_trouble = error.message
+
+
+def _unknown(selection: Selection) -> Iterator[Result]:
+    for given, reason in selection.unknown:
+        yield Result(id=given, email=None, verdict=Verdict.UNKNOWN, reason=reason)
+
+
+def _kind_of(email: Email) -> Kind | None:
+    """Return the kind of an email; None if there is none of that name any more."""
+    try:
+        return kind_named(email.kind)
+    except InvalidInput:
+        return None

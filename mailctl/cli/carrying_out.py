@@ -1,0 +1,194 @@
+"""What the commands that do something to emails have in common: plan, question, results, exit code."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import typer
+
+from mailctl.actor import current_actor
+from mailctl.cli.views import result_view
+from mailctl.errors import ExitCode, InvalidInput, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from mailctl.acting import Acting, Plan, Result, Verdict
+    from mailctl.cli.context import Session
+    from mailctl.cli.options import Daring, Doing
+    from mailctl.log.search import Filter
+    from mailctl.message import Email
+    from mailctl.selection import Selection
+    from mailctl.verdict import Action, Hazard
+
+_SHORT_ID = 8
+
+
+def carry_out(
+    session: Session,
+    action: Action,
+    doing: Doing,
+    *,
+    ids: Sequence[str] | None = None,
+    wanted: Filter,
+    daring: Daring | None = None,
+) -> None:
+    """Do something to emails, and tell what became of each.
+
+    Args:
+        ids: of emails, perhaps none; these are not asked about. None where filters are given.
+        wanted: what the emails are found by, after a question that tells how many they are.
+        daring: what else is done.
+
+    Raises:
+        Refused: nobody is there to be asked, or said no.
+        InvalidInput: neither ids nor filters are given, or both are.
+    """
+    from mailctl.acting import Acting, Verdict, Wish
+    from mailctl.log.actions import Deed
+    from mailctl.selection import fitting, named
+    from mailctl.verdict import HOLD
+
+    _check_choice(action, ids, wanted)
+    mark = f"{action.name}-{secrets.token_hex(3)}" if action.is_stop and ids is None else ""
+    deed = Deed(actor=current_actor(), reason=" ".join(doing.reason.split()), mark=mark)
+    include = _included(daring, is_named=ids is not None) if daring else frozenset()
+    acting = Acting(session.runtime, Wish(action=action, deed=deed, include=include))
+    selection = named(session.runtime, ids) if ids is not None else fitting(session.runtime, action, wanted)
+    if doing.dry_run:
+        _show_plan(session, acting, selection, action)
+        return
+    if selection.wanted is not None and not doing.yes and not _ask(session, acting, selection, action):
+        return
+    results = _shown(session, acting.carry_out(selection), action, is_named=selection.wanted is None)
+    tally = Counter(result.verdict for result in results)
+    if acting.broker_trouble:
+        session.output.note(f"{acting.broker_trouble} They go out when the broker is back.")
+    if acting.is_unheard:
+        session.output.note(
+            "No worker that shares this log is alive; one with a log of its own sends what is on the broker."
+        )
+    if selection.wanted is not None:
+        session.output.note(_summary(tally, action))
+        if mark and tally[Verdict.DONE]:
+            state = "" if action is HOLD else "--state cancelled "
+            session.output.note(f"Undo it with: mailctl release {state}--error {mark}")
+    else:
+        _leave(tally)
+
+
+def _check_choice(action: Action, ids: Sequence[str] | None, wanted: Filter) -> None:
+    if ids is not None and not wanted.fits_all:
+        raise InvalidInput("ids", "cannot be combined with filters.", fix="Give ids, or filters.")
+    if ids is None and wanted.fits_all:
+        raise InvalidInput(
+            "emails", "are not named.", fix=f"Give ids, -, or filters such as --state {action.by_default[0]}."
+        )
+
+
+def _included(daring: Daring, *, is_named: bool) -> frozenset[Hazard]:
+    from mailctl.cli.options import name_in
+    from mailctl.verdict import Hazard
+
+    if daring.force and not is_named:
+        raise InvalidInput(
+            "--force", "is for emails that are named by id.", fix=f"Use --include {','.join(Hazard)}."
+        )
+    if daring.force:
+        return frozenset(Hazard)
+    names = [name.strip() for name in daring.include.split(",") if name.strip()]
+    return frozenset(Hazard(name_in(name, list(Hazard), field="--include")) for name in names)
+
+
+def _show_plan(session: Session, acting: Acting, selection: Selection, action: Action) -> None:
+    if session.output.as_json or selection.wanted is None:
+        results = _shown(session, acting.look(selection), action, is_named=True)
+        tally = Counter(result.verdict for result in results)
+        if selection.wanted is None:
+            _leave(tally)
+        return
+    for line in _plan_lines(acting.plan(selection), action):
+        session.output.line(line)
+
+
+def _ask(session: Session, acting: Acting, selection: Selection, action: Action) -> bool:
+    """Show the plan and ask; return whether there is anything to do."""
+    plan = acting.plan(selection)
+    for line in _plan_lines(plan, action):
+        session.output.note(line)
+    if not plan.count:
+        return False
+    if not sys.stdin.isatty():
+        raise Refused(
+            f"{_emails(plan.count)} would be {action.done}; nobody is here to be asked.",
+            fix="Add --yes to do it, or --dry-run to only look.",
+        )
+    if not typer.confirm(f"{action.name.capitalize()} {_emails(plan.count)}?", err=True):
+        raise Refused("Nothing was changed.")
+    return True
+
+
+def _plan_lines(plan: Plan, action: Action) -> Iterator[str]:
+    if not plan.count and not plan.others:
+        yield "No email fits."
+        return
+    states = ", ".join(f"{state} {count}" for state, count in plan.states.most_common())
+    yield f"{plan.count:>6}  would be {action.done}" + (f" ({states})" if states else "")
+    for reason, count in plan.others.most_common():
+        yield f"{count:>6}  left out: {reason}"
+    if plan.sample:
+        yield "Such as:" if plan.count > len(plan.sample) else "These:"
+    for email in plan.sample:
+        yield f"  {email.id[:_SHORT_ID]}  {email.state:<9}  {_line(email)}" + (
+            f"  {email.error}" if email.error else ""
+        )
+
+
+def _shown(
+    session: Session, results: Iterable[Result], action: Action, *, is_named: bool
+) -> Iterator[Result]:
+    """Show results as they come; of many that were found, people see only what did not go as planned."""
+    from mailctl.acting import Verdict
+
+    for result in results:
+        if session.output.as_json:
+            session.output.record(result_view(action.name, result))
+        elif is_named or result.verdict is Verdict.IMPOSSIBLE:
+            word = action.done if result.verdict is Verdict.DONE else str(result.verdict)
+            session.output.state(word, f"{result.id}  {_told(result)}")
+        yield result
+
+
+def _told(result: Result) -> str:
+    what = _line(result.email) if result.email else ""
+    if result.new_id:
+        what += f", as {result.new_id}"
+    return ": ".join(part for part in (what, result.reason) if part)
+
+
+def _line(email: Email) -> str:
+    return f"{email.kind} to {email.to}"
+
+
+def _summary(tally: Counter[Verdict], action: Action) -> str:
+    from mailctl.acting import Verdict
+
+    done = tally[Verdict.DONE]
+    others = [f"{count} {verdict}" for verdict, count in tally.items() if verdict is not Verdict.DONE]
+    return ", ".join([f"{_emails(done)} {action.done}", *others]) + "."
+
+
+def _leave(tally: Counter[Verdict]) -> None:
+    from mailctl.acting import Verdict
+
+    if tally[Verdict.UNKNOWN]:
+        raise typer.Exit(ExitCode.NOT_FOUND)
+    if tally[Verdict.LEFT] or tally[Verdict.IMPOSSIBLE]:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _emails(count: int) -> str:
+    return f"{count} email" if count == 1 else f"{count} emails"

@@ -1,0 +1,106 @@
+"""What a shell offers for ids, kinds, states, queues and campaigns; where nothing can be known, nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+from mailctl.errors import MailctlError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Engine
+
+    from mailctl.settings import Settings
+
+_T = TypeVar("_T")
+#: Ids that are offered at most.
+_MOST = 30
+#: Seconds that somebody who has pressed the tabulator waits.
+_PATIENCE_SECONDS = 1.0
+
+
+def complete_id(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Offer the ids that begin like this, or the newest, each with what it is."""
+
+    def look(engine: Engine) -> list[tuple[str, str]]:
+        from mailctl.log.history import History
+        from mailctl.log.search import Filter, search
+
+        if incomplete:
+            found = History(engine).find(incomplete, limit=_MOST)
+        else:
+            found = list(search(engine, Filter(), limit=_MOST).emails)
+        return [(email.id, f"{email.state} {email.kind} to {email.to}") for email in found]
+
+    return _ask_log(ctx, look)
+
+
+def complete_kind(incomplete: str) -> list[tuple[str, str]]:
+    """Offer kinds of email."""
+    from mailctl.catalog import KINDS
+
+    return [(kind.name, kind.summary) for kind in KINDS.values() if kind.name.startswith(incomplete)]
+
+
+def complete_state(incomplete: str) -> list[str]:
+    """Offer states."""
+    from mailctl.message import State
+
+    return [state for state in State if state.startswith(incomplete)]
+
+
+def complete_sort(incomplete: str) -> list[str]:
+    """Offer what a list can be ordered by."""
+    from mailctl.log.search import Sort
+
+    return [sort for sort in Sort if sort.startswith(incomplete)]
+
+
+def complete_queue(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the queues that are known: of the settings, of living workers, and what is paused."""
+    from mailctl.settings import BULK_QUEUE
+
+    def look(engine: Engine) -> list[str]:
+        from mailctl.log.pauses import Pauses, Scope
+        from mailctl.log.workers import Workers
+
+        paused = [pause.name for pause in Pauses(engine).read() if pause.scope is Scope.QUEUE]
+        return [queue for worker in Workers(engine).alive() for queue in worker.queues] + paused
+
+    settings = _settings(ctx)
+    usual = [settings.celery_queue_default, BULK_QUEUE] if settings else []
+    return [name for name in dict.fromkeys(usual + _ask_log(ctx, look)) if name.startswith(incomplete)]
+
+
+def _ask_log(ctx: typer.Context, question: Callable[[Engine], list[_T]]) -> list[_T]:
+    """Return the answer of a log that is there; a missing one is not made."""
+    settings = _settings(ctx)
+    if settings is None:
+        return []
+    try:
+        from mailctl.log.database import parse_url
+        from mailctl.log.sqlite import sqlite_path
+        from mailctl.question import ask
+        from mailctl.runtime import open_log
+
+        url = parse_url(settings.log_url, setting="MAILCTL_DATABASE_URL")
+        if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
+            return []
+        with open_log(settings) as engine:
+            return ask(lambda: question(engine), whom="the delivery log", seconds=_PATIENCE_SECONDS)
+    except MailctlError:
+        return []  # a shell has no place to tell it
+
+
+def _settings(ctx: typer.Context) -> Settings | None:
+    from mailctl.settings import Settings
+
+    env_file = ctx.find_root().params.get("env_file")
+    try:
+        return Settings.load(Path(env_file) if env_file else None)
+    except MailctlError:
+        return None

@@ -1,0 +1,110 @@
+"""`mailctl queue pause|resume|purge`: stop and start the sending, and empty a queue."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mailctl.actor import current_actor
+from mailctl.cli.carrying_out import carry_out
+from mailctl.cli.completion import complete_kind, complete_queue
+from mailctl.cli.context import Session
+from mailctl.cli.options import Doing, with_options
+from mailctl.cli.views import pause_view
+from mailctl.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from mailctl.log.pauses import Pause
+
+Queue = Annotated[
+    str | None, typer.Argument(metavar="QUEUE", help="A queue, by its name.", autocompletion=complete_queue)
+]
+Kind = Annotated[
+    str | None,
+    typer.Option("--kind", metavar="KIND", help="A kind of email instead.", autocompletion=complete_kind),
+]
+#: Emails that are counted at most.
+_MOST = 100_000
+
+
+def pause(
+    session: Session,
+    queue: Queue = None,
+    kind: Kind = None,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why.")] = "",
+) -> None:
+    """Stop the sending of a queue or kind: for all workers, at once, until it is resumed.
+
+    What is being sent at this moment is finished; all else waits in the delivery log and uses up no attempts.
+    """
+    from mailctl.pausing import Pausing
+
+    pausing = Pausing(session.runtime)
+    target = pausing.target(queue=queue, kind=kind)
+    found, is_new = pausing.pause(target, actor=current_actor(), reason=" ".join(reason.split()))
+    if not is_new:
+        session.output.note("It was paused already; that stays as it is.")
+    _show(session, found, is_paused=True, waiting=pausing.waiting(target, limit=_MOST))
+
+
+def resume(session: Session, queue: Queue = None, kind: Kind = None) -> None:
+    """Let a queue or kind go on, at once."""
+    from mailctl.pausing import Pausing
+
+    pausing = Pausing(session.runtime)
+    target = pausing.target(queue=queue, kind=kind)
+    found = pausing.resume(target)
+    _show(session, found, is_paused=False, waiting=pausing.waiting(target, limit=_MOST))
+
+
+@with_options
+def purge(
+    session: Session,
+    doing: Doing,
+    queue: Queue = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--kind", metavar="KIND", help="Only this kind.", autocompletion=complete_kind),
+    ] = None,
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", metavar="LENGTH", help="Only what was recorded before that.")
+    ] = None,
+    campaign: Annotated[
+        str | None, typer.Option("--campaign", metavar="NAME", help="Only this campaign.")
+    ] = None,
+    all_queues: Annotated[bool, typer.Option("--all", help="Everything that is not out yet.")] = False,
+) -> None:
+    """Cancel what is not out yet, also what a worker has the message of; `mailctl release` undoes it."""
+    from mailctl.catalog import kind_named
+    from mailctl.log.search import Filter
+    from mailctl.moments import parse_length
+    from mailctl.verdict import PURGE
+
+    wanted = Filter(
+        queue=queue,
+        kinds=tuple(kind_named(name).name for name in kind or ()),
+        campaign=campaign,
+        until=datetime.now(UTC) - parse_length(older_than, field="--older-than") if older_than else None,
+    )
+    if all_queues != wanted.fits_all:
+        raise InvalidInput(
+            "queue",
+            "cannot be combined with --all." if all_queues else "is missing.",
+            fix="Give a queue, --kind, --older-than or --campaign, or --all.",
+        )
+    carry_out(session, PURGE, doing, wanted=replace(wanted, states=PURGE.works_on))
+
+
+def _show(session: Session, found: Pause, *, is_paused: bool, waiting: int) -> None:
+    if session.output.as_json:
+        session.output.record({**pause_view(found), "is_paused": is_paused, "waiting": waiting})
+        return
+    number = f"{waiting} emails" if waiting != 1 else "1 email"
+    number = f"{_MOST} emails or more" if waiting == _MOST else number
+    if is_paused:
+        session.output.line(f"{found}; {number} waiting. Go on with `{found.remedy}`.")
+    else:
+        session.output.line(f"{found.scope} {found.name} goes on; {number} waiting.")

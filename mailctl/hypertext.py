@@ -1,0 +1,76 @@
+"""HTML as text, as somebody reads it who sees no colours and clicks nothing."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+from typing_extensions import override
+
+_BREAKS = frozenset({"br", "tr", "div", "table", "ul", "ol", "li", "hr", "blockquote", "pre", "section"})
+_PARAGRAPHS = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6"})
+_UNSEEN = frozenset({"head", "style", "script", "title", "template"})
+#: Elements without an end.
+_VOID = frozenset(
+    {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
+)
+_HIDDEN = re.compile(r"display\s*:\s*none", re.IGNORECASE)
+
+
+def as_text(html: str) -> str:
+    """Return what HTML says: a paragraph after a blank line, links with where they lead."""
+    reader = _Reader()
+    reader.feed(html)
+    reader.close()
+    lines = (" ".join(line.split()) for line in "".join(reader.pieces).split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.pieces: list[str] = []
+        #: Open elements that are not seen, the outermost first.
+        self._unseen: list[str] = []
+        self._link = ""
+        self._link_starts = 0
+
+    @override
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        is_hidden = tag in _UNSEEN or "hidden" in given or bool(_HIDDEN.search(given.get("style") or ""))
+        if (self._unseen or is_hidden) and tag not in _VOID:
+            self._unseen.append(tag)
+        if self._unseen:
+            return
+        self._break(tag)
+        if tag == "a":
+            self._link, self._link_starts = given.get("href") or "", len(self.pieces)
+        elif tag == "li":
+            self.pieces.append("- ")
+        elif tag == "img" and given.get("alt"):
+            self.pieces.append(f"[{given['alt']}]")
+
+    @override
+    def handle_endtag(self, tag: str) -> None:
+        if self._unseen:
+            if tag in self._unseen:
+                del self._unseen[len(self._unseen) - 1 - self._unseen[::-1].index(tag) :]
+            return
+        if tag == "a":
+            label = "".join(self.pieces[self._link_starts :]).strip()
+            if self._link and self._link != label:
+                self.pieces.append(f" <{self._link}>")
+            self._link = ""
+        self._break(tag)
+
+    @override
+    def handle_data(self, data: str) -> None:
+        if not self._unseen:
+            self.pieces.append(" ".join(re.split(r"\s+", data)))
+
+    def _break(self, tag: str) -> None:
+        if tag in _PARAGRAPHS:
+            self.pieces.append("\n\n")
+        elif tag in _BREAKS:
+            self.pieces.append("\n")

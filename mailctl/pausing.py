@@ -1,0 +1,99 @@
+"""Pausing and resuming queues and kinds, for operators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mailctl.catalog import kind_named
+from mailctl.errors import InvalidInput, NotFound
+from mailctl.log.pauses import Pause, Scope
+from mailctl.log.search import Filter, search
+from mailctl.message import CLAIMABLE_STATES
+from mailctl.settings import BULK_QUEUE
+
+if TYPE_CHECKING:
+    from mailctl.runtime import Runtime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A queue, or a kind of email."""
+
+    scope: Scope
+    name: str
+
+
+class Pausing:
+    """Stops and starts the sending.
+
+    Args:
+        runtime: the parts of this process.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def target(self, *, queue: str | None, kind: str | None) -> Target:
+        """Return what is meant.
+
+        Raises:
+            InvalidInput: neither or both are given, or nobody knows it.
+        """
+        if (queue is None) == (kind is None):
+            raise InvalidInput("queue", "is missing or given twice.", fix="Give a queue, or --kind KIND.")
+        if kind is not None:
+            return Target(scope=Scope.KIND, name=kind_named(kind).name)
+        assert queue is not None
+        self._check_queue(queue)
+        return Target(scope=Scope.QUEUE, name=queue)
+
+    def pause(self, target: Target, *, actor: str, reason: str) -> tuple[Pause, bool]:
+        """Stop it, at once and for all workers; return the pause, and whether it is new.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be written.
+        """
+        is_new = self._runtime.pauses.pause(target.scope, target.name, actor=actor, reason=reason)
+        found = self._find(target)
+        assert found is not None
+        return found, is_new
+
+    def resume(self, target: Target) -> Pause:
+        """Let it go on at once; return the pause that it was.
+
+        Raises:
+            NotFound: it was not paused.
+            LogUnavailable: the delivery log cannot be written.
+        """
+        found = self._find(target)
+        if not self._runtime.pauses.resume(target.scope, target.name) or found is None:
+            raise NotFound(f"{target.scope} {target.name} was not paused.")
+        return found
+
+    def waiting(self, target: Target, *, limit: int) -> int:
+        """Return how many of its emails are not out yet, counting up to `limit`.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
+        is_queue = target.scope is Scope.QUEUE
+        wanted = Filter(
+            states=tuple(CLAIMABLE_STATES),
+            queue=target.name if is_queue else None,
+            kinds=() if is_queue else (target.name,),
+        )
+        return len(search(self._runtime.engine, wanted, limit=limit).emails)
+
+    def _find(self, target: Target) -> Pause | None:
+        paused = self._runtime.pauses.read()
+        return next((each for each in paused if (each.scope, each.name) == (target.scope, target.name)), None)
+
+    def _check_queue(self, queue: str) -> None:
+        """Refuse a queue that nobody knows: a slip of the pen would stop nothing, and look as if it did."""
+        consumed = {name for worker in self._runtime.workers.alive() for name in worker.queues}
+        paused = {pause.name for pause in self._runtime.pauses.read() if pause.scope is Scope.QUEUE}
+        known = {self._runtime.settings.celery_queue_default, BULK_QUEUE} | consumed | paused
+        if queue in known or search(self._runtime.engine, Filter(queue=queue), limit=1).emails:
+            return
+        raise InvalidInput("queue", f"nobody knows {queue!r}.", fix=f"There are: {', '.join(sorted(known))}.")

@@ -1,0 +1,89 @@
+"""Which emails an operator means: some by their ids, or all that fit filters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mailctl.errors import InvalidInput
+from mailctl.log.search import Filter, newest, search
+from mailctl.status import Inquiry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import Engine
+
+    from mailctl.message import Email
+    from mailctl.runtime import Runtime
+    from mailctl.verdict import Action
+
+#: Emails that are looked at, and changed, together.
+CHUNK = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The emails that are meant."""
+
+    named: tuple[Email, ...] = ()
+    #: What was given as an id and leads to no email, with the reason.
+    unknown: tuple[tuple[str, str], ...] = ()
+    #: What the emails have in common that were not named.
+    wanted: Filter | None = None
+
+    def chunks(self, engine: Engine) -> Iterator[Sequence[Email]]:
+        """Go through the emails, oldest first, some at a time; they may be changed meanwhile.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
+        for start in range(0, len(self.named), CHUNK):
+            yield self.named[start : start + CHUNK]
+        after: str | None = None
+        while self.wanted is not None:
+            page = search(engine, self.wanted, limit=CHUNK, after=after, oldest_first=True)
+            yield page.emails
+            after = page.cursor
+            if after is None:
+                return
+
+
+def named(runtime: Runtime, ids: Sequence[str]) -> Selection:
+    """Return the emails that ids, or unique starts of them, lead to; one that leads nowhere stops none.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    inquiry = Inquiry(runtime)
+    found: dict[str, Email] = {}
+    unknown: dict[str, str] = {}
+    for given in ids:
+        try:
+            email = inquiry.email(given)
+        except InvalidInput as error:
+            unknown[given] = error.reason
+            continue
+        if email is None:
+            unknown[given] = "the delivery log has no such email"
+        else:
+            found[email.id] = email
+    return Selection(named=tuple(found.values()), unknown=tuple(unknown.items()))
+
+
+def fitting(runtime: Runtime, action: Action, wanted: Filter) -> Selection:
+    """Return all emails that fit and are there by now; filters without a state mean the action's usual ones.
+
+    Raises:
+        InvalidInput: the action does nothing in a state that is asked for.
+        LogUnavailable: the delivery log cannot be read.
+    """
+    for state in wanted.states:
+        if state not in action.works_on:
+            raise InvalidInput(
+                "--state",
+                f"`{action.name}` does nothing to what is {state}.",
+                fix=f"It works on: {', '.join(action.works_on)}.",
+            )
+    states = wanted.states or action.by_default
+    return Selection(wanted=replace(wanted, states=states, last=newest(runtime.engine)))

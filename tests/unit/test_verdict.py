@@ -1,0 +1,109 @@
+"""What may be done to an email, and what speaks against it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from mailctl.message import Email, SmtpReply, State
+from mailctl.verdict import CANCEL, HOLD, RELEASE, RESEND, RETRY, Facts, Hazard, is_of_a_dead_mailbox, judge
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+FACTS = Facts(has_content=True, may_be_sent=False, is_resent=False)
+
+
+def email(state: State, **more: Any) -> Email:
+    """Return an email in a state."""
+    fields: dict[str, Any] = dict.fromkeys(
+        ("not_before", "queued_at", "sent_at", "lease_until", "worker", "message_id", "error", "group_id")
+    )
+    fields |= {"id": "id-1", "kind": "welcome", "queue": "celery", "to": "zoe@example.com", "user_id": "7"}
+    fields |= {"attempts": 1, "created_at": NOW, "updated_at": NOW, "due_at": NOW, "campaign": None}
+    fields |= {"expires_at": NOW + timedelta(hours=1), "reply": SmtpReply()}
+    return Email(**{**fields, "state": state, **more})
+
+
+@pytest.mark.parametrize(
+    ("code", "enhanced", "is_dead"),
+    [
+        (550, "5.1.1", True),
+        (550, "5.1.10", True),
+        (550, "5.2.1", True),
+        (550, None, True),
+        (550, "5.7.1", False),
+        (552, "5.2.2", False),
+        (550, "5.1.8", False),
+        (554, None, False),
+        (451, "4.2.1", False),
+        (None, None, False),
+    ],
+)
+def test_a_dead_mailbox_is_told_by_its_code(code: int | None, enhanced: str | None, is_dead: bool) -> None:
+    """The enhanced code counts where there is one; a full mailbox or a blocked sender is no dead one."""
+    assert is_of_a_dead_mailbox(SmtpReply(code=code, enhanced=enhanced)) is is_dead
+
+
+def test_a_failure_without_hazards_is_safe_to_retry() -> None:
+    """Nothing has to be named."""
+    judgement = judge(RETRY, email(State.FAILED), FACTS, now=NOW)
+    assert (judgement.obstacle, judgement.hazards) == ("", frozenset())
+
+
+def test_every_hazard_has_to_be_named() -> None:
+    """One that is named does not stand for another."""
+    late = email(State.EXPIRED, expires_at=NOW - timedelta(hours=1))
+    facts = Facts(has_content=True, may_be_sent=True, is_resent=False)
+    judgement = judge(RETRY, late, facts, now=NOW)
+    assert judgement.hazards == {Hazard.USELESS, Hazard.MAYBE_SENT}
+    assert "maybe-sent" in judgement.left(frozenset({Hazard.USELESS}))
+    assert judgement.left(judgement.hazards) == ""
+
+
+def test_a_deferred_email_is_only_tried_earlier() -> None:
+    """It would be tried again anyway, whatever speaks against it."""
+    facts = Facts(has_content=True, may_be_sent=True, is_resent=False)
+    assert judge(RETRY, email(State.DEFERRED), facts, now=NOW).hazards == frozenset()
+
+
+def test_links_of_others_cannot_be_renewed() -> None:
+    """A new lifetime would not make them work."""
+    facts = Facts(has_content=True, may_be_sent=False, is_resent=False, has_foreign_links=True)
+    assert "ready-made" in judge(RETRY, email(State.EXPIRED), facts, now=NOW).obstacle
+
+
+@pytest.mark.parametrize("action", [RETRY, CANCEL, HOLD, RELEASE, RESEND])
+def test_nobody_touches_what_a_worker_is_sending(action: Any) -> None:
+    """Nor what has gone out."""
+    assert judge(action, email(State.SENDING), FACTS, now=NOW).obstacle == "a worker is sending it"
+    assert judge(action, email(State.SENT), FACTS, now=NOW).obstacle
+
+
+@pytest.mark.parametrize("state", [State.SENT, State.CAPTURED])
+def test_delivered_emails_cannot_be_resent(state: State) -> None:
+    """Their content is forgotten; the command that sends another is named."""
+    obstacle = judge(RESEND, email(state), FACTS, now=NOW).obstacle
+    assert "mailctl send welcome --user-id 7" in obstacle
+
+
+def test_what_was_forgotten_cannot_go_out() -> None:
+    """An email without content is none."""
+    facts = Facts(has_content=False, may_be_sent=False, is_resent=False)
+    for action, state in ((RETRY, State.FAILED), (RELEASE, State.CANCELLED), (RESEND, State.FAILED)):
+        assert "forgotten" in judge(action, email(state), facts, now=NOW).obstacle
+    assert judge(CANCEL, email(State.PENDING), facts, now=NOW).obstacle == ""
+
+
+def test_a_task_of_the_services_own_cannot_be_stopped() -> None:
+    """Its message is on the broker, and it does not ask the log."""
+    facts = Facts(has_content=True, may_be_sent=False, is_resent=False, is_out_of_reach=True)
+    assert "of the service's own" in judge(CANCEL, email(State.QUEUED), facts, now=NOW).obstacle
+
+
+def test_each_state_says_what_to_do_instead() -> None:
+    """Held emails are released, not retried; what is over can be sent anew."""
+    assert "mailctl release" in judge(RETRY, email(State.HELD), FACTS, now=NOW).obstacle
+    assert "it is on its way" in judge(RESEND, email(State.QUEUED), FACTS, now=NOW).obstacle
+    late = email(State.HELD, expires_at=NOW)
+    assert "mailctl resend" in judge(RELEASE, late, FACTS, now=NOW).obstacle
