@@ -25,7 +25,12 @@ _SECTIONS = {
     ),
     "Find and explain": (
         Entry("status", "mailctl.cli.status:status", "Tell what became of an email, and why."),
+        Entry("why", "mailctl.cli.why:why", "Tell why an email is where it is, and what to do next."),
         Entry("list", "mailctl.cli.listing:list_emails", "Find emails by filters that compose."),
+    ),
+    "Queues and workers": (
+        Entry("queue", "mailctl.cli.queue:app", "What waits in the queues."),
+        Entry("workers", "mailctl.cli.workers:app", "Who works: alive, busy, on which queues."),
     ),
     "Set up and look after": (
         Entry("check-config", "mailctl.cli.check_config:check_config", "Find what is wrong with the set-up."),
