@@ -76,7 +76,7 @@ class Broker:
                 connection.default_channel.close()
             return time.monotonic() - started
 
-        return self._ask_broker(read)
+        return ask_broker(self._app, read)
 
     def ping_backend(self) -> float | None:
         """Return the seconds that the result backend takes to answer; None if the app has none.
@@ -104,7 +104,7 @@ class Broker:
                 return Depth(ready=ready, unacked=redis_queues.unacked_count(channel))
             return Depth(ready=_declared_count(connection, queue), unacked=None)
 
-        return self._ask_broker(read)
+        return ask_broker(self._app, read)
 
     def survey(self, queues: Collection[str]) -> dict[str, OnBroker]:
         """Return what the broker has of these queues, by their names.
@@ -127,7 +127,7 @@ class Broker:
             wanted = dict.fromkeys([*queues, *(message.queue for message in taken if message.queue)])
             return {queue: redis_queues.look_into(channel, queue, taken) for queue in wanted}
 
-        return self._ask_broker(read)
+        return ask_broker(self._app, read)
 
     def find(self, task_id: str, *, queue: str) -> Search:
         """Look for a task's message in a queue and among those handed to workers; only Redis lets one look.
@@ -141,7 +141,7 @@ class Broker:
                 return Search(place=None, is_complete=False)
             return redis_queues.search(connection.default_channel, task_id, queue)
 
-        return self._ask_broker(read)
+        return ask_broker(self._app, read)
 
     def result(self, task_id: str) -> CeleryResult | None:
         """Return the stored result of a task; None if there is none, whether the task exists or not.
@@ -171,7 +171,7 @@ class Broker:
             replies = inspect.active_queues() or {}
             return {node: tuple(queue["name"] for queue in queues) for node, queues in replies.items()}
 
-        return self._ask_broker(read)
+        return ask_broker(self._app, read)
 
     def redis_setting(self, name: str) -> str | None:
         """Return a setting of the Redis server; None if the broker is none or does not tell.
@@ -186,19 +186,7 @@ class Broker:
             value = connection.default_channel.client.config_get(name).get(name)
             return value.decode() if isinstance(value, bytes) else value
 
-        return self._ask_broker(read)
-
-    def _ask_broker(self, question: Callable[[Any], _T]) -> _T:
-        def answer() -> _T:
-            with self._connection() as connection, _broker_errors(connection):
-                return question(connection)
-
-        return ask(answer, whom="The broker", error_class=BrokerUnavailable)
-
-    @contextmanager
-    def _connection(self) -> Iterator[Any]:
-        with fail_fast_connection(self._app) as connection:
-            yield connection
+        return ask_broker(self._app, read)
 
     def _ask_backend(self, question: Callable[[], _T]) -> _T:
         def answer() -> _T:
@@ -212,6 +200,20 @@ class Broker:
                 ) from error
 
         return ask(answer, whom="The result backend", error_class=BrokerUnavailable)
+
+
+def ask_broker(app: Celery, question: Callable[[Any], _T]) -> _T:
+    """Return the answer to a question that is put over a connection to the broker.
+
+    Raises:
+        BrokerUnavailable: the broker does not answer, or not in time.
+    """
+
+    def answer() -> _T:
+        with fail_fast_connection(app) as connection, _broker_errors(connection):
+            return question(connection)
+
+    return ask(answer, whom="The broker", error_class=BrokerUnavailable)
 
 
 def fail_fast_connection(app: Celery) -> Any:

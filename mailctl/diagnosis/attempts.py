@@ -9,6 +9,7 @@ from mailctl.diagnosis import words
 from mailctl.diagnosis.case import Cause, Certainty
 from mailctl.log.outbox import KEPT_BACK
 from mailctl.message import OutcomeKind, State, stage_told_by
+from mailctl.moments import span
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,7 +31,7 @@ def dead_worker(case: Case) -> Cause | None:
     if holder is not None and not is_over:
         return None
     if is_over and email.lease_until is not None:
-        silence = f"its lease ran out {words.span(case.now - email.lease_until)} ago"
+        silence = f"its lease ran out {span(case.now - email.lease_until)} ago"
     else:
         silence = f"its lease runs out {_at(email.lease_until)}"
     if evidence.workers:
@@ -55,7 +56,7 @@ def in_hand(case: Case) -> Cause | None:
     is_slow = length.total_seconds() > _SLOW_SECONDS
     return Cause(
         name="in_hand",
-        sentence=f"{case.email.worker} has been sending it for {words.span(length)}"
+        sentence=f"{case.email.worker} has been sending it for {span(length)}"
         + ("; the mail server is slow" if is_slow else ""),
         next_step="mailctl check-config" if is_slow else f"mailctl status {case.email.id} --watch",
         certainty=Certainty.LIKELY,
@@ -83,7 +84,7 @@ def not_accepted(case: Case) -> Cause | None:
     text = case.last_text(State.DEFERRED)
     cause = of_attempt(text, code=email.reply.code, enhanced=email.reply.enhanced or "")
     when = email.not_before or email.due_at
-    again = f"next attempt {_at(when)}, in {words.span(when - case.now)}"
+    again = f"next attempt {_at(when)}, in {span(when - case.now)}"
     if when <= case.now:
         again = "next attempt is due"
     # What our own credentials, TLS or sender identity caused does not count as an attempt.

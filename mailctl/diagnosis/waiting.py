@@ -10,6 +10,7 @@ from mailctl.diagnosis.case import Cause, Certainty
 from mailctl.log.outbox import KEPT_BACK
 from mailctl.log.recovery import BROKER_LOST_IT, WORKER_LOST_IT
 from mailctl.message import State
+from mailctl.moments import span
 from mailctl.retry import BLIND_SECONDS, LOST_SECONDS, PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def scheduled(case: Case) -> Cause | None:
     email = case.email
     if email.not_before is None or not case.is_waiting_for_time or email.error:
         return None
-    when = f"scheduled for {words.moment(email.not_before)}, in {words.span(email.not_before - case.now)}"
+    when = f"scheduled for {words.moment(email.not_before)}, in {span(email.not_before - case.now)}"
     return Cause(name="scheduled", sentence=when, next_step=f"mailctl status {email.id} --watch")
 
 
@@ -147,7 +148,7 @@ def in_line(case: Case) -> Cause | None:
     if not ahead:
         return None
     noun = "message" if place is not None else "email"
-    wait = f", about {words.span(timedelta(minutes=ahead / evidence.rate))}" if evidence.rate else ""
+    wait = f", about {span(timedelta(minutes=ahead / evidence.rate))}" if evidence.rate else ""
     pace = f" at {evidence.rate:.3g} a minute" if evidence.rate else "; none has left it lately"
     return Cause(
         name="in_line",
@@ -179,5 +180,5 @@ def waited(case: Case) -> str:
     """Return since when it has been where it is."""
     email = case.email
     if email.state is State.QUEUED:
-        return f"queued {words.span(case.now - (email.queued_at or email.updated_at))} ago"
-    return f"recorded {words.span(case.now - email.created_at)} ago"
+        return f"queued {span(case.now - (email.queued_at or email.updated_at))} ago"
+    return f"recorded {span(case.now - email.created_at)} ago"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
 _MOST_NAMES = 3
 
@@ -14,18 +14,6 @@ _MOST_NAMES = 3
 def moment(at: datetime) -> str:
     """Return a time, to the second."""
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def span(length: timedelta) -> str:
-    """Return a length of time in the unit that suits it; "0 s" if it has passed."""
-    seconds = max(0, round(length.total_seconds()))
-    if seconds < 90:
-        return f"{seconds} s"
-    if seconds < 90 * 60:
-        return f"{round(seconds / 60)} min"
-    if seconds < 36 * 3600:
-        return f"{round(seconds / 3600)} h"
-    return f"{round(seconds / 86400)} days"
 
 
 def count(number: int, noun: str) -> str:
