@@ -1,4 +1,4 @@
-"""The queues: what waits in each, how fast it flows, what comes next; by the log and by what the broker tells."""
+"""The queues: what waits in each, how fast it flows, what comes next; by the log and by the broker."""
 
 from __future__ import annotations
 

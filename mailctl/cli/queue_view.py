@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mailctl.log.hindrances import Pause
     from mailctl.queues import Line, Overview, QueueStatus, Waiting
 
-_COLUMNS = ["queue", "depth", "in flight", "scheduled", "deferred", "oldest", "in/min", "out/min", "empty in"]
+_COLUMNS = ["queue", "depth", "sending", "later", "deferred", "oldest", "in/out min", "empty in", ""]
 _SHORT_ID = 8
 
 
@@ -111,15 +111,14 @@ def _pause_view(pause: Pause | None) -> dict[str, Any] | None:
 
 def _row(queue: QueueStatus) -> list[str]:
     stock, rate = queue.stock, queue.rate
-    marks = [mark for mark, is_set in _marks(queue).items() if is_set]
     numbers = (queue.depth, queue.in_flight, stock.scheduled, stock.deferred)
     return [
-        f"{queue.name} ({', '.join(marks)})" if marks else queue.name,
+        queue.name,
         *(str(number) for number in numbers),
         _length(queue.oldest_age_seconds),
-        f"{rate.incoming:.3g}",
-        f"{rate.outgoing:.3g}",
-        "stands still" if queue.seconds_to_empty is None else _length(queue.seconds_to_empty),
+        f"{rate.incoming:.3g} / {rate.outgoing:.3g}",
+        "never" if queue.seconds_to_empty is None else _length(queue.seconds_to_empty),
+        ", ".join(mark for mark, is_set in _marks(queue).items() if is_set),
     ]
 
 

@@ -151,12 +151,12 @@ class Flow:
     def busy(self) -> dict[str, int]:
         """Return how many emails each worker is sending, by its node name; idle ones are left out."""
         query = (
-            select(emails.c.worker, func.count())
+            select(emails.c.worker, func.count().label("number"))
             .where(emails.c.state == State.SENDING)
             .group_by(emails.c.worker)
         )
         with reading(self._engine) as connection:
-            return dict(connection.execute(query))
+            return {row.worker: row.number for row in connection.execute(query)}
 
     def ahead_of(self, email: Email) -> int:
         """Return how many emails of its queue go before one that waits: those published, or due, earlier."""
