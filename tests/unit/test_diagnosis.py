@@ -184,7 +184,7 @@ class TestAttempts:
             ("config at tls: certificate verify failed", SmtpReply(), "smtp_tls"),
             ("deferred at connect: connection refused", SmtpReply(), "mail_server_down"),
             (
-                "deferred at connect: 421 4.7.0 too many",
+                "deferred at connect: 421 4.7.0 many",
                 SmtpReply(code=421, enhanced="4.7.0"),
                 "rate_limited",
             ),
