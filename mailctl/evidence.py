@@ -43,8 +43,7 @@ class Witnesses:
     @property
     def is_private(self) -> bool:
         """Whether broker and results are out of this process's sight; then Celery need not be imported."""
-        settings = self._runtime.settings
-        return settings.uses_memory_broker and not settings.mailctl_app
+        return self._runtime.settings.is_broker_private
 
     @property
     def log(self) -> str:

@@ -174,8 +174,7 @@ class Queues:
         return Line(queue=name, waiting=waiting + more, trouble=trouble)
 
     def _survey(self, names: Collection[str]) -> tuple[dict[str, OnBroker], MailctlError | None]:
-        settings = self._runtime.settings
-        if settings.uses_memory_broker and not settings.mailctl_app:
+        if self._runtime.settings.is_broker_private:
             return {}, None
         from mailctl.broker import Broker
 

@@ -133,7 +133,7 @@ class Workforce:
         if self._control is None:
             return self._await_heartbeats(workers)
         wanted = list(names) or [worker.name for worker in workers]
-        heard = self._control.ping(names)
+        heard = self._heard(self._control, names, workers)
         everybody = dict.fromkeys([*wanted, *([] if names else sorted(heard))])
         if not everybody:
             raise NotFound("No worker is alive in this log, and none answers on the broker.", fix=_START)
@@ -144,17 +144,17 @@ class Workforce:
 
         Raises:
             NotFound: there is no such worker.
-            BrokerUnavailable: the broker does not answer.
+            BrokerUnavailable: the broker does not answer; nobody was told.
         """
         workers = self._wanted(names)
         if self._control is None:
             return [self._terminate(worker) for worker in workers]
-        heard = self._control.ping(names)
+        heard = self._heard(self._control, names, workers)
         listening = [name for name in names if name in heard]
         if listening:
             self._control.stop(listening)
         return [
-            Told(name=name, is_told=True, detail="told to stop; it finishes what it has in hand")
+            Told(name=name, is_told=True, detail=_TOLD)
             if name in heard
             else Told(name=name, is_told=False, detail="no answer")
             for name in names
@@ -177,6 +177,22 @@ class Workforce:
         if not alive:
             raise NotFound("No worker is alive in this log.", fix=_START)
         return [worker for worker in alive if not names or worker.name in names]
+
+    def _heard(self, control: Control, names: Sequence[str], workers: Sequence[Worker]) -> frozenset[str]:
+        """Return who answers.
+
+        Raises:
+            NotFound: one does not, and the log does not know it either.
+        """
+        heard = control.ping(names)
+        known = heard | {worker.name for worker in workers}
+        strangers = [name for name in names if name not in known]
+        if strangers:
+            raise NotFound(
+                f"No worker {strangers[0]!r} is alive in this log, and none answers on the broker.",
+                fix="See `mailctl workers`.",
+            )
+        return heard
 
     def _await_heartbeats(self, workers: Sequence[Worker]) -> dict[str, Answer]:
         seen = {worker.id: worker.seen_at for worker in workers}
@@ -203,13 +219,12 @@ class Workforce:
         except OSError as error:
             detail = f"process {worker.pid}: {(error.strerror or 'cannot be stopped').lower()}"
             return Told(name=worker.name, is_told=False, detail=detail)
-        return Told(name=worker.name, is_told=True, detail="told to stop; it finishes what it has in hand")
+        return Told(name=worker.name, is_told=True, detail=_TOLD)
 
     @cached_property
     def _control(self) -> Control | None:
         """Remote control; None where the broker is private to each process."""
-        settings = self._runtime.settings
-        if settings.uses_memory_broker and not settings.mailctl_app:
+        if self._runtime.settings.is_broker_private:
             return None
         from mailctl.celery_app import is_in_memory
         from mailctl.control import Control
@@ -218,6 +233,7 @@ class Workforce:
 
 
 _START = "Start one: mailctl worker"
+_TOLD = "told to stop; it finishes what it has in hand"
 
 
 def _answer(name: str, nodes: dict[str, Node] | None) -> Answer:

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from mailctl.log.hindrances import Pause
     from mailctl.queues import Line, Overview, QueueStatus, Waiting
 
-_COLUMNS = ["queue", "depth", "sending", "later", "deferred", "oldest", "in/out min", "empty in", ""]
+#: What comes in and goes out, in a minute.
+_RATES = "in/out"
+_COLUMNS = ["queue", "depth", "busy", "later", "retry", "oldest", _RATES, "empty in", ""]
 _SHORT_ID = 8
 
 
 def list_queues(session: Session) -> None:
-    """List the queues: depth, in flight, ages, rates, and when each will be empty."""
+    """List the queues: depth, in flight, oldest age, rates a minute, and when each will be empty."""
     from mailctl.queues import Queues
 
     found = Queues(session.runtime).overview()

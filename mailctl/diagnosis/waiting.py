@@ -83,6 +83,8 @@ def wrong_queue(case: Case) -> Cause | None:
         name="wrong_queue",
         sentence=f"{waited(case)}; no worker consumes queue {queue!r}: {seen}",
         next_step=f"mailctl worker -Q {queue}",
+        # Workers of others could not be asked then.
+        certainty=Certainty.POSSIBLE if evidence.broker_trouble else Certainty.CERTAIN,
     )
 
 
@@ -144,6 +146,8 @@ def in_line(case: Case) -> Cause | None:
     """Others go before it."""
     email, evidence = case.email, case.evidence
     place = evidence.search.place if evidence.search else None
+    if email.state is State.QUEUED and evidence.search and evidence.search.is_complete and place is None:
+        return None
     ahead = place.ahead if place is not None and place.ahead is not None else evidence.ahead
     if not ahead:
         return None

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.acceptance.desk import Desk
 from tests.smtp_server import Reply, Stall
 
 if TYPE_CHECKING:
+    from tests.acceptance.desk import Desk
     from tests.acceptance.terminal import Terminal
     from tests.servers import RedisServer
     from tests.smtp_server import Context, ScriptedSmtpServer
 
 #: One process, which starts soonest.
 ALONE = ("-P", "solo", "-c", "1")
-
-
-@pytest.fixture
-def desk(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Desk:
-    """An operator in the terminal's folder."""
-    return Desk(terminal.folder, monkeypatch, capsys)
 
 
 def test_no_worker(production: Terminal, desk: Desk) -> None:

@@ -7,22 +7,13 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.acceptance.desk import Desk
-
 if TYPE_CHECKING:
+    from tests.acceptance.desk import Desk
     from tests.acceptance.terminal import Terminal
     from tests.servers import RedisServer
 
 #: One process, which starts soonest.
 ALONE = ("-P", "solo", "-c", "1")
-
-
-@pytest.fixture
-def desk(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Desk:
-    """An operator in the terminal's folder."""
-    return Desk(terminal.folder, monkeypatch, capsys)
 
 
 def test_in_memory_the_log_knows_the_workers(terminal: Terminal, desk: Desk) -> None:
