@@ -209,8 +209,12 @@ def ask_broker(app: Celery, question: Callable[[Any], _T]) -> _T:
         BrokerUnavailable: the broker does not answer, or not in time.
     """
 
+    connection = fail_fast_connection(app)
+    # Imports the driver, which takes long on a busy host; the deadline is for the broker's part alone.
+    _ = connection.transport
+
     def answer() -> _T:
-        with fail_fast_connection(app) as connection, _broker_errors(connection):
+        with connection, _broker_errors(connection):
             return question(connection)
 
     return ask(answer, whom="The broker", error_class=BrokerUnavailable)

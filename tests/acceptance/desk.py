@@ -69,7 +69,7 @@ class Desk:
         deadline = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < deadline, what
-            time.sleep(0.1)
+            time.sleep(0.3)
 
     def wait_for_state(self, task_id: str, *states: str) -> None:
         """Wait until an email is in one of these states."""
