@@ -189,15 +189,13 @@ class Broker:
         return ask_broker(self._app, read)
 
     def _ask_backend(self, question: Callable[[], _T]) -> _T:
+        with _backend_errors():
+            # Imports the driver, as `ask_broker` does before its deadline begins.
+            _ = self._app.backend
+
         def answer() -> _T:
-            try:
+            with _backend_errors():
                 return question()
-            except Exception as error:
-                # Each kind of result backend has errors of its own, and Celery knows no name for them all.
-                raise BrokerUnavailable(
-                    f"The result backend does not answer: {_reason(error)}.",
-                    fix="Start it, or correct CELERY_RESULT_BACKEND or the REDIS settings.",
-                ) from error
 
         return ask(answer, whom="The result backend", error_class=BrokerUnavailable)
 
@@ -237,6 +235,18 @@ def broker_error(connection: Any, error: BaseException) -> BrokerUnavailable:
 def driver_errors(connection: Any) -> tuple[type[BaseException], ...]:
     """Return what the driver of this connection raises when the broker is in trouble."""
     return (KombuError, OSError, *connection.connection_errors, *connection.channel_errors)
+
+
+@contextmanager
+def _backend_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # Each kind of result backend has errors of its own, and Celery knows no name for them all.
+        raise BrokerUnavailable(
+            f"The result backend does not answer: {_reason(error)}.",
+            fix="Start it, or correct CELERY_RESULT_BACKEND or the REDIS settings.",
+        ) from error
 
 
 @contextmanager

@@ -30,6 +30,12 @@ def _causes(unknown: Unknown) -> Iterator[Cause]:
         )
     else:
         yield from _of_celery(unknown)
+    yield Cause(
+        name="never_existed",
+        sentence="no email has this id: it is mistyped, was pruned, or its transaction was rolled back",
+        next_step="mailctl list",
+        certainty=Certainty.POSSIBLE,
+    )
     yield from _other_log(unknown)
     if unknown.broker_trouble:
         yield Cause(
@@ -38,12 +44,6 @@ def _causes(unknown: Unknown) -> Iterator[Cause]:
             next_step="mailctl check-config",
             certainty=Certainty.POSSIBLE,
         )
-    yield Cause(
-        name="never_existed",
-        sentence="no email has this id: it is mistyped, was pruned, or its transaction was rolled back",
-        next_step="mailctl list",
-        certainty=Certainty.POSSIBLE,
-    )
 
 
 def _of_celery(unknown: Unknown) -> Iterator[Cause]:
