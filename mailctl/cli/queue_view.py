@@ -28,7 +28,7 @@ def list_queues(session: Session) -> None:
             session.output.record(queue_view(queue))
     else:
         session.output.table(_COLUMNS, [_row(queue) for queue in found.queues])
-        _note(session, found)
+    _note(session, found)
     if found.trouble:
         raise found.trouble
 
