@@ -35,7 +35,10 @@ def dead_worker(case: Case) -> Cause | None:
     else:
         silence = f"its lease runs out {_at(email.lease_until)}"
     if evidence.workers:
-        rescue, step = f"then {evidence.workers[0].name} takes it over", f"mailctl status {email.id} --watch"
+        rescue, step = (
+            f"then {evidence.workers[0].name} takes it over",
+            words.command("status", email.id, "--watch"),
+        )
         rescue = rescue if not is_over else "a relay frees it now"
     else:
         rescue, step = "no worker is alive to take it over", "mailctl worker"
@@ -58,7 +61,7 @@ def in_hand(case: Case) -> Cause | None:
         name="in_hand",
         sentence=f"{case.email.worker} has been sending it for {span(length)}"
         + ("; the mail server is slow" if is_slow else ""),
-        next_step="mailctl check-config" if is_slow else f"mailctl status {case.email.id} --watch",
+        next_step="mailctl check-config" if is_slow else words.command("status", case.email.id, "--watch"),
         certainty=Certainty.LIKELY,
     )
 

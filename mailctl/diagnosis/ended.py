@@ -24,7 +24,7 @@ def accepted(case: Case) -> Cause:
     return Cause(
         name="accepted",
         sentence=f"accepted by the mail server: {reply}",
-        next_step=f"mailctl status {email.id}",
+        next_step=words.command("status", email.id),
     )
 
 
@@ -34,7 +34,7 @@ def captured(case: Case) -> Cause:
         name="captured",
         sentence=f"written to {case.email.reply.text}, because EMAIL_ENABLED is False where"
         f" {case.email.worker or 'the worker'} runs: set it to True there, restart, and send again",
-        next_step=f"mailctl resend {case.email.id}",
+        next_step=words.command("resend", case.email.id),
     )
 
 
@@ -43,15 +43,17 @@ def failed(case: Case) -> Cause:
     email = case.email
     error, enhanced = email.error or "failed", email.reply.enhanced or ""
     stage = stage_told_by(error)
-    again = f"mailctl retry {email.id}"
+    again = words.command("retry", email.id)
     if stage == "rcpt" or enhanced.startswith(_ABOUT_RECIPIENT):
         sentence = f"the mail server refused the recipient: {error}"
         return Cause(
-            name="recipient_refused", sentence=sentence, next_step=f"mailctl list --to {email.to} --limit 10"
+            name="recipient_refused",
+            sentence=sentence,
+            next_step=words.command("list", "--to", email.to, "--limit", "10"),
         )
     if stage:
         sentence = f"the mail server refused the message: {error}"
-        return Cause(name="message_refused", sentence=sentence, next_step=f"mailctl status {email.id}")
+        return Cause(name="message_refused", sentence=sentence, next_step=words.command("status", email.id))
     if email.attempts > 1 and email.reply.code:
         return Cause(name="out_of_attempts", sentence=error, next_step=again)
     if email.worker:
@@ -65,11 +67,11 @@ def held(case: Case) -> Cause:
     if event is not None and event.actor:
         reason = f": {event.text}" if event.text else ""
         sentence = f"held by {event.actor} since {words.moment(event.at)}{reason}"
-        return Cause(name="held", sentence=sentence, next_step=f"mailctl release {email.id}")
+        return Cause(name="held", sentence=sentence, next_step=words.command("release", email.id))
     sentence = email.error or "held for an operator"
     if email.message_id:
         sentence += f"; release it if the mail server's log does not have {email.message_id}"
-    return Cause(name="held", sentence=sentence, next_step=f"mailctl release {email.id}")
+    return Cause(name="held", sentence=sentence, next_step=words.command("release", email.id))
 
 
 def expired(case: Case) -> Cause:
@@ -86,7 +88,7 @@ def expired(case: Case) -> Cause:
     return Cause(
         name="expired",
         sentence=f"{case.email.error or 'it lost its use before it could go out'}{before}",
-        next_step=f"mailctl resend {case.email.id}",
+        next_step=words.command("resend", case.email.id),
     )
 
 
@@ -98,7 +100,7 @@ def cancelled(case: Case) -> Cause:
     return Cause(
         name="cancelled",
         sentence=f"cancelled{who}{reason}",
-        next_step=f"mailctl release {case.email.id}",
+        next_step=words.command("release", case.email.id),
     )
 
 
@@ -107,11 +109,11 @@ def suppressed(case: Case) -> Cause:
     rule, email = case.evidence.suppression, case.email
     if rule is None:
         sentence = f"{email.error or 'its address was suppressed'}; it is not any more"
-        return Cause(name="suppressed", sentence=sentence, next_step=f"mailctl resend {email.id}")
+        return Cause(name="suppressed", sentence=sentence, next_step=words.command("resend", email.id))
     return Cause(
         name="suppressed",
         sentence=f"its address is suppressed ({rule.source}, {words.moment(rule.created_at)}): {rule.reason}",
-        next_step=f"mailctl suppress remove {rule.address}",
+        next_step=words.command("suppress", "remove", rule.address),
     )
 
 
@@ -124,6 +126,6 @@ def same_call(case: Case) -> Cause | None:
         name="idempotency",
         sentence=f"a call with the idempotency key {keys[0].key!r} is made one with this email until"
         f" {words.moment(keys[0].expires_at)}: it gets this id and sends nothing",
-        next_step=f"mailctl list --to {case.email.to} --limit 10",
+        next_step=words.command("list", "--to", case.email.to, "--limit", "10"),
         certainty=Certainty.POSSIBLE,
     )

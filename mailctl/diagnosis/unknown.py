@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
+from mailctl.diagnosis import words
 from mailctl.diagnosis.case import Cause, Certainty
 
 if TYPE_CHECKING:
@@ -22,11 +24,11 @@ def diagnose_unknown(unknown: Unknown) -> tuple[Cause, ...]:
 
 def _causes(unknown: Unknown) -> Iterator[Cause]:
     if unknown.other_homes:
-        home = unknown.other_homes[0]
+        home, again = unknown.other_homes[0], words.command("why", unknown.task_id)
         yield Cause(
             name="log_elsewhere",
             sentence=f"another log has it: that of MAILCTL_HOME={home}; the log read here is {unknown.log}",
-            next_step=f"MAILCTL_HOME={home} mailctl why {unknown.task_id}",
+            next_step=f"MAILCTL_HOME={shlex.quote(str(home))} {again}",
         )
     else:
         yield from _of_celery(unknown)
@@ -65,7 +67,7 @@ def _of_celery(unknown: Unknown) -> Iterator[Cause]:
             name="another_program",
             sentence=f"published by another program; the delivery log does not know it; {ahead} in queue"
             f" {message.queue!r}",
-            next_step=f"mailctl queue peek {message.queue}",
+            next_step=words.command("queue", "peek", message.queue),
         )
     elif unknown.result is not None:
         text = f": {unknown.result.text}" if unknown.result.text else ""
@@ -87,7 +89,7 @@ def _other_log(unknown: Unknown) -> Iterator[Cause]:
         sentence = (
             f"the log read here is {unknown.log}: MAILCTL_HOME={unknown.relative_home} depends on the folder"
         )
-        step = "MAILCTL_HOME=/path/to/the/service/.mailctl mailctl why " + unknown.task_id
+        step = f"MAILCTL_HOME=/path/to/the/service/.mailctl {words.command('why', unknown.task_id)}"
     else:
         sentence, step = f"the log read here is {unknown.log}", "mailctl check-config"
     empty = "; no email was ever recorded there" if unknown.is_log_empty else ""

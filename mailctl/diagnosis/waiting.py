@@ -28,7 +28,7 @@ def paused(case: Case) -> Cause | None:
         name="paused",
         sentence=f"{pause.scope} {pause.name!r} is paused since {words.moment(pause.since)}"
         f" by {pause.actor}{reason}",
-        next_step=f"mailctl queue resume {pause.name}",
+        next_step=words.command("queue", "resume", pause.name),
     )
 
 
@@ -38,7 +38,7 @@ def scheduled(case: Case) -> Cause | None:
     if email.not_before is None or not case.is_waiting_for_time or email.error:
         return None
     when = f"scheduled for {words.moment(email.not_before)}, in {span(email.not_before - case.now)}"
-    return Cause(name="scheduled", sentence=when, next_step=f"mailctl status {email.id} --watch")
+    return Cause(name="scheduled", sentence=when, next_step=words.command("status", email.id, "--watch"))
 
 
 def broker_down(case: Case) -> Cause | None:
@@ -69,7 +69,7 @@ def no_worker(case: Case) -> Cause | None:
     return Cause(
         name="no_worker",
         sentence=f"{waited(case)}; {consumed}no worker is alive{unsure}",
-        next_step="mailctl worker" + ("" if evidence.is_usual_queue else f" -Q {queue}"),
+        next_step=words.command("worker", *(() if evidence.is_usual_queue else ("-Q", queue))),
     )
 
 
@@ -82,7 +82,7 @@ def wrong_queue(case: Case) -> Cause | None:
     return Cause(
         name="wrong_queue",
         sentence=f"{waited(case)}; no worker consumes queue {queue!r}: {seen}",
-        next_step=f"mailctl worker -Q {queue}",
+        next_step=words.command("worker", "-Q", queue),
         # Workers of others could not be asked then.
         certainty=Certainty.POSSIBLE if evidence.broker_trouble else Certainty.CERTAIN,
     )
@@ -110,7 +110,9 @@ def broker_lost(case: Case) -> Cause | None:
         if case.last_text(State.PENDING) not in (BROKER_LOST_IT, WORKER_LOST_IT):
             return None
         sentence = f"{case.last_text(State.PENDING)}; a relay publishes it again next"
-        return Cause(name="broker_lost", sentence=sentence, next_step=f"mailctl status {email.id} --watch")
+        return Cause(
+            name="broker_lost", sentence=sentence, next_step=words.command("status", email.id, "--watch")
+        )
     if email.queued_at is None or search is None or search.place or not search.is_complete:
         return None
     patience = timedelta(seconds=PATIENCE_SECONDS)
@@ -121,7 +123,7 @@ def broker_lost(case: Case) -> Cause | None:
         name="broker_lost",
         sentence=f"{waited(case)}; the broker has lost its message: neither queue {email.queue!r} nor"
         f" a worker has it; a relay publishes it again by {words.moment(again)}",
-        next_step=f"mailctl status {email.id} --watch",
+        next_step=words.command("status", email.id, "--watch"),
     )
 
 
@@ -175,7 +177,7 @@ def on_its_way(case: Case) -> Cause:
     return Cause(
         name="on_its_way",
         sentence=f"{waited(case)}; {text}",
-        next_step=f"mailctl status {email.id} --watch",
+        next_step=words.command("status", email.id, "--watch"),
         certainty=Certainty.LIKELY,
     )
 

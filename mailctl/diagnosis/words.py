@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,3 +27,8 @@ def names(found: Iterable[str]) -> str:
     every = list(found)
     more = len(every) - _MOST_NAMES
     return ", ".join(every[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def command(*arguments: str) -> str:
+    """Return a mailctl command to copy, quoted: ids and names may come from other programs."""
+    return f"mailctl {shlex.join(arguments)}"

@@ -126,6 +126,11 @@ class TestWaiting:
         [first, *_] = causes(replace(EMAIL, queue="reports"), workers=(), is_usual_queue=False)
         assert first.next_step == "mailctl worker -Q reports"
 
+    def test_a_next_step_can_be_copied_whatever_the_name(self) -> None:
+        """Queues are named by other programs; a shell must not run what is in their names."""
+        [first, *_] = causes(replace(EMAIL, queue="x; rm -rf ~"))
+        assert first.next_step == "mailctl worker -Q 'x; rm -rf ~'"
+
     def test_the_position_has_an_expected_wait(self) -> None:
         """By what has left the queue lately."""
         [first] = causes(EMAIL, search=place(12), rate=6.0)
