@@ -85,3 +85,8 @@ def span(length: timedelta) -> str:
     if seconds < 36 * 3600:
         return f"{round(seconds / 3600)} h"
     return f"{round(seconds / 86400)} days"
+
+
+def per_minute(rate: float) -> str:
+    """Return a rate as people read it."""
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"

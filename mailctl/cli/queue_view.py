@@ -112,13 +112,15 @@ def _pause_view(pause: Pause | None) -> dict[str, Any] | None:
 
 
 def _row(queue: QueueStatus) -> list[str]:
+    from mailctl.moments import per_minute
+
     stock, rate = queue.stock, queue.rate
     numbers = (queue.depth, queue.in_flight, stock.scheduled, stock.deferred)
     return [
         queue.name,
         *(str(number) for number in numbers),
         _length(queue.oldest_age_seconds),
-        f"{rate.incoming:.3g} / {rate.outgoing:.3g}",
+        f"{per_minute(rate.incoming)}/{per_minute(rate.outgoing)}",
         "never" if queue.seconds_to_empty is None else _length(queue.seconds_to_empty),
         ", ".join(mark for mark, is_set in _marks(queue).items() if is_set),
     ]

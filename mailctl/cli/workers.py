@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,7 +30,7 @@ def list_workers(session: Session) -> None:
         for member in roll.members:
             session.output.record(member_view(member))
     elif roll.members:
-        columns = ["worker", "pid", "pool", "queues", "busy", "sent 1 min", "5 min", "since", "answers"]
+        columns = ["worker", "pid", "pool", "queues", "busy", "1 min", "5 min", "since", "answers"]
         session.output.table(columns, [_row(member) for member in roll.members])
     if not roll.members:
         session.output.note("No worker is alive. Start one: mailctl worker")
@@ -97,6 +98,8 @@ def member_view(member: Member) -> dict[str, Any]:
 
 
 def _row(member: Member) -> list[str]:
+    from mailctl.moments import span
+
     throughput = member.throughput
     pool = " ".join(str(part) for part in (member.pool, member.concurrency) if part)
     return [
@@ -107,6 +110,6 @@ def _row(member: Member) -> list[str]:
         "" if member.busy is None else str(member.busy),
         str(throughput.last_minute) if throughput else "",
         str(throughput.last_five_minutes) if throughput else "",
-        f"{member.since:%m-%d %H:%MZ}" if member.since else "",
+        span(datetime.now(UTC) - member.since) if member.since else "",
         member.answer if member.shares_log else f"{member.answer}; another log",
     ]
