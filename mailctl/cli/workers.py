@@ -32,7 +32,7 @@ def list_workers(session: Session) -> None:
     elif roll.members:
         columns = ["worker", "pid", "pool", "queues", "busy", "1 min", "5 min", "since", "answers"]
         session.output.table(columns, [_row(member) for member in roll.members])
-    if not roll.members:
+    if not roll.members and not roll.trouble:
         session.output.note("No worker is alive. Start one: mailctl worker")
     if roll.trouble:
         raise roll.trouble
