@@ -52,7 +52,7 @@ class Breaker:
         if self._circuits is None:
             return None
         if is_of_the_server(outcome):
-            return self._fail(self._circuits, str(outcome))
+            return self._fail(self._circuits, outcome.with_stage)
         if outcome.kind is not OutcomeKind.AMBIGUOUS and self._look() is not None:
             self._circuits.succeed()
             released = self._outbox.release_kept_back()

@@ -5,7 +5,6 @@ Every question has a deadline, and "no answer" (an error) differs from "nothing 
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,21 +12,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from kombu.exceptions import KombuError
 
+from mailctl import redis_queues
+from mailctl.carried import OnBroker, Search
 from mailctl.celery_app import BROKER_SECONDS, FAIL_FAST, is_in_memory, is_redis
 from mailctl.errors import BrokerUnavailable
 from mailctl.message import CeleryResult
 from mailctl.question import ask
+from mailctl.wire import REFERENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from celery import Celery
 
+
 #: Seconds for which workers are given to answer a broadcast.
 CONTROL_SECONDS = 1.0
-#: Messages that are looked through for one task.
-PEEK_LIMIT = 2000
 _REDIS = "redis"
+#: AMQP's reply code for a queue that is not there.
+_NO_SUCH_QUEUE = 404
+#: What our tasks store as the result of an email that was not delivered.
+_OUR_ERRORS = frozenset({"EmailDeferred", "EmailFailed"})
 _T = TypeVar("_T")
 
 
@@ -38,15 +43,6 @@ class Depth:
     ready: int
     #: Handed to a worker and not acknowledged, of all queues of the broker; None where it does not tell.
     unacked: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a message was found."""
-
-    queue: str
-    #: How many messages are before it; None if a worker has it.
-    ahead: int | None
 
 
 class Broker:
@@ -80,7 +76,7 @@ class Broker:
                 connection.default_channel.close()
             return time.monotonic() - started
 
-        return self._ask_broker(read)
+        return ask_broker(self._app, read)
 
     def ping_backend(self) -> float | None:
         """Return the seconds that the result backend takes to answer; None if the app has none.
@@ -104,27 +100,48 @@ class Broker:
         def read(connection: Any) -> Depth:
             channel = connection.default_channel
             if _is_redis(connection):
-                ready = sum(channel.client.llen(key) for key in _redis_keys(channel, queue))
-                return Depth(ready=ready, unacked=channel.client.hlen(channel.unacked_key))
-            return Depth(ready=_declared_count(channel, queue), unacked=None)
+                ready = redis_queues.ready_count(channel, queue)
+                return Depth(ready=ready, unacked=redis_queues.unacked_count(channel))
+            return Depth(ready=_declared_count(connection, queue), unacked=None)
 
-        return self._ask_broker(read)
+        return ask_broker(self._app, read)
 
-    def find(self, task_id: str, *, queue: str) -> Place | None:
-        """Look for a task's message among the first `PEEK_LIMIT` of a queue and those handed to workers.
+    def survey(self, queues: Collection[str]) -> dict[str, OnBroker]:
+        """Return what the broker has of these queues, by their names.
 
-        Only Redis lets one look; elsewhere, and where it is not found, the answer is None.
+        Only Redis lets one look at messages; elsewhere they are counted as far as AMQP tells.
 
         Raises:
             BrokerUnavailable: the broker does not answer.
         """
 
-        def read(connection: Any) -> Place | None:
-            return (
-                _find_in_redis(connection.default_channel, task_id, queue) if _is_redis(connection) else None
-            )
+        def read(connection: Any) -> dict[str, OnBroker]:
+            if not _is_redis(connection):
+                counts = {queue: _declared_count(connection, queue) for queue in queues}
+                return {
+                    queue: OnBroker(queue=queue, ready=ready, messages=None, unacked=None)
+                    for queue, ready in counts.items()
+                }
+            channel = connection.default_channel
+            taken = redis_queues.unacked(channel)
+            wanted = dict.fromkeys([*queues, *(message.queue for message in taken if message.queue)])
+            return {queue: redis_queues.look_into(channel, queue, taken) for queue in wanted}
 
-        return self._ask_broker(read)
+        return ask_broker(self._app, read)
+
+    def find(self, task_id: str, *, queue: str) -> Search:
+        """Look for a task's message in a queue and among those handed to workers; only Redis lets one look.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+        """
+
+        def read(connection: Any) -> Search:
+            if not _is_redis(connection):
+                return Search(place=None, is_complete=False)
+            return redis_queues.search(connection.default_channel, task_id, queue)
+
+        return ask_broker(self._app, read)
 
     def result(self, task_id: str) -> CeleryResult | None:
         """Return the stored result of a task; None if there is none, whether the task exists or not.
@@ -137,7 +154,8 @@ class Broker:
             return None
         result = meta.get("result")
         text = str(result) if isinstance(result, BaseException) else ""
-        return CeleryResult(state=meta["status"], text=text)
+        is_ours = type(result).__name__ in _OUR_ERRORS or (isinstance(result, dict) and REFERENCE in result)
+        return CeleryResult(state=meta["status"], text=text, is_ours=is_ours)
 
     def consumers(self) -> dict[str, tuple[str, ...]]:
         """Return the queues that each Celery worker consumes, by node name; ours and those of others.
@@ -153,7 +171,7 @@ class Broker:
             replies = inspect.active_queues() or {}
             return {node: tuple(queue["name"] for queue in queues) for node, queues in replies.items()}
 
-        return self._ask_broker(read)
+        return ask_broker(self._app, read)
 
     def redis_setting(self, name: str) -> str | None:
         """Return a setting of the Redis server; None if the broker is none or does not tell.
@@ -168,32 +186,36 @@ class Broker:
             value = connection.default_channel.client.config_get(name).get(name)
             return value.decode() if isinstance(value, bytes) else value
 
-        return self._ask_broker(read)
-
-    def _ask_broker(self, question: Callable[[Any], _T]) -> _T:
-        def answer() -> _T:
-            with self._connection() as connection, _broker_errors(connection):
-                return question(connection)
-
-        return ask(answer, whom="The broker", error_class=BrokerUnavailable)
-
-    @contextmanager
-    def _connection(self) -> Iterator[Any]:
-        with fail_fast_connection(self._app) as connection:
-            yield connection
+        return ask_broker(self._app, read)
 
     def _ask_backend(self, question: Callable[[], _T]) -> _T:
+        with _backend_errors():
+            # Imports the driver, as `ask_broker` does before its deadline begins.
+            _ = self._app.backend
+
         def answer() -> _T:
-            try:
+            with _backend_errors():
                 return question()
-            except Exception as error:
-                # Each kind of result backend has errors of its own, and Celery knows no name for them all.
-                raise BrokerUnavailable(
-                    f"The result backend does not answer: {_reason(error)}.",
-                    fix="Start it, or correct CELERY_RESULT_BACKEND or the REDIS settings.",
-                ) from error
 
         return ask(answer, whom="The result backend", error_class=BrokerUnavailable)
+
+
+def ask_broker(app: Celery, question: Callable[[Any], _T]) -> _T:
+    """Return the answer to a question that is put over a connection to the broker.
+
+    Raises:
+        BrokerUnavailable: the broker does not answer, or not in time.
+    """
+
+    connection = fail_fast_connection(app)
+    # Imports the driver, which takes long on a busy host; the deadline is for the broker's part alone.
+    _ = connection.transport
+
+    def answer() -> _T:
+        with connection, _broker_errors(connection):
+            return question(connection)
+
+    return ask(answer, whom="The broker", error_class=BrokerUnavailable)
 
 
 def fail_fast_connection(app: Celery) -> Any:
@@ -216,6 +238,18 @@ def driver_errors(connection: Any) -> tuple[type[BaseException], ...]:
 
 
 @contextmanager
+def _backend_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # Each kind of result backend has errors of its own, and Celery knows no name for them all.
+        raise BrokerUnavailable(
+            f"The result backend does not answer: {_reason(error)}.",
+            fix="Start it, or correct CELERY_RESULT_BACKEND or the REDIS settings.",
+        ) from error
+
+
+@contextmanager
 def _broker_errors(connection: Any) -> Iterator[None]:
     try:
         yield
@@ -227,32 +261,16 @@ def _is_redis(connection: Any) -> bool:
     return bool(connection.transport.driver_type == _REDIS)
 
 
-def _redis_keys(channel: Any, queue: str) -> list[str]:
-    return [channel._q_for_pri(queue, step) for step in channel.priority_steps]
-
-
-def _find_in_redis(channel: Any, task_id: str, queue: str) -> Place | None:
-    client, ahead = channel.client, 0
-    for key in _redis_keys(channel, queue):
-        # The next message to be taken is at the end of the list.
-        messages = client.lrange(key, -PEEK_LIMIT, -1)[::-1]
-        for position, raw in enumerate(messages):
-            if _is_for(raw, task_id):
-                return Place(queue=queue, ahead=ahead + position)
-        ahead += len(messages)
-    for raw in client.hvals(channel.unacked_key):
-        message = json.loads(raw)[0]
-        if message.get("headers", {}).get("id") == task_id:
-            return Place(queue=queue, ahead=None)
-    return None
-
-
-def _is_for(raw: bytes, task_id: str) -> bool:
-    return bool(json.loads(raw).get("headers", {}).get("id") == task_id)
-
-
-def _declared_count(channel: Any, queue: str) -> int:
-    return int(channel.queue_declare(queue=queue, passive=True).message_count)
+def _declared_count(connection: Any, queue: str) -> int:
+    """Return how many messages AMQP tells of; none in a queue that nobody has made."""
+    # A channel of its own: the broker closes it when there is no such queue.
+    with connection.channel() as channel:
+        try:
+            return int(channel.queue_declare(queue=queue, passive=True).message_count)
+        except connection.channel_errors as error:
+            if getattr(error, "code", None) == _NO_SUCH_QUEUE:
+                return 0
+            raise
 
 
 def _reason(error: BaseException) -> str:

@@ -130,6 +130,11 @@ def queue_of(app: Celery, task: str) -> str:
     return str(getattr(queue, "name", queue) or app.conf.task_default_queue)
 
 
+def consumed_queues(app: Celery) -> tuple[str, ...]:
+    """Return the queues that a worker of the app consumes which was not told otherwise."""
+    return tuple(app.amqp.queues.consume_from)
+
+
 def is_in_memory(app: Celery) -> bool:
     """Whether the broker is private to its process."""
     return str(app.conf.broker_url or "").startswith(MEMORY_BROKER)

@@ -306,7 +306,7 @@ class Delivery:
         if kind in _DELIVERED:
             return self._finish(claim, _DELIVERED[kind], outcome=outcome, message_id=message_id)
         if kind is OutcomeKind.BOUNCED:
-            reason = f"refused at {outcome.stage}: {outcome}"
+            reason = f"refused {outcome.with_stage}"
             return self._finish(claim, State.FAILED, outcome=outcome, reason=reason, message_id=message_id)
         if kind is OutcomeKind.AMBIGUOUS and self._settings.mailctl_on_ambiguous == "hold":
             reason = f"held: {MAYBE_SENT} ({outcome})"

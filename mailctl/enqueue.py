@@ -38,8 +38,7 @@ class Enqueuer:
     def reaches_a_worker(self) -> bool:
         """Whether publishing from this process makes sense; a memory broker is private to its process."""
         # Decided without Celery where possible: importing it is most of what a short command takes.
-        is_private = self._runtime.settings.uses_memory_broker and not self._runtime.settings.mailctl_app
-        return not is_private and self._publisher.reaches_a_worker
+        return not self._runtime.settings.is_broker_private and self._publisher.reaches_a_worker
 
     def is_own_task(self, kind: Kind) -> bool:
         """Whether the service's own app defines the kind's task itself, and so knows its templates."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -221,6 +222,8 @@ class CeleryResult:
 
     state: str
     text: str
+    #: Whether a task of mailctl's own has stored it.
+    is_ours: bool = False
 
 
 class OutcomeKind(StrEnum):
@@ -247,6 +250,20 @@ class Outcome:
         reply = self.reply
         words = [str(part) for part in (reply.code, reply.enhanced, reply.text) if part]
         return " ".join(words) or self.kind
+
+    @property
+    def with_stage(self) -> str:
+        """What happened, and at which stage; `stage_told_by` reads that back."""
+        return f"at {self.stage}: {self}" if self.stage else str(self)
+
+
+_STAGE = re.compile(r"\bat (connect|tls|auth|mail|rcpt|data|body): ")
+
+
+def stage_told_by(text: str) -> str:
+    """Return the SMTP stage that a recorded reason names; "" if it names none."""
+    found = _STAGE.search(text)
+    return found[1] if found else ""
 
 
 @dataclass(frozen=True, kw_only=True)

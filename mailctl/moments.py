@@ -73,3 +73,20 @@ def parse_past(text: str, *, field: str, now: datetime) -> datetime:
         raise InvalidInput(
             field, f"{text!r} is not a time.", fix="Give one like 24h or 2030-01-31T09:00Z."
         ) from None
+
+
+def span(length: timedelta) -> str:
+    """Return a length of time in the unit that suits it; "0 s" if it has passed."""
+    seconds = max(0, round(length.total_seconds()))
+    if seconds < 90:
+        return f"{seconds} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    if seconds < 36 * 3600:
+        return f"{round(seconds / 3600)} h"
+    return f"{round(seconds / 86400)} days"
+
+
+def per_minute(rate: float) -> str:
+    """Return a rate as people read it."""
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"

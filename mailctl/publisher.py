@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from mailctl.broker import broker_error, driver_errors, fail_fast_connection
+from mailctl.carried import BATCH_TASK
 from mailctl.catalog import KINDS, Kind, kind_named
 from mailctl.celery_app import is_in_memory, own_tasks
 from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput, MailctlError
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 PAUSE_SECONDS = 2.0
 #: Seconds for which the list of living workers is taken for true.
 _WORKERS_SECONDS = 1.0
-#: Delivers many emails of a campaign.
-BATCH_TASK = "mailctl.deliver_batch"
 #: What a message shows of its arguments.
 _REDACTED = "(redacted)"
 

@@ -13,6 +13,12 @@ MIN_LIFE_SECONDS = 60
 CONFIG_RETRY_SECONDS = 30
 #: Seconds that a retry waits at least, whatever the jitter says.
 MIN_DELAY_SECONDS = 1.0
+#: Seconds from the broker to a claim that nobody is alarmed at; between the two a message is always counted.
+PATIENCE_SECONDS = 10.0
+#: Seconds between looks for messages that the broker lost.
+LOST_SECONDS = 5.0
+#: Seconds after which an email is published again where the broker cannot be asked what it has.
+BLIND_SECONDS = 900.0
 #: Attempts after which an email is given up, so that one that kills its worker does not do so for ever.
 MAX_ATTEMPTS = 100
 

@@ -194,6 +194,11 @@ class Settings(GivenSettings):
         return self.broker_url.startswith(MEMORY_BROKER)
 
     @property
+    def is_broker_private(self) -> bool:
+        """Whether only its own process sees the broker, which is known then without asking Celery."""
+        return self.uses_memory_broker and not self.mailctl_app
+
+    @property
     def result_backend(self) -> str:
         """The Celery result backend: `CELERY_RESULT_BACKEND`, else what the profile says."""
         if self.celery_result_backend is not None:

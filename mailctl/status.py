@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailctl.catalog import kind_named
-from mailctl.errors import (
-    BrokerUnavailable,
-    EmailFailed,
-    InvalidInput,
-    MailctlError,
-    NotFound,
-    StillPending,
-)
-from mailctl.explanation import Evidence, explain
+from mailctl.diagnosis import Diagnosis, diagnose, diagnose_unknown
+from mailctl.errors import EmailFailed, InvalidInput, MailctlError, NotFound, StillPending
+from mailctl.evidence import Witnesses
 from mailctl.message import CeleryResult, Email, Event, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mailctl.broker import Broker, Place
     from mailctl.runtime import Runtime
 
 #: Seconds between looks at the log while waiting for an email: the first, and the longest.
@@ -76,6 +67,7 @@ class Inquiry:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._history = runtime.history
+        self._witnesses = Witnesses(runtime)
 
     def email(self, prefix: str) -> Email | None:
         """Return the email whose id is or starts with `prefix`; None if the log has none.
@@ -104,18 +96,18 @@ class Inquiry:
         email = self.email(prefix)
         if email is None:
             return self._of_celery(prefix)
-        is_told_by_log = email.is_final or self._is_private
+        is_told_by_log = email.is_final or self._witnesses.is_private
         celery = _stored_by_worker(email) if is_told_by_log else self._result(email.id)
         email = self._settled(email, celery)
-        evidence = Evidence() if email.is_final else self._evidence(email)
+        events = tuple(self._history.events(email.id))
         return Status(
             task_id=email.id,
             email=email,
             state=email.state,
-            events=tuple(self._history.events(email.id)),
+            events=events,
             group=tuple(other for other in self._history.group(email) if other.id != email.id),
             celery=celery,
-            explanation=explain(email, evidence, now=datetime.now(UTC)),
+            explanation=diagnose(self._witnesses.case(email, events))[0].sentence,
         )
 
     def statuses(self, ids: Sequence[str]) -> Iterator[tuple[str, Status | MailctlError]]:
@@ -151,19 +143,44 @@ class Inquiry:
             time.sleep(wait)
             wait = min(LONGEST_LOOK_SECONDS, wait * 1.5)
 
+    def why(self, prefix: str) -> Diagnosis:
+        """Return why the email whose id is or starts with `prefix` is where it is.
+
+        An idempotency key stands for its email; an id that nobody knows has a diagnosis, too.
+
+        Raises:
+            InvalidInput: several ids start with it.
+            LogUnavailable: the delivery log cannot be read.
+        """
+        witnesses = self._witnesses
+        email = self.email(prefix)
+        if email is None and (known := witnesses.id_of_key(prefix)):
+            email = self.email(known)
+        if email is None:
+            unknown = witnesses.unknown(prefix, look_around=True)
+            place = unknown.search.place if unknown.search else None
+            return Diagnosis(
+                task_id=prefix,
+                state=State.QUEUED if place else None,
+                causes=diagnose_unknown(unknown),
+                log=witnesses.log,
+                unknown=unknown,
+            )
+        email = self._settled(email, self._result_of_own_task(email))
+        case = witnesses.case(email, tuple(self._history.events(email.id)), with_keys=True)
+        return Diagnosis(
+            task_id=email.id, state=email.state, causes=diagnose(case), log=witnesses.log, case=case
+        )
+
     def _of_celery(self, task_id: str) -> Status:
         """Answer for a task that the delivery log does not know."""
-        result, place, trouble = None, None, ""
-        if not self._is_private:
-            try:
-                result = self._broker.result(task_id)
-                place = self._broker.find(task_id, queue=self._runtime.settings.celery_queue_default)
-            except BrokerUnavailable as error:
-                trouble = f" {error}"
-        if result is None and place is None:
+        unknown = self._witnesses.unknown(task_id)
+        place = unknown.search.place if unknown.search else None
+        if unknown.result is None and place is None:
+            trouble = f" {unknown.broker_trouble}" if unknown.broker_trouble else ""
             raise NotFound(
                 f"Nobody knows {task_id}: the delivery log has no such email, Celery no result.{trouble}",
-                fix="Check the id, and that MAILCTL_HOME or MAILCTL_DATABASE_URL names the same log.",
+                fix=f"Check the id, and where it was recorded: mailctl why {task_id}",
             )
         return Status(
             task_id=task_id,
@@ -171,29 +188,9 @@ class Inquiry:
             state=None if place is None else State.QUEUED,
             events=(),
             group=(),
-            celery=result,
-            explanation=_explain_celery(result, place),
+            celery=unknown.result,
+            explanation=diagnose_unknown(unknown)[0].sentence,
         )
-
-    def _evidence(self, email: Email) -> Evidence:
-        workers = tuple(self._runtime.workers.alive())
-        pauses = tuple(self._runtime.pauses.read())
-        if self._is_private:
-            return Evidence(workers=workers, pauses=pauses, is_in_memory=True)
-        if email.state not in (State.PENDING, State.QUEUED):
-            return Evidence(workers=workers, pauses=pauses)
-        try:
-            is_served = any(email.queue in worker.queues for worker in workers)
-            return Evidence(
-                workers=workers,
-                pauses=pauses,
-                place=self._broker.find(email.id, queue=email.queue),
-                # Asking all workers takes a second: only where ours are not the answer.
-                consumers=None if is_served else self._broker.consumers(),
-                is_in_memory=self._broker.is_in_memory,
-            )
-        except BrokerUnavailable as error:
-            return Evidence(workers=workers, pauses=pauses, broker_trouble=error.message)
 
     def _settled(self, email: Email, celery: CeleryResult | None) -> Email:
         """Record what a task of the service's own reports; it does not write to the log itself."""
@@ -203,7 +200,7 @@ class Inquiry:
         return self._history.find(email.id, limit=1)[0]
 
     def _result_of_own_task(self, email: Email) -> CeleryResult | None:
-        return self._result(email.id) if not self._is_private and self._is_own_task(email) else None
+        return self._result(email.id) if not self._witnesses.is_private and self._is_own_task(email) else None
 
     def _is_own_task(self, email: Email) -> bool:
         from mailctl.celery_app import own_tasks
@@ -212,21 +209,9 @@ class Inquiry:
 
     def _result(self, email_id: str) -> CeleryResult | None:
         try:
-            return self._broker.result(email_id)
+            return self._witnesses.broker.result(email_id)
         except MailctlError:
             return None  # the log has the answer; what Celery would add is unknown
-
-    @property
-    def _is_private(self) -> bool:
-        """Whether broker and results are out of this process's sight; then Celery need not be imported."""
-        settings = self._runtime.settings
-        return settings.uses_memory_broker and not settings.mailctl_app
-
-    @cached_property
-    def _broker(self) -> Broker:
-        from mailctl.broker import Broker
-
-        return Broker(self._runtime.app)
 
 
 def _stored_by_worker(email: Email) -> CeleryResult | None:
@@ -238,15 +223,6 @@ def _stored_by_worker(email: Email) -> CeleryResult | None:
     if state is None or email.campaign or not email.worker:
         return None
     return CeleryResult(state=state, text=email.error or "")
-
-
-def _explain_celery(result: CeleryResult | None, place: Place | None) -> str:
-    origin = "published by another program; the delivery log does not know it"
-    if result is not None:
-        return f"{origin}; Celery says {result.state}" + (f": {result.text}" if result.text else "")
-    if place is None or place.ahead is None:
-        return f"{origin}; a worker has its message"
-    return f"{origin}; {place.ahead} messages before it in queue {place.queue!r}"
 
 
 def raise_for(statuses: Sequence[Status]) -> None:

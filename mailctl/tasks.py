@@ -15,10 +15,10 @@ from celery import Task, shared_task
 from celery.exceptions import Reject
 from celery.signals import celeryd_init, worker_process_shutdown, worker_shutdown
 
+from mailctl.carried import BATCH_TASK
 from mailctl.catalog import GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
 from mailctl.errors import EmailFailed, LogUnavailable
 from mailctl.message import DELIVERED_STATES, State
-from mailctl.publisher import BATCH_TASK
 from mailctl.wire import REFERENCE
 from mailctl.worker import process
 from mailctl.worker.bootsteps import RelayStep

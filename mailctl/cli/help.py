@@ -47,15 +47,21 @@ class Commands(typer.Typer):
         name: of the group.
         help: what the commands are for.
         sections: for a root: its commands, by the section of its help.
+        default: the command that is meant where none is named; None shows the help then.
     """
 
     def __init__(
-        self, name: str, help: str, *, sections: Mapping[str, Sequence[Entry]] | None = None
+        self,
+        name: str,
+        help: str,
+        *,
+        sections: Mapping[str, Sequence[Entry]] | None = None,
+        default: str | None = None,
     ) -> None:
         super().__init__(
             name=name,
             help=help,
-            cls=_Group if sections is None else _root_of(sections),
+            cls=_group_with(default) if sections is None else _root_of(sections),
             add_completion=sections is not None,
             rich_markup_mode=None,
             pretty_exceptions_enable=False,
@@ -74,8 +80,13 @@ class _Command(TyperCommand):
 
 
 class _Group(TyperGroup):
+    default: str | None = None
+
     @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        first = args[0] if args else "-"
+        if self.default and first.startswith("-") and first not in ctx.help_option_names:
+            args = [self.default, *args]
         if not args and not ctx.resilient_parsing:
             typer.echo(ctx.get_help(), err=True)
             ctx.exit(ExitCode.USAGE)
@@ -93,6 +104,10 @@ class _Group(TyperGroup):
             ),
         )
         _write_parameters(self, ctx, formatter)
+
+
+def _group_with(default: str | None) -> type[TyperGroup]:
+    return type("_GroupWithDefault", (_Group,), {"default": default})
 
 
 class _Imported(MutableMapping[str, Any]):

@@ -25,6 +25,7 @@ _SECTIONS = {
     ),
     "Find and explain": (
         Entry("status", "mailctl.cli.status:status", "Tell what became of an email, and why."),
+        Entry("why", "mailctl.cli.why:why", "Tell why an email is where it is, and what to do next."),
         Entry("show", "mailctl.cli.show:show", "Show what an email says."),
         Entry("list", "mailctl.cli.listing:list_emails", "Find emails by filters that compose."),
     ),
@@ -35,7 +36,10 @@ _SECTIONS = {
         Entry("release", "mailctl.cli.act:release", "Let held and cancelled emails go."),
         Entry("resend", "mailctl.cli.act:resend", "Make new emails of undelivered ones."),
     ),
-    "Queues and workers": (Entry("queue", "mailctl.cli.queue:app", "Stop, start and empty queues."),),
+    "Queues and workers": (
+        Entry("queue", "mailctl.cli.queue:app", "What waits in the queues; stop, start and empty them."),
+        Entry("workers", "mailctl.cli.workers:app", "Who works: alive, busy, on which queues."),
+    ),
     "Set up and look after": (
         Entry("check-config", "mailctl.cli.check_config:check_config", "Find what is wrong with the set-up."),
         Entry("users", "mailctl.cli.users:app", "The users that mailctl knows, without DATABASE_URL."),

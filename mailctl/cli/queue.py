@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from mailctl.cli.help import Commands
 from mailctl.cli.queue_control import pause, purge, resume
+from mailctl.cli.queue_view import list_queues, peek
 
-app = Commands("queue", "Stop, start and empty queues.")
+app = Commands("queue", "What waits in the queues; stop, start and empty them.")
+app.add("list", list_queues)
+app.add("peek", peek)
 app.add("pause", pause)
 app.add("resume", resume)
 app.add("purge", purge)

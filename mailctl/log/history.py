@@ -90,19 +90,10 @@ class History:
         with reading(self._engine) as connection:
             return {State(state): count for state, count in connection.execute(query)}
 
-    def ahead_of(self, email: Email) -> int:
-        """Return how many emails of the same queue were published before this one and still wait."""
-        query = (
-            select(func.count())
-            .select_from(emails)
-            .where(
-                emails.c.state == State.QUEUED,
-                emails.c.queue == email.queue,
-                emails.c.queued_at < email.queued_at,
-            )
-        )
+    def is_empty(self) -> bool:
+        """Whether no email is in it."""
         with reading(self._engine) as connection:
-            return connection.execute(query).scalar_one()
+            return connection.execute(select(emails.c.seq).limit(1)).first() is None
 
     def queued(self, *, queued_before: datetime) -> dict[str, dict[str, str]]:
         """Return emails that were published before a time and not taken yet: by queue, the kind by id."""

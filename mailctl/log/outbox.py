@@ -239,7 +239,7 @@ class Outbox:
         values |= {"due_at": until, "not_before": until, "error": str(outcome), "message_id": message_id}
         if not counts:
             values["attempts"] = emails.c.attempts - 1
-        text = f"{outcome.kind} at {outcome.stage}: {outcome}" if outcome.stage else str(outcome)
+        text = f"{outcome.kind} {outcome.with_stage}" if outcome.stage else str(outcome)
         if outcome.kind is OutcomeKind.AMBIGUOUS:
             text += f"; {MAYBE_SENT}"
         return bool(self._move(_is_ours(claim), State.DEFERRED, text=text, values=values))

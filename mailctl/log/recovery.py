@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+#: What the event says of an email that is published again.
+BROKER_LOST_IT = "the broker lost its message"
+WORKER_LOST_IT = "the worker that held its message is gone"
 #: What a Celery result says of an email.
 _SETTLED = {"SUCCESS": State.SENT, "FAILURE": State.FAILED}
 
@@ -79,7 +82,7 @@ class Recovery:
             emails.c.seq.in_(newest_first.scalar_subquery()),
             emails.c.queued_at < queued_before,
         )
-        return self._return(is_lost, text="the broker lost its message")
+        return self._return(is_lost, text=BROKER_LOST_IT)
 
     def return_orphans(self, *, alive: Collection[str]) -> int:
         """Put back what was in the memory of workers that are not among the living."""
@@ -88,7 +91,7 @@ class Recovery:
             emails.c.queued_in.is_not(None),
             emails.c.queued_in.not_in(alive),
         )
-        return self._return(is_orphan, text="the worker that held its message is gone")
+        return self._return(is_orphan, text=WORKER_LOST_IT)
 
     def settle(self, email_id: str, *, celery_state: str, text: str) -> bool:
         """Record what a task of the service's own reports by its Celery result, for it does not write here.

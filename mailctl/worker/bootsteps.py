@@ -14,7 +14,7 @@ from celery.worker import state
 from typing_extensions import override
 
 from mailctl import runtime
-from mailctl.celery_app import is_in_memory
+from mailctl.celery_app import consumed_queues, is_in_memory
 from mailctl.errors import ExitCode
 from mailctl.log.workers import Worker
 from mailctl.worker.relay import Relay
@@ -61,7 +61,7 @@ def _describe(worker: Any) -> Worker:
         pid=os.getpid(),
         pool=type(worker.pool).__module__.rpartition(".")[2],
         concurrency=worker.concurrency,
-        queues=tuple(worker.app.amqp.queues.consume_from),
+        queues=consumed_queues(worker.app),
         started_at=now,
         seen_at=now,
     )

@@ -19,6 +19,7 @@ from mailctl.errors import LogUnavailable, MailctlError
 from mailctl.log.circuits import LAST_PROBE_SECONDS
 from mailctl.log.workers import HEARTBEAT_SECONDS
 from mailctl.publisher import Publisher
+from mailctl.retry import BLIND_SECONDS, LOST_SECONDS, PATIENCE_SECONDS
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
@@ -35,12 +36,6 @@ LOCAL_TICK_SECONDS = 0.2
 SERVER_TICK_SECONDS = 1.0
 #: Seconds between looks for leases that ran out, and for what came too late.
 MEND_SECONDS = 1.0
-#: Seconds between looks for messages that the broker lost.
-LOST_SECONDS = 5.0
-#: Seconds from the broker to a claim that nobody is alarmed at; between the two a message is always counted.
-PATIENCE_SECONDS = 10.0
-#: Seconds after which an email is published again where the broker cannot be asked what it has.
-BLIND_SECONDS = 900.0
 #: Emails that are published together.
 BATCH = 100
 #: Batches of campaigns that wait on the broker at most.

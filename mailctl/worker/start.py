@@ -10,7 +10,7 @@ import billiard.pool
 from celery.signals import worker_shutting_down
 
 from mailctl.broker import Broker
-from mailctl.celery_app import is_in_memory
+from mailctl.celery_app import consumed_queues, is_in_memory
 from mailctl.errors import ExitCode, InvalidInput
 from mailctl.settings import BULK_QUEUE
 
@@ -68,7 +68,7 @@ def run_worker(
         pool_cls=pool,
         loglevel=loglevel.upper(),
         concurrency=concurrency or (_THREADS if pool == "threads" else os.cpu_count()),
-        queues=queues or ",".join([*app.amqp.queues.consume_from, BULK_QUEUE]),
+        queues=queues or ",".join([*consumed_queues(app), BULK_QUEUE]),
         without_gossip=True,
         without_mingle=True,
         drain=drain,

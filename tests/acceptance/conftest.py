@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.acceptance.desk import Desk
 from tests.acceptance.terminal import Terminal
 from tests.servers import RedisServer
 from tests.smtp_server import Certificates, ScriptedSmtpServer, test_certificates
@@ -25,6 +26,12 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     folder.mkdir()
     with Terminal(folder) as terminal:
         yield terminal
+
+
+@pytest.fixture
+def desk(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Desk:
+    """An operator in the terminal's folder, whose commands run in the process of the test."""
+    return Desk(terminal.folder, monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,62 @@ class TestStatus:
         assert run("status", "ffffffff")[0] == 3
 
 
+class TestWhy:
+    def test_the_next_step_is_a_command_to_copy(self, run: Run) -> None:
+        """Below the sentence; then what was looked at."""
+        task_id = data(run("send", "welcome", "--user-id", "1", "--json"))[0]["task_id"]
+        code, out = run("why", task_id[:8])
+        assert (code, "no worker is alive" in out, "next step  mailctl worker\n" in out) == (0, True, True)
+        assert "mailctl.db" in out
+
+    def test_an_idempotency_key_stands_for_its_email(self, run: Run) -> None:
+        """The call that was made one with it is told."""
+        sent = run("send", "welcome", "--user-id", "1", "--idempotency-key", "order-7", "--json")
+        [found] = data(run("why", "order-7", "--json"))
+        assert found["task_id"] == data(sent)[0]["task_id"]
+        assert [cause["cause"] for cause in found["causes"]] == ["no_worker", "idempotency"]
+
+    def test_an_id_that_nobody_knows_has_a_diagnosis_too(self, run: Run) -> None:
+        """Exit code 3, and the log that was read is named; with several that fit, 2."""
+        code, out = run("why", "ffffffff", "--json")
+        [first, *_] = json.loads(out)["causes"]
+        assert (code, first["cause"]) == (3, "log_elsewhere")
+        assert "mailctl.db" in first["sentence"]
+        for _ in range(17):
+            run("send", "welcome", "--user-id", "1")
+        ids = [line["task_id"] for line in data(run("list", "--json"))]
+        twice = next(one[0] for one in ids if sum(other[0] == one[0] for other in ids) > 1)
+        assert run("why", twice)[0] == 2
+
+
+class TestQueuesAndWorkers:
+    def test_people_see_tables(self, run: Run) -> None:
+        """With what has no worker marked, and addresses masked."""
+        run("send", "welcome", "--email", "zoe@example.com")
+        code, out = run("queue", "list")
+        assert (code, "celery" in out, "no worker" in out) == (0, True, True)
+        code, out = run("queue", "peek")
+        assert (code, "z…@example.com" in out, "zoe@" in out) == (0, True, False)
+
+    @pytest.mark.parametrize(
+        ("arguments", "code"),
+        [
+            (("workers",), 0),
+            (("workers", "list"), 0),
+            (("workers", "ping"), 3),
+            (("workers", "stop", "--yes"), 3),
+            (("workers", "gone"), 2),
+            (("queue",), 2),
+            (("queue", "peek", "-n", "0"), 2),
+        ],
+    )
+    def test_nobody_works_and_wrong_words_are_told(
+        self, run: Run, arguments: tuple[str, ...], code: int
+    ) -> None:
+        """By the exit code; `workers` alone lists them."""
+        assert run(*arguments)[0] == code
+
+
 class TestList:
     @pytest.fixture
     def sent(self, run: Run) -> list[dict[str, Any]]:

@@ -1,0 +1,150 @@
+"""What the broker carries, as far as an operator may see it: whose a message is and what it is for."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mailctl.catalog import KINDS
+from mailctl.wire import REFERENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Delivers many emails of a campaign.
+BATCH_TASK = "mailctl.deliver_batch"
+#: Messages are never so long that this matters; what is longer is not looked into.
+_LONGEST_BODY = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One message of a Celery queue."""
+
+    task_id: str
+    #: The name of the task; "" if it is not one of Celery's.
+    task: str
+    queue: str
+    #: The emails of a delivery log that it is for.
+    email_ids: tuple[str, ...]
+    #: Whom it is for, if the message says so itself.
+    to: str | None
+    #: Whether mailctl has published it.
+    is_ours: bool
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of email that its task carries; None for tasks of other things."""
+        return next((kind.name for kind in KINDS.values() if kind.task == self.task), None)
+
+    def is_for(self, task_id: str) -> bool:
+        """Whether a task, or an email in a batch, is what it carries."""
+        return task_id == self.task_id or task_id in self.email_ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a message was found."""
+
+    queue: str
+    #: How many messages are before it; None if a worker has it.
+    ahead: int | None
+    message: Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What looking for a message came to."""
+
+    #: None if it was not found.
+    place: Place | None
+    #: Whether everything was looked through: what was not found is not there.
+    is_complete: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnBroker:
+    """What the broker has of one queue."""
+
+    queue: str
+    #: Messages that no worker has taken.
+    ready: int
+    #: The first of them, in the order in which they are taken; None where one cannot look.
+    messages: tuple[Message, ...] | None
+    #: What workers have and have not acknowledged; None where the broker does not tell.
+    unacked: tuple[Message, ...] | None
+
+
+def read_message(raw: bytes | str, *, queue: str = "") -> Message:
+    """Return what a message in Redis says; one that cannot be read is a message of nobody's.
+
+    Args:
+        queue: where it was found; else the message itself says where it belongs.
+    """
+    try:
+        envelope = json.loads(raw)
+    except ValueError:
+        envelope = {}
+    return _message_of(envelope if isinstance(envelope, dict) else {}, queue=queue)
+
+
+def read_unacked(raw: bytes | str) -> Message:
+    """Return a message that Redis keeps because a worker has it."""
+    try:
+        stored = json.loads(raw)
+    except ValueError:
+        stored = None
+    envelope = stored[0] if isinstance(stored, list) and stored and isinstance(stored[0], dict) else {}
+    return _message_of(envelope, queue="")
+
+
+def masked_address(address: str) -> str:
+    """Return as much of an address as tells an operator whose it is, and nobody else."""
+    local, at, domain = address.rpartition("@")
+    return f"{local[:1]}…{at}{domain}"
+
+
+def _message_of(envelope: Mapping[str, Any], *, queue: str) -> Message:
+    headers = _mapping(envelope.get("headers"))
+    task, task_id = str(headers.get("task") or ""), str(headers.get("id") or "")
+    delivery = _mapping(_mapping(envelope.get("properties")).get("delivery_info"))
+    args, kwargs = _arguments(envelope)
+    batch = args[0] if task == BATCH_TASK and args and isinstance(args[0], list) else []
+    return Message(
+        task_id=task_id,
+        task=task,
+        queue=queue or str(delivery.get("routing_key") or ""),
+        email_ids=tuple(map(str, batch)) or ((task_id,) if REFERENCE in kwargs else ()),
+        to=_recipient(args, kwargs),
+        is_ours="mailctl" in headers or task == BATCH_TASK,
+    )
+
+
+def _arguments(envelope: Mapping[str, Any]) -> tuple[list[Any], Mapping[str, Any]]:
+    body = envelope.get("body")
+    if not isinstance(body, str) or len(body) > _LONGEST_BODY:
+        return [], {}
+    try:
+        found = json.loads(base64.b64decode(body))
+    except (ValueError, binascii.Error):
+        return [], {}
+    if not isinstance(found, list) or len(found) < 2 or not isinstance(found[0], list):
+        return [], {}
+    return found[0], _mapping(found[1])
+
+
+def _recipient(args: list[Any], kwargs: Mapping[str, Any]) -> str | None:
+    """Return the address in the arguments of a wire task; only the first of several."""
+    user = kwargs.get("user_data") or (args[0] if args else None)
+    recipients = kwargs.get("recipients") or (args[1] if len(args) > 1 else None)
+    if isinstance(recipients, list) and recipients:
+        user = recipients[0]
+    address = _mapping(user).get("email")
+    return address if isinstance(address, str) else None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,27 @@
+"""Asking before something is done that cannot be undone."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from mailctl.errors import Refused
+
+
+def confirm(question: str, *, is_sure: bool) -> None:
+    """Ask the operator, unless it was said beforehand; without a terminal nobody can answer.
+
+    Args:
+        question: ends with a question mark.
+        is_sure: whether --yes was given.
+
+    Raises:
+        Refused: the answer is no, or nobody is there to give one.
+    """
+    if is_sure:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"{question} Nobody is here to answer.", fix="Add --yes.")
+    if not typer.confirm(question, err=True):
+        raise Refused("Nothing was done.")

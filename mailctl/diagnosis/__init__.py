@@ -1,0 +1,16 @@
+"""Why an email is where it is: decided from evidence alone, without asking anybody."""
+
+from mailctl.diagnosis.case import Case, Cause, Certainty, Diagnosis, Evidence, Unknown
+from mailctl.diagnosis.rules import diagnose
+from mailctl.diagnosis.unknown import diagnose_unknown
+
+__all__ = [
+    "Case",
+    "Cause",
+    "Certainty",
+    "Diagnosis",
+    "Evidence",
+    "Unknown",
+    "diagnose",
+    "diagnose_unknown",
+]

@@ -1,0 +1,131 @@
+"""Why an email ended as it did, or is kept for an operator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailctl.diagnosis import words
+from mailctl.diagnosis.case import Cause, Certainty
+from mailctl.message import State, stage_told_by
+
+if TYPE_CHECKING:
+    from mailctl.diagnosis.case import Case
+
+#: Addressing (RFC 3463 section 3.2), and mailboxes that are full, disabled or gone (section 3.3).
+_ABOUT_RECIPIENT = ("5.1.", "5.2.")
+
+
+def accepted(case: Case) -> Cause:
+    """The mail server has it; what happens then, only that server knows."""
+    email = case.email
+    reply = " ".join(str(part) for part in (email.reply.code, email.reply.text) if part)
+    if not reply:
+        return Cause(name="accepted", sentence="reported as sent by a task of the service")
+    return Cause(
+        name="accepted",
+        sentence=f"accepted by the mail server: {reply}",
+        next_step=words.command("status", email.id),
+    )
+
+
+def captured(case: Case) -> Cause:
+    """Nothing is sent where EMAIL_ENABLED is False."""
+    return Cause(
+        name="captured",
+        sentence=f"written to {case.email.reply.text}, because EMAIL_ENABLED is False where"
+        f" {case.email.worker or 'the worker'} runs: set it to True there, restart, and send again",
+        next_step=words.command("resend", case.email.id),
+    )
+
+
+def failed(case: Case) -> Cause:
+    """The mail server refused it, or it could not be made."""
+    email = case.email
+    error, enhanced = email.error or "failed", email.reply.enhanced or ""
+    stage = stage_told_by(error)
+    again = words.command("retry", email.id)
+    if stage == "rcpt" or enhanced.startswith(_ABOUT_RECIPIENT):
+        sentence = f"the mail server refused the recipient: {error}"
+        return Cause(
+            name="recipient_refused",
+            sentence=sentence,
+            next_step=words.command("list", "--to", email.to, "--limit", "10"),
+        )
+    if stage:
+        sentence = f"the mail server refused the message: {error}"
+        return Cause(name="message_refused", sentence=sentence, next_step=words.command("status", email.id))
+    if email.attempts > 1 and email.reply.code:
+        return Cause(name="out_of_attempts", sentence=error, next_step=again)
+    if email.worker:
+        return Cause(name="not_made", sentence=f"it could not be sent: {error}", next_step=again)
+    return Cause(name="own_task_failed", sentence=error, next_step=again, certainty=Certainty.LIKELY)
+
+
+def held(case: Case) -> Cause:
+    """It is kept until an operator decides."""
+    email, event = case.email, case.events[-1] if case.events else None
+    if event is not None and event.actor:
+        reason = f": {event.text}" if event.text else ""
+        sentence = f"held by {event.actor} since {words.moment(event.at)}{reason}"
+        return Cause(name="held", sentence=sentence, next_step=words.command("release", email.id))
+    sentence = email.error or "held for an operator"
+    if email.message_id:
+        sentence += f"; release it if the mail server's log does not have {email.message_id}"
+    return Cause(name="held", sentence=sentence, next_step=words.command("release", email.id))
+
+
+def expired(case: Case) -> Cause:
+    """It lost its use before it could go out."""
+    kept_it = next(
+        (
+            event
+            for event in reversed(case.events)
+            if event.state in (State.DEFERRED, State.HELD) and event.text
+        ),
+        None,
+    )
+    before = f"; what kept it was: {kept_it.text}" if kept_it else "; nobody took it in time"
+    return Cause(
+        name="expired",
+        sentence=f"{case.email.error or 'it lost its use before it could go out'}{before}",
+        next_step=words.command("resend", case.email.id),
+    )
+
+
+def cancelled(case: Case) -> Cause:
+    """An operator took it back."""
+    event = case.events[-1] if case.events else None
+    who = f" by {event.actor}" if event and event.actor else ""
+    reason = f": {event.text}" if event and event.text else ""
+    return Cause(
+        name="cancelled",
+        sentence=f"cancelled{who}{reason}",
+        next_step=words.command("release", case.email.id),
+    )
+
+
+def suppressed(case: Case) -> Cause:
+    """Its address is one that nothing is sent to."""
+    rule, email = case.evidence.suppression, case.email
+    if rule is None:
+        sentence = f"{email.error or 'its address was suppressed'}; it is not any more"
+        return Cause(name="suppressed", sentence=sentence, next_step=words.command("resend", email.id))
+    return Cause(
+        name="suppressed",
+        sentence=f"its address is suppressed ({rule.source}, {words.moment(rule.created_at)}): {rule.reason}",
+        next_step=words.command("suppress", "remove", rule.address),
+    )
+
+
+def same_call(case: Case) -> Cause | None:
+    """Later calls with its idempotency key got this email, and sent nothing."""
+    keys = case.evidence.keys
+    if not keys:
+        return None
+    return Cause(
+        name="idempotency",
+        sentence=f"a call with the idempotency key {keys[0].key!r} is made one with this email until"
+        f" {words.moment(keys[0].expires_at)}: it gets this id and sends nothing",
+        next_step=words.command("list", "--to", case.email.to, "--limit", "10"),
+        certainty=Certainty.POSSIBLE,
+    )

@@ -1,0 +1,181 @@
+"""Why an email has not been taken by a worker yet."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from mailctl.diagnosis import words
+from mailctl.diagnosis.case import Cause, Certainty
+from mailctl.log.outbox import KEPT_BACK
+from mailctl.log.recovery import BROKER_LOST_IT, WORKER_LOST_IT
+from mailctl.message import State
+from mailctl.moments import per_minute, span
+from mailctl.retry import BLIND_SECONDS, LOST_SECONDS, PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from mailctl.diagnosis.case import Case
+
+
+def paused(case: Case) -> Cause | None:
+    """An operator has stopped its queue or its kind."""
+    pause = next((each for each in case.evidence.pauses if each.covers(case.email)), None)
+    return None if pause is None else Cause(name="paused", sentence=str(pause), next_step=pause.remedy)
+
+
+def scheduled(case: Case) -> Cause | None:
+    """It is meant for later."""
+    email = case.email
+    if email.not_before is None or not case.is_waiting_for_time or email.error:
+        return None
+    when = f"scheduled for {words.moment(email.not_before)}, in {span(email.not_before - case.now)}"
+    return Cause(name="scheduled", sentence=when, next_step=words.command("status", email.id, "--watch"))
+
+
+def broker_down(case: Case) -> Cause | None:
+    """The broker does not answer."""
+    trouble = case.evidence.broker_trouble
+    if not trouble:
+        return None
+    return Cause(
+        name="broker_down",
+        sentence=f"{waited(case)}; waits for the broker: {trouble.rstrip('.')}",
+        next_step="mailctl check-config",
+    )
+
+
+def no_worker(case: Case) -> Cause | None:
+    """Nobody is there who would send it."""
+    evidence, queue = case.evidence, case.email.queue
+    if case.email.state is not State.QUEUED and not evidence.workers and evidence.consumers:
+        return Cause(
+            name="no_worker",
+            sentence=f"{waited(case)}; no worker that shares this log is alive, so that nobody publishes it",
+            next_step="mailctl worker",
+        )
+    if evidence.is_anybody_alive:
+        return None
+    consumed = f"no worker consumes queue {queue!r}: " if case.email.state is State.QUEUED else ""
+    unsure = " in the log, and the broker was not asked" if evidence.broker_trouble else ""
+    return Cause(
+        name="no_worker",
+        sentence=f"{waited(case)}; {consumed}no worker is alive{unsure}",
+        next_step=words.command("worker", *(() if evidence.is_usual_queue else ("-Q", queue))),
+    )
+
+
+def wrong_queue(case: Case) -> Cause | None:
+    """Workers are there, and none of them takes from its queue."""
+    evidence, queue = case.evidence, case.email.queue
+    if not evidence.is_anybody_alive or evidence.consumes(queue):
+        return None
+    seen = words.names(f"{name} takes {', '.join(queues)}" for name, queues in evidence.queues.items())
+    return Cause(
+        name="wrong_queue",
+        sentence=f"{waited(case)}; no worker consumes queue {queue!r}: {seen}",
+        next_step=words.command("worker", "-Q", queue),
+        # Workers of others could not be asked then.
+        certainty=Certainty.POSSIBLE if evidence.broker_trouble else Certainty.CERTAIN,
+    )
+
+
+def unpublishable(case: Case) -> Cause | None:
+    """A relay has tried to publish it, and could not."""
+    email = case.email
+    if email.state is not State.PENDING or email.attempts or not email.error:
+        return None
+    if email.error.startswith(KEPT_BACK):
+        return None
+    return Cause(
+        name="unpublishable",
+        sentence=f"{waited(case)}; not published: {email.error.rstrip('.')}",
+        next_step="mailctl check-config",
+        certainty=Certainty.LIKELY,
+    )
+
+
+def broker_lost(case: Case) -> Cause | None:
+    """It was on the broker, and is not any more."""
+    email, search = case.email, case.evidence.search
+    if email.state is State.PENDING:
+        if case.last_text(State.PENDING) not in (BROKER_LOST_IT, WORKER_LOST_IT):
+            return None
+        sentence = f"{case.last_text(State.PENDING)}; a relay publishes it again next"
+        return Cause(
+            name="broker_lost", sentence=sentence, next_step=words.command("status", email.id, "--watch")
+        )
+    if email.queued_at is None or search is None or search.place or not search.is_complete:
+        return None
+    patience = timedelta(seconds=PATIENCE_SECONDS)
+    if case.now - email.queued_at < patience:
+        return None
+    again = max(email.queued_at + patience, case.now) + timedelta(seconds=LOST_SECONDS)
+    return Cause(
+        name="broker_lost",
+        sentence=f"{waited(case)}; the broker has lost its message: neither queue {email.queue!r} nor"
+        f" a worker has it; a relay publishes it again by {words.moment(again)}",
+        next_step=words.command("status", email.id, "--watch"),
+    )
+
+
+def held_by_worker(case: Case) -> Cause | None:
+    """A worker has its message and has not begun with it."""
+    email, search, lease = case.email, case.evidence.search, case.evidence.lease
+    if search is None or search.place is None or search.place.ahead is not None:
+        return None
+    rescue = ""
+    if lease and email.queued_at:
+        again = words.moment(max(email.queued_at + lease, case.now) + timedelta(seconds=LOST_SECONDS))
+        rescue = f"; if that worker has died, a relay publishes it again by {again}"
+    return Cause(
+        name="held_by_worker",
+        sentence=f"{waited(case)}; a worker has its message and is busy with others{rescue}",
+        next_step="mailctl workers",
+        certainty=Certainty.LIKELY,
+    )
+
+
+def in_line(case: Case) -> Cause | None:
+    """Others go before it."""
+    email, evidence = case.email, case.evidence
+    place = evidence.search.place if evidence.search else None
+    if email.state is State.QUEUED and evidence.search and evidence.search.is_complete and place is None:
+        return None
+    ahead = place.ahead if place is not None and place.ahead is not None else evidence.ahead
+    if not ahead:
+        return None
+    noun = "message" if place is not None else "email"
+    wait = f", about {span(timedelta(minutes=ahead / evidence.rate))}" if evidence.rate else ""
+    pace = f" at {per_minute(evidence.rate)} a minute" if evidence.rate else "; none has left it lately"
+    return Cause(
+        name="in_line",
+        sentence=f"{waited(case)}; {words.count(ahead, noun)} before it in queue {email.queue!r}{wait}{pace}",
+        next_step="mailctl queue list",
+    )
+
+
+def on_its_way(case: Case) -> Cause:
+    """Nothing is wrong that can be seen."""
+    email, evidence = case.email, case.evidence
+    if email.state is not State.QUEUED:
+        who = evidence.workers[0].name if evidence.workers else "a worker"
+        text = f"the relay of {who} publishes it next"
+    elif evidence.search is not None and not evidence.search.is_complete and email.queued_at:
+        again = words.moment(email.queued_at + timedelta(seconds=BLIND_SECONDS))
+        text = f"it is on its way to a worker; a relay publishes it again at {again} if it never arrives"
+    else:
+        text = "a worker takes it next"
+    return Cause(
+        name="on_its_way",
+        sentence=f"{waited(case)}; {text}",
+        next_step=words.command("status", email.id, "--watch"),
+        certainty=Certainty.LIKELY,
+    )
+
+
+def waited(case: Case) -> str:
+    """Return since when it has been where it is."""
+    email = case.email
+    if email.state is State.QUEUED:
+        return f"queued {span(case.now - (email.queued_at or email.updated_at))} ago"
+    return f"recorded {span(case.now - email.created_at)} ago"

@@ -1,0 +1,89 @@
+"""`mailctl workers`: real workers, on Redis by remote control, and in memory by the log."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.acceptance.desk import Desk
+    from tests.acceptance.terminal import Terminal
+    from tests.servers import RedisServer
+
+#: One process, which starts soonest.
+ALONE = ("-P", "solo", "-c", "1")
+
+
+def test_in_memory_the_log_knows_the_workers(terminal: Terminal, desk: Desk) -> None:
+    """Their heartbeats answer, a stopped process is silent, and SIGTERM ends them in good order."""
+    assert desk.run("workers")[:2] == (0, [])
+    assert desk.run("workers", "ping")[0] == 3
+    window = terminal.worker("-n", "mail@here")
+    task_id = desk.send()
+    desk.wait_for_state(task_id, "captured")
+    _, [found], _ = desk.run("workers")
+    assert (found["worker"], found["pid"], found["pool"]) == ("mail@here", window.process.pid, "thread")
+    assert (found["queues"], found["busy"], found["sent_last_minute"]) == (["celery", "mailctl.bulk"], 0, 1)
+    assert (found["shares_log"], found["answers"]) == (True, "not asked")
+    desk.wait_for(lambda: desk.run("workers", "ping") == (0, [answer("mail@here", yes=True)], ""))
+    frozen(window.process.pid, desk)
+    window.process.send_signal(signal.SIGCONT)
+    assert desk.run("workers", "stop")[0] == 4
+    assert desk.run("workers", "stop", "mail@there", "--yes")[0] == 3
+    desk.wait_for(lambda: desk.run("workers", "stop", "mail@here", "--yes")[0] == 0)
+    assert window.wait() == 0
+
+
+def test_on_redis_remote_control_reaches_them(production: Terminal, desk: Desk) -> None:
+    """Also those that do not share the log of whoever asks."""
+    window = production.worker(*ALONE, "-n", "mail@here")
+    _, [found], _ = desk.run("workers")
+    assert (found["worker"], found["shares_log"], found["answers"]) == ("mail@here", True, "yes")
+    desk.go_to(production.folder / "elsewhere")
+    (production.folder / "elsewhere" / ".env").write_text((production.folder / ".env").read_text())
+    _, [stranger], _ = desk.run("workers")
+    assert (stranger["worker"], stranger["shares_log"], stranger["busy"]) == ("mail@here", False, None)
+    assert (stranger["pid"], stranger["pool"], "celery" in stranger["queues"]) == (
+        window.process.pid,
+        "solo",
+        True,
+    )
+    desk.go_to(production.folder)
+    frozen(window.process.pid, desk)
+    assert desk.run("workers", "stop", "mail@here", "--yes") == (
+        1,
+        [{"schema": "mailctl/1", "worker": "mail@here", "told": False, "detail": "no answer"}],
+        "",
+    )
+    window.process.send_signal(signal.SIGCONT)
+    desk.wait_for(lambda: desk.run("workers", "ping", "mail@here")[0] == 0)
+    assert desk.run("workers", "stop", "--yes")[0] == 0
+    assert window.wait() == 0
+
+
+def test_when_redis_is_down_the_log_still_knows_them(
+    production: Terminal, desk: Desk, redis: RedisServer
+) -> None:
+    """One sentence, and exit code 5."""
+    production.worker(*ALONE, "-n", "mail@here")
+    redis.stop()
+    code, [found], talk = desk.run("workers")
+    assert (code, found["worker"], found["answers"]) == (5, "mail@here", "not asked")
+    assert talk.count("\n") == 1
+    assert desk.run("workers", "ping")[0] == 5
+
+
+def answer(name: str, *, yes: bool) -> dict[str, object]:
+    """Return what `workers ping` prints for a worker."""
+    return {"schema": "mailctl/1", "worker": name, "answers": yes}
+
+
+def frozen(pid: int, desk: Desk) -> None:
+    """Freeze a worker: it gives no answer, which is something else than that nobody is there."""
+    os.kill(pid, signal.SIGSTOP)
+    started = time.monotonic()
+    code, [found], _ = desk.run("workers", "ping")
+    assert time.monotonic() - started < 5
+    assert (code, found) == (1, answer("mail@here", yes=False))

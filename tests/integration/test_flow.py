@@ -1,0 +1,200 @@
+"""What the delivery log tells of queues and workers, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import insert
+
+from mailctl.catalog import WELCOME
+from mailctl.intake import make_content, make_drafts, make_user
+from mailctl.keyring import Keyring
+from mailctl.log.claims import Claims
+from mailctl.log.database import open_engine, parse_url, writing
+from mailctl.log.flow import Flow, Rate, Stock, Throughput
+from mailctl.log.hindrances import Hindrances
+from mailctl.log.history import History
+from mailctl.log.outbox import Outbox
+from mailctl.log.schema import upgrade
+from mailctl.log.tables import pauses, suppressions
+from mailctl.message import Outcome, OutcomeKind, SmtpReply, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from mailctl.message import Email
+
+KEYRING = Keyring(["a-secret-key-for-tests"])
+LEASE = timedelta(seconds=60)
+SENT = Outcome(kind=OutcomeKind.ACCEPTED, reply=SmtpReply(code=250, text="queued"), stage="body")
+LATER = Outcome(kind=OutcomeKind.DEFERRED, reply=SmtpReply(code=451, text="later"), stage="rcpt")
+
+
+class Post:
+    """A delivery log in which emails are staged, at a time that the test sets."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.now = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+        clock = lambda: self.now  # noqa: E731
+        self.engine = engine
+        self.flow = Flow(engine, clock=clock)
+        self.history = History(engine)
+        self.hindrances = Hindrances(engine)
+        self._outbox = Outbox(engine, KEYRING, lease=LEASE, idempotency_window=LEASE, clock=clock)
+        self._claims = Claims(engine, KEYRING, lease=LEASE, clock=clock)
+
+    def forward(self, seconds: float) -> None:
+        """Let time go by."""
+        self.now += timedelta(seconds=seconds)
+
+    def add(self, *, queue: str = "celery", in_seconds: float | None = None, key: str | None = None) -> str:
+        """Record an email."""
+        content = make_content(WELCOME, make_user(email="a@example.com"), origins=frozenset())
+        not_before = None if in_seconds is None else self.now + timedelta(seconds=in_seconds)
+        drafts = make_drafts(
+            WELCOME, [content], queue=queue, now=self.now, not_before=not_before, idempotency_key=key
+        )
+        return self._outbox.add(drafts, due_at=self.now)
+
+    def queue(self, **more: str) -> str:
+        """Record an email that is on the broker."""
+        email_id = self.add(**more)  # type: ignore[arg-type]
+        self._outbox.mark_queued([email_id])
+        return email_id
+
+    def begin(self, worker: str = "w1") -> str:
+        """Have a worker take an email."""
+        email_id = self.queue()
+        [self._claim] = self._claims.take([email_id], worker=worker).claims
+        return email_id
+
+    def send(self, worker: str = "w1") -> str:
+        """Have a worker send an email."""
+        email_id = self.begin(worker)
+        self._outbox.finish(self._claim, State.SENT, outcome=SENT)
+        return email_id
+
+    def defer(self, worker: str = "w1") -> str:
+        """Have a worker try an email in vain."""
+        email_id = self.begin(worker)
+        until = self.now + timedelta(minutes=10)
+        self._outbox.defer(self._claim, until=until, outcome=LATER, counts=True, message_id=None)
+        return email_id
+
+    def email(self, email_id: str) -> Email:
+        """Return an email as the log has it."""
+        return self.history.find(email_id)[0]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def post(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Post]:
+    """An empty delivery log."""
+    is_file = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path / 'log.db'}" if is_file else request.getfixturevalue("postgres_url")
+    engine = open_engine(parse_url(url, setting="MAILCTL_DATABASE_URL"), setting="MAILCTL_DATABASE_URL")
+    upgrade(engine)
+    yield Post(engine)
+    engine.dispose()
+
+
+def test_each_queue_has_its_numbers(post: Post) -> None:
+    """What waits, what is under way, what is for later; ended emails are in none of them."""
+    started = post.now
+    post.queue()
+    post.forward(5)
+    post.queue()
+    post.add()
+    post.add(in_seconds=3600)
+    post.begin()
+    post.send()
+    post.defer()
+    post.add(queue="reports")
+    found = post.flow.stock()
+    assert found["celery"] == Stock(
+        queue="celery",
+        pending=1,
+        queued=2,
+        sending=1,
+        scheduled=1,
+        deferred=1,
+        held=0,
+        waiting_since=started,
+    )
+    assert (found["reports"].pending, found["reports"].queued) == (1, 0)
+
+
+def test_an_email_waits_since_it_may_go_out(post: Post) -> None:
+    """What was scheduled is not old when its time comes."""
+    post.add(in_seconds=600)
+    post.forward(610)
+    [stock] = post.flow.stock().values()
+    assert (stock.pending, stock.scheduled) == (1, 0)
+    assert stock.waiting_since == post.now - timedelta(seconds=10)
+
+
+def test_rates_are_those_of_the_last_minutes(post: Post) -> None:
+    """Older emails do not count, and a burst is not spread over the whole window."""
+    for _ in range(3):
+        post.send()
+    post.forward(600)
+    for _ in range(8):
+        post.send()
+    post.queue()
+    post.forward(60)
+    assert post.flow.rates() == {"celery": Rate(incoming=9.0, outgoing=8.0)}
+    post.forward(600)
+    assert post.flow.rates() == {}
+
+
+def test_workers_have_a_throughput(post: Post) -> None:
+    """By their names, in the last minute and in the last five."""
+    post.send("w1")
+    post.forward(120)
+    post.send("w1")
+    post.send("w2")
+    post.defer("w2")
+    post.begin("w2")
+    assert post.flow.throughput() == {
+        "w1": Throughput(last_minute=1, last_five_minutes=2),
+        "w2": Throughput(last_minute=1, last_five_minutes=1),
+    }
+    assert post.flow.busy() == {"w2": 1}
+
+
+def test_an_email_knows_how_many_are_before_it(post: Post) -> None:
+    """Of its own queue, and those that are published before those that are not."""
+    ids = [post.queue(), post.queue(queue="reports")]
+    for _ in range(2):
+        post.forward(1)
+        ids.append(post.queue())
+    post.forward(1)
+    ids.append(post.add())
+    post.add(in_seconds=60)
+    assert [post.flow.ahead_of(post.email(email_id)) for email_id in ids] == [0, 0, 1, 2, 3]
+    assert [email.id for email in post.flow.next_up("celery", limit=3)] == [ids[0], ids[2], ids[3]]
+    assert [email.id for email in post.flow.next_up("celery", limit=9)] == [ids[0], *ids[2:]]
+
+
+def test_what_keeps_emails_back_is_read(post: Post) -> None:
+    """Pauses, suppressed addresses in any case of letters, and keys as long as they hold."""
+    since = post.now
+    with writing(post.engine) as connection:
+        pause = {"scope": "queue", "name": "celery", "reason": "leak", "actor": "ada@ops", "since": since}
+        connection.execute(insert(pauses), pause)
+        rule = {"address": "a@example.com", "reason": "550 5.1.1", "source": "bounce", "created_at": since}
+        connection.execute(insert(suppressions), rule)
+    email_id = post.add(key="order-7")
+    [pause_read] = post.hindrances.pauses()
+    assert (pause_read.scope, pause_read.name, pause_read.actor) == ("queue", "celery", "ada@ops")
+    found = post.hindrances.suppression("A@Example.com")
+    assert found is not None
+    assert (found.source, post.hindrances.suppression("b@example.com")) == ("bounce", None)
+    key = post.hindrances.key("order-7", now=since)
+    assert key is not None
+    assert (key.email_id, post.hindrances.keys_of(email_id, now=since)) == (email_id, (key,))
+    assert post.hindrances.key("order-7", now=since + 2 * LEASE) is None

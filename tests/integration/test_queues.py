@@ -1,0 +1,189 @@
+"""`queue list` and `queue peek`: the log and a real Redis, with messages of others, and without a broker."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery import Celery
+
+from mailctl import runtime
+from mailctl.broker import Broker
+from mailctl.cli.main import main
+from mailctl.settings import Settings
+from tests.servers import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Run = Callable[..., tuple[int, list[dict[str, Any]], str]]
+
+USER = {"id": 9, "username": "zoe", "email": "zoe@example.com", "first_name": "Zoe"}
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in an empty folder; returns its exit code, its objects and its talk."""
+    for field in Settings.model_fields:
+        monkeypatch.delenv(field.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, list[dict[str, Any]], str]:
+        try:
+            code = main((*arguments, "--json"))
+        finally:
+            runtime.shut()
+        printed = capsys.readouterr()
+        return code, [json.loads(line) for line in printed.out.splitlines()], printed.err
+
+    return run
+
+
+@pytest.fixture
+def on_redis(run: Run, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The same with an empty Redis as the broker."""
+    monkeypatch.setenv("DEBUG", "False")
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    return run
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Celery]:
+    """A plain Celery client that knows nothing of mailctl."""
+    with Celery("client", broker=redis_url, set_as_current=False) as app:
+        app.conf.broker_transport_options = {"queue_order_strategy": "priority"}
+        yield app
+
+
+def send(run: Run, *arguments: str) -> str:
+    """Record an email and return its id."""
+    code, [sent], talk = run("send", "welcome", "--email", "max@example.com", *arguments)
+    assert code == 0, talk
+    return str(sent["task_id"])
+
+
+def queue(run: Run, name: str = "celery") -> dict[str, Any]:
+    """Return what `queue list` says of a queue."""
+    _, queues, _ = run("queue", "list")
+    return next(each for each in queues if each["queue"] == name)
+
+
+class TestInMemory:
+    def test_the_log_tells_all(self, run: Run) -> None:
+        """Nobody can look into the memory of a worker, and nobody needs to."""
+        send(run)
+        send(run)
+        send(run, "--in", "1h")
+        found = queue(run)
+        assert (found["depth"], found["pending"], found["scheduled"], found["queued"]) == (2, 2, 1, 0)
+        assert (found["workers"], found["broker"], found["seconds_to_empty"]) == (0, None, None)
+
+    def test_what_comes_next_is_in_order_and_masked(self, run: Run) -> None:
+        """As many as are wished for; what is scheduled is not next."""
+        ids = [send(run), send(run), send(run)]
+        send(run, "--in", "1h")
+        code, waiting, _ = run("queue", "peek", "-n", "2")
+        assert code == 0
+        assert [each["task_id"] for each in waiting] == ids[:2]
+        assert [(each["position"], each["to"], each["attempts"]) for each in waiting] == [
+            (1, "m…@example.com", 0),
+            (2, "m…@example.com", 0),
+        ]
+
+    def test_an_empty_queue_is_no_error(self, run: Run) -> None:
+        """It is said on standard error."""
+        code, waiting, talk = run("queue", "peek", "reports")
+        assert (code, waiting, "Nothing waits in queue 'reports'" in talk) == (0, [], True)
+
+
+class TestOnRedis:
+    def test_messages_of_others_are_counted(self, on_redis: Run, client: Celery) -> None:
+        """They wait in the same queue, and the log knows nothing of them."""
+        send(on_redis)
+        client.send_task("send_welcome_email_task", kwargs={"user_data": USER})
+        found = queue(on_redis)
+        assert (found["depth"], found["queued"]) == (2, 1)
+        assert found["broker"] == {"ready": 2, "unacked": 0, "foreign": 1, "looked_at": 2}
+
+    def test_unacknowledged_messages_belong_to_their_queue(self, on_redis: Run, client: Celery) -> None:
+        """A worker has them, and they are under way."""
+        client.send_task("report.build", queue="reports")
+        client.send_task("report.build", queue="reports")
+        with client.connection_for_read() as connection:
+            consumer = connection.SimpleQueue("reports", no_ack=False)
+            consumer.get(timeout=5)
+            found = queue(on_redis, "reports")
+            consumer.close()
+        assert (found["depth"], found["in_flight"]) == (1, 1)
+        assert (found["broker"]["ready"], found["broker"]["unacked"]) == (1, 1)
+
+    def test_peek_follows_the_lists_of_priorities(self, on_redis: Run, client: Celery) -> None:
+        """Joined with the log; no token of a message is shown."""
+        ours = send(on_redis)
+        link = "https://shop.example/reset-password?t=token-canary"
+        late = client.send_task(
+            "send_password_reset_email_task", args=[USER], kwargs={"reset_url": link}, priority=9
+        )
+        other = client.send_task("report.build", priority=3)
+        code, waiting, _ = on_redis("queue", "peek")
+        assert code == 0
+        assert [each["task_id"] for each in waiting] == [ours, other.id, late.id]
+        assert [each["kind"] for each in waiting] == ["welcome", "report.build", "reset"]
+        assert [each["to"] for each in waiting] == ["m…@example.com", None, "z…@example.com"]
+        assert [each["state"] for each in waiting] == ["queued", None, None]
+        assert "canary" not in json.dumps(waiting)
+
+    def test_a_broken_message_is_a_message(self, on_redis: Run, redis_url: str, client: Celery) -> None:
+        """Whoever put it there."""
+        with client.connection_for_write() as connection:
+            connection.default_channel.client.lpush("celery", b"{not json", b"[]", b'{"body": 3}')
+        code, waiting, _ = on_redis("queue", "peek")
+        assert (code, [each["task_id"] for each in waiting]) == (0, [None, None, None])
+        assert queue(on_redis)["depth"] == 3
+
+    def test_a_campaign_is_found_in_its_batch(
+        self, on_redis: Run, client: Celery, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One message is for many emails."""
+        message = client.send_task("mailctl.deliver_batch", args=[["a1", "b2"]], queue="mailctl.bulk")
+        [waiting] = on_redis("queue", "peek", "mailctl.bulk")[1]
+        assert (waiting["task_id"], waiting["kind"]) == (message.id, "2 of a campaign")
+        found = Broker(client).find("b2", queue="mailctl.bulk")
+        assert found.place is not None
+        assert (found.place.ahead, found.place.message.task_id) == (0, message.id)
+
+
+def test_a_broker_that_is_down_is_told_after_what_the_log_knows(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sentence, exit code 5, within 3 s."""
+    monkeypatch.setenv("DEBUG", "False")
+    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    task_id = send(run)
+    started = time.monotonic()
+    code, queues, talk = run("queue", "list")
+    assert time.monotonic() - started < 5
+    assert (code, queues[0]["queue"], queues[0]["depth"], queues[0]["broker"]) == (5, "celery", 1, None)
+    assert talk.count("\n") == 1
+    code, waiting, _ = run("queue", "peek")
+    assert (code, [each["task_id"] for each in waiting]) == (5, [task_id])
+
+
+def test_other_brokers_tell_what_they_can(tmp_path: Path) -> None:
+    """Nobody can look at messages there; they are counted."""
+    app = Celery("client", broker="filesystem://", set_as_current=False)
+    folder = str(tmp_path)
+    app.conf.broker_transport_options = {
+        "data_folder_in": folder,
+        "data_folder_out": folder,
+        "control_folder": folder,
+    }
+    app.send_task("report.build", queue="reports")
+    found = Broker(app).survey(["reports"])["reports"]
+    assert (found.ready, found.messages, found.unacked) == (1, None, None)
+    search = Broker(app).find("x", queue="reports")
+    assert (search.place, search.is_complete) == (None, False)
+    app.close()
