@@ -59,16 +59,16 @@ class Output:
             self.line(f"{name:<{width}}  {value}")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table as wide as its content, folded to the terminal."""
-        from rich.table import Table
-        from rich.text import Text
+        """Print a table: fitted to a terminal, or with whole rows into a pipe or file."""
+        from mailctl.cli.table import table_lines
 
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(cell, style=_COLORS.get(cell, "")) for cell in row))
-        self._stdout.print(table)
+        for line in table_lines(columns, rows, width=self.width, colors=_COLORS):
+            self._stdout.print(line, soft_wrap=True, highlight=False)
+
+    @property
+    def width(self) -> int | None:
+        """The cells of a line of the terminal; None where results go into a pipe or a file."""
+        return self._stdout.width if sys.stdout.isatty() else None
 
     def note(self, text: str) -> None:
         """Tell the operator something that is not data."""
