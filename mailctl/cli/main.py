@@ -27,6 +27,11 @@ _SECTIONS = {
         Entry("status", "mailctl.cli.status:status", "Tell what became of an email, and why."),
         Entry("list", "mailctl.cli.listing:list_emails", "Find emails by filters that compose."),
     ),
+    "Look": (Entry("stats", "mailctl.cli.stats:stats", "Count emails: how many, how fast, how well."),),
+    "Alarms": (
+        Entry("monitor", "mailctl.cli.monitor:monitor", "Check limits; exit code 1 if one is broken."),
+        Entry("metrics", "mailctl.cli.monitor:metrics", "Print figures for Prometheus."),
+    ),
     "Set up and look after": (
         Entry("check-config", "mailctl.cli.check_config:check_config", "Find what is wrong with the set-up."),
         Entry("users", "mailctl.cli.users:app", "The users that mailctl knows, without DATABASE_URL."),
