@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mailctl.log.counts import Dimension
 from mailctl.log.statistics import Statistics
+from mailctl.overview import take_overview
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import timedelta
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
 
     from mailctl.log.counts import LatencyCounts, Queue
     from mailctl.runtime import Runtime
@@ -49,10 +49,10 @@ def collect(runtime: Runtime, *, since: timedelta) -> str:
     Raises:
         LogUnavailable: the delivery log cannot be read.
     """
-    now, statistics = datetime.now(UTC), Statistics(runtime.engine)
+    overview, statistics = take_overview(runtime), Statistics(runtime.engine)
+    now = overview.at
     seconds = f"{since.total_seconds():g} s"
     recent = statistics.by(Dimension.KIND, now - since, limit=_MOST_KINDS)
-    circuit = runtime.circuits.read() if runtime.circuits else None
     families = [
         _counter("emails_recorded_total", "Emails recorded since the log began.", statistics.recorded_ever()),
         _gauge(
@@ -69,12 +69,12 @@ def collect(runtime: Runtime, *, since: timedelta) -> str:
                 for state, count in share.totals.states.items()
             ],
         ),
-        *_queues(statistics.queues(now=now), now=now),
-        _gauge("workers", "Workers alive.", [({}, len(runtime.workers.alive()))]),
+        *_queues(overview.queues, now=now),
+        _gauge("workers", "Workers alive.", [({}, len(overview.workers))]),
         _gauge(
             "mail_server_circuit_open",
             "1 while the mail server does not work and emails are kept back.",
-            [({}, float(circuit is not None and circuit.is_open))],
+            [({}, float(overview.circuit is not None))],
         ),
     ]
     lines = [line for family in families for line in family.lines()]
@@ -82,8 +82,7 @@ def collect(runtime: Runtime, *, since: timedelta) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _queues(queues: Iterable[Queue], *, now: datetime) -> list[_Family]:
-    found = list(queues)
+def _queues(found: Sequence[Queue], *, now: datetime) -> list[_Family]:
     counts = [
         ({"queue": queue.name, "state": state}, float(count))
         for queue in found

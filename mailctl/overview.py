@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from mailctl.log.counts import Queue
 from mailctl.log.statistics import Statistics
 
 if TYPE_CHECKING:
     from mailctl.log.circuits import Circuit
-    from mailctl.log.counts import Activity, Queue
+    from mailctl.log.counts import Activity
     from mailctl.log.workers import Worker
     from mailctl.message import Email
     from mailctl.runtime import Runtime
@@ -27,6 +28,7 @@ class Overview:
     at: datetime
     #: What happened in the minute before.
     lately: Activity
+    #: Those with unfinished emails, and those that workers consume.
     queues: tuple[Queue, ...]
     #: The workers that share the delivery log and are alive.
     workers: tuple[Worker, ...]
@@ -43,12 +45,15 @@ def take_overview(runtime: Runtime) -> Overview:
         LogUnavailable: it cannot be read.
     """
     now, statistics = datetime.now(UTC), Statistics(runtime.engine)
+    workers = tuple(runtime.workers.alive())
+    waiting = {queue.name: queue for queue in statistics.queues(now=now)}
+    idle = {name: Queue(name=name) for worker in workers for name in worker.queues}
     circuit = runtime.circuits.read() if runtime.circuits else None
     return Overview(
         at=now,
         lately=statistics.activity(since=now - RECENT),
-        queues=tuple(statistics.queues(now=now)),
-        workers=tuple(runtime.workers.alive()),
+        queues=tuple(queue for _, queue in sorted((idle | waiting).items())),
+        workers=workers,
         failures=tuple(statistics.failures(_MOST_FAILURES)),
         circuit=circuit if circuit and circuit.is_open else None,
     )

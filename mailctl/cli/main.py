@@ -27,7 +27,10 @@ _SECTIONS = {
         Entry("status", "mailctl.cli.status:status", "Tell what became of an email, and why."),
         Entry("list", "mailctl.cli.listing:list_emails", "Find emails by filters that compose."),
     ),
-    "Look": (Entry("stats", "mailctl.cli.stats:stats", "Count emails: how many, how fast, how well."),),
+    "Look": (
+        Entry("stats", "mailctl.cli.stats:stats", "Count emails: how many, how fast, how well."),
+        Entry("preview", "mailctl.cli.preview:preview", "Show an email without sending it."),
+    ),
     "Alarms": (
         Entry("monitor", "mailctl.cli.monitor:monitor", "Check limits; exit code 1 if one is broken."),
         Entry("metrics", "mailctl.cli.monitor:metrics", "Print figures for Prometheus."),
