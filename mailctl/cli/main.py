@@ -29,6 +29,7 @@ _SECTIONS = {
     ),
     "Look": (
         Entry("stats", "mailctl.cli.stats:stats", "Count emails: how many, how fast, how well."),
+        Entry("top", "mailctl.cli.top:top", "Watch it live: rates, queues, workers, latest failures."),
         Entry("preview", "mailctl.cli.preview:preview", "Show an email without sending it."),
     ),
     "Alarms": (

@@ -11,9 +11,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console
+    from rich.text import Text
 
 #: The version of every JSON object that is printed.
 SCHEMA = "mailctl/1"
@@ -48,7 +49,7 @@ class Output:
         """Print a line that begins with a state in its colour."""
         from rich.text import Text
 
-        line = Text.assemble((state, _COLORS.get(state.strip(), "")), "  ", text)
+        line = Text.assemble((state, COLORS.get(state.strip(), "")), "  ", text)
         self._stdout.print(line, soft_wrap=True, highlight=False)
 
     def fields(self, rows: Sequence[tuple[str, str]]) -> None:
@@ -62,13 +63,39 @@ class Output:
         """Print a table: fitted to a terminal, or with whole rows into a pipe or file."""
         from mailctl.cli.table import table_lines
 
-        for line in table_lines(columns, rows, width=self.width, colors=_COLORS):
-            self._stdout.print(line, soft_wrap=True, highlight=False)
+        self.lines(table_lines(columns, rows, width=self.width, colors=COLORS))
 
     @property
     def width(self) -> int | None:
         """The cells of a line of the terminal; None where results go into a pipe or a file."""
         return self._stdout.width if sys.stdout.isatty() else None
+
+    @property
+    def has_screen(self) -> bool:
+        """Whether results go to a terminal on which one can draw."""
+        return sys.stdout.isatty() and not self.as_json and not self._stdout.is_dumb_terminal
+
+    @contextmanager
+    def full_screen(self) -> Iterator[Callable[[Callable[[int, int], Sequence[Text]]], None]]:
+        """Take the whole terminal, and give it back as it was.
+
+        Yields a function that shows what another draws: lines, for so many columns and rows.
+        """
+        from rich.console import Group
+        from rich.live import Live
+
+        with Live(console=self._stdout, screen=True, auto_refresh=False) as live:
+
+            def show(draw: Callable[[int, int], Sequence[Text]]) -> None:
+                size = self._stdout.size
+                live.update(Group(*draw(size.width, size.height)[: size.height]), refresh=True)
+
+            yield show
+
+    def lines(self, lines: Iterable[Text]) -> None:
+        """Print styled lines."""
+        for line in lines:
+            self._stdout.print(line, soft_wrap=True, highlight=False)
 
     def note(self, text: str) -> None:
         """Tell the operator something that is not data."""
@@ -127,7 +154,8 @@ class Output:
         return Console(stderr=stderr, no_color=is_plain, color_system=None if is_plain else "auto")
 
 
-_COLORS = {
+#: Styles of words that have one, such as states.
+COLORS = {
     "sent": "green",
     "captured": "green",
     "ok": "green",
