@@ -139,6 +139,15 @@ class Broker:
         text = str(result) if isinstance(result, BaseException) else ""
         return CeleryResult(state=meta["status"], text=text)
 
+    def answer(self, task_id: str) -> Any:
+        """Return what a task has stored as its result; None while there is nothing, or it failed.
+
+        Raises:
+            BrokerUnavailable: the result backend does not answer.
+        """
+        meta = self._ask_backend(lambda: self._app.backend.get_task_meta(task_id))
+        return meta.get("result") if meta.get("status") == "SUCCESS" else None
+
     def consumers(self) -> dict[str, tuple[str, ...]]:
         """Return the queues that each Celery worker consumes, by node name; ours and those of others.
 

@@ -33,6 +33,7 @@ _SECTIONS = {
         Entry("preview", "mailctl.cli.preview:preview", "Show an email without sending it."),
     ),
     "Alarms": (
+        Entry("health", "mailctl.cli.health:health", "Check that emails get through, hop by hop."),
         Entry("monitor", "mailctl.cli.monitor:monitor", "Check limits; exit code 1 if one is broken."),
         Entry("metrics", "mailctl.cli.monitor:metrics", "Print figures for Prometheus."),
     ),

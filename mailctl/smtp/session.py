@@ -40,6 +40,8 @@ _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9._-]{1,2
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 Step = Callable[[], Awaitable[None]]
+#: Returns what a refusal means; None if the server agrees.
+Offer = Callable[[], Awaitable["Outcome | None"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +130,10 @@ class Session:
         if self._server.username:
             steps.append(("auth", self._sign_in))
         return steps
+
+    def offers(self, *, sender: str, recipient: str) -> list[tuple[str, Offer]]:
+        """Return the stages that offer a message before its body, in order; `reset` takes it back."""
+        return [("mail", lambda: self._mail(sender, b"")), ("rcpt", lambda: self._rcpt(recipient))]
 
     async def open(self) -> None:
         """Connect, encrypt and sign in.
