@@ -23,6 +23,7 @@ from mailctl.rehearsal import rehearse_email, rehearse_message
 from mailctl.wire import REFERENCE
 from mailctl.worker import process
 from mailctl.worker.bootsteps import RelayStep
+from mailctl.worker.request import PrivateTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +44,7 @@ def _email_task(kind: Kind) -> Callable[[Callable[..., Any]], Task]:
     """Return a decorator that makes the kind's task: its message comes back when its process is killed."""
     decorator: Callable[[Callable[..., Any]], Task] = shared_task(
         name=kind.task,
+        base=PrivateTask,
         bind=True,
         ignore_result=True,
         acks_late=True,

@@ -31,6 +31,7 @@ _SECTIONS = {
         Entry("stats", "mailctl.cli.stats:stats", "Count emails: how many, how fast, how well."),
         Entry("top", "mailctl.cli.top:top", "Watch it live: rates, queues, workers, latest failures."),
         Entry("preview", "mailctl.cli.preview:preview", "Show an email without sending it."),
+        Entry("flower", "mailctl.cli.flower:app", "Start Flower on the app, arguments redacted."),
     ),
     "Alarms": (
         Entry("health", "mailctl.cli.health:health", "Check that emails get through, hop by hop."),
