@@ -16,7 +16,7 @@ def flower(
         list[str] | None, typer.Argument(metavar="[ARGS]...", help="Flower's own, such as --port=5566.")
     ] = None,
 ) -> None:
-    """Start Flower for this app, with the arguments of emails redacted; on 127.0.0.1 unless told --address."""
+    """Start Flower, with the arguments of emails redacted; on 127.0.0.1 unless told --address."""
     from mailctl.flower import run_flower
 
     run_flower(session.runtime.app, arguments or [])
