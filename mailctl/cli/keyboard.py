@@ -38,10 +38,10 @@ class Keyboard:
             os.read(self._wake, 4096)
             return None
         if self._terminal in ready and self._terminal is not None:
-            pressed = os.read(self._terminal, 64)
+            pressed = os.read(self._terminal, 1)
             if not pressed:
                 raise KeyboardInterrupt  # the terminal has gone
-            return pressed[:1].decode("ascii", "replace")
+            return pressed.decode("ascii", "replace")
         return ""
 
     def rest(self, seconds: float) -> str | None:

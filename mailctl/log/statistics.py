@@ -166,9 +166,9 @@ class Statistics:
 
     def queues(self, *, now: datetime) -> list[Queue]:
         """Return what is unfinished in each queue, by the delivery log; queues without any are left out."""
-        is_scheduled = and_(
-            emails.c.state == State.PENDING, emails.c.not_before > now, emails.c.error.is_(None)
-        )
+        # Not NULL for what has no such time, or its opposite would not be true of it either.
+        is_later = and_(emails.c.not_before.is_not(None), emails.c.not_before > now)
+        is_scheduled = and_(emails.c.state == State.PENDING, is_later, emails.c.error.is_(None))
         waits = and_(emails.c.campaign.is_(None), emails.c.state != State.HELD, not_(is_scheduled))
         # What waits for its first attempt has waited since its time; the time of a later one says nothing.
         since = case(
