@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import insert, text
+from sqlalchemy.event import listen
 
 from mailctl.log.counts import Dimension, Totals
 from mailctl.log.database import open_engine, parse_url, writing
@@ -194,6 +195,36 @@ class TestQueues:
         assert Statistics(engine).queues(now=NOON)[0].oldest == NOON - HOUR
         record(1, queue="later", at=NOON - HOUR, not_before=NOON - MINUTE)
         assert Statistics(engine).queues(now=NOON)[1].oldest == NOON - MINUTE
+
+
+class TestSpeed:
+    def test_a_span_of_time_is_found_by_an_index(self, tmp_path: Path) -> None:
+        """Whatever is asked of it, SQLite never reads a table or an index from end to end."""
+        url = f"sqlite:///{tmp_path / 'log.db'}"
+        engine = open_engine(parse_url(url, setting="test"), setting="test")
+        ensure_current(engine)
+        plans: list[str] = []
+
+        def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            if statement.startswith("SELECT"):
+                asked = connection.connection.cursor()
+                asked.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                plans.extend(row[3] for row in asked.fetchall())
+
+        listen(engine, "before_cursor_execute", explain)
+        statistics = Statistics(engine)
+        statistics.totals(NOON, NOON + HOUR)
+        for dimension in Dimension:
+            statistics.by(dimension, NOON, NOON + HOUR)
+        statistics.over_time(NOON, NOON + HOUR, MINUTE)
+        statistics.latency(NOON, NOON + HOUR)
+        statistics.latency_counts([1], NOON)
+        statistics.activity(since=NOON)
+        statistics.queues(now=NOON)
+        statistics.failures()
+        engine.dispose()
+        assert len(plans) > 10
+        assert [plan for plan in plans if plan.startswith("SCAN mailctl_")] == []
 
 
 class TestActivity:
