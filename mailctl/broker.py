@@ -157,6 +157,15 @@ class Broker:
         is_ours = type(result).__name__ in _OUR_ERRORS or (isinstance(result, dict) and REFERENCE in result)
         return CeleryResult(state=meta["status"], text=text, is_ours=is_ours)
 
+    def answer(self, task_id: str) -> Any:
+        """Return what a task has stored as its result; None while there is nothing, or it failed.
+
+        Raises:
+            BrokerUnavailable: the result backend does not answer.
+        """
+        meta = self._ask_backend(lambda: self._app.backend.get_task_meta(task_id))
+        return meta.get("result") if meta.get("status") == "SUCCESS" else None
+
     def consumers(self) -> dict[str, tuple[str, ...]]:
         """Return the queues that each Celery worker consumes, by node name; ours and those of others.
 

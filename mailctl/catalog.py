@@ -130,7 +130,17 @@ GENERIC = Kind(
     lifetime=timedelta(days=5),
 )
 
-#: Every kind, by name.
+#: Not an email of anybody's: goes the way of one, up to the mail server, and is never delivered.
+CANARY = Kind(
+    name="canary",
+    task="mailctl.canary",
+    subject=None,
+    template=None,
+    summary="shows that emails get through",
+    lifetime=timedelta(minutes=2),
+)
+
+#: Every kind of email, by name.
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (WELCOME, RESET, VERIFICATION, NEW_IP, GENERIC)}
 #: The wire: task names that other programs publish and consume.
 TASK_NAMES = frozenset(kind.task for kind in KINDS.values())

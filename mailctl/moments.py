@@ -10,6 +10,7 @@ from mailctl.errors import InvalidInput
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LENGTH = re.compile(r"(?:\d+[smhd])+")
 _RATE = re.compile(r"(\d{1,7})/([smh])")
+_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)(%?)")
 #: Emails are scheduled for hours or days, not for years.
 MAX_AHEAD = timedelta(days=366)
 
@@ -38,6 +39,19 @@ def parse_rate(text: str, *, field: str) -> float:
     if not found or not int(found[1]):
         raise InvalidInput(field, f"{text!r} is not a rate.", fix="Give one like 50/s or 3000/m.")
     return int(found[1]) / _UNITS[found[2]]
+
+
+def parse_share(text: str, *, field: str) -> float:
+    """Return a share such as 5% or 0.05, from 0 to 1.
+
+    Raises:
+        InvalidInput: it is not one.
+    """
+    found = _SHARE.fullmatch(text)
+    share = float(found[1]) / (100 if found[2] else 1) if found else -1.0
+    if not 0 <= share <= 1:
+        raise InvalidInput(field, f"{text!r} is not a share.", fix="Give one like 5% or 0.05.")
+    return share
 
 
 def parse_moment(text: str, *, field: str, now: datetime) -> datetime:

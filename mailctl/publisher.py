@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailctl.broker import broker_error, driver_errors, fail_fast_connection
 from mailctl.carried import BATCH_TASK
-from mailctl.catalog import KINDS, Kind, kind_named
+from mailctl.catalog import CANARY, KINDS, Kind, kind_named
 from mailctl.celery_app import is_in_memory, own_tasks
 from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput, MailctlError
 from mailctl.retry import CONFIG_RETRY_SECONDS
@@ -140,8 +140,33 @@ class Publisher:
         """Close the connection."""
         self._connection.close()
 
+    def publish_canary(self, canary_id: str, *, queue: str, to: str | None, expires_seconds: float) -> None:
+        """Put a canary on the broker that has no row in the log; the worker answers by its Celery result.
+
+        Args:
+            to: the recipient, sealed; None lets the worker take the sender's own address.
+            expires_seconds: after these no worker needs to look at it any more.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+        """
+        with self._broker_errors():
+            self._app.send_task(
+                CANARY.task,
+                kwargs={"to": to},
+                task_id=canary_id,
+                queue=queue,
+                producer=self._open_producer(),
+                expires=expires_seconds,
+                ignore_result=True,
+                retry=False,
+                argsrepr=_REDACTED,
+                kwargsrepr=_REDACTED,
+                headers={"mailctl": "1"},
+            )
+
     def _send(self, email: Email) -> bool:
-        kind = kind_named(email.kind)
+        kind = CANARY if email.kind == CANARY.name else kind_named(email.kind)
         is_own_task = kind.task in own_tasks(self._app)
         arguments = self._arguments(
             email, kind, in_full=self._is_sent_in_full(email, is_own_task=is_own_task)
@@ -185,6 +210,8 @@ class Publisher:
 
     def _is_sent_in_full(self, email: Email, *, is_own_task: bool) -> bool:
         wish = self._runtime.settings.mailctl_messages
+        if email.kind == CANARY.name:
+            return False
         if is_own_task or wish == "full":
             return True
         return wish == "auto" and email.queue not in self._queues_with_workers()

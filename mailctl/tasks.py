@@ -16,12 +16,14 @@ from celery.exceptions import Reject
 from celery.signals import celeryd_init, worker_process_shutdown, worker_shutdown
 
 from mailctl.carried import BATCH_TASK
-from mailctl.catalog import GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
+from mailctl.catalog import CANARY, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
 from mailctl.errors import EmailFailed, LogUnavailable
 from mailctl.message import DELIVERED_STATES, State
+from mailctl.rehearsal import rehearse_email, rehearse_message
 from mailctl.wire import REFERENCE
 from mailctl.worker import process
 from mailctl.worker.bootsteps import RelayStep
+from mailctl.worker.request import PrivateTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,6 +44,7 @@ def _email_task(kind: Kind) -> Callable[[Callable[..., Any]], Task]:
     """Return a decorator that makes the kind's task: its message comes back when its process is killed."""
     decorator: Callable[[Callable[..., Any]], Task] = shared_task(
         name=kind.task,
+        base=PrivateTask,
         bind=True,
         ignore_result=True,
         acks_late=True,
@@ -124,6 +127,20 @@ def deliver_batch(self: Task, ids: list[str]) -> str:
     return f"{delivered} of {len(ids)} delivered"
 
 
+@_email_task(CANARY)
+def canary(self: Task, to: str | None = None, *, email_id: str | None = None) -> str:
+    """Show that emails get through, without sending one."""
+    if email_id is not None:
+        worker = self.request.hostname or socket.gethostname()
+        with _back_to_the_broker(f"canary {email_id}"):
+            return rehearse_email(process.current().runtime, email_id, worker=worker)
+    steps = rehearse_message(process.current().runtime, to)
+    self.app.backend.store_result(
+        self.request.id, {"worker": self.request.hostname, "steps": steps}, "SUCCESS"
+    )
+    return "answered"
+
+
 def _work(task: Task, kind: Kind, arguments: dict[str, Json], email_id: str | None) -> str:
     """Deliver, and store the Celery result; a message goes back to the broker while the log is down.
 
@@ -192,6 +209,7 @@ def _close(**_: object) -> None:
 
 __all__ = [
     "EmailDeferred",
+    "canary",
     "deliver_batch",
     "send_email_task",
     "send_new_ip_notification_task",

@@ -68,9 +68,14 @@ class Commands(typer.Typer):
             context_settings=_CONTEXT,
         )
 
-    def add(self, name: str, function: Callable[..., None]) -> None:
-        """Make a function whose first parameter is the session the command of that name."""
-        self.command(name, cls=_Command)(command(function))
+    def add(self, name: str, function: Callable[..., None], *, takes_anything: bool = False) -> None:
+        """Make a function whose first parameter is the session the command of that name.
+
+        Args:
+            takes_anything: unknown options are arguments, for a program that is called with them.
+        """
+        settings = {**_CONTEXT, "ignore_unknown_options": takes_anything}
+        self.command(name, cls=_Command, context_settings=settings)(command(function))
 
 
 class _Command(TyperCommand):

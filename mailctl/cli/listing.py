@@ -67,7 +67,7 @@ def list_emails(
 
 def _watch(session: Session, look: Callable[[int], Page], limit: int) -> None:
     try:
-        if session.output.is_screen:
+        if session.output.has_screen:
             with session.output.redrawing(_COLUMNS) as (draw, room):
                 while True:
                     draw(_rows(session, look(min(limit, room())).emails))

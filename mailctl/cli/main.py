@@ -40,6 +40,17 @@ _SECTIONS = {
         Entry("queue", "mailctl.cli.queue:app", "What waits in the queues; stop, start and empty them."),
         Entry("workers", "mailctl.cli.workers:app", "Who works: alive, busy, on which queues."),
     ),
+    "Look": (
+        Entry("stats", "mailctl.cli.stats:stats", "Count emails: how many, how fast, how well."),
+        Entry("top", "mailctl.cli.top:top", "Watch it live: rates, queues, workers, latest failures."),
+        Entry("preview", "mailctl.cli.preview:preview", "Show an email without sending it."),
+        Entry("flower", "mailctl.cli.flower:app", "Start Flower on the app, arguments redacted."),
+    ),
+    "Alarms": (
+        Entry("health", "mailctl.cli.health:health", "Check that emails get through, hop by hop."),
+        Entry("monitor", "mailctl.cli.monitor:monitor", "Check limits; exit code 1 if one is broken."),
+        Entry("metrics", "mailctl.cli.monitor:metrics", "Print figures for Prometheus."),
+    ),
     "Set up and look after": (
         Entry("check-config", "mailctl.cli.check_config:check_config", "Find what is wrong with the set-up."),
         Entry("users", "mailctl.cli.users:app", "The users that mailctl knows, without DATABASE_URL."),

@@ -11,10 +11,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
 #: The version of every JSON object that is printed.
 SCHEMA = "mailctl/1"
@@ -49,7 +49,7 @@ class Output:
         """Print a line that begins with a state in its colour."""
         from rich.text import Text
 
-        line = Text.assemble((state, _COLORS.get(state.strip(), "")), "  ", text)
+        line = Text.assemble((state, COLORS.get(state.strip(), "")), "  ", text)
         self._stdout.print(line, soft_wrap=True, highlight=False)
 
     def fields(self, rows: Sequence[tuple[str, str]]) -> None:
@@ -60,13 +60,35 @@ class Output:
             self.line(f"{name:<{width}}  {value}")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table as wide as its content, folded to the terminal."""
-        self._stdout.print(self._table(columns, rows))
+        """Print a table: fitted to a terminal, or with whole rows into a pipe or file."""
+        self.lines(self._table(columns, rows))
 
     @property
-    def is_screen(self) -> bool:
-        """Whether people see what is printed on a terminal, on which it can be drawn anew."""
-        return not self.as_json and self._stdout.is_terminal
+    def width(self) -> int | None:
+        """The cells of a line of the terminal; None where results go into a pipe or a file."""
+        return self._stdout.width if sys.stdout.isatty() else None
+
+    @property
+    def has_screen(self) -> bool:
+        """Whether results go to a terminal on which one can draw."""
+        return sys.stdout.isatty() and not self.as_json and not self._stdout.is_dumb_terminal
+
+    @contextmanager
+    def full_screen(self) -> Iterator[Callable[[Callable[[int, int], Sequence[Text]]], None]]:
+        """Take the whole terminal, and give it back as it was.
+
+        Yields a function that shows what another draws: lines, for so many columns and rows.
+        """
+        from rich.console import Group
+        from rich.live import Live
+
+        with Live(console=self._stdout, screen=True, auto_refresh=False) as live:
+
+            def show(draw: Callable[[int, int], Sequence[Text]]) -> None:
+                size = self._stdout.size
+                live.update(Group(*draw(size.width, size.height)[: size.height]), refresh=True)
+
+            yield show
 
     @contextmanager
     def redrawing(self, columns: Sequence[str]) -> Iterator[tuple[Any, Callable[[], int]]]:
@@ -74,24 +96,24 @@ class Output:
 
         Yields a function that takes the rows to draw now, and one that returns how many there is room for.
         """
+        from rich.console import Group
         from rich.live import Live
 
         with Live(console=self._stdout, auto_refresh=False, vertical_overflow="crop") as live:
             yield (
-                lambda rows: live.update(self._table(columns, rows), refresh=True),
+                lambda rows: live.update(Group(*self._table(columns, rows)), refresh=True),
                 lambda: max(1, self._stdout.height - 2),
             )
 
-    def _table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-        from rich.table import Table
-        from rich.text import Text
+    def lines(self, lines: Iterable[Text]) -> None:
+        """Print styled lines."""
+        for line in lines:
+            self._stdout.print(line, soft_wrap=True, highlight=False)
 
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(cell, style=_COLORS.get(cell, "")) for cell in row))
-        return table
+    def _table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[Text]:
+        from mailctl.cli.table import table_lines
+
+        return table_lines(columns, rows, width=self.width, colors=COLORS)
 
     def note(self, text: str) -> None:
         """Tell the operator something that is not data."""
@@ -150,7 +172,8 @@ class Output:
         return Console(stderr=stderr, no_color=is_plain, color_system=None if is_plain else "auto")
 
 
-_COLORS = {
+#: Styles of words that have one, such as states.
+COLORS = {
     "sent": "green",
     "captured": "green",
     "ok": "green",

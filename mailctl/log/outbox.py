@@ -9,13 +9,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, select, update
 
+from mailctl.catalog import CANARY
 from mailctl.log import idempotency, payload
 from mailctl.log.database import flush, reading, writing
 from mailctl.log.pauses import is_not_paused
 from mailctl.log.rows import EMAIL_COLUMNS, email_from
-from mailctl.log.tables import emails
+from mailctl.log.tables import emails, events
 from mailctl.log.transitions import CLAIM_OVER, Move, append_events, insert_or_ignore, move, utc_now
 from mailctl.message import (
     DELIVERED_STATES,
@@ -197,6 +198,13 @@ class Outbox:
         """Record that an email can never be published."""
         is_waiting = and_(emails.c.id == email_id, emails.c.state.in_([State.PENDING, State.DEFERRED]))
         self._move(is_waiting, State.FAILED, text=reason, values={"error": reason})
+
+    def forget(self, email_id: str) -> None:
+        """Remove a canary and its events, whatever state it is in; emails are for `prune` alone."""
+        is_canary = and_(emails.c.id == email_id, emails.c.kind == CANARY.name)
+        with writing(self._engine) as connection:
+            if connection.execute(delete(emails).where(is_canary).returning(emails.c.id)).first():
+                connection.execute(delete(events).where(events.c.email_id == email_id))
 
     def finish(
         self,

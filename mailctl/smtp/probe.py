@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mailctl.smtp.session import SESSION_ERRORS, Session, SmtpServer, Step
+from mailctl.smtp.session import SESSION_ERRORS, Offer, Session, SmtpServer, Step, make_tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class ProbeStep:
     """One step of opening a session, and how it went."""
 
-    #: connect, tls or auth.
+    #: connect, tls, auth, mail or rcpt.
     name: str
     ok: bool
     #: What was found, or why it failed.
@@ -44,6 +44,36 @@ async def probe_session(session: Session, server: SmtpServer) -> list[ProbeStep]
         if name == "connect" and server.tls == "implicit":
             taken.append(ProbeStep(name="tls", ok=True, detail=_tls_detail(session), seconds=0.0))
     return taken
+
+
+async def rehearse(server: SmtpServer, *, sender: str, recipient: str) -> list[ProbeStep]:
+    """Open a session of its own and offer a message up to RCPT, then take it back: nothing is delivered.
+
+    Returns:
+        The steps taken: connect, tls, auth, mail, rcpt; the last one failed unless all are `ok`.
+    """
+    session = Session(server, tls_context=lambda: make_tls_context(server))
+    try:
+        taken = await probe_session(session, server)
+        for name, offer in session.offers(sender=sender, recipient=recipient):
+            if taken[-1].ok:
+                taken.append(await _offer(offer, name=name, session=session))
+        if taken[-1].ok:
+            await session.reset()
+        return taken
+    finally:
+        await session.quit()
+
+
+async def _offer(offer: Offer, *, name: str, session: Session) -> ProbeStep:
+    session.stage = name
+    started = time.monotonic()
+    try:
+        refusal = await offer()
+    except SESSION_ERRORS as error:
+        refusal = session.explain(error)
+    detail = "the server agrees" if refusal is None else str(refusal)
+    return ProbeStep(name=name, ok=refusal is None, detail=detail, seconds=time.monotonic() - started)
 
 
 async def _take(step: Step, *, name: str, session: Session, server: SmtpServer) -> ProbeStep:

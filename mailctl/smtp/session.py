@@ -46,6 +46,8 @@ _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9._-]{1,2
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 Step = Callable[[], Awaitable[None]]
+#: Returns what a refusal means; None if the server agrees.
+Offer = Callable[[], Awaitable["Outcome | None"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +139,13 @@ class Session:
             steps.append(("auth", self._sign_in))
         return steps
 
+    def offers(self, *, sender: str, recipient: str) -> list[tuple[str, Offer]]:
+        """Return the stages that offer a message before its body, in order; `reset` takes it back."""
+        return [
+            ("mail", lambda: self._ask("mail", self._mail(sender, size=0))),
+            ("rcpt", lambda: self._ask("rcpt", _rcpt(recipient))),
+        ]
+
     async def open(self) -> None:
         """Connect, encrypt and sign in.
 
@@ -146,9 +155,6 @@ class Session:
         for stage, step in self.steps():
             self.stage = stage
             await step()
-        if not isinstance(self._transport, asyncio.Transport):
-            raise aiosmtplib.SMTPServerDisconnected("Connection lost")
-        self._dialogue = Dialogue(self._transport)
 
     async def send(self, envelope: Envelope) -> Outcome:
         """Take one message through MAIL, RCPT and DATA (RFC 5321 section 3.3).
@@ -165,16 +171,14 @@ class Session:
         lines = _with_crlf(envelope.data)
         commands = {"mail": self._mail(envelope.sender, size=len(lines))}
         self.stage = "rcpt"
-        commands |= {"rcpt": b"RCPT TO:" + _path(envelope.recipient) + b"\r\n", "data": b"DATA\r\n"}
+        commands |= {"rcpt": _rcpt(envelope.recipient), "data": b"DATA\r\n"}
         is_pipelined = "pipelining" in self.extensions
         if is_pipelined:
             dialogue.write(b"".join(commands.values()), commands=len(commands))
-        for self.stage, command in commands.items():
-            if not is_pipelined:
-                dialogue.write(command)
-            reply = await dialogue.read(within=self._server.timeout)
-            if reply.code not in _PROCEED[self.stage]:
-                return classify_reply(reply.code, reply.text, stage=self.stage)
+        for stage, command in commands.items():
+            refusal = await (self._answer(stage) if is_pipelined else self._ask(stage, command))
+            if refusal is not None:
+                return refusal
         return await self._hand_over(dialogue, _stuffed(lines))
 
     def explain(self, error: BaseException) -> Outcome:
@@ -274,8 +278,21 @@ class Session:
 
     def _open_dialogue(self) -> Dialogue:
         if self._dialogue is None:
-            raise aiosmtplib.SMTPServerDisconnected("Connection lost")
+            if not isinstance(self._transport, asyncio.Transport):
+                raise aiosmtplib.SMTPServerDisconnected("Connection lost")
+            self._dialogue = Dialogue(self._transport)
         return self._dialogue
+
+    async def _ask(self, stage: str, command: bytes) -> Outcome | None:
+        """Send a command; return None if the transaction may go on, else what the reply means."""
+        self.stage = stage
+        self._open_dialogue().write(command)
+        return await self._answer(stage)
+
+    async def _answer(self, stage: str) -> Outcome | None:
+        self.stage = stage
+        reply = await self._open_dialogue().read(within=self._server.timeout)
+        return None if reply.code in _PROCEED[stage] else classify_reply(reply.code, reply.text, stage=stage)
 
     def _mail(self, sender: str, *, size: int) -> bytes:
         options = b" SIZE=%d" % size if "size" in self.extensions else b""
@@ -290,6 +307,10 @@ class Session:
         self.stage = "body"
         reply = await dialogue.read(within=self._server.data_timeout)
         return classify_reply(reply.code, reply.text, stage="body")
+
+
+def _rcpt(recipient: str) -> bytes:
+    return b"RCPT TO:" + _path(recipient) + b"\r\n"
 
 
 def _path(address: str) -> bytes:

@@ -14,7 +14,7 @@ class Process:
     """The delivery of one process, with its event loop and its sender."""
 
     def __init__(self) -> None:
-        parts = runtime.current()
+        self.runtime = parts = runtime.current()
         self._sender = parts.make_sender()
         self._bridge = LoopBridge()
         self.delivery = Delivery(parts, bridge=self._bridge, sender=self._sender)

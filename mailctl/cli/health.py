@@ -1,0 +1,67 @@
+"""`mailctl health`: do emails get through?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mailctl.cli.context import Session
+from mailctl.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from mailctl.health import Hop
+
+
+def health(
+    session: Session,
+    canary: Annotated[
+        bool,
+        typer.Option("--canary", help="Go all the way up to RCPT through a worker; nothing is delivered."),
+    ] = False,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="ADDRESS", help="The canary's RCPT; else EMAIL_FROM_ADDRESS."),
+    ] = None,
+    queue: Annotated[
+        str | None, typer.Option("--queue", metavar="NAME", help="The canary's queue; else that of emails.")
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=1, max=600, help="Seconds that the worker has for the canary.")
+    ] = 20.0,
+) -> None:
+    """Check log, broker, results, workers and mail server. Exit code 1, 5 or 8 tells what kind of trouble."""
+    from mailctl.health import CanaryWish, check_health
+    from mailctl.inputs import address
+
+    if not canary and (to or queue):
+        raise InvalidInput("--to" if to else "--queue", "is for a canary.", fix="Give --canary with it.")
+    recipient = None if to is None else address(to, field="--to")
+    wish = CanaryWish(to=recipient, queue=queue, timeout=timeout) if canary else None
+    hops: list[Hop] = []
+    with session.output.spinner("asking") as update:
+        for hop in check_health(lambda: session.runtime, canary=wish):
+            update(f"after {hop.name}")
+            _show(session, hop)
+            hops.append(hop)
+    broken = next((hop for hop in hops if not hop.ok), None)
+    if session.output.as_json:
+        stage = broken.name if broken else None
+        session.output.record({"ok": broken is None, "stage": stage, "hops": [_view(hop) for hop in hops]})
+    if broken is not None:
+        raise typer.Exit(broken.exit_code)
+
+
+def _view(hop: Hop) -> dict[str, object]:
+    return {name: value for name, value in vars(hop).items() if name != "exit_code"}
+
+
+def _show(session: Session, hop: Hop) -> None:
+    if session.output.as_json:
+        return
+    from mailctl.question import as_milliseconds
+
+    took = f" ({as_milliseconds(hop.seconds)})" if hop.seconds is not None else ""
+    session.output.state("ok  " if hop.ok else "fail", f"{hop.name}: {hop.detail}{took}")
+    if hop.fix:
+        session.output.line(f"      -> {hop.fix}")

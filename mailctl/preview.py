@@ -1,0 +1,99 @@
+"""Emails to look at: composed like any other, with links that lead nowhere, and never recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import email.policy
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mailctl import inputs
+from mailctl.errors import InvalidInput
+from mailctl.intake import make_content, make_user
+from mailctl.samples import sample_content
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mailctl.catalog import Kind
+    from mailctl.message import Content, Envelope, Json, User
+    from mailctl.runtime import Runtime
+
+#: Stands where a link carries what lets somebody in; no key of ours ever sealed it.
+SAMPLE_TOKEN = "SAMPLE-this-link-does-not-work"  # noqa: S105 - opens nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What a preview is to show; what is left out is filled with samples."""
+
+    kind: Kind
+    user_id: str | None = None
+    #: An address instead of a user.
+    email: str | None = None
+    #: Template variables that replace samples.
+    variables: Mapping[str, Json]
+    #: For the generic kind: another template than that of the sample.
+    template: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """A finished message that is not sent."""
+
+    kind: Kind
+    envelope: Envelope
+    html: str
+
+
+def make_preview(runtime: Runtime, wish: Wish) -> Preview:
+    """Return what an email would look like, with sample links.
+
+    Raises:
+        InvalidInput: a variable is missing, or something is not usable.
+        NotFound: there is no such user.
+        RenderError: a template cannot be rendered.
+        ServiceUnavailable: the user cannot be looked up.
+    """
+    content = _content(runtime, wish)
+    envelope = asyncio.run(runtime.composer.preview(wish.kind, content, at=datetime.now(UTC)))
+    return Preview(kind=wish.kind, envelope=envelope, html=_html(envelope.data))
+
+
+def _content(runtime: Runtime, wish: Wish) -> Content:
+    sample = sample_content(wish.kind)
+    if wish.template is not None and wish.kind.template is not None:
+        raise InvalidInput(
+            "--template",
+            f"an email of kind {wish.kind.name} has its own.",
+            fix=f"Preview kind email with --template {wish.template}.",
+        )
+    checked = make_content(
+        wish.kind,
+        _user(runtime, wish, sample.user),
+        origins=runtime.origins,
+        context={**sample.context, **wish.variables},
+        subject=sample.subject,
+        template=sample.template if wish.template is None else inputs.template_name(wish.template),
+    )
+    return replace(checked, urls=_sample_urls(runtime, wish.kind))
+
+
+def _user(runtime: Runtime, wish: Wish, sample: User) -> User:
+    if wish.user_id is not None and wish.email is not None:
+        raise InvalidInput("recipient", "is given twice.", fix="Give --user-id, or --email.")
+    if wish.user_id is not None:
+        return runtime.directory.get(wish.user_id)
+    return sample if wish.email is None else make_user(email=wish.email)
+
+
+def _sample_urls(runtime: Runtime, kind: Kind) -> dict[str, str]:
+    base = runtime.settings.frontend_url.rstrip("/")
+    return {link.variable: f"{base}{link.path}?t={SAMPLE_TOKEN}" for link in kind.links}
+
+
+def _html(data: bytes) -> str:
+    part = email.message_from_bytes(data, policy=email.policy.default).get_body(("html",))
+    return str(part.get_content()) if part is not None else ""
