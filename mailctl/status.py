@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from mailctl.catalog import kind_named
 from mailctl.errors import (
     BrokerUnavailable,
     EmailFailed,
@@ -40,6 +39,7 @@ _CELERY_STATES = {
     State.HELD: "RETRY",
     State.FAILED: "FAILURE",
     State.EXPIRED: "FAILURE",
+    State.SUPPRESSED: "FAILURE",
 }
 
 
@@ -194,7 +194,8 @@ class Inquiry:
     def _is_own_task(self, email: Email) -> bool:
         from mailctl.celery_app import own_tasks
 
-        return kind_named(email.kind).task in own_tasks(self._runtime.app)
+        kind = self._runtime.catalog.find(email.kind)
+        return kind is not None and kind.full_task in own_tasks(self._runtime.app)
 
     def _result(self, email_id: str) -> CeleryResult | None:
         try:

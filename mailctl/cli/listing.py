@@ -50,7 +50,6 @@ def list_emails(
     oldest_first: Annotated[bool, typer.Option("--oldest-first", help="Else the newest come first.")] = False,
 ) -> None:
     """Find emails: filters compose, the newest come first."""
-    from mailctl.catalog import KINDS
     from mailctl.log.search import Filter, search
     from mailctl.message import State
     from mailctl.moments import parse_past
@@ -58,7 +57,7 @@ def list_emails(
     now = datetime.now(UTC)
     wanted = Filter(
         states=[State(_name_in(value, list(State), field="--state")) for value in state or ()],
-        kinds=[_name_in(value, KINDS, field="--kind") for value in kind or ()],
+        kinds=[session.catalog.named(value).name for value in kind or ()],
         user_id=user_id,
         to=to,
         queue=queue,

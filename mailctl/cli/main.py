@@ -27,6 +27,7 @@ _SECTIONS = {
         Entry("status", "mailctl.cli.status:status", "Tell what became of an email, and why."),
         Entry("list", "mailctl.cli.listing:list_emails", "Find emails by filters that compose."),
     ),
+    "Act": (Entry("suppress", "mailctl.cli.suppress:app", "The addresses that nothing is sent to."),),
     "Set up and look after": (
         Entry("check-config", "mailctl.cli.check_config:check_config", "Find what is wrong with the set-up."),
         Entry("users", "mailctl.cli.users:app", "The users that mailctl knows, without DATABASE_URL."),

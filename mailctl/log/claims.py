@@ -12,6 +12,7 @@ from sqlalchemy import and_, bindparam, insert, or_, select, update
 from mailctl.errors import ConfigurationError
 from mailctl.log import payload
 from mailctl.log.database import writing
+from mailctl.log.rules import suppress_waiting
 from mailctl.log.tables import emails, events
 from mailctl.log.transitions import CLAIM_OVER, move, utc_now
 from mailctl.message import CLAIMABLE_STATES, Claim, Ended, State
@@ -33,6 +34,8 @@ class Taken:
     claims: list[Claim]
     #: Emails whose content no key opens that this process knows, and why; they are deferred.
     unreadable: list[tuple[str, str]]
+    #: Emails whose address was suppressed while they waited, and why.
+    suppressed: dict[str, str]
 
 
 class Claims:
@@ -78,10 +81,11 @@ class Claims:
             "queued_in": None,
         }
         with writing(self._engine) as connection:
+            suppressed = suppress_waiting(connection, ids, worker=worker, now=now)
             rows = move(
                 connection, is_free, State.SENDING, text="", values=values, now=now, returning=_CLAIMED
             )
-        taken = Taken(claims=[], unreadable=[])
+        taken = Taken(claims=[], unreadable=[], suppressed=suppressed)
         for row in rows:
             try:
                 content = payload.open_sealed(row.content, self._keyring)
