@@ -37,8 +37,9 @@ class Limit:
         """The time in which they are counted."""
         return timedelta(seconds=_UNITS[self.unit][1])
 
-    def __str__(self) -> str:
-        return f"{self.count} per {_UNITS[self.unit][0]}"
+    def of(self, what: str) -> str:
+        """Return it in words, such as `5 reset emails per hour`."""
+        return f"{self.count} {what} per {_UNITS[self.unit][0]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +59,18 @@ class Limits:
     def __str__(self) -> str:
         """What is in force, in one line."""
         parts = [
-            f"{'any kind' if kind == ALL_KINDS else kind} {limit} and {whom}"
+            f"{limit.of(emails_of(kind))} and {whom}"
             for whom, limits in (("address", self.per_recipient), ("user", self.per_user))
             for kind, several in limits.items()
             for limit in several
         ]
-        return ", ".join([*parts, *([f"{self.overall} over all"] if self.overall else [])]) or "none"
+        overall = [f"{self.overall.of('emails')} over all"] if self.overall else []
+        return ", ".join([*parts, *overall]) or "none"
+
+
+def emails_of(kind: str) -> str:
+    """Return what a limit counts, in words."""
+    return "emails" if kind == ALL_KINDS else f"{kind} emails"
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -112,6 +112,8 @@ def _problem(kind: Kind) -> str:
 
 
 def _problem_with_words(kind: Kind) -> str:
+    if isinstance(kind.variables, str) or isinstance(kind.optional, str):
+        return 'its variables are one text; write ("name",)'
     variables = (*kind.variables, *(kind.optional or ()))
     try:
         inputs.template_name(kind.template)

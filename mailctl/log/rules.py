@@ -7,18 +7,19 @@ PostgreSQL a lock for each address and user does the same, so that no two emails
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, literal, select, update
 
-from mailctl.limits import ALL_KINDS, GLOBAL, PER_RECIPIENT, PER_USER, Limits
+from mailctl.limits import ALL_KINDS, GLOBAL, PER_RECIPIENT, PER_USER, Limits, emails_of
 from mailctl.log.suppressions import entry_from, explain, reasons_for
 from mailctl.log.tables import emails, suppressions
 from mailctl.log.transitions import append_events, move
 from mailctl.message import CLAIMABLE_STATES, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -49,15 +50,15 @@ class Rules:
         Returns:
             Why, for each that is suppressed now, by id.
         """
-        subject = [draft for draft in drafts if draft.forced_by is None]
-        listed = reasons_for(connection, [draft.content.user.email for draft in subject])
+        ruled = [draft for draft in drafts if draft.forced_by is None]
+        listed = reasons_for(connection, [draft.content.user.email for draft in ruled])
         refused = {
             draft.id: listed[address]
-            for draft in subject
+            for draft in ruled
             if (address := draft.content.user.email.lower()) in listed
         }
         _suppress(connection, refused, now=now)
-        counted = [draft for draft in subject if draft.campaign is None and draft.id not in refused]
+        counted = [draft for draft in ruled if draft.campaign is None and draft.id not in refused]
         over = self._over_limit(connection, counted, now)
         _suppress(connection, over, now=now)
         if self._limits.overall is not None:
@@ -66,34 +67,52 @@ class Rules:
         return refused | over
 
     def _over_limit(self, connection: Connection, drafts: Sequence[Draft], now: datetime) -> dict[str, str]:
-        limited = [draft for draft in drafts if any(self._limits_of(draft))]
-        if connection.dialect.name == "postgresql":
-            _lock(connection, {key for draft in limited for key, *_ in self._limits_of(draft)})
-        waiting = {draft.id for draft in limited}
+        bounds = {draft.id: bounds for draft in drafts if (bounds := self._bounds(draft))}
+        if bounds and connection.dialect.name == "postgresql":
+            _lock(connection, {bound.holder for several in bounds.values() for bound in several})
+        # Each is counted against those before it: these are neither refused nor passed yet.
+        waiting = set(bounds)
         refused: dict[str, str] = {}
-        for draft in limited:
-            # Each is counted against those before it; `waiting` are not refused nor passed yet.
-            for _, is_counted, limit, whom, setting in self._limits_of(draft):
-                if _count(connection, is_counted, limit, waiting, now) >= limit.count:
-                    refused[draft.id] = f"over the limit of {limit} to one {whom} ({setting})"
-                    break
-            if draft.id not in refused:
-                waiting.discard(draft.id)
+        for email_id, several in bounds.items():
+            over = [bound for bound in several if _is_full(connection, bound, but=waiting, now=now)]
+            if over:
+                refused[email_id] = over[0].reason
+            else:
+                waiting.discard(email_id)
         return refused
 
-    def _limits_of(self, draft: Draft) -> Iterator[tuple[str, ColumnElement[bool], Limit, str, str]]:
-        """Return the limits that an email is counted for: key, what is counted, limit, of what, setting."""
-        user = draft.content.user
+    def _bounds(self, draft: Draft) -> list[_Bound]:
+        """Return the limits that an email is counted for."""
+        user, limits = draft.content.user, self._limits
         address = user.email.lower()
-        holders = [(f"to/{address}", emails.c.to_address == address, "address", PER_RECIPIENT)]
+        bounds = [
+            _Bound(holder=f"to/{address}", is_held=emails.c.to_address == address, kind=kind, limit=limit)
+            for kind in (draft.kind, ALL_KINDS)
+            for limit in limits.per_recipient.get(kind, ())
+        ]
         if user.id is not None:
-            holders.append((f"user/{user.id}", emails.c.user_id == user.id, "user", PER_USER))
-        for key, is_holder, whom, setting in holders:
-            limits = self._limits.per_recipient if setting == PER_RECIPIENT else self._limits.per_user
-            for limit in limits.get(draft.kind, ()):
-                yield key, and_(is_holder, emails.c.kind == draft.kind), limit, whom, setting
-            for limit in limits.get(ALL_KINDS, ()):
-                yield key, is_holder, limit, whom, setting
+            bounds += [
+                _Bound(holder=f"user/{user.id}", is_held=emails.c.user_id == user.id, kind=kind, limit=limit)
+                for kind in (draft.kind, ALL_KINDS)
+                for limit in limits.per_user.get(kind, ())
+            ]
+        return bounds
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bound:
+    """A limit of one address or user."""
+
+    holder: str
+    is_held: ColumnElement[bool]
+    kind: str
+    limit: Limit
+
+    @property
+    def reason(self) -> str:
+        of_address = self.holder.startswith("to/")
+        whom, setting = ("address", PER_RECIPIENT) if of_address else ("user", PER_USER)
+        return f"over the limit of {self.limit.of(emails_of(self.kind))} to one {whom} ({setting})"
 
 
 def suppress_waiting(
@@ -139,19 +158,15 @@ def _lock(connection: Connection, keys: Collection[str]) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(number)))
 
 
-def _count(
-    connection: Connection,
-    is_counted: ColumnElement[bool],
-    limit: Limit,
-    but: Collection[str],
-    now: datetime,
-) -> int:
-    recent = (
-        select(literal(1))
-        .where(is_counted, emails.c.created_at > now - limit.window, _COUNTS, emails.c.id.not_in(but))
-        .limit(limit.count)
-    )
-    return connection.execute(select(func.count()).select_from(recent.subquery())).scalar_one()
+def _is_full(connection: Connection, bound: _Bound, *, but: Collection[str], now: datetime) -> bool:
+    """Whether a limit has no place left; suppressed emails and campaigns take none."""
+    limit = bound.limit
+    is_counted = and_(bound.is_held, emails.c.created_at > now - limit.window, _COUNTS)
+    if bound.kind != ALL_KINDS:
+        is_counted = and_(is_counted, emails.c.kind == bound.kind)
+    recent = select(literal(1)).where(is_counted, emails.c.id.not_in(but)).limit(limit.count)
+    found = connection.execute(select(func.count()).select_from(recent.subquery())).scalar_one()
+    return found >= limit.count
 
 
 def _delay(connection: Connection, drafts: Sequence[Draft], limit: Limit, now: datetime) -> None:
@@ -167,7 +182,13 @@ def _delay(connection: Connection, drafts: Sequence[Draft], limit: Limit, now: d
             last += limit.window / limit.count
         email_id = going.pop(0)
         if last is not None:
-            _wait(connection, email_id, until=last, reason=f"{OVER_CEILING}{limit} ({GLOBAL})", now=now)
+            _wait(
+                connection,
+                email_id,
+                until=last,
+                reason=f"{OVER_CEILING}{limit.of('emails')} ({GLOBAL})",
+                now=now,
+            )
 
 
 _LAST_WAITING = (
