@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from datetime import timedelta
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mailctl.catalog import GENERIC, RESET, WELCOME, Kind
+from mailctl.catalog import GENERIC, RESET, WELCOME, Kind, Link
 from mailctl.enqueue import Enqueuer
 from mailctl.intake import make_content, make_drafts, make_user
 from mailctl.log.suppressions import Source
 from mailctl.message import State
+from mailctl.publisher import Publisher
 from tests.integration.test_delivery import WORKER, Post
 from tests.smtp_server import ScriptedSmtpServer
 
@@ -322,3 +326,58 @@ class TestEnvironment:
         email_id = post.record("ada@example.com")
         assert post.deliver(email_id).state is State.DEFERRED
         assert post.runtime.suppressions.page(limit=9).entries == ()
+
+
+def test_an_own_kind_travels_in_full_as_the_generic_one(
+    make_post: MakePost, smtp: ScriptedSmtpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who does not share the log knows it by subject, template and variables; its links are in these."""
+    module = ModuleType("a_full_shop")
+    link = Link(variable="invoice_url", path="/invoices", purpose="invoice", lifetime=timedelta(days=30))
+    kind = Kind(
+        name="invoice",
+        subject="Invoice {number} from {project_name}",
+        template="invoice",
+        lifetime=timedelta(days=3),
+        variables=("number",),
+        links=(link,),
+    )
+    vars(module)["KINDS"] = kind
+    monkeypatch.setitem(sys.modules, "a_full_shop", module)
+    templates = tmp_path / "templates"
+    templates.mkdir()
+    for ending in ("html", "txt"):
+        (templates / f"invoice.{ending}").write_text("{{ number }} {{ invoice_url }} {{ expires_in }}")
+    common = {"mailctl_templates": templates, "mailctl_redirect_to": "qa@corp.example"}
+    post = make_post(mailctl_catalog="a_full_shop", mailctl_messages="full", **common)
+    content = make_content(
+        kind, make_user(email="zoe@example.com"), origins=frozenset(), context={"number": "7"}
+    )
+    [email_id] = Enqueuer(post.runtime).record(kind, [content])
+    publisher = Publisher(post.runtime, held_in="this-process")
+    publisher.publish(post.email(email_id))
+    with post.runtime.app.connection_for_read() as connection:
+        message = connection.default_channel.basic_get("celery", no_ack=True)
+    publisher.close()
+    assert message.headers["task"] == "send_email_task"
+    _, arguments, _ = json.loads(message.body)
+
+    elsewhere = make_post(**common, mailctl_database_url=f"sqlite:///{tmp_path / 'other.db'}")
+    report = elsewhere.delivery.deliver_message(email_id, GENERIC, arguments, queue="celery", worker=WORKER)
+    assert report.state is State.SENT, report.text
+    [sent] = smtp.messages
+    assert sent.recipients == ("qa@corp.example",)
+    assert b"Subject: [to zoe@example.com] Invoice 7 from Example" in sent.data
+    text = sent.data.replace(b"=\r\n", b"")
+    assert b"http://localhost:3000/invoices?t=3D" in text
+    assert b"720 hours" in text
+
+
+def test_what_may_not_be_mailed_is_not_published_in_full(make_post: MakePost) -> None:
+    """Who takes it may know nothing of this environment."""
+    post = make_post(mailctl_messages="full", mailctl_recipients_allow="@corp.example")
+    publisher = Publisher(post.runtime, held_in="this-process")
+    email_id = record(post)
+    assert publisher.publish_all([post.email(email_id)]) == 0
+    publisher.close()
+    assert states(post, [email_id]) == [State.SUPPRESSED]
