@@ -65,12 +65,14 @@ def run_worker(
     billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _GOODBYE_TENTHS
     # It warns that memory:// names no host.
     logging.getLogger("kombu.connection").setLevel(logging.ERROR)
+    # Asked for in any case: a worker that cannot load the kinds had better not start.
+    default_queues = ",".join(_queues(runtime))
     worker = app.Worker(
         hostname=hostname,
         pool_cls=pool,
         loglevel=loglevel.upper(),
         concurrency=concurrency or (_THREADS if pool == "threads" else os.cpu_count()),
-        queues=queues or ",".join(_queues(runtime)),
+        queues=queues or default_queues,
         without_gossip=True,
         without_mingle=True,
         drain=drain,

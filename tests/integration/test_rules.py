@@ -373,6 +373,21 @@ def test_an_own_kind_travels_in_full_as_the_generic_one(
     assert b"720 hours" in text
 
 
+def test_a_worker_that_does_not_know_a_kind_leaves_it(make_post: MakePost) -> None:
+    """Its settings are wrong, not the email: it waits for a worker that does."""
+    post = make_post()
+    kind = Kind(name="unheard-of", subject="Hi", template="message", lifetime=timedelta(days=3))
+    email_id = record(post, kind)
+    report = post.deliver(email_id)
+    assert (report.state, "unheard-of" in report.text) == (State.DEFERRED, True)
+    assert post.email(email_id).attempts == 0
+    publisher = Publisher(post.runtime, held_in="this-process")
+    waiting = post.email(record(post, kind))
+    assert publisher.publish_all([waiting]) == 0
+    publisher.close()
+    assert "unheard-of" in (post.email(waiting.id).error or "")
+
+
 def test_what_may_not_be_mailed_is_not_published_in_full(make_post: MakePost) -> None:
     """Who takes it may know nothing of this environment."""
     post = make_post(mailctl_messages="full", mailctl_recipients_allow="@corp.example")

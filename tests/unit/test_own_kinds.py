@@ -19,6 +19,7 @@ from mailctl.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     Register = Callable[..., Settings]
 
@@ -58,6 +59,21 @@ def test_they_stand_beside_ours(register: Register) -> None:
 def test_one_some_or_a_table(register: Register, value: object) -> None:
     """However the service keeps them."""
     assert catalog_for(register(value=value)).named("invoice") is INVOICE
+
+
+def test_a_package_may_bring_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an entry point, once it is installed."""
+    (tmp_path / "a_packaged_shop.py").write_text(
+        "from datetime import timedelta\n"
+        "from mailctl.catalog import Kind\n"
+        "KIND = Kind(name='receipt', subject='Hi', template='receipt', lifetime=timedelta(days=1))\n"
+    )
+    installed = tmp_path / "a_packaged_shop-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: a-packaged-shop\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[mailctl.kinds]\nreceipt = a_packaged_shop:KIND\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert catalog_for(Settings()).named("receipt").subject == "Hi"
 
 
 def test_ours_are_known_without_loading() -> None:
