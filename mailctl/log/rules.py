@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, select, update
+from sqlalchemy import Integer, Select, and_, bindparam, func, literal, select, update
 
 from mailctl.limits import ALL_KINDS, GLOBAL, PER_RECIPIENT, PER_USER, Limits, emails_of
 from mailctl.log.suppressions import entry_from, explain, reasons_for
@@ -69,7 +70,10 @@ class Rules:
     def _over_limit(self, connection: Connection, drafts: Sequence[Draft], now: datetime) -> dict[str, str]:
         bounds = {draft.id: bounds for draft in drafts if (bounds := self._bounds(draft))}
         if bounds and connection.dialect.name == "postgresql":
-            _lock(connection, {bound.holder for several in bounds.values() for bound in several})
+            _lock(
+                connection,
+                {f"{bound.holder}/{bound.value}" for several in bounds.values() for bound in several},
+            )
         # Each is counted against those before it: these are neither refused nor passed yet.
         waiting = set(bounds)
         refused: dict[str, str] = {}
@@ -86,13 +90,13 @@ class Rules:
         user, limits = draft.content.user, self._limits
         address = user.email.lower()
         bounds = [
-            _Bound(holder=f"to/{address}", is_held=emails.c.to_address == address, kind=kind, limit=limit)
+            _Bound(holder="to", value=address, kind=kind, limit=limit)
             for kind in (draft.kind, ALL_KINDS)
             for limit in limits.per_recipient.get(kind, ())
         ]
         if user.id is not None:
             bounds += [
-                _Bound(holder=f"user/{user.id}", is_held=emails.c.user_id == user.id, kind=kind, limit=limit)
+                _Bound(holder="user", value=user.id, kind=kind, limit=limit)
                 for kind in (draft.kind, ALL_KINDS)
                 for limit in limits.per_user.get(kind, ())
             ]
@@ -103,16 +107,27 @@ class Rules:
 class _Bound:
     """A limit of one address or user."""
 
+    #: to or user.
     holder: str
-    is_held: ColumnElement[bool]
+    value: str
     kind: str
     limit: Limit
 
     @property
     def reason(self) -> str:
-        of_address = self.holder.startswith("to/")
-        whom, setting = ("address", PER_RECIPIENT) if of_address else ("user", PER_USER)
+        whom, setting = ("address", PER_RECIPIENT) if self.holder == "to" else ("user", PER_USER)
         return f"over the limit of {self.limit.of(emails_of(self.kind))} to one {whom} ({setting})"
+
+
+_WAITING = (
+    select(emails.c.id, suppressions)
+    .join(suppressions, suppressions.c.address == func.lower(emails.c.to_address))
+    .where(
+        emails.c.id.in_(bindparam("ids", expanding=True)),
+        emails.c.state.in_(CLAIMABLE_STATES),
+        emails.c.is_forced.is_(False),
+    )
+)
 
 
 def suppress_waiting(
@@ -126,16 +141,7 @@ def suppress_waiting(
     Returns:
         Why, by id.
     """
-    query = (
-        select(emails.c.id, suppressions)
-        .join(suppressions, suppressions.c.address == func.lower(emails.c.to_address))
-        .where(
-            emails.c.id.in_(ids),
-            emails.c.state.in_(CLAIMABLE_STATES),
-            emails.c.is_forced.is_(False),
-        )
-    )
-    found = {row.id: explain(entry_from(row)) for row in connection.execute(query)}
+    found = {row.id: explain(entry_from(row)) for row in connection.execute(_WAITING, {"ids": list(ids)})}
     _suppress(connection, found, now=now, worker=worker)
     return found
 
@@ -160,13 +166,31 @@ def _lock(connection: Connection, keys: Collection[str]) -> None:
 
 def _is_full(connection: Connection, bound: _Bound, *, but: Collection[str], now: datetime) -> bool:
     """Whether a limit has no place left; suppressed emails and campaigns take none."""
-    limit = bound.limit
-    is_counted = and_(bound.is_held, emails.c.created_at > now - limit.window, _COUNTS)
-    if bound.kind != ALL_KINDS:
-        is_counted = and_(is_counted, emails.c.kind == bound.kind)
-    recent = select(literal(1)).where(is_counted, emails.c.id.not_in(but)).limit(limit.count)
-    found = connection.execute(select(func.count()).select_from(recent.subquery())).scalar_one()
-    return found >= limit.count
+    values = {
+        "value": bound.value,
+        "kind": bound.kind,
+        "since": now - bound.limit.window,
+        "but": list(but),
+        "most": bound.limit.count,
+    }
+    statement = _counted(bound.holder, is_of_one_kind=bound.kind != ALL_KINDS)
+    found: int = connection.execute(statement, values).scalar_one()
+    return found >= bound.limit.count
+
+
+@cache
+def _counted(holder: str, *, is_of_one_kind: bool) -> Select[Any]:
+    """Return the question how many emails take a place; made once, for that takes longer than asking it."""
+    column = emails.c.to_address if holder == "to" else emails.c.user_id
+    recent = select(literal(1)).where(
+        column == bindparam("value"),
+        emails.c.created_at > bindparam("since"),
+        emails.c.id.not_in(bindparam("but", expanding=True)),
+        _COUNTS,
+    )
+    if is_of_one_kind:
+        recent = recent.where(emails.c.kind == bindparam("kind"))
+    return select(func.count()).select_from(recent.limit(bindparam("most", type_=Integer)).subquery())
 
 
 def _delay(connection: Connection, drafts: Sequence[Draft], limit: Limit, now: datetime) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from mailctl.log.database import reading, writing
 from mailctl.log.tables import suppressions
@@ -118,6 +118,10 @@ class Suppressions:
         return SuppressionPage(entries=entries, cursor=entries[-1].address if len(found) > limit else None)
 
 
+#: Made once: making a statement takes longer than asking it, and every email asks this one.
+_LISTED = select(suppressions).where(suppressions.c.address.in_(bindparam("addresses", expanding=True)))
+
+
 def is_dead(outcome: Outcome) -> bool:
     """Whether a refusal says that the address does not exist, so that no other email can reach it either."""
     return outcome.kind is OutcomeKind.BOUNCED and outcome.reply.enhanced in _DEAD_STATUSES
@@ -141,8 +145,8 @@ def reasons_for(connection: Connection, addresses: Collection[str]) -> dict[str,
     wanted = list({address.lower() for address in addresses})
     found: dict[str, str] = {}
     for start in range(0, len(wanted), _MOST_ADDRESSES):
-        are_listed = suppressions.c.address.in_(wanted[start : start + _MOST_ADDRESSES])
-        for row in connection.execute(select(suppressions).where(are_listed)):
+        some = wanted[start : start + _MOST_ADDRESSES]
+        for row in connection.execute(_LISTED, {"addresses": some}):
             found[row.address] = explain(entry_from(row))
     return found
 
