@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from mailctl.catalog import kind_named
 from mailctl.enqueue import Enqueuer
-from mailctl.errors import BrokerUnavailable, InvalidInput
+from mailctl.errors import BrokerUnavailable
 from mailctl.intake import make_drafts
 from mailctl.message import State
 from mailctl.retry import is_too_late
@@ -19,7 +18,6 @@ from mailctl.verdict import HOLD, RELEASE, RESEND, Facts, Hazard, judge
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mailctl.catalog import Kind
     from mailctl.log.actions import Deed, Known
     from mailctl.message import Email
     from mailctl.runtime import Runtime
@@ -167,7 +165,7 @@ class Acting:
 
     def _facts(self, email: Email, known: Known, *, now: datetime) -> Facts:
         has_content = email.id in known.with_content
-        kind = _kind_of(email)
+        kind = self._runtime.catalog.find(email.kind)
         is_late = is_too_late(now, email.expires_at) and Hazard.USELESS in self._wish.include
         stops = self._action.is_stop
         return Facts(
@@ -226,7 +224,7 @@ class Acting:
         again = Hazard.RESENT in self._wish.include
         if action is RELEASE:
             return actions.release(ids, works_on=action.works_on, deed=deed, again=again)
-        lifetime = kind_named(lifetime_of).lifetime if lifetime_of is not None else None
+        lifetime = self._runtime.catalog.of_email(lifetime_of).lifetime if lifetime_of is not None else None
         return actions.retry(
             ids, works_on=action.works_on, deed=deed, lifetime=lifetime, is_forced=is_forced, again=again
         )
@@ -235,7 +233,7 @@ class Acting:
         content = self._runtime.outbox.content(email.id)
         if content is None:
             return None
-        kind = kind_named(email.kind)
+        kind = self._runtime.catalog.of_email(email.kind)
         queue = self._enqueuer.queue_for(kind)
         [draft] = make_drafts(kind, [content], queue=queue, now=datetime.now(UTC))
         again = Hazard.RESENT in self._wish.include
@@ -259,11 +257,3 @@ class Acting:
 def _unknown(selection: Selection) -> Iterator[Result]:
     for given, reason in selection.unknown:
         yield Result(id=given, email=None, verdict=Verdict.UNKNOWN, reason=reason)
-
-
-def _kind_of(email: Email) -> Kind | None:
-    """Return the kind of an email; None if there is none of that name any more."""
-    try:
-        return kind_named(email.kind)
-    except InvalidInput:
-        return None

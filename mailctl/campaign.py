@@ -44,6 +44,8 @@ class Mailing:
     not_before: datetime | None = None
     #: Emails a second, all workers together; None for as fast as it goes.
     rate: float | None = None
+    #: The operator who says that suppressed addresses get it too.
+    forced_by: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,8 @@ class Recorded:
     emails: tuple[tuple[str, str], ...] = ()
     #: How many the campaign had already.
     known: int = 0
+    #: How many of the new ones are not sent: their address is suppressed.
+    suppressed: int = 0
     problems: tuple[RowProblem, ...] = ()
 
     @property
@@ -108,12 +112,14 @@ class Campaign:
                 self._enqueuer.refuse_unrenderable(mailing.kind, [drafts[0].content], at=self._at)
                 campaigns.open(mailing.campaign, kind=mailing.kind.name, rate=mailing.rate)
                 is_open = True
-            new = set(campaigns.add(drafts)) if drafts else set()
+            added = campaigns.add(drafts)
+            new = set(added.new)
             yield Recorded(
                 emails=tuple(
                     {draft.id: draft.content.user.email for draft in drafts if draft.id in new}.items()
                 ),
                 known=len(drafts) - len(new),
+                suppressed=len(added.suppressed),
                 problems=tuple(problem for problem in checked if isinstance(problem, RowProblem)),
             )
 
@@ -156,6 +162,7 @@ class Campaign:
             first_id=str(uuid.uuid5(uuid.NAMESPACE_OID, f"{mailing.campaign}\0{address}")),
             not_before=mailing.not_before,
             campaign=mailing.campaign,
+            forced_by=mailing.forced_by,
         )
         return draft
 

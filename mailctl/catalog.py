@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
+from string import Formatter
 from typing import TYPE_CHECKING
 
-from mailctl.errors import InvalidInput
+from mailctl.errors import ConfigurationError, InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mailctl.message import Json
+
+#: The task that carries kinds of the service's own; its only argument is the id of the email.
+DELIVER_TASK = "mailctl.deliver"
+#: The task of other programs that takes any subject, template and variables.
+GENERIC_TASK = "send_email_task"
+#: Variables that templates always have, whatever an email brings.
+ALWAYS_KNOWN = ("locale", "action_url")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,27 +41,60 @@ class Link:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of email."""
+    """A kind of email: one of ours, or one that a service registers (MAILCTL_CATALOG).
+
+    A kind of the service's own needs `name`, `subject`, `template` and `lifetime`; `task` stays as it is.
+    """
 
     name: str
-    #: The Celery task that carries it, by the name that other programs use.
-    task: str
-    #: With `{project_name}`; None where each email brings its own.
+    #: With `{project_name}` and, in a kind of the service's own, its `variables`; None where each email
+    #: brings its own.
     subject: str | None
     #: None where each email brings its own.
     template: str | None
-    #: Why somebody gets it, for operators.
-    summary: str
     #: After this it is of no use any more and is not sent.
     lifetime: timedelta
+    #: Why somebody gets it, for operators.
+    summary: str = ""
+    #: The Celery task that carries it, by the name that other programs use.
+    task: str = DELIVER_TASK
     links: tuple[Link, ...] = ()
     #: Template variables that every email of this kind must bring.
     variables: tuple[str, ...] = ()
+    #: Those that it may bring; None allows any.
+    optional: tuple[str, ...] | None = ()
+    #: The Celery queue that it goes to; "" for that of all others.
+    queue: str = ""
+    #: Values of variables, for checks and previews.
+    samples: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def link_lifetime(self) -> timedelta:
         """How long its links work, counted from the moment of sending."""
         return min((link.lifetime for link in self.links), default=self.lifetime)
+
+    @property
+    def full_task(self) -> str:
+        """The task that takes it in full, where the receiver does not share the delivery log."""
+        return GENERIC_TASK if self.task == DELIVER_TASK else self.task
+
+    @property
+    def subject_variables(self) -> frozenset[str]:
+        """What its subject prints."""
+        return frozenset(name for _, name, _, _ in Formatter().parse(self.subject or "") if name is not None)
+
+    def subject_line(self, project_name: str, context: Mapping[str, Json]) -> str:
+        """Return its subject for one email that brings these variables.
+
+        Raises:
+            InvalidInput: the subject cannot print them.
+        """
+        values = {name: context[name] for name in self.subject_variables if name in context}
+        try:
+            return (self.subject or "").format(**{**values, "project_name": project_name})
+        except (LookupError, ValueError, TypeError, AttributeError):
+            reason = f"of kind {self.name} cannot be made of these variables."
+            raise InvalidInput("subject", reason) from None
 
 
 WELCOME = Kind(
@@ -60,6 +104,7 @@ WELCOME = Kind(
     template="welcome",
     summary="greets a new user",
     lifetime=timedelta(days=1),
+    optional=None,
 )
 RESET = Kind(
     name="reset",
@@ -76,6 +121,7 @@ RESET = Kind(
             lifetime=timedelta(hours=1),
         ),
     ),
+    optional=None,
 )
 VERIFICATION = Kind(
     name="verification",
@@ -92,6 +138,7 @@ VERIFICATION = Kind(
             lifetime=timedelta(hours=24),
         ),
     ),
+    optional=None,
 )
 NEW_IP = Kind(
     name="new-ip",
@@ -120,14 +167,24 @@ NEW_IP = Kind(
         ),
     ),
     variables=("ip_address",),
+    optional=None,
+    samples={"ip_address": "203.0.113.7"},
 )
 GENERIC = Kind(
     name="email",
-    task="send_email_task",
+    task=GENERIC_TASK,
     subject=None,
     template=None,
     summary="any template, any subject",
     lifetime=timedelta(days=5),
+    optional=None,
+    samples={
+        "title": "We will be away for an hour",
+        "body": (
+            "On Saturday we move to faster machines. From 06:00 to 07:00 UTC you cannot sign in.\n\n"
+            "You do not need to do anything: your data and your settings stay as they are."
+        ),
+    },
 )
 
 #: Not an email of anybody's: goes the way of one, up to the mail server, and is never delivered.
@@ -140,30 +197,64 @@ CANARY = Kind(
     lifetime=timedelta(minutes=2),
 )
 
-#: Every kind of email, by name.
+#: Every kind of ours, by name.
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (WELCOME, RESET, VERIFICATION, NEW_IP, GENERIC)}
 #: The wire: task names that other programs publish and consume.
 TASK_NAMES = frozenset(kind.task for kind in KINDS.values())
 
 
-def kind_named(name: str) -> Kind:
-    """Return the kind of that name.
+class Catalog:
+    """The kinds that a process knows: ours, and those of the service.
 
-    Raises:
-        InvalidInput: there is no such kind.
+    Args:
+        load: gives the service's own; called once, when a kind is asked for that is not ours.
     """
-    if name not in KINDS:
-        raise InvalidInput("kind", f"there is no kind {name!r}.", fix=f"Use one of: {', '.join(KINDS)}.")
-    return KINDS[name]
 
+    def __init__(self, load: Callable[[], Sequence[Kind]] = tuple) -> None:
+        self._load = load
 
-def kind_of_task(task: str) -> Kind:
-    """Return the kind that the wire task carries.
+    @cached_property
+    def own(self) -> Mapping[str, Kind]:
+        """Those of the service, by name.
 
-    Raises:
-        InvalidInput: no kind has that task.
-    """
-    for kind in KINDS.values():
-        if kind.task == task:
+        Raises:
+            ConfigurationError: they cannot be loaded.
+        """
+        return {kind.name: kind for kind in self._load()}
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """All, ours first; raises what `own` does."""
+        return {**KINDS, **self.own}
+
+    def find(self, name: str) -> Kind | None:
+        """Return the kind of that name, if there is one; raises what `own` does."""
+        return KINDS.get(name) or self.own.get(name)
+
+    def named(self, name: str) -> Kind:
+        """Return the kind that somebody asks for.
+
+        Raises:
+            InvalidInput: there is no such kind.
+            ConfigurationError: the service's own cannot be loaded.
+        """
+        if kind := self.find(name):
             return kind
-    raise InvalidInput("task", f"{task!r} carries no kind of email.")
+        raise InvalidInput("kind", f"there is no kind {name!r}.", fix=f"Use one of: {', '.join(self.kinds)}.")
+
+    def of_email(self, name: str) -> Kind:
+        """Return the kind of an email in the log: somebody knew it when it was recorded.
+
+        Raises:
+            ConfigurationError: this process does not.
+        """
+        if kind := self.find(name):
+            return kind
+        raise ConfigurationError(
+            f"There is no kind {name!r} here.",
+            fix="Set MAILCTL_CATALOG to what it was when the email was recorded.",
+        )
+
+
+#: Without a service.
+BUILT_IN = Catalog()

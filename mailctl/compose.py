@@ -21,9 +21,10 @@ from pydantic import SecretStr
 from typing_extensions import override
 
 from mailctl import inputs, mime
-from mailctl.catalog import kind_named
+from mailctl.audience import audience_of
+from mailctl.catalog import BUILT_IN
 from mailctl.errors import ConfigurationError, InvalidInput
-from mailctl.message import Envelope
+from mailctl.message import Content, Envelope
 from mailctl.mime import Header
 from mailctl.render import Templates
 from mailctl.settings import GivenSettings
@@ -31,13 +32,16 @@ from mailctl.settings import GivenSettings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mailctl.catalog import Kind
+    from mailctl.audience import Addressed
+    from mailctl.catalog import Catalog, Kind
     from mailctl.links import Links
-    from mailctl.message import Content, Json
+    from mailctl.message import Json
     from mailctl.render import Rendering
     from mailctl.settings import Settings
 
 DEFAULT_LOCALE = "en"
+#: The header that says whom a redirected message was meant for.
+_MEANT_FOR = "X-Original-To"
 #: The id of an email that nobody has recorded.
 _NOBODYS_ID = "00000000-0000-0000-0000-000000000000"
 
@@ -51,14 +55,16 @@ class Composer:
     Templates are listed and compiled once: a changed template counts for the next composer.
 
     Args:
-        settings: EMAIL_FROM_ADDRESS, EMAIL_FROM_NAME, PROJECT_NAME, FRONTEND_URL and MAILCTL_TEMPLATES.
+        settings: EMAIL_FROM_ADDRESS, EMAIL_FROM_NAME, PROJECT_NAME, FRONTEND_URL, MAILCTL_TEMPLATES and
+            MAILCTL_REDIRECT_TO.
         links: makes the action links.
+        catalog: the kinds that there are.
 
     Raises:
         ConfigurationError: the sender's address or name is not usable, or the folder of templates is missing.
     """
 
-    def __init__(self, settings: Settings, links: Links) -> None:
+    def __init__(self, settings: Settings, links: Links, *, catalog: Catalog = BUILT_IN) -> None:
         with _as_setting("PROJECT_NAME"):
             self._project_name = inputs.display_name(settings.project_name)
         with _as_setting("EMAIL_FROM_NAME"):
@@ -67,6 +73,8 @@ class Composer:
             self._sender = inputs.address(settings.email_from_address)
         self._frontend_url = settings.frontend_url
         self._links = links
+        self._catalog = catalog
+        self._audience = audience_of(settings)
         self._templates = Templates(settings.mailctl_templates)
         self._mailer = _Mailer(_mail_config(self._sender, sender_name))
 
@@ -91,7 +99,7 @@ class Composer:
 
         Args:
             id: the email's id; the Message-ID follows from it and from the sender's domain alone.
-            kind: the name of a kind in `mailctl.catalog`.
+            kind: the name of a kind in the catalog.
             content: what the email is made of, as the gate let it through.
             created_at: when it was asked for, with a time zone.
             now: the time that it is dated with and that its links are minted at, with a time zone.
@@ -100,10 +108,11 @@ class Composer:
             The message (RFC 5322, plain text and HTML, CRLF line ends), and who it is from and to.
 
         Raises:
-            InvalidInput: there is no such kind, or the recipient, subject or template name is not usable.
+            ConfigurationError: there is no such kind here.
+            InvalidInput: the recipient, subject or template name is not usable.
             RenderError: a template is missing, broken or lacks a variable, or the result cannot be sent.
         """
-        catalogued = kind_named(kind)
+        catalogued = self._catalog.of_email(kind)
         subject = self._subject(catalogued, content)
         links = self._links.urls(catalogued, content, now=now)
         context = (
@@ -117,17 +126,47 @@ class Composer:
         rendering = self._templates.render(
             catalogued.template or inputs.template_name(content.template), context
         )
+        addressed = self._audience.addressed(context["recipient_email"], subject=subject)
         message_id = mime.message_id(id, domain=self._sender.rpartition("@")[2])
-        schema = _schema(rendering, context, date=now, message_id=message_id, reference=mime.digest(id))
+        schema = _schema(
+            rendering, context, addressed, date=now, message_id=message_id, reference=mime.digest(id)
+        )
         return Envelope(
             sender=self._sender,
-            recipient=context["recipient_email"],
+            recipient=addressed.to,
             message_id=message_id,
             data=await self._mailer.build(schema),
-            subject=subject,
+            subject=addressed.subject,
             links=_shown_links(links, context),
             text=rendering.text,
         )
+
+    def as_generic(
+        self,
+        kind: Kind,
+        content: Content,
+        *,
+        urls: Mapping[str, str],
+        created_at: datetime,
+        now: datetime,
+    ) -> Content:
+        """Return an email of the service's own kind as one of the generic kind, which everybody knows.
+
+        Args:
+            urls: its links, minted at `now`.
+            created_at: when it was asked for.
+
+        Raises:
+            InvalidInput: its subject is not usable.
+        """
+        subject = self._subject(kind, content)
+        context = (
+            self._defaults(kind, subject, created_at)
+            | dict(content.context)
+            | dict(urls)
+            | _expiry(kind, since=now)
+        )
+        return Content(user=content.user, context=context, subject=subject, template=kind.template)
 
     def templates(self) -> list[str]:
         """Return the names of the templates, those of the service's own folder first.
@@ -147,7 +186,7 @@ class Composer:
     def _subject(self, kind: Kind, content: Content) -> str:
         if kind.subject is None:
             return inputs.subject(content.subject)
-        return inputs.subject(kind.subject.format(project_name=self._project_name))
+        return inputs.subject(kind.subject_line(self._project_name, content.context))
 
     def _defaults(self, kind: Kind, subject: str, created_at: datetime) -> dict[str, Json]:
         """Return what an email's own context may say better."""
@@ -212,6 +251,7 @@ class _Mailer(FastMail):
             Header("X-Auto-Response-Suppress", "All"),  # what Exchange heeds instead
             Header("Content-Language", given["Content-Language"]),
             Header("X-Entity-Ref-ID", given["X-Entity-Ref-ID"]),
+            *(Header(name, given[name]) for name in (_MEANT_FOR,) if name in given),
         ]
         data = mime.alternative(headers, text=str(message.body), html=str(message.alternative_body))
         return _FinishedMessage(data)
@@ -231,11 +271,19 @@ def _mail_config(sender: str, sender_name: str) -> _MailConfig:
 
 
 def _schema(
-    rendering: Rendering, context: Mapping[str, Json], *, date: datetime, message_id: str, reference: str
+    rendering: Rendering,
+    context: Mapping[str, Json],
+    addressed: Addressed,
+    *,
+    date: datetime,
+    message_id: str,
+    reference: str,
 ) -> MessageSchema:
+    name = "" if addressed.meant_for else context["greeting_name"]
+    meant_for = {_MEANT_FOR: addressed.meant_for} if addressed.meant_for else {}
     return MessageSchema(
-        recipients=[NameEmail(name=context["greeting_name"], email=context["recipient_email"])],
-        subject=context["subject"],
+        recipients=[NameEmail(name=name, email=addressed.to)],
+        subject=addressed.subject,
         body=rendering.text,
         alternative_body=rendering.html,
         subtype=MessageType.plain,
@@ -246,6 +294,7 @@ def _schema(
             "Content-Language": context["locale"],
             # Without it Gmail hides a second email with the same words inside the first.
             "X-Entity-Ref-ID": reference,
+            **meant_for,
         },
     )
 

@@ -120,6 +120,8 @@ class Delivery:
         taken = self._take([email_id], worker=worker)
         if taken.unreadable:
             return Report(email_id=email_id, state=State.DEFERRED, text=taken.unreadable[0][1])
+        if email_id in taken.suppressed:
+            return self._suppressed(email_id, taken.suppressed[email_id])
         if not taken.claims:
             return Report(email_id=email_id, state=None, text="nothing to do")
         return self._send(taken.claims[0])
@@ -149,14 +151,20 @@ class Delivery:
         now = datetime.now(UTC)
         try:
             contents = from_arguments(kind, arguments, origins=self._origins)
-            self._outbox.adopt(make_drafts(kind, contents, queue=queue, now=now, first_id=task_id))
+            refused = self._outbox.adopt(make_drafts(kind, contents, queue=queue, now=now, first_id=task_id))
         except InvalidInput as error:
             nothing = Content(user=User(email=""))
             drafts = make_drafts(kind, [nothing], queue=queue, now=now, first_id=task_id)
             self._outbox.adopt_failed(drafts[0], reason=str(error))
             _log.error("email %s (%s) failed: %s", task_id, kind.name, error)
             return Report(email_id=task_id, state=State.FAILED, text=str(error))
+        if task_id in refused:
+            return self._suppressed(task_id, refused[task_id])
         return self.deliver(task_id, worker=worker)
+
+    def _suppressed(self, email_id: str, reason: str) -> Report:
+        _log.warning("email %s suppressed: %s", email_id, reason)
+        return Report(email_id=email_id, state=State.SUPPRESSED, text=reason)
 
     def deliver_batch(self, ids: Sequence[str], *, worker: str) -> int:
         """Send emails of a campaign, group by group; what there is no time for goes back into the log.
@@ -302,6 +310,8 @@ class Delivery:
 
     def _record(self, claim: Claim, outcome: Outcome, *, message_id: str) -> Report:
         kind = outcome.kind
+        if kind is OutcomeKind.FORBIDDEN:
+            return self._finish(claim, State.SUPPRESSED, reason=outcome.reply.text)
         circuit = self._note(outcome)
         if kind in _DELIVERED:
             return self._finish(claim, _DELIVERED[kind], outcome=outcome, message_id=message_id)

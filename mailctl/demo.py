@@ -80,9 +80,8 @@ class Demo:
 
 
 def _orders() -> list[Order]:
-    variables = {"new-ip": {"ip_address": "203.0.113.7"}}
     return [
-        Order(kind=kind, user_ids=[_USER_ID], context=variables.get(kind.name, {}))
+        Order(kind=kind, user_ids=[_USER_ID], context=kind.samples)
         for kind in KINDS.values()
         if kind.template is not None
     ]

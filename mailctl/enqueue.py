@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from mailctl.catalog import KINDS
 from mailctl.errors import InvalidInput, RenderError
 from mailctl.intake import make_drafts
 
@@ -46,23 +47,26 @@ class Enqueuer:
             return False
         from mailctl.celery_app import own_tasks
 
-        return kind.task in own_tasks(self._runtime.app)
+        return kind.full_task in own_tasks(self._runtime.app)
 
     def queue_for(self, kind: Kind) -> str:
-        """Return the queue of a kind: by the routes of the service's own app, if it has one."""
+        """Return the queue of a kind: its own, or by the routes of the service's own app, if it has one."""
+        if kind.queue:
+            return kind.queue
         if not self._runtime.settings.mailctl_app:
             return self._runtime.settings.celery_queue_default
         from mailctl.celery_app import queue_of
 
-        return queue_of(self._runtime.app, kind.task)
+        return queue_of(self._runtime.app, kind.full_task)
 
     def refuse_unrenderable(self, kind: Kind, contents: Sequence[Content], *, at: datetime) -> None:
-        """Refuse a template of the caller's choice that is missing, broken or lacks a variable.
+        """Refuse a template of the caller's or the service's that is missing, broken or lacks a variable.
 
         Raises:
             InvalidInput: it is; the templates of a task of the service's own are not known here.
         """
-        if kind.template is not None or self.is_own_task(kind):
+        has_packaged_template = kind.template is not None and kind.name in KINDS
+        if has_packaged_template or self.is_own_task(kind):
             return
 
         async def preview_all() -> None:
@@ -81,6 +85,7 @@ class Enqueuer:
         *,
         idempotency_key: str | None = None,
         not_before: datetime | None = None,
+        forced_by: str | None = None,
         connection: Connection | None = None,
         is_lasting: bool = True,
     ) -> list[str]:
@@ -88,6 +93,7 @@ class Enqueuer:
 
         Args:
             not_before: a time to wait for; None sends at once.
+            forced_by: the operator who says that no rule keeps them back.
             connection: a transaction of the caller's on the log's database; None commits at once.
             is_lasting: whether they are on disk when this returns; else `Outbox.flush` brings them there.
 
@@ -107,6 +113,7 @@ class Enqueuer:
             now=now,
             not_before=not_before,
             idempotency_key=idempotency_key,
+            forced_by=forced_by,
         )
         due_at = now + timedelta(seconds=GRACE_SECONDS) if self.reaches_a_worker else now
         outbox = self._runtime.outbox

@@ -12,7 +12,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailctl.catalog import kind_named
 from mailctl.errors import ContentForgotten, NotFound
 from mailctl.hypertext import as_text
 from mailctl.message import State
@@ -140,8 +139,11 @@ class Exhibition:
         )
 
     def _subject(self, email: Email) -> str:
-        subject = kind_named(email.kind).subject
-        return subject.format(project_name=self._runtime.settings.project_name) if subject else ""
+        kind = self._runtime.catalog.find(email.kind)
+        # What it would print besides is forgotten with the content.
+        if kind is None or kind.subject is None or kind.subject_variables:
+            return ""
+        return kind.subject_line(self._runtime.settings.project_name, {})
 
     def _file_of(self, email: Email) -> Path | None:
         """Return the file that an email was written to, if it is there."""

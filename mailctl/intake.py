@@ -6,11 +6,12 @@ import uuid
 from typing import TYPE_CHECKING
 
 from mailctl import inputs
+from mailctl.catalog import ALWAYS_KNOWN
 from mailctl.errors import InvalidInput
 from mailctl.message import Content, Draft, User
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from mailctl.catalog import Kind
@@ -71,8 +72,11 @@ def make_content(
     for name in kind.variables:
         if name not in variables:
             raise InvalidInput(name, f"is missing; an email of kind {kind.name} needs it.")
+    _refuse_unknown(kind, variables, tokens or {})
     if "ip_address" in kind.variables:
         variables["ip_address"] = inputs.ip_address(variables["ip_address"])
+    if kind.subject_variables & variables.keys():
+        inputs.subject(kind.subject_line("", variables))
     if variables.get(_ACTION_URL):
         variables[_ACTION_URL] = inputs.action_url(variables[_ACTION_URL], origins=origins, field=_ACTION_URL)
     return Content(
@@ -87,6 +91,24 @@ def make_content(
     )
 
 
+def _refuse_unknown(kind: Kind, variables: Mapping[str, Json], tokens: Mapping[str, str]) -> None:
+    """Refuse variables and tokens that the kind does not know: most are slips of the pen."""
+    if kind.optional is not None:
+        known = dict.fromkeys((*kind.variables, *kind.optional, *ALWAYS_KNOWN))
+        _refuse_others(variables, known, field="variable", kind=kind)
+    _refuse_others(tokens, {link.token: None for link in kind.links}, field="token", kind=kind)
+
+
+def _refuse_others(given: Iterable[str], known: Iterable[str], *, field: str, kind: Kind) -> None:
+    for name in given:
+        if name not in known:
+            raise InvalidInput(
+                field,
+                f"{name!r} is none of kind {kind.name}.",
+                fix=f"It knows: {', '.join(known) or 'none'}.",
+            )
+
+
 def make_drafts(
     kind: Kind,
     contents: Sequence[Content],
@@ -97,6 +119,7 @@ def make_drafts(
     not_before: datetime | None = None,
     idempotency_key: str | None = None,
     campaign: str | None = None,
+    forced_by: str | None = None,
 ) -> list[Draft]:
     """Return the emails of one call, ready to be recorded: one per content.
 
@@ -106,6 +129,7 @@ def make_drafts(
         not_before: a time to wait for; None sends at once.
         idempotency_key: of the call.
         campaign: what they are a part of.
+        forced_by: the operator who says that no rule keeps them back.
 
     Raises:
         InvalidInput: the idempotency key is not usable.
@@ -124,6 +148,7 @@ def make_drafts(
             idempotency_key=_key(idempotency_key) if number == 0 else None,
             group_id=first_id if len(contents) > 1 else None,
             campaign=campaign,
+            forced_by=forced_by,
         )
         for number, content in enumerate(contents)
     ]

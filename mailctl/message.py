@@ -111,6 +111,8 @@ class Draft:
     group_id: str | None = None
     #: What it is sent as a part of, with many others and behind everything else.
     campaign: str | None = None
+    #: The operator who says that neither suppression nor limits keep it back.
+    forced_by: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +236,7 @@ class OutcomeKind(StrEnum):
     DEFERRED = "deferred"  #: certainly not accepted; try later
     BOUNCED = "bounced"  #: refused for good
     AMBIGUOUS = "ambiguous"  #: the body was handed over and no reply came
+    FORBIDDEN = "forbidden"  #: a rule of this environment keeps it from going out
     CONFIG = "config"  #: our credentials, TLS or sender identity are wrong; not the recipient's fault
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailctl.catalog import kind_named
 from mailctl.errors import InvalidInput, NotFound
 from mailctl.log.pauses import Pause, Scope
 from mailctl.log.search import Filter, search
@@ -43,7 +42,7 @@ class Pausing:
         if (queue is None) == (kind is None):
             raise InvalidInput("queue", "is missing or given twice.", fix="Give a queue, or --kind KIND.")
         if kind is not None:
-            return Target(scope=Scope.KIND, name=kind_named(kind).name)
+            return Target(scope=Scope.KIND, name=self._runtime.catalog.named(kind).name)
         assert queue is not None
         self._check_queue(queue)
         return Target(scope=Scope.QUEUE, name=queue)

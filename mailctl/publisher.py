@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from mailctl.broker import broker_error, driver_errors, fail_fast_connection
 from mailctl.carried import BATCH_TASK
-from mailctl.catalog import CANARY, KINDS, Kind, kind_named
+from mailctl.catalog import CANARY, GENERIC, KINDS, Kind
 from mailctl.celery_app import is_in_memory, own_tasks
 from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput, MailctlError
 from mailctl.retry import CONFIG_RETRY_SECONDS
@@ -65,7 +66,7 @@ class Publisher:
 
         Raises:
             BrokerUnavailable: the broker does not answer, or did not a moment ago; the email stays as it is.
-            ConfigurationError: the content was sealed with another SECRET_KEY.
+            ConfigurationError: its kind is not known here, or was sealed with another SECRET_KEY.
             LogUnavailable: the delivery log cannot be used.
         """
         if self._send(email):
@@ -74,7 +75,8 @@ class Publisher:
     def publish_all(self, emails: Sequence[Email]) -> int:
         """Put emails on the broker and record that they are there; return how many.
 
-        One whose content cannot be read is put off, one of an unknown kind has failed; neither keeps others.
+        One whose content cannot be read or whose kind is not known here is put off, and one that cannot be
+        published at all has failed; neither keeps others.
 
         Raises:
             BrokerUnavailable: the broker does not answer; what was published before is recorded.
@@ -166,16 +168,15 @@ class Publisher:
             )
 
     def _send(self, email: Email) -> bool:
-        kind = CANARY if email.kind == CANARY.name else kind_named(email.kind)
-        is_own_task = kind.task in own_tasks(self._app)
-        arguments = self._arguments(
-            email, kind, in_full=self._is_sent_in_full(email, is_own_task=is_own_task)
-        )
+        kind = CANARY if email.kind == CANARY.name else self._runtime.catalog.of_email(email.kind)
+        in_full = self._is_sent_in_full(email, kind)
+        task = kind.full_task if in_full else kind.task
+        arguments = self._arguments(email, kind, in_full=in_full)
         if arguments is None:
             return False
         with self._broker_errors():
             self._app.send_task(
-                kind.task,
+                task,
                 kwargs=arguments,
                 task_id=email.id,
                 queue=email.queue,
@@ -186,7 +187,7 @@ class Publisher:
                 argsrepr=_REDACTED,
                 kwargsrepr=_REDACTED,
                 # A task of the service's own reports by its result; ours writes to the log.
-                headers={"mailctl": "1", "ignore_result": not is_own_task},
+                headers={"mailctl": "1", "ignore_result": task not in own_tasks(self._app)},
             )
         return True
 
@@ -205,14 +206,26 @@ class Publisher:
         content = self._runtime.outbox.content(email.id)
         if content is None:
             return None
-        urls = self._runtime.links.urls(kind, content, now=datetime.now(UTC))
+        now = datetime.now(UTC)
+        urls = self._runtime.links.urls(kind, content, now=now)
+        if kind.full_task != kind.task:
+            composer = self._runtime.composer
+            content = composer.as_generic(kind, content, urls=urls, created_at=email.created_at, now=now)
+            kind = GENERIC
+        addressed = self._runtime.audience.addressed(content.user.email, subject=content.subject or "")
+        # Who takes it may know nothing of whom this environment may mail.
+        if reason := self._runtime.audience.refusal(addressed.to):
+            self._runtime.outbox.suppress(email.id, reason=reason)
+            return None
+        user = replace(content.user, email=addressed.to)
+        content = replace(content, user=user, subject=addressed.subject or None)
         return to_arguments(kind, content, urls=urls)
 
-    def _is_sent_in_full(self, email: Email, *, is_own_task: bool) -> bool:
+    def _is_sent_in_full(self, email: Email, kind: Kind) -> bool:
         wish = self._runtime.settings.mailctl_messages
-        if email.kind == CANARY.name:
+        if kind is CANARY:
             return False
-        if is_own_task or wish == "full":
+        if kind.task in own_tasks(self._app) or wish == "full":
             return True
         return wish == "auto" and email.queue not in self._queues_with_workers()
 

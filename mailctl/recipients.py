@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mailctl import inputs
 from mailctl.errors import InvalidInput
 from mailctl.message import RowProblem
 
@@ -33,7 +34,7 @@ class Recipient:
     variables: Mapping[str, Json] = field(default_factory=dict)
 
 
-def read_recipients(data: bytes) -> Iterator[Recipient | RowProblem]:
+def read_recipients(data: bytes, *, field: str = "--users-file") -> Iterator[Recipient | RowProblem]:
     """Go through a list of recipients.
 
     JSON lines if it begins with a brace, a bracket or a quote; else CSV, whose first line names the columns.
@@ -41,6 +42,7 @@ def read_recipients(data: bytes) -> Iterator[Recipient | RowProblem]:
 
     Args:
         data: the whole list, UTF-8.
+        field: what its giver knows it by.
 
     Raises:
         InvalidInput: it is not text, not CSV, or its first line names neither an id nor an address.
@@ -49,11 +51,34 @@ def read_recipients(data: bytes) -> Iterator[Recipient | RowProblem]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise InvalidInput(
-            "--users-file", f"line {line} is not UTF-8 text.", fix="Save it as UTF-8."
-        ) from None
+        raise InvalidInput(field, f"line {line} is not UTF-8 text.", fix="Save it as UTF-8.") from None
     is_json = text.lstrip()[:1] in ("{", '"')
-    return _json_rows(text) if is_json else _csv_rows(text)
+    return _json_rows(text) if is_json else _csv_rows(text, field=field)
+
+
+def read_suppressed(data: bytes, *, field: str) -> tuple[dict[str, str], list[RowProblem]]:
+    """Return the addresses of a list with the reason of each, and the rows that cannot be used.
+
+    Args:
+        data: the whole list, UTF-8, in the form of a list of recipients.
+        field: what its giver knows it by.
+
+    Raises:
+        InvalidInput: as `read_recipients`.
+    """
+    reasons: dict[str, str] = {}
+    problems: list[RowProblem] = []
+    for row in read_recipients(data, field=field):
+        if isinstance(row, RowProblem):
+            problems.append(row)
+            continue
+        try:
+            address = inputs.address(row.email or "").lower()
+        except InvalidInput as error:
+            problems.append(RowProblem(line=row.line, reason=error.message))
+        else:
+            reasons.setdefault(address, str(row.variables.get("reason", "")))
+    return reasons, problems
 
 
 def _json_rows(text: str) -> Iterator[Recipient | RowProblem]:
@@ -73,13 +98,13 @@ def _json_rows(text: str) -> Iterator[Recipient | RowProblem]:
             yield RowProblem(line=line, reason="is not an object.")
 
 
-def _csv_rows(text: str) -> Iterator[Recipient | RowProblem]:
+def _csv_rows(text: str, *, field: str) -> Iterator[Recipient | RowProblem]:
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
         names = [name.strip() for name in next(reader, [])]
         if not {*_ID_COLUMNS, _ADDRESS_COLUMN} & set(names):
             raise InvalidInput(
-                "--users-file",
+                field,
                 "its first line names neither user_id nor email.",
                 fix="Begin it with a line like: email,name",
             )
@@ -93,7 +118,7 @@ def _csv_rows(text: str) -> Iterator[Recipient | RowProblem]:
                 yield RowProblem(line=reader.line_num, reason=reason)
     except csv.Error as error:
         reason = f"cannot be read after line {reader.line_num}: {error}."
-        raise InvalidInput("--users-file", reason) from error
+        raise InvalidInput(field, reason) from error
 
 
 def _recipient(line: int, row: dict[str, Json]) -> Recipient | RowProblem:

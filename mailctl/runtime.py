@@ -9,7 +9,9 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from mailctl.audience import audience_of
 from mailctl.keyring import Keyring
+from mailctl.limits import limits_of
 from mailctl.log.actions import Actions
 from mailctl.log.campaigns import Campaigns
 from mailctl.log.circuits import Circuits
@@ -19,7 +21,9 @@ from mailctl.log.history import History
 from mailctl.log.outbox import Outbox
 from mailctl.log.pauses import Pauses
 from mailctl.log.recovery import Recovery
+from mailctl.log.rules import Rules
 from mailctl.log.schema import ensure_current
+from mailctl.log.suppressions import Suppressions
 from mailctl.log.workers import Workers
 from mailctl.retry import RetryPolicy
 from mailctl.settings import Settings
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from celery import Celery
     from sqlalchemy import Engine
 
+    from mailctl.catalog import Catalog
     from mailctl.compose import Composer
     from mailctl.links import Links
     from mailctl.smtp.sender import Sender
@@ -65,14 +70,18 @@ class Runtime:
         app: the Celery app, where somebody has it already; else made from the settings when asked for.
 
     Raises:
-        ConfigurationError: the delivery log's address or schema is not usable.
-        LogUnavailable: it cannot be reached.
+        ConfigurationError: the delivery log's address or schema, the limits, or whom this environment may
+            mail is not usable.
+        LogUnavailable: the log cannot be reached.
     """
 
     def __init__(self, settings: Settings, *, app: Celery | None = None) -> None:
         self.settings = settings
         self._given_app = app
         self._closing: list[Callable[[], None]] = []
+        #: Whom this environment may mail.
+        self.audience = audience_of(settings)
+        limits = limits_of(settings)
         self.engine = _log_engine(settings)
         ensure_current(self.engine)
         self.keyring = Keyring(settings.secret_keys)
@@ -82,6 +91,7 @@ class Runtime:
             self.keyring,
             lease=lease,
             idempotency_window=timedelta(seconds=settings.mailctl_idempotency_seconds),
+            rules=Rules(limits),
         )
         self.claims = Claims(
             self.engine,
@@ -96,6 +106,7 @@ class Runtime:
         self.recovery = Recovery(self.engine)
         self.history = History(self.engine)
         self.workers = Workers(self.engine)
+        self.suppressions = Suppressions(self.engine)
         server = f"{settings.email_host}:{settings.email_port}"
         #: None where emails are captured.
         self.circuits = Circuits(self.engine, server) if settings.email_enabled else None
@@ -108,6 +119,13 @@ class Runtime:
         from mailctl.celery_app import app_for
 
         return app_for(self.settings)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The kinds of email that there are."""
+        from mailctl.own_kinds import catalog_for
+
+        return catalog_for(self.settings)
 
     @cached_property
     def links(self) -> Links:
@@ -135,7 +153,7 @@ class Runtime:
         """The maker of finished messages."""
         from mailctl.compose import Composer
 
-        return Composer(self.settings, self.links)
+        return Composer(self.settings, self.links, catalog=self.catalog)
 
     @property
     def retry_policy(self) -> RetryPolicy:
@@ -144,7 +162,12 @@ class Runtime:
         return RetryPolicy(first=settings.mailctl_retry_first_seconds, cap=settings.mailctl_retry_cap_seconds)
 
     def make_sender(self) -> Sender:
-        """Return what messages go out by: SMTP, or files where EMAIL_ENABLED=False."""
+        """Return what messages go out by: SMTP, or files where EMAIL_ENABLED=False; to whom it may be."""
+        from mailctl.smtp.guard import GuardedSender
+
+        return GuardedSender(self._make_bare_sender(), self.audience)
+
+    def _make_bare_sender(self) -> Sender:
         from mailctl.smtp.capture import CaptureSender
         from mailctl.smtp.pool import PoolLimits, SmtpPool
         from mailctl.smtp.sender import SmtpSender, smtp_server

@@ -35,6 +35,8 @@ class Order:
     template: str | None = None
     not_before: datetime | None = None
     idempotency_key: str | None = None
+    #: The operator who says that neither suppression nor limits keep it back.
+    forced_by: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,7 @@ class Sending:
                 [content],
                 idempotency_key=_key_of(order, content, is_one_of_many=len(contents) > 1),
                 not_before=order.not_before,
+                forced_by=order.forced_by,
             )
         ]
         trouble = ""

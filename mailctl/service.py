@@ -73,8 +73,9 @@ class EmailService:
 
     @staticmethod
     async def prepare() -> None:
-        """Open the delivery log and make its tables: at the start of the service, so no request waits."""
-        await asyncio.to_thread(_desk)
+        """Open the delivery log and load the kinds: at the start of the service, so no request waits."""
+        desk = await asyncio.to_thread(_desk)
+        await asyncio.to_thread(lambda: desk.runtime.catalog.own)
 
     @staticmethod
     async def close() -> None:
@@ -172,6 +173,33 @@ class EmailService:
             NEW_IP,
             tokens,
             context={"ip_address": ip_address},
+            session=session,
+            idempotency_key=idempotency_key,
+        )
+
+    @staticmethod
+    async def send(
+        kind: str,
+        user: ServiceUser,
+        context: Mapping[str, Json] | None = None,
+        *,
+        tokens: Mapping[str, str] | None = None,
+        session: Session | AsyncSession | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Send an email of any kind, also of the service's own (MAILCTL_CATALOG); returns the id.
+
+        Args:
+            kind: its name.
+            context: its variables, of JSON types.
+            tokens: the service's own for its links, by the `token` of each; else they are made.
+        """
+        desk = await asyncio.to_thread(_desk)
+        return await _record_for(
+            user,
+            desk.runtime.catalog.named(kind),
+            tokens or {},
+            context=context,
             session=session,
             idempotency_key=idempotency_key,
         )

@@ -105,12 +105,24 @@ class Settings(GivenSettings):
     mailctl_users_query: str = ""
     #: A folder of the service's own templates, looked in first.
     mailctl_templates: Path | None = None
+    #: The service's own kinds of email, as MODULE (its KINDS) or MODULE:ATTRIBUTE.
+    mailctl_catalog: str = ""
     #: A callable MODULE:ATTRIBUTE that makes the `t` of a link instead of `mailctl.links`.
     mailctl_link_mint: str = ""
     #: Earlier values of SECRET_KEY, comma-separated: they still open what they sealed.
     mailctl_secret_keys_old: SecretStr = SecretStr("")
     #: More origins, comma-separated, that links in messages of other programs may lead to.
     mailctl_link_origins: str = ""
+    #: Whom this environment may mail: addresses, @domain and *.domain, comma-separated; empty for everybody.
+    mailctl_recipients_allow: str = ""
+    #: One address that gets all mail instead of those whom it was meant for.
+    mailctl_redirect_to: str = ""
+    #: Emails of a kind to one address, as KIND=NUMBER/UNIT, comma-separated.
+    mailctl_limit_per_recipient: str = "reset=5/h,verification=5/h,new-ip=10/h"
+    #: Emails of a kind to one user, whatever the address.
+    mailctl_limit_per_user: str = ""
+    #: Emails over all; more wait.
+    mailctl_limit_global: str = ""
     mailctl_messages: Literal["auto", "reference", "full"] = "auto"
     mailctl_on_ambiguous: Literal["resend", "hold"] = "resend"
     #: Seconds for which a claim holds before another worker may take the email over.

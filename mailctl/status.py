@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailctl.catalog import kind_named
 from mailctl.diagnosis import Diagnosis, diagnose, diagnose_unknown
 from mailctl.errors import EmailFailed, InvalidInput, MailctlError, NotFound, StillPending
 from mailctl.evidence import Witnesses
@@ -31,6 +30,7 @@ _CELERY_STATES = {
     State.HELD: "RETRY",
     State.FAILED: "FAILURE",
     State.EXPIRED: "FAILURE",
+    State.SUPPRESSED: "FAILURE",
 }
 
 
@@ -205,7 +205,8 @@ class Inquiry:
     def _is_own_task(self, email: Email) -> bool:
         from mailctl.celery_app import own_tasks
 
-        return kind_named(email.kind).task in own_tasks(self._runtime.app)
+        kind = self._runtime.catalog.find(email.kind)
+        return kind is not None and kind.full_task in own_tasks(self._runtime.app)
 
     def _result(self, email_id: str) -> CeleryResult | None:
         try:

@@ -16,7 +16,7 @@ from celery.exceptions import Reject
 from celery.signals import celeryd_init, worker_process_shutdown, worker_shutdown
 
 from mailctl.carried import BATCH_TASK
-from mailctl.catalog import CANARY, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
+from mailctl.catalog import CANARY, DELIVER_TASK, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
 from mailctl.errors import EmailFailed, LogUnavailable
 from mailctl.message import DELIVERED_STATES, State
 from mailctl.rehearsal import rehearse_email, rehearse_message
@@ -117,6 +117,19 @@ def send_new_ip_notification_task(
 
 
 @shared_task(  # type: ignore[untyped-decorator]
+    name=DELIVER_TASK,
+    bind=True,
+    ignore_result=True,
+    acks_late=True,
+    reject_on_worker_lost=True,
+    throws=(EmailFailed,),
+)
+def deliver(self: Task, *, email_id: str) -> str:
+    """Send an email of the log, of a kind of the service's own."""
+    return _work(self, GENERIC, {}, email_id)
+
+
+@shared_task(  # type: ignore[untyped-decorator]
     name=BATCH_TASK, bind=True, ignore_result=True, acks_late=True, reject_on_worker_lost=True
 )
 def deliver_batch(self: Task, ids: list[str]) -> str:
@@ -210,6 +223,7 @@ def _close(**_: object) -> None:
 __all__ = [
     "EmailDeferred",
     "canary",
+    "deliver",
     "deliver_batch",
     "send_email_task",
     "send_new_ip_notification_task",

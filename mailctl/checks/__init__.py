@@ -11,6 +11,7 @@ from mailctl.checks.finding import Finding, Group, Status
 from mailctl.checks.hazards import check_hazards
 from mailctl.checks.log import check_log, is_missing
 from mailctl.checks.masking import Mask
+from mailctl.checks.rules import check_rules
 from mailctl.checks.smtp import check_smtp
 from mailctl.checks.templates import check_templates
 from mailctl.checks.users import check_users
@@ -53,14 +54,17 @@ def is_ok(findings: Iterable[Finding]) -> bool:
 
 def _findings(settings: Settings, *, offline: bool, send_test: str | None) -> Iterator[Finding]:
     yield from check_settings(settings)
+    catalog = yield from check_rules(settings)
     app = yield from _reported("app", check_app(settings))
     broker = yield from check_broker(app, offline=offline)
     log = yield from _reported("log", check_log(settings, offline=offline))
     try:
         yield from _reported("users", check_users(settings, log, offline=offline))
-        yield from _reported("templates", check_templates(settings))
+        yield from _reported("templates", check_templates(settings, catalog))
         yield from check_smtp(settings, offline=offline, send_test=send_test)
-        roster = yield from check_workers(app, log, broker, is_log_missing=is_missing(settings))
+        roster = yield from check_workers(
+            app, log, broker, catalog=catalog, is_log_missing=is_missing(settings)
+        )
     finally:
         if log is not None:
             log.dispose()

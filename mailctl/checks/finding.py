@@ -23,7 +23,7 @@ class Status(StrEnum):
 class Finding:
     """What one check found."""
 
-    #: settings, app, broker, log, users, templates, smtp, workers or hazards.
+    #: settings, rules, app, broker, log, users, templates, smtp, workers or hazards.
     group: str
     name: str
     status: Status

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mailctl import inputs
+from mailctl.audience import audience_of
 from mailctl.catalog import GENERIC
 from mailctl.checks.finding import Finding, Group
 from mailctl.checks.templates import plain_composer
@@ -16,6 +17,7 @@ from mailctl.errors import MailctlError
 from mailctl.message import Content, OutcomeKind, User
 from mailctl.question import DEADLINE_SECONDS, as_milliseconds, ask
 from mailctl.smtp.capture import CaptureSender
+from mailctl.smtp.guard import GuardedSender
 from mailctl.smtp.pool import SmtpPool
 from mailctl.smtp.sender import SmtpSender, smtp_server
 
@@ -142,7 +144,7 @@ def _send(settings: Settings, address: str) -> Finding:
 
 async def _send_one(settings: Settings, recipient: str) -> Outcome:
     envelope = await _test_message(settings, recipient)
-    sender = _sender(settings)
+    sender = GuardedSender(_sender(settings), audience_of(settings))
     try:
         return await sender.send(envelope)
     finally:
@@ -174,6 +176,8 @@ def _sent(outcome: Outcome, settings: Settings) -> Finding:
         return _GROUP.fail(
             _TEST, f"{outcome}.", fix="Look into the mailbox: the server may have taken the message."
         )
+    if outcome.kind is OutcomeKind.FORBIDDEN:
+        return _GROUP.fail(_TEST, f"{outcome.reply.text}.", fix="Give an address that may be mailed here.")
     fix = "Try another address." if outcome.stage == "rcpt" else _fix(outcome.stage, settings)
     return _GROUP.fail(_TEST, f"the server did not take the message: {outcome}.", fix=fix)
 

@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mailctl.catalog import KINDS, RESET
+from mailctl.catalog import BUILT_IN, RESET
 from mailctl.checks.finding import Finding, Group
 from mailctl.compose import Composer
 from mailctl.errors import ConfigurationError, MailctlError
@@ -16,7 +16,7 @@ from mailctl.samples import sample_content
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from mailctl.catalog import Kind
+    from mailctl.catalog import Catalog, Kind
     from mailctl.settings import Settings
 
 _GROUP = Group(name="templates")
@@ -24,19 +24,23 @@ _SAMPLE_ID = "00000000-0000-0000-0000-000000000000"
 _MINT = "MAILCTL_LINK_MINT"
 
 
-def check_templates(settings: Settings) -> Generator[Finding, None, None]:
+def check_templates(settings: Settings, catalog: Catalog) -> Generator[Finding, None, None]:
     """Make one sample email of each kind, and compile every other template.
+
+    Args:
+        settings: what to check.
+        catalog: the kinds that there are.
 
     Raises:
         ConfigurationError: the folder of templates or the sender is not usable.
     """
     yield _origins(settings)
     yield from _mint(settings)
-    composer = plain_composer(settings)
+    composer = plain_composer(settings, catalog)
     if settings.mailctl_templates is not None:
         yield _GROUP.ok("MAILCTL_TEMPLATES", f"{settings.mailctl_templates} is looked in first")
     used = set()
-    for kind in KINDS.values():
+    for kind in catalog.kinds.values():
         template = kind.template or sample_content(kind).template or ""
         used.add(template)
         yield _rendered(composer, kind, template)
@@ -45,13 +49,14 @@ def check_templates(settings: Settings) -> Generator[Finding, None, None]:
             yield _compiled(composer, template)
 
 
-def plain_composer(settings: Settings) -> Composer:
+def plain_composer(settings: Settings, catalog: Catalog = BUILT_IN) -> Composer:
     """Return a composer whose links are ours: a maker of links is checked for itself.
 
     Raises:
         ConfigurationError: the folder of templates or the sender is not usable.
     """
-    return Composer(settings, Links(settings.model_copy(update={"mailctl_link_mint": ""})))
+    links = Links(settings.model_copy(update={"mailctl_link_mint": ""}))
+    return Composer(settings, links, catalog=catalog)
 
 
 def _origins(settings: Settings) -> Finding:

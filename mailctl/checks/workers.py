@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mailctl.catalog import KINDS
+from mailctl.catalog import BUILT_IN
 from mailctl.celery_app import queue_of
 from mailctl.checks.finding import Finding, Group
 from mailctl.errors import MailctlError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from mailctl.broker import Broker
+    from mailctl.catalog import Catalog
 
 _GROUP = Group(name="workers")
 
@@ -45,7 +46,12 @@ class Roster:
 
 
 def check_workers(
-    app: Celery | None, log: Engine | None, broker: Broker | None, *, is_log_missing: bool
+    app: Celery | None,
+    log: Engine | None,
+    broker: Broker | None,
+    *,
+    catalog: Catalog,
+    is_log_missing: bool,
 ) -> Generator[Finding, None, Roster]:
     """Look for workers in the delivery log and on the broker.
 
@@ -53,6 +59,7 @@ def check_workers(
         app: says which queues emails go to.
         log: the delivery log; None where it cannot be asked.
         broker: None where it cannot be asked.
+        catalog: the kinds that there are.
         is_log_missing: nobody has made the log yet, so that no worker can be in it.
 
     Returns:
@@ -69,15 +76,15 @@ def check_workers(
         return Roster()
     yield _alive(roster)
     if app is not None and roster.queues:
-        yield from _consumed(needed_queues(app), roster)
+        yield from _consumed(needed_queues(app, catalog), roster)
     return roster
 
 
-def needed_queues(app: Celery) -> dict[str, list[str]]:
+def needed_queues(app: Celery, catalog: Catalog = BUILT_IN) -> dict[str, list[str]]:
     """Return the queues that emails go to by the routes of the app, each with the kinds that do."""
     needed: dict[str, list[str]] = {}
-    for kind in KINDS.values():
-        needed.setdefault(queue_of(app, kind.task), []).append(kind.name)
+    for kind in catalog.kinds.values():
+        needed.setdefault(kind.queue or queue_of(app, kind.full_task), []).append(kind.name)
     return needed
 
 

@@ -18,7 +18,7 @@ def retry(session: Session, filters: Filters, daring: Daring, doing: Doing, ids:
     """
     from mailctl.verdict import RETRY
 
-    carry_out(session, RETRY, doing, ids=read_ids(ids) if ids else None, wanted=filters.read(), daring=daring)
+    carry_out(session, RETRY, doing, ids=_given(ids), wanted=filters.read(session), daring=daring)
 
 
 @with_options
@@ -26,7 +26,7 @@ def cancel(session: Session, filters: Filters, doing: Doing, ids: Ids = None) ->
     """Take emails back that are not out yet, also where a worker has their message; `release` undoes it."""
     from mailctl.verdict import CANCEL
 
-    carry_out(session, CANCEL, doing, ids=read_ids(ids) if ids else None, wanted=filters.read())
+    carry_out(session, CANCEL, doing, ids=_given(ids), wanted=filters.read(session))
 
 
 @with_options
@@ -34,7 +34,7 @@ def hold(session: Session, filters: Filters, doing: Doing, ids: Ids = None) -> N
     """Keep emails back until they are released."""
     from mailctl.verdict import HOLD
 
-    carry_out(session, HOLD, doing, ids=read_ids(ids) if ids else None, wanted=filters.read())
+    carry_out(session, HOLD, doing, ids=_given(ids), wanted=filters.read(session))
 
 
 @with_options
@@ -46,7 +46,12 @@ def release(session: Session, filters: Filters, daring: Daring, doing: Doing, id
     from mailctl.verdict import RELEASE
 
     carry_out(
-        session, RELEASE, doing, ids=read_ids(ids) if ids else None, wanted=filters.read(), daring=daring
+        session,
+        RELEASE,
+        doing,
+        ids=_given(ids),
+        wanted=filters.read(session),
+        daring=daring,
     )
 
 
@@ -60,5 +65,14 @@ def resend(session: Session, filters: Filters, daring: Daring, doing: Doing, ids
     from mailctl.verdict import RESEND
 
     carry_out(
-        session, RESEND, doing, ids=read_ids(ids) if ids else None, wanted=filters.read(), daring=daring
+        session,
+        RESEND,
+        doing,
+        ids=_given(ids),
+        wanted=filters.read(session),
+        daring=daring,
     )
+
+
+def _given(ids: list[str] | None) -> list[str] | None:
+    return read_ids(ids) if ids else None

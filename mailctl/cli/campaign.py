@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mailctl.cli.inputs import when
+from mailctl.cli.inputs import forced_by, read_list, when
 from mailctl.cli.preview import show_preview
 from mailctl.errors import ExitCode, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from mailctl.campaign import Campaign, Mailing, Recorded
     from mailctl.cli.context import Session
@@ -58,10 +56,11 @@ def _mailing(session: Session, words: Words, common: Common) -> tuple[list[Recip
         subject=words.subject,
         template=words.template,
         not_before=when(at=common.at, after=common.in_),
+        forced_by=forced_by(common),
         rate=parse_rate(common.rate, field="--rate") if common.rate else None,
     )
     if common.users_file is not None:
-        data = _read_list(common.users_file)
+        data = read_list(common.users_file, field="--users-file")
         named = mailing if common.campaign is not None else named_after(mailing, data)
         return list(read_recipients(data)), named
     if common.campaign is None:
@@ -82,39 +81,38 @@ def _refuse_what_is_for_one(words: Words, common: Common) -> None:
         raise InvalidInput("token", "belongs to one user.", fix="Leave it out; each email gets its own.")
 
 
-def _read_list(path: Path) -> bytes:
-    if str(path) == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidInput(
-            "--users-file", f"{path} cannot be read ({error.strerror}).", fix="Name a CSV or JSON lines file."
-        ) from error
-
-
 def _record(
     session: Session, campaign: Campaign, mailing: Mailing, rows: list[Recipient | RowProblem]
 ) -> list[RowProblem]:
     """Record row by row, and say what became of them, also when it is cut short."""
-    done, new, known, problems = 0, 0, 0, list[Any]()
+    done, new, known, suppressed, problems = 0, 0, 0, 0, list[Any]()
     try:
         with session.output.progress("recorded", total=len(rows)) as advance:
             for step in campaign.record(rows):
                 done, new, known = done + step.rows, new + len(step.emails), known + step.known
                 problems += step.problems
+                suppressed += step.suppressed
                 _show_step(session, mailing, step)
                 advance(step.rows)
     except KeyboardInterrupt:
         session.output.note(f"Stopped: {new + known} of {len(rows)} are in. The same command goes on.")
         raise
-    summary = {"campaign": mailing.campaign, "recorded": new, "known": known, "problems": len(problems)}
+    summary = {
+        "campaign": mailing.campaign,
+        "recorded": new,
+        "known": known,
+        "suppressed": suppressed,
+        "problems": len(problems),
+    }
     if session.output.as_json:
         session.output.record(summary)
     else:
         in_already = f", {known} were in already" if known else ""
+        stopped = f", {suppressed} of them suppressed" if suppressed else ""
         skipped = f", {len(problems)} bad rows skipped" if problems else ""
-        session.output.line(f"{new} emails recorded{in_already}{skipped}; campaign {mailing.campaign}")
+        session.output.line(
+            f"{new} emails recorded{stopped}{in_already}{skipped}; campaign {mailing.campaign}"
+        )
     return problems
 
 

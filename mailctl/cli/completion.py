@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -39,11 +40,15 @@ def complete_id(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     return _ask_log(ctx, look)
 
 
-def complete_kind(incomplete: str) -> list[tuple[str, str]]:
-    """Offer kinds of email."""
+def complete_kind(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Offer kinds of email, the service's own too."""
     from mailctl.catalog import KINDS
+    from mailctl.own_kinds import catalog_for
 
-    return [(kind.name, kind.summary) for kind in KINDS.values() if kind.name.startswith(incomplete)]
+    settings, kinds = _settings(ctx), KINDS
+    with suppress(MailctlError):
+        kinds = catalog_for(settings).kinds if settings else KINDS
+    return [(kind.name, kind.summary) for kind in kinds.values() if kind.name.startswith(incomplete)]
 
 
 def complete_state(incomplete: str) -> list[str]:

@@ -14,6 +14,7 @@ import typer
 from mailctl.cli.output import Output
 
 if TYPE_CHECKING:
+    from mailctl.catalog import Catalog
     from mailctl.runtime import Runtime
     from mailctl.settings import Settings
 
@@ -75,6 +76,13 @@ class Session:
         settings = Settings.load(self.options["env_file"])
         app = self.options["app"]
         return settings.model_copy(update={"mailctl_app": app}) if app else settings
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The kinds of email that there are; the delivery log stays closed."""
+        from mailctl.own_kinds import catalog_for
+
+        return catalog_for(self.settings)
 
     @cached_property
     def runtime(self) -> Runtime:

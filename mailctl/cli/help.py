@@ -8,18 +8,25 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typing_extensions import override
 
-from mailctl.cli.context import command
+from mailctl.cli.context import command, session_of
 from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from mailctl.cli.context import Session
+
+    #: Gives the bodies of commands, by name.
+    _More = Callable[[Session], Mapping[str, Callable[..., None]]]
+
+_ENV_FILE = "--env-file"
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 #: Characters of the first sentence of a command's description.
 _LONGEST_SUMMARY = 200
@@ -48,6 +55,7 @@ class Commands(typer.Typer):
         help: what the commands are for.
         sections: for a root: its commands, by the section of its help.
         default: the command that is meant where none is named; None shows the help then.
+        more: gives commands that are known only when the settings are read, by name.
     """
 
     def __init__(
@@ -57,11 +65,12 @@ class Commands(typer.Typer):
         *,
         sections: Mapping[str, Sequence[Entry]] | None = None,
         default: str | None = None,
+        more: _More | None = None,
     ) -> None:
         super().__init__(
             name=name,
             help=help,
-            cls=_group_with(default) if sections is None else _root_of(sections),
+            cls=_class_of(sections, more=more, default=default),
             add_completion=sections is not None,
             rich_markup_mode=None,
             pretty_exceptions_enable=False,
@@ -111,7 +120,13 @@ class _Group(TyperGroup):
         _write_parameters(self, ctx, formatter)
 
 
-def _group_with(default: str | None) -> type[TyperGroup]:
+def _class_of(
+    sections: Mapping[str, Sequence[Entry]] | None, *, more: _More | None, default: str | None
+) -> type[TyperGroup]:
+    if sections is not None:
+        return _root_of(sections)
+    if more is not None:
+        return _open_group(more)
     return type("_GroupWithDefault", (_Group,), {"default": default})
 
 
@@ -145,9 +160,46 @@ def _import_command(entry: Entry) -> Any:
     found = getattr(importlib.import_module(module), attribute)
     if isinstance(found, Commands):
         return typer.main.get_command(found)
-    alone = Commands(entry.name, entry.summary)
-    alone.add(entry.name, found)
+    return _single_command(entry.name, found)
+
+
+def _open_group(more: _More) -> type[TyperGroup]:
+    """Return the class of a group whose further commands are asked for when none of its own fits."""
+
+    class Open(_Group):
+        @override
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:
+            return super().get_command(ctx, cmd_name) or self._more(ctx).get(cmd_name)
+
+        @override
+        def list_commands(self, ctx: Any) -> list[str]:
+            return [*super().list_commands(ctx), *self._more(ctx)]
+
+        @override
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            # Which commands there are follows from the settings, whose file may be named after the command.
+            session_of(ctx).update({"env_file": _env_file_in(args)})
+            return super().resolve_command(ctx, args)
+
+        def _more(self, ctx: Any) -> Mapping[str, Any]:
+            return {name: _single_command(name, body) for name, body in more(session_of(ctx)).items()}
+
+    return Open
+
+
+def _single_command(name: str, body: Callable[..., None]) -> Any:
+    alone = Commands(name, "")
+    alone.add(name, body)
     return typer.main.get_command(alone)
+
+
+def _env_file_in(args: Sequence[str]) -> Path | None:
+    for position, word in enumerate(args):
+        option, equals, value = word.partition("=")
+        if option == _ENV_FILE:
+            following = args[position + 1 : position + 2]
+            return Path(value) if equals else Path(*following) if following else None
+    return None
 
 
 def _root_of(sections: Mapping[str, Sequence[Entry]]) -> type[TyperGroup]:

@@ -13,8 +13,10 @@ from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from mailctl.catalog import Kind
+    from mailctl.cli.order import Common
 
 
 def read_tokens(kind: Kind, *, from_stdin: bool) -> dict[str, str]:
@@ -58,6 +60,29 @@ def read_variables(settings: list[str]) -> dict[str, str]:
             raise InvalidInput("--set", f"{name!r} is given twice.")
         variables[name] = value
     return variables
+
+
+def read_list(path: Path, *, field: str) -> bytes:
+    """Return what is in a file; - is standard input.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
+    if str(path) == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(
+            field, f"{path} cannot be read ({error.strerror}).", fix="Name a CSV or JSON lines file."
+        ) from error
+
+
+def forced_by(common: Common) -> str | None:
+    """Return who says that no rule keeps emails back; None if nobody does."""
+    from mailctl.actor import current_actor
+
+    return current_actor() if common.force else None
 
 
 def when(*, at: str | None, after: str | None) -> datetime | None:

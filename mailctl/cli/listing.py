@@ -50,7 +50,7 @@ def list_emails(
     """Find emails: filters compose, the newest come first."""
     from mailctl.log.search import Sort, search
 
-    wanted = filters.read()
+    wanted = filters.read(session)
     order = Sort(name_in(sort, list(Sort), field="--sort"))
 
     def look(limit: int) -> Page:

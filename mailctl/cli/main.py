@@ -35,6 +35,7 @@ _SECTIONS = {
         Entry("hold", "mailctl.cli.act:hold", "Keep emails back until they are released."),
         Entry("release", "mailctl.cli.act:release", "Let held and cancelled emails go."),
         Entry("resend", "mailctl.cli.act:resend", "Make new emails of undelivered ones."),
+        Entry("suppress", "mailctl.cli.suppress:app", "The addresses that nothing is sent to."),
     ),
     "Queues and workers": (
         Entry("queue", "mailctl.cli.queue:app", "What waits in the queues; stop, start and empty them."),

@@ -17,6 +17,7 @@ from mailctl.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from mailctl.cli.context import Session
     from mailctl.log.search import Filter
 
 Ids = Annotated[
@@ -69,13 +70,12 @@ class Filters(Options):
         str | None, typer.Option("--until", metavar="WHEN", help="Recorded before: 1h, or a time (ISO 8601).")
     ] = None
 
-    def read(self) -> Filter:
+    def read(self, session: Session) -> Filter:
         """Return what they say.
 
         Raises:
             InvalidInput: a state or kind does not exist, or a time is none.
         """
-        from mailctl.catalog import KINDS
         from mailctl.log.search import Filter
         from mailctl.message import State
         from mailctl.moments import parse_past
@@ -83,7 +83,7 @@ class Filters(Options):
         now = datetime.now(UTC)
         return Filter(
             states=tuple(State(name_in(value, list(State), field="--state")) for value in self.state or ()),
-            kinds=tuple(name_in(value, KINDS, field="--kind") for value in self.kind or ()),
+            kinds=tuple(session.catalog.named(value).name for value in self.kind or ()),
             user_id=self.user_id,
             to=self.to,
             queue=self.queue,

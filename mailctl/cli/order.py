@@ -64,6 +64,10 @@ class Common:
         str | None,
         typer.Option("--idempotency-key", metavar="KEY", help="The same key sends only once."),
     ] = None
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Neither suppression nor limits keep it back; who says so is recorded."),
+    ] = False
     wait: Annotated[bool, typer.Option("--wait", help="Follow the email to its end.")] = False
     timeout: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long --wait waits.")] = 60
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would go out, and send nothing.")] = (

@@ -43,13 +43,12 @@ def preview(
     raw: Annotated[bool, typer.Option("--raw", help="Print the whole message as it would go out.")] = False,
 ) -> None:
     """Show an email without sending it: sample data, or a user's. Its links lead nowhere."""
-    from mailctl.catalog import kind_named
     from mailctl.preview import Wish, make_preview
 
     if sum((in_browser, html is not None, text, raw, session.output.as_json)) > 1:
         raise InvalidInput("--open", "only one of --open, --html, --text, --raw and --json can be given.")
     wish = Wish(
-        kind=kind_named(kind),
+        kind=session.catalog.named(kind),
         user_id=user_id,
         email=email,
         variables=read_variables(variables or []),

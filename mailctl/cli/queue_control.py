@@ -78,14 +78,13 @@ def purge(
     all_queues: Annotated[bool, typer.Option("--all", help="Everything that is not out yet.")] = False,
 ) -> None:
     """Cancel what is not out yet, also what a worker has the message of; `mailctl release` undoes it."""
-    from mailctl.catalog import kind_named
     from mailctl.log.search import Filter
     from mailctl.moments import parse_length
     from mailctl.verdict import PURGE
 
     wanted = Filter(
         queue=queue,
-        kinds=tuple(kind_named(name).name for name in kind or ()),
+        kinds=tuple(session.catalog.named(name).name for name in kind or ()),
         campaign=campaign,
         until=datetime.now(UTC) - parse_length(older_than, field="--older-than") if older_than else None,
     )

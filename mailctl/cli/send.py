@@ -12,7 +12,7 @@ import typer
 from mailctl.cli.campaign import carry_out_campaign
 from mailctl.cli.context import Session, with_parameters
 from mailctl.cli.help import Commands
-from mailctl.cli.inputs import read_tokens, read_variables, when
+from mailctl.cli.inputs import forced_by, read_tokens, read_variables, when
 from mailctl.cli.order import Common, Words
 from mailctl.cli.preview import show_preview
 from mailctl.cli.views import email_view
@@ -21,10 +21,19 @@ from mailctl.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mailctl.catalog import Kind
     from mailctl.message import Email
     from mailctl.sending import Order
 
-app = Commands("send", "Send an email, now or later, to one or to many.")
+_VARIABLES = typer.Option("--set", metavar="NAME=VALUE", help="A variable of the template; repeatable.")
+
+
+def _own_commands(session: Session) -> dict[str, Callable[..., None]]:
+    """Return a command for each kind of the service's own, by name."""
+    return {name: _own_command(kind) for name, kind in session.catalog.own.items()}
+
+
+app = Commands("send", "Send an email, now or later, to one or to many.", more=_own_commands)
 
 
 @cache
@@ -33,22 +42,45 @@ def _common_options() -> tuple[inspect.Parameter, ...]:
 
 
 def _sends(name: str) -> Callable[[Callable[..., Words]], None]:
-    """Make a command of a function that returns the words: adds the common options to its own."""
+    """Make a command of a function that returns the words of a kind."""
 
     def register(function: Callable[..., Words]) -> None:
-        own = list(inspect.signature(function, eval_str=True).parameters.values())
-        common = _common_options()
-
-        @wraps(function)
-        def run(session: Session, **values: Any) -> None:
-            chosen = Common(**{each.name: values.pop(each.name) for each in common})
-            _carry_out(session, function(**values), chosen)
-
-        session = inspect.Parameter("session", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Session)
-        keyword = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *common)]
-        app.add(name, with_parameters(run, [session, *keyword]))
+        app.add(name, _with_common_options(function))
 
     return register
+
+
+def _with_common_options(function: Callable[..., Words]) -> Callable[..., None]:
+    """Return the body of a command: a function that returns the words, and the common options."""
+    own = list(inspect.signature(function, eval_str=True).parameters.values())
+    common = _common_options()
+
+    @wraps(function)
+    def run(session: Session, **values: Any) -> None:
+        chosen = Common(**{each.name: values.pop(each.name) for each in common})
+        _carry_out(session, function(**values), chosen)
+
+    session = inspect.Parameter("session", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Session)
+    keyword = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *common)]
+    return with_parameters(run, [session, *keyword])
+
+
+def _own_command(kind: Kind) -> Callable[..., None]:
+    def words(
+        variables: Annotated[list[str] | None, _VARIABLES] = None, token_stdin: TokenStdin = False
+    ) -> Words:
+        tokens = read_tokens(kind, from_stdin=token_stdin)
+        return Words(kind=kind, tokens=tokens, context=read_variables(variables or []))
+
+    words.__doc__ = _described(kind)
+    return _with_common_options(words)
+
+
+def _described(kind: Kind) -> str:
+    """Return what the help of a kind of the service's own says."""
+    summary = kind.summary or f"sends an email of kind {kind.name}"
+    takes = ", ".join([*kind.variables, *(f"{name} (optional)" for name in kind.optional or ())])
+    return f"{summary[0].upper()}{summary[1:].rstrip('.')}." + (f"\n\nVariables: {takes}." if takes else "")
 
 
 TokenStdin = Annotated[
@@ -98,23 +130,22 @@ def new_ip(
 def generic(
     subject: Annotated[str, typer.Option("--subject", help="The subject line.")],
     template: Annotated[str, typer.Option("--template", metavar="NAME", help="A template.")] = "message",
-    variables: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A variable of the template; repeatable."),
-    ] = None,
+    variables: Annotated[list[str] | None, _VARIABLES] = None,
 ) -> Words:
     """Send any template with any subject."""
     return _words("email", context=read_variables(variables or []), subject=subject, template=template)
 
 
 def _words(kind_name: str, *, token_stdin: bool = False, **more: Any) -> Words:
-    from mailctl.catalog import kind_named
+    from mailctl.catalog import KINDS
 
-    kind = kind_named(kind_name)
+    kind = KINDS[kind_name]
     return Words(kind=kind, tokens=read_tokens(kind, from_stdin=token_stdin), **more)
 
 
 def _carry_out(session: Session, words: Words, common: Common) -> None:
+    if in_force := str(session.runtime.audience):
+        session.output.note(in_force)
     if common.is_campaign:
         carry_out_campaign(session, words, common)
         return
@@ -156,6 +187,7 @@ def _order(words: Words, common: Common) -> Order:
         template=words.template,
         not_before=when(at=common.at, after=common.in_),
         idempotency_key=common.idempotency_key,
+        forced_by=forced_by(common),
     )
 
 
@@ -179,3 +211,5 @@ def _show(session: Session, email: Email) -> None:
         session.output.record(email_view(email))
     else:
         session.output.state(email.state, f"{email.id}  {email.kind} to {email.to}")
+    if email.state == "suppressed":
+        session.output.note(f"{email.error}; --force sends it all the same.")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mailctl.checks import Finding
     from mailctl.exhibit import Exhibit
     from mailctl.log.pauses import Pause
+    from mailctl.log.suppressions import Suppression
     from mailctl.message import Email, Envelope, Event, User
     from mailctl.status import Status
 
@@ -122,6 +123,19 @@ def envelope_view(envelope: Envelope) -> dict[str, Any]:
         "message_id": envelope.message_id,
         "size": len(envelope.data),
         "text": envelope.text,
+    }
+
+
+def suppression_view(entry: Suppression) -> dict[str, Any]:
+    """Return a suppressed address."""
+    return {
+        "address": entry.address,
+        "reason": entry.reason,
+        "source": entry.source,
+        "code": entry.code,
+        "enhanced": entry.enhanced,
+        "actor": entry.actor,
+        "created_at": time_view(entry.created_at),
     }
 
 

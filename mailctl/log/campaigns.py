@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,10 @@ from sqlalchemy import insert, select, update
 
 from mailctl.log.database import reading, writing
 from mailctl.log.due import WAITING_STATES, waiting_campaigns
+from mailctl.log.outbox import append_recorded
 from mailctl.log.pauses import is_not_paused
 from mailctl.log.tables import campaigns, emails
-from mailctl.log.transitions import append_events, insert_for, insert_or_ignore, move, utc_now
+from mailctl.log.transitions import insert_for, insert_or_ignore, move, utc_now
 from mailctl.message import State
 
 if TYPE_CHECKING:
@@ -25,6 +27,16 @@ if TYPE_CHECKING:
 
 #: Seconds of a rate that may go out at once after a pause.
 BURST_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Added:
+    """What became of emails that were to be recorded."""
+
+    #: The ids of those that are new.
+    new: list[str]
+    #: Why, for each of them that is suppressed at once, by id.
+    suppressed: dict[str, str]
 
 
 class Campaigns:
@@ -53,20 +65,20 @@ class Campaigns:
             if not insert_or_ignore(connection, campaigns, row):
                 connection.execute(update(campaigns).where(campaigns.c.id == campaign).values(rate=rate))
 
-    def add(self, drafts: Sequence[Draft]) -> list[str]:
-        """Record emails of a campaign; what is known by its id already stays as it is.
-
-        Returns:
-            The ids of those that are new.
-        """
+    def add(self, drafts: Sequence[Draft]) -> Added:
+        """Record emails of a campaign; what is known by its id already stays as it is."""
+        if not drafts:
+            return Added(new=[], suppressed={})
         now = self._clock()
+        by_id = {draft.id: draft for draft in drafts}
         rows = {
             draft.id: self._outbox.row(draft, state=State.PENDING, due_at=now, now=now) for draft in drafts
         }
         with writing(self._engine) as connection:
             new = _insert_new(connection, list(rows.values()))
-            append_events(connection, new, text="recorded", now=now)
-        return new
+            append_recorded(connection, drafts, now=now, ids=new)
+            refused = self._outbox.rules.apply(connection, [by_id[email_id] for email_id in new], now=now)
+        return Added(new=new, suppressed=refused)
 
     def has_due(self) -> bool:
         """Whether emails of any campaign could go out now, whatever its rate says."""

@@ -13,6 +13,7 @@ from mailctl.errors import ConfigurationError
 from mailctl.log import payload
 from mailctl.log.database import writing
 from mailctl.log.pauses import is_not_paused, put_back
+from mailctl.log.rules import suppress_waiting
 from mailctl.log.tables import UtcDateTime, emails, events
 from mailctl.log.transitions import CLAIM_OVER, Move, move, utc_now
 from mailctl.message import CLAIMABLE_STATES, Claim, Ended, State
@@ -34,6 +35,8 @@ class Taken:
     claims: list[Claim]
     #: Emails whose content no key opens that this process knows, and why; they are deferred.
     unreadable: list[tuple[str, str]]
+    #: Emails whose address was suppressed while they waited, and why.
+    suppressed: dict[str, str]
 
 
 class Claims:
@@ -83,10 +86,11 @@ class Claims:
             "by_worker": worker,
         }
         with writing(self._engine, is_lasting=self._is_lasting) as connection:
+            suppressed = suppress_waiting(connection, ids, worker=worker, now=now)
             rows = _TAKE.run(connection, parameters, text="", now=now)
-            if len(rows) < len(ids):
+            if len(rows) + len(suppressed) < len(ids):
                 put_back(connection, ids, now=now)
-        taken = Taken(claims=[], unreadable=[])
+        taken = Taken(claims=[], unreadable=[], suppressed=suppressed)
         for row in rows:
             try:
                 content = payload.open_sealed(row.content, self._keyring)

@@ -16,9 +16,12 @@ from mailctl.log import idempotency, payload
 from mailctl.log.database import flush, reading, writing
 from mailctl.log.pauses import is_not_paused
 from mailctl.log.rows import EMAIL_COLUMNS, email_from
+from mailctl.log.rules import Rules
+from mailctl.log.suppressions import is_dead, suppress_dead
 from mailctl.log.tables import emails, events
 from mailctl.log.transitions import CLAIM_OVER, Move, append_events, insert_or_ignore, move, utc_now
 from mailctl.message import (
+    CLAIMABLE_STATES,
     DELIVERED_STATES,
     MAYBE_SENT,
     Claim,
@@ -60,6 +63,7 @@ class Outbox:
         keyring: seals the content.
         lease: how long a claim holds.
         idempotency_window: how long a key is remembered.
+        rules: what keeps an email from going out; None takes suppression alone.
         clock: gives the time.
     """
 
@@ -70,16 +74,18 @@ class Outbox:
         *,
         lease: timedelta,
         idempotency_window: timedelta,
+        rules: Rules | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._engine = engine
         self._keyring = keyring
         self._lease = lease
         self._window = idempotency_window
+        self.rules = rules or Rules()
         self._clock = clock
 
     def add(self, drafts: Sequence[Draft], *, due_at: datetime, is_lasting: bool = True) -> str:
-        """Record the emails of one call, pending.
+        """Record the emails of one call, pending; the rules suppress some of them, or let them wait.
 
         Args:
             drafts: one per recipient; the first one's id and idempotency key stand for all.
@@ -106,21 +112,30 @@ class Outbox:
             return earlier
         rows = [self.row(draft, state=State.PENDING, due_at=due_at, now=now) for draft in drafts]
         connection.execute(insert(emails), rows)
-        append_events(connection, [row["id"] for row in rows], text="recorded", now=now)
+        append_recorded(connection, drafts, now=now)
+        self.rules.apply(connection, drafts, now=now)
         return drafts[0].id
 
-    def adopt(self, drafts: Sequence[Draft]) -> None:
+    def adopt(self, drafts: Sequence[Draft]) -> dict[str, str]:
         """Record what one message of another program asks for; what is known already stays as it is.
 
         The message carries the first; the others are published by a relay.
+
+        Returns:
+            Why, for each that the rules have suppressed, by id.
         """
         now = self._clock()
         first = self.row(drafts[0], state=State.QUEUED, due_at=now, now=now) | {"queued_at": now}
         rows = [first, *(self.row(draft, state=State.PENDING, due_at=now, now=now) for draft in drafts[1:])]
         with writing(self._engine) as connection:
-            for row in rows:
-                if insert_or_ignore(connection, emails, row):
-                    append_events(connection, [row["id"]], text="received from another program", now=now)
+            new = [
+                draft
+                for draft, row in zip(drafts, rows, strict=True)
+                if insert_or_ignore(connection, emails, row)
+            ]
+            ids = [draft.id for draft in new]
+            append_events(connection, ids, text="received from another program", now=now)
+            return self.rules.apply(connection, new, now=now)
 
     def adopt_failed(self, draft: Draft, *, reason: str) -> None:
         """Record a message of another program that can never become an email, as failed."""
@@ -206,6 +221,11 @@ class Outbox:
             if connection.execute(delete(emails).where(is_canary).returning(emails.c.id)).first():
                 connection.execute(delete(events).where(events.c.email_id == email_id))
 
+    def suppress(self, email_id: str, *, reason: str) -> None:
+        """Record that a rule keeps an email that nobody sends from going out."""
+        is_free = and_(emails.c.id == email_id, emails.c.state.in_(CLAIMABLE_STATES))
+        self._move(is_free, State.SUPPRESSED, text=reason, values={"error": reason})
+
     def finish(
         self,
         claim: Claim,
@@ -215,7 +235,7 @@ class Outbox:
         reason: str = "",
         message_id: str | None = None,
     ) -> bool:
-        """Record the end of a claimed email.
+        """Record the end of a claimed email; an address that turned out not to exist is suppressed.
 
         Args:
             state: a final one, or held.
@@ -229,7 +249,14 @@ class Outbox:
         if state in DELIVERED_STATES:
             values |= {"sent_at": self._clock(), "content": None}
         text = reason or (str(outcome) if outcome else "")
-        return bool(self._move(_is_ours(claim), state, text=text, values=values))
+        now = self._clock()
+        with writing(self._engine) as connection:
+            dead = outcome if outcome is not None and state is State.FAILED and is_dead(outcome) else None
+            text += "; the address is suppressed from now on" if dead else ""
+            ended = move(connection, _is_ours(claim), state, text=text, values=values, now=now)
+            if ended and dead:
+                suppress_dead(connection, claim.content.user.email, dead, now=now)
+        return bool(ended)
 
     def defer(
         self, claim: Claim, *, until: datetime, outcome: Outcome, counts: bool, message_id: str | None
@@ -266,7 +293,8 @@ class Outbox:
             "kind": draft.kind,
             "state": state,
             "queue": draft.queue,
-            "to_address": user.email,
+            # In lower case, as rules count: whoever writes an address otherwise gets no more for it.
+            "to_address": user.email.lower(),
             "user_id": user.id,
             "content": payload.seal(draft.content, self._keyring),
             "attempts": 0,
@@ -277,7 +305,22 @@ class Outbox:
             "expires_at": draft.expires_at,
             "group_id": draft.group_id,
             "campaign": draft.campaign,
+            "is_forced": draft.forced_by is not None,
         }
+
+
+def append_recorded(
+    connection: Connection, drafts: Sequence[Draft], *, now: datetime, ids: Collection[str] | None = None
+) -> None:
+    """Append the first event of emails of one call.
+
+    Args:
+        ids: of those that are new; None if all are.
+    """
+    forced_by = drafts[0].forced_by
+    text = "recorded" if forced_by is None else "recorded; no rule keeps it back"
+    new = [draft.id for draft in drafts] if ids is None else list(ids)
+    append_events(connection, new, text=text, now=now, actor=forced_by)
 
 
 def _reserve(connection: Connection, state: State, *, limit: int, now: datetime) -> list[Email]:

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from mailctl.broker import Broker
-from mailctl.catalog import kind_named
 from mailctl.celery_app import own_tasks
 from mailctl.errors import LogUnavailable, MailctlError
 from mailctl.log.circuits import LAST_PROBE_SECONDS
@@ -243,7 +242,8 @@ class Relay:
         """Record what tasks of the service's own report: they do not write to the log themselves."""
         own = own_tasks(self._runtime.app)
         for email_id, kind in emails.items():
-            if kind_named(kind).task not in own:
+            known = self._runtime.catalog.find(kind)
+            if known is None or known.full_task not in own:
                 continue
             result = self._broker.result(email_id)
             if result is not None:

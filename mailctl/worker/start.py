@@ -10,7 +10,7 @@ import billiard.pool
 from celery.signals import worker_shutting_down
 
 from mailctl.broker import Broker
-from mailctl.celery_app import consumed_queues, is_in_memory
+from mailctl.celery_app import is_in_memory
 from mailctl.errors import ExitCode, InvalidInput
 from mailctl.settings import BULK_QUEUE
 
@@ -42,7 +42,8 @@ def run_worker(
         concurrency: emails at the same time; None means one per core, or a few threads.
         pool: prefork, threads or solo; None takes threads for a memory broker, which is private to its
             process, and prefork for any other.
-        queues: comma-separated; None takes those of the app, and that of campaigns.
+        queues: comma-separated; None takes those of the app and of kinds of the service's own, and that of
+            campaigns.
         hostname: the Celery node name.
 
     Returns:
@@ -50,6 +51,7 @@ def run_worker(
 
     Raises:
         InvalidInput: an option is not usable.
+        ConfigurationError: the service's own kinds cannot be loaded.
         BrokerUnavailable: the broker does not answer, and there is nothing to wait for (`drain`).
     """
     app = runtime.app
@@ -63,12 +65,14 @@ def run_worker(
     billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _GOODBYE_TENTHS
     # It warns that memory:// names no host.
     logging.getLogger("kombu.connection").setLevel(logging.ERROR)
+    # Asked for in any case: a worker that cannot load the kinds had better not start.
+    default_queues = ",".join(_queues(runtime))
     worker = app.Worker(
         hostname=hostname,
         pool_cls=pool,
         loglevel=loglevel.upper(),
         concurrency=concurrency or (_THREADS if pool == "threads" else os.cpu_count()),
-        queues=queues or ",".join([*consumed_queues(app), BULK_QUEUE]),
+        queues=queues or default_queues,
         without_gossip=True,
         without_mingle=True,
         drain=drain,
@@ -84,6 +88,12 @@ def run_worker(
     finally:
         worker_shutting_down.disconnect(note_ending)
     return _exit_code(worker.exitcode, endings)
+
+
+def _queues(runtime: Runtime) -> list[str]:
+    """Return what a worker consumes unless it is told: campaigns come last."""
+    own = [kind.queue for kind in runtime.catalog.own.values() if kind.queue]
+    return list(dict.fromkeys([*runtime.app.amqp.queues.consume_from, *own, BULK_QUEUE]))
 
 
 def _exit_code(code: int | None, endings: list[str]) -> int:

@@ -69,7 +69,7 @@ class TestTheWhole:
         found = check()
         assert is_ok(found.values())
         assert {finding.group for finding in found.values()} == {
-            *("settings", "app", "broker", "log", "users", "templates", "smtp", "workers", "hazards")
+            *("settings", "rules", "app", "broker", "log", "users", "templates", "smtp", "workers", "hazards")
         }
         assert list(tmp_path.iterdir()) == []
 

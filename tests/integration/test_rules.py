@@ -1,0 +1,398 @@
+"""Suppressed addresses, limits, and whom an environment may mail: in the log, and on a real mail server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import timedelta
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mailctl.catalog import GENERIC, RESET, WELCOME, Kind, Link
+from mailctl.enqueue import Enqueuer
+from mailctl.intake import make_content, make_drafts, make_user
+from mailctl.log.suppressions import Source
+from mailctl.message import State
+from mailctl.publisher import Publisher
+from tests.integration.test_delivery import WORKER, Post
+from tests.smtp_server import ScriptedSmtpServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    MakePost = Callable[..., Post]
+
+BATCHES = "mailctl.bulk"
+
+
+@pytest.fixture
+def smtp() -> Iterator[ScriptedSmtpServer]:
+    """A mail server that takes everything unless a test says otherwise."""
+    with ScriptedSmtpServer() as server:
+        yield server
+
+
+@pytest.fixture
+def make_post(tmp_path: Path, smtp: ScriptedSmtpServer) -> Iterator[MakePost]:
+    """Makes deliveries with settings of the test's."""
+    made: list[Post] = []
+
+    def make(**settings: object) -> Post:
+        made.append(Post(tmp_path, smtp, **settings))
+        return made[-1]
+
+    yield make
+    for post in made:
+        post.close()
+
+
+@pytest.fixture
+def post(make_post: MakePost) -> Post:
+    """A delivery on an empty log."""
+    return make_post()
+
+
+def record(post: Post, kind: Kind = WELCOME, address: str = "zoe@example.com", **how: Any) -> str:
+    """Record an email, and return its id."""
+    content = make_content(kind, make_user(email=address, id=how.pop("user_id", None)), origins=frozenset())
+    return Enqueuer(post.runtime).record(kind, [content], **how)[0]
+
+
+def states(post: Post, ids: list[str]) -> list[State]:
+    """Return where emails stand."""
+    return [post.email(email_id).state for email_id in ids]
+
+
+def suppress(post: Post, *addresses: str) -> None:
+    """Do what `mailctl suppress add` does."""
+    post.runtime.suppressions.add(
+        dict.fromkeys(addresses, "asked us to stop"), source=Source.OPERATOR, actor="ops@host"
+    )
+
+
+class TestSuppression:
+    def test_an_address_that_does_not_exist_adds_itself(self, post: Post, smtp: ScriptedSmtpServer) -> None:
+        """With code and reason; the next email to it, however written, ends suppressed and says why."""
+        smtp.script["rcpt"] = ["550 5.1.1 no such user"]
+        first = post.record("Zoe@example.com")
+        assert post.deliver(first).state is State.FAILED
+        assert "suppressed from now on" in post.runtime.history.events(first)[-1].text
+        [entry] = post.runtime.suppressions.page(limit=9).entries
+        assert (entry.address, entry.code, entry.enhanced) == ("zoe@example.com", 550, "5.1.1")
+        assert (entry.source, entry.reason) == (Source.BOUNCE, "no such user")
+        second = record(post, address="zOe@example.com")
+        assert post.email(second).state is State.SUPPRESSED
+        [_, event] = post.runtime.history.events(second)
+        assert (event.state, "550 5.1.1 no such user" in event.text) == (State.SUPPRESSED, True)
+        assert smtp.messages == []
+
+    @pytest.mark.parametrize(
+        "reply", ["550 5.7.1 blocked by policy", "552 5.2.2 mailbox full", "550 no", "554 5.7.26 spam"]
+    )
+    def test_other_refusals_do_not(self, post: Post, smtp: ScriptedSmtpServer, reply: str) -> None:
+        """Policy is about us, and a full mailbox will be emptied."""
+        smtp.script["rcpt"] = [reply]
+        assert post.deliver(post.record()).state is State.FAILED
+        assert post.runtime.suppressions.page(limit=9).entries == ()
+        assert post.deliver(post.record()).state is State.SENT
+
+    def test_it_counts_also_for_what_waits(self, post: Post, smtp: ScriptedSmtpServer) -> None:
+        """At the claim, for one and for a batch; others of the batch go out."""
+        one, two, other = (
+            post.record(address) for address in ("a@example.com", "b@example.com", "c@example.com")
+        )
+        suppress(post, "A@example.com", "b@example.com")
+        report = post.deliver(one)
+        assert (report.state, "asked us to stop" in report.text) == (State.SUPPRESSED, True)
+        assert post.delivery.deliver_batch([two, other], worker=WORKER) == 1
+        assert states(post, [one, two, other]) == [State.SUPPRESSED, State.SUPPRESSED, State.SENT]
+        assert [message.recipients for message in smtp.messages] == [("c@example.com",)]
+        assert post.deliver(two).state is None
+
+    def test_an_operator_may_insist(self, post: Post) -> None:
+        """The event says who."""
+        suppress(post, "zoe@example.com")
+        forced = record(post, forced_by="ops@host")
+        assert post.runtime.history.events(forced)[0].actor == "ops@host"
+        assert post.deliver(forced).state is State.SENT
+
+    def test_it_counts_for_messages_of_other_programs(self, post: Post) -> None:
+        """They end suppressed, not failed."""
+        suppress(post, "zoe@example.com")
+        report = post.delivery.deliver_message(
+            "task-1", WELCOME, {"user_data": {"email": "zoe@example.com"}}, queue="celery", worker=WORKER
+        )
+        assert (report.state, post.email("task-1").state) == (State.SUPPRESSED, State.SUPPRESSED)
+
+    def test_it_counts_for_campaigns(self, post: Post) -> None:
+        """Their relay never sees it."""
+        suppress(post, "u1@example.com")
+        drafts = [
+            make_drafts(
+                WELCOME,
+                [make_content(WELCOME, make_user(email=f"u{n}@example.com"), origins=frozenset())],
+                queue=BATCHES,
+                now=post.runtime.outbox._clock(),
+                campaign="spring",
+            )[0]
+            for n in range(3)
+        ]
+        added = post.runtime.campaigns.add(drafts)
+        assert (len(added.new), list(added.suppressed)) == (3, [drafts[1].id])
+        assert drafts[1].id not in post.runtime.campaigns.release(limit=9)
+
+    def test_who_is_removed_is_mailed_again(self, post: Post) -> None:
+        """The list goes page by page."""
+        suppress(post, "a@example.com", "b@example.com", "c@example.com")
+        first = post.runtime.suppressions.page(limit=2)
+        rest = post.runtime.suppressions.page(limit=2, after=first.cursor)
+        assert [entry.address[0] for entry in (*first.entries, *rest.entries)] == ["a", "b", "c"]
+        assert rest.cursor is None
+        assert post.runtime.suppressions.remove(["A@example.com", "z@example.com"]) == ["a@example.com"]
+        assert post.deliver(post.record("a@example.com")).state is State.SENT
+
+
+class TestLimits:
+    def test_the_sixth_reset_in_an_hour_ends_suppressed(self, post: Post) -> None:
+        """However the address is written; other kinds and other people are not concerned."""
+        ids = [record(post, RESET, address) for address in ["zoe@example.com", "ZOE@example.com"] * 3]
+        assert states(post, ids) == [State.PENDING] * 5 + [State.SUPPRESSED]
+        assert "5 reset emails per hour" in (post.email(ids[-1]).error or "")
+        others = [record(post, WELCOME), record(post, RESET, "max@example.com")]
+        assert states(post, others) == [State.PENDING] * 2
+
+    def test_what_was_suppressed_takes_no_place(self, make_post: MakePost) -> None:
+        """Else who keeps asking would never get one again; what an operator forces passes, and counts."""
+        post = make_post(mailctl_limit_per_recipient="welcome=2/h")
+        ids = [record(post), record(post, forced_by="ops"), record(post), record(post, forced_by="ops")]
+        assert states(post, ids) == [State.PENDING, State.PENDING, State.SUPPRESSED, State.PENDING]
+
+    def test_a_user_with_many_addresses_is_one_user(self, make_post: MakePost) -> None:
+        """All kinds together, if the setting says so."""
+        post = make_post(mailctl_limit_per_user="*=2/h")
+        ids = [
+            record(post, kind, f"{n}@example.com", user_id=7)
+            for n, kind in enumerate([WELCOME, RESET, WELCOME])
+        ]
+        assert states(post, ids) == [State.PENDING, State.PENDING, State.SUPPRESSED]
+        assert "MAILCTL_LIMIT_PER_USER" in (post.email(ids[2]).error or "")
+        assert states(post, [record(post, user_id=8)]) == [State.PENDING]
+
+    def test_one_call_counts_each(self, make_post: MakePost) -> None:
+        """The same address several times in one call has no more places."""
+        post = make_post(mailctl_limit_per_recipient="email=2/h")
+        content = make_content(
+            GENERIC,
+            make_user(email="zoe@example.com"),
+            origins=frozenset(),
+            subject="Hi",
+            template="message",
+        )
+        ids = Enqueuer(post.runtime).record(GENERIC, [content] * 3)
+        assert states(post, ids) == [State.PENDING, State.PENDING, State.SUPPRESSED]
+
+    def test_the_same_call_counts_once(self, post: Post) -> None:
+        """An idempotency key that is repeated records nothing."""
+        ids = {record(post, RESET, idempotency_key="k") for _ in range(9)}
+        assert len(ids) == 1
+        assert states(post, [record(post, RESET) for _ in range(5)])[-2:] == [State.PENDING, State.SUPPRESSED]
+
+    def test_messages_of_other_programs_count(self, post: Post) -> None:
+        """Their door is no way round."""
+        arguments = {
+            "user_data": {"email": "zoe@example.com"},
+            "reset_url": "http://localhost:3000/reset-password?t=abc",
+        }
+        reports = [
+            post.delivery.deliver_message(f"task-{n}", RESET, arguments, queue="celery", worker=WORKER)
+            for n in range(6)
+        ]
+        assert [report.state for report in reports] == [State.SENT] * 5 + [State.SUPPRESSED]
+
+    def test_over_the_ceiling_they_wait(self, make_post: MakePost) -> None:
+        """One after the other, at the pace of the limit, and nobody may claim them before."""
+        post = make_post(mailctl_limit_global="2/m")
+        ids = [record(post, address=f"{n}@example.com") for n in range(5)]
+        emails = [post.email(email_id) for email_id in ids]
+        assert [email.not_before is None for email in emails] == [True, True, False, False, False]
+        waits = [
+            (email.not_before - emails[0].created_at).total_seconds() for email in emails if email.not_before
+        ]
+        assert [round(wait) for wait in waits] == [60, 90, 120]
+        assert post.deliver(ids[2]).state is None
+        assert "over the ceiling" in post.runtime.history.events(ids[2])[-1].text
+        assert states(post, [record(post, forced_by="ops")]) == [State.PENDING]
+
+    def test_a_message_over_the_ceiling_waits_in_the_log(self, make_post: MakePost) -> None:
+        """A relay publishes it when its time has come."""
+        post = make_post(mailctl_limit_global="1/m")
+        for n in range(2):
+            post.delivery.deliver_message(
+                f"task-{n}",
+                WELCOME,
+                {"user_data": {"email": f"{n}@example.com"}},
+                queue="celery",
+                worker=WORKER,
+            )
+        assert states(post, ["task-0", "task-1"]) == [State.SENT, State.PENDING]
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_processes_share_the_last_place(
+    database: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty resets for one address, from two processes at once: exactly five go."""
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    url = url if database == "sqlite" else request.getfixturevalue("postgres_url")
+    monkeypatch.setenv("MAILCTL_DATABASE_URL", url)
+    monkeypatch.setenv("DEBUG", "True")
+    command = [sys.executable, "-c", _TEN_RESETS]
+    processes = [
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    found = []
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        found += process.communicate(timeout=60)[0].split()
+        assert process.returncode == 0
+    assert sorted(found) == ["pending"] * 5 + ["suppressed"] * 15
+
+
+_TEN_RESETS = """
+import asyncio
+from types import SimpleNamespace
+from mailctl import EmailService, runtime
+
+async def main():
+    await EmailService.prepare()
+    print("ready", flush=True)
+    input()
+    user = SimpleNamespace(id=7, email="zoe@example.com", username="zoe")
+    calls = [EmailService.send_password_reset_email(user, "a-token-of-ours") for _ in range(10)]
+    for email_id in await asyncio.gather(*calls):
+        print(runtime.current().history.find(email_id)[0].state)
+    await EmailService.close()
+
+asyncio.run(main())
+"""
+
+
+class TestEnvironment:
+    def test_only_the_allowed_are_mailed(self, make_post: MakePost, smtp: ScriptedSmtpServer) -> None:
+        """By whatever way an email comes; the others end suppressed, and no circuit hears of it."""
+        post = make_post(mailctl_recipients_allow="zoe@example.com,@corp.example")
+        ids = [post.record(address) for address in ("zoe@example.com", "max@example.com", "qa@corp.example")]
+        assert post.deliver(ids[1]).state is State.SUPPRESSED
+        post.delivery.deliver_batch([ids[0], ids[2], post.record("eve@example.com")], worker=WORKER)
+        report = post.delivery.deliver_message(
+            "task-1", WELCOME, {"user_data": {"email": "ada@example.com"}}, queue="celery", worker=WORKER
+        )
+        assert report.state is State.SUPPRESSED
+        assert "MAILCTL_RECIPIENTS_ALLOW" in report.text
+        assert sorted(m.recipients for m in smtp.messages) == [("qa@corp.example",), ("zoe@example.com",)]
+        forced = record(post, address="max@example.com", forced_by="ops")
+        assert post.deliver(forced).state is State.SUPPRESSED, "no --force opens an environment"
+
+    def test_a_redirect_takes_all(self, make_post: MakePost, smtp: ScriptedSmtpServer) -> None:
+        """The subject and a header say whom it was meant for; the log too."""
+        post = make_post(mailctl_redirect_to="qa@corp.example")
+        one, two = post.record("ada@example.com"), post.record("bo@example.com")
+        assert post.deliver(one).state is State.SENT
+        assert post.delivery.deliver_batch([two], worker=WORKER) == 1
+        assert [m.recipients for m in smtp.messages] == [("qa@corp.example",)] * 2
+        data = smtp.messages[0].data
+        assert b"\r\nSubject: [to ada@example.com] Welcome to Example\r\n" in data
+        assert b"\r\nX-Original-To: ada@example.com\r\n" in data
+        assert b"\r\nTo: qa@corp.example\r\n" in data
+        assert [post.email(each).to for each in (one, two)] == ["ada@example.com", "bo@example.com"]
+
+    def test_a_refused_redirect_suppresses_nobody(
+        self, make_post: MakePost, smtp: ScriptedSmtpServer
+    ) -> None:
+        """It is our setting that is wrong: the email waits."""
+        smtp.script["rcpt"] = ["550 5.1.1 no such user"]
+        post = make_post(mailctl_redirect_to="qa@corp.example")
+        email_id = post.record("ada@example.com")
+        assert post.deliver(email_id).state is State.DEFERRED
+        assert post.runtime.suppressions.page(limit=9).entries == ()
+
+
+def test_an_own_kind_travels_in_full_as_the_generic_one(
+    make_post: MakePost, smtp: ScriptedSmtpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who does not share the log knows it by subject, template and variables; its links are in these."""
+    module = ModuleType("a_full_shop")
+    link = Link(variable="invoice_url", path="/invoices", purpose="invoice", lifetime=timedelta(days=30))
+    kind = Kind(
+        name="invoice",
+        subject="Invoice {number} from {project_name}",
+        template="invoice",
+        lifetime=timedelta(days=3),
+        variables=("number",),
+        links=(link,),
+    )
+    vars(module)["KINDS"] = kind
+    monkeypatch.setitem(sys.modules, "a_full_shop", module)
+    templates = tmp_path / "templates"
+    templates.mkdir()
+    for ending in ("html", "txt"):
+        (templates / f"invoice.{ending}").write_text("{{ number }} {{ invoice_url }} {{ expires_in }}")
+    common = {"mailctl_templates": templates, "mailctl_redirect_to": "qa@corp.example"}
+    post = make_post(mailctl_catalog="a_full_shop", mailctl_messages="full", **common)
+    content = make_content(
+        kind, make_user(email="zoe@example.com"), origins=frozenset(), context={"number": "7"}
+    )
+    [email_id] = Enqueuer(post.runtime).record(kind, [content])
+    publisher = Publisher(post.runtime, held_in="this-process")
+    publisher.publish(post.email(email_id))
+    with post.runtime.app.connection_for_read() as connection:
+        message = connection.default_channel.basic_get("celery", no_ack=True)
+    publisher.close()
+    assert message.headers["task"] == "send_email_task"
+    _, arguments, _ = json.loads(message.body)
+
+    elsewhere = make_post(**common, mailctl_database_url=f"sqlite:///{tmp_path / 'other.db'}")
+    report = elsewhere.delivery.deliver_message(email_id, GENERIC, arguments, queue="celery", worker=WORKER)
+    assert report.state is State.SENT, report.text
+    [sent] = smtp.messages
+    assert sent.recipients == ("qa@corp.example",)
+    assert b"Subject: [to zoe@example.com] Invoice 7 from Example" in sent.data
+    text = sent.data.replace(b"=\r\n", b"")
+    assert b"http://localhost:3000/invoices?t=3D" in text
+    assert b"720 hours" in text
+
+
+def test_a_worker_that_does_not_know_a_kind_leaves_it(make_post: MakePost) -> None:
+    """Its settings are wrong, not the email: it waits for a worker that does."""
+    post = make_post()
+    kind = Kind(name="unheard-of", subject="Hi", template="message", lifetime=timedelta(days=3))
+    email_id = record(post, kind)
+    report = post.deliver(email_id)
+    assert (report.state, "unheard-of" in report.text) == (State.DEFERRED, True)
+    assert post.email(email_id).attempts == 0
+    publisher = Publisher(post.runtime, held_in="this-process")
+    waiting = post.email(record(post, kind))
+    assert publisher.publish_all([waiting]) == 0
+    publisher.close()
+    assert "unheard-of" in (post.email(waiting.id).error or "")
+
+
+def test_what_may_not_be_mailed_is_not_published_in_full(make_post: MakePost) -> None:
+    """Who takes it may know nothing of this environment."""
+    post = make_post(mailctl_messages="full", mailctl_recipients_allow="@corp.example")
+    publisher = Publisher(post.runtime, held_in="this-process")
+    email_id = record(post)
+    assert publisher.publish_all([post.email(email_id)]) == 0
+    publisher.close()
+    assert states(post, [email_id]) == [State.SUPPRESSED]
