@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.message import Message
@@ -29,7 +29,7 @@ from mailctl.render import Templates
 from mailctl.settings import GivenSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mailctl.catalog import Kind
     from mailctl.links import Links
@@ -41,9 +41,6 @@ DEFAULT_LOCALE = "en"
 #: The id of an email that nobody has recorded.
 _NOBODYS_ID = "00000000-0000-0000-0000-000000000000"
 
-#: A language tag as far as emails need one (RFC 5646).
-_LOCALE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
-
 
 class Composer:
     """Makes finished messages from what emails are made of.
@@ -51,11 +48,13 @@ class Composer:
     Templates are listed and compiled once: a changed template counts for the next composer.
 
     Args:
-        settings: EMAIL_FROM_ADDRESS, EMAIL_FROM_NAME, PROJECT_NAME, FRONTEND_URL and MAILCTL_TEMPLATES.
+        settings: EMAIL_FROM_ADDRESS, EMAIL_FROM_NAME, PROJECT_NAME, FRONTEND_URL, MAILCTL_TEMPLATES,
+            MAILCTL_REPLY_TO and MAILCTL_HEADERS.
         links: makes the action links.
 
     Raises:
-        ConfigurationError: the sender's address or name is not usable, or the folder of templates is missing.
+        ConfigurationError: the sender's address or name, the address for answers or a header is not usable,
+            or the folder of templates is missing.
     """
 
     def __init__(self, settings: Settings, links: Links) -> None:
@@ -68,7 +67,7 @@ class Composer:
         self._frontend_url = settings.frontend_url
         self._links = links
         self._templates = Templates(settings.mailctl_templates)
-        self._mailer = _Mailer(_mail_config(self._sender, sender_name))
+        self._mailer = _Mailer(_mail_config(self._sender, sender_name), more=_more_headers(settings))
 
     async def preview(self, kind: Kind, content: Content, *, at: datetime) -> Envelope:
         """Return what an email would be that is not recorded; raises what `compose` does.
@@ -158,15 +157,13 @@ class Composer:
 
     def _facts(self, content: Content, subject: str) -> dict[str, Json]:
         """Return what no context overrides."""
-        locale = content.context.get("locale")
-        is_language = isinstance(locale, str) and _LOCALE.fullmatch(locale)
         return {
             "project_name": self._project_name,
             "frontend_url": self._frontend_url,
             "subject": subject,
             "greeting_name": inputs.greeting_name(content.user.first_name or content.user.username),
             "recipient_email": inputs.address(content.user.email),
-            "locale": locale if is_language else DEFAULT_LOCALE,
+            "locale": _locale(content.context.get("locale")),
         }
 
 
@@ -192,6 +189,10 @@ class _FinishedMessage(Message):
 class _Mailer(FastMail):
     """fastapi-mail with our own bytes: its own escape links in plain text and let names choose recipients."""
 
+    def __init__(self, config: ConnectionConfig, *, more: Sequence[Header]) -> None:
+        super().__init__(config)
+        self._more = more
+
     async def build(self, message: MessageSchema) -> bytes:
         finished = await self.get_message(message)
         assert isinstance(finished, _FinishedMessage)
@@ -212,6 +213,7 @@ class _Mailer(FastMail):
             Header("X-Auto-Response-Suppress", "All"),  # what Exchange heeds instead
             Header("Content-Language", given["Content-Language"]),
             Header("X-Entity-Ref-ID", given["X-Entity-Ref-ID"]),
+            *self._more,
         ]
         data = mime.alternative(headers, text=str(message.body), html=str(message.alternative_body))
         return _FinishedMessage(data)
@@ -228,6 +230,37 @@ def _mail_config(sender: str, sender_name: str) -> _MailConfig:
         MAIL_FROM=sender,
         MAIL_FROM_NAME=sender_name,
     )
+
+
+def _more_headers(settings: Settings) -> list[Header]:
+    """Return the headers that the service wants besides ours."""
+    more = []
+    if settings.mailctl_reply_to:
+        with _as_setting("MAILCTL_REPLY_TO"):
+            more.append(Header.mailbox("Reply-To", inputs.address(settings.mailctl_reply_to)))
+    with _as_setting("MAILCTL_HEADERS"):
+        for name, value in _json_object(settings.mailctl_headers).items():
+            more.append(Header(inputs.header_name(name), inputs.header_value(value, field=name)))
+    if len({header.name.lower() for header in more}) < len(more):
+        raise ConfigurationError("MAILCTL_HEADERS names a header twice.", fix="Name it once.")
+    return more
+
+
+def _json_object(text: str) -> dict[str, object]:
+    try:
+        value = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise InvalidInput("headers", 'is not an object such as {"X-Tenant": "shop"}.')
+    return value
+
+
+def _locale(value: object) -> str:
+    try:
+        return inputs.locale(value)
+    except InvalidInput:
+        return DEFAULT_LOCALE
 
 
 def _schema(
