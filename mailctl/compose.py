@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 DEFAULT_LOCALE = "en"
+#: The variables of every email, whatever its kind.
+KNOWN_TO_ALL = frozenset(
+    {"project_name", "frontend_url", "subject", "greeting_name", "recipient_email", "locale", "title"}
+)
 #: The id of an email that nobody has recorded.
 _NOBODYS_ID = "00000000-0000-0000-0000-000000000000"
 
@@ -103,16 +107,9 @@ class Composer:
             RenderError: a template is missing, broken or lacks a variable, or the result cannot be sent.
         """
         catalogued = kind_named(kind)
-        subject = self._subject(catalogued, content)
         links = self._links.urls(catalogued, content, now=now)
-        context = (
-            self._defaults(catalogued, subject, created_at)
-            | dict(content.context)
-            | links
-            # Links that came ready-made are as old as the email.
-            | _expiry(catalogued, since=created_at if content.urls else now)
-            | self._facts(content, subject)
-        )
+        context = self._context(catalogued, content, links, created_at=created_at, now=now)
+        subject = context["subject"]
         rendering = self._templates.render(
             catalogued.template or inputs.template_name(content.template), context
         )
@@ -142,6 +139,34 @@ class Composer:
             RenderError: a file is missing or wrong; the text names it, and the line.
         """
         self._templates.check(template)
+
+    def unknown_variables(self, kind: Kind, content: Content) -> list[str]:
+        """Return what the template of a kind uses and no email of the kind has; raises what `check` does.
+
+        Args:
+            content: an email of the kind.
+        """
+        now = datetime.now(UTC)
+        links = dict.fromkeys((link.variable for link in kind.links), "")
+        context = self._context(kind, content, links, created_at=now, now=now)
+        return sorted(self.variables(kind.template or content.template or "") - context.keys())
+
+    def variables(self, template: str) -> set[str]:
+        """Return the variables that a template uses; raises what `check` does."""
+        return self._templates.variables(template)
+
+    def _context(
+        self, kind: Kind, content: Content, links: Mapping[str, str], *, created_at: datetime, now: datetime
+    ) -> dict[str, Json]:
+        subject = self._subject(kind, content)
+        return {
+            **self._defaults(kind, subject, created_at),
+            **content.context,
+            **links,
+            # Links that came ready-made are as old as the email.
+            **_expiry(kind, since=created_at if content.urls else now),
+            **self._facts(content, subject),
+        }
 
     def _subject(self, kind: Kind, content: Content) -> str:
         if kind.subject is None:

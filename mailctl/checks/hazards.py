@@ -46,6 +46,12 @@ def check_hazards(settings: Settings, app: Celery | None, roster: Roster) -> Gen
         yield _GROUP.ok("none", f"no hazard is known in {settings.profile}")
 
 
+def check_secrets_file(settings: Settings) -> Iterator[Finding]:
+    """Find files with secrets that every user of this host may read; in development nobody minds."""
+    if not settings.debug:
+        yield from _open_env_file(settings)
+
+
 def _production(settings: Settings, app: Celery | None) -> Iterator[Finding]:
     yield from _memory_broker(settings, app)
     yield from _secret_key(settings)
