@@ -29,7 +29,7 @@ CLOCK_SKEW_SECONDS = 60
 _REMEMBERED = timedelta(hours=1)
 #: Characters of a `t` at most; what a service's own maker gives may be as long.
 _MAX_T = 1500
-_MINTED = re.compile(rf"[!-~]{{8,{_MAX_T}}}")
+_MINTED = re.compile(rf"[A-Za-z0-9._~=+/:-]{{8,{_MAX_T}}}")
 #: URL-safe base64 in its one spelling; decoders read past anything else.
 _T = re.compile(
     rf"(?=.{{4,{_MAX_T}}}\Z)(?:[A-Za-z0-9_-]{{4}})*"
@@ -178,7 +178,7 @@ class Links:
             ) from None
         if not isinstance(t, str) or not _MINTED.fullmatch(t):
             raise ConfigurationError(
-                f"MAILCTL_LINK_MINT gives no 8 to {_MAX_T} printable ASCII characters.",
+                f"MAILCTL_LINK_MINT gives no 8 to {_MAX_T} of A-Z, a-z, 0-9 and . _ ~ = + / : -",
                 fix="Mend the function.",
             )
         return t

@@ -74,8 +74,10 @@ def _show_rekeyed(session: Session, total: Rekeyed, *, dry_run: bool) -> None:
             }
         )
     else:
-        verb = "would be sealed" if dry_run else "are sealed"
-        session.output.line(f"{total.outdated} contents {verb} with the newest key, {total.current} were")
+        verb = "would be sealed" if dry_run else "are now sealed"
+        session.output.line(
+            f"{total.outdated} contents {verb} with the newest key; {total.current} were already"
+        )
     if total.unreadable:
         some = ", ".join(total.unreadable[:_SHOWN]) + (" …" if len(total.unreadable) > _SHOWN else "")
         session.output.note(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from sqlalchemy import Engine, Row
+    from sqlalchemy import Engine
 
     from mailctl.keyring import Keyring
 
@@ -78,7 +78,7 @@ def rekey(engine: Engine, keyring: Keyring, *, dry_run: bool) -> Iterator[Rekeye
         )
 
 
-def _next(engine: Engine, last: int) -> Sequence[Row[Any]]:
+def _next(engine: Engine, last: int) -> Sequence[Any]:
     query = (
         select(emails.c.seq, emails.c.id, emails.c.content)
         .where(emails.c.seq > last, emails.c.content.is_not(None))
