@@ -24,6 +24,7 @@ from mailctl.publisher import BATCH_TASK
 from mailctl.wire import REFERENCE
 from mailctl.worker import process
 from mailctl.worker.bootsteps import RelayStep
+from mailctl.worker.reception import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,13 +41,22 @@ class EmailDeferred(Exception):
     """The email is tried again later; the delivery log says when."""
 
 
-class _EmailTask(Task):  # type: ignore[misc]
+class _WireTask(Task):  # type: ignore[misc]
+    """A task that survives any message."""
+
+    abstract = True
+    Strategy = "mailctl.worker.reception:strategy"
+
+
+class _EmailTask(_WireTask):
     """A task of the wire: what its arguments cannot be is an email that failed, not an error of Python's."""
 
     abstract = True
     mailctl_kind: Kind
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if UNREADABLE in kwargs:
+            return _refuse(self, self.mailctl_kind, f"message: {kwargs[UNREADABLE]}")
         try:
             inspect.signature(self.run).bind(*args, **kwargs)
         except TypeError as error:
@@ -138,14 +148,17 @@ def send_new_ip_notification_task(
 
 @shared_task(  # type: ignore[untyped-decorator]
     name=BATCH_TASK,
+    base=_WireTask,
     bind=True,
     ignore_result=True,
     acks_late=True,
     reject_on_worker_lost=True,
     throws=(InvalidInput,),
 )
-def deliver_batch(self: Task, ids: Json) -> str:
+def deliver_batch(self: Task, ids: Json = None, *, mailctl_unreadable: str = "") -> str:
     """Send emails of a campaign."""
+    if mailctl_unreadable:
+        raise InvalidInput("message", mailctl_unreadable)
     if not isinstance(ids, list):
         raise InvalidInput("ids", "are not a list.")
     ids = [inputs.email_id(email_id, field="ids") for email_id in ids]
