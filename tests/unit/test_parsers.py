@@ -121,7 +121,7 @@ def test_variables_come_back_from_their_seal(value: dict[str, Any]) -> None:
         "text",
         7,
     ],
-    ids=lambda value: repr(value)[:30],
+    ids=range(16),
 )
 def test_what_no_email_can_hold_is_refused(value: object) -> None:
     """At every door, before it is recorded."""
@@ -200,21 +200,20 @@ def test_no_noise_opens_as_a_content(noise: bytes) -> None:
         payload.open_sealed(noise, KEYRING)
 
 
-@given(
-    st.sampled_from(sorted(Settings.model_fields)),
-    st.text(st.characters(exclude_characters="\0"), max_size=30),
-)
+SETTING_VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
+
+
+@given(st.sampled_from(sorted(Settings.model_fields)), SETTING_VALUES)
 def test_a_setting_is_taken_or_refused(name: str, value: str) -> None:
-    """One that is refused is named, and its value is not told."""
+    """One that is refused is named."""
+    refusals = []
     with pytest.MonkeyPatch.context() as patched:
-        try:
-            patched.setenv(name.upper(), value)
-        except (UnicodeEncodeError, ValueError):
-            return  # no environment holds it
+        patched.setenv(name.upper(), value)
         try:
             Settings.load()
         except MailctlError as error:
-            assert name.upper() in error.message
+            refusals.append(error.message)
+    assert all(name.upper() in refusal for refusal in refusals)
 
 
 @given(st.emails(), TEXT)
