@@ -127,14 +127,16 @@ def test_no_secret_is_in_any_place(
     }
     for place, (text, control) in places.items():
         assert control in text, f"{place}: the control is not there, so nothing would be found"
-        found = [name for name, secret in secrets.items() if secret in text]
-        record_property(
-            PROPERTY, (f"{len(secrets)} secrets, {place}", str(len(text)), str(len(found)), "yes")
-        )
+        # The servers of the tests have their passwords in their arguments; mailctl has not.
+        looked_for = LINK_SECRETS if place == "process lists" else tuple(secrets)
+        found = [name for name in looked_for if secrets[name] in text]
+        row = (f"{len(looked_for)} secrets, {place}", str(len(text)), str(len(found)), "yes")
+        record_property(PROPERTY, row)
         assert not found, (place, found)
-    sealed = {name: secret for name, secret in secrets.items() if secret in message.data.decode()}
-    assert TOKEN not in message.data.decode()
-    assert not sealed.keys() & {"EMAIL_HOST_PASSWORD", "REDIS_PASSWORD", "SECRET_KEY"}
+    email = body_of(message.data)
+    assert t in email
+    assert not [name for name in secrets if name not in LINK_SECRETS and secrets[name] in email]
+    assert TOKEN not in email
     assert ADDRESS not in worker.output
 
 
