@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from mailctl import inputs
 from mailctl.enqueue import Enqueuer
 from mailctl.errors import InvalidInput, MailctlError, ServiceUnavailable
-from mailctl.intake import make_content, make_drafts, make_user
+from mailctl.intake import make_content, make_drafts, make_recipient
 from mailctl.message import RowProblem
 from mailctl.recipients import Recipient
 from mailctl.settings import BULK_QUEUE
@@ -170,7 +171,7 @@ class Campaign:
         if row.email is None:
             assert row.user_id is not None
             return self._runtime.directory.get(row.user_id)
-        return make_user(email=row.email, id=row.user_id, first_name=row.name)
+        return make_recipient(email=row.email, id=row.user_id, name=row.name)
 
 
 def rows_of(directory: Directory) -> list[Recipient | RowProblem]:
@@ -178,7 +179,13 @@ def rows_of(directory: Directory) -> list[Recipient | RowProblem]:
     return [
         user
         if isinstance(user, RowProblem)
-        else Recipient(line=number, user_id=user.id, email=user.email, name=user.first_name or user.username)
+        # Users name themselves: an email does not fail for it, it greets without the name.
+        else Recipient(
+            line=number,
+            user_id=user.id,
+            email=user.email,
+            name=inputs.greeting_name(user.first_name or user.username),
+        )
         for number, user in enumerate(directory.every(), start=1)
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.message import Message
@@ -30,7 +30,7 @@ from mailctl.render import Templates
 from mailctl.settings import GivenSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mailctl.audience import Addressed
     from mailctl.catalog import Catalog, Kind
@@ -42,11 +42,12 @@ if TYPE_CHECKING:
 DEFAULT_LOCALE = "en"
 #: The header that says whom a redirected message was meant for.
 _MEANT_FOR = "X-Original-To"
+#: The variables of every email, whatever its kind.
+KNOWN_TO_ALL = frozenset(
+    {"project_name", "frontend_url", "subject", "greeting_name", "recipient_email", "locale", "title"}
+)
 #: The id of an email that nobody has recorded.
 _NOBODYS_ID = "00000000-0000-0000-0000-000000000000"
-
-#: A language tag as far as emails need one (RFC 5646).
-_LOCALE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 
 
 class Composer:
@@ -55,13 +56,14 @@ class Composer:
     Templates are listed and compiled once: a changed template counts for the next composer.
 
     Args:
-        settings: EMAIL_FROM_ADDRESS, EMAIL_FROM_NAME, PROJECT_NAME, FRONTEND_URL, MAILCTL_TEMPLATES and
-            MAILCTL_REDIRECT_TO.
+        settings: EMAIL_FROM_ADDRESS, EMAIL_FROM_NAME, PROJECT_NAME, FRONTEND_URL, MAILCTL_TEMPLATES,
+            MAILCTL_REDIRECT_TO, MAILCTL_REPLY_TO and MAILCTL_HEADERS.
         links: makes the action links.
         catalog: the kinds that there are.
 
     Raises:
-        ConfigurationError: the sender's address or name is not usable, or the folder of templates is missing.
+        ConfigurationError: the sender's address or name, the address for answers or a header is not usable,
+            or the folder of templates is missing.
     """
 
     def __init__(self, settings: Settings, links: Links, *, catalog: Catalog = BUILT_IN) -> None:
@@ -76,7 +78,7 @@ class Composer:
         self._catalog = catalog
         self._audience = audience_of(settings)
         self._templates = Templates(settings.mailctl_templates)
-        self._mailer = _Mailer(_mail_config(self._sender, sender_name))
+        self._mailer = _Mailer(_mail_config(self._sender, sender_name), more=_more_headers(settings))
 
     async def preview(self, kind: Kind, content: Content, *, at: datetime) -> Envelope:
         """Return what an email would be that is not recorded; raises what `compose` does.
@@ -113,16 +115,9 @@ class Composer:
             RenderError: a template is missing, broken or lacks a variable, or the result cannot be sent.
         """
         catalogued = self._catalog.of_email(kind)
-        subject = self._subject(catalogued, content)
         links = self._links.urls(catalogued, content, now=now)
-        context = (
-            self._defaults(catalogued, subject, created_at)
-            | dict(content.context)
-            | links
-            # Links that came ready-made are as old as the email.
-            | _expiry(catalogued, since=created_at if content.urls else now)
-            | self._facts(content, subject)
-        )
+        context = self._context(catalogued, content, links, created_at=created_at, now=now)
+        subject = context["subject"]
         rendering = self._templates.render(
             catalogued.template or inputs.template_name(content.template), context
         )
@@ -183,6 +178,34 @@ class Composer:
         """
         self._templates.check(template)
 
+    def unknown_variables(self, kind: Kind, content: Content) -> list[str]:
+        """Return what the template of a kind uses and no email of the kind has; raises what `check` does.
+
+        Args:
+            content: an email of the kind.
+        """
+        now = datetime.now(UTC)
+        links = dict.fromkeys((link.variable for link in kind.links), "")
+        context = self._context(kind, content, links, created_at=now, now=now)
+        return sorted(self.variables(kind.template or content.template or "") - context.keys())
+
+    def variables(self, template: str) -> set[str]:
+        """Return the variables that a template uses; raises what `check` does."""
+        return self._templates.variables(template)
+
+    def _context(
+        self, kind: Kind, content: Content, links: Mapping[str, str], *, created_at: datetime, now: datetime
+    ) -> dict[str, Json]:
+        subject = self._subject(kind, content)
+        return {
+            **self._defaults(kind, subject, created_at),
+            **content.context,
+            **links,
+            # Links that came ready-made are as old as the email.
+            **_expiry(kind, since=created_at if content.urls else now),
+            **self._facts(content, subject),
+        }
+
     def _subject(self, kind: Kind, content: Content) -> str:
         if kind.subject is None:
             return inputs.subject(content.subject)
@@ -197,15 +220,13 @@ class Composer:
 
     def _facts(self, content: Content, subject: str) -> dict[str, Json]:
         """Return what no context overrides."""
-        locale = content.context.get("locale")
-        is_language = isinstance(locale, str) and _LOCALE.fullmatch(locale)
         return {
             "project_name": self._project_name,
             "frontend_url": self._frontend_url,
             "subject": subject,
             "greeting_name": inputs.greeting_name(content.user.first_name or content.user.username),
             "recipient_email": inputs.address(content.user.email),
-            "locale": locale if is_language else DEFAULT_LOCALE,
+            "locale": _locale(content.context.get("locale")),
         }
 
 
@@ -231,6 +252,10 @@ class _FinishedMessage(Message):
 class _Mailer(FastMail):
     """fastapi-mail with our own bytes: its own escape links in plain text and let names choose recipients."""
 
+    def __init__(self, config: ConnectionConfig, *, more: Sequence[Header]) -> None:
+        super().__init__(config)
+        self._more = more
+
     async def build(self, message: MessageSchema) -> bytes:
         finished = await self.get_message(message)
         assert isinstance(finished, _FinishedMessage)
@@ -252,6 +277,7 @@ class _Mailer(FastMail):
             Header("Content-Language", given["Content-Language"]),
             Header("X-Entity-Ref-ID", given["X-Entity-Ref-ID"]),
             *(Header(name, given[name]) for name in (_MEANT_FOR,) if name in given),
+            *self._more,
         ]
         data = mime.alternative(headers, text=str(message.body), html=str(message.alternative_body))
         return _FinishedMessage(data)
@@ -268,6 +294,37 @@ def _mail_config(sender: str, sender_name: str) -> _MailConfig:
         MAIL_FROM=sender,
         MAIL_FROM_NAME=sender_name,
     )
+
+
+def _more_headers(settings: Settings) -> list[Header]:
+    """Return the headers that the service wants besides ours."""
+    more = []
+    if settings.mailctl_reply_to:
+        with _as_setting("MAILCTL_REPLY_TO"):
+            more.append(Header.mailbox("Reply-To", inputs.address(settings.mailctl_reply_to)))
+    with _as_setting("MAILCTL_HEADERS"):
+        for name, value in _json_object(settings.mailctl_headers).items():
+            more.append(Header(inputs.header_name(name), inputs.header_value(value, field=name)))
+    if len({header.name.lower() for header in more}) < len(more):
+        raise ConfigurationError("MAILCTL_HEADERS names a header twice.", fix="Name it once.")
+    return more
+
+
+def _json_object(text: str) -> dict[str, object]:
+    try:
+        value = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise InvalidInput("headers", 'is not an object such as {"X-Tenant": "shop"}.')
+    return value
+
+
+def _locale(value: object) -> str:
+    try:
+        return inputs.locale(value)
+    except InvalidInput:
+        return DEFAULT_LOCALE
 
 
 def _schema(

@@ -6,11 +6,13 @@ import asyncio
 import logging
 import random
 import time
+import uuid
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from mailctl import inputs
 from mailctl.breaker import Breaker
 from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
 from mailctl.intake import make_drafts
@@ -26,6 +28,7 @@ from mailctl.message import (
     State,
     User,
 )
+from mailctl.redaction import without_addresses
 from mailctl.retry import GiveUp, decide, is_too_late
 from mailctl.wire import from_arguments
 
@@ -50,6 +53,8 @@ _RECORD_AGAIN_SECONDS = 1.0
 GROUP = 25
 #: Seconds after which a batch makes room for emails that are not a campaign's.
 BATCH_SECONDS = 1.0
+#: Characters that are kept of what is wrong with a message: its writer may have chosen them.
+_MAX_REASON = 500
 _DELIVERED = {OutcomeKind.ACCEPTED: State.SENT, OutcomeKind.CAPTURED: State.CAPTURED}
 _TOO_LATE = "its links died before it could go out"
 
@@ -83,6 +88,7 @@ class Report:
 
     email_id: str
     state: State | None
+    #: For the worker's log and the Celery result: no address in it can be read.
     text: str = ""
 
 
@@ -145,26 +151,42 @@ class Delivery:
         Raises:
             LogUnavailable: the delivery log cannot be used; nothing was sent.
         """
-        report = self.deliver(task_id, worker=worker)
-        if report.state is not None:
-            return report
-        now = datetime.now(UTC)
         try:
+            task_id = inputs.email_id(task_id)
+            report = self.deliver(task_id, worker=worker)
+            if report.state is not None:
+                return report
             contents = from_arguments(kind, arguments, origins=self._origins)
+            now = datetime.now(UTC)
             refused = self._outbox.adopt(make_drafts(kind, contents, queue=queue, now=now, first_id=task_id))
         except InvalidInput as error:
-            nothing = Content(user=User(email=""))
-            drafts = make_drafts(kind, [nothing], queue=queue, now=now, first_id=task_id)
-            self._outbox.adopt_failed(drafts[0], reason=str(error))
-            _log.error("email %s (%s) failed: %s", task_id, kind.name, error)
-            return Report(email_id=task_id, state=State.FAILED, text=str(error))
+            return self.refuse(task_id, kind, queue=queue, reason=str(error))
         if task_id in refused:
             return self._suppressed(task_id, refused[task_id])
         return self.deliver(task_id, worker=worker)
 
     def _suppressed(self, email_id: str, reason: str) -> Report:
-        _log.warning("email %s suppressed: %s", email_id, reason)
+        _log.warning("email %s suppressed: %s", email_id, without_addresses(reason))
         return Report(email_id=email_id, state=State.SUPPRESSED, text=reason)
+
+    def refuse(self, task_id: str, kind: Kind, *, queue: str, reason: str) -> Report:
+        """Record a message that can never become an email, as failed.
+
+        Args:
+            task_id: the Celery task id; one that is no usable id is recorded under another, always the same.
+            queue: where it came from.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be used.
+        """
+        email_id = _usable_id(task_id)
+        nothing = Content(user=User(email=""))
+        [draft] = make_drafts(kind, [nothing], queue=queue, now=datetime.now(UTC), first_id=email_id)
+        reason = reason[:_MAX_REASON]
+        self._outbox.adopt_failed(draft, reason=reason)
+        text = without_addresses(reason)
+        _log.error("email %s (%s) failed: %s", email_id, kind.name, text)
+        return Report(email_id=email_id, state=State.FAILED, text=text)
 
     def deliver_batch(self, ids: Sequence[str], *, worker: str) -> int:
         """Send emails of a campaign, group by group; what there is no time for goes back into the log.
@@ -293,14 +315,23 @@ class Delivery:
         return await asyncio.gather(*attempts, return_exceptions=True)
 
     async def _attempt(self, claim: Claim) -> tuple[Envelope, Outcome]:
-        envelope = await self._composer.compose(
-            id=claim.id,
-            kind=claim.kind,
-            content=claim.content,
-            created_at=claim.created_at,
-            now=datetime.now(UTC),
-        )
+        envelope = await self._compose(claim)
         return envelope, await self._sender.send(envelope)
+
+    async def _compose(self, claim: Claim) -> Envelope:
+        try:
+            return await self._composer.compose(
+                id=claim.id,
+                kind=claim.kind,
+                content=claim.content,
+                created_at=claim.created_at,
+                now=datetime.now(UTC),
+            )
+        except (MailctlError, OSError):
+            raise
+        except Exception as error:
+            # Whatever is wrong with it, it would be wrong again, and its words may hold what it was given.
+            raise RenderError(f"The email cannot be made because of {type(error).__name__}.") from None
 
     def _keep(self, claims: Sequence[Claim]) -> None:
         try:
@@ -352,8 +383,9 @@ class Delivery:
             claim,
         )
         level = logging.ERROR if outcome.kind is OutcomeKind.CONFIG else logging.WARNING
-        _log.log(level, "email %s deferred until %s: %s", claim.id, f"{decision.at:%H:%M:%S}Z", outcome)
-        return Report(email_id=claim.id, state=State.DEFERRED, text=str(outcome))
+        text = without_addresses(str(outcome))
+        _log.log(level, "email %s deferred until %s: %s", claim.id, f"{decision.at:%H:%M:%S}Z", text)
+        return Report(email_id=claim.id, state=State.DEFERRED, text=text)
 
     def _finish(
         self,
@@ -368,7 +400,7 @@ class Delivery:
             lambda: self._outbox.finish(claim, state, outcome=outcome, reason=reason, message_id=message_id),
             claim,
         )
-        text = reason or str(outcome or "")
+        text = without_addresses(reason or str(outcome or ""))
         _log.log(logging.ERROR if reason else logging.INFO, "email %s %s: %s", claim.id, state, text)
         return Report(email_id=claim.id, state=state, text=text)
 
@@ -390,3 +422,10 @@ class Delivery:
         if outcome.kind is OutcomeKind.CAPTURED and self._settings.debug:
             for name, url in envelope.links.items():
                 _log.info("email %s %s: %s", claim.id, name, url)
+
+
+def _usable_id(task_id: object) -> str:
+    try:
+        return inputs.email_id(task_id)
+    except InvalidInput:
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, ascii(task_id)))

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from email_validator import EmailNotValidError, validate_email
 
+from mailctl import characters
 from mailctl.errors import InvalidInput
 
 #: Longest forward-path that SMTP carries, in octets (RFC 5321 section 4.5.3.1.3, less the brackets).
@@ -23,12 +24,11 @@ MAX_GREETING_NAME = 64
 MAX_SUBJECT = 200
 MAX_URL = 2000
 MAX_KEY = 200
-
-_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-#: Joiners that real names and emoji need.
-_JOINERS = frozenset("\u200c\u200d")
-_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp", "Co", "Cn"})
-_EMOJI_TAGS = range(0xE0020, 0xE0080)
+MAX_USER_ID = 64
+MAX_EMAIL_ID = 155
+MAX_FILE_NAME = 120
+#: Leaves room for a name in a line (RFC 5322 section 2.1.1).
+MAX_HEADER = 900
 
 _ATEXT_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}")
 _NOT_IN_ADDRESSES = re.compile(r"[\x00-\x20\x7f]")
@@ -37,17 +37,19 @@ _DOT_ATOM = re.compile(r"(?=.{1,64}\Z)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-
 _SLUG = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY}}}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~=+/:-]{8,512}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-#: Whatever a mail client could turn into a link, an address or markup.
-_LINK_LIKE = re.compile(
-    r"""(?ix) [a-z][a-z0-9+.-]{1,15}:[/\\]{1,2} | // | \bwww\. | \b(?:mailto|tel|sms|javascript):
-        | [\w-]+\.(?:[^\W\d_]{2,18}|xn--[a-z0-9-]+)\b | \b\d{1,3}(?:\.\d{1,3}){3}\b
-        | [@<>{}] | %[0-9a-f]{2} | &\# | \[[^\]]*\]\( """
+_EMAIL_ID = re.compile(rf"[\x21-\x7e]{{1,{MAX_EMAIL_ID}}}")
+_LOCALE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+_HEADER_VALUE = re.compile(rf"[!-~](?:[ -~]{{0,{MAX_HEADER - 2}}}[!-~])?")
+_OPEN_HEADERS = frozenset(
+    {"list-unsubscribe", "list-unsubscribe-post", "list-id", "feedback-id", "organization"}
 )
-#: A dot after a title or an initial; not one that joins it to more than another initial, as in t.co.
-_ABBREVIATION = re.compile(r"(?i)\b(?:dr|mr|mrs|ms|jr|sr|st|prof|[^\W\d_])\.(?=\s|$|[^\W\d_]\.)")
-_MAX_DIGITS_IN_NAME = 12
-_MAX_STACKED_MARKS = 4
+_OWN_HEADERS = frozenset({"x-auto-response-suppress", "x-entity-ref-id"})
+#: Windows keeps these names for devices, whatever their ending.
+_DEVICE = re.compile(r"(?i)con|prn|aux|nul|com\d|lpt\d")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+#: One more, and a telephone offers to dial it.
+_MAX_DIGITS_IN_NAME = 6
 
 
 def address(value: object, *, field: str = "email") -> str:
@@ -86,6 +88,8 @@ def _ascii_address(value: str) -> str:
         allow_domain_literal=False,
         test_environment=True,
     )
+    if any(characters.mixes_scripts(label) for label in checked.domain.split(".")):
+        raise EmailNotValidError("Its domain mixes letters of scripts that look alike.")
     return checked.ascii_email or ""
 
 
@@ -108,11 +112,10 @@ def greeting_name(value: object) -> str:
         name = _line(value, field="name", longest=MAX_GREETING_NAME)
     except InvalidInput:
         return ""
-    probe = unicodedata.normalize("NFKC", name).replace("\u3002", ".").replace("\u2024", ".")
-    if _LINK_LIKE.search(_ABBREVIATION.sub(" ", probe)):
-        return ""
     too_many_digits = sum(char.isdigit() for char in name) > _MAX_DIGITS_IN_NAME
-    return "" if too_many_digits or _has_stacked_marks(name) else name
+    if too_many_digits or characters.has_stacked_marks(name) or characters.is_link_like(name):
+        return ""
+    return name
 
 
 def subject(value: object) -> str:
@@ -141,7 +144,9 @@ def ip_address(value: object, *, field: str = "ip_address") -> str:
         raise InvalidInput(field, "is not an IP address.", fix="Give one like 203.0.113.7.") from None
     mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
     parsed = mapped or parsed
-    if parsed.is_unspecified or parsed.is_multicast:
+    # Of IPv4, 0/8 names this network and 240/4 nobody; of IPv6, "reserved" says little.
+    is_nobodys = isinstance(parsed, ipaddress.IPv4Address) and (parsed.is_reserved or parsed.packed[0] == 0)
+    if parsed.is_unspecified or parsed.is_multicast or is_nobodys:
         raise InvalidInput(field, "is not the address of a client.")
     return str(parsed)
 
@@ -165,6 +170,8 @@ def action_url(value: object, *, origins: frozenset[str], field: str = "url") ->
         raise InvalidInput(field, "is not a link: host or port is wrong.") from None
     if parts.username is not None or parts.password is not None or has_dot_segments:
         raise InvalidInput(field, "is not a usable link: no user name and no dot segments in it.")
+    if origin not in origins and origin.startswith("http:"):
+        raise InvalidInput(field, "is http: only https is sent, and in development http to localhost.")
     if origin not in origins:
         raise InvalidInput(
             field,
@@ -188,6 +195,16 @@ def url_origin(url: str) -> str:
     return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port not in (None, default) else "")
 
 
+def is_local_host(host: str) -> bool:
+    """Whether a host is the computer of whoever asks it, so that nobody reads along."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def template_name(value: object) -> str:
     """Return the name of a template: a slug, never a path.
 
@@ -197,6 +214,83 @@ def template_name(value: object) -> str:
     return _matching(
         value, _SLUG, "template", "is not a template name: use a-z, digits, - and _ (no path, no ending)."
     )
+
+
+def file_name(value: object, *, field: str = "file name") -> str:
+    """Return the name of a file: no path, and nothing that a file system or a shell of a reader treats apart.
+
+    Raises:
+        InvalidInput: it holds a separator or a control character, begins with a dot, is reserved, or is long.
+    """
+    name = _line(value, field=field, longest=MAX_FILE_NAME)
+    if (
+        not name
+        or name != value
+        or set('/\\:*?"<>|') & set(name)
+        or name.startswith(".")
+        or name.endswith(".")
+    ):
+        raise InvalidInput(field, "is not the name of a file: no path, no dot at its begin or end.")
+    if _DEVICE.fullmatch(name.partition(".")[0]):
+        raise InvalidInput(field, "is the name of a device.")
+    return name
+
+
+def locale(value: object, *, field: str = "locale") -> str:
+    """Return a language tag (RFC 5646).
+
+    Raises:
+        InvalidInput: anything else.
+    """
+    return _matching(value, _LOCALE, field, "is not a language tag: give one like en or pt-BR.")
+
+
+def header_name(value: object) -> str:
+    """Return the name of a header that a service may add: X-…, or one of a short list.
+
+    Raises:
+        InvalidInput: it is not one; From, To, Message-ID and the like are decided here alone.
+    """
+    name = _matching(value, _HEADER_NAME, "header", "is not the name of a header.")
+    if name.lower() in _OWN_HEADERS or not (name.lower().startswith("x-") or name.lower() in _OPEN_HEADERS):
+        raise InvalidInput("header", f"{name} cannot be set.", fix="Use X-… or List-Unsubscribe.")
+    return name
+
+
+def header_value(value: object, *, field: str = "header") -> str:
+    """Return the value of a header that a service may add: one line of printable ASCII.
+
+    Raises:
+        InvalidInput: it is empty, too long, or anything else.
+    """
+    text = _matching(value, _HEADER_VALUE, field, f"has no usable value: 1 to {MAX_HEADER} of ASCII, a line.")
+    if "=?" in text:
+        raise InvalidInput(field, "looks like an encoded word (=?).")
+    return text
+
+
+def email_id(value: object, *, field: str = "task id") -> str:
+    """Return the id of an email, which is a Celery task id: printable ASCII without spaces.
+
+    Raises:
+        InvalidInput: anything else; it would be no key of a table.
+    """
+    return _matching(value, _EMAIL_ID, field, f"is not usable: 1 to {MAX_EMAIL_ID} printable characters.")
+
+
+def user_id(value: object, *, field: str = "user id") -> str:
+    """Return the id of a user, as a service knows one: a number, a UUID, a text.
+
+    Raises:
+        InvalidInput: it is none, or its text is empty, long or not printable.
+    """
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 128
+    if isinstance(value, bool | float | list | dict | bytes) or (isinstance(value, int) and not is_number):
+        raise InvalidInput(field, "is not a number, a UUID or a text.")
+    text = str(value)
+    if not 0 < len(text) <= MAX_USER_ID or not text.isprintable():
+        raise InvalidInput(field, f"is not usable: give 1 to {MAX_USER_ID} printable characters.")
+    return text
 
 
 def idempotency_key(value: object) -> str:
@@ -241,31 +335,13 @@ def _line(value: object, *, field: str, longest: int) -> str:
     if not isinstance(value, str):
         raise InvalidInput(field, "is not text.")
     text = unicodedata.normalize("NFC", value)
-    if not (text.isascii() and text.isprintable()):  # most are
-        for char in text:
-            if not _is_printable(char):
-                raise InvalidInput(field, f"holds a control or invisible character (U+{ord(char):04X}).")
+    if char := characters.first_unprintable(text):
+        raise InvalidInput(field, f"holds a control or invisible character (U+{ord(char):04X}).")
     if len(text) > longest:
         raise InvalidInput(field, f"is longer than {longest} characters.")
     if "=?" in text:
         raise InvalidInput(field, "looks like an encoded word (=?).")
     return text.strip()
-
-
-def _is_printable(char: str) -> bool:
-    category = unicodedata.category(char)
-    if char in _BIDI_CONTROLS or category in _FORBIDDEN_CATEGORIES:
-        return False
-    return category != "Cf" or char in _JOINERS or ord(char) in _EMOJI_TAGS
-
-
-def _has_stacked_marks(name: str) -> bool:
-    run = 0
-    for char in unicodedata.normalize("NFD", name):
-        run = run + 1 if unicodedata.category(char) in ("Mn", "Me") else 0
-        if run > _MAX_STACKED_MARKS:
-            return True
-    return False
 
 
 def _first_line(error: Exception) -> str:

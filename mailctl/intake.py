@@ -9,19 +9,19 @@ from mailctl import inputs
 from mailctl.catalog import ALWAYS_KNOWN
 from mailctl.errors import InvalidInput
 from mailctl.message import Content, Draft, User
+from mailctl.variables import variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from mailctl.catalog import Kind
-    from mailctl.message import Json
 
 #: Names are only printed where they are safe to greet with; longer ones are not worth keeping.
 _MAX_STORED_NAME = 200
-_MAX_USER_ID = 64
 #: The template variable of the generic kind that becomes a button.
 _ACTION_URL = "action_url"
+_LOCALE = "locale"
 
 
 def make_user(*, email: object, id: object = None, username: object = "", first_name: object = "") -> User:
@@ -38,10 +38,25 @@ def make_user(*, email: object, id: object = None, username: object = "", first_
     """
     return User(
         email=inputs.address(email),
-        id=None if id is None else _user_id(id),
+        id=None if id is None else inputs.user_id(id),
         username=_name(username),
         first_name=_name(first_name),
     )
+
+
+def make_recipient(*, email: object, name: object = "", id: object = None) -> User:
+    """Return somebody who is named by hand: in a call, a list or a message, not by the service's users.
+
+    Args:
+        email: the address, mandatory.
+        name: goes before the address, and is greeted where it is safe to; None or "" for nobody's.
+        id: as the service knows the user; None if it does not.
+
+    Raises:
+        InvalidInput: one of them is not usable.
+    """
+    checked = "" if name is None else inputs.display_name(name, field="recipients.name")
+    return make_user(email=email, id=id, first_name=checked)
 
 
 def make_content(
@@ -51,7 +66,7 @@ def make_content(
     origins: frozenset[str],
     tokens: Mapping[str, str] | None = None,
     urls: Mapping[str, object] | None = None,
-    context: Mapping[str, Json] | None = None,
+    context: object = None,
     subject: object = None,
     template: object = None,
 ) -> Content:
@@ -61,41 +76,44 @@ def make_content(
         origins: where ready-made links may lead to.
         tokens: the service's own, by the `token` of the kind's links.
         urls: ready-made links, by template variable.
-        context: template variables.
+        context: template variables: an object, or None.
         subject: for the generic kind only.
         template: for the generic kind only.
 
     Raises:
         InvalidInput: a value is missing or not usable.
     """
-    variables = {inputs.variable_name(name): value for name, value in (context or {}).items()}
+    given = variables(context)
     for name in kind.variables:
-        if name not in variables:
+        if name not in given:
             raise InvalidInput(name, f"is missing; an email of kind {kind.name} needs it.")
-    _refuse_unknown(kind, variables, tokens or {})
+    _refuse_unknown(kind, given, tokens or {})
     if "ip_address" in kind.variables:
-        variables["ip_address"] = inputs.ip_address(variables["ip_address"])
-    if kind.subject_variables & variables.keys():
-        inputs.subject(kind.subject_line("", variables))
-    if variables.get(_ACTION_URL):
-        variables[_ACTION_URL] = inputs.action_url(variables[_ACTION_URL], origins=origins, field=_ACTION_URL)
+        given["ip_address"] = inputs.ip_address(given["ip_address"])
+    if kind.subject_variables & given.keys():
+        inputs.subject(kind.subject_line("", given))
+    # None says that there is none: a button, or a language.
+    if given.get(_ACTION_URL) is not None:
+        given[_ACTION_URL] = inputs.action_url(given[_ACTION_URL], origins=origins, field=_ACTION_URL)
+    if given.get(_LOCALE) is not None:
+        given[_LOCALE] = inputs.locale(given[_LOCALE])
     return Content(
         user=user,
         tokens={name: inputs.token(value, field=name) for name, value in (tokens or {}).items()},
         urls={
             name: inputs.action_url(url, origins=origins, field=name) for name, url in (urls or {}).items()
         },
-        context=variables,
+        context=given,
         subject=inputs.subject(subject) if kind.subject is None else None,
         template=inputs.template_name(template) if kind.template is None else None,
     )
 
 
-def _refuse_unknown(kind: Kind, variables: Mapping[str, Json], tokens: Mapping[str, str]) -> None:
+def _refuse_unknown(kind: Kind, given: Iterable[str], tokens: Iterable[str]) -> None:
     """Refuse variables and tokens that the kind does not know: most are slips of the pen."""
     if kind.optional is not None:
         known = dict.fromkeys((*kind.variables, *kind.optional, *ALWAYS_KNOWN))
-        _refuse_others(variables, known, field="variable", kind=kind)
+        _refuse_others(given, known, field="variable", kind=kind)
     _refuse_others(tokens, {link.token: None for link in kind.links}, field="token", kind=kind)
 
 
@@ -156,13 +174,6 @@ def make_drafts(
 
 def _key(value: str | None) -> str | None:
     return None if value is None else inputs.idempotency_key(value)
-
-
-def _user_id(value: object) -> str:
-    text = str(value)
-    if isinstance(value, bool) or not text or len(text) > _MAX_USER_ID or not text.isprintable():
-        raise InvalidInput("user id", f"is not usable: give 1 to {_MAX_USER_ID} printable characters.")
-    return text
 
 
 def _name(value: object) -> str:

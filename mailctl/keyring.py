@@ -37,6 +37,19 @@ class Keyring:
         except InvalidToken:
             return None
 
+    def renew(self, sealed: bytes, *, purpose: str) -> bytes | None:
+        """Return what was sealed, sealed by the newest key: the same bytes if it was; None as `open`."""
+        fernet = self._fernet(purpose)
+        newest = Fernet(_derive(self._secrets[0], purpose))
+        try:
+            newest.decrypt(sealed)
+        except InvalidToken:
+            try:
+                return fernet.rotate(sealed)
+            except InvalidToken:
+                return None
+        return sealed
+
     def digests(self, plain: bytes, *, purpose: str) -> list[str]:
         """Return a keyed hash of `plain` under each known secret, newest first (HMAC-SHA256, RFC 2104)."""
         return [

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlencode, urlsplit
 
 from mailctl.errors import ConfigurationError, MailctlError
-from mailctl.inputs import url_origin
+from mailctl.inputs import is_local_host, url_origin
 from mailctl.keyring import Keyring
 from mailctl.plugin import load_object
 from mailctl.settings import Settings
@@ -23,10 +25,24 @@ if TYPE_CHECKING:
 
 #: Clocks of the host that makes a link and the host that reads it may differ by this many seconds.
 CLOCK_SKEW_SECONDS = 60
+#: How long the use of a link is remembered after the link has died by itself.
+_REMEMBERED = timedelta(hours=1)
+#: Characters of a `t` at most; what a service's own maker gives may be as long.
+_MAX_T = 1500
+_MINTED = re.compile(rf"[A-Za-z0-9._~=+/:-]{{8,{_MAX_T}}}")
+#: URL-safe base64 in its one spelling; decoders read past anything else.
+_T = re.compile(
+    rf"(?=.{{4,{_MAX_T}}}\Z)(?:[A-Za-z0-9_-]{{4}})*"
+    r"(?:[A-Za-z0-9_-]{3}=|[A-Za-z0-9_-]{2}==)?"
+)
 
 
 class InvalidLink(MailctlError):
     """The `t` of a link is altered, expired, made for another purpose, or not ours."""
+
+
+class UsedLink(InvalidLink):
+    """The link was good, and was used before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +58,22 @@ class LinkClaims:
     token: str
 
 
+class UseStore(Protocol):
+    """Remembers which links were used; `mailctl.link_uses` has one for SQL databases."""
+
+    def use(self, digest: str, *, purpose: str, until: datetime) -> bool:
+        """Remember a use, unless there was one before; of many at the same moment, one is the first.
+
+        Args:
+            digest: stands for the link; nothing can be read from it.
+            purpose: of the link.
+            until: when the use may be forgotten.
+
+        Returns:
+            Whether this is the first use.
+        """
+
+
 #: A service's own maker of `t`: gets the claims, returns the value of the query parameter.
 LinkMint = Callable[[LinkClaims], str]
 
@@ -53,10 +85,12 @@ class Links:
         settings: FRONTEND_URL, SECRET_KEY (and earlier ones), MAILCTL_LINK_MINT.
 
     Raises:
-        ConfigurationError: MAILCTL_LINK_MINT names nothing that can be called.
+        ConfigurationError: FRONTEND_URL is not https (nor http to this computer), or MAILCTL_LINK_MINT names
+            nothing that can be called.
     """
 
     def __init__(self, settings: Settings) -> None:
+        _origin(settings.frontend_url)
         self._base = settings.frontend_url.rstrip("/")
         self._keyring = Keyring(settings.secret_keys)
         self._mint = _load_mint(settings.mailctl_link_mint) if settings.mailctl_link_mint else self.seal
@@ -93,7 +127,8 @@ class Links:
         Raises:
             InvalidLink: it is not a link of ours, was altered, was made for another purpose, or has expired.
         """
-        plain = self._keyring.open(t.encode("ascii", "replace"), purpose=f"link/{purpose}")
+        is_spelled_well = isinstance(t, str) and _T.fullmatch(t)
+        plain = self._keyring.open(t.encode(), purpose=f"link/{purpose}") if is_spelled_well else None
         if plain is None:
             raise InvalidLink("This link is not valid.", fix="Ask for a new one.")
         body = json.loads(plain)
@@ -109,6 +144,19 @@ class Links:
             token=body["k"],
         )
 
+    def redeem(self, t: str, *, purpose: str, store: UseStore, now: datetime | None = None) -> LinkClaims:
+        """Read the `t` of a link and use it up; see `verify` for the rest.
+
+        Raises:
+            UsedLink: it was used before.
+            InvalidLink: as `verify`.
+        """
+        claims = self.verify(t, purpose=purpose, now=now)
+        until = claims.expires_at + timedelta(seconds=CLOCK_SKEW_SECONDS) + _REMEMBERED
+        if not store.use(_digest(claims), purpose=purpose, until=until):
+            raise UsedLink("This link was used before.", fix="Ask for a new one.")
+        return claims
+
     def _url(self, link: Link, content: Content, *, now: datetime) -> str:
         claims = LinkClaims(
             purpose=link.purpose,
@@ -118,22 +166,56 @@ class Links:
             expires_at=now + link.lifetime,
             token=content.tokens.get(link.token) or secrets.token_urlsafe(24),
         )
-        return f"{self._base}{link.path}?{urlencode({'t': self._mint(claims)})}"
+        return f"{self._base}{link.path}?{urlencode({'t': self._minted(claims)})}"
+
+    def _minted(self, claims: LinkClaims) -> str:
+        try:
+            t: object = self._mint(claims)
+        except Exception as error:
+            # Somebody else's code, whose words may hold what it was given.
+            raise ConfigurationError(
+                f"MAILCTL_LINK_MINT raises {type(error).__name__}.", fix="Mend the function."
+            ) from None
+        if not isinstance(t, str) or not _MINTED.fullmatch(t):
+            raise ConfigurationError(
+                f"MAILCTL_LINK_MINT gives no 8 to {_MAX_T} of A-Z, a-z, 0-9 and . _ ~ = + / : -",
+                fix="Mend the function.",
+            )
+        return t
 
 
 def link_origins(settings: Settings) -> frozenset[str]:
     """Return the origins that a ready-made link may lead to: FRONTEND_URL's and MAILCTL_LINK_ORIGINS.
 
+    In production those of http, which lead their reader to the reader's own computer, are not among them.
+
     Raises:
-        ConfigurationError: one of them is not an http(s) URL.
+        ConfigurationError: one of them is not an https URL, nor one of http to this computer.
     """
     extra = (url.strip() for url in settings.mailctl_link_origins.split(","))
+    origins = {_origin(url) for url in (settings.frontend_url, *extra) if url}
+    return frozenset(origin for origin in origins if settings.debug or origin.startswith("https:"))
+
+
+def _origin(url: str) -> str:
     try:
-        return frozenset(url_origin(url) for url in (settings.frontend_url, *extra) if url)
-    except ValueError as error:
+        origin = url_origin(url)
+    except ValueError:
         raise ConfigurationError(
-            f"{error} is not an http or https URL.", fix="Correct FRONTEND_URL or MAILCTL_LINK_ORIGINS."
+            f"{url} is not an http or https URL.", fix="Correct FRONTEND_URL or MAILCTL_LINK_ORIGINS."
         ) from None
+    if origin.startswith("http:") and not is_local_host(urlsplit(origin).hostname or ""):
+        raise ConfigurationError(
+            f"{origin} is http: whoever reads along could use the links.",
+            fix="Give FRONTEND_URL and MAILCTL_LINK_ORIGINS https; http is for localhost.",
+        )
+    return origin
+
+
+def _digest(claims: LinkClaims) -> str:
+    """Return what stands for a link: two emails that carry the same token of the service are one use."""
+    parts = [claims.purpose, claims.user_id, claims.email, claims.token]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @cache
@@ -144,6 +226,11 @@ def _service_links() -> Links:
 def verify(t: str, *, purpose: str) -> LinkClaims:
     """Read the `t` of a link with the settings of this process; see `Links.verify`."""
     return _service_links().verify(t, purpose=purpose)
+
+
+def redeem(t: str, *, purpose: str, store: UseStore) -> LinkClaims:
+    """Read the `t` of a link and use it up, with the settings of this process; see `Links.redeem`."""
+    return _service_links().redeem(t, purpose=purpose, store=store)
 
 
 def _load_mint(spec: str) -> LinkMint:

@@ -6,13 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.errors import ConfigurationError
-from mailctl.log import schema
+from mailctl.log import rekeying, schema
 from mailctl.log.retention import Prunable, Retention
 from mailctl.runtime import open_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mailctl.log.rekeying import Rekeyed
     from mailctl.log.schema import SchemaVersion
     from mailctl.runtime import Runtime
     from mailctl.settings import Settings
@@ -37,6 +38,19 @@ def upgrade_schema(settings: Settings) -> SchemaVersion:
     """
     with open_log(settings) as engine:
         return schema.bring_up(engine)
+
+
+def rekey(runtime: Runtime, *, dry_run: bool = False) -> Iterator[Rekeyed]:
+    """Seal with SECRET_KEY what earlier keys have sealed; yields what each small transaction found.
+
+    Args:
+        runtime: the parts of this process.
+        dry_run: only look.
+
+    Raises:
+        LogUnavailable: the log cannot be read or written.
+    """
+    return rekeying.rekey(runtime.engine, runtime.keyring, dry_run=dry_run)
 
 
 class Pruning:

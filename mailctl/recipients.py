@@ -52,8 +52,7 @@ def read_recipients(data: bytes, *, field: str = "--users-file") -> Iterator[Rec
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise InvalidInput(field, f"line {line} is not UTF-8 text.", fix="Save it as UTF-8.") from None
-    is_json = text.lstrip()[:1] in ("{", '"')
-    return _json_rows(text) if is_json else _csv_rows(text, field=field)
+    return _json_rows(text) if _is_json(text) else _csv_rows(text, field=field)
 
 
 def read_suppressed(data: bytes, *, field: str) -> tuple[dict[str, str], list[RowProblem]]:
@@ -81,13 +80,24 @@ def read_suppressed(data: bytes, *, field: str) -> tuple[dict[str, str], list[Ro
     return reasons, problems
 
 
+def _is_json(text: str) -> bool:
+    first_line = text.lstrip().partition("\n")[0].strip()
+    if not first_line.startswith('"'):
+        return first_line.startswith("{")
+    # Spreadsheets put quotes around the names of columns too.
+    try:
+        return json.loads(first_line) not in (*_ID_COLUMNS, _ADDRESS_COLUMN)
+    except ValueError:
+        return False
+
+
 def _json_rows(text: str) -> Iterator[Recipient | RowProblem]:
-    for line, words in enumerate(text.splitlines(), start=1):
+    for line, words in enumerate(text.split("\n"), start=1):
         if not words.strip():
             continue
         try:
             row = json.loads(words)
-        except ValueError:
+        except (ValueError, RecursionError):
             yield RowProblem(line=line, reason="is not JSON.")
             continue
         if isinstance(row, str):
@@ -112,13 +122,18 @@ def _csv_rows(text: str, *, field: str) -> Iterator[Recipient | RowProblem]:
             if not any(cells):
                 continue
             if len(cells) == len(names):
-                yield _recipient(reader.line_num, dict(zip(names, map(str.strip, cells), strict=True)))
+                yield _recipient(reader.line_num, dict(zip(names, map(_trimmed, cells), strict=True)))
             else:
                 reason = f"has {len(cells)} fields, the first line has {len(names)}."
                 yield RowProblem(line=reader.line_num, reason=reason)
     except csv.Error as error:
         reason = f"cannot be read after line {reader.line_num}: {error}."
         raise InvalidInput(field, reason) from error
+
+
+def _trimmed(cell: str) -> str:
+    # Of spaces alone: a line break in a cell is for the gate to see.
+    return cell.strip(" ")
 
 
 def _recipient(line: int, row: dict[str, Json]) -> Recipient | RowProblem:
@@ -129,10 +144,14 @@ def _recipient(line: int, row: dict[str, Json]) -> Recipient | RowProblem:
         return RowProblem(line=line, reason="names neither a user nor an address.")
     if not isinstance(email, str | None) or not isinstance(name, str):
         return RowProblem(line=line, reason="has an address or a name that is not text.")
+    try:
+        user_id = None if user_id is None else inputs.user_id(user_id)
+    except InvalidInput as error:
+        return RowProblem(line=line, reason=error.message)
     own = {*_ID_COLUMNS, _ADDRESS_COLUMN, *_NAME_COLUMNS}
     return Recipient(
         line=line,
-        user_id=None if user_id is None else str(user_id),
+        user_id=user_id,
         email=email,
         name=name,
         variables={key: value for key, value in row.items() if key not in own},

@@ -20,11 +20,12 @@ from jinja2 import (
     TemplateSyntaxError,
     UndefinedError,
     meta,
+    nodes,
 )
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mailctl import inputs
 from mailctl.errors import ConfigurationError, InvalidInput, RenderError
+from mailctl.sandbox import Sandbox, TooMuch
 from mailctl.skeleton import Skeletons
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Octets of HTML: Gmail cuts a message off at about 102,000.
 MAX_HTML = 90_000
+#: Characters of either body: what is longer is cut off by mail programs, or is no email.
+MAX_BODY = 200_000
 #: Columns of plain text (RFC 5322 section 2.1.1 asks for 78 at most).
 TEXT_WIDTH = 72
 
@@ -70,7 +73,7 @@ class Templates:
         self._places = [loader.list_templates() for loader in loaders]
         self._loader = ChoiceLoader(loaders)
         # The sandbox costs a third of the time; what comes with mailctl needs none.
-        environment = ImmutableSandboxedEnvironment if own else Environment
+        environment = Sandbox if own else Environment
         self._environment = environment(
             loader=self._loader,
             undefined=StrictUndefined,
@@ -83,6 +86,8 @@ class Templates:
         self._environment.filters["paragraph"] = _paragraph
         # Only of our own templates is it known what they do with a variable.
         self._skeletons = None if own else Skeletons(self._render)
+        #: For names that their bearers chose: "" where one would print a link, an address or markup.
+        self._environment.filters["name"] = inputs.greeting_name
 
     def names(self) -> list[str]:
         """Return the names that have at least one file, those of the service's own folder first."""
@@ -128,6 +133,23 @@ class Templates:
             checked.add(file)
             to_check += [other for other in self._compile(file) if other not in checked]
 
+    def variables(self, name: str) -> set[str]:
+        """Return the variables that both files, and every template that they refer to, use.
+
+        Raises:
+            RenderError: as `check`.
+        """
+        self.check(name)
+        to_read, read, found = list(self._pair(name)), set[str](), set[str]()
+        while to_read:
+            file = to_read.pop()
+            read.add(file)
+            source, _, _ = self._loader.get_source(self._environment, file)
+            parsed = self._environment.parse(source)
+            found |= meta.find_undeclared_variables(parsed) - _defined_in(parsed)
+            to_read += [each for each in meta.find_referenced_templates(parsed) if each and each not in read]
+        return found - self._environment.globals.keys()
+
     def _pair(self, name: str) -> tuple[str, str]:
         """Return both files, which must be in the same place: halves of two templates do not agree."""
         pair = (f"{name}.html", f"{name}.txt")
@@ -143,8 +165,14 @@ class Templates:
         raise RenderError(f"There is no template {name}.", fix=f"Use one of: {', '.join(self.names())}.")
 
     def _render(self, file: str, context: Mapping[str, Json]) -> str:
+        pieces, size = [], 0
         with _as_render_error(file):
-            return self._environment.get_template(file).render(context)
+            for piece in self._environment.get_template(file).generate(context):
+                pieces.append(piece)
+                size += len(piece)
+                if size > MAX_BODY:
+                    raise TooMuch(f"it makes more than {MAX_BODY} characters")
+        return "".join(pieces)
 
     def _compile(self, file: str) -> set[str]:
         """Compile one file; return the files that it refers to."""
@@ -158,6 +186,16 @@ class Templates:
                 f"{file} refers to {min(missing)}, which does not exist.", fix="Correct the template."
             )
         return references
+
+
+def _defined_in(parsed: nodes.Template) -> set[str]:
+    """Return the names that a template imports, outside of the block that uses them too."""
+    imported = {
+        name[1] if isinstance(name, tuple) else name
+        for statement in parsed.find_all(nodes.FromImport)
+        for name in statement.names
+    }
+    return imported | {statement.target for statement in parsed.find_all(nodes.Import)}
 
 
 @lru_cache(maxsize=512)
@@ -199,6 +237,8 @@ def _problem(error: Exception) -> str:
     missing = _MISSING_VARIABLE.fullmatch(str(error)) if isinstance(error, UndefinedError) else None
     if missing:
         return f"the variable {missing[1]} is missing"
+    if isinstance(error, TooMuch):
+        return str(error)
     if isinstance(error, TemplateNotFound):
         return "it refers to a template that does not exist"
     return f"it cannot be rendered because of {type(error).__name__}"

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mailctl import inputs
 from mailctl.enqueue import Enqueuer
 from mailctl.errors import BrokerUnavailable, InvalidInput
-from mailctl.intake import make_content, make_user
+from mailctl.intake import make_content, make_recipient
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,8 +125,7 @@ class Sending:
         if order.tokens and len(order.user_ids) > 1:
             raise InvalidInput("token", "belongs to one user.", fix="Give one --user-id with a token.")
         if order.email is not None:
-            name = inputs.display_name(order.name)
-            return [make_user(email=order.email, first_name=name)]
+            return [make_recipient(email=order.email, name=order.name)]
         return [self._runtime.directory.get(user_id) for user_id in dict.fromkeys(order.user_ids)]
 
 

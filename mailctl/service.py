@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mailctl import inputs, runtime
+from mailctl import runtime
 from mailctl.catalog import GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
 from mailctl.enqueue import Enqueuer
 from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput, MailctlError
-from mailctl.intake import make_content, make_user
+from mailctl.intake import make_content, make_recipient, make_user
 from mailctl.log.database import is_same_database, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy.orm import Session, SessionTransaction
 
@@ -103,6 +103,8 @@ class EmailService:
         Returns:
             The id of the email to the first recipient; the others share it as their group.
         """
+        if isinstance(recipients, str):
+            raise InvalidInput("recipients", "is one text, not a list.", fix="Give a list of addresses.")
         people = [_recipient(recipient) for recipient in recipients]
         if not people:
             raise InvalidInput("recipients", "are missing.", fix="Give at least one.")
@@ -367,7 +369,9 @@ os.register_at_fork(after_in_child=_renew_lock)
 
 def _recipient(value: Recipient | Mapping[str, str] | str) -> User:
     if isinstance(value, str):
-        value = Recipient(email=value)
-    elif not isinstance(value, Recipient):
-        value = Recipient(email=value.get("email", ""), name=value.get("name", ""))
-    return make_user(email=value.email, first_name=inputs.display_name(value.name, field="recipients.name"))
+        return make_recipient(email=value)
+    if isinstance(value, Recipient):
+        return make_recipient(email=value.email, name=value.name)
+    if not isinstance(value, Mapping):
+        raise InvalidInput("recipients", "are not addresses.", fix="Give texts, Recipients or objects.")
+    return make_recipient(email=value.get("email"), name=value.get("name"))

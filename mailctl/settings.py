@@ -123,6 +123,10 @@ class Settings(GivenSettings):
     mailctl_limit_per_user: str = ""
     #: Emails over all; more wait.
     mailctl_limit_global: str = ""
+    #: Where readers' answers go instead of to the sender.
+    mailctl_reply_to: str = ""
+    #: More headers of every email, as a JSON object of names and values.
+    mailctl_headers: str = ""
     mailctl_messages: Literal["auto", "reference", "full"] = "auto"
     mailctl_on_ambiguous: Literal["resend", "hold"] = "resend"
     #: Seconds for which a claim holds before another worker may take the email over.

@@ -5,6 +5,7 @@ They are shared tasks: every Celery app of the process has them once this module
 
 from __future__ import annotations
 
+import inspect
 import logging
 import socket
 import time
@@ -15,14 +16,16 @@ from celery import Task, shared_task
 from celery.exceptions import Reject
 from celery.signals import celeryd_init, worker_process_shutdown, worker_shutdown
 
+from mailctl import inputs
 from mailctl.carried import BATCH_TASK
 from mailctl.catalog import CANARY, DELIVER_TASK, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
-from mailctl.errors import EmailFailed, LogUnavailable
+from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable
 from mailctl.message import DELIVERED_STATES, State
 from mailctl.rehearsal import rehearse_email, rehearse_message
 from mailctl.wire import REFERENCE
 from mailctl.worker import process
 from mailctl.worker.bootsteps import RelayStep
+from mailctl.worker.reception import UNREADABLE
 from mailctl.worker.request import PrivateTask
 
 if TYPE_CHECKING:
@@ -40,11 +43,40 @@ class EmailDeferred(Exception):
     """The email is tried again later; the delivery log says when."""
 
 
+class _WireTask(PrivateTask):
+    """A task that survives any message."""
+
+    abstract = True
+    Strategy = "mailctl.worker.reception:strategy"
+
+
+class _EmailTask(_WireTask):
+    """A task of the wire: what its arguments cannot be is an email that failed, not an error of Python's."""
+
+    abstract = True
+    mailctl_kind: Kind
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if UNREADABLE in kwargs:
+            return _refuse(self, self.mailctl_kind, f"message: {kwargs[UNREADABLE]}")
+        try:
+            inspect.signature(self.run).bind(*args, **kwargs)
+        except TypeError as error:
+            reason = f"message: {error}; {self.name} takes {', '.join(_parameters(self.run))}."
+            return _refuse(self, self.mailctl_kind, reason)
+        return self.run(*args, **kwargs)
+
+
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    return [name for name in inspect.signature(function).parameters if name != REFERENCE]
+
+
 def _email_task(kind: Kind) -> Callable[[Callable[..., Any]], Task]:
     """Return a decorator that makes the kind's task: its message comes back when its process is killed."""
     decorator: Callable[[Callable[..., Any]], Task] = shared_task(
         name=kind.task,
-        base=PrivateTask,
+        base=_EmailTask,
+        mailctl_kind=kind,
         bind=True,
         ignore_result=True,
         acks_late=True,
@@ -62,7 +94,7 @@ def send_email_task(
     template_name: Json = None,
     context: Json = None,
     *,
-    email_id: str | None = None,
+    email_id: Json = None,
 ) -> str:
     """Send one email, with its own subject and template, to each recipient."""
     arguments = {
@@ -75,14 +107,14 @@ def send_email_task(
 
 
 @_email_task(WELCOME)
-def send_welcome_email_task(self: Task, user_data: Json = None, *, email_id: str | None = None) -> str:
+def send_welcome_email_task(self: Task, user_data: Json = None, *, email_id: Json = None) -> str:
     """Greet a new user."""
     return _work(self, WELCOME, {"user_data": user_data}, email_id)
 
 
 @_email_task(RESET)
 def send_password_reset_email_task(
-    self: Task, user_data: Json = None, reset_url: Json = None, *, email_id: str | None = None
+    self: Task, user_data: Json = None, reset_url: Json = None, *, email_id: Json = None
 ) -> str:
     """Send a password-reset link."""
     return _work(self, RESET, {"user_data": user_data, "reset_url": reset_url}, email_id)
@@ -90,7 +122,7 @@ def send_password_reset_email_task(
 
 @_email_task(VERIFICATION)
 def send_verification_email_task(
-    self: Task, user_data: Json = None, verification_url: Json = None, *, email_id: str | None = None
+    self: Task, user_data: Json = None, verification_url: Json = None, *, email_id: Json = None
 ) -> str:
     """Ask a user to confirm an address."""
     return _work(self, VERIFICATION, {"user_data": user_data, "verification_url": verification_url}, email_id)
@@ -104,7 +136,7 @@ def send_new_ip_notification_task(
     whitelist_url: Json = None,
     blacklist_url: Json = None,
     *,
-    email_id: str | None = None,
+    email_id: Json = None,
 ) -> str:
     """Tell a user of a sign-in from a new address."""
     arguments = {
@@ -118,32 +150,50 @@ def send_new_ip_notification_task(
 
 @shared_task(  # type: ignore[untyped-decorator]
     name=DELIVER_TASK,
+    base=_EmailTask,
+    mailctl_kind=GENERIC,
     bind=True,
     ignore_result=True,
     acks_late=True,
     reject_on_worker_lost=True,
     throws=(EmailFailed,),
 )
-def deliver(self: Task, *, email_id: str) -> str:
+def deliver(self: Task, *, email_id: Json) -> str:
     """Send an email of the log, of a kind of the service's own."""
     return _work(self, GENERIC, {}, email_id)
 
 
 @shared_task(  # type: ignore[untyped-decorator]
-    name=BATCH_TASK, bind=True, ignore_result=True, acks_late=True, reject_on_worker_lost=True
+    name=BATCH_TASK,
+    base=_WireTask,
+    bind=True,
+    ignore_result=True,
+    acks_late=True,
+    reject_on_worker_lost=True,
+    throws=(InvalidInput,),
 )
-def deliver_batch(self: Task, ids: list[str]) -> str:
+def deliver_batch(self: Task, ids: Json = None, *, mailctl_unreadable: str = "") -> str:
     """Send emails of a campaign."""
+    if mailctl_unreadable:
+        raise InvalidInput("message", mailctl_unreadable)
+    if not isinstance(ids, list):
+        raise InvalidInput("ids", "are not a list.")
+    ids = [inputs.email_id(email_id, field="ids") for email_id in ids]
     worker = self.request.hostname or socket.gethostname()
     with _back_to_the_broker(f"{len(ids)} emails"):
         delivered = process.current().delivery.deliver_batch(ids, worker=worker)
     return f"{delivered} of {len(ids)} delivered"
 
 
-@_email_task(CANARY)
-def canary(self: Task, to: str | None = None, *, email_id: str | None = None) -> str:
+@shared_task(  # type: ignore[untyped-decorator]
+    name=CANARY.task, base=_WireTask, bind=True, ignore_result=True, throws=(InvalidInput,)
+)
+def canary(self: Task, to: Json = None, *, email_id: Json = None, mailctl_unreadable: str = "") -> str:
     """Show that emails get through, without sending one."""
+    if mailctl_unreadable:
+        raise InvalidInput("message", mailctl_unreadable)
     if email_id is not None:
+        email_id = inputs.email_id(email_id, field=REFERENCE)
         worker = self.request.hostname or socket.gethostname()
         with _back_to_the_broker(f"canary {email_id}"):
             return rehearse_email(process.current().runtime, email_id, worker=worker)
@@ -154,7 +204,7 @@ def canary(self: Task, to: str | None = None, *, email_id: str | None = None) ->
     return "answered"
 
 
-def _work(task: Task, kind: Kind, arguments: dict[str, Json], email_id: str | None) -> str:
+def _work(task: Task, kind: Kind, arguments: dict[str, Json], email_id: Json) -> str:
     """Deliver, and store the Celery result; a message goes back to the broker while the log is down.
 
     Returns:
@@ -164,15 +214,38 @@ def _work(task: Task, kind: Kind, arguments: dict[str, Json], email_id: str | No
         EmailFailed: the email will not be delivered.
         Reject: the delivery log does not answer.
     """
+    if email_id is not None:
+        try:
+            email_id = inputs.email_id(email_id, field=REFERENCE)
+        except InvalidInput as error:
+            return _refuse(task, kind, str(error))
     request = task.request
     worker = request.hostname or socket.gethostname()
-    with _back_to_the_broker(f"email {email_id or request.id}"):
+    with _back_to_the_broker(f"email {email_id or request.id!a}"):
         delivery = process.current().delivery
         if email_id is not None:
             report = delivery.deliver(email_id, worker=worker)
         else:
-            queue = (request.delivery_info or {}).get("routing_key") or task.app.conf.task_default_queue
-            report = delivery.deliver_message(request.id, kind, arguments, queue=queue, worker=worker)
+            report = delivery.deliver_message(
+                request.id, kind, arguments, queue=_queue_of(task), worker=worker
+            )
+    return _concluded(task, report)
+
+
+def _refuse(task: Task, kind: Kind, reason: str) -> str:
+    """Record a message that can never become an email; raises what `_work` does."""
+    with _back_to_the_broker(f"email {task.request.id!a}"):
+        report = process.current().delivery.refuse(
+            task.request.id, kind, queue=_queue_of(task), reason=reason
+        )
+    return _concluded(task, report)
+
+
+def _queue_of(task: Task) -> str:
+    return (task.request.delivery_info or {}).get("routing_key") or str(task.app.conf.task_default_queue)
+
+
+def _concluded(task: Task, report: Report) -> str:
     if report.state is not None:
         _store_result(task, report)
     if report.state in (State.FAILED, State.EXPIRED):

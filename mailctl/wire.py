@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mailctl import inputs
 from mailctl.catalog import GENERIC
 from mailctl.errors import InvalidInput
-from mailctl.intake import make_content, make_user
+from mailctl.intake import make_content, make_recipient, make_user
 
 if TYPE_CHECKING:
     from mailctl.catalog import Kind
@@ -72,7 +71,7 @@ def _generic(arguments: Mapping[str, Json], *, origins: frozenset[str]) -> list[
         make_content(
             GENERIC,
             _recipient(recipient),
-            context=_mapping(arguments.get("context") or {}, field="context"),
+            context=arguments.get("context"),
             subject=arguments.get("subject"),
             template=arguments.get("template_name"),
             origins=origins,
@@ -83,8 +82,7 @@ def _generic(arguments: Mapping[str, Json], *, origins: frozenset[str]) -> list[
 
 def _recipient(value: Json) -> User:
     fields = _mapping(value, field="recipients")
-    name = inputs.display_name(fields.get("name") or "", field="recipients.name")
-    return make_user(email=fields.get("email"), first_name=name)
+    return make_recipient(email=fields.get("email"), name=fields.get("name"))
 
 
 def _user_data(user: User) -> dict[str, Json]:

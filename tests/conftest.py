@@ -6,26 +6,39 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.account import PROPERTY, table
+from tests import tables
+from tests.faults import account
 from tests.servers import PostgresServer, RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: By the property of a test's report: the title and the columns of a table.
+TABLES = {
+    account.PROPERTY: ("faults: what became of every email", account.COLUMNS),
+    "hostile": (
+        "hostile values: field and door, and what became of them",
+        ("field, door", "values", "refused", "sent as meant", "sent without the name", "let in by mistake"),
+    ),
+    "secrets": (
+        "secrets: where each was looked for, with a control that would be found",
+        ("secret, place", "characters read", "found", "control found"),
+    ),
+    "fuzz": (
+        "fuzz: random wire messages against a live worker",
+        ("log", "messages", "seconds", "sent", "failed", "other", "left on the queue", "worker"),
+    ),
+}
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """End with the table of the fault suite: the process that reports reads no other conftest."""
-    rows = {
-        tuple(value)
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        for name, value in getattr(report, "user_properties", ())
-        if name == PROPERTY
-    }
-    if rows:
-        terminalreporter.section("faults: what became of every email")
-        for line in table(sorted(rows)):
-            terminalreporter.line(line)
+    """End with the tables that tests have noted: the process that reports reads no other conftest."""
+    for name, (title, columns) in TABLES.items():
+        rows = tables.rows_of(terminalreporter, name)
+        if rows:
+            terminalreporter.section(title)
+            for line in tables.lines(columns, rows):
+                terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from mailctl.checks.environment import env_files, secret_names
 from mailctl.checks.finding import Finding, Group
 from mailctl.checks.log import is_file, is_readable_by_others
 from mailctl.checks.workers import needed_queues
+from mailctl.inputs import is_local_host
 from mailctl.settings import DEVELOPMENT_SECRET_KEY
 
 if TYPE_CHECKING:
@@ -44,6 +44,12 @@ def check_hazards(settings: Settings, app: Celery | None, roster: Roster) -> Gen
     yield from found
     if not found:
         yield _GROUP.ok("none", f"no hazard is known in {settings.profile}")
+
+
+def check_secrets_file(settings: Settings) -> Iterator[Finding]:
+    """Find files with secrets that every user of this host may read; in development nobody minds."""
+    if not settings.debug:
+        yield from _open_env_file(settings)
 
 
 def _production(settings: Settings, app: Celery | None) -> Iterator[Finding]:
@@ -83,14 +89,14 @@ def _capture(settings: Settings) -> Iterator[Finding]:
 def _frontend_url(settings: Settings) -> Iterator[Finding]:
     parts = urlsplit(settings.frontend_url)
     fix = "Set FRONTEND_URL to the https address of the service."
-    if _is_local(parts.hostname or ""):
+    if is_local_host(parts.hostname or ""):
         yield _GROUP.warn("FRONTEND_URL", "leads the readers of emails to their own computer", fix=fix)
     elif parts.scheme == "http":
         yield _GROUP.fail("FRONTEND_URL", "is http: whoever reads along can use the links.", fix=fix)
 
 
 def _clear_text(settings: Settings) -> Iterator[Finding]:
-    if settings.email_tls == "none" and not _is_local(settings.email_host):
+    if settings.email_tls == "none" and not is_local_host(settings.email_host):
         yield _GROUP.warn(
             "EMAIL_TLS",
             "is none, and the mail server is another host: emails and their links travel in clear",
@@ -144,12 +150,3 @@ def _email_workers(app: Celery, roster: Roster) -> Iterator[str]:
         return
     needed = needed_queues(app).keys()
     yield from (node for node, queues in roster.strangers.items() if needed & set(queues))
-
-
-def _is_local(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -16,7 +16,7 @@ from mailctl.log.sqlite import sqlite_path
 from mailctl.question import ask, timed
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
 
     from sqlalchemy import URL, Engine
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _GROUP = Group(name="log")
 _SETTING = "MAILCTL_DATABASE_URL"
 _WHOM = "The delivery log"
+#: Files that a fix names.
+_SHOWN = 5
 _MOVE = "Let this user write there, or set MAILCTL_HOME or MAILCTL_DATABASE_URL."
 
 
@@ -143,17 +145,27 @@ def _circuits(engine: Engine) -> Iterator[Finding]:
 
 
 def _permissions(settings: Settings, url: URL) -> Iterator[Finding]:
+    home = settings.mailctl_home.absolute()
     if url.get_backend_name() == "sqlite":
-        yield from _exposure(sqlite_path(url), "addresses and what became of emails", mode="600")
-    yield from _exposure(settings.mailctl_home.absolute(), "captured emails are kept there", mode="700")
+        path = sqlite_path(url)
+        what = "addresses and what became of emails"
+        files = [path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm"))]
+        yield from _exposure(files, what, mode="600")
+    yield from _exposure([home], "the delivery log and captured emails are kept there", mode="700")
+    captured = home / "mail"
+    yield from _exposure([captured], "captured emails, with their links", mode="700")
+    if is_readable_by_others(home) and is_readable_by_others(captured):
+        yield from _exposure(sorted(captured.glob("*.eml")), "a captured email, with its links", mode="600")
 
 
-def _exposure(path: Path, what: str, *, mode: str) -> Iterator[Finding]:
-    if is_readable_by_others(path):
+def _exposure(paths: Sequence[Path], what: str, *, mode: str) -> Iterator[Finding]:
+    exposed = [path for path in paths if is_readable_by_others(path)]
+    if exposed:
+        others = f" and {len(exposed) - 1} more" if len(exposed) > 1 else ""
         yield _GROUP.warn(
             "permissions",
-            f"every user of this host may read {path} ({what})",
-            fix=f"chmod {mode} {path}",
+            f"every user of this host may read {exposed[0]}{others} ({what})",
+            fix=f"chmod {mode} {' '.join(str(path) for path in exposed[:_SHOWN])}",
         )
 
 

@@ -1,8 +1,8 @@
-"""`mailctl db`: the schema of the delivery log."""
+"""`mailctl db`: the schema of the delivery log, and the key that seals what is in it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,9 +11,12 @@ from mailctl.cli.help import Commands
 from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:
+    from mailctl.log.rekeying import Rekeyed
     from mailctl.log.schema import SchemaVersion
 
-app = Commands("db", "The schema of the delivery log.")
+app = Commands("db", "The schema of the delivery log, and its key.")
+#: Ids that are told of emails that no key opens.
+_SHOWN = 10
 
 
 def current(session: Session) -> None:
@@ -37,8 +40,50 @@ def upgrade(session: Session) -> None:
         session.output.note(f"upgraded from {before.current or 'nothing'}")
 
 
+def rekey(
+    session: Session,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+) -> None:
+    """Seal with SECRET_KEY what earlier keys sealed; exit 1 if there is something that no key opens."""
+    from mailctl import maintenance
+    from mailctl.log.rekeying import Rekeyed
+
+    total = Rekeyed()
+    with session.output.spinner("sealing") as update:
+        for step in maintenance.rekey(session.runtime, dry_run=dry_run):
+            total += step
+            update(f"{total.outdated + total.current} seen")
+    _show_rekeyed(session, total, dry_run=dry_run)
+    if total.unreadable:
+        raise typer.Exit(ExitCode.FAILED)
+
+
 app.add("current", current)
 app.add("upgrade", upgrade)
+app.add("rekey", rekey)
+
+
+def _show_rekeyed(session: Session, total: Rekeyed, *, dry_run: bool) -> None:
+    if session.output.as_json:
+        session.output.record(
+            {
+                "resealed": total.outdated,
+                "current": total.current,
+                "unreadable": list(total.unreadable),
+                "dry_run": dry_run,
+            }
+        )
+    else:
+        verb = "would be sealed" if dry_run else "are now sealed"
+        session.output.line(
+            f"{total.outdated} contents {verb} with the newest key; {total.current} were already"
+        )
+    if total.unreadable:
+        some = ", ".join(total.unreadable[:_SHOWN]) + (" …" if len(total.unreadable) > _SHOWN else "")
+        session.output.note(
+            f"{len(total.unreadable)} contents open with no key: {some}. "
+            "Name their key in MAILCTL_SECRET_KEYS_OLD, or cancel these emails."
+        )
 
 
 def _show(session: Session, version: SchemaVersion) -> None:

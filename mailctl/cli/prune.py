@@ -41,7 +41,15 @@ def prune(
                 done += number
                 update(f"{done} done")
     if session.output.as_json:
-        session.output.record({"emails": found.emails, "contents": found.contents, "dry_run": dry_run})
+        session.output.record(
+            {
+                "emails": found.emails,
+                "contents": found.contents,
+                "link_uses": found.link_uses,
+                "dry_run": dry_run,
+            }
+        )
     else:
         verb = "would go" if dry_run else "are gone"
-        session.output.line(f"{found.emails} emails and {found.contents} contents {verb}")
+        used = f" and {found.link_uses} used links" if found.link_uses else ""
+        session.output.line(f"{found.emails} emails and {found.contents} contents{used} {verb}")

@@ -30,8 +30,11 @@ def worker(
     drain: Annotated[bool, typer.Option("--drain", help="Stop when nothing is left to do.")] = False,
 ) -> None:
     """Start a Celery worker that sends the emails; Ctrl-C finishes those in hand."""
+    from mailctl.checks import check_secrets_file
     from mailctl.worker.start import run_worker
 
+    for finding in check_secrets_file(session.settings):
+        session.output.note(f"warning: {finding.name}: {finding.detail}. Run: {finding.fix}")
     code = run_worker(
         session.runtime,
         concurrency=concurrency,

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from mailctl.keyring import Keyring
 
-_CONTENT = "log/content"
+#: What the key is for that seals contents.
+CONTENT = "log/content"
 _FINGERPRINT = "log/fingerprint"
 
 
@@ -23,7 +24,7 @@ def seal(content: Content, keyring: Keyring) -> bytes:
     Raises:
         InvalidInput: its variables are not JSON.
     """
-    return keyring.seal(_encode(content), purpose=_CONTENT)
+    return keyring.seal(_encode(content), purpose=CONTENT)
 
 
 def open_sealed(sealed: bytes, keyring: Keyring) -> Content:
@@ -32,7 +33,7 @@ def open_sealed(sealed: bytes, keyring: Keyring) -> Content:
     Raises:
         ConfigurationError: no key that this process knows opens it.
     """
-    plain = keyring.open(sealed, purpose=_CONTENT)
+    plain = keyring.open(sealed, purpose=CONTENT)
     if plain is None:
         raise ConfigurationError(
             "The content of this email was sealed with another SECRET_KEY.",

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, delete, func, select, update
 
 from mailctl.log.database import reading, writing
-from mailctl.log.tables import emails, events
+from mailctl.log.tables import emails, events, link_uses
+from mailctl.log.transitions import utc_now
 from mailctl.message import FINAL_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 #: Rows of one transaction, so that workers need not wait long for the database.
 BATCH = 500
@@ -29,6 +30,8 @@ class Prunable:
     contents: int
     #: Emails that go altogether, with their events.
     emails: int
+    #: Uses of links that are dead by themselves.
+    link_uses: int
 
 
 class Retention:
@@ -46,13 +49,12 @@ class Retention:
         with reading(self._engine) as connection:
 
             def number(where: ColumnElement[bool]) -> int:
-                return int(
-                    connection.execute(select(func.count()).select_from(emails).where(where)).scalar_one()
-                )
+                return int(connection.execute(select(func.count()).where(where)).scalar_one())
 
             return Prunable(
                 contents=number(and_(_is_old(contents_before), emails.c.content.is_not(None))),
                 emails=number(_is_old(emails_before)),
+                link_uses=number(link_uses.c.expires_at < utc_now()),
             )
 
     def prune(self, *, contents_before: datetime, emails_before: datetime) -> Iterator[int]:
@@ -68,6 +70,8 @@ class Retention:
                 delete(emails).where(emails.c.id.in_(ids)),
             ],
         )
+        with writing(self._engine) as connection:
+            forget_link_uses(connection, now=utc_now())
 
     def _in_batches(self, where: ColumnElement[bool], statements: Any) -> Iterator[int]:
         while True:
@@ -79,6 +83,11 @@ class Retention:
             if not ids:
                 return
             yield len(ids)
+
+
+def forget_link_uses(connection: Connection, *, now: datetime) -> int:
+    """Forget the uses of links that are dead by themselves by now; return how many."""
+    return connection.execute(delete(link_uses).where(link_uses.c.expires_at < now)).rowcount
 
 
 def _is_old(before: datetime) -> ColumnElement[bool]:

@@ -45,6 +45,8 @@ def open_writer(url: URL) -> Engine:
         connection.isolation_level = None
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA foreign_keys=ON")
+        # What is scrubbed is overwritten, not only forgotten.
+        connection.execute("PRAGMA secure_delete=ON")
         # `tidy` copies, while nobody waits for it; after that the file is short again.
         connection.execute("PRAGMA wal_autocheckpoint=0")
         connection.execute(f"PRAGMA journal_size_limit={_LONGEST_LOG // 2}")

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mailctl.inputs import file_name
 from mailctl.message import Outcome, OutcomeKind, SmtpReply
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class CaptureSender:
         """Do nothing: nothing is open."""
 
     def _write(self, envelope: Envelope) -> Path:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._folder.parent, self._folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".part")  # 0600
         temporary = Path(name)
         try:
@@ -61,7 +63,7 @@ class CaptureSender:
     def _publish(self, temporary: Path, *, stem: str) -> Path:
         """Give the file its name, with a number if there is one of that name: a link never overwrites."""
         for number in itertools.count(1):
-            path = self._folder / (f"{stem}.eml" if number == 1 else f"{stem}-{number}.eml")
+            path = self._folder / file_name(f"{stem}.eml" if number == 1 else f"{stem}-{number}.eml")
             with suppress(FileExistsError):
                 path.hardlink_to(temporary)
                 return path

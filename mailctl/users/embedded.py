@@ -241,7 +241,8 @@ def _cells(record: Mapping[Any, Any]) -> dict[str, str]:
     # A row with fields too many holds them under None; one with too few has None in their place.
     if None in record or None in record.values():
         raise InvalidInput("row", "has more or fewer fields than the first line.")
-    return {name: record[name].strip() for name in _COLUMNS if name in record}
+    # Of spaces alone: a line break in a cell is for the gate to see.
+    return {name: record[name].strip(" ") for name in _COLUMNS if name in record}
 
 
 def _as_user(row: Row[Any]) -> User:

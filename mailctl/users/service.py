@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, InternalError, ProgrammingError
 
 from mailctl.errors import ConfigurationError, DirectoryUnavailable, InvalidInput, NotFound
 from mailctl.inputs import address
+from mailctl.intake import make_user
 from mailctl.log.database import open_engine, parse_url, shown, translated
 from mailctl.log.sqlite import sqlite_path
 from mailctl.message import RowProblem, User
@@ -233,9 +234,9 @@ def _as_user(row: Row[Any], user_id: str) -> User:
     stored = str(values.get("id", user_id))
     # A UUID is stored in one spelling and may be asked for in another: then the usual one names the user.
     parsed = _uuid(user_id) if stored != user_id else None
-    return User(
+    return make_user(
         id=stored if parsed is None else str(parsed),
         email=email,
-        username=str(values.get("username") or ""),
-        first_name=str(values.get("first_name") or ""),
+        username=values.get("username"),
+        first_name=values.get("first_name"),
     )

@@ -87,19 +87,6 @@ def account_for(
     )
 
 
-def table(accounts: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return the rows of accounts as lines of text."""
-    rows = [COLUMNS, *accounts]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-
-
 def _is_accounted(email: Email, copies: Counter[str]) -> bool:
     if email.state is State.SENT:
         return copies[(email.message_id or "").strip("<>")] >= 1

@@ -379,7 +379,7 @@ class TestTemplates:
         """What they will be given is not known here."""
         found = check(Settings(mailctl_templates=folder))
         assert found["templates/MAILCTL_TEMPLATES"].status is OK
-        assert found["templates/invoice"].detail == "compiles"
+        assert found["templates/invoice"].detail == "compiles; its variables: amount"
 
     def test_a_broken_template_is_named_with_its_line(self, folder: Path) -> None:
         """And the others are checked all the same."""

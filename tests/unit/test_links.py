@@ -44,7 +44,7 @@ def t_of(url: str) -> str:
 
 def mint_by_user(claims: LinkClaims) -> str:
     """A service's own maker of `t`."""
-    return f"{claims.purpose}/{claims.user_id}?&#"
+    return f"{claims.purpose}/{claims.user_id}+=:~"
 
 
 not_a_function = "text"
@@ -197,7 +197,7 @@ def test_a_service_may_mint_links_itself() -> None:
         frontend_url="https://app.example.com", mailctl_link_mint="tests.unit.test_links:mint_by_user"
     )
     url = Links(settings).urls(RESET, Content(user=USER), now=NOW)["reset_url"]
-    assert url == "https://app.example.com/reset-password?t=reset-password%2F42%3F%26%23"
+    assert url == "https://app.example.com/reset-password?t=reset-password%2F42%2B%3D%3A~"
 
 
 @pytest.mark.parametrize(
@@ -236,3 +236,87 @@ def test_an_origin_that_is_none_is_a_matter_of_configuration(name: str, value: s
     with pytest.raises(ConfigurationError) as caught:
         link_origins(Settings(**{name: value}))
     assert "FRONTEND_URL" in caught.value.fix
+
+
+@given(st.integers(min_value=0, max_value=len(SEALED)), st.text(min_size=1, max_size=5))
+def test_nothing_added_passes(position: int, more: str) -> None:
+    """One spelling is the link; decoders of base64 read past anything else."""
+    changed = SEALED[:position] + more + SEALED[position:]
+    with pytest.raises(InvalidLink):
+        LINKS.verify(changed, purpose="reset-password", now=NOW)
+
+
+@given(st.integers(min_value=0, max_value=len(SEALED) - 1), st.characters())
+def test_no_other_character_passes(position: int, other: str) -> None:
+    """Not even one that decodes to the same bytes."""
+    changed = SEALED[:position] + other + SEALED[position + 1 :]
+    if changed == SEALED:
+        return
+    with pytest.raises(InvalidLink):
+        LINKS.verify(changed, purpose="reset-password", now=NOW)
+
+
+@given(st.sampled_from(sorted(PURPOSES)), st.text(max_size=40))
+def test_no_link_passes_for_any_other_purpose(made_for: str, used_for: str) -> None:
+    """Whatever a service calls it."""
+    t = LINKS.seal(claims(made_for))
+    if used_for == made_for:
+        return
+    with pytest.raises(InvalidLink):
+        LINKS.verify(t, purpose=used_for, now=NOW)
+
+
+@pytest.mark.parametrize("t", [None, 7, b"x", ["x"], {}, "", "\ud800", "é" * 40, "A" * 100_000])
+def test_what_is_no_text_of_ours_is_no_link(t: object) -> None:
+    """A query parameter may be anything."""
+    with pytest.raises(InvalidLink):
+        LINKS.verify(t, purpose="reset-password", now=NOW)  # type: ignore[arg-type]
+
+
+def raising(claims: LinkClaims) -> str:
+    """A maker of links that fails, and says with what."""
+    raise ValueError(claims.token)
+
+
+@pytest.mark.parametrize("name", ["raising", "not_text", "too_short"])
+def test_a_mint_that_fails_is_told_without_what_it_was_given(name: str) -> None:
+    """Its words may hold the token."""
+    links = Links(SETTINGS.model_copy(update={"mailctl_link_mint": f"{__name__}:{name}"}))
+    content = Content(user=USER, tokens={"token": "secret-token-123"})
+    with pytest.raises(ConfigurationError, match="MAILCTL_LINK_MINT") as caught:
+        links.urls(RESET, content, now=NOW)
+    assert "secret-token-123" not in str(caught.value)
+
+
+def not_text(claims: LinkClaims) -> object:
+    """A maker of links that makes none."""
+    return None
+
+
+def too_short(claims: LinkClaims) -> str:
+    """A maker of links that anybody guesses."""
+    return "abc"
+
+
+@pytest.mark.parametrize(
+    ("url", "is_debug", "is_allowed"),
+    [
+        ("http://localhost:3000", True, True),
+        ("http://127.0.0.1:3000", True, True),
+        ("http://[::1]:3000", True, True),
+        ("http://localhost:3000", False, False),
+        ("https://shop.example", False, True),
+    ],
+)
+def test_http_is_for_this_computer_in_development(url: str, is_debug: bool, is_allowed: bool) -> None:
+    """Elsewhere whoever reads along could use a link."""
+    origins = link_origins(Settings(frontend_url=url, debug=is_debug))
+    assert (url in origins) is is_allowed
+
+
+@pytest.mark.parametrize("url", ["http://shop.example", "http://10.0.0.1", "http://localhost.evil.com"])
+def test_http_to_another_host_is_a_matter_of_configuration(url: str) -> None:
+    """In development too."""
+    for is_debug in (True, False):
+        with pytest.raises(ConfigurationError, match="http"):
+            Links(Settings(frontend_url=url, debug=is_debug))

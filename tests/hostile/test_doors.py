@@ -1,0 +1,205 @@
+"""Every hostile value through every door that takes its field, and what the mail server saw of the rest."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mailctl import inputs
+from mailctl.errors import ConfigurationError, InvalidInput
+from mailctl.message import Envelope, State
+from mailctl.smtp.capture import CaptureSender
+from tests.hostile.doors import DOORS, TO
+from tests.hostile.others import OTHERS
+from tests.hostile.settings_doors import SETTINGS
+from tests.hostile.site import HEADERS, Site, header_of, headers_of
+from tests.smtp_server import ScriptedSmtpServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailctl.message import Email
+    from tests.smtp_server import AcceptedMessage
+
+#: The property of a report that carries rows of the table.
+PROPERTY = "hostile"
+LISTED = [
+    json.loads(line)
+    for line in (Path(__file__).parent.parent / "data" / "hostile.jsonl").read_text("utf-8").splitlines()
+]
+VALUES = [(line["field"], line["value"], line["expect"]) for line in LISTED] + OTHERS
+MAX_MINTED = 1500
+
+
+def values_of(field: str) -> list[tuple[Any, str]]:
+    return [(value, expect) for each, value, expect in VALUES if each == field]
+
+
+def through_doors() -> list[Any]:
+    return [
+        pytest.param(field, door, id=f"{field}-{door}") for field, doors in DOORS.items() for door in doors
+    ]
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A process of its own, as it were: settings, log, mail server."""
+    with ScriptedSmtpServer() as smtp:
+        site = Site(tmp_path, smtp, monkeypatch)
+        yield site
+        site.close()
+
+
+def test_the_list_is_whole() -> None:
+    """All of it is used; a field that is added is not overlooked."""
+    assert len(LISTED) == 193
+    assert {field for field, _, _ in VALUES} == DOORS.keys() | SETTINGS.keys() | {"attachment_filename"}
+
+
+@pytest.mark.parametrize(("field", "door"), through_doors())
+def test_a_value_is_refused_or_goes_out_as_meant(
+    field: str, door: str, site: Site, record_property: Any
+) -> None:
+    """A hostile one is refused with a reason, a hostile name is left out; a good one arrives exactly."""
+    verdicts: Counter[str] = Counter()
+    for value, expect in values_of(field):
+        seq = site.last_seq()
+        is_refused = DOORS[field][door](site, value)
+        recorded = [email for email in site.since(seq) if email.state is not State.FAILED]
+        if is_refused:
+            assert not recorded, (value, recorded)
+            verdicts["refused" if expect == "reject" else "mistake"] += 1
+            assert expect == "reject" or field == "email", (door, value)
+            continue
+        [email] = recorded
+        message = site.deliver(email)
+        check_wire(site, email, message, field=field, value=value)
+        is_shown = field == "first_name" and expect == "reject"
+        verdicts["without" if is_shown else "sent" if expect == "accept" else "mistake"] += 1
+        if is_shown:
+            assert_not_in(message, value)
+        else:
+            assert expect == "accept", (door, value)
+    record_property(PROPERTY, row(f"{field}, {door}", verdicts))
+    assert not verdicts["mistake"]
+
+
+def row(name: str, verdicts: Counter[str]) -> tuple[str, ...]:
+    counts = (verdicts.total(), *(verdicts[each] for each in ("refused", "sent", "without", "mistake")))
+    return (name, *map(str, counts))
+
+
+def check_wire(site: Site, email: Email, message: AcceptedMessage, *, field: str, value: str) -> None:
+    """The envelope and every header are what was meant, to the byte."""
+    expected = inputs.address(value) if field == "email" else email.to
+    assert message.recipients == (expected,)
+    assert message.sender == "noreply@example.com"
+    commands = [line for _, way, line in site.smtp.log if way == "C"]
+    start = max(number for number, line in enumerate(commands) if line.upper().startswith("MAIL FROM:"))
+    assert commands[start].partition(" SIZE=")[0] == "MAIL FROM:<noreply@example.com>"
+    assert commands[start + 1] == f"RCPT TO:<{expected}>"
+    assert commands[start + 2] == "DATA"
+    data = message.data
+    assert [name for name, _ in headers_of(data)] == HEADERS
+    to = header_of(data, "To")
+    assert to == expected or to.endswith(f" <{expected}>")
+    assert header_of(data, "From") == "Example <noreply@example.com>"
+    assert not any(byte > 127 or (byte < 32 and byte not in b"\r\n\t") for byte in data)
+    assert max(map(len, data.split(b"\r\n"))) <= 998
+    if field == "subject":
+        assert header_of(data, "Subject") == value
+    if field == "locale":
+        assert header_of(data, "Content-Language") == value
+    if field in ("display_name", "first_name") and to != expected:
+        shown = to.removesuffix(f" <{expected}>")
+        unquoted = shown[1:-1].replace('\\"', '"').replace("\\\\", "\\") if shown.startswith('"') else shown
+        assert unquoted == inputs.greeting_name(value)
+
+
+def assert_not_in(message: AcceptedMessage, name: str) -> None:
+    """No part shows the name, nor what a mail program would make a link of."""
+    import quopri
+
+    body = quopri.decodestring(message.data).decode(errors="replace")
+    assert header_of(message.data, "To") == message.recipients[0]
+    for word in (name, "evil", "javascript", "{{", "1000000"):
+        if word and len(word) > 3:
+            assert word not in body.replace(TO, ""), word
+
+
+@pytest.mark.parametrize(
+    ("field", "name"), [(field, name) for field, doors in SETTINGS.items() for name in doors]
+)
+def test_a_setting_is_refused_or_stands_in_its_header(field: str, name: str, record_property: Any) -> None:
+    """A hostile one stops the start; a good one is in its header and in no other."""
+    compose, header = SETTINGS[field][name]
+    verdicts: Counter[str] = Counter()
+    for value, expect in values_of(field):
+        if value == "" and name not in ("MAILCTL_HEADERS", "MAILCTL_LINK_MINT"):
+            continue  # an empty setting is one that is not set
+        if name == "MAILCTL_LINK_MINT" and 512 < len(value) <= MAX_MINTED:
+            continue  # what a service makes may be longer than a token
+        try:
+            envelope = compose(value)
+        except ConfigurationError as error:
+            if expect == "accept" or not error.fix:
+                pytest.fail(f"{name} {value!r}: {error}")
+            verdicts["refused"] += 1
+            continue
+        assert expect == "accept", (name, value)
+        verdicts["sent"] += 1
+        names = [each for each, _ in headers_of(envelope.data)]
+        assert len(names) == len(set(names))
+        if header:
+            assert_stands(envelope, header, value, field=field)
+    record_property(PROPERTY, row(f"{field}, {name}", verdicts))
+
+
+def assert_stands(envelope: Envelope, header: str, value: str, *, field: str) -> None:
+    shown = header_of(envelope.data, header)
+    if field in ("email", "reply_to"):
+        assert shown.removeprefix("x <").removesuffix(">") == inputs.address(value)
+    elif field == "header_value":
+        assert shown == value
+    else:
+        name = shown.removesuffix(" <noreply@example.com>")
+        unquoted = name[1:-1].replace('\\"', '"').replace("\\\\", "\\") if name.startswith('"') else name
+        assert unquoted == value
+
+
+@pytest.mark.parametrize(("value", "expect"), values_of("attachment_filename"))
+def test_a_captured_email_stays_in_its_folder(value: str, expect: str, tmp_path: Path) -> None:
+    """mailctl attaches nothing; the one file name that it makes is safe, whatever it is made from."""
+    import asyncio
+
+    if expect == "accept":
+        assert inputs.file_name(value) == value
+    else:
+        with pytest.raises(InvalidInput):
+            inputs.file_name(value)
+    envelope = Envelope(
+        sender="a@example.com", recipient=TO, message_id=f"<{value}@x>", data=b"x", subject="x"
+    )
+    asyncio.run(CaptureSender(tmp_path / "mail").send(envelope))
+    [file] = (tmp_path / "mail").iterdir()
+    assert inputs.file_name(file.name) == file.name
+
+
+def test_a_name_hijacks_no_envelope(site: Site) -> None:
+    """What makes FastAPI-Mail send to the attacker reaches nobody but whom the service meant."""
+    from mailctl.catalog import WELCOME
+
+    names = ("x\r,attacker@evil.com,", "attacker@evil.com\r", 'x", <attacker@evil.com>, "y@')
+    for number, name in enumerate(names):
+        seq = site.last_seq()
+        site.receive(WELCOME, {"user_data": {"email": TO, "first_name": name}}, task_id=f"hijack-{number}")
+        [email] = site.since(seq)
+        message = site.deliver(email)
+        assert message.recipients == (TO,)
+        assert header_of(message.data, "To") == TO
+        assert b"evil" not in message.data
+    assert not any("evil" in line for _, _, line in site.smtp.log)

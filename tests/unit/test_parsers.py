@@ -1,0 +1,225 @@
+"""Every parser and gate under any input: it answers, or refuses in one of our errors; nothing else."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailctl import inputs
+from mailctl.catalog import KINDS, Kind
+from mailctl.errors import ConfigurationError, InvalidInput, MailctlError
+from mailctl.intake import make_recipient, make_user
+from mailctl.keyring import Keyring
+from mailctl.log import payload
+from mailctl.message import Content, OutcomeKind, RowProblem, User
+from mailctl.moments import parse_length, parse_moment, parse_past, parse_rate
+from mailctl.recipients import Recipient, read_recipients
+from mailctl.redaction import without_addresses
+from mailctl.settings import Settings
+from mailctl.smtp.classify import classify_error, classify_reply
+from mailctl.variables import MAX_CHARACTERS, MAX_DEPTH, variables
+from mailctl.wire import from_arguments, to_arguments
+
+ORIGINS = frozenset({"https://app.example.com"})
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+KEYRING = Keyring(["a secret"])
+#: With half characters too, which JSON can carry.
+TEXT = st.text(st.characters(codec=None), max_size=60)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+NAMES = ("user_data", "subject", "recipients", "template_name", "context", "reset_url", "ip_address")
+ARGUMENTS = st.dictionaries(st.sampled_from(NAMES), JSON)
+GATES = [
+    inputs.address,
+    inputs.display_name,
+    inputs.subject,
+    inputs.ip_address,
+    inputs.template_name,
+    inputs.idempotency_key,
+    inputs.token,
+    inputs.variable_name,
+    inputs.file_name,
+    inputs.locale,
+    inputs.header_name,
+    inputs.header_value,
+    inputs.email_id,
+    inputs.user_id,
+    variables,
+    lambda value: inputs.action_url(value, origins=ORIGINS),
+    lambda value: make_user(email="u@example.com", id=value, username=value, first_name=value),
+    lambda value: make_recipient(email="u@example.com", name=value),
+]
+
+
+@pytest.mark.parametrize("gate", GATES)
+@given(value=JSON | st.binary(max_size=9) | st.datetimes())
+def test_a_gate_answers_or_refuses(gate: Any, value: object) -> None:
+    """Whatever the type; what it lets in can be written as UTF-8."""
+    try:
+        passed = gate(value)
+    except InvalidInput:
+        return
+    if isinstance(passed, str):
+        passed.encode()
+
+
+@given(JSON)
+def test_a_name_is_greeted_or_not(value: object) -> None:
+    """It never fails an email."""
+    assert isinstance(inputs.greeting_name(value), str)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@given(arguments=ARGUMENTS)
+def test_arguments_of_a_message_are_taken_or_refused(kind: Kind, arguments: dict[str, Any]) -> None:
+    """And what is taken can be sealed, opened and sent on."""
+    try:
+        contents = from_arguments(kind, arguments, origins=ORIGINS)
+    except InvalidInput:
+        return
+    for content in contents:
+        assert payload.open_sealed(payload.seal(content, KEYRING), KEYRING) == content
+        json.dumps(to_arguments(kind, content, urls=content.urls), allow_nan=False)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), JSON, max_size=5))
+def test_variables_come_back_from_their_seal(value: dict[str, Any]) -> None:
+    """What the gate lets in is JSON, to the letter."""
+    try:
+        given_variables = variables(value)
+    except InvalidInput:
+        return
+    content = Content(user=User(email="u@example.com"), context=given_variables)
+    assert payload.open_sealed(payload.seal(content, KEYRING), KEYRING) == content
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": float("nan")},
+        {"a": [float("inf")]},
+        {"a": 10**5000},
+        {"a": "\ud800"},
+        {"a": "x\0"},
+        {"a": {"\ud800": 1}},
+        {"a": {1: 2}},
+        {"a": "x" * (MAX_CHARACTERS + 1)},
+        {"a": [0] * 10_000},
+        {"a": object()},
+        {"a": b"x"},
+        {"__class__": 1},
+        {1: 2},
+        [1],
+        "text",
+        7,
+    ],
+    ids=range(16),
+)
+def test_what_no_email_can_hold_is_refused(value: object) -> None:
+    """At every door, before it is recorded."""
+    with pytest.raises(InvalidInput):
+        variables(value)
+
+
+def test_lists_in_lists_have_a_limit() -> None:
+    """Taking them apart would end in Python's own limit."""
+    value: Any = "x"
+    for _ in range(MAX_DEPTH - 1):
+        value = [value]
+    assert variables({"a": value})
+    with pytest.raises(InvalidInput, match="deep"):
+        variables({"a": [[value]]})
+
+
+@given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
+def test_a_list_is_read_or_refused(data: bytes) -> None:
+    """Row by row; a bad one is told with its line."""
+    _read(b"email,name\n" + data)
+    _read(data)
+
+
+@given(st.lists(JSON, max_size=5))
+def test_json_lines_are_read_or_refused(rows: list[Any]) -> None:
+    """Whatever JSON is in them."""
+    _read(b'"u@example.com"\n' + b"\n".join(json.dumps(row).encode() for row in rows))
+
+
+def _read(data: bytes) -> None:
+    try:
+        rows = list(read_recipients(data))
+    except InvalidInput:
+        return
+    assert all(isinstance(row, Recipient | RowProblem) for row in rows)
+
+
+@given(st.text(max_size=40) | st.from_regex(r"\d{1,30}[smhd]", fullmatch=True))
+def test_times_are_read_or_refused(text: str) -> None:
+    """As lengths, rates, moments to come and moments that passed."""
+    for parse in (
+        lambda: parse_length(text, field="--in"),
+        lambda: parse_rate(text, field="--rate"),
+        lambda: parse_moment(text, field="--at", now=NOW),
+        lambda: parse_past(text, field="--since", now=NOW),
+    ):
+        try:
+            assert isinstance(parse(), timedelta | float | datetime)
+        except InvalidInput:
+            continue
+
+
+STAGES = st.sampled_from(["connect", "tls", "auth", "mail", "rcpt", "data", "body"])
+
+
+@given(st.integers(-10, 999), TEXT, STAGES)
+def test_every_reply_of_a_mail_server_means_something(code: int, text: str, stage: str) -> None:
+    """Only a positive one after the body is a success; what is kept is one printable line."""
+    outcome = classify_reply(code, text, stage=stage)
+    assert (outcome.kind is OutcomeKind.ACCEPTED) == (stage == "body" and 250 <= code <= 259)
+    assert outcome.reply.text.isprintable()
+
+
+@given(st.sampled_from([OSError, ValueError, TimeoutError, ConnectionResetError, KeyError]), TEXT, STAGES)
+def test_every_error_of_a_session_means_something(error: type[Exception], text: str, stage: str) -> None:
+    """After the body was handed over, nobody knows."""
+    outcome = classify_error(error(text), stage=stage, body_handed_over=stage == "body")
+    assert (outcome.kind is OutcomeKind.AMBIGUOUS) == (stage == "body")
+
+
+@given(st.binary(max_size=200))
+def test_no_noise_opens_as_a_content(noise: bytes) -> None:
+    """It is told that another key sealed it."""
+    with pytest.raises(ConfigurationError):
+        payload.open_sealed(noise, KEYRING)
+
+
+SETTING_VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
+
+
+@given(st.sampled_from(sorted(Settings.model_fields)), SETTING_VALUES)
+def test_a_setting_is_taken_or_refused(name: str, value: str) -> None:
+    """One that is refused is named."""
+    refusals = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(name.upper(), value)
+        try:
+            Settings.load()
+        except MailctlError as error:
+            refusals.append(error.message)
+    assert all(name.upper() in refusal for refusal in refusals)
+
+
+@given(st.emails(), TEXT)
+def test_no_address_is_readable_in_what_is_logged(address: str, text: str) -> None:
+    """What stays is its first letter and its domain."""
+    shown = without_addresses(f"550 <{address}>: {text}")
+    local_part = address.partition("@")[0]
+    assert len(local_part) < 3 or f"{local_part}@" not in shown.replace(text, "")
+    assert without_addresses("to zoe.smith@shop.example.") == "to z…@shop.example."
