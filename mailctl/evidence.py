@@ -12,7 +12,7 @@ from mailctl.errors import BrokerUnavailable
 from mailctl.log.circuits import read_circuits
 from mailctl.log.database import shown
 from mailctl.log.flow import Flow, Rate
-from mailctl.log.hindrances import Hindrances
+from mailctl.log.idempotency import UsedKeys
 from mailctl.log.nearby import homes_with
 from mailctl.message import State
 from mailctl.settings import BULK_QUEUE
@@ -37,7 +37,7 @@ class Witnesses:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._hindrances = Hindrances(runtime.engine)
+        self._used_keys = UsedKeys(runtime.engine)
         self._flow = Flow(runtime.engine)
 
     @property
@@ -66,10 +66,10 @@ class Witnesses:
         now = datetime.now(UTC)
         found: dict[str, Any] = {} if email.is_final else self._of_unfinished(email)
         if email.state is State.SUPPRESSED:
-            found["suppression"] = self._hindrances.suppression(email.to)
+            found["suppression"] = self._runtime.suppressions.find(email.to)
         window = timedelta(seconds=self._runtime.settings.mailctl_idempotency_seconds)
         if with_keys and now - email.created_at < window:
-            found["keys"] = self._hindrances.keys_of(email.id, now=now)
+            found["keys"] = self._used_keys.of(email.id, now=now)
         return Case(email=email, events=events, evidence=Evidence(**found), now=now)
 
     def unknown(self, task_id: str, *, look_around: bool = False) -> Unknown:
@@ -96,7 +96,7 @@ class Witnesses:
 
     def id_of_key(self, key: str) -> str | None:
         """Return the id of the email that an idempotency key stands for."""
-        found = self._hindrances.key(key, now=datetime.now(UTC))
+        found = self._used_keys.find(key, now=datetime.now(UTC))
         return found.email_id if found else None
 
     def _of_celery(self, task_id: str) -> tuple[CeleryResult | None, Search | None, str]:

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from mailctl.carried import Search
     from mailctl.log.circuits import Circuit
-    from mailctl.log.hindrances import Suppression, UsedKey
+    from mailctl.log.idempotency import UsedKey
     from mailctl.log.pauses import Pause
+    from mailctl.log.suppressions import Suppression
     from mailctl.log.workers import Worker
     from mailctl.message import CeleryResult, Email, Event, State
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
 from mailctl.errors import IdempotencyConflict
 from mailctl.log import payload
+from mailctl.log.database import reading
 from mailctl.log.tables import idempotency_keys
 from mailctl.log.transitions import insert_or_ignore
 
@@ -15,10 +17,45 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection, Engine
 
     from mailctl.keyring import Keyring
     from mailctl.message import Draft
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsedKey:
+    """An idempotency key, and the email that it stands for."""
+
+    key: str
+    email_id: str
+    expires_at: datetime
+
+
+class UsedKeys:
+    """Answers questions about keys.
+
+    Args:
+        engine: of the delivery log's database, the schema current.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def find(self, key: str, *, now: datetime) -> UsedKey | None:
+        """Return what an idempotency key stands for; None if it is not in use."""
+        found = self._select(idempotency_keys.c.key == key, now=now)
+        return found[0] if found else None
+
+    def of(self, email_id: str, *, now: datetime) -> tuple[UsedKey, ...]:
+        """Return the idempotency keys that stand for an email."""
+        return self._select(idempotency_keys.c.email_id == email_id, now=now)
+
+    def _select(self, where: ColumnElement[bool], *, now: datetime) -> tuple[UsedKey, ...]:
+        columns = (idempotency_keys.c.key, idempotency_keys.c.email_id, idempotency_keys.c.expires_at)
+        query = select(*columns).where(where, idempotency_keys.c.expires_at > now)
+        with reading(self._engine) as connection:
+            return tuple(UsedKey(**row._asdict()) for row in connection.execute(query))
 
 
 def remember(

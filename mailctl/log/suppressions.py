@@ -100,6 +100,13 @@ class Suppressions:
             removed = connection.execute(delete(suppressions).where(listed).returning(suppressions.c.address))
             return list(removed.scalars())
 
+    def find(self, address: str) -> Suppression | None:
+        """Return why nothing is sent to an address; None if it is not suppressed."""
+        query = select(suppressions).where(suppressions.c.address == address.lower())
+        with reading(self._engine) as connection:
+            row = connection.execute(query).first()
+        return None if row is None else entry_from(row)
+
     def page(self, *, limit: int, after: str | None = None, source: Source | None = None) -> SuppressionPage:
         """Return the list by address.
 

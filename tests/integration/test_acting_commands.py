@@ -280,7 +280,8 @@ class TestPause:
         assert (paused["actor"], paused["waiting"], paused["is_paused"]) == ("zoe", 1, True)
         [found] = run("status", email_id, "--json").lines
         assert "kind welcome paused by zoe since" in found["explanation"]
-        assert "mailctl queue resume --kind welcome" in found["explanation"]
+        [why] = run("why", email_id, "--json").lines
+        assert why["causes"][0]["next_step"] == "mailctl queue resume --kind welcome"
         assert run("queue", "resume", "--kind", "welcome").code == 0
         assert run("queue", "resume", "--kind", "welcome").code == 3
 

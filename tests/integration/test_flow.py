@@ -6,19 +6,17 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import insert
 
 from mailctl.catalog import WELCOME
 from mailctl.intake import make_content, make_drafts, make_user
 from mailctl.keyring import Keyring
 from mailctl.log.claims import Claims
-from mailctl.log.database import open_engine, parse_url, writing
+from mailctl.log.database import open_engine, parse_url
 from mailctl.log.flow import Flow, Rate, Stock, Throughput
-from mailctl.log.hindrances import Hindrances
 from mailctl.log.history import History
+from mailctl.log.idempotency import UsedKeys
 from mailctl.log.outbox import Outbox
 from mailctl.log.schema import upgrade
-from mailctl.log.tables import pauses, suppressions
 from mailctl.message import Outcome, OutcomeKind, SmtpReply, State
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ class Post:
         self.engine = engine
         self.flow = Flow(engine, clock=clock)
         self.history = History(engine)
-        self.hindrances = Hindrances(engine)
+        self.used_keys = UsedKeys(engine)
         self._outbox = Outbox(engine, KEYRING, lease=LEASE, idempotency_window=LEASE, clock=clock)
         self._claims = Claims(engine, KEYRING, lease=LEASE, clock=clock)
 
@@ -180,21 +178,11 @@ def test_an_email_knows_how_many_are_before_it(post: Post) -> None:
     assert [email.id for email in post.flow.next_up("celery", limit=9)] == [ids[0], *ids[2:]]
 
 
-def test_what_keeps_emails_back_is_read(post: Post) -> None:
-    """Pauses, suppressed addresses in any case of letters, and keys as long as they hold."""
+def test_keys_are_told_as_long_as_they_hold(post: Post) -> None:
+    """What an idempotency key stands for, and which keys stand for an email."""
     since = post.now
-    with writing(post.engine) as connection:
-        pause = {"scope": "queue", "name": "celery", "reason": "leak", "actor": "ada@ops", "since": since}
-        connection.execute(insert(pauses), pause)
-        rule = {"address": "a@example.com", "reason": "550 5.1.1", "source": "bounce", "created_at": since}
-        connection.execute(insert(suppressions), rule)
     email_id = post.add(key="order-7")
-    [pause_read] = post.hindrances.pauses()
-    assert (pause_read.scope, pause_read.name, pause_read.actor) == ("queue", "celery", "ada@ops")
-    found = post.hindrances.suppression("A@Example.com")
-    assert found is not None
-    assert (found.source, post.hindrances.suppression("b@example.com")) == ("bounce", None)
-    key = post.hindrances.key("order-7", now=since)
+    key = post.used_keys.find("order-7", now=since)
     assert key is not None
-    assert (key.email_id, post.hindrances.keys_of(email_id, now=since)) == (email_id, (key,))
-    assert post.hindrances.key("order-7", now=since + 2 * LEASE) is None
+    assert (key.email_id, post.used_keys.of(email_id, now=since)) == (email_id, (key,))
+    assert post.used_keys.find("order-7", now=since + 2 * LEASE) is None

@@ -353,7 +353,8 @@ class TestForgetting:
         log.outbox.finish(claim, State.FAILED, reason="refused")
         retention = Retention(log.engine)
         end = log.clock.forward(days=100)
-        assert retention.count(contents_before=end, emails_before=START) == Prunable(contents=1, emails=0)
+        found = retention.count(contents_before=end, emails_before=START)
+        assert found == Prunable(contents=1, emails=0, link_uses=0)
         assert list(retention.prune(contents_before=end, emails_before=START)) == [1]
         assert (log.state(failed), log.outbox.content(failed)) == (State.FAILED, None)
         assert list(retention.prune(contents_before=end, emails_before=end)) == [1]

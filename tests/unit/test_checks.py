@@ -315,7 +315,8 @@ class TestLog:
         database.chmod(0o644)
         finding = check(settings)["log/permissions"]
         assert finding.status is WARN
-        assert finding.fix == f"chmod 600 {database}"
+        # SQLite gives the files beside it the same mode.
+        assert finding.fix.startswith(f"chmod 600 {database}")
 
     def test_a_home_that_others_may_read_is_noticed(self, tmp_path: Path) -> None:
         """Captured emails are kept there."""

@@ -12,7 +12,9 @@ import pytest
 from mailctl.carried import Message, Place, Search
 from mailctl.diagnosis import Case, Cause, Certainty, Evidence, Unknown, diagnose, diagnose_unknown
 from mailctl.log.circuits import Circuit
-from mailctl.log.hindrances import Pause, Suppression, UsedKey
+from mailctl.log.idempotency import UsedKey
+from mailctl.log.pauses import Pause, Scope
+from mailctl.log.suppressions import Source, Suppression
 from mailctl.log.workers import Worker
 from mailctl.message import CeleryResult, Email, Event, SmtpReply, State
 
@@ -62,7 +64,7 @@ MESSAGE = Message(
 )
 NOT_FOUND = Search(place=None, is_complete=True)
 PAUSE = Pause(
-    scope="kind", name="welcome", reason="wrong link", actor="ada@ops", since=NOW - timedelta(hours=1)
+    scope=Scope.KIND, name="welcome", reason="wrong link", actor="ada@ops", since=NOW - timedelta(hours=1)
 )
 
 
@@ -112,7 +114,7 @@ class TestWaiting:
 
     def test_a_pause_of_something_else_does_not_matter(self) -> None:
         """It has a scope and a name."""
-        assert "paused" not in names(EMAIL, pauses=(replace(PAUSE, scope="queue"),), search=place(0))
+        assert "paused" not in names(EMAIL, pauses=(replace(PAUSE, scope=Scope.QUEUE),), search=place(0))
 
     def test_workers_of_others_count_where_messages_are_on_the_broker(self) -> None:
         """Not where somebody has to publish first."""
@@ -296,7 +298,15 @@ class TestEnded:
 
     def test_a_suppressed_address_can_be_let_go(self) -> None:
         """With the rule."""
-        rule = Suppression(address="zoe@example.com", reason="550 5.1.1", source="bounce", created_at=NOW)
+        rule = Suppression(
+            address="zoe@example.com",
+            reason="550 5.1.1",
+            source=Source.BOUNCE,
+            code=550,
+            enhanced="5.1.1",
+            actor=None,
+            created_at=NOW,
+        )
         [first] = causes(replace(EMAIL, state=State.SUPPRESSED), suppression=rule)
         assert first.next_step == "mailctl suppress remove zoe@example.com"
 
