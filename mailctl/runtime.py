@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from mailctl.compose import Composer
     from mailctl.links import Links
+    from mailctl.log.keys import Keys
     from mailctl.smtp.sender import Sender
     from mailctl.users import EmbeddedDirectory, ServiceDirectory
 
@@ -126,6 +127,13 @@ class Runtime:
         from mailctl.compose import Composer
 
         return Composer(self.settings, self.links)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """Who may look at the dashboard."""
+        from mailctl.log.keys import Keys
+
+        return Keys(self.engine)
 
     @property
     def retry_policy(self) -> RetryPolicy:

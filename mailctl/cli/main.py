@@ -26,10 +26,12 @@ _SECTIONS = {
     "Find and explain": (
         Entry("status", "mailctl.cli.status:status", "Tell what became of an email, and why."),
         Entry("list", "mailctl.cli.listing:list_emails", "Find emails by filters that compose."),
+        Entry("web", "mailctl.cli.web:web", "Serve the dashboard, which only reads."),
     ),
     "Set up and look after": (
         Entry("check-config", "mailctl.cli.check_config:check_config", "Find what is wrong with the set-up."),
         Entry("users", "mailctl.cli.users:app", "The users that mailctl knows, without DATABASE_URL."),
+        Entry("keys", "mailctl.cli.keys:app", "The keys that open the dashboard."),
         Entry("db", "mailctl.cli.db:app", "The schema of the delivery log."),
         Entry("prune", "mailctl.cli.prune:prune", "Forget emails that ended long ago."),
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from tests.smtp_server import Certificates, ScriptedSmtpServer
 
 PASSWORD = "correct horse battery"
+on_both = pytest.mark.parametrize("circle", ["memory", "production"], indirect=True)
 ZOE = {"email": "zoe@example.com", "username": "zoe", "password": PASSWORD}
 
 
@@ -49,7 +49,7 @@ class Circle:
         assert self.service.post(link).status_code == 200
 
 
-@pytest.fixture(params=["memory", "production"])
+@pytest.fixture(params=["memory"])
 def circle(request: pytest.FixtureRequest, terminal: Terminal) -> Iterator[Circle]:
     """On `memory://` with SQLite and captured files; on Redis with PostgreSQL and a mail server."""
     server: ScriptedSmtpServer | None = None
@@ -88,6 +88,7 @@ def _set_up_production(
     )
 
 
+@on_both
 def test_somebody_signs_up_and_confirms_the_address(circle: Circle) -> None:
     """A scanner that opens the link changes nothing; the button does, once."""
     assert circle.service.post("/new-account", data=ZOE).status_code == 201
@@ -137,6 +138,7 @@ def test_a_sign_in_from_a_new_address_is_asked_about(circle: Circle, position: i
     assert circle.sign_in(PASSWORD) == later
 
 
+@on_both
 def test_the_circle_in_a_browser(circle: Circle, tmp_path: Path) -> None:
     """The form, the email as its reader sees it, a click on its button, and a click on the page's."""
     with open_browser(tmp_path) as browser:
@@ -156,8 +158,3 @@ def test_the_circle_in_a_browser(circle: Circle, tmp_path: Path) -> None:
         assert "Your address is confirmed" in browser.text
         assert circle.sign_in(PASSWORD) == 200
         assert browser.foreign_requests(str(circle.service.base_url)) == []
-
-
-def test_task_start_and_task_celery(terminal: Terminal) -> None:
-    """The two commands of the README are there for it."""
-    assert shutil.which("task")
