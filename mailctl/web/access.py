@@ -32,10 +32,11 @@ class Access:
 
     Args:
         guest: a key of this process alone, for where there is no other.
+        throttle: counts wrong keys.
     """
 
     guest: NewKey | None = None
-    _throttle: Throttle = field(default_factory=Throttle)
+    throttle: Throttle = field(default_factory=Throttle)
 
     def require(self, request: Request) -> None:
         """Let a request pass that brings a valid key, or the session of one.
@@ -58,11 +59,11 @@ class Access:
             LogUnavailable: the keys cannot be read.
         """
         address = request.client.host if request.client else ""
-        if seconds := self._throttle.seconds_to_wait(address):
+        if seconds := self.throttle.seconds_to_wait(address):
             raise Denied(429, "Too many wrong keys.", fix=f"Wait {seconds} s.", seconds_to_wait=seconds)
         if self._is_guest(text) or (id_of(text) and runtime.current().keys.check(text)):
             return id_of(text)
-        self._throttle.note_failure(address)
+        self.throttle.note_failure(address)
         raise Denied(401, _WRONG, fix=_FIX)
 
     def begin_session(self, request: Request, response: Response, key_id: str, *, path: str) -> None:

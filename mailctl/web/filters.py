@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import Query
@@ -27,7 +27,11 @@ _MOST_CURSOR = 2**63 - 1
 _LONGEST = 320
 
 Text = Annotated[str, Query(max_length=_LONGEST)]
-Texts = Annotated[list[str], Query(max_length=20)]
+
+
+def _one_of(names: Iterable[str]) -> dict[str, Any]:
+    """Return what the document says of a field that a form may leave empty."""
+    return {"items": {"type": "string", "enum": ["", *names]}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +98,8 @@ class Search:
 
 
 def read_search(
-    state: Texts = [],  # noqa: B006 - FastAPI copies it
-    kind: Texts = [],  # noqa: B006
+    state: Annotated[list[str], Query(max_length=20, json_schema_extra=_one_of(State))] = [],  # noqa: B006
+    kind: Annotated[list[str], Query(max_length=20, json_schema_extra=_one_of(KINDS))] = [],  # noqa: B006
     user_id: Text = "",
     to: Annotated[str, Query(max_length=_LONGEST, description="A part of the address.")] = "",
     queue: Text = "",

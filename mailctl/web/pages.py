@@ -24,7 +24,7 @@ from mailctl.web.access import Access, refuse_other_sites
 from mailctl.web.api import TaskId
 from mailctl.web.contents import show_contents
 from mailctl.web.filters import Search, read_search
-from mailctl.web.problem import headers_of, problem_of
+from mailctl.web.problem import Denied, headers_of, problem_of
 from mailctl.web.route import EMAIL_POLICY, PageRoute
 
 if TYPE_CHECKING:

@@ -21,10 +21,12 @@ class Throttle:
     """Counts failures for each address, in a window that begins with the first; used by many threads.
 
     Args:
+        most: failures after which an address has to wait.
         clock: gives seconds.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, most: int = MOST_FAILURES, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
         self._clock = clock
         self._lock = threading.Lock()
         #: By address: when the window began, and the failures in it.
@@ -35,7 +37,7 @@ class Throttle:
         with self._lock:
             began, count = self._failures.get(address, (0.0, 0))
             left = began + WINDOW_SECONDS - self._clock()
-            return int(left) + 1 if count >= MOST_FAILURES and left > 0 else 0
+            return int(left) + 1 if count >= self._most and left > 0 else 0
 
     def note_failure(self, address: str) -> None:
         """Count a wrong key."""
