@@ -12,7 +12,7 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from mailctl import runtime
-from mailctl.web import api, pages
+from mailctl.web import api, pages, preview
 from mailctl.web.access import Access
 from mailctl.web.problem import problem_response
 from mailctl.web.route import ApiRoute, harden
@@ -50,8 +50,10 @@ def make_router(access: Access | None = None) -> APIRouter:
     router = APIRouter()
     router.include_router(api.open_router)
     router.include_router(pages.sign_in_router(gate))
+    guarded.include_router(preview.version_router)
     router.include_router(guarded)
     router.include_router(pages.router, dependencies=[Depends(require_key)])
+    router.include_router(preview.router, dependencies=[Depends(require_key)])
     return router
 
 

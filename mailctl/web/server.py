@@ -49,6 +49,17 @@ def serve(
         uvicorn.Server(config).run(sockets=[listening])
 
 
+def serve_previews(
+    settings: Settings, *, host: str, port: int, on_ready: Callable[[str, NewKey | None], None]
+) -> None:
+    """Serve the previews until a signal; the arguments and errors are those of `serve`."""
+
+    def say(address: str, guest: NewKey | None) -> None:
+        on_ready(f"{address}previews", guest)
+
+    serve(settings, host=host, port=port, on_ready=say)
+
+
 def _guest_key(host: str) -> NewKey | None:
     """Return a key for this process alone where the log has none and only this host can ask.
 

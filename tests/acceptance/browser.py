@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 if TYPE_CHECKING:
@@ -67,9 +69,30 @@ class Browser:
         """Click something that leads to another page, and wait for that page."""
         self.run(_BEFORE_RELOAD)
         self._one(selector).click()
-        self.wait_until(
-            lambda: self.run("return !window.mailctlOldPage && document.readyState === 'complete'")
-        )
+        self._wait_for_new_page()
+
+    def click_focused(self) -> None:
+        """Press Enter on what has the focus and leads to another page, and wait for that page."""
+        self.run(_BEFORE_RELOAD)
+        self._driver.switch_to.active_element.send_keys(Keys.ENTER)
+        self._wait_for_new_page()
+
+    def text_in_frame(self) -> str:
+        """Return what a person reads in the frame of the page."""
+        self._driver.switch_to.frame(0)
+        text = self.text
+        self._driver.switch_to.default_content()
+        return text
+
+    def evaluate(self, script: str) -> None:
+        """Run a script that the page's own policy would not let in."""
+        self._driver.execute_cdp_cmd("Runtime.evaluate", {"expression": script})
+
+    def complaints(self) -> list[str]:
+        """Return what the console has to say of the pages so far."""
+        return [
+            entry["message"] for entry in self._driver.get_log("browser") if " 404 " not in entry["message"]
+        ]
 
     def run(self, script: str, *arguments: object) -> Any:
         """Run a script in the page and return its value."""
@@ -94,8 +117,6 @@ class Browser:
 
     def photograph(self, file: Path) -> None:
         """Write a picture of the whole page."""
-        import base64
-
         shot = self._driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
         file.write_bytes(base64.b64decode(shot["data"]))
 
@@ -104,6 +125,11 @@ class Browser:
         asked = [json.loads(entry["message"])["message"] for entry in self._driver.get_log("performance")]
         urls = [each["params"]["request"]["url"] for each in asked if each["method"] == _REQUEST]
         return [url for url in urls if url.startswith(("http", "ws")) and not url.startswith(origin)]
+
+    def _wait_for_new_page(self) -> None:
+        self.wait_until(
+            lambda: self.run("return !window.mailctlOldPage && document.readyState === 'complete'")
+        )
 
     def _one(self, selector: str) -> WebElement:
         return self._driver.find_element(By.CSS_SELECTOR, selector)
@@ -126,7 +152,7 @@ def open_browser(folder: Path) -> Iterator[Browser]:
     options.binary_location = chromium
     for flag in (*_FLAGS, f"--user-data-dir={folder / 'browser'}"):
         options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     opened = Chrome(options=options, service=ChromeService(driver))
     try:
         opened.set_page_load_timeout(PATIENCE)

@@ -296,3 +296,46 @@ def _examine(site: Site) -> None:
         check()
     assert {200, 404, 422} <= set(answered)
     assert max(answered) < 500
+
+
+class TestPreviews:
+    def test_every_kind_is_shown_and_checked(self, site: Site) -> None:
+        """As HTML, text, headers and source, with links that lead nowhere; ours have no fault."""
+        with site.client(site.key.text) as client:
+            overview = client.get("/previews").text
+            assert all(f"/previews/{kind}" in overview for kind in KINDS)
+            for kind in KINDS:
+                for part in ("html", "text", "headers", "source"):
+                    page = client.get(f"/previews/{kind}?part={part}&width=phone")
+                    assert (page.status_code, "✗" in page.text, "state warn" in page.text) == (
+                        200,
+                        False,
+                        False,
+                    )
+            assert "SAMPLE-this-link-does-not-work" in client.get("/previews/reset?part=text").text
+            assert client.get("/previews/nothing").status_code == 404
+
+    def test_a_real_users_name_may_be_in_it(self, site: Site) -> None:
+        """Looked up as the commands do."""
+        with site.client(site.key.text) as client:
+            assert "ada@example.com" in client.get("/previews/welcome?part=headers&user_id=1").text
+            assert client.get("/previews/welcome?user_id=999").status_code == 404
+
+    def test_a_template_that_changes_shows_at_once(self, given: Settings, tmp_path: Path) -> None:
+        """The version tells the page; a missing variable, a dead link and faint words are told."""
+        folder = tmp_path / "templates"
+        folder.mkdir()
+        (folder / "welcome.txt").write_text("Hello\n")
+        (folder / "welcome.html").write_text("<p>Hello</p>")
+        for address in serving(web.create_app(given.model_copy(update={"mailctl_templates": folder}))):
+            site = Site(address)
+            with site.client(site.key.text) as client:
+                before = client.get("/previews/welcome/version").json()["version"]
+                assert client.get("/previews/welcome/version").json()["version"] == before
+                (folder / "welcome.html").write_text('<p style="color:#aaaaaa">Hi <a href="#">x</a></p>')
+                assert client.get("/previews/welcome/version").json()["version"] != before
+                page = client.get("/previews/welcome").text
+                assert "lead nowhere: #" in page
+                assert "2.32:1" in page
+                (folder / "welcome.html").write_text("<p>{{ nothing }}</p>")
+                assert "the variable nothing is missing" in client.get("/previews/welcome").text

@@ -37,3 +37,12 @@ document.addEventListener("keydown", (event) => {
   else return;
   event.preventDefault();
 });
+
+// A preview shows a template as it is now: when it has changed, the page is loaded again.
+const live = document.querySelector("[data-live]");
+if (live) {
+  setInterval(async () => {
+    const answer = await fetch(live.dataset.live).catch(() => null);
+    if (answer?.ok && (await answer.json()).version !== live.dataset.version) location.reload();
+  }, 1000);
+}

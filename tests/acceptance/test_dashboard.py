@@ -1,0 +1,130 @@
+"""The dashboard in a real browser: every page and every email, narrow and wide, light and dark."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mailctl.catalog import KINDS
+from tests.acceptance.browser import open_browser
+from tests.servers import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.acceptance.browser import Browser
+    from tests.acceptance.terminal import Terminal
+
+WIDTHS = (360, 1280)
+AXE = "axe-core@4.10.3"
+_RUN_AXE = "axe.run().then(arguments[0], error => arguments[0]({violations: [{id: String(error)}]}))"
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The script of axe-core, fetched by npm."""
+    folder = tmp_path_factory.mktemp("axe")
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("no npm to fetch axe-core with")
+    fetched = subprocess.run(
+        [npm, "install", "--no-save", "--no-audit", "--prefix", str(folder), AXE],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    if fetched.returncode:
+        pytest.skip(f"npm cannot fetch axe-core: {fetched.stderr[-200:]}")
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+class Dashboard:
+    """A dashboard with emails in it, and a browser that is signed in."""
+
+    def __init__(self, address: str, browser: Browser, ids: list[str]) -> None:
+        self.address = address
+        self.browser = browser
+        self.ids = ids
+
+    def open(self, path: str) -> None:
+        """Go to a page."""
+        self.browser.open(self.address + path)
+
+
+@pytest.fixture
+def dashboard(terminal: Terminal, tmp_path: Path) -> Iterator[Dashboard]:
+    """With a captured email of each kind but one, and one that waits."""
+    ids = [terminal.send("welcome", "--user-id", "1"), terminal.send("reset", "--user-id", "2")]
+    assert terminal.run("worker", "--drain").code == 0
+    ids.append(terminal.send("verification", "--user-id", "3", "--in", "2h"))
+    key = terminal.run("keys", "create", "browser", "--json").data["key"]
+    address = f"http://127.0.0.1:{(port := free_port())}"
+    window = terminal.open(terminal.python, "-m", "mailctl", "web", "--port", str(port), name="web")
+    window.wait_until_printed("dashboard:")
+    with open_browser(tmp_path) as browser:
+        browser.open(f"{address}/emails?kind=reset")
+        browser.fill("[name=key]", key)
+        browser.click("button")
+        yield Dashboard(address, browser, ids)
+    assert window.stop() in (0, -15)
+    assert key not in window.output
+
+
+def test_keys_lead_through_the_pages(dashboard: Dashboard) -> None:
+    """Signing in leads where one wanted to go; j chooses, Enter opens, / searches; links stay masked."""
+    browser = dashboard.browser
+    assert browser.run("return location.pathname + location.search") == "/emails?kind=reset"
+    browser.press("j")
+    assert browser.run("return document.activeElement.textContent") == dashboard.ids[1][:8]
+    browser.click_focused()
+    assert browser.run("return location.pathname") == f"/emails/{dashboard.ids[1]}"
+    assert "captured" in browser.text
+    assert "/reset-password?***" in browser.text
+    assert "Choose a new password" in browser.text_in_frame()
+    dashboard.open("/emails")
+    browser.press("/")
+    assert browser.run("return document.activeElement.name") == "to"
+    assert browser.foreign_requests(dashboard.address) == []
+
+
+def test_pages_are_for_everybody(dashboard: Dashboard, axe: str) -> None:
+    """axe-core finds no fault, nothing is wider than the screen, and the console has no complaint."""
+    pages = ["/emails", "/emails?state=failed", "/workers", "/check-config", "/previews", "/emails/ffffffff"]
+    pages += [f"/emails/{task_id}" for task_id in dashboard.ids]
+    pages += [f"/previews/{kind}?part={part}" for kind in ("reset",) for part in ("html", "text", "source")]
+    faults = []
+    for page in pages:
+        dashboard.open(page)
+        for width in WIDTHS:
+            for dark in (False, True):
+                dashboard.browser.look(width=width, dark=dark)
+                faults += [(page, width, dark, fault) for fault in _faults(dashboard.browser, axe)]
+    assert faults == []
+    assert dashboard.browser.complaints() == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_emails_can_be_read(dashboard: Dashboard, axe: str, scheme: str) -> None:
+    """Every kind, by itself: no fault, and nothing wider than a phone or a desk."""
+    faults = []
+    for kind in KINDS:
+        dashboard.open(f"/previews/{kind}/html?scheme={scheme}")
+        for width in WIDTHS:
+            dashboard.browser.look(width=width, dark=scheme == "dark")
+            faults += [(kind, width, fault) for fault in _faults(dashboard.browser, axe)]
+    assert faults == []
+
+
+def _faults(browser: Browser, axe: str) -> list[Any]:
+    overflow = browser.run(
+        "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    browser.evaluate(axe)
+    found = browser.run_async(_RUN_AXE)["violations"]
+    faults = [(each["id"], [node["target"] for node in each.get("nodes", ())]) for each in found]
+    return [*faults, *([("too wide by", overflow)] if overflow > 0 else [])]
