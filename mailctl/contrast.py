@@ -21,7 +21,7 @@ LARGE_BOLD_PX = 18.66
 
 _DARK = re.compile(r"@media[^{]*prefers-color-scheme:\s*dark[^{]*\{(?P<rules>(?:[^{}]*\{[^{}]*\})*)\s*\}")
 _RULE = re.compile(r"(?P<selectors>[^{}]+)\{(?P<declarations>[^{}]*)\}")
-_HEX = re.compile(r"#(?:[0-9a-f]{3}|[0-9a-f]{6})", re.IGNORECASE)
+_HEX = re.compile(r"#(?:[0-9a-f]{6}|[0-9a-f]{3})\b", re.IGNORECASE)
 _PX = re.compile(r"([\d.]+)px")
 _VOID = frozenset({"br", "hr", "img", "input", "link", "meta", "col", "area", "base", "wbr"})
 _UNSEEN = frozenset({"style", "script", "title", "head"})

@@ -6,7 +6,10 @@ import pytest
 
 from mailctl.contrast import faint_words, ratio
 
-DARK = "<style>@media (prefers-color-scheme: dark) { .card { background-color: #1b1e22 !important; } %s }</style>"
+DARK = (
+    "<style>@media (prefers-color-scheme: dark)"
+    " { .card { background-color: #1b1e22 !important; } %s }</style>"
+)
 
 
 @pytest.mark.parametrize(
