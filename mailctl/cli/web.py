@@ -16,6 +16,9 @@ def web(
     session: Session,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 8025,
+    log_format: Annotated[
+        str, typer.Option("--log-format", metavar="FORMAT", help="text, or json: one object a line.")
+    ] = "text",
 ) -> None:
     """Serve the dashboard: pages and JSON that show everything, and change nothing."""
     from mailctl.web.server import serve
@@ -25,4 +28,4 @@ def web(
         if guest is not None:
             session.output.note(f"key, until this process ends: {guest.text}")
 
-    serve(session.settings, host=host, port=port, on_ready=say)
+    serve(session.settings, host=host, port=port, log_format=log_format, on_ready=say)

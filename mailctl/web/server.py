@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import uvicorn
 
 from mailctl import runtime
 from mailctl.errors import InvalidInput, Refused
+from mailctl.journal import FORMATS, write_json
 from mailctl.log.keys import NewKey, new_key
 from mailctl.web.access import Access
 from mailctl.web.app import create_app
@@ -24,7 +26,12 @@ DEFAULT_PORT = 8025
 
 
 def serve(
-    settings: Settings, *, host: str, port: int, on_ready: Callable[[str, NewKey | None], None]
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    on_ready: Callable[[str, NewKey | None], None],
+    log_format: str = "text",
 ) -> None:
     """Serve the dashboard until a signal.
 
@@ -32,12 +39,14 @@ def serve(
         host: the address to listen on.
         port: 0 takes any that is free.
         on_ready: is told the address, and the key of this process alone if the log has no key.
+        log_format: text, or json: one object a line.
 
     Raises:
         Refused: others could reach it, and there is no key.
         InvalidInput: the address cannot be listened on.
         LogUnavailable: the delivery log cannot be read.
     """
+    _begin_log(log_format)
     runtime.use(settings)
     guest = _guest_key(host)
     listening = _listen(host, port)
@@ -58,6 +67,15 @@ def serve_previews(
         on_ready(f"{address}previews", guest)
 
     serve(settings, host=host, port=port, on_ready=say)
+
+
+def _begin_log(log_format: str) -> None:
+    if log_format not in FORMATS:
+        raise InvalidInput("--log-format", f"{log_format!r} is none.", fix=f"Use {', '.join(FORMATS)}.")
+    if log_format == "json":
+        write_json(logging.INFO)
+    else:
+        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 def _guest_key(host: str) -> NewKey | None:
