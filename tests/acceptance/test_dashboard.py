@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 LOOKS = ((360, False), (1280, True))
 pytestmark = pytest.mark.timeout(300)
 AXE = "axe-core@4"
-_RUN_pytestmark = pytest.mark.timeout(300)
-AXE = "axe.run().then(arguments[0], error => arguments[0]({violations: [{id: String(error)}]}))"
+_RUN_AXE = "axe.run().then(arguments[0], error => arguments[0]({violations: [{id: String(error)}]}))"
 
 
 @pytest.fixture(scope="module")
