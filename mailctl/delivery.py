@@ -16,6 +16,7 @@ from mailctl import inputs
 from mailctl.breaker import Breaker
 from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
 from mailctl.intake import make_drafts
+from mailctl.journal import about
 from mailctl.message import (
     MAYBE_SENT,
     Claim,
@@ -135,7 +136,9 @@ class Delivery:
     def _take(self, ids: Sequence[str], *, worker: str) -> Taken:
         taken = self._claims.take(ids, worker=worker)
         for email_id, reason in taken.unreadable:
-            _log.error("email %s cannot be read: %s", email_id, reason)
+            _log.error(
+                "email %s cannot be read: %s", email_id, reason, extra=about(email_id, "email_unreadable")
+            )
         return taken
 
     def deliver_message(
@@ -384,7 +387,9 @@ class Delivery:
         )
         level = logging.ERROR if outcome.kind is OutcomeKind.CONFIG else logging.WARNING
         text = without_addresses(str(outcome))
-        _log.log(level, "email %s deferred until %s: %s", claim.id, f"{decision.at:%H:%M:%S}Z", text)
+        fact = about(claim.id, "email_deferred")
+        when = f"{decision.at:%H:%M:%S}Z"
+        _log.log(level, "email %s deferred until %s: %s", claim.id, when, text, extra=fact)
         return Report(email_id=claim.id, state=State.DEFERRED, text=text)
 
     def _finish(
@@ -401,7 +406,8 @@ class Delivery:
             claim,
         )
         text = without_addresses(reason or str(outcome or ""))
-        _log.log(logging.ERROR if reason else logging.INFO, "email %s %s: %s", claim.id, state, text)
+        level = logging.ERROR if reason else logging.INFO
+        _log.log(level, "email %s %s: %s", claim.id, state, text, extra=about(claim.id, f"email_{state}"))
         return Report(email_id=claim.id, state=state, text=text)
 
     def _persist(self, record: Callable[[], bool], claim: Claim) -> None:
@@ -421,7 +427,7 @@ class Delivery:
         """In development a captured email's links are for clicking."""
         if outcome.kind is OutcomeKind.CAPTURED and self._settings.debug:
             for name, url in envelope.links.items():
-                _log.info("email %s %s: %s", claim.id, name, url)
+                _log.info("email %s %s: %s", claim.id, name, url, extra=about(claim.id, "link_shown"))
 
 
 def _usable_id(task_id: object) -> str:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mailctl.catalog import Catalog
     from mailctl.compose import Composer
     from mailctl.links import Links
+    from mailctl.log.keys import Keys
     from mailctl.smtp.sender import Sender
     from mailctl.users import EmbeddedDirectory, ServiceDirectory
 
@@ -154,6 +155,13 @@ class Runtime:
         from mailctl.compose import Composer
 
         return Composer(self.settings, self.links, catalog=self.catalog)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """Who may look at the dashboard."""
+        from mailctl.log.keys import Keys
+
+        return Keys(self.engine)
 
     @property
     def retry_policy(self) -> RetryPolicy:

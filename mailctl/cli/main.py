@@ -28,6 +28,7 @@ _SECTIONS = {
         Entry("why", "mailctl.cli.why:why", "Tell why an email is where it is, and what to do next."),
         Entry("show", "mailctl.cli.show:show", "Show what an email says."),
         Entry("list", "mailctl.cli.listing:list_emails", "Find emails by filters that compose."),
+        Entry("web", "mailctl.cli.web:web", "Serve the dashboard, which only reads."),
     ),
     "Act": (
         Entry("retry", "mailctl.cli.act:retry", "Let undelivered emails go out again, where it is safe."),
@@ -55,6 +56,7 @@ _SECTIONS = {
     "Set up and look after": (
         Entry("check-config", "mailctl.cli.check_config:check_config", "Find what is wrong with the set-up."),
         Entry("users", "mailctl.cli.users:app", "The users that mailctl knows, without DATABASE_URL."),
+        Entry("keys", "mailctl.cli.keys:app", "The keys that open the dashboard."),
         Entry("db", "mailctl.cli.db:app", "The schema of the delivery log."),
         Entry("prune", "mailctl.cli.prune:prune", "Forget emails that ended long ago."),
     ),

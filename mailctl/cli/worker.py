@@ -24,6 +24,9 @@ def worker(
     loglevel: Annotated[
         str, typer.Option("--loglevel", "-l", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")
     ] = "INFO",
+    log_format: Annotated[
+        str, typer.Option("--log-format", metavar="FORMAT", help="text, or json: one object a line.")
+    ] = "text",
     hostname: Annotated[
         str | None, typer.Option("--hostname", "-n", metavar="NAME", help="Node name, as Celery's -n.")
     ] = None,
@@ -41,6 +44,7 @@ def worker(
         pool=pool,
         queues=queues,
         loglevel=loglevel,
+        log_format=log_format,
         hostname=hostname,
         drain=drain,
     )

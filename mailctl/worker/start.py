@@ -7,11 +7,12 @@ import os
 from typing import TYPE_CHECKING
 
 import billiard.pool
-from celery.signals import worker_shutting_down
+from celery.signals import setup_logging, worker_shutting_down
 
 from mailctl.broker import Broker
-from mailctl.celery_app import is_in_memory
+from mailctl.celery_app import consumed_queues, is_in_memory
 from mailctl.errors import ExitCode, InvalidInput
+from mailctl.journal import FORMATS, write_json
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def run_worker(
     pool: str | None = None,
     queues: str | None = None,
     loglevel: str = "INFO",
+    log_format: str = "text",
     hostname: str | None = None,
     drain: bool = False,
 ) -> int:
@@ -44,6 +46,7 @@ def run_worker(
             process, and prefork for any other.
         queues: comma-separated; None takes those of the app and of kinds of the service's own, and that of
             campaigns.
+        log_format: text as Celery's, or json: one object a line.
         hostname: the Celery node name.
 
     Returns:
@@ -58,6 +61,11 @@ def run_worker(
     pool = _checked_pool(pool, is_private=is_in_memory(app))
     if loglevel.upper() not in LOG_LEVELS:
         raise InvalidInput("--loglevel", f"{loglevel!r} is not a level.", fix=f"Use {', '.join(LOG_LEVELS)}.")
+    if log_format not in FORMATS:
+        raise InvalidInput("--log-format", f"{log_format!r} is none.", fix=f"Use {', '.join(FORMATS)}.")
+    if log_format == "json":
+        write_json(loglevel.upper())
+        setup_logging.connect(_leave_log_alone, weak=False)
     if drain:
         Broker(app).ping()
     # At DEBUG Celery prints whole messages here, links and all.
@@ -76,6 +84,8 @@ def run_worker(
         without_gossip=True,
         without_mingle=True,
         drain=drain,
+        # Its banner is no JSON.
+        quiet=log_format == "json",
     )
     endings: list[str] = []
 
@@ -93,7 +103,11 @@ def run_worker(
 def _queues(runtime: Runtime) -> list[str]:
     """Return what a worker consumes unless it is told: campaigns come last."""
     own = [kind.queue for kind in runtime.catalog.own.values() if kind.queue]
-    return list(dict.fromkeys([*runtime.app.amqp.queues.consume_from, *own, BULK_QUEUE]))
+    return list(dict.fromkeys([*consumed_queues(runtime.app), *own, BULK_QUEUE]))
+
+
+def _leave_log_alone(**_: object) -> None:
+    """Celery sets up no log of its own where somebody is connected to that signal."""
 
 
 def _exit_code(code: int | None, endings: list[str]) -> int:

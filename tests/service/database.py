@@ -1,12 +1,17 @@
-"""The service's own database: its users."""
+"""The service's own database: who its users are, where they sign in from, which links were used."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 
+from sqlalchemy import ForeignKey
+from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from mailctl.settings import Settings
+
+_ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 
 
 class Base(DeclarativeBase):
@@ -22,11 +27,41 @@ class User(Base):
     email: Mapped[str] = mapped_column(unique=True)
     username: Mapped[str]
     first_name: Mapped[str] = mapped_column(default="")
+    #: Empty until a password is chosen.
+    password: Mapped[str] = mapped_column(default="")
     is_verified: Mapped[bool] = mapped_column(default=False)
-    last_ip: Mapped[str] = mapped_column(default="")
 
 
-engine = create_async_engine(os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///service.db"))
+class KnownAddress(Base):
+    """Where a user has signed in from, and what the user says about it."""
+
+    __tablename__ = "known_addresses"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    ip: Mapped[str] = mapped_column(primary_key=True)
+    token_digest: Mapped[str] = mapped_column(unique=True)
+    #: None until the user has answered.
+    is_allowed: Mapped[bool | None]
+
+
+class UsedLink(Base):
+    """A link that has done its work."""
+
+    __tablename__ = "used_links"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+
+
+def _database_url() -> str:
+    """Return DATABASE_URL; without it, the database of the delivery log, so that `session=` works."""
+    settings = Settings.load()
+    own = settings.database_url.get_secret_value() if settings.database_url else settings.log_url
+    url = make_url(own)
+    drivername = _ASYNC_DRIVERS.get(url.drivername, url.drivername)
+    return url.set(drivername=drivername).render_as_string(hide_password=False)
+
+
+engine = create_async_engine(_database_url())
 new_session = async_sessionmaker(engine, expire_on_commit=False)
 
 

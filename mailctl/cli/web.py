@@ -1,0 +1,31 @@
+"""`mailctl web`: the dashboard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mailctl.cli.context import Session
+
+if TYPE_CHECKING:
+    from mailctl.log.keys import NewKey
+
+
+def web(
+    session: Session,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 8025,
+    log_format: Annotated[
+        str, typer.Option("--log-format", metavar="FORMAT", help="text, or json: one object a line.")
+    ] = "text",
+) -> None:
+    """Serve the dashboard: pages and JSON that show everything, and change nothing."""
+    from mailctl.web.server import serve
+
+    def say(address: str, guest: NewKey | None) -> None:
+        session.output.note(f"dashboard: {address}")
+        if guest is not None:
+            session.output.note(f"key, until this process ends: {guest.text}")
+
+    serve(session.settings, host=host, port=port, log_format=log_format, on_ready=say)

@@ -1,0 +1,91 @@
+"""The dashboard put together: as a router for a service, and as an application of its own."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+
+from mailctl import runtime
+from mailctl.web import api, pages, preview
+from mailctl.web.access import Access
+from mailctl.web.problem import problem_response
+from mailctl.web.route import ApiRoute, harden
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.responses import Response
+
+    from mailctl.settings import Settings
+
+_bearer = HTTPBearer(auto_error=False, description="A key from `mailctl keys create`.")
+
+
+def make_router(access: Access | None = None) -> APIRouter:
+    """Return the dashboard on the delivery log of this process, for an application of one's own.
+
+    Args:
+        access: who may look; None for those with a key of the log.
+    """
+    gate = access or Access()
+
+    # For the OpenAPI document; what it finds in the request is read again by the gate.
+    def require_key(request: Request, _: Annotated[object, Depends(_bearer)]) -> None:
+        gate.require(request)
+
+    def openapi(request: Request) -> dict[str, Any]:
+        place = pages.path_to(request, "home").rstrip("/")
+        servers = [{"url": place}] if place else None
+        return get_openapi(title="mailctl", version=version("mailctl"), routes=router.routes, servers=servers)
+
+    guarded = APIRouter(route_class=ApiRoute, dependencies=[Depends(require_key)])
+    guarded.add_api_route("/api/openapi.json", openapi, include_in_schema=False)
+    guarded.include_router(api.router)
+    router = APIRouter()
+    router.include_router(api.open_router)
+    router.include_router(pages.sign_in_router(gate))
+    guarded.include_router(preview.version_router)
+    router.include_router(guarded)
+    router.include_router(pages.router, dependencies=[Depends(require_key)])
+    router.include_router(preview.router, dependencies=[Depends(require_key)])
+    return router
+
+
+def create_app(settings: Settings | None = None, *, access: Access | None = None) -> FastAPI:
+    """Return the dashboard as an application; nothing is opened before it starts.
+
+    Args:
+        settings: what it is to work with; None takes the environment.
+        access: who may look; None for those with a key of the log.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        runtime.shut()
+
+    if settings is not None:
+        runtime.use(settings)
+    app = FastAPI(
+        title="mailctl",
+        version=version("mailctl"),
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.include_router(make_router(access))
+    app.add_exception_handler(HTTPException, _tell)
+    app.add_exception_handler(Exception, _tell)
+    return app
+
+
+async def _tell(_: Request, error: Exception) -> Response:
+    """Answer what no route has answered."""
+    return harden(problem_response(error))

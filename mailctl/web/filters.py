@@ -1,0 +1,134 @@
+"""The filters of `mailctl list` in the address of a page, and back as the command that lists the same."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import Query
+
+from mailctl.catalog import KINDS
+from mailctl.errors import InvalidInput
+from mailctl.log.search import Filter
+from mailctl.message import State
+from mailctl.moments import parse_past
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Rows of a page, and the most that one may ask for.
+PAGE_ROWS = 100
+MOST_ROWS = 500
+_LONGEST = 320
+
+Text = Annotated[str, Query(max_length=_LONGEST)]
+
+
+def _one_of(names: Iterable[str]) -> dict[str, Any]:
+    """Return what the document says of a field that a form may leave empty."""
+    return {"items": {"type": "string", "enum": ["", *names]}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What a list was asked for, as text: empty fields are those that a form left empty."""
+
+    state: tuple[str, ...] = ()
+    kind: tuple[str, ...] = ()
+    user_id: str = ""
+    to: str = ""
+    queue: str = ""
+    campaign: str = ""
+    error: str = ""
+    since: str = ""
+    until: str = ""
+    oldest_first: bool = False
+    limit: int = PAGE_ROWS
+    after: str | None = None
+
+    def filter(self) -> Filter:
+        """Return the filter that the library takes.
+
+        Raises:
+            InvalidInput: a state, a kind or a time is none.
+        """
+        now = datetime.now(UTC)
+        return Filter(
+            states=[State(_name_in(each, list(State), field="state")) for each in self.state],
+            kinds=[_name_in(each, KINDS, field="kind") for each in self.kind],
+            user_id=self.user_id or None,
+            to=self.to or None,
+            queue=self.queue or None,
+            campaign=self.campaign or None,
+            error=self.error or None,
+            since=parse_past(self.since, field="since", now=now) if self.since else None,
+            until=parse_past(self.until, field="until", now=now) if self.until else None,
+        )
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether anything is left out."""
+        return bool(self._pairs())
+
+    def query(self, *, after: str | None) -> str:
+        """Return the query part of the address of a page of this list."""
+        pairs = [*self._pairs(), *([("oldest_first", "true")] if self.oldest_first else [])]
+        if self.limit != PAGE_ROWS:
+            pairs.append(("limit", str(self.limit)))
+        if after is not None:
+            pairs.append(("after", str(after)))
+        return urlencode(pairs)
+
+    def command(self) -> str:
+        """Return the command that lists the same."""
+        words = ["mailctl", "list"]
+        for name, value in self._pairs():
+            words += [f"--{name.replace('_', '-')}", value]
+        return shlex.join([*words, *(["--oldest-first"] if self.oldest_first else [])])
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        many = [("state", each) for each in self.state] + [("kind", each) for each in self.kind]
+        names = ("user_id", "to", "queue", "campaign", "error", "since", "until")
+        return many + [(name, value) for name in names if (value := getattr(self, name))]
+
+
+def read_search(
+    state: Annotated[list[str], Query(max_length=20, json_schema_extra=_one_of(State))] = [],  # noqa: B006
+    kind: Annotated[list[str], Query(max_length=20, json_schema_extra=_one_of(KINDS))] = [],  # noqa: B006
+    user_id: Text = "",
+    to: Annotated[str, Query(max_length=_LONGEST, description="A part of the address.")] = "",
+    queue: Text = "",
+    campaign: Text = "",
+    error: Annotated[str, Query(max_length=_LONGEST, description="A part of the reason, such as 550.")] = "",
+    since: Annotated[str, Query(max_length=64, description="24h, or a time (ISO 8601).")] = "",
+    until: Annotated[str, Query(max_length=64, description="1h, or a time (ISO 8601).")] = "",
+    oldest_first: bool = False,
+    limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = PAGE_ROWS,
+    after: Annotated[
+        str | None, Query(pattern=r"^\d{1,18}$", description="`next` of the page before.")
+    ] = None,
+) -> Search:
+    """Return what the query part of an address asks for."""
+    return Search(
+        state=tuple(filter(None, state)),
+        kind=tuple(filter(None, kind)),
+        user_id=user_id.strip(),
+        to=to.strip(),
+        queue=queue.strip(),
+        campaign=campaign.strip(),
+        error=error.strip(),
+        since=since.strip(),
+        until=until.strip(),
+        oldest_first=oldest_first,
+        limit=limit,
+        after=after,
+    )
+
+
+def _name_in(value: str, names: Iterable[str], *, field: str) -> str:
+    if value not in names:
+        raise InvalidInput(field, f"{value!r} is none.", fix=f"Use one of: {', '.join(names)}.")
+    return value

@@ -1,0 +1,175 @@
+"""What the endpoints for programs answer; the names are those of `--json`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, Field
+
+from mailctl.message import State
+
+if TYPE_CHECKING:
+    from mailctl.log.search import Page
+    from mailctl.log.workers import Worker
+    from mailctl.message import Email, Event, SmtpReply
+    from mailctl.status import Status
+
+
+class SmtpModel(BaseModel):
+    """What the mail server said."""
+
+    code: int | None
+    enhanced: str | None
+    text: str | None
+
+    @classmethod
+    def of(cls, reply: SmtpReply) -> SmtpModel:
+        """Return a reply for programs."""
+        return cls(code=reply.code, enhanced=reply.enhanced, text=reply.text or None)
+
+
+class EmailModel(BaseModel):
+    """An email, as `mailctl list --json` has it."""
+
+    task_id: str
+    kind: str
+    user_id: str | None
+    to: str
+    state: State
+    queue: str
+    campaign: str | None
+    attempts: int
+    created_at: datetime
+    updated_at: datetime
+    sent_at: datetime | None
+    next_attempt_at: datetime | None
+    expires_at: datetime | None
+    worker: str | None
+    message_id: str | None
+    smtp: SmtpModel
+    error: str | None
+
+    @classmethod
+    def of(cls, email: Email) -> EmailModel:
+        """Return an email for programs."""
+        return cls(
+            task_id=email.id,
+            kind=email.kind,
+            user_id=email.user_id,
+            to=email.to,
+            state=email.state,
+            queue=email.queue,
+            campaign=email.campaign,
+            attempts=email.attempts,
+            created_at=email.created_at,
+            updated_at=email.updated_at,
+            sent_at=email.sent_at,
+            next_attempt_at=email.next_attempt_at,
+            expires_at=email.expires_at,
+            worker=email.worker,
+            message_id=email.message_id,
+            smtp=SmtpModel.of(email.reply),
+            error=email.error,
+        )
+
+
+class EventModel(BaseModel):
+    """One step in the life of an email."""
+
+    at: datetime
+    state: State
+    attempt: int
+    worker: str | None
+    code: int | None
+    text: str
+    actor: str | None = Field(description="The operator who did it; null for what happened by itself.")
+
+    @classmethod
+    def of(cls, event: Event) -> EventModel:
+        """Return an event for programs."""
+        return cls(
+            at=event.at,
+            state=event.state,
+            attempt=event.attempt,
+            worker=event.worker,
+            code=event.code,
+            text=event.text,
+            actor=event.actor,
+        )
+
+
+class StatusModel(BaseModel):
+    """What became of one task, as `mailctl status --json` has it."""
+
+    task_id: str
+    state: State | None = Field(description="Null for a task that only Celery knows.")
+    email: EmailModel | None
+    celery_state: str | None
+    explanation: str = Field(description="Why it is where it is, in one sentence.")
+    events: list[EventModel]
+    group: list[str] = Field(description="The ids of the other emails of the same call.")
+
+    @classmethod
+    def of(cls, status: Status) -> StatusModel:
+        """Return a status for programs."""
+        return cls(
+            task_id=status.task_id,
+            state=status.state,
+            email=EmailModel.of(status.email) if status.email else None,
+            celery_state=status.celery.state if status.celery else None,
+            explanation=status.explanation,
+            events=[EventModel.of(event) for event in status.events],
+            group=[other.id for other in status.group],
+        )
+
+
+class EmailsModel(BaseModel):
+    """A page of emails."""
+
+    emails: list[EmailModel]
+    next: str | None = Field(description="What to give as `after` for the next page; null on the last.")
+
+    @classmethod
+    def of(cls, page: Page) -> EmailsModel:
+        """Return a page for programs."""
+        return cls(emails=[EmailModel.of(email) for email in page.emails], next=page.cursor)
+
+
+class WorkerModel(BaseModel):
+    """A worker that shares the delivery log and is alive."""
+
+    name: str
+    host: str
+    pid: int
+    pool: str
+    concurrency: int
+    queues: list[str]
+    started_at: datetime
+    seen_at: datetime
+
+    @classmethod
+    def of(cls, worker: Worker) -> WorkerModel:
+        """Return a worker for programs."""
+        return cls(
+            name=worker.name,
+            host=worker.host,
+            pid=worker.pid,
+            pool=worker.pool,
+            concurrency=worker.concurrency,
+            queues=list(worker.queues),
+            started_at=worker.started_at,
+            seen_at=worker.seen_at,
+        )
+
+
+class WorkersModel(BaseModel):
+    """The workers that are alive."""
+
+    workers: list[WorkerModel]
+
+
+class HealthModel(BaseModel):
+    """Whether something works."""
+
+    status: str

@@ -1,0 +1,236 @@
+"""The pages for people: each shows what the command line would say, and the command that would act."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Depends, Query, Request
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from mailctl import runtime
+from mailctl.catalog import KINDS
+from mailctl.checks import run_checks
+from mailctl.errors import InvalidInput, NotFound
+from mailctl.log.search import search
+from mailctl.message import State
+from mailctl.status import Inquiry, Status
+from mailctl.web.access import Access, refuse_other_sites
+from mailctl.web.api import TaskId
+from mailctl.web.contents import show_contents
+from mailctl.web.filters import Search, read_search
+from mailctl.web.problem import Denied, headers_of, problem_of
+from mailctl.web.route import EMAIL_POLICY, PageRoute
+
+if TYPE_CHECKING:
+    from mailctl.message import Email
+
+_STATIC = {"style.css": "text/css", "page.js": "text/javascript"}
+#: A form on the sign-in page is as long as a key.
+_LONGEST_FORM = 4096
+
+router = APIRouter(route_class=PageRoute, default_response_class=HTMLResponse, include_in_schema=False)
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("mailctl.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["moment"] = _moment
+    return environment
+
+
+def render(request: Request, template: str, *, status_code: int = 200, **values: Any) -> HTMLResponse:
+    """Return a page made from a template."""
+    html = (
+        _templates()
+        .get_template(template)
+        .render(
+            to=lambda page, **parts: path_to(request, page, **parts),
+            here=request.scope["route"].name if "route" in request.scope else "",
+            **values,
+        )
+    )
+    return HTMLResponse(html, status_code=status_code)
+
+
+def path_to(request: Request, page: str, **parts: str) -> str:
+    """Return the path of a page, wherever the dashboard is put; never a host, which a request could forge."""
+    return request.url_for(f"mailctl:{page}", **parts).path
+
+
+def error_page(request: Request, error: Exception) -> Response:
+    """Return what a person reads when something is wrong."""
+    problem = problem_of(error)
+    page = render(request, "error.html", status_code=problem.status, problem=problem)
+    page.headers.update(headers_of(error))
+    return page
+
+
+@router.get("/", name="mailctl:home")
+def home(request: Request) -> Response:
+    """Lead to the list."""
+    return RedirectResponse(path_to(request, "emails"), 303)
+
+
+@router.get("/emails", name="mailctl:emails")
+def emails_page(request: Request, wanted: Annotated[Search, Depends(read_search)]) -> Response:
+    """Show emails that fit the filters in the address."""
+    found = search(
+        runtime.current().engine,
+        wanted.filter(),
+        limit=wanted.limit,
+        after=wanted.after,
+        oldest_first=wanted.oldest_first,
+    )
+    return render(
+        request,
+        "emails.html",
+        wanted=wanted,
+        page=found,
+        next=wanted.query(after=found.cursor) if found.cursor is not None else None,
+        first=wanted.query(after=None) if wanted.after is not None else None,
+        states=list(State),
+        kinds=list(KINDS),
+        command=wanted.command(),
+    )
+
+
+@router.get("/emails/{task_id}", name="mailctl:email")
+def email_page(request: Request, task_id: TaskId) -> Response:
+    """Show what became of one email."""
+    status = Inquiry(runtime.current()).status(task_id)
+    shown = show_contents(runtime.current(), status.email) if status.email else None
+    return render(request, "email.html", status=status, shown=shown, commands=_commands(status))
+
+
+@router.get("/emails/{task_id}/html", name="mailctl:email_html")
+def email_html(task_id: TaskId) -> Response:
+    """Return the HTML of an email for the frame on its page: nothing in it runs or loads."""
+    found = Inquiry(runtime.current()).email(task_id)
+    if found is None:
+        raise NotFound(f"The delivery log knows no email {task_id}.")
+    shown = show_contents(runtime.current(), found)
+    headers = {"Content-Security-Policy": EMAIL_POLICY, "X-Frame-Options": "SAMEORIGIN"}
+    return HTMLResponse(shown.html or "<!doctype html><title>Nothing</title>", headers=headers)
+
+
+@router.get("/workers", name="mailctl:workers")
+def workers_page(request: Request) -> Response:
+    """Show who sends."""
+    return render(request, "workers.html", workers=runtime.current().workers.alive())
+
+
+@router.get("/check-config", name="mailctl:check_config")
+def check_config_page(request: Request) -> Response:
+    """Show what is wrong with the set-up; asks every service, so it takes a moment."""
+    findings = list(run_checks(runtime.current().settings))
+    counts = Counter(finding.status for finding in findings)
+    return render(request, "check_config.html", findings=findings, counts=counts)
+
+
+def sign_in_router(access: Access) -> APIRouter:
+    """Return what is open to everybody: the sign-in page, and the files that it needs."""
+    made = APIRouter(route_class=PageRoute, default_response_class=HTMLResponse, include_in_schema=False)
+
+    @made.get("/login", name="mailctl:sign_in")
+    def sign_in_page(request: Request, next: Annotated[str, Query(max_length=2000)] = "") -> Response:
+        """Ask for a key."""
+        return render(request, "login.html", next=next, trouble="")
+
+    @made.post("/login")
+    async def sign_in(request: Request) -> Response:
+        """Begin a session."""
+        refuse_other_sites(request)
+        form = await _form(request)
+        wanted = form.get("next", "")
+        try:
+            key_id = await _in_thread(access.check, request, form.get("key", "").strip())
+        except Denied as error:
+            page = render(request, "login.html", status_code=error.status, next=wanted, trouble=error.message)
+            page.headers.update(headers_of(error))
+            return page
+        response = RedirectResponse(_own_page(request, wanted), 303)
+        access.begin_session(request, response, key_id, path=path_to(request, "home"))
+        return response
+
+    @made.post("/logout", name="mailctl:sign_out")
+    async def sign_out(request: Request) -> Response:
+        """End the session."""
+        refuse_other_sites(request)
+        response = RedirectResponse(path_to(request, "sign_in"), 303)
+        access.end_session(response, path=path_to(request, "home"))
+        return response
+
+    @made.get("/static/{name}", name="mailctl:static")
+    def static(name: str) -> Response:
+        """Return a file that the pages use."""
+        if name not in _STATIC:
+            raise NotFound(f"There is no file {name}.")
+        body = files("mailctl.web").joinpath("static", name).read_bytes()
+        return Response(body, media_type=_STATIC[name])
+
+    return made
+
+
+async def _in_thread(function: Any, *arguments: Any) -> Any:
+    from starlette.concurrency import run_in_threadpool
+
+    return await run_in_threadpool(function, *arguments)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """Return the fields of a small form."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LONGEST_FORM:
+            raise InvalidInput("form", "is too long.")
+    return {name: values[-1] for name, values in parse_qs(body.decode("ascii", "replace")).items()}
+
+
+def _own_page(request: Request, wanted: str) -> str:
+    """Return where to go after signing in: a page of ours, never another site."""
+    home = path_to(request, "home")
+    is_own = wanted.startswith(home) and not wanted.startswith("//") and "\\" not in wanted
+    return wanted if is_own and wanted.isprintable() else home
+
+
+def _commands(status: Status) -> list[tuple[str, str]]:
+    """Return the commands that would act on an email, each with what it does."""
+    commands = [("Follow it", f"mailctl status {status.task_id} --watch")]
+    if status.email is None:
+        return commands
+    return commands + _acts(status.email)
+
+
+def _acts(email: Email) -> list[tuple[str, str]]:
+    match email.state:
+        case State.FAILED | State.EXPIRED | State.CANCELLED | State.SUPPRESSED:
+            return [("Try it again", f"mailctl retry {email.id}")]
+        case State.HELD:
+            return [("Let it go", f"mailctl release {email.id}")]
+        case State.PENDING | State.QUEUED | State.DEFERRED:
+            return [
+                ("Keep it back", f"mailctl hold {email.id}"),
+                ("Take it back", f"mailctl cancel {email.id}"),
+            ]
+        case State.SENT | State.CAPTURED:
+            return [("Send it again", f"mailctl resend {email.id}")]
+        case _:
+            return []
+
+
+def _moment(at: datetime | None) -> str:
+    """Return a time as people read it, to the second."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z" if at else ""

@@ -1,0 +1,100 @@
+"""What goes wrong, as an answer: for programs as RFC 9457 says, for people as a page."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from mailctl.errors import InvalidInput, MailctlError, NotFound, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_log = logging.getLogger("mailctl.web")
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(BaseModel):
+    """Why a request was not answered (RFC 9457)."""
+
+    status: int
+    title: str
+    #: What is wrong, in one sentence.
+    detail: str
+    #: What to do about it.
+    fix: str = ""
+
+
+class Denied(MailctlError):
+    """The request has no key that opens the dashboard.
+
+    Args:
+        status: 401, 403 or 429.
+        seconds_to_wait: before the next try is looked at.
+    """
+
+    def __init__(self, status: int, message: str, *, fix: str = "", seconds_to_wait: int = 0) -> None:
+        super().__init__(message, fix=fix)
+        self.status = status
+        self.seconds_to_wait = seconds_to_wait
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the answer says besides (RFC 9110)."""
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            return {"WWW-Authenticate": "Bearer"}
+        return {"Retry-After": str(self.seconds_to_wait)} if self.seconds_to_wait else {}
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return an error as an answer; what is not known to be fit for readers is not told."""
+    match error:
+        case Denied():
+            return _problem(error.status, error.message, error.fix)
+        case NotFound():
+            return _problem(404, error.message, error.fix)
+        case InvalidInput():
+            return _problem(422, error.message, error.fix)
+        case ServiceUnavailable():
+            return _problem(503, error.message, error.fix)
+        case MailctlError():
+            return _problem(500, error.message, error.fix)
+        case RequestValidationError():
+            return _problem(422, "; ".join(_sentence(each) for each in error.errors()))
+        case HTTPException():
+            return _problem(error.status_code, str(error.detail))
+        case _:
+            _log.error("a request failed: %s", type(error).__name__)
+            return _problem(500, "This is a defect of mailctl.", "The log of the server has more.")
+
+
+def headers_of(error: Exception) -> dict[str, str]:
+    """Return what the answer to an error says in its header."""
+    return dict(getattr(error, "headers", None) or {})
+
+
+def problem_response(error: Exception) -> JSONResponse:
+    """Return an error as an answer for programs."""
+    problem = problem_of(error)
+    return JSONResponse(
+        problem.model_dump(),
+        status_code=problem.status,
+        media_type=MEDIA_TYPE,
+        headers=headers_of(error),
+    )
+
+
+def _problem(status: int, detail: str, fix: str = "") -> Problem:
+    return Problem(status=status, title=HTTPStatus(status).phrase, detail=detail, fix=fix)
+
+
+def _sentence(error: Mapping[str, object]) -> str:
+    place = error.get("loc")
+    name = str(place[-1]) if isinstance(place, tuple) and place else "request"
+    return f"{name}: {error.get('msg')}"

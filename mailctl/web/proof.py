@@ -1,0 +1,140 @@
+"""A proof of a kind of email: what it looks like with a sample or a real user, and what is wrong with it."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import email.policy
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mailctl.checks.finding import Finding, Group
+from mailctl.compose import Composer
+from mailctl.contrast import ENOUGH, faint_words
+from mailctl.errors import RenderError
+from mailctl.render import MAX_HTML
+from mailctl.samples import sample_content
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailctl.catalog import Kind
+    from mailctl.message import Content
+    from mailctl.runtime import Runtime
+
+#: Stands where a link carries what lets somebody in; nothing ever sealed it.
+SAMPLE_TOKEN = "SAMPLE-this-link-does-not-work"  # noqa: S105 - opens nothing
+_HREF = re.compile(r"""<a\b[^>]*?\bhref\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
+_GOOD_LINK = re.compile(r"(?:https?://[^\s/]+|mailto:[^\s@]+@[^\s@]+|tel:\+?[\d-]+)", re.IGNORECASE)
+_LOADED = re.compile(
+    r"""<(?:img|link|script|iframe)\b[^>]*?(?:src|href)\s*=\s*["']?(https?://[^\s"'>]+)""", re.I
+)
+_group = Group(name="preview")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """A message that nobody gets."""
+
+    kind: Kind
+    subject: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    text: str = ""
+    html: str = ""
+    source: str = ""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def version(self) -> str:
+        """Something that changes with what is to be seen; not with the time at which one looks."""
+        seen = [self.subject, self.text, self.html, *(finding.detail for finding in self.findings)]
+        return hashlib.sha256("\0".join(seen).encode()).hexdigest()[:16]
+
+
+def make_proof(runtime: Runtime, kind: Kind, *, user_id: str | None, at: datetime | None = None) -> Proof:
+    """Return what an email of a kind looks like now: templates are read anew each time.
+
+    Args:
+        user_id: whose name and address are in it; None takes a sample's.
+        at: when it would be sent; None means today, at the first minute.
+
+    Raises:
+        NotFound: there is no such user.
+        ServiceUnavailable: the user cannot be looked up.
+        ConfigurationError: the settings do not let any email be composed.
+    """
+    composer = Composer(runtime.settings, runtime.links)
+    moment = at or datetime.now(UTC).replace(hour=0, minute=1, second=0, microsecond=0)
+    try:
+        composing = composer.preview(kind, _content(runtime, kind, user_id=user_id), at=moment)
+        envelope = asyncio.run(composing)
+    except RenderError as error:
+        return Proof(kind=kind, findings=(_group.error("template", error),))
+    message = email.message_from_bytes(envelope.data, policy=email.policy.default)
+    html, plain = message.get_body(("html",)), message.get_body(("plain",))
+    page = str(html.get_content()) if html else ""
+    return Proof(
+        kind=kind,
+        subject=envelope.subject,
+        headers=tuple((name, str(value)) for name, value in message.items()),
+        text=str(plain.get_content()) if plain else "",
+        html=page,
+        source=envelope.data.decode("ascii", "replace"),
+        findings=tuple(_findings(page, size=len(envelope.data))),
+    )
+
+
+def in_scheme(html: str, *, dark: bool) -> str:
+    """Return the HTML as somebody sees it who prefers dark, or light, whatever the browser prefers."""
+    media = "all" if dark else "not all"
+    return re.sub(r"\(\s*prefers-color-scheme:\s*dark\s*\)", media, html)
+
+
+def _content(runtime: Runtime, kind: Kind, *, user_id: str | None) -> Content:
+    sample = sample_content(kind)
+    base = runtime.settings.frontend_url.rstrip("/")
+    urls = {link.variable: f"{base}{link.path}?t={SAMPLE_TOKEN}" for link in kind.links}
+    user = runtime.directory.get(user_id) if user_id else sample.user
+    return replace(sample, user=user, urls=urls)
+
+
+def _findings(html: str, *, size: int) -> Iterator[Finding]:
+    yield _group.ok("template", "every variable is there")
+    yield _size(len(html.encode()), whole=size)
+    yield from _links(html)
+    yield from _contrast(html)
+
+
+def _size(octets: int, *, whole: int) -> Finding:
+    detail = f"{octets:,} bytes of HTML, {whole:,} in all"
+    if octets > MAX_HTML * 3 // 4:
+        return _group.warn("size", detail, fix="Shorten it: Gmail cuts a message off at about 102,000.")
+    return _group.ok("size", detail)
+
+
+def _links(html: str) -> Iterator[Finding]:
+    links = [one or other for one, other in _HREF.findall(html)]
+    bad = [link for link in links if not _GOOD_LINK.match(link)]
+    if bad:
+        yield _group.fail(
+            "links", f"lead nowhere: {', '.join(sorted(set(bad)))}", fix="Give whole addresses."
+        )
+    else:
+        yield _group.ok("links", f"{len(links)}, all of them whole addresses")
+    if loaded := sorted(set(_LOADED.findall(html))):
+        fix = "Most mail programs block this, and it tells others who reads: do without."
+        yield _group.warn("loads", ", ".join(loaded), fix=fix)
+
+
+def _contrast(html: str) -> Iterator[Finding]:
+    for dark, name in ((False, "contrast, light"), (True, "contrast, dark")):
+        faint = faint_words(html, dark=dark)
+        if faint:
+            worst = min(faint, key=lambda each: each.ratio)
+            detail = f"{worst.ratio}:1, {worst.color} on {worst.background}: “{worst.words}”"
+            yield _group.warn(name, detail, fix=f"WCAG AA asks for {ENOUGH}:1.")
+        else:
+            yield _group.ok(name, f"{ENOUGH}:1 or better everywhere")

@@ -1,0 +1,116 @@
+"""Serving the dashboard on a port of its own."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from mailctl import runtime
+from mailctl.errors import InvalidInput, Refused
+from mailctl.journal import FORMATS, write_json
+from mailctl.log.keys import NewKey, new_key
+from mailctl.web.access import Access
+from mailctl.web.app import create_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailctl.settings import Settings
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8025
+
+
+def serve(
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    on_ready: Callable[[str, NewKey | None], None],
+    log_format: str = "text",
+) -> None:
+    """Serve the dashboard until a signal.
+
+    Args:
+        host: the address to listen on.
+        port: 0 takes any that is free.
+        on_ready: is told the address, and the key of this process alone if the log has no key.
+        log_format: text, or json: one object a line.
+
+    Raises:
+        Refused: others could reach it, and there is no key.
+        InvalidInput: the address cannot be listened on.
+        LogUnavailable: the delivery log cannot be read.
+    """
+    _begin_log(log_format)
+    runtime.use(settings)
+    guest = _guest_key(host)
+    listening = _listen(host, port)
+    app = create_app(settings, access=Access(guest=guest))
+    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, lifespan="on")
+    bound = listening.getsockname()
+    on_ready(f"http://{_in_url(host)}:{bound[1]}/", guest)
+    with listening:
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def serve_previews(
+    settings: Settings, *, host: str, port: int, on_ready: Callable[[str, NewKey | None], None]
+) -> None:
+    """Serve the previews until a signal; the arguments and errors are those of `serve`."""
+
+    def say(address: str, guest: NewKey | None) -> None:
+        on_ready(f"{address}previews", guest)
+
+    serve(settings, host=host, port=port, on_ready=say)
+
+
+def _begin_log(log_format: str) -> None:
+    if log_format not in FORMATS:
+        raise InvalidInput("--log-format", f"{log_format!r} is none.", fix=f"Use {', '.join(FORMATS)}.")
+    if log_format == "json":
+        write_json(logging.INFO)
+    else:
+        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def _guest_key(host: str) -> NewKey | None:
+    """Return a key for this process alone where the log has none and only this host can ask.
+
+    Raises:
+        Refused: the log has none, and others can ask.
+    """
+    if runtime.current().keys.has_valid():
+        return None
+    if not _is_loopback(host):
+        raise Refused(
+            f"{host} can be reached by others, and there is no key yet.",
+            fix="Make one with `mailctl keys create NAME`, or listen on 127.0.0.1.",
+        )
+    return new_key("this process alone")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        [family, *_] = next(iter(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidInput(
+            "--host", f"{host}:{port} cannot be listened on ({reason}).", fix="Take another --port or --host."
+        ) from None
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,339 @@
+"""The dashboard on a real port: who may look, what is shown, and that nothing acts or is given away."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import schemathesis
+import uvicorn
+from fastapi import FastAPI
+from hypothesis import HealthCheck
+from hypothesis import given as drawn
+from hypothesis import settings as bounds
+
+from mailctl import runtime, web
+from mailctl.catalog import KINDS
+from mailctl.enqueue import Enqueuer
+from mailctl.intake import make_content, make_user
+from mailctl.settings import Settings
+from mailctl.web.access import COOKIE, Access
+from mailctl.web.throttle import MOST_FAILURES, Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TOKEN = "canary-token-that-nobody-may-read"
+PAGES = ("/", "/emails", "/workers", "/emails/{id}", "/emails/{id}/html", "/check-config")
+ENDPOINTS = ("/readyz", "/api/emails", "/api/emails/{id}", "/api/workers", "/api/openapi.json", "/api/other")
+
+
+class Site:
+    """A dashboard that is being served, and the log behind it."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.key = runtime.current().keys.create("test")
+        self.email_id = self.record("ada@example.com")
+
+    def record(self, address: str, kind: str = "reset") -> str:
+        """Put an email into the log, with a token of the service's own."""
+        parts = runtime.current()
+        tokens = {"token": TOKEN} if kind == "reset" else {}
+        content = make_content(
+            KINDS[kind], make_user(email=address, id="7"), origins=parts.origins, tokens=tokens
+        )
+        return Enqueuer(parts).record(KINDS[kind], [content])[0]
+
+    def client(self, key: str | None = None) -> httpx.Client:
+        """Return a client with a key, or without one."""
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx.Client(base_url=self.address, headers=headers, timeout=30)
+
+    def paths(self, patterns: tuple[str, ...]) -> list[str]:
+        """Return addresses of this log's email."""
+        return [pattern.format(id=self.email_id) for pattern in patterns]
+
+
+def serving(app: FastAPI) -> Iterator[str]:
+    """Serve an application in a thread, and say where."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(30)
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Iterator[Settings]:
+    """Settings with a log of their own."""
+    made = Settings(mailctl_home=tmp_path / "home")
+    runtime.shut()
+    runtime.use(made)
+    yield made
+    runtime.shut()
+
+
+@pytest.fixture
+def site(given: Settings) -> Iterator[Site]:
+    """The dashboard as an application of its own."""
+    for address in serving(web.create_app(given)):
+        yield Site(address)
+
+
+class TestAccess:
+    @pytest.mark.parametrize("credential", ["none", "wrong", "revoked", "garbage", "no session"])
+    def test_nothing_is_shown_without_a_valid_key(self, site: Site, credential: str) -> None:
+        """Programs are told, people are led to the sign-in page; only /healthz answers everybody."""
+        key = {"wrong": f"mk_{site.key.id}_wrong", "garbage": "é'\"", "revoked": site.key.text}.get(
+            credential
+        )
+        if credential == "revoked":
+            runtime.current().keys.revoke(site.key.id)
+        with site.client() as client:
+            if key:
+                client.headers = httpx.Headers({"Authorization": f"Bearer {key}"}, encoding="utf-8")
+            if credential == "no session":
+                client.cookies.set(COOKIE, "forged")
+            for path in site.paths(ENDPOINTS):
+                answer = client.get(path)
+                assert answer.status_code in (401, 429), path
+                assert answer.headers["content-type"] == "application/problem+json"
+            for path in site.paths(PAGES):
+                answer = client.get(path)
+                assert answer.status_code in (303, 429), path
+                assert site.email_id not in answer.text
+            assert client.get("/healthz").json() == {"status": "ok"}
+
+    def test_a_key_opens_everything(self, site: Site) -> None:
+        """As a bearer key; and its use is noted."""
+        with site.client(site.key.text) as client:
+            for path in site.paths((*PAGES, *ENDPOINTS)):
+                expected = {"/": 303, "/api/other": 404}.get(path, 200)
+                assert client.get(path).status_code == expected, path
+        [key] = runtime.current().keys.list()
+        assert key.last_used_at is not None
+
+    def test_only_the_hash_of_a_key_is_kept(self, site: Site) -> None:
+        """Not in the file of the log, nor beside it."""
+        secret = site.key.text.rpartition("_")[2].encode()
+        home = runtime.current().settings.mailctl_home
+        assert not [file for file in home.rglob("*") if file.is_file() and secret in file.read_bytes()]
+
+    def test_people_sign_in_with_it(self, site: Site) -> None:
+        """The session cookie is out of reach for scripts and other sites, and ends with the key."""
+        with site.client() as client:
+            client.headers["Origin"] = site.address
+            form = {"key": site.key.text, "next": "/workers"}
+            answer = client.post("/login", data=form)
+            assert (answer.status_code, answer.headers["location"]) == (303, "/workers")
+            cookie = answer.headers["set-cookie"]
+            assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(cookie.split("; "))
+            assert site.key.text not in cookie
+            assert client.get("/workers").status_code == 200
+            runtime.current().keys.revoke(site.key.id)
+            assert client.get("/workers").status_code == 303
+
+    def test_they_sign_out(self, site: Site) -> None:
+        """The cookie goes."""
+        with site.client() as client:
+            client.headers["Origin"] = site.address
+            client.post("/login", data={"key": site.key.text})
+            assert client.post("/logout").status_code == 303
+            assert client.get("/emails").status_code == 303
+
+    @pytest.mark.parametrize("next_page", ["https://evil.example/", "//evil.example", "/\\evil.example", ""])
+    def test_signing_in_leads_to_no_other_site(self, site: Site, next_page: str) -> None:
+        """Whatever the address said."""
+        with site.client() as client:
+            client.headers["Origin"] = site.address
+            answer = client.post("/login", data={"key": site.key.text, "next": next_page})
+            assert answer.headers["location"] == "/"
+
+    @pytest.mark.parametrize(
+        "headers", [{}, {"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}]
+    )
+    def test_forms_of_other_sites_are_refused(self, site: Site, headers: dict[str, str]) -> None:
+        """Both of them."""
+        with site.client() as client:
+            for path in ("/login", "/logout"):
+                answer = client.post(path, data={"key": site.key.text}, headers=headers)
+                assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+
+    def test_guessing_is_slowed_down(self, site: Site) -> None:
+        """After some wrong keys an address has to wait, with the right key, too; a session goes on."""
+        with site.client() as signed_in, site.client() as client:
+            signed_in.headers["Origin"] = client.headers["Origin"] = site.address
+            signed_in.post("/login", data={"key": site.key.text})
+            for _ in range(MOST_FAILURES):
+                assert client.post("/login", data={"key": "mk_1_x"}).status_code == 401
+            answer = client.post("/login", data={"key": site.key.text})
+            assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (429, True)
+            assert client.get("/api/emails", headers={"Authorization": "Bearer x"}).status_code == 429
+            assert signed_in.get("/emails").status_code == 200
+
+    def test_answers_keep_browsers_in_check(self, site: Site) -> None:
+        """Pages, endpoints and errors alike: no script but ours, no frame, no copy."""
+        with site.client(site.key.text) as client:
+            for path in (*site.paths((*PAGES, *ENDPOINTS)), "/login", "/nothing", "/static/page.js"):
+                headers = client.get(path).headers
+                policy = headers["content-security-policy"]
+                assert "default-src 'none'" in policy
+                assert path.endswith("/html") or "unsafe" not in policy
+                assert headers["cache-control"] == "no-store"
+                assert headers["x-content-type-options"] == "nosniff"
+
+    def test_nothing_acts(self, site: Site) -> None:
+        """Every other method is refused, and the log is as it was."""
+        with site.client(site.key.text) as client:
+            for path in site.paths((*PAGES, *ENDPOINTS)):
+                for method in ("POST", "PUT", "PATCH", "DELETE"):
+                    assert client.request(method, path).status_code == 405, (method, path)
+        assert len(runtime.current().history.events(site.email_id)) == 1
+
+
+class TestContents:
+    def test_links_and_tokens_are_masked(self, site: Site) -> None:
+        """On the page, in the frame, and for programs."""
+        with site.client(site.key.text) as client:
+            for path in site.paths(PAGES + ENDPOINTS):
+                text = client.get(path).text
+                assert TOKEN not in text
+                assert "?t=" not in text
+            assert "/reset-password?***" in client.get(f"/emails/{site.email_id}").text
+
+    def test_filters_are_those_of_the_command(self, site: Site) -> None:
+        """Empty fields of the form do not count; the page shows the command that lists the same."""
+        other = site.record("zoe@example.com", kind="welcome")
+        with site.client(site.key.text) as client:
+            page = client.get("/emails?to=ZOE&state=&kind=welcome&error=&since=1h").text
+            assert (other in page, site.email_id in page) == (True, False)
+            assert "mailctl list --kind welcome --to ZOE --since 1h" in page
+            found = client.get("/api/emails", params={"kind": "reset"}).json()
+            assert [each["task_id"] for each in found["emails"]] == [site.email_id]
+            assert client.get("/emails?state=gone").status_code == 422
+            assert client.get("/api/emails?since=soon").status_code == 422
+
+    def test_pages_follow_each_other(self, site: Site) -> None:
+        """Each email is on one of them."""
+        ids = [site.email_id, *(site.record(f"user{number}@example.com") for number in range(4))]
+        with site.client(site.key.text) as client:
+            first = client.get("/api/emails?limit=3").json()
+            rest = client.get(f"/api/emails?limit=3&after={first['next']}").json()
+            listed = [each["task_id"] for each in (*first["emails"], *rest["emails"])]
+            assert (listed, rest["next"]) == (ids[::-1], None)
+            assert 'rel="next"' in client.get("/emails?limit=3").text
+
+    def test_one_email_is_explained(self, site: Site) -> None:
+        """With its timeline, and the commands that would act; the start of its id is enough."""
+        with site.client(site.key.text) as client:
+            page = client.get(f"/emails/{site.email_id[:8]}").text
+            assert "no worker" in page
+            assert f"mailctl cancel {site.email_id}" in page
+            answer = client.get(f"/api/emails/{site.email_id}").json()
+            assert (answer["state"], answer["events"][0]["state"]) == ("pending", "pending")
+            assert client.get("/emails/ffffffff").status_code == 404
+
+    def test_what_people_wrote_stays_text(self, site: Site) -> None:
+        """A reason that looks like a page is none."""
+        runtime.current().outbox.give_up(site.email_id, reason="<script>alert(1)</script>")
+        with site.client(site.key.text) as client:
+            for path in ("/emails", f"/emails/{site.email_id}"):
+                assert "<script>alert" not in client.get(path).text
+
+
+def test_it_fits_into_a_service(given: Settings) -> None:
+    """Under a prefix of the service's; every link and the session stay under it."""
+    app = FastAPI()
+    app.include_router(web.router, prefix="/ops/mail")
+    for address in serving(app):
+        site = Site(address)
+        with site.client() as client:
+            client.headers["Origin"] = address
+            led = client.get("/ops/mail/emails")
+            assert led.headers["location"].startswith("/ops/mail/login?next=%2Fops%2Fmail%2Femails")
+            answer = client.post("/ops/mail/login", data={"key": site.key.text, "next": "/ops/mail/workers"})
+            assert answer.headers["location"] == "/ops/mail/workers"
+            assert "Path=/ops/mail/" in answer.headers["set-cookie"]
+            page = client.get("/ops/mail/emails").text
+            links = [part.partition('"')[0] for part in page.split('href="')[1:] + page.split('src="')[1:]]
+            assert all(link.startswith(("/ops/mail/", "#", "data:,", "?")) for link in links)
+            document = client.get("/ops/mail/api/openapi.json").json()
+            assert document["servers"] == [{"url": "/ops/mail"}]
+
+
+def test_every_answer_is_as_the_openapi_document_says(given: Settings) -> None:
+    """Schemathesis: no 500, and status, type and content of every answer are documented."""
+    patient = Access(throttle=Throttle(most=10**9))
+    for address in serving(web.create_app(given, access=patient)):
+        _examine(Site(address))
+
+
+def _examine(site: Site) -> None:
+    with site.client(site.key.text) as client:
+        document: dict[str, Any] = client.get("/api/openapi.json").json()
+    schema = schemathesis.openapi.from_dict(document)
+    schema.config.update(base_url=site.address)
+    headers = {"Authorization": f"Bearer {site.key.text}"}
+    answered: list[int] = []
+    # Which times there are, no schema can say.
+    [accepts_valid] = schemathesis.checks.CHECKS.get_by_names(["positive_data_acceptance"])
+    for operation in schema.get_all_operations():
+
+        @drawn(case=operation.ok().as_strategy())
+        @bounds(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        def check(case: Any) -> None:
+            answered.append(
+                case.call_and_validate(headers=headers, excluded_checks=[accepts_valid]).status_code
+            )
+
+        check()
+    assert {200, 404, 422} <= set(answered)
+    assert max(answered) < 500
+
+
+class TestPreviews:
+    def test_every_kind_is_shown_and_checked(self, site: Site) -> None:
+        """As HTML, text, headers and source, with links that lead nowhere; ours have no fault."""
+        with site.client(site.key.text) as client:
+            overview = client.get("/previews").text
+            assert all(f"/previews/{kind}" in overview for kind in KINDS)
+            for kind in KINDS:
+                for part in ("html", "text", "headers", "source"):
+                    page = client.get(f"/previews/{kind}?part={part}&width=phone")
+                    assert page.status_code == 200
+                    assert 'state warn"' not in page.text
+                    assert 'state fail"' not in page.text
+            assert "SAMPLE-this-link-does-not-work" in client.get("/previews/reset?part=text").text
+            assert client.get("/previews/nothing").status_code == 404
+
+    def test_a_real_users_name_may_be_in_it(self, site: Site) -> None:
+        """Looked up as the commands do."""
+        with site.client(site.key.text) as client:
+            assert "ada@example.com" in client.get("/previews/welcome?part=headers&user_id=1").text
+            assert client.get("/previews/welcome?user_id=999").status_code == 404
+
+    def test_a_template_that_changes_shows_at_once(self, given: Settings, tmp_path: Path) -> None:
+        """The version tells the page; a missing variable, a dead link and faint words are told."""
+        folder = tmp_path / "templates"
+        folder.mkdir()
+        (folder / "welcome.txt").write_text("Hello\n")
+        (folder / "welcome.html").write_text("<p>Hello</p>")
+        for address in serving(web.create_app(given.model_copy(update={"mailctl_templates": folder}))):
+            site = Site(address)
+            with site.client(site.key.text) as client:
+                before = client.get("/previews/welcome/version").json()["version"]
+                assert client.get("/previews/welcome/version").json()["version"] == before
+                (folder / "welcome.html").write_text('<p style="color:#aaaaaa">Hi <a href="#">x</a></p>')
+                assert client.get("/previews/welcome/version").json()["version"] != before
+                page = client.get("/previews/welcome").text
+                assert "lead nowhere: #" in page
+                assert "2.32:1" in page
+                (folder / "welcome.html").write_text("<p>{{ nothing }}</p>")
+                assert "the variable nothing is missing" in client.get("/previews/welcome").text

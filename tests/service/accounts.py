@@ -1,0 +1,168 @@
+"""What people do with their accounts. Each email is recorded in the transaction of what it tells of."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mailctl import EmailService, links
+from tests.service.database import KnownAddress, UsedLink, User
+
+#: Characters of a password at least.
+SHORTEST_PASSWORD = 8
+
+
+class Denied(Exception):
+    """Something that a person cannot do; the text is for that person, the status for the browser."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewAccount:
+    """What somebody says who wants an account."""
+
+    email: str
+    username: str
+    first_name: str = ""
+    password: str = ""
+
+
+async def sign_up(database: AsyncSession, account: NewAccount) -> str:
+    """Make a user and the email that asks to confirm the address; both come with the caller's commit.
+
+    Returns:
+        The id of the email.
+    """
+    user = User(
+        email=account.email.lower(),
+        username=account.username,
+        first_name=account.first_name,
+        password=await _hashed(account.password) if account.password else "",
+    )
+    database.add(user)
+    try:
+        await database.flush()
+    except IntegrityError:
+        raise Denied(409, "This address has an account.") from None
+    return await EmailService.send_verification_email(user, secrets.token_urlsafe(24), session=database)
+
+
+async def request_reset(database: AsyncSession, email: str) -> None:
+    """Send a link to choose a new password, if there is such a user; the caller is not told."""
+    user = await database.scalar(select(User).where(User.email == email.lower()))
+    if user is not None:
+        await EmailService.send_password_reset_email(user, secrets.token_urlsafe(24), session=database)
+        await database.commit()
+
+
+async def sign_in(database: AsyncSession, email: str, password: str, ip: str) -> None:
+    """Let somebody in; from an address that is new, with an email that asks about it."""
+    user = await database.scalar(select(User).where(User.email == email.lower()))
+    if user is None or not await _is_password(password, user.password):
+        raise Denied(401, "Address and password do not fit.")
+    if not user.is_verified:
+        raise Denied(403, "Confirm your address first: we have sent you an email.")
+    known = await database.get(KnownAddress, (user.id, ip))
+    if known is None:
+        await _ask_about(database, user, ip)
+    elif known.is_allowed is False:
+        raise Denied(403, "The owner of this account has blocked this address.")
+
+
+async def verify_address(database: AsyncSession, t: str) -> None:
+    """Confirm the address that a link was sent to."""
+    user = await _user_of(database, await _use(database, t, purpose="verify-email"))
+    user.is_verified = True
+    await database.commit()
+
+
+async def reset_password(database: AsyncSession, t: str, password: str) -> None:
+    """Set the password that somebody chose on the page of a link."""
+    if len(password) < SHORTEST_PASSWORD:
+        raise Denied(422, f"Choose {SHORTEST_PASSWORD} characters or more.")
+    user = await _user_of(database, await _use(database, t, purpose="reset-password"))
+    user.password = await _hashed(password)
+    # The link came to this address.
+    user.is_verified = True
+    await database.commit()
+
+
+async def answer_about_address(database: AsyncSession, t: str) -> bool:
+    """Allow or block the address that an email asked about; returns which."""
+    purpose = purpose_of_answer(t)
+    claims = await _use(database, t, purpose=purpose)
+    known = await database.scalar(
+        select(KnownAddress).where(KnownAddress.token_digest == _digest(claims.token))
+    )
+    if known is None:
+        raise Denied(400, "This link is not valid. Ask for a new one.")
+    known.is_allowed = purpose == "ip-whitelist"
+    await database.commit()
+    return known.is_allowed
+
+
+def purpose_of_answer(t: str) -> str:
+    """Return which of the two answers a link gives."""
+    for purpose in ("ip-whitelist", "ip-blacklist"):
+        try:
+            links.verify(t, purpose=purpose)
+        except links.InvalidLink as error:
+            trouble = error
+        else:
+            return purpose
+    raise trouble
+
+
+async def _ask_about(database: AsyncSession, user: User, ip: str) -> None:
+    secret = secrets.token_urlsafe(24)
+    database.add(KnownAddress(user_id=user.id, ip=ip, token_digest=_digest(secret), is_allowed=None))
+    await EmailService.send_new_ip_notification(user, ip, secret, secret, session=database)
+    await database.commit()
+
+
+async def _use(database: AsyncSession, t: str, *, purpose: str) -> links.LinkClaims:
+    """Read a link and mark it as used, in the transaction of what it does: a second use finds the mark."""
+    claims = links.verify(t, purpose=purpose)
+    database.add(UsedLink(digest=_digest(t)))
+    try:
+        await database.flush()
+    except IntegrityError:
+        raise Denied(410, "This link has been used.") from None
+    return claims
+
+
+async def _user_of(database: AsyncSession, claims: links.LinkClaims) -> User:
+    user = await database.get(User, int(claims.user_id or 0))
+    if user is None or user.email != claims.email:
+        raise Denied(400, "This link is not valid. Ask for a new one.")
+    return user
+
+
+async def _hashed(password: str) -> str:
+    salt = secrets.token_bytes(16)
+    return f"{salt.hex()}:{(await asyncio.to_thread(_scrypt, password, salt)).hex()}"
+
+
+async def _is_password(password: str, stored: str) -> bool:
+    salt, _, digest = stored.partition(":")
+    found = await asyncio.to_thread(_scrypt, password, bytes.fromhex(salt))
+    return bool(digest) and hmac.compare_digest(found, bytes.fromhex(digest))
+
+
+def _scrypt(password: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=1)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
