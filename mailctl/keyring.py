@@ -5,18 +5,25 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import os
 from typing import TYPE_CHECKING
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.exceptions import InvalidTag
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+#: What begins bytes that are sealed by AES-GCM; a Fernet token begins with a letter.
+_BINARY = b"\x01"
+_NONCE_BYTES = 12
+
 
 class Keyring:
-    """Seals and opens bytes, authenticated and bound to a purpose (Fernet keys derived by HKDF, RFC 5869).
+    """Seals and opens bytes, authenticated and bound to a purpose by keys of its own (HKDF, RFC 5869).
 
     Args:
         secrets: the value of SECRET_KEY, then its earlier values.
@@ -24,31 +31,32 @@ class Keyring:
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self._secrets = tuple(secrets)
-        self._fernets: dict[str, MultiFernet] = {}
+        self._fernets: dict[str, list[Fernet]] = {}
+        self._ciphers: dict[str, list[AESGCM]] = {}
 
     def seal(self, plain: bytes, *, purpose: str) -> bytes:
-        """Encrypt and sign `plain`, so that only `open` with the same purpose reads it; URL-safe ASCII."""
-        return self._fernet(purpose).encrypt(plain)
+        """Encrypt and sign `plain`, so that only `open` with the same purpose reads it; ASCII (Fernet)."""
+        return self._fernets_for(purpose)[0].encrypt(plain)
+
+    def seal_bytes(self, plain: bytes, *, purpose: str) -> bytes:
+        """Do the same in a tenth of the time, for what need not be text (AES-256-GCM, NIST SP 800-38D).
+
+        Its random nonces suffice for 2**32 messages by one SECRET_KEY (section 8.3 there).
+        """
+        nonce = os.urandom(_NONCE_BYTES)
+        return _BINARY + nonce + self._ciphers_for(purpose)[0].encrypt(nonce, plain, None)
 
     def open(self, sealed: bytes, *, purpose: str) -> bytes | None:
         """Return what was sealed; None if altered, sealed for another purpose, or by an unknown key."""
-        try:
-            return self._fernet(purpose).decrypt(sealed)
-        except InvalidToken:
-            return None
+        found = (self._open_with(number, sealed, purpose) for number in range(len(self._secrets)))
+        return next((plain for plain in found if plain is not None), None)
 
     def renew(self, sealed: bytes, *, purpose: str) -> bytes | None:
         """Return what was sealed, sealed by the newest key: the same bytes if it was; None as `open`."""
-        fernet = self._fernet(purpose)
-        newest = Fernet(_derive(self._secrets[0], purpose))
-        try:
-            newest.decrypt(sealed)
-        except InvalidToken:
-            try:
-                return fernet.rotate(sealed)
-            except InvalidToken:
-                return None
-        return sealed
+        if self._open_with(0, sealed, purpose) is not None:
+            return sealed
+        plain = self.open(sealed, purpose=purpose)
+        return None if plain is None else self.seal_bytes(plain, purpose=purpose)
 
     def digests(self, plain: bytes, *, purpose: str) -> list[str]:
         """Return a keyed hash of `plain` under each known secret, newest first (HMAC-SHA256, RFC 2104)."""
@@ -56,12 +64,25 @@ class Keyring:
             hmac.new(_derive(secret, purpose), plain, hashlib.sha256).hexdigest() for secret in self._secrets
         ]
 
-    def _fernet(self, purpose: str) -> MultiFernet:
+    def _open_with(self, number: int, sealed: bytes, purpose: str) -> bytes | None:
+        try:
+            if not sealed.startswith(_BINARY):
+                return self._fernets_for(purpose)[number].decrypt(sealed)
+            nonce, body = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
+            return self._ciphers_for(purpose)[number].decrypt(nonce, body, None)
+        except (InvalidToken, InvalidTag, ValueError):  # too short for a nonce
+            return None
+
+    def _fernets_for(self, purpose: str) -> list[Fernet]:
         if purpose not in self._fernets:
-            self._fernets[purpose] = MultiFernet(
-                [Fernet(_derive(secret, purpose)) for secret in self._secrets]
-            )
+            self._fernets[purpose] = [Fernet(_derive(secret, purpose)) for secret in self._secrets]
         return self._fernets[purpose]
+
+    def _ciphers_for(self, purpose: str) -> list[AESGCM]:
+        if purpose not in self._ciphers:
+            keys = (base64.urlsafe_b64decode(_derive(secret, f"{purpose}/aes")) for secret in self._secrets)
+            self._ciphers[purpose] = [AESGCM(key) for key in keys]
+        return self._ciphers[purpose]
 
 
 def _derive(secret: str, purpose: str) -> bytes:

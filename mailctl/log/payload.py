@@ -24,7 +24,7 @@ def seal(content: Content, keyring: Keyring) -> bytes:
     Raises:
         InvalidInput: its variables are not JSON.
     """
-    return keyring.seal(_encode(content), purpose=CONTENT)
+    return keyring.seal_bytes(_encode(content), purpose=CONTENT)
 
 
 def open_sealed(sealed: bytes, keyring: Keyring) -> Content:

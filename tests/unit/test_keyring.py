@@ -96,3 +96,46 @@ def test_digests_tell_content_purpose_and_secret_apart() -> None:
 def test_there_is_a_digest_for_each_secret(secrets: list[str]) -> None:
     """As many as there are values of SECRET_KEY."""
     assert len(Keyring(secrets).digests(b"x", purpose="p")) == len(secrets)
+
+
+class TestBytes:
+    """What need not be text is sealed faster, and as well."""
+
+    SEALED = KEYRING.seal_bytes(b"plain text", purpose="test")
+
+    @given(st.binary(max_size=200))
+    def test_what_was_sealed_opens(self, plain: bytes) -> None:
+        """Whatever it was."""
+        assert KEYRING.open(KEYRING.seal_bytes(plain, purpose="test"), purpose="test") == plain
+
+    def test_nothing_else_opens_it(self) -> None:
+        """Neither another purpose nor another secret; an earlier one does."""
+        assert b"plain text" not in self.SEALED
+        assert KEYRING.open(self.SEALED, purpose="other") is None
+        assert Keyring(["another secret"]).open(self.SEALED, purpose="test") is None
+        assert Keyring(["a new secret", "a secret"]).open(self.SEALED, purpose="test") == b"plain text"
+
+    @given(st.integers(min_value=0), st.integers(min_value=0, max_value=7))
+    def test_a_single_changed_bit_is_noticed(self, position: int, bit: int) -> None:
+        """In any byte of what was sealed."""
+        raw = bytearray(self.SEALED)
+        raw[position % len(raw)] ^= 1 << bit
+        assert KEYRING.open(bytes(raw), purpose="test") is None
+
+    @given(st.integers(min_value=0, max_value=len(SEALED) - 1))
+    def test_a_part_of_it_opens_nothing(self, length: int) -> None:
+        """Not even an empty text."""
+        assert KEYRING.open(self.SEALED[:length], purpose="test") is None
+
+    def test_sealing_twice_gives_two_results(self) -> None:
+        """A nonce is never used again."""
+        again = KEYRING.seal_bytes(b"plain text", purpose="test")
+        assert again != self.SEALED
+
+    def test_it_is_renewed_by_the_newest_secret(self) -> None:
+        """Once."""
+        ring = Keyring(["a new secret", "a secret"])
+        renewed = ring.renew(self.SEALED, purpose="test")
+        assert renewed is not None
+        assert Keyring(["a new secret"]).open(renewed, purpose="test") == b"plain text"
+        assert ring.renew(renewed, purpose="test") == renewed
