@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 #: What the key is for that seals contents.
 CONTENT = "log/content"
 _FINGERPRINT = "log/fingerprint"
+_ENCODER = json.JSONEncoder(sort_keys=True, allow_nan=False)
 
 
 def seal(content: Content, keyring: Keyring) -> bytes:
@@ -53,7 +54,7 @@ def _encode(content: Content) -> bytes:
     # Not `asdict`, which copies everything and takes as long as the encryption.
     fields = {**vars(content), "user": vars(content.user)}
     try:
-        return json.dumps(fields, sort_keys=True, allow_nan=False).encode()
+        return _ENCODER.encode(fields).encode()
     except (TypeError, ValueError):
         raise InvalidInput(
             "context",
