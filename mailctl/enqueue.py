@@ -132,16 +132,7 @@ class Enqueuer:
         """
         if not self.reaches_a_worker:
             return
-        now = datetime.now(UTC)
-        found = self._runtime.history.emails(ids)
-        pauses = self._runtime.pauses.read()
-        self._publisher.publish_all(
-            [
-                email
-                for email in found
-                if email.may_be_published(now) and not any(pause.covers(email) for pause in pauses)
-            ]
-        )
+        self._publisher.publish_all(self._runtime.history.publishable(ids, now=datetime.now(UTC)))
 
     @cached_property
     def _publisher(self) -> Publisher:

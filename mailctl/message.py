@@ -168,10 +168,6 @@ class Email:
         """Whether it went where it should."""
         return self.state in DELIVERED_STATES
 
-    def may_be_published(self, now: datetime) -> bool:
-        """Whether it is in the log, not on the broker, and waits for no later time."""
-        return self.state is State.PENDING and not (self.not_before and self.not_before > now)
-
     @property
     def next_attempt_at(self) -> datetime | None:
         """When it is tried next, if it waits for a time."""

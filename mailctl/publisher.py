@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 #: Seconds for which nobody asks a broker again that did not answer.
 PAUSE_SECONDS = 2.0
-#: Seconds for which the list of living workers is taken for true.
-_WORKERS_SECONDS = 1.0
+#: Seconds for which it is taken for true which workers live, and that none does.
+_WORKERS_SECONDS = 5.0
+_NO_WORKER_SECONDS = 1.0
 #: What a message shows of its arguments.
 _REDACTED = "(redacted)"
 
@@ -232,7 +233,7 @@ class Publisher:
     def _queues_with_workers(self) -> frozenset[str]:
         """Return the queues that living workers consume which share this log."""
         read_at, queues = self._consumed
-        if time.monotonic() - read_at > _WORKERS_SECONDS:
+        if time.monotonic() - read_at > (_WORKERS_SECONDS if queues else _NO_WORKER_SECONDS):
             workers = self._runtime.workers.alive()
             queues = frozenset(queue for worker in workers for queue in worker.queues)
             self._consumed = (time.monotonic(), queues)

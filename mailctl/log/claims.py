@@ -13,7 +13,7 @@ from mailctl.errors import ConfigurationError
 from mailctl.log import payload
 from mailctl.log.database import writing
 from mailctl.log.pauses import is_not_paused, put_back
-from mailctl.log.rules import suppress_waiting
+from mailctl.log.rules import is_not_suppressed, suppress_waiting
 from mailctl.log.tables import UtcDateTime, emails, events
 from mailctl.log.transitions import CLAIM_OVER, Move, move, utc_now
 from mailctl.message import CLAIMABLE_STATES, Claim, Ended, State
@@ -86,8 +86,10 @@ class Claims:
             "by_worker": worker,
         }
         with writing(self._engine, is_lasting=self._is_lasting) as connection:
-            suppressed = suppress_waiting(connection, ids, worker=worker, now=now)
             rows = _TAKE.run(connection, parameters, text="", now=now)
+            suppressed = {}
+            if len(rows) < len(ids):
+                suppressed = suppress_waiting(connection, ids, worker=worker, now=now)
             if len(rows) + len(suppressed) < len(ids):
                 put_back(connection, ids, now=now)
         taken = Taken(claims=[], unreadable=[], suppressed=suppressed)
@@ -165,6 +167,7 @@ _TAKE = Move(
         emails.c.state.in_(CLAIMABLE_STATES),
         or_(emails.c.not_before.is_(None), emails.c.not_before <= bindparam("now", type_=UtcDateTime)),
         is_not_paused(),
+        is_not_suppressed(),
     ),
     State.SENDING,
     values={

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, bindparam, func, or_, select
 
 from mailctl.log.database import reading
+from mailctl.log.pauses import is_not_paused
 from mailctl.log.rows import EMAIL_COLUMNS, email_from, event_from
-from mailctl.log.tables import emails, events
+from mailctl.log.tables import UtcDateTime, emails, events
 from mailctl.message import Email, Event, State
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 _BY_IDS: Any = (
     select(*EMAIL_COLUMNS).where(emails.c.id.in_(bindparam("ids", expanding=True))).order_by(emails.c.seq)
+)
+_PUBLISHABLE: Any = _BY_IDS.where(
+    emails.c.state == State.PENDING,
+    or_(emails.c.not_before.is_(None), emails.c.not_before <= bindparam("now", type_=UtcDateTime)),
+    is_not_paused(),
 )
 #: What a relay keeps to itself, or puts off, is due again by then; what is paused is not.
 _SOON = timedelta(minutes=1)
@@ -59,6 +65,13 @@ class History:
         """Return the emails with these ids, in the order in which they were recorded."""
         with reading(self._engine) as connection:
             return [email_from(row) for row in connection.execute(_BY_IDS, {"ids": list(ids)})]
+
+    def publishable(self, ids: Sequence[str], *, now: datetime) -> list[Email]:
+        """Return those of some emails that are in the log, wait for no later time, and are not paused."""
+        with reading(self._engine) as connection:
+            return [
+                email_from(row) for row in connection.execute(_PUBLISHABLE, {"ids": list(ids), "now": now})
+            ]
 
     def group(self, email: Email) -> list[Email]:
         """Return the emails that were recorded by the same call, in order; it is among them."""

@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Integer, Select, and_, bindparam, func, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from mailctl.limits import ALL_KINDS, GLOBAL, PER_RECIPIENT, PER_USER, Limits, emails_of
 from mailctl.log.suppressions import entry_from, explain, reasons_for
@@ -128,6 +140,12 @@ _WAITING = (
         emails.c.is_forced.is_(False),
     )
 )
+
+
+def is_not_suppressed() -> ColumnElement[bool]:
+    """Return the condition that an email may go to its address."""
+    is_listed = exists().where(suppressions.c.address == func.lower(emails.c.to_address)).correlate(emails)
+    return or_(emails.c.is_forced.is_(True), ~is_listed)
 
 
 def suppress_waiting(
