@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.acceptance.terminal import Terminal
 
 EMAILS = 40
-REQUESTS = 400
+REQUESTS = 300
 #: Seconds that everything is idle between two emails.
 _PAUSE = 0.1
 #: Seconds that an email may take on a memory broker.
