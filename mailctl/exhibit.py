@@ -46,8 +46,9 @@ class Exhibit:
     note: str
     headers: tuple[tuple[str, str], ...]
     text: str | None = None
-    #: The HTML part as text.
+    #: The HTML part as text, and as it is.
     html: str | None = None
+    markup: str | None = None
     #: The whole message (RFC 5322); None where the content is forgotten.
     raw: bytes | None = None
 
@@ -113,13 +114,15 @@ class Exhibition:
         if not self._reveals:
             _cover(message, veil)
             data = message.as_bytes()
+        markup = _body(message, "html")
         return Exhibit(
             email=email,
             source=source,
             note=note,
             headers=tuple((name, _printable(str(value))) for name, value in message.items()),
             text=_printable(_body(message, "plain")),
-            html=_printable(as_text(_body(message, "html"))),
+            html=_printable(as_text(markup)),
+            markup=markup,
             raw=data,
         )
 
@@ -146,10 +149,9 @@ class Exhibition:
         return kind.subject_line(self._runtime.settings.project_name, {})
 
     def _file_of(self, email: Email) -> Path | None:
-        """Return the file that an email was written to, if it is there."""
-        written = Path(email.reply.text)
-        places = (written, self._runtime.settings.mailctl_home / "mail" / written.name)
-        return next((path for path in places if path.is_file()), None)
+        """Return the file that an email was written to, if it is there: only in the one folder for them."""
+        path = self._runtime.settings.mailctl_home.absolute() / "mail" / Path(email.reply.text).name
+        return path if path.is_file() else None
 
 
 def _cover(message: EmailMessage, veil: Veil) -> None:
