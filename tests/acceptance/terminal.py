@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -105,6 +107,9 @@ class Terminal:
     def wait_for(self, task_id: str, state: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """Wait until an email is in a state, and return its status."""
         deadline = time.monotonic() + seconds
+        # A command takes a worker's time to start: the log is looked at until it is worth one.
+        while self._state_in_log(task_id) not in (state, None) and time.monotonic() < deadline:
+            time.sleep(0.05)
         while (found := self.status(task_id))["state"] != state:
             assert time.monotonic() < deadline, found
         return found
@@ -124,6 +129,15 @@ class Terminal:
     def launch_worker(self, *arguments: str, **environment: str) -> Window:
         """Start `mailctl worker` and go on at once."""
         return self.open(sys.executable, "-m", "mailctl", "worker", *arguments, name="worker", **environment)
+
+    def _state_in_log(self, task_id: str) -> str | None:
+        """Return the state of an email in the folder's own SQLite file; None if that does not know it."""
+        file = self.folder / ".mailctl" / "mailctl.db"
+        if not file.is_file():
+            return None
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as connection:
+            row = connection.execute("SELECT state FROM mailctl_emails WHERE id = ?", [task_id]).fetchone()
+        return None if row is None else str(row[0])
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
         settings = {name.upper() for name in Settings.model_fields}
