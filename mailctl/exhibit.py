@@ -46,9 +46,8 @@ class Exhibit:
     note: str
     headers: tuple[tuple[str, str], ...]
     text: str | None = None
-    #: The HTML part as text, and as it is.
+    #: The HTML part as text.
     html: str | None = None
-    markup: str | None = None
     #: The whole message (RFC 5322); None where the content is forgotten.
     raw: bytes | None = None
 
@@ -114,15 +113,13 @@ class Exhibition:
         if not self._reveals:
             _cover(message, veil)
             data = message.as_bytes()
-        markup = _body(message, "html")
         return Exhibit(
             email=email,
             source=source,
             note=note,
             headers=tuple((name, _printable(str(value))) for name, value in message.items()),
             text=_printable(_body(message, "plain")),
-            html=_printable(as_text(markup)),
-            markup=markup,
+            html=_printable(as_text(_body(message, "html"))),
             raw=data,
         )
 

@@ -16,19 +16,18 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from mailctl import runtime
 from mailctl.catalog import KINDS
 from mailctl.checks import run_checks
-from mailctl.errors import InvalidInput, MailctlError, NotFound
-from mailctl.exhibit import Exhibition
+from mailctl.errors import InvalidInput, NotFound
 from mailctl.log.search import search
 from mailctl.message import State
 from mailctl.status import Inquiry, Status
 from mailctl.web.access import Access, refuse_other_sites
 from mailctl.web.api import TaskId
+from mailctl.web.contents import show_contents
 from mailctl.web.filters import Search, read_search
 from mailctl.web.problem import Denied, headers_of, problem_of
 from mailctl.web.route import EMAIL_POLICY, PageRoute
 
 if TYPE_CHECKING:
-    from mailctl.exhibit import Exhibit
     from mailctl.message import Email
 
 _STATIC = {"style.css": "text/css", "page.js": "text/javascript"}
@@ -111,17 +110,19 @@ def emails_page(request: Request, wanted: Annotated[Search, Depends(read_search)
 def email_page(request: Request, task_id: TaskId) -> Response:
     """Show what became of one email."""
     status = Inquiry(runtime.current()).status(task_id)
-    shown, trouble = _exhibit(status.email) if status.email else (None, "")
-    commands = _commands(status)
-    return render(request, "email.html", status=status, shown=shown, trouble=trouble, commands=commands)
+    shown = show_contents(runtime.current(), status.email) if status.email else None
+    return render(request, "email.html", status=status, shown=shown, commands=_commands(status))
 
 
 @router.get("/emails/{task_id}/html", name="mailctl:email_html")
 def email_html(task_id: TaskId) -> Response:
     """Return the HTML of an email for the frame on its page: nothing in it runs or loads."""
-    shown = Exhibition(runtime.current(), reveals=False).show(task_id)
+    found = Inquiry(runtime.current()).email(task_id)
+    if found is None:
+        raise NotFound(f"The delivery log knows no email {task_id}.")
+    shown = show_contents(runtime.current(), found)
     headers = {"Content-Security-Policy": EMAIL_POLICY, "X-Frame-Options": "SAMEORIGIN"}
-    return HTMLResponse(shown.markup or "<!doctype html><title>Nothing</title>", headers=headers)
+    return HTMLResponse(shown.html or "<!doctype html><title>Nothing</title>", headers=headers)
 
 
 @router.get("/workers", name="mailctl:workers")
@@ -180,14 +181,6 @@ def sign_in_router(access: Access) -> APIRouter:
         return Response(body, media_type=_STATIC[name])
 
     return made
-
-
-def _exhibit(email: Email) -> tuple[Exhibit | None, str]:
-    """Return what can be seen of an email, links and tokens masked; else why it cannot be composed."""
-    try:
-        return Exhibition(runtime.current(), reveals=False).show(email.id), ""
-    except MailctlError as error:
-        return None, f"It cannot be composed: {error.message}"
 
 
 async def _in_thread(function: Any, *arguments: Any) -> Any:
