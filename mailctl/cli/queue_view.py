@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mailctl.cli.context import Session
-from mailctl.cli.views import pause_view
 
 if TYPE_CHECKING:
+    from mailctl.log.pauses import Pause
     from mailctl.queues import Line, Overview, QueueStatus, Waiting
 
 #: What comes in and goes out, in a minute.
@@ -83,7 +83,7 @@ def queue_view(queue: QueueStatus) -> dict[str, Any]:
         "out_per_minute": _rounded(queue.rate.outgoing),
         "seconds_to_empty": _rounded(queue.seconds_to_empty),
         "workers": queue.workers,
-        "paused": pause_view(queue.pause) if queue.pause else None,
+        "paused": _pause_view(queue.pause),
         "broker": on_broker,
     }
 
@@ -101,6 +101,14 @@ def waiting_view(line: Line, waiting: Waiting) -> dict[str, Any]:
         "attempts": waiting.attempts,
         "on_broker": waiting.is_on_broker,
     }
+
+
+def _pause_view(pause: Pause | None) -> dict[str, Any] | None:
+    from mailctl.cli.views import time_view
+
+    if pause is None:
+        return None
+    return {"reason": pause.reason, "actor": pause.actor, "since": time_view(pause.since)}
 
 
 def _row(queue: QueueStatus) -> list[str]:
