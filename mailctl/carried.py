@@ -101,12 +101,6 @@ def read_unacked(raw: bytes | str) -> Message:
     return _message_of(envelope, queue="")
 
 
-def masked_address(address: str) -> str:
-    """Return as much of an address as tells an operator whose it is, and nobody else."""
-    local, at, domain = address.rpartition("@")
-    return f"{local[:1]}…{at}{domain}"
-
-
 def _message_of(envelope: Mapping[str, Any], *, queue: str) -> Message:
     headers = _mapping(envelope.get("headers"))
     task, task_id = str(headers.get("task") or ""), str(headers.get("id") or "")

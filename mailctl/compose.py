@@ -26,6 +26,7 @@ from mailctl.catalog import BUILT_IN
 from mailctl.errors import ConfigurationError, InvalidInput
 from mailctl.message import Content, Envelope
 from mailctl.mime import Header
+from mailctl.moments import count
 from mailctl.render import Templates
 from mailctl.settings import GivenSettings
 
@@ -370,8 +371,7 @@ def _expiry(kind: Kind, *, since: datetime) -> dict[str, str]:
 
 def _duration(span: timedelta) -> str:
     hours, rest = divmod(span, timedelta(hours=1))
-    count, unit = (span // timedelta(minutes=1), "minute") if rest else (hours, "hour")
-    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+    return count(span // timedelta(minutes=1), "minute") if rest else count(hours, "hour")
 
 
 def _readable(at: datetime) -> str:

@@ -34,11 +34,6 @@ class Demo:
         self.home = Path(tempfile.mkdtemp(prefix="mailctl-demo-"))
         self._settings = Settings(mailctl_home=self.home)
 
-    @property
-    def mail_folder(self) -> Path:
-        """Where the captured messages lie."""
-        return self.home / "mail"
-
     def run(self) -> Iterator[Email]:
         """Send the four emails; yields each whenever its state has changed."""
         runtime = Runtime(self._settings)

@@ -146,10 +146,9 @@ class Exhibition:
         return kind.subject_line(self._runtime.settings.project_name, {})
 
     def _file_of(self, email: Email) -> Path | None:
-        """Return the file that an email was written to, if it is there."""
-        written = Path(email.reply.text)
-        places = (written, self._runtime.settings.mailctl_home / "mail" / written.name)
-        return next((path for path in places if path.is_file()), None)
+        """Return the file that an email was written to, if it is there: only in the one folder for them."""
+        path = self._runtime.settings.mailctl_home.absolute() / "mail" / Path(email.reply.text).name
+        return path if path.is_file() else None
 
 
 def _cover(message: EmailMessage, veil: Veil) -> None:

@@ -1,4 +1,4 @@
-"""Times and lengths of time as people write them."""
+"""Times, lengths of time and numbers as people write them."""
 
 from __future__ import annotations
 
@@ -99,6 +99,11 @@ def span(length: timedelta) -> str:
     if seconds < 36 * 3600:
         return f"{round(seconds / 3600)} h"
     return f"{round(seconds / 86400)} days"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it belongs there."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def per_minute(rate: float) -> str:

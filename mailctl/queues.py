@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mailctl.carried import masked_address
 from mailctl.errors import BrokerUnavailable
 from mailctl.log.flow import Flow, Rate, Stock
+from mailctl.redaction import masked_address
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:

@@ -1,12 +1,20 @@
-"""What a log line may show of an address: enough to recognise it, not enough to write to it."""
+"""What may be shown of secrets, and of an address: enough to recognise it, not enough to write to it."""
 
 from __future__ import annotations
 
 import re
 
-_ADDRESS = re.compile(r"([\w!#$%&'*+/=?^`{|}~-])[\w.!#$%&'*+/=?^`{|}~-]*@([\w-]+(?:\.[\w-]+)*)")
+#: Stands for a secret.
+MASK = "***"
+_ADDRESS = re.compile(r"[\w!#$%&'*+/=?^`{|}~-][\w.!#$%&'*+/=?^`{|}~-]*@[\w-]+(?:\.[\w-]+)*")
+
+
+def masked_address(address: str) -> str:
+    """Return as much of an address as tells an operator whose it is, and nobody else: z…@example.com."""
+    local, at, domain = address.rpartition("@")
+    return f"{local[:1]}…{at}{domain}"
 
 
 def without_addresses(text: str) -> str:
-    """Return a text in which every email address is masked, as z…@example.com."""
-    return _ADDRESS.sub(r"\1…@\2", text)
+    """Return a text in which every email address is masked."""
+    return _ADDRESS.sub(lambda found: masked_address(found[0]), text)

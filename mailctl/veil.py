@@ -6,12 +6,13 @@ import html
 import re
 from typing import TYPE_CHECKING
 
+from mailctl.redaction import MASK
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mailctl.message import Content
 
-MASK = "***"
 _URL = re.compile(r"""\bhttps?://[^\s"'<>()\[\]]+""", re.IGNORECASE)
 _PARTS = re.compile(
     r"(?P<place>[^/?#]*//[^/?#]*)(?P<path>[^?#]*)(?P<query>\?[^#]*)?(?P<fragment>#.*)?", re.DOTALL

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 
 from mailctl.catalog import KINDS
 from mailctl.checks.finding import Finding, Group
-from mailctl.checks.masking import ADDRESSES, MASK, masked
+from mailctl.checks.masking import ADDRESSES, masked
+from mailctl.redaction import MASK
 from mailctl.settings import Profile, Settings
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from pydantic import SecretStr
 
+from mailctl.redaction import MASK
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from mailctl.checks.finding import Finding
 
-MASK = "***"
 #: Secret settings of which more than "set" may be shown.
 ADDRESSES = frozenset(
     {"REDIS_URL", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "DATABASE_URL", "MAILCTL_DATABASE_URL"}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import typer
 
 from mailctl.actor import current_actor
+from mailctl.cli.confirm import confirm
 from mailctl.cli.views import result_view
-from mailctl.errors import ExitCode, InvalidInput, Refused
+from mailctl.errors import ExitCode, InvalidInput
+from mailctl.moments import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -61,7 +62,7 @@ def carry_out(
     if doing.dry_run:
         _show_plan(session, acting, selection, action)
         return
-    if selection.wanted is not None and not doing.yes and not _ask(session, acting, selection, action):
+    if selection.wanted is not None and not doing.yes and not _is_wanted(session, acting, selection, action):
         return
     results = _shown(session, acting.carry_out(selection), action, is_named=selection.wanted is None)
     tally = Counter(result.verdict for result in results)
@@ -114,20 +115,15 @@ def _show_plan(session: Session, acting: Acting, selection: Selection, action: A
         session.output.line(line)
 
 
-def _ask(session: Session, acting: Acting, selection: Selection, action: Action) -> bool:
+def _is_wanted(session: Session, acting: Acting, selection: Selection, action: Action) -> bool:
     """Show the plan and ask; return whether there is anything to do."""
     plan = acting.plan(selection)
     for line in _plan_lines(plan, action):
         session.output.note(line)
     if not plan.count:
         return False
-    if not sys.stdin.isatty():
-        raise Refused(
-            f"{_emails(plan.count)} would be {action.done}; nobody is here to be asked.",
-            fix="Add --yes to do it, or --dry-run to only look.",
-        )
-    if not typer.confirm(f"{action.name.capitalize()} {_emails(plan.count)}?", err=True):
-        raise Refused("Nothing was changed.")
+    question = f"{action.name.capitalize()} {count(plan.count, 'email')}?"
+    confirm(question, is_sure=False, fix="Add --yes to do it, or --dry-run to only look.")
     return True
 
 
@@ -135,10 +131,10 @@ def _plan_lines(plan: Plan, action: Action) -> Iterator[str]:
     if not plan.count and not plan.others:
         yield "No email fits."
         return
-    states = ", ".join(f"{state} {count}" for state, count in plan.states.most_common())
+    states = ", ".join(f"{state} {number}" for state, number in plan.states.most_common())
     yield f"{plan.count:>6}  would be {action.done}" + (f" ({states})" if states else "")
-    for reason, count in plan.others.most_common():
-        yield f"{count:>6}  left out: {reason}"
+    for reason, number in plan.others.most_common():
+        yield f"{number:>6}  left out: {reason}"
     if plan.sample:
         yield "Such as:" if plan.count > len(plan.sample) else "These:"
     for email in plan.sample:
@@ -177,8 +173,8 @@ def _summary(tally: Counter[Verdict], action: Action) -> str:
     from mailctl.acting import Verdict
 
     done = tally[Verdict.DONE]
-    others = [f"{count} {verdict}" for verdict, count in tally.items() if verdict is not Verdict.DONE]
-    return ", ".join([f"{_emails(done)} {action.done}", *others]) + "."
+    others = [f"{number} {verdict}" for verdict, number in tally.items() if verdict is not Verdict.DONE]
+    return ", ".join([f"{count(done, 'email')} {action.done}", *others]) + "."
 
 
 def _leave(tally: Counter[Verdict]) -> None:
@@ -188,7 +184,3 @@ def _leave(tally: Counter[Verdict]) -> None:
         raise typer.Exit(ExitCode.NOT_FOUND)
     if tally[Verdict.LEFT] or tally[Verdict.IMPOSSIBLE]:
         raise typer.Exit(ExitCode.FAILED)
-
-
-def _emails(count: int) -> str:
-    return f"{count} email" if count == 1 else f"{count} emails"

@@ -9,12 +9,13 @@ import typer
 from mailctl.errors import Refused
 
 
-def confirm(question: str, *, is_sure: bool) -> None:
+def confirm(question: str, *, is_sure: bool, fix: str = "Add --yes.") -> None:
     """Ask the operator, unless it was said beforehand; without a terminal nobody can answer.
 
     Args:
         question: ends with a question mark.
         is_sure: whether --yes was given.
+        fix: what to do where nobody is here to answer.
 
     Raises:
         Refused: the answer is no, or nobody is there to give one.
@@ -22,6 +23,6 @@ def confirm(question: str, *, is_sure: bool) -> None:
     if is_sure:
         return
     if not sys.stdin.isatty():
-        raise Refused(f"{question} Nobody is here to answer.", fix="Add --yes.")
+        raise Refused(f"{question} Nobody is here to answer.", fix=fix)
     if not typer.confirm(question, err=True):
         raise Refused("Nothing was done.")

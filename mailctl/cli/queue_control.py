@@ -15,6 +15,7 @@ from mailctl.cli.context import Session
 from mailctl.cli.options import Doing, with_options
 from mailctl.cli.views import pause_view
 from mailctl.errors import InvalidInput
+from mailctl.moments import count, parse_length
 
 if TYPE_CHECKING:
     from mailctl.log.pauses import Pause
@@ -79,7 +80,6 @@ def purge(
 ) -> None:
     """Cancel what is not out yet, also what a worker has the message of; `mailctl release` undoes it."""
     from mailctl.log.search import Filter
-    from mailctl.moments import parse_length
     from mailctl.verdict import PURGE
 
     wanted = Filter(
@@ -101,8 +101,7 @@ def _show(session: Session, found: Pause, *, is_paused: bool, waiting: int) -> N
     if session.output.as_json:
         session.output.record({**pause_view(found), "is_paused": is_paused, "waiting": waiting})
         return
-    number = f"{waiting} emails" if waiting != 1 else "1 email"
-    number = f"{_MOST} emails or more" if waiting == _MOST else number
+    number = f"{_MOST} emails or more" if waiting == _MOST else count(waiting, "email")
     if is_paused:
         session.output.line(f"{found}; {number} waiting. Go on with `{found.remedy}`.")
     else:

@@ -1,4 +1,4 @@
-"""Times, lengths of time and numbers as a diagnosis says them."""
+"""Times, names and commands as a diagnosis says them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,6 @@ _MOST_NAMES = 3
 def moment(at: datetime) -> str:
     """Return a time, to the second."""
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural where it belongs there."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def names(found: Iterable[str]) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,11 +18,11 @@ from dotenv import dotenv_values
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 #: Seconds that anything here may take.
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,26 @@ class Terminal:
         assert result.code in (0, 1), result.err
         return result.data
 
+    def statuses(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Return what `status --json` says of several emails."""
+        result = self.run("status", *ids, "--json")
+        assert result.code in (0, 1), result.err
+        return result.lines
+
     def wait_for(self, task_id: str, state: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """Wait until an email is in a state, and return its status."""
+        return self.wait_for_all([task_id], state, seconds)[0]
+
+    def wait_for_all(self, ids: Sequence[str], state: str, seconds: float = PATIENCE) -> list[dict[str, Any]]:
+        """Wait until emails are in a state, and return what `status` says of them."""
         deadline = time.monotonic() + seconds
-        while (found := self.status(task_id))["state"] != state:
+        # A command takes a worker's time to start: the log is looked at until it is worth one.
+        while not self._states_in_log(ids) <= {state} and time.monotonic() < deadline:
+            time.sleep(0.05)
+        found = self.statuses(ids)
+        while any(each["state"] != state for each in found):
             assert time.monotonic() < deadline, found
+            found = self.statuses(ids)
         return found
 
     def open(self, *command: str, name: str = "window", **environment: str) -> Window:
@@ -124,6 +141,16 @@ class Terminal:
     def launch_worker(self, *arguments: str, **environment: str) -> Window:
         """Start `mailctl worker` and go on at once."""
         return self.open(sys.executable, "-m", "mailctl", "worker", *arguments, name="worker", **environment)
+
+    def _states_in_log(self, ids: Sequence[str]) -> set[str]:
+        """Return the states of those emails that a log in SQLite knows."""
+        url = (self.settings_in_force() | self.environment).get("MAILCTL_DATABASE_URL", "sqlite:///")
+        file = self.folder / (url.removeprefix("sqlite:///") or ".mailctl/mailctl.db")
+        if not file.is_file():
+            return set()
+        query = f"SELECT DISTINCT state FROM mailctl_emails WHERE id IN ({','.join('?' * len(ids))})"
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as connection:
+            return {str(state) for (state,) in connection.execute(query, ids)}
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
         settings = {name.upper() for name in Settings.model_fields}

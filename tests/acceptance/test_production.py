@@ -58,7 +58,7 @@ def test_every_kind_reaches_the_mail_server_once(
     """STARTTLS, AUTH, one copy each, and Celery's own result says SUCCESS."""
     production.worker("-c", "2")
     ids = [production.send(*kind, "--email", "zoe@example.com", "--wait") for kind in ALL_KINDS]
-    found = [production.status(task_id) for task_id in ids]
+    found = production.statuses(ids)
     assert [status["state"] for status in found] == ["sent"] * 4
     assert [status["celery_state"] for status in found] == ["SUCCESS"] * 4
     message_ids = [message.message_id for message in smtp_server.messages]
@@ -73,7 +73,7 @@ def test_what_was_sent_before_the_worker_started_goes_out_once(
     ids = [production.send(*kind, "--email", "zoe@example.com") for kind in ALL_KINDS]
     assert "no worker consumes queue" in production.status(ids[0])["explanation"]
     assert production.run("worker", "--drain").code == 0
-    assert {production.status(task_id)["state"] for task_id in ids} == {"sent"}
+    assert {found["state"] for found in production.statuses(ids)} == {"sent"}
     assert len(smtp_server.messages) == 4
 
 
@@ -84,9 +84,8 @@ def test_another_program_publishes_and_mailctl_sends(
     production.worker("-c", "1")
     results = [client.send_task(name, kwargs=arguments) for name, arguments in MESSAGES.items()]
     smtp_server.wait_for(5, timeout=20)
-    for result in results:
-        production.wait_for(result.id, "sent")
-        assert result.state == "SUCCESS"
+    production.wait_for_all([result.id for result in results], "sent")
+    assert {result.state for result in results} == {"SUCCESS"}
     assert {message.recipients for message in smtp_server.messages} == {("zoe@example.com",)}
 
 

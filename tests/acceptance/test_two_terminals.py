@@ -52,8 +52,7 @@ def test_drain_stops_when_nothing_is_left_to_do(terminal: Terminal) -> None:
     later = terminal.send("welcome", "--user-id", "1", "--in", "1h")
     result = terminal.run("worker", "--drain")
     assert result.code == 0, result.err
-    assert [terminal.status(task_id)["state"] for task_id in ids] == ["captured"] * 3
-    assert terminal.status(later)["state"] == "pending"
+    assert [found["state"] for found in terminal.statuses([*ids, later])] == [*["captured"] * 3, "pending"]
 
 
 @pytest.mark.parametrize("how", ["interrupt", "stop"])
@@ -63,7 +62,7 @@ def test_a_stopped_worker_leaves_nothing_behind(terminal: Terminal, how: str) ->
     ids = [terminal.send("welcome", "--user-id", "1") for _ in range(3)]
     assert getattr(worker, how)() == 0
     terminal.run("worker", "--drain")
-    assert {terminal.status(task_id)["state"] for task_id in ids} == {"captured"}
+    assert {found["state"] for found in terminal.statuses(ids)} == {"captured"}
     assert len(list((terminal.folder / ".mailctl" / "mail").glob("*.eml"))) == 3
 
 

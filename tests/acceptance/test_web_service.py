@@ -87,5 +87,4 @@ def test_requests_answer_at_once_while_redis_is_away(
     assert sorted(seconds)[-2] < 0.150
     redis.start() if trouble == "stopped" else redis.thaw()
     terminal.worker("-c", "1")
-    for task_id in ids:
-        terminal.wait_for(task_id, "captured")
+    terminal.wait_for_all(ids, "captured")

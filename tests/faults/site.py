@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.smtp_server import ScriptedSmtpServer
 
 #: Seconds after which what is not finished counts as lost.
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 class Site:

@@ -28,20 +28,6 @@ if TYPE_CHECKING:
 
 ORIGIN = "https://app.example.com"
 WORD = re.compile(r"=\?utf-8\?B\?([A-Za-z0-9+/=]*)\?=", re.IGNORECASE)
-#: The header fields of every message, in order, and no other.
-HEADERS = [
-    "Date",
-    "From",
-    "To",
-    "Subject",
-    "Message-ID",
-    "MIME-Version",
-    "Auto-Submitted",
-    "X-Auto-Response-Suppress",
-    "Content-Language",
-    "X-Entity-Ref-ID",
-    "Content-Type",
-]
 
 
 class Site:

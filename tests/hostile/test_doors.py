@@ -13,10 +13,11 @@ from mailctl import inputs
 from mailctl.errors import ConfigurationError, InvalidInput
 from mailctl.message import Envelope, State
 from mailctl.smtp.capture import CaptureSender
+from tests.emails import HEADERS
 from tests.hostile.doors import DOORS, TO
 from tests.hostile.others import OTHERS
 from tests.hostile.settings_doors import SETTINGS
-from tests.hostile.site import HEADERS, Site, header_of, headers_of
+from tests.hostile.site import Site, header_of, headers_of
 from tests.smtp_server import ScriptedSmtpServer
 
 if TYPE_CHECKING:

@@ -222,12 +222,16 @@ class TestShow:
         assert run("show", "ffff").code == 3
 
     def test_a_captured_email_is_read_from_its_file(self, run: Run, tmp_path: Path) -> None:
-        """As it was written, and masked."""
+        """As it was written, and masked; only in the folder for them."""
         email_id = send(run, "reset", "--user-id", "1")
         source = run("show", email_id, "--raw", "--reveal", "--json").lines[0]["raw"]
         (tmp_path / "one.eml").write_bytes(source.encode())
-        reply = SmtpReply(text=str(tmp_path / "one.eml"))
+        folder = tmp_path / ".mailctl" / "mail"
+        reply = SmtpReply(text=str(folder / "one.eml"))
         fail(email_id, Outcome(kind=OutcomeKind.CAPTURED, reply=reply), state=State.CAPTURED)
+        assert run("show", email_id, "--json").lines[0]["source"] == "log"
+        folder.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "one.eml").rename(folder / "one.eml")
         [shown] = run("show", email_id, "--json").lines
         assert (shown["source"], "reset-password?t=***" in shown["text"]) == ("file", True)
         assert "reset-password?t=gAAAA" in run("show", email_id, "--reveal").out

@@ -25,6 +25,7 @@ from mailctl.message import Content, User
 from mailctl.render import MAX_HTML
 from mailctl.samples import sample_content
 from mailctl.settings import Settings
+from tests.emails import HEADERS
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -34,19 +35,6 @@ if TYPE_CHECKING:
 CREATED = datetime(2026, 11, 24, 13, 0, tzinfo=UTC)
 NOW = CREATED + timedelta(minutes=5)
 HOSTILE = Path(__file__).parents[1] / "data" / "hostile.jsonl"
-HEADERS = [
-    "Date",
-    "From",
-    "To",
-    "Subject",
-    "Message-ID",
-    "MIME-Version",
-    "Auto-Submitted",
-    "X-Auto-Response-Suppress",
-    "Content-Language",
-    "X-Entity-Ref-ID",
-    "Content-Type",
-]
 
 
 def composer(**settings: Any) -> Composer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +17,16 @@ from mailctl.log.pauses import Pause, Scope
 from mailctl.log.suppressions import Source, Suppression
 from mailctl.log.workers import Worker
 from mailctl.message import CeleryResult, Email, Event, SmtpReply, State
+from tests.emails import NOW, email
 
-NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-EMAIL = Email(
-    id="e1",
-    kind="welcome",
-    state=State.QUEUED,
-    queue="celery",
-    to="zoe@example.com",
-    user_id="7",
-    attempts=0,
-    created_at=NOW - timedelta(minutes=3),
-    updated_at=NOW - timedelta(minutes=3),
-    due_at=NOW - timedelta(minutes=3),
-    not_before=None,
-    queued_at=NOW - timedelta(minutes=3),
-    sent_at=None,
+RECORDED = NOW - timedelta(minutes=3)
+EMAIL = email(
+    State.QUEUED,
+    created_at=RECORDED,
+    updated_at=RECORDED,
+    due_at=RECORDED,
+    queued_at=RECORDED,
     expires_at=NOW + timedelta(days=1),
-    lease_until=None,
-    worker=None,
-    message_id=None,
-    reply=SmtpReply(),
-    error=None,
-    group_id=None,
-    campaign=None,
 )
 PENDING = replace(EMAIL, state=State.PENDING, queued_at=None)
 WORKER = Worker(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -13,7 +13,6 @@ from mailctl.message import (
     FINAL_STATES,
     TRANSITIONS,
     Content,
-    Email,
     Outcome,
     OutcomeKind,
     SmtpReply,
@@ -21,31 +20,9 @@ from mailctl.message import (
     User,
     states_before,
 )
+from tests.emails import NOW, email
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-EMAIL = Email(
-    id="0d8e",
-    kind="welcome",
-    state=State.PENDING,
-    queue="celery",
-    to="u@example.com",
-    user_id="42",
-    attempts=0,
-    created_at=NOW,
-    updated_at=NOW,
-    due_at=NOW,
-    not_before=None,
-    queued_at=None,
-    sent_at=None,
-    expires_at=None,
-    lease_until=None,
-    worker=None,
-    message_id=None,
-    reply=SmtpReply(),
-    error=None,
-    group_id=None,
-    campaign=None,
-)
+EMAIL = email(expires_at=None)
 
 
 def test_every_state_is_in_the_table() -> None:

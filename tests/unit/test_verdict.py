@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 
-from mailctl.message import Email, SmtpReply, State
-from mailctl.verdict import CANCEL, HOLD, RELEASE, RESEND, RETRY, Facts, Hazard, is_of_a_dead_mailbox, judge
+from mailctl.message import SmtpReply, State
+from mailctl.verdict import (
+    CANCEL,
+    HOLD,
+    RELEASE,
+    RESEND,
+    RETRY,
+    Action,
+    Facts,
+    Hazard,
+    is_of_a_dead_mailbox,
+    judge,
+)
+from tests.emails import NOW, email
 
-NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 FACTS = Facts(has_content=True, may_be_sent=False, is_resent=False)
-
-
-def email(state: State, **more: Any) -> Email:
-    """Return an email in a state."""
-    fields: dict[str, Any] = dict.fromkeys(
-        ("not_before", "queued_at", "sent_at", "lease_until", "worker", "message_id", "error", "group_id")
-    )
-    fields |= {"id": "id-1", "kind": "welcome", "queue": "celery", "to": "zoe@example.com", "user_id": "7"}
-    fields |= {"attempts": 1, "created_at": NOW, "updated_at": NOW, "due_at": NOW, "campaign": None}
-    fields |= {"expires_at": NOW + timedelta(hours=1), "reply": SmtpReply()}
-    return Email(**{**fields, "state": state, **more})
 
 
 @pytest.mark.parametrize(
@@ -74,7 +73,7 @@ def test_links_of_others_cannot_be_renewed() -> None:
 
 
 @pytest.mark.parametrize("action", [RETRY, CANCEL, HOLD, RELEASE, RESEND])
-def test_nobody_touches_what_a_worker_is_sending(action: Any) -> None:
+def test_nobody_touches_what_a_worker_is_sending(action: Action) -> None:
     """Nor what has gone out."""
     assert judge(action, email(State.SENDING), FACTS, now=NOW).obstacle == "a worker is sending it"
     assert judge(action, email(State.SENT), FACTS, now=NOW).obstacle
