@@ -38,7 +38,7 @@ from mailctl.cli.main import main as mailctl
 from mailctl.log import tables
 from mailctl.log.payload import seal
 from mailctl.log.workers import Worker
-from mailctl.message import FINAL_STATES, Content, State, User
+from mailctl.message import DELIVERED_STATES, FINAL_STATES, Content, State, User
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from tests.servers import PostgresServer
@@ -237,12 +237,14 @@ def _email(number: int, state: State, content: bytes, chance: random.Random, now
         reply = (451, "4.7.1", "Greylisted, please come back in five minutes")
     elif state is State.SENT:
         reply = (250, "2.0.0", "OK")
+    elif state is State.CAPTURED:
+        reply = (None, None, ".mailctl/mail/20261124T043246Z-24f90160.eml")
     else:
         reply = None
     if reply is not None:
         row["smtp_code"], row["smtp_enhanced"], row["smtp_text"] = reply
         words = " ".join(str(part) for part in reply if part)
-        row["error"] = None if state is State.SENT else f"the mail server refused it: {words}"
+        row["error"] = None if state in DELIVERED_STATES else f"at rcpt: {words}"
     if state is State.SUPPRESSED:
         row["error"] = "the address is suppressed: 550 5.1.1 no such user"
     return row
