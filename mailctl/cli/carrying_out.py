@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mailctl.verdict import Action, Hazard
 
 _SHORT_ID = 8
+#: Cells before the words of a plan.
+_PLAN_HANG = 8
 
 
 def carry_out(
@@ -111,7 +113,7 @@ def _show_plan(session: Session, acting: Acting, selection: Selection, action: A
             _leave(tally)
         return
     for line in _plan_lines(acting.plan(selection), action):
-        session.output.line(line)
+        session.output.prose(line, hang=_PLAN_HANG)
 
 
 def _ask(session: Session, acting: Acting, selection: Selection, action: Action) -> bool:

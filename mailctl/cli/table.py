@@ -64,7 +64,8 @@ def table_lines(
         yield _line([Text(cell, style=colors.get(cell, "")) for cell in row], layout)
         for column in layout.below:
             if row[column.index]:
-                below = Text(" " * _INDENT + f"{column.name}: {row[column.index]}", style="dim")
+                name = f"{column.name}: " if column.name else ""
+                below = Text(" " * _INDENT + name + row[column.index], style="dim")
                 yield from folded(below, width=width, hang=_INDENT)
 
 

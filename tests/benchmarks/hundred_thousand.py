@@ -288,7 +288,7 @@ def _beat(runtime: Runtime) -> None:
     """Be a worker, as far as the log can tell; leave no connection open for those that are forked."""
     now = datetime.now(UTC)
     worker = Worker(
-        id="w1",
+        id=f"worker-{os.getpid()}",
         name="celery@web-1",
         host=socket.gethostname(),
         pid=os.getpid(),
