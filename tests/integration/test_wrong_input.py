@@ -1,4 +1,4 @@
-"""What operators get wrong: one sentence that says what to do, the documented exit code, nothing on stdout."""
+"""What operators get wrong: one sentence that says what to do, and the documented exit code."""
 
 from __future__ import annotations
 
