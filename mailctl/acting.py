@@ -203,20 +203,25 @@ class Acting:
         if self._action is RESEND:
             return {email.id: new for email, _ in judged if (new := self._resend(email))}
         done: set[str] = set()
-        for (lifetime_of, is_forced), ids in self._groups(judged).items():
-            done |= self._do_alike(ids, lifetime_of=lifetime_of, is_forced=is_forced)
+        for lifetime_of, ids in self._by_new_life(judged).items():
+            done |= self._do_alike(ids, lifetime_of=lifetime_of)
         return dict.fromkeys(done)
 
-    def _groups(self, judged: Sequence[tuple[Email, Judgement]]) -> dict[tuple[str | None, bool], list[str]]:
-        """Group emails by what makes their statements differ: the kind of new life, and whether by force."""
-        groups: dict[tuple[str | None, bool], list[str]] = {}
+    @property
+    def _is_forced(self) -> bool:
+        """Whether neither suppression nor limits keep back what goes out."""
+        return Hazard.SUPPRESSED in self._wish.include
+
+    def _by_new_life(self, judged: Sequence[tuple[Email, Judgement]]) -> dict[str | None, list[str]]:
+        """Group emails by the kind whose lifetime they get anew; None for those that keep theirs."""
+        groups: dict[str | None, list[str]] = {}
         for email, judgement in judged:
-            lifetime_of = email.kind if Hazard.USELESS in judgement.hazards else None
-            key = (lifetime_of, Hazard.SUPPRESSED in judgement.hazards)
-            groups.setdefault(key, []).append(email.id)
+            groups.setdefault(email.kind if Hazard.USELESS in judgement.hazards else None, []).append(
+                email.id
+            )
         return groups
 
-    def _do_alike(self, ids: Sequence[str], *, lifetime_of: str | None, is_forced: bool) -> frozenset[str]:
+    def _do_alike(self, ids: Sequence[str], *, lifetime_of: str | None) -> frozenset[str]:
         actions, action, deed = self._runtime.actions, self._action, self._wish.deed
         if action.is_stop:
             target = State.HELD if action is HOLD else State.CANCELLED
@@ -226,7 +231,12 @@ class Acting:
             return actions.release(ids, works_on=action.works_on, deed=deed, again=again)
         lifetime = self._runtime.catalog.of_email(lifetime_of).lifetime if lifetime_of is not None else None
         return actions.retry(
-            ids, works_on=action.works_on, deed=deed, lifetime=lifetime, is_forced=is_forced, again=again
+            ids,
+            works_on=action.works_on,
+            deed=deed,
+            lifetime=lifetime,
+            is_forced=self._is_forced,
+            again=again,
         )
 
     def _resend(self, email: Email) -> str | None:
@@ -235,7 +245,9 @@ class Acting:
             return None
         kind = self._runtime.catalog.of_email(email.kind)
         queue = self._enqueuer.queue_for(kind)
-        [draft] = make_drafts(kind, [content], queue=queue, now=datetime.now(UTC))
+        forced_by = self._wish.deed.actor if self._is_forced else None
+        now = datetime.now(UTC)
+        [draft] = make_drafts(kind, [content], queue=queue, now=now, forced_by=forced_by)
         again = Hazard.RESENT in self._wish.include
         is_done = self._runtime.actions.resend(
             email.id, draft, works_on=self._action.works_on, deed=self._wish.deed, again=again

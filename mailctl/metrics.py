@@ -49,7 +49,8 @@ def collect(runtime: Runtime, *, since: timedelta) -> str:
     Raises:
         LogUnavailable: the delivery log cannot be read.
     """
-    overview, statistics = take_overview(runtime), Statistics(runtime.engine)
+    overview = take_overview(runtime)
+    statistics = Statistics(runtime.engine, kinds=runtime.catalog.kinds)
     now = overview.at
     seconds = f"{since.total_seconds():g} s"
     recent = statistics.by(Dimension.KIND, now - since, limit=_MOST_KINDS)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.log.counts import Queue
 from mailctl.log.statistics import Statistics
+from mailctl.moments import span
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def _age(queues: Sequence[Queue], limits: Limits, *, now: datetime) -> LimitChec
         return LimitCheck(name="age", value=0.0, limit=most, ok=True, reason="no email waits")
     oldest, name = min(waiting)
     age = max(0.0, (now - oldest).total_seconds())
-    reason = f"the oldest email in queue {name!r} has waited for {age:.0f} s; {most:.0f} s are allowed"
+    waited = span(timedelta(seconds=age))
+    reason = f"the oldest email in queue {name!r} has waited for {waited}; {span(limits.max_age)} are allowed"
     return LimitCheck(name="age", value=round(age, 3), limit=most, ok=age <= most, reason=reason)
 
 

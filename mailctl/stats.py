@@ -53,7 +53,8 @@ def make_report(
     """
     if since >= until:
         raise InvalidInput("--until", "is not after --since.", fix="Give a later end.")
-    statistics, bucket = Statistics(runtime.engine), _bucket(until - since)
+    statistics = Statistics(runtime.engine, kinds=runtime.catalog.kinds)
+    bucket = _bucket(until - since)
     return Report(
         since=since,
         until=until,

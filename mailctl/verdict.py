@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from mailctl.anew import send_anew
 from mailctl.message import DELIVERED_STATES, Email, State
 from mailctl.retry import is_too_late
 
@@ -153,12 +154,12 @@ def _obstacle(action: Action, email: Email, facts: Facts, *, now: datetime) -> s
         return "a worker is sending it"
     if email.state in DELIVERED_STATES:
         if action.name == RESEND.name:
-            return f"its content was forgotten when it was delivered; {_send_anew(email)}"
+            return f"its content was forgotten when it was delivered; send another with `{send_anew(email)}`"
         return f"it has gone out: {email.state}"
     if email.state not in action.works_on:
         return _wrong_state(action, email)
     if is_sent_again and not facts.has_content:
-        return f"its content was forgotten; {_send_anew(email)}"
+        return f"its content was forgotten; send another with `{send_anew(email)}`"
     if is_sent_again and not facts.is_of_known_kind:
         return f"there is no kind {email.kind!r} any more"
     if action.name == RELEASE.name and is_too_late(now, email.expires_at):
@@ -174,8 +175,3 @@ def _wrong_state(action: Action, email: Email) -> str:
     if action.name == RELEASE.name:
         return f"it is not held, but {email.state}"
     return f"it is on its way: {email.state}" if email.state in _UNSENT else f"it has ended: {email.state}"
-
-
-def _send_anew(email: Email) -> str:
-    whom = f"--user-id {email.user_id}" if email.user_id else f"--email {email.to}"
-    return f"send another with `mailctl send {email.kind} {whom}`"

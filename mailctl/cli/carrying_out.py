@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mailctl.verdict import Action, Hazard
 
 _SHORT_ID = 8
+#: Cells before the words of a plan.
+_PLAN_HANG = 8
 
 
 def carry_out(
@@ -112,7 +114,7 @@ def _show_plan(session: Session, acting: Acting, selection: Selection, action: A
             _leave(tally)
         return
     for line in _plan_lines(acting.plan(selection), action):
-        session.output.line(line)
+        session.output.prose(line, hang=_PLAN_HANG)
 
 
 def _is_wanted(session: Session, acting: Acting, selection: Selection, action: Action) -> bool:

@@ -131,7 +131,7 @@ def run() -> None:
 
 def _usage_sentence(error: typer.TyperException) -> str:
     format_message = getattr(error, "format_message", None)
-    text = str(format_message() if format_message else error)
+    text = str(format_message() if format_message else error).replace("Value error, ", "")
     context = getattr(error, "ctx", None)
     help_hint = f" See `{context.command_path} --help`." if context is not None else ""
     return text.rstrip(".") + ("" if text.endswith("?") else ".") + help_hint

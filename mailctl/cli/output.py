@@ -37,8 +37,21 @@ class Output:
         print(json.dumps({"schema": SCHEMA, **data}, ensure_ascii=False), flush=True)  # noqa: T201 - the sink
 
     def line(self, text: str = "") -> None:
-        """Print one line of text."""
+        """Print one line of text, whole: what can be copied is never folded."""
         self._stdout.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def prose(self, text: str | Text, *, hang: int) -> None:
+        """Print one line of text; a terminal that is too narrow gets it folded at words.
+
+        Args:
+            hang: cells before the words of the further lines.
+        """
+        from rich.text import Text
+
+        from mailctl.cli.table import folded
+
+        line = text if isinstance(text, Text) else Text(text)
+        self.lines(folded(line, width=self.width, hang=hang))
 
     def raw(self, data: bytes) -> None:
         """Print bytes as they are."""
@@ -50,14 +63,14 @@ class Output:
         from rich.text import Text
 
         line = Text.assemble((state, COLORS.get(state.strip(), "")), "  ", text)
-        self._stdout.print(line, soft_wrap=True, highlight=False)
+        self.prose(line, hang=len(state) + 2)
 
     def fields(self, rows: Sequence[tuple[str, str]]) -> None:
         """Print names and values, one below the other; empty values are left out."""
         shown = [(name, value) for name, value in rows if value]
         width = max((len(name) for name, _ in shown), default=0)
         for name, value in shown:
-            self.line(f"{name:<{width}}  {value}")
+            self.prose(f"{name:<{width}}  {value}", hang=width + 2)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table: fitted to a terminal, or with whole rows into a pipe or file."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
 from mailctl.cli.context import Session
+
+#: How long the content of undelivered emails is kept where nothing is said.
+_CONTENTS_KEPT = timedelta(days=30)
 
 
 def prune(
@@ -15,24 +19,26 @@ def prune(
         str, typer.Option("--older-than", metavar="LENGTH", help="Remove emails that ended before that.")
     ] = "90d",
     contents_older_than: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--contents-older-than",
             metavar="LENGTH",
-            help="Remove the content of emails that ended undelivered before that.",
+            help="Remove the content of emails that ended undelivered before; else 30d, or --older-than.",
         ),
-    ] = "30d",
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
 ) -> None:
     """Forget finished emails: their content first, then that they were. Workers may go on meanwhile."""
     from mailctl.maintenance import Pruning
     from mailctl.moments import parse_length
 
-    pruning = Pruning(
-        session.runtime,
-        older_than=parse_length(older_than, field="--older-than"),
-        contents_older_than=parse_length(contents_older_than, field="--contents-older-than"),
+    kept = parse_length(older_than, field="--older-than")
+    contents_kept = (
+        parse_length(contents_older_than, field="--contents-older-than")
+        if contents_older_than
+        else min(kept, _CONTENTS_KEPT)
     )
+    pruning = Pruning(session.runtime, older_than=kept, contents_older_than=contents_kept)
     found = pruning.count()
     if not dry_run:
         with session.output.spinner("pruning") as update:

@@ -125,4 +125,5 @@ def _show_events(session: Session, events: tuple[Event, ...]) -> None:
         by_worker = f" by {event.worker}" if event.worker and event.state == "sending" else ""
         who = f" (by {event.actor})" if event.actor else by_worker
         text = f"{event.text}{who}".strip()
-        session.output.line(f"{event.at:%Y-%m-%d %H:%M:%S}Z  {event.state:<9}  {text}")
+        when = f"{event.at:%Y-%m-%d %H:%M:%S}Z  {event.state:<9}  "
+        session.output.prose(when + text, hang=len(when))

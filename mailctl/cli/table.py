@@ -64,7 +64,27 @@ def table_lines(
         yield _line([Text(cell, style=colors.get(cell, "")) for cell in row], layout)
         for column in layout.below:
             if row[column.index]:
-                yield from _folded(f"{column.name}: {row[column.index]}", width or 0)
+                name = f"{column.name}: " if column.name else ""
+                below = Text(" " * _INDENT + name + row[column.index], style="dim")
+                yield from folded(below, width=width, hang=_INDENT)
+
+
+def folded(line: Text, *, width: int | None, hang: int) -> Iterator[Text]:
+    """Yield a line of words in lines that fit, with its style.
+
+    Args:
+        width: cells of the terminal; None for a pipe, where it stays whole.
+        hang: cells before the words of the second line and of those after it.
+    """
+    if width is None or cell_len(line.plain) <= width:
+        yield line
+        return
+    hang = hang if hang < width - _LEAST else _INDENT
+    head, rest = line[:hang], line[hang:]
+    room = max(1, width - hang)
+    for number, part in enumerate(rest.wrap(Console(width=room), room, overflow="fold")):
+        part.rstrip()
+        yield (Text(" " * hang, style=line.style) if number else head) + part
 
 
 def _describe(index: int, name: str, rows: Sequence[Sequence[str]]) -> _Column:
@@ -127,9 +147,3 @@ def _line(cells: Sequence[Text], layout: _Layout) -> Text:
         line.append("" if column.is_right else padding)
     line.rstrip()
     return line
-
-
-def _folded(text: str, width: int) -> Iterator[Text]:
-    room = max(1, width - _INDENT)
-    for part in Text(text).wrap(Console(width=room), room, overflow="fold"):
-        yield Text(" " * _INDENT + part.plain.rstrip(), style="dim")

@@ -121,10 +121,11 @@ def _show(session: Session, found: Diagnosis) -> None:
     output = session.output
     first, *others = found.causes
     output.state(found.state or "unknown", first.sentence)
-    output.fields([("next step", first.next_step)])
+    if first.next_step:
+        output.line(f"next step  {first.next_step}")
     for number, cause in enumerate(others):
         output.line("\nalso possible" if number == 0 else "")
-        output.line(f"  {cause.sentence}")
+        output.prose(f"  {cause.sentence}", hang=2)
         if cause.next_step:
             output.line(f"  next step  {cause.next_step}")
     output.line("\nlooked at")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mailctl.anew import send_anew
 from mailctl.diagnosis import words
 from mailctl.diagnosis.case import Cause, Certainty
 from mailctl.message import State, stage_told_by
@@ -34,7 +35,7 @@ def captured(case: Case) -> Cause:
         name="captured",
         sentence=f"written to {case.email.reply.text}, because EMAIL_ENABLED is False where"
         f" {case.email.worker or 'the worker'} runs: set it to True there, restart, and send again",
-        next_step=words.command("resend", case.email.id),
+        next_step=send_anew(case.email),
     )
 
 
@@ -109,7 +110,8 @@ def suppressed(case: Case) -> Cause:
     rule, email = case.evidence.suppression, case.email
     if rule is None:
         sentence = f"{email.error or 'its address was suppressed'}; it is not any more"
-        return Cause(name="suppressed", sentence=sentence, next_step=words.command("resend", email.id))
+        again = words.command("retry", email.id, "--include", "suppressed")
+        return Cause(name="suppressed", sentence=sentence, next_step=again)
     return Cause(
         name="suppressed",
         sentence=f"its address is suppressed ({rule.source}, {words.moment(rule.created_at)}): {rule.reason}",

@@ -27,10 +27,11 @@ from mailctl.log.tables import emails, events
 from mailctl.message import DELIVERED_STATES, State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection, Engine, Row, Select
 
+    from mailctl.catalog import Kind
     from mailctl.message import Email
 
 #: Characters of a reason that is not the reply of a mail server.
@@ -46,10 +47,12 @@ class Statistics:
 
     Args:
         engine: of the delivery log's database, the schema current.
+        kinds: those whose lifetimes are known: what was scheduled is as fast as it was after its time.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, kinds: Mapping[str, Kind] = KINDS) -> None:
         self._engine = engine
+        self._kinds = kinds
 
     def totals(self, since: datetime | None = None, until: datetime | None = None) -> Totals:
         """Return how many emails are in each state.
@@ -123,7 +126,7 @@ class Statistics:
         Counted from when it might go out: when it was recorded, or the time that it was scheduled for.
         Percentiles are exact: the least time within which that share of the emails was accepted.
         """
-        seconds = _latency_seconds().label("seconds")
+        seconds = _latency_seconds(self._kinds).label("seconds")
         latencies = select(seconds).where(emails.c.sent_at.is_not(None), *_within(since, until)).subquery()
         ranked = select(
             latencies.c.seconds,
@@ -141,7 +144,7 @@ class Statistics:
 
     def latency_counts(self, bounds: Sequence[float], since: datetime | None = None) -> LatencyCounts:
         """Return how many emails were accepted within each of some numbers of seconds."""
-        seconds = _latency_seconds().label("seconds")
+        seconds = _latency_seconds(self._kinds).label("seconds")
         found = select(seconds).where(emails.c.sent_at.is_not(None), *_within(since, None)).subquery()
         within = [
             func.count().filter(found.c.seconds <= bound).label(f"w{n}") for n, bound in enumerate(bounds)
@@ -262,10 +265,10 @@ def _unindexed(column: ColumnElement[str]) -> ColumnElement[str]:
     return cast(column, String)
 
 
-def _latency_seconds() -> ColumnElement[float]:
+def _latency_seconds(kinds: Mapping[str, Kind]) -> ColumnElement[float]:
     # A retry overwrites `not_before`; but an email expires its kind's lifetime after its first time.
     lifetime = case(
-        {kind.name: kind.lifetime.total_seconds() for kind in KINDS.values()}, value=emails.c.kind, else_=None
+        {kind.name: kind.lifetime.total_seconds() for kind in kinds.values()}, value=emails.c.kind, else_=None
     )
     scheduled = case((emails.c.not_before.is_not(None), epoch(emails.c.expires_at) - lifetime), else_=None)
     waited = epoch(emails.c.sent_at) - epoch(emails.c.created_at)

@@ -120,5 +120,8 @@ def test_email_enabled_is_false(production: Terminal, desk: Desk) -> None:
     task_id = desk.send()
     desk.wait_for_state(task_id, "captured")
     first = desk.why(task_id)["causes"][0]
-    assert (first["cause"], first["next_step"]) == ("captured", f"mailctl resend {task_id}")
+    assert (first["cause"], first["next_step"]) == (
+        "captured",
+        "mailctl send welcome --email zoe@example.com",
+    )
     assert "EMAIL_ENABLED is False" in first["sentence"]

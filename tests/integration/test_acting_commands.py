@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -345,3 +346,82 @@ def complete(
     out, err = capsys.readouterr()
     assert err == ""
     return str(out).split()
+
+
+class TestSuppressed:
+    """What a rule stopped goes out when an operator names that."""
+
+    @pytest.mark.parametrize("action", ["retry", "resend"])
+    def test_it_passes_the_list_when_it_is_named(self, run: Run, action: str) -> None:
+        """Left out without --include; with it a worker takes the email, though its address is on the list."""
+        run("suppress", "add", "zoe@example.com")
+        email_id = welcome(run)
+        assert run(action, email_id).code == 1
+        done = run(action, email_id, "--include", "suppressed", "--json").lines[0]
+        assert done["outcome"] == "done"
+        taken = runtime.current().claims.take([done["new_task_id"] or email_id], worker="w@host")
+        runtime.shut()
+        assert (len(taken.claims), taken.suppressed) == (1, {})
+
+    def test_a_dead_mailbox_is_tried_again_by_force(self, run: Run) -> None:
+        """Its refusal has put it on the list, which does not count then either."""
+        email_id = welcome(run)
+        fail(email_id, DEAD)
+        assert run("retry", email_id, "--force").code == 0
+        assert len(runtime.current().claims.take([email_id], worker="w@host").claims) == 1
+        runtime.shut()
+
+
+class TestNextSteps:
+    """What `why` says to do can be done."""
+
+    def take(self, run: Run, email_id: str) -> tuple[str, Ran]:
+        """Take the first next step, and return it with what it did."""
+        step = run("why", email_id, "--json").lines[0]["causes"][0]["next_step"]
+        program, *words = shlex.split(step)
+        assert program == "mailctl"
+        return step, run(*words)
+
+    def test_held_and_cancelled_emails_are_released(self, run: Run) -> None:
+        """Each by the command for its id."""
+        for action in ("hold", "cancel"):
+            email_id = welcome(run)
+            run(action, email_id)
+            step, done = self.take(run, email_id)
+            assert (step, done.code) == (f"mailctl release {email_id}", 0)
+
+    def test_suppressed_emails_go_once_the_list_lets_them(self, run: Run) -> None:
+        """First the address leaves the list, then the email is retried."""
+        run("suppress", "add", "zoe@example.com")
+        email_id = welcome(run)
+        steps = [self.take(run, email_id) for _ in range(2)]
+        assert [step for step, _ in steps] == [
+            "mailctl suppress remove zoe@example.com",
+            f"mailctl retry {email_id} --include suppressed",
+        ]
+        assert [done.code for _, done in steps] == [0, 0]
+
+    def test_captured_emails_are_sent_anew(self, run: Run) -> None:
+        """For their content is forgotten."""
+        email_id = welcome(run)
+        parts = runtime.current()
+        [claim] = parts.claims.take([email_id], worker="w@host").claims
+        outcome = Outcome(kind=OutcomeKind.CAPTURED, reply=SmtpReply(text="mail/x.eml"))
+        parts.outbox.finish(claim, State.CAPTURED, outcome=outcome)
+        runtime.shut()
+        step, done = self.take(run, email_id)
+        assert (step, done.code) == ("mailctl send welcome --email zoe@example.com", 0)
+
+    def test_what_was_refused_is_looked_at_before_it_is_retried(self, run: Run) -> None:
+        """By its own error."""
+        email_id = welcome(run)
+        fail(email_id, REFUSED)
+        step, done = self.take(run, email_id)
+        assert (step.split()[1] in ("status", "retry", "list"), done.code in (0, 1)) == (True, True)
+
+    @pytest.mark.parametrize("words", ["--at 2099-01-01T00:00Z", "--in 1h", ""])
+    def test_what_waits_has_steps_that_exist(self, run: Run, words: str) -> None:
+        """A worker, or a look that follows the email."""
+        email_id = send(run, "welcome", "--email", "zoe@example.com", *words.split())
+        for cause in run("why", email_id, "--json").lines[0]["causes"]:
+            assert run(*shlex.split(cause["next_step"])[1:], "--help").code == 0

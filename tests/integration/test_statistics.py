@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import insert, text
 from sqlalchemy.event import listen
 
+from mailctl.catalog import KINDS
 from mailctl.log.counts import Dimension, Totals
 from mailctl.log.database import open_engine, parse_url, writing
 from mailctl.log.schema import ensure_current
@@ -158,6 +160,14 @@ class TestLatency:
         assert Statistics(engine).latency().longest == pytest.approx(40, abs=0.001)
         record(1, after=90, not_before=NOON + MINUTE)
         assert Statistics(engine).latency().longest == pytest.approx(90, abs=0.001)
+
+    def test_a_kind_of_the_service_has_its_own_lifetime(self, engine: Engine, record: Any) -> None:
+        """By which its schedule is known."""
+        invoice = replace(KINDS["welcome"], name="invoice", lifetime=timedelta(days=3))
+        times = {"expires_at": NOON + timedelta(days=3) + HOUR, "not_before": NOON + HOUR}
+        record(1, after=3600 + 2, kind="invoice", **times)
+        found = Statistics(engine, kinds={**KINDS, "invoice": invoice}).latency()
+        assert found.longest == pytest.approx(2, abs=0.001)
 
     def test_nothing_sent_has_no_latency(self, engine: Engine, record: Any) -> None:
         """Rather than one of zero."""
