@@ -27,6 +27,7 @@ from mailctl.worker import process
 from mailctl.worker.bootsteps import RelayStep
 from mailctl.worker.reception import UNREADABLE
 from mailctl.worker.request import PrivateTask
+from mailctl.worker.rubbish import RubbishStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -283,8 +284,9 @@ def _celery_result(report: Report) -> tuple[str, object]:
 
 @celeryd_init.connect  # type: ignore[untyped-decorator]
 def _add_relay(instance: Any, **_: object) -> None:
-    """Give every worker that has these tasks a relay."""
+    """Give every worker that has these tasks a relay, and a guard."""
     instance.app.steps["worker"].add(RelayStep)
+    instance.app.steps["consumer"].add(RubbishStep)
 
 
 @worker_process_shutdown.connect  # type: ignore[untyped-decorator]

@@ -90,7 +90,9 @@ def _frontend_url(settings: Settings) -> Iterator[Finding]:
     parts = urlsplit(settings.frontend_url)
     fix = "Set FRONTEND_URL to the https address of the service."
     if is_local_host(parts.hostname or ""):
-        yield _GROUP.warn("FRONTEND_URL", "leads the readers of emails to their own computer", fix=fix)
+        # Sent all the same: a service that is tried out on one computer is whole.
+        judge = _GROUP.fail if settings.email_enabled else _GROUP.warn
+        yield judge("FRONTEND_URL", "leads the readers of emails to their own computer", fix=fix)
     elif parts.scheme == "http":
         yield _GROUP.fail("FRONTEND_URL", "is http: whoever reads along can use the links.", fix=fix)
 

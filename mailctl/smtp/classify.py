@@ -81,7 +81,7 @@ def classify_error(
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return classify_reply(error.code, error.message, stage=stage)
     chain = list(_causes(error))
-    if stage == "connect" and _first(chain, ssl.SSLError):
+    if stage == "connect" and (_first(chain, ssl.SSLError) or (implicit_tls and _is_cut_off(chain))):
         stage = "tls"
     reason = _reason(chain, stage=stage, timeout_seconds=timeout_seconds, implicit_tls=implicit_tls)
     kind = OutcomeKind.AMBIGUOUS if body_handed_over else _kind_of_error(chain, stage)
@@ -163,6 +163,11 @@ def _openssl_reason(error: ssl.SSLError) -> str:
 def _is_lost_handshake(error: ssl.SSLError) -> bool:
     lost = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
     return isinstance(error, lost) or _openssl_reason(error) == "UNEXPECTED_EOF_WHILE_READING"
+
+
+def _is_cut_off(chain: list[BaseException]) -> bool:
+    """Whether a connection that stood was ended from the other side: where TLS comes first, during TLS."""
+    return any(isinstance(error, ConnectionResetError | ConnectionAbortedError) for error in chain)
 
 
 def _greeting_hint(chain: list[BaseException], *, implicit_tls: bool) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from celery.worker.strategy import default
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 #: The one argument of a message that could not be read: why not.
 UNREADABLE = "mailctl_unreadable"
 _LIMITS = 2
+#: Tries after which Celery itself would have given up.
+_MAX_RETRIES = 1_000_000
 
 
 def strategy(task: Any, app: Any, consumer: Any, **options: Any) -> Callable[..., Any]:
@@ -50,9 +53,14 @@ def _fault(message: Any) -> str:
     is_whole = isinstance(payload, list | tuple) and [type(each) for each in payload] == [list, dict, dict]
     if not is_whole:
         return "its body is not [arguments, named arguments, options]."
-    if not _are_limits(message.headers.get("timelimit")):
-        return "its time limits are not two numbers."
-    return ""
+    return next(
+        (
+            f"its {name} is not usable."
+            for name, is_usable in _HEADERS.items()
+            if not is_usable(message.headers.get(name))
+        ),
+        "",
+    )
 
 
 def _are_limits(value: Any) -> bool:
@@ -60,6 +68,46 @@ def _are_limits(value: Any) -> bool:
         return True
     is_pair = isinstance(value, list | tuple) and len(value) == _LIMITS
     return is_pair and all(limit is None or isinstance(limit, int | float) for limit in value)
+
+
+def _is_count(value: Any) -> bool:
+    return value is None or (isinstance(value, int) and 0 <= value <= _MAX_RETRIES)
+
+
+def _is_time(value: Any) -> bool:
+    if value is None:
+        return True
+    try:
+        return isinstance(value, str) and bool(datetime.fromisoformat(value))
+    except ValueError:
+        return False
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _are_texts(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(each, str) for each in value))
+
+
+def _are_named(value: Any) -> bool:
+    return value is None or isinstance(value, dict)
+
+
+#: What Celery reads of a message before, or after, the task has it.
+_HEADERS: dict[str, Callable[[Any], bool]] = {
+    "timelimit": _are_limits,
+    "retries": _is_count,
+    "eta": _is_time,
+    "expires": _is_time,
+    "root_id": _is_text,
+    "parent_id": _is_text,
+    "group": _is_text,
+    "shadow": _is_text,
+    "stamped_headers": _are_texts,
+    "stamps": _are_named,
+}
 
 
 def _refusal(message: Any, reason: str) -> Message:

@@ -22,6 +22,24 @@ TASKS = (
     "send_verification_email_task",
     "send_new_ip_notification_task",
 )
+#: What Celery reads of a message besides its task and id.
+HEADERS = (
+    "timelimit",
+    "retries",
+    "eta",
+    "expires",
+    "root_id",
+    "parent_id",
+    "group",
+    "shadow",
+    "argsrepr",
+    "origin",
+    "lang",
+    "stamped_headers",
+    "stamps",
+    "ignore_result",
+    "replaced_task_nesting",
+)
 #: Characters of the longest text.
 LONG = 250_000
 
@@ -57,7 +75,8 @@ def make(chance: random.Random, number: int) -> Wired:
         kwargs[chance.choice(["email_id", "x", "", "self", "a\n", *TEXTS])] = _value(chance)
     if chance.random() < 0.1:
         task_id = chance.choice([_text(chance), "x" * 2000, "a\0b", "\ud800", 7, "", "é" * 90])
-    return _wired(task, task_id, args, kwargs)
+    headers = {chance.choice(HEADERS): _value(chance)} if chance.random() < 0.1 else {}
+    return _wired(task, task_id, args, kwargs, headers=headers)
 
 
 def _arguments(task: str, number: int) -> dict[str, Any]:
@@ -139,6 +158,8 @@ def _nested(depth: int) -> Any:
 def _broken(chance: random.Random, task: str, kwargs: dict[str, Any]) -> Wired:
     """Return a message that Celery itself cannot read, or that is for nobody."""
     task_id = str(uuid.uuid4())
+    if chance.random() < 0.3:
+        return Wired(raw=_rubbish(chance, task, kwargs), id=None, is_good=False)
     dice = chance.randint(0, 5)
     if dice == 0:
         return _wired("no_such_task", task_id, [], kwargs, is_ours=False)
@@ -147,6 +168,22 @@ def _broken(chance: random.Random, task: str, kwargs: dict[str, Any]) -> Wired:
     bodies = [b"not json", b"[1, 2", json.dumps(chance.choice([[1, 2], 7, None, {"args": 1}])).encode()]
     bodies.append(b'{"a": ' * 3000)
     return _wired(task, task_id, [], kwargs, body=bodies[dice - 2])
+
+
+def _rubbish(chance: random.Random, task: str, kwargs: dict[str, Any]) -> bytes:
+    """Return bytes that are no message, or one whose envelope is damaged."""
+    if chance.random() < 0.5:
+        return chance.choice(
+            [b"\x80\x04junk", b"not json", b"[1", b"{}", b"[]", b"7", b"null", b'"x"', b"[" * 5000]
+        )
+    whole = json.loads(_wired(task, str(uuid.uuid4()), [], kwargs).raw)
+    place = chance.choice([whole, whole["properties"], whole["headers"]])
+    key = chance.choice(list(place))
+    if chance.random() < 0.5:
+        del place[key]
+    else:
+        place[key] = _value(chance)
+    return json.dumps(whole).encode()
 
 
 def _wired(
@@ -158,6 +195,7 @@ def _wired(
     is_good: bool = False,
     is_ours: bool = True,
     body: bytes | None = None,
+    headers: dict[str, Any] | None = None,
 ) -> Wired:
     is_reference = body is None and _is_usable(kwargs.get("email_id"))
     if body is None:
@@ -177,6 +215,7 @@ def _wired(
             "argsrepr": "()",
             "kwargsrepr": "{}",
             "origin": "fuzz",
+            **(headers or {}),
         },
         "properties": {
             "correlation_id": task_id,

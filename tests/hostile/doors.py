@@ -217,7 +217,13 @@ DOORS: dict[str, dict[str, Callable[[Site, Any], bool]]] = {
     },
     "subject": {
         "send --subject": _subject,
+        "send invoice --set": lambda site, value: _cli(
+            "send", "invoice", f"--email={TO}", f"--set=number={value}"
+        ),
         "EmailService": _service(lambda value: _generic(subject=value)),
+        "EmailService own kind": _service(
+            lambda value: EmailService.send("invoice", Person(), {"number": value})
+        ),
         "wire": _wire(GENERIC, lambda value: _message(subject=value)),
     },
     "action_url": {

@@ -41,6 +41,7 @@ class Site:
         templates.mkdir()
         for ending in ("html", "txt"):
             (templates / f"password-reset.{ending}").write_text("Hello {{ greeting_name }}")
+            (templates / f"invoice.{ending}").write_text("{{ number }} {{ note }}")
         self.users_database = folder / "service.db"
         with sqlite3.connect(self.users_database) as database:
             database.execute("CREATE TABLE accounts (id INTEGER, email TEXT, username TEXT, first_name TEXT)")
@@ -52,6 +53,7 @@ class Site:
             "EMAIL_PORT": str(smtp.port),
             "EMAIL_TLS": "none",
             "FRONTEND_URL": ORIGIN,
+            "MAILCTL_CATALOG": "tests.hostile.own_kinds",
             "MAILCTL_HOME": str(folder),
             "MAILCTL_TEMPLATES": str(templates),
             "SECRET_KEY": "a-secret-key-for-the-hostile-site-1234567",

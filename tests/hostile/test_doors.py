@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
+from fastapi.testclient import TestClient
 
-from mailctl import inputs
-from mailctl.errors import ConfigurationError, InvalidInput
+from mailctl import inputs, web
+from mailctl.cli.main import main
+from mailctl.errors import ConfigurationError, ExitCode, InvalidInput
 from mailctl.message import Envelope, State
 from mailctl.smtp.capture import CaptureSender
 from tests.emails import HEADERS
 from tests.hostile.doors import DOORS, TO
 from tests.hostile.others import OTHERS
+from tests.hostile.quiet_doors import QUIET, is_meant
 from tests.hostile.settings_doors import SETTINGS
 from tests.hostile.site import Site, header_of, headers_of
 from tests.smtp_server import ScriptedSmtpServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mailctl.message import Email
     from tests.smtp_server import AcceptedMessage
@@ -130,6 +136,65 @@ def assert_not_in(message: AcceptedMessage, name: str) -> None:
     for word in (name, "evil", "javascript", "{{", "1000000"):
         if word and len(word) > 3:
             assert word not in body.replace(TO, ""), word
+
+
+@pytest.mark.parametrize(
+    ("field", "door"), [(field, door) for field, doors in QUIET.items() for door in doors]
+)
+def test_a_door_that_sends_nothing_takes_the_same(
+    field: str, door: str, site: Site, record_property: Any
+) -> None:
+    """What is refused where emails are made is refused here, and nothing is recorded."""
+    verdicts: Counter[str] = Counter()
+    for value, expect in values_of(field):
+        if is_meant(door, value):
+            continue
+        is_refused = QUIET[field][door](site, value)
+        assert is_refused == (expect == "reject"), (door, value)
+        verdicts["refused" if is_refused else "sent"] += 1
+    assert not site.since(0)
+    record_property(PROPERTY, row(f"{field}, {door}", verdicts))
+
+
+@pytest.mark.parametrize("door", ["list", "GET /api/emails"])
+def test_a_filter_finds_what_it_names_and_no_more(door: str, site: Site, record_property: Any) -> None:
+    """Whatever it is asked for, it answers, or says what is wrong with the question."""
+    main(["send", "email", "--subject=Hello", "--set=body=x", f"--email={TO}"])
+    texts = [value for _, value, _ in VALUES if isinstance(value, str) and value not in TO]
+    names = ("to", "error", "user_id", "queue", "campaign", "since", "until", "state", "kind", "after")
+    verdicts: Counter[str] = Counter()
+    with asking(site, door) as ask:
+        for number, text in enumerate(texts):
+            for name in ("to", names[number % len(names)]):
+                verdicts[ask(name, text)] += 1
+        assert ask("to", TO) == "found"
+    assert not verdicts["found"]
+    record_property(PROPERTY, row(f"filters, {door}", verdicts))
+
+
+@contextmanager
+def asking(site: Site, door: str) -> Iterator[Callable[[str, str], str]]:
+    """Gives what asks for emails: found, sent (an empty answer) or refused."""
+    key = site.runtime.keys.create("hostile").text
+    client = TestClient(web.create_app(site.settings), headers={"Authorization": f"Bearer {key}"})
+
+    def ask_web(name: str, text: str) -> str:
+        answer = client.get(f"/api/emails?{name}={quote(text, errors='surrogatepass')}")
+        assert answer.status_code in (200, 400, 422), (name, text, answer.status_code)
+        if answer.status_code != 200:
+            return "refused"
+        is_asked = bool(text.strip())
+        return "found" if is_asked and TO in answer.text else "sent"
+
+    def ask_command(name: str, text: str) -> str:
+        capture = io.StringIO()
+        with redirect_stdout(capture), redirect_stderr(io.StringIO()):
+            code = main(["list", f"--{name.replace('_', '-')}={text}", "--json"])
+        assert code in (ExitCode.DONE, ExitCode.USAGE), (name, text, code)
+        is_asked = bool(text.strip())
+        return "refused" if code else "found" if is_asked and TO in capture.getvalue() else "sent"
+
+    yield ask_web if door.startswith("GET") else ask_command
 
 
 @pytest.mark.parametrize(

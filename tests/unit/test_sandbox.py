@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+#: A text that gets twice as long sixty times, and is not printed.
+_DOUBLED = "{{% set ns = namespace(x='xx') %}}{{% for i in range(60) %}}{{% set ns.x = {} %}}{{% endfor %}}"
+
+
 def rendered(folder: Path, source: str, **context: object) -> str:
     (folder / "own.html").write_text(source)
     (folder / "own.txt").write_text("x")
@@ -35,6 +39,23 @@ def rendered(folder: Path, source: str, **context: object) -> str:
         "{{ 'a'|indent(1000000000) }}",
         "{% for i in range(1000000) %}{% endfor %}",
         "{% for i in range(9999) %}{% for j in range(9999) %}more {% endfor %}{% endfor %}",
+        _DOUBLED.format("ns.x ~ ns.x"),
+        _DOUBLED.format("ns.x + ns.x"),
+        _DOUBLED.format("[ns.x, ns.x]|join"),
+        _DOUBLED.format("','.join([ns.x, ns.x])"),
+        _DOUBLED.format("'%s%s'|format(ns.x, ns.x)"),
+        _DOUBLED.format("'%s%s' % (ns.x, ns.x)"),
+        _DOUBLED.format("'{}{}'.format(ns.x, ns.x)"),
+        _DOUBLED.format("ns.x|replace('x', 'xx')"),
+        _DOUBLED.format("ns.x.replace('x', 'xx')"),
+        "{% set x = 'x' * 99999 %}{{ x|replace('x', x) }}",
+        "{% set x = 'x' * 99999 %}{{ x.replace('x', x) }}",
+        "{% set x = 'x' * 99999 %}{{ ('%s' * 9999)|format(x) }}",
+        "{% set x = 'x' * 99999 %}{{ x.join([x] * 9999) }}",
+        "{{ 'x'.translate({120: 'y'}) }}",
+        "{% macro m(x) %}{{ x }}{{ x }}{% endmacro %}" + _DOUBLED.format("m(ns.x)"),
+        "{% set ns = namespace(x='xx') %}{% for i in range(60) %}"
+        "{% set x %}{{ ns.x }}{{ ns.x }}{% endset %}{% set ns.x = x %}{% endfor %}",
     ],
 )
 def test_what_would_make_too_much_is_refused(tmp_path: Path, source: str) -> None:
@@ -84,11 +105,17 @@ def test_there_is_no_way_out(tmp_path: Path, source: str) -> None:
         ("{% for i in range(3) %}{{ i }}{{ '.' if loop.last }}{% endfor %}", "012."),
         ("{{ '%d%%' % 5 }}", "5%"),
         ("{{ 7 % 3 }}", "1"),
+        ("{{ (7 + 3) ~ '!' ~ words|join(', ') }}", "10!a, b"),
+        ("{{ ', '.join(words|map('upper')) }}", "A, B"),
+        ("{{ 'aXb'|replace('X', '-') ~ 'aXb'.replace('X', '+') }}", "a-ba+b"),
+        ("{{ ['<b>'|safe, '<']|join('&') }}", "<b>&amp;&lt;"),
+        ("{% macro m(x) %}<i>{{ x }}</i>{% endmacro %}{{ m('<') }}", "<i>&lt;</i>"),
+        ("{% set x %}<b>{{ '<' }}</b>{% endset %}{{ x }}", "<b>&lt;</b>"),
     ],
 )
 def test_what_emails_need_works(tmp_path: Path, source: str, expected: str) -> None:
     """Limits are far from what anybody writes."""
-    assert rendered(tmp_path, source) == expected
+    assert rendered(tmp_path, source, words=["a", "b"]) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,92 @@
+"""What lies in the queue and is no email of ours: the worker drops it, says so in a line, and goes on."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from tests.fuzz.messages import HEADERS
+
+if TYPE_CHECKING:
+    from tests.acceptance.terminal import Terminal
+    from tests.servers import RedisServer
+    from tests.smtp_server import ScriptedSmtpServer
+
+QUEUE = "celery"
+CANARY = f"canary-{uuid.uuid4().hex}"
+GOOD: dict[str, Any] = {"user_data": {"id": 7, "email": "zoe@example.com", "username": "zoe"}}
+
+
+def message(task: Any, kwargs: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A message as Celery writes it."""
+    task_id = changes.pop("id", str(uuid.uuid4()))
+    body = json.dumps([[], kwargs, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+    return {
+        "body": base64.b64encode(body.encode()).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {"lang": "py", "task": task, "id": task_id, "kwargsrepr": repr(kwargs)},
+        "properties": {
+            "correlation_id": task_id,
+            "delivery_info": {"exchange": "", "routing_key": QUEUE},
+            "body_encoding": "base64",
+            "delivery_tag": str(uuid.uuid4()),
+        },
+        **changes,
+    }
+
+
+def rubbish() -> list[bytes]:
+    """All sorts of it, each with a canary in it where it can have one."""
+    secret = {"reset_url": f"https://shop.example/{CANARY}"}
+    whole = message("send_welcome_email_task", secret)
+    envelopes: list[Any] = [
+        message("no_such_task", secret),
+        message(["a", "list"], secret),
+        message({"a": CANARY}, secret),
+        message(None, secret),
+        {**whole, "headers": {CANARY: CANARY}},
+        {**whole, "headers": None},
+        {**whole, "headers": CANARY},
+        {**whole, "body": f"{CANARY}?"},
+        {**whole, "body": [CANARY]},
+        {**whole, "properties": CANARY},
+        {**whole, "properties": {"body_encoding": "base64"}},
+        {**whole, "properties": {**whole["properties"], "body_encoding": CANARY}},
+        {**whole, "properties": {**whole["properties"], "delivery_tag": [CANARY]}},
+        {**whole, "content-type": f"application/{CANARY}", "headers": {}},
+        [CANARY],
+        {CANARY: 1},
+        CANARY,
+        None,
+        7,
+    ]
+    damaged = [{**whole, "headers": {**whole["headers"], name: [CANARY]}} for name in HEADERS]
+    raw = [b"\x80\x04\x95" + CANARY.encode(), CANARY.encode(), b"", b"[" * 5000, b'{"a": ']
+    return raw + [json.dumps(each).encode() for each in envelopes + damaged]
+
+
+def test_rubbish_ends_no_worker_and_is_not_printed(
+    production: Terminal, redis: RedisServer, smtp_server: ScriptedSmtpServer
+) -> None:
+    """Neither in the queue nor said to all workers; what comes after it is sent."""
+    worker = production.worker("-c", "1", "-l", "INFO")
+    good = str(uuid.uuid4())
+    with redis.client() as client:
+        for name in client.pubsub_channels("*celery.pidbox*"):
+            client.publish(name, CANARY)
+            client.publish(name, json.dumps({CANARY: 1}))
+        for raw in rubbish():
+            client.lpush(QUEUE, raw)
+        client.lpush(QUEUE, json.dumps(message("send_welcome_email_task", GOOD, id=good)))
+        production.wait_for(good, "sent")
+        worker.wait_until(lambda: not client.llen(QUEUE) and not client.hlen("unacked"))
+    assert worker.process.poll() is None
+    assert len(smtp_server.messages) == 1
+    assert "dropped what is no message from a queue (JSONDecodeError)" in worker.output
+    assert "dropped a message: there is no task 'no_such_task' here" in worker.output
+    assert CANARY not in worker.output
+    assert "Traceback" not in worker.output
+    assert worker.stop() == 0
