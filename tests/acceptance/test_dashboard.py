@@ -97,7 +97,7 @@ def test_keys_lead_through_the_pages(dashboard: Dashboard) -> None:
     browser.click_focused()
     assert browser.run("return location.pathname") == f"/emails/{dashboard.ids[1]}"
     assert "captured" in browser.text
-    assert "/reset-password?***" in browser.text
+    assert "/reset-password?t=***" in browser.text
     assert "Choose a new password" in browser.text_in_frame()
     dashboard.open("/emails")
     browser.press("/")
