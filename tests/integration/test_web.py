@@ -78,7 +78,12 @@ class Site:
 
 
 def _route_paths(routes: Any) -> list[str]:
-    return [route.path for route in routes if route.path]
+    found: list[str] = []
+    for route in routes:
+        # FastAPI keeps routers that were included as they are, or copies their routes.
+        inner = getattr(route, "original_router", None)
+        found += _route_paths(inner.routes) if inner else [route.path]
+    return found
 
 
 def serving(app: FastAPI) -> Iterator[str]:
