@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 import schemathesis
-import uvicorn
 from fastapi import FastAPI
 from hypothesis import HealthCheck
 from hypothesis import given as drawn
@@ -22,6 +19,7 @@ from mailctl.intake import make_content, make_user
 from mailctl.settings import Settings
 from mailctl.web.access import COOKIE, Access
 from mailctl.web.throttle import MOST_FAILURES, Throttle
+from tests.servers import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,17 +82,6 @@ def _route_paths(routes: Any) -> list[str]:
         inner = getattr(route, "original_router", None)
         found += _route_paths(inner.routes) if inner else [route.path]
     return found
-
-
-def serving(app: FastAPI) -> Iterator[str]:
-    """Serve an application in a thread, and say where."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(30)
 
 
 @pytest.fixture
