@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from mailctl import inputs
+from mailctl import inputs, tracing
 from mailctl.breaker import Breaker
 from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
 from mailctl.intake import make_drafts
@@ -318,8 +318,15 @@ class Delivery:
         return await asyncio.gather(*attempts, return_exceptions=True)
 
     async def _attempt(self, claim: Claim) -> tuple[Envelope, Outcome]:
-        envelope = await self._compose(claim)
-        return envelope, await self._sender.send(envelope)
+        with tracing.span("mailctl.deliver", parent=claim.content.trace) as span:
+            span.note(email_id=claim.id, kind=claim.kind, attempt=claim.attempts)
+            envelope = await self._compose(claim)
+            with tracing.span("mailctl.smtp", is_client=True) as asked:
+                outcome = await self._sender.send(envelope)
+                asked.note(email_id=claim.id, outcome=outcome.kind, smtp_code=outcome.reply.code)
+                if outcome.kind not in _DELIVERED:
+                    asked.fail(outcome.kind)
+        return envelope, outcome
 
     async def _compose(self, claim: Claim) -> Envelope:
         try:
@@ -387,7 +394,7 @@ class Delivery:
         )
         level = logging.ERROR if outcome.kind is OutcomeKind.CONFIG else logging.WARNING
         text = without_addresses(str(outcome))
-        fact = about(claim.id, "email_deferred")
+        fact = about(claim.id, "email_deferred", trace=claim.content.trace)
         when = f"{decision.at:%H:%M:%S}Z"
         _log.log(level, "email %s deferred until %s: %s", claim.id, when, text, extra=fact)
         return Report(email_id=claim.id, state=State.DEFERRED, text=text)
@@ -407,7 +414,8 @@ class Delivery:
         )
         text = without_addresses(reason or str(outcome or ""))
         level = logging.ERROR if reason else logging.INFO
-        _log.log(level, "email %s %s: %s", claim.id, state, text, extra=about(claim.id, f"email_{state}"))
+        fact = about(claim.id, f"email_{state}", trace=claim.content.trace)
+        _log.log(level, "email %s %s: %s", claim.id, state, text, extra=fact)
         return Report(email_id=claim.id, state=state, text=text)
 
     def _persist(self, record: Callable[[], bool], claim: Claim) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from mailctl import tracing
 from mailctl.catalog import KINDS
 from mailctl.errors import InvalidInput, RenderError
 from mailctl.intake import make_drafts
@@ -105,22 +107,24 @@ class Enqueuer:
             IdempotencyConflict: the key was used for other content.
             LogUnavailable: the log cannot be written.
         """
-        now = datetime.now(UTC)
-        drafts = make_drafts(
-            kind,
-            contents,
-            queue=self.queue_for(kind),
-            now=now,
-            not_before=not_before,
-            idempotency_key=idempotency_key,
-            forced_by=forced_by,
-        )
-        due_at = now + timedelta(seconds=GRACE_SECONDS) if self.reaches_a_worker else now
-        outbox = self._runtime.outbox
-        if connection is None:
-            first = outbox.add(drafts, due_at=due_at, is_lasting=is_lasting)
-        else:
-            first = outbox.add_on(connection, drafts, due_at=due_at)
+        with tracing.span("mailctl.record") as span:
+            now, trace = datetime.now(UTC), tracing.carried()
+            drafts = make_drafts(
+                kind,
+                [replace(content, trace=trace) for content in contents] if trace else contents,
+                queue=self.queue_for(kind),
+                now=now,
+                not_before=not_before,
+                idempotency_key=idempotency_key,
+                forced_by=forced_by,
+            )
+            due_at = now + timedelta(seconds=GRACE_SECONDS) if self.reaches_a_worker else now
+            outbox = self._runtime.outbox
+            if connection is None:
+                first = outbox.add(drafts, due_at=due_at, is_lasting=is_lasting)
+            else:
+                first = outbox.add_on(connection, drafts, due_at=due_at)
+            span.note(email_id=first, kind=kind.name)
         return [draft.id for draft in drafts] if first == drafts[0].id else [first]
 
     def publish(self, ids: Sequence[str]) -> None:

@@ -51,6 +51,11 @@ class Exhibit:
     #: The whole message (RFC 5322); None where the content is forgotten.
     raw: bytes | None = None
 
+    @property
+    def page(self) -> str:
+        """The HTML part as it is; "" where there is none."""
+        return _body(BytesParser(policy=_POLICY).parsebytes(self.raw), "html") if self.raw else ""
+
 
 class Exhibition:
     """Shows emails.

@@ -6,24 +6,31 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
+
+from mailctl import tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FORMATS = ("text", "json")
 
 
-def about(email_id: str, action: str) -> dict[str, str]:
+def about(email_id: str, action: str, *, trace: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the `extra` of a log line about an email.
 
     Args:
         action: what happened, in one word or a few joined by underscores; it stays over versions.
+        trace: of the email.
     """
-    return {"email_id": email_id, "action": action}
+    return {"email_id": email_id, "action": action, "traceparent": (trace or {}).get("traceparent", "")}
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes a record as one JSON object: time, level, logger, message, and action and email_id if known."""
+    """Writes a record as one JSON object: time, level, logger, message, and action and email_id if known,
+    trace_id and span_id if there is a trace."""
 
     @override
     def format(self, record: logging.LogRecord) -> str:
@@ -35,6 +42,7 @@ class JsonFormatter(logging.Formatter):
             "action": getattr(record, "action", None),
             "email_id": getattr(record, "email_id", None),
             "message": record.getMessage(),
+            **tracing.ids_of(getattr(record, "traceparent", None)),
         }
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__

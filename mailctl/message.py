@@ -92,6 +92,8 @@ class Content:
     #: For the generic kind: its subject and template.
     subject: str | None = None
     template: str | None = None
+    #: The span in which it was recorded (W3C Trace Context); no part of what is sent.
+    trace: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

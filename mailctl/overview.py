@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.log.counts import Queue
+from mailctl.log.course import course
 from mailctl.log.statistics import Statistics
 
 if TYPE_CHECKING:
     from mailctl.log.circuits import Circuit
-    from mailctl.log.counts import Activity
+    from mailctl.log.counts import Activity, Latency
+    from mailctl.log.course import Step
     from mailctl.log.workers import Worker
     from mailctl.message import Email
     from mailctl.runtime import Runtime
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 #: What "lately" is.
 RECENT = timedelta(minutes=1)
 _MOST_FAILURES = 10
+#: How far back the trend goes, and the length of its steps.
+TREND = timedelta(hours=1)
+TREND_STEP = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,17 @@ class Overview:
     failures: tuple[Email, ...]
     #: What is known of the mail server if it does not work, and nothing is sent because of that.
     circuit: Circuit | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trend:
+    """How it came to stand so: the last hour, minute by minute."""
+
+    steps: tuple[Step, ...]
+    #: Emails that were not finished at the end of each step.
+    unfinished: tuple[int, ...]
+    #: Of those recorded in that time.
+    latency: Latency
 
 
 def take_overview(runtime: Runtime) -> Overview:
@@ -57,3 +73,28 @@ def take_overview(runtime: Runtime) -> Overview:
         failures=tuple(statistics.failures(_MOST_FAILURES)),
         circuit=circuit if circuit and circuit.is_open else None,
     )
+
+
+def take_trend(runtime: Runtime, *, now: datetime) -> Trend:
+    """Return what happened in the hour before a moment, by the delivery log.
+
+    Args:
+        now: the moment, not in the future.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    since, statistics = now - TREND, Statistics(runtime.engine)
+    steps = tuple(course(runtime.engine, since, now, TREND_STEP, kinds=runtime.catalog.kinds))
+    depth = sum(sum(queue.states.values()) for queue in statistics.queues(now=now))
+    return Trend(steps=steps, unfinished=_backwards(steps, depth), latency=statistics.latency(since, now))
+
+
+def _backwards(steps: tuple[Step, ...], depth: int) -> tuple[int, ...]:
+    """Return how many emails were not finished at the end of each step, from how many are now."""
+    found = []
+    for step in reversed(steps):
+        found.append(depth)
+        # What was retried after its end has ended twice: then it comes out too high, never below zero.
+        depth = max(0, depth - step.recorded + step.ended)
+    return tuple(reversed(found))

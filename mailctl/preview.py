@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mailctl.catalog import Kind
+    from mailctl.compose import Composer
     from mailctl.message import Content, Envelope, Json, User
     from mailctl.runtime import Runtime
 
@@ -34,7 +35,7 @@ class Wish:
     #: An address instead of a user.
     email: str | None = None
     #: Template variables that replace samples.
-    variables: Mapping[str, Json]
+    variables: Mapping[str, Json] = field(default_factory=dict)
     #: For the generic kind: another template than that of the sample.
     template: str | None = None
 
@@ -48,8 +49,14 @@ class Preview:
     html: str
 
 
-def make_preview(runtime: Runtime, wish: Wish) -> Preview:
+def make_preview(
+    runtime: Runtime, wish: Wish, *, composer: Composer | None = None, at: datetime | None = None
+) -> Preview:
     """Return what an email would look like, with sample links.
+
+    Args:
+        composer: one that has just read the templates; None takes that of this process.
+        at: when it would be sent, with a time zone; None means now.
 
     Raises:
         InvalidInput: a variable is missing, or something is not usable.
@@ -58,7 +65,8 @@ def make_preview(runtime: Runtime, wish: Wish) -> Preview:
         ServiceUnavailable: the user cannot be looked up.
     """
     content = _content(runtime, wish)
-    envelope = asyncio.run(runtime.composer.preview(wish.kind, content, at=datetime.now(UTC)))
+    composing = (composer or runtime.composer).preview(wish.kind, content, at=at or datetime.now(UTC))
+    envelope = asyncio.run(composing)
     return Preview(kind=wish.kind, envelope=envelope, html=_html(envelope.data))
 
 

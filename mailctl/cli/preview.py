@@ -15,13 +15,16 @@ from mailctl.errors import InvalidInput, MailctlError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mailctl.log.keys import NewKey
     from mailctl.message import Envelope
     from mailctl.preview import Preview
 
 
 def preview(
     session: Session,
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="Such as reset.")],
+    kind: Annotated[
+        str | None, typer.Argument(metavar="[KIND]", help="Such as reset; with --serve all are shown.")
+    ] = None,
     user_id: Annotated[
         str | None, typer.Option("--user-id", metavar="ID", help="A user of the service; else a sample.")
     ] = None,
@@ -41,10 +44,21 @@ def preview(
     ] = None,
     text: Annotated[bool, typer.Option("--text", help="Print the plain text only.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Print the whole message as it would go out.")] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Show every kind in a browser, anew when a template changes.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="With --serve; 0: any that is free.")
+    ] = 8025,
 ) -> None:
     """Show an email without sending it: sample data, or a user's. Its links lead nowhere."""
     from mailctl.preview import Wish, make_preview
 
+    if serve:
+        _serve(session, kind, port=port)
+        return
+    if kind is None:
+        raise InvalidInput("KIND", "is missing.", fix="Name one, such as reset, or give --serve.")
     if sum((in_browser, html is not None, text, raw, session.output.as_json)) > 1:
         raise InvalidInput("--open", "only one of --open, --html, --text, --raw and --json can be given.")
     wish = Wish(
@@ -78,6 +92,20 @@ def show_preview(session: Session, envelopes: Iterable[Envelope]) -> None:
             session.output.fields([(name, str(value)) for name, value in view.items()])
             session.output.line()
             session.output.line(text)
+
+
+def _serve(session: Session, kind: str | None, *, port: int) -> None:
+    from mailctl.web.server import serve_previews
+
+    if kind is not None:
+        session.catalog.named(kind)
+
+    def say(address: str, guest: NewKey | None) -> None:
+        session.output.note(f"previews: {address}{f'/{kind}' if kind else ''}")
+        if guest is not None:
+            session.output.note(f"key, until this process ends: {guest.text}")
+
+    serve_previews(session.settings, port=port, on_ready=say)
 
 
 def _show(session: Session, found: Preview) -> None:

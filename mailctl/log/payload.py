@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailctl.errors import ConfigurationError, InvalidInput
@@ -46,13 +47,18 @@ def open_sealed(sealed: bytes, keyring: Keyring) -> Content:
 
 def fingerprints(kind: str, contents: Sequence[Content], keyring: Keyring) -> list[str]:
     """Return a keyed hash that tells requests apart and gives nothing away, per known key, newest first."""
-    plain = b"\0".join([kind.encode(), *(_encode(content) for content in contents)])
+    # Two requests that ask for the same differ in their traces.
+    untraced = (replace(content, trace={}) if content.trace else content for content in contents)
+    plain = b"\0".join([kind.encode(), *(_encode(content) for content in untraced)])
     return keyring.digests(plain, purpose=_FINGERPRINT)
 
 
 def _encode(content: Content) -> bytes:
     # Not `asdict`, which copies everything and takes as long as the encryption.
     fields = {**vars(content), "user": vars(content.user)}
+    if not content.trace:
+        # As it was written before there were traces.
+        del fields["trace"]
     try:
         return _ENCODER.encode(fields).encode()
     except (TypeError, ValueError):

@@ -126,7 +126,7 @@ class Statistics:
         Counted from when it might go out: when it was recorded, or the time that it was scheduled for.
         Percentiles are exact: the least time within which that share of the emails was accepted.
         """
-        seconds = _latency_seconds(self._kinds).label("seconds")
+        seconds = latency_seconds(self._kinds).label("seconds")
         latencies = select(seconds).where(emails.c.sent_at.is_not(None), *_within(since, until)).subquery()
         ranked = select(
             latencies.c.seconds,
@@ -144,7 +144,7 @@ class Statistics:
 
     def latency_counts(self, bounds: Sequence[float], since: datetime | None = None) -> LatencyCounts:
         """Return how many emails were accepted within each of some numbers of seconds."""
-        seconds = _latency_seconds(self._kinds).label("seconds")
+        seconds = latency_seconds(self._kinds).label("seconds")
         found = select(seconds).where(emails.c.sent_at.is_not(None), *_within(since, None)).subquery()
         within = [
             func.count().filter(found.c.seconds <= bound).label(f"w{n}") for n, bound in enumerate(bounds)
@@ -215,7 +215,7 @@ class Statistics:
             recorded = recorded.where(emails.c.queue == queue)
             entered = entered.where(events.c.email_id == emails.c.id, emails.c.queue == queue)
         with reading(self._engine) as connection:
-            first = _first_event_since(connection, since)
+            first = first_event_since(connection, since)
             rows = connection.execute(entered.where(events.c.seq >= first).group_by(events.c.state)).all()
             count = connection.execute(recorded).scalar_one()
         return Activity(recorded=count, entered={State(state): number for state, number in rows})
@@ -265,7 +265,8 @@ def _unindexed(column: ColumnElement[str]) -> ColumnElement[str]:
     return cast(column, String)
 
 
-def _latency_seconds(kinds: Mapping[str, Kind]) -> ColumnElement[float]:
+def latency_seconds(kinds: Mapping[str, Kind]) -> ColumnElement[float]:
+    """Return, of an email, the seconds from when it might go out to when it was accepted."""
     # A retry overwrites `not_before`; but an email expires its kind's lifetime after its first time.
     lifetime = case(
         {kind.name: kind.lifetime.total_seconds() for kind in kinds.values()}, value=emails.c.kind, else_=None
@@ -277,7 +278,7 @@ def _latency_seconds(kinds: Mapping[str, Kind]) -> ColumnElement[float]:
     return case((least < 0, 0.0), else_=least)
 
 
-def _first_event_since(connection: Connection, since: datetime) -> int:
+def first_event_since(connection: Connection, since: datetime) -> int:
     """Return the first event that is not older, by halving: events are numbered as they happen."""
     # Each by itself is the end of an index; SQLite reads all of it for both at once.
     first, final = (select(end(events.c.seq)).scalar_subquery() for end in (func.min, func.max))

@@ -12,7 +12,7 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from mailctl import runtime
-from mailctl.web import api, pages, preview
+from mailctl.web import api, pages, preview, report_pages, reports
 from mailctl.web.access import Access
 from mailctl.web.problem import problem_response
 from mailctl.web.route import ApiRoute, harden
@@ -46,14 +46,14 @@ def make_router(access: Access | None = None) -> APIRouter:
 
     guarded = APIRouter(route_class=ApiRoute, dependencies=[Depends(require_key)])
     guarded.add_api_route("/api/openapi.json", openapi, include_in_schema=False)
-    guarded.include_router(api.router)
+    for endpoints in (api.router, reports.router, preview.version_router, api.last_router):
+        guarded.include_router(endpoints)
     router = APIRouter()
     router.include_router(api.open_router)
     router.include_router(pages.sign_in_router(gate))
-    guarded.include_router(preview.version_router)
     router.include_router(guarded)
-    router.include_router(pages.router, dependencies=[Depends(require_key)])
-    router.include_router(preview.router, dependencies=[Depends(require_key)])
+    for page_router in (pages.router, report_pages.router, preview.router):
+        router.include_router(page_router, dependencies=[Depends(require_key)])
     return router
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from fastapi import Query
 
-from mailctl.catalog import KINDS
+from mailctl import runtime
 from mailctl.errors import InvalidInput
 from mailctl.log.search import Filter
 from mailctl.message import State
@@ -55,10 +55,10 @@ class Search:
         Raises:
             InvalidInput: a state, a kind or a time is none.
         """
-        now = datetime.now(UTC)
+        now, kinds = datetime.now(UTC), runtime.current().catalog.kinds
         return Filter(
             states=[State(_name_in(each, list(State), field="state")) for each in self.state],
-            kinds=[_name_in(each, KINDS, field="kind") for each in self.kind],
+            kinds=[_name_in(each, kinds, field="kind") for each in self.kind],
             user_id=self.user_id or None,
             to=self.to or None,
             queue=self.queue or None,
@@ -97,7 +97,7 @@ class Search:
 
 def read_search(
     state: Annotated[list[str], Query(max_length=20, json_schema_extra=_one_of(State))] = [],  # noqa: B006
-    kind: Annotated[list[str], Query(max_length=20, json_schema_extra=_one_of(KINDS))] = [],  # noqa: B006
+    kind: Annotated[list[str], Query(max_length=20, description="Of ours, or of MAILCTL_CATALOG.")] = [],  # noqa: B006
     user_id: Text = "",
     to: Annotated[str, Query(max_length=_LONGEST, description="A part of the address.")] = "",
     queue: Text = "",

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
+from mailctl.diagnosis import Certainty
 from mailctl.message import State
 
 if TYPE_CHECKING:
+    from mailctl.diagnosis import Cause, Diagnosis
     from mailctl.log.search import Page
-    from mailctl.log.workers import Worker
     from mailctl.message import Email, Event, SmtpReply
     from mailctl.status import Status
 
@@ -136,37 +137,37 @@ class EmailsModel(BaseModel):
         return cls(emails=[EmailModel.of(email) for email in page.emails], next=page.cursor)
 
 
-class WorkerModel(BaseModel):
-    """A worker that shares the delivery log and is alive."""
+class CauseModel(BaseModel):
+    """One reason why an email is where it is."""
 
-    name: str
-    host: str
-    pid: int
-    pool: str
-    concurrency: int
-    queues: list[str]
-    started_at: datetime
-    seen_at: datetime
+    cause: str = Field(description="For programs; the README lists them.")
+    sentence: str
+    next_step: str | None = Field(description="A command; null where there is nothing to do.")
+    certainty: Certainty
 
     @classmethod
-    def of(cls, worker: Worker) -> WorkerModel:
-        """Return a worker for programs."""
+    def of(cls, cause: Cause) -> CauseModel:
+        """Return a cause for programs."""
         return cls(
-            name=worker.name,
-            host=worker.host,
-            pid=worker.pid,
-            pool=worker.pool,
-            concurrency=worker.concurrency,
-            queues=list(worker.queues),
-            started_at=worker.started_at,
-            seen_at=worker.seen_at,
+            cause=cause.name,
+            sentence=cause.sentence,
+            next_step=cause.next_step or None,
+            certainty=cause.certainty,
         )
 
 
-class WorkersModel(BaseModel):
-    """The workers that are alive."""
+class DiagnosisModel(BaseModel):
+    """Why an email is where it is, as `mailctl why --json` has it; the most likely cause first."""
 
-    workers: list[WorkerModel]
+    task_id: str
+    state: State | None
+    causes: list[CauseModel]
+
+    @classmethod
+    def of(cls, found: Diagnosis) -> DiagnosisModel:
+        """Return a diagnosis for programs."""
+        causes = [CauseModel.of(cause) for cause in found.causes]
+        return cls(task_id=found.task_id, state=found.state, causes=causes)
 
 
 class HealthModel(BaseModel):

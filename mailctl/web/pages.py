@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,20 +14,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from mailctl import runtime
-from mailctl.catalog import KINDS
 from mailctl.checks import run_checks
-from mailctl.errors import InvalidInput, NotFound
+from mailctl.errors import InvalidInput, MailctlError, NotFound
+from mailctl.exhibit import Exhibition
 from mailctl.log.search import search
 from mailctl.message import State
+from mailctl.moments import per_minute, span
 from mailctl.status import Inquiry, Status
 from mailctl.web.access import Access, refuse_other_sites
 from mailctl.web.api import TaskId
-from mailctl.web.contents import show_contents
+from mailctl.web.charts import shown
 from mailctl.web.filters import Search, read_search
 from mailctl.web.problem import Denied, headers_of, problem_of
 from mailctl.web.route import EMAIL_POLICY, PageRoute
 
 if TYPE_CHECKING:
+    from mailctl.exhibit import Exhibit
     from mailctl.message import Email
 
 _STATIC = {"style.css": "text/css", "page.js": "text/javascript"}
@@ -46,7 +48,9 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["moment"] = _moment
+    environment.filters.update(
+        moment=_moment, age=_age, seconds=_seconds, percent=_percent, number=shown, per_minute=per_minute
+    )
     return environment
 
 
@@ -79,8 +83,8 @@ def error_page(request: Request, error: Exception) -> Response:
 
 @router.get("/", name="mailctl:home")
 def home(request: Request) -> Response:
-    """Lead to the list."""
-    return RedirectResponse(path_to(request, "emails"), 303)
+    """Lead to the overview."""
+    return RedirectResponse(path_to(request, "overview"), 303)
 
 
 @router.get("/emails", name="mailctl:emails")
@@ -101,34 +105,34 @@ def emails_page(request: Request, wanted: Annotated[Search, Depends(read_search)
         next=wanted.query(after=found.cursor) if found.cursor is not None else None,
         first=wanted.query(after=None) if wanted.after is not None else None,
         states=list(State),
-        kinds=list(KINDS),
+        kinds=list(runtime.current().catalog.kinds),
         command=wanted.command(),
     )
 
 
 @router.get("/emails/{task_id}", name="mailctl:email")
 def email_page(request: Request, task_id: TaskId) -> Response:
-    """Show what became of one email."""
-    status = Inquiry(runtime.current()).status(task_id)
-    shown = show_contents(runtime.current(), status.email) if status.email else None
-    return render(request, "email.html", status=status, shown=shown, commands=_commands(status))
+    """Show what became of one email, why, and what it says."""
+    inquiry = Inquiry(runtime.current())
+    status = inquiry.status(task_id)
+    exhibit, trouble = _exhibit(status)
+    return render(
+        request,
+        "email.html",
+        status=status,
+        diagnosis=inquiry.why(status.task_id),
+        exhibit=exhibit,
+        trouble=trouble,
+        commands=_commands(status),
+    )
 
 
 @router.get("/emails/{task_id}/html", name="mailctl:email_html")
 def email_html(task_id: TaskId) -> Response:
     """Return the HTML of an email for the frame on its page: nothing in it runs or loads."""
-    found = Inquiry(runtime.current()).email(task_id)
-    if found is None:
-        raise NotFound(f"The delivery log knows no email {task_id}.")
-    shown = show_contents(runtime.current(), found)
+    page = Exhibition(runtime.current(), reveals=False).show(task_id).page
     headers = {"Content-Security-Policy": EMAIL_POLICY, "X-Frame-Options": "SAMEORIGIN"}
-    return HTMLResponse(shown.html or "<!doctype html><title>Nothing</title>", headers=headers)
-
-
-@router.get("/workers", name="mailctl:workers")
-def workers_page(request: Request) -> Response:
-    """Show who sends."""
-    return render(request, "workers.html", workers=runtime.current().workers.alive())
+    return HTMLResponse(page or "<!doctype html><title>Nothing</title>", headers=headers)
 
 
 @router.get("/check-config", name="mailctl:check_config")
@@ -206,12 +210,22 @@ def _own_page(request: Request, wanted: str) -> str:
     return wanted if is_own and wanted.isprintable() else home
 
 
+def _exhibit(status: Status) -> tuple[Exhibit | None, str]:
+    """Return what an email says, its links masked; or why it cannot be shown."""
+    if status.email is None:
+        return None, ""
+    try:
+        return Exhibition(runtime.current(), reveals=False).show(status.email.id), ""
+    except MailctlError as error:
+        return None, str(error)
+
+
 def _commands(status: Status) -> list[tuple[str, str]]:
     """Return the commands that would act on an email, each with what it does."""
     commands = [("Follow it", f"mailctl status {status.task_id} --watch")]
     if status.email is None:
         return commands
-    return commands + _acts(status.email)
+    return [*commands, *_acts(status.email), ("Read it whole", f"mailctl show {status.email.id}")]
 
 
 def _acts(email: Email) -> list[tuple[str, str]]:
@@ -234,3 +248,19 @@ def _acts(email: Email) -> list[tuple[str, str]]:
 def _moment(at: datetime | None) -> str:
     """Return a time as people read it, to the second."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z" if at else ""
+
+
+def _age(seconds: float | None) -> str:
+    """Return a length of time in the unit that suits it."""
+    return "" if seconds is None else span(timedelta(seconds=seconds))
+
+
+def _seconds(value: float | None) -> str:
+    """Return how long something took."""
+    if value is None:
+        return "-"
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.3g} s" if value < 90 else _age(value)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"

@@ -10,7 +10,6 @@ from pydantic import BaseModel
 from starlette.responses import HTMLResponse, Response
 
 from mailctl import runtime
-from mailctl.catalog import KINDS
 from mailctl.errors import NotFound
 from mailctl.web.pages import render
 from mailctl.web.proof import Proof, in_scheme, make_proof
@@ -54,7 +53,8 @@ version_router = APIRouter(route_class=ApiRoute, include_in_schema=False)
 @router.get("/previews", name="mailctl:previews")
 def previews_page(request: Request) -> Response:
     """Show which kinds there are, and whether something is wrong with them."""
-    proofs = [make_proof(runtime.current(), kind, user_id=None) for kind in KINDS.values()]
+    parts = runtime.current()
+    proofs = [make_proof(parts, kind, user_id=None) for kind in parts.catalog.kinds.values()]
     return render(request, "previews.html", proofs=proofs)
 
 
@@ -72,7 +72,7 @@ def preview_page(
         request,
         "preview.html",
         proof=_proof(kind, user_id),
-        kinds=list(KINDS),
+        kinds=list(runtime.current().catalog.kinds),
         chosen={"width": width, "scheme": scheme, "part": part, "user_id": user_id},
         choices={"part": list(Part), "width": list(Width), "scheme": list(Scheme)},
     )
@@ -93,6 +93,8 @@ def preview_version(kind: str, user_id: UserId = "") -> Version:
 
 
 def _proof(kind: str, user_id: str) -> Proof:
-    if kind not in KINDS:
-        raise NotFound(f"There is no kind {kind!r}.", fix=f"Use one of: {', '.join(KINDS)}.")
-    return make_proof(runtime.current(), KINDS[kind], user_id=user_id.strip() or None)
+    parts = runtime.current()
+    known = parts.catalog.kinds
+    if kind not in known:
+        raise NotFound(f"There is no kind {kind!r}.", fix=f"Use one of: {', '.join(known)}.")
+    return make_proof(parts, known[kind], user_id=user_id.strip() or None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("mailctl.web")
 MEDIA_TYPE = "application/problem+json"
+_ERRORS = {
+    401: "No key, a wrong one, or a revoked one.",
+    422: "A value cannot be used.",
+    429: "Too many wrong keys from this address.",
+    503: "A service that is needed cannot be reached.",
+}
 
 
 class Problem(BaseModel):
@@ -88,6 +94,20 @@ def problem_response(error: Exception) -> JSONResponse:
         media_type=MEDIA_TYPE,
         headers=headers_of(error),
     )
+
+
+def responses(*, also: dict[int, str] | None = None) -> dict[int | str, dict[str, Any]]:
+    """Return what the OpenAPI document says of the problems of an endpoint.
+
+    Args:
+        also: more of them, by status.
+    """
+    texts = _ERRORS | (also or {})
+    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+    return {
+        status: {"description": text, "model": Problem, "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status, text in texts.items()
+    }
 
 
 def _problem(status: int, detail: str, fix: str = "") -> Problem:

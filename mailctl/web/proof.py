@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import email
 import email.policy
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -15,18 +14,15 @@ from mailctl.checks.finding import Finding, Group
 from mailctl.compose import Composer
 from mailctl.contrast import ENOUGH, faint_words
 from mailctl.errors import RenderError
+from mailctl.preview import Wish, make_preview
 from mailctl.render import MAX_HTML
-from mailctl.samples import sample_content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mailctl.catalog import Kind
-    from mailctl.message import Content
     from mailctl.runtime import Runtime
 
-#: Stands where a link carries what lets somebody in; nothing ever sealed it.
-SAMPLE_TOKEN = "SAMPLE-this-link-does-not-work"  # noqa: S105 - opens nothing
 _HREF = re.compile(r"""<a\b[^>]*?\bhref\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
 _GOOD_LINK = re.compile(r"(?:https?://[^\s/]+|mailto:[^\s@]+@[^\s@]+|tel:\+?[\d-]+)", re.IGNORECASE)
 _LOADED = re.compile(
@@ -66,24 +62,22 @@ def make_proof(runtime: Runtime, kind: Kind, *, user_id: str | None, at: datetim
         ServiceUnavailable: the user cannot be looked up.
         ConfigurationError: the settings do not let any email be composed.
     """
-    composer = Composer(runtime.settings, runtime.links)
+    # Not that of this process: it has compiled its templates.
+    composer = Composer(runtime.settings, runtime.links, catalog=runtime.catalog)
     moment = at or datetime.now(UTC).replace(hour=0, minute=1, second=0, microsecond=0)
     try:
-        composing = composer.preview(kind, _content(runtime, kind, user_id=user_id), at=moment)
-        envelope = asyncio.run(composing)
+        made = make_preview(runtime, Wish(kind=kind, user_id=user_id), composer=composer, at=moment)
     except RenderError as error:
         return Proof(kind=kind, findings=(_group.error("template", error),))
-    message = email.message_from_bytes(envelope.data, policy=email.policy.default)
-    html, plain = message.get_body(("html",)), message.get_body(("plain",))
-    page = str(html.get_content()) if html else ""
+    message = email.message_from_bytes(made.envelope.data, policy=email.policy.default)
     return Proof(
         kind=kind,
-        subject=envelope.subject,
+        subject=made.envelope.subject,
         headers=tuple((name, str(value)) for name, value in message.items()),
-        text=str(plain.get_content()) if plain else "",
-        html=page,
-        source=envelope.data.decode("ascii", "replace"),
-        findings=tuple(_findings(page, size=len(envelope.data))),
+        text=made.envelope.text,
+        html=made.html,
+        source=made.envelope.data.decode("ascii", "replace"),
+        findings=tuple(_findings(made.html, size=len(made.envelope.data))),
     )
 
 
@@ -91,14 +85,6 @@ def in_scheme(html: str, *, dark: bool) -> str:
     """Return the HTML as somebody sees it who prefers dark, or light, whatever the browser prefers."""
     media = "all" if dark else "not all"
     return re.sub(r"\(\s*prefers-color-scheme:\s*dark\s*\)", media, html)
-
-
-def _content(runtime: Runtime, kind: Kind, *, user_id: str | None) -> Content:
-    sample = sample_content(kind)
-    base = runtime.settings.frontend_url.rstrip("/")
-    urls = {link.variable: f"{base}{link.path}?t={SAMPLE_TOKEN}" for link in kind.links}
-    user = runtime.directory.get(user_id) if user_id else sample.user
-    return replace(sample, user=user, urls=urls)
 
 
 def _findings(html: str, *, size: int) -> Iterator[Finding]:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 8025
 
 
 def serve(
@@ -58,15 +57,13 @@ def serve(
         uvicorn.Server(config).run(sockets=[listening])
 
 
-def serve_previews(
-    settings: Settings, *, host: str, port: int, on_ready: Callable[[str, NewKey | None], None]
-) -> None:
-    """Serve the previews until a signal; the arguments and errors are those of `serve`."""
+def serve_previews(settings: Settings, *, port: int, on_ready: Callable[[str, NewKey | None], None]) -> None:
+    """Serve the previews to this computer until a signal; arguments and errors are those of `serve`."""
 
     def say(address: str, guest: NewKey | None) -> None:
         on_ready(f"{address}previews", guest)
 
-    serve(settings, host=host, port=port, on_ready=say)
+    serve(settings, host=DEFAULT_HOST, port=port, on_ready=say)
 
 
 def _begin_log(log_format: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-from mailctl import runtime
+from mailctl import runtime, tracing
 from mailctl.delivery import Delivery
 from mailctl.worker.bridge import LoopBridge
 
@@ -22,6 +22,7 @@ class Process:
     def close(self) -> None:
         """Say goodbye to the mail server and end the loop."""
         self._bridge.close(self._sender.close())
+        tracing.flush()
         runtime.shut()
 
 

@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,6 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from selenium.webdriver.remote.webelement import WebElement
 
@@ -115,8 +115,15 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
 
+    def keep(self, folder: str, name: str, *, width: int, dark: bool) -> None:
+        """Write a picture of the whole page into a folder, if there is one to write to."""
+        if folder:
+            words = "".join(c if c.isalnum() else "-" for c in name).strip("-")
+            self.photograph(Path(folder) / f"{words}-{width}-{'dark' if dark else 'light'}.png")
+
     def photograph(self, file: Path) -> None:
         """Write a picture of the whole page."""
+        file.parent.mkdir(parents=True, exist_ok=True)
         shot = self._driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
         file.write_bytes(base64.b64decode(shot["data"]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -9,20 +10,29 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from mailctl import runtime, web
 from mailctl.catalog import KINDS
+from mailctl.enqueue import Enqueuer
+from mailctl.intake import make_content, make_user
+from mailctl.log.suppressions import Source
+from mailctl.settings import Settings
+from mailctl.worker import process
 from tests.acceptance.browser import open_browser
-from tests.servers import free_port
+from tests.servers import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.acceptance.browser import Browser
-    from tests.acceptance.terminal import Terminal
 
 #: A phone by day and a desk by night: between them, every rule of the style sheet.
-LOOKS = ((360, False), (1280, True))
-pytestmark = pytest.mark.timeout(300)
+LOOKS: tuple[tuple[int, bool], ...] = ((360, False), (1280, True))
+#: A folder for pictures of everything, in every look.
+TOUR = os.environ.get("MAILCTL_TOUR", "")
+if TOUR:
+    LOOKS = ((360, False), (360, True), (1280, False), (1280, True))
+pytestmark = pytest.mark.timeout(900)
 AXE = "axe-core@4"
 _RUN_AXE = (
     "const tell = arguments[0];"
@@ -59,6 +69,14 @@ class Dashboard:
         self.browser = browser
         self.ids = ids
 
+    @property
+    def pages(self) -> list[str]:
+        """Every page that there is, one email in each state, and what is wrong or missing."""
+        pages = ["/overview", "/queues", "/workers", "/stats?by=state", "/suppressions", "/check-config"]
+        pages += ["/emails", "/emails?state=held", "/emails/ffffffff", "/previews"]
+        pages += [f"/emails/{task_id}" for task_id in self.ids]
+        return pages + [f"/previews/reset?part={part}" for part in ("html", "text", "headers", "source")]
+
     def fetch(self, path: str) -> str:
         """Return what a program gets."""
         headers = {"Authorization": f"Bearer {self._key}"}
@@ -69,35 +87,56 @@ class Dashboard:
         self.browser.open(self.address + path)
 
 
-@pytest.fixture
-def dashboard(terminal: Terminal, tmp_path: Path) -> Iterator[Dashboard]:
-    """With a captured email of each kind but one, and one that waits."""
-    ids = [terminal.send("welcome", "--user-id", "1"), terminal.send("reset", "--user-id", "2")]
-    assert terminal.run("worker", "--drain").code == 0
-    ids.append(terminal.send("verification", "--user-id", "3", "--in", "2h"))
-    key = terminal.run("keys", "create", "browser", "--json").data["key"]
-    address = f"http://127.0.0.1:{(port := free_port())}"
-    window = terminal.open(terminal.python, "-m", "mailctl", "web", "--port", str(port), name="web")
-    window.wait_until_printed("dashboard:")
-    with open_browser(tmp_path) as browser:
-        browser.open(f"{address}/emails?kind=reset")
-        browser.fill("[name=key]", key)
-        browser.click("button")
-        yield Dashboard(address, key, browser, ids)
-    assert window.stop() in (0, -15)
-    assert key not in window.output
+@pytest.fixture(scope="module")
+def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    """With captured emails, one that waits, one that failed and an address that is suppressed."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    settings = Settings(mailctl_home=folder / "home")
+    runtime.shut()
+    runtime.use(settings)
+    ids = _fill()
+    key = runtime.current().keys.create("browser").text
+    for address in serving(web.create_app(settings)):
+        with open_browser(folder) as browser:
+            browser.open(f"{address}/emails?kind=reset")
+            browser.fill("[name=key]", key)
+            browser.click("button")
+            # Signing in leads where one wanted to go.
+            assert browser.run("return location.pathname + location.search") == "/emails?kind=reset"
+            yield Dashboard(address, key, browser, ids)
+    process.shut()
+    runtime.shut()
+
+
+def _fill() -> list[str]:
+    parts = runtime.current()
+    ids = []
+    for name, address in (("welcome", "ada"), ("reset", "bob"), ("verification", "cleo"), ("new-ip", "dan")):
+        content = make_content(
+            KINDS[name],
+            make_user(email=f"{address}@example.com", id="1", username=address),
+            origins=parts.origins,
+            context={"ip_address": "203.0.113.7"} if name == "new-ip" else None,
+        )
+        ids += Enqueuer(parts).record(KINDS[name], [content])
+    for task_id in ids[:2]:
+        process.current().delivery.deliver(task_id, worker="celery@desk")
+    parts.outbox.give_up(ids[2], reason="refused at rcpt: 550 5.1.1 no such user here")
+    parts.suppressions.add({"gone@example.com": "left us"}, source=Source.OPERATOR, actor="zoe@desk")
+    return ids
 
 
 def test_keys_lead_through_the_pages(dashboard: Dashboard) -> None:
-    """Signing in leads where one wanted to go; j chooses, Enter opens, / searches; links stay masked."""
+    """j chooses, Enter opens, / searches; links stay masked."""
     browser = dashboard.browser
-    assert browser.run("return location.pathname + location.search") == "/emails?kind=reset"
+    browser.look(width=1280, dark=False)
+    dashboard.open("/emails?kind=reset")
     browser.press("j")
     assert browser.run("return document.activeElement.textContent") == dashboard.ids[1][:8]
     browser.click_focused()
     assert browser.run("return location.pathname") == f"/emails/{dashboard.ids[1]}"
     assert "captured" in browser.text
-    assert "/reset-password?***" in browser.text
+    assert "/reset-password?t=***" in browser.text
     assert "Choose a new password" in browser.text_in_frame()
     dashboard.open("/emails")
     browser.press("/")
@@ -107,14 +146,12 @@ def test_keys_lead_through_the_pages(dashboard: Dashboard) -> None:
 
 def test_pages_are_for_everybody(dashboard: Dashboard, axe: str) -> None:
     """axe-core finds no fault, nothing is wider than the screen, and the console has no complaint."""
-    pages = ["/emails", "/emails?state=failed", "/workers", "/check-config", "/previews", "/emails/ffffffff"]
-    pages += [f"/emails/{task_id}" for task_id in dashboard.ids]
-    pages += [f"/previews/{kind}?part={part}" for kind in ("reset",) for part in ("html", "text", "source")]
     faults = []
-    for page in pages:
+    for page in dashboard.pages:
         dashboard.open(page)
         for width, dark in LOOKS:
             dashboard.browser.look(width=width, dark=dark)
+            dashboard.browser.keep(TOUR, page, width=width, dark=dark)
             faults += [(page, width, fault) for fault in _faults(dashboard.browser, axe)]
     assert faults == []
     assert dashboard.browser.complaints() == []
@@ -131,6 +168,7 @@ def test_emails_can_be_read(dashboard: Dashboard, axe: str, tmp_path: Path) -> N
             file.write_text(html)
             dashboard.browser.open(file.as_uri())
             dashboard.browser.look(width=width, dark=dark)
+            dashboard.browser.keep(TOUR, f"email-{kind}", width=width, dark=dark)
             faults += [(kind, width, fault) for fault in _faults(dashboard.browser, axe)]
     assert faults == []
 

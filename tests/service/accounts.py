@@ -13,7 +13,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mailctl import EmailService, links
-from tests.service.database import KnownAddress, UsedLink, User
+from mailctl.link_uses import redeem
+from tests.service.database import KnownAddress, User
 
 #: Characters of a password at least.
 SHORTEST_PASSWORD = 8
@@ -82,7 +83,7 @@ async def sign_in(database: AsyncSession, email: str, password: str, ip: str) ->
 
 async def verify_address(database: AsyncSession, t: str) -> None:
     """Confirm the address that a link was sent to."""
-    user = await _user_of(database, await _use(database, t, purpose="verify-email"))
+    user = await _user_of(database, await redeem(t, purpose="verify-email", session=database))
     user.is_verified = True
     await database.commit()
 
@@ -91,7 +92,7 @@ async def reset_password(database: AsyncSession, t: str, password: str) -> None:
     """Set the password that somebody chose on the page of a link."""
     if len(password) < SHORTEST_PASSWORD:
         raise Denied(422, f"Choose {SHORTEST_PASSWORD} characters or more.")
-    user = await _user_of(database, await _use(database, t, purpose="reset-password"))
+    user = await _user_of(database, await redeem(t, purpose="reset-password", session=database))
     user.password = await _hashed(password)
     # The link came to this address.
     user.is_verified = True
@@ -101,7 +102,7 @@ async def reset_password(database: AsyncSession, t: str, password: str) -> None:
 async def answer_about_address(database: AsyncSession, t: str) -> bool:
     """Allow or block the address that an email asked about; returns which."""
     purpose = purpose_of_answer(t)
-    claims = await _use(database, t, purpose=purpose)
+    claims = await redeem(t, purpose=purpose, session=database)
     known = await database.scalar(
         select(KnownAddress).where(KnownAddress.token_digest == _digest(claims.token))
     )
@@ -129,17 +130,6 @@ async def _ask_about(database: AsyncSession, user: User, ip: str) -> None:
     database.add(KnownAddress(user_id=user.id, ip=ip, token_digest=_digest(secret), is_allowed=None))
     await EmailService.send_new_ip_notification(user, ip, secret, secret, session=database)
     await database.commit()
-
-
-async def _use(database: AsyncSession, t: str, *, purpose: str) -> links.LinkClaims:
-    """Read a link and mark it as used, in the transaction of what it does: a second use finds the mark."""
-    claims = links.verify(t, purpose=purpose)
-    database.add(UsedLink(digest=_digest(t)))
-    try:
-        await database.flush()
-    except IntegrityError:
-        raise Denied(410, "This link has been used.") from None
-    return claims
 
 
 async def _user_of(database: AsyncSession, claims: links.LinkClaims) -> User:

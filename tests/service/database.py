@@ -1,4 +1,4 @@
-"""The service's own database: who its users are, where they sign in from, which links were used."""
+"""The service's own database: who its users are, and where they sign in from."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from mailctl.link_uses import LinkUses
 from mailctl.settings import Settings
 
 _ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
@@ -44,14 +45,6 @@ class KnownAddress(Base):
     is_allowed: Mapped[bool | None]
 
 
-class UsedLink(Base):
-    """A link that has done its work."""
-
-    __tablename__ = "used_links"
-
-    digest: Mapped[str] = mapped_column(primary_key=True)
-
-
 def _database_url() -> str:
     """Return DATABASE_URL; without it, the database of the delivery log, so that `session=` works."""
     settings = Settings.load()
@@ -69,6 +62,8 @@ async def make_tables() -> None:
     """Make the tables that are missing."""
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
+        # There already where the delivery log is in the same database.
+        await connection.run_sync(lambda sync: LinkUses(sync).create())
 
 
 async def session() -> AsyncIterator[AsyncSession]:

@@ -120,7 +120,10 @@ async def answer(t: str, database: Database) -> HTMLResponse:
 async def say_why_not(request: Request, error: Exception) -> HTMLResponse:
     """Tell a person what cannot be done."""
     assert isinstance(error, accounts.Denied | links.InvalidLink)
-    status, text = (error.status, error.text) if isinstance(error, accounts.Denied) else (400, str(error))
+    if isinstance(error, accounts.Denied):
+        status, text = error.status, error.text
+    else:
+        status, text = (410 if isinstance(error, links.UsedLink) else 400), str(error)
     return page("That did not work", f"<p>{escape(text)}", status=status)
 
 

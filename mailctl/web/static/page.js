@@ -46,3 +46,15 @@ if (live) {
     if (answer?.ok && (await answer.json()).version !== live.dataset.version) location.reload();
   }, 1000);
 }
+
+// Figures that change: fetched again while somebody looks, unless the numbers of a chart are open.
+const fresh = document.querySelector("[data-fresh]");
+if (fresh) {
+  setInterval(async () => {
+    if (document.hidden || fresh.querySelector("details[open]") || fresh.contains(document.activeElement)) return;
+    const answer = await fetch(location.href).catch(() => null);
+    if (!answer?.ok || answer.redirected) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    fresh.replaceChildren(...page.querySelector("[data-fresh]").childNodes);
+  }, fresh.dataset.fresh * 1000);
+}
