@@ -124,7 +124,8 @@ def _csv_rows(text: str, *, field: str) -> Iterator[Recipient | RowProblem]:
             if len(cells) == len(names):
                 yield _recipient(reader.line_num, dict(zip(names, map(_trimmed, cells), strict=True)))
             else:
-                reason = f"has {len(cells)} fields, the first line has {len(names)}."
+                fields = "1 field" if len(cells) == 1 else f"{len(cells)} fields"
+                reason = f"has {fields}, the first line has {len(names)}."
                 yield RowProblem(line=reader.line_num, reason=reason)
     except csv.Error as error:
         reason = f"cannot be read after line {reader.line_num}: {error}."

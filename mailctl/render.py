@@ -41,6 +41,7 @@ MAX_BODY = 200_000
 TEXT_WIDTH = 72
 
 _MISSING_VARIABLE = re.compile(r"'(\w+)' is undefined")
+_FIX = "Correct the template, or what it is given."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,22 +222,29 @@ def _as_render_error(file: str) -> Iterator[None]:
             f"{error.name or file}, line {error.lineno}: {error.message}", fix="Correct the template."
         ) from None
     except Exception as error:
-        raise RenderError(
-            f"{file}: {_problem(error)}{_place(error)}.", fix="Correct the template, or what it is given."
-        ) from None
+        missing = _missing_variable(error)
+        fix = f"Give it (--set {missing}=…), or correct the template." if missing else _FIX
+        raise RenderError(f"{_place(error, file)}: {_problem(error)}.", fix=fix) from None
 
 
-def _place(error: Exception) -> str:
-    """Return the file and line of the innermost template that was at work."""
+def _place(error: Exception, file: str) -> str:
+    """Return the file, and the file and line of the innermost template that was at work."""
     lines = [(Path(frame.f_code.co_filename), line) for frame, line in walk_tb(error.__traceback__)]
-    places = [f" ({file.name}, line {line})" for file, line in lines if file.suffix in (".html", ".txt")]
-    return places[-1] if places else ""
+    places = [f"{file.name}, line {line}" for file, line in lines if file.suffix in (".html", ".txt")]
+    if not places:
+        return file
+    return places[-1] if places[-1].startswith(f"{file}, ") else f"{file} ({places[-1]})"
+
+
+def _missing_variable(error: Exception) -> str:
+    """Return the name of the variable that a template waits for in vain; empty if it is not that."""
+    found = _MISSING_VARIABLE.fullmatch(str(error)) if isinstance(error, UndefinedError) else None
+    return found[1] if found else ""
 
 
 def _problem(error: Exception) -> str:
-    missing = _MISSING_VARIABLE.fullmatch(str(error)) if isinstance(error, UndefinedError) else None
-    if missing:
-        return f"the variable {missing[1]} is missing"
+    if missing := _missing_variable(error):
+        return f"the variable {missing} is missing"
     if isinstance(error, TooMuch):
         return str(error)
     if isinstance(error, TemplateNotFound):

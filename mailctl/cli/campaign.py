@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def carry_out_campaign(session: Session, words: Words, common: Common) -> None:
     """Record the emails of a campaign, or with --dry-run show the first of them."""
     from mailctl.campaign import Campaign
+    from mailctl.diagnosis.words import count
 
     rows, mailing = _mailing(session, words, common)
     campaign = Campaign(session.runtime, mailing)
@@ -31,11 +32,12 @@ def carry_out_campaign(session: Session, words: Words, common: Common) -> None:
         _tell_problems(session, problems)
         envelope = campaign.preview(rows)
         show_preview(session, [envelope] if envelope else [])
-        session.output.note(f"{len(rows) - len(problems)} emails would go out, {len(problems)} rows are bad.")
+        good = count(len(rows) - len(problems), "email")
+        session.output.note(f"{good} would go out; {count(len(problems), 'bad row')}.")
     elif problems:
         _tell_problems(session, problems)
         raise InvalidInput(
-            "--users-file", f"has {len(problems)} bad rows; nothing is sent.", fix="Mend them."
+            "--users-file", f"has {count(len(problems), 'bad row')}; nothing is sent.", fix="Mend them."
         )
     else:
         problems = _record(session, campaign, mailing, rows)
@@ -85,6 +87,8 @@ def _record(
     session: Session, campaign: Campaign, mailing: Mailing, rows: list[Recipient | RowProblem]
 ) -> list[RowProblem]:
     """Record row by row, and say what became of them, also when it is cut short."""
+    from mailctl.diagnosis.words import count
+
     done, new, known, suppressed, problems = 0, 0, 0, 0, list[Any]()
     try:
         with session.output.progress("recorded", total=len(rows)) as advance:
@@ -107,11 +111,11 @@ def _record(
     if session.output.as_json:
         session.output.record(summary)
     else:
-        in_already = f", {known} were in already" if known else ""
+        in_already = f", {known} {'was' if known == 1 else 'were'} in already" if known else ""
         stopped = f", {suppressed} of them suppressed" if suppressed else ""
-        skipped = f", {len(problems)} bad rows skipped" if problems else ""
+        skipped = f", {count(len(problems), 'bad row')} skipped" if problems else ""
         session.output.line(
-            f"{new} emails recorded{stopped}{in_already}{skipped}; campaign {mailing.campaign}"
+            f"{count(new, 'email')} recorded{stopped}{in_already}{skipped}; campaign {mailing.campaign}"
         )
     return problems
 

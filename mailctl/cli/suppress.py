@@ -93,6 +93,7 @@ def import_suppressed(
 ) -> None:
     """Suppress the addresses of a list; bad rows are told with their line, and skipped."""
     from mailctl.actor import current_actor
+    from mailctl.diagnosis.words import count
     from mailctl.log.suppressions import Source
     from mailctl.recipients import read_suppressed
 
@@ -105,7 +106,8 @@ def import_suppressed(
         bad = [{"line": problem.line, "reason": problem.reason} for problem in problems]
         session.output.record({"added": len(new), "known": known, "problems": bad})
     else:
-        session.output.line(f"{len(new)} added, {known} suppressed already, {len(problems)} bad rows skipped")
+        skipped = count(len(problems), "bad row")
+        session.output.line(f"{len(new)} added, {known} suppressed already, {skipped} skipped")
     if problems:
         raise typer.Exit(ExitCode.FAILED)
 
