@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 import uuid
 from collections import deque
@@ -14,23 +13,19 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mailctl import inputs, tracing
 from mailctl.breaker import Breaker
-from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
+from mailctl.errors import InvalidInput, LogUnavailable, MailctlError, RenderError
 from mailctl.intake import make_drafts
 from mailctl.journal import about
 from mailctl.message import (
-    MAYBE_SENT,
     Claim,
     Content,
-    Ended,
     Envelope,
     Outcome,
-    OutcomeKind,
-    SmtpReply,
     State,
     User,
 )
+from mailctl.recording import DELIVERED, Attempt, Recorder, Report
 from mailctl.redaction import without_addresses
-from mailctl.retry import GiveUp, decide, is_too_late
 from mailctl.wire import from_arguments
 
 if TYPE_CHECKING:
@@ -39,7 +34,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mailctl.catalog import Kind
-    from mailctl.log.circuits import Circuit
     from mailctl.log.claims import Taken
     from mailctl.message import Json
     from mailctl.runtime import Runtime
@@ -48,16 +42,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.delivery")
 _T = TypeVar("_T")
 
-#: Seconds between attempts to record an outcome while the delivery log does not answer.
-_RECORD_AGAIN_SECONDS = 1.0
 #: Emails of a batch that are claimed, sent and recorded together; a crash leaves two groups in doubt at most.
 GROUP = 25
 #: Seconds after which a batch makes room for emails that are not a campaign's.
 BATCH_SECONDS = 1.0
 #: Characters that are kept of what is wrong with a message: its writer may have chosen them.
 _MAX_REASON = 500
-_DELIVERED = {OutcomeKind.ACCEPTED: State.SENT, OutcomeKind.CAPTURED: State.CAPTURED}
-_TOO_LATE = "its links died before it could go out"
 
 
 class Bridge(Protocol):
@@ -72,25 +62,12 @@ class Bridge(Protocol):
         ...
 
 
-_Attempt = tuple[Envelope, Outcome] | BaseException
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Flight:
     """Emails that are being sent."""
 
     claims: list[Claim]
-    attempts: Future[list[_Attempt]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """What a task did for an email; `state` is None if there was nothing to do."""
-
-    email_id: str
-    state: State | None
-    #: For the worker's log and the Celery result: no address in it can be read.
-    text: str = ""
+    attempts: Future[list[Attempt]]
 
 
 class Delivery:
@@ -106,10 +83,10 @@ class Delivery:
         self._outbox = runtime.outbox
         self._claims = runtime.claims
         self._settings = runtime.settings
-        self._policy = runtime.retry_policy
         self._composer = runtime.composer
         self._origins = runtime.origins
         self._breaker = Breaker(runtime.circuits, runtime.outbox)
+        self._recorder = Recorder(runtime, self._breaker)
         self._bridge = bridge
         self._sender = sender
 
@@ -225,23 +202,15 @@ class Delivery:
     def _launch(self, ids: Sequence[str], *, worker: str) -> _Flight:
         tried = [email_id for email_id in ids if not self._breaker.keep_back(email_id)]
         claims = self._take(tried, worker=worker).claims if tried else []
-        in_time = [claim for claim in claims if not self._is_expired(claim)]
+        in_time = [claim for claim in claims if self._recorder.end_if_late(claim) is None]
         return _Flight(claims=in_time, attempts=self._bridge.start(self._attempt_all(in_time)))
 
     def _land(self, flights: deque[_Flight]) -> int:
         """Wait for the first of the flights and record it; return how many of it went where they should."""
         results = self._wait(flights)
-        ended: list[Ended] = []
-        for claim, result in zip(flights.popleft().claims, results, strict=True):
-            end = None if isinstance(result, BaseException) else self._as_ended(claim, *result)
-            if end is None:
-                self._conclude(claim, result)
-            else:
-                ended.append(end)
-        self._finish_all(ended)
-        return len(ended)
+        return self._recorder.conclude_all(flights.popleft().claims, results)
 
-    def _wait(self, flights: Sequence[_Flight]) -> list[_Attempt]:
+    def _wait(self, flights: Sequence[_Flight]) -> list[Attempt]:
         claims = [claim for flight in flights for claim in flight.claims]
         try:
             return self._bridge.wait(
@@ -255,65 +224,14 @@ class Delivery:
                 flight.attempts.cancel()
             raise
 
-    def _as_ended(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> Ended | None:
-        """Return what can be recorded together with others: that an email went where it should."""
-        state = _DELIVERED.get(outcome.kind)
-        if state is None:
-            return None
-        self._note(outcome)
-        self._show_links(claim, envelope, outcome)
-        return Ended(claim=claim, state=state, outcome=outcome, message_id=envelope.message_id)
-
-    def _finish_all(self, ended: Sequence[Ended]) -> None:
-        if not ended:
-            return
-        while True:
-            try:
-                lost = self._claims.finish(ended)
-            except LogUnavailable as error:
-                _log.error("%d outcomes are not recorded yet: %s", len(ended), error)
-                time.sleep(_RECORD_AGAIN_SECONDS)
-                continue
-            for email_id in lost:
-                _log.error("email %s was taken over by another worker meanwhile", email_id)
-            return
-
     def _send(self, claim: Claim) -> Report:
-        if self._is_expired(claim):
-            return Report(email_id=claim.id, state=State.EXPIRED, text=_TOO_LATE)
+        if late := self._recorder.end_if_late(claim):
+            return late
         flight = _Flight(claims=[claim], attempts=self._bridge.start(self._attempt_all([claim])))
         [result] = self._wait([flight])
-        return self._conclude(claim, result)
+        return self._recorder.conclude(claim, result)
 
-    def _is_expired(self, claim: Claim) -> bool:
-        if not is_too_late(datetime.now(UTC), claim.expires_at):
-            return False
-        self._finish(claim, State.EXPIRED, reason=_TOO_LATE)
-        return True
-
-    def _conclude(self, claim: Claim, result: _Attempt) -> Report:
-        """Record what became of one email.
-
-        Raises:
-            BaseException: whatever ended the attempt that is neither the email's fault nor the settings'.
-        """
-        if isinstance(result, RenderError | InvalidInput):
-            return self._finish(claim, State.FAILED, reason=str(result))
-        if isinstance(result, ConfigurationError | OSError):
-            reason = (
-                result.message
-                if isinstance(result, MailctlError)
-                else f"the message cannot be kept: {result}"
-            )
-            broken = Outcome(kind=OutcomeKind.CONFIG, reply=SmtpReply(text=reason))
-            return self._try_again(claim, broken, message_id=None)
-        if isinstance(result, BaseException):
-            raise result
-        envelope, outcome = result
-        self._show_links(claim, envelope, outcome)
-        return self._record(claim, outcome, message_id=envelope.message_id)
-
-    async def _attempt_all(self, claims: Sequence[Claim]) -> list[_Attempt]:
+    async def _attempt_all(self, claims: Sequence[Claim]) -> list[Attempt]:
         attempts = (self._attempt(claim) for claim in claims)
         return await asyncio.gather(*attempts, return_exceptions=True)
 
@@ -324,7 +242,7 @@ class Delivery:
             with tracing.span("mailctl.smtp", is_client=True) as asked:
                 outcome = await self._sender.send(envelope)
                 asked.note(email_id=claim.id, outcome=outcome.kind, smtp_code=outcome.reply.code)
-                if outcome.kind not in _DELIVERED:
+                if outcome.kind not in DELIVERED:
                     asked.fail(outcome.kind)
         return envelope, outcome
 
@@ -348,94 +266,6 @@ class Delivery:
             self._claims.extend(claims)
         except LogUnavailable as error:
             _log.warning("the leases of %d emails could not be prolonged: %s", len(claims), error)
-
-    def _record(self, claim: Claim, outcome: Outcome, *, message_id: str) -> Report:
-        kind = outcome.kind
-        if kind is OutcomeKind.FORBIDDEN:
-            return self._finish(claim, State.SUPPRESSED, reason=outcome.reply.text)
-        circuit = self._note(outcome)
-        if kind in _DELIVERED:
-            return self._finish(claim, _DELIVERED[kind], outcome=outcome, message_id=message_id)
-        if kind is OutcomeKind.BOUNCED:
-            reason = f"refused {outcome.with_stage}"
-            return self._finish(claim, State.FAILED, outcome=outcome, reason=reason, message_id=message_id)
-        if kind is OutcomeKind.AMBIGUOUS and self._settings.mailctl_on_ambiguous == "hold":
-            reason = f"held: {MAYBE_SENT} ({outcome})"
-            return self._finish(claim, State.HELD, outcome=outcome, reason=reason, message_id=message_id)
-        return self._try_again(claim, outcome, message_id=message_id, circuit=circuit)
-
-    def _note(self, outcome: Outcome) -> Circuit | None:
-        try:
-            return self._breaker.note(outcome)
-        except LogUnavailable as error:
-            _log.warning("the state of the mail server is not recorded: %s", error)
-            return None
-
-    def _try_again(
-        self, claim: Claim, outcome: Outcome, *, message_id: str | None, circuit: Circuit | None = None
-    ) -> Report:
-        decision = decide(
-            outcome,
-            attempt=claim.attempts,
-            now=datetime.now(UTC),
-            expires_at=claim.expires_at,
-            policy=self._policy,
-            jitter=random.random(),  # noqa: S311 - spreads load, hides nothing
-            probe_at=circuit.probe_at if circuit else None,
-        )
-        if isinstance(decision, GiveUp):
-            state = State.EXPIRED if decision.expired else State.FAILED
-            return self._finish(claim, state, outcome=outcome, reason=decision.reason, message_id=message_id)
-        self._persist(
-            lambda: self._outbox.defer(
-                claim, until=decision.at, outcome=outcome, counts=decision.counts, message_id=message_id
-            ),
-            claim,
-        )
-        level = logging.ERROR if outcome.kind is OutcomeKind.CONFIG else logging.WARNING
-        text = without_addresses(str(outcome))
-        fact = about(claim.id, "email_deferred", trace=claim.content.trace)
-        when = f"{decision.at:%H:%M:%S}Z"
-        _log.log(level, "email %s deferred until %s: %s", claim.id, when, text, extra=fact)
-        return Report(email_id=claim.id, state=State.DEFERRED, text=text)
-
-    def _finish(
-        self,
-        claim: Claim,
-        state: State,
-        *,
-        outcome: Outcome | None = None,
-        reason: str = "",
-        message_id: str | None = None,
-    ) -> Report:
-        self._persist(
-            lambda: self._outbox.finish(claim, state, outcome=outcome, reason=reason, message_id=message_id),
-            claim,
-        )
-        text = without_addresses(reason or str(outcome or ""))
-        level = logging.ERROR if reason else logging.INFO
-        fact = about(claim.id, f"email_{state}", trace=claim.content.trace)
-        _log.log(level, "email %s %s: %s", claim.id, state, text, extra=fact)
-        return Report(email_id=claim.id, state=state, text=text)
-
-    def _persist(self, record: Callable[[], bool], claim: Claim) -> None:
-        """Record an outcome, however long it takes: without it, the email would be sent again."""
-        while True:
-            try:
-                is_recorded = record()
-            except LogUnavailable as error:
-                _log.error("email %s: its outcome is not recorded yet: %s", claim.id, error)
-                time.sleep(_RECORD_AGAIN_SECONDS)
-                continue
-            if not is_recorded:
-                _log.error("email %s was taken over by another worker meanwhile", claim.id)
-            return
-
-    def _show_links(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> None:
-        """In development a captured email's links are for clicking."""
-        if outcome.kind is OutcomeKind.CAPTURED and self._settings.debug:
-            for name, url in envelope.links.items():
-                _log.info("email %s %s: %s", claim.id, name, url, extra=about(claim.id, "link_shown"))
 
 
 def _usable_id(task_id: object) -> str:

@@ -32,8 +32,8 @@ from mailctl.worker.rubbish import RubbishStep
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mailctl.delivery import Report
     from mailctl.message import Json
+    from mailctl.recording import Report
 
 _log = logging.getLogger("mailctl.tasks")
 #: Seconds before a message goes back to the broker while the delivery log does not answer.

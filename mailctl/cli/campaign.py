@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def carry_out_campaign(session: Session, words: Words, common: Common) -> None:
     """Record the emails of a campaign, or with --dry-run show the first of them."""
     from mailctl.campaign import Campaign
-    from mailctl.diagnosis.words import count
+    from mailctl.moments import count
 
     rows, mailing = _mailing(session, words, common)
     campaign = Campaign(session.runtime, mailing)
@@ -87,7 +87,7 @@ def _record(
     session: Session, campaign: Campaign, mailing: Mailing, rows: list[Recipient | RowProblem]
 ) -> list[RowProblem]:
     """Record row by row, and say what became of them, also when it is cut short."""
-    from mailctl.diagnosis.words import count
+    from mailctl.moments import count
 
     done, new, known, suppressed, problems = 0, 0, 0, 0, list[Any]()
     try:

@@ -93,8 +93,8 @@ def import_suppressed(
 ) -> None:
     """Suppress the addresses of a list; bad rows are told with their line, and skipped."""
     from mailctl.actor import current_actor
-    from mailctl.diagnosis.words import count
     from mailctl.log.suppressions import Source
+    from mailctl.moments import count
     from mailctl.recipients import read_suppressed
 
     reasons, problems = read_suppressed(read_list(file, field="FILE"), field="FILE")

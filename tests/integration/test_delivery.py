@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mailctl.delivery import Report
     from mailctl.message import Email
+    from mailctl.recording import Report
 
 WORKER = "w@host"
 
