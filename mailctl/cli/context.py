@@ -48,6 +48,10 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
+class ReaderGone(Exception):
+    """Whoever read what is printed has closed the pipe."""
+
+
 @dataclass
 class Session:
     """One call of the command line: its shared options, and what they lead to, opened when needed."""
@@ -102,7 +106,11 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     def run(ctx: typer.Context, **values: Any) -> None:
         session = session_of(ctx)
         session.update({name: values.pop(name) for name in _SHARED})
-        function(session, **values)
+        try:
+            function(session, **values)
+        except BrokenPipeError:
+            # Typer would make exit code 1 of it, but whoever has read enough is served.
+            raise ReaderGone from None
 
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     shared = [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.context import App, EnvFile, Json, NoColor, Session, Verbose, session_of
+from mailctl.cli.context import App, EnvFile, Json, NoColor, ReaderGone, Session, Verbose, session_of
 from mailctl.cli.help import Commands, Entry
 from mailctl.cli.output import Output
 from mailctl.errors import ExitCode, MailctlError
@@ -117,10 +117,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         _say(session, error, _usage_sentence(error), "")
         return ExitCode.USAGE
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderGone):
         # The reader of our output has gone; nobody is left to tell, and the interpreter must not try.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
+    except OSError as error:
+        # Such as a full disk behind stdout: what other files and services do is told by MailctlErrors.
+        _say(session, error, f"{error}.", "")
+        return ExitCode.FAILED
     return code if isinstance(code, int) else ExitCode.DONE
 
 

@@ -181,8 +181,13 @@ class Output:
     def _console(self, *, stderr: bool) -> Console:
         from rich.console import Console
 
+        class Sink(Console):
+            def on_broken_pipe(self) -> None:
+                # Rich would end the process with exit code 1.
+                raise
+
         is_plain = not self.with_color or bool(os.environ.get("NO_COLOR"))
-        return Console(stderr=stderr, no_color=is_plain, color_system=None if is_plain else "auto")
+        return Sink(stderr=stderr, no_color=is_plain, color_system=None if is_plain else "auto")
 
 
 #: Styles of words that have one, such as states.

@@ -248,3 +248,17 @@ def test_csv_rows_that_are_wrong_are_told_by_line(here: Here) -> None:
     assert result.code == 1
     assert "line 3" in result.err
     assert "2 added" in result.out
+
+
+@pytest.mark.parametrize("arguments", ["users list", "users list --json"])
+def test_a_reader_that_has_gone_is_no_failure(terminal: Terminal, arguments: str) -> None:
+    """Whoever has read enough is served, also when there was more to print."""
+    shell = f"{terminal.python} -m mailctl {arguments} | true"
+    window = terminal.open("bash", "-c", f"set -o pipefail; {shell}", name="gone")
+    assert (window.wait(), window.output) == (0, "")
+
+
+def test_a_full_disk_is_told_in_one_sentence(terminal: Terminal) -> None:
+    """Where the output cannot be written, the command has failed."""
+    window = terminal.open("bash", "-c", f"{terminal.python} -m mailctl users list > /dev/full", name="full")
+    assert (window.wait(), window.output) == (1, "error: [Errno 28] No space left on device.\n")
