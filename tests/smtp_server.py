@@ -134,14 +134,14 @@ class ScriptedSmtpServer:
         self._thread.join(10)
         self._thread = self._loop = self._stopping = None
 
-    def wait_for(self, count: int, timeout: float = 5.0) -> list[AcceptedMessage]:
+    def wait_for(self, count: int, timeout: float = 30.0) -> list[AcceptedMessage]:
         """Wait until at least `count` messages were accepted, and return them."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.messages) >= count, timeout):
                 raise TimeoutError(f"{len(self.messages)} of {count} messages after {timeout} s")
             return list(self.messages)
 
-    def wait_for_line(self, pattern: str, timeout: float = 5.0) -> str:
+    def wait_for_line(self, pattern: str, timeout: float = 30.0) -> str:
         """Wait until a client's line matches the regular expression `pattern`, and return the line."""
 
         def find() -> str | None:

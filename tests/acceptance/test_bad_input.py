@@ -216,7 +216,7 @@ def test_a_wrong_mail_password_is_ours_to_mend(production: Terminal, smtp_server
     assert "canary" not in worker.output
     worker.stop()
     production.worker("-c", "1")
-    production.wait_for(task_id, "sent", seconds=60)
+    production.wait_for(task_id, "sent")
 
 
 def test_an_unknown_id_on_redis_is_not_found(production: Terminal) -> None:

@@ -85,7 +85,7 @@ def test_status_knows_tasks_that_only_celery_knows(shop: Terminal) -> None:
     plain_worker(shop)
     publish = (
         "import shop; r = shop.app.send_task('send_welcome_email_task', args=[{'username': 'x'}]); "
-        "r.get(timeout=20); print(r.id)"
+        "r.get(timeout=100); print(r.id)"
     )
     window = shop.open(sys.executable, "-c", publish, name="client")
     assert window.wait() == 0

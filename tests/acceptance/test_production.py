@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from celery import Celery
 
+from tests.acceptance.terminal import PATIENCE
 from tests.smtp_server import Drop, Reply, Stall
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def test_another_program_publishes_and_mailctl_sends(
     """Names and arguments of the wire are all that it has to know; `status` finds its tasks."""
     production.worker("-c", "1")
     results = [client.send_task(name, kwargs=arguments) for name, arguments in MESSAGES.items()]
-    smtp_server.wait_for(5, timeout=20)
+    smtp_server.wait_for(5, timeout=PATIENCE)
     production.wait_for_all([result.id for result in results], "sent")
     assert {result.state for result in results} == {"SUCCESS"}
     assert {message.recipients for message in smtp_server.messages} == {("zoe@example.com",)}

@@ -93,14 +93,6 @@ def test_scheduled_emails_wait_for_their_time(terminal: Terminal) -> None:
     assert time.monotonic() - started >= 8
 
 
-def test_the_same_key_sends_once(terminal: Terminal) -> None:
-    """The second call gets the first id; other content is refused."""
-    arguments = ("welcome", "--user-id", "1", "--idempotency-key", "signup-1")
-    assert terminal.send(*arguments) == terminal.send(*arguments)
-    other = terminal.run("send", "welcome", "--user-id", "2", "--idempotency-key", "signup-1")
-    assert other.code == 4
-
-
 def test_a_dry_run_prints_and_records_nothing(terminal: Terminal) -> None:
     """One sees what would go out."""
     shown = terminal.run("send", "reset", "--user-id", "1", "--dry-run")
