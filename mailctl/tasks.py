@@ -27,7 +27,6 @@ from mailctl.worker import process
 from mailctl.worker.bootsteps import RelayStep
 from mailctl.worker.reception import UNREADABLE
 from mailctl.worker.request import PrivateTask
-from mailctl.worker.rubbish import RubbishStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -285,6 +284,8 @@ def _celery_result(report: Report) -> tuple[str, object]:
 @celeryd_init.connect  # type: ignore[untyped-decorator]
 def _add_relay(instance: Any, **_: object) -> None:
     """Give every worker that has these tasks a relay, and a guard."""
+    from mailctl.worker.rubbish import RubbishStep  # only a worker needs what it imports
+
     instance.app.steps["worker"].add(RelayStep)
     instance.app.steps["consumer"].add(RubbishStep)
 

@@ -53,14 +53,8 @@ def _fault(message: Any) -> str:
     is_whole = isinstance(payload, list | tuple) and [type(each) for each in payload] == [list, dict, dict]
     if not is_whole:
         return "its body is not [arguments, named arguments, options]."
-    return next(
-        (
-            f"its {name} is not usable."
-            for name, is_usable in _HEADERS.items()
-            if not is_usable(message.headers.get(name))
-        ),
-        "",
-    )
+    unusable = [name for name, is_usable in _HEADERS.items() if not is_usable(message.headers.get(name))]
+    return f"its header {unusable[0]} is not usable." if unusable else ""
 
 
 def _are_limits(value: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps
 from celery.worker.consumer import consumer as celery_consumer
-from kombu.transport import redis as kombu_redis
+from redis.exceptions import DataError
 from typing_extensions import override
 
 from mailctl.celery_app import is_redis
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = logging.getLogger("mailctl.worker")
+_TALKATIVE = (celery_consumer.logger.name, "kombu.transport.redis")
 #: Characters of a name that somebody else chose which are shown.
 _MAX_NAME = 100
 _NO_TASK = "dropped a message that is for no task"
@@ -40,8 +41,8 @@ class RubbishStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, parent: Any) -> None:
         """Put guards before what receives messages."""
-        for logger in (celery_consumer.logger, kombu_redis.logger):
-            logger.addFilter(_CUT)  # one that is there is not added again
+        for name in _TALKATIVE:
+            logging.getLogger(name).addFilter(_CUT)  # one that is there is not added again
         errors = (*parent.connection_errors, *parent.channel_errors)
         parent.create_task_handler = _guarded_maker(type(parent).create_task_handler, parent, errors)
         transport = parent.task_consumer.channel.connection
@@ -93,9 +94,10 @@ def _reading_over(read: Callable[..., Any], errors: tuple[type[Exception], ...])
             return read(*args, **kwargs)
         except Empty:
             raise
-        except errors:
-            raise
         except Exception as error:
+            # Redis takes no tag that is none; anything else that it says is about the connection.
+            if isinstance(error, errors) and not isinstance(error, DataError):
+                raise
             # Its text may hold the bytes.
             _log.error("dropped what is no message from a queue (%s)", type(error).__name__)
             return True

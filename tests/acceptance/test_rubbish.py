@@ -56,6 +56,8 @@ def rubbish() -> list[bytes]:
         {**whole, "properties": {"body_encoding": "base64"}},
         {**whole, "properties": {**whole["properties"], "body_encoding": CANARY}},
         {**whole, "properties": {**whole["properties"], "delivery_tag": [CANARY]}},
+        {**whole, "properties": {**whole["properties"], "delivery_tag": None}},
+        {**whole, "properties": {**whole["properties"], "delivery_tag": True}},
         {**whole, "content-type": f"application/{CANARY}", "headers": {}},
         [CANARY],
         {CANARY: 1},

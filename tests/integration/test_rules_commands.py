@@ -133,6 +133,19 @@ class TestSuppress:
         [status] = run("status", forced.data[0]["task_id"], "--json").data
         assert status["events"][0]["actor"]
 
+    def test_a_retry_that_insists_is_not_suppressed_again(self, run: Run) -> None:
+        """Without it the email stays where it is; with it the worker that takes it lets it pass."""
+        run("suppress", "add", "zoe@example.com")
+        [sent] = run("send", "welcome", "--email", "zoe@example.com", "--json").data
+        email_id = sent["task_id"]
+        run("retry", email_id)
+        assert run("status", email_id, "--json").data[0]["state"] == "suppressed"
+        assert run("retry", email_id, "--force").code == 0
+        taken = runtime.current().claims.take([email_id], worker="w@host")
+        runtime.shut()
+        assert [claim.id for claim in taken.claims] == [email_id]
+        assert run("status", email_id, "--json").data[0]["state"] == "sending"
+
     def test_a_campaign_counts_them(self, run: Run, tmp_path: Path) -> None:
         """Suppressed ones are recorded too."""
         run("suppress", "add", "zoe@example.com")
