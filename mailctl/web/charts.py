@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 #: Of the drawing, in its own units; it is shown as wide as there is room.
 WIDTH, HEIGHT = 600, 180
 #: Left of it stand the numbers of the scale, below it the times.
-LEFT, RIGHT, TOP, BOTTOM = 44, 8, 10, 24
+LEFT, RIGHT, TOP, BOTTOM = 64, 8, 14, 26
 #: Values at which a scale may end, times a power of ten.
 _ROUND = (1, 2, 5, 10)
 #: As many kinds of line as the style sheet has.
@@ -68,7 +68,7 @@ class Chart:
         """The times below it: their place in the drawing, their words, and how they are set."""
         last = len(self.times) - 1
         places = ((0, "start"), (last // 2, "middle"), (last, "end"))
-        return tuple((self._x(at), f"{self.times[at]:%H:%M}", anchor) for at, anchor in places)
+        return tuple((self._x(at), self._clock(self.times[at]), anchor) for at, anchor in places)
 
     def paths(self, line: Line) -> str:
         """Return what to draw of a line: a path with a gap where there is no value."""
@@ -87,14 +87,18 @@ class Chart:
         """Each time with its values, in words; times without any are left out."""
         table = zip(*(line.values for line in self.lines), strict=True)
         return tuple(
-            (f"{at:%H:%M}", tuple("" if value is None else shown(value) for value in values))
+            (self._clock(at), tuple("" if value is None else shown(value) for value in values))
             for at, values in zip(self.times, table, strict=True)
             if any(values)
         )
 
     @property
     def _span(self) -> str:
-        return f"{self.times[0]:%H:%M} to {self.times[-1]:%H:%M} UTC" if self.times else "no time"
+        return f"{self._clock(self.times[0])} to {self._clock(self.times[-1])} UTC"
+
+    def _clock(self, at: datetime) -> str:
+        """Return a time; with its day where the times are of more than one."""
+        return f"{at:%H:%M}" if self.times[0].date() == self.times[-1].date() else f"{at:%m-%d %H:%M}"
 
     def _x(self, number: int) -> float:
         return round(LEFT + (WIDTH - LEFT - RIGHT) * number / max(1, len(self.times) - 1), 1)

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from mailctl import runtime
 from mailctl.log.counts import Dimension
 from mailctl.log.suppressions import Source, explain
+from mailctl.moments import span
 from mailctl.overview import take_overview, take_trend
 from mailctl.queues import Queues
 from mailctl.web.charts import Chart, Line
@@ -116,7 +117,7 @@ def _chart_of(report: Report) -> Chart:
     times = tuple(point.at for point in report.points)
     return Chart(
         title="Emails by when they were recorded",
-        unit=f"in {int(report.bucket.total_seconds())} s each",
+        unit=f"in {span(report.bucket)}",
         times=times,
         lines=(
             _counted("recorded", times, [point.recorded for point in report.points]),

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks import bulk, growth, memory, priority, single, startup
+from tests.benchmarks import bulk, growth, memory, priority, single, startup, web
 from tests.benchmarks.bench import PROCESSES
 from tests.benchmarks.sink import sink_name
 
@@ -22,6 +22,8 @@ BENCHMARKS = {
     "memory": memory.workers,
     "startup": startup.commands,
     "growth": growth.queries,
+    "pages": web.pages,
+    "sign-ups": web.sign_ups,
 }
 
 

@@ -35,7 +35,7 @@ SELECT id, created_at, state, 1, 'recorded' FROM mailctl_emails
 
 def queries(folder: Path, *, rounds: int) -> Iterator[Figure]:
     """`status`, `list` and a turn of the relay."""
-    small, large = (_filled(folder / name, rows) for name, rows in (("small", SMALL), ("large", LARGE)))
+    small, large = (filled(folder / name, rows) for name, rows in (("small", SMALL), ("large", LARGE)))
     for name, question in _QUESTIONS.items():
         few = median(lambda: _seconds(question, small), rounds=rounds)  # noqa: B023 - called at once
         many = median(lambda: _seconds(question, large), rounds=rounds)  # noqa: B023
@@ -44,7 +44,8 @@ def queries(folder: Path, *, rounds: int) -> Iterator[Figure]:
     large.close()
 
 
-def _filled(home: Path, rows: int) -> Runtime:
+def filled(home: Path, rows: int) -> Runtime:
+    """Return a log in SQLite with so many emails."""
     runtime = Runtime(Settings(debug=True, mailctl_home=home))
     with runtime.engine.begin() as connection:
         connection.execute(text(_FILL), {"rows": rows})

@@ -1,0 +1,52 @@
+"""`mailctl web` and `mailctl preview --serve` as programs: where they may listen, and what they need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.servers import free_port
+
+if TYPE_CHECKING:
+    from tests.acceptance.desk import Desk
+    from tests.acceptance.terminal import Terminal
+
+#: Runs a command where the extra is not installed.
+WITHOUT_EXTRA = (
+    "import sys\n"
+    "sys.modules['fastapi'] = None\n"
+    "from mailctl.cli.main import main\n"
+    "sys.exit(main(sys.argv[1:]))\n"
+)
+
+
+def test_nobody_else_may_look_without_a_key(desk: Desk) -> None:
+    """Beyond loopback it is refused while there is no key, with what to do."""
+    code, _, said = desk.run("web", "--host", "0.0.0.0", "--port", "0")
+    assert (code, "mailctl keys create" in said) == (4, True)
+
+
+@pytest.mark.parametrize("command", [("web",), ("preview", "--serve")])
+def test_a_missing_extra_is_told(terminal: Terminal, command: tuple[str, ...]) -> None:
+    """In one sentence, with the line that installs it."""
+    window = terminal.open(terminal.python, "-c", WITHOUT_EXTRA, *command, name="web")
+    assert window.wait() == 2
+    assert "pip install 'mailctl[web]'" in window.output
+    assert "Traceback" not in window.output
+
+
+def test_previews_are_served(terminal: Terminal) -> None:
+    """To this computer, for the key that is printed, until a signal."""
+    port = free_port()
+    window = terminal.open(
+        terminal.python, "-m", "mailctl", "preview", "reset", "--serve", "--port", str(port), name="web"
+    )
+    window.wait_until_printed("key, until this process ends: ")
+    key = window.output.rpartition(": ")[2].split()[0]
+    address = f"http://127.0.0.1:{port}/previews/reset"
+    assert f"previews: {address}" in window.output
+    page = httpx.get(address, headers={"Authorization": f"Bearer {key}"}, timeout=30)
+    assert (page.status_code, "Choose" in page.text or "Reset" in page.text) == (200, True)
+    assert window.stop() in (0, -15)
