@@ -17,6 +17,7 @@ from mailctl.errors import InvalidInput, MailctlError, ServiceUnavailable
 from mailctl.intake import make_content, make_drafts, make_recipient
 from mailctl.message import RowProblem
 from mailctl.recipients import Recipient
+from mailctl.samples import with_dead_links
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class Campaign:
             )
 
     def preview(self, rows: Iterable[Recipient | RowProblem]) -> Envelope | None:
-        """Return the finished message of the first row that can be used; None if there is none.
+        """Return the first usable row's message, with links that open nothing; None if there is none.
 
         Raises:
             RenderError: the template cannot be rendered.
@@ -137,8 +138,9 @@ class Campaign:
         for row in rows:
             checked = self._checked(row)
             if not isinstance(checked, RowProblem):
-                previewing = self._runtime.composer.preview(self._mailing.kind, checked.content, at=self._at)
-                return asyncio.run(previewing)
+                kind, base = self._mailing.kind, self._runtime.settings.frontend_url
+                content = with_dead_links(checked.content, kind, frontend_url=base)
+                return asyncio.run(self._runtime.composer.preview(kind, content, at=self._at))
         return None
 
     def _checked(self, row: Recipient | RowProblem) -> Draft | RowProblem:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mailctl import inputs
 from mailctl.errors import InvalidInput
 from mailctl.intake import make_content, make_user
-from mailctl.samples import sample_content
+from mailctl.samples import sample_content, with_dead_links
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from mailctl.compose import Composer
     from mailctl.message import Content, Envelope, Json, User
     from mailctl.runtime import Runtime
-
-#: Stands where a link carries what lets somebody in; no key of ours ever sealed it.
-SAMPLE_TOKEN = "SAMPLE-this-link-does-not-work"  # noqa: S105 - opens nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +83,7 @@ def _content(runtime: Runtime, wish: Wish) -> Content:
         subject=sample.subject,
         template=sample.template if wish.template is None else inputs.template_name(wish.template),
     )
-    return replace(checked, urls=_sample_urls(runtime, wish.kind))
+    return with_dead_links(checked, wish.kind, frontend_url=runtime.settings.frontend_url)
 
 
 def _user(runtime: Runtime, wish: Wish, sample: User) -> User:
@@ -95,11 +92,6 @@ def _user(runtime: Runtime, wish: Wish, sample: User) -> User:
     if wish.user_id is not None:
         return runtime.directory.get(wish.user_id)
     return sample if wish.email is None else make_user(email=wish.email)
-
-
-def _sample_urls(runtime: Runtime, kind: Kind) -> dict[str, str]:
-    base = runtime.settings.frontend_url.rstrip("/")
-    return {link.variable: f"{base}{link.path}?t={SAMPLE_TOKEN}" for link in kind.links}
 
 
 def _html(data: bytes) -> str:

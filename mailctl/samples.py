@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailctl.message import Content, User
@@ -9,6 +10,8 @@ from mailctl.message import Content, User
 if TYPE_CHECKING:
     from mailctl.catalog import Kind
 
+#: Stands where a link carries what lets somebody in; no key of ours ever sealed it.
+SAMPLE_TOKEN = "SAMPLE-this-link-does-not-work"  # noqa: S105 - opens nothing
 _USER = User(id="42", email="ada.lovelace@example.com", username="ada", first_name="Ada")
 
 
@@ -22,3 +25,10 @@ def sample_content(kind: Kind) -> Content:
         subject="Planned maintenance on Saturday" if is_generic else None,
         template="message" if is_generic else None,
     )
+
+
+def with_dead_links(content: Content, kind: Kind, *, frontend_url: str) -> Content:
+    """Return an email to look at: its links lead where real ones lead, and open nothing."""
+    base = frontend_url.rstrip("/")
+    urls = {link.variable: f"{base}{link.path}?t={SAMPLE_TOKEN}" for link in kind.links}
+    return replace(content, urls=urls)

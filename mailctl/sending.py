@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mailctl.enqueue import Enqueuer
 from mailctl.errors import BrokerUnavailable, InvalidInput
 from mailctl.intake import make_content, make_recipient
+from mailctl.samples import with_dead_links
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,7 +92,7 @@ class Sending:
         return Sent(emails=tuple(emails), broker_trouble=trouble)
 
     def preview(self, order: Order) -> list[Envelope]:
-        """Return the finished messages of an order, and record nothing.
+        """Return the finished messages of an order, with links that open nothing, and record nothing.
 
         Raises:
             InvalidInput, NotFound: as `send`.
@@ -100,8 +101,11 @@ class Sending:
         at = order.not_before or datetime.now(UTC)
         composer = self._runtime.composer
 
+        base = self._runtime.settings.frontend_url
+        contents = [with_dead_links(each, order.kind, frontend_url=base) for each in self._contents(order)]
+
         async def compose_all() -> list[Envelope]:
-            return [await composer.preview(order.kind, content, at=at) for content in self._contents(order)]
+            return [await composer.preview(order.kind, content, at=at) for content in contents]
 
         return asyncio.run(compose_all())
 
