@@ -10,7 +10,7 @@ from mailctl.diagnosis.case import Cause, Certainty
 from mailctl.log.outbox import KEPT_BACK
 from mailctl.log.recovery import BROKER_LOST_IT, WORKER_LOST_IT
 from mailctl.message import State
-from mailctl.moments import count, per_minute, span
+from mailctl.moments import per_minute, span
 from mailctl.retry import BLIND_SECONDS, LOST_SECONDS, PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def in_line(case: Case) -> Cause | None:
     pace = f" at {per_minute(evidence.rate)} a minute" if evidence.rate else "; none has left it lately"
     return Cause(
         name="in_line",
-        sentence=f"{waited(case)}; {count(ahead, noun)} before it in queue {email.queue!r}{wait}{pace}",
+        sentence=f"{waited(case)}; {words.count(ahead, noun)} before it in queue {email.queue!r}{wait}{pace}",
         next_step="mailctl queue list",
     )
 

@@ -1,13 +1,17 @@
-"""Times, names and commands as a diagnosis says them."""
+"""Times, lengths of time and numbers as a diagnosis says them."""
 
 from __future__ import annotations
 
 import shlex
 from typing import TYPE_CHECKING
 
+from mailctl.moments import count
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+
+__all__ = ["command", "count", "moment", "names"]
 
 _MOST_NAMES = 3
 
