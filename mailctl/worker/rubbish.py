@@ -112,7 +112,7 @@ class _WithoutBodies(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the record, and let it pass."""
         if record.msg == celery_consumer.UNKNOWN_TASK_ERROR:
-            record.msg, record.args = "dropped a message: there is no task %s here", (_name(record.args),)
+            record.msg, record.args = "dropped a message: there is no task %s", (_name(record.args),)
         elif record.msg in _WITHOUT_BODY:
             record.msg, record.args = _WITHOUT_BODY[record.msg], ()
         else:

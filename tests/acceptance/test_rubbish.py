@@ -88,7 +88,7 @@ def test_rubbish_ends_no_worker_and_is_not_printed(
     assert worker.process.poll() is None
     assert len(smtp_server.messages) == 1
     assert "dropped what is no message from a queue (JSONDecodeError)" in worker.output
-    assert "dropped a message: there is no task 'no_such_task' here" in worker.output
+    assert "dropped a message: there is no task 'no_such_task' (id '" in worker.output
     assert CANARY not in worker.output
     assert "Traceback" not in worker.output
     assert worker.stop() == 0
