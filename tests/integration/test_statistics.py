@@ -12,11 +12,13 @@ from sqlalchemy.event import listen
 
 from mailctl.catalog import KINDS
 from mailctl.log.counts import Dimension, Totals
+from mailctl.log.course import course
 from mailctl.log.database import open_engine, parse_url, writing
 from mailctl.log.schema import ensure_current
 from mailctl.log.statistics import Statistics
 from mailctl.log.tables import emails, events
 from mailctl.message import State
+from mailctl.web.charts import Chart, Line, scale_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -257,3 +259,42 @@ class TestActivity:
         assert Statistics(engine).activity(since=NOON).entered == {}
         assert Statistics(engine).recorded_ever() == 0
         assert Statistics(engine).failures() == []
+
+
+class TestCourse:
+    def test_each_span_tells_what_happened_in_it(self, engine: Engine, record: Any) -> None:
+        """By when it happened, not by when the email was recorded; an empty span is a step, too."""
+        record(3, after=2)
+        record(1, state=State.DEFERRED, at=NOON + 2 * MINUTE)
+        with writing(engine) as connection:
+            steps = [(0, State.SENT)] * 3 + [(2, State.DEFERRED), (2, State.FAILED)]
+            rows = [
+                {
+                    "email_id": "email-0",
+                    "at": NOON + minute * MINUTE,
+                    "state": state,
+                    "attempt": 1,
+                    "text": "",
+                }
+                for minute, state in steps
+            ]
+            connection.execute(insert(events), rows)
+        found = course(engine, NOON, NOON + 2 * MINUTE + MINUTE / 2, MINUTE)
+        assert [(s.recorded, s.delivered, s.deferred, s.failed, s.ended) for s in found] == [
+            (3, 3, 0, 0, 3),
+            (0, 0, 0, 0, 0),
+            (1, 0, 1, 1, 1),
+        ]
+        assert [s.p99 and round(s.p99) for s in found] == [2, None, None]
+
+
+def test_charts_are_told_in_words() -> None:
+    """A scale ends at a round number, gaps stay gaps, and who sees no line hears its numbers."""
+    times = tuple(NOON + number * MINUTE for number in range(4))
+    chart = Chart(
+        title="Emails", unit="", times=times, lines=(Line(name="sent", values=(None, 7.0, None, 30.0)),)
+    )
+    assert (chart.top, scale_end([0.03]), scale_end([])) == (50, 0.05, 1)
+    assert chart.description == "Emails, 12:15 to 12:18 UTC: sent up to 30, 30 at the end."
+    assert chart.paths(chart.lines[0]).count("M") == 2
+    assert chart.rows == (("12:16", ("7",)), ("12:18", ("30",)))
