@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 OK, WARN, FAIL, SKIP = Status
 #: Seconds that a worker may take to start.
-PATIENCE = 30
+PATIENCE = 120
 
 
 @pytest.fixture(autouse=True)
