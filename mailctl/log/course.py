@@ -98,7 +98,8 @@ def _sum(entered: dict[State, int], states: frozenset[State]) -> int:
 
 
 def _number(moment: ColumnElement[Any], length: int) -> ColumnElement[int]:
-    return cast(func.floor(epoch(moment) / length), Integer)
+    # SQLite knows times to less than a millisecond only: what is on the border had better not fall before it.
+    return cast(func.floor((epoch(moment) + 0.0005) / length), Integer)
 
 
 def _entered(
