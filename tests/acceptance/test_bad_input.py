@@ -213,7 +213,7 @@ def test_a_wrong_mail_password_is_ours_to_mend(production: Terminal, smtp_server
     task_id = production.send("welcome", "--email", "zoe@example.com")
     found = production.wait_for(task_id, "deferred")
     assert (found["attempts"], found["smtp"]["code"]) == (0, 535)
-    assert "canary" not in worker.output
+    assert "wrong-canary" not in worker.output
     worker.stop()
     production.worker("-c", "1")
     production.wait_for(task_id, "sent")
