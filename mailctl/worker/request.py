@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from celery import Task
 from celery.worker.request import Request
 from typing_extensions import override
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_log = logging.getLogger("mailctl.worker")
 _REDACTED = "(redacted)"
 
 
@@ -29,6 +35,27 @@ class PrivateRequest(Request):  # type: ignore[misc]
         """Return what `inspect` is told."""
         told: dict[str, Any] = super().info(safe=True)
         return {**told, "args": _REDACTED, "kwargs": _REDACTED}
+
+    @override
+    def acknowledge(self) -> None:
+        """Take the message off the broker; where the connection is gone, it is given out again."""
+        with _connection_may_be_gone():
+            super().acknowledge()
+
+    @override
+    def reject(self, requeue: bool = False) -> None:
+        """Give the message back to the broker, or drop it; where the connection is gone, it has it."""
+        with _connection_may_be_gone():
+            super().reject(requeue=requeue)
+
+
+@contextmanager
+def _connection_may_be_gone() -> Iterator[None]:
+    """Let a worker live whose task ends while it connects anew: Celery does not expect kombu's error."""
+    try:
+        yield
+    except AttributeError as error:
+        _log.warning("a message was not acknowledged, for its connection is gone (%s)", error)
 
 
 class PrivateTask(Task):  # type: ignore[misc]
