@@ -107,7 +107,7 @@ def test_retry_is_a_plan_first_and_then_each_goes_out_once(site: Site, run: Run)
     outcomes = sorted(json.loads(line)["outcome"] for line in done.splitlines())
     assert outcomes == ["done"] * 10 + ["left out"] * 2
     site.smtp.wait_for(10, timeout=PATIENCE)
-    run("retry", "--state", "failed", "--include", "permanent", "--yes")
+    run("retry", "--state", "failed", "--include", "permanent,suppressed", "--yes")
     site.smtp.wait_for(12, timeout=PATIENCE)
     wait_until(lambda: all(email.state is State.SENT for email in emails(site)))
     assert set(copies(site).values()) == {1}
