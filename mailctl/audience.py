@@ -89,7 +89,7 @@ def audience_of(settings: Settings) -> Audience:
     audience = _allowed(allow) if allow else EVERYBODY
     if not redirect:
         return audience
-    to = _address(redirect.strip(), setting=_REDIRECT)
+    to = _address(redirect.strip(" "), setting=_REDIRECT)
     if not audience._allows(to.lower()):
         raise ConfigurationError(
             f"{_REDIRECT}={to} is not among {_ALLOW}.", fix="Add it there, or leave one of the two out."
@@ -101,7 +101,7 @@ def audience_of(settings: Settings) -> Audience:
 
 def _allowed(text: str) -> Audience:
     addresses, domains = set[str](), {"@": set[str](), "*.": set[str]()}
-    for entry in (part.strip() for part in text.split(",")):
+    for entry in (part.strip(" ") for part in text.split(",")):
         if found := _DOMAIN.fullmatch(entry):
             domains[found[1]].add(_address(f"x@{found[2]}", setting=_ALLOW).partition("@")[2])
         else:

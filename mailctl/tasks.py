@@ -56,7 +56,7 @@ class _EmailTask(_WireTask):
     abstract = True
     mailctl_kind: Kind
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if UNREADABLE in kwargs:
             return _refuse(self, self.mailctl_kind, f"message: {kwargs[UNREADABLE]}")
         try:

@@ -12,7 +12,7 @@ import typer
 from mailctl.cli.context import App, EnvFile, Json, NoColor, Session, Verbose, session_of
 from mailctl.cli.help import Commands, Entry
 from mailctl.cli.output import Output
-from mailctl.errors import ExitCode, MailctlError
+from mailctl.errors import ExitCode, InvalidInput, MailctlError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,9 +101,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code, one of `ExitCode`.
     """
     session = Session()
+    given = sys.argv[1:] if argv is None else list(argv)
     try:
+        _refuse_bytes(given)
         code = app(
-            args=list(argv) if argv is not None else None,
+            args=given,
             prog_name="mailctl",
             standalone_mode=False,
             obj=session,
@@ -122,6 +124,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
     return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _refuse_bytes(arguments: Sequence[str]) -> None:
+    """Refuse an argument of bytes that are no UTF-8: no log, broker or mail server could be asked for it."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise InvalidInput(
+                "arguments", f"{argument!a} is not UTF-8.", fix="Check the encoding of the terminal."
+            ) from None
 
 
 def run() -> None:

@@ -42,6 +42,17 @@ class Filter:
     #: Recorded no later than the email of this number.
     last: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what no database can be asked for.
+
+        Raises:
+            InvalidInput: a text holds a NUL or half a character.
+        """
+        for name in ("user_id", "to", "queue", "campaign", "error"):
+            text = getattr(self, name) or ""
+            if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+                raise InvalidInput(name, "holds a character that is in no text.")
+
     @property
     def fits_all(self) -> bool:
         """Whether nothing is asked of an email."""

@@ -75,15 +75,17 @@ def test_rubbish_ends_no_worker_and_is_not_printed(
 ) -> None:
     """Neither in the queue nor said to all workers; what comes after it is sent."""
     worker = production.worker("-c", "1", "-l", "INFO")
-    good = str(uuid.uuid4())
+    good, with_self = str(uuid.uuid4()), str(uuid.uuid4())
     with redis.client() as client:
         for name in client.pubsub_channels("*celery.pidbox*"):
             client.publish(name, CANARY)
             client.publish(name, json.dumps({CANARY: 1}))
         for raw in rubbish():
             client.lpush(QUEUE, raw)
-        client.lpush(QUEUE, json.dumps(message("send_welcome_email_task", GOOD, id=good)))
+        for task_id, arguments in ((with_self, {**GOOD, "self": 1}), (good, GOOD)):
+            client.lpush(QUEUE, json.dumps(message("send_welcome_email_task", arguments, id=task_id)))
         production.wait_for(good, "sent")
+        assert "unexpected keyword argument 'self'" in production.wait_for(with_self, "failed")["error"]
         worker.wait_until(lambda: not client.llen(QUEUE) and not client.hlen("unacked"))
     assert worker.process.poll() is None
     assert len(smtp_server.messages) == 1

@@ -10,5 +10,4 @@ KINDS = Kind(
     template="invoice",
     lifetime=timedelta(days=3),
     variables=("number",),
-    optional=("note",),
 )

@@ -11,6 +11,7 @@ from mailctl.audience import audience_of
 from mailctl.cli.main import main
 from mailctl.errors import ConfigurationError, ExitCode
 from mailctl.settings import Settings
+from tests.hostile.site import ORIGIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +58,9 @@ def _suppress_import(*, as_json: bool) -> Door:
 
 def _preview(kind: str, option: str) -> Door:
     def door(site: Site, value: Any) -> bool:
-        return _cli("preview", kind, f"{option}{value}", "--raw")
+        # Some templates need a link.
+        more = (f"--set=action_url={ORIGIN}",) if option == "--template=" else ()
+        return _cli("preview", kind, f"{option}{value}", *more, "--raw")
 
     return door
 
@@ -90,7 +93,7 @@ QUIET: dict[str, dict[str, Door]] = {
 
 
 def is_meant(door: str, value: str) -> bool:
-    """Whether a value means something else at a door: it is unset, a list, or a whole domain there."""
+    """Whether a value means something else at a door: it is unset, no row, a list, or a whole domain."""
     if door == "MAILCTL_RECIPIENTS_ALLOW":
         return value == "" or "," in value or value.startswith("@")
-    return value == "" and door == "MAILCTL_REDIRECT_TO"
+    return value == "" and door in ("MAILCTL_REDIRECT_TO", "suppress import CSV")

@@ -55,7 +55,7 @@ class Site:
         templates.mkdir()
         for ending in ("html", "txt"):
             (templates / f"password-reset.{ending}").write_text("Hello {{ greeting_name }}")
-            (templates / f"invoice.{ending}").write_text("{{ number }} {{ note }}")
+            (templates / f"invoice.{ending}").write_text("{{ number }}")
         self.users_database = folder / "service.db"
         with sqlite3.connect(self.users_database) as database:
             database.execute("CREATE TABLE accounts (id INTEGER, email TEXT, username TEXT, first_name TEXT)")
