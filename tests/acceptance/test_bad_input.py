@@ -79,6 +79,8 @@ def is_one_sentence(result: Result) -> bool:
         (("send", "welcome", "--email", "not-an-address"), USAGE, "not a valid email address"),
         (("send", "welcome", "--email", "a@example.com\nBcc: b@example.com"), USAGE, "control character"),
         (("send", "welcome", "--email", "a@example.com", "--name", "x\r,evil@example.com,"), USAGE, "name"),
+        (("status", "\udcff"), USAGE, "not UTF-8"),
+        (("list", "--to", "\udcff"), USAGE, "not UTF-8"),
         (("send", "welcome"), USAGE, "--user-id"),
         (("send", "welcome", "--user-id", "1", "--email", "a@example.com"), USAGE, "--user-id"),
         (("send", "birthday", "--user-id", "1"), USAGE, "birthday"),
