@@ -39,12 +39,13 @@ def test_arguments_are_not_shown(
     port = free_port()
     with slow:
         production.set(EMAIL_PORT=slow.port, MAILCTL_MESSAGES="full")
-        production.worker("-c", "2")
+        working = production.worker("-c", "2")
         production.environment["FLOWER_UNAUTHENTICATED_API"] = "true"
         flower = production.open(
             production.python, "-m", "mailctl", "flower", f"--port={port}", name="flower"
         )
         flower.wait_until(lambda: "celery@" in fetch(port, "/api/workers?refresh=1"))
+        working.wait_until_printed("enabled by remote")  # Flower sees what happens from then on
         ours = production.send("reset", "--email", "zoe@shop.example", MAILCTL_TOKEN=CANARY)
         user = {"id": 7, "username": "max", "email": "max@shop.example", "first_name": "Max"}
         url = f"https://shop.example/reset-password?t={CANARY}"
