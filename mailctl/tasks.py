@@ -47,13 +47,21 @@ class _WireTask(PrivateTask):
     """A task that survives any message."""
 
     abstract = True
+    ignore_result = True
+    throws: tuple[type[Exception], ...] = (InvalidInput,)
     Strategy = "mailctl.worker.reception:strategy"
 
 
 class _EmailTask(_WireTask):
-    """A task of the wire: what its arguments cannot be is an email that failed, not an error of Python's."""
+    """A task of the wire: what its arguments cannot be is an email that failed, not an error of Python's.
+
+    Its message comes back when its process is killed.
+    """
 
     abstract = True
+    acks_late = True
+    reject_on_worker_lost = True
+    throws = (EmailFailed,)
     mailctl_kind: Kind
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -71,19 +79,17 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
     return [name for name in inspect.signature(function).parameters if name != REFERENCE]
 
 
-def _email_task(kind: Kind) -> Callable[[Callable[..., Any]], Task]:
-    """Return a decorator that makes the kind's task: its message comes back when its process is killed."""
+def _task(name: str, *, base: type[Task], **attributes: Any) -> Callable[[Callable[..., Any]], Task]:
+    """Return a decorator that makes a function a task of every app."""
     decorator: Callable[[Callable[..., Any]], Task] = shared_task(
-        name=kind.task,
-        base=_EmailTask,
-        mailctl_kind=kind,
-        bind=True,
-        ignore_result=True,
-        acks_late=True,
-        reject_on_worker_lost=True,
-        throws=(EmailFailed,),
+        name=name, base=base, bind=True, **attributes
     )
     return decorator
+
+
+def _email_task(kind: Kind) -> Callable[[Callable[..., Any]], Task]:
+    """Return a decorator that makes a function the task of a kind."""
+    return _task(kind.task, base=_EmailTask, mailctl_kind=kind)
 
 
 @_email_task(GENERIC)
@@ -148,30 +154,13 @@ def send_new_ip_notification_task(
     return _work(self, NEW_IP, arguments, email_id)
 
 
-@shared_task(  # type: ignore[untyped-decorator]
-    name=DELIVER_TASK,
-    base=_EmailTask,
-    mailctl_kind=GENERIC,
-    bind=True,
-    ignore_result=True,
-    acks_late=True,
-    reject_on_worker_lost=True,
-    throws=(EmailFailed,),
-)
+@_task(DELIVER_TASK, base=_EmailTask, mailctl_kind=GENERIC)
 def deliver(self: Task, *, email_id: Json) -> str:
     """Send an email of the log, of a kind of the service's own."""
     return _work(self, GENERIC, {}, email_id)
 
 
-@shared_task(  # type: ignore[untyped-decorator]
-    name=BATCH_TASK,
-    base=_WireTask,
-    bind=True,
-    ignore_result=True,
-    acks_late=True,
-    reject_on_worker_lost=True,
-    throws=(InvalidInput,),
-)
+@_task(BATCH_TASK, base=_WireTask, acks_late=True, reject_on_worker_lost=True)
 def deliver_batch(self: Task, ids: Json = None, *, mailctl_unreadable: str = "") -> str:
     """Send emails of a campaign."""
     if mailctl_unreadable:
@@ -185,9 +174,7 @@ def deliver_batch(self: Task, ids: Json = None, *, mailctl_unreadable: str = "")
     return f"{delivered} of {len(ids)} delivered"
 
 
-@shared_task(  # type: ignore[untyped-decorator]
-    name=CANARY.task, base=_WireTask, bind=True, ignore_result=True, throws=(InvalidInput,)
-)
+@_task(CANARY.task, base=_WireTask)
 def canary(self: Task, to: Json = None, *, email_id: Json = None, mailctl_unreadable: str = "") -> str:
     """Show that emails get through, without sending one."""
     if mailctl_unreadable:

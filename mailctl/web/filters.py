@@ -96,8 +96,11 @@ class Search:
 
 
 def read_search(
-    state: Annotated[list[str], Query(max_length=20, json_schema_extra=_one_of(State))] = [],  # noqa: B006
-    kind: Annotated[list[str], Query(max_length=20, description="Of ours, or of MAILCTL_CATALOG.")] = [],  # noqa: B006
+    state: Annotated[list[str], Query(default_factory=list, max_length=20, json_schema_extra=_one_of(State))],
+    kind: Annotated[
+        list[str],
+        Query(default_factory=list, max_length=20, description="Of ours, or of MAILCTL_CATALOG."),
+    ],
     user_id: Text = "",
     to: Annotated[str, Query(max_length=_LONGEST, description="A part of the address.")] = "",
     queue: Text = "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from mailctl.diagnosis import Certainty
 from mailctl.message import State
@@ -13,11 +13,17 @@ from mailctl.message import State
 if TYPE_CHECKING:
     from mailctl.diagnosis import Cause, Diagnosis
     from mailctl.log.search import Page
-    from mailctl.message import Email, Event, SmtpReply
+    from mailctl.message import Email, SmtpReply
     from mailctl.status import Status
 
 
-class SmtpModel(BaseModel):
+class Answer(BaseModel):
+    """What an endpoint answers: `model_validate` takes a value of the library that has the same fields."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class SmtpModel(Answer):
     """What the mail server said."""
 
     code: int | None
@@ -30,7 +36,7 @@ class SmtpModel(BaseModel):
         return cls(code=reply.code, enhanced=reply.enhanced, text=reply.text or None)
 
 
-class EmailModel(BaseModel):
+class EmailModel(Answer):
     """An email, as `mailctl list --json` has it."""
 
     task_id: str
@@ -75,7 +81,7 @@ class EmailModel(BaseModel):
         )
 
 
-class EventModel(BaseModel):
+class EventModel(Answer):
     """One step in the life of an email."""
 
     at: datetime
@@ -86,21 +92,8 @@ class EventModel(BaseModel):
     text: str
     actor: str | None = Field(description="The operator who did it; null for what happened by itself.")
 
-    @classmethod
-    def of(cls, event: Event) -> EventModel:
-        """Return an event for programs."""
-        return cls(
-            at=event.at,
-            state=event.state,
-            attempt=event.attempt,
-            worker=event.worker,
-            code=event.code,
-            text=event.text,
-            actor=event.actor,
-        )
 
-
-class StatusModel(BaseModel):
+class StatusModel(Answer):
     """What became of one task, as `mailctl status --json` has it."""
 
     task_id: str
@@ -120,12 +113,12 @@ class StatusModel(BaseModel):
             email=EmailModel.of(status.email) if status.email else None,
             celery_state=status.celery.state if status.celery else None,
             explanation=status.explanation,
-            events=[EventModel.of(event) for event in status.events],
+            events=[EventModel.model_validate(event) for event in status.events],
             group=[other.id for other in status.group],
         )
 
 
-class EmailsModel(BaseModel):
+class EmailsModel(Answer):
     """A page of emails."""
 
     emails: list[EmailModel]
@@ -137,7 +130,7 @@ class EmailsModel(BaseModel):
         return cls(emails=[EmailModel.of(email) for email in page.emails], next=page.cursor)
 
 
-class CauseModel(BaseModel):
+class CauseModel(Answer):
     """One reason why an email is where it is."""
 
     cause: str = Field(description="For programs; the README lists them.")
@@ -156,7 +149,7 @@ class CauseModel(BaseModel):
         )
 
 
-class DiagnosisModel(BaseModel):
+class DiagnosisModel(Answer):
     """Why an email is where it is, as `mailctl why --json` has it; the most likely cause first."""
 
     task_id: str
@@ -170,7 +163,7 @@ class DiagnosisModel(BaseModel):
         return cls(task_id=found.task_id, state=found.state, causes=causes)
 
 
-class HealthModel(BaseModel):
+class HealthModel(Answer):
     """Whether something works."""
 
     status: str

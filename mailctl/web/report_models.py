@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from mailctl.log.counts import Dimension
 from mailctl.message import State
+from mailctl.web.models import Answer
 
 if TYPE_CHECKING:
-    from mailctl.log.counts import Activity, Latency, Point, Queue, Share, Totals
+    from mailctl.log.counts import Queue, Share
     from mailctl.log.course import Step
-    from mailctl.log.pauses import Pause
-    from mailctl.log.suppressions import Suppression, SuppressionPage
+    from mailctl.log.suppressions import SuppressionPage
     from mailctl.overview import Overview, Trend
     from mailctl.queues import Overview as AllQueues
     from mailctl.queues import QueueStatus
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _NO_TROUBLE = "Why the broker could not be asked; null where it could."
 
 
-class ActivityModel(BaseModel):
+class ActivityModel(Answer):
     """What happened in a minute."""
 
     recorded: int
@@ -32,18 +32,8 @@ class ActivityModel(BaseModel):
     failed: int
     failure_rate: float | None = Field(description="From 0 to 1; null where nothing ended.")
 
-    @classmethod
-    def of(cls, activity: Activity) -> ActivityModel:
-        """Return it for programs."""
-        return cls(
-            recorded=activity.recorded,
-            delivered=activity.delivered,
-            failed=activity.failed,
-            failure_rate=activity.failure_rate,
-        )
 
-
-class LatencyModel(BaseModel):
+class LatencyModel(Answer):
     """Seconds from when an email might go out to when the mail server took it."""
 
     count: int = Field(description="How many emails this was counted from.")
@@ -52,19 +42,8 @@ class LatencyModel(BaseModel):
     p99: float | None
     longest: float | None
 
-    @classmethod
-    def of(cls, latency: Latency) -> LatencyModel:
-        """Return it for programs."""
-        return cls(
-            count=latency.count,
-            p50=latency.p50,
-            p95=latency.p95,
-            p99=latency.p99,
-            longest=latency.longest,
-        )
 
-
-class StepModel(BaseModel):
+class StepModel(Answer):
     """What happened in one minute."""
 
     at: datetime
@@ -93,7 +72,7 @@ class StepModel(BaseModel):
         )
 
 
-class DepthModel(BaseModel):
+class DepthModel(Answer):
     """What is unfinished in a queue, by the log."""
 
     queue: str
@@ -108,7 +87,7 @@ class DepthModel(BaseModel):
         return cls(queue=queue.name, depth=queue.depth, scheduled=queue.scheduled, states=states)
 
 
-class OverviewModel(BaseModel):
+class OverviewModel(Answer):
     """How things stand, and the hour before."""
 
     at: datetime
@@ -125,8 +104,8 @@ class OverviewModel(BaseModel):
         steps = zip(trend.steps, trend.unfinished, strict=True)
         return cls(
             at=overview.at,
-            per_minute=ActivityModel.of(overview.lately),
-            latency=LatencyModel.of(trend.latency),
+            per_minute=ActivityModel.model_validate(overview.lately),
+            latency=LatencyModel.model_validate(trend.latency),
             queues=[DepthModel.of(queue) for queue in overview.queues],
             workers=len(overview.workers),
             circuit=str(overview.circuit) if overview.circuit else None,
@@ -134,7 +113,7 @@ class OverviewModel(BaseModel):
         )
 
 
-class PauseModel(BaseModel):
+class PauseModel(Answer):
     """A queue or a kind that an operator has stopped."""
 
     scope: str
@@ -143,15 +122,8 @@ class PauseModel(BaseModel):
     actor: str
     since: datetime
 
-    @classmethod
-    def of(cls, pause: Pause) -> PauseModel:
-        """Return it for programs."""
-        return cls(
-            scope=pause.scope, name=pause.name, reason=pause.reason, actor=pause.actor, since=pause.since
-        )
 
-
-class QueueModel(BaseModel):
+class QueueModel(Answer):
     """A queue, as `mailctl queue list --json` has it."""
 
     queue: str
@@ -189,11 +161,11 @@ class QueueModel(BaseModel):
             seconds_to_empty=queue.seconds_to_empty,
             workers=queue.workers,
             foreign=queue.foreign_ready + queue.foreign_unacked,
-            paused=PauseModel.of(queue.pause) if queue.pause else None,
+            paused=PauseModel.model_validate(queue.pause) if queue.pause else None,
         )
 
 
-class QueuesModel(BaseModel):
+class QueuesModel(Answer):
     """All queues."""
 
     queues: list[QueueModel]
@@ -205,12 +177,12 @@ class QueuesModel(BaseModel):
         """Return them for programs."""
         return cls(
             queues=[QueueModel.of(queue) for queue in found.queues],
-            paused_kinds=[PauseModel.of(pause) for pause in found.paused_kinds],
+            paused_kinds=[PauseModel.model_validate(pause) for pause in found.paused_kinds],
             trouble=found.trouble.message if found.trouble else None,
         )
 
 
-class WorkerModel(BaseModel):
+class WorkerModel(Answer):
     """A worker, as `mailctl workers --json` has it; what it does not tell is null."""
 
     worker: str
@@ -246,7 +218,7 @@ class WorkerModel(BaseModel):
         )
 
 
-class WorkersModel(BaseModel):
+class WorkersModel(Answer):
     """The workers that are alive."""
 
     workers: list[WorkerModel]
@@ -259,7 +231,7 @@ class WorkersModel(BaseModel):
         return cls(workers=workers, trouble=roll.trouble.message if roll.trouble else None)
 
 
-class TotalsModel(BaseModel):
+class TotalsModel(Answer):
     """How many emails, and what became of them."""
 
     recorded: int
@@ -269,20 +241,8 @@ class TotalsModel(BaseModel):
     failure_rate: float | None = Field(description="Of those tried to the end, from 0 to 1.")
     states: dict[State, int]
 
-    @classmethod
-    def of(cls, totals: Totals) -> TotalsModel:
-        """Return them for programs."""
-        return cls(
-            recorded=totals.recorded,
-            delivered=totals.delivered,
-            failed=totals.failed,
-            unfinished=totals.unfinished,
-            failure_rate=totals.failure_rate,
-            states=dict(totals.states),
-        )
 
-
-class GroupModel(BaseModel):
+class GroupModel(Answer):
     """The emails that have one thing in common."""
 
     name: str = Field(description="Empty for those that have none, such as no campaign.")
@@ -292,10 +252,10 @@ class GroupModel(BaseModel):
     @classmethod
     def of(cls, share: Share) -> GroupModel:
         """Return it for programs."""
-        return cls(name=share.name, share=share.share, totals=TotalsModel.of(share.totals))
+        return cls(name=share.name, share=share.share, totals=TotalsModel.model_validate(share.totals))
 
 
-class PointModel(BaseModel):
+class PointModel(Answer):
     """The emails recorded in one span, and what became of them so far."""
 
     at: datetime
@@ -303,13 +263,8 @@ class PointModel(BaseModel):
     delivered: int
     failed: int
 
-    @classmethod
-    def of(cls, point: Point) -> PointModel:
-        """Return it for programs."""
-        return cls(at=point.at, recorded=point.recorded, delivered=point.delivered, failed=point.failed)
 
-
-class StatsModel(BaseModel):
+class StatsModel(Answer):
     """Figures on a span of time."""
 
     since: datetime
@@ -327,16 +282,16 @@ class StatsModel(BaseModel):
         return cls(
             since=report.since,
             until=report.until,
-            totals=TotalsModel.of(report.totals),
-            latency=LatencyModel.of(report.latency),
+            totals=TotalsModel.model_validate(report.totals),
+            latency=LatencyModel.model_validate(report.latency),
             by=report.dimension,
             groups=[GroupModel.of(share) for share in report.groups],
             bucket_seconds=int(report.bucket.total_seconds()),
-            points=[PointModel.of(point) for point in report.points],
+            points=[PointModel.model_validate(point) for point in report.points],
         )
 
 
-class SuppressionModel(BaseModel):
+class SuppressionModel(Answer):
     """An address that nothing is sent to."""
 
     address: str
@@ -347,21 +302,8 @@ class SuppressionModel(BaseModel):
     actor: str | None
     created_at: datetime
 
-    @classmethod
-    def of(cls, entry: Suppression) -> SuppressionModel:
-        """Return it for programs."""
-        return cls(
-            address=entry.address,
-            source=entry.source,
-            reason=entry.reason,
-            code=entry.code,
-            enhanced=entry.enhanced,
-            actor=entry.actor,
-            created_at=entry.created_at,
-        )
 
-
-class SuppressionsModel(BaseModel):
+class SuppressionsModel(Answer):
     """A page of suppressed addresses."""
 
     suppressions: list[SuppressionModel]
@@ -370,4 +312,5 @@ class SuppressionsModel(BaseModel):
     @classmethod
     def of(cls, page: SuppressionPage) -> SuppressionsModel:
         """Return it for programs."""
-        return cls(suppressions=[SuppressionModel.of(entry) for entry in page.entries], next=page.cursor)
+        entries = [SuppressionModel.model_validate(entry) for entry in page.entries]
+        return cls(suppressions=entries, next=page.cursor)

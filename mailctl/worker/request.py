@@ -51,10 +51,15 @@ class PrivateRequest(Request):  # type: ignore[misc]
 
 @contextmanager
 def _connection_may_be_gone() -> Iterator[None]:
-    """Let a worker live whose task ends while it connects anew: Celery does not expect kombu's error."""
+    """Let a worker live whose task ends while it connects anew.
+
+    kombu asks its closed connection, which is None then, for an address; Celery does not expect that error.
+    """
     try:
         yield
     except AttributeError as error:
+        if error.obj is not None:
+            raise
         _log.warning("a message was not acknowledged, for its connection is gone (%s)", error)
 
 

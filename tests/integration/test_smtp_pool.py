@@ -190,6 +190,16 @@ class TestSessions:
             assert server.sessions == 3
         assert {outcome.kind for outcome in outcomes} == {K.ACCEPTED}
 
+    @pytest.mark.parametrize("unasked", ["250 2.0.0 and once more", "- what a proxy says"])
+    def test_a_session_that_said_what_nobody_asked_is_not_used_again(self, unasked: str) -> None:
+        """Its next reply might be to another command: an email that was refused would be taken for sent."""
+        script = {"body": [f"250 2.0.0 Ok\n{unasked}"], "rcpt": [None, "550 5.1.1 nobody"]}
+        with ScriptedSmtpServer(script=script) as server:
+            outcomes = with_pool(plain(server), _one_a_moment_after_the_other)
+            assert server.sessions == 2
+            assert len(server.messages) == 1
+        assert [outcome.kind for outcome in outcomes] == [K.ACCEPTED, K.BOUNCED]
+
     def test_a_lost_session_is_replaced_once_only(self) -> None:
         """A server that drops everybody gets no second retry at once."""
         with ScriptedSmtpServer(script={"mail": [None, Drop(), Drop(), Drop()]}) as server:
@@ -223,3 +233,10 @@ class TestSessions:
         with ScriptedSmtpServer() as server:
             with_pool(plain(server), scenario)
             assert server.wait_for_line("QUIT")
+
+
+async def _one_a_moment_after_the_other(pool: SmtpPool) -> list[Outcome]:
+    """Whatever the server says of itself has arrived before the second."""
+    first = await pool.send(message("a"))
+    await asyncio.sleep(0.1)
+    return [first, await pool.send(message("b"))]
