@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +30,12 @@ TABLES = {
         ("log", "messages", "seconds", "sent", "failed", "other", "left on the queue", "worker"),
     ),
 }
+
+
+def pytest_configure() -> None:
+    """Let programs that tests start be interrupted, also where a shell has put it all in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

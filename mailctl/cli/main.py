@@ -120,12 +120,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(session, error, _usage_sentence(error), "")
         return ExitCode.USAGE
     except (BrokenPipeError, ReaderGone):
-        # The reader of our output has gone; nobody is left to tell, and the interpreter must not try.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output has gone; nobody is left to tell.
+        _forget_output()
         return ExitCode.DONE
     except OSError as error:
         # Such as a full disk behind stdout: what other files and services do is told by MailctlErrors.
         _say(session, error, f"{error}.", "")
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _forget_output()
         return ExitCode.FAILED
     return code if isinstance(code, int) else ExitCode.DONE
 
@@ -139,6 +143,11 @@ def _refuse_bytes(arguments: Sequence[str]) -> None:
             raise InvalidInput(
                 "arguments", f"{argument!a} is not UTF-8.", fix="Check the encoding of the terminal."
             ) from None
+
+
+def _forget_output() -> None:
+    """Drop what stdout cannot take: the interpreter would try again as it ends, and say so."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run() -> None:

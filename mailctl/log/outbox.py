@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, or_, select, update
 
 from mailctl.catalog import CANARY
 from mailctl.log import idempotency, payload
@@ -47,6 +47,8 @@ _PUBLISHED = Move(
     and_(
         emails.c.id.in_(bindparam("ids", expanding=True)),
         emails.c.state.in_([State.PENDING, State.DEFERRED]),
+        # Not what a worker has put back meanwhile, which was faster than this note.
+        or_(emails.c.not_before.is_(None), emails.c.not_before <= bindparam("moment")),
     ),
     State.QUEUED,
     values={"queued_at": bindparam("moment"), "queued_in": bindparam("queued_in")},
@@ -195,11 +197,18 @@ class Outbox:
         flush(self._engine)
 
     def keep_back(self, email_id: str, *, until: datetime, reason: str) -> bool:
-        """Put an email back into the log while the mail server does not work; return whether it was out."""
-        is_published = and_(emails.c.id == email_id, emails.c.state.in_([State.QUEUED, State.DEFERRED]))
+        """Put a published email back while the mail server does not work; return whether it was due."""
+        now = self._clock()
+        is_due = and_(emails.c.id == email_id, or_(emails.c.not_before.is_(None), emails.c.not_before <= now))
+        is_published = and_(is_due, emails.c.state.in_([State.QUEUED, State.DEFERRED]))
         text = KEPT_BACK + reason
         values = {"due_at": until, "not_before": until, "error": text, "queued_at": None, "queued_in": None}
-        return bool(self._move(is_published, State.PENDING, text=text, values=values))
+        with writing(self._engine) as connection:
+            if move(connection, is_published, State.PENDING, text=text, values=values, now=now):
+                return True
+            # Its message has overtaken the note that it was published.
+            is_overtaken = and_(is_due, emails.c.state == State.PENDING)
+            return bool(connection.execute(update(emails).where(is_overtaken).values(**values)).rowcount)
 
     def release_kept_back(self) -> int:
         """Let everything that was kept back go out now; return how many."""

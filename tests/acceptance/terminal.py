@@ -153,8 +153,9 @@ class Terminal:
             return {str(state) for (state,) in connection.execute(query, ids)}
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
-        settings = {name.upper() for name in Settings.model_fields}
-        inherited = {name: value for name, value in os.environ.items() if name not in settings}
+        # As on a machine where nobody has set anything; unbuffered output would hide what is lost at the end.
+        foreign = {name.upper() for name in Settings.model_fields} | {"PYTHONUNBUFFERED"}
+        inherited = {name: value for name, value in os.environ.items() if name not in foreign}
         return inherited | self.environment | more
 
 

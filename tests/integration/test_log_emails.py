@@ -375,3 +375,20 @@ class TestCircuit:
         assert not circuits.may_probe()
         circuits.succeed()
         assert circuits.read() is None
+
+    def test_a_message_that_overtakes_the_note_of_it_is_kept_back_too(self, log: Log) -> None:
+        """A worker may be faster than the publisher, whose note comes late then."""
+        email_id, until = log.add(), START + timedelta(seconds=10)
+        assert log.outbox.keep_back(email_id, until=until, reason="connection refused")
+        assert log.outbox.mark_queued([email_id]) == 0
+        assert log.claim(email_id, worker="w") is None
+        log.clock.forward(seconds=10)
+        assert [email.id for email in log.outbox.reserve_due(limit=1)] == [email_id]
+
+    def test_a_scheduled_email_keeps_its_time(self, log: Log) -> None:
+        """Though its message has come too early, while the server does not work."""
+        [draft] = log.drafts(not_before=START + timedelta(hours=1))
+        log.outbox.add([draft], due_at=START)
+        assert not log.outbox.keep_back(draft.id, until=START, reason="connection refused")
+        log.outbox.release_kept_back()
+        assert log.claim(draft.id, worker="w") is None
