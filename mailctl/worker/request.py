@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery import Task
 from celery.worker.request import Request
 from typing_extensions import override
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_log = logging.getLogger("mailctl.worker")
 _REDACTED = "(redacted)"
 
 
@@ -35,32 +29,6 @@ class PrivateRequest(Request):  # type: ignore[misc]
         """Return what `inspect` is told."""
         told: dict[str, Any] = super().info(safe=True)
         return {**told, "args": _REDACTED, "kwargs": _REDACTED}
-
-    @override
-    def acknowledge(self) -> None:
-        """Take the message off the broker; where the connection is gone, it is given out again."""
-        with _connection_may_be_gone():
-            super().acknowledge()
-
-    @override
-    def reject(self, requeue: bool = False) -> None:
-        """Give the message back to the broker, or drop it; where the connection is gone, it has it."""
-        with _connection_may_be_gone():
-            super().reject(requeue=requeue)
-
-
-@contextmanager
-def _connection_may_be_gone() -> Iterator[None]:
-    """Let a worker live whose task ends while it connects anew.
-
-    kombu asks its closed connection, which is None then, for an address; Celery does not expect that error.
-    """
-    try:
-        yield
-    except AttributeError as error:
-        if error.obj is not None:
-            raise
-        _log.warning("a message was not acknowledged, for its connection is gone (%s)", error)
 
 
 class PrivateTask(Task):  # type: ignore[misc]

@@ -16,6 +16,7 @@ from redis.exceptions import DataError
 from typing_extensions import override
 
 from mailctl.celery_app import is_redis
+from mailctl.worker.acknowledging import outlive_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +63,7 @@ def _guarded_maker(
         handle = make(consumer)
 
         def receive(message: Any) -> None:
+            outlive_connection(message)
             try:
                 handle(message)
             except errors:

@@ -67,7 +67,7 @@ class Checker:
         """Account for every email: none lost, at most so many twice, and those with a reason."""
         account = self._site.account(self._name, patience=patience)
         self._properties.append((PROPERTY, account.row))
-        assert not account.lost, [self._site.terminal.status(email_id) for email_id in account.lost[:3]]
+        assert not account.lost, self._site.report(account.lost[:3])
         assert account.duplicates == account.duplicates_explained, account
         assert account.duplicates <= duplicates, account
         assert account.ended == ended, account

@@ -17,6 +17,7 @@ from tests.faults.account import Account, account_for
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
 
     from mailctl.message import Email
     from tests.acceptance.terminal import Terminal, Window
@@ -118,6 +119,15 @@ class Site:
         emails = [self._email(email_id) for email_id in self.ids]
         events = {email.id: self.runtime.history.events(email.id) for email in emails}
         return account_for(scenario, emails, events, self.smtp.messages, seconds=seconds)
+
+    def report(self, ids: Sequence[str]) -> str:
+        """Return what is known of emails, and what the workers said last."""
+        stands = [self.terminal.status(email_id) for email_id in ids]
+        lines = [f"{each['task_id']} {each['state']}: {each['explanation']}" for each in stands]
+        for worker in self.workers:
+            code = worker.process.poll()
+            lines += [f"worker {worker.process.pid}, exit code {code}:", *worker.output.splitlines()[-40:]]
+        return "\n".join(lines)
 
     def kill_a_child(self, chance: random.Random) -> None:
         """End a random pool process as a crash would."""
