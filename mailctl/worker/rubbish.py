@@ -16,7 +16,7 @@ from redis.exceptions import DataError
 from typing_extensions import override
 
 from mailctl.celery_app import is_redis
-from mailctl.worker.acknowledging import outlive_connection
+from mailctl.worker.lost_connection import outlive_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,6 @@ def _guarded_maker(
         handle = make(consumer)
 
         def receive(message: Any) -> None:
-            outlive_connection(message)
             try:
                 handle(message)
             except errors:
@@ -85,7 +84,8 @@ def _new_channel(make: Callable[[Any], Any], errors: tuple[type[Exception], ...]
 
 
 def _guard_channel(channel: Any, errors: tuple[type[Exception], ...]) -> None:
-    """Let a channel of Redis read over what is no message; it is off the queue then."""
+    """Let a channel of Redis outlive its connection, and read over what is no message: it is off the queue."""
+    outlive_connection(channel)
     channel.handlers = {name: _reading_over(read, errors) for name, read in channel.handlers.items()}
 
 
