@@ -84,7 +84,7 @@ def _new_channel(make: Callable[[Any], Any], errors: tuple[type[Exception], ...]
 
 
 def _guard_channel(channel: Any, errors: tuple[type[Exception], ...]) -> None:
-    """Let a channel of Redis outlive its connection, and read over what is no message: it is off the queue."""
+    """Let a channel of Redis outlive its connection, and read over what is no message."""
     outlive_connection(channel)
     channel.handlers = {name: _reading_over(read, errors) for name, read in channel.handlers.items()}
 
