@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -21,15 +22,19 @@ from mailctl.samples import with_dead_links
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from mailctl.catalog import Kind
+    from mailctl.log.campaigns import Batch
     from mailctl.message import Content, Draft, Envelope, Json, User
     from mailctl.runtime import Runtime
     from mailctl.users import Directory
 
-#: Rows that are recorded in one transaction.
-CHUNK = 1000
+#: Rows that are recorded in one transaction: few at first, so that workers begin, then more, as each
+#: transaction costs the disk about the same.
+FIRST_CHUNK = 500
+LARGEST_CHUNK = 4000
 MAX_NAME = 100
 
 
@@ -94,8 +99,9 @@ class Campaign:
 
     def check(self, rows: Iterable[Recipient | RowProblem]) -> Iterator[RowProblem]:
         """Go through rows and return those that cannot be used; nothing is recorded."""
+        now = datetime.now(UTC)
         for row in rows:
-            if isinstance(checked := self._checked(row), RowProblem):
+            if isinstance(checked := self._checked(row, now=now), RowProblem):
                 yield checked
 
     def record(self, rows: Iterable[Recipient | RowProblem]) -> Iterator[Recorded]:
@@ -108,26 +114,47 @@ class Campaign:
             LogUnavailable: the log cannot be written.
             DirectoryUnavailable: the users cannot be looked up.
         """
-        campaigns, mailing = self._runtime.campaigns, self._mailing
-        is_open = False
-        remaining = iter(rows)
-        while chunk := list(islice(remaining, CHUNK)):
-            checked = [self._checked(row) for row in chunk]
-            drafts = [draft for draft in checked if not isinstance(draft, RowProblem)]
-            if drafts and not is_open:
-                self._enqueuer.refuse_unrenderable(mailing.kind, [drafts[0].content], at=self._at)
-                campaigns.open(mailing.campaign, kind=mailing.kind.name, rate=mailing.rate)
+        begun: Future[Recorded] | None = None
+        # The database works on some rows while the next ones are checked.
+        with ThreadPoolExecutor(1, thread_name_prefix="mailctl-campaign") as recorder:
+            for checked in self._checked_chunks(rows):
+                drafts = [draft for draft in checked if not isinstance(draft, RowProblem)]
+                batch = self._runtime.campaigns.batch(drafts)
+                recorded = begun.result() if begun else None
+                begun = recorder.submit(self._add, checked, batch)
+                if recorded:
+                    yield recorded
+            if begun:
+                yield begun.result()
+
+    def count(self) -> int:
+        """Return how many emails of the campaign are in the log."""
+        return self._runtime.campaigns.count(self._mailing.campaign)
+
+    def _checked_chunks(self, rows: Iterable[Recipient | RowProblem]) -> Iterator[list[Draft | RowProblem]]:
+        """Yield rows, some at a time; before the first that can be used, the campaign is opened."""
+        mailing, is_open = self._mailing, False
+        remaining, size = iter(rows), FIRST_CHUNK
+        while chunk := list(islice(remaining, size)):
+            now, size = datetime.now(UTC), min(2 * size, LARGEST_CHUNK)
+            checked = [self._checked(row, now=now) for row in chunk]
+            first = next((draft for draft in checked if not isinstance(draft, RowProblem)), None)
+            if first is not None and not is_open:
+                self._enqueuer.refuse_unrenderable(mailing.kind, [first.content], at=self._at)
+                self._runtime.campaigns.open(mailing.campaign, kind=mailing.kind.name, rate=mailing.rate)
                 is_open = True
-            added = campaigns.add(drafts)
-            new = set(added.new)
-            yield Recorded(
-                emails=tuple(
-                    {draft.id: draft.content.user.email for draft in drafts if draft.id in new}.items()
-                ),
-                known=len(drafts) - len(new),
-                suppressed=len(added.suppressed),
-                problems=tuple(problem for problem in checked if isinstance(problem, RowProblem)),
-            )
+            yield checked
+
+    def _add(self, checked: Sequence[Draft | RowProblem], batch: Batch) -> Recorded:
+        added = self._runtime.campaigns.add(batch)
+        new = set(added.new)
+        emails = {draft.id: draft.content.user.email for draft in batch.drafts if draft.id in new}
+        return Recorded(
+            emails=tuple(emails.items()),
+            known=len(batch.drafts) - len(new),
+            suppressed=len(added.suppressed),
+            problems=tuple(problem for problem in checked if isinstance(problem, RowProblem)),
+        )
 
     def preview(self, rows: Iterable[Recipient | RowProblem]) -> Envelope | None:
         """Return the first usable row's message, with links that open nothing; None if there is none.
@@ -136,14 +163,14 @@ class Campaign:
             RenderError: the template cannot be rendered.
         """
         for row in rows:
-            checked = self._checked(row)
+            checked = self._checked(row, now=datetime.now(UTC))
             if not isinstance(checked, RowProblem):
                 kind, base = self._mailing.kind, self._runtime.settings.frontend_url
                 content = with_dead_links(checked.content, kind, frontend_url=base)
                 return asyncio.run(self._runtime.composer.preview(kind, content, at=self._at))
         return None
 
-    def _checked(self, row: Recipient | RowProblem) -> Draft | RowProblem:
+    def _checked(self, row: Recipient | RowProblem, *, now: datetime) -> Draft | RowProblem:
         if isinstance(row, RowProblem):
             return row
         mailing = self._mailing
@@ -157,7 +184,7 @@ class Campaign:
             mailing.kind,
             [content],
             queue=BULK_QUEUE,
-            now=datetime.now(UTC),
+            now=now,
             first_id=self._id_for(content.user.email.lower()),
             not_before=mailing.not_before,
             campaign=mailing.campaign,

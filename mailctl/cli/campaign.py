@@ -99,7 +99,7 @@ def _record(
                 _show_step(session, mailing, step)
                 advance(step.rows)
     except KeyboardInterrupt:
-        session.output.note(f"Stopped: {new + known} of {len(rows)} are in. The same command goes on.")
+        session.output.note(f"Stopped: {campaign.count()} of {len(rows)} are in. The same command goes on.")
         raise
     summary = {
         "campaign": mailing.campaign,

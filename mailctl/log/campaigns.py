@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, select, update
 
 from mailctl.log.database import reading, writing
 from mailctl.log.due import WAITING_STATES, waiting_campaigns
+from mailctl.log.inserting import insert_rows
 from mailctl.log.outbox import append_recorded
 from mailctl.log.pauses import is_not_paused
 from mailctl.log.tables import campaigns, emails
@@ -18,7 +19,6 @@ from mailctl.message import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
 
     from sqlalchemy import Connection, Engine
 
@@ -37,6 +37,16 @@ class Added:
     new: list[str]
     #: Why, for each of them that is suppressed at once, by id.
     suppressed: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Emails of a campaign that are to be recorded together."""
+
+    drafts: Sequence[Draft]
+    #: One for each id among them.
+    rows: list[dict[str, Any]]
+    at: datetime
 
 
 class Campaigns:
@@ -65,20 +75,31 @@ class Campaigns:
             if not insert_or_ignore(connection, campaigns, row):
                 connection.execute(update(campaigns).where(campaigns.c.id == campaign).values(rate=rate))
 
-    def add(self, drafts: Sequence[Draft]) -> Added:
-        """Record emails of a campaign; what is known by its id already stays as it is."""
-        if not drafts:
-            return Added(new=[], suppressed={})
+    def batch(self, drafts: Sequence[Draft]) -> Batch:
+        """Return emails of a campaign as they are to be recorded, sealed; nothing is recorded yet."""
         now = self._clock()
-        by_id = {draft.id: draft for draft in drafts}
         rows = {
             draft.id: self._outbox.row(draft, state=State.PENDING, due_at=now, now=now) for draft in drafts
         }
+        return Batch(drafts=drafts, rows=list(rows.values()), at=now)
+
+    def add(self, batch: Batch) -> Added:
+        """Record emails of a campaign; what is known by its id already stays as it is."""
+        if not batch.rows:
+            return Added(new=[], suppressed={})
+        now = batch.at
+        by_id = {draft.id: draft for draft in batch.drafts}
         with writing(self._engine) as connection:
-            new = _insert_new(connection, list(rows.values()))
-            append_recorded(connection, drafts, now=now, ids=new)
-            refused = self._outbox.rules.apply(connection, [by_id[email_id] for email_id in new], now=now)
-        return Added(new=new, suppressed=refused)
+            new = [by_id[email_id] for email_id in _insert_new(connection, batch.rows)]
+            append_recorded(connection, new, now=now)
+            refused = self._outbox.rules.apply(connection, new, now=now)
+        return Added(new=[draft.id for draft in new], suppressed=refused)
+
+    def count(self, campaign: str) -> int:
+        """Return how many emails of a campaign are in the log."""
+        query = select(func.count()).where(emails.c.campaign == campaign)
+        with reading(self._engine) as connection:
+            return connection.execute(query).scalar_one()
 
     def has_due(self) -> bool:
         """Whether emails of any campaign could go out now, whatever its rate says."""
@@ -118,8 +139,7 @@ def _insert_new(connection: Connection, rows: list[dict[str, Any]]) -> list[str]
     ids = [row["id"] for row in rows]
     known = set(connection.execute(select(emails.c.id).where(emails.c.id.in_(ids))).scalars())
     new = [row for row in rows if row["id"] not in known]
-    if new:
-        connection.execute(insert(emails), new)
+    insert_rows(connection, emails, new)
     return [row["id"] for row in new]
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, or_, select, update
 
 from mailctl.catalog import CANARY
 from mailctl.log import idempotency, payload
 from mailctl.log.database import flush, reading, writing
+from mailctl.log.inserting import insert_rows
 from mailctl.log.pauses import is_not_paused
 from mailctl.log.rows import EMAIL_COLUMNS, email_from
 from mailctl.log.rules import Rules
@@ -113,7 +114,7 @@ class Outbox:
         if earlier is not None:
             return earlier
         rows = [self.row(draft, state=State.PENDING, due_at=due_at, now=now) for draft in drafts]
-        connection.execute(insert(emails), rows)
+        insert_rows(connection, emails, rows)
         append_recorded(connection, drafts, now=now)
         self.rules.apply(connection, drafts, now=now)
         return drafts[0].id
@@ -318,18 +319,17 @@ class Outbox:
         }
 
 
-def append_recorded(
-    connection: Connection, drafts: Sequence[Draft], *, now: datetime, ids: Collection[str] | None = None
-) -> None:
-    """Append the first event of emails of one call.
-
-    Args:
-        ids: of those that are new; None if all are.
-    """
-    forced_by = drafts[0].forced_by
-    text = "recorded" if forced_by is None else "recorded; no rule keeps it back"
-    new = [draft.id for draft in drafts] if ids is None else list(ids)
-    append_events(connection, new, text=text, now=now, actor=forced_by)
+def append_recorded(connection: Connection, drafts: Sequence[Draft], *, now: datetime) -> None:
+    """Append the first event of emails that are new and pending, all of one call."""
+    forced_by = drafts[0].forced_by if drafts else None
+    event = {
+        "at": now,
+        "state": State.PENDING,
+        "attempt": 0,
+        "text": "recorded" if forced_by is None else "recorded; no rule keeps it back",
+        "actor": forced_by,
+    }
+    insert_rows(connection, events, [{"email_id": draft.id, **event} for draft in drafts])
 
 
 def _reserve(connection: Connection, state: State, *, limit: int, now: datetime) -> list[Email]:

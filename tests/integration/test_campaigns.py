@@ -60,7 +60,7 @@ class Log:
     def begin(self, count: int, *, rate: float | None = None, campaign: str = "spring") -> list[str]:
         """Record a campaign; return the ids of its emails."""
         self.campaigns.open(campaign, kind="welcome", rate=rate)
-        return self.campaigns.add(self.drafts(count, campaign)).new
+        return self.campaigns.add(self.campaigns.batch(self.drafts(count, campaign))).new
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -77,7 +77,7 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
 def test_the_same_rows_are_recorded_once(log: Log) -> None:
     """Whoever stops in the middle runs it again; only what is new gets an event."""
     log.begin(3)
-    assert log.campaigns.add(log.drafts(5)).new == ["spring-3", "spring-4"]
+    assert log.campaigns.add(log.campaigns.batch(log.drafts(5))).new == ["spring-3", "spring-4"]
     assert log.history.counts() == {State.PENDING: 5}
     assert [len(log.history.events(f"spring-{n}")) for n in range(5)] == [1] * 5
 

@@ -141,7 +141,7 @@ class TestSuppression:
             )[0]
             for n in range(3)
         ]
-        added = post.runtime.campaigns.add(drafts)
+        added = post.runtime.campaigns.add(post.runtime.campaigns.batch(drafts))
         assert (len(added.new), list(added.suppressed)) == (3, [drafts[1].id])
         assert drafts[1].id not in post.runtime.campaigns.release(limit=9)
 
