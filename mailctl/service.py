@@ -35,7 +35,7 @@ _log = logging.getLogger("mailctl.service")
 
 _ContentMaker = Callable[["Runtime"], list["Content"]]
 #: Seconds after which what was recorded is on disk: a power failure, and nothing else, can lose that much.
-FLUSH_SECONDS = 1.0
+FLUSH_SECONDS = 3.0
 #: Where a session keeps the ids of what its transaction recorded.
 _RECORDED = "mailctl.recorded"
 
@@ -237,7 +237,10 @@ async def _record(
     desk = _desk() if _is_open() else await asyncio.to_thread(_desk)
     contents = make(desk.runtime)
     if session is None:
-        return await asyncio.to_thread(desk.record, kind, contents, idempotency_key=idempotency_key)
+        ids = await asyncio.to_thread(desk.record, kind, contents, idempotency_key=idempotency_key)
+        # When the caller waits for something else: what publishes would compete with it for the interpreter.
+        asyncio.get_running_loop().call_soon(desk.publish_later, ids)
+        return ids[0]
     if isinstance(session, AsyncSession):
         return await session.run_sync(
             lambda sync: desk.record_in(sync, kind, contents, idempotency_key=idempotency_key)
@@ -259,12 +262,11 @@ class _Desk:
         self._flush_timer: threading.Timer | None = None
         parts.on_close(self._close)
 
-    def record(self, kind: Kind, contents: list[Content], *, idempotency_key: str | None) -> str:
+    def record(self, kind: Kind, contents: list[Content], *, idempotency_key: str | None) -> list[str]:
         # Committed here, so that no crash of a process loses it; a request does not wait for the disk.
         ids = self._enqueuer.record(kind, contents, idempotency_key=idempotency_key, is_lasting=False)
         self._flush_soon()
-        self._publish_later(ids)
-        return ids[0]
+        return ids
 
     def record_in(
         self, session: Session, kind: Kind, contents: list[Content], *, idempotency_key: str | None
@@ -297,7 +299,7 @@ class _Desk:
     def _transaction_ended(self, session: Session, transaction: SessionTransaction) -> None:
         if transaction.parent is None and session.info[_RECORDED]:
             ids, session.info[_RECORDED] = session.info[_RECORDED], []
-            self._publish_later(ids)
+            self.publish_later(ids)
 
     def _flush_soon(self) -> None:
         if self._flush_timer is None:
@@ -318,7 +320,7 @@ class _Desk:
             self._flush_timer.cancel()
             self._flush()
 
-    def _publish_later(self, ids: list[str]) -> None:
+    def publish_later(self, ids: list[str]) -> None:
         self._unpublished.extend(ids)
         with suppress(RuntimeError):  # the process is ending: a relay publishes them
             self._background.submit(self._publish)
