@@ -30,9 +30,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("mailctl.relay")
 
-#: Seconds between looks at a local log, and at one on a server.
+#: Seconds between turns at most, at a local log and at one on a server.
 LOCAL_TICK_SECONDS = 0.2
 SERVER_TICK_SECONDS = 1.0
+#: Seconds between looks whether anybody has written to a local log: they cost next to nothing.
+_LOOK_SECONDS = 0.02
+#: How much longer the relay rests than it has worked, while a local log is written to all the time.
+_REST = 20
 #: Seconds between looks for leases that ran out, and for what came too late.
 MEND_SECONDS = 1.0
 #: Emails that are published together.
@@ -148,6 +152,7 @@ class Relay:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
+            began_at = time.monotonic()
             try:
                 self._turn()
                 self._say_trouble("")
@@ -155,8 +160,17 @@ class Relay:
                 if isinstance(error, LogUnavailable):
                     self._leases.distrust()
                 self._say_trouble(str(error))
-            self._stopped.wait(self._watch.tick_seconds)
+            self._rest(worked_seconds=time.monotonic() - began_at)
         self._leave()
+
+    def _rest(self, *, worked_seconds: float) -> None:
+        """Wait for the next turn: for a tick at most, and less where somebody has written to a local log."""
+        began_at = time.monotonic()
+        while (rested := time.monotonic() - began_at) < self._watch.tick_seconds:
+            if rested > _REST * worked_seconds and self._watch.has_changed():
+                return
+            if self._stopped.wait(self._watch.look_seconds):
+                return
 
     def _turn(self) -> None:
         if self._beat.is_due():
@@ -165,6 +179,7 @@ class Relay:
         if is_time_to_mend:
             self._mend_log()
         if is_time_to_mend or self._watch.has_changed():
+            self._watch.look()
             self._publish()
         if self._on_drained is not None:
             self._look_if_drained(self._on_drained)
@@ -284,7 +299,7 @@ class Relay:
 
 
 class _Watch:
-    """Tells cheaply whether anybody has written to the log since it was asked last."""
+    """Tells cheaply whether anybody has written to the log since it was looked at last."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._engine = runtime.engine
@@ -296,15 +311,27 @@ class _Watch:
     def tick_seconds(self) -> float:
         return LOCAL_TICK_SECONDS if self._is_local else SERVER_TICK_SECONDS
 
+    @property
+    def look_seconds(self) -> float:
+        return _LOOK_SECONDS if self._is_local else SERVER_TICK_SECONDS
+
     def has_changed(self) -> bool:
+        version = self._read()
+        return version is None or version != self._version
+
+    def look(self) -> None:
+        self._version = self._read()
+
+    def _read(self) -> int | None:
+        """Return a number that another writer changes; None where there is none, or it cannot be read."""
         if not self._is_local:
-            return True
-        if self._connection is None:
-            self._connection = self._engine.raw_connection()
-        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        is_new = bool(version != self._version)
-        self._version = version
-        return is_new
+            return None
+        try:
+            if self._connection is None:
+                self._connection = self._engine.raw_connection()
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        except self._engine.dialect.loaded_dbapi.Error:
+            return None
 
     def close(self) -> None:
         if self._connection is not None:
