@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.message import Outcome, OutcomeKind
@@ -16,6 +17,8 @@ _log = logging.getLogger("mailctl.breaker")
 
 #: Seconds for which one look at the circuit is taken for true.
 _LOOK_SECONDS = 1.0
+#: How long after an email its publisher may still be about to note that it was published.
+_LATE_NOTE = timedelta(seconds=3)
 #: Before these stages are passed, no email was offered: what fails there is the server's doing, or ours.
 _SERVER_STAGES = frozenset({"connect", "tls", "auth"})
 
@@ -44,7 +47,8 @@ class Breaker:
         if self._circuits is None or circuit is None or not circuit.is_open or self._circuits.may_probe():
             return ""
         reason = str(circuit)
-        is_kept = self._outbox.keep_back(email_id, until=circuit.probe_at, reason=reason)
+        until = max(circuit.probe_at, datetime.now(UTC) + _LATE_NOTE)
+        is_kept = self._outbox.keep_back(email_id, until=until, reason=reason)
         return reason if is_kept else ""
 
     def note(self, outcome: Outcome) -> Circuit | None:

@@ -93,6 +93,8 @@ class Campaign:
         self._enqueuer = Enqueuer(runtime)
         self._at = mailing.not_before or datetime.now(UTC)
         self._common: Content | None = None
+        #: How many of the rows given to `record` are in the log.
+        self.rows_in_log = 0
         # Not `uuid5`, which takes longer than the rest of a row's checks.
         self._name_hash = hashlib.sha1(uuid.NAMESPACE_OID.bytes, usedforsecurity=False)
         self._name_hash.update(f"{name}\0".encode())
@@ -108,6 +110,7 @@ class Campaign:
         """Record the emails of rows, some at a time; a row that cannot be used is told and left out.
 
         Each step is recorded for good: who stops in the middle goes on with the same rows and the same name.
+        The step that was under way then is finished, and counted in `rows_in_log`.
 
         Raises:
             InvalidInput: the template lacks a variable that the first row does not give.
@@ -115,10 +118,14 @@ class Campaign:
             DirectoryUnavailable: the users cannot be looked up.
         """
         begun: Future[Recorded] | None = None
+        is_open = False
         # The database works on some rows while the next ones are checked.
         with ThreadPoolExecutor(1, thread_name_prefix="mailctl-campaign") as recorder:
             for checked in self._checked_chunks(rows):
                 drafts = [draft for draft in checked if not isinstance(draft, RowProblem)]
+                if drafts and not is_open:
+                    self._open(drafts[0])
+                    is_open = True
                 batch = self._runtime.campaigns.batch(drafts)
                 recorded = begun.result() if begun else None
                 begun = recorder.submit(self._add, checked, batch)
@@ -127,26 +134,20 @@ class Campaign:
             if begun:
                 yield begun.result()
 
-    def count(self) -> int:
-        """Return how many emails of the campaign are in the log."""
-        return self._runtime.campaigns.count(self._mailing.campaign)
+    def _open(self, first: Draft) -> None:
+        mailing = self._mailing
+        self._enqueuer.refuse_unrenderable(mailing.kind, [first.content], at=self._at)
+        self._runtime.campaigns.open(mailing.campaign, kind=mailing.kind.name, rate=mailing.rate)
 
     def _checked_chunks(self, rows: Iterable[Recipient | RowProblem]) -> Iterator[list[Draft | RowProblem]]:
-        """Yield rows, some at a time; before the first that can be used, the campaign is opened."""
-        mailing, is_open = self._mailing, False
         remaining, size = iter(rows), FIRST_CHUNK
         while chunk := list(islice(remaining, size)):
             now, size = datetime.now(UTC), min(2 * size, LARGEST_CHUNK)
-            checked = [self._checked(row, now=now) for row in chunk]
-            first = next((draft for draft in checked if not isinstance(draft, RowProblem)), None)
-            if first is not None and not is_open:
-                self._enqueuer.refuse_unrenderable(mailing.kind, [first.content], at=self._at)
-                self._runtime.campaigns.open(mailing.campaign, kind=mailing.kind.name, rate=mailing.rate)
-                is_open = True
-            yield checked
+            yield [self._checked(row, now=now) for row in chunk]
 
     def _add(self, checked: Sequence[Draft | RowProblem], batch: Batch) -> Recorded:
         added = self._runtime.campaigns.add(batch)
+        self.rows_in_log += len(batch.drafts)
         new = set(added.new)
         emails = {draft.id: draft.content.user.email for draft in batch.drafts if draft.id in new}
         return Recorded(

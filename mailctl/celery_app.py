@@ -18,7 +18,7 @@ from celery.local import maybe_evaluate
 from mailctl.catalog import TASK_NAMES
 from mailctl.errors import ConfigurationError
 from mailctl.plugin import load_object, sentence
-from mailctl.settings import MEMORY_BROKER, Settings
+from mailctl.settings import MEMORY_BACKEND, MEMORY_BROKER, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -138,6 +138,11 @@ def consumed_queues(app: Celery) -> tuple[str, ...]:
 def is_in_memory(app: Celery) -> bool:
     """Whether the broker is private to its process."""
     return str(app.conf.broker_url or "").startswith(MEMORY_BROKER)
+
+
+def has_private_results(app: Celery) -> bool:
+    """Whether results are seen by the process alone that stores them."""
+    return str(app.conf.result_backend or "").startswith(MEMORY_BACKEND)
 
 
 def is_redis(broker_url: str) -> bool:

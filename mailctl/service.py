@@ -36,6 +36,8 @@ _log = logging.getLogger("mailctl.service")
 _ContentMaker = Callable[["Runtime"], list["Content"]]
 #: Seconds after which what was recorded is on disk: a power failure, and nothing else, can lose that much.
 FLUSH_SECONDS = 3.0
+#: Seconds that a caller goes on before its email is published.
+_LEAD_SECONDS = 0.001
 #: Where a session keeps the ids of what its transaction recorded.
 _RECORDED = "mailctl.recorded"
 
@@ -237,10 +239,10 @@ async def _record(
     desk = _desk() if _is_open() else await asyncio.to_thread(_desk)
     contents = make(desk.runtime)
     if session is None:
-        ids = await asyncio.to_thread(desk.record, kind, contents, idempotency_key=idempotency_key)
-        # When the caller waits for something else: what publishes would compete with it for the interpreter.
-        asyncio.get_running_loop().call_soon(desk.publish_later, ids)
-        return ids[0]
+        loop = asyncio.get_running_loop()
+        return await asyncio.to_thread(
+            desk.record, kind, contents, idempotency_key=idempotency_key, caller=loop
+        )
     if isinstance(session, AsyncSession):
         return await session.run_sync(
             lambda sync: desk.record_in(sync, kind, contents, idempotency_key=idempotency_key)
@@ -262,11 +264,24 @@ class _Desk:
         self._flush_timer: threading.Timer | None = None
         parts.on_close(self._close)
 
-    def record(self, kind: Kind, contents: list[Content], *, idempotency_key: str | None) -> list[str]:
+    def record(
+        self,
+        kind: Kind,
+        contents: list[Content],
+        *,
+        idempotency_key: str | None,
+        caller: asyncio.AbstractEventLoop,
+    ) -> str:
         # Committed here, so that no crash of a process loses it; a request does not wait for the disk.
         ids = self._enqueuer.record(kind, contents, idempotency_key=idempotency_key, is_lasting=False)
         self._flush_soon()
-        return ids
+        self._unpublished.extend(ids)
+        try:
+            # Not at once: what publishes would compete for the interpreter with the caller, who goes on now.
+            caller.call_soon_threadsafe(caller.call_later, _LEAD_SECONDS, self._publish_soon)
+        except RuntimeError:  # the caller's loop has ended
+            self._publish_soon()
+        return ids[0]
 
     def record_in(
         self, session: Session, kind: Kind, contents: list[Content], *, idempotency_key: str | None
@@ -315,6 +330,7 @@ class _Desk:
             _log.error("the delivery log is not on disk yet: %s", error)
 
     def _close(self) -> None:
+        self._publish_soon()
         self._background.shutdown()
         if self._flush_timer is not None:
             self._flush_timer.cancel()
@@ -322,6 +338,9 @@ class _Desk:
 
     def publish_later(self, ids: list[str]) -> None:
         self._unpublished.extend(ids)
+        self._publish_soon()
+
+    def _publish_soon(self) -> None:
         with suppress(RuntimeError):  # the process is ending: a relay publishes them
             self._background.submit(self._publish)
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Seconds: longer than any reply takes, shorter than a stall.
-TIMEOUT = 0.25
-STALL = 1.0
+TIMEOUT = 0.5
+STALL = 1.5
 
 
 def message(name: str = "one", *, body: bytes = b"hello\r\n") -> Envelope:

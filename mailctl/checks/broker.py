@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailctl.broker import Broker
+from mailctl.celery_app import has_private_results
 from mailctl.checks.app import has_results, shown_broker
 from mailctl.checks.finding import Finding, Group
 from mailctl.checks.masking import masked
 from mailctl.errors import BrokerUnavailable
 from mailctl.question import as_milliseconds
-from mailctl.settings import MEMORY_BACKEND
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -63,7 +63,7 @@ def _results(broker: Broker, app: Celery, *, offline: bool) -> Finding:
     address = masked(app.conf.result_backend)
     if not has_results(app):
         return _GROUP.skip("results", "the app keeps no results")
-    if address.startswith(MEMORY_BACKEND):
+    if has_private_results(app):
         return _GROUP.ok("results", f"{address} is private to each process; the delivery log keeps outcomes")
     if offline:
         return _GROUP.skip("results", "offline")

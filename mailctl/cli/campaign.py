@@ -89,17 +89,18 @@ def _record(
     """Record row by row, and say what became of them, also when it is cut short."""
     from mailctl.moments import count
 
-    done, new, known, suppressed, problems = 0, 0, 0, 0, list[Any]()
+    new, known, suppressed, problems = 0, 0, 0, list[Any]()
     try:
         with session.output.progress("recorded", total=len(rows)) as advance:
             for step in campaign.record(rows):
-                done, new, known = done + step.rows, new + len(step.emails), known + step.known
+                new, known = new + len(step.emails), known + step.known
                 problems += step.problems
                 suppressed += step.suppressed
                 _show_step(session, mailing, step)
                 advance(step.rows)
     except KeyboardInterrupt:
-        session.output.note(f"Stopped: {campaign.count()} of {len(rows)} are in. The same command goes on.")
+        done = f"{campaign.rows_in_log} of {len(rows)}"
+        session.output.note(f"Stopped: {done} are in. The same command goes on.")
         raise
     summary = {
         "campaign": mailing.campaign,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -152,6 +153,8 @@ def _forget_output() -> None:
 
 def run() -> None:
     """Run one command and leave with its exit code."""
+    if sys.stdout is None:  # it was closed by whoever started this
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - the interpreter closes it at its end
     sys.exit(main())
 
 

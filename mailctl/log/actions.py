@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, case, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, or_, select, update
 
 from mailctl.log.database import reading, writing
+from mailctl.log.inserting import insert_rows
 from mailctl.log.tables import emails, events
 from mailctl.log.transitions import append_events, move, utc_now
 from mailctl.message import MAYBE_SENT, State
@@ -178,7 +179,7 @@ class Actions:
                 return False
             append_events(connection, [email_id], text=deed.told(resent), now=now, actor=deed.actor)
             row = self._outbox.row(draft, state=State.PENDING, due_at=now, now=now)
-            connection.execute(insert(emails), [row])
+            insert_rows(connection, emails, [row])
             text = deed.told(f"recorded; is a resend of {email_id}")
             append_events(connection, [draft.id], text=text, now=now, actor=deed.actor)
         return True

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from mailctl.log.database import reading, writing
 from mailctl.log.due import WAITING_STATES, waiting_campaigns
@@ -94,12 +94,6 @@ class Campaigns:
             append_recorded(connection, new, now=now)
             refused = self._outbox.rules.apply(connection, new, now=now)
         return Added(new=[draft.id for draft in new], suppressed=refused)
-
-    def count(self, campaign: str) -> int:
-        """Return how many emails of a campaign are in the log."""
-        query = select(func.count()).where(emails.c.campaign == campaign)
-        with reading(self._engine) as connection:
-            return connection.execute(query).scalar_one()
 
     def has_due(self) -> bool:
         """Whether emails of any campaign could go out now, whatever its rate says."""

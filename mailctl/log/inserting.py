@@ -29,25 +29,28 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str
     """
     if not rows:
         return
-    insertion = _insertion(table, tuple(rows[0]), connection.dialect)
-    cursor = connection.connection.cursor()
+    dialect = connection.dialect
+    insertion, cursor = _insertion(table, tuple(rows[0]), dialect), None
     try:
+        cursor = connection.connection.cursor()
         insertion.run(cursor, rows)
-    except insertion.errors as error:
-        raise insertion.translated(error) from error
-    finally:
         cursor.close()
+    except insertion.errors as error:
+        is_lost = dialect.is_disconnect(error, connection.connection, cursor)  # type: ignore[arg-type]
+        if is_lost:
+            connection.invalidate(error)
+        raise insertion.translated(error, is_lost=is_lost) from error
 
 
 class _Insertion:
     """An INSERT into certain columns, in the words of a driver."""
 
     def __init__(self, table: Table, names: tuple[str, ...], dialect: Dialect) -> None:
-        compiled = insert(table).compile(dialect=dialect, column_keys=list(names))
+        compiled = insert(table).inline().compile(dialect=dialect, column_keys=list(names))
         self._dialect = dialect
         self._text = str(compiled)
         self._is_positional = compiled.positional
-        self._takes_many_rows = dialect.paramstyle == "qmark"
+        self._takes_many_rows = dialect.name == "sqlite"
         self._names = compiled.positiontup or list(names)
         types = [table.c[name].type.dialect_impl(dialect) for name in self._names]
         processors = [each.bind_processor(dialect) for each in types]
@@ -63,10 +66,16 @@ class _Insertion:
         else:
             cursor.executemany(self._text, parameters)
 
-    def translated(self, error: Exception) -> BaseException:
+    def translated(self, error: Exception, *, is_lost: bool) -> BaseException:
         """Return the driver's error as SQLAlchemy would raise it."""
         return DBAPIError.instance(
-            self._text, None, error, self.errors, hide_parameters=True, dialect=self._dialect
+            self._text,
+            None,
+            error,
+            self.errors,
+            hide_parameters=True,
+            connection_invalidated=is_lost,
+            dialect=self._dialect,
         )
 
     def _run_at_once(self, cursor: Any, parameters: Sequence[Any]) -> None:

@@ -198,18 +198,21 @@ class Outbox:
         flush(self._engine)
 
     def keep_back(self, email_id: str, *, until: datetime, reason: str) -> bool:
-        """Put a published email back while the mail server does not work; return whether it was due."""
+        """Put a published email back while the mail server does not work; return whether that was done."""
         now = self._clock()
         is_due = and_(emails.c.id == email_id, or_(emails.c.not_before.is_(None), emails.c.not_before <= now))
         is_published = and_(is_due, emails.c.state.in_([State.QUEUED, State.DEFERRED]))
         text = KEPT_BACK + reason
         values = {"due_at": until, "not_before": until, "error": text, "queued_at": None, "queued_in": None}
         with writing(self._engine) as connection:
-            if move(connection, is_published, State.PENDING, text=text, values=values, now=now):
-                return True
-            # Its message has overtaken the note that it was published.
+            # Its message may have overtaken the note that it was published. This is asked first: it waits for
+            # a publisher that is writing the note.
             is_overtaken = and_(is_due, emails.c.state == State.PENDING)
-            return bool(connection.execute(update(emails).where(is_overtaken).values(**values)).rowcount)
+            kept = update(emails).where(is_overtaken).values(**values, updated_at=now)
+            if connection.execute(kept).rowcount:
+                append_events(connection, [email_id], text=text, now=now)
+                return True
+            return bool(move(connection, is_published, State.PENDING, text=text, values=values, now=now))
 
     def release_kept_back(self) -> int:
         """Let everything that was kept back go out now; return how many."""

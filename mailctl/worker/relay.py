@@ -10,12 +10,13 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mailctl.broker import Broker
 from mailctl.celery_app import own_tasks
 from mailctl.errors import LogUnavailable, MailctlError
 from mailctl.log.circuits import LAST_PROBE_SECONDS
+from mailctl.log.watch import Watch
 from mailctl.log.workers import HEARTBEAT_SECONDS
 from mailctl.publisher import Publisher
 from mailctl.retry import BLIND_SECONDS, LOST_SECONDS, PATIENCE_SECONDS
@@ -45,8 +46,8 @@ BATCH = 100
 BATCHES_ON_BROKER = 10
 #: Seconds that the clock may be set by before leases cannot be trusted for a while.
 JUMP_SECONDS = 5.0
-#: Looks in a row that must find nothing before a draining worker stops.
-_QUIET_LOOKS = 2
+#: Seconds for which there must be nothing to do before a draining worker stops.
+_QUIET_SECONDS = 0.4
 
 
 @dataclass
@@ -125,7 +126,8 @@ class Relay:
         self._each_turn = each_turn
         self._publisher = Publisher(runtime, held_in=worker.id)
         self._broker = Broker(runtime.app)
-        self._watch = _Watch(runtime)
+        self._watch = Watch(runtime.engine)
+        self._tick_seconds = LOCAL_TICK_SECONDS if self._watch.is_local else SERVER_TICK_SECONDS
         self._lease = timedelta(seconds=runtime.settings.mailctl_lease_seconds)
         self._longest_wait = max(
             self._lease,
@@ -138,7 +140,8 @@ class Relay:
         self._mend = _Timer(every=MEND_SECONDS)
         self._search = _Timer(every=LOST_SECONDS)
         self._leases = _Leases(distrust_seconds=runtime.settings.mailctl_lease_seconds)
-        self._quiet = 0
+        self._busy_at = time.monotonic()
+        self._is_drained = False
         self._trouble = ""
 
     def start(self) -> None:
@@ -166,10 +169,10 @@ class Relay:
     def _rest(self, *, worked_seconds: float) -> None:
         """Wait for the next turn: for a tick at most, and less where somebody has written to a local log."""
         began_at = time.monotonic()
-        while (rested := time.monotonic() - began_at) < self._watch.tick_seconds:
+        while (rested := time.monotonic() - began_at) < self._tick_seconds:
             if rested > _REST * worked_seconds and self._watch.has_changed():
                 return
-            if self._stopped.wait(self._watch.look_seconds):
+            if self._stopped.wait(_LOOK_SECONDS if self._watch.is_local else self._tick_seconds):
                 return
 
     def _turn(self) -> None:
@@ -178,7 +181,7 @@ class Relay:
         is_time_to_mend = self._mend.is_due()
         if is_time_to_mend:
             self._mend_log()
-        if is_time_to_mend or self._watch.has_changed():
+        if is_time_to_mend or self._watch.may_have_changed():
             self._watch.look()
             self._publish()
         if self._on_drained is not None:
@@ -266,10 +269,9 @@ class Relay:
 
     def _look_if_drained(self, on_drained: Callable[[], None]) -> None:
         if self._is_busy() or self._has_work():
-            self._quiet = 0
-            return
-        self._quiet += 1
-        if self._quiet == _QUIET_LOOKS:
+            self._busy_at = time.monotonic()
+        elif not self._is_drained and time.monotonic() - self._busy_at > _QUIET_SECONDS:
+            self._is_drained = True
             _log.info("nothing is left to do")
             on_drained()
 
@@ -296,43 +298,3 @@ class Relay:
         elif self._trouble and not trouble:
             _log.info("the relay works again")
         self._trouble = trouble
-
-
-class _Watch:
-    """Tells cheaply whether anybody has written to the log since it was looked at last."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._engine = runtime.engine
-        self._is_local = runtime.engine.dialect.name == "sqlite"
-        self._connection: Any = None
-        self._version: int | None = None
-
-    @property
-    def tick_seconds(self) -> float:
-        return LOCAL_TICK_SECONDS if self._is_local else SERVER_TICK_SECONDS
-
-    @property
-    def look_seconds(self) -> float:
-        return _LOOK_SECONDS if self._is_local else SERVER_TICK_SECONDS
-
-    def has_changed(self) -> bool:
-        version = self._read()
-        return version is None or version != self._version
-
-    def look(self) -> None:
-        self._version = self._read()
-
-    def _read(self) -> int | None:
-        """Return a number that another writer changes; None where there is none, or it cannot be read."""
-        if not self._is_local:
-            return None
-        try:
-            if self._connection is None:
-                self._connection = self._engine.raw_connection()
-            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-        except self._engine.dialect.loaded_dbapi.Error:
-            return None
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()

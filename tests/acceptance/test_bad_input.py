@@ -264,3 +264,9 @@ def test_a_full_disk_is_told_in_one_sentence(terminal: Terminal) -> None:
     """Where the output cannot be written, the command has failed."""
     window = terminal.open("bash", "-c", f"{terminal.python} -m mailctl users list > /dev/full", name="full")
     assert (window.wait(), window.output) == (1, "error: [Errno 28] No space left on device.\n")
+
+
+def test_a_closed_output_is_no_failure(terminal: Terminal) -> None:
+    """Whoever starts a command without one wants what it does, not what it says."""
+    window = terminal.open("bash", "-c", f"{terminal.python} -m mailctl users list >&-", name="closed")
+    assert (window.wait(), window.output) == (0, "")

@@ -47,6 +47,15 @@ def test_in_production_it_stops_after_rcpt(
     assert production.run("list", "--json").out == ""
 
 
+def test_where_results_are_private_the_answer_comes_by_the_log(production: Terminal) -> None:
+    """A worker's memory is nobody else's; that it has answered must not be lost there."""
+    production.set(CELERY_RESULT_BACKEND="cache+memory://")
+    production.worker("-c", "1")
+    result = production.run("health", "--canary", "--json")
+    assert (result.code, "rcpt" in stages(result)) == (0, True), result.out
+    assert production.run("list", "--json").out == ""
+
+
 def test_the_stage_that_fails_is_named(production: Terminal, certificates: Certificates) -> None:
     """With what the server said."""
     script = {"auth": [Reply("535 5.7.8 wrong password")], "rcpt": [Reply("550 5.1.1 nobody here")]}

@@ -90,6 +90,32 @@ def test_each_method_records_its_kind(service: Service) -> None:
     assert [email.user_id for email in emails] == ["7", "7", "7", "7", None]
 
 
+class TestPublishing:
+    """On a real broker, without a worker."""
+
+    @pytest.fixture(autouse=True)
+    def on_redis(self, service: Service, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DEBUG", "False")
+        monkeypatch.setenv("REDIS_URL", redis_url)
+        monkeypatch.setenv("SECRET_KEY", "a-secret-key-of-the-service-that-is-long")
+        monkeypatch.setenv("FRONTEND_URL", "https://shop.example")
+        runtime.shut()
+        runtime.use(Settings.load())
+
+    def test_what_was_sent_just_before_the_end_is_published(self, service: Service) -> None:
+        """Closing finishes what is under way, however soon it comes."""
+
+        async def send_and_close() -> None:
+            await EmailService.prepare()
+            await EmailService.send_welcome_email(ZOE)
+            await EmailService.close()
+
+        for _ in range(20):
+            asyncio.run(send_and_close())
+        runtime.use(Settings.load())
+        assert [email.state for email in service.emails()] == [State.QUEUED] * 20
+
+
 def test_each_recipient_gets_an_email_of_its_own(service: Service) -> None:
     """Nobody sees who else got it; they share a group."""
     people = ["a@example.com", {"name": "Bo", "email": "b@example.com"}]
