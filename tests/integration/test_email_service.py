@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
@@ -114,6 +117,30 @@ class TestPublishing:
             asyncio.run(send_and_close())
         runtime.use(Settings.load())
         assert [email.state for email in service.emails()] == [State.QUEUED] * 20
+
+    def test_a_request_that_was_given_up_is_published_too(self, service: Service) -> None:
+        """What is recorded goes out, also when nobody waits for the answer any more."""
+
+        async def give_up() -> None:
+            await EmailService.prepare()
+            with closing(
+                sqlite3.connect(make_url(service.url).database or "", isolation_level=None)
+            ) as other:
+                other.execute("BEGIN IMMEDIATE")
+                request = asyncio.create_task(EmailService.send_welcome_email(ZOE))
+                await asyncio.sleep(0.2)  # it waits for the lock by now
+                request.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await request
+            for _ in range(500):
+                if service.emails():
+                    break
+                await asyncio.sleep(0.02)
+            await EmailService.close()
+
+        asyncio.run(give_up())
+        runtime.use(Settings.load())
+        assert [email.state for email in service.emails()] == [State.QUEUED]
 
 
 def test_each_recipient_gets_an_email_of_its_own(service: Service) -> None:
