@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -154,7 +153,7 @@ def _forget_output() -> None:
 def run() -> None:
     """Run one command and leave with its exit code."""
     if sys.stdout is None:  # it was closed by whoever started this
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - the interpreter closes it at its end
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     sys.exit(main())
 
 

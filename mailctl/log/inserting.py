@@ -36,7 +36,7 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str
         insertion.run(cursor, rows)
         cursor.close()
     except insertion.errors as error:
-        is_lost = dialect.is_disconnect(error, connection.connection, cursor)  # type: ignore[arg-type]
+        is_lost = dialect.is_disconnect(error, connection.connection, cursor)
         if is_lost:
             connection.invalidate(error)
         raise insertion.translated(error, is_lost=is_lost) from error
@@ -55,7 +55,8 @@ class _Insertion:
         types = [table.c[name].type.dialect_impl(dialect) for name in self._names]
         processors = [each.bind_processor(dialect) for each in types]
         self._columns = list(zip(self._names, processors, strict=True))
-        self.errors: type[Exception] = dialect.loaded_dbapi.Error
+        #: The class of the driver's errors, which no type names.
+        self.errors: Any = dialect.loaded_dbapi.Error
 
     def run(self, cursor: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         parameters = [self._parameters(row) for row in rows]

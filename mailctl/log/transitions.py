@@ -126,7 +126,9 @@ def insert_for(connection: Connection, table: Table) -> Any:
     """Return an INSERT of the database's own, which knows ON CONFLICT."""
     # Here, as each takes long to import and a process needs one.
     if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as dialect_insert
-    else:
-        from sqlalchemy.dialects.sqlite import insert as dialect_insert  # type: ignore[assignment]
-    return dialect_insert(table)
+        from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+
+        return postgresql_insert(table)
+    from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+    return sqlite_insert(table)
