@@ -46,11 +46,18 @@ class Result:
     id: str
     email: Email | None
     verdict: Verdict
-    #: Why it was not done; "" where it was.
+    #: Why it was not done, in words that fit others, too; "" where it was.
     reason: str = ""
+    #: What does instead for this one; "" if there is nothing to say.
+    fix: str = ""
     hazards: tuple[Hazard, ...] = ()
     #: The email that was made of it.
     new_id: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        """Why it was not done, and what does instead."""
+        return "; ".join(part for part in (self.reason, self.fix) if part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +195,9 @@ class Acting:
         left = judgement.left(self._wish.include)
         verdict = Verdict.IMPOSSIBLE if judgement.obstacle else Verdict.LEFT if left else Verdict.WOULD
         reason = judgement.obstacle or left
-        return Result(id=email.id, email=email, verdict=verdict, reason=reason, hazards=hazards)
+        return Result(
+            id=email.id, email=email, verdict=verdict, reason=reason, fix=judgement.fix, hazards=hazards
+        )
 
     def _overtaken(self, result: Result) -> Result:
         """Say why an email was not done that seemed fit a moment ago."""

@@ -67,7 +67,7 @@ def collect(runtime: Runtime, *, since: timedelta) -> str:
             [
                 ({"kind": share.name, "state": state}, count)
                 for share in recent
-                for state, count in share.totals.states.items()
+                for state, count in sorted(share.totals.states.items())
             ],
         ),
         *_queues(overview.queues, now=now),
@@ -87,7 +87,7 @@ def _queues(found: Sequence[Queue], *, now: datetime) -> list[_Family]:
     counts = [
         ({"queue": queue.name, "state": state}, float(count))
         for queue in found
-        for state, count in queue.states.items()
+        for state, count in sorted(queue.states.items())
     ]
     ages = [
         ({"queue": queue.name}, max(0.0, (now - queue.oldest).total_seconds()) if queue.oldest else 0.0)

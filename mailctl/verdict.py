@@ -80,6 +80,9 @@ _COUNTING: Mapping[str, frozenset[Hazard]] = {
     RESEND.name: frozenset(Hazard) - {Hazard.USELESS},
     RELEASE.name: frozenset({Hazard.MAYBE_SENT, Hazard.RESENT}),
 }
+_FORGOTTEN_WHEN_DELIVERED = "its content was forgotten when it was delivered"
+_FORGOTTEN_IN_TIME = "its content was forgotten"
+_FORGOTTEN = (_FORGOTTEN_WHEN_DELIVERED, _FORGOTTEN_IN_TIME)
 #: Enhanced status codes about the address that are not the recipient's (RFC 3463 section 3.2).
 _OF_THE_SENDER = frozenset({"5.1.7", "5.1.8"})
 _DISABLED_MAILBOX = "5.2.1"
@@ -109,6 +112,8 @@ class Judgement:
 
     #: Why it cannot; "" if it can.
     obstacle: str = ""
+    #: What does instead, for this one email; "" if there is nothing to say.
+    fix: str = ""
     hazards: frozenset[Hazard] = frozenset()
 
     def left(self, included: frozenset[Hazard]) -> str:
@@ -120,7 +125,8 @@ class Judgement:
 def judge(action: Action, email: Email, facts: Facts, *, now: datetime) -> Judgement:
     """Decide whether an email is fit for an action, and what speaks against it."""
     if obstacle := _obstacle(action, email, facts, now=now):
-        return Judgement(obstacle=obstacle)
+        fix = f"send another with `{send_anew(email)}`" if obstacle in _FORGOTTEN else ""
+        return Judgement(obstacle=obstacle, fix=fix)
     # A deferred email is tried again anyway: retry only makes it earlier.
     counting = frozenset() if email.state is State.DEFERRED else _COUNTING.get(action.name, frozenset())
     found = _hazards(email, facts, now=now) & counting
@@ -154,16 +160,16 @@ def _obstacle(action: Action, email: Email, facts: Facts, *, now: datetime) -> s
         return "a worker is sending it"
     if email.state in DELIVERED_STATES:
         if action.name == RESEND.name:
-            return f"its content was forgotten when it was delivered; send another with `{send_anew(email)}`"
+            return _FORGOTTEN_WHEN_DELIVERED
         return f"it has gone out: {email.state}"
     if email.state not in action.works_on:
         return _wrong_state(action, email)
     if is_sent_again and not facts.has_content:
-        return f"its content was forgotten; send another with `{send_anew(email)}`"
+        return _FORGOTTEN_IN_TIME
     if is_sent_again and not facts.is_of_known_kind:
         return f"there is no kind {email.kind!r} any more"
     if action.name == RELEASE.name and is_too_late(now, email.expires_at):
-        return f"its time is over; `mailctl resend {email.id}` makes a new one"
+        return "its time is over; `mailctl resend` makes a new one"
     if facts.is_out_of_reach:
         return "its message is on the broker, and a task of the service's own sends it without asking"
     return ""

@@ -164,7 +164,7 @@ def _told(result: Result) -> str:
     what = _line(result.email) if result.email else ""
     if result.new_id:
         what += f", as {result.new_id}"
-    return ": ".join(part for part in (what, result.reason) if part)
+    return ": ".join(part for part in (what, result.sentence) if part)
 
 
 def _line(email: Email) -> str:

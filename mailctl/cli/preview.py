@@ -89,7 +89,7 @@ def show_preview(session: Session, envelopes: Iterable[Envelope]) -> None:
         else:
             view = envelope_view(envelope)
             text = view.pop("text")
-            session.output.fields([(name, str(value)) for name, value in view.items()])
+            session.output.fields([(name.replace("_", " "), str(value)) for name, value in view.items()])
             session.output.line()
             session.output.line(text)
 

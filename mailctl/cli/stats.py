@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mailctl.stats import Report
 
 #: Cells of the longest bar on a terminal of the usual width, or in a pipe.
-_BAR = 24
+_BAR = 20
 _NARROW_BAR = 10
 _NARROW = 72
 

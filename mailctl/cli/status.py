@@ -9,7 +9,7 @@ import typer
 from mailctl.cli.completion import complete_id
 from mailctl.cli.context import Session
 from mailctl.cli.inputs import read_ids
-from mailctl.cli.views import status_view, time_view, unknown_view
+from mailctl.cli.views import status_view, time_text, unknown_view
 from mailctl.errors import ExitCode, InvalidInput, MailctlError
 
 if TYPE_CHECKING:
@@ -108,10 +108,10 @@ def _fields(found: Status) -> list[tuple[str, str]]:
             ("to", email.to + (f" (user {email.user_id})" if email.user_id else "")),
             ("queue", email.queue),
             ("attempts", str(email.attempts)),
-            ("created", time_view(email.created_at) or ""),
-            ("sent", time_view(email.sent_at) or ""),
-            ("next attempt", time_view(email.next_attempt_at) or ""),
-            ("expires", "" if email.is_final else time_view(email.expires_at) or ""),
+            ("created", time_text(email.created_at)),
+            ("sent", time_text(email.sent_at)),
+            ("next attempt", time_text(email.next_attempt_at)),
+            ("expires", "" if email.is_final else time_text(email.expires_at)),
             ("worker", email.worker or ""),
             ("message id", email.message_id or ""),
         ]
@@ -125,5 +125,5 @@ def _show_events(session: Session, events: tuple[Event, ...]) -> None:
         by_worker = f" by {event.worker}" if event.worker and event.state == "sending" else ""
         who = f" (by {event.actor})" if event.actor else by_worker
         text = f"{event.text}{who}".strip()
-        when = f"{event.at:%Y-%m-%d %H:%M:%S}Z  {event.state:<9}  "
+        when = f"{time_text(event.at)}  {event.state:<9}  "
         session.output.prose(when + text, hang=len(when))

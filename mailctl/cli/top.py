@@ -13,6 +13,7 @@ import typer
 from mailctl.cli.charts import sparkline
 from mailctl.cli.context import Session
 from mailctl.cli.look_views import age_seconds, overview_view, seconds_text
+from mailctl.cli.views import time_text
 from mailctl.errors import MailctlError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _screen(memory: Sequence[Overview], trouble: str, width: int, height: int) -
     from rich.text import Text
 
     latest = memory[-1]
-    title = f"mailctl  {latest.at:%Y-%m-%d %H:%M:%S}Z"
+    title = f"mailctl  {time_text(latest.at)}"
     lines = [Text.assemble((title, "bold"), f"{'q quits':>{max(9, width - len(title))}}")]
     if trouble:
         lines.append(Text(f"not current: {trouble}", style="bold red"))

@@ -70,7 +70,7 @@ def result_view(action: str, result: Result) -> dict[str, Any]:
         "task_id": result.id,
         "action": action,
         "outcome": result.verdict,
-        "reason": result.reason or None,
+        "reason": result.sentence or None,
         "hazards": list(result.hazards),
         "state": result.email.state if result.email else None,
         "new_task_id": result.new_id,
@@ -158,6 +158,11 @@ def finding_view(finding: Finding) -> dict[str, Any]:
 def time_view(moment: datetime | None) -> str | None:
     """Return a time as ISO 8601 in UTC."""
     return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+
+
+def time_text(moment: datetime | None) -> str:
+    """Return a time for people, in UTC to the second; "" for none."""
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"
 
 
 def _email_fields(email: Email) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mailctl.cli.context import Session
-from mailctl.cli.views import time_view
+from mailctl.cli.views import time_text, time_view
 from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -40,7 +41,10 @@ def diagnosis_view(found: Diagnosis) -> dict[str, Any]:
         "task_id": found.task_id,
         "state": found.state,
         "causes": [_cause_view(cause) for cause in found.causes],
-        "facts": _facts(found),
+        "facts": {
+            name: time_view(fact) if isinstance(fact, datetime) else fact
+            for name, fact in _facts(found).items()
+        },
     }
 
 
@@ -71,10 +75,10 @@ def _facts_of_case(case: Case) -> dict[str, Any]:
         "kind": email.kind,
         "queue": email.queue,
         "attempts": email.attempts,
-        "created_at": time_view(email.created_at),
-        "queued_at": time_view(email.queued_at),
-        "next_attempt_at": time_view(email.next_attempt_at),
-        "lease_until": time_view(email.lease_until),
+        "created_at": email.created_at,
+        "queued_at": email.queued_at,
+        "next_attempt_at": email.next_attempt_at,
+        "lease_until": email.lease_until,
         "worker": email.worker,
         "error": email.error,
         "workers": None if email.is_final else {name: list(found) for name, found in evidence.queues.items()},
@@ -141,6 +145,8 @@ def _word(value: Any) -> str:
         return ", ".join(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return time_text(value)
     return "" if value is None else str(value)
 
 

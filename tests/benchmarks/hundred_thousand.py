@@ -178,10 +178,10 @@ def fill(runtime: Runtime) -> None:
     chance, now = random.Random(SEED), datetime.now(UTC)
     content = seal(Content(user=User(email="zoe@example.com", first_name="Zoe")), runtime.keyring)
     states = chance.choices(list(STATES), weights=list(STATES.values()), k=EMAILS)
+    emails = [_email(number, state, content, chance, now) for number, state in enumerate(states)]
+    emails.sort(key=lambda row: row["created_at"])
     for start in range(0, EMAILS, CHUNK):
-        rows = [
-            _email(number, states[number], content, chance, now) for number in range(start, start + CHUNK)
-        ]
+        rows = emails[start : start + CHUNK]
         with runtime.engine.begin() as connection:
             connection.execute(insert(tables.emails), rows)
             connection.execute(insert(tables.events), [event for row in rows for event in _events(row)])

@@ -82,8 +82,17 @@ def test_nobody_touches_what_a_worker_is_sending(action: Action) -> None:
 @pytest.mark.parametrize("state", [State.SENT, State.CAPTURED])
 def test_delivered_emails_cannot_be_resent(state: State) -> None:
     """Their content is forgotten; the command that sends another is named."""
-    obstacle = judge(RESEND, email(state), FACTS, now=NOW).obstacle
-    assert "mailctl send welcome --user-id 7" in obstacle
+    judgement = judge(RESEND, email(state), FACTS, now=NOW)
+    assert "forgotten" in judgement.obstacle
+    assert "mailctl send welcome --user-id 7" in judgement.fix
+
+
+def test_a_reason_names_no_single_email() -> None:
+    """Reasons are counted: those of a hundred emails are one line of a plan."""
+    late = [email(State.CANCELLED, id=name, expires_at=NOW) for name in ("a1", "b2")]
+    assert len({judge(RELEASE, each, FACTS, now=NOW).obstacle for each in late}) == 1
+    sent = [email(State.SENT, user_id=number) for number in ("7", "8")]
+    assert len({judge(RESEND, each, FACTS, now=NOW).obstacle for each in sent}) == 1
 
 
 def test_what_was_forgotten_cannot_go_out() -> None:
