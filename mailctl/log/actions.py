@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, case, or_, select, update
 
 from mailctl.log.database import reading, writing
-from mailctl.log.inserting import insert_rows
+from mailctl.log.driver import insert_rows
 from mailctl.log.tables import emails, events
 from mailctl.log.transitions import append_events, move, utc_now
 from mailctl.message import MAYBE_SENT, State

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, update
 
 from mailctl.log.database import reading, writing
+from mailctl.log.driver import insert_rows
 from mailctl.log.due import WAITING_STATES, waiting_campaigns
-from mailctl.log.inserting import insert_rows
 from mailctl.log.outbox import append_recorded
 from mailctl.log.pauses import is_not_paused
 from mailctl.log.tables import campaigns, emails

@@ -136,12 +136,13 @@ def writing(engine: Engine, *, is_lasting: bool = True) -> Iterator[Connection]:
         LogUnavailable: the delivery log cannot be reached or written.
     """
     is_sqlite = engine.dialect.name == "sqlite"
-    options = engine.execution_options(**{sqlite.IS_LASTING: is_lasting})
     with translated(engine.url):
-        with options.begin() as connection:
-            if not is_lasting and not is_sqlite:
-                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-            yield connection
+        with engine.connect() as connection:
+            connection.execution_options(**{sqlite.IS_LASTING: is_lasting})
+            with connection.begin():
+                if not is_lasting and not is_sqlite:
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                yield connection
         if is_lasting and is_sqlite:
             sqlite.tidy(engine)
 

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, delete, or_, select, upda
 from mailctl.catalog import CANARY
 from mailctl.log import idempotency, payload
 from mailctl.log.database import flush, reading, writing
-from mailctl.log.inserting import insert_rows
+from mailctl.log.driver import insert_rows
 from mailctl.log.pauses import is_not_paused
 from mailctl.log.rows import EMAIL_COLUMNS, email_from
 from mailctl.log.rules import Rules

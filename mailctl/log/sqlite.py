@@ -29,8 +29,9 @@ IS_LASTING = "mailctl_is_lasting"
 #: Seconds between looks whether the lock is free. SQLite itself waits up to 0.1 s between two looks, and so
 #: lets one busy writer keep all others out.
 _LOOK_SECONDS = 0.0005
-#: Bytes of the write-ahead log after which it is copied into the main file.
-_LONGEST_LOG = 4 * 1024 * 1024
+#: Bytes of the write-ahead log after which it is copied into the main file. It is long, and stays so, because
+#: a writer waits for the disk when it begins it anew, or makes it longer while it is being flushed.
+_LONGEST_LOG = 32 * 1024 * 1024
 
 
 def open_writer(url: URL) -> Engine:
@@ -47,9 +48,9 @@ def open_writer(url: URL) -> Engine:
         connection.execute("PRAGMA foreign_keys=ON")
         # What is scrubbed is overwritten, not only forgotten.
         connection.execute("PRAGMA secure_delete=ON")
-        # `tidy` copies, while nobody waits for it; after that the file is short again.
+        # `tidy` copies, while nobody waits for it.
         connection.execute("PRAGMA wal_autocheckpoint=0")
-        connection.execute(f"PRAGMA journal_size_limit={_LONGEST_LOG // 2}")
+        connection.execute(f"PRAGMA journal_size_limit={_LONGEST_LOG}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -107,7 +108,9 @@ def _begin_to_write(connection: Connection) -> None:
     """Take the lock as soon as it is free."""
     is_lasting = connection.get_execution_options().get(IS_LASTING, True)
     driver: Any = connection.connection.driver_connection
-    driver.execute(f"PRAGMA synchronous = {'FULL' if is_lasting else 'NORMAL'}")
+    if connection.info.get(IS_LASTING) is not is_lasting:
+        driver.execute(f"PRAGMA synchronous = {'FULL' if is_lasting else 'NORMAL'}")
+        connection.info[IS_LASTING] = is_lasting
     driver.execute("PRAGMA busy_timeout = 0")
     deadline = time.monotonic() + BUSY_SECONDS
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, delete, insert, select
 
 from mailctl.log.database import reading, writing
+from mailctl.log.driver import is_there
 from mailctl.log.tables import suppressions
 from mailctl.log.transitions import insert_for, insert_or_ignore, utc_now
 from mailctl.message import OutcomeKind
@@ -127,6 +128,7 @@ class Suppressions:
 
 #: Made once: making a statement takes longer than asking it, and every email asks this one.
 _LISTED = select(suppressions).where(suppressions.c.address.in_(bindparam("addresses", expanding=True)))
+_IS_LISTED = select(suppressions.c.address).where(suppressions.c.address == bindparam("address"))
 
 
 def is_dead(outcome: Outcome) -> bool:
@@ -150,6 +152,8 @@ def suppress_dead(connection: Connection, address: str, outcome: Outcome, *, now
 def reasons_for(connection: Connection, addresses: Collection[str]) -> dict[str, str]:
     """Return why those of the addresses that are suppressed are, by address in lower case."""
     wanted = list({address.lower() for address in addresses})
+    if len(wanted) == 1 and not is_there(connection, _IS_LISTED, {"address": wanted[0]}):
+        return {}
     found: dict[str, str] = {}
     for start in range(0, len(wanted), _MOST_ADDRESSES):
         some = wanted[start : start + _MOST_ADDRESSES]
