@@ -119,20 +119,25 @@ class Campaign:
         """
         begun: Future[Recorded] | None = None
         is_open = False
-        # The database works on some rows while the next ones are checked.
+        # The database works on some rows while the next ones are checked, and while others get to disk.
         with ThreadPoolExecutor(1, thread_name_prefix="mailctl-campaign") as recorder:
-            for checked in self._checked_chunks(rows):
-                drafts = [draft for draft in checked if not isinstance(draft, RowProblem)]
-                if drafts and not is_open:
-                    self._open(drafts[0])
-                    is_open = True
-                batch = self._runtime.campaigns.batch(drafts)
-                recorded = begun.result() if begun else None
-                begun = recorder.submit(self._add, checked, batch)
-                if recorded:
-                    yield recorded
-            if begun:
-                yield begun.result()
+            try:
+                for checked in self._checked_chunks(rows):
+                    drafts = [draft for draft in checked if not isinstance(draft, RowProblem)]
+                    if drafts and not is_open:
+                        self._open(drafts[0])
+                        is_open = True
+                    batch = self._runtime.campaigns.batch(drafts)
+                    recorded = begun.result() if begun else None
+                    begun = recorder.submit(self._add, checked, batch)
+                    if recorded:
+                        self._runtime.outbox.flush()
+                        yield recorded
+            finally:
+                last = begun.result() if begun else None
+                self._runtime.outbox.flush()
+            if last:
+                yield last
 
     def _open(self, first: Draft) -> None:
         mailing = self._mailing

@@ -43,7 +43,7 @@ _log = logging.getLogger("mailctl.delivery")
 _T = TypeVar("_T")
 
 #: Emails of a batch that are claimed, sent and recorded together; a crash leaves two groups in doubt at most.
-GROUP = 25
+GROUP = 50
 #: Seconds after which a batch makes room for emails that are not a campaign's.
 BATCH_SECONDS = 1.0
 #: Characters that are kept of what is wrong with a message: its writer may have chosen them.

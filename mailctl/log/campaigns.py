@@ -7,13 +7,15 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
 
-from mailctl.log.database import reading, writing
-from mailctl.log.driver import insert_rows
+from mailctl.log.database import can_flush, reading, writing
+from mailctl.log.driver import ReadyRows, insert_rows
 from mailctl.log.due import WAITING_STATES, waiting_campaigns
-from mailctl.log.outbox import append_recorded
+from mailctl.log.outbox import first_events
 from mailctl.log.pauses import is_not_paused
-from mailctl.log.tables import campaigns, emails
+from mailctl.log.sqlite import remember_pages
+from mailctl.log.tables import campaigns, emails, events
 from mailctl.log.transitions import insert_for, insert_or_ignore, move, utc_now
 from mailctl.message import State
 
@@ -43,10 +45,12 @@ class Added:
 class Batch:
     """Emails of a campaign that are to be recorded together."""
 
-    drafts: Sequence[Draft]
     #: One for each id among them.
+    drafts: list[Draft]
     rows: list[dict[str, Any]]
     at: datetime
+    #: The same, and their first events, as SQLite's driver takes them; None for others.
+    ready: tuple[ReadyRows, ReadyRows] | None
 
 
 class Campaigns:
@@ -78,22 +82,50 @@ class Campaigns:
     def batch(self, drafts: Sequence[Draft]) -> Batch:
         """Return emails of a campaign as they are to be recorded, sealed; nothing is recorded yet."""
         now = self._clock()
-        rows = {
-            draft.id: self._outbox.row(draft, state=State.PENDING, due_at=now, now=now) for draft in drafts
-        }
-        return Batch(drafts=drafts, rows=list(rows.values()), at=now)
+        distinct = list({draft.id: draft for draft in drafts}.values())
+        rows = [self._outbox.row(draft, state=State.PENDING, due_at=now, now=now) for draft in distinct]
+        ready = None if self._engine.dialect.name == "postgresql" else self._ready(distinct, rows, now)
+        return Batch(drafts=distinct, rows=rows, at=now, ready=ready)
+
+    def _ready(
+        self, drafts: Sequence[Draft], rows: Sequence[dict[str, Any]], now: datetime
+    ) -> tuple[ReadyRows, ReadyRows]:
+        dialect = self._engine.dialect
+        return ReadyRows(emails, rows, dialect), ReadyRows(events, first_events(drafts, now=now), dialect)
 
     def add(self, batch: Batch) -> Added:
-        """Record emails of a campaign; what is known by its id already stays as it is."""
+        """Record emails of a campaign; what is known by its id already stays as it is.
+
+        On SQLite they are on disk after the next `Outbox.flush`.
+        """
         if not batch.rows:
             return Added(new=[], suppressed={})
-        now = batch.at
-        by_id = {draft.id: draft for draft in batch.drafts}
-        with writing(self._engine) as connection:
-            new = [by_id[email_id] for email_id in _insert_new(connection, batch.rows)]
-            append_recorded(connection, new, now=now)
-            refused = self._outbox.rules.apply(connection, new, now=now)
+        with writing(self._engine, is_lasting=not can_flush(self._engine)) as connection:
+            new = self._insert_new(connection, batch)
+            refused = self._outbox.rules.apply(connection, new, now=batch.at)
         return Added(new=[draft.id for draft in new], suppressed=refused)
+
+    def _insert_new(self, connection: Connection, batch: Batch) -> list[Draft]:
+        """Insert those that are not known yet, and return them."""
+        if batch.ready is None:
+            statement = insert_for(connection, emails).on_conflict_do_nothing().returning(emails.c.id)
+            inserted = frozenset(connection.execute(statement, batch.rows).scalars())
+            new = [draft for draft in batch.drafts if draft.id in inserted]
+            insert_rows(connection, events, first_events(new, now=batch.at))
+            return new
+        remember_pages(connection)
+        try:
+            # Mostly all are new, and to find out first takes long.
+            with connection.begin_nested():
+                _insert(connection, batch.ready)
+            return batch.drafts
+        except IntegrityError:
+            # Nobody else writes during this transaction.
+            known = _known(connection, [draft.id for draft in batch.drafts])
+        new = [draft for draft in batch.drafts if draft.id not in known]
+        rows = [row for row in batch.rows if row["id"] not in known]
+        _insert(connection, self._ready(new, rows, batch.at))
+        return new
 
     def has_due(self) -> bool:
         """Whether emails of any campaign could go out now, whatever its rate says."""
@@ -125,16 +157,13 @@ class Campaigns:
         return {}
 
 
-def _insert_new(connection: Connection, rows: list[dict[str, Any]]) -> list[str]:
-    if connection.dialect.name == "postgresql":
-        statement = insert_for(connection, emails).on_conflict_do_nothing().returning(emails.c.id)
-        return list(connection.execute(statement, rows).scalars())
-    # Nobody else writes during this transaction, and a plain INSERT is much faster.
-    ids = [row["id"] for row in rows]
-    known = set(connection.execute(select(emails.c.id).where(emails.c.id.in_(ids))).scalars())
-    new = [row for row in rows if row["id"] not in known]
-    insert_rows(connection, emails, new)
-    return [row["id"] for row in new]
+def _insert(connection: Connection, ready: tuple[ReadyRows, ReadyRows]) -> None:
+    for rows in ready:
+        rows.insert(connection)
+
+
+def _known(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
+    return frozenset(connection.execute(select(emails.c.id).where(emails.c.id.in_(ids))).scalars())
 
 
 def _is_due(connection: Connection, campaign: str, now: datetime) -> bool:

@@ -147,15 +147,18 @@ def writing(engine: Engine, *, is_lasting: bool = True) -> Iterator[Connection]:
             sqlite.tidy(engine)
 
 
+def can_flush(engine: Engine) -> bool:
+    """Whether `flush` makes last what did not; a database server does that itself within a second."""
+    return engine.dialect.name == "sqlite"
+
+
 def flush(engine: Engine) -> None:
     """Bring to disk what was committed without lasting, and make no writer wait for it.
-
-    A database server does so by itself, within less than a second.
 
     Raises:
         LogUnavailable: the delivery log cannot be written.
     """
-    if engine.dialect.name == "sqlite":
+    if can_flush(engine):
         with translated(engine.url):
             sqlite.flush(engine)
 

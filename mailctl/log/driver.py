@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert
@@ -23,17 +25,33 @@ if TYPE_CHECKING:
 _MOST_PARAMETERS = 32_000
 
 
-def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows, all with the same columns, in the transaction of a connection.
+class ReadyRows:
+    """Rows that only wait to be inserted, all with the same columns; made by any thread, before the lock.
 
-    Raises:
-        sqlalchemy.exc.DBAPIError: the database refuses them, as from `Connection.execute`.
+    Args:
+        table: where they go.
+        rows: their values, by column.
+        dialect: of the database.
     """
-    if not rows:
-        return
-    insertion = _insertion(table, tuple(rows[0]), connection.dialect)
-    with _cursor(connection, insertion.text) as cursor:
-        insertion.run(cursor, rows)
+
+    def __init__(self, table: Table, rows: Sequence[Mapping[str, Any]], dialect: Dialect) -> None:
+        self._insertion = _insertion(table, tuple(rows[0]), dialect) if rows else None
+        self._values = self._insertion.values(rows) if self._insertion else []
+
+    def insert(self, connection: Connection) -> None:
+        """Insert them in the transaction of a connection.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: the database refuses them, as from `Connection.execute`.
+        """
+        if self._insertion is not None:
+            with _cursor(connection, self._insertion.text) as cursor:
+                self._insertion.run(cursor, self._values)
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows in the transaction of a connection, like `ReadyRows`."""
+    ReadyRows(table, rows, connection.dialect).insert(connection)
 
 
 def is_there(connection: Connection, query: Select[Any], parameters: Mapping[str, Any]) -> bool:
@@ -90,32 +108,35 @@ class _Insertion(_Compiled):
     def __init__(self, table: Table, names: tuple[str, ...], dialect: Dialect) -> None:
         super().__init__(insert(table).inline().compile(dialect=dialect, column_keys=list(names)), names)
         self._takes_many_rows = dialect.name == "sqlite"
-        types = [table.c[name].type.dialect_impl(dialect) for name in self.names]
-        processors = [each.bind_processor(dialect) for each in types]
-        self._columns = list(zip(self.names, processors, strict=True))
+        self._columns = len(self.names)
+        self._values_of = itemgetter(*self.names)
+        processors = [table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in self.names]
+        self._processors = {place: process for place, process in enumerate(processors) if process}
 
-    def run(self, cursor: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-        parameters = [self._parameters(row) for row in rows]
-        if len(rows) == 1:
-            cursor.execute(self.text, parameters[0])
+    def values(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Return the values of rows as the driver takes them, one row after the other."""
+        flat = list(chain.from_iterable(map(self._values_of, rows)))
+        for place, process in self._processors.items():
+            flat[place :: self._columns] = map(process, flat[place :: self._columns])
+        return flat
+
+    def run(self, cursor: Any, values: list[Any]) -> None:
+        """Insert rows, of which there is one at least."""
+        if len(values) == self._columns:
+            cursor.execute(self.text, self.in_place(values))
         elif self._takes_many_rows:
-            self._run_at_once(cursor, parameters)
+            self._run_at_once(cursor, values)
         else:
-            cursor.executemany(self.text, parameters)
+            rows = zip(*[iter(values)] * self._columns, strict=True)
+            cursor.executemany(self.text, [self.in_place(row) for row in rows])
 
-    def _run_at_once(self, cursor: Any, parameters: Sequence[Any]) -> None:
+    def _run_at_once(self, cursor: Any, values: list[Any]) -> None:
         """Give SQLite many rows in one statement, so that it works while other threads do."""
         head, _, row = self.text.rpartition(" VALUES ")
-        most = _MOST_PARAMETERS // len(self._columns)
-        for start in range(0, len(parameters), most):
-            some = parameters[start : start + most]
-            flat = [value for each in some for value in each]
-            cursor.execute(f"{head} VALUES {', '.join([row] * len(some))}", flat)
-
-    def _parameters(self, row: Mapping[str, Any]) -> Any:
-        return self.in_place(
-            [process(row[name]) if process else row[name] for name, process in self._columns]
-        )
+        most = _MOST_PARAMETERS // self._columns * self._columns
+        for start in range(0, len(values), most):
+            some = values[start : start + most]
+            cursor.execute(f"{head} VALUES {', '.join([row] * (len(some) // self._columns))}", some)
 
 
 @lru_cache(maxsize=64)

@@ -115,7 +115,7 @@ class Outbox:
             return earlier
         rows = [self.row(draft, state=State.PENDING, due_at=due_at, now=now) for draft in drafts]
         insert_rows(connection, emails, rows)
-        append_recorded(connection, drafts, now=now)
+        insert_rows(connection, events, first_events(drafts, now=now))
         self.rules.apply(connection, drafts, now=now)
         return drafts[0].id
 
@@ -322,8 +322,8 @@ class Outbox:
         }
 
 
-def append_recorded(connection: Connection, drafts: Sequence[Draft], *, now: datetime) -> None:
-    """Append the first event of emails that are new and pending, all of one call."""
+def first_events(drafts: Sequence[Draft], *, now: datetime) -> list[dict[str, Any]]:
+    """Return the first events of emails that are new and pending, all of one call."""
     forced_by = drafts[0].forced_by if drafts else None
     event = {
         "at": now,
@@ -332,7 +332,7 @@ def append_recorded(connection: Connection, drafts: Sequence[Draft], *, now: dat
         "text": "recorded" if forced_by is None else "recorded; no rule keeps it back",
         "actor": forced_by,
     }
-    insert_rows(connection, events, [{"email_id": draft.id, **event} for draft in drafts])
+    return [{"email_id": draft.id, **event} for draft in drafts]
 
 
 def _reserve(connection: Connection, state: State, *, limit: int, now: datetime) -> list[Email]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from typing import TYPE_CHECKING
 
 import billiard.pool
-from celery.signals import setup_logging, worker_shutting_down
+from celery.signals import setup_logging, worker_before_create_process, worker_shutting_down
 
 from mailctl.broker import Broker
 from mailctl.celery_app import consumed_queues, is_in_memory
@@ -87,6 +88,7 @@ def run_worker(
         # Its banner is no JSON.
         quiet=log_format == "json",
     )
+    worker_before_create_process.connect(_keep_for_good, weak=False)
     endings: list[str] = []
 
     def note_ending(how: str, **_: object) -> None:
@@ -104,6 +106,11 @@ def _queues(runtime: Runtime) -> list[str]:
     """Return what a worker consumes unless it is told: campaigns come last."""
     own = [kind.queue for kind in runtime.catalog.own.values() if kind.queue]
     return list(dict.fromkeys([*consumed_queues(runtime.app), *own, BULK_QUEUE]))
+
+
+def _keep_for_good(**_: object) -> None:
+    """Leave what is there at a fork out of the search for garbage: it would copy its pages in each child."""
+    gc.freeze()
 
 
 def _leave_log_alone(**_: object) -> None:
