@@ -49,8 +49,8 @@ class Batch:
     drafts: list[Draft]
     rows: list[dict[str, Any]]
     at: datetime
-    #: The same, and their first events, as SQLite's driver takes them; None for others.
-    ready: tuple[ReadyRows, ReadyRows] | None
+    #: The same, and their first events, as the driver takes them.
+    ready: tuple[ReadyRows, ReadyRows]
 
 
 class Campaigns:
@@ -84,8 +84,7 @@ class Campaigns:
         now = self._clock()
         distinct = list({draft.id: draft for draft in drafts}.values())
         rows = [self._outbox.row(draft, state=State.PENDING, due_at=now, now=now) for draft in distinct]
-        ready = None if self._engine.dialect.name == "postgresql" else self._ready(distinct, rows, now)
-        return Batch(drafts=distinct, rows=rows, at=now, ready=ready)
+        return Batch(drafts=distinct, rows=rows, at=now, ready=self._ready(distinct, rows, now))
 
     def _ready(
         self, drafts: Sequence[Draft], rows: Sequence[dict[str, Any]], now: datetime
@@ -107,24 +106,19 @@ class Campaigns:
 
     def _insert_new(self, connection: Connection, batch: Batch) -> list[Draft]:
         """Insert those that are not known yet, and return them."""
-        if batch.ready is None:
-            statement = insert_for(connection, emails).on_conflict_do_nothing().returning(emails.c.id)
-            inserted = frozenset(connection.execute(statement, batch.rows).scalars())
-            new = [draft for draft in batch.drafts if draft.id in inserted]
-            insert_rows(connection, events, first_events(new, now=batch.at))
-            return new
-        remember_pages(connection)
+        if connection.dialect.name == "sqlite":
+            remember_pages(connection)
         try:
             # Mostly all are new, and to find out first takes long.
             with connection.begin_nested():
-                _insert(connection, batch.ready)
+                for ready in batch.ready:
+                    ready.insert(connection)
             return batch.drafts
         except IntegrityError:
-            # Nobody else writes during this transaction.
-            known = _known(connection, [draft.id for draft in batch.drafts])
-        new = [draft for draft in batch.drafts if draft.id not in known]
-        rows = [row for row in batch.rows if row["id"] not in known]
-        _insert(connection, self._ready(new, rows, batch.at))
+            pass
+        new_ids = _insert_unless_known(connection, batch.rows)
+        new = [draft for draft in batch.drafts if draft.id in new_ids]
+        insert_rows(connection, events, first_events(new, now=batch.at))
         return new
 
     def has_due(self) -> bool:
@@ -157,13 +151,17 @@ class Campaigns:
         return {}
 
 
-def _insert(connection: Connection, ready: tuple[ReadyRows, ReadyRows]) -> None:
-    for rows in ready:
-        rows.insert(connection)
-
-
-def _known(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
-    return frozenset(connection.execute(select(emails.c.id).where(emails.c.id.in_(ids))).scalars())
+def _insert_unless_known(connection: Connection, rows: Sequence[dict[str, Any]]) -> frozenset[str]:
+    """Return the ids of those that were not known."""
+    if connection.dialect.name == "postgresql":
+        statement = insert_for(connection, emails).on_conflict_do_nothing().returning(emails.c.id)
+        return frozenset(connection.execute(statement, rows).scalars())
+    # Nobody else writes during this transaction.
+    query = select(emails.c.id).where(emails.c.id.in_([row["id"] for row in rows]))
+    known = frozenset(connection.execute(query).scalars())
+    new = [row for row in rows if row["id"] not in known]
+    insert_rows(connection, emails, new)
+    return frozenset(row["id"] for row in new)
 
 
 def _is_due(connection: Connection, campaign: str, now: datetime) -> bool:

@@ -107,7 +107,10 @@ class _Insertion(_Compiled):
 
     def __init__(self, table: Table, names: tuple[str, ...], dialect: Dialect) -> None:
         super().__init__(insert(table).inline().compile(dialect=dialect, column_keys=list(names)), names)
-        self._takes_many_rows = dialect.name == "sqlite"
+        self._run_many = {"sqlite": self._run_at_once, "postgresql": self._copy}.get(
+            dialect.name, self._run_each
+        )
+        self._copy_text = f"COPY {table.name} ({', '.join(self.names)}) FROM STDIN"
         self._columns = len(self.names)
         self._values_of = itemgetter(*self.names)
         processors = [table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in self.names]
@@ -124,11 +127,19 @@ class _Insertion(_Compiled):
         """Insert rows, of which there is one at least."""
         if len(values) == self._columns:
             cursor.execute(self.text, self.in_place(values))
-        elif self._takes_many_rows:
-            self._run_at_once(cursor, values)
         else:
-            rows = zip(*[iter(values)] * self._columns, strict=True)
-            cursor.executemany(self.text, [self.in_place(row) for row in rows])
+            self._run_many(cursor, values)
+
+    def _run_each(self, cursor: Any, values: list[Any]) -> None:
+        cursor.executemany(self.text, [self.in_place(row) for row in self._rows(values)])
+
+    def _copy(self, cursor: Any, values: list[Any]) -> None:
+        with cursor.copy(self._copy_text) as copy:
+            for row in self._rows(values):
+                copy.write_row(row)
+
+    def _rows(self, values: list[Any]) -> Iterator[tuple[Any, ...]]:
+        return zip(*[iter(values)] * self._columns, strict=True)
 
     def _run_at_once(self, cursor: Any, values: list[Any]) -> None:
         """Give SQLite many rows in one statement, so that it works while other threads do."""

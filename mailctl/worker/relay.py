@@ -142,6 +142,7 @@ class Relay:
         self._leases = _Leases(distrust_seconds=runtime.settings.mailctl_lease_seconds)
         self._busy_at = time.monotonic()
         self._is_drained = False
+        self._is_campaigning = False
         self._trouble = ""
 
     def start(self) -> None:
@@ -169,10 +170,12 @@ class Relay:
     def _rest(self, *, worked_seconds: float) -> None:
         """Wait for the next turn: for a tick at most, and less where somebody has written to a local log."""
         began_at = time.monotonic()
-        while (rested := time.monotonic() - began_at) < self._tick_seconds:
+        # What was just put on the broker of a campaign may be sent sooner than others would be looked for.
+        tick_seconds = LOCAL_TICK_SECONDS if self._is_campaigning else self._tick_seconds
+        while (rested := time.monotonic() - began_at) < tick_seconds:
             if rested > _REST * worked_seconds and self._watch.has_changed():
                 return
-            if self._stopped.wait(_LOOK_SECONDS if self._watch.is_local else self._tick_seconds):
+            if self._stopped.wait(_LOOK_SECONDS if self._watch.is_local else tick_seconds):
                 return
 
     def _turn(self) -> None:
@@ -205,7 +208,8 @@ class Relay:
 
     def _publish_campaigns(self) -> None:
         """Keep some batches on the broker, and the rest in the log: there they can be paced and stopped."""
-        if not self._publisher.is_consumed(BULK_QUEUE) or not self._runtime.campaigns.has_due():
+        self._is_campaigning = self._publisher.is_consumed(BULK_QUEUE) and self._runtime.campaigns.has_due()
+        if not self._is_campaigning:
             return
         room = BATCHES_ON_BROKER - self._broker.depth(BULK_QUEUE).ready
         while room > 0 and self._publisher.publish_batch(limit=BATCH):
