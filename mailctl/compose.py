@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.message import Message
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from fastapi_mail import (
@@ -347,7 +348,7 @@ def _schema(
         subtype=MessageType.plain,
         multipart_subtype=MultipartSubtypeEnum.alternative,
         headers={
-            "Date": format_datetime(date.astimezone(UTC)),
+            "Date": _dated(date.replace(microsecond=0)),
             "Message-ID": message_id,
             "Content-Language": context["locale"],
             # Without it Gmail hides a second email with the same words inside the first.
@@ -374,6 +375,13 @@ def _duration(span: timedelta) -> str:
     return count(span // timedelta(minutes=1), "minute") if rest else count(hours, "hour")
 
 
+@lru_cache(maxsize=64)
+def _dated(at: datetime) -> str:
+    """Return a time as a Date header says it (RFC 5322 section 3.3)."""
+    return format_datetime(at.astimezone(UTC))
+
+
+@lru_cache(maxsize=64)
 def _readable(at: datetime) -> str:
     utc = at.astimezone(UTC)
     return f"{utc.day} {utc:%B %Y, %H:%M} UTC"
