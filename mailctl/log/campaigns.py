@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
-from mailctl.log.database import can_flush, reading, writing
+from mailctl.log.database import can_flush, reading, tidy, writing
 from mailctl.log.driver import ReadyRows, insert_rows
 from mailctl.log.due import WAITING_STATES, waiting_campaigns
 from mailctl.log.outbox import first_events
@@ -102,6 +102,8 @@ class Campaigns:
         with writing(self._engine, is_lasting=not can_flush(self._engine)) as connection:
             new = self._insert_new(connection, batch)
             refused = self._outbox.rules.apply(connection, new, now=batch.at)
+        # Here, where it need not be left unfinished because the next transaction has begun.
+        tidy(self._engine)
         return Added(new=[draft.id for draft in new], suppressed=refused)
 
     def _insert_new(self, connection: Connection, batch: Batch) -> list[Draft]:

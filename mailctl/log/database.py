@@ -161,6 +161,18 @@ def flush(engine: Engine) -> None:
     if can_flush(engine):
         with translated(engine.url):
             sqlite.flush(engine)
+    tidy(engine)
+
+
+def tidy(engine: Engine) -> None:
+    """Keep SQLite's write-ahead log short; who writes without pause does it between two transactions.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be written.
+    """
+    if can_flush(engine):
+        with translated(engine.url):
+            sqlite.tidy(engine)
 
 
 @contextmanager

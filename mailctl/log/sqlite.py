@@ -95,7 +95,6 @@ def flush(engine: Engine) -> None:
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
-    tidy(engine)
 
 
 def tidy(engine: Engine) -> None:
