@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from mailctl.log.database import can_flush, reading, tidy, writing
-from mailctl.log.driver import ReadyRows, insert_rows
+from mailctl.log.driver import ReadyRows, insert_rows, present
 from mailctl.log.due import WAITING_STATES, waiting_campaigns
 from mailctl.log.outbox import first_events
 from mailctl.log.pauses import is_not_paused
@@ -159,8 +159,7 @@ def _insert_unless_known(connection: Connection, rows: Sequence[dict[str, Any]])
         statement = insert_for(connection, emails).on_conflict_do_nothing().returning(emails.c.id)
         return frozenset(connection.execute(statement, rows).scalars())
     # Nobody else writes during this transaction.
-    query = select(emails.c.id).where(emails.c.id.in_([row["id"] for row in rows]))
-    known = frozenset(connection.execute(query).scalars())
+    known = present(connection, emails.c.id, [row["id"] for row in rows])
     new = [row for row in rows if row["id"] not in known]
     insert_rows(connection, emails, new)
     return frozenset(row["id"] for row in new)

@@ -11,15 +11,14 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from sqlalchemy.exc import DBAPIError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, Select, Table
+    from sqlalchemy import Column, Connection, Table
     from sqlalchemy.engine import Dialect
-    from sqlalchemy.sql.compiler import SQLCompiler
 
 #: Parameters of one statement: SQLite's own limit is 32,766.
 _MOST_PARAMETERS = 32_000
@@ -54,19 +53,20 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str
     ReadyRows(table, rows, connection.dialect).insert(connection)
 
 
-def is_there(connection: Connection, query: Select[Any], parameters: Mapping[str, Any]) -> bool:
-    """Whether a query has any rows.
-
-    Args:
-        query: made once, with parameters that the driver takes as they are.
+def present(connection: Connection, column: Column[str], values: Sequence[str]) -> set[str]:
+    """Return those of some values that a column holds.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: the database refuses it, as from `Connection.execute`.
+        sqlalchemy.exc.DBAPIError: the database refuses the question, as from `Connection.execute`.
     """
-    compiled = _compiled(query, connection.dialect)
-    with _cursor(connection, compiled.text) as cursor:
-        cursor.execute(compiled.text, compiled.in_place(list(map(parameters.__getitem__, compiled.names))))
-        return cursor.fetchone() is not None
+    found: set[str] = set()
+    for start in range(0, len(values), _MOST_PARAMETERS):
+        some = values[start : start + _MOST_PARAMETERS]
+        text = _question(column, len(some), connection.dialect.paramstyle)
+        with _cursor(connection, text) as cursor:
+            cursor.execute(text, some)
+            found |= {value for (value,) in cursor.fetchall()}
+    return found
 
 
 @contextmanager
@@ -88,32 +88,22 @@ def _cursor(connection: Connection, text: str) -> Iterator[Any]:
         ) from error
 
 
-class _Compiled:
-    """A statement in the words of a driver."""
-
-    def __init__(self, compiled: SQLCompiler, names: Sequence[str]) -> None:
-        self.text = str(compiled)
-        self._is_positional = compiled.positional
-        #: Its parameters, in their order where the driver takes them by that.
-        self.names = tuple(compiled.positiontup or names)
-
-    def in_place(self, values: Sequence[Any]) -> Any:
-        """Return the values of its parameters as the driver takes them."""
-        return values if self._is_positional else dict(zip(self.names, values, strict=True))
-
-
-class _Insertion(_Compiled):
-    """An INSERT into certain columns."""
+class _Insertion:
+    """An INSERT into certain columns, in the words of a driver."""
 
     def __init__(self, table: Table, names: tuple[str, ...], dialect: Dialect) -> None:
-        super().__init__(insert(table).inline().compile(dialect=dialect, column_keys=list(names)), names)
+        compiled = insert(table).inline().compile(dialect=dialect, column_keys=list(names))
+        self.text = str(compiled)
+        self._is_positional = compiled.positional
+        self._names = tuple(compiled.positiontup or names)
         self._run_many = {"sqlite": self._run_at_once, "postgresql": self._copy}.get(
             dialect.name, self._run_each
         )
-        self._copy_text = f"COPY {table.name} ({', '.join(self.names)}) FROM STDIN"
-        self._columns = len(self.names)
-        self._values_of = itemgetter(*self.names)
-        processors = [table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in self.names]
+        self._copy_text = f"COPY {table.name} ({', '.join(self._names)}) FROM STDIN"
+        self._columns = len(self._names)
+        self._values_of = itemgetter(*self._names)
+        types = [table.c[name].type.dialect_impl(dialect) for name in self._names]
+        processors = [each.bind_processor(dialect) for each in types]
         self._processors = {place: process for place, process in enumerate(processors) if process}
 
     def values(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
@@ -126,12 +116,15 @@ class _Insertion(_Compiled):
     def run(self, cursor: Any, values: list[Any]) -> None:
         """Insert rows, of which there is one at least."""
         if len(values) == self._columns:
-            cursor.execute(self.text, self.in_place(values))
+            cursor.execute(self.text, self._in_place(values))
         else:
             self._run_many(cursor, values)
 
+    def _in_place(self, row: Sequence[Any]) -> Any:
+        return row if self._is_positional else dict(zip(self._names, row, strict=True))
+
     def _run_each(self, cursor: Any, values: list[Any]) -> None:
-        cursor.executemany(self.text, [self.in_place(row) for row in self._rows(values)])
+        cursor.executemany(self.text, [self._in_place(row) for row in self._rows(values)])
 
     def _copy(self, cursor: Any, values: list[Any]) -> None:
         with cursor.copy(self._copy_text) as copy:
@@ -156,6 +149,6 @@ def _insertion(table: Table, names: tuple[str, ...], dialect: Dialect) -> _Inser
 
 
 @lru_cache(maxsize=64)
-def _compiled(query: Select[Any], dialect: Dialect) -> _Compiled:
-    compiled = query.compile(dialect=dialect)
-    return _Compiled(compiled, tuple(compiled.params))
+def _question(column: Column[str], count: int, paramstyle: str) -> str:
+    mark = "?" if paramstyle == "qmark" else "%s"
+    return f"{select(column)} WHERE {column.name} IN ({', '.join([mark] * count)})"

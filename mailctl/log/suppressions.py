@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, delete, insert, select
 
 from mailctl.log.database import reading, writing
-from mailctl.log.driver import is_there
+from mailctl.log.driver import present
 from mailctl.log.tables import suppressions
 from mailctl.log.transitions import insert_for, insert_or_ignore, utc_now
 from mailctl.message import OutcomeKind
@@ -128,7 +128,6 @@ class Suppressions:
 
 #: Made once: making a statement takes longer than asking it, and every email asks this one.
 _LISTED = select(suppressions).where(suppressions.c.address.in_(bindparam("addresses", expanding=True)))
-_IS_LISTED = select(suppressions.c.address).where(suppressions.c.address == bindparam("address"))
 
 
 def is_dead(outcome: Outcome) -> bool:
@@ -152,11 +151,11 @@ def suppress_dead(connection: Connection, address: str, outcome: Outcome, *, now
 def reasons_for(connection: Connection, addresses: Collection[str]) -> dict[str, str]:
     """Return why those of the addresses that are suppressed are, by address in lower case."""
     wanted = list({address.lower() for address in addresses})
-    if len(wanted) == 1 and not is_there(connection, _IS_LISTED, {"address": wanted[0]}):
-        return {}
+    # Mostly none is.
+    listed = list(present(connection, suppressions.c.address, wanted))
     found: dict[str, str] = {}
-    for start in range(0, len(wanted), _MOST_ADDRESSES):
-        some = wanted[start : start + _MOST_ADDRESSES]
+    for start in range(0, len(listed), _MOST_ADDRESSES):
+        some = listed[start : start + _MOST_ADDRESSES]
         for row in connection.execute(_LISTED, {"addresses": some}):
             found[row.address] = explain(entry_from(row))
     return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mailctl.campaign import Campaign, Mailing
 from mailctl.catalog import WELCOME
 from mailctl.intake import make_content, make_drafts, make_user
 from mailctl.keyring import Keyring
@@ -17,6 +19,9 @@ from mailctl.log.history import History
 from mailctl.log.outbox import Outbox
 from mailctl.log.schema import upgrade
 from mailctl.message import Ended, Outcome, OutcomeKind, SmtpReply, State
+from mailctl.recipients import Recipient
+from mailctl.runtime import Runtime
+from mailctl.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,3 +149,13 @@ def test_what_there_is_no_time_for_goes_back(log: Log) -> None:
     assert log.history.counts() == {State.SENDING: 1, State.PENDING: 2}
     assert log.campaigns.has_due()
     assert len(log.campaigns.release(limit=3)) == 2
+
+
+def test_a_long_campaign_leaves_the_write_ahead_log_short(tmp_path: Path) -> None:
+    """Who writes without pause makes room in it: rows of any number need no more disk beside the log."""
+    with closing(Runtime(Settings(mailctl_home=tmp_path / "home"))) as runtime:
+        rows = [Recipient(line=n, email=f"user{n}@example.com") for n in range(60_000)]
+        steps = Campaign(runtime, Mailing(campaign="long", kind=WELCOME)).record(rows)
+        lengths = [(tmp_path / "home" / "mailctl.db-wal").stat().st_size for _ in steps]
+    assert sum(lengths) > 0
+    assert max(lengths) < 64 * 1024 * 1024
