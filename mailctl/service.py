@@ -3,43 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
-import threading
-from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mailctl import runtime
+from mailctl import dispatch, runtime
 from mailctl.catalog import GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
-from mailctl.enqueue import Enqueuer
-from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput, MailctlError
+from mailctl.errors import InvalidInput
 from mailctl.intake import make_content, make_recipient, make_user
-from mailctl.log.database import is_same_database, translated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy.orm import Session, SessionTransaction
+    from sqlalchemy.orm import Session
 
     from mailctl.message import Content, Json, User
     from mailctl.runtime import Runtime
 
-_log = logging.getLogger("mailctl.service")
-
 _ContentMaker = Callable[["Runtime"], list["Content"]]
-#: Seconds after which what was recorded is on disk: a power failure, and nothing else, can lose that much.
-FLUSH_SECONDS = 3.0
-#: Seconds that a caller goes on before its email is published.
-_LEAD_SECONDS = 0.001
-#: Where a session keeps the ids of what its transaction recorded.
-_RECORDED = "mailctl.recorded"
 
 
 class ServiceUser(Protocol):
@@ -76,8 +59,8 @@ class EmailService:
     @staticmethod
     async def prepare() -> None:
         """Open the delivery log and load the kinds: at the start of the service, so no request waits."""
-        desk = await asyncio.to_thread(_desk)
-        await asyncio.to_thread(lambda: desk.runtime.catalog.own)
+        parts = (await asyncio.to_thread(dispatch.current)).runtime
+        await asyncio.to_thread(lambda: parts.catalog.own)
 
     @staticmethod
     async def close() -> None:
@@ -198,10 +181,10 @@ class EmailService:
             context: its variables, of JSON types.
             tokens: the service's own for its links, by the `token` of each; else they are made.
         """
-        desk = await asyncio.to_thread(_desk)
+        dispatcher = await asyncio.to_thread(dispatch.current)
         return await _record_for(
             user,
-            desk.runtime.catalog.named(kind),
+            dispatcher.runtime.catalog.named(kind),
             tokens or {},
             context=context,
             session=session,
@@ -236,156 +219,18 @@ async def _record(
     idempotency_key: str | None,
 ) -> str:
     # In another thread only while it is still to be opened: each change of threads costs time.
-    desk = _desk() if _is_open() else await asyncio.to_thread(_desk)
-    contents = make(desk.runtime)
+    dispatcher = dispatch.current() if dispatch.is_open() else await asyncio.to_thread(dispatch.current)
+    contents = make(dispatcher.runtime)
     if session is None:
         loop = asyncio.get_running_loop()
         return await asyncio.to_thread(
-            desk.record, kind, contents, idempotency_key=idempotency_key, caller=loop
+            dispatcher.record, kind, contents, idempotency_key=idempotency_key, caller=loop
         )
     if isinstance(session, AsyncSession):
         return await session.run_sync(
-            lambda sync: desk.record_in(sync, kind, contents, idempotency_key=idempotency_key)
+            lambda sync: dispatcher.record_in(sync, kind, contents, idempotency_key=idempotency_key)
         )
-    return desk.record_in(session, kind, contents, idempotency_key=idempotency_key)
-
-
-class _Desk:
-    """Records and publishes for one process of the web service; closed with its runtime."""
-
-    def __init__(self, parts: Runtime) -> None:
-        self.runtime = parts
-        self._enqueuer = Enqueuer(parts)
-        # Asked for here, where no event loop waits: the answer may import Celery.
-        _ = self._enqueuer.reaches_a_worker
-        # One thread, because a publisher is for one at a time; the interpreter waits for it at its end.
-        self._background = ThreadPoolExecutor(1, thread_name_prefix="mailctl-publisher")
-        self._unpublished: deque[str] = deque()
-        self._flush_timer: threading.Timer | None = None
-        parts.on_close(self._close)
-
-    def record(
-        self,
-        kind: Kind,
-        contents: list[Content],
-        *,
-        idempotency_key: str | None,
-        caller: asyncio.AbstractEventLoop,
-    ) -> str:
-        # Committed here, so that no crash of a process loses it; a request does not wait for the disk.
-        ids = self._enqueuer.record(kind, contents, idempotency_key=idempotency_key, is_lasting=False)
-        self._flush_soon()
-        self._unpublished.extend(ids)
-        try:
-            # Not at once: what publishes would compete for the interpreter with the caller, who goes on now.
-            caller.call_soon_threadsafe(caller.call_later, _LEAD_SECONDS, self._publish_soon)
-        except RuntimeError:  # the caller's loop has ended
-            self._publish_soon()
-        return ids[0]
-
-    def record_in(
-        self, session: Session, kind: Kind, contents: list[Content], *, idempotency_key: str | None
-    ) -> str:
-        connection = session.connection()
-        if not is_same_database(connection.engine.url, self.runtime.engine.url):
-            raise ConfigurationError(
-                "session= belongs to another database than the delivery log.",
-                fix="Set MAILCTL_DATABASE_URL to the database of the session, or leave session= out.",
-            )
-        with translated(connection.engine.url):
-            ids = self._enqueuer.record(
-                kind, contents, idempotency_key=idempotency_key, connection=connection
-            )
-        self._publish_after(session, ids)
-        return ids[0]
-
-    def _publish_after(self, session: Session, ids: list[str]) -> None:
-        """Publish when the session's transaction has ended.
-
-        Whether it was committed is not asked: after a rollback, also of a savepoint, there is no row to
-        publish. The listener stays for the life of the session, because one that removes itself breaks the
-        commit that calls it.
-        """
-        if _RECORDED not in session.info:
-            session.info[_RECORDED] = []
-            event.listen(session, "after_transaction_end", self._transaction_ended)
-        session.info[_RECORDED].extend(ids)
-
-    def _transaction_ended(self, session: Session, transaction: SessionTransaction) -> None:
-        if transaction.parent is None and session.info[_RECORDED]:
-            ids, session.info[_RECORDED] = session.info[_RECORDED], []
-            self.publish_later(ids)
-
-    def _flush_soon(self) -> None:
-        if self._flush_timer is None:
-            self._flush_timer = threading.Timer(FLUSH_SECONDS, self._flush)
-            self._flush_timer.daemon = True
-            self._flush_timer.start()
-
-    def _flush(self) -> None:
-        self._flush_timer = None
-        try:
-            self.runtime.outbox.flush()
-        except MailctlError as error:
-            _log.error("the delivery log is not on disk yet: %s", error)
-
-    def _close(self) -> None:
-        self._publish_soon()
-        self._background.shutdown()
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
-            self._flush()
-
-    def publish_later(self, ids: list[str]) -> None:
-        self._unpublished.extend(ids)
-        self._publish_soon()
-
-    def _publish_soon(self) -> None:
-        with suppress(RuntimeError):  # the process is ending: a relay publishes them
-            self._background.submit(self._publish)
-
-    def _publish(self) -> None:
-        """Publish what has come together meanwhile."""
-        ids = [self._unpublished.popleft() for _ in range(len(self._unpublished))]
-        if not ids:
-            return
-        try:
-            self._enqueuer.publish(ids)
-        except BrokerUnavailable as error:
-            _log.warning("email %s waits in the delivery log: %s", ids[0], error)
-        except MailctlError as error:
-            _log.error("email %s is not published yet: %s", ids[0], error)
-        except Exception:
-            # Nobody reads what this thread returns.
-            _log.exception("email %s is not published yet; a relay of a worker will do it", ids[0])
-
-
-#: By process: a parent's threads do not exist in its child.
-_desks: dict[int, _Desk] = {}
-_lock = threading.Lock()
-
-
-def _desk() -> _Desk:
-    parts = runtime.current()
-    with _lock:
-        desk = _desks.get(os.getpid())
-        if desk is None or desk.runtime is not parts:
-            desk = _desks[os.getpid()] = _Desk(parts)
-        return desk
-
-
-def _is_open() -> bool:
-    desk = _desks.get(os.getpid())
-    return desk is not None and runtime.is_open()
-
-
-def _renew_lock() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-# Another thread of the parent may have held it at that moment.
-os.register_at_fork(after_in_child=_renew_lock)
+    return dispatcher.record_in(session, kind, contents, idempotency_key=idempotency_key)
 
 
 def _recipient(value: Recipient | Mapping[str, str] | str) -> User:

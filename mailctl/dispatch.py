@@ -1,0 +1,204 @@
+"""Recording and publishing for the web service: one dispatcher for each of its processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from sqlalchemy import event
+
+from mailctl import runtime
+from mailctl.enqueue import Enqueuer
+from mailctl.errors import BrokerUnavailable, ConfigurationError, MailctlError
+from mailctl.log.database import is_same_database, translated
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from sqlalchemy.orm import Session, SessionTransaction
+
+    from mailctl.catalog import Kind
+    from mailctl.message import Content
+    from mailctl.runtime import Runtime
+
+_log = logging.getLogger("mailctl.service")
+
+#: Seconds after which what was recorded is on disk: a power failure, and nothing else, can lose that much.
+FLUSH_SECONDS = 3.0
+#: Seconds that a caller goes on before its email is published.
+_LEAD_SECONDS = 0.001
+#: Where a session keeps the ids of what its transaction recorded.
+_RECORDED = "mailctl.recorded"
+
+
+class Dispatcher:
+    """Records and publishes for one process of the web service; closed with its runtime.
+
+    Args:
+        parts: of this process.
+
+    Raises (both methods):
+        InvalidInput: the idempotency key is not usable.
+        IdempotencyConflict: the key was used for other content.
+        LogUnavailable: the delivery log cannot be written.
+    """
+
+    def __init__(self, parts: Runtime) -> None:
+        self.runtime = parts
+        self._enqueuer = Enqueuer(parts)
+        # Asked for here, where no event loop waits: the answer may import Celery.
+        _ = self._enqueuer.reaches_a_worker
+        # One thread, because a publisher is for one at a time; the interpreter waits for it at its end.
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="mailctl-publisher")
+        self._unpublished: deque[str] = deque()
+        self._flush_timer: threading.Timer | None = None
+        parts.on_close(self._close)
+
+    def record(
+        self,
+        kind: Kind,
+        contents: list[Content],
+        *,
+        idempotency_key: str | None,
+        caller: asyncio.AbstractEventLoop,
+    ) -> str:
+        """Record the emails of one call in a transaction of its own, and publish them a moment later.
+
+        Args:
+            contents: one per recipient.
+            caller: the event loop that goes on first.
+
+        Returns:
+            The id of the first, or that of an earlier call with the key.
+        """
+        # Committed here, so that no crash of a process loses it; a request does not wait for the disk.
+        ids = self._enqueuer.record(kind, contents, idempotency_key=idempotency_key, is_lasting=False)
+        self._flush_soon()
+        self._unpublished.extend(ids)
+        try:
+            # Not at once: what publishes would compete for the interpreter with the caller, who goes on now.
+            caller.call_soon_threadsafe(caller.call_later, _LEAD_SECONDS, self._publish_soon)
+        except RuntimeError:  # the caller's loop has ended
+            self._publish_soon()
+        return ids[0]
+
+    def record_in(
+        self, session: Session, kind: Kind, contents: list[Content], *, idempotency_key: str | None
+    ) -> str:
+        """Record them in the caller's transaction, and publish them after it.
+
+        Raises:
+            ConfigurationError: the session is of another database than the delivery log.
+        """
+        connection = session.connection()
+        if not is_same_database(connection.engine.url, self.runtime.engine.url):
+            raise ConfigurationError(
+                "session= belongs to another database than the delivery log.",
+                fix="Set MAILCTL_DATABASE_URL to the database of the session, or leave session= out.",
+            )
+        with translated(connection.engine.url):
+            ids = self._enqueuer.record(
+                kind, contents, idempotency_key=idempotency_key, connection=connection
+            )
+        self._publish_after(session, ids)
+        return ids[0]
+
+    def _publish_after(self, session: Session, ids: list[str]) -> None:
+        """Publish when the session's transaction has ended.
+
+        Whether it was committed is not asked: after a rollback, also of a savepoint, there is no row to
+        publish. The listener stays for the life of the session, because one that removes itself breaks the
+        commit that calls it.
+        """
+        if _RECORDED not in session.info:
+            session.info[_RECORDED] = []
+            event.listen(session, "after_transaction_end", self._transaction_ended)
+        session.info[_RECORDED].extend(ids)
+
+    def _transaction_ended(self, session: Session, transaction: SessionTransaction) -> None:
+        if transaction.parent is None and session.info[_RECORDED]:
+            ids, session.info[_RECORDED] = session.info[_RECORDED], []
+            self._publish_later(ids)
+
+    def _flush_soon(self) -> None:
+        if self._flush_timer is None:
+            self._flush_timer = threading.Timer(FLUSH_SECONDS, self._flush)
+            self._flush_timer.daemon = True
+            self._flush_timer.start()
+
+    def _flush(self) -> None:
+        self._flush_timer = None
+        try:
+            self.runtime.outbox.flush()
+        except MailctlError as error:
+            _log.error("the delivery log is not on disk yet: %s", error)
+
+    def _close(self) -> None:
+        self._publish_soon()
+        self._background.shutdown()
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush()
+
+    def _publish_later(self, ids: list[str]) -> None:
+        self._unpublished.extend(ids)
+        self._publish_soon()
+
+    def _publish_soon(self) -> None:
+        with suppress(RuntimeError):  # the process is ending: a relay publishes them
+            self._background.submit(self._publish)
+
+    def _publish(self) -> None:
+        """Publish what has come together meanwhile."""
+        ids = [self._unpublished.popleft() for _ in range(len(self._unpublished))]
+        if not ids:
+            return
+        try:
+            self._enqueuer.publish(ids)
+        except BrokerUnavailable as error:
+            _log.warning("email %s waits in the delivery log: %s", ids[0], error)
+        except MailctlError as error:
+            _log.error("email %s is not published yet: %s", ids[0], error)
+        except Exception:
+            # Nobody reads what this thread returns.
+            _log.exception("email %s is not published yet; a relay of a worker will do it", ids[0])
+
+
+#: By process: a parent's threads do not exist in its child.
+_dispatchers: dict[int, Dispatcher] = {}
+_lock = threading.Lock()
+
+
+def current() -> Dispatcher:
+    """Return that of this process, which opens the delivery log.
+
+    Raises:
+        ConfigurationError: the settings are not usable.
+        LogUnavailable: the delivery log cannot be opened.
+    """
+    parts = runtime.current()
+    with _lock:
+        dispatcher = _dispatchers.get(os.getpid())
+        if dispatcher is None or dispatcher.runtime is not parts:
+            dispatcher = _dispatchers[os.getpid()] = Dispatcher(parts)
+        return dispatcher
+
+
+def is_open() -> bool:
+    """Whether `current` returns at once."""
+    dispatcher = _dispatchers.get(os.getpid())
+    return dispatcher is not None and runtime.is_open()
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+# Another thread of the parent may have held it at that moment.
+os.register_at_fork(after_in_child=_renew_lock)
