@@ -154,12 +154,12 @@ class Campaign:
 
     def _add(self, checked: Sequence[Draft | RowProblem], batch: Batch) -> Recorded:
         added = self._runtime.campaigns.add(batch)
-        self.rows_in_log += len(batch.drafts)
+        self.rows_in_log += batch.asked
         new = set(added.new)
         emails = {draft.id: draft.content.user.email for draft in batch.drafts if draft.id in new}
         return Recorded(
             emails=tuple(emails.items()),
-            known=len(batch.drafts) - len(new),
+            known=batch.asked - len(new),
             suppressed=len(added.suppressed),
             problems=tuple(problem for problem in checked if isinstance(problem, RowProblem)),
         )

@@ -45,6 +45,8 @@ class Added:
 class Batch:
     """Emails of a campaign that are to be recorded together."""
 
+    #: How many emails these were to be; some may have been the same.
+    asked: int
     #: One for each id among them.
     drafts: list[Draft]
     rows: list[dict[str, Any]]
@@ -84,7 +86,9 @@ class Campaigns:
         now = self._clock()
         distinct = list({draft.id: draft for draft in drafts}.values())
         rows = [self._outbox.row(draft, state=State.PENDING, due_at=now, now=now) for draft in distinct]
-        return Batch(drafts=distinct, rows=rows, at=now, ready=self._ready(distinct, rows, now))
+        return Batch(
+            asked=len(drafts), drafts=distinct, rows=rows, at=now, ready=self._ready(distinct, rows, now)
+        )
 
     def _ready(
         self, drafts: Sequence[Draft], rows: Sequence[dict[str, Any]], now: datetime

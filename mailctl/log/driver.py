@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Parameters of one statement: SQLite's own limit is 32,766.
 _MOST_PARAMETERS = 32_000
+#: What stands for a value where drivers take them by place alone (PEP 249); others number them.
+_MARKS = {"qmark": "?", "format": "%s", "pyformat": "%s"}
 
 
 class ReadyRows:
@@ -59,10 +61,13 @@ def present(connection: Connection, column: Column[str], values: Sequence[str]) 
     Raises:
         sqlalchemy.exc.DBAPIError: the database refuses the question, as from `Connection.execute`.
     """
+    mark = _MARKS.get(connection.dialect.paramstyle)
+    if mark is None:
+        return set(connection.execute(select(column).where(column.in_(values))).scalars())
     found: set[str] = set()
     for start in range(0, len(values), _MOST_PARAMETERS):
         some = values[start : start + _MOST_PARAMETERS]
-        text = _question(column, len(some), connection.dialect.paramstyle)
+        text = _question(column, len(some), mark)
         with _cursor(connection, text) as cursor:
             cursor.execute(text, some)
             found |= {value for (value,) in cursor.fetchall()}
@@ -96,9 +101,11 @@ class _Insertion:
         self.text = str(compiled)
         self._is_positional = compiled.positional
         self._names = tuple(compiled.positiontup or names)
-        self._run_many = {"sqlite": self._run_at_once, "postgresql": self._copy}.get(
-            dialect.name, self._run_each
-        )
+        ways = {"pysqlite": self._run_at_once, "aiosqlite": self._run_at_once}
+        # The cursor of an asynchronous session does not copy.
+        if dialect.driver == "psycopg" and not dialect.is_async:
+            ways["psycopg"] = self._copy
+        self._run_many = ways.get(dialect.driver, self._run_each)
         self._copy_text = f"COPY {table.name} ({', '.join(self._names)}) FROM STDIN"
         self._columns = len(self._names)
         self._values_of = itemgetter(*self._names)
@@ -149,6 +156,5 @@ def _insertion(table: Table, names: tuple[str, ...], dialect: Dialect) -> _Inser
 
 
 @lru_cache(maxsize=64)
-def _question(column: Column[str], count: int, paramstyle: str) -> str:
-    mark = "?" if paramstyle == "qmark" else "%s"
+def _question(column: Column[str], count: int, mark: str) -> str:
     return f"{select(column)} WHERE {column.name} IN ({', '.join([mark] * count)})"

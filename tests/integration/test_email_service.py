@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from mailctl import EmailService, runtime
 from mailctl.errors import ConfigurationError, IdempotencyConflict, InvalidInput
+from mailctl.log.suppressions import Source
 from mailctl.message import State
 from mailctl.settings import Settings
 
@@ -57,9 +58,14 @@ class Service:
 
 
 @pytest.fixture
-def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+def url(tmp_path: Path) -> str:
+    """The database of the service, and of the log."""
+    return f"sqlite:///{tmp_path / 'service.db'}"
+
+
+@pytest.fixture
+def service(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     """Development: a memory broker, so that nothing but the log is needed."""
-    url = f"sqlite:///{tmp_path / 'service.db'}"
     for field in Settings.model_fields:
         monkeypatch.delenv(field.upper(), raising=False)
     monkeypatch.setenv("MAILCTL_DATABASE_URL", url)
@@ -67,7 +73,8 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service
     # Commands that ran in this process before have said what to work with.
     runtime.use(Settings.load())
     asyncio.run(EmailService.prepare())
-    service = Service(url)
+    # The service knows the database by its own driver.
+    service = Service(url.replace("postgresql://", "postgresql+psycopg://"))
     yield service
     service.engine.dispose()
     asyncio.run(EmailService.close())
@@ -237,3 +244,43 @@ class TestInASession:
             asyncio.run(EmailService.send_welcome_email(ZOE, session=session))
         engine.dispose()
         assert service.emails() == []
+
+
+class TestAsynchronousSessions:
+    """A service's session has a driver of its own, which is none of the log's."""
+
+    @pytest.fixture(params=["sqlite+aiosqlite", "postgresql+asyncpg", "postgresql+psycopg"])
+    def driver(self, request: pytest.FixtureRequest) -> str:
+        """What SQLAlchemy talks to the database with."""
+        return str(request.param)
+
+    @pytest.fixture
+    def url(self, driver: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+        """A new database of the driver's kind."""
+        if driver.startswith("sqlite"):
+            return f"sqlite:///{tmp_path / 'service.db'}"
+        return str(request.getfixturevalue("postgres_url"))
+
+    def test_they_record_for_one_and_for_several(self, service: Service, url: str, driver: str) -> None:
+        """In their transaction, by the same rules: a suppressed address gets nothing."""
+        reasons = {"dead@example.com": "asked for it"}
+        runtime.current().suppressions.add(reasons, source=Source.OPERATOR, actor="ada@desk")
+
+        async def send() -> None:
+            engine = create_async_engine(make_url(url).set(drivername=driver))
+            async with AsyncSession(engine) as session, session.begin():
+                await EmailService.send_welcome_email(ZOE, session=session)
+                await EmailService.send_email(
+                    "The meeting",
+                    ["ada@example.com", "dead@example.com", "grace@example.com"],
+                    "message",
+                    {"body": "See you there."},
+                    session=session,
+                )
+            await engine.dispose()
+
+        asyncio.run(send())
+        found = {email.to: email.state for email in service.emails()}
+        assert found.pop("dead@example.com") is State.SUPPRESSED
+        assert set(found) == {"zoe@example.com", "ada@example.com", "grace@example.com"}
+        assert State.SUPPRESSED not in found.values()
