@@ -268,7 +268,6 @@ def _celery_result(report: Report) -> tuple[str, object]:
     return "FAILURE", EmailFailed(report.text)
 
 
-@celeryd_init.connect  # type: ignore[untyped-decorator]
 def _add_relay(instance: Any, **_: object) -> None:
     """Give every worker that has these tasks a relay, and a guard."""
     from mailctl.worker.rubbish import RubbishStep  # only a worker needs what it imports
@@ -277,10 +276,13 @@ def _add_relay(instance: Any, **_: object) -> None:
     instance.app.steps["consumer"].add(RubbishStep)
 
 
-@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
-@worker_shutdown.connect  # type: ignore[untyped-decorator]
 def _close(**_: object) -> None:
     process.shut()
+
+
+celeryd_init.connect(_add_relay)
+worker_process_shutdown.connect(_close)
+worker_shutdown.connect(_close)
 
 
 __all__ = [

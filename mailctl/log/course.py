@@ -11,7 +11,7 @@ from sqlalchemy import Integer, cast, func, select
 from mailctl.catalog import KINDS
 from mailctl.log.counts import FAILED_STATES
 from mailctl.log.database import reading
-from mailctl.log.functions import epoch
+from mailctl.log.functions import Epoch
 from mailctl.log.statistics import first_event_since, latency_seconds
 from mailctl.log.tables import emails, events
 from mailctl.message import DELIVERED_STATES, FINAL_STATES, State
@@ -99,7 +99,7 @@ def _sum(entered: dict[State, int], states: frozenset[State]) -> int:
 
 def _number(moment: ColumnElement[Any], length: int) -> ColumnElement[int]:
     # SQLite knows times to less than a millisecond only: what is on the border had better not fall before it.
-    return cast(func.floor((epoch(moment) + 0.0005) / length), Integer)
+    return cast(func.floor((Epoch(moment) + 0.0005) / length), Integer)
 
 
 def _entered(

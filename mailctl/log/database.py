@@ -17,7 +17,7 @@ from mailctl.errors import ConfigurationError, LogUnavailable, ServiceUnavailabl
 from mailctl.log import sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection, Engine
 
@@ -135,16 +135,14 @@ def writing(engine: Engine, *, is_lasting: bool = True) -> Iterator[Connection]:
     Raises:
         LogUnavailable: the delivery log cannot be reached or written.
     """
-    is_sqlite = engine.dialect.name == "sqlite"
-    with translated(engine.url):
-        with engine.connect() as connection:
-            connection.execution_options(**{sqlite.IS_LASTING: is_lasting})
-            with connection.begin():
-                if not is_lasting and not is_sqlite:
-                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-                yield connection
-        if is_lasting and is_sqlite:
-            sqlite.tidy(engine)
+    with translated(engine.url), engine.connect() as connection:
+        connection.execution_options(**{sqlite.IS_LASTING: is_lasting})
+        with connection.begin():
+            if not is_lasting and not can_flush(engine):
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+            yield connection
+    if is_lasting:
+        tidy(engine)
 
 
 def can_flush(engine: Engine) -> bool:
@@ -158,10 +156,7 @@ def flush(engine: Engine) -> None:
     Raises:
         LogUnavailable: the delivery log cannot be written.
     """
-    if can_flush(engine):
-        with translated(engine.url):
-            sqlite.flush(engine)
-    tidy(engine)
+    _tend(engine, sqlite.flush, sqlite.tidy)
 
 
 def tidy(engine: Engine) -> None:
@@ -170,9 +165,14 @@ def tidy(engine: Engine) -> None:
     Raises:
         LogUnavailable: the delivery log cannot be written.
     """
+    _tend(engine, sqlite.tidy)
+
+
+def _tend(engine: Engine, *works: Callable[[Engine], None]) -> None:
     if can_flush(engine):
         with translated(engine.url):
-            sqlite.tidy(engine)
+            for work in works:
+                work(engine)
 
 
 @contextmanager

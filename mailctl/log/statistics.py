@@ -21,7 +21,7 @@ from mailctl.log.counts import (
     Totals,
 )
 from mailctl.log.database import reading
-from mailctl.log.functions import domain, epoch, hour
+from mailctl.log.functions import Domain, Epoch, Hour
 from mailctl.log.rows import EMAIL_COLUMNS, email_from
 from mailctl.log.tables import emails, events
 from mailctl.message import DELIVERED_STATES, State
@@ -104,7 +104,7 @@ class Statistics:
             bucket: the length of each span, whole seconds; spans begin at multiples of it (since 1970, UTC).
         """
         length = int(bucket.total_seconds())
-        number = cast(func.floor(epoch(emails.c.created_at) / length), Integer).label("number")
+        number = cast(func.floor(Epoch(emails.c.created_at) / length), Integer).label("number")
         query = (
             select(
                 number,
@@ -253,9 +253,9 @@ def _name(dimension: Dimension) -> ColumnElement[Any]:
             )
             return func.coalesce(reply, func.substr(emails.c.error, 1, _MAX_REASON))
         case Dimension.HOUR:
-            return hour(emails.c.created_at)
+            return Hour(emails.c.created_at)
         case Dimension.DOMAIN:
-            return func.lower(domain(emails.c.to_address))
+            return func.lower(Domain(emails.c.to_address))
         case _:
             return _unindexed(emails.c[dimension])
 
@@ -271,9 +271,9 @@ def latency_seconds(kinds: Mapping[str, Kind]) -> ColumnElement[float]:
     lifetime = case(
         {kind.name: kind.lifetime.total_seconds() for kind in kinds.values()}, value=emails.c.kind, else_=None
     )
-    scheduled = case((emails.c.not_before.is_not(None), epoch(emails.c.expires_at) - lifetime), else_=None)
-    waited = epoch(emails.c.sent_at) - epoch(emails.c.created_at)
-    since_schedule = epoch(emails.c.sent_at) - func.coalesce(scheduled, epoch(emails.c.created_at))
+    scheduled = case((emails.c.not_before.is_not(None), Epoch(emails.c.expires_at) - lifetime), else_=None)
+    waited = Epoch(emails.c.sent_at) - Epoch(emails.c.created_at)
+    since_schedule = Epoch(emails.c.sent_at) - func.coalesce(scheduled, Epoch(emails.c.created_at))
     least = case((since_schedule < waited, since_schedule), else_=waited)
     return case((least < 0, 0.0), else_=least)
 

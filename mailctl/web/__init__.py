@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from mailctl.errors import ConfigurationError
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     router: APIRouter
 
 try:
-    import fastapi as _fastapi  # noqa: F401 - only to see whether it is there
-    import uvicorn as _uvicorn  # noqa: F401
+    for _name in ("fastapi", "uvicorn"):
+        import_module(_name)
 except ModuleNotFoundError as error:
     raise ConfigurationError(
         f"The dashboard needs {error.name}, which is not installed.", fix="pip install 'mailctl[web]'"
