@@ -84,7 +84,7 @@ def _through_log(runtime: Runtime, *, queue: str, to: str | None, timeout: float
     now, until = datetime.now(UTC), time.monotonic() + timeout
     content = Content(user=make_user(email=to or runtime.settings.email_from_address))
     [draft] = make_drafts(CANARY, [content], queue=queue, now=now)
-    canary_id = runtime.outbox.add([draft], due_at=now)
+    canary_id = runtime.outbox.add([draft], due_at=now).id
 
     def ended() -> Any:
         found = runtime.history.find(canary_id, limit=1)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import event
 
@@ -18,20 +19,23 @@ from mailctl.errors import BrokerUnavailable, ConfigurationError, MailctlError
 from mailctl.log.database import is_same_database, translated
 
 if TYPE_CHECKING:
-    import asyncio
+    from collections.abc import Sequence
 
     from sqlalchemy.orm import Session, SessionTransaction
 
     from mailctl.catalog import Kind
-    from mailctl.message import Content
+    from mailctl.message import Content, Draft
     from mailctl.runtime import Runtime
 
+_T = TypeVar("_T")
 _log = logging.getLogger("mailctl.service")
 
 #: Seconds after which what was recorded is on disk: a power failure, and nothing else, can lose that much.
 FLUSH_SECONDS = 3.0
-#: Seconds that a caller goes on before its email is published.
-_LEAD_SECONDS = 0.001
+#: Seconds that a caller goes on before its email is published: who publishes competes for the interpreter.
+_LEAD_SECONDS = 0.0001
+#: Seconds that a worker goes on with an email before the log is told that it is published.
+_WORKER_LEAD_SECONDS = 0.01
 #: Where a session keeps the ids of what its transaction recorded.
 _RECORDED = "mailctl.recorded"
 
@@ -50,12 +54,14 @@ class Dispatcher:
 
     def __init__(self, parts: Runtime) -> None:
         self.runtime = parts
-        self._enqueuer = Enqueuer(parts)
+        self._enqueuer = Enqueuer(parts, lead_seconds=_WORKER_LEAD_SECONDS)
         # Asked for here, where no event loop waits: the answer may import Celery.
         _ = self._enqueuer.reaches_a_worker
         # One thread, because a publisher is for one at a time; the interpreter waits for it at its end.
         self._background = ThreadPoolExecutor(1, thread_name_prefix="mailctl-publisher")
-        self._unpublished: deque[str] = deque()
+        #: What is to be published: emails that nothing keeps back, and ids of which the log is asked first.
+        self._free: deque[Draft] = deque()
+        self._unasked: deque[str] = deque()
         self._flush_timer: threading.Timer | None = None
         parts.on_close(self._close)
 
@@ -65,27 +71,22 @@ class Dispatcher:
         contents: list[Content],
         *,
         idempotency_key: str | None,
-        caller: asyncio.AbstractEventLoop,
     ) -> str:
         """Record the emails of one call in a transaction of its own, and publish them a moment later.
 
         Args:
             contents: one per recipient.
-            caller: the event loop that goes on first.
 
         Returns:
             The id of the first, or that of an earlier call with the key.
         """
         # Committed here, so that no crash of a process loses it; a request does not wait for the disk.
-        ids = self._enqueuer.record(kind, contents, idempotency_key=idempotency_key, is_lasting=False)
+        enqueued = self._enqueuer.record(kind, contents, idempotency_key=idempotency_key, is_lasting=False)
         self._flush_soon()
-        self._unpublished.extend(ids)
-        try:
-            # Not at once: what publishes would compete for the interpreter with the caller, who goes on now.
-            caller.call_soon_threadsafe(caller.call_later, _LEAD_SECONDS, self._publish_soon)
-        except RuntimeError:  # the caller's loop has ended
-            self._publish_soon()
-        return ids[0]
+        self._free.extend(enqueued.free)
+        self._unasked.extend(enqueued.others)
+        self._publish_soon()
+        return enqueued.ids[0]
 
     def record_in(
         self, session: Session, kind: Kind, contents: list[Content], *, idempotency_key: str | None
@@ -104,11 +105,11 @@ class Dispatcher:
         with translated(connection.engine.url):
             ids = self._enqueuer.record(
                 kind, contents, idempotency_key=idempotency_key, connection=connection
-            )
+            ).ids
         self._publish_after(session, ids)
         return ids[0]
 
-    def _publish_after(self, session: Session, ids: list[str]) -> None:
+    def _publish_after(self, session: Session, ids: Sequence[str]) -> None:
         """Publish when the session's transaction has ended.
 
         Whether it was committed is not asked: after a rollback, also of a savepoint, there is no row to
@@ -123,7 +124,8 @@ class Dispatcher:
     def _transaction_ended(self, session: Session, transaction: SessionTransaction) -> None:
         if transaction.parent is None and session.info[_RECORDED]:
             ids, session.info[_RECORDED] = session.info[_RECORDED], []
-            self._publish_later(ids)
+            self._unasked.extend(ids)
+            self._publish_soon()
 
     def _flush_soon(self) -> None:
         if self._flush_timer is None:
@@ -145,28 +147,30 @@ class Dispatcher:
             self._flush_timer.cancel()
             self._flush()
 
-    def _publish_later(self, ids: list[str]) -> None:
-        self._unpublished.extend(ids)
-        self._publish_soon()
-
     def _publish_soon(self) -> None:
         with suppress(RuntimeError):  # the process is ending: a relay publishes them
             self._background.submit(self._publish)
 
     def _publish(self) -> None:
         """Publish what has come together meanwhile."""
-        ids = [self._unpublished.popleft() for _ in range(len(self._unpublished))]
-        if not ids:
+        time.sleep(_LEAD_SECONDS)
+        free, ids = _taken_from(self._free), _taken_from(self._unasked)
+        if not free and not ids:
             return
+        first = free[0].id if free else ids[0]
         try:
-            self._enqueuer.publish(ids)
+            self._enqueuer.publish(ids, free=free)
         except BrokerUnavailable as error:
-            _log.warning("email %s waits in the delivery log: %s", ids[0], error)
+            _log.warning("email %s waits in the delivery log: %s", first, error)
         except MailctlError as error:
-            _log.error("email %s is not published yet: %s", ids[0], error)
+            _log.error("email %s is not published yet: %s", first, error)
         except Exception:
             # Nobody reads what this thread returns.
-            _log.exception("email %s is not published yet; a relay of a worker will do it", ids[0])
+            _log.exception("email %s is not published yet; a relay of a worker will do it", first)
+
+
+def _taken_from(waiting: deque[_T]) -> list[_T]:
+    return [waiting.popleft() for _ in range(len(waiting))]
 
 
 #: By process: a parent's threads do not exist in its child.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from mailctl.catalog import Kind
-    from mailctl.message import Content
+    from mailctl.message import Content, Draft
     from mailctl.publisher import Publisher
     from mailctl.runtime import Runtime
 
@@ -27,15 +27,33 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 2.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Enqueued:
+    """What was recorded of one call."""
+
+    #: Of its emails; only that of an earlier call if the idempotency key was used before.
+    ids: tuple[str, ...]
+    #: Those that nothing keeps from being published, once the transaction is committed.
+    free: tuple[Draft, ...] = ()
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The ids of those of which the log has to be asked."""
+        free = {draft.id for draft in self.free}
+        return tuple(email_id for email_id in self.ids if email_id not in free)
+
+
 class Enqueuer:
     """Records emails, and publishes them where a worker could get them.
 
     Args:
         runtime: the parts of this process.
+        lead_seconds: for how long a worker goes on with what is published before the log is told.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, *, lead_seconds: float = 0.0) -> None:
         self._runtime = runtime
+        self._lead_seconds = lead_seconds
 
     @property
     def reaches_a_worker(self) -> bool:
@@ -90,7 +108,7 @@ class Enqueuer:
         forced_by: str | None = None,
         connection: Connection | None = None,
         is_lasting: bool = True,
-    ) -> list[str]:
+    ) -> Enqueued:
         """Record the emails of one call, one per content.
 
         Args:
@@ -98,9 +116,6 @@ class Enqueuer:
             forced_by: the operator who says that no rule keeps them back.
             connection: a transaction of the caller's on the log's database; None commits at once.
             is_lasting: whether they are on disk when this returns; else `Outbox.flush` brings them there.
-
-        Returns:
-            Their ids; only that of the earlier call if the idempotency key was used before.
 
         Raises:
             InvalidInput: the key is not usable.
@@ -121,14 +136,19 @@ class Enqueuer:
             due_at = now + timedelta(seconds=GRACE_SECONDS) if self.reaches_a_worker else now
             outbox = self._runtime.outbox
             if connection is None:
-                first = outbox.add(drafts, due_at=due_at, is_lasting=is_lasting)
+                entry = outbox.add(drafts, due_at=due_at, is_lasting=is_lasting)
             else:
-                first = outbox.add_on(connection, drafts, due_at=due_at)
-            span.note(email_id=first, kind=kind.name)
-        return [draft.id for draft in drafts] if first == drafts[0].id else [first]
+                entry = outbox.add_on(connection, drafts, due_at=due_at)
+            span.note(email_id=entry.id, kind=kind.name)
+        is_new = entry.id == drafts[0].id
+        return Enqueued(ids=tuple(each.id for each in drafts) if is_new else (entry.id,), free=entry.free)
 
-    def publish(self, ids: Sequence[str]) -> None:
+    def publish(self, ids: Sequence[str], *, free: Sequence[Draft] = ()) -> None:
         """Put recorded emails on the broker that may go out now; the rest is a relay's to do.
+
+        Args:
+            ids: those of which the log is asked.
+            free: those that nothing keeps back.
 
         Raises:
             BrokerUnavailable: the broker does not answer; a relay publishes them when it does.
@@ -136,7 +156,8 @@ class Enqueuer:
         """
         if not self.reaches_a_worker:
             return
-        self._publisher.publish_all(self._runtime.history.publishable(ids, now=datetime.now(UTC)))
+        asked = self._runtime.history.publishable(ids, now=datetime.now(UTC)) if ids else []
+        self._publisher.publish_all([*free, *asked], lead_seconds=self._lead_seconds)
 
     @cached_property
     def _publisher(self) -> Publisher:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from mailctl.message import Email, Json
+    from mailctl.message import Draft, Email, Json
     from mailctl.runtime import Runtime
 
 #: Seconds for which nobody asks a broker again that did not answer.
@@ -73,11 +73,14 @@ class Publisher:
         if self._send(email):
             self._runtime.outbox.mark_queued([email.id], held_in=self._held_in)
 
-    def publish_all(self, emails: Sequence[Email]) -> int:
+    def publish_all(self, emails: Sequence[Email | Draft], *, lead_seconds: float = 0.0) -> int:
         """Put emails on the broker and record that they are there; return how many.
 
         One whose content cannot be read or whose kind is not known here is put off, and one that cannot be
         published at all has failed; neither keeps others.
+
+        Args:
+            lead_seconds: for how long a worker goes on with them before it is recorded: both want the log.
 
         Raises:
             BrokerUnavailable: the broker does not answer; what was published before is recorded.
@@ -95,6 +98,7 @@ class Publisher:
                     self._runtime.outbox.give_up(email.id, reason=str(error))
         finally:
             if published:
+                time.sleep(lead_seconds)
                 self._runtime.outbox.mark_queued(published, held_in=self._held_in)
         return len(published)
 
@@ -168,7 +172,7 @@ class Publisher:
                 headers={"mailctl": "1"},
             )
 
-    def _send(self, email: Email) -> bool:
+    def _send(self, email: Email | Draft) -> bool:
         kind = CANARY if email.kind == CANARY.name else self._runtime.catalog.of_email(email.kind)
         in_full = self._is_sent_in_full(email, kind)
         task = kind.full_task if in_full else kind.task
@@ -192,7 +196,7 @@ class Publisher:
             )
         return True
 
-    def _put_off(self, email: Email, error: MailctlError) -> None:
+    def _put_off(self, email: Email | Draft, error: MailctlError) -> None:
         until = datetime.now(UTC) + timedelta(seconds=CONFIG_RETRY_SECONDS)
         self._runtime.outbox.postpone(email.id, until=until, reason=str(error))
 
@@ -201,7 +205,7 @@ class Publisher:
             self._producer = self._app.amqp.Producer(self._connection, auto_declare=False)
         return self._producer
 
-    def _arguments(self, email: Email, kind: Kind, *, in_full: bool) -> Mapping[str, Json] | None:
+    def _arguments(self, email: Email | Draft, kind: Kind, *, in_full: bool) -> Mapping[str, Json] | None:
         if not in_full:
             return {REFERENCE: email.id}
         content = self._runtime.outbox.content(email.id)
@@ -222,7 +226,7 @@ class Publisher:
         content = replace(content, user=user, subject=addressed.subject or None)
         return to_arguments(kind, content, urls=urls)
 
-    def _is_sent_in_full(self, email: Email, kind: Kind) -> bool:
+    def _is_sent_in_full(self, email: Email | Draft, kind: Kind) -> bool:
         wish = self._runtime.settings.mailctl_messages
         if kind is CANARY:
             return False

@@ -81,7 +81,7 @@ class Sending:
                 idempotency_key=_key_of(order, content, is_one_of_many=len(contents) > 1),
                 not_before=order.not_before,
                 forced_by=order.forced_by,
-            )
+            ).ids
         ]
         trouble = ""
         try:

@@ -195,8 +195,9 @@ def _release_due(
         )
         is_due = emails.c.seq.in_(due.scalar_subquery())
         text = "published to the broker"
-        returning = (emails.c.id, emails.c.kind)
-        rows = move(connection, is_due, State.QUEUED, text=text, values=values, now=now, returning=returning)
+        rows = move(
+            connection, is_due, State.QUEUED, text=text, values=values, now=now, returning=(emails.c.kind,)
+        )
         found |= {row.id: row.kind for row in rows}
     return found
 

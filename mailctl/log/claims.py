@@ -16,7 +16,7 @@ from mailctl.log.pauses import is_not_paused, put_back
 from mailctl.log.rules import is_not_suppressed, suppress_waiting
 from mailctl.log.tables import UtcDateTime, emails, events
 from mailctl.log.transitions import CLAIM_OVER, Move, move, utc_now
-from mailctl.message import CLAIMABLE_STATES, Claim, Ended, State
+from mailctl.message import Claim, Ended, State
 from mailctl.retry import CONFIG_RETRY_SECONDS
 
 if TYPE_CHECKING:
@@ -164,7 +164,6 @@ _ARE_NAMED = emails.c.id.in_(bindparam("ids", expanding=True))
 _TAKE = Move(
     and_(
         _ARE_NAMED,
-        emails.c.state.in_(CLAIMABLE_STATES),
         or_(emails.c.not_before.is_(None), emails.c.not_before <= bindparam("now", type_=UtcDateTime)),
         is_not_paused(),
         is_not_suppressed(),
@@ -178,9 +177,7 @@ _TAKE = Move(
         "queued_in": None,
     },
     returning=(
-        emails.c.id,
         emails.c.kind,
-        emails.c.attempts,
         emails.c.created_at,
         emails.c.expires_at,
         emails.c.content,

@@ -74,6 +74,18 @@ def present(connection: Connection, column: Column[str], values: Sequence[str]) 
     return found
 
 
+def is_empty(connection: Connection, column: Column[str]) -> bool:
+    """Whether the table of a column has no row.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the database refuses the question, as from `Connection.execute`.
+    """
+    text = f"{select(column)} LIMIT 1"
+    with _cursor(connection, text) as cursor:
+        cursor.execute(text)
+        return cursor.fetchone() is None
+
+
 @contextmanager
 def _cursor(connection: Connection, text: str) -> Iterator[Any]:
     """A cursor of the driver's, whose errors come as SQLAlchemy's."""

@@ -6,6 +6,7 @@ records the outcome.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,12 @@ from sqlalchemy import ColumnElement, and_, bindparam, delete, or_, select, upda
 from mailctl.catalog import CANARY
 from mailctl.log import idempotency, payload
 from mailctl.log.database import flush, reading, writing
-from mailctl.log.driver import insert_rows
+from mailctl.log.driver import insert_rows, is_empty
 from mailctl.log.pauses import is_not_paused
 from mailctl.log.rows import EMAIL_COLUMNS, email_from
 from mailctl.log.rules import Rules
 from mailctl.log.suppressions import is_dead, suppress_dead
-from mailctl.log.tables import emails, events
+from mailctl.log.tables import emails, events, pauses
 from mailctl.log.transitions import CLAIM_OVER, Move, append_events, insert_or_ignore, move, utc_now
 from mailctl.message import (
     CLAIMABLE_STATES,
@@ -47,7 +48,6 @@ RESERVE_SECONDS = 5
 _PUBLISHED = Move(
     and_(
         emails.c.id.in_(bindparam("ids", expanding=True)),
-        emails.c.state.in_([State.PENDING, State.DEFERRED]),
         # Not what a worker has put back meanwhile, which was faster than this note.
         or_(emails.c.not_before.is_(None), emails.c.not_before <= bindparam("moment")),
     ),
@@ -56,6 +56,16 @@ _PUBLISHED = Move(
 )
 #: How the reason begins why an email waits for the mail server.
 KEPT_BACK = "kept back: "
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What the log has of one call."""
+
+    #: Of the first email; that of an earlier call with the same idempotency key, if there was one.
+    id: str
+    #: Those that nothing keeps from going out now. Of the others the log has to be asked.
+    free: tuple[Draft, ...] = ()
 
 
 class Outbox:
@@ -87,16 +97,13 @@ class Outbox:
         self.rules = rules or Rules()
         self._clock = clock
 
-    def add(self, drafts: Sequence[Draft], *, due_at: datetime, is_lasting: bool = True) -> str:
+    def add(self, drafts: Sequence[Draft], *, due_at: datetime, is_lasting: bool = True) -> Entry:
         """Record the emails of one call, pending; the rules suppress some of them, or let them wait.
 
         Args:
             drafts: one per recipient; the first one's id and idempotency key stand for all.
             due_at: when a relay may publish them.
             is_lasting: whether they are on disk when this returns; else `flush` brings them there.
-
-        Returns:
-            The id of the first; that of an earlier call with the same idempotency key, if there was one.
 
         Raises:
             IdempotencyConflict: that earlier call had other content.
@@ -105,19 +112,22 @@ class Outbox:
         with writing(self._engine, is_lasting=is_lasting) as connection:
             return self.add_on(connection, drafts, due_at=due_at)
 
-    def add_on(self, connection: Connection, drafts: Sequence[Draft], *, due_at: datetime) -> str:
+    def add_on(self, connection: Connection, drafts: Sequence[Draft], *, due_at: datetime) -> Entry:
         """Record like `add`, in a transaction of the caller's."""
         now = self._clock()
         earlier = idempotency.remember(
             connection, drafts, self._keyring, now=now, expires_at=now + self._window
         )
         if earlier is not None:
-            return earlier
+            return Entry(id=earlier)
         rows = [self.row(draft, state=State.PENDING, due_at=due_at, now=now) for draft in drafts]
         insert_rows(connection, emails, rows)
         insert_rows(connection, events, first_events(drafts, now=now))
-        self.rules.apply(connection, drafts, now=now)
-        return drafts[0].id
+        refused = self.rules.apply(connection, drafts, now=now)
+        free: tuple[Draft, ...] = ()
+        if not self.rules.may_delay and is_empty(connection, pauses.c.name):
+            free = tuple(each for each in drafts if each.id not in refused and each.not_before is None)
+        return Entry(id=drafts[0].id, free=free)
 
     def adopt(self, drafts: Sequence[Draft]) -> dict[str, str]:
         """Record what one message of another program asks for; what is known already stays as it is.

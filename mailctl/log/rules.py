@@ -57,6 +57,11 @@ class Rules:
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
 
+    @property
+    def may_delay(self) -> bool:
+        """Whether they let emails wait."""
+        return self._limits.overall is not None
+
     def apply(self, connection: Connection, drafts: Sequence[Draft], *, now: datetime) -> dict[str, str]:
         """Suppress or delay what the rules say, in the transaction that has just recorded the emails.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, String, bindparam, case, insert, select, update
 
+from mailctl.log.driver import insert_rows
 from mailctl.log.tables import UtcDateTime, emails, events
 from mailctl.message import State, states_before
 
@@ -48,7 +49,7 @@ class Move:
         where: which emails; it may hold bind parameters.
         target: their new state; emails in a state that must not become it stay as they are.
         values: other columns to set; they may hold bind parameters.
-        returning: the columns to return, the id among them.
+        returning: columns to return besides the id.
     """
 
     def __init__(
@@ -57,13 +58,14 @@ class Move:
         target: State,
         *,
         values: dict[str, Any],
-        returning: Sequence[ColumnElement[Any]] = (emails.c.id,),
+        returning: Sequence[ColumnElement[Any]] = (),
     ) -> None:
+        self._target = target
         self._statement = (
             update(emails)
             .where(where, emails.c.state.in_(states_before(target)))
             .values(**values, state=target, updated_at=bindparam(_NOW, type_=UtcDateTime))
-            .returning(*returning)
+            .returning(*_OF_EVENTS, *returning)
         )
 
     def run(
@@ -86,8 +88,20 @@ class Move:
             The rows that changed, as they are now.
         """
         rows = connection.execute(self._statement, {**(parameters or {}), _NOW: now}).all()
-        append_events(connection, [row.id for row in rows], text=text, now=now, actor=actor)
+        # Not by `append_events`, which would have to find them again.
+        common = {"at": now, "state": self._target, "text": text, "actor": actor}
+        insert_rows(connection, events, [common | _event_of(row, self._target) for row in rows])
         return rows
+
+
+#: What an event repeats of its email.
+_OF_EVENTS = (emails.c.id, emails.c.attempts, emails.c.worker, emails.c.smtp_code)
+
+
+def _event_of(row: Row[Any], state: State) -> dict[str, Any]:
+    # The reply is that to the last attempt, and a new one has none yet.
+    code = None if state is State.SENDING else row.smtp_code
+    return {"email_id": row.id, "attempt": row.attempts, "worker": row.worker, "code": code}
 
 
 def move(
@@ -98,7 +112,7 @@ def move(
     text: str,
     values: dict[str, Any],
     now: datetime,
-    returning: Sequence[ColumnElement[Any]] = (emails.c.id,),
+    returning: Sequence[ColumnElement[Any]] = (),
     actor: str | None = None,
 ) -> Sequence[Row[Any]]:
     """Change the state of all emails that match and may change to it: a `Move` that is made once."""

@@ -34,7 +34,8 @@ _log = logging.getLogger("mailctl.relay")
 #: Seconds between turns at most, at a local log and at one on a server.
 LOCAL_TICK_SECONDS = 0.2
 SERVER_TICK_SECONDS = 1.0
-#: Seconds between looks whether anybody has written to a local log: they cost next to nothing.
+#: Seconds between looks whether anybody has written to a local log: they cost next to nothing. Only where
+#: none but a relay can publish: else whoever records an email does, and a turn would slow it down.
 _LOOK_SECONDS = 0.02
 #: How much longer the relay rests than it has worked, while a local log is written to all the time.
 _REST = 20
@@ -128,6 +129,7 @@ class Relay:
         self._broker = Broker(runtime.app)
         self._watch = Watch(runtime.engine)
         self._tick_seconds = LOCAL_TICK_SECONDS if self._watch.is_local else SERVER_TICK_SECONDS
+        self._publishes_alone = self._watch.is_local and self._broker.is_in_memory
         self._lease = timedelta(seconds=runtime.settings.mailctl_lease_seconds)
         self._longest_wait = max(
             self._lease,
@@ -168,14 +170,14 @@ class Relay:
         self._leave()
 
     def _rest(self, *, worked_seconds: float) -> None:
-        """Wait for the next turn: for a tick at most, and less where somebody has written to a local log."""
+        """Wait for the next turn: for a tick at most, and less where somebody counts on this relay."""
         began_at = time.monotonic()
         # What was just put on the broker of a campaign may be sent sooner than others would be looked for.
         tick_seconds = LOCAL_TICK_SECONDS if self._is_campaigning else self._tick_seconds
         while (rested := time.monotonic() - began_at) < tick_seconds:
-            if rested > _REST * worked_seconds and self._watch.has_changed():
+            if self._publishes_alone and rested > _REST * worked_seconds and self._watch.has_changed():
                 return
-            if self._stopped.wait(_LOOK_SECONDS if self._watch.is_local else tick_seconds):
+            if self._stopped.wait(_LOOK_SECONDS if self._publishes_alone else tick_seconds):
                 return
 
     def _turn(self) -> None:

@@ -11,6 +11,8 @@ import aiosmtplib
 from celery import Celery
 
 URL = os.environ.get("POOLED_REDIS", "")
+#: Not that of mailctl's worker, which runs beside this one.
+QUEUE = "pooled"
 
 app = Celery("pooled", broker=URL, backend=URL)
 app.conf.worker_hijack_root_logger = False

@@ -45,7 +45,7 @@ def _reset(bench: Bench, server: ScriptedSmtpServer, number: int) -> float:
     address = f"reset{number}@example.com"
     content = make_content(RESET, make_user(email=address), origins=bench.runtime.origins)
     seen, started = len(server.messages), time.time()
-    bench.enqueuer.publish(bench.enqueuer.record(RESET, [content]))
+    bench.enqueuer.publish(bench.enqueuer.record(RESET, [content]).ids)
     while True:
         for message in server.messages[seen:]:
             if message.recipients == (address,):

@@ -80,7 +80,7 @@ class Site:
         enqueuer = Enqueuer(self.runtime)
         for _ in range(count):
             user = make_user(email=f"user{len(self.ids)}@example.com", first_name="Ada")
-            ids = enqueuer.record(WELCOME, [make_content(WELCOME, user, origins=self.runtime.origins)])
+            ids = enqueuer.record(WELCOME, [make_content(WELCOME, user, origins=self.runtime.origins)]).ids
             self.ids += ids
             if publishes:
                 try:

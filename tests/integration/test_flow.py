@@ -57,7 +57,7 @@ class Post:
         drafts = make_drafts(
             WELCOME, [content], queue=queue, now=self.now, not_before=not_before, idempotency_key=key
         )
-        return self._outbox.add(drafts, due_at=self.now)
+        return self._outbox.add(drafts, due_at=self.now).id
 
     def queue(self, **more: str) -> str:
         """Record an email that is on the broker."""

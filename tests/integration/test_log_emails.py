@@ -87,7 +87,7 @@ class Log:
 
     def add(self, kind: Kind = WELCOME, **more: Any) -> str:
         """Record an email that is due."""
-        return self.outbox.add(self.drafts(kind, **more), due_at=self.clock.now)
+        return self.outbox.add(self.drafts(kind, **more), due_at=self.clock.now).id
 
     def claim(self, email_id: str, *, worker: str, keyring: Keyring | None = None) -> Claim | None:
         """Take an email as a worker would."""
