@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ class Enqueued:
     #: Of its emails; only that of an earlier call if the idempotency key was used before.
     ids: tuple[str, ...]
     #: Those that nothing keeps from being published, once the transaction is committed.
-    free: tuple[Draft, ...] = ()
+    free: tuple[Draft, ...] = field(default=(), repr=False)
 
     @property
     def others(self) -> tuple[str, ...]:

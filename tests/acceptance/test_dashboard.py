@@ -118,7 +118,7 @@ def _fill() -> list[str]:
             origins=parts.origins,
             context={"ip_address": "203.0.113.7"} if name == "new-ip" else None,
         )
-        ids += Enqueuer(parts).record(KINDS[name], [content])
+        ids += Enqueuer(parts).record(KINDS[name], [content]).ids
     for task_id in ids[:2]:
         process.current().delivery.deliver(task_id, worker="celery@desk")
     parts.outbox.give_up(ids[2], reason="refused at rcpt: 550 5.1.1 no such user here")

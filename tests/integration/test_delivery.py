@@ -48,7 +48,7 @@ class Post:
     def record(self, address: str = "zoe@example.com") -> str:
         """Record a welcome email, and say that it is on the broker."""
         content = make_content(WELCOME, make_user(email=address), origins=self.runtime.origins)
-        [email_id] = Enqueuer(self.runtime).record(WELCOME, [content])
+        [email_id] = Enqueuer(self.runtime).record(WELCOME, [content]).ids
         self.runtime.outbox.mark_queued([email_id])
         return email_id
 
@@ -183,6 +183,6 @@ def test_what_cannot_be_rendered_has_failed(post: Post) -> None:
         subject="Hello",
         template="there-is-no-such-template",
     )
-    email_id = Enqueuer(post.runtime).record(GENERIC, [content])[0]
+    email_id = Enqueuer(post.runtime).record(GENERIC, [content]).ids[0]
     assert post.deliver(email_id).state is State.FAILED
     assert "there-is-no-such-template" in (post.email(email_id).error or "")

@@ -114,7 +114,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]
     runtime.pauses.pause(Scope.QUEUE, "stopped", actor="ada@desk", reason="")
     key = runtime.keys.create("on-call")
     content = Content(user=User(email="zoe@example.com"))
-    waiting, failed = Enqueuer(runtime).record(runtime.catalog.named("welcome"), [content] * 2)
+    waiting, failed = Enqueuer(runtime).record(runtime.catalog.named("welcome"), [content] * 2).ids
     with writing(runtime.engine) as connection:
         refused = {"smtp_code": 550, "smtp_enhanced": "5.7.1", "error": "550 5.7.1 blocked"}
         move(connection, emails.c.id == failed, State.FAILED, text="refused", values=refused, now=utc_now())

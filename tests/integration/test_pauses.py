@@ -36,7 +36,7 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runtime]:
 def record(log: Runtime, kind: Kind = WELCOME) -> str:
     """Record an email."""
     content = make_content(kind, make_user(email="zoe@example.com"), origins=log.origins)
-    return Enqueuer(log).record(kind, [content])[0]
+    return Enqueuer(log).record(kind, [content]).ids[0]
 
 
 def state(log: Runtime, email_id: str) -> State:

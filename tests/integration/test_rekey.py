@@ -52,7 +52,7 @@ def record(site: Runtime, count: int) -> list[str]:
         make_content(WELCOME, make_user(email=f"u{number}@example.com"), origins=site.origins)
         for number in range(count)
     ]
-    return Enqueuer(site).record(WELCOME, contents)
+    return Enqueuer(site).record(WELCOME, contents).ids
 
 
 def total(site: Runtime, **options: bool) -> Rekeyed:

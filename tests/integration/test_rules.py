@@ -59,7 +59,7 @@ def post(make_post: MakePost) -> Post:
 def record(post: Post, kind: Kind = WELCOME, address: str = "zoe@example.com", **how: Any) -> str:
     """Record an email, and return its id."""
     content = make_content(kind, make_user(email=address, id=how.pop("user_id", None)), origins=frozenset())
-    return Enqueuer(post.runtime).record(kind, [content], **how)[0]
+    return Enqueuer(post.runtime).record(kind, [content], **how).ids[0]
 
 
 def states(post: Post, ids: list[str]) -> list[State]:
@@ -192,7 +192,7 @@ class TestLimits:
             subject="Hi",
             template="message",
         )
-        ids = Enqueuer(post.runtime).record(GENERIC, [content] * 3)
+        ids = Enqueuer(post.runtime).record(GENERIC, [content] * 3).ids
         assert states(post, ids) == [State.PENDING, State.PENDING, State.SUPPRESSED]
 
     def test_the_same_call_counts_once(self, post: Post) -> None:
@@ -353,7 +353,7 @@ def test_an_own_kind_travels_in_full_as_the_generic_one(
     content = make_content(
         kind, make_user(email="zoe@example.com"), origins=frozenset(), context={"number": "7"}
     )
-    [email_id] = Enqueuer(post.runtime).record(kind, [content])
+    [email_id] = Enqueuer(post.runtime).record(kind, [content]).ids
     publisher = Publisher(post.runtime, held_in="this-process")
     publisher.publish(post.email(email_id))
     with post.runtime.app.connection_for_read() as connection:

@@ -54,7 +54,7 @@ class Site:
         content = make_content(
             KINDS[kind], make_user(email=address, id="7"), origins=parts.origins, tokens=tokens
         )
-        return Enqueuer(parts).record(KINDS[kind], [content])[0]
+        return Enqueuer(parts).record(KINDS[kind], [content]).ids[0]
 
     def client(self, key: str | None = None) -> httpx.Client:
         """Return a client with a key, or without one."""
