@@ -15,7 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from mailctl import EmailService, runtime
+from mailctl.broker import Broker
 from mailctl.errors import ConfigurationError, IdempotencyConflict, InvalidInput
+from mailctl.log.pauses import Scope
 from mailctl.log.suppressions import Source
 from mailctl.message import State
 from mailctl.settings import Settings
@@ -124,6 +126,24 @@ class TestPublishing:
             asyncio.run(send_and_close())
         runtime.use(Settings.load())
         assert [email.state for email in service.emails()] == [State.QUEUED] * 20
+
+    def test_what_is_paused_or_suppressed_is_not_published(self, service: Service) -> None:
+        """It is recorded, and the broker gets nothing of it."""
+        parts = runtime.current()
+        parts.suppressions.add({"max@example.com": "he asked"}, source=Source.OPERATOR, actor="zoe")
+        parts.pauses.pause(Scope.KIND, "reset", actor="zoe", reason="")
+
+        async def send_all() -> None:
+            await EmailService.send_welcome_email(Account(email="max@example.com"))
+            await EmailService.send_password_reset_email(ZOE, TOKEN)
+            await EmailService.send_welcome_email(ZOE)
+            await EmailService.close()
+
+        asyncio.run(send_all())
+        runtime.use(Settings.load())
+        states = [State.SUPPRESSED, State.PENDING, State.QUEUED]
+        assert [email.state for email in service.emails()] == states
+        assert Broker(runtime.current().app).depth("celery").ready == 1
 
     def test_a_request_that_was_given_up_is_published_too(self, service: Service) -> None:
         """What is recorded goes out, also when nobody waits for the answer any more."""

@@ -1,0 +1,72 @@
+"""When a relay looks again."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mailctl.campaign import Campaign, Mailing
+from mailctl.catalog import WELCOME
+from mailctl.log.workers import Worker
+from mailctl.recipients import Recipient
+from mailctl.runtime import Runtime
+from mailctl.settings import BULK_QUEUE, Settings
+from mailctl.worker.relay import BATCH, BATCHES_ON_BROKER, Relay
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECONDS = 2.0
+
+
+def turns(log: Runtime) -> int:
+    """Return how often a relay looks in some seconds."""
+    now, counted = datetime.now(UTC), 0
+
+    def count() -> None:
+        nonlocal counted
+        counted += 1
+
+    worker = Worker(
+        id="w-1",
+        name="w@host",
+        host="host",
+        pid=os.getpid(),
+        pool="solo",
+        concurrency=1,
+        queues=("celery", BULK_QUEUE),
+        started_at=now,
+        seen_at=now,
+    )
+    relay = Relay(log, worker, each_turn=count)
+    relay.start()
+    time.sleep(SECONDS)
+    relay.stop()
+    return counted
+
+
+def test_on_a_server_a_campaign_is_looked_after_more_often(
+    tmp_path: Path, redis_url: str, postgres_url: str
+) -> None:
+    """What the broker has of it may be sent within a second; else a look a second is enough."""
+    settings = Settings(
+        debug=False,
+        redis_url=redis_url,
+        secret_key="a-secret-key-of-the-service-that-is-long",
+        frontend_url="https://shop.example",
+        mailctl_home=tmp_path,
+        mailctl_database_url=postgres_url,
+    )
+    with closing(Runtime(settings)) as log:
+        quiet = turns(log)
+        rows = [
+            Recipient(line=number, email=f"user{number}@example.com")
+            for number in range(BATCH * (BATCHES_ON_BROKER + 5))
+        ]
+        for _ in Campaign(log, Mailing(campaign="spring", kind=WELCOME)).record(rows):
+            pass
+        assert quiet <= SECONDS + 1
+        assert turns(log) > 2 * quiet
