@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,26 +11,42 @@ import pytest
 from mailctl import runtime
 from mailctl.cli.main import main
 from mailctl.settings import Settings
+from tests.integration.commands import Ran
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.integration.commands import Mailctl
+
     Run = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in an empty folder; returns its exit code and its output."""
+def mailctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Mailctl:
+    """Runs a command in an empty folder, with or without something on standard input."""
     for field in Settings.model_fields:
         monkeypatch.delenv(field.upper(), raising=False)
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str) -> tuple[int, str]:
+    def run_command(*arguments: str, stdin: str = "") -> Ran:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
         try:
             code = main(arguments)
         finally:
             runtime.shut()
-        return code, capsys.readouterr().out
+        printed = capsys.readouterr()
+        return Ran(code, printed.out, printed.err)
 
-    return run
+    return run_command
+
+
+@pytest.fixture
+def run(mailctl: Mailctl) -> Run:
+    """Runs a command in an empty folder; returns its exit code and its output."""
+
+    def run_command(*arguments: str) -> tuple[int, str]:
+        ran = mailctl(*arguments)
+        return ran.code, ran.out
+
+    return run_command

@@ -1,0 +1,55 @@
+"""What commands do, run in this process, and emails in the states that commands meet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from mailctl import runtime
+from mailctl.message import Outcome, OutcomeKind, SmtpReply, State
+
+LOST = Outcome(kind=OutcomeKind.AMBIGUOUS, reply=SmtpReply(text="timed out"), stage="body")
+REFUSED = Outcome(kind=OutcomeKind.BOUNCED, reply=SmtpReply(code=550, enhanced="5.7.1", text="blocked"))
+DEAD = Outcome(kind=OutcomeKind.BOUNCED, reply=SmtpReply(code=550, enhanced="5.1.1", text="no such user"))
+
+
+class Ran:
+    """What a command did."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The objects that it printed."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+Mailctl = Callable[..., Ran]
+
+
+def send(mailctl: Mailctl, *arguments: str) -> str:
+    """Record an email and return its id."""
+    return str(mailctl("send", *arguments, "--json").lines[0]["task_id"])
+
+
+def welcome(mailctl: Mailctl, address: str = "zoe@example.com") -> str:
+    """Record a welcome."""
+    return send(mailctl, "welcome", "--email", address)
+
+
+def fail(email_id: str, outcome: Outcome, *, state: State = State.FAILED) -> None:
+    """Let a worker try an email, and record what became of it."""
+    parts = runtime.current()
+    [claim] = parts.claims.take([email_id], worker="w@host").claims
+    if outcome is LOST:
+        parts.outbox.defer(claim, until=claim.created_at, outcome=outcome, counts=True, message_id=None)
+        [claim] = parts.claims.take([email_id], worker="w@host").claims
+    parts.outbox.finish(claim, state, outcome=outcome, reason=f"refused: {outcome}")
+    runtime.shut()
+
+
+def state_of(mailctl: Mailctl, email_id: str) -> str:
+    """Return where an email stands."""
+    return str(mailctl("status", email_id, "--json").lines[0]["state"])
