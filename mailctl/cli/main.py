@@ -156,9 +156,17 @@ def run() -> None:
     if sys.stdout is None:  # it was closed by whoever started this
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     code = main()
+    _close_log()
     # The interpreter ends with a search for garbage among all that was imported: a sixth of a short command.
     gc.freeze()
     sys.exit(code)
+
+
+def _close_log() -> None:
+    """Close what a command has opened: SQLite then leaves the whole log in one file."""
+    # Not by an import, which takes longer than a command that opens nothing.
+    if (runtime := sys.modules.get("mailctl.runtime")) is not None:
+        runtime.shut()
 
 
 def _usage_sentence(error: typer.TyperException) -> str:

@@ -124,3 +124,9 @@ def test_the_demo_shows_the_main_job_with_nothing_set_up(terminal: Terminal) -> 
     assert sorted(last.values()) == [
         (kind, "captured") for kind in ("new-ip", "reset", "verification", "welcome")
     ]
+
+
+def test_a_command_leaves_the_log_in_one_file(terminal: Terminal) -> None:
+    """So that whoever copies it has all of it."""
+    terminal.send("welcome", "--user-id", "1")
+    assert [file.name for file in (terminal.folder / ".mailctl").glob("mailctl.db*")] == ["mailctl.db"]
