@@ -6,7 +6,7 @@ records the outcome.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,7 @@ class Entry:
     #: Of the first email; that of an earlier call with the same idempotency key, if there was one.
     id: str
     #: Those that nothing keeps from going out now. Of the others the log has to be asked.
-    free: tuple[Draft, ...] = ()
+    free: tuple[Draft, ...] = field(default=(), repr=False)
 
 
 class Outbox:

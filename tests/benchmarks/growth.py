@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -37,8 +38,8 @@ def queries(folder: Path, *, rounds: int) -> Iterator[Figure]:
     """`status`, `list` and a turn of the relay."""
     small, large = (filled(folder / name, rows) for name, rows in (("small", SMALL), ("large", LARGE)))
     for name, question in _QUESTIONS.items():
-        few = median(lambda: _seconds(question, small), rounds=rounds)  # noqa: B023 - called at once
-        many = median(lambda: _seconds(question, large), rounds=rounds)  # noqa: B023
+        few = median(partial(_seconds, question, small), rounds=rounds)
+        many = median(partial(_seconds, question, large), rounds=rounds)
         yield at_most(f"{name}, ms: 1,000,000 rows (other: 1,000)", many, few, 3)
     small.close()
     large.close()

@@ -107,11 +107,13 @@ def _bare(bench: Bench, server: ScriptedSmtpServer) -> Iterator[Callable[[], flo
     def send_all() -> float:
         return statistics.median(_each(lambda address: _delay(client, address), server))
 
-    send_all()  # the worker starts meanwhile
-    yield send_all
-    worker.terminate()
-    worker.wait()
-    client.close()
+    try:
+        send_all()  # the worker starts meanwhile
+        yield send_all
+    finally:
+        worker.terminate()
+        worker.wait()
+        client.close()
 
 
 def _each(send: Callable[[str], None], server: ScriptedSmtpServer) -> Iterator[float]:
