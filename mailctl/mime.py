@@ -143,12 +143,17 @@ def verify(data: bytes, *, names: Sequence[str]) -> None:
         raise RenderError("The message has a line in its header that is not a header field.")
     if b"\n".join(_FIELD_NAME.findall(head)).decode() != "\n".join(names):
         raise RenderError("The message has other header fields than were meant.")
-    ends = data.count(b"\r\n")
-    has_bare_ends = not ends == data.count(b"\r") == data.count(b"\n")
-    if has_bare_ends or data.translate(None, _ON_THE_WIRE):
+    if has_bare_ends(data) or data.translate(None, _ON_THE_WIRE):
         raise RenderError("The message holds a bare CR or LF, or a byte that is not printable ASCII.")
     if max(map(len, data.split(b"\r\n"))) > MAX_LINE:
         raise RenderError(f"The message has a line of more than {MAX_LINE} octets.")
+
+
+def has_bare_ends(data: bytes) -> bool:
+    """Whether a CR or LF stands alone: it could smuggle a second message in (RFC 5321 section 2.3.8)."""
+    # Counting them takes four times as long.
+    between = data.replace(b"\r\n", b"")
+    return b"\r" in between or b"\n" in between
 
 
 def _means_itself(text: str) -> bool:

@@ -84,9 +84,9 @@ class Templates:
             keep_trailing_newline=True,
             auto_reload=False,
         )
-        self._environment.filters["paragraph"] = _paragraph
         # Only of our own templates is it known what they do with a variable.
-        self._skeletons = None if own else Skeletons(self._render)
+        self._skeletons = None if own else Skeletons(self._render, lay_out=_paragraph)
+        self._environment.filters["paragraph"] = self._skeletons.lay_out if self._skeletons else _paragraph
         #: For names that their bearers chose: "" where one would print a link, an address or markup.
         self._environment.filters["name"] = inputs.greeting_name
 
@@ -110,10 +110,11 @@ class Templates:
         Raises:
             RenderError: a file is missing or wrong, a variable is missing, or the HTML is too long.
         """
-        html_file, text_file = self._pair(name)
-        render_html = self._skeletons.render if self._skeletons else self._render
-        html = render_html(html_file, context)
-        text = self._render(text_file, context)
+        files = self._pair(name)
+        if self._skeletons:
+            html, text = self._skeletons.render(files, context)
+        else:
+            html, text = (self._render(file, context) for file in files)
         size = len(html.encode("utf-8", "replace"))
         if size > MAX_HTML:
             raise RenderError(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import aiosmtplib
 
 from mailctl.errors import ConfigurationError
+from mailctl.mime import has_bare_ends
 from mailctl.smtp.classify import BAD_SEQUENCE_CODE, CLOSING_CODE, classify_error, classify_reply
 from mailctl.smtp.dialogue import Dialogue
 
@@ -320,8 +321,8 @@ def _path(address: str) -> bytes:
 
 
 def _with_crlf(data: bytes) -> bytes:
-    """Return the message with CRLF line ends only: a bare CR or LF could smuggle a second message in."""
-    if not data.count(b"\r\n") == data.count(b"\r") == data.count(b"\n"):
+    """Return the message with CRLF line ends only."""
+    if has_bare_ends(data):
         data = _LINE_END.sub(b"\r\n", data)
     return data if data.endswith(b"\r\n") else data + b"\r\n"
 
