@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
-import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import event
@@ -32,8 +34,6 @@ _log = logging.getLogger("mailctl.service")
 
 #: Seconds after which what was recorded is on disk: a power failure, and nothing else, can lose that much.
 FLUSH_SECONDS = 3.0
-#: Seconds that a caller goes on before its email is published: who publishes competes for the interpreter.
-_LEAD_SECONDS = 0.0001
 #: Seconds that a worker goes on with an email before the log is told that it is published.
 _WORKER_LEAD_SECONDS = 0.01
 #: Where a session keeps the ids of what its transaction recorded.
@@ -57,6 +57,7 @@ class Dispatcher:
         self._enqueuer = Enqueuer(parts, lead_seconds=_WORKER_LEAD_SECONDS)
         # Asked for here, where no event loop waits: the answer may import Celery.
         _ = self._enqueuer.reaches_a_worker
+        self._recorders = ThreadPoolExecutor(thread_name_prefix="mailctl-recorder")
         # One thread, because a publisher is for one at a time; the interpreter waits for it at its end.
         self._background = ThreadPoolExecutor(1, thread_name_prefix="mailctl-publisher")
         #: What is to be published: emails that nothing keeps back, and ids of which the log is asked first.
@@ -65,14 +66,10 @@ class Dispatcher:
         self._flush_timer: threading.Timer | None = None
         parts.on_close(self._close)
 
-    def record(
-        self,
-        kind: Kind,
-        contents: list[Content],
-        *,
-        idempotency_key: str | None,
-    ) -> str:
+    async def record(self, kind: Kind, contents: list[Content], *, idempotency_key: str | None) -> str:
         """Record the emails of one call in a transaction of its own, and publish them a moment later.
+
+        A caller that is cancelled while they are being recorded changes nothing of that.
 
         Args:
             contents: one per recipient.
@@ -80,12 +77,21 @@ class Dispatcher:
         Returns:
             The id of the first, or that of an earlier call with the key.
         """
+        # By a call of the context's, because traces go on from there.
+        call = partial(copy_context().run, self._record, kind, contents, idempotency_key)
+        recording = self._recorders.submit(call)
+        try:
+            return await asyncio.wrap_future(recording)
+        finally:
+            # Not before the caller goes on: who publishes competes with it for the interpreter.
+            recording.add_done_callback(lambda _: self._publish_soon())
+
+    def _record(self, kind: Kind, contents: list[Content], idempotency_key: str | None) -> str:
         # Committed here, so that no crash of a process loses it; a request does not wait for the disk.
         enqueued = self._enqueuer.record(kind, contents, idempotency_key=idempotency_key, is_lasting=False)
         self._flush_soon()
         self._free.extend(enqueued.free)
         self._unasked.extend(enqueued.others)
-        self._publish_soon()
         return enqueued.ids[0]
 
     def record_in(
@@ -141,6 +147,7 @@ class Dispatcher:
             _log.error("the delivery log is not on disk yet: %s", error)
 
     def _close(self) -> None:
+        self._recorders.shutdown()
         self._publish_soon()
         self._background.shutdown()
         if self._flush_timer is not None:
@@ -153,7 +160,6 @@ class Dispatcher:
 
     def _publish(self) -> None:
         """Publish what has come together meanwhile."""
-        time.sleep(_LEAD_SECONDS)
         free, ids = _taken_from(self._free), _taken_from(self._unasked)
         if not free and not ids:
             return

@@ -222,7 +222,7 @@ async def _record(
     dispatcher = dispatch.current() if dispatch.is_open() else await asyncio.to_thread(dispatch.current)
     contents = make(dispatcher.runtime)
     if session is None:
-        return await asyncio.to_thread(dispatcher.record, kind, contents, idempotency_key=idempotency_key)
+        return await dispatcher.record(kind, contents, idempotency_key=idempotency_key)
     if isinstance(session, AsyncSession):
         return await session.run_sync(
             lambda sync: dispatcher.record_in(sync, kind, contents, idempotency_key=idempotency_key)

@@ -80,7 +80,7 @@ def is_empty(connection: Connection, column: Column[str]) -> bool:
     Raises:
         sqlalchemy.exc.DBAPIError: the database refuses the question, as from `Connection.execute`.
     """
-    text = f"{select(column)} LIMIT 1"
+    text = _first(column)
     with _cursor(connection, text) as cursor:
         cursor.execute(text)
         return cursor.fetchone() is None
@@ -170,3 +170,8 @@ def _insertion(table: Table, names: tuple[str, ...], dialect: Dialect) -> _Inser
 @lru_cache(maxsize=64)
 def _question(column: Column[str], count: int, mark: str) -> str:
     return f"{select(column)} WHERE {column.name} IN ({', '.join([mark] * count)})"
+
+
+@lru_cache(maxsize=64)
+def _first(column: Column[str]) -> str:
+    return f"{select(column)} LIMIT 1"
