@@ -23,10 +23,8 @@ import redis
 from psycopg import sql
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import TracebackType
-
-    from fastapi import FastAPI
 
 #: Seconds that a server may take to start or to stop.
 PATIENCE = 30
@@ -392,16 +390,3 @@ def _package_folder(name: str) -> Path:
     assert spec is not None, f"install {name}, or put its server on PATH"
     assert spec.origin is not None
     return Path(spec.origin).parent
-
-
-def serving(app: FastAPI) -> Iterator[str]:
-    """Serve an application in a thread, and say where."""
-    import uvicorn
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(30)

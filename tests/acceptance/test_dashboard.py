@@ -18,7 +18,7 @@ from mailctl.log.suppressions import Source
 from mailctl.settings import Settings
 from mailctl.worker import process
 from tests.acceptance.browser import open_browser
-from tests.servers import serving
+from tests.web_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,14 +96,13 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     runtime.use(settings)
     ids = _fill()
     key = runtime.current().keys.create("browser").text
-    for address in serving(web.create_app(settings)):
-        with open_browser(folder) as browser:
-            browser.open(f"{address}/emails?kind=reset")
-            browser.fill("[name=key]", key)
-            browser.click("button")
-            # Signing in leads where one wanted to go.
-            assert browser.run("return location.pathname + location.search") == "/emails?kind=reset"
-            yield Dashboard(address, key, browser, ids)
+    with serving(web.create_app(settings)) as address, open_browser(folder) as browser:
+        browser.open(f"{address}/emails?kind=reset")
+        browser.fill("[name=key]", key)
+        browser.click("button")
+        # Signing in leads where one wanted to go.
+        assert browser.run("return location.pathname + location.search") == "/emails?kind=reset"
+        yield Dashboard(address, key, browser, ids)
     process.shut()
     runtime.shut()
 

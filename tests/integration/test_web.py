@@ -19,7 +19,7 @@ from mailctl.intake import make_content, make_user
 from mailctl.settings import Settings
 from mailctl.web.access import COOKIE, Access
 from mailctl.web.throttle import MOST_FAILURES, Throttle
-from tests.servers import serving
+from tests.web_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +97,7 @@ def given(tmp_path: Path) -> Iterator[Settings]:
 @pytest.fixture
 def site(given: Settings) -> Iterator[Site]:
     """The dashboard as an application of its own."""
-    for address in serving(web.create_app(given)):
+    with serving(web.create_app(given)) as address:
         yield Site(address)
 
 
@@ -106,7 +106,7 @@ class TestAccess:
     def test_nothing_is_shown_without_a_valid_key(self, given: Settings, credential: str) -> None:
         """Programs are told, people are led to the sign-in page: on every route that there is but `OPEN`."""
         app = web.create_app(given, access=Access(throttle=Throttle(most=10**9)))
-        for address in serving(app):
+        with serving(app) as address:
             site = Site(address)
             key = {"wrong": f"mk_{site.key.id}_wrong", "garbage": "é'\"", "revoked": site.key.text}.get(
                 credential
@@ -271,7 +271,7 @@ def test_it_fits_into_a_service(given: Settings) -> None:
     """Under a prefix of the service's; every link and the session stay under it."""
     app = FastAPI()
     app.include_router(web.router, prefix="/ops/mail")
-    for address in serving(app):
+    with serving(app) as address:
         site = Site(address)
         with site.client() as client:
             client.headers["Origin"] = address
@@ -290,7 +290,7 @@ def test_it_fits_into_a_service(given: Settings) -> None:
 def test_every_answer_is_as_the_openapi_document_says(given: Settings) -> None:
     """Schemathesis: no 500, and status, type and content of every answer are documented."""
     patient = Access(throttle=Throttle(most=10**9))
-    for address in serving(web.create_app(given, access=patient)):
+    with serving(web.create_app(given, access=patient)) as address:
         _examine(Site(address))
 
 
@@ -344,7 +344,7 @@ class TestPreviews:
         folder.mkdir()
         (folder / "welcome.txt").write_text("Hello\n")
         (folder / "welcome.html").write_text("<p>Hello</p>")
-        for address in serving(web.create_app(given.model_copy(update={"mailctl_templates": folder}))):
+        with serving(web.create_app(given.model_copy(update={"mailctl_templates": folder}))) as address:
             site = Site(address)
             with site.client(site.key.text) as client:
                 before = client.get("/previews/welcome/version").json()["version"]
