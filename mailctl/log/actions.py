@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, case, or_, select, update
 
 from mailctl.log.database import reading, writing
 from mailctl.log.driver import insert_rows
-from mailctl.log.tables import emails, events
+from mailctl.log.tables import STATE_OF_FOUND, emails, events
 from mailctl.log.transitions import append_events, move, utc_now
 from mailctl.message import MAYBE_SENT, State
 
@@ -97,7 +97,7 @@ class Actions:
         mark = f" ({deed.mark})" if deed.mark else ""
         error = deed.told(f"{done} by {deed.actor}{mark}")
         values = {"error": error, "queued_at": None, "queued_in": None}
-        are_fit = and_(emails.c.id.in_(ids), emails.c.state.in_(works_on))
+        are_fit = and_(emails.c.id.in_(ids), STATE_OF_FOUND.in_(works_on))
         return self._move(are_fit, target, text=deed.told(done), values=values, deed=deed)
 
     def retry(
@@ -199,7 +199,7 @@ _FREED: dict[str, Any] = {"error": None, "queued_at": None, "queued_in": None}
 def _can_be_sent(ids: Collection[str], works_on: Collection[State], *, again: bool) -> ColumnElement[bool]:
     conditions: list[ColumnElement[bool]] = [
         emails.c.id.in_(ids),
-        emails.c.state.in_(works_on),
+        STATE_OF_FOUND.in_(works_on),
         emails.c.content.is_not(None),
     ]
     if not again:

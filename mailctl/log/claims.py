@@ -14,7 +14,7 @@ from mailctl.log import payload
 from mailctl.log.database import writing
 from mailctl.log.pauses import is_not_paused, put_back
 from mailctl.log.rules import is_not_suppressed, suppress_waiting
-from mailctl.log.tables import UtcDateTime, emails, events
+from mailctl.log.tables import STATE_OF_FOUND, UtcDateTime, emails, events
 from mailctl.log.transitions import CLAIM_OVER, Move, move, utc_now
 from mailctl.message import Claim, Ended, State
 from mailctl.retry import CONFIG_RETRY_SECONDS
@@ -118,7 +118,7 @@ class Claims:
         """Prolong the leases of claims that are still ours."""
         prolonged = (
             update(emails)
-            .where(_are_ours(claims), emails.c.state == State.SENDING)
+            .where(_are_ours(claims), STATE_OF_FOUND == State.SENDING)
             .values(lease_until=self._clock() + self._lease)
         )
         with writing(self._engine) as connection:
@@ -146,7 +146,7 @@ class Claims:
         """Put back into the log what a batch had no time for; a relay publishes it again."""
         now = self._clock()
         values = {"due_at": now, "queued_at": None, "queued_in": None}
-        is_unclaimed = and_(emails.c.id.in_(ids), emails.c.state == State.QUEUED)
+        is_unclaimed = and_(emails.c.id.in_(ids), STATE_OF_FOUND == State.QUEUED)
         with writing(self._engine) as connection:
             move(connection, is_unclaimed, State.PENDING, text=reason, values=values, now=now)
 
@@ -188,7 +188,7 @@ _OURS = (
     .where(
         _ARE_NAMED,
         emails.c.claim.in_(bindparam("tokens", expanding=True)),
-        emails.c.state == State.SENDING,
+        STATE_OF_FOUND == State.SENDING,
     )
     .with_for_update()
 )

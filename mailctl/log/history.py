@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, bindparam, func, or_, select
 from mailctl.log.database import reading
 from mailctl.log.pauses import is_not_paused
 from mailctl.log.rows import EMAIL_COLUMNS, email_from, event_from
-from mailctl.log.tables import UtcDateTime, emails, events
+from mailctl.log.tables import STATE_OF_FOUND, UtcDateTime, emails, events
 from mailctl.message import Email, Event, State
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _BY_IDS: Any = (
     select(*EMAIL_COLUMNS).where(emails.c.id.in_(bindparam("ids", expanding=True))).order_by(emails.c.seq)
 )
 _PUBLISHABLE: Any = _BY_IDS.where(
-    emails.c.state == State.PENDING,
+    STATE_OF_FOUND == State.PENDING,
     or_(emails.c.not_before.is_(None), emails.c.not_before <= bindparam("now", type_=UtcDateTime)),
     is_not_paused(),
 )

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 
 from mailctl.log.database import reading, writing
 from mailctl.log.due import WAITING_STATES, waiting_campaigns
-from mailctl.log.tables import emails, pauses
+from mailctl.log.tables import STATE_OF_FOUND, emails, pauses
 from mailctl.log.transitions import insert_or_ignore, move, utc_now
 from mailctl.message import State
 
@@ -144,7 +144,7 @@ def put_back(connection: Connection, ids: Collection[str], *, now: datetime) -> 
     """
     is_left = and_(
         emails.c.id.in_(ids),
-        emails.c.state == State.QUEUED,
+        STATE_OF_FOUND == State.QUEUED,
         or_(emails.c.not_before.is_(None), emails.c.not_before <= now),
     )
     values = {"queued_at": None, "queued_in": None}

@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from mailctl.limits import ALL_KINDS, GLOBAL, PER_RECIPIENT, PER_USER, Limits, emails_of
 from mailctl.log.suppressions import entry_from, explain, reasons_for
-from mailctl.log.tables import emails, suppressions
+from mailctl.log.tables import STATE_OF_FOUND, emails, suppressions
 from mailctl.log.transitions import append_events, move
 from mailctl.message import CLAIMABLE_STATES, State
 
@@ -141,7 +141,7 @@ _WAITING = (
     .join(suppressions, suppressions.c.address == func.lower(emails.c.to_address))
     .where(
         emails.c.id.in_(bindparam("ids", expanding=True)),
-        emails.c.state.in_(CLAIMABLE_STATES),
+        STATE_OF_FOUND.in_(CLAIMABLE_STATES),
         emails.c.is_forced.is_(False),
     )
 )

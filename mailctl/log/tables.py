@@ -114,6 +114,9 @@ emails = Table(
     Index("mailctl_emails_recipient", "to_address", "created_at"),
     sqlite_autoincrement=True,
 )
+#: The state of emails that are found by their ids or places. By its index, which SQLite otherwise takes for
+#: the better one, it would go through all emails in that state to find a hundred.
+STATE_OF_FOUND = emails.c.state.concat("")
 
 events = Table(
     "mailctl_events",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, String, bindparam, case, insert, select, update
 
 from mailctl.log.driver import insert_rows
-from mailctl.log.tables import UtcDateTime, emails, events
+from mailctl.log.tables import STATE_OF_FOUND, UtcDateTime, emails, events
 from mailctl.message import State, states_before
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Move:
     """A change of state, as a statement that is built once and run often.
 
     Args:
-        where: which emails; it may hold bind parameters.
+        where: which emails, in words that an index finds them by; it may hold bind parameters.
         target: their new state; emails in a state that must not become it stay as they are.
         values: other columns to set; they may hold bind parameters.
         returning: columns to return besides the id.
@@ -63,7 +63,7 @@ class Move:
         self._target = target
         self._statement = (
             update(emails)
-            .where(where, emails.c.state.in_(states_before(target)))
+            .where(where, STATE_OF_FOUND.in_(states_before(target)))
             .values(**values, state=target, updated_at=bindparam(_NOW, type_=UtcDateTime))
             .returning(*_OF_EVENTS, *returning)
         )

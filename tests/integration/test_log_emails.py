@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import event
 
 from mailctl.catalog import RESET, WELCOME
 from mailctl.errors import IdempotencyConflict
@@ -21,9 +23,10 @@ from mailctl.log.outbox import Outbox
 from mailctl.log.recovery import Recovery
 from mailctl.log.retention import Prunable, Retention
 from mailctl.log.schema import upgrade
-from mailctl.message import Outcome, OutcomeKind, SmtpReply, State
+from mailctl.message import Ended, Outcome, OutcomeKind, SmtpReply, State
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -302,6 +305,49 @@ class TestClaiming:
         assert log.claim(email_id, worker="w", keyring=Keyring(["quite-another-secret-key"])) is None
         [email] = log.history.find(email_id)
         assert (email.state, email.attempts) == (State.DEFERRED, 0)
+
+
+class TestBacklog:
+    """On SQLite, which counts its own steps."""
+
+    def test_emails_are_found_by_their_ids_however_many_wait(self, tmp_path: Path) -> None:
+        """What a batch takes, records and gives back costs the same at twenty times the backlog."""
+        few, many = (_steps_of_a_batch(tmp_path / f"{backlog}.db", backlog) for backlog in (200, 4000))
+        assert few.keys() == many.keys() == {"publish", "take", "finish", "give back"}
+        assert all(many[name] < 1.5 * few[name] for name in few), (few, many)
+
+
+def _steps_of_a_batch(path: Path, backlog: int) -> dict[str, int]:
+    """Return how many hundreds of SQLite's steps each part of a batch's way takes."""
+    engine = open_engine(parse_url(f"sqlite:///{path}", setting="url"), setting="url")
+    steps: Counter[str] = Counter()
+    part = "fill"
+
+    @event.listens_for(engine, "connect")
+    def _count(connection: sqlite3.Connection, _record: object) -> None:
+        connection.set_progress_handler(lambda: steps.update([part]), 100)
+
+    upgrade(engine)
+    log = Log(engine)
+    claims = Claims(engine, KEYRING, lease=LEASE, clock=log.clock)
+    content = make_content(WELCOME, make_user(email="a@example.com"), origins=frozenset())
+    drafts = make_drafts(WELCOME, [content] * backlog, queue="bulk", now=START)
+    log.outbox.add(drafts, due_at=START)
+    ids = [draft.id for draft in drafts[:100]]
+    part = "publish"
+    log.outbox.mark_queued(ids)
+    part = "take"
+    taken = claims.take(ids[:50], worker="w").claims
+    part = "finish"
+    lost = claims.finish(
+        [Ended(claim=claim, state=State.SENT, outcome=SENT, message_id="<a@b>") for claim in taken]
+    )
+    part = "give back"
+    claims.give_back(ids[50:], reason="no time")
+    engine.dispose()
+    assert (len(taken), lost) == (50, [])
+    del steps["fill"]
+    return dict(steps)
 
 
 class TestMending:
