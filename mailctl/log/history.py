@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select
 
 from mailctl.log.database import reading
 from mailctl.log.pauses import is_not_paused
@@ -15,7 +15,7 @@ from mailctl.log.tables import STATE_OF_FOUND, UtcDateTime, emails, events
 from mailctl.message import Email, Event, State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import Engine
 
@@ -108,20 +108,26 @@ class History:
         with reading(self._engine) as connection:
             return connection.execute(select(emails.c.seq).limit(1)).first() is None
 
-    def queued(self, *, queued_before: datetime) -> dict[str, dict[str, str]]:
-        """Return emails that were published before a time and not taken yet: by queue, the kind by id."""
-        query = select(emails.c.queue, emails.c.id, emails.c.kind).where(
-            emails.c.state == State.QUEUED,
-            emails.c.queued_in.is_(None),
-            emails.c.queued_at < queued_before,
-        )
-        found: dict[str, dict[str, str]] = {}
+    def queues(self, *, queued_before: datetime) -> list[str]:
+        """Return the queues that have emails which were published before a time and not taken yet."""
+        query = select(emails.c.queue).where(_is_queued(queued_before)).distinct()
         with reading(self._engine) as connection:
-            for queue, email_id, kind in connection.execute(query):
-                found.setdefault(queue, {})[email_id] = kind
-        return found
+            return list(connection.execute(query).scalars())
+
+    def queued(self, kinds: Collection[str], *, queued_before: datetime) -> list[str]:
+        """Return the ids of those of some kinds."""
+        query = select(emails.c.id).where(_is_queued(queued_before), emails.c.kind.in_(kinds))
+        with reading(self._engine) as connection:
+            return list(connection.execute(query).scalars())
 
     def _select(self, where: ColumnElement[bool], *, limit: int | None = None) -> list[Email]:
         query: Any = select(*EMAIL_COLUMNS).where(where).order_by(emails.c.seq).limit(limit)
         with reading(self._engine) as connection:
             return [email_from(row) for row in connection.execute(query)]
+
+
+def _is_queued(queued_before: datetime) -> ColumnElement[bool]:
+    """Whether an email was published before a time to a broker that outlives workers."""
+    return and_(
+        emails.c.state == State.QUEUED, emails.c.queued_in.is_(None), emails.c.queued_at < queued_before
+    )

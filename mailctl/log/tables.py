@@ -69,6 +69,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 #: Of emails that a worker may still claim: few, however long the log is.
 IS_CLAIMABLE = "state IN ('pending', 'queued', 'deferred')"
+#: Of emails that are in the memory of a worker: none where the broker outlives it.
+IS_HELD = "queued_in IS NOT NULL"
 
 emails = Table(
     "mailctl_emails",
@@ -141,6 +143,7 @@ idempotency_keys = Table(
     Column("email_id", String(155), nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
+    Index("mailctl_idempotency_keys_expiry", "expires_at"),
 )
 
 workers = Table(
@@ -241,9 +244,10 @@ def add_partial_indices() -> None:
 
     They are apart, because naming the options of a database imports all that is known of it.
     """
-    for name, column, where in (
-        ("mailctl_emails_lease", emails.c.lease_until, "lease_until IS NOT NULL"),
-        ("mailctl_emails_expiry", emails.c.expires_at, IS_CLAIMABLE),
+    for name, columns, where in (
+        ("mailctl_emails_lease", [emails.c.lease_until], "lease_until IS NOT NULL"),
+        ("mailctl_emails_expiry", [emails.c.state, emails.c.expires_at], IS_CLAIMABLE),
+        ("mailctl_emails_held", [emails.c.queued_in], IS_HELD),
     ):
         if name not in {index.name for index in emails.indexes}:
-            Index(name, column, sqlite_where=text(where), postgresql_where=text(where))
+            Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))

@@ -240,9 +240,8 @@ class Relay:
     def _return_lost(self) -> None:
         now = datetime.now(UTC)
         patient_until = now - timedelta(seconds=min(PATIENCE_SECONDS, self._lease.total_seconds()))
-        waiting = self._runtime.history.queued(queued_before=patient_until)
-        for queue, emails in waiting.items():
-            self._settle(emails)
+        self._settle(queued_before=patient_until)
+        for queue in self._runtime.history.queues(queued_before=patient_until):
             depth = self._broker.depth(queue)
             if depth.unacked is None:
                 blind_until = now - timedelta(seconds=BLIND_SECONDS)
@@ -262,13 +261,13 @@ class Relay:
             if lost:
                 _log.warning("the broker lost %d messages of queue %s; they are published again", lost, queue)
 
-    def _settle(self, emails: dict[str, str]) -> None:
+    def _settle(self, *, queued_before: datetime) -> None:
         """Record what tasks of the service's own report: they do not write to the log themselves."""
         own = own_tasks(self._runtime.app)
-        for email_id, kind in emails.items():
-            known = self._runtime.catalog.find(kind)
-            if known is None or known.full_task not in own:
-                continue
+        if not own:
+            return
+        kinds = [kind.name for kind in self._runtime.catalog.kinds.values() if kind.full_task in own]
+        for email_id in self._runtime.history.queued(kinds, queued_before=queued_before):
             result = self._broker.result(email_id)
             if result is not None:
                 self._runtime.recovery.settle(email_id, celery_state=result.state, text=result.text)

@@ -28,6 +28,12 @@ SELECT printf('%08x-0000-4000-8000-000000000000', i * 2654435761 % 4294967296), 
        CASE WHEN i % 500 = 0 THEN 'failed' ELSE 'sent' END, 'celery', printf('user%d@example.com', i),
        CAST(i % 50000 AS TEXT), 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00', '2026-01-01 00:00:00' FROM n
 """
+#: Half of them on the broker, half of them a campaign's in the log.
+_WAIT = """
+UPDATE mailctl_emails
+   SET expires_at = '2100-01-01 00:00:00', state = CASE seq % 2 WHEN 0 THEN 'queued' ELSE 'pending' END,
+       queued_at = CASE seq % 2 WHEN 0 THEN created_at END, campaign = CASE seq % 2 WHEN 1 THEN 'long' END
+"""
 _FILL_EVENTS = """
 INSERT INTO mailctl_events (email_id, at, state, attempt, text)
 SELECT id, created_at, state, 1, 'recorded' FROM mailctl_emails
@@ -41,6 +47,12 @@ def queries(folder: Path, *, rounds: int) -> Iterator[Figure]:
         few = median(partial(_seconds, question, small), rounds=rounds)
         many = median(partial(_seconds, question, large), rounds=rounds)
         yield at_most(f"{name}, ms: 1,000,000 rows (other: 1,000)", many, few, 3)
+    for log in (small, large):
+        with log.engine.begin() as connection:
+            connection.execute(text(_WAIT))
+        log.campaigns.open("long", kind="welcome", rate=None)
+    few, many = (median(partial(_seconds, _mend, log), rounds=rounds) for log in (small, large))
+    yield at_most("relay, ms: 1,000,000 waiting (other: 1,000)", many, few, 3)
     small.close()
     large.close()
 
@@ -75,8 +87,15 @@ def _list(runtime: Runtime) -> None:
 def _relay(runtime: Runtime) -> None:
     runtime.outbox.reserve_due(limit=100)
     runtime.campaigns.release(limit=100)
+    _mend(runtime)
+
+
+def _mend(runtime: Runtime) -> None:
+    """Do all of a turn that takes no email away from those that wait."""
+    runtime.campaigns.has_due()
     runtime.recovery.release_stale(hold=False)
     runtime.recovery.expire()
+    runtime.recovery.return_orphans(alive=[])
 
 
 _QUESTIONS: dict[str, Callable[[Runtime], object]] = {"status": _status, "list": _list, "relay": _relay}
