@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 
-from mailctl import runtime
 from mailctl.broker import Broker
-from mailctl.cli.main import main
-from mailctl.settings import Settings
 from tests.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.integration.commands import Mailctl
 
     Run = Callable[..., tuple[int, list[dict[str, Any]], str]]
 
@@ -25,21 +24,14 @@ USER = {"id": 9, "username": "zoe", "email": "zoe@example.com", "first_name": "Z
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(mailctl: Mailctl) -> Run:
     """Runs a command in an empty folder; returns its exit code, its objects and its talk."""
-    for field in Settings.model_fields:
-        monkeypatch.delenv(field.upper(), raising=False)
-    monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str) -> tuple[int, list[dict[str, Any]], str]:
-        try:
-            code = main((*arguments, "--json"))
-        finally:
-            runtime.shut()
-        printed = capsys.readouterr()
-        return code, [json.loads(line) for line in printed.out.splitlines()], printed.err
+    def run_for_objects(*arguments: str) -> tuple[int, list[dict[str, Any]], str]:
+        ran = mailctl(*arguments, "--json")
+        return ran.code, ran.lines, ran.err
 
-    return run
+    return run_for_objects
 
 
 @pytest.fixture
