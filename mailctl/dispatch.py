@@ -9,8 +9,6 @@ import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from contextvars import copy_context
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import event
@@ -57,7 +55,6 @@ class Dispatcher:
         self._enqueuer = Enqueuer(parts, lead_seconds=_WORKER_LEAD_SECONDS)
         # Asked for here, where no event loop waits: the answer may import Celery.
         _ = self._enqueuer.reaches_a_worker
-        self._recorders = ThreadPoolExecutor(thread_name_prefix="mailctl-recorder")
         # One thread, because a publisher is for one at a time; the interpreter waits for it at its end.
         self._background = ThreadPoolExecutor(1, thread_name_prefix="mailctl-publisher")
         #: What is to be published: emails that nothing keeps back, and ids of which the log is asked first.
@@ -77,21 +74,26 @@ class Dispatcher:
         Returns:
             The id of the first, or that of an earlier call with the key.
         """
-        # By a call of the context's, because traces go on from there.
-        call = partial(copy_context().run, self._record, kind, contents, idempotency_key)
-        recording = self._recorders.submit(call)
+        given_up = threading.Event()
         try:
-            return await asyncio.wrap_future(recording)
+            return await asyncio.to_thread(self._record, kind, contents, idempotency_key, given_up)
+        except asyncio.CancelledError:
+            given_up.set()
+            raise
         finally:
             # Not before the caller goes on: who publishes competes with it for the interpreter.
-            recording.add_done_callback(lambda _: self._publish_soon())
+            self._publish_soon()
 
-    def _record(self, kind: Kind, contents: list[Content], idempotency_key: str | None) -> str:
+    def _record(
+        self, kind: Kind, contents: list[Content], idempotency_key: str | None, given_up: threading.Event
+    ) -> str:
         # Committed here, so that no crash of a process loses it; a request does not wait for the disk.
         enqueued = self._enqueuer.record(kind, contents, idempotency_key=idempotency_key, is_lasting=False)
         self._flush_soon()
         self._free.extend(enqueued.free)
         self._unasked.extend(enqueued.others)
+        if given_up.is_set():
+            self._publish_soon()
         return enqueued.ids[0]
 
     def record_in(
@@ -147,7 +149,6 @@ class Dispatcher:
             _log.error("the delivery log is not on disk yet: %s", error)
 
     def _close(self) -> None:
-        self._recorders.shutdown()
         self._publish_soon()
         self._background.shutdown()
         if self._flush_timer is not None:
