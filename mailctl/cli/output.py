@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -34,7 +36,7 @@ class Output:
 
     def record(self, data: Mapping[str, Any]) -> None:
         """Print one object for programs."""
-        print(json.dumps({"schema": SCHEMA, **data}, ensure_ascii=False), flush=True)  # noqa: T201 - the sink
+        typer.echo(json.dumps({"schema": SCHEMA, **data}, ensure_ascii=False))
 
     def line(self, text: str = "") -> None:
         """Print one line of text, whole: what can be copied is never folded."""

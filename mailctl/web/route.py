@@ -67,7 +67,7 @@ class ApiRoute(APIRoute):
 
         return guarded
 
-    def tell(self, request: Request, error: Exception) -> Response:  # noqa: ARG002 - pages need it
+    def tell(self, _request: Request, error: Exception, /) -> Response:
         """Return what is answered when something is wrong."""
         return problem_response(error)
 
@@ -76,7 +76,7 @@ class PageRoute(ApiRoute):
     """A page for people: without a session it leads to the sign-in page."""
 
     @override
-    def tell(self, request: Request, error: Exception) -> Response:
+    def tell(self, request: Request, error: Exception, /) -> Response:
         from mailctl.web.pages import error_page, path_to
 
         if isinstance(error, Denied) and error.status == 401 and request.method == "GET":

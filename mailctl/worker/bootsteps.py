@@ -7,7 +7,7 @@ import socket
 import uuid
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from celery import bootsteps
 from celery.worker import state
@@ -23,7 +23,7 @@ from mailctl.worker.relay import Relay
 class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Starts the relay after the pool and stops it before; not after the consumer, whose start blocks."""
 
-    requires = {"celery.worker.components:Pool"}  # noqa: RUF012 - Celery reads it from the class
+    requires: ClassVar = {"celery.worker.components:Pool"}
 
     def __init__(self, parent: Any, *, drain: bool = False, **options: Any) -> None:
         super().__init__(parent, **options)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from functools import partial, wraps
 from queue import Empty
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery import bootsteps
 from celery.worker.consumer import consumer as celery_consumer
@@ -38,7 +38,7 @@ _WITHOUT_BODY = {
 class RubbishStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Guards the consumer of a worker, each time it has connected and before it takes the first message."""
 
-    requires = {"celery.worker.consumer.tasks:Tasks"}  # noqa: RUF012 - Celery reads it from the class
+    requires: ClassVar = {"celery.worker.consumer.tasks:Tasks"}
 
     def start(self, parent: Any) -> None:
         """Put guards before what receives messages."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -43,21 +44,13 @@ _SERIOUS = ("serious", "critical")
 
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The script of axe-core, fetched by npm."""
+    """The script of axe-core: the newest, which npm fetches, else the one that a wheel holds."""
     folder = tmp_path_factory.mktemp("axe")
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("no npm to fetch axe-core with")
-    fetched = subprocess.run(
-        [npm, "install", "--no-save", "--no-audit", "--prefix", str(folder), AXE],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    if fetched.returncode:
-        pytest.skip(f"npm cannot fetch axe-core: {fetched.stderr[-200:]}")
-    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    if (npm := shutil.which("npm")) is not None:
+        command = [npm, "install", "--no-save", "--no-audit", "--prefix", str(folder), AXE]
+        subprocess.run(command, capture_output=True, timeout=90, check=False)
+    fetched = folder / "node_modules" / "axe-core" / "axe.min.js"
+    return (fetched if fetched.exists() else files("axe_core_python") / "axe.min.js").read_text()
 
 
 class Dashboard:

@@ -185,7 +185,7 @@ def _client(bench: Bench) -> Celery:
     """Return what a service without mailctl has: an app with the naive task."""
     client = Celery("client", broker=bench.redis.url, backend=bench.redis.url, set_as_current=False)
 
-    @client.task(name=TASK, shared=False)  # type: ignore[untyped-decorator]
+    @client.task(name=TASK, shared=False)
     def send(address: str, name: str) -> None:
         """Only its signature is needed here."""
 

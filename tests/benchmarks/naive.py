@@ -18,7 +18,7 @@ app = Celery("naive", broker=URL, backend=URL)
 app.conf.worker_hijack_root_logger = False
 
 
-@app.task(name="naive.send", shared=False)  # type: ignore[untyped-decorator]
+@app.task(name="naive.send", shared=False)
 def send(address: str, name: str) -> None:
     """Send one email."""
     config = ConnectionConfig(

@@ -32,7 +32,7 @@ def _session() -> aiosmtplib.SMTP:
     return session
 
 
-@app.task(name="pooled.send", shared=False)  # type: ignore[untyped-decorator]
+@app.task(name="pooled.send", shared=False)
 def send(address: str, message: str) -> None:
     """Send one ready message."""
     sending = _session().sendmail("app@example.com", [address], message)
