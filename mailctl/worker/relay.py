@@ -255,9 +255,10 @@ class Relay:
                 on_broker=(depth.ready + depth.unacked) * emails_each,
             )
             # What a killed worker held is not acknowledged either, and Redis is patient with the dead.
-            lost += recovery.return_lost(
-                queue=queue, queued_before=now - self._lease, on_broker=depth.ready * emails_each
-            )
+            if depth.unacked:
+                lost += recovery.return_lost(
+                    queue=queue, queued_before=now - self._lease, on_broker=depth.ready * emails_each
+                )
             if lost:
                 _log.warning("the broker lost %d messages of queue %s; they are published again", lost, queue)
 
