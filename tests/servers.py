@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 #: Seconds that a server may take to start or to stop.
-PATIENCE = 30
+PATIENCE = 120
 
 
 def free_port() -> int:
@@ -220,6 +220,41 @@ class SentinelServer(RedisServer):
     @property
     def _configuration(self) -> Path:
         return self.folder / "sentinel.conf"
+
+
+#: Connections that a client makes at most for one question if it fails fast.
+FEW_ATTEMPTS = 2
+
+
+class HangUpServer:
+    """Takes connections, hangs up at once, and counts how often somebody tried.
+
+    Like a refused connection to a client, except that its attempts can be counted instead of timed.
+    """
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(PATIENCE)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            client.close()
 
 
 class TlsProxy:

@@ -154,6 +154,12 @@ class ScriptedSmtpServer:
             raise TimeoutError(f"no line like {pattern!r} after {timeout} s")
         return found
 
+    def wait_until_all_hung_up(self, timeout: float = 30.0) -> None:
+        """Wait until no session is open."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self.open_sessions, timeout):
+                raise TimeoutError(f"{self.open_sessions} sessions are open after {timeout} s")
+
     def by_message_id(self) -> dict[str, list[AcceptedMessage]]:
         """Return the accepted messages by their Message-ID, so that duplicates show."""
         found = defaultdict(list)
@@ -224,12 +230,14 @@ class ScriptedSmtpServer:
         except (HungUp, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
-            self.open_sessions -= 1
             self._conversations.discard(task)
             if self._is_stopping:
                 writer.transport.abort()
             else:
                 writer.close()
+            with self._changed:
+                self.open_sessions -= 1
+                self._changed.notify_all()
 
     @property
     def _is_stopping(self) -> bool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 #: Seconds that it may take to stop.
-_PATIENCE = 30
+_PATIENCE = 120
 
 
 @contextmanager

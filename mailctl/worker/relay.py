@@ -156,6 +156,14 @@ class Relay:
         self._stopped.set()
         self._thread.join()
 
+    @property
+    def tick_seconds(self) -> float:
+        """Seconds between two turns at most.
+
+        A campaign's batches on the broker may be sent sooner than a server's log would be asked again.
+        """
+        return LOCAL_TICK_SECONDS if self._is_campaigning else self._tick_seconds
+
     def _run(self) -> None:
         while not self._stopped.is_set():
             began_at = time.monotonic()
@@ -172,12 +180,10 @@ class Relay:
     def _rest(self, *, worked_seconds: float) -> None:
         """Wait for the next turn: for a tick at most, and less where somebody counts on this relay."""
         began_at = time.monotonic()
-        # What was just put on the broker of a campaign may be sent sooner than others would be looked for.
-        tick_seconds = LOCAL_TICK_SECONDS if self._is_campaigning else self._tick_seconds
-        while (rested := time.monotonic() - began_at) < tick_seconds:
+        while (rested := time.monotonic() - began_at) < self.tick_seconds:
             if self._publishes_alone and rested > _REST * worked_seconds and self._watch.has_changed():
                 return
-            if self._stopped.wait(_LOOK_SECONDS if self._publishes_alone else tick_seconds):
+            if self._stopped.wait(_LOOK_SECONDS if self._publishes_alone else self.tick_seconds):
                 return
 
     def _turn(self) -> None:

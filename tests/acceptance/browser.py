@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from selenium.webdriver.remote.webelement import WebElement
 
 #: Seconds that a page may take.
-PATIENCE = 30
+PATIENCE = 120
 _FLAGS = (
     "--headless=new",
     "--no-sandbox",

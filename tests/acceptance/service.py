@@ -35,7 +35,7 @@ def running_service(terminal: Terminal) -> Iterator[httpx.Client]:
         name="service",
     )
     window.wait_until_printed("startup complete")
-    with httpx.Client(base_url=address, timeout=20) as client:
+    with httpx.Client(base_url=address, timeout=120) as client:
         yield client
     assert window.stop() in (0, -15)
     assert "t=" not in window.output

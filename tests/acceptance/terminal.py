@@ -32,7 +32,6 @@ class Result:
     code: int
     out: str
     err: str
-    seconds: float
 
     @property
     def data(self) -> dict[str, Any]:
@@ -79,7 +78,6 @@ class Terminal:
 
     def run(self, *arguments: str, stdin: str | None = None, **environment: str) -> Result:
         """Run a mailctl command to its end."""
-        started = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "mailctl", *arguments],
             cwd=self.folder,
@@ -90,7 +88,7 @@ class Terminal:
             timeout=PATIENCE * 2,
             check=False,
         )
-        return Result(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
+        return Result(done.returncode, done.stdout, done.stderr)
 
     def send(self, *arguments: str, **options: Any) -> str:
         """Send an email and return its id."""

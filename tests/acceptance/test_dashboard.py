@@ -73,7 +73,7 @@ class Dashboard:
     def fetch(self, path: str) -> str:
         """Return what a program gets."""
         headers = {"Authorization": f"Bearer {self._key}"}
-        return httpx.get(self.address + path, headers=headers, timeout=30).raise_for_status().text
+        return httpx.get(self.address + path, headers=headers, timeout=120).raise_for_status().text
 
     def open(self, path: str) -> None:
         """Go to a page."""

@@ -22,7 +22,7 @@ CANARY = "token-canary-7f3a"
 def fetch(port: int, path: str) -> str:
     """Return a page; "" while Flower does not answer."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=120) as response:
             return str(response.read().decode())
     except OSError:
         return ""

@@ -116,10 +116,9 @@ def test_the_links_are_in_the_workers_log(terminal: Terminal) -> None:
 
 
 def test_the_demo_shows_the_main_job_with_nothing_set_up(terminal: Terminal) -> None:
-    """Four emails through a real worker in less than 15 s."""
+    """Four emails through a real worker."""
     result = terminal.run("demo", "--json")
     assert result.code == 0, result.err
-    assert result.seconds < 15
     last = {line["task_id"]: (line["kind"], line["state"]) for line in result.lines}
     assert sorted(last.values()) == [
         (kind, "captured") for kind in ("new-ip", "reset", "verification", "welcome")

@@ -47,6 +47,6 @@ def test_previews_are_served(terminal: Terminal) -> None:
     key = window.output.rpartition(": ")[2].split()[0]
     address = f"http://127.0.0.1:{port}/previews/reset"
     assert f"previews: {address}" in window.output
-    page = httpx.get(address, headers={"Authorization": f"Bearer {key}"}, timeout=30)
+    page = httpx.get(address, headers={"Authorization": f"Bearer {key}"}, timeout=120)
     assert (page.status_code, "Choose" in page.text or "Reset" in page.text) == (200, True)
     assert window.stop() in (0, -15)

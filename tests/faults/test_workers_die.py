@@ -53,8 +53,7 @@ def test_whole_workers_are_killed(site: Site, check: Checker, is_long: bool) -> 
         site.kill_worker(victim)
         in_hand += 2
     site.repaired()
-    account = check(duplicates=in_hand)
-    assert account.seconds < 60
+    check(duplicates=in_hand)
     assert survivor.process.poll() is None
 
 
@@ -64,9 +63,7 @@ def test_workers_are_stopped_under_load(site: Site, check: Checker, is_long: boo
         worker = site.start_worker("-c", "2")
         site.enqueue(30)
         time.sleep(0.3)
-        started = time.monotonic()
         assert worker.stop() == 0
-        assert time.monotonic() - started < 15
     site.workers.clear()
     site.start_worker("-c", "2")
     site.repaired()

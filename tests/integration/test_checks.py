@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from mailctl.checks import Finding, Status, is_ok, run_checks
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
-from tests.servers import RedisServer, free_port
+from tests.servers import FEW_ATTEMPTS, HangUpServer, RedisServer, free_port
 from tests.smtp_server import (
     AcceptThenDrop,
     Certificates,
@@ -122,23 +122,21 @@ class TestBroker:
         assert found["broker/broker"].status is OK
         assert found["broker/maxmemory-policy"].status is SKIP
 
-    def test_a_redis_that_is_down_fails_soon(self) -> None:
-        """Everything else is checked all the same."""
-        started = time.monotonic()
-        found = check(on_redis(f"redis://127.0.0.1:{free_port()}/0"))
-        assert time.monotonic() - started < 8
+    def test_a_redis_that_hangs_up_is_not_tried_again_and_again(self) -> None:
+        """Celery itself would try for 20 s; everything else is checked all the same."""
+        with HangUpServer() as server:
+            found = check(on_redis(f"redis://127.0.0.1:{server.port}/0"))
+        assert server.connections <= 2 * FEW_ATTEMPTS
         assert (found["broker/broker"].status, found["broker/results"].status) == (FAIL, FAIL)
         assert "REDIS_HOST" in found["broker/broker"].fix
         assert "broker/maxmemory-policy" not in found
         assert found["templates/welcome"].status is OK
 
-    def test_a_redis_that_is_silent_fails_soon(self, tmp_path: Path) -> None:
-        """It takes connections and says nothing."""
+    def test_a_redis_that_is_silent_is_not_waited_for(self, tmp_path: Path) -> None:
+        """It takes connections and says nothing, as long as it is asked."""
         with RedisServer(tmp_path / "redis") as server:
             server.freeze()
-            started = time.monotonic()
             found = check(on_redis(server.url))
-            assert time.monotonic() - started < 10
             server.thaw()
         assert (found["broker/broker"].status, found["broker/results"].status) == (FAIL, FAIL)
 
@@ -247,10 +245,8 @@ class TestSmtp:
 
     def test_a_server_that_is_slow_is_not_waited_for(self) -> None:
         """Whatever patience the worker has."""
-        with ScriptedSmtpServer({"banner": [Stall(8)]}) as server:
-            started = time.monotonic()
-            finding = check(mailing(server, mailctl_smtp_timeout_seconds=300))["smtp/connect"]
-            assert time.monotonic() - started < 6
+        with ScriptedSmtpServer({"banner": [Stall(600)]}) as server:
+            finding = check(mailing(server, mailctl_smtp_timeout_seconds=600))["smtp/connect"]
         assert finding.status is FAIL
 
 

@@ -159,7 +159,7 @@ class TestPublishing:
                 request.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await request
-            for _ in range(500):
+            for _ in range(6000):
                 if service.emails():
                     break
                 await asyncio.sleep(0.02)

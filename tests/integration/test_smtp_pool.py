@@ -175,7 +175,7 @@ class TestSessions:
 
         async def scenario(pool: SmtpPool) -> list[Outcome]:
             first = await pool.send(message("a"))
-            await asyncio.sleep(0.2)
+            await asyncio.to_thread(server.wait_until_all_hung_up)
             return [first, await pool.send(message("b"))]
 
         with ScriptedSmtpServer(idle_timeout=0.05) as server:

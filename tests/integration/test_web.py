@@ -59,7 +59,7 @@ class Site:
     def client(self, key: str | None = None) -> httpx.Client:
         """Return a client with a key, or without one."""
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return httpx.Client(base_url=self.address, headers=headers, timeout=30)
+        return httpx.Client(base_url=self.address, headers=headers, timeout=120)
 
     def all_paths(self, app: FastAPI) -> list[str]:
         """Return an address for each route of an application that is not open to everybody."""
