@@ -84,7 +84,7 @@ class LinkRules:
             return {key: self._checked(each, key, is_link=is_link) for key, each in value.items()}
         if isinstance(value, list | tuple):
             return [self._checked(each, name, is_link=is_link) for each in value]
-        return self._checked_link(value, name) if is_link and isinstance(value, str) and value else value
+        return self._checked_link(value, name) if is_link and isinstance(value, str) else value
 
     def _checked_link(self, value: str, name: str) -> str:
         if self.are_all_own:
