@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +144,7 @@ class Campaign:
     def _open(self, first: Draft) -> None:
         mailing = self._mailing
         self._enqueuer.refuse_unrenderable(mailing.kind, [first.content], at=self._at)
-        self._runtime.campaigns.open(mailing.campaign, kind=mailing.kind.name, rate=mailing.rate)
+        self._runtime.campaigns.open(mailing.campaign, kind=first.kind, rate=mailing.rate)
 
     def _checked_chunks(self, rows: Iterable[Recipient | RowProblem]) -> Iterator[list[Draft | RowProblem]]:
         remaining, size = iter(rows), FIRST_CHUNK
@@ -188,7 +189,7 @@ class Campaign:
         except MailctlError as error:
             return RowProblem(line=row.line, reason=error.message)
         [draft] = make_drafts(
-            mailing.kind,
+            self._recorded_kind,
             [content],
             queue=BULK_QUEUE,
             now=now,
@@ -207,6 +208,10 @@ class Campaign:
             self._common = vars(self._make_content(user, self._mailing.context))
         return Content(**{**self._common, "user": user})
 
+    @cached_property
+    def _recorded_kind(self) -> Kind:
+        return self._enqueuer.recorded_kind(self._mailing.kind, self._mailing.template)
+
     def _make_content(self, user: User, context: Mapping[str, Json]) -> Content:
         mailing = self._mailing
         return make_content(
@@ -216,6 +221,7 @@ class Campaign:
             context=context,
             subject=mailing.subject,
             template=mailing.template,
+            catalog=self._runtime.catalog,
         )
 
     def _id_for(self, address: str) -> str:

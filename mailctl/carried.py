@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 BATCH_TASK = "mailctl.deliver_batch"
 #: Messages are never so long that this matters; what is longer is not looked into.
 _LONGEST_BODY = 1_000_000
+_LONGEST_MESSAGE = 2 * _LONGEST_BODY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,19 +85,12 @@ def read_message(raw: bytes | str, *, queue: str = "") -> Message:
     Args:
         queue: where it was found; else the message itself says where it belongs.
     """
-    try:
-        envelope = json.loads(raw)
-    except ValueError:
-        envelope = {}
-    return _message_of(envelope if isinstance(envelope, dict) else {}, queue=queue)
+    return _message_of(_mapping(_from_json(raw)), queue=queue)
 
 
 def read_unacked(raw: bytes | str) -> Message:
     """Return a message that Redis keeps because a worker has it."""
-    try:
-        stored = json.loads(raw)
-    except ValueError:
-        stored = None
+    stored = _from_json(raw)
     envelope = stored[0] if isinstance(stored, list) and stored and isinstance(stored[0], dict) else {}
     return _message_of(envelope, queue="")
 
@@ -122,12 +116,22 @@ def _arguments(envelope: Mapping[str, Any]) -> tuple[list[Any], Mapping[str, Any
     if not isinstance(body, str) or len(body) > _LONGEST_BODY:
         return [], {}
     try:
-        found = json.loads(base64.b64decode(body))
-    except (ValueError, binascii.Error):
+        found = _from_json(base64.b64decode(body))
+    except binascii.Error:
         return [], {}
     if not isinstance(found, list) or len(found) < 2 or not isinstance(found[0], list):
         return [], {}
     return found[0], _mapping(found[1])
+
+
+def _from_json(raw: bytes | str) -> Any:
+    """Return what JSON says; None if it is none, or too long or deep to be a message of mailctl's."""
+    if len(raw) > _LONGEST_MESSAGE:
+        return None
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _recipient(args: list[Any], kwargs: Mapping[str, Any]) -> str | None:

@@ -199,8 +199,27 @@ CANARY = Kind(
 
 #: Every kind of ours, by name.
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (WELCOME, RESET, VERIFICATION, NEW_IP, GENERIC)}
+#: The variables that carry links in our templates.
+OUR_LINKS = frozenset({"action_url"} | {link.variable for kind in KINDS.values() for link in kind.links})
+#: Our kinds for security emails, which carry links that grant access, by their template.
+_SECURITY_KINDS: Mapping[str | None, Kind] = {kind.template: kind for kind in KINDS.values() if kind.links}
+_OUR_TEMPLATES = frozenset(kind.template for kind in KINDS.values()) | {"message"}
 #: The wire: task names that other programs publish and consume.
 TASK_NAMES = frozenset(kind.task for kind in KINDS.values())
+
+
+def kind_by_template(kind: Kind, template: object) -> Kind:
+    """Return the kind of an email that names its own template: a generic email with a template for security
+    emails is of that template's kind, and has its limits and lifetime.
+    """
+    if kind.template is None and isinstance(template, str):
+        return _SECURITY_KINDS.get(template, kind)
+    return kind
+
+
+def is_security_template(template: object) -> bool:
+    """Whether a template is one for security emails, or the service's own of the same name."""
+    return isinstance(template, str) and template in _SECURITY_KINDS
 
 
 class Catalog:
@@ -230,6 +249,17 @@ class Catalog:
     def find(self, name: str) -> Kind | None:
         """Return the kind of that name, if there is one; raises what `own` does."""
         return KINDS.get(name) or self.own.get(name)
+
+    def link_variables(self, template: str) -> frozenset[str]:
+        """Return the variables that the service's own kinds declare as links of a template.
+
+        Raises:
+            ConfigurationError: the service's own kinds cannot be loaded.
+        """
+        if template in _OUR_TEMPLATES:
+            return frozenset()
+        kinds = (kind for kind in self.own.values() if kind.template == template)
+        return frozenset(link.variable for kind in kinds for link in kind.links)
 
     def named(self, name: str) -> Kind:
         """Return the kind that somebody asks for.

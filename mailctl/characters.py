@@ -1,4 +1,5 @@
-"""Characters: which of them hide, reorder or break lines, and which texts a mail client turns into links."""
+"""Characters: which of them hide, reorder or break lines or control a terminal, and which texts a mail client
+turns into links."""
 
 from __future__ import annotations
 
@@ -6,6 +7,10 @@ import re
 import unicodedata
 
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+#: Control characters of terminals (C0, DEL, C1) and of bidirectional text (UAX #9), line and paragraph
+#: separators, and lone surrogates, which no stream can encode.
+_CONTROLS = re.compile(rf"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{''.join(sorted(_BIDI_CONTROLS))}]")
+_CONTROLS_IN_LINES = re.compile(rf"(?![\n\t]){_CONTROLS.pattern}")
 #: Joiners that real names and emoji need.
 _JOINERS = frozenset("\u200c\u200d")
 #: Letters and marks that print as nothing, or as a space.
@@ -38,6 +43,26 @@ def first_unprintable(text: str) -> str | None:
     return next((char for char in _TAGGED_FLAG.sub("", text) if not _is_printable(char)), None)
 
 
+def has_controls(text: str) -> bool:
+    """Whether a text holds a control character; line feeds and tabs are among them."""
+    return _CONTROLS.search(text) is not None
+
+
+def visible(text: str) -> str:
+    r"""Return a text with its control characters escaped, such as \x1b; line feeds and tabs stay."""
+    return _CONTROLS_IN_LINES.sub(lambda found: _escaped(found[0]), text)
+
+
+def visible_line(text: str) -> str:
+    r"""Return a text as one line, with all its control characters escaped, such as \n and \x1b."""
+    return _CONTROLS.sub(lambda found: _escaped(found[0]), text)
+
+
+def json_line(text: str) -> str:
+    r"""Return JSON text with the control characters escaped that JSON allows in strings, such as \u009b."""
+    return _CONTROLS_IN_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def is_link_like(text: str) -> bool:
     """Whether a mail client could turn something in `text` into a link, an address or markup."""
     decomposed = unicodedata.normalize("NFKD", text)
@@ -68,3 +93,7 @@ def _is_printable(char: str) -> bool:
     if char in _BIDI_CONTROLS or char in _BLANKS or category in _FORBIDDEN_CATEGORIES:
         return False
     return category != "Cf" or char in _JOINERS
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")

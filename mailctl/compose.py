@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from mailctl import inputs, mime
 from mailctl.audience import audience_of
-from mailctl.catalog import BUILT_IN
+from mailctl.catalog import BUILT_IN, kind_by_template
 from mailctl.errors import ConfigurationError, InvalidInput
 from mailctl.message import Content, Envelope
 from mailctl.mime import Header
@@ -116,7 +116,7 @@ class Composer:
             InvalidInput: the recipient, subject or template name is not usable.
             RenderError: a template is missing, broken or lacks a variable, or the result cannot be sent.
         """
-        catalogued = self._catalog.of_email(kind)
+        catalogued = kind_by_template(self._catalog.of_email(kind), content.template)
         links = self._links.urls(catalogued, content, now=now)
         context = self._context(catalogued, content, links, created_at=created_at, now=now)
         subject = context["subject"]
@@ -158,7 +158,7 @@ class Composer:
         """
         subject = self._subject(kind, content)
         context = (
-            self._defaults(kind, subject, created_at)
+            self._defaults(kind, content, subject, created_at)
             | dict(content.context)
             | dict(urls)
             | _expiry(kind, since=now)
@@ -199,25 +199,27 @@ class Composer:
         self, kind: Kind, content: Content, links: Mapping[str, str], *, created_at: datetime, now: datetime
     ) -> dict[str, Json]:
         subject = self._subject(kind, content)
+        # Links that came ready-made are as old as the email.
+        expiry = _expiry(kind, since=created_at if content.urls else now)
+        brings_its_links = content.template is not None
+        given = {**expiry, **content.context} if brings_its_links else {**content.context, **links, **expiry}
         return {
-            **self._defaults(kind, subject, created_at),
-            **content.context,
-            **links,
-            # Links that came ready-made are as old as the email.
-            **_expiry(kind, since=created_at if content.urls else now),
+            **self._defaults(kind, content, subject, created_at),
+            **given,
             **self._facts(content, subject),
         }
 
     def _subject(self, kind: Kind, content: Content) -> str:
-        if kind.subject is None:
+        if kind.subject is None or content.subject is not None:
             return inputs.subject(content.subject)
         return inputs.subject(kind.subject_line(self._project_name, content.context))
 
-    def _defaults(self, kind: Kind, subject: str, created_at: datetime) -> dict[str, Json]:
+    def _defaults(self, kind: Kind, content: Content, subject: str, created_at: datetime) -> dict[str, Json]:
         """Return what an email's own context may say better."""
+        title = {"title": subject} if content.template is not None else {}
         if kind.template is None:
-            return {"title": subject}
-        defaults = {"occurred_at": _readable(created_at)}
+            return title
+        defaults = title | {"occurred_at": _readable(created_at)}
         return defaults if kind.links else defaults | {"action_url": self._frontend_url}
 
     def _facts(self, content: Content, subject: str) -> dict[str, Json]:

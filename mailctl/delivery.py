@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mailctl import inputs, tracing
 from mailctl.breaker import Breaker
-from mailctl.errors import InvalidInput, LogUnavailable, MailctlError, RenderError
+from mailctl.catalog import kind_by_template
+from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
 from mailctl.intake import make_drafts
 from mailctl.journal import about
 from mailctl.message import (
@@ -85,6 +86,7 @@ class Delivery:
         self._settings = runtime.settings
         self._composer = runtime.composer
         self._origins = runtime.origins
+        self._catalog = runtime.catalog
         self._breaker = Breaker(runtime.circuits, runtime.outbox)
         self._recorder = Recorder(runtime, self._breaker)
         self._bridge = bridge
@@ -136,10 +138,10 @@ class Delivery:
             report = self.deliver(task_id, worker=worker)
             if report.state is not None:
                 return report
-            contents = from_arguments(kind, arguments, origins=self._origins)
-            now = datetime.now(UTC)
-            refused = self._outbox.adopt(make_drafts(kind, contents, queue=queue, now=now, first_id=task_id))
-        except InvalidInput as error:
+            contents = from_arguments(kind, arguments, origins=self._origins, catalog=self._catalog)
+            now, named = datetime.now(UTC), kind_by_template(kind, contents[0].template)
+            refused = self._outbox.adopt(make_drafts(named, contents, queue=queue, now=now, first_id=task_id))
+        except (InvalidInput, ConfigurationError) as error:
             return self.refuse(task_id, kind, queue=queue, reason=str(error))
         if task_id in refused:
             return self._suppressed(task_id, refused[task_id])

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailctl import tracing
-from mailctl.catalog import KINDS
+from mailctl.catalog import KINDS, kind_by_template
 from mailctl.errors import InvalidInput, RenderError
 from mailctl.intake import make_drafts
 
@@ -69,6 +69,15 @@ class Enqueuer:
 
         return kind.full_task in own_tasks(self._runtime.app)
 
+    def recorded_kind(self, kind: Kind, template: str | None) -> Kind:
+        """Return the kind that an email is recorded as: limits, pauses and lists go by it.
+
+        It is the kind of the template that the email names, unless a task of the service's own sends it: that
+        task has templates of its own.
+        """
+        named = kind_by_template(kind, template)
+        return kind if named is kind or self.is_own_task(kind) else named
+
     def queue_for(self, kind: Kind) -> str:
         """Return the queue of a kind: its own, or by the routes of the service's own app, if it has one."""
         if kind.queue:
@@ -125,7 +134,7 @@ class Enqueuer:
         with tracing.span("mailctl.record") as span:
             now, trace = datetime.now(UTC), tracing.carried()
             drafts = make_drafts(
-                kind,
+                self.recorded_kind(kind, contents[0].template),
                 [replace(content, trace=trace) for content in contents] if trace else contents,
                 queue=self.queue_for(kind),
                 now=now,
@@ -139,7 +148,7 @@ class Enqueuer:
                 entry = outbox.add(drafts, due_at=due_at, is_lasting=is_lasting)
             else:
                 entry = outbox.add_on(connection, drafts, due_at=due_at)
-            span.note(email_id=entry.id, kind=kind.name)
+            span.note(email_id=entry.id, kind=drafts[0].kind)
         is_new = entry.id == drafts[0].id
         return Enqueued(ids=tuple(each.id for each in drafts) if is_new else (entry.id,), free=entry.free)
 

@@ -1,6 +1,8 @@
 """The gate: every value from outside passes one of these before it is recorded, whatever its door.
 
-Each function returns the value in the form that mailctl uses, or raises `InvalidInput` naming the field.
+Each function returns the value in the form that mailctl uses, or raises `InvalidInput` naming the field. Each
+looks at the length first, and at nothing else of what is longer than any good value: normalizing and parsing
+can take more than linear time.
 """
 
 from __future__ import annotations
@@ -29,6 +31,13 @@ MAX_EMAIL_ID = 155
 MAX_FILE_NAME = 120
 #: Leaves room for a name in a line (RFC 5322 section 2.1.1).
 MAX_HEADER = 900
+#: The longest IP address in text: of IPv6, with an IPv4 address at its end (RFC 4291 section 2.2).
+MAX_IP_ADDRESS = 45
+#: Characters that normalization (NFC) may make one of: a letter with three marks.
+_DECOMPOSED = 4
+#: What a link of a service's own template may open; mail programs show others as text.
+_LINK_SCHEMES = frozenset({"https", "http", "mailto", "tel", "sms"})
+_SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+-]*):")
 
 _ATEXT_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}")
 _NOT_IN_ADDRESSES = re.compile(r"[\x00-\x20\x7f]")
@@ -58,10 +67,10 @@ def address(value: object, *, field: str = "email") -> str:
     Raises:
         InvalidInput: not exactly one address, or one with a non-ASCII or quoted local part or an IP literal.
     """
-    if not isinstance(value, str) or _NOT_IN_ADDRESSES.search(value):
-        raise InvalidInput(field, "is not an email address: it holds a space or a control character.")
-    if not value or len(value) > MAX_ADDRESS:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_ADDRESS:
         raise InvalidInput(field, f"is not an email address: give 1 to {MAX_ADDRESS} characters.")
+    if _NOT_IN_ADDRESSES.search(value):
+        raise InvalidInput(field, "is not an email address: it holds a space or a control character.")
     if "=?" in value or value.startswith("-"):
         raise InvalidInput(field, "is not an email address that can be used safely.")
     local_part, _, domain = value.partition("@")
@@ -137,7 +146,7 @@ def ip_address(value: object, *, field: str = "ip_address") -> str:
         InvalidInput: not an address of a client.
     """
     try:
-        if not isinstance(value, str) or "%" in value:
+        if not isinstance(value, str) or len(value) > MAX_IP_ADDRESS or "%" in value:
             raise ValueError
         parsed = ipaddress.ip_address(value)
     except ValueError:
@@ -157,11 +166,12 @@ def action_url(value: object, *, origins: frozenset[str], field: str = "url") ->
     Raises:
         InvalidInput: it leads elsewhere, or parsers could disagree about where it leads.
     """
-    if not isinstance(value, str) or not value.isascii() or any(ord(char) < 33 for char in value):
+    if not isinstance(value, str) or len(value) > MAX_URL:
+        raise InvalidInput(field, f"is not a link: give one of at most {MAX_URL} characters.")
+    if not value.isascii() or any(ord(char) < 33 for char in value):
         raise InvalidInput(field, "is not a link: it holds a space, a control or a non-ASCII character.")
-    if set('\\"<>\x7f') & set(value) or len(value) > MAX_URL:
-        reason = f"is not a usable link: no backslash, quote or bracket, at most {MAX_URL} characters."
-        raise InvalidInput(field, reason)
+    if set('\\"<>\x7f') & set(value):
+        raise InvalidInput(field, "is not a usable link: no backslash, quote or bracket.")
     try:
         parts = urlsplit(value)
         has_dot_segments = {"..", "."} & set(re.sub("(?i)%2e", ".", parts.path).split("/"))
@@ -181,12 +191,32 @@ def action_url(value: object, *, origins: frozenset[str], field: str = "url") ->
     return value
 
 
+def any_link(value: str, *, field: str) -> str:
+    """Return a link of a service's own template, wherever it leads.
+
+    Raises:
+        InvalidInput: it holds a line break or a control character, or is a script or data instead of a link.
+    """
+    if characters.has_controls(value):
+        raise InvalidInput(field, "is not a link: it holds a line break or a control character.")
+    scheme = _SCHEME.match(value)
+    if scheme and scheme[1].lower() not in _LINK_SCHEMES:
+        raise InvalidInput(
+            field,
+            "is not a link that an email can open.",
+            fix=f"Give one that begins with {', '.join(sorted(_LINK_SCHEMES))}.",
+        )
+    return value
+
+
 def url_origin(url: str) -> str:
     """Return scheme://host[:port] of a URL, lower-cased, without a default port (RFC 6454).
 
     Raises:
-        ValueError: it has no host, or its port is not a number.
+        ValueError: it is too long, has no host, or its port is not a number.
     """
+    if len(url) > MAX_URL:
+        raise ValueError
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(url)
@@ -334,11 +364,12 @@ def _matching(value: object, pattern: re.Pattern[str], field: str, reason: str) 
 def _line(value: object, *, field: str, longest: int) -> str:
     if not isinstance(value, str):
         raise InvalidInput(field, "is not text.")
-    text = unicodedata.normalize("NFC", value)
-    if char := characters.first_unprintable(text):
-        raise InvalidInput(field, f"holds a control or invisible character (U+{ord(char):04X}).")
+    # Before anything else: on many marks in a row, normalization takes quadratic time.
+    text = unicodedata.normalize("NFC", value) if len(value) <= _DECOMPOSED * longest else value
     if len(text) > longest:
         raise InvalidInput(field, f"is longer than {longest} characters.")
+    if char := characters.first_unprintable(text):
+        raise InvalidInput(field, f"holds a control or invisible character (U+{ord(char):04X}).")
     if "=?" in text:
         raise InvalidInput(field, "looks like an encoded word (=?).")
     return text.strip()

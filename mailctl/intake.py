@@ -6,21 +6,20 @@ import uuid
 from typing import TYPE_CHECKING
 
 from mailctl import inputs
-from mailctl.catalog import ALWAYS_KNOWN
+from mailctl.catalog import ALWAYS_KNOWN, BUILT_IN, OUR_LINKS, is_security_template, kind_by_template
 from mailctl.errors import InvalidInput
 from mailctl.message import Content, Draft, User
-from mailctl.variables import variables
+from mailctl.variables import LinkRules, variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from mailctl.catalog import Kind
+    from mailctl.catalog import Catalog, Kind
+    from mailctl.message import Json
 
 #: Names are only printed where they are safe to greet with; longer ones are not worth keeping.
 _MAX_STORED_NAME = 200
-#: The template variable of the generic kind that becomes a button.
-_ACTION_URL = "action_url"
 _LOCALE = "locale"
 
 
@@ -69,8 +68,13 @@ def make_content(
     context: object = None,
     subject: object = None,
     template: object = None,
+    catalog: Catalog = BUILT_IN,
 ) -> Content:
     """Return what an email of this kind is made of, checked.
+
+    Links and IP addresses in the context are checked at any depth, whatever the kind (`LinkRules`): links of
+    mailctl's templates and of the kind, and all links of a template for security emails, must lead to
+    `origins`.
 
     Args:
         origins: where ready-made links may lead to.
@@ -79,10 +83,13 @@ def make_content(
         context: template variables: an object, or None.
         subject: for the generic kind only.
         template: for the generic kind only.
+        catalog: the kinds that there are; the service's own may declare the links of a template.
 
     Raises:
         InvalidInput: a value is missing or not usable.
+        ConfigurationError: the service's own kinds are needed and cannot be loaded.
     """
+    named = inputs.template_name(template) if kind.template is None else None
     given = variables(context)
     for name in kind.variables:
         if name not in given:
@@ -92,21 +99,38 @@ def make_content(
         given["ip_address"] = inputs.ip_address(given["ip_address"])
     if kind.subject_variables & given.keys():
         inputs.subject(kind.subject_line("", given))
-    # None says that there is none: a button, or a language.
-    if given.get(_ACTION_URL) is not None:
-        given[_ACTION_URL] = inputs.action_url(given[_ACTION_URL], origins=origins, field=_ACTION_URL)
+    given = _link_rules(kind, named, origins=origins, catalog=catalog).apply(given) if given else given
+    # None says that there is none.
     if given.get(_LOCALE) is not None:
         given[_LOCALE] = inputs.locale(given[_LOCALE])
+    checked_urls = {
+        name: inputs.action_url(url, origins=origins, field=name) for name, url in (urls or {}).items()
+    }
     return Content(
         user=user,
         tokens={name: inputs.token(value, field=name) for name, value in (tokens or {}).items()},
-        urls={
-            name: inputs.action_url(url, origins=origins, field=name) for name, url in (urls or {}).items()
-        },
+        urls=checked_urls or _ready_made(kind, named, given),
         context=given,
         subject=inputs.subject(subject) if kind.subject is None else None,
-        template=inputs.template_name(template) if kind.template is None else None,
+        template=named,
     )
+
+
+def _link_rules(kind: Kind, named: str | None, *, origins: frozenset[str], catalog: Catalog) -> LinkRules:
+    declared = frozenset(link.variable for link in kind.links)
+    if named is not None:
+        declared = catalog.link_variables(named)
+    return LinkRules(
+        origins=origins,
+        own=OUR_LINKS | declared,
+        are_all_own=is_security_template(named or kind.template),
+    )
+
+
+def _ready_made(kind: Kind, named: str | None, given: Mapping[str, Json]) -> dict[str, str]:
+    """Return the links that an email brings in its context because it names its own template."""
+    links = kind_by_template(kind, named).links if named is not None else ()
+    return {link.variable: given[link.variable] for link in links if given.get(link.variable) is not None}
 
 
 def _refuse_unknown(kind: Kind, given: Iterable[str], tokens: Iterable[str]) -> None:
@@ -161,7 +185,7 @@ def make_drafts(
             content=content,
             queue=queue,
             created_at=now,
-            expires_at=start + kind.lifetime,
+            expires_at=start + min(kind.lifetime, kind_by_template(kind, content.template).lifetime),
             not_before=not_before,
             idempotency_key=_key(idempotency_key) if number == 0 else None,
             group_id=first_id if len(contents) > 1 else None,

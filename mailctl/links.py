@@ -96,7 +96,12 @@ class Links:
         self._mint = _load_mint(settings.mailctl_link_mint) if settings.mailctl_link_mint else self.seal
 
     def urls(self, kind: Kind, content: Content, *, now: datetime) -> dict[str, str]:
-        """Return the links of an email by template variable: those it came with, else minted at `now`."""
+        """Return the links of an email by template variable: those it came with, else minted at `now`.
+
+        None are minted for an email that names its own template: it brings its links in its context.
+        """
+        if content.template is not None:
+            return dict(content.urls)
         return {
             link.variable: content.urls.get(link.variable) or self._url(link, content, now=now)
             for link in kind.links

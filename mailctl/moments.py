@@ -11,6 +11,8 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LENGTH = re.compile(r"(?:\d+[smhd])+")
 _RATE = re.compile(r"(\d{1,7})/([smh])")
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)(%?)")
+#: Characters of a time, or a length of time.
+_LONGEST = 64
 #: Emails are scheduled for hours or days, not for years.
 MAX_AHEAD = timedelta(days=366)
 
@@ -21,8 +23,10 @@ def parse_length(text: str, *, field: str) -> timedelta:
     Raises:
         InvalidInput: it is not one, or longer than a year.
     """
-    if not _LENGTH.fullmatch(text):
-        raise InvalidInput(field, f"{text!r} is not a length of time.", fix="Give one like 90s or 2h30m.")
+    if not _is_length(text):
+        raise InvalidInput(
+            field, f"{_shown(text)} is not a length of time.", fix="Give one like 90s or 2h30m."
+        )
     seconds = sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([smhd])", text))
     if seconds > MAX_AHEAD.total_seconds():
         raise InvalidInput(field, f"{text!r} is longer than a year.")
@@ -37,7 +41,7 @@ def parse_rate(text: str, *, field: str) -> float:
     """
     found = _RATE.fullmatch(text)
     if not found or not int(found[1]):
-        raise InvalidInput(field, f"{text!r} is not a rate.", fix="Give one like 50/s or 3000/m.")
+        raise InvalidInput(field, f"{_shown(text)} is not a rate.", fix="Give one like 50/s or 3000/m.")
     return int(found[1]) / _UNITS[found[2]]
 
 
@@ -50,7 +54,7 @@ def parse_share(text: str, *, field: str) -> float:
     found = _SHARE.fullmatch(text)
     share = float(found[1]) / (100 if found[2] else 1) if found else -1.0
     if not 0 <= share <= 1:
-        raise InvalidInput(field, f"{text!r} is not a share.", fix="Give one like 5% or 0.05.")
+        raise InvalidInput(field, f"{_shown(text)} is not a share.", fix="Give one like 5% or 0.05.")
     return share
 
 
@@ -61,10 +65,12 @@ def parse_moment(text: str, *, field: str, now: datetime) -> datetime:
         InvalidInput: it is not a time, has passed, or is more than a year ahead.
     """
     try:
-        moment = datetime.fromisoformat(text).astimezone(UTC)
+        moment = _moment(text)
     except (ValueError, OverflowError, OSError):
         raise InvalidInput(
-            field, f"{text!r} is not a time.", fix="Give one like 2030-01-31T09:00 or 2030-01-31T09:00Z."
+            field,
+            f"{_shown(text)} is not a time.",
+            fix="Give one like 2030-01-31T09:00 or 2030-01-31T09:00Z.",
         ) from None
     if moment < now:
         raise InvalidInput(field, f"{text!r} has passed.", fix="Give a time in the future.")
@@ -79,13 +85,13 @@ def parse_past(text: str, *, field: str, now: datetime) -> datetime:
     Raises:
         InvalidInput: it is neither.
     """
-    if _LENGTH.fullmatch(text):
+    if _is_length(text):
         return now - parse_length(text, field=field)
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)
+        return _moment(text)
     except (ValueError, OverflowError, OSError):
         raise InvalidInput(
-            field, f"{text!r} is not a time.", fix="Give one like 24h or 2030-01-31T09:00Z."
+            field, f"{_shown(text)} is not a time.", fix="Give one like 24h or 2030-01-31T09:00Z."
         ) from None
 
 
@@ -109,3 +115,17 @@ def count(number: int, noun: str) -> str:
 def per_minute(rate: float) -> str:
     """Return a rate as people read it."""
     return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
+def _is_length(text: str) -> bool:
+    return len(text) <= _LONGEST and _LENGTH.fullmatch(text) is not None
+
+
+def _moment(text: str) -> datetime:
+    if len(text) > _LONGEST:
+        raise ValueError
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= _LONGEST else f"{text[:_LONGEST]!r}…"

@@ -82,6 +82,7 @@ def _content(runtime: Runtime, wish: Wish) -> Content:
         context={**sample.context, **wish.variables},
         subject=sample.subject,
         template=sample.template if wish.template is None else inputs.template_name(wish.template),
+        catalog=runtime.catalog,
     )
     return with_dead_links(checked, wish.kind, frontend_url=runtime.settings.frontend_url)
 

@@ -32,6 +32,8 @@ _WORKERS_SECONDS = 5.0
 _NO_WORKER_SECONDS = 1.0
 #: What a message shows of its arguments.
 _REDACTED = "(redacted)"
+#: The name of a task, and its arguments.
+_TaskCall = tuple[str, "Mapping[str, Json]"]
 
 
 class Publisher:
@@ -174,11 +176,12 @@ class Publisher:
 
     def _send(self, email: Email | Draft) -> bool:
         kind = CANARY if email.kind == CANARY.name else self._runtime.catalog.of_email(email.kind)
-        in_full = self._is_sent_in_full(email, kind)
-        task = kind.full_task if in_full else kind.task
-        arguments = self._arguments(email, kind, in_full=in_full)
-        if arguments is None:
+        message = (
+            self._in_full(email, kind) if self._is_sent_in_full(email, kind) else _reference(email, kind)
+        )
+        if message is None:
             return False
+        task, arguments = message
         with self._broker_errors():
             self._app.send_task(
                 task,
@@ -205,12 +208,13 @@ class Publisher:
             self._producer = self._app.amqp.Producer(self._connection, auto_declare=False)
         return self._producer
 
-    def _arguments(self, email: Email | Draft, kind: Kind, *, in_full: bool) -> Mapping[str, Json] | None:
-        if not in_full:
-            return {REFERENCE: email.id}
+    def _in_full(self, email: Email | Draft, kind: Kind) -> _TaskCall | None:
+        """Return an email with all that is needed to send it; None if it must not, or cannot be sent."""
         content = self._runtime.outbox.content(email.id)
         if content is None:
             return None
+        if content.template is not None:
+            kind = GENERIC  # the one task that takes a template
         now = datetime.now(UTC)
         urls = self._runtime.links.urls(kind, content, now=now)
         if kind.full_task != kind.task:
@@ -224,7 +228,7 @@ class Publisher:
             return None
         user = replace(content.user, email=addressed.to)
         content = replace(content, user=user, subject=addressed.subject or None)
-        return to_arguments(kind, content, urls=urls)
+        return kind.task, to_arguments(kind, content, urls=urls)
 
     def _is_sent_in_full(self, email: Email | Draft, kind: Kind) -> bool:
         wish = self._runtime.settings.mailctl_messages
@@ -254,3 +258,7 @@ class Publisher:
             self._producer = None
             self._connection.close()
             raise broker_error(self._connection, error) from error
+
+
+def _reference(email: Email | Draft, kind: Kind) -> _TaskCall:
+    return kind.task, {REFERENCE: email.id}

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _ID_COLUMNS = ("user_id", "id")
 _ADDRESS_COLUMN = "email"
 _NAME_COLUMNS = ("name", "first_name")
+#: Characters of a row of JSON; variables of an email hold less, even with each of them escaped.
+_LONGEST_ROW = 1_500_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ def read_suppressed(data: bytes, *, field: str) -> tuple[dict[str, str], list[Ro
 
 def _is_json(text: str) -> bool:
     first_line = text.lstrip().partition("\n")[0].strip()
-    if not first_line.startswith('"'):
+    if not first_line.startswith('"') or len(first_line) > _LONGEST_ROW:
         return first_line.startswith("{")
     # Spreadsheets put quotes around the names of columns too.
     try:
@@ -94,6 +96,9 @@ def _is_json(text: str) -> bool:
 def _json_rows(text: str) -> Iterator[Recipient | RowProblem]:
     for line, words in enumerate(text.split("\n"), start=1):
         if not words.strip():
+            continue
+        if len(words) > _LONGEST_ROW:
+            yield RowProblem(line=line, reason=f"is longer than {_LONGEST_ROW} characters.")
             continue
         try:
             row = json.loads(words)

@@ -119,6 +119,7 @@ class Sending:
                 context=order.context,
                 subject=order.subject,
                 template=order.template,
+                catalog=self._runtime.catalog,
             )
             for user in self._users(order)
         ]

@@ -79,6 +79,11 @@ class EmailService:
     ) -> str:
         """Send an email of the service's own: one message to each recipient.
 
+        With the template `reset`, `verification` or `new-ip` it is recorded as an email of that kind, with
+        its limits and lifetime, and all its links must lead to FRONTEND_URL or MAILCTL_LINK_ORIGINS. Links in
+        other templates may lead anywhere, but `javascript:`, `data:` and line breaks are refused in every
+        variable whose name ends in url, uri, href or link, at any depth.
+
         Args:
             subject: its subject line.
             recipients: addresses, or names with addresses.
@@ -103,6 +108,7 @@ class EmailService:
                     context=context,
                     subject=subject,
                     template=template_name,
+                    catalog=parts.catalog,
                 )
                 for person in people
             ]

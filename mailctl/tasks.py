@@ -14,12 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
 from celery.exceptions import Reject
-from celery.signals import celeryd_init, worker_process_shutdown, worker_shutdown
+from celery.signals import (
+    after_setup_logger,
+    after_setup_task_logger,
+    celeryd_init,
+    worker_process_shutdown,
+    worker_shutdown,
+)
 
 from mailctl import inputs
 from mailctl.carried import BATCH_TASK
 from mailctl.catalog import CANARY, DELIVER_TASK, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
 from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable
+from mailctl.journal import make_visible
 from mailctl.message import DELIVERED_STATES, State
 from mailctl.rehearsal import rehearse_email, rehearse_message
 from mailctl.wire import REFERENCE
@@ -276,10 +283,16 @@ def _add_relay(instance: Any, **_: object) -> None:
     instance.app.steps["consumer"].add(RubbishStep)
 
 
+def _guard_log(logger: logging.Logger, **_: object) -> None:
+    make_visible(logger)
+
+
 def _close(**_: object) -> None:
     process.shut()
 
 
+after_setup_logger.connect(_guard_log)
+after_setup_task_logger.connect(_guard_log)
 celeryd_init.connect(_add_relay)
 worker_process_shutdown.connect(_close)
 worker_shutdown.connect(_close)

@@ -1,9 +1,12 @@
-"""The gate for template variables: what JSON can carry, of a size that an email can hold."""
+"""The gate for template variables: JSON types, a size that an email can hold, links that may be sent."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mailctl import inputs
@@ -18,6 +21,10 @@ MAX_VALUES = 5_000
 #: Characters, all together: more than twice what mail programs show of an email.
 MAX_CHARACTERS = 200_000
 _MAX_BITS = 128
+_IP_ADDRESS = "ip_address"
+#: How names of variables end that carry a link, or several: reset_url, logoUrl, hrefs, link, help_links.
+_LINK_NAME = re.compile(r"(?:(?i:url|uri|href)|(?:^|[^A-Za-z])(?i:link)|Link)s?_?\d*\Z")
+_LONGEST_ENDING = 16
 
 
 def variables(value: object, *, field: str = "context") -> dict[str, Json]:
@@ -34,9 +41,60 @@ def variables(value: object, *, field: str = "context") -> dict[str, Json]:
         return {}
     if not isinstance(value, Mapping):
         raise InvalidInput(field, "is not an object with named fields.")
+    if len(value) > MAX_VALUES:
+        raise InvalidInput(field, f"holds more than {MAX_VALUES} values.")
     found = {inputs.variable_name(name): each for name, each in value.items()}
     _Measure(field).take(found, depth=0)
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkRules:
+    """What links and IP addresses in the variables of one email may be, by the variable's name, at any depth.
+
+    Variables of mailctl's own templates, such as reset_url, must lead to the origins of the service. Other
+    links may lead anywhere, but must be one line and open a page, an email or a call: no `javascript:`, no
+    `data:`.
+    """
+
+    #: Origins of the service (scheme://host[:port]).
+    origins: frozenset[str]
+    #: Variables whose links must lead there.
+    own: frozenset[str]
+    #: Whether all links must lead there, as in a template for security emails.
+    are_all_own: bool = False
+
+    def apply(self, given: Mapping[str, Json]) -> dict[str, Json]:
+        """Return the variables of an email, each in the form that mailctl uses.
+
+        Raises:
+            InvalidInput: a link is none, or leads where it must not; an IP address is none.
+        """
+        return {name: self._checked(value, name, is_link=False) for name, value in given.items()}
+
+    def _checked(self, value: Json, name: str, *, is_link: bool) -> Json:
+        if value is None:  # there is none
+            return None
+        if name in self.own:
+            return inputs.action_url(value, origins=self.origins, field=name)
+        if name == _IP_ADDRESS:
+            return inputs.ip_address(value, field=name)
+        is_link = is_link or _names_link(name[-_LONGEST_ENDING:])
+        if isinstance(value, Mapping):
+            return {key: self._checked(each, key, is_link=is_link) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._checked(each, name, is_link=is_link) for each in value]
+        return self._checked_link(value, name) if is_link and isinstance(value, str) else value
+
+    def _checked_link(self, value: str, name: str) -> str:
+        if self.are_all_own:
+            return inputs.action_url(value, origins=self.origins, field=name)
+        return inputs.any_link(value, field=name)
+
+
+@lru_cache(maxsize=1024)
+def _names_link(ending: str) -> bool:
+    return _LINK_NAME.search(ending) is not None
 
 
 class _Measure:

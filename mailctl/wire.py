@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mailctl.catalog import GENERIC
+from mailctl.catalog import BUILT_IN, GENERIC
 from mailctl.errors import InvalidInput
 from mailctl.intake import make_content, make_recipient, make_user
 
 if TYPE_CHECKING:
-    from mailctl.catalog import Kind
+    from mailctl.catalog import Catalog, Kind
     from mailctl.message import Content, Json, User
 
 #: The one argument of a message that carries only a reference to the delivery log.
@@ -40,17 +40,21 @@ def to_arguments(kind: Kind, content: Content, *, urls: Mapping[str, str]) -> di
     return {"user_data": _user_data(content.user), **variables, **urls}
 
 
-def from_arguments(kind: Kind, arguments: Mapping[str, Json], *, origins: frozenset[str]) -> list[Content]:
+def from_arguments(
+    kind: Kind, arguments: Mapping[str, Json], *, origins: frozenset[str], catalog: Catalog = BUILT_IN
+) -> list[Content]:
     """Return what the arguments of the kind's task ask for, one content per recipient.
 
     Args:
         origins: where the links in them may lead to.
+        catalog: the kinds that there are.
 
     Raises:
         InvalidInput: an argument is missing or not usable.
+        ConfigurationError: the service's own kinds are needed and cannot be loaded.
     """
     if kind is GENERIC:
-        return _generic(arguments, origins=origins)
+        return _generic(arguments, origins=origins, catalog=catalog)
     user_data = _mapping(arguments.get("user_data"), field="user_data")
     user = make_user(
         email=user_data.get("email"),
@@ -63,7 +67,7 @@ def from_arguments(kind: Kind, arguments: Mapping[str, Json], *, origins: frozen
     return [make_content(kind, user, urls=urls, context=context, origins=origins)]
 
 
-def _generic(arguments: Mapping[str, Json], *, origins: frozenset[str]) -> list[Content]:
+def _generic(arguments: Mapping[str, Json], *, origins: frozenset[str], catalog: Catalog) -> list[Content]:
     recipients = arguments.get("recipients")
     if not isinstance(recipients, list) or not 1 <= len(recipients) <= MAX_RECIPIENTS:
         raise InvalidInput("recipients", f"is not a list of 1 to {MAX_RECIPIENTS} recipients.")
@@ -75,6 +79,7 @@ def _generic(arguments: Mapping[str, Json], *, origins: frozenset[str]) -> list[
             subject=arguments.get("subject"),
             template=arguments.get("template_name"),
             origins=origins,
+            catalog=catalog,
         )
         for recipient in recipients
     ]

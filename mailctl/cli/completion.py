@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from mailctl.characters import has_controls
 from mailctl.errors import MailctlError
 
 if TYPE_CHECKING:
@@ -96,9 +97,15 @@ def _ask_log(ctx: typer.Context, question: Callable[[Engine], list[_T]]) -> list
         if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
             return []
         with open_log(settings) as engine:
-            return ask(lambda: question(engine), whom="the delivery log", seconds=_PATIENCE_SECONDS)
+            found = ask(lambda: question(engine), whom="the delivery log", seconds=_PATIENCE_SECONDS)
+            return [each for each in found if not _has_controls(each)]
     except MailctlError:
         return []  # a shell has no place to tell it
+
+
+def _has_controls(offer: object) -> bool:
+    """Whether a shell would print control characters to offer this."""
+    return any(map(has_controls, offer if isinstance(offer, tuple) else (str(offer),)))
 
 
 def _settings(ctx: typer.Context) -> Settings | None:

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from mailctl.characters import visible
 from mailctl.errors import Refused
 
 
@@ -24,5 +25,5 @@ def confirm(question: str, *, is_sure: bool, fix: str = "Add --yes.") -> None:
         return
     if not sys.stdin.isatty():
         raise Refused(f"{question} Nobody is here to answer.", fix=fix)
-    if not typer.confirm(question, err=True):
+    if not typer.confirm(visible(question), err=True):
         raise Refused("Nothing was done.")

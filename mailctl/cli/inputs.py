@@ -131,6 +131,6 @@ def _ids_in(lines: Iterable[str]) -> Iterator[str]:
 def _id_in_json(line: str) -> str:
     try:
         task_id = json.loads(line).get("task_id", "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return line  # nobody knows an email of that name, which is then said
     return task_id if isinstance(task_id, str) else line

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mailctl.characters import has_controls, json_line, visible, visible_line
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
     from rich.text import Text
 
 #: The version of every JSON object that is printed.
@@ -24,7 +27,10 @@ SCHEMA = "mailctl/1"
 
 @dataclass
 class Output:
-    """Writes results.
+    r"""Writes results.
+
+    Control characters in them are escaped, such as \x1b: values from outside must not control the terminal.
+    Only raw data in a pipe or a file stays as it is.
 
     Args:
         as_json: one JSON object a line instead of text.
@@ -36,11 +42,11 @@ class Output:
 
     def record(self, data: Mapping[str, Any]) -> None:
         """Print one object for programs."""
-        typer.echo(json.dumps({"schema": SCHEMA, **data}, ensure_ascii=False))
+        typer.echo(json_line(json.dumps({"schema": SCHEMA, **data}, ensure_ascii=False)))
 
     def line(self, text: str = "") -> None:
         """Print one line of text, whole: what can be copied is never folded."""
-        self._stdout.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._stdout.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
     def prose(self, text: str | Text, *, hang: int) -> None:
         """Print one line of text; a terminal that is too narrow gets it folded at words.
@@ -52,11 +58,19 @@ class Output:
 
         from mailctl.cli.table import folded
 
-        line = text if isinstance(text, Text) else Text(text)
+        line = text if isinstance(text, Text) else Text(visible(text))
         self.lines(folded(line, width=self.width, hang=hang))
 
     def raw(self, data: bytes) -> None:
-        """Print bytes as they are."""
+        """Print bytes: unchanged into a pipe or a file, as text without control characters on a terminal."""
+        if sys.stdout.isatty():
+            text = data.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+            self.line(text.removesuffix("\n"))
+            if has_controls(text.replace("\n", "")):
+                self.note(
+                    "Control characters are escaped here. Redirect the output to a file for the exact bytes."
+                )
+            return
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
@@ -64,7 +78,7 @@ class Output:
         """Print a line that begins with a state in its colour."""
         from rich.text import Text
 
-        line = Text.assemble((state, COLORS.get(state.strip(), "")), "  ", text)
+        line = Text.assemble((state, COLORS.get(state.strip(), "")), "  ", visible_line(text))
         self.prose(line, hang=len(state) + 2)
 
     def fields(self, rows: Sequence[tuple[str, str]]) -> None:
@@ -72,7 +86,7 @@ class Output:
         shown = [(name, value) for name, value in rows if value]
         width = max((len(name) for name, _ in shown), default=0)
         for name, value in shown:
-            self.prose(f"{name:<{width}}  {value}", hang=width + 2)
+            self.prose(f"{name:<{width}}  {visible_line(value)}", hang=width + 2)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table: fitted to a terminal, or with whole rows into a pipe or file."""
@@ -132,13 +146,13 @@ class Output:
 
     def note(self, text: str) -> None:
         """Tell the operator something that is not data."""
-        self._stderr.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._stderr.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
     def error(self, text: str, fix: str = "") -> None:
         """Tell what is wrong, and what to do."""
         from rich.text import Text
 
-        line = Text.assemble(("error: ", "bold red"), text, f" {fix}" if fix else "")
+        line = Text.assemble(("error: ", "bold red"), visible(text), f" {visible(fix)}" if fix else "")
         self._stderr.print(line, soft_wrap=True, highlight=False)
 
     @contextmanager
@@ -182,8 +196,16 @@ class Output:
 
     def _console(self, *, stderr: bool) -> Console:
         from rich.console import Console
+        from rich.segment import Segment
 
         class Sink(Console):
+            def render(
+                self, renderable: RenderableType, options: ConsoleOptions | None = None
+            ) -> Iterable[Segment]:
+                # Live tables, spinners and styled text are rendered here, too.
+                for each in super().render(renderable, options):
+                    yield each if each.control else Segment(visible(each.text), each.style)
+
             def on_broken_pipe(self) -> None:
                 # Rich would end the process with exit code 1.
                 raise

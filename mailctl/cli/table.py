@@ -10,6 +10,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from mailctl.characters import visible_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -56,7 +58,7 @@ def table_lines(
         width: cells of the terminal; None for a pipe, where each row is one whole line.
         colors: styles of cells by what they say.
     """
-    cells = [[" ".join(cell.split()) for cell in row] for row in rows]
+    cells = [[visible_line(" ".join(cell.split())) for cell in row] for row in rows]
     described = [_describe(index, name, cells) for index, name in enumerate(columns)]
     layout = _fit(described, width)
     yield _line([Text(column.name, style="bold") for column in described], layout)

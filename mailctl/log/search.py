@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from mailctl.message import Email, State
 
 
+#: Characters of a text to search for.
+_LONGEST = 500
+
+
 @dataclass(frozen=True, kw_only=True)
 class Filter:
     """What emails have to have in common; what is left out does not matter."""
@@ -46,10 +50,12 @@ class Filter:
         """Refuse what no database can be asked for.
 
         Raises:
-            InvalidInput: a text holds a NUL or half a character.
+            InvalidInput: a text is too long, or holds a NUL or half a character.
         """
         for name in ("user_id", "to", "queue", "campaign", "error"):
             text = getattr(self, name) or ""
+            if len(text) > _LONGEST:
+                raise InvalidInput(name, f"is longer than {_LONGEST} characters.")
             if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
                 raise InvalidInput(name, "holds a character that is in no text.")
 

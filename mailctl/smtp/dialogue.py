@@ -94,6 +94,9 @@ class Dialogue(asyncio.Protocol):
     @override
     def data_received(self, data: bytes) -> None:
         self._buffer += data
+        if len(self._buffer) + sum(map(len, self._lines)) > _LONGEST_REPLY:
+            self._fail_unreadable(self._buffer)
+            return
         while found := _REPLY_LINE.match(self._buffer):
             self._buffer = self._buffer[found.end() :]
             self._lines.append(found[3].strip())
@@ -101,14 +104,8 @@ class Dialogue(asyncio.Protocol):
                 text = b"\n".join(self._lines).decode("utf-8", "surrogateescape")
                 self._replies.append(Reply(int(found[1]), text))
                 self._lines = []
-        if (
-            len(self._replies) > self.outstanding
-            or b"\n" in self._buffer
-            or len(self._buffer) > _LONGEST_REPLY
-        ):
-            # From here on nobody knows which reply belongs to which command.
-            said = self._buffer or self._replies.pop().text.encode()
-            self._fail(SMTPResponseException(_UNREADABLE, said[:100].decode("utf-8", "replace").strip()))
+        if len(self._replies) > self.outstanding or b"\n" in self._buffer:
+            self._fail_unreadable(self._buffer or self._replies.pop().text.encode("utf-8", "replace"))
         elif self._replies:
             self._wake()
 
@@ -122,6 +119,10 @@ class Dialogue(asyncio.Protocol):
         error = SMTPServerDisconnected("Connection lost")
         error.__cause__ = exc
         self._fail(error)
+
+    def _fail_unreadable(self, said: bytes) -> None:
+        # From here on nobody knows which reply belongs to which command.
+        self._fail(SMTPResponseException(_UNREADABLE, said[:100].decode("utf-8", "replace").strip()))
 
     def _fail(self, error: Exception) -> None:
         self._end = self._end or error

@@ -163,7 +163,7 @@ def _is_empty(connection: Connection) -> bool:
 
 
 def _number(user_id: str) -> int:
-    number = int(user_id) if user_id.isascii() and user_id.isdigit() and len(user_id) <= 10 else 0
+    number = int(user_id) if len(user_id) <= 10 and user_id.isascii() and user_id.isdigit() else 0
     if not 1 <= number <= _MAX_ID:
         raise InvalidInput("user id", f"{user_id!r} is not a number from 1 to {_MAX_ID}.")
     return number

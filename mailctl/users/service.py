@@ -56,7 +56,7 @@ class ServiceDirectory:
 
     def get(self, user_id: str) -> User:
         """Return the user with that id; see `Directory.get`."""
-        if not user_id.isprintable() or not 0 < len(user_id) <= MAX_ID:
+        if not 0 < len(user_id) <= MAX_ID or not user_id.isprintable():
             raise InvalidInput("user id", f"is not usable: give 1 to {MAX_ID} printable characters.")
         with self._reading() as connection:
             found = self._find(connection, user_id)

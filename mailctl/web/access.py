@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mailctl import runtime
+from mailctl import inputs, runtime
 from mailctl.log.keys import NewKey, id_of
 from mailctl.web.problem import Denied
 from mailctl.web.throttle import Throttle
@@ -111,6 +111,11 @@ def refuse_other_sites(request: Request) -> None:
     """
     site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin", "")
-    is_own = site == "same-origin" if site else urlsplit(origin).netloc == request.headers.get("host")
+    is_own = site == "same-origin" if site else _host_of(origin) == request.headers.get("host")
     if not is_own:
         raise Denied(403, "This form was sent by another site.", fix="Use the page's own form.")
+
+
+def _host_of(origin: str) -> str:
+    """Return host and port of an Origin header (RFC 6454); "" for what is too long to be one."""
+    return urlsplit(origin).netloc if len(origin) <= inputs.MAX_URL else ""

@@ -53,6 +53,8 @@ def _fault(message: Any) -> str:
     is_whole = isinstance(payload, list | tuple) and [type(each) for each in payload] == [list, dict, dict]
     if not is_whole:
         return "its body is not [arguments, named arguments, options]."
+    if UNREADABLE in payload[1]:
+        return f"it names the argument {UNREADABLE}, which only this worker may."
     unusable = [name for name, is_usable in _HEADERS.items() if not is_usable(message.headers.get(name))]
     return f"its header {unusable[0]} is not usable." if unusable else ""
 

@@ -94,7 +94,7 @@ def _users_import(column: str) -> Callable[[Site, Any], bool]:
     return door
 
 
-def _list(column: str, *, as_json: bool) -> Callable[[Site, Any], bool]:
+def _list(column: str, *, as_json: bool, template: str = "message") -> Callable[[Site, Any], bool]:
     def door(site: Site, value: Any) -> bool:
         row = {"email": TO, "body": "x", column: value}
         path = site.folder / "list"
@@ -103,7 +103,8 @@ def _list(column: str, *, as_json: bool) -> Callable[[Site, Any], bool]:
         else:
             _write_csv(path, row)
         campaign = f"--campaign={uuid.uuid4().hex}"
-        return _cli("send", "email", "--subject=Hello", f"--users-file={path}", campaign)
+        words = ("--subject=Hello", f"--template={template}")
+        return _cli("send", "email", *words, f"--users-file={path}", campaign)
 
     return door
 
@@ -148,6 +149,28 @@ def _wire(kind: Any, arguments: Callable[[Any], dict[str, Any]]) -> Callable[[Si
 def _message(**more: Any) -> dict[str, Any]:
     given = {"subject": "Hello", "recipients": [{"name": "", "email": TO}], "template_name": "message"}
     return {**given, "context": {"body": "x"}, **more}
+
+
+def _cli_security(template: str, variable: str, **more: str) -> Callable[[Site, Any], bool]:
+    def door(site: Site, value: Any) -> bool:
+        settings = [f"--set={name}={each}" for name, each in ({variable: value} | more).items()]
+        return _cli("send", "email", f"--email={TO}", "--subject=Hello", f"--template={template}", *settings)
+
+    return door
+
+
+def _service_security(template: str, context: Callable[[Any], Any]) -> Callable[[Site, Any], bool]:
+    return _service(lambda value: _generic(template_name=template, context=context(value)))
+
+
+def _wire_security(template: str, context: Callable[[Any], Any]) -> Callable[[Site, Any], bool]:
+    return _wire(GENERIC, lambda value: _message(template_name=template, context=context(value)))
+
+
+def _sign_in(**more: Any) -> dict[str, Any]:
+    """What the template of a sign-in from a new address needs."""
+    given = {"ip_address": "203.0.113.7", "whitelist_url": ORIGIN, "blacklist_url": ORIGIN}
+    return {**given, **more}
 
 
 def _query(column: str) -> Callable[[Site, Any], bool]:
@@ -233,6 +256,26 @@ DOORS: dict[str, dict[str, Callable[[Site, Any], bool]]] = {
         "EmailService context": _service(lambda value: _generic(context={"body": "x", "action_url": value})),
         "wire context": _wire(GENERIC, lambda value: _message(context={"body": "x", "action_url": value})),
         "wire reset_url": _wire(RESET, lambda value: {"user_data": {"email": TO}, "reset_url": value}),
+        # The templates of security emails, by the doors of the generic kind.
+        "send --template reset": _cli_security("reset", "reset_url"),
+        "--users-file CSV, template reset": _list("reset_url", as_json=False, template="reset"),
+        "--users-file JSON lines, template verification": _list(
+            "verification_url", as_json=True, template="verification"
+        ),
+        "EmailService template reset": _service_security("reset", lambda value: {"reset_url": value}),
+        "EmailService template new-ip": _service_security(
+            "new-ip", lambda value: _sign_in(blacklist_url=value)
+        ),
+        "EmailService template reset, nested": _service_security(
+            "reset", lambda value: {"reset_url": ORIGIN, "pages": [{"name": "x", "help_link": value}]}
+        ),
+        "wire template verification": _wire_security(
+            "verification", lambda value: {"verification_url": value}
+        ),
+        "wire template new-ip": _wire_security("new-ip", lambda value: _sign_in(whitelist_url=value)),
+        "wire template message, nested": _wire(
+            GENERIC, lambda value: _message(context={"body": "x", "more": {"reset_url": value}})
+        ),
     },
     "ip": {
         "send --ip": _ip,
@@ -247,6 +290,14 @@ DOORS: dict[str, dict[str, Callable[[Site, Any], bool]]] = {
                 "whitelist_url": "https://app.example.com/w",
                 "blacklist_url": "https://app.example.com/b",
             },
+        ),
+        "send --template new-ip": _cli_security(
+            "new-ip", "ip_address", whitelist_url=ORIGIN, blacklist_url=ORIGIN
+        ),
+        "EmailService template new-ip": _service_security("new-ip", lambda value: _sign_in(ip_address=value)),
+        "wire template new-ip": _wire_security("new-ip", lambda value: _sign_in(ip_address=value)),
+        "wire template message, nested": _wire(
+            GENERIC, lambda value: _message(context={"body": "x", "sign_ins": [{"ip_address": value}]})
         ),
     },
     "template_name": {
