@@ -16,7 +16,7 @@ from mailctl.retry import is_too_late
 from mailctl.verdict import HOLD, RELEASE, RESEND, Facts, Hazard, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mailctl.log.actions import Deed, Known
     from mailctl.message import Email
@@ -35,7 +35,8 @@ class Verdict(StrEnum):
     WOULD = "would be done"
     LEFT = "left out"  #: it could be done, but something speaks against it
     IMPOSSIBLE = "not possible"
-    UNKNOWN = "unknown"  #: nobody knows it, or its id is the start of several
+    UNKNOWN = "unknown"  #: nobody knows it
+    AMBIGUOUS = "ambiguous"  #: what was given is the start of several ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,8 @@ class Plan:
     #: How many would be done.
     count: int
     sample: tuple[Email, ...]
+    #: The short ids of those in the sample.
+    short_ids: Mapping[str, str] = field(default_factory=dict)
     #: Of those that would be done: how many are in each state.
     states: Counter[State] = field(default_factory=Counter)
     #: How many are left out or not possible, by the reason.
@@ -101,8 +104,11 @@ class Acting:
         #: How many were stopped whose messages are on the broker.
         self.stopped_on_broker = 0
 
-    def plan(self, selection: Selection) -> Plan:
+    def plan(self, selection: Selection, *, seen: Callable[[int], None] = lambda _: None) -> Plan:
         """Return what would be done, and do nothing.
+
+        Args:
+            seen: is called with how many more emails were looked at.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
@@ -111,12 +117,16 @@ class Acting:
         states: Counter[State] = Counter()
         others: Counter[str] = Counter()
         for result in self.look(selection):
+            seen(1)
             if result.verdict is Verdict.WOULD and result.email is not None:
                 states[result.email.state] += 1
                 sample += [result.email] if len(sample) < _SAMPLE else []
             else:
                 others[result.reason] += 1
-        return Plan(count=states.total(), sample=tuple(sample), states=states, others=others)
+        short_ids = self._runtime.history.short_ids(email.id for email in sample)
+        return Plan(
+            count=states.total(), sample=tuple(sample), short_ids=short_ids, states=states, others=others
+        )
 
     def look(self, selection: Selection) -> Iterator[Result]:
         """Go through the emails and say what would become of each.
@@ -129,14 +139,21 @@ class Acting:
             for email, judgement in self._judged(chunk):
                 yield self._result(email, judgement)
 
-    def carry_out(self, selection: Selection) -> Iterator[Result]:
+    def carry_out(
+        self, selection: Selection, *, is_stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[Result]:
         """Do it, and say what became of each email; what somebody else took meanwhile is told, not taken.
+
+        Args:
+            is_stopped: is asked before each transaction whether to leave the rest alone.
 
         Raises:
             LogUnavailable: the delivery log cannot be used; what was told before is done.
         """
         yield from _unknown(selection)
         for chunk in selection.chunks(self._runtime.engine):
+            if is_stopped():
+                return
             judged = {email.id: (email, judgement) for email, judgement in self._judged(chunk)}
             willing = [self._result(*each) for each in judged.values()]
             done = self._do([judged[result.id] for result in willing if result.verdict is Verdict.WOULD])
@@ -278,3 +295,5 @@ class Acting:
 def _unknown(selection: Selection) -> Iterator[Result]:
     for given, reason in selection.unknown:
         yield Result(id=given, email=None, verdict=Verdict.UNKNOWN, reason=reason)
+    for given, reason in selection.ambiguous:
+        yield Result(id=given, email=None, verdict=Verdict.AMBIGUOUS, reason=reason)

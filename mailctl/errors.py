@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class ExitCode(IntEnum):
@@ -16,6 +20,14 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 5  #: a service that is needed cannot be reached
     PENDING = 8  #: not finished in the time given (the code that `gh` uses)
     INTERRUPTED = 130  #: Ctrl-C
+
+    @staticmethod
+    def gravest(codes: Iterable[ExitCode]) -> ExitCode:
+        """Return the code of a command to several emails of which each has a code of its own."""
+        return min(codes, key=_GRAVEST_FIRST.index, default=ExitCode.DONE)
+
+
+_GRAVEST_FIRST = (ExitCode.UNAVAILABLE, ExitCode.USAGE, ExitCode.NOT_FOUND, ExitCode.FAILED, ExitCode.DONE)
 
 
 class MailctlError(Exception):

@@ -11,6 +11,8 @@ from mailctl.log.course import course
 from mailctl.log.statistics import Statistics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mailctl.log.circuits import Circuit
     from mailctl.log.counts import Activity, Latency
     from mailctl.log.course import Step
@@ -39,6 +41,8 @@ class Overview:
     workers: tuple[Worker, ...]
     #: The latest first.
     failures: tuple[Email, ...]
+    #: The short ids of the failures.
+    short_ids: Mapping[str, str]
     #: What is known of the mail server if it does not work, and nothing is sent because of that.
     circuit: Circuit | None
 
@@ -65,12 +69,14 @@ def take_overview(runtime: Runtime) -> Overview:
     waiting = {queue.name: queue for queue in statistics.queues(now=now)}
     idle = {name: Queue(name=name) for worker in workers for name in worker.queues}
     circuit = runtime.circuits.read() if runtime.circuits else None
+    failures = tuple(statistics.failures(_MOST_FAILURES))
     return Overview(
         at=now,
         lately=statistics.activity(since=now - RECENT),
         queues=tuple(queue for _, queue in sorted((idle | waiting).items())),
         workers=workers,
-        failures=tuple(statistics.failures(_MOST_FAILURES)),
+        failures=failures,
+        short_ids=runtime.history.short_ids(email.id for email in failures),
         circuit=circuit if circuit and circuit.is_open else None,
     )
 

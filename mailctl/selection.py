@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mailctl.errors import InvalidInput
-from mailctl.log.search import Filter, newest, search
+from mailctl.log.search import Filter, count_fitting, newest, search
 from mailctl.status import Inquiry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import Engine
 
@@ -29,8 +29,18 @@ class Selection:
     named: tuple[Email, ...] = ()
     #: What was given as an id and leads to no email, with the reason.
     unknown: tuple[tuple[str, str], ...] = ()
+    #: What was given as an id and leads to several emails, with the reason.
+    ambiguous: tuple[tuple[str, str], ...] = ()
     #: What the emails have in common that were not named.
     wanted: Filter | None = None
+
+    def count(self, engine: Engine) -> int:
+        """Return how many emails are meant, by now.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
+        return len(self.named) if self.wanted is None else count_fitting(engine, self.wanted)
 
     def chunks(self, engine: Engine) -> Iterator[Sequence[Email]]:
         """Go through the emails, oldest first, some at a time; they may be changed meanwhile.
@@ -49,7 +59,7 @@ class Selection:
                 return
 
 
-def named(runtime: Runtime, ids: Sequence[str]) -> Selection:
+def named(runtime: Runtime, ids: Iterable[str]) -> Selection:
     """Return the emails that ids, or unique starts of them, lead to; one that leads nowhere stops none.
 
     Raises:
@@ -58,17 +68,20 @@ def named(runtime: Runtime, ids: Sequence[str]) -> Selection:
     inquiry = Inquiry(runtime)
     found: dict[str, Email] = {}
     unknown: dict[str, str] = {}
+    ambiguous: dict[str, str] = {}
     for given in ids:
         try:
             email = inquiry.email(given)
         except InvalidInput as error:
-            unknown[given] = error.reason
+            ambiguous[given] = error.reason
             continue
         if email is None:
             unknown[given] = "the delivery log has no such email"
         else:
             found[email.id] = email
-    return Selection(named=tuple(found.values()), unknown=tuple(unknown.items()))
+    return Selection(
+        named=tuple(found.values()), unknown=tuple(unknown.items()), ambiguous=tuple(ambiguous.items())
+    )
 
 
 def fitting(runtime: Runtime, action: Action, wanted: Filter) -> Selection:

@@ -79,10 +79,11 @@ class Inquiry:
             raise InvalidInput("task id", "is empty.")
         found = self._history.find(prefix)
         if len(found) > 1:
-            shown = ", ".join(email.id for email in found[:_SHOWN_MATCHES])
-            raise InvalidInput(
-                "task id", f"{prefix} is the start of several: {shown}.", fix="Give more of it."
-            )
+            ids = [email.id for email in found[:_SHOWN_MATCHES]]
+            shown = ", ".join(self._history.short_ids(ids).values())
+            more = " and others" if len(found) > len(ids) else ""
+            reason = f"{prefix} is the start of several ids: {shown}{more}."
+            raise InvalidInput("task id", reason, fix="Give more of it.")
         return found[0] if found else None
 
     def status(self, prefix: str) -> Status:
@@ -109,6 +110,10 @@ class Inquiry:
             celery=celery,
             explanation=diagnose(self._witnesses.case(email, events))[0].sentence,
         )
+
+    def short_ids(self, status: Status) -> dict[str, str]:
+        """Return the short ids of an email and of the others of its call."""
+        return self._history.short_ids([status.task_id, *(other.id for other in status.group)])
 
     def statuses(self, ids: Sequence[str]) -> Iterator[tuple[str, Status | MailctlError]]:
         """Yield what became of each of several emails; one that is not known, or not only one, stops none.

@@ -91,7 +91,7 @@ def _record(
 
     new, known, suppressed, problems = 0, 0, 0, list[Any]()
     try:
-        with session.output.progress("recorded", total=len(rows)) as advance:
+        with session.output.progress("recorded", total=lambda: len(rows)) as advance:
             for step in campaign.record(rows):
                 new, known = new + len(step.emails), known + step.known
                 problems += step.problems
@@ -100,7 +100,7 @@ def _record(
                 advance(step.rows)
     except KeyboardInterrupt:
         done = f"{campaign.rows_in_log} of {len(rows)}"
-        session.output.note(f"Stopped: {done} are in. The same command goes on.")
+        session.output.note(f"Stopped: {done} are in, campaign {mailing.campaign}. The same command goes on.")
         raise
     summary = {
         "campaign": mailing.campaign,
@@ -115,9 +115,8 @@ def _record(
         in_already = f", {known} {'was' if known == 1 else 'were'} in already" if known else ""
         stopped = f", {suppressed} of them suppressed" if suppressed else ""
         skipped = f", {count(len(problems), 'bad row')} skipped" if problems else ""
-        session.output.line(
-            f"{count(new, 'email')} recorded{stopped}{in_already}{skipped}; campaign {mailing.campaign}"
-        )
+        text = f"{count(new, 'email')} recorded{stopped}{in_already}{skipped}; campaign {mailing.campaign}"
+        session.output.prose(text, hang=0)
     return problems
 
 

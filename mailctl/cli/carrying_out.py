@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
 
 from mailctl.actor import current_actor
 from mailctl.cli.confirm import confirm
+from mailctl.cli.interrupts import deferred_interrupts
 from mailctl.cli.views import result_view
 from mailctl.errors import ExitCode, InvalidInput
 from mailctl.moments import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from mailctl.acting import Acting, Plan, Result, Verdict
     from mailctl.cli.context import Session
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from mailctl.selection import Selection
     from mailctl.verdict import Action, Hazard
 
-_SHORT_ID = 8
 #: Cells before the words of a plan.
 _PLAN_HANG = 8
 
@@ -52,35 +53,97 @@ def carry_out(
     """
     from mailctl.acting import Acting, Verdict, Wish
     from mailctl.log.actions import Deed
-    from mailctl.selection import fitting, named
-    from mailctl.verdict import HOLD
+    from mailctl.selection import fitting
 
     _check_choice(action, ids, wanted)
     mark = f"{action.name}-{secrets.token_hex(3)}" if action.is_stop and ids is None else ""
     deed = Deed(actor=current_actor(), reason=" ".join(doing.reason.split()), mark=mark)
     include = _included(daring, is_named=ids is not None) if daring else frozenset()
     acting = Acting(session.runtime, Wish(action=action, deed=deed, include=include))
-    selection = named(session.runtime, ids) if ids is not None else fitting(session.runtime, action, wanted)
+    selection = _named(session, ids) if ids is not None else fitting(session.runtime, action, wanted)
     if doing.dry_run:
         _show_plan(session, acting, selection, action)
         return
     if selection.wanted is not None and not doing.yes and not _is_wanted(session, acting, selection, action):
         return
-    results = _shown(session, acting.carry_out(selection), action, is_named=selection.wanted is None)
-    tally = Counter(result.verdict for result in results)
+    tally = _carry_out(session, acting, selection, action, mark=mark)
+    _tell_trouble(session, acting)
+    if selection.wanted is None:
+        _leave(tally)
+    else:
+        session.output.note(_summary(tally, action))
+        if mark and tally[Verdict.DONE]:
+            session.output.note(f"Undo it with: {_undo(action, mark)}")
+
+
+def _named(session: Session, ids: Sequence[str]) -> Selection:
+    from mailctl.selection import named
+
+    with session.output.progress("looking up", total=lambda: len(ids)) as advance:
+        return named(session.runtime, (advance(1) or each for each in ids))
+
+
+def _carry_out(
+    session: Session, acting: Acting, selection: Selection, action: Action, *, mark: str
+) -> Counter[Verdict]:
+    """Do it; where that is cut short, say what is done and how to undo it.
+
+    Raises:
+        Exit: somebody pressed Ctrl-C; what was told is done.
+    """
+    from mailctl.acting import Verdict
+
+    is_named = selection.wanted is None
+    tally, is_complete = Counter[Verdict](), False
+    try:
+        with deferred_interrupts() as interrupt, _progress(session, selection, action) as advance:
+            results = acting.carry_out(selection, is_stopped=lambda: interrupt.is_requested)
+            for result in _shown(session, results, action, is_named=is_named):
+                tally[result.verdict] += 1
+                advance(1)
+        is_complete = not interrupt.is_requested
+    except KeyboardInterrupt:
+        pass  # the second one: the last transaction may not be counted
+    finally:
+        if not is_complete:
+            session.output.note(_cut_short(tally[Verdict.DONE], action, mark=mark, is_named=is_named))
+    if not is_complete:
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    return tally
+
+
+@contextmanager
+def _progress(session: Session, selection: Selection, action: Action) -> Iterator[Callable[[int], None]]:
+    if selection.wanted is None:
+        yield lambda _: None  # a line for each says how far it is
+        return
+    with session.output.progress(action.done, total=lambda: selection.count(session.runtime.engine)) as shown:
+        yield shown
+
+
+def _cut_short(number: int, action: Action, *, mark: str, is_named: bool) -> str:
+    done = f"{number:,} {action.done}"
+    if mark:
+        return f"{done}; undo with: {_undo(action, mark)}"
+    return (
+        f"{done}; the rest is as it was." if is_named else f"{done}; the same command goes on with the rest."
+    )
+
+
+def _undo(action: Action, mark: str) -> str:
+    from mailctl.verdict import HOLD
+
+    state = "" if action is HOLD else "--state cancelled "
+    return f"mailctl release {state}--error {mark}"
+
+
+def _tell_trouble(session: Session, acting: Acting) -> None:
     if acting.broker_trouble:
         session.output.note(f"{acting.broker_trouble} They go out when the broker is back.")
     if acting.is_unheard:
         session.output.note(
             "No worker that shares this log is alive; one with a log of its own sends what is on the broker."
         )
-    if selection.wanted is not None:
-        session.output.note(_summary(tally, action))
-        if mark and tally[Verdict.DONE]:
-            state = "" if action is HOLD else "--state cancelled "
-            session.output.note(f"Undo it with: mailctl release {state}--error {mark}")
-    else:
-        _leave(tally)
 
 
 def _check_choice(action: Action, ids: Sequence[str] | None, wanted: Filter) -> None:
@@ -113,13 +176,18 @@ def _show_plan(session: Session, acting: Acting, selection: Selection, action: A
         if selection.wanted is None:
             _leave(tally)
         return
-    for line in _plan_lines(acting.plan(selection), action):
+    for line in _plan_lines(_plan(session, acting, selection), action):
         session.output.prose(line, hang=_PLAN_HANG)
+
+
+def _plan(session: Session, acting: Acting, selection: Selection) -> Plan:
+    with session.output.progress("looking", total=lambda: selection.count(session.runtime.engine)) as advance:
+        return acting.plan(selection, seen=advance)
 
 
 def _is_wanted(session: Session, acting: Acting, selection: Selection, action: Action) -> bool:
     """Show the plan and ask; return whether there is anything to do."""
-    plan = acting.plan(selection)
+    plan = _plan(session, acting, selection)
     for line in _plan_lines(plan, action):
         session.output.note(line)
     if not plan.count:
@@ -140,7 +208,7 @@ def _plan_lines(plan: Plan, action: Action) -> Iterator[str]:
     if plan.sample:
         yield "Such as:" if plan.count > len(plan.sample) else "These:"
     for email in plan.sample:
-        yield f"  {email.id[:_SHORT_ID]}  {email.state:<9}  {_line(email)}" + (
+        yield f"  {plan.short_ids[email.id]}  {email.state:<9}  {_line(email)}" + (
             f"  {email.error}" if email.error else ""
         )
 
@@ -182,7 +250,11 @@ def _summary(tally: Counter[Verdict], action: Action) -> str:
 def _leave(tally: Counter[Verdict]) -> None:
     from mailctl.acting import Verdict
 
-    if tally[Verdict.UNKNOWN]:
-        raise typer.Exit(ExitCode.NOT_FOUND)
-    if tally[Verdict.LEFT] or tally[Verdict.IMPOSSIBLE]:
-        raise typer.Exit(ExitCode.FAILED)
+    codes = {
+        Verdict.AMBIGUOUS: ExitCode.USAGE,
+        Verdict.UNKNOWN: ExitCode.NOT_FOUND,
+        Verdict.LEFT: ExitCode.FAILED,
+        Verdict.IMPOSSIBLE: ExitCode.FAILED,
+    }
+    if code := ExitCode.gravest(codes.get(verdict, ExitCode.DONE) for verdict in tally):
+        raise typer.Exit(code)

@@ -50,9 +50,13 @@ def rekey(
 
     total = Rekeyed()
     with session.output.spinner("sealing") as update:
-        for step in maintenance.rekey(session.runtime, dry_run=dry_run):
-            total += step
-            update(f"{total.outdated + total.current} seen")
+        try:
+            for step in maintenance.rekey(session.runtime, dry_run=dry_run):
+                total += step
+                update(f"{total.outdated + total.current:,} seen")
+        except KeyboardInterrupt:
+            session.output.note(f"{total.outdated:,} sealed; the same command goes on with the rest.")
+            raise
     _show_rekeyed(session, total, dry_run=dry_run)
     if total.unreadable:
         raise typer.Exit(ExitCode.FAILED)
@@ -75,9 +79,8 @@ def _show_rekeyed(session: Session, total: Rekeyed, *, dry_run: bool) -> None:
         )
     else:
         verb = "would be sealed" if dry_run else "are now sealed"
-        session.output.line(
-            f"{total.outdated} contents {verb} with the newest key; {total.current} were already"
-        )
+        text = f"{total.outdated} contents {verb} with the newest key; {total.current} were already"
+        session.output.prose(text, hang=0)
     if total.unreadable:
         some = ", ".join(total.unreadable[:_SHOWN]) + (" …" if len(total.unreadable) > _SHOWN else "")
         session.output.note(

@@ -13,13 +13,12 @@ from mailctl.cli.options import Filters, name_in, with_options
 from mailctl.cli.views import listed_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from mailctl.log.pauses import Pause
     from mailctl.log.search import Page
     from mailctl.message import Email
 
-_SHORT_ID = 8
 _COLUMNS = ("id", "state", "kind", "to", "recorded", "reason")
 #: Seconds between looks of --watch.
 _LOOK_SECONDS = 1.0
@@ -122,9 +121,10 @@ def _say_what_is_left(session: Session, page: Page) -> None:
         session.output.note(f"There are more: --after {page.cursor}")
 
 
-def _rows(session: Session, emails: Iterable[Email]) -> list[list[str]]:
+def _rows(session: Session, emails: Sequence[Email]) -> list[list[str]]:
     pauses = session.runtime.pauses.read()
-    return [_row(email, pauses) for email in emails]
+    short_ids = session.runtime.history.short_ids(email.id for email in emails)
+    return [[short_ids[email.id], *_row(email, pauses)] for email in emails]
 
 
 def _row(email: Email, pauses: Sequence[Pause]) -> list[str]:
@@ -133,4 +133,4 @@ def _row(email: Email, pauses: Sequence[Pause]) -> list[str]:
     recorded = f"{email.created_at:%m-%d %H:%M:%S}Z"
     stopping = [str(each) for each in pauses if email.state in CLAIMABLE_STATES and each.covers(email)]
     reason = stopping[0] if stopping else email.error or ""
-    return [email.id[:_SHORT_ID], email.state, email.kind, email.to, recorded, reason]
+    return [email.state, email.kind, email.to, recorded, reason]

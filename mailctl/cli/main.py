@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mailctl.cli import streams
 from mailctl.cli.context import App, EnvFile, Json, NoColor, ReaderGone, Session, Verbose, session_of
 from mailctl.cli.help import Commands, Entry
 from mailctl.cli.output import Output
@@ -153,8 +154,7 @@ def _forget_output() -> None:
 
 def run() -> None:
     """Run one command and leave with its exit code."""
-    if sys.stdout is None:  # it was closed by whoever started this
-        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    streams.prepare()
     code = main()
     _close_log()
     # The interpreter ends with a search for garbage among all that was imported: a sixth of a short command.

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from mailctl.characters import has_controls, json_line, visible, visible_line
+from mailctl.cli.motion import Motion
+from mailctl.cli.streams import is_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,11 +42,16 @@ class Output:
 
     def record(self, data: Mapping[str, Any]) -> None:
         """Print one object for programs."""
-        typer.echo(json_line(json.dumps({"schema": SCHEMA, **data}, ensure_ascii=False)))
+        # Where the locale lacks a character, JSON has another way to write it.
+        is_ascii = not is_unicode(sys.stdout)
+        with self._motion.cleared():
+            text = json.dumps({"schema": SCHEMA, **data}, ensure_ascii=is_ascii)
+            sys.stdout.write(json_line(text) + "\n")
+            sys.stdout.flush()
 
     def line(self, text: str = "") -> None:
         """Print one line of text, whole: what can be copied is never folded."""
-        self._stdout.print(visible(text), markup=False, highlight=False, soft_wrap=True)
+        self._print(self._stdout, visible(text))
 
     def prose(self, text: str | Text, *, hang: int) -> None:
         """Print one line of text; a terminal that is too narrow gets it folded at words.
@@ -71,8 +76,10 @@ class Output:
                     "Control characters are escaped here. Redirect the output to a file for the exact bytes."
                 )
             return
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        with self._motion.cleared():
+            sys.stdout.flush()
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
 
     def state(self, state: str, text: str) -> None:
         """Print a line that begins with a state in its colour."""
@@ -137,7 +144,7 @@ class Output:
     def lines(self, lines: Iterable[Text]) -> None:
         """Print styled lines."""
         for line in lines:
-            self._stdout.print(line, soft_wrap=True, highlight=False)
+            self._print(self._stdout, line)
 
     def _table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[Text]:
         from mailctl.cli.table import table_lines
@@ -146,45 +153,56 @@ class Output:
 
     def note(self, text: str) -> None:
         """Tell the operator something that is not data."""
-        self._stderr.print(visible(text), markup=False, highlight=False, soft_wrap=True)
+        self._print(self._stderr, visible(text))
 
     def error(self, text: str, fix: str = "") -> None:
         """Tell what is wrong, and what to do."""
         from rich.text import Text
 
         line = Text.assemble(("error: ", "bold red"), visible(text), f" {visible(fix)}" if fix else "")
-        self._stderr.print(line, soft_wrap=True, highlight=False)
+        self._print(self._stderr, line)
 
     @contextmanager
-    def spinner(self, text: str) -> Iterator[Any]:
-        """Show on a terminal that something goes on; yields a function that changes the text."""
-        if self.as_json or not self._stderr.is_terminal:
+    def spinner(self, text: str) -> Iterator[Callable[[str], None]]:
+        """Show on a terminal that the command works; yields a function that changes the text."""
+        if not self._has_motion:
             yield lambda _: None
             return
-        with self._stderr.status(text) as status:
-            yield status.update
+        with self._motion.spinner(text) as update:
+            yield update
 
     @contextmanager
-    def progress(self, text: str, *, total: int) -> Iterator[Any]:
-        """Show on a terminal how far something is, how fast, and how long it will take.
+    def progress(self, text: str, *, total: Callable[[], int]) -> Iterator[Callable[[int], None]]:
+        """Show on a terminal how far the command is, how fast, and how long it will take.
+
+        Args:
+            total: counts what is to be done; asked only where it is shown.
 
         Yields a function that takes how many more are done.
         """
-        if self.as_json or not self._stderr.is_terminal:
+        if not self._has_motion:
             yield lambda _: None
             return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        with self._motion.progress(text, total=total()) as advance:
+            yield advance
 
-        columns = (
-            TextColumn(text),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.speed:.0f}/s"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=self._stderr, transient=True) as shown:
-            task = shown.add_task(text, total=total)
-            yield lambda count: shown.advance(task, count)
+    @property
+    def _has_motion(self) -> bool:
+        """Whether people look at a terminal on which something may move."""
+        is_screen = sys.stderr.isatty() and not self._stderr.is_dumb_terminal
+        return is_screen and not self.as_json and not self._is_plain
+
+    @property
+    def _is_plain(self) -> bool:
+        return not self.with_color or bool(os.environ.get("NO_COLOR"))
+
+    def _print(self, console: Console, line: str | Text) -> None:
+        with self._motion.cleared():
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    @cached_property
+    def _motion(self) -> Motion:
+        return Motion(self._stderr)
 
     @cached_property
     def _stdout(self) -> Console:
@@ -206,11 +224,20 @@ class Output:
                 for each in super().render(renderable, options):
                     yield each if each.control else Segment(visible(each.text), each.style)
 
+            @property
+            def encoding(self) -> str:
+                # Rich believes every standard stream to be UTF-8.
+                return str(getattr(self.file, "encoding", None) or "utf-8").lower()
+
+            def show_cursor(self, show: bool = True) -> bool:
+                # Whoever is killed while something moves leaves the cursor as it is: seen.
+                return (show or self.is_alt_screen) and super().show_cursor(show)
+
             def on_broken_pipe(self) -> None:
                 # Rich would end the process with exit code 1.
                 raise
 
-        is_plain = not self.with_color or bool(os.environ.get("NO_COLOR"))
+        is_plain = self._is_plain
         return Sink(stderr=stderr, no_color=is_plain, color_system=None if is_plain else "auto")
 
 

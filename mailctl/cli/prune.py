@@ -43,9 +43,13 @@ def prune(
     if not dry_run:
         with session.output.spinner("pruning") as update:
             done = 0
-            for number in pruning.run():
-                done += number
-                update(f"{done} done")
+            try:
+                for number in pruning.run():
+                    done += number
+                    update(f"{done:,} done")
+            except KeyboardInterrupt:
+                session.output.note(f"{done:,} done; the same command goes on with the rest.")
+                raise
     if session.output.as_json:
         session.output.record(
             {
@@ -58,4 +62,4 @@ def prune(
     else:
         verb = "would go" if dry_run else "are gone"
         used = f" and {found.link_uses} used links" if found.link_uses else ""
-        session.output.line(f"{found.emails} emails and {found.contents} contents{used} {verb}")
+        session.output.prose(f"{found.emails} emails and {found.contents} contents{used} {verb}", hang=0)

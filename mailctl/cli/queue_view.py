@@ -9,13 +9,14 @@ import typer
 from mailctl.cli.context import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mailctl.log.pauses import Pause
     from mailctl.queues import Line, Overview, QueueStatus, Waiting
 
 #: What comes in and goes out, in a minute.
 _RATES = "in/out"
 _COLUMNS = ["queue", "depth", "busy", "later", "retry", "oldest", _RATES, "empty in", ""]
-_SHORT_ID = 8
 
 
 def list_queues(session: Session) -> None:
@@ -49,7 +50,9 @@ def peek(
             session.output.record(waiting_view(line, waiting))
     elif line.waiting:
         columns = ["", "id", "kind", "to", "age", "attempts", "state"]
-        session.output.table(columns, [_waiting_row(waiting) for waiting in line.waiting])
+        ids = (waiting.task_id for waiting in line.waiting if waiting.task_id)
+        short_ids = session.runtime.history.short_ids(ids)
+        session.output.table(columns, [_waiting_row(waiting, short_ids) for waiting in line.waiting])
     if not line.waiting:
         session.output.note(f"Nothing waits in queue {line.queue!r}.")
     if line.trouble:
@@ -141,10 +144,10 @@ def _note(session: Session, found: Overview) -> None:
         session.output.note(str(pause))
 
 
-def _waiting_row(waiting: Waiting) -> list[str]:
+def _waiting_row(waiting: Waiting, short_ids: Mapping[str, str]) -> list[str]:
     return [
         str(waiting.position),
-        (waiting.task_id or "?")[:_SHORT_ID],
+        short_ids.get(waiting.task_id or "", "?"),
         waiting.kind or "?",
         waiting.to or "",
         _length(waiting.age_seconds),

@@ -196,14 +196,23 @@ def _follow(session: Session, emails: tuple[Email, ...], *, timeout: float) -> N
 
     inquiry = Inquiry(session.runtime)
     deadline = time.monotonic() + timeout
-    ended = []
     for email in emails:
-        with session.output.spinner(f"{email.state} {email.id}") as update:
-            for latest in inquiry.follow(email.id, timeout=max(0.0, deadline - time.monotonic())):
-                update(f"{latest.state} {latest.id}" + (f": {latest.error}" if latest.error else ""))
-        ended.append(latest)
-        _show(session, latest)
-    raise_for([inquiry.status(email.id) for email in ended])
+        # Before anything can go wrong: without its id nobody finds it again.
+        session.output.note(f"waiting for {email.id}  {email.kind} to {email.to}")
+    followed = dict.fromkeys(email.id for email in emails)
+    try:
+        for email in emails:
+            with session.output.spinner(email.state) as update:
+                for latest in inquiry.follow(email.id, timeout=max(0.0, deadline - time.monotonic())):
+                    update(f"{latest.state}" + (f": {latest.error}" if latest.error else ""))
+            _show(session, latest)
+            del followed[email.id]
+    except KeyboardInterrupt:
+        # Programs get an object for each email, however it ends.
+        for email in session.runtime.history.emails(list(followed)):
+            _show(session, email)
+        raise
+    raise_for([inquiry.status(email.id) for email in emails])
 
 
 def _show(session: Session, email: Email) -> None:

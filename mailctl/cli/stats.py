@@ -103,7 +103,8 @@ def _show_course(session: Session, report: Report) -> None:
         "failed": [point.failed for point in report.points],
     }
     session.output.fields([(name, _course(values, joined)) for name, values in rows.items() if any(values)])
-    session.output.line(f"{'':<11}each is {span_text(report.bucket * joined)}, each row of its own scale")
+    legend = f"{'':<11}each is {span_text(report.bucket * joined)}, each row of its own scale"
+    session.output.prose(legend, hang=11)
 
 
 def _course(values: list[int], joined: int) -> str:

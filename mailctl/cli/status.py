@@ -63,7 +63,7 @@ def _show_each(session: Session, inquiry: Inquiry, ids: Sequence[str], *, watch:
         else:
             session.output.state(f"{found.state or 'unknown':<9}", f"{found.task_id}  {found.explanation}")
     if codes:
-        raise typer.Exit(max(codes))
+        raise typer.Exit(ExitCode.gravest(codes))
 
 
 def _show_unknown(session: Session, given: str, error: MailctlError) -> None:

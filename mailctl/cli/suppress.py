@@ -107,7 +107,7 @@ def import_suppressed(
         session.output.record({"added": len(new), "known": known, "problems": bad})
     else:
         skipped = count(len(problems), "bad row")
-        session.output.line(f"{len(new)} added, {known} suppressed already, {skipped} skipped")
+        session.output.prose(f"{len(new)} added, {known} suppressed already, {skipped} skipped", hang=0)
     if problems:
         raise typer.Exit(ExitCode.FAILED)
 

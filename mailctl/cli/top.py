@@ -142,7 +142,7 @@ def _tables(overview: Overview, *, width: int | None, failures: int) -> list[Tex
     else:
         lines.append(Text("no worker is alive: start one with `mailctl worker`", style="bold red"))
     rows = [
-        [email.id[:8], f"{email.updated_at:%m-%d %H:%M:%S}Z", email.kind, email.error or ""]
+        [overview.short_ids[email.id], f"{email.updated_at:%m-%d %H:%M:%S}Z", email.kind, email.error or ""]
         for email in overview.failures[:failures]
     ]
     if rows:

@@ -15,7 +15,7 @@ from mailctl.log.tables import STATE_OF_FOUND, UtcDateTime, emails, events
 from mailctl.message import Email, Event, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from sqlalchemy import Engine
 
@@ -27,6 +27,15 @@ _PUBLISHABLE: Any = _BY_IDS.where(
     or_(emails.c.not_before.is_(None), emails.c.not_before <= bindparam("now", type_=UtcDateTime)),
     is_not_paused(),
 )
+_other = emails.alias()
+#: Of each id in the log, the one before it and the one after it: two looks at the index.
+_NEIGHBOURS: Any = select(
+    emails.c.id,
+    select(func.max(_other.c.id)).where(_other.c.id < emails.c.id).scalar_subquery().label("before"),
+    select(func.min(_other.c.id)).where(_other.c.id > emails.c.id).scalar_subquery().label("after"),
+).where(emails.c.id.in_(bindparam("ids", expanding=True)))
+#: Characters of a short id: as many as it takes, and no fewer than this.
+_SHORTEST_ID = 8
 #: What a relay keeps to itself, or puts off, is due again by then; what is paused is not.
 _SOON = timedelta(minutes=1)
 #: Whatever a worker could still do something about.
@@ -59,7 +68,23 @@ class History:
         if exact or not prefix:
             return exact
         # A range, not LIKE: it uses the index in every collation, and `%` and `_` are ordinary letters.
-        return self._select((emails.c.id >= prefix) & (emails.c.id < prefix + "\U0010ffff"), limit=limit)
+        is_near = (emails.c.id >= prefix) & (emails.c.id < prefix + "\U0010ffff")
+        # Collations that pass over hyphens put other ids into that range.
+        starts_like_it = func.substr(emails.c.id, 1, len(prefix)) == prefix
+        return self._select(is_near & starts_like_it, limit=limit)
+
+    def short_ids(self, ids: Iterable[str]) -> dict[str, str]:
+        """Return for each id the shortest start that no other id in the log has, of 8 characters at least.
+
+        An id that is not in the log has no short form: only the whole of it can be looked up elsewhere.
+        """
+        given = list(dict.fromkeys(ids))
+        short = dict(zip(given, given, strict=True))
+        with reading(self._engine) as connection:
+            for row in connection.execute(_NEIGHBOURS, {"ids": given}):
+                length = max(_common_length(row.id, other or "") for other in (row.before, row.after)) + 1
+                short[row.id] = row.id[: max(_SHORTEST_ID, length)]
+        return short
 
     def emails(self, ids: Sequence[str]) -> list[Email]:
         """Return the emails with these ids, in the order in which they were recorded."""
@@ -124,6 +149,11 @@ class History:
         query: Any = select(*EMAIL_COLUMNS).where(where).order_by(emails.c.seq).limit(limit)
         with reading(self._engine) as connection:
             return [email_from(row) for row in connection.execute(query)]
+
+
+def _common_length(first: str, second: str) -> int:
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((place for place, (one, other) in pairs if one != other), min(len(first), len(second)))
 
 
 def _is_queued(queued_before: datetime) -> ColumnElement[bool]:

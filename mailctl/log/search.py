@@ -119,6 +119,17 @@ def search(
     )
 
 
+def count_fitting(engine: Engine, wanted: Filter) -> int:
+    """Return how many emails fit.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    query = select(func.count()).select_from(emails).where(*_conditions(wanted))
+    with reading(engine) as connection:
+        return connection.execute(query).scalar_one()
+
+
 def newest(engine: Engine) -> int:
     """Return the number of the email that was recorded last; 0 if there is none.
 

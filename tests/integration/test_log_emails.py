@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +148,26 @@ class TestRecording:
         email_id = log.add()
         assert [email.id for email in log.history.find(email_id[:8])] == [email_id]
         assert log.history.find("zzz") == []
+
+    def test_a_short_id_is_as_long_as_it_has_to_be(self, log: Log) -> None:
+        """It is no start of another id in the log, whether that is an id of ours or of another program."""
+        ids = ["0f3a77c1-2222", "0f3a77c1-2d00", "0f3a77c1-9", "5b6d19e0-0000", "Job/1", "Job/10", "ünïque-1"]
+        for each in ids:
+            [draft] = log.drafts()
+            log.outbox.add([replace(draft, id=each)], due_at=log.clock.now)
+        short = log.history.short_ids([*ids, "elsewhere-on-the-broker"])
+        assert list(short.values()) == [
+            "0f3a77c1-22",
+            "0f3a77c1-2d",
+            "0f3a77c1-9",
+            "5b6d19e0",
+            "Job/1",
+            "Job/10",
+            "ünïque-1",
+            "elsewhere-on-the-broker",
+        ]
+        for each in ids:
+            assert [email.id for email in log.history.find(short[each])] == [each]
 
     def test_a_key_is_one_email(self, log: Log) -> None:
         """The second call gets the first id, and the log one row."""

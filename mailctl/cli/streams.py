@@ -1,0 +1,78 @@
+"""The standard streams: usable whoever started the process, and whatever characters their encoding lacks."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+import unicodedata
+from typing import TextIO
+
+#: The name of the error handler that all that is printed goes through.
+_SUBSTITUTE = "mailctl.substitute"
+#: What stands for characters that we print, or that are common in names; each takes one cell, as they do.
+_EQUIVALENTS = {
+    **dict(zip("▁▂▃▄▅▆▇█", ".:-=+*%#", strict=True)),
+    **dict(zip("▏▎▍▌▋▊▉", "...::::", strict=True)),
+    **dict.fromkeys("…·•", "."),
+    **dict.fromkeys("\u2018\u2019\u2032", "'"),
+    **dict.fromkeys("→\u203a", ">"),
+    **dict.fromkeys("←\u2039", "<"),
+}
+#: The same by the category of a character: dashes, spaces, quotation marks.
+_EQUIVALENT_CATEGORIES = {"Pd": "-", "Zs": " ", "Pi": '"', "Pf": '"'}
+
+
+def prepare() -> None:
+    """Make the standard streams of this process such that a command can use them, and printing never fails.
+
+    One that was closed reads and writes nothing. Its number stays taken: the delivery log would be opened
+    under it otherwise, and get what is meant for the screen.
+    """
+    for number in range(3):
+        _occupy(number)
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or _writer(1)
+    sys.stderr = sys.stderr or _writer(2)
+    codecs.register_error(_SUBSTITUTE, _substitute)
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors=_SUBSTITUTE)
+
+
+def is_unicode(stream: TextIO) -> bool:
+    """Whether every character can be written to a stream."""
+    return (stream.encoding or "utf-8").lower().startswith("utf")
+
+
+def _occupy(number: int) -> None:
+    try:
+        os.fstat(number)
+    except OSError:
+        opened = os.open(os.devnull, os.O_RDWR)
+        if opened != number:
+            os.dup2(opened, number)
+            os.close(opened)
+
+
+def _writer(number: int) -> TextIO:
+    return open(number, "w", encoding="utf-8", closefd=False)
+
+
+def _substitute(error: UnicodeError) -> tuple[str, int]:
+    """Return what is written instead of characters that an encoding lacks; it takes as many cells."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_substitute_for(char) for char in error.object[error.start : error.end]), error.end
+
+
+def _substitute_for(char: str) -> str:
+    category = unicodedata.category(char)
+    known = _EQUIVALENTS.get(char) or _EQUIVALENT_CATEGORIES.get(category)
+    return known or "?" * _cells(char)
+
+
+def _cells(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
