@@ -11,6 +11,7 @@ import typer
 from mailctl.actor import current_actor
 from mailctl.cli.confirm import confirm
 from mailctl.cli.views import result_view
+from mailctl.command import mailctl
 from mailctl.errors import ExitCode, InvalidInput
 from mailctl.moments import count
 
@@ -77,8 +78,8 @@ def carry_out(
     if selection.wanted is not None:
         session.output.note(_summary(tally, action))
         if mark and tally[Verdict.DONE]:
-            state = "" if action is HOLD else "--state cancelled "
-            session.output.note(f"Undo it with: mailctl release {state}--error {mark}")
+            state = None if action is HOLD else "cancelled"
+            session.output.note(f"Undo it with: {mailctl('release', state=state, error=mark)}")
     else:
         _leave(tally)
 
