@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from mailctl.eligibility import Eligibility
 from mailctl.enqueue import Enqueuer
 from mailctl.errors import BrokerUnavailable
 from mailctl.intake import make_drafts
 from mailctl.message import State
-from mailctl.retry import is_too_late
-from mailctl.verdict import HOLD, RELEASE, RESEND, Facts, Hazard, judge
+from mailctl.verdict import HOLD, RELEASE, RESEND, Hazard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from mailctl.log.actions import Deed, Known
+    from mailctl.log.actions import Deed
     from mailctl.message import Email
     from mailctl.runtime import Runtime
     from mailctl.selection import Selection
@@ -99,6 +99,7 @@ class Acting:
         self._wish = wish
         self._action = wish.action
         self._enqueuer = Enqueuer(runtime)
+        self._eligibility = Eligibility(runtime)
         #: Why the broker has not got what goes out; "" if it has, or need not.
         self.broker_trouble = ""
         #: How many were stopped whose messages are on the broker.
@@ -180,32 +181,7 @@ class Acting:
             self.stopped_on_broker += 1
 
     def _judged(self, chunk: Sequence[Email]) -> list[tuple[Email, Judgement]]:
-        now = datetime.now(UTC)
-        known = self._runtime.actions.known([email.id for email in chunk])
-        return [
-            (email, judge(self._action, email, self._facts(email, known, now=now), now=now))
-            for email in chunk
-        ]
-
-    def _facts(self, email: Email, known: Known, *, now: datetime) -> Facts:
-        has_content = email.id in known.with_content
-        kind = self._runtime.catalog.find(email.kind)
-        is_late = is_too_late(now, email.expires_at) and Hazard.USELESS in self._wish.include
-        stops = self._action.is_stop
-        return Facts(
-            has_content=has_content,
-            may_be_sent=email.id in known.maybe_sent,
-            is_resent=email.id in known.resent,
-            is_of_known_kind=kind is not None,
-            is_out_of_reach=bool(
-                stops and kind and email.state is State.QUEUED and self._enqueuer.is_own_task(kind)
-            ),
-            has_foreign_links=has_content and is_late and self._has_foreign_links(email),
-        )
-
-    def _has_foreign_links(self, email: Email) -> bool:
-        content = self._runtime.outbox.content(email.id)
-        return content is not None and bool(content.urls)
+        return self._eligibility.judged(self._action, chunk, include=self._wish.include)
 
     def _result(self, email: Email, judgement: Judgement) -> Result:
         hazards = tuple(sorted(judgement.hazards))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mailctl.diagnosis import Case, Evidence, Unknown
+from mailctl.eligibility import Eligibility
 from mailctl.errors import BrokerUnavailable
 from mailctl.log.circuits import read_circuits
 from mailctl.log.database import shown
@@ -39,6 +40,7 @@ class Witnesses:
         self._runtime = runtime
         self._used_keys = UsedKeys(runtime.engine)
         self._flow = Flow(runtime.engine)
+        self._eligibility = Eligibility(runtime)
 
     @property
     def is_private(self) -> bool:
@@ -57,18 +59,20 @@ class Witnesses:
 
         return Broker(self._runtime.app)
 
-    def case(self, email: Email, events: tuple[Event, ...], *, with_keys: bool = False) -> Case:
+    def case(self, email: Email, events: tuple[Event, ...], *, is_thorough: bool = False) -> Case:
         """Return an email with the evidence that its state calls for.
 
         Args:
-            with_keys: look for idempotency keys that stand for it, too.
+            is_thorough: look for idempotency keys that stand for it and for what can be done about it, too.
         """
         now = datetime.now(UTC)
         found: dict[str, Any] = {} if email.is_final else self._of_unfinished(email)
         if email.state is State.SUPPRESSED:
             found["suppression"] = self._runtime.suppressions.find(email.to)
+        if is_thorough:
+            found["offers"] = self._eligibility.offers(email)
         window = timedelta(seconds=self._runtime.settings.mailctl_idempotency_seconds)
-        if with_keys and now - email.created_at < window:
+        if is_thorough and now - email.created_at < window:
             found["keys"] = self._used_keys.of(email.id, now=now)
         return Case(email=email, events=events, evidence=Evidence(**found), now=now)
 

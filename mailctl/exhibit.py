@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mailctl.command import mailctl
 from mailctl.errors import ContentForgotten, NotFound
 from mailctl.hypertext import as_text
 from mailctl.message import State
@@ -82,7 +83,8 @@ class Exhibition:
         email = Inquiry(self._runtime).email(prefix)
         if email is None:
             raise NotFound(
-                f"The delivery log knows no email {prefix}.", fix="`mailctl status` asks Celery, too."
+                f"The delivery log knows no email {prefix}.",
+                fix=f"Ask Celery, too: {mailctl('status', arguments=[prefix])}",
             )
         content = self._runtime.outbox.content(email.id)
         if content is not None:
@@ -100,7 +102,8 @@ class Exhibition:
         """
         exhibit = self.show(prefix)
         if exhibit.raw is None:
-            raise ContentForgotten(exhibit.note, fix="`mailctl show` without --raw tells what is known.")
+            rest = mailctl("show", arguments=[exhibit.email.id])
+            raise ContentForgotten(exhibit.note, fix=f"See what is known: {rest}")
         return exhibit, exhibit.raw
 
     def _composed(self, email: Email, content: Content) -> Exhibit:

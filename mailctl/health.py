@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mailctl.broker import Broker
 from mailctl.canary import send_canary
 from mailctl.checks.workers import needed_queues
+from mailctl.command import start_worker_fix
 from mailctl.errors import ExitCode, MailctlError
 from mailctl.question import ask
 
@@ -120,7 +121,7 @@ def _workers(
                 name="workers",
                 ok=False,
                 detail=f"no worker consumes queue {queue!r}",
-                fix=f"Start one: mailctl worker -Q {queue}",
+                fix=start_worker_fix(queue),
                 exit_code=ExitCode.FAILED,
             )
 

@@ -46,7 +46,8 @@ _DOT_ATOM = re.compile(r"(?=.{1,64}\Z)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-
 _SLUG = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY}}}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~=+/:-]{8,512}")
-_EMAIL_ID = re.compile(rf"[\x21-\x7e]{{1,{MAX_EMAIL_ID}}}")
+# Not "-" alone, by which commands mean their standard input.
+_EMAIL_ID = re.compile(rf"(?!-\Z)[\x21-\x7e]{{1,{MAX_EMAIL_ID}}}")
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _HEADER_VALUE = re.compile(rf"[!-~](?:[ -~]{{0,{MAX_HEADER - 2}}}[!-~])?")

@@ -12,6 +12,9 @@ from mailctl.message import CLAIMABLE_STATES
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailctl.message import Email
     from mailctl.runtime import Runtime
 
 
@@ -42,10 +45,17 @@ class Pausing:
         if (queue is None) == (kind is None):
             raise InvalidInput("queue", "is missing or given twice.", fix="Give a queue, or --kind KIND.")
         if kind is not None:
-            return Target(scope=Scope.KIND, name=self._runtime.catalog.named(kind).name)
+            return self._kind(kind)
         assert queue is not None
         self._check_queue(queue)
         return Target(scope=Scope.QUEUE, name=queue)
+
+    def _kind(self, kind: str) -> Target:
+        target = Target(scope=Scope.KIND, name=kind)
+        # One that the service has given up since can still be let go on.
+        if self._find(target) is None:
+            self._runtime.catalog.named(kind)
+        return target
 
     def pause(self, target: Target, *, actor: str, reason: str) -> tuple[Pause, bool]:
         """Stop it, at once and for all workers; return the pause, and whether it is new.
@@ -88,11 +98,20 @@ class Pausing:
         paused = self._runtime.pauses.read()
         return next((each for each in paused if (each.scope, each.name) == (target.scope, target.name)), None)
 
+    def knows(self, queue: str) -> bool:
+        """Whether there is such a queue, so that it can be paused."""
+        return queue in self._known() or bool(self._recorded(queue))
+
     def _check_queue(self, queue: str) -> None:
         """Refuse a queue that nobody knows: a slip of the pen would stop nothing, and look as if it did."""
+        if not self.knows(queue):
+            known = ", ".join(sorted(self._known()))
+            raise InvalidInput("queue", f"nobody knows {queue!r}.", fix=f"There are: {known}.")
+
+    def _known(self) -> set[str]:
         consumed = {name for worker in self._runtime.workers.alive() for name in worker.queues}
         paused = {pause.name for pause in self._runtime.pauses.read() if pause.scope is Scope.QUEUE}
-        known = {self._runtime.settings.celery_queue_default, BULK_QUEUE} | consumed | paused
-        if queue in known or search(self._runtime.engine, Filter(queue=queue), limit=1).emails:
-            return
-        raise InvalidInput("queue", f"nobody knows {queue!r}.", fix=f"There are: {', '.join(sorted(known))}.")
+        return {self._runtime.settings.celery_queue_default, BULK_QUEUE} | consumed | paused
+
+    def _recorded(self, queue: str) -> Sequence[Email]:
+        return search(self._runtime.engine, Filter(queue=queue), limit=1).emails

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mailctl.command import mailctl
 from mailctl.diagnosis import Diagnosis, diagnose, diagnose_unknown
 from mailctl.errors import EmailFailed, InvalidInput, MailctlError, NotFound, StillPending
 from mailctl.evidence import Witnesses
@@ -172,7 +173,7 @@ class Inquiry:
                 unknown=unknown,
             )
         email = self._settled(email, self._result_of_own_task(email))
-        case = witnesses.case(email, tuple(self._history.events(email.id)), with_keys=True)
+        case = witnesses.case(email, tuple(self._history.events(email.id)), is_thorough=True)
         return Diagnosis(
             task_id=email.id, state=email.state, causes=diagnose(case), log=witnesses.log, case=case
         )
@@ -185,7 +186,7 @@ class Inquiry:
             trouble = f" {unknown.broker_trouble}" if unknown.broker_trouble else ""
             raise NotFound(
                 f"Nobody knows {task_id}: the delivery log has no such email, Celery no result.{trouble}",
-                fix=f"Check the id, and where it was recorded: mailctl why {task_id}",
+                fix=f"Check the id, and where it was recorded: {mailctl('why', arguments=[task_id])}",
             )
         return Status(
             task_id=task_id,
@@ -245,5 +246,5 @@ def raise_for(statuses: Sequence[Status]) -> None:
         if status.email is not None and not status.email.is_delivered:
             raise StillPending(
                 f"Email {status.task_id} is {status.state}: {status.explanation}.",
-                fix=f"Ask again with `mailctl status {status.task_id}`.",
+                fix=f"Ask again: {mailctl('status', arguments=[status.task_id])}",
             )

@@ -15,6 +15,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from mailctl.command import mailctl
 from mailctl.errors import BrokerUnavailable, NotFound
 from mailctl.log.flow import Flow, Throughput
 from mailctl.log.workers import HEARTBEAT_SECONDS
@@ -58,6 +59,8 @@ class Member:
     since: datetime | None
     shares_log: bool
     answer: Answer
+    #: Whether it can be told to stop from here.
+    can_be_stopped: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,17 +107,20 @@ class Workforce:
                 nodes = self._control.nodes()
             except BrokerUnavailable as error:
                 trouble = error
+        heard = nodes or {}
         ours = [
             _of_log(
                 worker,
                 busy=busy.get(worker.name, 0),
                 throughput=throughput.get(worker.name, Throughput()),
                 answer=_answer(worker.name, nodes),
+                can_be_stopped=worker.name in (nodes or {})
+                or (self._control is None and not _obstacle(worker)),
             )
             for worker in workers
         ]
         names = {worker.name for worker in workers}
-        strangers = [_of_broker(node) for name, node in sorted((nodes or {}).items()) if name not in names]
+        strangers = [_of_broker(node) for name, node in sorted(heard.items()) if name not in names]
         return Roll(members=(*ours, *strangers), trouble=trouble)
 
     def ping(self, names: Sequence[str] = ()) -> dict[str, Answer]:
@@ -136,7 +142,7 @@ class Workforce:
         heard = self._heard(self._control, names, workers)
         everybody = dict.fromkeys([*wanted, *([] if names else sorted(heard))])
         if not everybody:
-            raise NotFound("No worker is alive in this log, and none answers on the broker.", fix=_START)
+            raise NotFound("No worker is alive in this log, and none answers on the broker.", fix=_start())
         return {name: Answer.YES if name in heard else Answer.NONE for name in everybody}
 
     def stop(self, names: Sequence[str]) -> list[Told]:
@@ -175,7 +181,7 @@ class Workforce:
             shown = ", ".join(sorted(known)) or "none"
             raise NotFound(f"No worker {missing[0]!r} is alive.", fix=f"Those that are: {shown}.")
         if not alive:
-            raise NotFound("No worker is alive in this log.", fix=_START)
+            raise NotFound("No worker is alive in this log.", fix=_start())
         return [worker for worker in alive if not names or worker.name in names]
 
     def _heard(self, control: Control, names: Sequence[str], workers: Sequence[Worker]) -> frozenset[str]:
@@ -190,7 +196,7 @@ class Workforce:
         if strangers:
             raise NotFound(
                 f"No worker {strangers[0]!r} is alive in this log, and none answers on the broker.",
-                fix="See `mailctl workers`.",
+                fix=f"See who is: {mailctl('workers')}",
             )
         return heard
 
@@ -207,13 +213,8 @@ class Workforce:
 
     def _terminate(self, worker: Worker) -> Told:
         """End a worker of this host by its process number, which is surely its own only while it beats."""
-        silence = datetime.now(UTC) - worker.seen_at
-        if worker.host != socket.gethostname():
-            detail = f"runs on host {worker.host}: stop process {worker.pid} there"
-            return Told(name=worker.name, is_told=False, detail=detail)
-        if silence > timedelta(seconds=_FRESH_SECONDS):
-            detail = f"no answer: silent for {silence.total_seconds():.0f} s; look at process {worker.pid}"
-            return Told(name=worker.name, is_told=False, detail=detail)
+        if obstacle := _obstacle(worker):
+            return Told(name=worker.name, is_told=False, detail=obstacle)
         try:
             os.kill(worker.pid, signal.SIGTERM)
         except OSError as error:
@@ -232,8 +233,11 @@ class Workforce:
         return None if is_in_memory(self._runtime.app) else Control(self._runtime.app)
 
 
-_START = "Start one: mailctl worker"
 _TOLD = "told to stop; it finishes what it has in hand"
+
+
+def _start() -> str:
+    return f"Start one: {mailctl('worker')}"
 
 
 def _answer(name: str, nodes: dict[str, Node] | None) -> Answer:
@@ -242,7 +246,19 @@ def _answer(name: str, nodes: dict[str, Node] | None) -> Answer:
     return Answer.YES if name in nodes else Answer.NONE
 
 
-def _of_log(worker: Worker, *, busy: int, throughput: Throughput, answer: Answer) -> Member:
+def _obstacle(worker: Worker) -> str:
+    """Return why the process of a worker cannot be ended from here; "" if it can."""
+    if worker.host != socket.gethostname():
+        return f"runs on host {worker.host}: stop process {worker.pid} there"
+    silence = datetime.now(UTC) - worker.seen_at
+    if silence > timedelta(seconds=_FRESH_SECONDS):
+        return f"no answer: silent for {silence.total_seconds():.0f} s; look at process {worker.pid}"
+    return ""
+
+
+def _of_log(
+    worker: Worker, *, busy: int, throughput: Throughput, answer: Answer, can_be_stopped: bool
+) -> Member:
     return Member(
         name=worker.name,
         host=worker.host,
@@ -255,6 +271,7 @@ def _of_log(worker: Worker, *, busy: int, throughput: Throughput, answer: Answer
         since=worker.started_at,
         shares_log=True,
         answer=answer,
+        can_be_stopped=can_be_stopped,
     )
 
 
@@ -272,4 +289,5 @@ def _of_broker(node: Node) -> Member:
         since=since,
         shares_log=False,
         answer=Answer.YES,
+        can_be_stopped=True,
     )

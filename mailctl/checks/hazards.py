@@ -12,6 +12,7 @@ from mailctl.checks.environment import env_files, secret_names
 from mailctl.checks.finding import Finding, Group
 from mailctl.checks.log import is_file, is_readable_by_others
 from mailctl.checks.workers import needed_queues
+from mailctl.command import chmod
 from mailctl.inputs import is_local_host
 from mailctl.settings import DEVELOPMENT_SECRET_KEY
 
@@ -113,7 +114,7 @@ def _open_env_file(settings: Settings) -> Iterator[Finding]:
             yield _GROUP.warn(
                 str(path),
                 f"every user of this host may read it, and it holds {', '.join(names)}",
-                fix=f"chmod o-r {path}",
+                fix=str(chmod("o-r", [path])),
             )
 
 

@@ -7,6 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from mailctl.checks.finding import Finding, Group
+from mailctl.command import chmod, mailctl
 from mailctl.errors import ConfigurationError, MailctlError
 from mailctl.log.circuits import read_circuits
 from mailctl.log.database import open_engine, parse_url, shown
@@ -118,7 +119,7 @@ def _schema(version: SchemaVersion) -> Finding:
     return _GROUP.fail(
         "schema",
         f"{version.current} is not {version.head}, with which this mailctl works.",
-        fix="Run `mailctl db upgrade`, or install the mailctl that made it.",
+        fix=f"Install the mailctl that made it, or run: {mailctl('db', 'upgrade')}",
     )
 
 
@@ -165,7 +166,7 @@ def _exposure(paths: Sequence[Path], what: str, *, mode: str) -> Iterator[Findin
         yield _GROUP.warn(
             "permissions",
             f"every user of this host may read {exposed[0]}{others} ({what})",
-            fix=f"chmod {mode} {' '.join(str(path) for path in exposed[:_SHOWN])}",
+            fix=str(chmod(mode, exposed[:_SHOWN])),
         )
 
 

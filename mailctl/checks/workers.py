@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mailctl.catalog import BUILT_IN
 from mailctl.celery_app import queue_of
 from mailctl.checks.finding import Finding, Group
+from mailctl.command import mailctl, start_worker_fix
 from mailctl.errors import MailctlError
 from mailctl.log.workers import Worker, Workers
 from mailctl.question import ask
@@ -95,7 +96,9 @@ def _heartbeats(log: Engine | None) -> tuple[Worker, ...]:
 def _alive(roster: Roster) -> Finding:
     if not roster.queues:
         return _GROUP.warn(
-            "alive", "no worker is alive: emails wait in the delivery log", fix="Start one: mailctl worker"
+            "alive",
+            "no worker is alive: emails wait in the delivery log",
+            fix=f"Start one: {mailctl('worker')}",
         )
     shown = "; ".join(f"{node} on {', '.join(queues)}" for node, queues in sorted(roster.queues.items()))
     return _GROUP.ok("alive", f"{len(roster.queues)}: {shown}")
@@ -108,6 +111,4 @@ def _consumed(needed: Mapping[str, list[str]], roster: Roster) -> Iterator[Findi
         if consumers:
             yield _GROUP.ok(name, f"{reason}; workers: {consumers}")
         else:
-            yield _GROUP.warn(
-                name, f"{reason}, and no worker consumes it", fix=f"Start one: mailctl worker -Q {queue}"
-            )
+            yield _GROUP.warn(name, f"{reason}, and no worker consumes it", fix=start_worker_fix(queue))

@@ -13,6 +13,7 @@ from mailctl.actor import current_actor
 from mailctl.cli.confirm import confirm
 from mailctl.cli.interrupts import deferred_interrupts
 from mailctl.cli.views import result_view
+from mailctl.command import mailctl
 from mailctl.errors import ExitCode, InvalidInput
 from mailctl.moments import count
 
@@ -133,8 +134,7 @@ def _cut_short(number: int, action: Action, *, mark: str, is_named: bool) -> str
 def _undo(action: Action, mark: str) -> str:
     from mailctl.verdict import HOLD
 
-    state = "" if action is HOLD else "--state cancelled "
-    return f"mailctl release {state}--error {mark}"
+    return str(mailctl("release", state=None if action is HOLD else "cancelled", error=mark))
 
 
 def _tell_trouble(session: Session, acting: Acting) -> None:

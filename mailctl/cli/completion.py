@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from mailctl.characters import has_controls
+from mailctl.command import is_plain
 from mailctl.errors import MailctlError
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def complete_id(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
             found = History(engine).find(incomplete, limit=_MOST)
         else:
             found = list(search(engine, Filter(), limit=_MOST).emails)
-        return [(email.id, f"{email.state} {email.kind} to {email.to}") for email in found]
+        words = (f"{email.state} {email.kind} to {email.to}" for email in found)
+        return [(email.id, what) for email, what in zip(found, words, strict=True) if is_plain(email.id)]
 
     return _ask_log(ctx, look)
 
@@ -79,7 +81,9 @@ def complete_queue(ctx: typer.Context, incomplete: str) -> list[str]:
 
     settings = _settings(ctx)
     usual = [settings.celery_queue_default, BULK_QUEUE] if settings else []
-    return [name for name in dict.fromkeys(usual + _ask_log(ctx, look)) if name.startswith(incomplete)]
+    names = dict.fromkeys(usual + _ask_log(ctx, look))
+    # What is completed gets no quotes: a name that a shell would act on is left out.
+    return [name for name in names if name.startswith(incomplete) and is_plain(name)]
 
 
 def _ask_log(ctx: typer.Context, question: Callable[[Engine], list[_T]]) -> list[_T]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mailctl.cli.output import Output
+from mailctl.command import sharing_options
 
 if TYPE_CHECKING:
     from mailctl.catalog import Catalog
@@ -63,6 +64,11 @@ class Session:
         self.options |= {name: value for name, value in given.items() if value not in (None, False)}
 
     @property
+    def source_options(self) -> dict[str, str]:
+        """The options that say where the settings come from: a command that is offered needs them, too."""
+        return {name: str(self.options[name]) for name in ("app", "env_file") if self.options[name]}
+
+    @property
     def is_verbose(self) -> bool:
         """Whether tracebacks are wanted."""
         return bool(self.options["verbose"])
@@ -107,7 +113,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         session = session_of(ctx)
         session.update({name: values.pop(name) for name in _SHARED})
         try:
-            function(session, **values)
+            with sharing_options(**session.source_options):
+                function(session, **values)
         except BrokenPipeError:
             # Typer would make exit code 1 of it, but whoever has read enough is served.
             raise ReaderGone from None

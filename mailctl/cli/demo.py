@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailctl.cli.context import Session
 from mailctl.cli.views import email_view
+from mailctl.command import mailctl
 from mailctl.errors import EmailFailed
 
 
@@ -27,6 +28,7 @@ def demo(session: Session) -> None:
         for email in latest.values():
             session.output.line(f"  {email.kind:<13} {email.reply.text}")
         session.output.line()
-        session.output.line(f"Look again: MAILCTL_HOME={tour.home} mailctl status {next(iter(latest))}")
+        again = mailctl("status", arguments=[next(iter(latest))])
+        session.output.line(f"Look again: {again.with_environment(MAILCTL_HOME=str(tour.home))}")
     if not all(email.is_delivered for email in latest.values()):
         raise EmailFailed("Not every email arrived.", fix=f"See {tour.home / 'worker.log'}.")

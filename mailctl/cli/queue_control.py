@@ -103,6 +103,6 @@ def _show(session: Session, found: Pause, *, is_paused: bool, waiting: int) -> N
         return
     number = f"{_MOST} emails or more" if waiting == _MOST else count(waiting, "email")
     if is_paused:
-        session.output.line(f"{found}; {number} waiting. Go on with `{found.remedy}`.")
+        session.output.line(f"{found}; {number} waiting. Go on with: {found.remedy}")
     else:
         session.output.line(f"{found.scope} {found.name} goes on; {number} waiting.")

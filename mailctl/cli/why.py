@@ -52,7 +52,7 @@ def _cause_view(cause: Cause) -> dict[str, Any]:
     return {
         "cause": cause.name,
         "sentence": cause.sentence,
-        "next_step": cause.next_step or None,
+        "next_step": str(cause.next_step) if cause.next_step else None,
         "certainty": cause.certainty,
     }
 

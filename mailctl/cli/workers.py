@@ -11,6 +11,7 @@ from mailctl.cli.confirm import confirm
 from mailctl.cli.context import Session
 from mailctl.cli.help import Commands
 from mailctl.cli.views import time_view
+from mailctl.command import mailctl
 from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def list_workers(session: Session) -> None:
         columns = ["worker", "pid", "pool", "queues", "busy", "1 min", "5 min", "since", "answers"]
         session.output.table(columns, [_row(member) for member in roll.members])
     if not roll.members and not roll.trouble:
-        session.output.note("No worker is alive. Start one: mailctl worker")
+        session.output.note(f"No worker is alive. Start one: {mailctl('worker')}")
     if roll.trouble:
         raise roll.trouble
 

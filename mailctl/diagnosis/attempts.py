@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mailctl.command import Command, mailctl
 from mailctl.diagnosis import words
 from mailctl.diagnosis.case import Cause, Certainty
 from mailctl.log.outbox import KEPT_BACK
@@ -34,14 +35,11 @@ def dead_worker(case: Case) -> Cause | None:
         silence = f"its lease ran out {span(case.now - email.lease_until)} ago"
     else:
         silence = f"its lease runs out {_at(email.lease_until)}"
+    step: Command = words.follow(email)
     if evidence.workers:
-        rescue, step = (
-            f"then {evidence.workers[0].name} takes it over",
-            words.command("status", email.id, "--watch"),
-        )
-        rescue = rescue if not is_over else "a relay frees it now"
+        rescue = "a relay frees it now" if is_over else f"then {evidence.workers[0].name} takes it over"
     else:
-        rescue, step = "no worker is alive to take it over", "mailctl worker"
+        rescue, step = "no worker is alive to take it over", mailctl("worker")
     verdict = "has died while sending it" if holder is None else "has not said a word about it"
     return Cause(
         name="lease_of_dead_worker",
@@ -61,7 +59,7 @@ def in_hand(case: Case) -> Cause | None:
         name="in_hand",
         sentence=f"{case.email.worker} has been sending it for {span(length)}"
         + ("; the mail server is slow" if is_slow else ""),
-        next_step="mailctl check-config" if is_slow else words.command("status", case.email.id, "--watch"),
+        next_step=mailctl("check-config") if is_slow else words.follow(case.email),
         certainty=Certainty.LIKELY,
     )
 
@@ -113,7 +111,7 @@ def of_attempt(text: str, *, code: int | None, enhanced: str) -> Cause:
         return Cause(
             name="rate_limited",
             sentence="the mail server limits us (its rate limit, our reputation, or greylisting)",
-            next_step="mailctl queue list",
+            next_step=mailctl("queue", "list"),
         )
     if stage == "connect":
         return of_server(stage)
@@ -127,13 +125,13 @@ def of_attempt(text: str, *, code: int | None, enhanced: str) -> Cause:
         return Cause(
             name="sender_refused",
             sentence="the mail server does not let us send as EMAIL_FROM_ADDRESS",
-            next_step="mailctl check-config",
+            next_step=mailctl("check-config"),
         )
     if not stage and code is None:
         return Cause(
             name="our_settings",
             sentence="something on our side is not usable",
-            next_step="mailctl check-config",
+            next_step=mailctl("check-config"),
         )
     return Cause(
         name="mail_server_later", sentence='the mail server said "later"', certainty=Certainty.LIKELY
@@ -146,18 +144,18 @@ def of_server(stage: str) -> Cause:
         return Cause(
             name="smtp_auth",
             sentence="the mail server refuses EMAIL_HOST_USER or EMAIL_HOST_PASSWORD",
-            next_step="mailctl check-config",
+            next_step=mailctl("check-config"),
         )
     if stage == "tls":
         return Cause(
             name="smtp_tls",
             sentence="TLS with the mail server fails (EMAIL_TLS, EMAIL_CA_FILE, its certificate)",
-            next_step="mailctl check-config",
+            next_step=mailctl("check-config"),
         )
     return Cause(
         name="mail_server_down",
         sentence="the mail server cannot be used",
-        next_step="mailctl check-config",
+        next_step=mailctl("check-config"),
     )
 
 

@@ -6,18 +6,22 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from mailctl.verdict import RESEND, RETRY, SEND_ANOTHER
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
     from pathlib import Path
 
     from mailctl.carried import Search
+    from mailctl.command import Command
     from mailctl.log.circuits import Circuit
     from mailctl.log.idempotency import UsedKey
     from mailctl.log.pauses import Pause
     from mailctl.log.suppressions import Suppression
     from mailctl.log.workers import Worker
     from mailctl.message import CeleryResult, Email, Event, State
+    from mailctl.verdict import Action, Offer
 
 
 class Certainty(StrEnum):
@@ -36,8 +40,8 @@ class Cause:
     name: str
     #: For people, without a full stop.
     sentence: str
-    #: A command to copy; "" where there is nothing to do.
-    next_step: str = ""
+    #: A command to copy; None where there is nothing to do.
+    next_step: Command | None = None
     certainty: Certainty = Certainty.CERTAIN
 
     def at_most(self, certainty: Certainty) -> Cause:
@@ -75,6 +79,8 @@ class Evidence:
     rate: float = 0.0
     #: How long a worker that is silent keeps an email.
     lease: timedelta | None = None
+    #: What an operator may do about it; empty if nobody asked.
+    offers: tuple[Offer, ...] = ()
 
     @property
     def is_anybody_alive(self) -> bool:
@@ -105,6 +111,17 @@ class Case:
         """Whether it is not to be sent before a time that has not come."""
         not_before = self.email.not_before
         return not_before is not None and not_before > self.now
+
+    def command(self, action: Action) -> Command | None:
+        """Return the command for an action; None if it cannot be done."""
+        found = (offer.command for offer in self.evidence.offers if offer.action == action.name)
+        return next(found, None)
+
+    def command_to_send(self) -> Command | None:
+        """Return the command by which it goes out after all: that against which the least speaks."""
+        ways = (RETRY.name, RESEND.name, SEND_ANOTHER)
+        found = [offer for offer in self.evidence.offers if offer.action in ways]
+        return min(found, key=lambda offer: len(offer.hazards)).command if found else None
 
     def last_text(self, *states: State) -> str:
         """Return what the latest event of one of these states says; "" if there is none."""

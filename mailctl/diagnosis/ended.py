@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.anew import send_anew
+from mailctl.command import mailctl
 from mailctl.diagnosis import words
 from mailctl.diagnosis.case import Cause, Certainty
+from mailctl.log.actions import RESENT
 from mailctl.message import State, stage_told_by
+from mailctl.verdict import RELEASE
 
 if TYPE_CHECKING:
     from mailctl.diagnosis.case import Case
@@ -22,11 +24,8 @@ def accepted(case: Case) -> Cause:
     reply = " ".join(str(part) for part in (email.reply.code, email.reply.text) if part)
     if not reply:
         return Cause(name="accepted", sentence="reported as sent by a task of the service")
-    return Cause(
-        name="accepted",
-        sentence=f"accepted by the mail server: {reply}",
-        next_step=words.command("status", email.id),
-    )
+    # What becomes of it now, only that server's log tells.
+    return Cause(name="accepted", sentence=f"accepted by the mail server: {reply}")
 
 
 def captured(case: Case) -> Cause:
@@ -35,7 +34,7 @@ def captured(case: Case) -> Cause:
         name="captured",
         sentence=f"written to {case.email.reply.text}, because EMAIL_ENABLED is False where"
         f" {case.email.worker or 'the worker'} runs: set it to True there, restart, and send again",
-        next_step=send_anew(case.email),
+        next_step=case.command_to_send(),
     )
 
 
@@ -44,17 +43,17 @@ def failed(case: Case) -> Cause:
     email = case.email
     error, enhanced = email.error or "failed", email.reply.enhanced or ""
     stage = stage_told_by(error)
-    again = words.command("retry", email.id)
+    again = case.command_to_send()
     if stage == "rcpt" or enhanced.startswith(_ABOUT_RECIPIENT):
         sentence = f"the mail server refused the recipient: {error}"
         return Cause(
             name="recipient_refused",
             sentence=sentence,
-            next_step=words.command("list", "--to", email.to, "--limit", "10"),
+            next_step=mailctl("list", to=email.to, limit="10"),
         )
     if stage:
         sentence = f"the mail server refused the message: {error}"
-        return Cause(name="message_refused", sentence=sentence, next_step=words.command("status", email.id))
+        return Cause(name="message_refused", sentence=sentence, next_step=again)
     if email.attempts > 1 and email.reply.code:
         return Cause(name="out_of_attempts", sentence=error, next_step=again)
     if email.worker:
@@ -65,14 +64,15 @@ def failed(case: Case) -> Cause:
 def held(case: Case) -> Cause:
     """It is kept until an operator decides."""
     email, event = case.email, case.events[-1] if case.events else None
+    step = case.command(RELEASE) or case.command_to_send()
     if event is not None and event.actor:
         reason = f": {event.text}" if event.text else ""
         sentence = f"held by {event.actor} since {words.moment(event.at)}{reason}"
-        return Cause(name="held", sentence=sentence, next_step=words.command("release", email.id))
+        return Cause(name="held", sentence=sentence, next_step=step)
     sentence = email.error or "held for an operator"
     if email.message_id:
         sentence += f"; release it if the mail server's log does not have {email.message_id}"
-    return Cause(name="held", sentence=sentence, next_step=words.command("release", email.id))
+    return Cause(name="held", sentence=sentence, next_step=step)
 
 
 def expired(case: Case) -> Cause:
@@ -89,7 +89,7 @@ def expired(case: Case) -> Cause:
     return Cause(
         name="expired",
         sentence=f"{case.email.error or 'it lost its use before it could go out'}{before}",
-        next_step=words.command("resend", case.email.id),
+        next_step=case.command_to_send(),
     )
 
 
@@ -101,7 +101,7 @@ def cancelled(case: Case) -> Cause:
     return Cause(
         name="cancelled",
         sentence=f"cancelled{who}{reason}",
-        next_step=words.command("release", case.email.id),
+        next_step=case.command(RELEASE) or case.command_to_send(),
     )
 
 
@@ -110,13 +110,21 @@ def suppressed(case: Case) -> Cause:
     rule, email = case.evidence.suppression, case.email
     if rule is None:
         sentence = f"{email.error or 'its address was suppressed'}; it is not any more"
-        again = words.command("retry", email.id, "--include", "suppressed")
-        return Cause(name="suppressed", sentence=sentence, next_step=again)
+        return Cause(name="suppressed", sentence=sentence, next_step=case.command_to_send())
     return Cause(
         name="suppressed",
         sentence=f"its address is suppressed ({rule.source}, {words.moment(rule.created_at)}): {rule.reason}",
-        next_step=words.command("suppress", "remove", rule.address),
+        next_step=mailctl("suppress", "remove", arguments=[rule.address]),
     )
+
+
+def resent(case: Case) -> Cause | None:
+    """A new email was made of it, which counts from then on."""
+    error = case.email.error or ""
+    if not error.startswith(RESENT):
+        return None
+    new = error.removeprefix(RESENT)
+    return Cause(name="resent", sentence=error, next_step=mailctl("why", arguments=[new]))
 
 
 def same_call(case: Case) -> Cause | None:
@@ -128,6 +136,6 @@ def same_call(case: Case) -> Cause | None:
         name="idempotency",
         sentence=f"a call with the idempotency key {keys[0].key!r} is made one with this email until"
         f" {words.moment(keys[0].expires_at)}: it gets this id and sends nothing",
-        next_step=words.command("list", "--to", case.email.to, "--limit", "10"),
+        next_step=mailctl("list", to=case.email.to, limit="10"),
         certainty=Certainty.POSSIBLE,
     )

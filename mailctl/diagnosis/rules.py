@@ -49,6 +49,8 @@ def diagnose(case: Case) -> tuple[Cause, ...]:
     rules = _RULES.get(email.state, ())
     if email.state is State.DEFERRED or (email.state is State.PENDING and _waits_after_attempt(case)):
         rules = _after_attempt(case)
+    if renewed := ended.resent(case):
+        return (renewed,)
     causes = [cause for rule in (*rules, ended.same_call) if (cause := rule(case))]
     if not causes or causes[0].name == "idempotency":
         causes.insert(0, waiting.on_its_way(case))

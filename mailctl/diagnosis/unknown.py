@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
-from mailctl.diagnosis import words
+from mailctl.command import mailctl
 from mailctl.diagnosis.case import Cause, Certainty
 
 if TYPE_CHECKING:
@@ -24,18 +23,18 @@ def diagnose_unknown(unknown: Unknown) -> tuple[Cause, ...]:
 
 def _causes(unknown: Unknown) -> Iterator[Cause]:
     if unknown.other_homes:
-        home, again = unknown.other_homes[0], words.command("why", unknown.task_id)
+        home, again = unknown.other_homes[0], mailctl("why", arguments=[unknown.task_id])
         yield Cause(
             name="log_elsewhere",
             sentence=f"another log has it: that of MAILCTL_HOME={home}; the log read here is {unknown.log}",
-            next_step=f"MAILCTL_HOME={shlex.quote(str(home))} {again}",
+            next_step=again.with_environment(MAILCTL_HOME=str(home)),
         )
     else:
         yield from _of_celery(unknown)
     yield Cause(
         name="never_existed",
         sentence="no email has this id: it is mistyped, was pruned, or its transaction was rolled back",
-        next_step="mailctl list",
+        next_step=mailctl("list"),
         certainty=Certainty.POSSIBLE,
     )
     yield from _other_log(unknown)
@@ -43,7 +42,7 @@ def _causes(unknown: Unknown) -> Iterator[Cause]:
         yield Cause(
             name="broker_down",
             sentence=f"Celery could not be asked for it: {unknown.broker_trouble.rstrip('.')}",
-            next_step="mailctl check-config",
+            next_step=mailctl("check-config"),
             certainty=Certainty.POSSIBLE,
         )
 
@@ -59,7 +58,7 @@ def _of_celery(unknown: Unknown) -> Iterator[Cause]:
         yield Cause(
             name="log_elsewhere",
             sentence=f"mailctl recorded it in another log ({where}), and not in {unknown.log}",
-            next_step="mailctl check-config",
+            next_step=mailctl("check-config"),
         )
     elif message is not None and place is not None:
         ahead = "a worker has its message" if place.ahead is None else f"{place.ahead} messages before it"
@@ -67,7 +66,7 @@ def _of_celery(unknown: Unknown) -> Iterator[Cause]:
             name="another_program",
             sentence=f"published by another program; the delivery log does not know it; {ahead} in queue"
             f" {message.queue!r}",
-            next_step=words.command("queue", "peek", message.queue),
+            next_step=mailctl("queue", "peek", arguments=[message.queue]),
         )
     elif unknown.result is not None:
         text = f": {unknown.result.text}" if unknown.result.text else ""
@@ -76,7 +75,7 @@ def _of_celery(unknown: Unknown) -> Iterator[Cause]:
         yield Cause(
             name=name,
             sentence=f"{origin}; the delivery log does not know it; Celery says {unknown.result.state}{text}",
-            next_step="mailctl check-config",
+            next_step=mailctl("check-config"),
             certainty=Certainty.LIKELY,
         )
 
@@ -86,16 +85,14 @@ def _other_log(unknown: Unknown) -> Iterator[Cause]:
     if unknown.other_homes:
         return
     if unknown.relative_home is not None:
-        sentence = (
-            f"the log read here is {unknown.log}: MAILCTL_HOME={unknown.relative_home} depends on the folder"
-        )
-        step = f"MAILCTL_HOME=/path/to/the/service/.mailctl {words.command('why', unknown.task_id)}"
+        depends = f": MAILCTL_HOME={unknown.relative_home} depends on the folder"
+        sentence = f"the log read here is {unknown.log}{depends}; set it as the service has it"
     else:
-        sentence, step = f"the log read here is {unknown.log}", "mailctl check-config"
+        sentence = f"the log read here is {unknown.log}"
     empty = "; no email was ever recorded there" if unknown.is_log_empty else ""
     yield Cause(
         name="log_elsewhere",
         sentence=f"{sentence}{empty}",
-        next_step=step,
+        next_step=mailctl("check-config"),
         certainty=Certainty.LIKELY if unknown.is_log_empty else Certainty.POSSIBLE,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from mailctl.command import mailctl, start_worker
 from mailctl.diagnosis import words
 from mailctl.diagnosis.case import Cause, Certainty
 from mailctl.log.outbox import KEPT_BACK
@@ -29,7 +30,7 @@ def scheduled(case: Case) -> Cause | None:
     if email.not_before is None or not case.is_waiting_for_time or email.error:
         return None
     when = f"scheduled for {words.moment(email.not_before)}, in {span(email.not_before - case.now)}"
-    return Cause(name="scheduled", sentence=when, next_step=words.command("status", email.id, "--watch"))
+    return Cause(name="scheduled", sentence=when, next_step=words.follow(email))
 
 
 def broker_down(case: Case) -> Cause | None:
@@ -40,7 +41,7 @@ def broker_down(case: Case) -> Cause | None:
     return Cause(
         name="broker_down",
         sentence=f"{waited(case)}; waits for the broker: {trouble.rstrip('.')}",
-        next_step="mailctl check-config",
+        next_step=mailctl("check-config"),
     )
 
 
@@ -51,7 +52,7 @@ def no_worker(case: Case) -> Cause | None:
         return Cause(
             name="no_worker",
             sentence=f"{waited(case)}; no worker that shares this log is alive, so that nobody publishes it",
-            next_step="mailctl worker",
+            next_step=mailctl("worker"),
         )
     if evidence.is_anybody_alive:
         return None
@@ -60,7 +61,7 @@ def no_worker(case: Case) -> Cause | None:
     return Cause(
         name="no_worker",
         sentence=f"{waited(case)}; {consumed}no worker is alive{unsure}",
-        next_step=words.command("worker", *(() if evidence.is_usual_queue else ("-Q", queue))),
+        next_step=start_worker(None if evidence.is_usual_queue else queue),
     )
 
 
@@ -73,7 +74,7 @@ def wrong_queue(case: Case) -> Cause | None:
     return Cause(
         name="wrong_queue",
         sentence=f"{waited(case)}; no worker consumes queue {queue!r}: {seen}",
-        next_step=words.command("worker", "-Q", queue),
+        next_step=start_worker(queue),
         # Workers of others could not be asked then.
         certainty=Certainty.POSSIBLE if evidence.broker_trouble else Certainty.CERTAIN,
     )
@@ -89,7 +90,7 @@ def unpublishable(case: Case) -> Cause | None:
     return Cause(
         name="unpublishable",
         sentence=f"{waited(case)}; not published: {email.error.rstrip('.')}",
-        next_step="mailctl check-config",
+        next_step=mailctl("check-config"),
         certainty=Certainty.LIKELY,
     )
 
@@ -101,9 +102,7 @@ def broker_lost(case: Case) -> Cause | None:
         if case.last_text(State.PENDING) not in (BROKER_LOST_IT, WORKER_LOST_IT):
             return None
         sentence = f"{case.last_text(State.PENDING)}; a relay publishes it again next"
-        return Cause(
-            name="broker_lost", sentence=sentence, next_step=words.command("status", email.id, "--watch")
-        )
+        return Cause(name="broker_lost", sentence=sentence, next_step=words.follow(email))
     if email.queued_at is None or search is None or search.place or not search.is_complete:
         return None
     patience = timedelta(seconds=PATIENCE_SECONDS)
@@ -114,7 +113,7 @@ def broker_lost(case: Case) -> Cause | None:
         name="broker_lost",
         sentence=f"{waited(case)}; the broker has lost its message: neither queue {email.queue!r} nor"
         f" a worker has it; a relay publishes it again by {words.moment(again)}",
-        next_step=words.command("status", email.id, "--watch"),
+        next_step=words.follow(email),
     )
 
 
@@ -130,7 +129,7 @@ def held_by_worker(case: Case) -> Cause | None:
     return Cause(
         name="held_by_worker",
         sentence=f"{waited(case)}; a worker has its message and is busy with others{rescue}",
-        next_step="mailctl workers",
+        next_step=mailctl("workers"),
         certainty=Certainty.LIKELY,
     )
 
@@ -150,7 +149,7 @@ def in_line(case: Case) -> Cause | None:
     return Cause(
         name="in_line",
         sentence=f"{waited(case)}; {words.count(ahead, noun)} before it in queue {email.queue!r}{wait}{pace}",
-        next_step="mailctl queue list",
+        next_step=mailctl("queue", "list"),
     )
 
 
@@ -168,7 +167,7 @@ def on_its_way(case: Case) -> Cause:
     return Cause(
         name="on_its_way",
         sentence=f"{waited(case)}; {text}",
-        next_step=words.command("status", email.id, "--watch"),
+        next_step=words.follow(email),
         certainty=Certainty.LIKELY,
     )
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
+from mailctl.command import Command, mailctl
 from mailctl.moments import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-__all__ = ["command", "count", "moment", "names"]
+    from mailctl.message import Email
+
+__all__ = ["count", "follow", "moment", "names"]
 
 _MOST_NAMES = 3
 
@@ -28,6 +30,6 @@ def names(found: Iterable[str]) -> str:
     return ", ".join(every[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def command(*arguments: str) -> str:
-    """Return a mailctl command to copy, quoted: ids and names may come from other programs."""
-    return f"mailctl {shlex.join(arguments)}"
+def follow(email: Email) -> Command:
+    """Return the command that follows an email to its end."""
+    return mailctl("status", arguments=[email.id], watch=True)

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, case, or_, select, update
 
 from mailctl.log.database import reading, writing
 from mailctl.log.driver import insert_rows
+from mailctl.log.rules import is_not_suppressed
 from mailctl.log.tables import STATE_OF_FOUND, emails, events
 from mailctl.log.transitions import append_events, move, utc_now
 from mailctl.message import MAYBE_SENT, State
@@ -48,6 +49,8 @@ class Known:
     with_content: frozenset[str]
     maybe_sent: frozenset[str]
     resent: frozenset[str]
+    #: To addresses that nothing is sent to, and not forced.
+    listed: frozenset[str]
 
 
 class Actions:
@@ -67,7 +70,7 @@ class Actions:
         self._clock = clock
 
     def known(self, ids: Collection[str]) -> Known:
-        """Return which of the emails have content, may have been delivered, and were resent."""
+        """Return which of the emails have content, may be delivered, were resent, and go to nobody."""
         are_they = emails.c.id.in_(ids)
         with_content = select(emails.c.id).where(are_they, emails.c.content.is_not(None))
         resent = select(emails.c.id).where(are_they, emails.c.error.startswith(RESENT))
@@ -79,7 +82,12 @@ class Actions:
             def found(query: Any) -> frozenset[str]:
                 return frozenset(connection.execute(query).scalars())
 
-            return Known(with_content=found(with_content), maybe_sent=found(maybe_sent), resent=found(resent))
+            return Known(
+                with_content=found(with_content),
+                maybe_sent=found(maybe_sent),
+                resent=found(resent),
+                listed=found(select(emails.c.id).where(are_they, ~is_not_suppressed())),
+            )
 
     def stop(
         self, ids: Collection[str], target: State, *, works_on: Collection[State], done: str, deed: Deed

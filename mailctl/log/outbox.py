@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, bindparam, delete, or_, select, update
 
 from mailctl.catalog import CANARY
+from mailctl.errors import ConfigurationError
 from mailctl.log import idempotency, payload
 from mailctl.log.database import flush, reading, writing
 from mailctl.log.driver import insert_rows, is_empty
@@ -181,6 +182,23 @@ class Outbox:
         with reading(self._engine) as connection:
             sealed = connection.execute(query).scalar()
         return None if sealed is None else payload.open_sealed(sealed, self._keyring)
+
+    def contents(self, ids: Collection[str]) -> dict[str, Content | None]:
+        """Return what emails are made of, by id; None for what no key opens that this process knows.
+
+        Those that are scrubbed or unknown are left out.
+        """
+        query = select(emails.c.id, emails.c.content).where(
+            emails.c.id.in_(ids), emails.c.content.is_not(None)
+        )
+        with reading(self._engine) as connection:
+            return {row.id: self._opened(row.content) for row in connection.execute(query)}
+
+    def _opened(self, sealed: bytes) -> Content | None:
+        try:
+            return payload.open_sealed(sealed, self._keyring)
+        except ConfigurationError:
+            return None
 
     def postpone(self, email_id: str, *, until: datetime, reason: str) -> None:
         """Note why a due email could not be published, and when a relay should look at it again."""

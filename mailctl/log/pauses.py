@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 
+from mailctl.command import Command, mailctl
 from mailctl.log.database import reading, writing
 from mailctl.log.due import WAITING_STATES, waiting_campaigns
 from mailctl.log.tables import STATE_OF_FOUND, emails, pauses
@@ -55,9 +56,11 @@ class Pause:
         return self.name == (email.queue if self.scope is Scope.QUEUE else email.kind)
 
     @property
-    def remedy(self) -> str:
+    def remedy(self) -> Command:
         """The command that ends it."""
-        return f"mailctl queue resume {'--kind ' if self.scope is Scope.KIND else ''}{self.name}"
+        if self.scope is Scope.KIND:
+            return mailctl("queue", "resume", kind=self.name)
+        return mailctl("queue", "resume", arguments=[self.name])
 
     def __str__(self) -> str:
         why = f": {self.reason}" if self.reason else ""

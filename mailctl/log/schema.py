@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import column, inspect, select, table, text
 
+from mailctl.command import mailctl
 from mailctl.errors import ConfigurationError, LogUnavailable
 from mailctl.log.database import reading, writing
 
@@ -79,7 +80,11 @@ def bring_up(engine: Engine) -> SchemaVersion:
 
 def _mismatch(version: SchemaVersion) -> ConfigurationError:
     is_older = version.current is not None and version.current < version.head
-    fix = "Run `mailctl db upgrade`." if is_older else "Install the mailctl that made it, or a newer one."
+    fix = (
+        f"Run: {mailctl('db', 'upgrade')}"
+        if is_older
+        else "Install the mailctl that made it, or a newer one."
+    )
     return ConfigurationError(
         f"The delivery log has schema {version.current}, this mailctl works with {version.head}.", fix=fix
     )

@@ -67,7 +67,7 @@ def explain_email(task_id: TaskId) -> DiagnosisModel:
     """Tell why an email is where it is, all causes, and what to do about each."""
     found = Inquiry(runtime.current()).why(task_id)
     if not found.is_known:
-        raise NotFound(found.causes[0].sentence, fix=found.causes[0].next_step)
+        raise NotFound(found.causes[0].sentence, fix=str(found.causes[0].next_step or ""))
     return DiagnosisModel.of(found)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ from urllib.parse import urlencode
 from fastapi import Query
 
 from mailctl import runtime
+from mailctl.command import mailctl
 from mailctl.errors import InvalidInput
 from mailctl.log.search import Filter
 from mailctl.message import State
@@ -19,10 +19,14 @@ from mailctl.moments import parse_past
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mailctl.command import Command
+
 #: Rows of a page, and the most that one may ask for.
 PAGE_ROWS = 100
 MOST_ROWS = 500
 _LONGEST = 320
+#: The filters that take one value.
+_SINGLE = ("user_id", "to", "queue", "campaign", "error", "since", "until")
 
 Text = Annotated[str, Query(max_length=_LONGEST)]
 
@@ -82,17 +86,14 @@ class Search:
             pairs.append(("after", str(after)))
         return urlencode(pairs)
 
-    def command(self) -> str:
+    def command(self) -> Command:
         """Return the command that lists the same."""
-        words = ["mailctl", "list"]
-        for name, value in self._pairs():
-            words += [f"--{name.replace('_', '-')}", value]
-        return shlex.join([*words, *(["--oldest-first"] if self.oldest_first else [])])
+        single = {name: getattr(self, name) for name in _SINGLE}
+        return mailctl("list", state=self.state, kind=self.kind, **single, oldest_first=self.oldest_first)
 
     def _pairs(self) -> list[tuple[str, str]]:
         many = [("state", each) for each in self.state] + [("kind", each) for each in self.kind]
-        names = ("user_id", "to", "queue", "campaign", "error", "since", "until")
-        return many + [(name, value) for name in names if (value := getattr(self, name))]
+        return many + [(name, value) for name in _SINGLE if (value := getattr(self, name))]
 
 
 def read_search(

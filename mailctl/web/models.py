@@ -144,7 +144,7 @@ class CauseModel(Answer):
         return cls(
             cause=cause.name,
             sentence=cause.sentence,
-            next_step=cause.next_step or None,
+            next_step=str(cause.next_step) if cause.next_step else None,
             certainty=cause.certainty,
         )
 

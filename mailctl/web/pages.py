@@ -15,6 +15,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from mailctl import runtime
 from mailctl.checks import run_checks
+from mailctl.command import mailctl
+from mailctl.eligibility import Eligibility
 from mailctl.errors import InvalidInput, MailctlError, NotFound
 from mailctl.exhibit import Exhibition
 from mailctl.log.search import search
@@ -29,8 +31,8 @@ from mailctl.web.problem import Denied, headers_of, problem_of
 from mailctl.web.route import EMAIL_POLICY, PageRoute
 
 if TYPE_CHECKING:
+    from mailctl.command import Command
     from mailctl.exhibit import Exhibit
-    from mailctl.message import Email
 
 _STATIC = {"style.css": "text/css", "page.js": "text/javascript"}
 #: A form on the sign-in page is as long as a key.
@@ -48,6 +50,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["mailctl"] = mailctl
     environment.filters.update(
         moment=_moment, age=_age, seconds=_seconds, percent=_percent, number=shown, per_minute=per_minute
     )
@@ -125,7 +128,7 @@ def email_page(request: Request, task_id: TaskId) -> Response:
         diagnosis=inquiry.why(status.task_id),
         exhibit=exhibit,
         trouble=trouble,
-        commands=_commands(status),
+        commands=_commands(status, can_be_shown=exhibit is not None),
     )
 
 
@@ -222,29 +225,15 @@ def _exhibit(status: Status) -> tuple[Exhibit | None, str]:
         return None, str(error)
 
 
-def _commands(status: Status) -> list[tuple[str, str]]:
-    """Return the commands that would act on an email, each with what it does."""
-    commands = [("Follow it", f"mailctl status {status.task_id} --watch")]
-    if status.email is None:
-        return commands
-    return [*commands, *_acts(status.email), ("Read it whole", f"mailctl show {status.email.id}")]
-
-
-def _acts(email: Email) -> list[tuple[str, str]]:
-    match email.state:
-        case State.FAILED | State.EXPIRED | State.CANCELLED | State.SUPPRESSED:
-            return [("Try it again", f"mailctl retry {email.id}")]
-        case State.HELD:
-            return [("Let it go", f"mailctl release {email.id}")]
-        case State.PENDING | State.QUEUED | State.DEFERRED:
-            return [
-                ("Keep it back", f"mailctl hold {email.id}"),
-                ("Take it back", f"mailctl cancel {email.id}"),
-            ]
-        case State.SENT | State.CAPTURED:
-            return [("Send it again", f"mailctl resend {email.id}")]
-        case _:
-            return []
+def _commands(status: Status, *, can_be_shown: bool) -> list[tuple[str, Command]]:
+    """Return the commands that are about one email, each with what it does."""
+    commands = [("Follow it", mailctl("status", arguments=[status.task_id], watch=True))]
+    if status.email is not None:
+        found = Eligibility(runtime.current()).offers(status.email)
+        commands += [(offer.what, offer.command) for offer in found]
+    if can_be_shown:
+        commands.append(("Read it whole", mailctl("show", arguments=[status.task_id])))
+    return commands
 
 
 def _moment(at: datetime | None) -> str:

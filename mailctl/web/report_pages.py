@@ -10,10 +10,12 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import HTMLResponse, Response
 
 from mailctl import runtime
+from mailctl.command import mailctl
 from mailctl.log.counts import Dimension
 from mailctl.log.suppressions import Source, explain
 from mailctl.moments import span
 from mailctl.overview import take_overview, take_trend
+from mailctl.pausing import Pausing
 from mailctl.queues import Queues
 from mailctl.web.charts import Chart, Line
 from mailctl.web.pages import render
@@ -22,6 +24,7 @@ from mailctl.web.route import PageRoute
 from mailctl.workforce import Workforce
 
 if TYPE_CHECKING:
+    from mailctl.command import Command
     from mailctl.overview import Trend
     from mailctl.stats import Report
 
@@ -39,7 +42,8 @@ def overview_page(request: Request) -> Response:
 @router.get("/queues", name="mailctl:queues")
 def queues_page(request: Request) -> Response:
     """Show what waits in each queue, how fast it flows, and what stops it."""
-    return render(request, "queues.html", found=Queues(runtime.current()).overview())
+    parts = runtime.current()
+    return render(request, "queues.html", found=Queues(parts).overview(), can_be_paused=Pausing(parts).knows)
 
 
 @router.get("/workers", name="mailctl:workers")
@@ -133,6 +137,5 @@ def _counted(name: str, times: tuple[datetime, ...], counts: list[int]) -> Line:
     return Line(name=name, values=tuple(float(count) for count in counts), told=told)
 
 
-def _stats_command(asked: Asked) -> str:
-    until = f" --until {asked.until}" if asked.until else ""
-    return f"mailctl stats --since {asked.since}{until} --by {asked.by}"
+def _stats_command(asked: Asked) -> Command:
+    return mailctl("stats", since=asked.since, until=asked.until, by=asked.by)

@@ -96,14 +96,15 @@ class TestRetry:
         plan = mailctl("retry", "--state", "failed", "--dry-run", "--json").lines
         assert {line["task_id"]: line["hazards"] for line in plan} == {
             safe: [],
-            dead: ["permanent"],
+            dead: ["permanent", "suppressed"],
             lost: ["maybe-sent"],
         }
         mailctl("retry", "--state", "failed", "--yes")
         assert [state_of(mailctl, each) for each in (safe, dead, lost)] == ["pending", "failed", "failed"]
         assert mailctl("retry", lost).code == 1
         assert mailctl("retry", lost, "--force").code == 0
-        assert mailctl("retry", "--state", "failed", "--include", "permanent", "--yes").code == 0
+        dead_ones = "permanent,suppressed"  # the refusal has put the address on the list
+        assert mailctl("retry", "--state", "failed", "--include", dead_ones, "--yes").code == 0
         assert [state_of(mailctl, each) for each in (dead, lost)] == ["pending", "pending"]
 
     def test_what_is_too_old_gets_a_new_life_only_when_it_is_named(self, mailctl: Mailctl) -> None:

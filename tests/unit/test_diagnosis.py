@@ -17,6 +17,7 @@ from mailctl.log.pauses import Pause, Scope
 from mailctl.log.suppressions import Source, Suppression
 from mailctl.log.workers import Worker
 from mailctl.message import CeleryResult, Email, Event, SmtpReply, State
+from mailctl.verdict import Facts, offers
 from tests.emails import NOW, email
 
 RECORDED = NOW - timedelta(minutes=3)
@@ -112,12 +113,17 @@ class TestWaiting:
     def test_a_queue_of_its_own_needs_a_worker_that_takes_it(self) -> None:
         """The next step says how."""
         [first, *_] = causes(replace(EMAIL, queue="reports"), workers=(), is_usual_queue=False)
-        assert first.next_step == "mailctl worker -Q reports"
+        assert str(first.next_step) == "mailctl worker -Q reports"
 
     def test_a_next_step_can_be_copied_whatever_the_name(self) -> None:
         """Queues are named by other programs; a shell must not run what is in their names."""
         [first, *_] = causes(replace(EMAIL, queue="x; rm -rf ~"))
-        assert first.next_step == "mailctl worker -Q 'x; rm -rf ~'"
+        assert str(first.next_step) == "mailctl worker -Q 'x; rm -rf ~'"
+
+    def test_a_queue_that_no_option_can_name_has_no_next_step(self) -> None:
+        """Names of queues are given with commas between them."""
+        [first, *_] = causes(replace(EMAIL, queue="a,b"))
+        assert (first.name, first.next_step) == ("wrong_queue", None)
 
     def test_the_position_has_an_expected_wait(self) -> None:
         """By what has left the queue lately."""
@@ -272,15 +278,22 @@ class TestEnded:
 
     def test_who_held_it_is_named(self) -> None:
         """With the reason, and how it goes on."""
-        [first] = causes(replace(EMAIL, state=State.HELD), event(State.HELD, "bad text", actor="ada@ops"))
+        held = replace(EMAIL, state=State.HELD)
+        can_be_done = offers(held, Facts(has_content=True, may_be_sent=False, is_resent=False), now=NOW)
+        [first] = causes(held, event(State.HELD, "bad text", actor="ada@ops"), offers=can_be_done)
         assert first.sentence == "held by ada@ops since 2026-03-01 12:00:00 UTC: bad text"
-        assert first.next_step == "mailctl release e1"
+        assert str(first.next_step) == "mailctl release e1"
 
     def test_an_expired_email_names_what_kept_it(self) -> None:
         """That is the cause behind the cause."""
         kept = event(State.DEFERRED, "config at auth: 535 no")
         [first] = causes(replace(EMAIL, state=State.EXPIRED, error="its links died"), kept)
         assert first.sentence == "its links died; what kept it was: config at auth: 535 no"
+
+    def test_what_was_made_anew_leads_to_the_new_one(self) -> None:
+        """That is the one which counts."""
+        [first] = causes(replace(EMAIL, state=State.FAILED, error="resent as e2"))
+        assert (first.name, str(first.next_step)) == ("resent", "mailctl why e2")
 
     def test_a_suppressed_address_can_be_let_go(self) -> None:
         """With the rule."""
@@ -294,7 +307,7 @@ class TestEnded:
             created_at=NOW,
         )
         [first] = causes(replace(EMAIL, state=State.SUPPRESSED), suppression=rule)
-        assert first.next_step == "mailctl suppress remove zoe@example.com"
+        assert str(first.next_step) == "mailctl suppress remove zoe@example.com"
 
 
 class TestUnknown:
@@ -308,7 +321,7 @@ class TestUnknown:
         """The next step reads that one."""
         first = self.first(other_homes=(Path("/srv/shop/.mailctl"),))
         assert (first.name, first.certainty) == ("log_elsewhere", Certainty.CERTAIN)
-        assert first.next_step == "MAILCTL_HOME=/srv/shop/.mailctl mailctl why e1"
+        assert str(first.next_step) == "MAILCTL_HOME=/srv/shop/.mailctl mailctl why e1"
 
     def test_our_own_message_was_recorded_in_another_log(self) -> None:
         """A message of another program was not."""

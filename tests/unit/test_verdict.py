@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from mailctl.command import mailctl
 from mailctl.message import SmtpReply, State
 from mailctl.verdict import (
     CANCEL,
@@ -13,11 +15,13 @@ from mailctl.verdict import (
     RELEASE,
     RESEND,
     RETRY,
+    SEND_ANOTHER,
     Action,
     Facts,
     Hazard,
     is_of_a_dead_mailbox,
     judge,
+    offers,
 )
 from tests.emails import NOW, email
 
@@ -68,8 +72,9 @@ def test_a_deferred_email_is_only_tried_earlier() -> None:
 
 def test_links_of_others_cannot_be_renewed() -> None:
     """A new lifetime would not make them work."""
-    facts = Facts(has_content=True, may_be_sent=False, is_resent=False, has_foreign_links=True)
-    assert "ready-made" in judge(RETRY, email(State.EXPIRED), facts, now=NOW).obstacle
+    facts = replace(FACTS, has_foreign_links=True)
+    for action in (RETRY, RESEND):
+        assert "ready-made" in judge(action, email(State.EXPIRED), facts, now=NOW).obstacle
 
 
 @pytest.mark.parametrize("action", [RETRY, CANCEL, HOLD, RELEASE, RESEND])
@@ -82,7 +87,8 @@ def test_nobody_touches_what_a_worker_is_sending(action: Action) -> None:
 @pytest.mark.parametrize("state", [State.SENT, State.CAPTURED])
 def test_delivered_emails_cannot_be_resent(state: State) -> None:
     """Their content is forgotten; the command that sends another is named."""
-    judgement = judge(RESEND, email(state), FACTS, now=NOW)
+    facts = replace(FACTS, has_content=False, another=mailctl("send", "welcome", user_id="7"))
+    judgement = judge(RESEND, email(state), facts, now=NOW)
     assert "forgotten" in judgement.obstacle
     assert "mailctl send welcome --user-id 7" in judgement.fix
 
@@ -111,7 +117,53 @@ def test_a_task_of_the_services_own_cannot_be_stopped() -> None:
 
 def test_each_state_says_what_to_do_instead() -> None:
     """Held emails are released, not retried; what is over can be sent anew."""
-    assert "mailctl release" in judge(RETRY, email(State.HELD), FACTS, now=NOW).obstacle
+    assert "mailctl release e1" in judge(RETRY, email(State.HELD), FACTS, now=NOW).fix
     assert "it is on its way" in judge(RESEND, email(State.QUEUED), FACTS, now=NOW).obstacle
     late = email(State.HELD, expires_at=NOW)
-    assert "mailctl resend" in judge(RELEASE, late, FACTS, now=NOW).obstacle
+    assert "mailctl resend e1" in judge(RELEASE, late, FACTS, now=NOW).fix
+    assert judge(RESEND, late, FACTS, now=NOW).obstacle == ""
+
+
+STATES_AND_TIMES = [(state, late) for state in State for late in (False, True)]
+FACTS_THAT_MATTER = [
+    FACTS,
+    replace(FACTS, has_content=False, another=mailctl("send", "welcome", user_id="7")),
+    replace(FACTS, may_be_sent=True, is_listed=True),
+    replace(FACTS, is_resent=True),
+    replace(FACTS, is_of_known_kind=False),
+    replace(FACTS, is_out_of_reach=True),
+    replace(FACTS, has_foreign_links=True),
+    replace(FACTS, is_readable=False),
+]
+
+
+@pytest.mark.parametrize(("state", "is_late"), STATES_AND_TIMES)
+@pytest.mark.parametrize("facts", FACTS_THAT_MATTER)
+def test_what_is_offered_would_be_done(state: State, is_late: bool, facts: Facts) -> None:
+    """The judgement of its action has no obstacle, and the command includes each of its hazards."""
+    actions = {action.name: action for action in (RETRY, CANCEL, HOLD, RELEASE, RESEND)}
+    subject = email(state, expires_at=NOW - timedelta(hours=1) if is_late else NOW + timedelta(hours=1))
+    for offer in offers(subject, facts, now=NOW):
+        if offer.action == SEND_ANOTHER:
+            continue
+        judgement = judge(actions[offer.action], subject, facts, now=NOW)
+        included = [each for each in Hazard if any(each in word for word in offer.command.words)]
+        assert (judgement.obstacle, judgement.left(frozenset(included))) == ("", "")
+
+
+def test_nothing_else_is_left_out() -> None:
+    """What can be done is offered, in each state that there is."""
+    offered = {state: [each.action for each in offers(email(state), FACTS, now=NOW)] for state in State}
+    assert offered == {
+        State.PENDING: ["hold", "cancel"],
+        State.QUEUED: ["hold", "cancel"],
+        State.SENDING: [],
+        State.SENT: [],
+        State.CAPTURED: [],
+        State.DEFERRED: ["retry", "hold", "cancel"],
+        State.FAILED: ["retry", "resend"],
+        State.HELD: ["release", "cancel"],
+        State.CANCELLED: ["release", "retry", "resend"],
+        State.EXPIRED: ["retry", "resend"],
+        State.SUPPRESSED: ["retry", "resend"],
+    }
