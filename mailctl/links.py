@@ -203,7 +203,7 @@ def _origin(url: str) -> str:
     except ValueError:
         raise ConfigurationError(
             "FRONTEND_URL or MAILCTL_LINK_ORIGINS is not an http or https URL.",
-            fix="Give one like https://shop.example.",
+            fix="Correct FRONTEND_URL or MAILCTL_LINK_ORIGINS: https://shop.example is one."
         ) from None
     if origin.startswith("http:") and not is_local_host(urlsplit(origin).hostname or ""):
         raise ConfigurationError(

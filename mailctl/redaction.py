@@ -10,7 +10,7 @@ _ADDRESS = re.compile(r"[\w!#$%&'*+/=?^`{|}~-][\w.!#$%&'*+/=?^`{|}~-]*@[\w-]+(?:
 _URL = re.compile(r"(?P<scheme>[\w+.-]+)://(?:(?P<credentials>.*)@)?(?P<rest>.*)", re.DOTALL)
 _USER = re.compile(r"[\w.%+-]*")
 _SECRET_OPTION = re.compile(r"([?&;][^=&;]*(?:pass|pwd|secret|token|key)[^=&;]*)=[^&;]*", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"(?P<scheme>[\w+.-]+://)\S*@")
+_CREDENTIALS = re.compile(r"(?P<before>[\w+.-]+://(?:[\w.%+-]*:)?)\S*@")
 #: How programs write a password into a text, such as a connection string of libpq.
 _ASSIGNED = re.compile(
     r"(?P<name>\w*(?:passw(?:or)?d|pwd|secret)\w*(?:\s*=\s*|[\"']\s*:\s*))(?:'[^']*'|\"[^\"]*\"|[^\s,;&)]+)",
@@ -54,6 +54,6 @@ def masked_url(value: object) -> str:
 
 def without_credentials(text: str) -> str:
     """Return a text of somebody else's program in which no URL, option or parser's error shows a password."""
-    text = _CREDENTIALS.sub(rf"\g<scheme>{MASK}@", text)
+    text = _CREDENTIALS.sub(rf"\g<before>{MASK}@", text)
     text = _ASSIGNED.sub(rf"\g<name>{MASK}", text)
     return _QUOTED.sub(lambda found: f"{found['before'] or ''}{MASK}{found['after'] or ''}", text)
