@@ -18,6 +18,7 @@ from mailctl.celery_app import BROKER_SECONDS, FAIL_FAST, is_in_memory, is_redis
 from mailctl.errors import BrokerUnavailable
 from mailctl.message import CeleryResult
 from mailctl.question import ask
+from mailctl.redaction import masked_url, without_credentials
 from mailctl.wire import REFERENCE
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def fail_fast_connection(app: Celery) -> Any:
 def broker_error(connection: Any, error: BaseException) -> BrokerUnavailable:
     """Return the error of a driver in our words, without the broker's password."""
     return BrokerUnavailable(
-        f"The broker at {connection.as_uri()} does not answer: {_reason(error)}.",
+        f"The broker at {masked_url(connection.as_uri())} does not answer: {_reason(error)}.",
         fix="Start it, or correct REDIS_HOST, REDIS_PORT, REDIS_PASSWORD or CELERY_BROKER_URL.",
     )
 
@@ -283,4 +284,4 @@ def _declared_count(connection: Any, queue: str) -> int:
 
 
 def _reason(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).rstrip(".").splitlines()[0]
+    return without_credentials((str(error) or type(error).__name__).rstrip(".").splitlines()[0])

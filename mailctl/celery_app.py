@@ -16,6 +16,7 @@ from celery.exceptions import CeleryWarning
 from celery.local import maybe_evaluate
 
 from mailctl.catalog import TASK_NAMES
+from mailctl.connection_urls import BrokerUrl, InvalidUrl, ResultsUrl, is_foreign_scheme
 from mailctl.errors import ConfigurationError
 from mailctl.plugin import load_object, sentence
 from mailctl.settings import MEMORY_BACKEND, MEMORY_BROKER, Settings
@@ -45,6 +46,9 @@ def create_celery_app(settings: Settings) -> Celery:
 
     JSON only, UTC. Publishing fails at once when the broker does not answer, because the delivery log has the
     email; a message is acknowledged when its email is recorded, and comes back when its process was killed.
+
+    Raises:
+        ConfigurationError: the environment has Celery use a URL that cannot be used.
     """
     app = Celery("mailctl", broker=settings.broker_url, backend=settings.result_backend, set_as_current=False)
     app.conf.update(
@@ -83,6 +87,7 @@ def create_celery_app(settings: Settings) -> Celery:
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
     )
+    _refuse_unusable_urls(app, whose="The Celery app")
     return app
 
 
@@ -93,7 +98,8 @@ def load_app(spec: str) -> Celery:
         spec: MODULE:ATTRIBUTE.
 
     Raises:
-        ConfigurationError: there is no such app, or importing it fails.
+        ConfigurationError: there is no such app, importing it fails, or the URL of its broker or results
+            cannot be used.
     """
     app = _imported(spec)
     with _own_tasks_may_win():
@@ -106,6 +112,7 @@ def load_app(spec: str) -> Celery:
                 f"--app {spec}: importing its tasks failed: {sentence(error)}.", fix="Mend the app."
             ) from error
         importlib.import_module(_TASKS)
+    _refuse_unusable_urls(app, whose=f"--app {spec}")
     return app
 
 
@@ -172,6 +179,20 @@ def _make_own_tasks(app: Celery) -> None:
     """Make the tasks that the service declared, before Celery shares out those of every module at random."""
     for declared in list(app._pending):
         maybe_evaluate(declared)
+
+
+def _refuse_unusable_urls(app: Celery, *, whose: str) -> None:
+    """Refuse what kombu and Celery would quote in their errors; the environment may override any of them."""
+    kinds = {"broker_read_url": BrokerUrl, "broker_write_url": BrokerUrl, "result_backend": ResultsUrl}
+    for name, kind in kinds.items():
+        given = getattr(app.conf, name)
+        for url in given if isinstance(given, list | tuple) else [given]:
+            if not isinstance(url, str) or is_foreign_scheme(url):
+                continue
+            try:
+                kind(url)
+            except InvalidUrl as error:
+                raise ConfigurationError(f"{whose}: its {name} {error}", fix=error.fix) from None
 
 
 def _transport_options(settings: Settings) -> dict[str, Any]:

@@ -85,8 +85,8 @@ class Links:
         settings: FRONTEND_URL, SECRET_KEY (and earlier ones), MAILCTL_LINK_MINT.
 
     Raises:
-        ConfigurationError: FRONTEND_URL is not https (nor http to this computer), or MAILCTL_LINK_MINT names
-            nothing that can be called.
+        ConfigurationError: FRONTEND_URL is not https (nor http to this computer), MAILCTL_LINK_MINT names
+            nothing that can be called, or the secret keys protect nothing.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -207,7 +207,8 @@ def _origin(url: str) -> str:
         origin = url_origin(url)
     except ValueError:
         raise ConfigurationError(
-            f"{url} is not an http or https URL.", fix="Correct FRONTEND_URL or MAILCTL_LINK_ORIGINS."
+            "FRONTEND_URL or MAILCTL_LINK_ORIGINS is not an http or https URL.",
+            fix="Correct FRONTEND_URL or MAILCTL_LINK_ORIGINS: https://shop.example is one.",
         ) from None
     if origin.startswith("http:") and not is_local_host(urlsplit(origin).hostname or ""):
         raise ConfigurationError(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mailctl.errors import ConfigurationError
+from mailctl.redaction import without_credentials
 
 
 def load_object(spec: str, *, setting: str) -> object:
@@ -37,4 +38,4 @@ def load_object(spec: str, *, setting: str) -> object:
 
 def sentence(error: Exception) -> str:
     """Return the first line of what somebody else's code raised."""
-    return f"{type(error).__name__}: {error}".rstrip(".").splitlines()[0]
+    return without_credentials(f"{type(error).__name__}: {error}".rstrip(".").splitlines()[0])

@@ -9,6 +9,21 @@ MASK = "***"
 _LOCAL = r"[\w.!#$%&'*+/=?^`{|}~-]"
 # It begins where a word does: a search from each letter of a long one would take quadratic time.
 _ADDRESS = re.compile(rf"(?<!{_LOCAL}){_LOCAL}+@[\w-]+(?:\.[\w-]+)*")
+_URL = re.compile(r"(?P<scheme>[\w+.-]+)://(?:(?P<credentials>.*)@)?(?P<rest>.*)", re.DOTALL)
+_USER = re.compile(r"[\w.%+-]*")
+_SECRET_OPTION = re.compile(r"([?&;][^=&;]*(?:pass|pwd|secret|token|key)[^=&;]*)=[^&;]*", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"(?P<before>[\w+.-]+://(?:[\w.%+-]*:)?)\S*@")
+#: How programs write a password into a text, such as a connection string of libpq.
+_ASSIGNED = re.compile(
+    r"(?P<name>\w*(?:passw(?:or)?d|pwd|secret)\w*(?:\s*=\s*|[\"']\s*:\s*))(?:'[^']*'|\"[^\"]*\"|[^\s,;&)]+)",
+    re.IGNORECASE,
+)
+#: How parsers quote what they take for a port or a host, which may be part of a password.
+_QUOTED = re.compile(
+    r"(?P<before>to integer value as |with base 10: |invalid port number: |invalid integer value )"
+    r"(?:'[^']*'|\"[^\"]*\")"
+    r"|(?:'[^']*'|\"[^\"]*\")(?P<after> does not appear to be an IPv)"
+)
 
 
 def masked_address(address: str) -> str:
@@ -20,3 +35,27 @@ def masked_address(address: str) -> str:
 def without_addresses(text: str) -> str:
     """Return a text in which every email address is masked."""
     return _ADDRESS.sub(lambda found: masked_address(found[0]), text)
+
+
+def masked_url(value: object) -> str:
+    """Return a value on one printable line; if it is a URL, without its password.
+
+    Everything up to the last @ counts as credentials: a password may contain any other character.
+    """
+    text = "".join(char if char.isprintable() else " " for char in str(value))
+    found = _URL.fullmatch(text)
+    if not found:
+        return text
+    rest = _SECRET_OPTION.sub(rf"\1={MASK}", found["rest"])
+    if found["credentials"] is None:
+        return f"{found['scheme']}://{rest}"
+    user, colon, _ = found["credentials"].partition(":")
+    shown = user if _USER.fullmatch(user) else MASK
+    return f"{found['scheme']}://{shown}{':' + MASK if colon else ''}@{rest}"
+
+
+def without_credentials(text: str) -> str:
+    """Return a text of somebody else's program in which no URL, option or parser's error shows a password."""
+    text = _CREDENTIALS.sub(rf"\g<before>{MASK}@", text)
+    text = _ASSIGNED.sub(rf"\g<name>{MASK}", text)
+    return _QUOTED.sub(lambda found: f"{found['before'] or ''}{MASK}{found['after'] or ''}", text)

@@ -16,7 +16,7 @@ from mailctl.log.actions import Actions
 from mailctl.log.campaigns import Campaigns
 from mailctl.log.circuits import Circuits
 from mailctl.log.claims import Claims
-from mailctl.log.database import open_engine, parse_url
+from mailctl.log.database import log_address, open_engine
 from mailctl.log.history import History
 from mailctl.log.outbox import Outbox
 from mailctl.log.pauses import Pauses
@@ -45,8 +45,7 @@ _LOG_SETTING = "MAILCTL_DATABASE_URL"
 
 
 def _log_engine(settings: Settings) -> Engine:
-    url = parse_url(settings.log_url, setting=_LOG_SETTING)
-    return open_engine(url, setting=_LOG_SETTING)
+    return open_engine(log_address(settings), setting=_LOG_SETTING)
 
 
 @contextmanager
@@ -71,8 +70,8 @@ class Runtime:
         app: the Celery app, where somebody has it already; else made from the settings when asked for.
 
     Raises:
-        ConfigurationError: the delivery log's address or schema, the limits, or whom this environment may
-            mail is not usable.
+        ConfigurationError: the delivery log's address or schema, the limits, the secret keys, or whom this
+            environment may mail is not usable.
         LogUnavailable: the log cannot be reached.
     """
 
@@ -83,9 +82,9 @@ class Runtime:
         #: Whom this environment may mail.
         self.audience = audience_of(settings)
         limits = limits_of(settings)
+        self.keyring = Keyring(settings.secret_keys)
         self.engine = _log_engine(settings)
         ensure_current(self.engine)
-        self.keyring = Keyring(settings.secret_keys)
         lease = timedelta(seconds=settings.mailctl_lease_seconds)
         self.outbox = Outbox(
             self.engine,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -13,14 +14,26 @@ from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_valid
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
 
+from mailctl.connection_urls import (
+    BrokerUrl,
+    ConnectionUrl,
+    DatabaseUrl,
+    InvalidUrl,
+    LogUrl,
+    RedisUrl,
+    ResultsUrl,
+)
 from mailctl.errors import ConfigurationError
+from mailctl.secret_keys import DEVELOPMENT_SECRET_KEY, check_keys
 
-#: The secret that development starts with; a finding in production.
-DEVELOPMENT_SECRET_KEY = "development-only-secret-key-change-me"  # noqa: S105 - known, and refused in production
 MEMORY_BROKER = "memory://"
 #: The queue of campaigns, whose emails travel in batches and behind all others.
 BULK_QUEUE = "mailctl.bulk"
 MEMORY_BACKEND = "cache+memory://"
+
+
+#: A name, an IPv4 address, or an IPv6 address with or without its zone.
+_HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?")
 
 
 class Profile(StrEnum):
@@ -67,19 +80,19 @@ class Settings(GivenSettings):
     project_name: str = "Example"
     frontend_url: str = "http://localhost:3000"
     secret_key: SecretStr = SecretStr(DEVELOPMENT_SECRET_KEY)
-    database_url: SecretStr | None = None
+    database_url: DatabaseUrl | None = None
 
     redis_host: str = "localhost"
     redis_port: int = Field(default=6379, ge=1, le=65535)
     redis_db: int = Field(default=0, ge=0)
     redis_password: SecretStr | None = None
-    redis_url: SecretStr | None = None
+    redis_url: RedisUrl | None = None
     #: The name under which Sentinels know the master, when the address is sentinel://.
     redis_sentinel_master: str = "mymaster"
     #: The password of the Sentinels themselves.
     redis_sentinel_password: SecretStr | None = None
-    celery_broker_url: SecretStr | None = None
-    celery_result_backend: SecretStr | None = None
+    celery_broker_url: BrokerUrl | None = None
+    celery_result_backend: ResultsUrl | None = None
     #: Seconds after which Celery kills a task.
     celery_task_time_limit: int = Field(default=1800, ge=1)
     #: Seconds for which Celery keeps a result.
@@ -100,7 +113,7 @@ class Settings(GivenSettings):
     mailctl_app: str = ""
     mailctl_home: Path = Path(".mailctl")
     #: The delivery log; SQLite in `mailctl_home` when empty.
-    mailctl_database_url: SecretStr | None = None
+    mailctl_database_url: LogUrl | None = None
     #: SQL with `:id` that gives id, email, username, first_name of one user.
     mailctl_users_query: str = ""
     #: A folder of the service's own templates, looked in first.
@@ -153,6 +166,13 @@ class Settings(GivenSettings):
             return cls.model_fields[info.field_name].get_default()
         return value
 
+    @field_validator("redis_host", "email_host")
+    @classmethod
+    def _is_host_name(cls, value: str) -> str:
+        if not _HOST.fullmatch(value):
+            raise ValueError("is not the name or the IP address of a host: no scheme, port, path or password")
+        return value
+
     @classmethod
     def load(cls, env_file: Path | None = None) -> Settings:
         """Read the environment and the `.env` file.
@@ -198,11 +218,14 @@ class Settings(GivenSettings):
         return changed
 
     @property
-    def broker_url(self) -> str:
+    def broker(self) -> BrokerUrl:
         """The Celery broker: `CELERY_BROKER_URL`, else what the profile says."""
-        if self.celery_broker_url is not None:
-            return _with_verified_tls(self.celery_broker_url)
-        return MEMORY_BROKER if self.debug else self._redis_address
+        return self.celery_broker_url or BrokerUrl(MEMORY_BROKER if self.debug else self._redis_address)
+
+    @property
+    def broker_url(self) -> str:
+        """The broker as Celery is told it."""
+        return _with_verified_tls(self.broker)
 
     @property
     def uses_memory_broker(self) -> bool:
@@ -215,16 +238,19 @@ class Settings(GivenSettings):
         return self.uses_memory_broker and not self.mailctl_app
 
     @property
-    def result_backend(self) -> str:
+    def results(self) -> ResultsUrl:
         """The Celery result backend: `CELERY_RESULT_BACKEND`, else what the profile says."""
-        if self.celery_result_backend is not None:
-            return _with_verified_tls(self.celery_result_backend)
-        return MEMORY_BACKEND if self.debug else self._redis_address
+        return self.celery_result_backend or ResultsUrl(MEMORY_BACKEND if self.debug else self._redis_address)
+
+    @property
+    def result_backend(self) -> str:
+        """The result backend as Celery is told it."""
+        return _with_verified_tls(self.results)
 
     @property
     def _redis_address(self) -> str:
         if self.redis_url is not None:
-            return _with_verified_tls(self.redis_url)
+            return self.redis_url.get_secret_value()
         password = self.redis_password.get_secret_value() if self.redis_password else ""
         credentials = f":{quote(password, safe='')}@" if password else ""
         host = f"[{self.redis_host}]" if ":" in self.redis_host else self.redis_host
@@ -232,16 +258,23 @@ class Settings(GivenSettings):
 
     @property
     def log_url(self) -> str:
-        """The SQLAlchemy address of the delivery log."""
+        """The SQLAlchemy URL of the delivery log."""
         if self.mailctl_database_url is not None:
             return self.mailctl_database_url.get_secret_value()
         return f"sqlite:///{self.mailctl_home.absolute() / 'mailctl.db'}"
 
     @property
     def secret_keys(self) -> list[str]:
-        """The secrets that seal and open, the one that seals first."""
+        """The secrets that seal and open, the one that seals first.
+
+        Raises:
+            ConfigurationError: this is production, and one of them protects nothing.
+        """
         old = self.mailctl_secret_keys_old.get_secret_value().split(",")
-        return [self.secret_key.get_secret_value(), *(key.strip() for key in old if key.strip())]
+        keys = [self.secret_key.get_secret_value(), *(key.strip() for key in old if key.strip())]
+        if not self.debug:
+            check_keys(keys)
+        return keys
 
     @property
     def sender_name(self) -> str:
@@ -271,17 +304,20 @@ def _read_env_file(path: Path, *, required: bool) -> dict[str, str]:
 
 
 def _as_configuration_error(error: ValidationError, origins: dict[str, str]) -> ConfigurationError:
-    problems = [
-        f"{name} ({origins.get(name, 'default')}): {problem['msg']}"
-        for problem in error.errors()
-        for name in ["_".join(str(part) for part in problem["loc"])]
-    ]
-    return ConfigurationError("; ".join(problems) + ".", fix="See .env.example for every setting.")
+    problems: list[str] = []
+    fixes: dict[str, None] = {}
+    for problem in error.errors(include_url=False, include_input=False):
+        name = "_".join(str(part) for part in problem["loc"])
+        reason = problem["msg"].removeprefix("Value error, ").rstrip(".")
+        problems.append(f"{name} ({origins.get(name, 'default')}): {reason}")
+        cause = problem.get("ctx", {}).get("error")
+        fixes[cause.fix if isinstance(cause, InvalidUrl) else "See .env.example for every setting."] = None
+    return ConfigurationError("; ".join(problems) + ".", fix=" ".join(fixes))
 
 
-def _with_verified_tls(address: SecretStr) -> str:
+def _with_verified_tls(url: ConnectionUrl) -> str:
     """Celery refuses a rediss:// address that does not say how to verify the certificate: strictly, then."""
-    url = address.get_secret_value()
-    if not url.startswith("rediss:") or "ssl_cert_reqs=" in url:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"
+    text = url.get_secret_value()
+    if url.scheme != "rediss" or "ssl_cert_reqs=" in text:
+        return text
+    return f"{text}{'&' if '?' in text else '?'}ssl_cert_reqs=required"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mailctl.catalog import TASK_NAMES
 from mailctl.celery_app import app_for, own_tasks
 from mailctl.checks.finding import Finding, Group
-from mailctl.checks.masking import masked
+from mailctl.redaction import masked_url
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -32,7 +32,7 @@ def check_app(settings: Settings) -> Generator[Finding, None, Celery]:
     app = app_for(settings)
     app.loader.import_default_modules()
     if settings.mailctl_app:
-        yield _GROUP.ok("import", f"{masked(settings.mailctl_app)}, the service's own (MAILCTL_APP)")
+        yield _GROUP.ok("import", f"{masked_url(settings.mailctl_app)}, the service's own (MAILCTL_APP)")
     else:
         yield _GROUP.ok("import", "mailctl.celery_app:celery_app, made from the settings")
     yield _tasks(app)
@@ -52,7 +52,7 @@ def has_results(app: Celery) -> bool:
 def shown_broker(app: Celery) -> str:
     """Return the address of the broker as people may read it."""
     url = app.conf.broker_url
-    return masked(";".join(url) if isinstance(url, list | tuple) else url or "amqp://")
+    return masked_url(";".join(url) if isinstance(url, list | tuple) else url or "amqp://")
 
 
 def _tasks(app: Celery) -> Finding:
@@ -77,7 +77,7 @@ def _broker(app: Celery) -> Finding:
 
 def _results(app: Celery) -> Finding:
     if has_results(app):
-        return _GROUP.ok("results", masked(app.conf.result_backend))
+        return _GROUP.ok("results", masked_url(app.conf.result_backend))
     return _GROUP.warn(
         "results",
         "the app keeps no results; only the delivery log knows what became of an email",

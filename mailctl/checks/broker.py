@@ -8,9 +8,9 @@ from mailctl.broker import Broker
 from mailctl.celery_app import has_private_results
 from mailctl.checks.app import has_results, shown_broker
 from mailctl.checks.finding import Finding, Group
-from mailctl.checks.masking import masked
 from mailctl.errors import BrokerUnavailable
 from mailctl.question import as_milliseconds
+from mailctl.redaction import masked_url
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -60,7 +60,7 @@ def _reach_broker(broker: Broker, app: Celery, *, offline: bool) -> Generator[Fi
 
 
 def _results(broker: Broker, app: Celery, *, offline: bool) -> Finding:
-    address = masked(app.conf.result_backend)
+    address = masked_url(app.conf.result_backend)
     if not has_results(app):
         return _GROUP.skip("results", "the app keeps no results")
     if has_private_results(app):

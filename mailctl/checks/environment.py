@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from mailctl.catalog import KINDS
 from mailctl.checks.finding import Finding, Group
-from mailctl.checks.masking import ADDRESSES, masked
-from mailctl.redaction import MASK
+from mailctl.connection_urls import ConnectionUrl
+from mailctl.redaction import MASK, masked_url
 from mailctl.settings import Profile, Settings
 
 if TYPE_CHECKING:
@@ -64,21 +64,18 @@ def _profile(settings: Settings) -> Finding:
 
 
 def _servers(settings: Settings, profile: Profile) -> Finding:
-    return _GROUP.ok(
-        profile, f"broker {masked(settings.broker_url)}, results {masked(settings.result_backend)}"
-    )
+    return _GROUP.ok(profile, f"broker {settings.broker.shown}, results {settings.results.shown}")
 
 
 def _shown(settings: Settings, name: str) -> str:
     value = getattr(settings, name.lower())
+    if isinstance(value, ConnectionUrl):
+        return value.shown
     if isinstance(value, SecretStr):
-        secret = value.get_secret_value()
-        if name in ADDRESSES and "://" in secret:
-            return masked(secret)
-        return "set" if secret else "empty"
+        return "set" if value.get_secret_value() else "empty"
     if name == "EMAIL_HOST_USER" and value and value == settings.email_host_password.get_secret_value():
         return f"{MASK} (the same as EMAIL_HOST_PASSWORD)"  # some services take their token for both
-    return masked(value) or "empty"
+    return masked_url(value) or "empty"
 
 
 def _unknown_names(settings: Settings) -> Iterator[Finding]:

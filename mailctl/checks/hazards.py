@@ -14,7 +14,8 @@ from mailctl.checks.log import is_file, is_readable_by_others
 from mailctl.checks.workers import needed_queues
 from mailctl.command import chmod
 from mailctl.inputs import is_local_host
-from mailctl.settings import DEVELOPMENT_SECRET_KEY
+from mailctl.placeholders import placeholders
+from mailctl.secret_keys import WeakKey
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 _GROUP = Group(name="hazards")
-#: Characters of a secret that nobody guesses.
-_SECRET_LENGTH = 32
-_MAKE_A_KEY = "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
 
 
 def check_hazards(settings: Settings, app: Celery | None, roster: Roster) -> Generator[Finding, None, None]:
@@ -56,6 +54,7 @@ def check_secrets_file(settings: Settings) -> Iterator[Finding]:
 def _production(settings: Settings, app: Celery | None) -> Iterator[Finding]:
     yield from _memory_broker(settings, app)
     yield from _secret_key(settings)
+    yield from _placeholders(settings)
     yield from _capture(settings)
     yield from _frontend_url(settings)
     yield from _clear_text(settings)
@@ -72,12 +71,15 @@ def _memory_broker(settings: Settings, app: Celery | None) -> Iterator[Finding]:
 
 
 def _secret_key(settings: Settings) -> Iterator[Finding]:
-    secret = settings.secret_key.get_secret_value()
-    fix = f"Give SECRET_KEY the web service's; a new one comes from: {_MAKE_A_KEY}"
-    if secret == DEVELOPMENT_SECRET_KEY:
-        yield _GROUP.fail("SECRET_KEY", "everybody knows it: it is the default of development.", fix=fix)
-    elif len(secret) < _SECRET_LENGTH:
-        yield _GROUP.warn("SECRET_KEY", f"has fewer than {_SECRET_LENGTH} characters", fix=fix)
+    try:
+        _ = settings.secret_keys
+    except WeakKey as error:
+        yield _GROUP.fail(error.setting, error.reason, fix=error.fix)
+
+
+def _placeholders(settings: Settings) -> Iterator[Finding]:
+    for found in placeholders(settings):
+        yield _GROUP.fail(found.setting, found.reason, fix=found.fix)
 
 
 def _capture(settings: Settings) -> Iterator[Finding]:

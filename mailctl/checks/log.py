@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from mailctl.checks.finding import Finding, Group
 from mailctl.command import chmod, mailctl
-from mailctl.errors import ConfigurationError, MailctlError
+from mailctl.errors import MailctlError
 from mailctl.log.circuits import read_circuits
-from mailctl.log.database import open_engine, parse_url, shown
+from mailctl.log.database import log_address, open_engine, shown
 from mailctl.log.history import History
 from mailctl.log.schema import read_version
 from mailctl.log.sqlite import sqlite_path
@@ -40,9 +40,9 @@ def check_log(settings: Settings, *, offline: bool) -> Generator[Finding, None, 
         Its engine, if it is there and its schema is current; the caller disposes of it.
 
     Raises:
-        ConfigurationError: its address is not usable.
+        ConfigurationError: its driver is not installed.
     """
-    url = parse_url(settings.log_url, setting=_SETTING)
+    url = log_address(settings)
     refusal = _refusal(url, offline=offline)
     if refusal is not None:
         yield refusal
@@ -63,24 +63,13 @@ def is_file(settings: Settings) -> bool:
 
 def is_missing(settings: Settings) -> bool:
     """Whether the delivery log is a file that nobody has made yet."""
-    if not is_file(settings):
-        return False
-    try:
-        return not sqlite_path(parse_url(settings.log_url, setting=_SETTING)).exists()
-    except ConfigurationError:
-        return False
+    return is_file(settings) and not sqlite_path(log_address(settings)).exists()
 
 
 def _refusal(url: URL, *, offline: bool) -> Finding | None:
     """Return why the log cannot be looked at; None if it can."""
     if url.get_backend_name() != "sqlite":
         return _GROUP.skip("database", "offline") if offline else None
-    if url.database in (None, "", ":memory:"):
-        return _GROUP.fail(
-            "database",
-            f"{shown(url)} is lost with its process, and nobody else sees it.",
-            fix=f"Give {_SETTING} a file or a server.",
-        )
     path = sqlite_path(url)
     return None if path.exists() else _future(path)
 

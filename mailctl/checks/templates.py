@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import UTC, datetime
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
 
 from mailctl.catalog import BUILT_IN, RESET
 from mailctl.checks.finding import Finding, Group
@@ -53,13 +56,17 @@ def check_templates(settings: Settings, catalog: Catalog) -> Generator[Finding, 
 
 
 def plain_composer(settings: Settings, catalog: Catalog = BUILT_IN) -> Composer:
-    """Return a composer whose links are ours: a maker of links is checked for itself.
+    """Return a composer whose links are ours and worth nothing: keys and a maker are checked for themselves.
 
     Raises:
         ConfigurationError: the folder of templates or the sender is not usable.
     """
-    links = Links(settings.model_copy(update={"mailctl_link_mint": ""}))
+    links = Links(settings.model_copy(update={"mailctl_link_mint": "", **_throwaway_keys()}))
     return Composer(settings, links, catalog=catalog)
+
+
+def _throwaway_keys() -> dict[str, SecretStr]:
+    return {"secret_key": SecretStr(token_urlsafe(48)), "mailctl_secret_keys_old": SecretStr("")}
 
 
 def _origins(settings: Settings) -> Finding:
@@ -75,7 +82,7 @@ def _mint(settings: Settings) -> Iterator[Finding]:
         return
     content, now = sample_content(RESET), datetime.now(UTC)
     try:
-        Links(settings).urls(RESET, content, now=now)
+        Links(settings.model_copy(update=_throwaway_keys())).urls(RESET, content, now=now)
     except MailctlError as error:
         yield _GROUP.error(_MINT, error)
     else:

@@ -92,12 +92,12 @@ def _ask_log(ctx: typer.Context, question: Callable[[Engine], list[_T]]) -> list
     if settings is None:
         return []
     try:
-        from mailctl.log.database import parse_url
+        from mailctl.log.database import log_address
         from mailctl.log.sqlite import sqlite_path
         from mailctl.question import ask
         from mailctl.runtime import open_log
 
-        url = parse_url(settings.log_url, setting="MAILCTL_DATABASE_URL")
+        url = log_address(settings)
         if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
             return []
         with open_log(settings) as engine:

@@ -38,6 +38,7 @@ def health(
         raise InvalidInput("--to" if to else "--queue", "is for a canary.", fix="Give --canary with it.")
     recipient = None if to is None else address(to, field="--to")
     wish = CanaryWish(to=recipient, queue=queue, timeout=timeout) if canary else None
+    _ = session.settings  # no hop is to blame for what cannot be read
     hops: list[Hop] = []
     with session.output.spinner("asking") as update:
         for hop in check_health(lambda: session.runtime, canary=wish):

@@ -15,6 +15,7 @@ from mailctl.cli.context import App, EnvFile, Json, NoColor, ReaderGone, Session
 from mailctl.cli.help import Commands, Entry
 from mailctl.cli.output import Output
 from mailctl.errors import ExitCode, InvalidInput, MailctlError
+from mailctl.redaction import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -179,5 +180,6 @@ def _usage_sentence(error: typer.TyperException) -> str:
 
 def _say(session: Session, error: BaseException, text: str, fix: str) -> None:
     if session.is_verbose:
-        session.output.note("".join(traceback.format_exception(error)).rstrip())
+        # Of other programs' errors, too.
+        session.output.note(without_credentials("".join(traceback.format_exception(error)).rstrip()))
     session.output.error(text, fix)

@@ -5,21 +5,26 @@ from __future__ import annotations
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from mailctl.connection_urls import DatabaseUrl, InvalidUrl
+from mailctl.connection_urls.options import ASYNCPG_OPTIONS, PREPARE_THRESHOLD
 from mailctl.errors import ConfigurationError, LogUnavailable, ServiceUnavailable
 from mailctl.log import sqlite
+from mailctl.redaction import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection, Engine
+
+    from mailctl.settings import Settings
 
 #: Seconds to wait for a database server to accept a connection.
 CONNECT_SECONDS = 3
@@ -30,12 +35,10 @@ _SYNC_DRIVERS = {
     "mysql": "mysql+pymysql",
     "mariadb": "mariadb+pymysql",
 }
-#: Options of SQLAlchemy's asyncpg dialect that mean nothing to other drivers.
-_ASYNCPG_ONLY = ("async_fallback", "prepared_statement_cache_size", "prepared_statement_name_func")
 #: With less than this left, SQLite cannot extend its files.
 _SPARE_BYTES = 64 * 1024
-#: Options of libpq that hold a secret.
-_SECRET_OPTIONS = ("password", "sslpassword")
+#: Options that hold a secret.
+_SECRET_OPTIONS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 
 
 def parse_url(url: str, *, setting: str) -> URL:
@@ -45,11 +48,9 @@ def parse_url(url: str, *, setting: str) -> URL:
         ConfigurationError: it is not the address of a database.
     """
     try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        raise ConfigurationError(
-            f"{setting} is not a database URL.", fix="Give one like postgresql://user:password@host/name."
-        ) from None
+        parsed = make_url(DatabaseUrl(url).get_secret_value())
+    except InvalidUrl as error:
+        raise ConfigurationError(f"{setting} {error}", fix=error.fix) from None
     backend, _, driver = parsed.drivername.partition("+")
     if driver == "asyncpg":
         parsed = _in_the_words_of_libpq(parsed)
@@ -58,8 +59,20 @@ def parse_url(url: str, *, setting: str) -> URL:
 
 def _in_the_words_of_libpq(url: URL) -> URL:
     sslmode = url.query.get("ssl")
-    url = url.difference_update_query(["ssl", *_ASYNCPG_ONLY])
+    url = url.difference_update_query(ASYNCPG_OPTIONS)
     return url.update_query_dict({"sslmode": sslmode}) if sslmode else url
+
+
+def log_address(settings: Settings) -> URL:
+    """Return the address of the delivery log."""
+    if settings.mailctl_database_url is not None:
+        return parse_url(settings.log_url, setting="MAILCTL_DATABASE_URL")
+    return sqlite_address(settings.mailctl_home / "mailctl.db")
+
+
+def sqlite_address(path: Path) -> URL:
+    """Return the address of a file, whatever characters are in its name."""
+    return URL.create("sqlite", database=str(path.absolute()))
 
 
 def shown(url: URL) -> str:
@@ -94,17 +107,39 @@ def open_engine(url: URL, *, setting: str, read_only: bool = False) -> Engine:
     try:
         if url.get_backend_name() == "sqlite":
             return sqlite.open_reader(url) if read_only else sqlite.open_writer(url)
-        engine = sqlalchemy.create_engine(
-            url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS}, hide_parameters=True
-        )
+        engine = _open_server(url, setting=setting)
         if read_only and url.get_backend_name() == "postgresql":
             event.listen(engine, "begin", _begin_as_postgresql_reader)
         return engine
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise ConfigurationError(
-            f"{setting}: the driver for {url.get_backend_name()} is not installed.",
-            fix="pip install 'mailctl[postgres]' for PostgreSQL.",
+            f"{setting}: the driver {url.drivername} is not installed.",
+            fix="pip install 'mailctl[postgres]' for PostgreSQL, or the driver's own package.",
         ) from error
+
+
+def _open_server(url: URL, *, setting: str) -> Engine:
+    threshold = url.query.get(PREPARE_THRESHOLD)
+    arguments: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS}
+    if isinstance(threshold, str):
+        arguments[PREPARE_THRESHOLD] = int(threshold) if threshold.isdigit() else None
+    engine = sqlalchemy.create_engine(
+        url.difference_update_query([PREPARE_THRESHOLD]),
+        pool_pre_ping=True,
+        connect_args=arguments,
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(dialect: Any, _record: Any, positional: Any, named: Any) -> Any:
+        try:
+            return dialect.connect(*positional, **named)
+        except (TypeError, ValueError):
+            raise ConfigurationError(
+                f"{setting} has an option that its driver does not take.", fix="Correct what follows the `?`."
+            ) from None
+
+    return engine
 
 
 def _begin_as_postgresql_reader(connection: Connection) -> None:
@@ -189,7 +224,7 @@ def translated(
             ) from error
         reason = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
         raise error_class(
-            f"{what} at {shown(url)} cannot be used: {reason[0]}.",
+            f"{what} at {shown(url)} cannot be used: {without_credentials(reason[0])}.",
             fix="Check that it is there, running, and that this user may use it.",
         ) from error
     except SQLAlchemyError as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from mailctl.errors import LogUnavailable
-from mailctl.log.database import open_engine, parse_url, reading
+from mailctl.log.database import open_engine, reading, sqlite_address
 from mailctl.log.tables import emails
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _has(path: Path, email_id: str) -> bool:
             return False
     except OSError:
         return False
-    engine = open_engine(parse_url(f"sqlite:///{path}", setting="MAILCTL_HOME"), setting="", read_only=True)
+    engine = open_engine(sqlite_address(path), setting="MAILCTL_HOME", read_only=True)
     query = select(emails.c.id).where(emails.c.id >= email_id, emails.c.id < email_id + "\U0010ffff").limit(1)
     try:
         with reading(engine) as connection:

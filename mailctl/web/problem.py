@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from mailctl.errors import InvalidInput, MailctlError, NotFound, ServiceUnavailable
+from mailctl.errors import ConfigurationError, InvalidInput, MailctlError, NotFound, ServiceUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +69,10 @@ def problem_of(error: Exception) -> Problem:
             return _problem(422, error.message, error.fix)
         case ServiceUnavailable():
             return _problem(503, error.message, error.fix)
+        case ConfigurationError():
+            # Which setting is weak is nothing to tell whoever asks.
+            _log.error("%s %s", error.message, error.fix)
+            return _problem(500, "The settings of this server cannot be used.", "Its log has more.")
         case MailctlError():
             return _problem(500, error.message, error.fix)
         case RequestValidationError():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import uuid
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery import bootsteps
 from celery.worker import state
@@ -17,7 +18,13 @@ from mailctl import runtime
 from mailctl.celery_app import consumed_queues, is_in_memory
 from mailctl.errors import ExitCode
 from mailctl.log.workers import Worker
+from mailctl.placeholders import placeholders
 from mailctl.worker.relay import Relay
+
+if TYPE_CHECKING:
+    from mailctl.settings import Settings
+
+_log = logging.getLogger("mailctl.worker")
 
 
 class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -33,8 +40,10 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, parent: Any) -> None:
         """Start the relay on the log that the process is to work with."""
         runtime.adopt_app(parent.app)
+        parts = runtime.current()
+        _warn_of_placeholders(parts.settings)
         self._relay = Relay(
-            runtime.current(),
+            parts,
             _describe(parent),
             on_drained=_stop_worker if self._drain else None,
             is_busy=_has_tasks,
@@ -50,6 +59,13 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
             self._relay = None
 
     terminate = stop
+
+
+def _warn_of_placeholders(settings: Settings) -> None:
+    found = list(placeholders(settings))
+    if found:
+        words = " ".join(f"{each.setting} {each.reason}" for each in found)
+        _log.warning("this is production, and %s Run `mailctl check-config`.", words)
 
 
 def _describe(worker: Any) -> Worker:

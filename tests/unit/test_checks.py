@@ -15,10 +15,10 @@ from pydantic import SecretStr
 
 from mailctl.catalog import KINDS, TASK_NAMES
 from mailctl.checks import Finding, Status, is_ok, run_checks
-from mailctl.checks.masking import masked
 from mailctl.errors import ServiceUnavailable
 from mailctl.log.workers import Worker
 from mailctl.question import ask
+from mailctl.redaction import masked_url
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 
@@ -191,7 +191,7 @@ class TestSettings:
     )
     def test_addresses_are_shown_without_their_passwords(self, address: str, shown: str) -> None:
         """Whatever characters a password has, rather too much is hidden than too little."""
-        assert masked(address) == shown
+        assert masked_url(address) == shown
 
 
 class TestApp:

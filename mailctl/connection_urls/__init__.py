@@ -1,0 +1,287 @@
+"""Connection URLs: each is parsed here before a driver sees it, and shown without its password.
+
+Drivers disagree about what an unescaped character in a password means, and quote it in their errors. What
+passes here means the same to all of them; what does not is refused without quoting any part of it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from pydantic import SecretStr
+from pydantic_core import core_schema
+from typing_extensions import override
+
+from mailctl.connection_urls.options import (
+    AMQP_OPTIONS,
+    ASYNCPG_OPTIONS,
+    POSTGRESQL_OPTIONS,
+    REDIS_OPTIONS,
+    REDIS_RESULT_OPTIONS,
+    SOCKET_OPTIONS,
+    SQLITE_OPTIONS,
+    SQLITE_URI_OPTIONS,
+    TLS_OPTIONS,
+    option_problem,
+    words,
+)
+from mailctl.connection_urls.parts import InvalidUrl, Parts, options_of, scheme_of, split
+from mailctl.redaction import masked_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
+
+    from pydantic import GetCoreSchemaHandler
+
+__all__ = [
+    "BrokerUrl",
+    "ConnectionUrl",
+    "DatabaseUrl",
+    "InvalidUrl",
+    "LogUrl",
+    "RedisUrl",
+    "ResultsUrl",
+    "is_foreign_scheme",
+]
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_REDIS = frozenset({"redis", "rediss", "sentinel"})
+#: Redis behind a Unix socket, as kombu and Celery write it.
+_REDIS_SOCKET = "redis+socket"
+_AMQP = frozenset({"amqp", "amqps", "pyamqp", "librabbitmq"})
+#: Schemes of kombu besides.
+_OTHER_BROKERS = words(
+    "confluentkafka consul etcd filesystem kafka memory pgmq pyro qpid SLMQ slmq SQS sqs zookeeper"
+)
+#: Those whose URLs their transports parse by rules of their own.
+_SPECIAL_BROKERS = words("azureservicebus azurestoragequeues gcpubsub mongodb")
+#: The same for Celery's result backends.
+_OTHER_RESULTS = words("arangodb consul cosmosdbsql couchbase couchdb dynamodb elasticsearch riak")
+_SPECIAL_RESULTS = words("azureblockblob cache cassandra disabled file gs mongodb rpc s3")
+_SQL_BROKERS = frozenset({"sqla", "sqlalchemy"})
+_SQL_RESULTS = frozenset({"db", "database"})
+
+
+class ConnectionUrl(SecretStr):
+    """A connection URL that was found sound.
+
+    Args:
+        secret_value: the URL.
+
+    Raises:
+        InvalidUrl: it cannot be used.
+    """
+
+    def __init__(self, secret_value: str) -> None:
+        if _CONTROL.search(secret_value):
+            raise InvalidUrl("holds a control character or a line break.", fix="Write it on one line.")
+        super().__init__(self._checked(secret_value))
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[object], handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls._validated, serialization=core_schema.to_string_ser_schema()
+        )
+
+    @classmethod
+    def _validated(cls, value: object) -> Self:
+        if isinstance(value, cls):
+            return value
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if not isinstance(text, str):
+            raise InvalidUrl("is not a text.", fix="Give a URL.")
+        return cls(text)
+
+    @classmethod
+    def _checked(cls, text: str) -> str:
+        """Return the URL as drivers are given it."""
+        raise NotImplementedError
+
+    @property
+    def scheme(self) -> str:
+        """What stands before `://`; the whole where there is no such thing."""
+        return self.get_secret_value().partition("://")[0]
+
+    @property
+    def shown(self) -> str:
+        """The URL as people may read it: without its password."""
+        return ";".join(map(masked_url, self.get_secret_value().split(";")))
+
+
+class DatabaseUrl(ConnectionUrl):
+    """The URL of a database."""
+
+    #: By scheme without driver.
+    backends: ClassVar[AbstractSet[str]] = frozenset(
+        {"sqlite", "postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle"}
+    )
+    example: ClassVar[str] = "postgresql://user:password@host/name or sqlite:////folder/name.db"
+
+    @classmethod
+    @override
+    def _checked(cls, text: str) -> str:
+        scheme = scheme_of(text, example=cls.example)
+        backend, _, driver = scheme.partition("+")
+        if backend not in cls.backends:
+            raise InvalidUrl("is not the URL of a database that can be used here.", fix=f"Use {cls.example}.")
+        if backend == "sqlite":
+            return _checked_sqlite(text)
+        parts = split(text)
+        if backend.startswith("postgres"):
+            more = ASYNCPG_OPTIONS if driver == "asyncpg" else frozenset[str]()
+            _check_options(parts, POSTGRESQL_OPTIONS | more)
+        _check_database_is_named(parts)
+        return str(parts)
+
+
+class LogUrl(DatabaseUrl):
+    """The URL of a database that can hold the delivery log."""
+
+    backends = frozenset({"sqlite", "postgresql", "postgres"})
+
+
+class RedisUrl(ConnectionUrl):
+    """The URL of a Redis that is both broker and result backend."""
+
+    @classmethod
+    @override
+    def _checked(cls, text: str) -> str:
+        return _each(text, _redis)
+
+
+class BrokerUrl(ConnectionUrl):
+    """The URL of a broker; several, separated by semicolons, are tried in turn."""
+
+    @classmethod
+    @override
+    def _checked(cls, text: str) -> str:
+        return _each(text, _broker)
+
+
+class ResultsUrl(ConnectionUrl):
+    """The URL of a result backend."""
+
+    @classmethod
+    @override
+    def _checked(cls, text: str) -> str:
+        if re.fullmatch(r"[\w.:]+", text) and text.partition(":")[0] not in _REDIS | _AMQP:
+            return text  # the name of a backend, such as `disabled`
+        return text if _is_named(text, _SPECIAL_RESULTS) else _each(text, _results)
+
+
+def is_foreign_scheme(url: str) -> bool:
+    """Whether the scheme of a URL is none of Redis, AMQP or SQL: an app may bring a transport of its own."""
+    scheme = url.partition(":")[0]
+    return scheme.partition("+")[0] not in _REDIS | _AMQP | _SQL_BROKERS | _SQL_RESULTS
+
+
+def _each(text: str, check: Callable[[str], str]) -> str:
+    return ";".join(check(one) for one in text.split(";"))
+
+
+def _redis(text: str, *, options: AbstractSet[str] = REDIS_OPTIONS) -> str:
+    scheme = scheme_of(text, example="redis://:password@host:6379/0")
+    if scheme == _REDIS_SOCKET:
+        return _redis_socket(text)
+    if scheme not in _REDIS:
+        raise _unknown_scheme(scheme, known=("redis://", "rediss://", "sentinel://"))
+    parts = split(text)
+    _check_server_is_named(parts)
+    _check_options(parts, options)
+    if not re.fullmatch(r"\d{0,9}/?", parts.path or ""):
+        raise InvalidUrl(
+            "does not end with the number of a database.", fix="End it with /0, or another number."
+        )
+    if scheme == "redis" and any(name in TLS_OPTIONS for name, _ in parts.options):
+        raise InvalidUrl("has TLS options, and its scheme is redis.", fix="Use rediss:// for TLS.")
+    return str(parts)
+
+
+def _redis_socket(text: str) -> str:
+    # kombu and Celery take "redis+" off and parse the rest.
+    parts = split(text)
+    _check_options(parts, SOCKET_OPTIONS)
+    if parts.host or not parts.path:
+        raise InvalidUrl("names no socket.", fix="Use redis+socket:///PATH?virtual_host=0.")
+    return str(parts)
+
+
+def _broker(text: str) -> str:
+    if _is_named(text, _SPECIAL_BROKERS):
+        return text
+    if _is_named(text, _OTHER_BROKERS):
+        return str(split(text))
+    scheme = scheme_of(text, example="redis://:password@host:6379/0")
+    if scheme.partition("+")[0] in _SQL_BROKERS and "+" in scheme:
+        return _behind_prefix(text)
+    if scheme not in _AMQP:
+        return _redis(text)
+    parts = split(text)
+    _check_server_is_named(parts)
+    _check_options(parts, AMQP_OPTIONS)
+    return str(parts)
+
+
+def _results(text: str) -> str:
+    if _is_named(text, _OTHER_RESULTS):
+        return str(split(text))
+    scheme = scheme_of(text, example="redis://:password@host:6379/0")
+    if scheme.partition("+")[0] in _SQL_RESULTS and "+" in scheme:
+        return _behind_prefix(text)
+    return _redis(text, options=REDIS_RESULT_OPTIONS)
+
+
+def _behind_prefix(text: str) -> str:
+    prefix, _, url = text.partition("+")
+    return f"{prefix}+{DatabaseUrl(url).get_secret_value()}"
+
+
+def _is_named(text: str, schemes: AbstractSet[str]) -> bool:
+    scheme, separator, _ = text.partition("://")
+    return bool(separator) and scheme.partition("+")[0] in schemes
+
+
+def _unknown_scheme(scheme: str, *, known: tuple[str, ...]) -> InvalidUrl:
+    if scheme in ("valkey", "valkeys"):
+        return InvalidUrl(
+            "has the scheme of Valkey, which Celery does not know.",
+            fix=f"Use {'rediss' if scheme == 'valkeys' else 'redis'}://: Valkey speaks the same protocol.",
+        )
+    return InvalidUrl("has a scheme that cannot be used here.", fix=f"Use {', '.join(known)} or amqp://.")
+
+
+def _check_options(parts: Parts, known: AbstractSet[str]) -> None:
+    reason, fix = option_problem(parts.options, known)
+    if reason:
+        raise InvalidUrl(reason, fix=fix)
+
+
+def _check_server_is_named(parts: Parts) -> None:
+    if not parts.host and (parts.username or parts.password or parts.port):
+        raise InvalidUrl("names no host.", fix="Write the host after the @.")
+
+
+def _check_database_is_named(parts: Parts) -> None:
+    named_otherwise = {"dbname", "service"} & {name for name, _ in parts.options}
+    if not parts.path and not named_otherwise:
+        raise InvalidUrl("names no database.", fix="End it with /NAME.")
+
+
+def _checked_sqlite(text: str) -> str:
+    _, _, rest = text.partition("://")
+    location, _, query = rest.partition("?")
+    if not location.startswith("/") or location in ("/", "/:memory:"):
+        raise InvalidUrl(
+            "names no file.",
+            fix="Use sqlite:///NAME for a file in the working directory, or sqlite:////FOLDER/NAME.",
+        )
+    options = options_of(query)
+    is_uri = dict(options).get("uri", "").lower() in ("1", "true")
+    reason, fix = option_problem(options, SQLITE_URI_OPTIONS if is_uri else SQLITE_OPTIONS)
+    if reason:
+        raise InvalidUrl(reason, fix=fix)
+    return text

@@ -1,0 +1,57 @@
+"""Which values of SECRET_KEY protect nothing, because everybody knows them or can guess them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailctl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: The key that development starts with.
+DEVELOPMENT_SECRET_KEY = "development-only-secret-key-change-me"  # noqa: S105 - known, and refused in production
+#: Keys that stand in examples, in lower case.
+_PUBLISHED = frozenset({DEVELOPMENT_SECRET_KEY, "change-me", "changeme", "secret", "secret-key", "…"})
+#: Characters of a key that nobody guesses.
+SHORTEST_KEY = 32
+_OLD = "MAILCTL_SECRET_KEYS_OLD"
+_MAKE_A_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(48))"'
+
+
+class WeakKey(ConfigurationError):
+    """A key cannot be used in production.
+
+    Args:
+        setting: where it stands.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, setting: str, reason: str, *, fix: str) -> None:
+        super().__init__(f"{setting} {reason}", fix=fix)
+        self.setting = setting
+        self.reason = reason
+
+
+def check_keys(keys: Sequence[str]) -> None:
+    """Refuse keys for production, the one that seals first.
+
+    An earlier key may be short, so that a site can leave it behind, but not published: whoever knows a key
+    makes links that it opens.
+
+    Raises:
+        WeakKey: one of them protects nothing.
+    """
+    newest, *earlier = keys
+    fix = f"Give SECRET_KEY the value that the web service has; a new one comes from: {_MAKE_A_KEY}"
+    if is_published(newest):
+        raise WeakKey("SECRET_KEY", "is not set, or has a published value that everybody knows.", fix=fix)
+    if len(newest.strip()) < SHORTEST_KEY:
+        raise WeakKey("SECRET_KEY", f"has fewer than {SHORTEST_KEY} characters.", fix=fix)
+    if any(map(is_published, earlier)):
+        raise WeakKey(_OLD, "has a published value that everybody knows.", fix=f"Remove it from {_OLD}.")
+
+
+def is_published(key: str) -> bool:
+    """Whether everybody knows a key."""
+    return key.strip().lower() in _PUBLISHED
