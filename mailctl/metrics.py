@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mailctl.characters import visible_line
 from mailctl.log.counts import Dimension
 from mailctl.log.statistics import Statistics
 from mailctl.overview import take_overview
@@ -123,8 +124,14 @@ def _counter(name: str, help: str, value: float) -> _Family:
 
 
 def _line(name: str, labels: Mapping[str, str], value: float) -> str:
-    shown = ",".join(f'{label}="{text.translate(_ESCAPES)}"' for label, text in labels.items())
+    shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
     return f"{name}{{{shown}}} {_number(value)}" if shown else f"{name} {_number(value)}"
+
+
+def _escaped(text: str) -> str:
+    # The form has an escape for line feeds, and none for other control characters.
+    lines = "\n".join(map(visible_line, text.split("\n")))
+    return lines.translate(_ESCAPES)
 
 
 def _number(value: float) -> str:

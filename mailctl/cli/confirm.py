@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from mailctl.characters import visible
+from mailctl.characters import visible_line
 from mailctl.errors import Refused
 
 
@@ -25,5 +25,5 @@ def confirm(question: str, *, is_sure: bool, fix: str = "Add --yes.") -> None:
         return
     if not sys.stdin.isatty():
         raise Refused(f"{question} Nobody is here to answer.", fix=fix)
-    if not typer.confirm(visible(question), err=True):
+    if not typer.confirm(visible_line(question), err=True):
         raise Refused("Nothing was done.")

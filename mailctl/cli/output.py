@@ -63,7 +63,7 @@ class Output:
 
         from mailctl.cli.table import folded
 
-        line = text if isinstance(text, Text) else Text(visible(text))
+        line = text if isinstance(text, Text) else Text(visible_line(text))
         self.lines(folded(line, width=self.width, hang=hang))
 
     def raw(self, data: bytes) -> None:
