@@ -11,7 +11,7 @@ import uvicorn
 
 from mailctl import runtime
 from mailctl.errors import InvalidInput, Refused
-from mailctl.journal import FORMATS, write_json
+from mailctl.journal import FORMATS, make_visible, write_json
 from mailctl.log.keys import NewKey, new_key
 from mailctl.web.access import Access
 from mailctl.web.app import create_app
@@ -73,6 +73,7 @@ def _begin_log(log_format: str) -> None:
         write_json(logging.INFO)
     else:
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        make_visible(logging.getLogger())
 
 
 def _guest_key(host: str) -> NewKey | None:

@@ -7,10 +7,13 @@ import io
 import json
 import logging
 import sys
+import threading
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from celery import Celery
 from rich.text import Text
 
 from mailctl import characters
@@ -131,6 +134,52 @@ def test_messages_of_others_are_read_as_harmlessly(
             assert not CONTROLS.findall(ran.out + ran.err), command
             assert "Traceback" not in ran.err
     assert r"result\x1b]52;" in mailctl("status", "a-task").out
+
+
+@pytest.fixture
+def odd_worker(redis_url: str) -> Iterator[str]:
+    """A worker of somebody's with a hostile name, which answers what it is asked with hostile values."""
+    name, queue = hostile("worker@host"), {"name": hostile("queue")}
+    handlers = {
+        "ping": lambda state: {"ok": hostile("pong")},
+        "active_queues": lambda state: [queue],
+        "stats": lambda state: {"pid": 1, "pool": {"implementation": hostile("pool"), "max-concurrency": 1}},
+        "active": lambda state: [],
+    }
+    is_over = threading.Event()
+    with (
+        Celery("odd", broker=redis_url, set_as_current=False) as app,
+        app.connection_for_read() as connection,
+    ):
+        node = app.control.mailbox.Node(name, state=None, handlers=handlers, channel=connection.channel())
+        consumer = node.listen()
+
+        def answer() -> None:
+            while not is_over.is_set():
+                with suppress(TimeoutError):
+                    connection.drain_events(timeout=0.1)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield name
+        is_over.set()
+        thread.join()
+        consumer.cancel()
+
+
+def test_replies_of_workers_are_as_harmless(
+    mailctl: Mailctl, odd_worker: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names, queues and pools."""
+    monkeypatch.setenv("DEBUG", "False")
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("SECRET_KEY", "a-secret-key-of-more-than-32-characters")
+    for command in (("workers",), ("workers", "ping"), ("workers", "ping", odd_worker), ("check-config",)):
+        for form in ((), ("--json",)):
+            ran = mailctl(*command, *form)
+            assert not CONTROLS.findall(ran.out + ran.err), command
+            assert "Traceback" not in ran.err
+            assert r"worker@host\x1b]52" in ran.out or form or command == ("check-config",), ran.out
 
 
 class TestSink:
