@@ -9,8 +9,10 @@ import unicodedata
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 #: Control characters of terminals (C0, DEL, C1) and of bidirectional text (UAX #9), line and paragraph
 #: separators, and lone surrogates, which no stream can encode.
-_CONTROLS = re.compile(rf"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{''.join(sorted(_BIDI_CONTROLS))}]")
-_CONTROLS_IN_LINES = re.compile(rf"(?![\n\t]){_CONTROLS.pattern}")
+_CONTROLS_IN_LINES = re.compile(
+    rf"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{''.join(sorted(_BIDI_CONTROLS))}]"
+)
+_CONTROLS = re.compile(rf"[\n\t]|{_CONTROLS_IN_LINES.pattern}")
 #: Joiners that real names and emoji need.
 _JOINERS = frozenset("\u200c\u200d")
 #: Letters and marks that print as nothing, or as a space.

@@ -13,7 +13,7 @@ from mailctl.checks.finding import Finding, Group
 from mailctl.checks.log import is_file, is_readable_by_others
 from mailctl.checks.workers import needed_queues
 from mailctl.command import chmod
-from mailctl.inputs import is_local_host
+from mailctl.inputs import MAX_URL, is_local_host
 from mailctl.placeholders import placeholders
 from mailctl.secret_keys import WeakKey
 
@@ -90,6 +90,8 @@ def _capture(settings: Settings) -> Iterator[Finding]:
 
 
 def _frontend_url(settings: Settings) -> Iterator[Finding]:
+    if len(settings.frontend_url) > MAX_URL:
+        return  # which is refused where links are made
     parts = urlsplit(settings.frontend_url)
     fix = "Set FRONTEND_URL to the https address of the service."
     if is_local_host(parts.hostname or ""):

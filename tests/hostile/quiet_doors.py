@@ -86,7 +86,12 @@ QUIET: dict[str, dict[str, Door]] = {
         "MAILCTL_REDIRECT_TO": _audience("mailctl_redirect_to"),
         "MAILCTL_RECIPIENTS_ALLOW": _audience("mailctl_recipients_allow"),
     },
-    "action_url": {"preview --set": _preview("email", "--set=action_url=")},
+    "action_url": {
+        "preview --set": _preview("email", "--set=action_url="),
+        "preview --template reset": lambda site, value: _cli(
+            "preview", "email", "--template=reset", f"--set=reset_url={value}", "--raw"
+        ),
+    },
     "locale": {"preview --set": _preview("email", "--set=locale=")},
     "template_name": {"preview --template": _preview("email", "--template=")},
 }

@@ -11,7 +11,7 @@ import pytest
 from mailctl.message import OutcomeKind
 from mailctl.smtp.session import make_tls_context
 from tests.smtp_client import message, plain, send, signed_in
-from tests.smtp_server import DEFAULT_EXTENSIONS, Certificates, ScriptedSmtpServer, test_certificates
+from tests.smtp_server import DEFAULT_EXTENSIONS, Certificates, Reply, ScriptedSmtpServer, test_certificates
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +61,15 @@ def test_smtputf8_is_never_needed(extensions: tuple[str, ...]) -> None:
     assert not any("SMTPUTF8" in line for line in commands)
     assert all(line.isascii() for line in commands)
     assert any("BODY=8BITMIME" in line for line in commands) == bool(extensions)
+
+
+@pytest.mark.parametrize("lines", [["550-" + "x" * 60_000, "550 x"], ["550-x"] * 40_000 + ["550 x"]])
+def test_a_reply_without_end_is_none(lines: list[str]) -> None:
+    """Whether in one line or in many: nobody collects it, and the connection is given up."""
+    with ScriptedSmtpServer({"rcpt": [Reply("\n".join(lines))]}) as server:
+        [outcome] = send(plain(server), message())
+    assert outcome.kind is OutcomeKind.DEFERRED
+    assert outcome.stage in ("mail", "rcpt")  # they are asked together
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
