@@ -43,7 +43,7 @@ def add(
 
 def remove(session: Session, addresses: _Addresses) -> None:
     """Let these addresses be mailed again; what ended suppressed stays so until it is retried."""
-    wanted = _checked(addresses)
+    wanted = list(dict.fromkeys(map(_as_listed, addresses)))
     removed = session.runtime.suppressions.remove(wanted)
     _tell(session, wanted, {True: "removed", False: "not suppressed"}, done=removed)
     if not removed:
@@ -122,6 +122,16 @@ def _checked(addresses: Sequence[str]) -> list[str]:
     from mailctl import inputs
 
     return list(dict.fromkeys(inputs.address(address, field=address).lower() for address in addresses))
+
+
+def _as_listed(address: str) -> str:
+    """Return an address as the list has it; what came on it once may be one that is not taken any more."""
+    from mailctl import inputs
+
+    try:
+        return inputs.address(address, field=address).lower()
+    except InvalidInput:
+        return address.lower()
 
 
 def _tell(session: Session, addresses: Sequence[str], words: dict[bool, str], *, done: Sequence[str]) -> None:
