@@ -11,6 +11,7 @@ from mailctl.cli.context import Session
 from mailctl.cli.help import Commands
 from mailctl.cli.inputs import read_list
 from mailctl.cli.views import suppression_view
+from mailctl.command import quoted
 from mailctl.errors import ExitCode, InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def list_suppressed(
     if not page.entries:
         session.output.note("No address is suppressed.")
     elif page.cursor is not None:
-        session.output.note(f"There are more: --after {page.cursor}")
+        session.output.note(f"There are more: --after {quoted(page.cursor)}")
 
 
 def import_suppressed(
