@@ -11,7 +11,7 @@ from mailctl.enqueue import Enqueuer
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError, NotFound
 from mailctl.intake import make_user
 from mailctl.message import State
-from mailctl.verdict import RESEND, Facts, Hazard, is_useless, judge, offers
+from mailctl.verdict import RELEASE, RESEND, Facts, Hazard, is_useless, judge, offers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -54,8 +54,8 @@ class Eligibility:
         """
         now = datetime.now(UTC)
         known = self._runtime.actions.known([email.id for email in emails])
-        # Opened only where it matters: for what is made anew, and what goes out although it is late.
-        opens_late = Hazard.USELESS in include
+        # Opened only where it matters: for what is made anew, or goes out although it is late.
+        opens_late = action is RELEASE or Hazard.USELESS in include
         opened = [
             each.id for each in emails if action is RESEND or (opens_late and is_useless(each, now=now))
         ]

@@ -264,7 +264,8 @@ def _obstacle_to_sending(action: Action, email: Email, facts: Facts, *, now: dat
 def _fix(obstacle: str, email: Email, facts: Facts, *, now: datetime) -> str:
     """Return what does instead, for this one email; "" if there is nothing to say."""
     if obstacle in _FORGOTTEN and facts.another is not None:
-        return f"send another: {facts.another}"
+        blanks = "" if facts.another.is_complete else " (fill in what is in capitals)"
+        return f"send another{blanks}: {facts.another}"
     instead = {_OVER: RESEND, _HELD: RELEASE}.get(obstacle)
     if instead is None or (offer := _offer(instead, email, facts, now=now)) is None:
         return ""

@@ -47,9 +47,11 @@ def check_log(settings: Settings, *, offline: bool) -> Generator[Finding, None, 
     if refusal is not None:
         yield refusal
         return None
+    # Before SQLite makes files beside it, which are gone when it is closed.
+    exposed = list(_permissions(settings, url))
     engine = open_engine(url, setting=_SETTING)
     is_usable = yield from _look_at(engine)
-    yield from _permissions(settings, url)
+    yield from exposed
     if is_usable:
         return engine
     engine.dispose()

@@ -36,7 +36,7 @@ def check_users(settings: Settings, log: Engine | None, *, offline: bool) -> Gen
         yield _GROUP.warn(
             _SETTING,
             "is not set: users are looked up in a table of mailctl's own, not in the service's database",
-            fix="Let DATABASE_URL name the service's database, or fill the table: mailctl users import.",
+            fix="Let DATABASE_URL name the service's database, or fill ours: `mailctl users import FILE`.",
         )
     yield _embedded(settings, log)
 

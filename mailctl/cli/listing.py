@@ -11,6 +11,7 @@ from mailctl.cli.completion import complete_sort
 from mailctl.cli.context import Session
 from mailctl.cli.options import Filters, name_in, with_options
 from mailctl.cli.views import listed_view
+from mailctl.command import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,7 +119,7 @@ def _say_what_is_left(session: Session, page: Page) -> None:
     if not page.emails:
         session.output.note("No email fits.")
     elif page.cursor is not None:
-        session.output.note(f"There are more: --after {page.cursor}")
+        session.output.note(f"There are more: --after {quoted(page.cursor)}")
 
 
 def _rows(session: Session, emails: Sequence[Email]) -> list[list[str]]:

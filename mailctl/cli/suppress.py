@@ -11,6 +11,7 @@ from mailctl.cli.context import Session
 from mailctl.cli.help import Commands
 from mailctl.cli.inputs import read_list
 from mailctl.cli.views import suppression_view
+from mailctl.command import quoted
 from mailctl.errors import ExitCode, InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def add(
 
 def remove(session: Session, addresses: _Addresses) -> None:
     """Let these addresses be mailed again; what ended suppressed stays so until it is retried."""
-    wanted = _checked(addresses)
+    wanted = list(dict.fromkeys(map(_as_listed, addresses)))
     removed = session.runtime.suppressions.remove(wanted)
     _tell(session, wanted, {True: "removed", False: "not suppressed"}, done=removed)
     if not removed:
@@ -78,7 +79,7 @@ def list_suppressed(
     if not page.entries:
         session.output.note("No address is suppressed.")
     elif page.cursor is not None:
-        session.output.note(f"There are more: --after {page.cursor}")
+        session.output.note(f"There are more: --after {quoted(page.cursor)}")
 
 
 def import_suppressed(
@@ -122,6 +123,16 @@ def _checked(addresses: Sequence[str]) -> list[str]:
     from mailctl import inputs
 
     return list(dict.fromkeys(inputs.address(address, field=address).lower() for address in addresses))
+
+
+def _as_listed(address: str) -> str:
+    """Return an address as the list has it; what came on it once may be one that is not taken any more."""
+    from mailctl import inputs
+
+    try:
+        return inputs.address(address, field=address).lower()
+    except InvalidInput:
+        return address.lower()
 
 
 def _tell(session: Session, addresses: Sequence[str], words: dict[bool, str], *, done: Sequence[str]) -> None:

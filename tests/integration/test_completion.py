@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mailctl.runtime import Runtime
+from mailctl.settings import Settings
+from tests.every_email import HOSTILE_QUEUE, EveryEmail
 from tests.integration.commands import welcome
 
 if TYPE_CHECKING:
@@ -38,6 +41,17 @@ class TestCompletion:
         assert complete(mailctl, monkeypatch, capsys, words.replace("ID", email_id[:6])) == [
             each.replace("ID", email_id) for each in offered
         ]
+
+    def test_what_a_shell_would_act_on_is_not_offered(
+        self, mailctl: Mailctl, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """It would stand in the line without quotes, and be run."""
+        monkeypatch.setenv("CELERY_QUEUE_DEFAULT", HOSTILE_QUEUE)
+        every = EveryEmail(parts := Runtime(Settings.load()))
+        every.record("hostile id", id="ffff;touch${IFS}pwned")
+        parts.close()
+        assert complete(mailctl, monkeypatch, capsys, "mailctl queue pause cel") == []
+        assert complete(mailctl, monkeypatch, capsys, "mailctl show ffff") == []
 
     def test_without_a_log_nothing_is_offered_or_made(
         self,

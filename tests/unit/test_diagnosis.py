@@ -331,6 +331,13 @@ class TestUnknown:
         )
         assert self.first(search=theirs).name == "another_program"
 
+    def test_a_queue_of_another_program_is_looked_at_under_any_name(self) -> None:
+        """It may be one that a shell would act on, or that looks like an option."""
+        for name, shown in (("celery;touch${IFS}x", "'celery;touch${IFS}x'"), ("--all", "-- --all")):
+            message = replace(MESSAGE, is_ours=False, queue=name)
+            search = Search(place=Place(queue=name, ahead=4, message=message), is_complete=True)
+            assert str(self.first(search=search).next_step) == f"mailctl queue peek {shown}"
+
     def test_a_result_tells_whose_task_it_was(self) -> None:
         """By what was stored."""
         result = CeleryResult(state="SUCCESS", text="", is_ours=True)

@@ -1,0 +1,332 @@
+"""A delivery log with an email in every state, for every reason, and with everything that can be amiss."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import update
+
+from mailctl.enqueue import Enqueuer
+from mailctl.intake import make_drafts
+from mailctl.log.actions import Deed
+from mailctl.log.database import writing
+from mailctl.log.pauses import Scope
+from mailctl.log.suppressions import Source
+from mailctl.log.tables import emails
+from mailctl.log.transitions import utc_now
+from mailctl.log.workers import Worker
+from mailctl.message import Content, Outcome, OutcomeKind, SmtpReply, State, User
+from mailctl.verdict import CANCEL, HOLD, PURGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mailctl.message import Claim
+    from mailctl.runtime import Runtime
+
+#: A module for MAILCTL_CATALOG: a kind that needs nothing to be said, and one that does.
+CATALOG = """
+from datetime import timedelta
+from mailctl.catalog import Kind
+
+KINDS = [
+    Kind(name="plain", subject="Plain", template="plain", lifetime=timedelta(days=1)),
+    Kind(name="invoice", subject="Invoice", template="plain", lifetime=timedelta(days=1),
+         variables=("number", "amount"), samples={"number": "1", "amount": "2"}),
+]
+"""
+#: Names that other programs and operators have chosen: a shell acts on them, or they look like options.
+HOSTILE_QUEUE = "celery;touch${IFS}pwned"
+HOSTILE_CAMPAIGN = "--yes $(touch pwned)"
+HOSTILE_WORKER = "w'`touch pwned`@host"
+HOSTILE_IDS = ("--yes", "-rf", "a;touch${IFS}pwned", "$(touch${IFS}pwned)", "it's", '"', "&", "\\", "#1", "*")
+LINK = {"reset_url": "https://app.example.org/reset-password?t=made-elsewhere"}
+
+
+def outcome(
+    kind: OutcomeKind, code: int | None = None, enhanced: str | None = None, stage: str = "rcpt"
+) -> Outcome:
+    """Return what became of an attempt."""
+    return Outcome(kind=kind, reply=SmtpReply(code=code, enhanced=enhanced, text="said so"), stage=stage)
+
+
+REFUSED = outcome(OutcomeKind.BOUNCED, 550, "5.7.1", "body")
+DEAD = outcome(OutcomeKind.BOUNCED, 550, "5.1.1")
+FULL = outcome(OutcomeKind.BOUNCED, 552, "5.2.2")
+LATER = outcome(OutcomeKind.DEFERRED, 451, "4.3.0", "body")
+LOST = outcome(OutcomeKind.AMBIGUOUS, stage="body")
+ACCEPTED = outcome(OutcomeKind.ACCEPTED, 250)
+CAPTURED = Outcome(kind=OutcomeKind.CAPTURED, reply=SmtpReply(text="mail/x.eml"))
+
+
+@dataclass
+class EveryEmail:
+    """Records the emails.
+
+    Args:
+        parts: of the log.
+    """
+
+    parts: Runtime
+    #: Their ids, by what each is.
+    ids: dict[str, str] = field(default_factory=dict)
+    _number: int = 0
+
+    def record_all(self) -> dict[str, str]:
+        """Record one of each; return their ids by what they are."""
+        self._waiting()
+        self._delivered()
+        self._failed()
+        self._stopped()
+        self._suppressed()
+        self._named_by_others()
+        return self.ids
+
+    def record(
+        self,
+        what: str,
+        kind: str = "welcome",
+        *,
+        content: Content | None = None,
+        queue: str = "",
+        id: str = "",
+        **more: Any,
+    ) -> str:
+        """Record an email to somebody new."""
+        self._number += 1
+        made = content or Content(user=User(email=f"user{self._number}@example.com"))
+        known = self.parts.catalog.named(kind)
+        now = utc_now()
+        [draft] = make_drafts(
+            known, [made], queue=queue or Enqueuer(self.parts).queue_for(known), now=now, **more
+        )
+        draft = replace(draft, id=id) if id else draft
+        self.parts.outbox.add([draft], due_at=now)
+        self.ids[what] = draft.id
+        return draft.id
+
+    def change(self, email_id: str, **values: Any) -> None:
+        """Make a row what the passing of time, or somebody else, would make of it."""
+        with writing(self.parts.engine) as connection:
+            connection.execute(update(emails).where(emails.c.id == email_id).values(**values))
+
+    def claim(self, email_id: str, worker: str = "w@host") -> Claim:
+        """Let a worker take an email."""
+        [claim] = self.parts.claims.take([email_id], worker=worker).claims
+        return claim
+
+    def finish(self, email_id: str, state: State, result: Outcome | None, reason: str = "") -> str:
+        """Let a worker end an email."""
+        told = reason or (
+            "" if state in (State.SENT, State.CAPTURED) else f"refused {result.with_stage if result else ''}"
+        )
+        self.parts.outbox.finish(self.claim(email_id), state, outcome=result, reason=told)
+        return email_id
+
+    def defer(self, email_id: str, result: Outcome, *, until: datetime | None = None) -> str:
+        """Let a worker put an email off."""
+        claim = self.claim(email_id)
+        when = until or utc_now() + timedelta(minutes=5)
+        self.parts.outbox.defer(claim, until=when, outcome=result, counts=True, message_id="<x@example.org>")
+        return email_id
+
+    def stop(self, email_id: str, action: Any = HOLD, mark: str = "") -> str:
+        """Let an operator stop an email."""
+        target = State.HELD if action is HOLD else State.CANCELLED
+        deed = Deed(actor="ada@desk", mark=mark)
+        assert self.parts.actions.stop(
+            [email_id], target, works_on=action.works_on, done=action.done, deed=deed
+        )
+        return email_id
+
+    def age(self, email_id: str) -> str:
+        """Let the time of an email pass."""
+        self.change(email_id, expires_at=utc_now() - timedelta(hours=1))
+        return email_id
+
+    def _waiting(self) -> None:
+        outbox = self.parts.outbox
+        self.record("pending")
+        self.record("pending, late", "reset")
+        self.age(self.ids["pending, late"])
+        self.record("scheduled", not_before=utc_now() + timedelta(hours=2))
+        outbox.mark_queued([self.record("queued")])
+        outbox.mark_queued([self.record("queued in a worker")], held_in="w1")
+        outbox.mark_queued([self.record("queued, of no kind any more")])
+        self.change(self.ids["queued, of no kind any more"], kind="gone")
+        self.claim(self.record("sending"))
+        self.claim(self.record("sending, lease over"))
+        self.change(self.ids["sending, lease over"], lease_until=utc_now() - timedelta(seconds=5))
+        self.defer(self.record("deferred"), LATER)
+        self.defer(self.record("deferred, maybe sent"), LOST)
+        self.defer(self.record("deferred, due"), LATER, until=utc_now())
+        self.record("pending, with a key", idempotency_key="order-7")
+        self.record("pending, not publishable")
+        outbox.postpone(self.ids["pending, not publishable"], until=utc_now(), reason="it cannot be")
+
+    def _delivered(self) -> None:
+        for kind in ("welcome", "reset", "verification", "new-ip", "email", "plain", "invoice"):
+            for state, result in ((State.SENT, ACCEPTED), (State.CAPTURED, CAPTURED)):
+                self.finish(self.record(f"{state} {kind}", kind, content=_content(kind)), state, result)
+        for user_id in ("1", "999", "no number"):
+            content = Content(user=User(email="ada@example.com", id=user_id))
+            self.finish(self.record(f"sent to user {user_id}", content=content), State.SENT, ACCEPTED)
+        gone = self.finish(self.record("sent, of no kind any more"), State.SENT, ACCEPTED)
+        self.change(gone, kind="gone")
+        own = self.record("sent by a task of the service's own")
+        self.parts.outbox.mark_queued([own])
+        self.parts.recovery.settle(own, celery_state="SUCCESS", text="")
+
+    def _failed(self) -> None:
+        for what, result in (("refused", REFUSED), ("dead mailbox", DEAD), ("full mailbox", FULL)):
+            self.finish(self.record(f"failed, {what}"), State.FAILED, result)
+        self.finish(self.defer(self.record("failed, maybe sent"), LOST, until=utc_now()), State.FAILED, LATER)
+        self.defer(self.record("failed, out of attempts"), LATER, until=utc_now())
+        self.finish(self.ids["failed, out of attempts"], State.FAILED, LATER, "gave up after 2 attempts")
+        self.finish(self.record("failed, not made"), State.FAILED, None, "the template is broken")
+        own = self.record("failed, by a task of the service's own")
+        self.parts.outbox.mark_queued([own])
+        self.parts.recovery.settle(own, celery_state="FAILURE", text="no")
+        for what, values in (
+            ("content forgotten", {"content": None}),
+            ("of no kind any more", {"kind": "gone"}),
+            ("content sealed with another key", {"content": b"sealed by somebody else"}),
+            ("late", {"expires_at": utc_now() - timedelta(hours=1)}),
+            ("content forgotten, and no address", {"content": None, "to_address": ""}),
+        ):
+            content = Content(user=User(email="late@example.com"))
+            failed = self.finish(
+                self.record(f"failed, {what}", "reset", content=content), State.FAILED, REFUSED
+            )
+            self.change(failed, **values)
+        for what in ("with links of others", "late, with links of others"):
+            content = Content(user=User(email="zoe@example.com"), urls=LINK)
+            self.finish(self.record(f"failed, {what}", "reset", content=content), State.FAILED, REFUSED)
+        self.age(self.ids["failed, late, with links of others"])
+        draft = make_drafts(
+            self.parts.catalog.named("welcome"), [_content("welcome")], queue="celery", now=utc_now()
+        )
+        self.parts.outbox.adopt_failed(draft[0], reason="its header retries is not usable.")
+        self.ids["failed, a message that could not be read"] = draft[0].id
+        old = self.finish(self.record("failed, sent anew"), State.FAILED, REFUSED)
+        new = make_drafts(
+            self.parts.catalog.named("welcome"), [_content("welcome")], queue="celery", now=utc_now()
+        )[0]
+        assert self.parts.actions.resend(
+            old, new, works_on=(State.FAILED,), deed=Deed(actor="ada"), again=False
+        )
+        self.ids["pending, made of another"] = new.id
+
+    def _stopped(self) -> None:
+        self.stop(self.record("held"))
+        self.age(self.stop(self.record("held, late", "reset")))
+        self.change(self.stop(self.record("held, of no kind any more")), kind="gone")
+        content = Content(user=User(email="zoe@example.com"), urls=LINK)
+        self.age(self.stop(self.record("held, late, with links of others", "reset", content=content)))
+        self.finish(
+            self.record("held, maybe sent"), State.HELD, LOST, "held: the mail server may have it already"
+        )
+        self.stop(self.record("cancelled"), CANCEL)
+        self.age(self.stop(self.record("cancelled, late", "reset"), CANCEL))
+        self.change(self.stop(self.record("cancelled, content forgotten"), CANCEL), content=None)
+        self.stop(self.record("purged"), PURGE, mark="purge-abc123")
+        self.age(self.record("expired", "reset"))
+        self.age(self.defer(self.record("expired, maybe sent", "reset"), LOST, until=utc_now()))
+        content = Content(user=User(email="zoe@example.com"), urls=LINK)
+        self.age(self.record("expired, with links of others", "reset", content=content))
+        self.parts.recovery.expire()
+
+    def _suppressed(self) -> None:
+        address = "dead+'$(touch pwned)'@example.com".replace(" ", "").replace("(", "").replace(")", "")
+        listed = {
+            "listed@example.com": "gone",
+            "-x@example.com": "gone",
+            address: "gone",
+            "off@example.com": "",
+        }
+        self.parts.suppressions.add(listed, source=Source.OPERATOR, actor="ada@desk")
+        for name in listed:
+            self.record(f"suppressed, {name}", content=Content(user=User(email=name)))
+        self.parts.suppressions.remove(["off@example.com"])
+        for number in range(6):
+            limited = Content(user=User(email="often@example.com"))
+            self.record(f"over the limit, {number}", "reset", content=limited)
+        forced = self.record(
+            "failed, forced", content=Content(user=User(email="listed@example.com")), forced_by="ada"
+        )
+        self.finish(forced, State.FAILED, REFUSED)
+
+    def _named_by_others(self) -> None:
+        for each in HOSTILE_IDS:
+            self.finish(self.record(f"failed, id {each}", id=each), State.FAILED, REFUSED)
+        self.record("pending, id", id=f"-{HOSTILE_QUEUE}")
+        self.record("pending, hostile queue", queue=HOSTILE_QUEUE)
+        self.record("pending, queue like an option", queue="--all")
+        self.record("pending, queue with a comma", queue="a,b")
+        self.parts.outbox.mark_queued([self.record("queued, hostile queue", queue=HOSTILE_QUEUE)])
+        for what in ("pending", "failed"):
+            member = self.record(f"{what}, in a campaign", queue="mailctl.bulk")
+            if what == "failed":
+                self.finish(member, State.FAILED, REFUSED)
+            self.change(member, campaign=HOSTILE_CAMPAIGN)
+        self.claim(self.record("sending, hostile worker"), worker=HOSTILE_WORKER)
+        self.record("pending, paused queue", queue="-stopped $HOME")
+        self.record("pending, paused kind", "verification")
+        self.record("pending, paused kind that is gone")
+        self.change(self.ids["pending, paused kind that is gone"], kind="gone")
+        pauses = self.parts.pauses
+        for scope, name in (
+            (Scope.QUEUE, "-stopped $HOME"),
+            (Scope.KIND, "verification"),
+            (Scope.KIND, "gone"),
+        ):
+            pauses.pause(scope, name, actor="ada@desk", reason="`touch pwned`")
+
+
+def _content(kind: str) -> Content:
+    user = User(email="ada@example.com")
+    if kind == "email":
+        return Content(user=user, subject="Hi", template="message", context={"body": "x"})
+    return Content(user=user, context={"new-ip": {"ip_address": "203.0.113.7"}}.get(kind, {}))
+
+
+@contextmanager
+def beating(beat_once: Callable[[], None]) -> Iterator[None]:
+    """Let a worker give signs of life for a while."""
+    is_over = threading.Event()
+
+    def go_on() -> None:
+        while not is_over.wait(0.5):
+            beat_once()
+
+    beat_once()
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def beat(parts: Runtime, name: str, *, pid: int, queues: tuple[str, ...], host: str = "") -> None:
+    """Let the log know of a worker that is alive."""
+    now = utc_now()
+    parts.workers.beat(
+        Worker(
+            id=name,
+            name=name,
+            host=host or socket.gethostname(),
+            pid=pid,
+            pool="threads",
+            concurrency=2,
+            queues=queues,
+            started_at=now,
+            seen_at=now,
+        )
+    )
