@@ -124,7 +124,7 @@ def _progress(session: Session, selection: Selection, action: Action) -> Iterato
 
 def _cut_short(number: int, action: Action, *, mark: str, is_named: bool) -> str:
     done = f"{number:,} {action.done}"
-    if mark:
+    if mark and number:
         return f"{done}; undo with: {_undo(action, mark)}"
     return (
         f"{done}; the rest is as it was." if is_named else f"{done}; the same command goes on with the rest."

@@ -122,12 +122,12 @@ class Screen:
         """Send a signal to the command."""
         os.kill(self.process.pid, number)
 
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Read what is written until a condition holds."""
+    def wait_until(self, condition: Callable[[], bool], *, every: float = 0.1) -> None:
+        """Read what is written until a condition holds, which is looked at after so many seconds."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < deadline, self.text
-            self._read(0.1)
+            self._read(every)
 
     def wait_for(self, text: str) -> None:
         """Read what is written until something can be seen."""

@@ -1,0 +1,160 @@
+"""Ctrl-C while a command waits or works: what is done stays, is counted, and can be found and undone."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl.campaign import Campaign, Mailing
+from mailctl.catalog import KINDS
+from mailctl.recipients import Recipient
+from mailctl.runtime import Runtime
+from mailctl.selection import CHUNK
+from mailctl.settings import Settings
+from tests.acceptance.screen import MOTION, Screen
+from tests.acceptance.terminal import PATIENCE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.acceptance.desk import Desk
+    from tests.acceptance.terminal import Terminal
+
+#: As many as take several transactions.
+COUNT = 6 * CHUNK
+
+
+@pytest.fixture
+def many(desk: Desk, terminal: Terminal) -> Path:
+    """A folder with a campaign of many emails."""
+    runtime = Runtime(Settings(mailctl_home=terminal.folder / ".mailctl"))
+    try:
+        rows = [Recipient(line=n, email=f"user{n}@example.com") for n in range(COUNT)]
+        for _ in Campaign(runtime, Mailing(kind=KINDS["welcome"], campaign="spring")).record(rows):
+            pass
+    finally:
+        runtime.close()
+    return terminal.folder
+
+
+def states(folder: Path) -> Counter[str]:
+    """Return how many emails are in each state."""
+    with closing(sqlite3.connect(folder / ".mailctl" / "mailctl.db", timeout=PATIENCE)) as connection:
+        return Counter(dict(connection.execute("SELECT state, count(*) FROM mailctl_emails GROUP BY state")))
+
+
+def interrupt(folder: Path, *words: str, columns: int = 100) -> list[str]:
+    """Run a command, press Ctrl-C when it has changed some emails; return the lines left on the screen."""
+    before = states(folder)
+    with Screen(folder, *words, columns=columns, is_forked=True) as screen:
+        screen.wait_until(lambda: states(folder) != before, every=0)
+        screen.press(b"\x03")
+        assert screen.wait_for_end() == 130, screen.text
+        assert MOTION.search(screen.text) is None, screen.text
+        screen.assert_as_before()
+        return screen.text.replace("^C", "").strip().splitlines()
+
+
+def number_in(line: str) -> int:
+    """Return the number that a line begins with."""
+    return int(line.split()[0].replace(",", ""))
+
+
+@pytest.mark.parametrize(
+    ("words", "done", "state"),
+    [
+        ("hold --campaign spring --yes", "held", "held"),
+        ("cancel --campaign spring --yes", "cancelled", "cancelled"),
+        ("queue purge mailctl.bulk --yes", "purged", "cancelled"),
+    ],
+)
+def test_what_was_stopped_is_undone_by_the_command_that_is_printed(
+    many: Path, desk: Desk, words: str, done: str, state: str
+) -> None:
+    """One line says how many, exactly, and how to undo all of it."""
+    [line] = interrupt(many, *words.split())
+    told = re.fullmatch(rf"[\d,]+ {done}; undo with: mailctl (release .*)", line)
+    assert told is not None, line
+    number = number_in(line)
+    assert 0 < number < COUNT
+    assert states(many) == {"pending": COUNT - number, state: number}
+    code, released, _ = desk.run(*told[1].split(), "--yes")
+    assert (code, {each["outcome"] for each in released}) == (0, {"done"})
+    assert states(many) == {"pending": COUNT}
+
+
+@pytest.mark.parametrize(
+    ("words", "done"), [("release", "released"), ("retry", "retried"), ("resend", "resent")]
+)
+def test_what_goes_out_again_goes_on_with_the_same_command(
+    many: Path, desk: Desk, words: str, done: str
+) -> None:
+    """It does not do anything twice."""
+    assert desk.run("cancel", "--campaign", "spring", "--yes")[0] == 0
+    command = (words, "--state", "cancelled", "--yes")
+    [line] = interrupt(many, *command)
+    assert line.endswith(f" {done}; the same command goes on with the rest.")
+    code, rest, _ = desk.run(*command)
+    assert (code, [each["outcome"] for each in rest].count("done")) == (0, COUNT - number_in(line))
+    assert states(many)["pending"] == COUNT
+
+
+def test_of_named_emails_each_that_was_done_is_told(many: Path, desk: Desk) -> None:
+    """The rest is as it was."""
+    ids = [each["task_id"] for each in desk.run("list", "--limit", str(COUNT))[1]]
+    *_, last = interrupt(many, "hold", *ids, columns=200)
+    assert last.endswith(" held; the rest is as it was.")
+    held = number_in(last)
+    assert states(many) == {"pending": COUNT - held, "held": held}
+
+
+def test_an_email_that_is_waited_for_is_known_by_its_id(terminal: Terminal, desk: Desk) -> None:
+    """It is printed before the waiting begins."""
+    with Screen(terminal.folder, "send", "welcome", "--user-id", "1", "--wait") as screen:
+        screen.wait_for("waiting for ")
+        screen.send_signal(signal.SIGINT)
+        assert screen.wait_for_end() == 130
+        assert MOTION.search(screen.text) is None
+        [task_id] = re.findall(r"waiting for ([0-9a-f-]{36})", screen.text)
+    [found] = desk.run("status", task_id)[1]
+    assert found["state"] == "pending"
+
+
+def test_a_program_gets_an_object_for_each_email_that_was_waited_for(terminal: Terminal, desk: Desk) -> None:
+    """Also when it is interrupted, with the state that the email is in."""
+    window = terminal.open(
+        terminal.python,
+        "-m",
+        "mailctl",
+        "send",
+        "welcome",
+        "--user-id",
+        "1",
+        "--user-id",
+        "2",
+        "--wait",
+        "--json",
+    )
+    window.wait_until_printed("to grace@")
+    assert window.interrupt() == 130
+    objects = [line for line in window.output.splitlines() if line.startswith("{")]
+    assert [json.loads(line)["state"] for line in objects] == ["pending", "pending"]
+
+
+def test_nothing_moves_where_nobody_looks(many: Path, terminal: Terminal) -> None:
+    """In a pipe there are results, and what was said for people besides; nothing else."""
+    done = terminal.run("hold", "--campaign", "spring", "--yes")
+    assert (done.code, done.out) == (0, "")
+    [first, second] = done.err.splitlines()
+    assert first == f"{COUNT} emails held."
+    assert second.startswith("Undo it with: mailctl release --error hold-")
+    released = terminal.run(*second.split()[4:], "--yes", "--json")
+    assert {line["outcome"] for line in released.lines} == {"done"}
+    assert released.err == f"{COUNT} emails released.\n"

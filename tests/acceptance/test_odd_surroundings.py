@@ -1,0 +1,124 @@
+"""Every command where something is missing that a terminal has: characters, colours, streams, a home, a folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl.errors import ExitCode
+from tests.acceptance.every_command import ROWS, Office, Row
+from tests.acceptance.forked import Forked, Start
+from tests.acceptance.screen import Screen
+from tests.acceptance.terminal import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: A folder in which nobody can make anything, not even root.
+NO_FOLDER = Path("/proc")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a command finds where there is no terminal."""
+
+    encoding: str = "utf-8"
+    closed: tuple[int, ...] = ()
+    has_home: bool = True
+    has_folder: bool = True
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+SURROUNDINGS = {
+    "ascii, no stdin, no home": Surroundings(encoding="ascii", closed=(0,), has_home=False),
+    "latin-1, no stderr": Surroundings(encoding="latin-1", closed=(2,)),
+    "no stdout": Surroundings(closed=(1,)),
+    "read-only folder, no streams": Surroundings(closed=(0, 1), has_home=False, has_folder=False),
+}
+#: What else can be asked of commands that are not at a terminal: they read what is there.
+READING = [
+    Row(command="status", arguments="-"),
+    Row(command="hold", arguments="-"),
+    Row(command="suppress import", arguments="-", code=2),
+    Row(command="users import", arguments="-", code=2),
+    Row(command="send welcome", arguments="--users-file -", code=2),
+    Row(command="send reset", arguments="--user-id 1 --token-stdin", code=2),
+    Row(command="workers stop", code=3),
+    Row(command="hold", arguments="--campaign spring", code=4),
+]
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
+    """A folder with emails of all sorts, which stays as it is."""
+    return Office(tmp_path_factory.mktemp("office"))
+
+
+def can_be_awaited(row: Row, surroundings: Surroundings) -> bool:
+    """Whether one can see that a command which goes on has begun."""
+    return not row.until or not {1, 2} & set(surroundings.closed) or not surroundings.has_folder
+
+
+@pytest.mark.parametrize(
+    ("row", "where"),
+    [
+        pytest.param(row, where, id=f"{row}, {where}")
+        for where, surroundings in SURROUNDINGS.items()
+        for row in [*ROWS, *READING]
+        if can_be_awaited(row, surroundings)
+    ],
+)
+def test_it_does_what_it_does_elsewhere(office: Office, tmp_path: Path, row: Row, where: str) -> None:
+    """Never a traceback; what cannot be written is replaced; what cannot be made is told."""
+    surroundings = SURROUNDINGS[where]
+    code, printed = run(office, tmp_path, row, surroundings)
+    text = printed.decode(surroundings.encoding)
+    assert "Traceback" not in text, text
+    assert "\x1b" not in text
+    assert code in list(ExitCode), text
+    if surroundings.has_folder and row.command != "top":
+        assert code == row.code, text
+
+
+def run(office: Office, tmp_path: Path, row: Row, surroundings: Surroundings) -> tuple[int, bytes]:
+    """Run a command; return its exit code and all that it has written."""
+    folder = tmp_path / "work"
+    office.copy_to(folder)
+    written = tmp_path / "written"
+    names: list[str | None] = [os.devnull, str(written), str(written)]
+    for number in surroundings.closed:
+        names[number] = None
+    start = Start(
+        arguments=row.words(office.ids),
+        folder=str(folder if surroundings.has_folder else NO_FOLDER),
+        environment=environment_of(surroundings),
+        files=(names[0], names[1], names[2]),
+    )
+    process = Forked(start)
+    if row.until and row.command != "top" and surroundings.has_folder:
+        wait_until_written(written, row, process)
+        process.send_signal(signal.SIGINT)
+    code = process.wait(PATIENCE)
+    return code, written.read_bytes() if written.exists() else b""
+
+
+def environment_of(surroundings: Surroundings) -> dict[str, str]:
+    """Return the variables, with those of the test's own process that have nothing to do with mailctl."""
+    kept = {"PATH", "LANG", "TMPDIR", *(["HOME"] if surroundings.has_home else [])}
+    inherited = {name: value for name, value in os.environ.items() if name in kept}
+    return inherited | {"PYTHONIOENCODING": surroundings.encoding} | dict(surroundings.environment)
+
+
+def wait_until_written(file: Path, row: Row, process: Forked) -> None:
+    """Wait until a command that goes on has begun."""
+    deadline = time.monotonic() + PATIENCE
+    while not file.exists() or row.until.encode() not in file.read_bytes():
+        assert process.poll() is None, file.read_bytes()
+        assert time.monotonic() < deadline, row
+        time.sleep(0.02)
