@@ -14,14 +14,13 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from mailctl import inputs
 from mailctl.enqueue import Enqueuer
 from mailctl.errors import InvalidInput, MailctlError, ServiceUnavailable
 from mailctl.intake import make_content, make_drafts, make_recipient
 from mailctl.message import Content, RowProblem
-from mailctl.recipients import Recipient
 from mailctl.samples import with_dead_links
 from mailctl.settings import BULK_QUEUE
+from mailctl.users import Screening
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from mailctl.catalog import Kind
     from mailctl.log.campaigns import Batch
     from mailctl.message import Draft, Envelope, Json, User
+    from mailctl.recipients import Recipient
     from mailctl.runtime import Runtime
-    from mailctl.users import Directory
 
 #: Rows that are recorded in one transaction: few at first, so that workers begin, then more, as each
 #: transaction costs the disk about the same.
@@ -55,6 +54,8 @@ class Mailing:
     rate: float | None = None
     #: The operator who says that suppressed addresses get it too.
     forced_by: str | None = None
+    #: Which users, named by id, are refused.
+    screening: Screening = Screening.FULL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +238,7 @@ class Campaign:
     def _user(self, row: Recipient) -> User:
         if row.email is None:
             assert row.user_id is not None
-            return self._runtime.directory.get(row.user_id)
+            return self._runtime.directory.get(row.user_id, screening=self._mailing.screening)
         return make_recipient(email=row.email, id=row.user_id, name=row.name)
 
 
@@ -252,22 +253,6 @@ def _old_objects_at_rest() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-def rows_of(directory: Directory) -> list[Recipient | RowProblem]:
-    """Return all users as rows of a list."""
-    return [
-        user
-        if isinstance(user, RowProblem)
-        # Users name themselves: an email does not fail for it, it greets without the name.
-        else Recipient(
-            line=number,
-            user_id=user.id,
-            email=user.email,
-            name=inputs.greeting_name(user.first_name or user.username),
-        )
-        for number, user in enumerate(directory.every(), start=1)
-    ]
 
 
 def named_after(mailing: Mailing, data: bytes) -> Mailing:

@@ -74,6 +74,10 @@ class NotFound(MailctlError):
     exit_code = ExitCode.NOT_FOUND
 
 
+class LogMissing(NotFound):
+    """There is no delivery log at the address of the settings, and what was asked for does not create one."""
+
+
 class Refused(MailctlError):
     """A guard says no; nothing was changed."""
 

@@ -11,7 +11,6 @@ from mailctl.diagnosis import Case, Evidence, Unknown
 from mailctl.eligibility import Eligibility
 from mailctl.errors import BrokerUnavailable
 from mailctl.log.circuits import read_circuits
-from mailctl.log.database import shown
 from mailctl.log.flow import Flow, Rate
 from mailctl.log.idempotency import UsedKeys
 from mailctl.log.nearby import homes_with
@@ -50,7 +49,7 @@ class Witnesses:
     @property
     def log(self) -> str:
         """The address of the log that is read, without its password."""
-        return shown(self._runtime.engine.url)
+        return self._runtime.log
 
     @cached_property
     def broker(self) -> Broker:
@@ -90,6 +89,7 @@ class Witnesses:
             task_id=task_id,
             log=self.log,
             is_log_empty=self._runtime.history.is_empty(),
+            is_log_missing=self._runtime.is_log_missing,
             relative_home=home,
             other_homes=homes_with(task_id, around=Path.cwd(), home=home) if home and look_around else (),
             result=result,

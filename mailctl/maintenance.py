@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mailctl.errors import ConfigurationError
 from mailctl.log import rekeying, schema
 from mailctl.log.retention import Prunable, Retention
-from mailctl.runtime import open_log
+from mailctl.runtime import open_log, reading_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +23,10 @@ def schema_version(settings: Settings) -> SchemaVersion:
     """Return the version of the log's schema, and the one that this mailctl works with.
 
     Raises:
+        LogMissing: there is no log.
         LogUnavailable: the log cannot be reached.
     """
-    with open_log(settings) as engine:
+    with reading_log(settings, any_version=True) as engine:
         return schema.read_version(engine)
 
 

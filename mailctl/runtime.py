@@ -16,13 +16,14 @@ from mailctl.log.actions import Actions
 from mailctl.log.campaigns import Campaigns
 from mailctl.log.circuits import Circuits
 from mailctl.log.claims import Claims
-from mailctl.log.database import log_address, open_engine
+from mailctl.log.database import log_address, open_engine, shown
 from mailctl.log.history import History
+from mailctl.log.mode import LogMode
+from mailctl.log.opening import SETTING, is_stand_in, logs_nearby, open_delivery_log, open_reader
 from mailctl.log.outbox import Outbox
 from mailctl.log.pauses import Pauses
 from mailctl.log.recovery import Recovery
 from mailctl.log.rules import Rules
-from mailctl.log.schema import ensure_current
 from mailctl.log.suppressions import Suppressions
 from mailctl.log.workers import Workers
 from mailctl.retry import RetryPolicy
@@ -41,12 +42,6 @@ if TYPE_CHECKING:
     from mailctl.smtp.sender import Sender
     from mailctl.users import EmbeddedDirectory, ServiceDirectory
 
-_LOG_SETTING = "MAILCTL_DATABASE_URL"
-
-
-def _log_engine(settings: Settings) -> Engine:
-    return open_engine(log_address(settings), setting=_LOG_SETTING)
-
 
 @contextmanager
 def open_log(settings: Settings) -> Iterator[Engine]:
@@ -55,7 +50,26 @@ def open_log(settings: Settings) -> Iterator[Engine]:
     Raises:
         ConfigurationError: its address is not usable.
     """
-    engine = _log_engine(settings)
+    engine = open_engine(log_address(settings), setting=SETTING)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def reading_log(settings: Settings, *, any_version: bool = False) -> Iterator[Engine]:
+    """Open the delivery log's database to read it.
+
+    Args:
+        any_version: also one whose schema is older or newer than this mailctl.
+
+    Raises:
+        ConfigurationError: its address or its schema is not usable.
+        LogMissing: there is none.
+        LogUnavailable: it cannot be reached.
+    """
+    engine = open_reader(settings, any_version=any_version)
     try:
         yield engine
     finally:
@@ -68,14 +82,18 @@ class Runtime:
     Args:
         settings: what to build them from.
         app: the Celery app, where somebody has it already; else made from the settings when asked for.
+        log_mode: what opening the delivery log may do to it.
 
     Raises:
         ConfigurationError: the delivery log's address or schema, the limits, the secret keys, or whom this
             environment may mail is not usable.
+        LogMissing: there is no delivery log, and the mode needs one.
         LogUnavailable: the log cannot be reached.
     """
 
-    def __init__(self, settings: Settings, *, app: Celery | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, app: Celery | None = None, log_mode: LogMode = LogMode.CREATE
+    ) -> None:
         self.settings = settings
         self._given_app = app
         self._closing: list[Callable[[], None]] = []
@@ -83,8 +101,7 @@ class Runtime:
         self.audience = audience_of(settings)
         limits = limits_of(settings)
         self.keyring = Keyring(settings.secret_keys)
-        self.engine = _log_engine(settings)
-        ensure_current(self.engine)
+        self.engine = open_delivery_log(settings, log_mode)
         lease = timedelta(seconds=settings.mailctl_lease_seconds)
         self.outbox = Outbox(
             self.engine,
@@ -110,6 +127,21 @@ class Runtime:
         server = f"{settings.email_host}:{settings.email_port}"
         #: None where emails are captured.
         self.circuits = Circuits(self.engine, server) if settings.email_enabled else None
+
+    @property
+    def log(self) -> str:
+        """The address of the delivery log, without its password."""
+        return shown(log_address(self.settings))
+
+    @property
+    def is_log_missing(self) -> bool:
+        """Whether an empty log stands in for one that does not exist."""
+        return is_stand_in(self.engine)
+
+    @property
+    def logs_nearby(self) -> str:
+        """A clause that names other delivery logs in the folders around; "" if there is none."""
+        return logs_nearby(self.settings)
 
     @cached_property
     def app(self) -> Celery:
@@ -200,14 +232,15 @@ class Runtime:
 _lock = threading.Lock()
 _settings: Settings | None = None
 _app: Celery | None = None
+_log_mode = LogMode.CREATE
 #: By process: what a parent opened is of no use to its child, but must not be closed by it either.
 _runtimes: dict[int, Runtime] = {}
 
 
-def use(settings: Settings, *, app: Celery | None = None) -> None:
+def use(settings: Settings, *, app: Celery | None = None, log_mode: LogMode = LogMode.CREATE) -> None:
     """Say what this process, and those forked from it, are to work with, instead of the environment."""
-    global _settings, _app
-    _settings, _app = settings, app
+    global _settings, _app, _log_mode
+    _settings, _app, _log_mode = settings, app, log_mode
 
 
 def adopt_app(app: Celery) -> None:
@@ -216,17 +249,21 @@ def adopt_app(app: Celery) -> None:
     _app = _app or app
 
 
-def current() -> Runtime:
+def current(*, log_mode: LogMode | None = None) -> Runtime:
     """Return the runtime of this process, opened at the first call.
+
+    Args:
+        log_mode: what opening the delivery log may do to it; None for what `use` said.
 
     Raises:
         ConfigurationError: the settings or the log's schema are not usable.
+        LogMissing: there is no delivery log, and the mode needs one; the next call tries again.
         LogUnavailable: the delivery log cannot be reached; the next call tries again.
     """
     pid = os.getpid()
     with _lock:
         if pid not in _runtimes:
-            _runtimes[pid] = Runtime(_settings or Settings.load(), app=_app)
+            _runtimes[pid] = Runtime(_settings or Settings.load(), app=_app, log_mode=log_mode or _log_mode)
         return _runtimes[pid]
 
 

@@ -100,3 +100,14 @@ def fitting(runtime: Runtime, action: Action, wanted: Filter) -> Selection:
             )
     states = wanted.states or action.by_default
     return Selection(wanted=replace(wanted, states=states, last=newest(runtime.engine)))
+
+
+def nothing_fits(runtime: Runtime) -> str:
+    """Return a sentence for who has found no email, with the log that was read: it may be the wrong one.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    if runtime.history.is_empty():
+        return f"The delivery log at {runtime.log} is empty{runtime.logs_nearby}."
+    return f"No email in the delivery log at {runtime.log} fits."

@@ -11,6 +11,7 @@ from mailctl.enqueue import Enqueuer
 from mailctl.errors import BrokerUnavailable, InvalidInput
 from mailctl.intake import make_content, make_recipient
 from mailctl.samples import with_dead_links
+from mailctl.users import Screening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +38,8 @@ class Order:
     idempotency_key: str | None = None
     #: The operator who says that neither suppression nor limits keep it back.
     forced_by: str | None = None
+    #: Which users are refused.
+    screening: Screening = Screening.FULL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,7 @@ class Sending:
         Raises:
             InvalidInput: something in it cannot be used; nothing was recorded.
             NotFound: there is no such user; nothing was recorded.
+            Refused: a user is deactivated, deleted or the like; nothing was recorded.
             IdempotencyConflict: its key was used for other content.
             LogUnavailable: the log cannot be written.
             DirectoryUnavailable: the users cannot be looked up.
@@ -131,7 +135,10 @@ class Sending:
             raise InvalidInput("token", "belongs to one user.", fix="Give one --user-id with a token.")
         if order.email is not None:
             return [make_recipient(email=order.email, name=order.name)]
-        return [self._runtime.directory.get(user_id) for user_id in dict.fromkeys(order.user_ids)]
+        directory = self._runtime.directory
+        return [
+            directory.get(user_id, screening=order.screening) for user_id in dict.fromkeys(order.user_ids)
+        ]
 
 
 def _key_of(order: Order, content: Content, *, is_one_of_many: bool) -> str | None:

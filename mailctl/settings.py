@@ -116,6 +116,8 @@ class Settings(GivenSettings):
     mailctl_database_url: LogUrl | None = None
     #: SQL with `:id` that gives id, email, username, first_name of one user.
     mailctl_users_query: str = ""
+    #: SQL without parameters that gives the same columns of all users.
+    mailctl_users_list_query: str = ""
     #: A folder of the service's own templates, looked in first.
     mailctl_templates: Path | None = None
     #: The service's own kinds of email, as MODULE (its KINDS) or MODULE:ATTRIBUTE.

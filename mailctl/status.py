@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailctl.command import mailctl
 from mailctl.diagnosis import Diagnosis, diagnose, diagnose_unknown
-from mailctl.errors import EmailFailed, InvalidInput, MailctlError, NotFound, StillPending
+from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable, MailctlError, NotFound, StillPending
 from mailctl.evidence import Witnesses
+from mailctl.log.recovery import Recovery
 from mailctl.message import CeleryResult, Email, Event, State
+from mailctl.runtime import open_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -185,7 +188,8 @@ class Inquiry:
         if unknown.result is None and place is None:
             trouble = f" {unknown.broker_trouble}" if unknown.broker_trouble else ""
             raise NotFound(
-                f"Nobody knows {task_id}: the delivery log has no such email, Celery no result.{trouble}",
+                f"Nobody knows {task_id}: the delivery log at {self._witnesses.log} has no such email, "
+                f"Celery no result.{trouble}",
                 fix=f"Check the id, and where it was recorded: {mailctl('why', arguments=[task_id])}",
             )
         return Status(
@@ -199,10 +203,14 @@ class Inquiry:
         )
 
     def _settled(self, email: Email, celery: CeleryResult | None) -> Email:
-        """Record what a task of the service's own reports; it does not write to the log itself."""
+        """Record what a task of the service's own reports; it does not write to the log itself.
+
+        Whoever asks only reads: the log is opened for this one change, if it may be changed from here.
+        """
         if email.state is not State.QUEUED or celery is None or not self._is_own_task(email):
             return email
-        self._runtime.recovery.settle(email.id, celery_state=celery.state, text=celery.text)
+        with suppress(LogUnavailable), open_log(self._runtime.settings) as engine:
+            Recovery(engine).settle(email.id, celery_state=celery.state, text=celery.text)
         return self._history.find(email.id, limit=1)[0]
 
     def _result_of_own_task(self, email: Email) -> CeleryResult | None:

@@ -10,9 +10,10 @@ from mailctl.checks.finding import Finding, Group
 from mailctl.command import chmod, mailctl
 from mailctl.errors import MailctlError
 from mailctl.log.circuits import read_circuits
-from mailctl.log.database import log_address, open_engine, shown
+from mailctl.log.database import log_address, open_log_reader, shown
 from mailctl.log.history import History
-from mailctl.log.schema import read_version
+from mailctl.log.opening import logs_nearby
+from mailctl.log.schema import may_create, read_version
 from mailctl.log.sqlite import sqlite_path
 from mailctl.question import ask, timed
 
@@ -43,14 +44,14 @@ def check_log(settings: Settings, *, offline: bool) -> Generator[Finding, None, 
         ConfigurationError: its driver is not installed.
     """
     url = log_address(settings)
-    refusal = _refusal(url, offline=offline)
+    refusal = _refusal(url, settings, offline=offline)
     if refusal is not None:
         yield refusal
         return None
-    # Before SQLite makes files beside it, which are gone when it is closed.
+    # Before SQLite creates files beside it, which are gone when it is closed.
     exposed = list(_permissions(settings, url))
-    engine = open_engine(url, setting=_SETTING)
-    is_usable = yield from _look_at(engine)
+    engine = open_log_reader(url, setting=_SETTING)
+    is_usable = yield from _look_at(engine, settings)
     yield from exposed
     if is_usable:
         return engine
@@ -68,23 +69,32 @@ def is_missing(settings: Settings) -> bool:
     return is_file(settings) and not sqlite_path(log_address(settings)).exists()
 
 
-def _refusal(url: URL, *, offline: bool) -> Finding | None:
+def _refusal(url: URL, settings: Settings, *, offline: bool) -> Finding | None:
     """Return why the log cannot be looked at; None if it can."""
     if url.get_backend_name() != "sqlite":
         return _GROUP.skip("database", "offline") if offline else None
     path = sqlite_path(url)
-    return None if path.exists() else _future(path)
+    return None if path.exists() else _future(path, settings)
 
 
-def _future(path: Path) -> Finding:
-    """Return whether a file that does not exist can be made."""
+def _future(path: Path, settings: Settings) -> Finding:
+    """Return whether a file that does not exist can be created."""
     place = next(folder for folder in path.parents if folder.exists())
     if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
-        return _GROUP.ok("database", f"{path} will be made at first use")
-    return _GROUP.fail("database", f"{path} cannot be made: {place} is not writable.", fix=_MOVE)
+        return _absent("database", f"{path} does not exist yet", settings)
+    return _GROUP.fail("database", f"{path} cannot be created: {place} is not writable.", fix=_MOVE)
 
 
-def _look_at(engine: Engine) -> Generator[Finding, None, bool]:
+def _absent(name: str, what: str, settings: Settings) -> Finding:
+    """Return the finding that there is no log yet; in production its address may be wrong."""
+    detail = f"{what}: the first email or worker creates it"
+    if settings.debug:
+        return _GROUP.ok(name, detail)
+    fix = f"If there is one already, correct MAILCTL_HOME or {_SETTING}{logs_nearby(settings)}."
+    return _GROUP.warn(name, detail, fix=fix)
+
+
+def _look_at(engine: Engine, settings: Settings) -> Generator[Finding, None, bool]:
     path = sqlite_path(engine.url) if engine.url.get_backend_name() == "sqlite" else None
     if path is not None and not os.access(path, os.R_OK | os.W_OK):
         yield _GROUP.fail("database", f"{path} is not writable.", fix=_MOVE)
@@ -95,23 +105,37 @@ def _look_at(engine: Engine) -> Generator[Finding, None, bool]:
         yield _GROUP.error("database", error)
         return False
     yield _GROUP.ok("database", f"{shown(engine.url)} answers in {took}")
-    yield _schema(version)
+    yield _schema(version, engine, settings)
     if version.is_current:
         yield _counts(engine)
         yield from _circuits(engine)
     return version.is_current
 
 
-def _schema(version: SchemaVersion) -> Finding:
+def _schema(version: SchemaVersion, engine: Engine, settings: Settings) -> Finding:
     if version.is_current:
         return _GROUP.ok("schema", f"{version.current} is current")
     if version.current is None:
-        return _GROUP.ok("schema", "there are no tables yet; they will be made at first use")
+        return _missing_schema(engine, settings)
     return _GROUP.fail(
         "schema",
         f"{version.current} is not {version.head}, with which this mailctl works.",
         fix=f"Install the mailctl that made it, or run: {mailctl('db', 'upgrade')}",
     )
+
+
+def _missing_schema(engine: Engine, settings: Settings) -> Finding:
+    try:
+        is_allowed = ask(lambda: may_create(engine), whom=_WHOM)
+    except MailctlError as error:
+        return _GROUP.error("schema", error)
+    if not is_allowed:
+        return _GROUP.fail(
+            "schema",
+            "the database has no delivery log, and this user may not create tables in it.",
+            fix="Grant CREATE on its schema, or run `mailctl db upgrade` as a user who may.",
+        )
+    return _absent("schema", "the database has no delivery log yet", settings)
 
 
 def _counts(engine: Engine) -> Finding:

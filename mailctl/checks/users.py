@@ -5,19 +5,18 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from mailctl.checks.finding import Finding, Group
+from mailctl.checks.finding import Finding, Group, Status
 from mailctl.errors import MailctlError
 from mailctl.log.database import parse_url
 from mailctl.question import ask
 from mailctl.users import ServiceDirectory, open_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Iterator
 
     from sqlalchemy import Engine
 
     from mailctl.settings import Settings
-    from mailctl.users import Directory
 
 _GROUP = Group(name="users")
 _SETTING = "DATABASE_URL"
@@ -30,7 +29,7 @@ def check_users(settings: Settings, log: Engine | None, *, offline: bool) -> Gen
         ConfigurationError: DATABASE_URL is not an address.
     """
     if settings.database_url is not None:
-        yield _service(settings, offline=offline)
+        yield from _service(settings, offline=offline)
         return
     if not settings.debug:
         yield _GROUP.warn(
@@ -41,24 +40,31 @@ def check_users(settings: Settings, log: Engine | None, *, offline: bool) -> Gen
     yield _embedded(settings, log)
 
 
-def _service(settings: Settings, *, offline: bool) -> Finding:
+def _service(settings: Settings, *, offline: bool) -> Iterator[Finding]:
     assert settings.database_url is not None
     address = settings.database_url.get_secret_value()
     if offline and parse_url(address, setting=_SETTING).get_backend_name() != "sqlite":
-        return _GROUP.skip("directory", "offline")
-    return _described(ServiceDirectory(address, query=settings.mailctl_users_query))
+        yield _GROUP.skip("directory", "offline")
+        return
+    directory = ServiceDirectory(
+        address, query=settings.mailctl_users_query, list_query=settings.mailctl_users_list_query
+    )
+    with closing(directory):
+        yield (described := _answered("directory", directory.describe))
+        if described.status is Status.OK:
+            yield _answered("mailable", directory.describe_eligibility)
 
 
 def _embedded(settings: Settings, log: Engine | None) -> Finding:
     if log is None:
         demo = ", with three demo users in it" if settings.debug else ""
         return _GROUP.skip("directory", f"the table of users is made with the delivery log{demo}")
-    return _described(open_directory(settings, log))
+    with closing(open_directory(settings, log)) as directory:
+        return _answered("directory", directory.describe)
 
 
-def _described(directory: Directory) -> Finding:
-    with closing(directory):
-        try:
-            return _GROUP.ok("directory", ask(directory.describe, whom="The users' database"))
-        except MailctlError as error:
-            return _GROUP.error("directory", error)
+def _answered(name: str, question: Callable[[], str]) -> Finding:
+    try:
+        return _GROUP.ok(name, ask(question, whom="The users' database"))
+    except MailctlError as error:
+        return _GROUP.error(name, error)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from mailctl.cli.carrying_out import carry_out
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.cli.inputs import read_ids
 from mailctl.cli.options import Daring, Doing, Filters, Ids, with_options
+from mailctl.log.mode import LogMode
 
 
+@uses_log(LogMode.UPDATE)
 @with_options
 def retry(session: Session, filters: Filters, daring: Daring, doing: Doing, ids: Ids = None) -> None:
     """Let undelivered emails go out again: those that it is safe for, others only when they are named.
@@ -21,6 +23,7 @@ def retry(session: Session, filters: Filters, daring: Daring, doing: Doing, ids:
     carry_out(session, RETRY, doing, ids=_given(ids), wanted=filters.read(session), daring=daring)
 
 
+@uses_log(LogMode.UPDATE)
 @with_options
 def cancel(session: Session, filters: Filters, doing: Doing, ids: Ids = None) -> None:
     """Take emails back that are not out yet, also where a worker has their message; `release` undoes it."""
@@ -29,6 +32,7 @@ def cancel(session: Session, filters: Filters, doing: Doing, ids: Ids = None) ->
     carry_out(session, CANCEL, doing, ids=_given(ids), wanted=filters.read(session))
 
 
+@uses_log(LogMode.UPDATE)
 @with_options
 def hold(session: Session, filters: Filters, doing: Doing, ids: Ids = None) -> None:
     """Keep emails back until they are released."""
@@ -37,6 +41,7 @@ def hold(session: Session, filters: Filters, doing: Doing, ids: Ids = None) -> N
     carry_out(session, HOLD, doing, ids=_given(ids), wanted=filters.read(session))
 
 
+@uses_log(LogMode.UPDATE)
 @with_options
 def release(session: Session, filters: Filters, daring: Daring, doing: Doing, ids: Ids = None) -> None:
     """Let held and cancelled emails go: at once, or when they were to go.
@@ -55,6 +60,7 @@ def release(session: Session, filters: Filters, daring: Daring, doing: Doing, id
     )
 
 
+@uses_log(LogMode.UPDATE)
 @with_options
 def resend(session: Session, filters: Filters, daring: Daring, doing: Doing, ids: Ids = None) -> None:
     """Make new emails of undelivered ones: with ids, links and lifetimes of their own.

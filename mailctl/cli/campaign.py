@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mailctl.cli.confirm import confirm
 from mailctl.cli.inputs import forced_by, read_list, when
 from mailctl.cli.preview import show_preview
 from mailctl.errors import ExitCode, InvalidInput
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from mailctl.campaign import Campaign, Mailing, Recorded
     from mailctl.cli.context import Session
     from mailctl.cli.order import Common, Words
+    from mailctl.mailing_list import MailingList
     from mailctl.message import RowProblem
-    from mailctl.recipients import Recipient
 
 
 def carry_out_campaign(session: Session, words: Words, common: Common) -> None:
@@ -25,14 +26,17 @@ def carry_out_campaign(session: Session, words: Words, common: Common) -> None:
     from mailctl.campaign import Campaign
     from mailctl.moments import count
 
-    rows, mailing = _mailing(session, words, common)
+    addressees, mailing = _mailing(session, words, common)
+    if common.max_ is not None:
+        addressees.refuse_more_than(common.max_)
     campaign = Campaign(session.runtime, mailing)
-    problems = list(campaign.check(rows)) if common.strict or common.dry_run else []
+    problems = list(campaign.check(addressees.rows)) if common.strict or common.dry_run else []
     if common.dry_run:
         _tell_problems(session, problems)
-        envelope = campaign.preview(rows)
+        envelope = campaign.preview(addressees.rows)
         show_preview(session, [envelope] if envelope else [])
-        good = count(len(rows) - len(problems), "email")
+        _tell_left_out(session, addressees)
+        good = count(addressees.size - len(problems), "email")
         session.output.note(f"{good} would go out; {count(len(problems), 'bad row')}.")
     elif problems:
         _tell_problems(session, problems)
@@ -40,15 +44,18 @@ def carry_out_campaign(session: Session, words: Words, common: Common) -> None:
             "--users-file", f"has {count(len(problems), 'bad row')}; nothing is sent.", fix="Mend them."
         )
     else:
-        problems = _record(session, campaign, mailing, rows)
+        if common.all_users:
+            _ask(session, mailing, addressees, is_sure=common.yes)
+        problems = _record(session, campaign, mailing, addressees)
     if problems:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _mailing(session: Session, words: Words, common: Common) -> tuple[list[Recipient | RowProblem], Mailing]:
-    from mailctl.campaign import Mailing, named_after, rows_of
+def _mailing(session: Session, words: Words, common: Common) -> tuple[MailingList, Mailing]:
+    from mailctl.campaign import Mailing, named_after
+    from mailctl.mailing_list import list_in_file, list_of_users
     from mailctl.moments import parse_rate
-    from mailctl.recipients import read_recipients
+    from mailctl.users import screening_for
 
     _refuse_what_is_for_one(words, common)
     mailing = Mailing(
@@ -60,16 +67,48 @@ def _mailing(session: Session, words: Words, common: Common) -> tuple[list[Recip
         not_before=when(at=common.at, after=common.in_),
         forced_by=forced_by(common),
         rate=parse_rate(common.rate, field="--rate") if common.rate else None,
+        screening=screening_for(words.kind.name, include_inactive=common.include_inactive),
     )
     if common.users_file is not None:
         data = read_list(common.users_file, field="--users-file")
         named = mailing if common.campaign is not None else named_after(mailing, data)
-        return list(read_recipients(data)), named
+        return list_in_file(data), named
     if common.campaign is None:
         raise InvalidInput(
             "--campaign", "is missing.", fix="Name it, so that running it again sends no second copy."
         )
-    return rows_of(session.runtime.directory), mailing
+    return list_of_users(session.runtime.directory, screening=mailing.screening), mailing
+
+
+def _ask(session: Session, mailing: Mailing, users: MailingList, *, is_sure: bool) -> None:
+    """Show how many users would get an email, and who; go on if that is what the operator means.
+
+    Raises:
+        Refused: it is not, or nobody is there to be asked.
+    """
+    from mailctl.moments import count
+
+    _tell_left_out(session, users)
+    if is_sure:
+        return
+    if users.sample:
+        session.output.note("Such as:" if users.count > len(users.sample) else "These:")
+    for user in users.sample:
+        session.output.note(f"  {user.email}" + (f"  (user {user.user_id})" if user.user_id else ""))
+    if mailing.kind.links:
+        session.output.note(
+            "Each email carries a personal link that acts on the account, and nobody has asked for it."
+        )
+    confirm(
+        f"Send {mailing.kind.name} to {count(users.count, 'user')}?",
+        is_sure=False,
+        fix="Add --yes to send, or --dry-run to only look.",
+    )
+
+
+def _tell_left_out(session: Session, users: MailingList) -> None:
+    for reason, number in users.left_out.most_common():
+        session.output.note(f"{number:>6}  left out: {reason}")
 
 
 def _refuse_what_is_for_one(words: Words, common: Common) -> None:
@@ -84,22 +123,20 @@ def _refuse_what_is_for_one(words: Words, common: Common) -> None:
 
 
 def _record(
-    session: Session, campaign: Campaign, mailing: Mailing, rows: list[Recipient | RowProblem]
+    session: Session, campaign: Campaign, mailing: Mailing, addressees: MailingList
 ) -> list[RowProblem]:
     """Record row by row, and say what became of them, also when it is cut short."""
-    from mailctl.moments import count
-
     new, known, suppressed, problems = 0, 0, 0, list[Any]()
     try:
-        with session.output.progress("recorded", total=lambda: len(rows)) as advance:
-            for step in campaign.record(rows):
+        with session.output.progress("recorded", total=lambda: addressees.size) as advance:
+            for step in campaign.record(addressees.rows):
                 new, known = new + len(step.emails), known + step.known
                 problems += step.problems
                 suppressed += step.suppressed
                 _show_step(session, mailing, step)
                 advance(step.rows)
     except KeyboardInterrupt:
-        done = f"{campaign.rows_in_log} of {len(rows)}"
+        done = f"{campaign.rows_in_log} of {addressees.size}"
         session.output.note(f"Stopped: {done} are in, campaign {mailing.campaign}. The same command goes on.")
         raise
     summary = {
@@ -107,17 +144,29 @@ def _record(
         "recorded": new,
         "known": known,
         "suppressed": suppressed,
+        "left_out": addressees.left_out.total(),
         "problems": len(problems),
     }
     if session.output.as_json:
         session.output.record(summary)
     else:
-        in_already = f", {known} {'was' if known == 1 else 'were'} in already" if known else ""
-        stopped = f", {suppressed} of them suppressed" if suppressed else ""
-        skipped = f", {count(len(problems), 'bad row')} skipped" if problems else ""
-        text = f"{count(new, 'email')} recorded{stopped}{in_already}{skipped}; campaign {mailing.campaign}"
-        session.output.prose(text, hang=0)
+        session.output.prose(_sentence(summary), hang=0)
     return problems
+
+
+def _sentence(summary: dict[str, Any]) -> str:
+    from mailctl.moments import count
+
+    known, suppressed = summary["known"], summary["suppressed"]
+    parts = [
+        count(summary["recorded"], "email")
+        + " recorded"
+        + (f", {suppressed} of them suppressed" if suppressed else ""),
+        f"{known} {'was' if known == 1 else 'were'} in already" if known else "",
+        count(summary["left_out"], "user") + " left out" if summary["left_out"] else "",
+        count(summary["problems"], "bad row") + " skipped" if summary["problems"] else "",
+    ]
+    return f"{', '.join(part for part in parts if part)}; campaign {summary['campaign']}"
 
 
 def _show_step(session: Session, mailing: Mailing, step: Recorded) -> None:

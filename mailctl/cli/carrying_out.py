@@ -15,6 +15,7 @@ from mailctl.cli.interrupts import deferred_interrupts
 from mailctl.cli.views import result_view
 from mailctl.command import mailctl
 from mailctl.errors import ExitCode, InvalidInput
+from mailctl.log.mode import LogMode
 from mailctl.moments import count
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def carry_out(
     from mailctl.selection import fitting
 
     _check_choice(action, ids, wanted)
+    if doing.dry_run:
+        session.log_mode = LogMode.READ
     mark = f"{action.name}-{secrets.token_hex(3)}" if action.is_stop and ids is None else ""
     deed = Deed(actor=current_actor(), reason=" ".join(doing.reason.split()), mark=mark)
     include = _included(daring, is_named=ids is not None) if daring else frozenset()
@@ -72,7 +75,7 @@ def carry_out(
     if selection.wanted is None:
         _leave(tally)
     else:
-        session.output.note(_summary(tally, action))
+        session.output.note(_summary(tally, action) if tally else _nothing_fits(session))
         if mark and tally[Verdict.DONE]:
             session.output.note(f"Undo it with: {_undo(action, mark)}")
 
@@ -176,7 +179,7 @@ def _show_plan(session: Session, acting: Acting, selection: Selection, action: A
         if selection.wanted is None:
             _leave(tally)
         return
-    for line in _plan_lines(_plan(session, acting, selection), action):
+    for line in _plan_lines(session, _plan(session, acting, selection), action):
         session.output.prose(line, hang=_PLAN_HANG)
 
 
@@ -188,7 +191,7 @@ def _plan(session: Session, acting: Acting, selection: Selection) -> Plan:
 def _is_wanted(session: Session, acting: Acting, selection: Selection, action: Action) -> bool:
     """Show the plan and ask; return whether there is anything to do."""
     plan = _plan(session, acting, selection)
-    for line in _plan_lines(plan, action):
+    for line in _plan_lines(session, plan, action):
         session.output.note(line)
     if not plan.count:
         return False
@@ -197,9 +200,9 @@ def _is_wanted(session: Session, acting: Acting, selection: Selection, action: A
     return True
 
 
-def _plan_lines(plan: Plan, action: Action) -> Iterator[str]:
+def _plan_lines(session: Session, plan: Plan, action: Action) -> Iterator[str]:
     if not plan.count and not plan.others:
-        yield "No email fits."
+        yield _nothing_fits(session)
         return
     states = ", ".join(f"{state} {number}" for state, number in plan.states.most_common())
     yield f"{plan.count:>6}  would be {action.done}" + (f" ({states})" if states else "")
@@ -237,6 +240,12 @@ def _told(result: Result) -> str:
 
 def _line(email: Email) -> str:
     return f"{email.kind} to {email.to}"
+
+
+def _nothing_fits(session: Session) -> str:
+    from mailctl.selection import nothing_fits
+
+    return nothing_fits(session.runtime)
 
 
 def _summary(tally: Counter[Verdict], action: Action) -> str:

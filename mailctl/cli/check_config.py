@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.cli.views import finding_view
 from mailctl.errors import ExitCode
+from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
     from mailctl.checks import Finding
@@ -22,6 +23,7 @@ class ProfileName(StrEnum):
     PRODUCTION = "production"
 
 
+@uses_log(LogMode.READ)
 def check_config(
     session: Session,
     profile: Annotated[

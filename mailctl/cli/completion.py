@@ -87,20 +87,15 @@ def complete_queue(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _ask_log(ctx: typer.Context, question: Callable[[Engine], list[_T]]) -> list[_T]:
-    """Return the answer of a log that is there; a missing one is not made."""
+    """Return the answer of a log that exists."""
     settings = _settings(ctx)
     if settings is None:
         return []
     try:
-        from mailctl.log.database import log_address
-        from mailctl.log.sqlite import sqlite_path
         from mailctl.question import ask
-        from mailctl.runtime import open_log
+        from mailctl.runtime import reading_log
 
-        url = log_address(settings)
-        if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
-            return []
-        with open_log(settings) as engine:
+        with reading_log(settings) as engine:
             found = ask(lambda: question(engine), whom="the delivery log", seconds=_PATIENCE_SECONDS)
             return [each for each in found if not _has_controls(each)]
     except MailctlError:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from mailctl.cli.output import Output
 from mailctl.command import sharing_options
+from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
     from mailctl.catalog import Catalog
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 _PANEL = "Shared options"
+_LOG_MODE = "mailctl_log_mode"
+_Body = TypeVar("_Body", bound=Callable[..., None])
 
 App = Annotated[
     str | None,
@@ -58,6 +61,8 @@ class Session:
     """One call of the command line: its shared options, and what they lead to, opened when needed."""
 
     options: dict[str, Any] = field(default_factory=lambda: dict(_DEFAULTS))
+    #: What the command may do to the delivery log.
+    log_mode: LogMode = LogMode.READ
 
     def update(self, given: dict[str, Any]) -> None:
         """Take options that were given; those left out keep what was said before the command."""
@@ -100,18 +105,50 @@ class Session:
         from mailctl import runtime
 
         runtime.use(self.settings)
-        return runtime.current()
+        return runtime.current(log_mode=self.log_mode)
+
+    def prefer_broker(self) -> None:
+        """Let the command do without a delivery log where it can ask a broker; say so if there is none."""
+        if self.settings.is_broker_private:
+            return
+        self.log_mode = LogMode.OPTIONAL
+        if self.runtime.is_log_missing:
+            log = self.runtime.log
+            self.output.note(f"There is no delivery log at {log}: only the broker was asked.")
+
+
+def uses_log(mode: LogMode) -> Callable[[_Body], _Body]:
+    """Declare what a command may do to the delivery log; every command says it.
+
+    What only reads never creates a log, so that a wrong address is told instead of being made right.
+    """
+
+    def declare(function: _Body) -> _Body:
+        vars(function)[_LOG_MODE] = mode
+        return function
+
+    return declare
+
+
+def log_mode_of(function: Callable[..., None]) -> LogMode:
+    """Return what a command may do to the delivery log."""
+    found = vars(function).get(_LOG_MODE)
+    if not isinstance(found, LogMode):
+        raise TypeError(f"{function.__name__} needs @uses_log, which says what it may do to the delivery log")
+    return found
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Make a command of a function whose first parameter is the session: adds the shared options to it."""
     signature = inspect.signature(function, eval_str=True)
     own = list(signature.parameters.values())[1:]
+    log_mode = log_mode_of(function)
 
     @wraps(function)
     def run(ctx: typer.Context, **values: Any) -> None:
         session = session_of(ctx)
         session.update({name: values.pop(name) for name in _SHARED})
+        session.log_mode = log_mode
         try:
             with sharing_options(**session.source_options):
                 function(session, **values)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.cli.help import Commands
 from mailctl.errors import ExitCode
+from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
     from mailctl.log.rekeying import Rekeyed
@@ -19,6 +20,7 @@ app = Commands("db", "The schema of the delivery log, and its key.")
 _SHOWN = 10
 
 
+@uses_log(LogMode.READ)
 def current(session: Session) -> None:
     """Tell the version of the schema; exit 1 if this mailctl works with another."""
     from mailctl.maintenance import schema_version
@@ -29,6 +31,7 @@ def current(session: Session) -> None:
         raise typer.Exit(ExitCode.FAILED)
 
 
+@uses_log(LogMode.CREATE)
 def upgrade(session: Session) -> None:
     """Bring the schema to the version that this mailctl works with."""
     from mailctl.maintenance import schema_version, upgrade_schema
@@ -40,6 +43,7 @@ def upgrade(session: Session) -> None:
         session.output.note(f"upgraded from {before.current or 'nothing'}")
 
 
+@uses_log(LogMode.UPDATE)
 def rekey(
     session: Session,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
@@ -48,6 +52,8 @@ def rekey(
     from mailctl import maintenance
     from mailctl.log.rekeying import Rekeyed
 
+    if dry_run:
+        session.log_mode = LogMode.READ
     total = Rekeyed()
     with session.output.spinner("sealing") as update:
         try:

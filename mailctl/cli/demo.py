@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.cli.views import email_view
 from mailctl.command import mailctl
 from mailctl.errors import EmailFailed
+from mailctl.log.mode import LogMode
 
 
+@uses_log(LogMode.CREATE)
 def demo(session: Session) -> None:
     """Send four emails to a demo user through a real worker, without any server or set-up."""
     from mailctl.demo import Demo

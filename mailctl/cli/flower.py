@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.cli.help import Commands
+from mailctl.log.mode import LogMode
 
 
+@uses_log(LogMode.OPTIONAL)
 def flower(
     session: Session,
     arguments: Annotated[

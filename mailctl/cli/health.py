@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.errors import InvalidInput
+from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
     from mailctl.health import Hop
 
 
+@uses_log(LogMode.READ)
 def health(
     session: Session,
     canary: Annotated[
@@ -30,12 +32,14 @@ def health(
         float, typer.Option("--timeout", min=1, max=600, help="Seconds that the worker has for the canary.")
     ] = 20.0,
 ) -> None:
-    """Check log, broker, results, workers and mail server. Exit code 1, 5 or 8 tells what kind of trouble."""
+    """Check log, broker, results, workers and mail server; exit code 1, 3, 5 or 8 tells what failed."""
     from mailctl.health import CanaryWish, check_health
     from mailctl.inputs import address
 
     if not canary and (to or queue):
         raise InvalidInput("--to" if to else "--queue", "is for a canary.", fix="Give --canary with it.")
+    if canary:
+        session.log_mode = LogMode.UPDATE
     recipient = None if to is None else address(to, field="--to")
     wish = CanaryWish(to=recipient, queue=queue, timeout=timeout) if canary else None
     _ = session.settings  # no hop is to blame for what cannot be read

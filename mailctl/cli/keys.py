@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.cli.help import Commands
 from mailctl.cli.views import time_view
+from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
     from mailctl.log.keys import Key
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 app = Commands("keys", "The keys that open the dashboard of `mailctl web`.")
 
 
+@uses_log(LogMode.CREATE)
 def create_key(
     session: Session,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Who or what it is for.")],
@@ -29,6 +31,7 @@ def create_key(
     session.output.note("It is not shown again. `Authorization: Bearer KEY`, or the sign-in page, takes it.")
 
 
+@uses_log(LogMode.READ)
 def list_keys(session: Session) -> None:
     """List the keys; none can be read back."""
     keys = session.runtime.keys.list()
@@ -39,6 +42,7 @@ def list_keys(session: Session) -> None:
     session.output.table(["id", "name", "made", "last used", "state"], [_row(key) for key in keys])
 
 
+@uses_log(LogMode.UPDATE)
 def revoke_key(
     session: Session,
     key_id: Annotated[str, typer.Argument(metavar="ID", help="As `keys list` shows it.")],

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.completion import complete_sort
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.cli.options import Filters, name_in, with_options
 from mailctl.cli.views import listed_view
 from mailctl.command import quoted
+from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ _COLUMNS = ("id", "state", "kind", "to", "recorded", "reason")
 _LOOK_SECONDS = 1.0
 
 
+@uses_log(LogMode.READ)
 @with_options
 def list_emails(
     session: Session,
@@ -117,7 +119,9 @@ def _print_lines(session: Session, emails: Sequence[Email]) -> None:
 
 def _say_what_is_left(session: Session, page: Page) -> None:
     if not page.emails:
-        session.output.note("No email fits.")
+        from mailctl.selection import nothing_fits
+
+        session.output.note(nothing_fits(session.runtime))
     elif page.cursor is not None:
         session.output.note(f"There are more: --after {quoted(page.cursor)}")
 

@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.errors import ExitCode
+from mailctl.log.mode import LogMode
 
 
+@uses_log(LogMode.READ)
 def monitor(
     session: Session,
     max_depth: Annotated[
@@ -53,6 +55,7 @@ def monitor(
         raise typer.Exit(ExitCode.FAILED)
 
 
+@uses_log(LogMode.READ)
 def metrics(
     session: Session,
     since: Annotated[

@@ -36,7 +36,25 @@ class Common:
         typer.Option("--users-file", metavar="FILE", help=_MANY_HELP, rich_help_panel=_BULK),
     ] = None
     all_users: Annotated[
-        bool, typer.Option("--all-users", help="Every user there is.", rich_help_panel=_BULK)
+        bool,
+        typer.Option(
+            "--all-users",
+            help="Every user who may be mailed; asks first, with their number.",
+            rich_help_panel=_BULK,
+        ),
+    ] = False
+    max_: Annotated[
+        int | None,
+        typer.Option(
+            "--max",
+            min=0,
+            metavar="NUMBER",
+            help="Send nothing if there are more recipients.",
+            rich_help_panel=_BULK,
+        ),
+    ] = None
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask before --all-users.", rich_help_panel=_BULK)
     ] = False
     strict: Annotated[
         bool, typer.Option("--strict", help="Send nothing if a row is bad.", rich_help_panel=_BULK)
@@ -67,6 +85,9 @@ class Common:
     force: Annotated[
         bool,
         typer.Option("--force", help="Neither suppression nor limits keep it back; who says so is recorded."),
+    ] = False
+    include_inactive: Annotated[
+        bool, typer.Option("--include-inactive", help="Also users who are deactivated, deleted or the like.")
     ] = False
     wait: Annotated[bool, typer.Option("--wait", help="Follow the email to its end.")] = False
     timeout: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long --wait waits.")] = 60

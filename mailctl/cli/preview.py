@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.cli.inputs import read_variables
 from mailctl.cli.views import envelope_view
 from mailctl.errors import InvalidInput, MailctlError
+from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mailctl.preview import Preview
 
 
+@uses_log(LogMode.OPTIONAL)
 def preview(
     session: Session,
     kind: Annotated[

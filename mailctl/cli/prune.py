@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
+from mailctl.log.mode import LogMode
 
 #: How long the content of undelivered emails is kept where nothing is said.
 _CONTENTS_KEPT = timedelta(days=30)
 
 
+@uses_log(LogMode.UPDATE)
 def prune(
     session: Session,
     older_than: Annotated[
@@ -38,6 +40,8 @@ def prune(
         if contents_older_than
         else min(kept, _CONTENTS_KEPT)
     )
+    if dry_run:
+        session.log_mode = LogMode.READ
     pruning = Pruning(session.runtime, older_than=kept, contents_older_than=contents_kept)
     found = pruning.count()
     if not dry_run:

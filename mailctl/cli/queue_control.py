@@ -11,10 +11,11 @@ import typer
 from mailctl.actor import current_actor
 from mailctl.cli.carrying_out import carry_out
 from mailctl.cli.completion import complete_kind, complete_queue
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.cli.options import Doing, with_options
 from mailctl.cli.views import pause_view
 from mailctl.errors import InvalidInput
+from mailctl.log.mode import LogMode
 from mailctl.moments import count, parse_length
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ Kind = Annotated[
 _MOST = 100_000
 
 
+@uses_log(LogMode.UPDATE)
 def pause(
     session: Session,
     queue: Queue = None,
@@ -51,6 +53,7 @@ def pause(
     _show(session, found, is_paused=True, waiting=pausing.waiting(target, limit=_MOST))
 
 
+@uses_log(LogMode.UPDATE)
 def resume(session: Session, queue: Queue = None, kind: Kind = None) -> None:
     """Let a queue or kind go on, at once."""
     from mailctl.pausing import Pausing
@@ -61,6 +64,7 @@ def resume(session: Session, queue: Queue = None, kind: Kind = None) -> None:
     _show(session, found, is_paused=False, waiting=pausing.waiting(target, limit=_MOST))
 
 
+@uses_log(LogMode.UPDATE)
 @with_options
 def purge(
     session: Session,

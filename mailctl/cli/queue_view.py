@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
+from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,10 +20,12 @@ _RATES = "in/out"
 _COLUMNS = ["queue", "depth", "busy", "later", "retry", "oldest", _RATES, "empty in", ""]
 
 
+@uses_log(LogMode.READ)
 def list_queues(session: Session) -> None:
     """List the queues: depth, in flight, oldest age, rates a minute, and when each will be empty."""
     from mailctl.queues import Queues
 
+    session.prefer_broker()
     found = Queues(session.runtime).overview()
     if session.output.as_json:
         for queue in found.queues:
@@ -34,6 +37,7 @@ def list_queues(session: Session) -> None:
         raise found.trouble
 
 
+@uses_log(LogMode.READ)
 def peek(
     session: Session,
     name: Annotated[
@@ -44,6 +48,7 @@ def peek(
     """Show what comes next in a queue, in order, and take nothing out of it."""
     from mailctl.queues import Queues
 
+    session.prefer_broker()
     line = Queues(session.runtime).peek(name, limit=number)
     if session.output.as_json:
         for waiting in line.waiting:

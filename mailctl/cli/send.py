@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mailctl.cli.campaign import carry_out_campaign
-from mailctl.cli.context import Session, with_parameters
+from mailctl.cli.context import Session, uses_log, with_parameters
 from mailctl.cli.help import Commands
 from mailctl.cli.inputs import forced_by, read_tokens, read_variables, when
 from mailctl.cli.order import Common, Words
 from mailctl.cli.preview import show_preview
 from mailctl.cli.views import email_view
 from mailctl.errors import InvalidInput
+from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,7 @@ def _with_common_options(function: Callable[..., Words]) -> Callable[..., None]:
     own = list(inspect.signature(function, eval_str=True).parameters.values())
     common = _common_options()
 
+    @uses_log(LogMode.CREATE)
     @wraps(function)
     def run(session: Session, **values: Any) -> None:
         chosen = Common(**{each.name: values.pop(each.name) for each in common})
@@ -144,6 +146,8 @@ def _words(kind_name: str, *, token_stdin: bool = False, **more: Any) -> Words:
 
 
 def _carry_out(session: Session, words: Words, common: Common) -> None:
+    if common.dry_run:
+        session.log_mode = LogMode.OPTIONAL
     if in_force := str(session.runtime.audience):
         session.output.note(in_force)
     if common.is_campaign:
@@ -153,6 +157,7 @@ def _carry_out(session: Session, words: Words, common: Common) -> None:
         ("--campaign", common.campaign),
         ("--rate", common.rate),
         ("--strict", common.strict),
+        ("--max", common.max_ is not None),
     ):
         if value:
             raise InvalidInput(option, "is for many.", fix="Give --users-file or --all-users with it.")
@@ -175,6 +180,7 @@ def _carry_out(session: Session, words: Words, common: Common) -> None:
 
 def _order(words: Words, common: Common) -> Order:
     from mailctl.sending import Order
+    from mailctl.users import screening_for
 
     return Order(
         kind=words.kind,
@@ -188,6 +194,7 @@ def _order(words: Words, common: Common) -> Order:
         not_before=when(at=common.at, after=common.in_),
         idempotency_key=common.idempotency_key,
         forced_by=forced_by(common),
+        screening=screening_for(words.kind.name, include_inactive=common.include_inactive),
     )
 
 

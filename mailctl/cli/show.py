@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.completion import complete_id
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.cli.views import exhibit_view
+from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
     from mailctl.exhibit import Exhibit
 
 
+@uses_log(LogMode.READ)
 def show(
     session: Session,
     task_id: Annotated[

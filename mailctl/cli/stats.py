@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.charts import bar, sparkline
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.cli.look_views import percent, report_view, seconds_text, span_text
+from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
     from mailctl.log.counts import Share
@@ -34,6 +35,7 @@ class By(StrEnum):
     CAMPAIGN = "campaign"
 
 
+@uses_log(LogMode.READ)
 def stats(
     session: Session,
     since: Annotated[
@@ -70,6 +72,7 @@ def _show(session: Session, report: Report) -> None:
     session.output.line()
     if not totals.recorded:
         session.output.line("No email was recorded in that time.")
+        session.output.note(f"The delivery log is {session.runtime.log}.")
         return
     tried = f"{percent(totals.failure_rate)} of those tried to the end" if totals.failed else ""
     session.output.fields(

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.completion import complete_id
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.cli.inputs import read_ids
 from mailctl.cli.views import status_view, time_text, unknown_view
 from mailctl.errors import ExitCode, InvalidInput, MailctlError
+from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from mailctl.status import Inquiry, Status
 
 
+@uses_log(LogMode.OPTIONAL)
 def status(
     session: Session,
     task_ids: Annotated[

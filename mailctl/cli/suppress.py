@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.cli.help import Commands
 from mailctl.cli.inputs import read_list
 from mailctl.cli.views import suppression_view
 from mailctl.command import quoted
 from mailctl.errors import ExitCode, InvalidInput, NotFound
+from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ app = Commands(
 _Addresses = Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="One address, or several.")]
 
 
+@uses_log(LogMode.CREATE)
 def add(
     session: Session,
     addresses: _Addresses,
@@ -42,6 +44,7 @@ def add(
     _tell(session, wanted, {True: "suppressed", False: "suppressed already"}, done=new)
 
 
+@uses_log(LogMode.UPDATE)
 def remove(session: Session, addresses: _Addresses) -> None:
     """Let these addresses be mailed again; what ended suppressed stays so until it is retried."""
     wanted = list(dict.fromkeys(map(_as_listed, addresses)))
@@ -51,6 +54,7 @@ def remove(session: Session, addresses: _Addresses) -> None:
         raise NotFound("None of these addresses is suppressed.", fix="See `mailctl suppress list`.")
 
 
+@uses_log(LogMode.READ)
 def list_suppressed(
     session: Session,
     source: Annotated[
@@ -82,6 +86,7 @@ def list_suppressed(
         session.output.note(f"There are more: --after {quoted(page.cursor)}")
 
 
+@uses_log(LogMode.CREATE)
 def import_suppressed(
     session: Session,
     file: Annotated[

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.charts import sparkline
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.cli.look_views import age_seconds, overview_view, seconds_text
 from mailctl.cli.views import time_text
 from mailctl.errors import MailctlError
+from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,6 +31,7 @@ _BEFORE_CURVE = 26
 _QUEUE_COLUMNS = ("queue", "ready", "sending", "deferred", "scheduled", "held", "oldest")
 
 
+@uses_log(LogMode.READ)
 def top(
     session: Session,
     interval: Annotated[

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.cli.help import Commands
 from mailctl.cli.views import user_view
 from mailctl.errors import ExitCode, InvalidInput
+from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
     from mailctl.message import User
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 app = Commands("users", "The users that mailctl knows where DATABASE_URL is not set.")
 
 
+@uses_log(LogMode.OPTIONAL)
 def list_users(session: Session) -> None:
     """List the users."""
     from mailctl.users import embedded
@@ -32,6 +34,7 @@ def list_users(session: Session) -> None:
         session.output.table(["id", "email", "username", "first name"], rows)
 
 
+@uses_log(LogMode.CREATE)
 def add_user(
     session: Session,
     email: Annotated[str, typer.Argument(metavar="ADDRESS", help="The user's address.")],
@@ -46,6 +49,7 @@ def add_user(
     _show(session, user)
 
 
+@uses_log(LogMode.CREATE)
 def import_users(
     session: Session,
     file: Annotated[

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
+from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
+    from mailctl.errors import LogMissing
     from mailctl.log.keys import NewKey
 
 
+@uses_log(LogMode.UPDATE)
 def web(
     session: Session,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
@@ -28,4 +31,14 @@ def web(
         if guest is not None:
             session.output.note(f"key, until this process ends: {guest.text}")
 
-    serve(session.settings, host=host, port=port, log_format=log_format, on_ready=say)
+    def warn(missing: LogMissing) -> None:
+        session.output.note(f"{missing.message} The dashboard shows it as soon as it exists. {missing.fix}")
+
+    serve(
+        session.settings,
+        host=host,
+        port=port,
+        log_format=log_format,
+        on_ready=say,
+        on_missing_log=warn,
+    )

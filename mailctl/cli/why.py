@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.cli.views import time_text, time_view
 from mailctl.errors import ExitCode
+from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
     from mailctl.diagnosis import Case, Cause, Diagnosis, Unknown
 
 
+@uses_log(LogMode.OPTIONAL)
 def why(
     session: Session,
     task_id: Annotated[

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
+from mailctl.log.mode import LogMode
 
 
+@uses_log(LogMode.CREATE)
 def worker(
     session: Session,
     concurrency: Annotated[

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mailctl.cli.confirm import confirm
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
 from mailctl.cli.help import Commands
 from mailctl.cli.views import time_view
 from mailctl.command import mailctl
 from mailctl.errors import ExitCode
+from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
     from mailctl.workforce import Member
@@ -22,10 +23,12 @@ app = Commands("workers", "Who works; without a command: `list`.", default="list
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Node names, as listed.")]
 
 
+@uses_log(LogMode.READ)
 def list_workers(session: Session) -> None:
     """List the workers: alive, host, pid, pool, queues, busy, throughput, since."""
     from mailctl.workforce import Workforce
 
+    session.prefer_broker()
     roll = Workforce(session.runtime).roll()
     if session.output.as_json:
         for member in roll.members:
@@ -39,10 +42,12 @@ def list_workers(session: Session) -> None:
         raise roll.trouble
 
 
+@uses_log(LogMode.READ)
 def ping(session: Session, names: Names = None) -> None:
     """Ask workers for a sign of life; exit 1 if one gives no answer."""
     from mailctl.workforce import Answer, Workforce
 
+    session.prefer_broker()
     answers = Workforce(session.runtime).ping(names or ())
     for name, answer in answers.items():
         if session.output.as_json:
@@ -53,6 +58,7 @@ def ping(session: Session, names: Names = None) -> None:
         raise typer.Exit(ExitCode.FAILED)
 
 
+@uses_log(LogMode.READ)
 def stop(
     session: Session,
     names: Names = None,
@@ -61,6 +67,7 @@ def stop(
     """Tell workers to finish what they have in hand and stop; all of them where none is named."""
     from mailctl.workforce import Workforce
 
+    session.prefer_broker()
     workforce = Workforce(session.runtime)
     wanted = names or list(workforce.ping())
     confirm(f"Stop {', '.join(wanted)}?", is_sure=yes)

@@ -137,6 +137,7 @@ class Unknown:
     log: str
     #: Whether no email was ever recorded there.
     is_log_empty: bool
+    is_log_missing: bool = False
     #: The MAILCTL_HOME that depends on the working directory; None if the log's place does not.
     relative_home: Path | None
     #: Homes nearby whose log has the email.

@@ -90,6 +90,8 @@ def _other_log(unknown: Unknown) -> Iterator[Cause]:
     else:
         sentence = f"the log read here is {unknown.log}"
     empty = "; no email was ever recorded there" if unknown.is_log_empty else ""
+    if unknown.is_log_missing:
+        empty = "; it does not exist"
     yield Cause(
         name="log_elsewhere",
         sentence=f"{sentence}{empty}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
@@ -20,7 +21,7 @@ from mailctl.log import sqlite
 from mailctl.redaction import without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy import Connection, Engine
 
@@ -35,6 +36,7 @@ _SYNC_DRIVERS = {
     "mysql": "mysql+pymysql",
     "mariadb": "mariadb+pymysql",
 }
+_NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 #: With less than this left, SQLite cannot extend its files.
 _SPARE_BYTES = 64 * 1024
 #: Options that hold a secret.
@@ -104,31 +106,49 @@ def open_engine(url: URL, *, setting: str, read_only: bool = False) -> Engine:
     Raises:
         ConfigurationError: the driver is not installed.
     """
-    try:
-        if url.get_backend_name() == "sqlite":
-            return sqlite.open_reader(url) if read_only else sqlite.open_writer(url)
-        engine = _open_server(url, setting=setting)
-        if read_only and url.get_backend_name() == "postgresql":
-            event.listen(engine, "begin", _begin_as_postgresql_reader)
-        return engine
-    except (ModuleNotFoundError, NoSuchModuleError) as error:
-        raise ConfigurationError(
-            f"{setting}: the driver {url.drivername} is not installed.",
-            fix="pip install 'mailctl[postgres]' for PostgreSQL, or the driver's own package.",
-        ) from error
+    if url.get_backend_name() == "sqlite":
+        return sqlite.open_reader(url) if read_only else sqlite.open_writer(url)
+    if not read_only:
+        return _open_server(url, setting=setting, options=_own_options(url))
+    engine = _open_server(url, setting=setting)
+    if url.get_backend_name() == "postgresql":
+        event.listen(engine, "begin", _begin_as_postgresql_reader)
+        event.listen(engine, "begin", _limit_postgresql_statements)
+    return engine
 
 
-def _open_server(url: URL, *, setting: str) -> Engine:
+def open_log_reader(url: URL, *, setting: str) -> Engine:
+    """Return an engine that only reads a delivery log, and creates neither file nor table.
+
+    Args, Raises: as `open_engine`.
+    """
+    if url.get_backend_name() == "sqlite":
+        return sqlite.open_log_reader(url)
+    engine = _open_server(url, setting=setting, options=_own_options(url))
+    if url.get_backend_name() == "postgresql":
+        event.listen(engine, "begin", _begin_as_postgresql_reader)
+    return engine
+
+
+def _own_options(url: URL) -> dict[str, Any]:
+    """Return options of engines on a delivery log."""
+    # Who has waited for a lock must see what was committed meanwhile, whatever the server's default is.
+    return {"isolation_level": "READ COMMITTED"} if url.get_backend_name() == "postgresql" else {}
+
+
+def _open_server(url: URL, *, setting: str, options: Mapping[str, Any] = _NO_OPTIONS) -> Engine:
     threshold = url.query.get(PREPARE_THRESHOLD)
     arguments: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS}
     if isinstance(threshold, str):
         arguments[PREPARE_THRESHOLD] = int(threshold) if threshold.isdigit() else None
-    engine = sqlalchemy.create_engine(
-        url.difference_update_query([PREPARE_THRESHOLD]),
-        pool_pre_ping=True,
-        connect_args=arguments,
-        hide_parameters=True,
-    )
+    with _driver_required(url, setting=setting):
+        engine = sqlalchemy.create_engine(
+            url.difference_update_query([PREPARE_THRESHOLD]),
+            pool_pre_ping=True,
+            connect_args=arguments,
+            hide_parameters=True,
+            **options,
+        )
 
     @event.listens_for(engine, "do_connect")
     def _connect(dialect: Any, _record: Any, positional: Any, named: Any) -> Any:
@@ -142,9 +162,23 @@ def _open_server(url: URL, *, setting: str) -> Engine:
     return engine
 
 
+@contextmanager
+def _driver_required(url: URL, *, setting: str) -> Iterator[None]:
+    try:
+        yield
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise ConfigurationError(
+            f"{setting}: the driver {url.drivername} is not installed.",
+            fix="pip install 'mailctl[postgres]' for PostgreSQL, or the driver's own package.",
+        ) from error
+
+
 def _begin_as_postgresql_reader(connection: Connection) -> None:
     # Said in each transaction, not when connecting: PgBouncer refuses start-up options.
     connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+
+def _limit_postgresql_statements(connection: Connection) -> None:
     connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{CONNECT_SECONDS}s'")
 
 

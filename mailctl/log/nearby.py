@@ -30,6 +30,17 @@ def homes_with(email_id: str, *, around: Path, home: Path) -> tuple[Path, ...]:
     return tuple(found for found in homes if _has(found / "mailctl.db", email_id))
 
 
+def homes_around(around: Path, *, home: Path) -> tuple[Path, ...]:
+    """Return the homes with a delivery log in a folder and those around it; nothing is made or changed.
+
+    Args:
+        around: the folder.
+        home: a home's place in its folder.
+    """
+    homes = (folder / home for folder in dict.fromkeys([around, *_folders(around)]))
+    return tuple(found for found in homes if _has(found / "mailctl.db"))
+
+
 def _folders(around: Path) -> list[Path]:
     """Return the folders above, beside and below."""
     found = dict.fromkeys([*around.parents, *_below(around), *_below(around.parent)])
@@ -43,7 +54,8 @@ def _below(folder: Path) -> Iterator[Path]:
         return  # one that this user may not read
 
 
-def _has(path: Path, email_id: str) -> bool:
+def _has(path: Path, email_id: str = "") -> bool:
+    """Whether a file is a delivery log with an email whose id begins so."""
     try:
         if not path.is_file():
             return False

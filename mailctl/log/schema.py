@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +23,7 @@ VERSION_TABLE = "mailctl_version"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 #: Any number that other users of the same PostgreSQL server are unlikely to lock.
 _ADVISORY_LOCK = 6_245_285_001
+_alembic_lock = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,19 @@ def read_version(engine: Engine) -> SchemaVersion:
         return SchemaVersion(current=_current(connection))
 
 
+def may_create(engine: Engine) -> bool:
+    """Whether this user may create tables in a database that has none.
+
+    Raises:
+        LogUnavailable: the database cannot be reached.
+    """
+    if engine.dialect.name != "postgresql":
+        return True
+    question = text("SELECT has_schema_privilege(current_schema(), 'CREATE')")
+    with reading(engine) as connection:
+        return bool(connection.execute(question).scalar())
+
+
 def ensure_current(engine: Engine) -> None:
     """Make the tables in a database that has none; leave a current schema alone; refuse any other.
 
@@ -55,12 +71,10 @@ def ensure_current(engine: Engine) -> None:
     """
     _make_folder(engine)
     version = read_version(engine)
-    if version.is_current:
-        return
     if version.current is None:
         upgrade(engine)
-        return
-    raise _mismatch(version)
+    else:
+        refuse_other_version(version)
 
 
 def bring_up(engine: Engine) -> SchemaVersion:
@@ -73,19 +87,26 @@ def bring_up(engine: Engine) -> SchemaVersion:
     _make_folder(engine)
     version = read_version(engine)
     if version.current is not None and version.current > version.head:
-        raise _mismatch(version)
+        refuse_other_version(version)
     upgrade(engine)
     return version
 
 
-def _mismatch(version: SchemaVersion) -> ConfigurationError:
+def refuse_other_version(version: SchemaVersion) -> None:
+    """Refuse a schema that this mailctl does not work with.
+
+    Raises:
+        ConfigurationError: it is older or newer.
+    """
+    if version.is_current:
+        return
     is_older = version.current is not None and version.current < version.head
     fix = (
         f"Run: {mailctl('db', 'upgrade')}"
         if is_older
         else "Install the mailctl that made it, or a newer one."
     )
-    return ConfigurationError(
+    raise ConfigurationError(
         f"The delivery log has schema {version.current}, this mailctl works with {version.head}.", fix=fix
     )
 
@@ -108,7 +129,9 @@ def upgrade(engine: Engine) -> None:
         if _current(connection) == HEAD:
             return
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        # What Alembic works with belongs to the whole process.
+        with _alembic_lock:
+            command.upgrade(config, "head")
 
 
 def _current(connection: Connection) -> str | None:
@@ -133,3 +156,12 @@ def _make_folder(engine: Engine) -> None:
             f"the delivery log {path} cannot be made: {error.strerror}.",
             fix="Let this user write there, or set MAILCTL_HOME or MAILCTL_DATABASE_URL.",
         ) from error
+
+
+def _renew_lock() -> None:
+    global _alembic_lock
+    _alembic_lock = threading.Lock()
+
+
+# Another thread of the parent may have held it at that moment.
+os.register_at_fork(after_in_child=_renew_lock)

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from sqlalchemy import event
+from sqlalchemy.pool import QueuePool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import URL
 
@@ -32,6 +35,8 @@ _LOOK_SECONDS = 0.0005
 #: Bytes of the write-ahead log after which it is copied into the main file. It is long, and stays so, because
 #: a writer waits for the disk when it begins it anew, or makes it longer while it is being flushed.
 _LONGEST_LOG = 32 * 1024 * 1024
+#: What SQLite says where it may not create the files that it keeps beside a database in use.
+_NO_COMPANIONS = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _CACHE_KIB = 16 * 1024
 
 
@@ -45,7 +50,9 @@ def open_writer(url: URL) -> Engine:
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:
         # The driver must not open transactions by itself: "begin" below says which kind.
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
+        # While another process switches a new file to this mode, SQLite refuses at once: its own timeout does
+        # not apply.
+        _when_free(lambda: connection.execute("PRAGMA journal_mode=WAL"))
         connection.execute("PRAGMA foreign_keys=ON")
         # What is scrubbed is overwritten, not only forgotten.
         connection.execute("PRAGMA secure_delete=ON")
@@ -77,9 +84,80 @@ def open_reader(url: URL) -> Engine:
     return sqlalchemy.create_engine(url, creator=connect, hide_parameters=True)
 
 
+def open_log_reader(url: URL) -> Engine:
+    """Return an engine on a delivery log that only reads it, and leaves no file behind."""
+    path = sqlite_path(url)
+
+    def connect() -> sqlite3.Connection:
+        try:
+            return _open_to_read(path, "mode=rw")  # never creates it; a read-only one would leave a -wal file
+        except sqlite3.OperationalError as error:
+            if _primary_code(error) not in _NO_COMPANIONS or not _is_at_rest(path):
+                raise
+        # In a folder where this user may not create the companions of a log that nobody writes.
+        return _open_to_read(path, "mode=ro&immutable=1")
+
+    engine = sqlalchemy.create_engine(url, creator=connect, hide_parameters=True)
+    event.listen(engine, "begin", _begin_to_read)
+    return engine
+
+
+def open_empty(statements: Sequence[str]) -> Engine:
+    """Return an engine whose connections each read an empty database of their own, in memory.
+
+    Args:
+        statements: create its tables.
+    """
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
+    engine = sqlalchemy.create_engine("sqlite://", creator=connect, poolclass=QueuePool, hide_parameters=True)
+    event.listen(engine, "begin", _begin_to_read)
+    return engine
+
+
+def _is_at_rest(path: Path) -> bool:
+    """Whether a database is in one file, as SQLite leaves it when nobody has it open."""
+    return path.is_file() and not path.with_name(f"{path.name}-wal").exists()
+
+
+def _open_to_read(path: Path, options: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?{options}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        connection.execute("PRAGMA query_only=ON")
+        # SQLite opens the files at the first question.
+        _when_free(lambda: connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall())
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _begin_to_read(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
 def sqlite_path(url: URL) -> Path:
     """Return the file of a SQLite database."""
     return Path((url.database or "").removeprefix("file:")).absolute()
+
+
+def is_absent(url: URL) -> bool:
+    """Whether an address is that of a SQLite file that does not exist, or of no file."""
+    if url.get_backend_name() != "sqlite":
+        return False
+    return url.database in (None, "", ":memory:") or not sqlite_path(url).exists()
 
 
 def remember_pages(connection: Connection) -> None:
@@ -117,22 +195,31 @@ def _begin_to_write(connection: Connection) -> None:
         driver.execute(f"PRAGMA synchronous = {'FULL' if is_lasting else 'NORMAL'}")
         connection.info[IS_LASTING] = is_lasting
     driver.execute("PRAGMA busy_timeout = 0")
-    deadline = time.monotonic() + BUSY_SECONDS
     try:
-        while not _has_begun(driver):
-            if time.monotonic() > deadline:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")  # so that the error is SQLAlchemy's
-                return
-            time.sleep(_LOOK_SECONDS)
+        _when_free(lambda: driver.execute("BEGIN IMMEDIATE"))
+    except sqlite3.OperationalError:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # so that the error is SQLAlchemy's
     finally:
         driver.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
 
 
-def _has_begun(driver: sqlite3.Connection) -> bool:
-    try:
-        driver.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-            raise
-        return False
-    return True
+def _when_free(attempt: Callable[[], object]) -> None:
+    """Attempt something until no other connection locks it out.
+
+    Raises:
+        sqlite3.OperationalError: it fails for another reason, or is still locked out after BUSY_SECONDS.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            attempt()
+            return
+        except sqlite3.OperationalError as error:
+            if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(_LOOK_SECONDS)
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    """Return the code of an error without its extension, such as BUSY for BUSY_RECOVERY."""
+    return error.sqlite_errorcode & 0xFF

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from mailctl.errors import ConfigurationError
+from mailctl.users.eligibility import LeftOut, Screening, screening_for
 from mailctl.users.embedded import EmbeddedDirectory, ImportReport
 from mailctl.users.service import ServiceDirectory
 
@@ -20,28 +21,39 @@ __all__ = [
     "Directory",
     "EmbeddedDirectory",
     "ImportReport",
+    "LeftOut",
+    "Screening",
     "ServiceDirectory",
     "embedded",
     "open_directory",
+    "screening_for",
 ]
 
 
 class Directory(Protocol):
     """Where users are looked up."""
 
-    def get(self, user_id: str) -> User:
+    def get(self, user_id: str, *, screening: Screening = Screening.NONE) -> User:
         """Return the user with that id.
+
+        Args:
+            screening: who is refused.
 
         Raises:
             NotFound: there is none.
+            Refused: the user is deactivated, deleted or the like.
             InvalidInput: the id cannot be one, or the user's stored address cannot be mailed to.
             ConfigurationError: users cannot be looked up as the settings stand.
             ServiceUnavailable: the database cannot be reached: DirectoryUnavailable for the service's own,
                 LogUnavailable for the table that stands in the delivery log's.
         """
 
-    def every(self) -> Iterator[User | RowProblem]:
-        """Go through all users by id, those that cannot be mailed to as problems; raises what `get` does."""
+    def every(self, *, screening: Screening = Screening.NONE) -> Iterator[User | RowProblem | LeftOut]:
+        """Go through all users, those that cannot be mailed to as problems; raises what `get` does.
+
+        Args:
+            screening: who is left out.
+        """
 
     def describe(self) -> str:
         """Return one line that says where users come from, and how many there are; raises what `get` does."""
@@ -54,7 +66,9 @@ def open_directory(settings: Settings, log_engine: Engine) -> ServiceDirectory |
     """Return the service's database where DATABASE_URL names one, else our own table; asks neither yet."""
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
-        return ServiceDirectory(url, query=settings.mailctl_users_query)
+        return ServiceDirectory(
+            url, query=settings.mailctl_users_query, list_query=settings.mailctl_users_list_query
+        )
     return EmbeddedDirectory(log_engine, with_demo_users=settings.debug)
 
 

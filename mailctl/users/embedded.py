@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
@@ -14,10 +14,11 @@ from mailctl.inputs import address, display_name
 from mailctl.log.database import reading, shown, writing
 from mailctl.log.tables import users
 from mailctl.message import RowProblem, User
+from mailctl.users.eligibility import LeftOut, Screening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from typing import Any, TextIO
+    from typing import TextIO
 
     from sqlalchemy import Connection, Engine, Row
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 IMPORT_CHUNK = 500
 _COLUMNS = ("id", "email", "username", "first_name")
 _MAX_ID = 2**31 - 1
-_DEMO_USERS = (
+_DEMO_USERS: tuple[dict[str, Any], ...] = (
     {"id": 1, "email": "ada@example.com", "username": "ada", "first_name": "Ada"},
     {"id": 2, "email": "grace@example.com", "username": "grace", "first_name": "Grace"},
     {"id": 3, "email": "alan@example.com", "username": "alan", "first_name": "Alan"},
@@ -55,44 +56,51 @@ class EmbeddedDirectory:
 
     Args:
         engine: the delivery log's; it is not closed here.
-        with_demo_users: put three users at example.com into an empty table before it is first used.
+        with_demo_users: while the table is empty, there are three users at example.com, which the first
+            change puts into it.
     """
 
     def __init__(self, engine: Engine, *, with_demo_users: bool) -> None:
         self._engine = engine
-        self._must_seed = with_demo_users
+        self._with_demo_users = with_demo_users
 
-    def get(self, user_id: str) -> User:
-        """Return the user with that id.
+    def get(self, user_id: str, *, screening: Screening = Screening.NONE) -> User:
+        """Return the user with that id; nobody is deactivated here.
 
         Raises:
             NotFound: there is none.
             InvalidInput: the id is not a number.
         """
+        del screening
         number = _number(user_id)
-        with self._reading() as connection:
-            found = connection.execute(select(users).where(users.c.id == number)).first()
-        if found is None:
-            raise NotFound(f"There is no user {user_id} in table {users}.", fix="Run `mailctl users list`.")
-        return _as_user(found)
+        with reading(self._engine) as connection:
+            row = connection.execute(select(users).where(users.c.id == number)).first()
+            found = [_as_user(row)] if row else self._demo_users(connection)
+        for user in found:
+            if user.id == str(number):
+                return user
+        raise NotFound(f"There is no user {user_id} in table {users}.", fix="Run `mailctl users list`.")
 
     def describe(self) -> str:
         """Return one line that says where users come from and how many there are."""
-        with self._reading() as connection:
+        with reading(self._engine) as connection:
             count = connection.execute(select(func.count()).select_from(users)).scalar_one()
+            count = count or len(self._demo_users(connection))
         return f"table {users} in {shown(self._engine.url)}, {count} users"
 
     def close(self) -> None:
         """Do nothing: the engine is the delivery log's."""
 
-    def every(self) -> Iterator[User | RowProblem]:
-        """Go through all users, by id."""
+    def every(self, *, screening: Screening = Screening.NONE) -> Iterator[User | RowProblem | LeftOut]:
+        """Go through all users, by id; nobody is left out here."""
+        del screening
         yield from self.list()
 
     def list(self) -> Sequence[User]:
         """Return all users, by id."""
-        with self._reading() as connection:
-            return [_as_user(row) for row in connection.execute(select(users).order_by(users.c.id))]
+        with reading(self._engine) as connection:
+            found = [_as_user(row) for row in connection.execute(select(users).order_by(users.c.id))]
+            return found or self._demo_users(connection)
 
     def add(
         self,
@@ -135,15 +143,11 @@ class EmbeddedDirectory:
                     report = _upsert(connection, row, ids, report)
         return replace(report, problems=tuple(sorted(report.problems, key=lambda problem: problem.line)))
 
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with reading(self._engine) as connection:
-            must_seed = self._must_seed and _is_empty(connection)
-        if must_seed:
-            with self._writing():
-                pass
-        with reading(self._engine) as connection:
-            yield connection
+    def _demo_users(self, connection: Connection) -> Sequence[User]:
+        """Return the users that stand in for those of an empty table; reading writes nothing."""
+        if not self._with_demo_users or not _is_empty(connection):
+            return []
+        return [User(**{**values, "id": str(values["id"])}) for values in _DEMO_USERS]
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -152,10 +156,9 @@ class EmbeddedDirectory:
                 # Only one at a time, as SQLite has it anyway: whether a user is there, and which id is the
                 # next, stays true until the end of the transaction. Readers do not wait.
                 connection.exec_driver_sql(f"LOCK TABLE {users} IN SHARE ROW EXCLUSIVE MODE")
-            if self._must_seed and _is_empty(connection):
+            if self._with_demo_users and _is_empty(connection):
                 connection.execute(insert(users), _DEMO_USERS)
             yield connection
-        self._must_seed = False
 
 
 def _is_empty(connection: Connection) -> bool:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import column, func, inspect, select, table, text
 from sqlalchemy.exc import DBAPIError, InternalError, ProgrammingError
 
-from mailctl.errors import ConfigurationError, DirectoryUnavailable, InvalidInput, NotFound
+from mailctl.errors import ConfigurationError, DirectoryUnavailable, InvalidInput, NotFound, Refused
 from mailctl.inputs import address
 from mailctl.intake import make_user
 from mailctl.log.database import open_engine, parse_url, shown, translated
 from mailctl.log.sqlite import sqlite_path
 from mailctl.message import RowProblem, User
+from mailctl.users.eligibility import LeftOut, Screening, eligibility_columns, exclusion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection, Engine, Row
+    from sqlalchemy import Connection, CursorResult, Engine, Row
     from sqlalchemy.sql.expression import TableClause
     from sqlalchemy.types import TypeEngine
 
@@ -32,6 +35,9 @@ MAX_COUNT = 100_000
 _PAGE = 1000
 _SETTING = "DATABASE_URL"
 _QUERY = "MAILCTL_USERS_QUERY"
+_LIST_QUERY = "MAILCTL_USERS_LIST_QUERY"
+#: Seconds that a server has for the next page of a list: it may have to sort all of it first.
+_LIST_SECONDS = 60
 _COLUMNS = ("id", "email", "username", "first_name")
 _EXAMPLE = "SELECT id, email FROM accounts WHERE id = :id"
 _MAX_BIGINT = 2**63 - 1
@@ -47,14 +53,16 @@ class ServiceDirectory:
     Args:
         url: the value of DATABASE_URL; nothing is opened before the first question.
         query: SQL with `:id` that gives one user; without it the table is found by its name.
+        list_query: SQL that gives all users; without it they are those of the table.
     """
 
-    def __init__(self, url: str, *, query: str = "") -> None:
+    def __init__(self, url: str, *, query: str = "", list_query: str = "") -> None:
         self._address = url
         self._query = query
+        self._list_query = list_query
         self._table: TableClause | None = None
 
-    def get(self, user_id: str) -> User:
+    def get(self, user_id: str, *, screening: Screening = Screening.NONE) -> User:
         """Return the user with that id; see `Directory.get`."""
         if not 0 < len(user_id) <= MAX_ID or not user_id.isprintable():
             raise InvalidInput("user id", f"is not usable: give 1 to {MAX_ID} printable characters.")
@@ -63,20 +71,23 @@ class ServiceDirectory:
         if found is None:
             where = f"what {_QUERY} finds" if self._query else f"table {self._table}"
             raise NotFound(f"There is no user {user_id} in {where}.", fix=f"Check {_SETTING} or {_QUERY}.")
+        if excluded := exclusion(found._asdict(), screening, now=datetime.now(UTC)):
+            raise Refused(
+                f"User {user_id} is not mailed: {excluded.reason}.",
+                fix="Give --include-inactive to send the email all the same.",
+            )
         return _as_user(found, user_id)
 
-    def every(self) -> Iterator[User | RowProblem]:
-        """Go through all users by id; see `Directory.every`."""
-        if self._query:
-            raise ConfigurationError(
-                f"{_QUERY} finds one user, not all of them.", fix="Give --users-file with their ids."
-            )
-        with self._reading() as connection:
-            users = self._find_table(connection)
-            rows = connection.execution_options(yield_per=_PAGE).execute(select(users).order_by(users.c.id))
+    def every(self, *, screening: Screening = Screening.NONE) -> Iterator[User | RowProblem | LeftOut]:
+        """Go through all users; see `Directory.every`."""
+        now = datetime.now(UTC)
+        with self._reading() as connection, self._listing(connection) as rows:
             for number, row in enumerate(rows, start=1):
                 try:
-                    yield _as_user(row, str(row.id))
+                    if excluded := exclusion(row._asdict(), screening, now=now):
+                        yield LeftOut(reason=excluded.reason)
+                    else:
+                        yield _as_user(row, _id_of(row))
                 except InvalidInput as error:
                     yield RowProblem(line=number, reason=error.message)
 
@@ -92,6 +103,22 @@ class ServiceDirectory:
             count = connection.execute(select(func.count()).select_from(some)).scalar_one()
         words = f"more than {MAX_COUNT} users" if count > MAX_COUNT else f"{count} users"
         return f"table {users} in {shown(self._engine.url)}, {words}"
+
+    def describe_eligibility(self) -> str:
+        """Return one line that says who may be mailed, and by which columns; raises what `get` does."""
+        if self._query and not self._list_query:
+            return f"{_LIST_QUERY} is not set, so that --all-users cannot be used"
+        with self._reading() as connection, self._listing(connection) as rows:
+            columns = eligibility_columns(rows.keys())
+            now, mailable, total = datetime.now(UTC), 0, 0
+            for row in islice(rows, MAX_COUNT):
+                total += 1
+                mailable += exclusion(row._asdict(), Screening.FULL, now=now) is None
+        source = f"{_LIST_QUERY} gives" if self._list_query else f"table {self._table} has"
+        if not columns:
+            return f"{source} no column that says who is deactivated or deleted: all may be mailed"
+        first = f"the first {total}" if total == MAX_COUNT else str(total)
+        return f"{mailable} of {first} users may be mailed, by {', '.join(columns)}"
 
     def close(self) -> None:
         """Close the connections."""
@@ -129,6 +156,32 @@ class ServiceDirectory:
                 return None
             raise
 
+    @contextmanager
+    def _listing(self, connection: Connection) -> Iterator[CursorResult[Any]]:
+        """Give the rows of all users, some at a time.
+
+        Raises:
+            ConfigurationError: they cannot be listed as the settings stand.
+        """
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{_LIST_SECONDS}s'")
+        connection = connection.execution_options(yield_per=_PAGE)
+        with closing(self._execute_listing(connection)) as result:
+            if self._list_query:
+                _require_email(result, _LIST_QUERY)
+            yield result
+
+    def _execute_listing(self, connection: Connection) -> CursorResult[Any]:
+        if self._list_query:
+            return _ask_for_all(connection, self._list_query)
+        if self._query:
+            raise ConfigurationError(
+                f"{_QUERY} finds one user, not all of them.",
+                fix=f"Set {_LIST_QUERY}, or give --users-file with their ids.",
+            )
+        users = self._find_table(connection)
+        return connection.execute(select(users).order_by(users.c.id))
+
     def _find_table(self, connection: Connection) -> TableClause:
         if self._table is None:
             self._table = _reflect(connection)
@@ -141,7 +194,8 @@ def _reflect(connection: Connection) -> TableClause:
         if inspector.has_table(name):
             types = {found["name"]: found["type"] for found in inspector.get_columns(name)}
             if "id" in types and "email" in types:
-                return table(name, *(_column(each, types[each]) for each in _COLUMNS if each in types))
+                names = [*(each for each in _COLUMNS if each in types), *eligibility_columns(types)]
+                return table(name, *(_column(each, types[each]) for each in names))
     raise ConfigurationError(
         f"{shown(connection.engine.url)} has no table users or user with the columns id and email.",
         fix=f"Set {_QUERY}, for example to {_EXAMPLE}",
@@ -183,19 +237,39 @@ def _ask(connection: Connection, query: str, user_id: str) -> Row[Any] | None:
     statement = text(query.replace(":id::", ":id ::"))
     if set(statement.compile().params) != {"id"}:
         raise ConfigurationError(f"{_QUERY} needs the parameter :id and no other.", fix="Add WHERE id = :id")
-    try:
+    with _blamed_on(_QUERY):
         result = connection.execute(statement, {"id": _bound(connection, user_id)})
-        columns, rows = (result.keys(), result.fetchmany(2)) if result.returns_rows else ((), [])
+        _require_email(result, _QUERY)
+        rows = result.fetchmany(2)
+    if len(rows) > 1:
+        raise ConfigurationError(f"{_QUERY} gives several rows for one id.", fix="Add WHERE id = :id")
+    return rows[0] if rows else None
+
+
+def _ask_for_all(connection: Connection, query: str) -> CursorResult[Any]:
+    statement = text(query)
+    if statement.compile().params:
+        raise ConfigurationError(f"{_LIST_QUERY} takes no parameter.", fix="Let it list all users.")
+    with _blamed_on(_LIST_QUERY):
+        return connection.execute(statement)
+
+
+@contextmanager
+def _blamed_on(query: str) -> Iterator[None]:
+    """Turn a database's refusal of a statement into one of the setting that holds it."""
+    try:
+        yield
     except DBAPIError as error:
         if not _is_refused(error):
             raise
         reason = str(error.orig).splitlines()[0]
-        raise ConfigurationError(f"{_QUERY} cannot be run: {reason}.", fix="Correct the query.") from error
+        raise ConfigurationError(f"{query} cannot be run: {reason}.", fix="Correct the query.") from error
+
+
+def _require_email(result: CursorResult[Any], query: str) -> None:
+    columns = result.keys() if result.returns_rows else ()
     if "email" not in columns:
-        raise ConfigurationError(f"{_QUERY} gives no column email.", fix="Begin it with SELECT id, email")
-    if len(rows) > 1:
-        raise ConfigurationError(f"{_QUERY} gives several rows for one id.", fix="Add WHERE id = :id")
-    return rows[0] if rows else None
+        raise ConfigurationError(f"{query} gives no column email.", fix="Begin it with SELECT id, email")
 
 
 def _bound(connection: Connection, user_id: str) -> int | str:
@@ -223,17 +297,24 @@ def _uuid(user_id: str) -> uuid.UUID | None:
         return None
 
 
-def _as_user(row: Row[Any], user_id: str) -> User:
+def _id_of(row: Row[Any]) -> str | None:
+    found = row._mapping.get("id")
+    return None if found is None else str(found)
+
+
+def _as_user(row: Row[Any], user_id: str | None) -> User:
     values = row._mapping
     try:
         email = address(values["email"])
     except InvalidInput as error:
         raise InvalidInput(
-            f"user {user_id}", f"the stored email address {error.reason}", fix="Correct the user's address."
+            f"user {user_id or 'without an id'}",
+            f"the stored email address {error.reason}",
+            fix="Correct the user's address.",
         ) from None
-    stored = str(values.get("id", user_id))
+    stored = _id_of(row) or user_id
     # A UUID is stored in one spelling and may be asked for in another: then the usual one names the user.
-    parsed = _uuid(user_id) if stored != user_id else None
+    parsed = _uuid(user_id) if user_id is not None and stored != user_id else None
     return make_user(
         id=stored if parsed is None else str(parsed),
         email=email,

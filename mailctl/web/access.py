@@ -89,8 +89,10 @@ class Access:
 
     def _is_in_session(self, request: Request) -> bool:
         cookie = request.cookies.get(COOKIE, "")
+        if not cookie:
+            return False
         parts = runtime.current()
-        plain = parts.keyring.open(cookie.encode("ascii", "replace"), purpose=_PURPOSE) if cookie else None
+        plain = parts.keyring.open(cookie.encode("ascii", "replace"), purpose=_PURPOSE)
         if plain is None:
             return False
         session = json.loads(plain)

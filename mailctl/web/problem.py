@@ -11,7 +11,14 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from mailctl.errors import ConfigurationError, InvalidInput, MailctlError, NotFound, ServiceUnavailable
+from mailctl.errors import (
+    ConfigurationError,
+    InvalidInput,
+    LogMissing,
+    MailctlError,
+    NotFound,
+    ServiceUnavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +70,8 @@ def problem_of(error: Exception) -> Problem:
     match error:
         case Denied():
             return _problem(error.status, error.message, error.fix)
+        case LogMissing():
+            return _problem(503, error.message, error.fix)
         case NotFound():
             return _problem(404, error.message, error.fix)
         case InvalidInput():

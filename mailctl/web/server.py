@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from mailctl import runtime
-from mailctl.errors import InvalidInput, Refused
+from mailctl.errors import InvalidInput, LogMissing, Refused
 from mailctl.journal import FORMATS, make_visible, write_json
 from mailctl.log.keys import NewKey, new_key
+from mailctl.log.mode import LogMode
 from mailctl.web.access import Access
 from mailctl.web.app import create_app
 
@@ -30,6 +31,7 @@ def serve(
     host: str,
     port: int,
     on_ready: Callable[[str, NewKey | None], None],
+    on_missing_log: Callable[[LogMissing], None] | None = None,
     log_format: str = "text",
 ) -> None:
     """Serve the dashboard until a signal.
@@ -38,6 +40,8 @@ def serve(
         host: the address to listen on.
         port: 0 takes any that is free.
         on_ready: is told the address, and the key of this process alone if the log has no key.
+        on_missing_log: is told that there is no delivery log yet: the pages say so until there is one. None
+            serves what needs none.
         log_format: text, or json: one object a line.
 
     Raises:
@@ -46,10 +50,13 @@ def serve(
         LogUnavailable: the delivery log cannot be read.
     """
     _begin_log(log_format)
-    runtime.use(settings)
-    guest = _guest_key(host)
+    runtime.use(settings, log_mode=LogMode.UPDATE if on_missing_log else LogMode.OPTIONAL)
+    missing, has_key = _look_for_key()
+    guest = None if has_key else _guest_key(host)
     listening = _listen(host, port)
-    app = create_app(settings, access=Access(guest=guest))
+    if missing is not None and on_missing_log is not None:
+        on_missing_log(missing)
+    app = create_app(access=Access(guest=guest))
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, lifespan="on")
     bound = listening.getsockname()
     on_ready(f"http://{_in_url(host)}:{bound[1]}/", guest)
@@ -76,14 +83,20 @@ def _begin_log(log_format: str) -> None:
         make_visible(logging.getLogger())
 
 
-def _guest_key(host: str) -> NewKey | None:
-    """Return a key for this process alone where the log has none and only this host can ask.
+def _look_for_key() -> tuple[LogMissing | None, bool]:
+    """Return why there is no log to look into, and whether there is a valid key."""
+    try:
+        return None, runtime.current().keys.has_valid()
+    except LogMissing as missing:
+        return missing, False
+
+
+def _guest_key(host: str) -> NewKey:
+    """Return a key for this process alone, where only this host can ask.
 
     Raises:
-        Refused: the log has none, and others can ask.
+        Refused: others can ask.
     """
-    if runtime.current().keys.has_valid():
-        return None
     if not _is_loopback(host):
         raise Refused(
             f"{host} can be reached by others, and there is no key yet.",

@@ -96,9 +96,10 @@ def test_strict_sends_nothing_if_a_row_is_bad(terminal: Terminal, users_file: st
 def test_all_users_need_a_name(terminal: Terminal) -> None:
     """Else running it again would send everybody a second copy."""
     assert terminal.run("send", "welcome", "--all-users").code == 2
-    sent = terminal.run("send", "welcome", "--all-users", "--campaign", "hello", "--json")
+    everybody = ("send", "welcome", "--all-users", "--campaign", "hello", "--yes", "--json")
+    sent = terminal.run(*everybody)
     assert sent.lines[-1]["recorded"] == 3
-    again = terminal.run("send", "welcome", "--all-users", "--campaign", "hello", "--json")
+    again = terminal.run(*everybody)
     assert (again.lines[-1]["recorded"], again.lines[-1]["known"]) == (0, 3)
 
 

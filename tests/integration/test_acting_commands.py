@@ -51,6 +51,7 @@ class TestNamed:
 
     def test_ids_and_filters_do_not_mix(self, mailctl: Mailctl) -> None:
         """Nor is neither enough; and --force is for ids."""
+        mailctl("db", "upgrade")
         assert mailctl("cancel", "abc", "--state", "pending").code == 2
         assert mailctl("cancel").code == 2
         assert mailctl("retry", "--state", "failed", "--force").code == 2
@@ -154,6 +155,7 @@ class TestPause:
 
     def test_what_nobody_knows_cannot_be_paused(self, mailctl: Mailctl) -> None:
         """A slip of the pen would look as if it had stopped something."""
+        mailctl("db", "upgrade")
         assert mailctl("queue", "pause", "nosuch").code == 2
         assert mailctl("queue", "pause", "--kind", "nosuch").code == 2
         assert mailctl("queue", "pause").code == 2

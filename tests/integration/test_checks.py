@@ -154,8 +154,8 @@ class TestLog:
     def test_a_log_on_a_server_gets_its_tables_later(self, postgres_url: str) -> None:
         """Looking makes none; once they are there, they are current."""
         settings = Settings(mailctl_database_url=SecretStr(postgres_url))
-        assert "made at first use" in check(settings)["log/schema"].detail
-        assert "made at first use" in check(settings)["log/schema"].detail
+        assert "creates it" in check(settings)["log/schema"].detail
+        assert "creates it" in check(settings)["log/schema"].detail
         Runtime(settings).close()
         found = check(settings)
         assert found["log/schema"].detail.endswith("is current")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import stat
-import subprocess
-import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,16 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sqlalchemy import Engine
-
-UPGRADE_IN_A_PROCESS = """
-import sys
-from mailctl.log.database import open_engine, parse_url
-from mailctl.log.schema import ensure_current, read_version
-engine = open_engine(parse_url(sys.argv[1], setting="X"), setting="X")
-sys.stdin.readline()
-ensure_current(engine)
-print(read_version(engine).current)
-"""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -125,46 +112,6 @@ def test_a_schema_of_another_version_is_refused(engine: Engine, version: str) ->
     with pytest.raises(ConfigurationError, match=f"has schema {version}, this mailctl works with {HEAD}"):
         ensure_current(engine)
     assert read_version(engine).current == version
-
-
-def test_threads_that_start_together_make_it_once(opened: Callable[[], Engine]) -> None:
-    """The others wait, and find it made."""
-    engines, start, failures = [opened() for _ in range(4)], threading.Barrier(4), []
-
-    def make(engine: Engine) -> None:
-        start.wait()
-        try:
-            ensure_current(engine)
-        except Exception as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=make, args=(each,)) for each in engines]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-    assert all(read_version(each).is_current for each in engines)
-
-
-def test_processes_that_start_together_make_it_once(log_url: str) -> None:
-    """A web service and its workers come up at the same time."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", UPGRADE_IN_A_PROCESS, log_url],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    results = [process.communicate() for process in processes]
-    assert [(out, err) for out, err in results] == [(f"{HEAD}\n", "")] * 3
 
 
 def test_a_failed_migration_leaves_nothing_behind(engine: Engine) -> None:

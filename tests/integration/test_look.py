@@ -187,7 +187,7 @@ class TestPreview:
         with pytest.raises(InvalidLink):
             Links(Settings.load()).verify(token, purpose="reset-password")
         assert token in found["html"]
-        assert json.loads(run("prune", "--dry-run", "--json")[1])["emails"] == 0
+        assert run("list")[0] == 3, "it made a log"
         assert run("list", "--json")[1] == ""
 
     def test_a_user_and_variables_take_the_place_of_samples(self, run: Run) -> None:

@@ -85,6 +85,7 @@ class TestSortedLists:
 
     def test_a_cursor_of_another_list_is_refused(self, mailctl: Mailctl) -> None:
         """Exit code 2."""
+        mailctl("db", "upgrade")
         assert mailctl("list", "--after", "3:zoe@example.com").code == 2
         assert mailctl("list", "--sort", "to", "--after", "3").code == 2
         assert mailctl("list", "--sort", "updated", "--after", "3:soon").code == 2

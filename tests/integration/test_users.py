@@ -373,26 +373,34 @@ class TestTableOfOurs:
             directory.get("1")
         assert caught.value.fix == "Run `mailctl users list`."
 
-    def test_processes_that_start_together_seed_once(self, engine: sqlalchemy.Engine) -> None:
-        """Whoever is first puts the users in; the others see them."""
+    def test_looking_at_them_puts_nothing_into_the_table(self, engine: sqlalchemy.Engine) -> None:
+        """What only reads writes nothing; the first change does it."""
+        directory = EmbeddedDirectory(engine, with_demo_users=True)
+        assert (directory.get("3").username, len(directory.list())) == ("alan", 3)
+        assert EmbeddedDirectory(engine, with_demo_users=False).list() == []
+        directory.add("zoe@example.com")
+        assert [user.id for user in EmbeddedDirectory(engine, with_demo_users=False).list()] == list("1234")
+
+    def test_those_who_change_it_first_together_seed_once(self, engine: sqlalchemy.Engine) -> None:
+        """Whoever is first puts the demo users in; the others see them."""
         start, failures = threading.Barrier(6), []
 
-        def look() -> None:
+        def add(number: int) -> None:
             own = open_engine(engine.url, setting="X")
             start.wait()
             try:
-                EmbeddedDirectory(own, with_demo_users=True).get("3")
+                EmbeddedDirectory(own, with_demo_users=True).add(f"user{number}@example.com")
             except Exception as error:
                 failures.append(error)
             own.dispose()
 
-        threads = [threading.Thread(target=look) for _ in range(6)]
+        threads = [threading.Thread(target=add, args=(number,)) for number in range(6)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         assert failures == []
-        assert len(EmbeddedDirectory(engine, with_demo_users=True).list()) == 3
+        assert len(EmbeddedDirectory(engine, with_demo_users=True).list()) == 3 + 6
 
     def test_added_users_get_the_next_id(self, engine: sqlalchemy.Engine) -> None:
         """After the demo users, and after ids that were given."""

@@ -252,8 +252,14 @@ class TestLog:
         """Looking makes nothing."""
         finding = check()["log/database"]
         assert finding.status is OK
-        assert "will be made at first use" in finding.detail
+        assert finding.detail.endswith("does not exist yet: the first email or worker creates it")
         assert list(tmp_path.iterdir()) == []
+
+    def test_in_production_a_missing_log_may_be_a_wrong_address(self, tmp_path: Path) -> None:
+        """Logs nearby are named."""
+        Runtime(Settings(mailctl_home=tmp_path / "shop" / ".mailctl")).close()
+        finding = check(Settings(debug=False))["log/database"]
+        assert (finding.status, "correct MAILCTL_HOME" in finding.fix) == (WARN, True)
 
     def test_a_place_where_nothing_can_be_made_fails(self, tmp_path: Path) -> None:
         """Before the first email finds out."""
@@ -286,7 +292,7 @@ class TestLog:
         """Looking makes none."""
         (tmp_path / "log.db").touch(mode=0o600)
         settings = Settings(mailctl_database_url=SecretStr(f"sqlite:///{tmp_path}/log.db"))
-        assert "made at first use" in check(settings)["log/schema"].detail
+        assert "creates it" in check(settings)["log/schema"].detail
         assert execute(tmp_path / "log.db", "SELECT name FROM sqlite_master") == []
 
     def test_a_file_that_is_no_database_fails(self, tmp_path: Path) -> None:

@@ -1,0 +1,190 @@
+"""Which users may be mailed: what the columns of their table say about being active, disabled or deleted."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from enum import StrEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from mailctl.catalog import VERIFICATION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Screening(StrEnum):
+    """Which users are left out."""
+
+    FULL = "full"  #: those who are inactive, disabled, deleted or the like
+    INACTIVE_ALLOWED = "inactive allowed"  #: the same, but not for being inactive alone
+    NONE = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exclusion:
+    """Why a user is not to be mailed."""
+
+    #: Such as "is_active is false".
+    reason: str
+    #: Whether the user is only not active yet.
+    is_inactive: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A user who is not to be mailed."""
+
+    reason: str
+
+
+def screening_for(kind: str, *, include_inactive: bool) -> Screening:
+    """Return which users are left out of emails of a kind.
+
+    Args:
+        kind: its name.
+        include_inactive: an operator says that nobody is.
+    """
+    if include_inactive:
+        return Screening.NONE
+    # Confirming the address is how users become active.
+    return Screening.INACTIVE_ALLOWED if kind == VERIFICATION.name else Screening.FULL
+
+
+#: A user is active only where one of these is true.
+_ACTIVE = frozenset({"active", "is_active"})
+_ENABLED = frozenset({"enabled", "is_enabled"})
+_ENDED = ("deleted", "disabled", "deactivated", "banned", "blocked", "suspended")
+#: A user is out where one of these is true, or a time that has come.
+_FLAGS = frozenset(f"{prefix}{word}" for prefix in ("", "is_") for word in _ENDED)
+_TIMES = frozenset(f"{word}_at" for word in _ENDED)
+_STATUS = frozenset({"status", "account_status", "user_status"})
+_ENDED_STATUSES = frozenset({*_ENDED, "closed"})
+_INACTIVE_STATUS = "inactive"
+
+_TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
+_FALSE = frozenset({"0", "f", "false", "n", "no", "off", ""})
+_CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+#: Numbers above this are times in milliseconds since 1970.
+_MILLISECONDS = 10**11
+
+
+def eligibility_columns(names: Iterable[str]) -> tuple[str, ...]:
+    """Return those columns of a users table that say whether a user may be mailed."""
+    known = _ACTIVE | _ENABLED | _FLAGS | _TIMES | _STATUS
+    return tuple(name for name in names if _normalized(name) in known)
+
+
+def exclusion(values: Mapping[str, object], screening: Screening, *, now: datetime) -> Exclusion | None:
+    """Return why a user is left out; None for one who may be mailed.
+
+    What cannot be understood speaks against mailing the user: nobody is mailed by mistake.
+
+    Args:
+        values: the user's row, by column; columns that say nothing about it are passed over.
+        screening: who is left out.
+        now: times that lie ahead have not come.
+    """
+    if screening is Screening.NONE:
+        return None
+    found = [
+        reason
+        for name in eligibility_columns(values)
+        if (reason := _judge(name, _plain(values[name]), now=now)) is not None
+    ]
+    if screening is Screening.INACTIVE_ALLOWED:
+        found = [each for each in found if not each.is_inactive]
+    return min(found, key=lambda each: each.is_inactive, default=None)
+
+
+@lru_cache
+def _normalized(name: str) -> str:
+    return _CAMEL_CASE.sub("_", name).lower()
+
+
+def _plain(value: object) -> object:
+    """Return a value of a driver's in one of the few types that are judged."""
+    if isinstance(value, bytes):  # BIT(1) of MySQL
+        return int.from_bytes(value)
+    return int(value) if isinstance(value, Decimal) else value
+
+
+def _judge(name: str, value: object, *, now: datetime) -> Exclusion | None:
+    kind = _normalized(name)
+    if kind in _ACTIVE:
+        return _judge_positive(name, value, is_inactive=True)
+    if kind in _ENABLED:
+        return _judge_positive(name, value, is_inactive=False)
+    if kind in _STATUS:
+        return _judge_status(name, value)
+    return _judge_ended(name, value, now=now)
+
+
+def _judge_positive(name: str, value: object, *, is_inactive: bool) -> Exclusion | None:
+    """Judge a column that must be true."""
+    truth = _truth(value)
+    if truth:
+        return None
+    if value is None:
+        reason = f"{name} is not set"
+    else:
+        reason = f"{name} is false" if truth is False else _not_understood(name, value)
+    return Exclusion(reason=reason, is_inactive=is_inactive and (truth is False or value is None))
+
+
+def _judge_ended(name: str, value: object, *, now: datetime) -> Exclusion | None:
+    """Judge a column that must be empty or false, or a time ahead."""
+    is_time = _normalized(name) in _TIMES and _is_number(value) and value != 0
+    truth = None if is_time else _truth(value)
+    if value is None or truth is False:
+        return None
+    if truth:
+        return Exclusion(reason=f"{name} is true")
+    at = _moment(value)
+    if at is None:
+        return Exclusion(reason=_not_understood(name, value))
+    return Exclusion(reason=f"{name} is set") if at <= now else None
+
+
+def _judge_status(name: str, value: object) -> Exclusion | None:
+    """Judge a column of words, most of which are the service's own and say nothing against mailing."""
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word == _INACTIVE_STATUS:
+        return Exclusion(reason=f"{name} is {word}", is_inactive=True)
+    return Exclusion(reason=f"{name} is {word}") if word in _ENDED_STATUSES else None
+
+
+def _truth(value: object) -> bool | None:
+    """Return what a value says as a flag; None if it is none."""
+    if isinstance(value, bool | int | float):
+        return bool(value)
+    word = value.strip().lower() if isinstance(value, str) else None
+    return True if word in _TRUE else False if word in _FALSE else None
+
+
+def _moment(value: object) -> datetime | None:
+    """Return what a value says as a time, UTC where it has no zone; None if it is none."""
+    try:
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value.strip())
+        if _is_number(value):
+            seconds = float(str(value))
+            return datetime.fromtimestamp(seconds / 1000 if seconds > _MILLISECONDS else seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time.min)
+    if not isinstance(value, datetime):
+        return None
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _not_understood(name: str, value: object) -> str:
+    return f"{name} is of type {type(value).__name__}, and not understood"

@@ -1,0 +1,271 @@
+"""`send --all-users`: who may be mailed, what is asked before, and where the users come from."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy
+from sqlalchemy import text
+
+from mailctl import runtime
+from mailctl.cli.main import main
+from mailctl.errors import ConfigurationError, Refused
+from mailctl.log.database import parse_url
+from mailctl.mailing_list import list_of_users
+from mailctl.message import RowProblem, User
+from mailctl.recipients import Recipient
+from mailctl.users import LeftOut, Screening, ServiceDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.integration.commands import Mailctl
+
+#: By database: what its own types are for flags and times.
+TYPES = {"sqlite": ("BOOLEAN", "DATETIME"), "postgresql": ("BOOLEAN", "TIMESTAMPTZ")}
+TRUE = {"sqlite": ("1", "0"), "postgresql": ("TRUE", "FALSE")}
+LIST_QUERY = "SELECT id AS id, email, username FROM users WHERE deleted_at IS NULL ORDER BY email"
+ONE_QUERY = "SELECT * FROM users WHERE id = :id"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def shop_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The database of a service: of its users, Ada and Eve may be mailed."""
+    kind = str(request.param)
+    url = f"sqlite:///{tmp_path / 'shop.db'}" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    flag, moment = TYPES[kind]
+    yes, no = TRUE[kind]
+    engine = sqlalchemy.create_engine(parse_url(url, setting="X"))
+    with engine.begin() as connection:
+        for statement in (
+            f"CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT, username TEXT, is_active {flag},"
+            f" deleted_at {moment}, status TEXT)",
+            f"INSERT INTO users VALUES (1, 'ada@example.com', 'ada', {yes}, NULL, 'ok')",
+            f"INSERT INTO users VALUES (2, 'bob@example.com', 'bob', {no}, NULL, 'ok')",
+            f"INSERT INTO users VALUES (3, 'cyd@example.com', 'cyd', {yes}, '2020-01-01 00:00:00', 'ok')",
+            f"INSERT INTO users VALUES (4, 'no address', 'dan', {yes}, NULL, NULL)",
+            f"INSERT INTO users VALUES (5, 'eve@example.com', 'eve', {yes}, '2999-01-01 00:00:00', 'new')",
+            f"INSERT INTO users VALUES (6, 'fay@example.com', 'fay', {yes}, NULL, 'banned')",
+        ):
+            connection.execute(text(statement))
+    engine.dispose()
+    return str(url)
+
+
+@pytest.fixture
+def shop(shop_url: str, mailctl: Mailctl, monkeypatch: pytest.MonkeyPatch) -> Mailctl:
+    """Runs a command beside that service."""
+    monkeypatch.setenv("DATABASE_URL", shop_url)
+    return mailctl
+
+
+@pytest.fixture
+def directory(shop_url: str) -> Iterator[ServiceDirectory]:
+    made = ServiceDirectory(shop_url)
+    yield made
+    made.close()
+
+
+def recorded(mailctl: Mailctl) -> set[str]:
+    """Return the addresses of all emails in the log."""
+    ran = mailctl("list", "--json")
+    return {email["to"] for email in ran.lines} if ran.code == 0 else set()
+
+
+class TestWhoMayBeMailed:
+    def test_users_who_are_inactive_banned_or_deleted_are_left_out(self, directory: ServiceDirectory) -> None:
+        """Found by the columns of their table; a time that lies ahead does not count yet."""
+        found = list(directory.every(screening=Screening.FULL))
+        assert [each.email for each in found if isinstance(each, User)] == [
+            "ada@example.com",
+            "eve@example.com",
+        ]
+        assert [each.reason for each in found if isinstance(each, LeftOut)] == [
+            "is_active is false",
+            "deleted_at is set",
+            "status is banned",
+        ]
+        assert [each.line for each in found if isinstance(each, RowProblem)] == [4]
+
+    @pytest.mark.parametrize(
+        ("user_id", "reason"),
+        [("2", "is_active is false"), ("3", "deleted_at is set"), ("6", "status is banned")],
+    )
+    def test_one_by_id_is_refused_with_the_reason(
+        self, directory: ServiceDirectory, user_id: str, reason: str
+    ) -> None:
+        """As it may be a slip."""
+        with pytest.raises(Refused, match=f"User {user_id} is not mailed: {reason}.") as caught:
+            directory.get(user_id, screening=Screening.FULL)
+        assert "--include-inactive" in caught.value.fix
+        assert directory.get(user_id).id == user_id
+
+    def test_a_query_that_gives_such_columns_is_judged_alike(self, shop_url: str) -> None:
+        """It may leave them out, and so say that all it finds may be mailed."""
+        for query, may_be_mailed in ((ONE_QUERY, False), (ONE_QUERY.replace("*", "id, email"), True)):
+            found = ServiceDirectory(shop_url, query=query)
+            if may_be_mailed:
+                assert found.get("3", screening=Screening.FULL).email == "cyd@example.com"
+            else:
+                with pytest.raises(Refused):
+                    found.get("3", screening=Screening.FULL)
+            found.close()
+
+    def test_commands_refuse_them_and_say_what_overrides_it(self, shop: Mailctl, tmp_path: Path) -> None:
+        """Exit code 4; of a file, they are bad rows. Verification is how users become active."""
+        refused = shop("send", "welcome", "--user-id", "2")
+        assert (refused.code, refused.err) == (
+            4,
+            "error: User 2 is not mailed: is_active is false. "
+            "Give --include-inactive to send the email all the same.\n",
+        )
+        assert shop("send", "verification", "--user-id", "3").code == 4
+        assert recorded(shop) == set()
+        assert shop("send", "verification", "--user-id", "2").code == 0
+        assert shop("send", "reset", "--user-id", "3", "--include-inactive").code == 0
+        assert recorded(shop) == {"bob@example.com", "cyd@example.com"}
+        (tmp_path / "list.csv").write_text("user_id\n1\n6\n")
+        listed = shop("send", "welcome", "--users-file", "list.csv")
+        assert (listed.code, "line 3: User 6 is not mailed: status is banned." in listed.err) == (1, True)
+
+    def test_check_config_tells_the_columns_and_how_many_remain(self, shop: Mailctl) -> None:
+        """Before anybody is mailed."""
+        checks = {each["name"]: each for each in shop("check-config", "--json").lines[0]["checks"]}
+        assert checks["mailable"]["detail"] == "3 of 6 users may be mailed, by is_active, deleted_at, status"
+
+
+class TestTheQuestion:
+    EVERYBODY = ("send", "welcome", "--all-users", "--campaign", "news")
+
+    def test_where_nobody_can_answer_nothing_is_sent(self, shop: Mailctl, tmp_path: Path) -> None:
+        """Exit code 4, with number, sample, and who is left out."""
+        ran = shop(*self.EVERYBODY)
+        assert (ran.code, ran.out) == (4, "")
+        assert ran.err.splitlines() == [
+            "     1  left out: is_active is false",
+            "     1  left out: deleted_at is set",
+            "     1  left out: status is banned",
+            "These:",
+            "  ada@example.com  (user 1)",
+            "  eve@example.com  (user 5)",
+            "error: Send welcome to 2 users? Nobody is here to answer. "
+            "Add --yes to send, or --dry-run to only look.",
+        ]
+        assert recorded(shop) == set()
+
+    def test_yes_answers_beforehand(self, shop: Mailctl) -> None:
+        """The summary counts those who were left out."""
+        ran = shop(*self.EVERYBODY, "--yes", "--json")
+        assert (ran.lines[-1]["recorded"], ran.lines[-1]["left_out"], ran.lines[-1]["problems"]) == (2, 3, 1)
+        assert recorded(shop) == {"ada@example.com", "eve@example.com"}
+        everybody = shop(*self.EVERYBODY, "--yes", "--include-inactive")
+        assert "3 emails recorded, 2 were in already, 1 bad row skipped" in everybody.out
+
+    @pytest.mark.parametrize(("answer", "code", "count"), [("y\n", 1, 2), ("n\n", 4, 0), ("\n", 4, 0)])
+    def test_on_a_terminal_the_answer_counts(
+        self,
+        shop: Mailctl,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        answer: str,
+        code: int,
+        count: int,
+    ) -> None:
+        """No is the default. (Code 1: one user has no usable address.)"""
+        monkeypatch.setattr(sys, "stdin", Keyboard(answer))
+        try:
+            assert main(self.EVERYBODY) == code
+        finally:
+            runtime.shut()
+        assert "Send welcome to 2 users? [y/N]" in capsys.readouterr().err
+        assert len(recorded(shop)) == count
+
+    def test_links_that_nobody_asked_for_are_pointed_out(self, shop: Mailctl) -> None:
+        """A reset to everybody is hardly ever meant."""
+        warning = "Each email carries a personal link that acts on the account, and nobody has asked for it."
+        assert warning in shop("send", "reset", "--all-users", "--campaign", "all").err
+        assert warning not in shop(*self.EVERYBODY).err
+
+    def test_a_list_longer_than_expected_is_refused(self, shop: Mailctl, tmp_path: Path) -> None:
+        """Of users or of a file; nothing is recorded, whatever else is said."""
+        (tmp_path / "list.csv").write_text("email\na@example.com\nb@example.com\nno address\n")
+        for many in (self.EVERYBODY, ("send", "welcome", "--users-file", "list.csv")):
+            refused = shop(*many, "--yes", "--max", "1")
+            assert refused.code == 4
+            assert "recipients, more than --max 1; nothing is sent." in refused.err
+            assert recorded(shop) == set()
+        assert shop(*self.EVERYBODY, "--yes", "--max", "2").code == 1
+        assert len(recorded(shop)) == 2
+
+    def test_a_dry_run_tells_the_same_and_asks_nothing(self, shop: Mailctl) -> None:
+        """Nor does it send."""
+        ran = shop(*self.EVERYBODY, "--dry-run")
+        assert "     1  left out: status is banned" in ran.err
+        assert "2 emails would go out; 1 bad row." in ran.err
+        assert recorded(shop) == set()
+
+    def test_max_is_for_many(self, shop: Mailctl) -> None:
+        """One email is one."""
+        assert shop("send", "welcome", "--user-id", "1", "--max", "5").code == 2
+
+
+class Keyboard(io.StringIO):
+    """Somebody who types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class TestUsersByQuery:
+    def test_one_query_finds_one_the_other_lists_all(
+        self, shop: Mailctl, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The list may name its users as it likes, and leave out whom it likes."""
+        monkeypatch.setenv("MAILCTL_USERS_QUERY", ONE_QUERY)
+        everybody = (*TestTheQuestion.EVERYBODY, "--yes")
+        refused = shop(*everybody)
+        assert (refused.code, "Set MAILCTL_USERS_LIST_QUERY" in refused.err) == (2, True)
+        monkeypatch.setenv("MAILCTL_USERS_LIST_QUERY", LIST_QUERY)
+        ran = shop(*everybody, "--json")
+        assert [line["to"] for line in ran.lines[:-1]] == [
+            f"{name}@example.com" for name in ("ada", "bob", "fay")
+        ]
+
+    @pytest.mark.parametrize(
+        ("query", "complaint"),
+        [
+            ("SELECT id FROM users", "gives no column email"),
+            ("SELECT * FROM users WHERE id = :id", "takes no parameter"),
+            ("SELECT email FROM nothing", "cannot be run: "),
+            ("DELETE FROM users", "cannot be run: "),
+            ("UPDATE users SET email = '' RETURNING email", "cannot be run: "),
+            ("SELECT email FROM", "cannot be run: "),
+        ],
+    )
+    def test_a_list_query_that_cannot_work_is_refused(
+        self, shop_url: str, query: str, complaint: str
+    ) -> None:
+        """By check-config before it is used; it only ever reads."""
+        directory = ServiceDirectory(shop_url, query=ONE_QUERY, list_query=query)
+        for ask in (directory.describe_eligibility, lambda: list(directory.every())):
+            with pytest.raises(ConfigurationError, match=f"^MAILCTL_USERS_LIST_QUERY {complaint}"):
+                ask()
+        assert directory.get("1").email == "ada@example.com"
+        directory.close()
+
+
+def test_a_list_is_read_once_and_gone_through_often(directory: ServiceDirectory) -> None:
+    """It is asked for once: what was counted and confirmed is what is sent."""
+    found = list_of_users(directory, screening=Screening.FULL)
+    rows = [
+        Recipient(line=1, user_id="1", email="ada@example.com", name="ada"),
+        RowProblem(line=4, reason=next(each.reason for each in found.rows if isinstance(each, RowProblem))),
+        Recipient(line=5, user_id="5", email="eve@example.com", name="eve"),
+    ]
+    assert list(found.rows) == rows
+    assert list(found.rows) == rows
+    assert (found.count, found.problems, found.size, found.left_out.total()) == (2, 1, 3, 3)

@@ -1,0 +1,317 @@
+"""What commands may do to the delivery log: those that only read create no file and no table."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy
+import typer
+
+from mailctl.cli.context import log_mode_of
+from mailctl.cli.main import app
+from mailctl.errors import LogMissing, LogUnavailable
+from mailctl.log.database import reading, writing
+from mailctl.log.mode import LogMode
+from mailctl.log.opening import open_delivery_log
+from mailctl.settings import Settings
+from tests.integration.commands import send, welcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.integration.commands import Mailctl
+
+CREATE, UPDATE, READ, OPTIONAL = LogMode
+
+#: Every command, what it may do to the log, and a line that calls it; "" where a test of its own does.
+COMMANDS: dict[str, tuple[LogMode, str]] = {
+    "send welcome": (CREATE, "send welcome --user-id 1"),
+    "send reset": (CREATE, "send reset --user-id 1"),
+    "send verification": (CREATE, "send verification --user-id 1"),
+    "send new-ip": (CREATE, "send new-ip --user-id 1 --ip 192.0.2.1"),
+    "send email": (CREATE, "send email --user-id 1 --subject Hi --set title=Hi --set body=Hi"),
+    "worker": (CREATE, ""),
+    "demo": (CREATE, ""),
+    "status": (OPTIONAL, "status abc"),
+    "why": (OPTIONAL, "why abc"),
+    "show": (READ, "show abc"),
+    "list": (READ, "list"),
+    "web": (UPDATE, ""),
+    "retry": (UPDATE, "retry --state failed --yes"),
+    "cancel": (UPDATE, "cancel --state deferred --yes"),
+    "hold": (UPDATE, "hold --state deferred --yes"),
+    "release": (UPDATE, "release --state held --yes"),
+    "resend": (UPDATE, "resend --state failed --yes"),
+    "suppress add": (CREATE, "suppress add zoe@example.com"),
+    "suppress import": (CREATE, "suppress import -"),
+    "suppress list": (READ, "suppress list"),
+    "suppress remove": (UPDATE, "suppress remove zoe@example.com"),
+    "queue list": (READ, "queue list"),
+    "queue peek": (READ, "queue peek"),
+    "queue pause": (UPDATE, "queue pause celery"),
+    "queue resume": (UPDATE, "queue resume celery"),
+    "queue purge": (UPDATE, "queue purge reports --yes"),
+    "workers list": (READ, "workers list"),
+    "workers ping": (READ, "workers ping"),
+    "workers stop": (READ, "workers stop --yes"),
+    "stats": (READ, "stats"),
+    "top": (READ, "top"),
+    "preview": (OPTIONAL, "preview welcome --user-id 1 --text"),
+    "flower": (OPTIONAL, ""),
+    "health": (READ, "health"),
+    "monitor": (READ, "monitor"),
+    "metrics": (READ, "metrics"),
+    "check-config": (READ, "check-config --offline"),
+    "users list": (OPTIONAL, "users list"),
+    "users add": (CREATE, "users add zoe@example.com"),
+    "users import": (CREATE, "users import -"),
+    "keys create": (CREATE, "keys create laptop"),
+    "keys list": (READ, "keys list"),
+    "keys revoke": (UPDATE, "keys revoke abc"),
+    "db current": (READ, "db current"),
+    "db upgrade": (CREATE, "db upgrade"),
+    "db rekey": (UPDATE, "db rekey"),
+    "prune": (UPDATE, "prune"),
+}
+#: Of commands that write, what only looks.
+DRY_RUNS = [
+    *(f"{line} --dry-run" for name, (_, line) in COMMANDS.items() if name.startswith("send ")),
+    *(f"{name} --state failed --dry-run" for name in ("retry", "resend")),
+    *(f"{name} --state pending --dry-run" for name in ("cancel", "hold")),
+    "release --state held --dry-run",
+    "queue purge celery --dry-run",
+    "db rekey --dry-run",
+    "prune --dry-run",
+]
+READERS = [line for mode, line in COMMANDS.values() if mode in (READ, OPTIONAL) and line] + DRY_RUNS
+#: They need no log, or tell of a missing one as a finding.
+CONTENT_WITHOUT = {"preview", "users", "send", "check-config"}
+CHANGERS = [line for mode, line in COMMANDS.values() if mode is UPDATE and line]
+FOREIGN_TABLE = "CREATE TABLE orders (id INTEGER PRIMARY KEY)"
+
+
+def commands_of(command: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every command that does something, with its full name."""
+    for name, found in command.commands.items():
+        if hasattr(found, "commands"):
+            yield from commands_of(found, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", found
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return every file in a folder with the digest of what is in it, and every folder."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        for path in folder.rglob("*")
+    }
+
+
+def test_every_command_says_what_it_may_do_to_the_log() -> None:
+    """One that does not cannot even be registered."""
+    declared = {name: log_mode_of(found.callback) for name, found in commands_of(typer.main.get_command(app))}
+    assert declared == {name: mode for name, (mode, _) in COMMANDS.items()}
+
+
+def test_where_nothing_was_ever_sent_reading_creates_nothing(mailctl: Mailctl, tmp_path: Path) -> None:
+    """The missing log is named with its address and with what creates it; exit code 3."""
+    for line in READERS:
+        ran = mailctl(*shlex.split(line))
+        assert contents(tmp_path) == {}, line
+        if line.split()[0] not in CONTENT_WITHOUT:
+            assert ran.code == 3, line
+            assert str(tmp_path / ".mailctl" / "mailctl.db") in ran.out + ran.err, line
+        else:
+            assert ran.code in (0, 1), (line, ran.err)
+
+
+def test_what_changes_emails_creates_no_log_either(mailctl: Mailctl, tmp_path: Path) -> None:
+    """There is nothing to change: the address is wrong."""
+    for line in CHANGERS:
+        ran = mailctl(*shlex.split(line))
+        assert (ran.code, contents(tmp_path)) == (3, {}), (line, ran.err)
+        assert ran.err.startswith("error: There is no delivery log at sqlite:////"), line
+        assert "The first email or worker creates it" in ran.err, line
+
+
+def test_a_database_of_another_program_is_left_as_it_is(
+    mailctl: Mailctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even its mode is changed."""
+    path = tmp_path / "shop.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(FOREIGN_TABLE)
+    before = contents(tmp_path)
+    monkeypatch.setenv("MAILCTL_DATABASE_URL", f"sqlite:///{path}")
+    for line in [*READERS, *CHANGERS]:
+        ran = mailctl(*shlex.split(line))
+        assert contents(tmp_path) == before, line
+        assert ran.code == 3 or line.split()[0] in CONTENT_WITHOUT, (line, ran.err)
+
+
+def test_an_empty_database_on_a_server_stays_empty(
+    mailctl: Mailctl, tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No table comes into being."""
+    monkeypatch.setenv("MAILCTL_DATABASE_URL", postgres_url)
+    for line in [*READERS, *CHANGERS]:
+        ran = mailctl(*shlex.split(line))
+        assert ran.code == 3 or line.split()[0] in CONTENT_WITHOUT, (line, ran.err)
+    engine = sqlalchemy.create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://"))
+    assert sqlalchemy.inspect(engine).get_table_names() == []
+    engine.dispose()
+    assert contents(tmp_path) == {}
+
+
+def test_reading_a_log_leaves_it_as_it_is(mailctl: Mailctl, tmp_path: Path) -> None:
+    """To the last byte, and with no other file beside it."""
+    email_id = welcome(mailctl)
+    before = contents(tmp_path)
+    for line in READERS:
+        ran = mailctl(*shlex.split(line.replace(" abc", f" {email_id}")))
+        assert contents(tmp_path) == before, line
+        assert ran.code in (0, 1) or line.startswith("workers "), (line, ran.err)
+
+
+def test_the_first_email_creates_the_log(mailctl: Mailctl) -> None:
+    """As does every command that adds something."""
+    assert mailctl("list").code == 3
+    assert mailctl("keys", "create", "laptop").code == 0
+    assert "is empty" in mailctl("list").err
+    send(mailctl, "welcome", "--user-id", "1")
+    assert "welcome" in mailctl("list").out
+
+
+def test_an_empty_log_is_named_and_so_are_logs_nearby(
+    mailctl: Mailctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever finds nothing may have asked the wrong one."""
+    welcome(mailctl)
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    home = f"MAILCTL_HOME={tmp_path / '.mailctl'}"
+    assert f"there is one nearby: {home}." in mailctl("list").err
+    mailctl("db", "upgrade")
+    for line in ("list", "cancel --state pending --yes"):
+        told = mailctl(*line.split()).err
+        assert told.strip() == (
+            f"The delivery log at sqlite:///{tmp_path}/below/.mailctl/mailctl.db is empty; "
+            f"there is one nearby: {home}."
+        )
+    monkeypatch.chdir(tmp_path)
+    assert mailctl("list", "--state", "failed").err.strip() == (
+        f"No email in the delivery log at sqlite:///{tmp_path}/.mailctl/mailctl.db fits."
+    )
+
+
+def test_reading_a_log_of_an_older_mailctl_says_how_to_upgrade_it(mailctl: Mailctl, tmp_path: Path) -> None:
+    """In one sentence, and changes nothing."""
+    welcome(mailctl)
+    with closing(sqlite3.connect(tmp_path / ".mailctl" / "mailctl.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE mailctl_version SET version_num = '0001'")
+    before = contents(tmp_path)
+    for line in [*READERS, *CHANGERS]:
+        if line.split()[0] in ("check-config", "db"):
+            continue  # they are about the version
+        ran = mailctl(*shlex.split(line))
+        assert "Run `mailctl db upgrade`." in ran.out + ran.err, line
+        assert (ran.code, contents(tmp_path)) == (2, before), line
+
+
+def test_a_broker_answers_where_there_is_no_log(
+    mailctl: Mailctl, tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a host that shares no log with the workers; it is said that there is none."""
+    monkeypatch.setenv("CELERY_BROKER_URL", redis_url)
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", redis_url)
+    told = "only the broker was asked"
+    for line, code in (("queue list", 0), ("queue peek", 0), ("workers list", 0), ("workers ping", 3)):
+        ran = mailctl(*line.split())
+        assert (ran.code, told in ran.err, contents(tmp_path)) == (code, True, {}), (line, ran.err)
+    for line in ("status abc", "why abc"):
+        ran = mailctl(*line.split())
+        assert (ran.code, ".mailctl/mailctl.db" in ran.out + ran.err) == (3, True), line
+    assert contents(tmp_path) == {}
+
+
+@contextmanager
+def as_another_user() -> Iterator[None]:
+    """As somebody who may read the files of this one; root may write everything."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def readable() -> Iterator[Settings]:
+    """A log in a folder that others may read, and in which they may create nothing."""
+    folder = Path(tempfile.mkdtemp(prefix="mailctl-readable-"))
+    settings = Settings(mailctl_home=folder)
+    open_delivery_log(settings, LogMode.CREATE).dispose()
+    folder.chmod(0o555)
+    (folder / "mailctl.db").chmod(0o644)
+    yield settings
+    folder.chmod(stat.S_IRWXU)
+    shutil.rmtree(folder)
+
+
+#: Another process that works with the log: SQLite keeps account of locks by process.
+WORKER = """
+import sqlite3, sys
+log = sqlite3.connect(sys.argv[1], isolation_level=None)
+log.execute("INSERT INTO mailctl_users (email, username, first_name) VALUES ('zoe@example.com', '', '')")
+print("ready", flush=True)
+sys.stdin.readline()
+log.close()
+"""
+
+
+@pytest.mark.parametrize("is_open", [True, False], ids=["while a worker has it open", "when nobody has"])
+def test_a_log_in_a_read_only_folder_can_be_read(readable: Settings, is_open: bool) -> None:
+    """By whoever may read it, such as an operator who is not the service's user."""
+    home = readable.mailctl_home
+    home.chmod(0o755)
+    words = [sys.executable, "-c", WORKER, str(home / "mailctl.db")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+        if not is_open:
+            worker.stdin.close()
+            worker.wait()
+        home.chmod(0o555)
+        with as_another_user():
+            read_and_fail_to_write(readable)
+
+
+def read_and_fail_to_write(settings: Settings) -> None:
+    engine = open_delivery_log(settings, LogMode.READ)
+    with reading(engine) as connection:
+        assert connection.exec_driver_sql("SELECT email FROM mailctl_users").scalar() == "zoe@example.com"
+    with pytest.raises(LogUnavailable, match="readonly database"), writing(engine) as connection:
+        connection.exec_driver_sql("DELETE FROM mailctl_users")
+    engine.dispose()
+
+
+@pytest.mark.parametrize("mode", [UPDATE, READ])
+def test_a_log_in_memory_does_not_exist(mode: LogMode) -> None:
+    """Nobody can have put anything into it."""
+    with pytest.raises(LogMissing):
+        open_delivery_log(Settings(mailctl_database_url="sqlite://"), mode)
