@@ -5,21 +5,9 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from email.message import Message
 from email.utils import format_datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-
-from fastapi_mail import (
-    ConnectionConfig,
-    FastMail,
-    MessageSchema,
-    MessageType,
-    MultipartSubtypeEnum,
-    NameEmail,
-)
-from pydantic import SecretStr
-from typing_extensions import override
+from typing import TYPE_CHECKING
 
 from mailctl import inputs, mime
 from mailctl.audience import audience_of
@@ -29,16 +17,14 @@ from mailctl.message import Content, Envelope
 from mailctl.mime import Header
 from mailctl.moments import count
 from mailctl.render import Templates
-from mailctl.settings import GivenSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from mailctl.audience import Addressed
     from mailctl.catalog import Catalog, Kind
     from mailctl.links import Links
     from mailctl.message import Json
-    from mailctl.render import Rendering
     from mailctl.settings import Settings
 
 DEFAULT_LOCALE = "en"
@@ -72,7 +58,7 @@ class Composer:
         with _as_setting("PROJECT_NAME"):
             self._project_name = inputs.display_name(settings.project_name)
         with _as_setting("EMAIL_FROM_NAME"):
-            sender_name = inputs.display_name(settings.sender_name)
+            self._sender_name = inputs.display_name(settings.sender_name)
         with _as_setting("EMAIL_FROM_ADDRESS"):
             self._sender = inputs.address(settings.email_from_address)
         self._frontend_url = settings.frontend_url
@@ -80,7 +66,7 @@ class Composer:
         self._catalog = catalog
         self._audience = audience_of(settings)
         self._templates = Templates(settings.mailctl_templates)
-        self._mailer = _Mailer(_mail_config(self._sender, sender_name), more=_more_headers(settings))
+        self._more_headers = _more_headers(settings)
 
     async def preview(self, kind: Kind, content: Content, *, at: datetime) -> Envelope:
         """Return what an email would be that is not recorded; raises what `compose` does.
@@ -125,14 +111,12 @@ class Composer:
         )
         addressed = self._audience.addressed(context["recipient_email"], subject=subject)
         message_id = mime.message_id(id, domain=self._sender.rpartition("@")[2])
-        schema = _schema(
-            rendering, context, addressed, date=now, message_id=message_id, reference=mime.digest(id)
-        )
+        headers = self._headers(context, addressed, id=id, date=now, message_id=message_id)
         return Envelope(
             sender=self._sender,
             recipient=addressed.to,
             message_id=message_id,
-            data=await self._mailer.build(schema),
+            data=mime.alternative(headers, text=rendering.text, html=rendering.html),
             subject=addressed.subject,
             links=_shown_links(links, context),
             text=rendering.text,
@@ -195,6 +179,28 @@ class Composer:
         """Return the variables that a template uses; raises what `check` does."""
         return self._templates.variables(template)
 
+    def _headers(
+        self, context: Mapping[str, Json], addressed: Addressed, *, id: str, date: datetime, message_id: str
+    ) -> list[Header]:
+        """Return all headers of a message but its Content-Type, in order."""
+        # A redirected email goes to somebody else, who must not be shown under the name of its user.
+        name = "" if addressed.meant_for else str(context["greeting_name"])
+        return [
+            Header("Date", _dated(date.replace(microsecond=0))),
+            Header.mailbox("From", self._sender, display_name=self._sender_name),
+            Header.mailbox("To", addressed.to, display_name=name),
+            Header.text("Subject", addressed.subject),
+            Header("Message-ID", message_id),
+            Header("MIME-Version", "1.0"),
+            Header("Auto-Submitted", "auto-generated"),  # RFC 3834
+            Header("X-Auto-Response-Suppress", "All"),  # what Exchange heeds instead
+            Header("Content-Language", str(context["locale"])),
+            # Without it Gmail hides a second email with the same words inside the first.
+            Header("X-Entity-Ref-ID", mime.digest(id)),
+            *([Header(_MEANT_FOR, addressed.meant_for)] if addressed.meant_for else []),
+            *self._more_headers,
+        ]
+
     def _context(
         self, kind: Kind, content: Content, links: Mapping[str, str], *, created_at: datetime, now: datetime
     ) -> dict[str, Json]:
@@ -234,72 +240,6 @@ class Composer:
         }
 
 
-class _MailConfig(GivenSettings, ConnectionConfig):
-    """What fastapi-mail wants to know; nothing of it comes from the environment, and no server is used."""
-
-    #: Passed `inputs.address`, which knows addresses of test domains too.
-    MAIL_FROM: str
-
-
-class _FinishedMessage(Message):
-    """A message that prints as exactly the bytes that were verified."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__()
-        self._data = data
-
-    @override
-    def as_bytes(self, unixfrom: bool = False, policy: Any = None) -> bytes:
-        return self._data
-
-
-class _Mailer(FastMail):
-    """fastapi-mail with our own bytes: its own escape links in plain text and let names choose recipients."""
-
-    def __init__(self, config: ConnectionConfig, *, more: Sequence[Header]) -> None:
-        super().__init__(config)
-        self._more = more
-
-    async def build(self, message: MessageSchema) -> bytes:
-        finished = await self.get_message(message)
-        assert isinstance(finished, _FinishedMessage)
-        return finished.as_bytes()
-
-    @override
-    async def _prepare_message(self, message: MessageSchema, template: Any = None) -> Message:
-        given = message.headers or {}
-        (recipient,) = message.recipients
-        headers = [
-            Header("Date", given["Date"]),
-            Header.mailbox("From", self.config.MAIL_FROM, display_name=self.config.MAIL_FROM_NAME or ""),
-            Header.mailbox("To", recipient.email, display_name=recipient.name),
-            Header.text("Subject", message.subject),
-            Header("Message-ID", given["Message-ID"]),
-            Header("MIME-Version", "1.0"),
-            Header("Auto-Submitted", "auto-generated"),  # RFC 3834
-            Header("X-Auto-Response-Suppress", "All"),  # what Exchange heeds instead
-            Header("Content-Language", given["Content-Language"]),
-            Header("X-Entity-Ref-ID", given["X-Entity-Ref-ID"]),
-            *(Header(name, given[name]) for name in (_MEANT_FOR,) if name in given),
-            *self._more,
-        ]
-        data = mime.alternative(headers, text=str(message.body), html=str(message.alternative_body))
-        return _FinishedMessage(data)
-
-
-def _mail_config(sender: str, sender_name: str) -> _MailConfig:
-    return _MailConfig(
-        MAIL_USERNAME="",
-        MAIL_PASSWORD=SecretStr(""),
-        MAIL_PORT=0,
-        MAIL_SERVER="",
-        MAIL_STARTTLS=True,
-        MAIL_SSL_TLS=False,
-        MAIL_FROM=sender,
-        MAIL_FROM_NAME=sender_name,
-    )
-
-
 def _more_headers(settings: Settings) -> list[Header]:
     """Return the headers that the service wants besides ours."""
     more = []
@@ -329,35 +269,6 @@ def _locale(value: object) -> str:
         return inputs.locale(value)
     except InvalidInput:
         return DEFAULT_LOCALE
-
-
-def _schema(
-    rendering: Rendering,
-    context: Mapping[str, Json],
-    addressed: Addressed,
-    *,
-    date: datetime,
-    message_id: str,
-    reference: str,
-) -> MessageSchema:
-    name = "" if addressed.meant_for else context["greeting_name"]
-    meant_for = {_MEANT_FOR: addressed.meant_for} if addressed.meant_for else {}
-    return MessageSchema(
-        recipients=[NameEmail(name=name, email=addressed.to)],
-        subject=addressed.subject,
-        body=rendering.text,
-        alternative_body=rendering.html,
-        subtype=MessageType.plain,
-        multipart_subtype=MultipartSubtypeEnum.alternative,
-        headers={
-            "Date": _dated(date.replace(microsecond=0)),
-            "Message-ID": message_id,
-            "Content-Language": context["locale"],
-            # Without it Gmail hides a second email with the same words inside the first.
-            "X-Entity-Ref-ID": reference,
-            **meant_for,
-        },
-    )
 
 
 def _shown_links(links: Mapping[str, str], context: Mapping[str, Json]) -> dict[str, str]:

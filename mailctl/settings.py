@@ -290,7 +290,7 @@ def _read_env_file(path: Path, *, required: bool) -> dict[str, str]:
             raise ConfigurationError(f"{path}: there is no such file.", fix="Name an existing --env-file.")
         return {}
     try:
-        with path.open(encoding="utf-8") as stream:
+        with path.open(encoding="utf-8-sig") as stream:
             bindings = list(parse_stream(stream))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"

@@ -81,7 +81,9 @@ def _shown(settings: Settings, name: str) -> str:
 def _unknown_names(settings: Settings) -> Iterator[Finding]:
     yield from _unknown_names_in(os.environ, source="the environment")
     for path in env_files(settings):
-        yield from _unknown_names_in(dotenv_values(path, interpolate=False), source=str(path))
+        yield from _unknown_names_in(
+            dotenv_values(path, interpolate=False, encoding="utf-8-sig"), source=str(path)
+        )
 
 
 def _unknown_names_in(values: Mapping[str, object], *, source: str) -> Iterator[Finding]:

@@ -18,7 +18,6 @@ HEAVY = frozenset(
         "alembic",
         "celery",
         "cryptography",
-        "fastapi_mail",
         "jinja2",
         "kombu",
         "pydantic",
