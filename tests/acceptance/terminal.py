@@ -47,24 +47,24 @@ class Result:
 
 
 class Terminal:
-    """Runs commands in a folder, with the Python that runs the tests.
+    """Runs commands in a folder.
 
     Args:
         folder: where; its .env holds the settings.
+        python: of the environment that mailctl is installed in; by default the one that runs the tests.
     """
 
-    python = sys.executable
-
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, python: str = sys.executable) -> None:
         self.folder = folder
+        self.python = python
         self.environment: dict[str, str] = {}
-        self._windows: list[Window] = []
+        self.windows: list[Window] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for window in self._windows:
+        for window in self.windows:
             window.kill()
 
     def set(self, **settings: object) -> None:
@@ -79,7 +79,7 @@ class Terminal:
     def run(self, *arguments: str, stdin: str | None = None, **environment: str) -> Result:
         """Run a mailctl command to its end."""
         done = subprocess.run(
-            [sys.executable, "-m", "mailctl", *arguments],
+            [self.python, "-m", "mailctl", *arguments],
             cwd=self.folder,
             env=self._environment(environment),
             input=stdin,
@@ -89,6 +89,21 @@ class Terminal:
             check=False,
         )
         return Result(done.returncode, done.stdout, done.stderr)
+
+    def shell(self, command: str) -> tuple[int, str]:
+        """Run a line of a shell; return its exit code, and what it printed on both streams."""
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.folder,
+            env=self._environment({}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE * 2,
+            check=False,
+        )
+        return done.returncode, done.stdout
 
     def send(self, *arguments: str, **options: Any) -> str:
         """Send an email and return its id."""
@@ -127,7 +142,7 @@ class Terminal:
     def open(self, *command: str, name: str = "window", **environment: str) -> Window:
         """Start a program in a window of its own."""
         window = Window(command, self.folder, self._environment(environment), name=name)
-        self._windows.append(window)
+        self.windows.append(window)
         return window
 
     def worker(self, *arguments: str, **environment: str) -> Window:
@@ -138,7 +153,7 @@ class Terminal:
 
     def launch_worker(self, *arguments: str, **environment: str) -> Window:
         """Start `mailctl worker` and go on at once."""
-        return self.open(sys.executable, "-m", "mailctl", "worker", *arguments, name="worker", **environment)
+        return self.open(self.python, "-m", "mailctl", "worker", *arguments, name="worker", **environment)
 
     def _states_in_log(self, ids: Sequence[str]) -> set[str]:
         """Return the states of those emails that a log in SQLite knows."""

@@ -1,0 +1,170 @@
+"""Carries out what a document shows of a terminal: commands after prompts, and what they print."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.acceptance.blocks import PROMPT
+from tests.acceptance.terminal import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.acceptance.blocks import Block
+    from tests.acceptance.terminal import Terminal
+
+#: Programs that run until they are stopped, and what they print when they are ready.
+_SERVERS = {"mailctl worker": "ready.", "mailctl web": "dashboard:", "uvicorn ": "startup complete"}
+#: What may be asked again until it prints what is shown, because emails are still under way.
+_QUESTIONS = ("mailctl status ", "mailctl list ", "mailctl health", "mailctl monitor")
+#: What tests do not do: everything is installed, or tests/packaging installs it.
+_INSTALLS = "pip install "
+_FILE = re.compile(r"cat (\S+)$")
+_COMMENT = re.compile(r"\s+# .*$")
+_ANYTHING = "…"
+#: What is another one each time; `id` may stand in later commands.
+_CHANGING = re.compile(
+    r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ)|(?P<stamp>\d{8}T\d{6}Z)|(?P<host>celery@\w+)"
+    r"|(?P<short>[0-9a-f]{4,}…)|(?P<id>(?<![0-9a-f])[0-9a-f]{8,}(?:-[0-9a-f]{4,})*)|(?P<rest>…)|(?P<space>\s+)"
+)
+_PATTERNS = {
+    "time": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ",
+    "stamp": r"\d{8}T\d{6}Z",
+    "host": r"celery@\S+",
+    "short": "[0-9a-f-]+",
+    "rest": ".*",
+    "space": r"\s+",
+}
+_WORD_OF_ID = re.compile(r"(?<![\w])[0-9a-f]{6,}[0-9a-f-]*|(?<=-)[0-9a-f]{8,}")
+
+
+@dataclass
+class Step:
+    """A command, and the lines that the document shows below it."""
+
+    command: str
+    shown: list[str] = field(default_factory=list)
+
+    @property
+    def file(self) -> str | None:
+        """The file that this shows, instead of printing it."""
+        found = _FILE.match(self.command)
+        return found[1] if found else None
+
+
+def steps_of(block: Block) -> list[Step]:
+    """Return the commands of a block; where it has no prompts, every line is one."""
+    lines = block.text.splitlines()
+    if not any(line.startswith(PROMPT) for line in lines):
+        return [Step(_COMMENT.sub("", line)) for line in lines if line.strip()]
+    steps: list[Step] = []
+    for line in lines:
+        if line.startswith(PROMPT):
+            steps.append(Step(_COMMENT.sub("", line.removeprefix(PROMPT))))
+        elif line.strip():
+            steps[-1].shown.append(line)
+    return steps
+
+
+class Console:
+    """Runs the blocks of a document, one after the other, in the folder of a terminal.
+
+    Args:
+        terminal: whose folder, settings and Python are used.
+    """
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        #: What stands in the tests for words of the files that are shown, such as names of hosts.
+        self.values: dict[str, str] = {}
+        #: By the id that the document shows: the real one.
+        self._ids: dict[str, str] = {}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        terminal.environment["PATH"] = path
+
+    def run(self, block: Block) -> None:
+        """Run the commands of a block; each has to print what is shown, and to end with 0."""
+        for step in steps_of(block):
+            server = next((name for name in _SERVERS if step.command.startswith(name)), None)
+            if step.command.startswith(_INSTALLS):
+                continue
+            if step.file is not None:
+                self.write(step.file, step.shown)
+            elif server is not None:
+                window = self._terminal.open("bash", "-c", f"exec {step.command}", name=server.split()[0])
+                window.wait_until_printed(_SERVERS[server])
+                assert self._compare(step, window.output) is None, f"{block}: {window.output}"
+            else:
+                self._finish(step, at=str(block))
+
+    def write(self, name: str, lines: list[str]) -> None:
+        """Write a file that the document shows."""
+        text = "\n".join(lines) + "\n"
+        for word, value in self.values.items():
+            text = text.replace(word, value)
+        (self._terminal.folder / name).write_text(text)
+
+    def _finish(self, step: Step, *, at: str) -> None:
+        command = _WORD_OF_ID.sub(self._real_id, step.command)
+        deadline = time.monotonic() + (PATIENCE if command.startswith(_QUESTIONS) else 0)
+        while True:
+            code, printed = self._terminal.shell(command)
+            missing = self._compare(step, printed)
+            if (code == 0 and missing is None) or time.monotonic() > deadline:
+                break
+        assert code == 0, f"{at}: {command}: exit code {code}\n{printed}"
+        assert missing is None, f"{at}: {command} does not print {missing!r}, but\n{printed}"
+
+    def _compare(self, step: Step, printed: str) -> str | None:
+        """Return the first line that is shown and was not printed, in this order; learn the ids."""
+        actual: Iterator[str] = iter(printed.splitlines())
+        for line in step.shown:
+            expected = _COMMENT.sub("", line).strip()
+            if expected == _ANYTHING:
+                continue
+            pattern, ids = _pattern(expected)
+            found = next((match for each in actual if (match := pattern.fullmatch(each.strip()))), None)
+            if found is None:
+                return line
+            self._ids |= dict(zip(ids, found.groups(), strict=True))
+        return None
+
+    def _real_id(self, word: re.Match[str]) -> str:
+        return next((real for shown, real in self._ids.items() if shown.startswith(word[0])), word[0])
+
+
+def _pattern(line: str) -> tuple[re.Pattern[str], list[str]]:
+    """Return what matches a line as it is printed another time, with a group for each id in it."""
+    pieces, ids, at = [], [], 0
+    for found in _CHANGING.finditer(line):
+        pieces.append(re.escape(line[at : found.start()]))
+        kind = str(found.lastgroup)
+        if kind == "id":
+            ids.append(found[0])
+        pieces.append(_PATTERNS.get(kind, "([0-9a-f-]+)"))
+        at = found.end()
+    pieces.append(re.escape(line[at:]))
+    return re.compile("".join(pieces)), ids
+
+
+RUNNER = """
+import ast, asyncio, inspect, sys
+code = compile(open(sys.argv[1]).read(), sys.argv[1], "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+made = eval(code, {"__name__": "__main__"})
+if inspect.iscoroutine(made):
+    asyncio.run(made)
+"""
+
+
+def run_python(terminal: Terminal, text: str, *, at: str) -> None:
+    """Run Python as `python -m asyncio` does, which knows `await` outside of functions."""
+    file = terminal.folder / "block.py"
+    file.write_text(text)
+    window = terminal.open(terminal.python, "-c", RUNNER, file.name, name="python")
+    assert window.wait() == 0, f"{at}: {window.output}"
