@@ -1,0 +1,58 @@
+"""New environments, into which the built package is installed as a service would install it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def uv(*arguments: str, stdin: str | None = None) -> str:
+    """Run uv, and return what it prints; a failure shows all that it said."""
+    program = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
+    assert program is not None, "uv is not installed"
+    done = subprocess.run(
+        [program, *arguments], cwd=ROOT, input=stdin, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class Package:
+    """The package as a wheel, built from the files here."""
+
+    def __init__(self, folder: Path) -> None:
+        uv("build", "--quiet", "--wheel", "--out-dir", str(folder))
+        [self._wheel] = folder.glob("*.whl")
+
+    def requirement(self, *extras: str) -> str:
+        """Return what to ask an installer for."""
+        return f"mailctl[{','.join(extras)}] @ {self._wheel.as_uri()}"
+
+    @staticmethod
+    def environment(folder: Path) -> str:
+        """Make an environment with nothing but pip, and return its Python."""
+        uv("venv", "--quiet", "--seed", "--python", sys.executable, str(folder))
+        return str(folder / "bin" / "python")
+
+    def install(self, folder: Path, *extras: str, also: tuple[str, ...] = ()) -> str:
+        """Make an environment with the package and nothing else, and return its Python.
+
+        Args:
+            extras: of the package.
+            also: what a service would install itself.
+        """
+        python = self.environment(folder)
+        uv("pip", "install", "--quiet", "--python", python, self.requirement(*extras), *also)
+        return python
+
+    def resolve(self, *others: str, extras: tuple[str, ...] = ()) -> dict[str, str]:
+        """Return the version of each package that would be installed beside other requirements."""
+        asked = "\n".join([self.requirement(*extras), *others])
+        arguments = ("--quiet", "--no-header", "--no-annotate", "--python", sys.executable)
+        printed = uv("pip", "compile", *arguments, "-", stdin=asked)
+        pinned = (line.partition("==") for line in printed.splitlines() if "==" in line)
+        return {name: version.split()[0] for name, _, version in pinned}
