@@ -13,7 +13,7 @@ from typing_extensions import override
 from mailctl.carried import BATCH_TASK
 from mailctl.catalog import CANARY, TASK_NAMES
 from mailctl.celery_app import is_in_memory
-from mailctl.errors import ConfigurationError
+from mailctl.errors import ConfigurationError, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,10 +37,11 @@ def run_flower(app: Celery, arguments: Sequence[str]) -> None:
 
     Args:
         app: whose broker is watched.
-        arguments: Flower's own, such as --port=5566.
+        arguments: Flower's own, such as --port=5566 or --port 5566.
 
     Raises:
         ConfigurationError: Flower is not installed, or there is nothing for it to see.
+        InvalidInput: Flower cannot use an argument.
     """
     if importlib.util.find_spec("flower") is None:
         raise ConfigurationError("Flower is not installed.", fix="pip install 'mailctl[flower]'")
@@ -50,8 +51,28 @@ def run_flower(app: Celery, arguments: Sequence[str]) -> None:
             fix="Set DEBUG=False for Redis, or use `mailctl top`.",
         )
     _redact(app)
-    is_told = any(argument.split("=")[0] in _ADDRESSES for argument in arguments)
-    app.start(["flower", *([] if is_told else ["--address=127.0.0.1"]), *arguments])
+    given = _with_values(arguments)
+    is_told = any(argument.split("=")[0] in _ADDRESSES for argument in given)
+    refusals = importlib.import_module("tornado.options").Error
+    try:
+        app.start(["flower", *([] if is_told else ["--address=127.0.0.1"]), *given])
+    except (refusals, ValueError) as error:
+        raise InvalidInput("arguments of Flower", f"{error}.", fix="Give them like --port=5566.") from error
+
+
+def _with_values(arguments: Sequence[str]) -> list[str]:
+    """Return options each with its value in one argument: Flower takes no `--port 5566`.
+
+    It takes no arguments but options, so that what follows an option is its value.
+    """
+    given: list[str] = []
+    for argument in arguments:
+        is_value = not argument.startswith("-") and bool(given) and "=" not in given[-1]
+        if is_value:
+            given[-1] += f"={argument}"
+        else:
+            given.append(argument)
+    return given
 
 
 def _redact(app: Celery) -> None:

@@ -189,8 +189,12 @@ class Output:
     @property
     def _has_motion(self) -> bool:
         """Whether people look at a terminal on which something may move."""
-        is_screen = sys.stderr.isatty() and not self._stderr.is_dumb_terminal
-        return is_screen and not self.as_json and not self._is_plain
+        return sys.stderr.isatty() and not self.as_json and self.has_color
+
+    @property
+    def has_color(self) -> bool:
+        """Whether what is said may have colours, or anything else that is no text."""
+        return not self._is_plain and not self._stderr.is_dumb_terminal
 
     @property
     def _is_plain(self) -> bool:

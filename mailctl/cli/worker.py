@@ -49,5 +49,6 @@ def worker(
         log_format=log_format,
         hostname=hostname,
         drain=drain,
+        has_color=session.output.has_color,
     )
     raise typer.Exit(code)

@@ -38,6 +38,7 @@ def run_worker(
     log_format: str = "text",
     hostname: str | None = None,
     drain: bool = False,
+    has_color: bool = True,
 ) -> int:
     """Work until a signal, or with `drain` until nothing is left to do.
 
@@ -49,6 +50,7 @@ def run_worker(
             campaigns.
         log_format: text as Celery's, or json: one object a line.
         hostname: the Celery node name.
+        has_color: whether banner and log may have colours on a terminal.
 
     Returns:
         The exit code: 0 after an orderly end, 130 when a second signal cut it short.
@@ -85,6 +87,7 @@ def run_worker(
         without_gossip=True,
         without_mingle=True,
         drain=drain,
+        no_color=None if has_color else True,
         # Its banner is no JSON.
         quiet=log_format == "json",
     )

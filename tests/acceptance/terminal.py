@@ -76,7 +76,9 @@ class Terminal:
         """Return what the .env says, for a process that runs elsewhere."""
         return {name: value or "" for name, value in dotenv_values(self.folder / ".env").items()}
 
-    def run(self, *arguments: str, stdin: str | None = None, **environment: str) -> Result:
+    def run(
+        self, *arguments: str, stdin: str | None = None, encoding: str = "utf-8", **environment: str
+    ) -> Result:
         """Run a mailctl command to its end."""
         done = subprocess.run(
             [self.python, "-m", "mailctl", *arguments],
@@ -84,7 +86,7 @@ class Terminal:
             env=self._environment(environment),
             input=stdin,
             capture_output=True,
-            text=True,
+            encoding=encoding,
             timeout=PATIENCE * 2,
             check=False,
         )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -14,9 +16,7 @@ from mailctl.settings import Settings
 from tests.acceptance.every_command import ROWS, Office, Row, commands
 from tests.acceptance.screen import MOTION, Screen
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+README = Path(__file__).parents[2] / "README.md"
 WIDTHS = (40, 80, 200)
 #: Errors, bad rows of lists, and commands to be copied: they are never folded.
 TALK = re.compile(r"^error: |^line \d+: |mailctl |^waiting for ")
@@ -42,18 +42,20 @@ def test_none_is_left_out() -> None:
     assert {row.command for row in ROWS} == commands()
 
 
-@pytest.mark.parametrize("columns", WIDTHS)
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@pytest.mark.parametrize(
+    ("row", "columns"),
+    # The demo takes the time of a worker's start each time.
+    [
+        pytest.param(row, n, id=f"{row}, {n}")
+        for row in ROWS
+        for n in WIDTHS
+        if row.command != "demo" or n == 80
+    ],
+)
 def test_it_leaves_a_clean_screen(office: Office, tmp_path: Path, row: Row, columns: int) -> None:
     """Stdin, stdout and stderr are one terminal, as they are for people."""
-    folder = tmp_path / "work"
-    office.copy_to(folder)
-    with Screen(folder, *row.words(office.ids), columns=columns, lines=LINES, is_forked=True) as screen:
-        if row.until:
-            screen.wait_for(row.until)
-            screen.send_signal(signal.SIGINT)
-        code = screen.wait_for_end()
-        assert code == row.code, screen.text
+    with opened(office, tmp_path, row, columns=columns) as screen:
+        assert code_of(screen, row) == row.code, screen.text
         assert "Traceback" not in screen.text, screen.text
         assert MOTION.search(screen.text) is None, screen.text
         assert "None" not in screen.text, screen.text
@@ -61,3 +63,74 @@ def test_it_leaves_a_clean_screen(office: Office, tmp_path: Path, row: Row, colu
         if row.is_fitted:
             lines = [line for line in screen.printed if not TALK.search(line)]
             assert [line for line in lines if cell_len(line) > columns] == []
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.command != "demo"], ids=str)
+def test_a_dumb_terminal_gets_no_escape(office: Office, tmp_path: Path, row: Row) -> None:
+    """Neither colours nor anything that moves; `top` takes one look there."""
+    if row.command == "top":
+        row = replace(row, until="", code=0)
+    with opened(office, tmp_path, row, columns=80, TERM="dumb") as screen:
+        assert (code_of(screen, row), b"\x1b" in screen.written) == (row.code, False), screen.text
+
+
+@pytest.mark.parametrize("words", ["list", "stats", "health", "send welcome", "hold", "status"])
+@pytest.mark.parametrize("how", ["NO_COLOR", "--no-color"])
+def test_without_colours_nothing_moves(office: Office, tmp_path: Path, words: str, how: str) -> None:
+    """Only what takes the whole screen, such as `top`, still draws."""
+    row = next(row for row in ROWS if row.command == words)
+    option = how if how.startswith("--") else ""
+    coloured = replace(row, arguments=f"{row.arguments} {option}")
+    environment = {} if option else {how: "1"}
+    with opened(office, tmp_path, coloured, columns=80, **environment) as screen:
+        assert (code_of(screen, row), b"\x1b" in screen.written) == (row.code, False), screen.text
+
+
+def test_a_campaign_shows_how_far_it_is(office: Office, tmp_path: Path) -> None:
+    """From the first moment on, when nobody knows how long it will take."""
+    row = Row(command="send welcome", arguments="--users-file users.csv", code=1)
+    with opened(office, tmp_path, row, columns=100) as screen:
+        assert code_of(screen, row) == 1
+        assert b"0 of 3" in screen.written
+
+
+def test_the_campaign_of_the_readme(tmp_path: Path) -> None:
+    """As it stands there, in a window; the ids that `list` prints for it lead to its emails."""
+    text = README.read_text()
+    block = text[text.index("    $ cat users.csv") :]
+    listed, send, summary, look, *_ = re.split(
+        r"^    (?:\$ )?(?=mailctl|\d|email,)", block, flags=re.MULTILINE
+    )[1:]
+    (tmp_path / "users.csv").write_text("".join(f"{line.strip()}\n" for line in listed.splitlines()))
+    with Screen(tmp_path, *shlex.split(send)[1:]) as screen:
+        assert screen.wait_for_end() == 0, screen.text
+        expected = re.sub(r"[0-9a-f]{12}", "[0-9a-f]{12}", summary.strip())
+        [printed] = screen.text.splitlines()
+        assert re.fullmatch(expected, printed), screen.text
+    campaign = printed.split()[-1]
+    words = [
+        campaign if word.startswith("email-") else word for word in shlex.split(look.splitlines()[0])[1:]
+    ]
+    with Screen(tmp_path, *words) as screen:
+        assert (screen.wait_for_end(), screen.text.splitlines()[-1]) == (0, "No email fits.")
+    with Screen(tmp_path, "list", "--campaign", campaign) as screen:
+        assert screen.wait_for_end() == 0
+        ids = [line.split()[0] for line in screen.text.splitlines() if "@example.com" in line]
+    with Screen(tmp_path, "status", *ids, columns=200) as screen:
+        assert (screen.wait_for_end(), len(ids), len(screen.text.splitlines())) == (0, 2, 2), screen.text
+
+
+def opened(office: Office, tmp_path: Path, row: Row, *, columns: int, **environment: str) -> Screen:
+    """Begin a command in a window, in a folder of its own."""
+    folder = tmp_path / "work"
+    office.copy_to(folder)
+    words = row.words(office.ids)
+    return Screen(folder, *words, columns=columns, lines=LINES, environment=environment, is_forked=True)
+
+
+def code_of(screen: Screen, row: Row) -> int:
+    """Wait for the end of a command, or press Ctrl-C when it has begun; return its exit code."""
+    if row.until:
+        screen.wait_for(row.until)
+        screen.send_signal(signal.SIGINT)
+    return screen.wait_for_end()

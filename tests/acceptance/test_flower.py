@@ -6,6 +6,7 @@ import json
 import urllib.request
 from typing import TYPE_CHECKING
 
+import pytest
 from celery import Celery
 
 from tests.acceptance.conftest import SMTP_PASSWORD
@@ -42,7 +43,7 @@ def test_arguments_are_not_shown(
         working = production.worker("-c", "2")
         production.environment["FLOWER_UNAUTHENTICATED_API"] = "true"
         flower = production.open(
-            production.python, "-m", "mailctl", "flower", f"--port={port}", name="flower"
+            production.python, "-m", "mailctl", "flower", "--port", str(port), name="flower"
         )
         flower.wait_until(lambda: "celery@" in fetch(port, "/api/workers?refresh=1"))
         working.wait_until_printed("enabled by remote")  # Flower sees what happens from then on
@@ -71,3 +72,13 @@ def test_arguments_are_not_shown(
         assert "(redacted)" in str(active)
         flower.stop()
     client.close()
+
+
+@pytest.mark.parametrize("arguments", [("--port", "http"), ("--port=http",), ("--port",)])
+def test_an_argument_that_flower_cannot_use_is_wrong_usage(
+    terminal: Terminal, arguments: tuple[str, ...]
+) -> None:
+    """One sentence, exit code 2."""
+    nowhere = "redis://127.0.0.1:1/0"
+    ran = terminal.run("flower", *arguments, CELERY_BROKER_URL=nowhere, CELERY_RESULT_BACKEND=nowhere)
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1), ran.err

@@ -1,4 +1,4 @@
-"""Every command where something is missing that a terminal has: characters, colours, streams, a home, a folder."""
+"""Every command where something is missing: characters, colours, streams, a home, a folder."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mailctl.cli import streams
 from mailctl.errors import ExitCode
 from tests.acceptance.every_command import ROWS, Office, Row
 from tests.acceptance.forked import Forked, Start
-from tests.acceptance.screen import Screen
 from tests.acceptance.terminal import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tests.acceptance.terminal import Terminal
 
 #: A folder in which nobody can make anything, not even root.
 NO_FOLDER = Path("/proc")
@@ -122,3 +124,36 @@ def wait_until_written(file: Path, row: Row, process: Forked) -> None:
         assert process.poll() is None, file.read_bytes()
         assert time.monotonic() < deadline, row
         time.sleep(0.02)
+
+
+#: What decides about the encoding as the interpreter starts.
+LOCALES: tuple[dict[str, str], ...] = (
+    {"LC_ALL": "C"},
+    {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    {"PYTHONIOENCODING": "latin-1"},
+    {"PYTHONIOENCODING": "ascii", "HOME": ""},
+)
+
+
+@pytest.mark.parametrize("environment", LOCALES, ids=str)
+def test_a_new_process_prints_what_the_locale_has(
+    office: Office, terminal: Terminal, environment: dict[str, str]
+) -> None:
+    """A bar where it has one, else something like it; JSON loses nothing."""
+    office.copy_to(terminal.folder / "work")
+    terminal.set(MAILCTL_HOME="work/.mailctl")
+    for words in ("stats", "show {pending}", "list --state failed", "status {failed} --json"):
+        encoding = environment.get("PYTHONIOENCODING", "utf-8")
+        ran = terminal.run(*words.format(**office.ids).split(), encoding=encoding, **environment)
+        assert "Traceback" not in ran.err, ran.err
+        assert ran.code == (1 if words.startswith("status") else 0), ran.err
+    assert ran.data["smtp"]["text"] == "Nachricht zurückgewiesen — “spam” … 拒绝"
+
+
+def test_what_stands_for_a_character_takes_as_many_cells() -> None:
+    """So that tables stay tables."""
+    streams.prepare()
+    text = "…\N{LATIN SMALL LETTER E WITH ACUTE}—“x”█▏▁拒e\N{COMBINING ACUTE ACCENT}"
+    assert text.encode("ascii", "mailctl.substitute") == b'.?-"x"#..??e'
+    assert text.encode("latin-1", "mailctl.substitute") == b'.\xe9-"x"#..??e'
+    assert "\udc80".encode("utf-8", "mailctl.substitute") == b"?"
