@@ -9,6 +9,8 @@ from email.utils import format_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from fastapi_mail import MessageSchema, MessageType, MultipartSubtypeEnum, NameEmail
+
 from mailctl import inputs, mime
 from mailctl.audience import audience_of
 from mailctl.catalog import BUILT_IN, kind_by_template
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from mailctl.catalog import Catalog, Kind
     from mailctl.links import Links
     from mailctl.message import Json
+    from mailctl.render import Rendering
     from mailctl.settings import Settings
 
 DEFAULT_LOCALE = "en"
@@ -111,12 +114,12 @@ class Composer:
         )
         addressed = self._audience.addressed(context["recipient_email"], subject=subject)
         message_id = mime.message_id(id, domain=self._sender.rpartition("@")[2])
-        headers = self._headers(context, addressed, id=id, date=now, message_id=message_id)
+        message = self._message(rendering, context, addressed, id=id, date=now, message_id=message_id)
         return Envelope(
             sender=self._sender,
             recipient=addressed.to,
             message_id=message_id,
-            data=mime.alternative(headers, text=rendering.text, html=rendering.html),
+            data=self._encoded(message),
             subject=addressed.subject,
             links=_shown_links(links, context),
             text=rendering.text,
@@ -179,27 +182,59 @@ class Composer:
         """Return the variables that a template uses; raises what `check` does."""
         return self._templates.variables(template)
 
-    def _headers(
-        self, context: Mapping[str, Json], addressed: Addressed, *, id: str, date: datetime, message_id: str
-    ) -> list[Header]:
-        """Return all headers of a message but its Content-Type, in order."""
+    def _message(
+        self,
+        rendering: Rendering,
+        context: Mapping[str, Json],
+        addressed: Addressed,
+        *,
+        id: str,
+        date: datetime,
+        message_id: str,
+    ) -> MessageSchema:
+        """Return the message as FastAPI-Mail describes one."""
         # A redirected email goes to somebody else, who must not be shown under the name of its user.
-        name = "" if addressed.meant_for else str(context["greeting_name"])
-        return [
-            Header("Date", _dated(date.replace(microsecond=0))),
+        name = "" if addressed.meant_for else context["greeting_name"]
+        meant_for = {_MEANT_FOR: addressed.meant_for} if addressed.meant_for else {}
+        return MessageSchema(
+            recipients=[NameEmail(name=name, email=addressed.to)],
+            subject=addressed.subject,
+            body=rendering.text,
+            alternative_body=rendering.html,
+            subtype=MessageType.plain,
+            multipart_subtype=MultipartSubtypeEnum.alternative,
+            headers={
+                "Date": _dated(date.replace(microsecond=0)),
+                "Message-ID": message_id,
+                "Content-Language": context["locale"],
+                # Without it Gmail hides a second email with the same words inside the first.
+                "X-Entity-Ref-ID": mime.digest(id),
+                **meant_for,
+            },
+        )
+
+    def _encoded(self, message: MessageSchema) -> bytes:
+        """Return the bytes of a message.
+
+        FastAPI-Mail's own encoding escapes links in plain text and lets names choose recipients.
+        """
+        (recipient,) = message.recipients
+        given = message.headers or {}
+        headers = [
+            Header("Date", given["Date"]),
             Header.mailbox("From", self._sender, display_name=self._sender_name),
-            Header.mailbox("To", addressed.to, display_name=name),
-            Header.text("Subject", addressed.subject),
-            Header("Message-ID", message_id),
+            Header.mailbox("To", recipient.email, display_name=recipient.name),
+            Header.text("Subject", message.subject),
+            Header("Message-ID", given["Message-ID"]),
             Header("MIME-Version", "1.0"),
             Header("Auto-Submitted", "auto-generated"),  # RFC 3834
             Header("X-Auto-Response-Suppress", "All"),  # what Exchange heeds instead
-            Header("Content-Language", str(context["locale"])),
-            # Without it Gmail hides a second email with the same words inside the first.
-            Header("X-Entity-Ref-ID", mime.digest(id)),
-            *([Header(_MEANT_FOR, addressed.meant_for)] if addressed.meant_for else []),
+            Header("Content-Language", given["Content-Language"]),
+            Header("X-Entity-Ref-ID", given["X-Entity-Ref-ID"]),
+            *(Header(name, given[name]) for name in (_MEANT_FOR,) if name in given),
             *self._more_headers,
         ]
+        return mime.alternative(headers, text=str(message.body), html=str(message.alternative_body))
 
     def _context(
         self, kind: Kind, content: Content, links: Mapping[str, str], *, created_at: datetime, now: datetime

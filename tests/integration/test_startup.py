@@ -18,6 +18,7 @@ HEAVY = frozenset(
         "alembic",
         "celery",
         "cryptography",
+        "fastapi_mail",
         "jinja2",
         "kombu",
         "pydantic",

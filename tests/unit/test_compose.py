@@ -362,9 +362,7 @@ def test_an_unusable_setting_is_named_at_the_start(name: str, value: Any) -> Non
         composer(**{name.lower(): value})
 
 
-def test_names_in_the_environment_that_are_no_settings_change_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_environment_of_fastapi_mail_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only mailctl's own settings count, whatever else the environment holds."""
     before = read(compose(RESET)).message
     for name, value in {
