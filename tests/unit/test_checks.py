@@ -543,6 +543,11 @@ class TestHazards:
         """And no other with it, but for what follows from it."""
         assert check(production(**changes))[f"hazards/{name}"].status is status
 
+    @pytest.mark.parametrize("url", ["http://[", "https://h:port", "http://", "x" * 5000])
+    def test_a_frontend_url_that_is_none_fails_once(self, url: str) -> None:
+        """The check of links says it; no other stumbles over it."""
+        assert check(production(frontend_url=url))["templates/links"].status is FAIL
+
     @pytest.mark.parametrize(
         "domain",
         [

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+#: Settings that are numbers.
+NUMBERS = [name.upper() for name, field in Settings.model_fields.items() if field.annotation in (int, float)]
+
+
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An empty working directory, and an environment without settings."""
@@ -149,6 +153,11 @@ class TestProblems:
             ("MAILCTL_MESSAGES", "some"),
             ("MAILCTL_LEASE_SECONDS", "1"),
             ("MAILCTL_SMTP_CONNECTIONS", "1000"),
+            *((name, "9" * 20) for name in NUMBERS),
+            *((name, "1e309") for name in NUMBERS),
+            *((name, "nan") for name in NUMBERS),
+            ("REDIS_PASSWORD", "\udcff"),
+            ("MAILCTL_HOME", "a\udcffb"),
         ],
     )
     def test_an_unusable_value_is_named_with_its_origin(
