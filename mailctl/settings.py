@@ -30,8 +30,10 @@ MEMORY_BROKER = "memory://"
 #: The queue of campaigns, whose emails travel in batches and behind all others.
 BULK_QUEUE = "mailctl.bulk"
 MEMORY_BACKEND = "cache+memory://"
-
-
+_DAY_SECONDS = 86_400
+_YEAR_SECONDS = 366 * _DAY_SECONDS
+#: No file name, header or driver takes these; half a surrogate pair stands for a byte that is no UTF-8.
+_NOWHERE = re.compile(r"[\x00\ud800-\udfff]")
 #: A name, an IPv4 address, or an IPv6 address with or without its zone.
 _HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?")
 
@@ -84,7 +86,7 @@ class Settings(GivenSettings):
 
     redis_host: str = "localhost"
     redis_port: int = Field(default=6379, ge=1, le=65535)
-    redis_db: int = Field(default=0, ge=0)
+    redis_db: int = Field(default=0, ge=0, le=999_999)
     redis_password: SecretStr | None = None
     redis_url: RedisUrl | None = None
     #: The name under which Sentinels know the master, when the address is sentinel://.
@@ -94,9 +96,9 @@ class Settings(GivenSettings):
     celery_broker_url: BrokerUrl | None = None
     celery_result_backend: ResultsUrl | None = None
     #: Seconds after which Celery kills a task.
-    celery_task_time_limit: int = Field(default=1800, ge=1)
+    celery_task_time_limit: int = Field(default=1800, ge=1, le=_YEAR_SECONDS)
     #: Seconds for which Celery keeps a result.
-    celery_result_expires: int = Field(default=3600, ge=1)
+    celery_result_expires: int = Field(default=3600, ge=1, le=_YEAR_SECONDS)
     celery_queue_default: str = "celery"
 
     email_enabled: bool = False
@@ -145,25 +147,27 @@ class Settings(GivenSettings):
     mailctl_messages: Literal["auto", "reference", "full"] = "auto"
     mailctl_on_ambiguous: Literal["resend", "hold"] = "resend"
     #: Seconds for which a claim holds before another worker may take the email over.
-    mailctl_lease_seconds: int = Field(default=60, ge=5)
+    mailctl_lease_seconds: int = Field(default=60, ge=5, le=_DAY_SECONDS)
     #: Seconds before the first retry, before jitter; it doubles with each attempt.
-    mailctl_retry_first_seconds: float = Field(default=10, gt=0)
+    mailctl_retry_first_seconds: float = Field(default=10, gt=0, le=_DAY_SECONDS)
     #: Seconds that a retry waits at most.
-    mailctl_retry_cap_seconds: float = Field(default=900, gt=0)
+    mailctl_retry_cap_seconds: float = Field(default=900, gt=0, le=_YEAR_SECONDS)
     #: Seconds for which an idempotency key is remembered.
-    mailctl_idempotency_seconds: int = Field(default=86400, ge=1)
+    mailctl_idempotency_seconds: int = Field(default=86400, ge=1, le=_YEAR_SECONDS)
     #: SMTP sessions that one worker process keeps at most.
     mailctl_smtp_connections: int = Field(default=4, ge=1, le=64)
     #: Seconds for connecting and for each SMTP command.
-    mailctl_smtp_timeout_seconds: float = Field(default=30, gt=0)
+    mailctl_smtp_timeout_seconds: float = Field(default=30, gt=0, le=_DAY_SECONDS)
     #: Seconds to wait for the reply to a message body (RFC 5321 section 4.5.3.2.6 asks for 600).
-    mailctl_smtp_data_timeout_seconds: float = Field(default=600, gt=0)
+    mailctl_smtp_data_timeout_seconds: float = Field(default=600, gt=0, le=_DAY_SECONDS)
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @field_validator("*", mode="before")
     @classmethod
     def _empty_means_default(cls, value: Any, info: Any) -> Any:
+        if isinstance(value, str) and _NOWHERE.search(value):
+            raise ValueError("is not UTF-8 text, or holds a NUL")
         if value == "" and info.field_name in cls.model_fields:
             return cls.model_fields[info.field_name].get_default()
         return value

@@ -25,6 +25,10 @@ TABLES = {
         "secrets: where each was looked for, with a control that would be found",
         ("secret, place", "characters read", "found", "control found"),
     ),
+    "settings": (
+        "settings: hostile URLs in every setting, by every command, with and without -v",
+        ("setting", "values", "commands", "runs", "characters read", "one sentence, exit 2", "told of it"),
+    ),
     "fuzz": (
         "fuzz: random wire messages against a live worker",
         ("log", "messages", "seconds", "sent", "failed", "other", "left on the queue", "worker"),

@@ -92,7 +92,10 @@ def _capture(settings: Settings) -> Iterator[Finding]:
 def _frontend_url(settings: Settings) -> Iterator[Finding]:
     if len(settings.frontend_url) > MAX_URL:
         return  # which is refused where links are made
-    parts = urlsplit(settings.frontend_url)
+    try:
+        parts = urlsplit(settings.frontend_url)
+    except ValueError:
+        return  # the same
     fix = "Set FRONTEND_URL to the https address of the service."
     if is_local_host(parts.hostname or ""):
         # Sent all the same: a service that is tried out on one computer is whole.

@@ -42,7 +42,7 @@ def health(
         session.log_mode = LogMode.UPDATE
     recipient = None if to is None else address(to, field="--to")
     wish = CanaryWish(to=recipient, queue=queue, timeout=timeout) if canary else None
-    _ = session.settings  # no hop is to blame for what cannot be read
+    _ = session.settings.secret_keys  # no hop is to blame for settings
     hops: list[Hop] = []
     with session.output.spinner("asking") as update:
         for hop in check_health(lambda: session.runtime, canary=wish):

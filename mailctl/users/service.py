@@ -18,6 +18,7 @@ from mailctl.intake import make_user
 from mailctl.log.database import open_engine, parse_url, shown, translated
 from mailctl.log.sqlite import sqlite_path
 from mailctl.message import RowProblem, User
+from mailctl.redaction import without_credentials
 from mailctl.users.eligibility import LeftOut, Screening, eligibility_columns, exclusion
 
 if TYPE_CHECKING:
@@ -262,7 +263,7 @@ def _blamed_on(query: str) -> Iterator[None]:
     except DBAPIError as error:
         if not _is_refused(error):
             raise
-        reason = str(error.orig).splitlines()[0]
+        reason = without_credentials(str(error.orig).splitlines()[0])
         raise ConfigurationError(f"{query} cannot be run: {reason}.", fix="Correct the query.") from error
 
 

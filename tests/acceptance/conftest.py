@@ -69,6 +69,8 @@ def production(
         REDIS_PORT=redis.port,
         REDIS_PASSWORD=redis.password,
         SECRET_KEY=SECRET_KEY,
+        PROJECT_NAME="Shop",
+        EMAIL_FROM_ADDRESS="noreply@shop.internal",
         FRONTEND_URL="https://shop.example",
         EMAIL_ENABLED="True",
         EMAIL_HOST="127.0.0.1",

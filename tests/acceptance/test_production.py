@@ -90,6 +90,21 @@ def test_another_program_publishes_and_mailctl_sends(
     assert {message.recipients for message in smtp_server.messages} == {("zoe@example.com",)}
 
 
+@pytest.mark.parametrize(
+    "example", [{"EMAIL_FROM_ADDRESS": "noreply@example.com"}, {"PROJECT_NAME": "Example"}, {}]
+)
+def test_a_worker_warns_of_the_settings_of_examples_before_it_sends(
+    production: Terminal, example: dict[str, str]
+) -> None:
+    """In one line that names the setting; it starts all the same."""
+    production.set(**example)
+    output = production.worker("-c", "1").output
+    warnings = [line for line in output.splitlines() if "WARNING" in line and "check-config" in line]
+    assert len(warnings) == len(example)
+    assert all(name in warning for name, warning in zip(example, warnings, strict=True))
+    assert output.find("WARNING/MainProcess] this is production") < output.find("ready.")
+
+
 def test_a_bad_message_of_another_program_ends_as_failed(production: Terminal, client: Celery) -> None:
     """It neither kills the worker nor blocks the queue."""
     production.worker("-c", "1")

@@ -61,6 +61,8 @@ def on_redis(url: str, **changes: Any) -> Settings:
         "redis_url": SecretStr(url),
         "secret_key": SecretStr("k" * 48),
         "frontend_url": "https://app.example.org",
+        "email_from_address": "noreply@shop.internal",
+        "project_name": "Shop",
     }
     return Settings(**{**sound, **changes})
 
@@ -304,6 +306,7 @@ def celery_worker(redis_url: str, *, home: Path) -> Iterator[None]:
     environment = {
         "PATH": os.environ["PATH"],
         "DEBUG": "False",
+        "SECRET_KEY": "k" * 48,
         "REDIS_URL": redis_url,
         "MAILCTL_HOME": str(home),
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
 from mailctl.errors import ExitCode
+from mailctl.settings import Settings
 from tests.integration.test_json import COMMANDS, LISTS, WITHOUT_JSON
+from tests.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+    from subprocess import CompletedProcess
 
     from tests.integration.commands import Mailctl
 
@@ -101,7 +109,7 @@ def test_every_command_refuses_it_in_one_sentence(
     monkeypatch.setenv("SECRET_KEY", "k" * 48)
     for name, text in LISTS.items():
         (tmp_path / name).write_text(text)
-    told = 0
+    runs = told = 0
     hostile = urls(setting)
     for number, (what, url) in enumerate(hostile.items()):
         if "\x00" in url:
@@ -115,7 +123,154 @@ def test_every_command_refuses_it_in_one_sentence(
             assert len(ran.err.splitlines()) == 1, (what, command, ran.err)
             assert ran.err.startswith(f"error: {setting} ("), (what, command, ran.err)
             verbose = mailctl(*command, "-v")
+            runs += 2
             told += len(ran.out + ran.err + verbose.out + verbose.err)
             found = fragments_in(ran.out + ran.err + verbose.out + verbose.err)
             assert not found, (what, command, verbose.err)
-    record_property(PROPERTY, (setting, str(len(hostile)), str(len(EVERY_COMMAND)), str(told), "0"))
+    counts = (len(hostile), len(EVERY_COMMAND), runs, told, runs, 0)
+    record_property(PROPERTY, (setting, *map(str, counts)))
+
+
+#: What a service does: it prepares EmailService, and has the dashboard among its routes.
+SERVICE = """
+import asyncio, json, logging, os, sys, traceback
+import httpx
+from fastapi import FastAPI
+from mailctl import EmailService
+from mailctl.errors import ConfigurationError
+from mailctl.web import create_app, router
+from tests.web_server import serving
+
+logging.basicConfig(level=logging.DEBUG)
+service = FastAPI()
+service.include_router(router, prefix="/mail")
+apps = {"own": (create_app(), ("/other", "/api/emails")), "included": (service, ("/mail/other", "/mail/"))}
+hostile = json.load(sys.stdin)
+with serving(apps["own"][0]) as own, serving(apps["included"][0]) as included, httpx.Client() as client:
+    for setting, urls in hostile.items():
+        for url in urls:
+            os.environ[setting] = url
+            try:
+                asyncio.run(EmailService.prepare())
+                print("PREPARED", setting)
+            except ConfigurationError as error:
+                print(f"refused: {error} {error.fix}")
+                traceback.print_exc(file=sys.stdout)
+            for address, (_, paths) in ((own, apps["own"]), (included, apps["included"])):
+                for path in paths:
+                    answer = client.get(address + path)
+                    print(answer.status_code, dict(answer.headers), answer.text)
+            del os.environ[setting]
+"""
+
+
+def test_a_service_refuses_it_and_neither_its_dashboard_nor_its_log_quotes_it(tmp_path: Path) -> None:
+    """EmailService.prepare() raises a ConfigurationError; pages, 404s and the log at DEBUG tell nothing."""
+    hostile = {setting: list(urls(setting).values()) for setting in [*BROKERS, *DATABASES]}
+    hostile = {setting: [url for url in found if "\x00" not in url] for setting, found in hostile.items()}
+    (tmp_path / "service.py").write_text(SERVICE)
+    environment = {"DEBUG": "False", "SECRET_KEY": "k" * 48, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = run_python(tmp_path, "service.py", stdin=json.dumps(hostile), **environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("refused: ") == sum(map(len, hostile.values()))
+    assert "PREPARED" not in done.stdout
+    assert "DEBUG" in done.stderr
+    assert fragments_in(done.stdout + done.stderr) == []
+
+
+@pytest.mark.parametrize("command", ["worker -l DEBUG -v", "list -v", "web -v"])
+def test_an_installed_command_quotes_it_as_little(tmp_path: Path, command: str) -> None:
+    """In a process of its own, with the value in its .env."""
+    url = f"redis://:{FIRST}#{SECOND}@h:6379/0"
+    (tmp_path / ".env").write_text(f'DEBUG=False\nSECRET_KEY={"k" * 48}\nREDIS_URL="{url}"\n')
+    done = run_python(tmp_path, "-m", "mailctl", *command.split())
+    assert done.returncode == ExitCode.USAGE
+    assert "REDIS_URL (.env): holds a character that must be percent-encoded" in done.stderr
+    assert fragments_in(done.stdout + done.stderr) == []
+
+
+APP = """
+from celery import Celery
+app = Celery("shop", set_as_current=False)
+app.conf.{name} = {value!r}
+"""
+
+
+@pytest.mark.parametrize("name", ["broker_url", "broker_read_url", "result_backend"])
+def test_the_url_of_a_services_own_app_is_refused_as_well(
+    name: str, mailctl: Mailctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Celery would quote it in the error with which it stops."""
+    monkeypatch.syspath_prepend(tmp_path)
+    url = f"redis://:{FIRST}#{SECOND}@h:6379/0"
+    module = f"shop_{name}"
+    (tmp_path / f"{module}.py").write_text(APP.format(name=name, value=url))
+    for line in ("send welcome --user-id 1", "worker", "queue list", "check-config --offline", "flower"):
+        ran = mailctl(*shlex.split(line), "--app", f"{module}:app", "-v")
+        assert ran.code in (ExitCode.FAILED, ExitCode.USAGE), (line, ran.out, ran.err)
+        assert "holds a character that must be percent-encoded" in ran.out + ran.err, (line, ran.out, ran.err)
+        assert not fragments_in(ran.out + ran.err), (line, ran.out, ran.err)
+
+
+@pytest.mark.parametrize("name", ["CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"])
+def test_what_celery_reads_from_the_environment_is_looked_at_too(
+    name: str, mailctl: Mailctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes before what the app was made with."""
+    monkeypatch.setenv("DEBUG", "False")
+    monkeypatch.setenv("SECRET_KEY", "k" * 48)
+    monkeypatch.setenv(name, f"redis://:{FIRST}/{SECOND}@h:6379/0")
+    ran = mailctl("worker", "-v")
+    assert ran.code == ExitCode.USAGE
+    assert not fragments_in(ran.out + ran.err), ran.err
+
+
+#: Any password may stand in a URL once it is percent-encoded.
+ENCODED = quote(f"{FIRST}#/@?%;:[] '\"&=+é{SECOND}", safe="")
+
+
+@pytest.mark.parametrize(
+    ("setting", "url"),
+    [
+        ("REDIS_URL", "redis://:{password}@127.0.0.1:{port}/0"),
+        ("CELERY_BROKER_URL", "amqp://user:{password}@127.0.0.1:{port}//"),
+        ("CELERY_RESULT_BACKEND", "rediss://user:{password}@127.0.0.1:{port}/0"),
+        ("MAILCTL_DATABASE_URL", "postgresql://user:{password}@127.0.0.1:{port}/db?sslpassword={password}"),
+        ("DATABASE_URL", "postgresql+asyncpg://user:{password}@127.0.0.1:{port}/db?ssl=disable"),
+    ],
+)
+def test_no_command_tells_the_password_of_a_server_that_is_down(
+    setting: str, url: str, mailctl: Mailctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address is named without it, also in the errors of drivers and with -v."""
+    monkeypatch.setenv("DEBUG", "False")
+    monkeypatch.setenv("SECRET_KEY", "k" * 48)
+    monkeypatch.setenv(setting, url.format(password=ENCODED, port=free_port()))
+    for line in (
+        "send welcome --email zoe@example.com",
+        "send welcome --user-id 1",
+        "list",
+        "status 00000000",
+    ):
+        ran = mailctl(*shlex.split(line), "-v")
+        assert not fragments_in(ran.out + ran.err), (line, ran.out, ran.err)
+    for line in ("health", "queue list", "users list", "workers", "check-config", "worker --drain"):
+        ran = mailctl(*shlex.split(line), "-v")
+        assert ran.code in (ExitCode.DONE, ExitCode.FAILED, ExitCode.USAGE, ExitCode.UNAVAILABLE), (line, ran)
+        assert not fragments_in(ran.out + ran.err), (line, ran.out, ran.err)
+
+
+def run_python(folder: Path, *arguments: str, stdin: str = "", **settings: str) -> CompletedProcess[str]:
+    """Run Python in a folder where nothing else is set."""
+    foreign = {name.upper() for name in Settings.model_fields}
+    inherited = {name: value for name, value in os.environ.items() if name not in foreign}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=inherited | settings,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -187,6 +188,34 @@ def test_options_of_asyncpg_become_those_of_libpq() -> None:
         "postgresql+asyncpg://h/x?ssl=require&prepared_statement_cache_size=0&application_name=a", setting="X"
     )
     assert dict(url.query) == {"sslmode": "require", "application_name": "a"}
+
+
+@pytest.mark.parametrize(("given", "expected"), [("none", None), ("0", 0), ("7", 7)])
+def test_statements_are_prepared_as_the_address_says(
+    postgres_url: str, given: str, expected: int | None
+) -> None:
+    """`prepare_threshold` is an option of psycopg's own; none is for a PgBouncer that cannot prepare."""
+    engine = open_engine(parse_url(f"{postgres_url}?prepare_threshold={given}", setting="X"), setting="X")
+    try:
+        with reading(engine) as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            assert driver.prepare_threshold == expected
+    finally:
+        engine.dispose()
+
+
+def test_an_option_that_only_the_driver_can_judge_is_refused_without_its_value(postgres_url: str) -> None:
+    """What a driver raises for it is no error of the database's."""
+    engine = open_engine(parse_url(postgres_url, setting="X"), setting="X")
+
+    def refuse(*_: object) -> None:
+        raise TypeError("connect() got an unexpected value 'hunter2'")
+
+    engine.dialect.connect = refuse  # type: ignore[method-assign]
+    with pytest.raises(ConfigurationError, match="X has an option that its driver does not take") as caught:
+        read_version(engine)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(

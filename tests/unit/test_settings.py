@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+#: Settings that are numbers.
+NUMBERS = [name.upper() for name, field in Settings.model_fields.items() if field.annotation in (int, float)]
+
+
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An empty working directory, and an environment without settings."""
@@ -149,6 +153,11 @@ class TestProblems:
             ("MAILCTL_MESSAGES", "some"),
             ("MAILCTL_LEASE_SECONDS", "1"),
             ("MAILCTL_SMTP_CONNECTIONS", "1000"),
+            *((name, "9" * 20) for name in NUMBERS),
+            *((name, "1e309") for name in NUMBERS),
+            *((name, "nan") for name in NUMBERS),
+            ("REDIS_PASSWORD", "\udcff"),
+            ("MAILCTL_HOME", "a\udcffb"),
         ],
     )
     def test_an_unusable_value_is_named_with_its_origin(
@@ -184,7 +193,8 @@ class TestSecrets:
     @pytest.mark.parametrize("name", SECRETS)
     def test_a_secret_is_not_shown(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         """Neither by the settings nor when they are dumped."""
-        monkeypatch.setenv(name, "scheme://user:hunter2@host")
+        scheme = "postgresql" if "DATABASE" in name else "redis"
+        monkeypatch.setenv(name, f"{scheme}://user:hunter2@host/0")
         settings = Settings.load()
         assert "hunter2" not in repr(settings)
         assert "hunter2" not in str(settings)
@@ -202,6 +212,23 @@ class TestSecrets:
         """One value, handed down."""
         with pytest.raises(ValueError, match="frozen"):
             Settings.load().debug = False
+
+    @pytest.mark.parametrize("name", ["REDIS_HOST", "EMAIL_HOST"])
+    @pytest.mark.parametrize("value", ["redis://:hunter2@h", "h:6379", "h/0", "user@h", "a b", "::1]"])
+    def test_a_host_is_a_name_or_an_address(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    ) -> None:
+        """What belongs into a URL is not taken for one, and not quoted."""
+        monkeypatch.setenv(name, value)
+        with pytest.raises(ConfigurationError, match=rf"^{name} \(environment\): is not the name") as caught:
+            Settings.load()
+        assert "hunter2" not in f"{caught.value} {caught.value.fix}"
+
+    @pytest.mark.parametrize("value", ["localhost", "redis_1", "a.b.example.", "127.0.0.1", "2001:db8::1"])
+    def test_every_form_of_a_host_is_taken(self, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+        """Names of containers, too."""
+        monkeypatch.setenv("REDIS_HOST", value)
+        assert Settings.load().redis_host == value
 
     def test_earlier_keys_open_and_the_newest_seals(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The order says which one seals."""

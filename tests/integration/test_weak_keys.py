@@ -1,0 +1,121 @@
+"""In production nothing is sealed, opened or verified with a key that everybody knows or can guess."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl import EmailService, celery_app, links, runtime
+from mailctl.errors import ConfigurationError, ExitCode
+from mailctl.links import LinkClaims, Links
+from mailctl.runtime import Runtime
+from mailctl.secret_keys import DEVELOPMENT_SECRET_KEY
+from mailctl.settings import Settings
+from tests.integration.test_hostile_urls import EVERY_COMMAND
+from tests.integration.test_json import LISTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.integration.commands import Mailctl
+
+GOOD = "k" * 32
+#: Values of SECRET_KEY and MAILCTL_SECRET_KEYS_OLD, and the setting that is to blame.
+WEAK = {
+    "empty": ("", "", "SECRET_KEY"),
+    "published": (DEVELOPMENT_SECRET_KEY, "", "SECRET_KEY"),
+    "published, in capitals": (f" {DEVELOPMENT_SECRET_KEY.upper()} ", "", "SECRET_KEY"),
+    "too short": ("k" * 31, "", "SECRET_KEY"),
+    "only spaces": (" " * 40, "", "SECRET_KEY"),
+    "published earlier": (GOOD, f"older,{DEVELOPMENT_SECRET_KEY}", "MAILCTL_SECRET_KEYS_OLD"),
+}
+#: These seal and open nothing, and help to put it right.
+WITHOUT_KEYS = {("check-config",), ("db", "current"), ("db", "upgrade")}
+
+
+@pytest.fixture(params=WEAK)
+def blamed(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mailctl: Mailctl
+) -> str:
+    """Production on a weak key; the name of the setting that has it."""
+    key, old, setting = WEAK[request.param]
+    monkeypatch.setenv("DEBUG", "False")
+    monkeypatch.setenv("SECRET_KEY", key)
+    monkeypatch.setenv("MAILCTL_SECRET_KEYS_OLD", old)
+    monkeypatch.setenv("FRONTEND_URL", "https://shop.internal")
+    for name, text in LISTS.items():
+        (tmp_path / name).write_text(text)
+    return setting
+
+
+def test_every_command_refuses_to_run_on_it(mailctl: Mailctl, blamed: str, tmp_path: Path) -> None:
+    """In one sentence with the command that makes a better one; nothing was made."""
+    for command in EVERY_COMMAND:
+        if command[:1] in WITHOUT_KEYS or command[:2] in WITHOUT_KEYS or command[0] == "flower":
+            continue
+        ran = mailctl(*command)
+        assert (ran.code, len(ran.err.splitlines())) == (ExitCode.USAGE, 1), (command, ran.out, ran.err)
+        assert ran.err.startswith(f"error: {blamed} "), command
+        assert "secrets.token_urlsafe" in ran.err or "Remove it" in ran.err
+    assert not (tmp_path / ".mailctl").exists()
+
+
+def test_what_needs_no_key_still_runs(mailctl: Mailctl, blamed: str) -> None:
+    """So that the fault can be found: check-config names it, with its fix."""
+    assert mailctl("--version").code == ExitCode.DONE
+    assert mailctl("send", "--help").code == ExitCode.DONE
+    assert mailctl("db", "upgrade").code == ExitCode.DONE
+    ran = mailctl("check-config", "--offline", "--json")
+    [checked] = ran.lines
+    found = {check["name"]: check for check in checked["checks"]}
+    assert ran.code == ExitCode.FAILED
+    assert found[blamed]["status"] == "fail"
+    assert found[blamed]["fix"]
+    assert found["welcome"]["status"] == "ok"
+
+
+def test_neither_the_service_nor_its_parts_run_on_it(blamed: str) -> None:
+    """EmailService, the runtime of workers and dashboard, and links."""
+    settings = Settings.load()
+    runtime.use(settings)
+    with pytest.raises(ConfigurationError, match=f"^{blamed} "):
+        asyncio.run(EmailService.prepare())
+    with pytest.raises(ConfigurationError, match=f"^{blamed} "):
+        Runtime(settings)
+    with pytest.raises(ConfigurationError, match=f"^{blamed} "):
+        Links(settings)
+
+
+def test_a_forged_link_opens_nothing(blamed: str) -> None:
+    """Whoever knows the published key makes links with it; the service does not even look at them."""
+    forger = Links(Settings(secret_key=DEVELOPMENT_SECRET_KEY))
+    claims = LinkClaims(
+        purpose="reset-password",
+        user_id="1",
+        email="admin@shop.internal",
+        action=None,
+        expires_at=datetime.now(UTC) + timedelta(hours=1),
+        token="forged",
+    )
+    links._service_links.cache_clear()
+    with pytest.raises(ConfigurationError, match=f"^{blamed} "):
+        links.verify(forger.seal(claims), purpose="reset-password")
+    assert celery_app.create_celery_app(Settings.load()).conf.task_default_queue == "celery"
+
+
+@pytest.mark.parametrize("key", ["", "short"])
+def test_development_runs_on_any(mailctl: Mailctl, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """Nothing has to be set up to try it."""
+    monkeypatch.setenv("SECRET_KEY", key)
+    assert mailctl("send", "welcome", "--user-id", "1").code == ExitCode.DONE
+
+
+def test_an_earlier_key_may_be_short(mailctl: Mailctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site that had a short one can leave it behind without losing what waits."""
+    monkeypatch.setenv("DEBUG", "False")
+    monkeypatch.setenv("SECRET_KEY", GOOD)
+    monkeypatch.setenv("MAILCTL_SECRET_KEYS_OLD", "short")
+    assert Settings.load().secret_keys == [GOOD, "short"]
