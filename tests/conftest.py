@@ -25,6 +25,10 @@ TABLES = {
         "secrets: where each was looked for, with a control that would be found",
         ("secret, place", "characters read", "found", "control found"),
     ),
+    "envelopes": (
+        "envelopes: messages in every shape against a live worker; each recorded, the queue empty",
+        ("broker", "named", "generated", "memory at most", "worker"),
+    ),
     "fuzz": (
         "fuzz: random wire messages against a live worker",
         ("log", "messages", "seconds", "sent", "failed", "other", "left on the queue", "worker"),

@@ -110,6 +110,7 @@ class Server:
         self._signal(signal.SIGCONT)
 
     _stop_signal = signal.SIGTERM
+    _patience = PATIENCE
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -121,11 +122,11 @@ class Server:
         if self.is_running:
             self._signal(number)
             self._signal(signal.SIGCONT)
-        self._process.wait(PATIENCE)
+        self._process.wait(self._patience)
         self._process = None
 
     def _wait_until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self._patience
         while not condition():
             assert self.is_running, f"the server ended: {self.output}"
             assert time.monotonic() < deadline, f"the server does not answer: {self.output}"
@@ -278,6 +279,9 @@ class EpmdServer(Server):
 class RabbitServer(Server):
     """RabbitMQ: one node with a port mapper of its own; durable queues outlive a restart and a crash."""
 
+    #: Erlang takes three seconds of a processor to start, of which a busy machine has few.
+    _patience = 4 * PATIENCE
+
     def __init__(self, folder: Path, *, port: int | None = None) -> None:
         super().__init__(folder, port=port)
         self._mapper = EpmdServer(folder / "epmd")
@@ -317,7 +321,7 @@ class RabbitServer(Server):
             text=True,
             cwd=self.folder,
             env=self._environment(),
-            timeout=PATIENCE,
+            timeout=self._patience,
         )
         return done.stdout
 

@@ -14,7 +14,6 @@ import pytest
 from mailctl.errors import ExitCode
 from tests.acceptance.every_command import ROWS, Office, Row
 from tests.acceptance.forked import Forked, Start
-from tests.acceptance.screen import Screen
 from tests.acceptance.terminal import PATIENCE
 
 if TYPE_CHECKING:
