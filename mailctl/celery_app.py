@@ -39,6 +39,7 @@ FAIL_FAST = {
 }
 _REDIS_SCHEMES = ("redis", "rediss", "sentinel", "valkey")
 _TASKS = "mailctl.tasks"
+_NAME = "mailctl"
 
 
 def create_celery_app(settings: Settings) -> Celery:
@@ -50,7 +51,7 @@ def create_celery_app(settings: Settings) -> Celery:
     Raises:
         ConfigurationError: the environment has Celery use a URL that cannot be used.
     """
-    app = Celery("mailctl", broker=settings.broker_url, backend=settings.result_backend, set_as_current=False)
+    app = Celery(_NAME, broker=settings.broker_url, backend=settings.result_backend, set_as_current=False)
     app.conf.update(
         imports=[_TASKS],
         task_serializer="json",
@@ -114,6 +115,11 @@ def load_app(spec: str) -> Celery:
         importlib.import_module(_TASKS)
     _refuse_unusable_urls(app, whose=f"--app {spec}")
     return app
+
+
+def is_own(app: Celery) -> bool:
+    """Whether an app is mailctl's own, not one that a service brought."""
+    return bool(app.main == _NAME)
 
 
 def app_for(settings: Settings) -> Celery:

@@ -7,11 +7,11 @@ import logging
 import time
 import uuid
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from mailctl import inputs, tracing
+from mailctl import characters, inputs, tracing
 from mailctl.breaker import Breaker
 from mailctl.catalog import kind_by_template
 from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from mailctl.catalog import Kind
     from mailctl.log.claims import Taken
-    from mailctl.message import Json
+    from mailctl.message import Draft, Json
     from mailctl.runtime import Runtime
     from mailctl.smtp.sender import Sender
 
@@ -121,7 +121,15 @@ class Delivery:
         return taken
 
     def deliver_message(
-        self, task_id: str, kind: Kind, arguments: Mapping[str, Json], *, queue: str, worker: str
+        self,
+        task_id: str,
+        kind: Kind,
+        arguments: Mapping[str, Json],
+        *,
+        queue: str,
+        worker: str,
+        not_before: datetime | None = None,
+        expires_at: datetime | None = None,
     ) -> Report:
         """Send what a message asks for in full; one without a row gets it now.
 
@@ -129,6 +137,8 @@ class Delivery:
             task_id: the Celery task id: the email's id.
             arguments: of the kind's task.
             queue: where it came from.
+            not_before: a time to wait for, in the log instead of on the broker.
+            expires_at: when it loses its use, if that is before its kind's time is over.
 
         Raises:
             LogUnavailable: the delivery log cannot be used; nothing was sent.
@@ -140,11 +150,16 @@ class Delivery:
                 return report
             contents = from_arguments(kind, arguments, origins=self._origins, catalog=self._catalog)
             now, named = datetime.now(UTC), kind_by_template(kind, contents[0].template)
-            refused = self._outbox.adopt(make_drafts(named, contents, queue=queue, now=now, first_id=task_id))
+            drafts = make_drafts(
+                named, contents, queue=queue, now=now, first_id=task_id, not_before=not_before
+            )
+            refused = self._outbox.adopt([_until(draft, expires_at) for draft in drafts])
         except (InvalidInput, ConfigurationError) as error:
             return self.refuse(task_id, kind, queue=queue, reason=str(error))
         if task_id in refused:
             return self._suppressed(task_id, refused[task_id])
+        if not_before is not None:
+            return Report(email_id=task_id, state=State.PENDING, text=f"scheduled for {not_before:%F %T}Z")
         return self.deliver(task_id, worker=worker)
 
     def _suppressed(self, email_id: str, reason: str) -> Report:
@@ -162,9 +177,9 @@ class Delivery:
             LogUnavailable: the delivery log cannot be used.
         """
         email_id = _usable_id(task_id)
+        reason = characters.visible_line(reason[:_MAX_REASON])
         nothing = Content(user=User(email=""))
         [draft] = make_drafts(kind, [nothing], queue=queue, now=datetime.now(UTC), first_id=email_id)
-        reason = reason[:_MAX_REASON]
         self._outbox.adopt_failed(draft, reason=reason)
         text = without_addresses(reason)
         _log.error("email %s (%s) failed: %s", email_id, kind.name, text)
@@ -268,6 +283,11 @@ class Delivery:
             self._claims.extend(claims)
         except LogUnavailable as error:
             _log.warning("the leases of %d emails could not be prolonged: %s", len(claims), error)
+
+
+def _until(draft: Draft, expires_at: datetime | None) -> Draft:
+    times = [moment for moment in (draft.expires_at, expires_at) if moment is not None]
+    return replace(draft, expires_at=min(times, default=None))
 
 
 def _usable_id(task_id: object) -> str:

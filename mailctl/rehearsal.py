@@ -48,7 +48,7 @@ def rehearse_email(runtime: Runtime, email_id: str, *, worker: str) -> str:
     Raises:
         LogUnavailable: the delivery log cannot be used.
     """
-    taken = runtime.claims.take([email_id], worker=worker)
+    taken = runtime.claims.take([email_id], worker=worker, are_canaries=True)
     if not taken.claims:
         return "nothing to do"
     [claim] = taken.claims

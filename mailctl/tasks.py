@@ -10,6 +10,7 @@ import logging
 import socket
 import time
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
@@ -22,7 +23,7 @@ from celery.signals import (
     worker_shutdown,
 )
 
-from mailctl import inputs
+from mailctl import characters, inputs
 from mailctl.carried import BATCH_TASK
 from mailctl.catalog import CANARY, DELIVER_TASK, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
 from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable
@@ -30,9 +31,8 @@ from mailctl.journal import make_visible
 from mailctl.message import DELIVERED_STATES, State
 from mailctl.rehearsal import rehearse_email, rehearse_message
 from mailctl.wire import REFERENCE
-from mailctl.worker import process
+from mailctl.worker import envelope, process
 from mailctl.worker.bootsteps import RelayStep
-from mailctl.worker.reception import UNREADABLE
 from mailctl.worker.request import PrivateTask
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from mailctl.recording import Report
 
 _log = logging.getLogger("mailctl.tasks")
+#: Characters of a reason that are shown: whoever wrote the message may have chosen them.
+_MAX_REASON = 500
 #: Seconds before a message goes back to the broker while the delivery log does not answer.
 _LOG_PAUSE_SECONDS = 1.0
 
@@ -55,8 +57,16 @@ class _WireTask(PrivateTask):
 
     abstract = True
     ignore_result = True
-    throws: tuple[type[Exception], ...] = (InvalidInput,)
-    Strategy = "mailctl.worker.reception:strategy"
+    throws: tuple[type[Exception], ...] = (EmailFailed,)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if reason := _fault(self, args, kwargs):
+            raise EmailFailed(characters.visible_line(reason[:_MAX_REASON]))
+        try:
+            return self.run(*args, **kwargs)
+        except InvalidInput as error:
+            # Celery cannot pickle this one, and would print all that led to it.
+            raise EmailFailed(str(error)) from None
 
 
 class _EmailTask(_WireTask):
@@ -68,18 +78,23 @@ class _EmailTask(_WireTask):
     abstract = True
     acks_late = True
     reject_on_worker_lost = True
-    throws = (EmailFailed,)
     mailctl_kind: Kind
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        if UNREADABLE in kwargs:
-            return _refuse(self, self.mailctl_kind, f"message: {kwargs[UNREADABLE]}")
-        try:
-            inspect.signature(self.run).bind(*args, **kwargs)
-        except TypeError as error:
-            reason = f"message: {error}; {self.name} takes {', '.join(_parameters(self.run))}."
+        if reason := _fault(self, args, kwargs):
             return _refuse(self, self.mailctl_kind, reason)
         return self.run(*args, **kwargs)
+
+
+def _fault(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """Return why a task cannot do what its message asks for; "" if it can try."""
+    if reason := getattr(task.request, envelope.REFUSAL, ""):
+        return f"message: {reason}"
+    try:
+        inspect.signature(task.run).bind(*args, **kwargs)
+    except TypeError as error:
+        return f"message: {error}; {task.name} takes {', '.join(_parameters(task.run))}."
+    return ""
 
 
 def _parameters(function: Callable[..., Any]) -> list[str]:
@@ -168,10 +183,8 @@ def deliver(self: Task, *, email_id: Json) -> str:
 
 
 @_task(BATCH_TASK, base=_WireTask, acks_late=True, reject_on_worker_lost=True)
-def deliver_batch(self: Task, ids: Json = None, *, mailctl_unreadable: str = "") -> str:
+def deliver_batch(self: Task, ids: Json = None) -> str:
     """Send emails of a campaign."""
-    if mailctl_unreadable:
-        raise InvalidInput("message", mailctl_unreadable)
     if not isinstance(ids, list):
         raise InvalidInput("ids", "are not a list.")
     ids = [inputs.email_id(email_id, field="ids") for email_id in ids]
@@ -182,10 +195,8 @@ def deliver_batch(self: Task, ids: Json = None, *, mailctl_unreadable: str = "")
 
 
 @_task(CANARY.task, base=_WireTask)
-def canary(self: Task, to: Json = None, *, email_id: Json = None, mailctl_unreadable: str = "") -> str:
+def canary(self: Task, to: Json = None, *, email_id: Json = None) -> str:
     """Show that emails get through, without sending one."""
-    if mailctl_unreadable:
-        raise InvalidInput("message", mailctl_unreadable)
     if email_id is not None:
         email_id = inputs.email_id(email_id, field=REFERENCE)
         worker = self.request.hostname or socket.gethostname()
@@ -221,7 +232,13 @@ def _work(task: Task, kind: Kind, arguments: dict[str, Json], email_id: Json) ->
             report = delivery.deliver(email_id, worker=worker)
         else:
             report = delivery.deliver_message(
-                request.id, kind, arguments, queue=_queue_of(task), worker=worker
+                request.id,
+                kind,
+                arguments,
+                queue=_queue_of(task),
+                worker=worker,
+                not_before=_moment(request, envelope.NOT_BEFORE),
+                expires_at=_moment(request, envelope.EXPIRES),
             )
     return _concluded(task, report)
 
@@ -237,6 +254,11 @@ def _refuse(task: Task, kind: Kind, reason: str) -> str:
 
 def _queue_of(task: Task) -> str:
     return (task.request.delivery_info or {}).get("routing_key") or str(task.app.conf.task_default_queue)
+
+
+def _moment(request: Any, header: str) -> datetime | None:
+    value = getattr(request, header, None)
+    return None if value is None else datetime.fromisoformat(value)
 
 
 def _concluded(task: Task, report: Report) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from tests import tables
 from tests.faults import account
-from tests.servers import PostgresServer, RedisServer
+from tests.servers import PostgresServer, RabbitServer, RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,10 @@ TABLES = {
     "settings": (
         "settings: hostile URLs in every setting, by every command, with and without -v",
         ("setting", "values", "commands", "runs", "characters read", "one sentence, exit 2", "told of it"),
+    ),
+    "envelopes": (
+        "envelopes: messages in every shape against a live worker; each recorded, the queue empty",
+        ("broker", "named", "generated", "memory at most", "worker"),
     ),
     "fuzz": (
         "fuzz: random wire messages against a live worker",
@@ -66,6 +70,21 @@ def redis_url(redis_server: RedisServer) -> str:
     client.flushall()
     client.close()
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def rabbit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
+    """A RabbitMQ server for the whole session."""
+    if not RabbitServer.is_installed():
+        pytest.skip("rabbitmq-server is not on PATH")
+    with RabbitServer(tmp_path_factory.mktemp("rabbitmq")) as server:
+        yield server
+
+
+@pytest.fixture
+def rabbit_url(rabbit_server: RabbitServer) -> str:
+    """The address of an empty virtual host of RabbitMQ."""
+    return rabbit_server.make_virtual_host()
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, insert, or_, select, update
 
+from mailctl.catalog import CANARY
 from mailctl.errors import ConfigurationError
 from mailctl.log import payload
 from mailctl.log.database import writing
@@ -68,11 +69,12 @@ class Claims:
         self._lease = lease
         self._clock = clock
 
-    def take(self, ids: Collection[str], *, worker: str) -> Taken:
+    def take(self, ids: Collection[str], *, worker: str, are_canaries: bool = False) -> Taken:
         """Take those of the emails that are to be sent and that nobody else has.
 
         Args:
             worker: who takes them, for the operator.
+            are_canaries: whether to take canaries instead of emails: each ends as only its own task says.
 
         Raises:
             LogUnavailable: the delivery log cannot be used; nothing is taken.
@@ -86,7 +88,8 @@ class Claims:
             "by_worker": worker,
         }
         with writing(self._engine, is_lasting=self._is_lasting) as connection:
-            rows = _TAKE.run(connection, parameters, text="", now=now)
+            take = _TAKE_CANARIES if are_canaries else _TAKE_EMAILS
+            rows = take.run(connection, parameters, text="", now=now)
             suppressed = {}
             if len(rows) < len(ids):
                 suppressed = suppress_waiting(connection, ids, worker=worker, now=now)
@@ -161,28 +164,36 @@ class Claims:
 
 
 _ARE_NAMED = emails.c.id.in_(bindparam("ids", expanding=True))
-_TAKE = Move(
-    and_(
-        _ARE_NAMED,
-        or_(emails.c.not_before.is_(None), emails.c.not_before <= bindparam("now", type_=UtcDateTime)),
-        is_not_paused(),
-        is_not_suppressed(),
-    ),
-    State.SENDING,
-    values={
-        "claim": bindparam("token"),
-        "lease_until": bindparam("lease_until"),
-        "attempts": emails.c.attempts + 1,
-        "worker": bindparam("by_worker"),
-        "queued_in": None,
-    },
-    returning=(
-        emails.c.kind,
-        emails.c.created_at,
-        emails.c.expires_at,
-        emails.c.content,
-    ),
-)
+
+
+def _take(where: ColumnElement[bool]) -> Move:
+    return Move(
+        and_(
+            _ARE_NAMED,
+            where,
+            or_(emails.c.not_before.is_(None), emails.c.not_before <= bindparam("now", type_=UtcDateTime)),
+            is_not_paused(),
+            is_not_suppressed(),
+        ),
+        State.SENDING,
+        values={
+            "claim": bindparam("token"),
+            "lease_until": bindparam("lease_until"),
+            "attempts": emails.c.attempts + 1,
+            "worker": bindparam("by_worker"),
+            "queued_in": None,
+        },
+        returning=(
+            emails.c.kind,
+            emails.c.created_at,
+            emails.c.expires_at,
+            emails.c.content,
+        ),
+    )
+
+
+_TAKE_EMAILS = _take(emails.c.kind != CANARY.name)
+_TAKE_CANARIES = _take(emails.c.kind == CANARY.name)
 _OURS = (
     select(emails.c.id)
     .where(

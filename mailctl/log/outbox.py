@@ -133,14 +133,15 @@ class Outbox:
     def adopt(self, drafts: Sequence[Draft]) -> dict[str, str]:
         """Record what one message of another program asks for; what is known already stays as it is.
 
-        The message carries the first; the others are published by a relay.
+        The message carries the first, unless that waits for a time; the others are published by a relay.
 
         Returns:
             Why, for each that the rules have suppressed, by id.
         """
         now = self._clock()
-        first = self.row(drafts[0], state=State.QUEUED, due_at=now, now=now) | {"queued_at": now}
-        rows = [first, *(self.row(draft, state=State.PENDING, due_at=now, now=now) for draft in drafts[1:])]
+        rows = [self.row(draft, state=State.PENDING, due_at=now, now=now) for draft in drafts]
+        if drafts[0].not_before is None:
+            rows[0] |= {"state": State.QUEUED, "queued_at": now}
         with writing(self._engine) as connection:
             new = [
                 draft

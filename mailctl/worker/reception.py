@@ -1,125 +1,157 @@
-"""Receiving messages: one that Celery cannot take apart would end the worker, and the next one, and the next.
+"""Receiving messages: each passes the envelope's check before Celery acts on it.
 
-Such a message becomes one that its task refuses, so that it ends in the delivery log like any other.
+A message of ours that cannot be used becomes one that its task refuses, so that it ends in the delivery log
+like any other. Whatever a message says, the broker keeps it until its task has recorded it.
 """
 
 from __future__ import annotations
 
 import json
-import uuid
-from datetime import datetime
+import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from celery.worker.strategy import default
 from kombu.message import Message
 
-from mailctl import inputs
-from mailctl.errors import InvalidInput
+from mailctl import characters
+from mailctl.worker import envelope
+from mailctl.worker.envelope import Accepted, Refused, Wire
+from mailctl.worker.headers import Unusable, is_legible
+from mailctl.worker.request import PrivateTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: The one argument of a message that could not be read: why not.
-UNREADABLE = "mailctl_unreadable"
-_LIMITS = 2
-#: Tries after which Celery itself would have given up.
-_MAX_RETRIES = 1_000_000
+_log = logging.getLogger("mailctl.worker")
+#: Characters of a name that somebody else chose which are shown.
+_MAX_NAME = 100
+_NO_TASK = "dropped a message that is for no task"
 
 
-def strategy(task: Any, app: Any, consumer: Any, **options: Any) -> Callable[..., Any]:
-    """Return what handles the messages of a task: Celery's own, once it can."""
-    handle = default(task, app, consumer, **options)
+class Reception:
+    """Takes messages from a consumer of Celery's and hands them to it, once they are safe for it.
 
-    def receive(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **more: Any) -> Any:
-        reason = _fault(message)
-        if reason:
-            message, body = _refusal(message, reason), None
-        return handle(message, body, ack, reject, callbacks, **more)
+    Args:
+        consumer: of a worker, connected.
+        handle: Celery's own handler of messages.
+        is_own: whether the app is mailctl's own: then no task of Celery's runs, which a service may need.
+        errors: what says that the connection is gone; Celery deals with that.
+    """
 
-    return receive
+    def __init__(
+        self,
+        consumer: Any,
+        handle: Callable[[Any], Any],
+        *,
+        is_own: bool,
+        errors: tuple[type[Exception], ...],
+    ) -> None:
+        self._consumer = consumer
+        self._handle = handle
+        self._tasks = consumer.app.tasks
+        self._ours = own_names(consumer.app)
+        self._is_own = is_own
+        self._limit = envelope.MAX_BODY if is_own else envelope.MAX_FOREIGN_BODY
+        self._errors = errors
+
+    def receive(self, message: Any) -> None:
+        """Let Celery have a message; nothing in it ends the worker."""
+        try:
+            self._receive(message)
+        except self._errors:
+            raise
+        except Exception as error:
+            _log.error("%s (%s)", _NO_TASK, type(error).__name__)
+            self._reject(message)
+
+    def receive_damaged(self, message: Any, error: Exception) -> None:
+        """Do the same for a message that kombu could not take apart."""
+        _log.debug("a message is damaged (%s)", type(error).__name__)
+        self.receive(message)
+
+    def _receive(self, message: Any) -> None:
+        wire = _wire(message)
+        name = envelope.task_name(wire, limit=self._limit)
+        if name in self._ours:
+            verdict = envelope.judge(wire, name, now=datetime.now(UTC))
+            self._handle(_with_verdict(message, name, verdict, queue=self._queue_of(message)))
+        elif self._is_foreign(wire, name):
+            self._receive_foreign(message, wire)
+        else:
+            self._turn_away(message, name)
+
+    def _is_foreign(self, wire: Wire, name: str | None) -> bool:
+        """Whether a message is for a task of the service's own, or of Celery's, which the service may use."""
+        if self._is_own:
+            return False
+        # Only Celery knows what is in it.
+        is_packed = not wire.headers and wire.content_type != envelope.JSON
+        return name in self._tasks or is_packed
+
+    def _receive_foreign(self, message: Any, wire: Wire) -> None:
+        """Let Celery have a message for a task of the service's own, unless it would end the worker."""
+        try:
+            message.body = envelope.foreign_body(wire)
+        except Unusable as fault:
+            named = characters.visible_line(f"{message.headers.get('task')}"[:_MAX_NAME])
+            _log.error("rejected a message for task %s: %s", named, fault)
+            self._reject(message)
+            return
+        if not is_legible(message.headers.get("shadow") or ""):
+            del message.headers["shadow"]
+        self._handle(message)
+
+    def _turn_away(self, message: Any, name: str | None) -> None:
+        """Deal with a message that is for no task here, nor for one of Celery's own that may run here."""
+        if name is None or "id" not in message.headers:
+            self._consumer.on_unknown_message(None, message)
+        else:
+            self._consumer.on_unknown_task(None, message, KeyError(name))
+
+    def _queue_of(self, message: Any) -> str:
+        """Return the queue that a message was consumed from; its routing key may be anything."""
+        tag = message.delivery_info.get("consumer_tag")
+        tags = self._consumer.task_consumer._active_tags
+        named = next((queue for queue, of_queue in tags.items() if of_queue == tag), None)
+        routing_key = message.delivery_info.get("routing_key")
+        known = routing_key if routing_key in tags else self._consumer.app.conf.task_default_queue
+        return str(named or known)
+
+    def _reject(self, message: Any) -> None:
+        if not message.acknowledged:
+            message.reject_log_error(_log, self._errors)
 
 
-def _fault(message: Any) -> str:
-    """Return why a message cannot be taken apart; "" if it can."""
-    try:
-        payload = message.payload
-    except Exception as error:
-        # Of any serializer, from anybody's bytes; what it says may hold them.
-        return f"cannot be decoded ({type(error).__name__})."
-    try:
-        inputs.email_id(message.headers.get("id"))
-    except InvalidInput as error:
-        return f"{error.message}"
-    is_whole = isinstance(payload, list | tuple) and [type(each) for each in payload] == [list, dict, dict]
-    if not is_whole:
-        return "its body is not [arguments, named arguments, options]."
-    if UNREADABLE in payload[1]:
-        return f"it names the argument {UNREADABLE}, which only this worker may."
-    unusable = [name for name, is_usable in _HEADERS.items() if not is_usable(message.headers.get(name))]
-    return f"its header {unusable[0]} is not usable." if unusable else ""
+def own_names(app: Any) -> frozenset[str]:
+    """Return the tasks of an app that are ours; one that the service defines under the same name is not."""
+    return frozenset(name for name, task in app.tasks.items() if isinstance(task, PrivateTask))
 
 
-def _are_limits(value: Any) -> bool:
-    if value is None:
-        return True
-    is_pair = isinstance(value, list | tuple) and len(value) == _LIMITS
-    return is_pair and all(limit is None or isinstance(limit, int | float) for limit in value)
+def _wire(message: Any) -> Wire:
+    return Wire(
+        headers=message.headers,
+        properties=message.properties,
+        body=message.body,
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+    )
 
 
-def _is_count(value: Any) -> bool:
-    return value is None or (isinstance(value, int) and 0 <= value <= _MAX_RETRIES)
-
-
-def _is_time(value: Any) -> bool:
-    if value is None:
-        return True
-    try:
-        return isinstance(value, str) and bool(datetime.fromisoformat(value))
-    except ValueError:
-        return False
-
-
-def _is_text(value: Any) -> bool:
-    return value is None or isinstance(value, str)
-
-
-def _are_texts(value: Any) -> bool:
-    return value is None or (isinstance(value, list) and all(isinstance(each, str) for each in value))
-
-
-def _are_named(value: Any) -> bool:
-    return value is None or isinstance(value, dict)
-
-
-#: What Celery reads of a message before, or after, the task has it.
-_HEADERS: dict[str, Callable[[Any], bool]] = {
-    "timelimit": _are_limits,
-    "retries": _is_count,
-    "eta": _is_time,
-    "expires": _is_time,
-    "root_id": _is_text,
-    "parent_id": _is_text,
-    "group": _is_text,
-    "shadow": _is_text,
-    "stamped_headers": _are_texts,
-    "stamps": _are_named,
-}
-
-
-def _refusal(message: Any, reason: str) -> Message:
-    task_id = message.headers.get("id")
-    try:
-        task_id = inputs.email_id(task_id)
-    except InvalidInput:
-        task_id = str(uuid.uuid5(uuid.NAMESPACE_OID, ascii(task_id)))
-    headers = {"lang": "py", "task": message.headers["task"], "id": task_id, "root_id": task_id}
+def _with_verdict(message: Any, task: str, verdict: Accepted | Refused, *, queue: str) -> Message:
+    """Return what Celery gets instead of a message: acknowledged or returned, it stands for the original."""
+    if isinstance(verdict, Accepted):
+        headers, body, reply_to = verdict.headers, verdict.body, verdict.reply_to
+    else:
+        headers = {"lang": "py", "task": task, "id": verdict.id, "root_id": verdict.id}
+        headers[envelope.REFUSAL] = verdict.reason
+        body, reply_to = json.dumps([[], {}, {}]), None
     return Message(  # type: ignore[no-untyped-call]
-        body=json.dumps([[], {UNREADABLE: reason}, {}]),
+        body=body,
         content_type="application/json",
         content_encoding="utf-8",
         delivery_tag=message.delivery_tag,
-        delivery_info=message.delivery_info,
-        properties={"correlation_id": task_id},
+        delivery_info={**message.delivery_info, "exchange": "", "routing_key": queue},
+        properties={"correlation_id": verdict.id, "reply_to": reply_to},
         headers=headers,
         channel=message.channel,
     )

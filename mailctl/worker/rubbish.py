@@ -1,6 +1,6 @@
-"""What is no message, or for nobody: it is dropped with one line in the log, and without what was in it.
+"""Guards around the consumer of a worker: what is no message, or for nobody, ends in one line of the log.
 
-Celery would print whole bodies, and bytes in a queue of Redis that it cannot take apart would end the worker.
+Celery would print whole bodies, and bytes that kombu or py-amqp cannot take apart would end the worker.
 """
 
 from __future__ import annotations
@@ -15,23 +15,28 @@ from celery.worker.consumer import consumer as celery_consumer
 from redis.exceptions import DataError
 from typing_extensions import override
 
-from mailctl.celery_app import is_redis
+from mailctl.celery_app import is_own, is_redis
+from mailctl.worker import expansion, frames
+from mailctl.worker.envelope import MAX_FOREIGN_BODY
 from mailctl.worker.lost_connection import outlive_connection
+from mailctl.worker.raw import repaired
+from mailctl.worker.reception import Reception, own_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = logging.getLogger("mailctl.worker")
-_TALKATIVE = (celery_consumer.logger.name, "kombu.transport.redis")
+_TALKATIVE = (celery_consumer.logger.name, "celery.worker.pidbox", "kombu.transport.redis")
 #: Characters of a name that somebody else chose which are shown.
 _MAX_NAME = 100
-_NO_TASK = "dropped a message that is for no task"
 #: By Celery's own text, which ends with the body: what is written instead.
 _WITHOUT_BODY = {
-    celery_consumer.UNKNOWN_FORMAT: _NO_TASK,
+    celery_consumer.UNKNOWN_FORMAT: "dropped a message that is for no task",
     celery_consumer.INVALID_TASK_ERROR: "dropped a message with options that Celery cannot use",
     celery_consumer.MESSAGE_DECODE_ERROR: "dropped a message that cannot be decoded",
     "Cannot process event on channel %r: %s": "dropped what is no message to all workers",
+    "Control command error: %r": "dropped a message to all workers that is no command",
+    "No such control command: %s": "dropped a message to all workers with an unknown command",
 }
 
 
@@ -45,36 +50,62 @@ class RubbishStep(bootsteps.StartStopStep):  # type: ignore[misc]
         for name in _TALKATIVE:
             logging.getLogger(name).addFilter(_CUT)  # one that is there is not added again
         errors = (*parent.connection_errors, *parent.channel_errors)
-        parent.create_task_handler = _guarded_maker(type(parent).create_task_handler, parent, errors)
-        transport = parent.task_consumer.channel.connection
+        expansion.limit_kombu(MAX_FOREIGN_BODY)
+        channel = parent.task_consumer.channel
+        channel.Message = _unexpanded(channel.Message)
+        reception = Reception(
+            parent,
+            type(parent).create_task_handler(parent),
+            is_own=is_own(parent.app),
+            errors=errors,
+        )
+        parent.create_task_handler = lambda: reception.receive
+        parent.task_consumer.on_decode_error = reception.receive_damaged
         if is_redis(str(parent.app.conf.broker_url)):
-            for channel in transport.channels:
-                _guard_channel(channel, errors)
-            # Those for remote control are opened anew after an error.
-            transport.Channel = partial(_new_channel, type(transport).Channel, errors)
+            _guard_redis(channel.connection, errors, ours=own_names(parent.app))
+        elif parent.connection.transport.driver_type == "amqp":
+            frames.tolerate_properties()
+            frames.tolerate_deliveries(channel)
 
 
-def _guarded_maker(
-    make: Callable[[Any], Callable[[Any], Any]], consumer: Any, errors: tuple[type[Exception], ...]
-) -> Callable[[], Callable[[Any], None]]:
-    """Return what makes a handler of messages that nothing in a message can break."""
+def _unexpanded(base: type[Any]) -> type[Any]:
+    """Return a class of messages whose bodies stay compressed until it is known how large they may get."""
 
-    def make_guarded() -> Callable[[Any], None]:
-        handle = make(consumer)
+    class Unexpanded(base):  # type: ignore[misc]
+        """A message with the body that is on the broker."""
 
-        def receive(message: Any) -> None:
+        def __init__(self, raw: Any, channel: Any = None, **options: Any) -> None:
+            headers = _headers_of(raw)
+            compression = headers.pop("compression", None)
             try:
-                handle(message)
-            except errors:
-                raise
-            except Exception as error:
-                _log.error("%s (%s)", _NO_TASK, type(error).__name__)
-                if not message.acknowledged:
-                    message.reject_log_error(_log, errors)
+                super().__init__(raw, channel=channel, **options)
+            except ValueError:  # its body is not in Base64
+                super().__init__({**raw, "body": ""}, channel=channel, **options)
+                self._raw = raw
+            finally:
+                if compression is not None:
+                    headers["compression"] = compression
+                    self.headers = headers
 
-        return receive
+    return Unexpanded
 
-    return make_guarded
+
+def _headers_of(raw: Any) -> dict[str, Any]:
+    headers = raw["headers"] if isinstance(raw, dict) else raw.properties.get("application_headers")
+    return headers if isinstance(headers, dict) else {}
+
+
+def _guard_redis(transport: Any, errors: tuple[type[Exception], ...], *, ours: frozenset[str]) -> None:
+    for channel in transport.channels:
+        _guard_channel(channel, errors)
+    # Those for remote control are opened anew after an error.
+    transport.Channel = partial(_new_channel, type(transport).Channel, errors)
+    deliver = type(transport)._deliver
+
+    def deliver_repaired(raw: Any, queue: str) -> None:
+        deliver(transport, repaired(raw, queue, ours=ours), queue)
+
+    transport._deliver = deliver_repaired
 
 
 def _new_channel(make: Callable[[Any], Any], errors: tuple[type[Exception], ...], connection: Any) -> Any:

@@ -35,7 +35,8 @@ def plain_worker(shop: Terminal) -> Window:
 
 def received(shop: Terminal) -> list[dict[str, object]]:
     """What its tasks were called with."""
-    return [json.loads(line) for line in (shop.folder / "received.jsonl").read_text().splitlines()]
+    file = shop.folder / "received.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def test_a_plain_worker_works_off_what_mailctl_published(shop: Terminal) -> None:
@@ -92,3 +93,17 @@ def test_status_knows_tasks_that_only_celery_knows(shop: Terminal) -> None:
     found = shop.run("status", window.output.strip(), "--app", "shop:app", "--json")
     assert (found.code, found.data["celery_state"], found.data["state"]) == (0, "SUCCESS", None)
     assert "another program" in found.data["explanation"]
+
+
+def test_the_services_own_tasks_keep_what_their_messages_ask_for(shop: Terminal) -> None:
+    """Callbacks, chains, chords and Celery's own tasks run; what would end the worker is rejected."""
+    shop.set(MAILCTL_APP="shop:app")
+    shutil.copy(SHOP.parent / "shop_messages.py", shop.folder)
+    worker = shop.worker("-c", "1", "-l", "INFO")
+    assert shop.open(sys.executable, "shop_messages.py", name="publisher").wait() == 0
+    noted = sorted(["20", "40", "[200, 400]", "7"])
+    worker.wait_until(lambda: sorted(str(call["number"]) for call in received(shop)) == noted)
+    assert worker.output.count("rejected a message for task shop.double") == 3
+    assert "celery.map" in worker.output
+    assert not [line for line in worker.output.splitlines() if line.startswith("2026 forged")]
+    assert worker.stop() == 0

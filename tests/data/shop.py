@@ -42,3 +42,14 @@ def send_verification(user_data, verification_url):  # type: ignore[no-untyped-d
 @app.task(name="send_new_ip_notification_task")
 def send_new_ip(user_data, ip_address, whitelist_url, blacklist_url):  # type: ignore[no-untyped-def]
     return note("new-ip", user=user_data, ip=ip_address, allow=whitelist_url, block=blacklist_url)
+
+
+@app.task(name="shop.double")
+def double(number):  # type: ignore[no-untyped-def]
+    return number * 2
+
+
+@app.task(name="shop.note")
+def note_number(number):  # type: ignore[no-untyped-def]
+    note("number", number=number)
+    return number
