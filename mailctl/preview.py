@@ -68,7 +68,7 @@ def make_preview(
 
 
 def _content(runtime: Runtime, wish: Wish) -> Content:
-    sample = sample_content(wish.kind)
+    sample = sample_content(wish.kind, page=runtime.settings.frontend_url)
     if wish.template is not None and wish.kind.template is not None:
         raise InvalidInput(
             "--template",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mailctl.catalog import OUR_LINKS
 from mailctl.message import Content, User
 
 if TYPE_CHECKING:
@@ -12,13 +13,19 @@ if TYPE_CHECKING:
 
 #: Stands where a link carries what lets somebody in; no key of ours ever sealed it.
 SAMPLE_TOKEN = "SAMPLE-this-link-does-not-work"  # noqa: S105 - opens nothing
+_IP_ADDRESS = "203.0.113.7"
 _USER = User(id="42", email="ada.lovelace@example.com", username="ada", first_name="Ada")
 
 
-def sample_content(kind: Kind) -> Content:
-    """Return what an email of this kind could be made of; its links are minted as for any other."""
+def sample_content(kind: Kind, *, page: str = "") -> Content:
+    """Return what an email of this kind could be made of; its links are minted as for any other.
+
+    Args:
+        page: stands for variables that must be links of the service.
+    """
     is_generic = kind.template is None
-    made_up = {name: f"[{name}]" for name in kind.variables}
+    needed = dict.fromkeys(OUR_LINKS, page) | {"ip_address": _IP_ADDRESS}
+    made_up = {name: needed.get(name) or f"[{name}]" for name in kind.variables}
     return Content(
         user=_USER,
         context={**made_up, **kind.samples},

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mailctl.catalog import GENERIC, KINDS, RESET
+from mailctl.catalog import GENERIC, KINDS, RESET, Kind
 from mailctl.enqueue import Enqueuer
 from mailctl.errors import InvalidInput
 from mailctl.intake import make_content, make_user
 from mailctl.log.pauses import Scope
 from mailctl.message import State
+from mailctl.preview import Wish, make_preview
 from mailctl.publisher import Publisher
 from tests.integration.test_delivery import WORKER, Post
 from tests.smtp_server import ScriptedSmtpServer
@@ -201,3 +204,16 @@ def service_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     )
     monkeypatch.syspath_prepend(tmp_path)
     return "their_app:app"
+
+
+def test_a_kind_can_be_previewed_whose_variables_are_links(
+    make_post: MakePost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it has no samples of them, made-up ones pass the gate."""
+    names = ("body", "verification_url", "action_url", "ip_address", "logo_url", "number")
+    kind = Kind(name="own", subject="Hi", template="message", lifetime=timedelta(days=1), variables=names)
+    module = types.ModuleType("a_shop_with_links")
+    vars(module)["KINDS"] = kind
+    monkeypatch.setitem(sys.modules, "a_shop_with_links", module)
+    post = make_post(mailctl_catalog="a_shop_with_links")
+    assert "http://localhost:3000" in make_preview(post.runtime, Wish(kind=kind)).html
