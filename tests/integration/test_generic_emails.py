@@ -210,8 +210,8 @@ def test_a_kind_can_be_previewed_whose_variables_are_links(
     make_post: MakePost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where it has no samples of them, made-up ones pass the gate."""
-    names = ("body", "verification_url", "action_url", "ip_address", "logo_url", "number")
-    kind = Kind(name="own", subject="Hi", template="message", lifetime=timedelta(days=1), variables=names)
+    names = ("verification_url", "action_url", "ip_address", "logo_url", "number")
+    kind = Kind(name="own", subject="Hi", template="welcome", lifetime=timedelta(days=1), variables=names)
     module = types.ModuleType("a_shop_with_links")
     vars(module)["KINDS"] = kind
     monkeypatch.setitem(sys.modules, "a_shop_with_links", module)
