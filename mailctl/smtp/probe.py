@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from mailctl.redaction import MASK
 from mailctl.smtp.session import SESSION_ERRORS, Offer, Session, SmtpServer, Step, make_tls_context
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def _detail(name: str, *, session: Session, server: SmtpServer) -> str:
         return f"{server.host}:{server.port} answers" + (f" and offers {offered}" if offered else "")
     if name == "tls":
         return _tls_detail(session)
-    return f"signed in as {server.username}"
+    # Some services take their token for both.
+    return f"signed in as {MASK if server.username == server.password else server.username}"
 
 
 def _tls_detail(session: Session) -> str:

@@ -111,6 +111,7 @@ class Reader:
             "SECRET_KEY=…": f"SECRET_KEY={secrets.token_urlsafe(48)}",
             "EMAIL_HOST_PASSWORD=…": f"EMAIL_HOST_PASSWORD={SMTP_PASSWORD}",
             ":…@": ":a-password@",
+            "noreply@shop.example": "noreply@shop.internal",
         }
 
     def go_into_production_with_a_worker(self) -> None:

@@ -188,6 +188,16 @@ class TestSmtp:
         assert found["smtp/auth"].detail.startswith("signed in as app (")
         assert server.messages == []
 
+    def test_a_token_that_is_user_and_password_is_not_shown(self, certificates: Certificates) -> None:
+        """Some services take it for both."""
+        token = "hunter2-token"
+        with ScriptedSmtpServer(ssl_context=certificates.server, credentials=(token, token)) as server:
+            found = check(
+                mailing(server, certificates, email_host_user=token, email_host_password=SecretStr(token))
+            )
+        assert found["smtp/auth"].detail.startswith("signed in as *** (")
+        assert token not in repr(found)
+
     def test_what_is_not_configured_is_skipped(self) -> None:
         """A relay on the same host asks for neither."""
         with ScriptedSmtpServer() as server:
