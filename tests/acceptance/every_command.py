@@ -55,7 +55,7 @@ class Row:
 ROWS = [
     Row(command="send welcome", arguments="--email zoe@example.com"),
     Row(command="send welcome", arguments="--users-file users.csv", code=1),
-    Row(command="send welcome", arguments="--all-users --campaign all"),
+    Row(command="send welcome", arguments="--all-users --campaign all --yes"),
     Row(command="send welcome", arguments="--email zoe@example.com --wait --timeout 0.2", code=8),
     Row(command="send reset", arguments="--email zoe@example.com --dry-run", is_fitted=False),
     Row(command="send verification", arguments="--user-id 1 --in 1h"),
@@ -74,7 +74,7 @@ ROWS = [
     Row(command="show", arguments="{pending}", is_fitted=False),
     Row(command="list"),
     Row(command="list", arguments="--watch", until="zoe", code=0),
-    Row(command="list", arguments="--state sending"),
+    Row(command="list", arguments="--state sending", is_fitted=False),
     Row(command="web", arguments="--port 0", code=130, until="dashboard:", is_fitted=False),
     Row(command="retry", arguments="{failed}"),
     Row(command="retry", arguments="--state failed --dry-run"),

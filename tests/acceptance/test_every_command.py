@@ -112,7 +112,7 @@ def test_the_campaign_of_the_readme(tmp_path: Path) -> None:
         campaign if word.startswith("email-") else word for word in shlex.split(look.splitlines()[0])[1:]
     ]
     with Screen(tmp_path, *words) as screen:
-        assert (screen.wait_for_end(), screen.text.splitlines()[-1]) == (0, "No email fits.")
+        assert (screen.wait_for_end(), "No email" in screen.text) == (0, True), screen.text
     with Screen(tmp_path, "list", "--campaign", campaign) as screen:
         assert screen.wait_for_end() == 0
         ids = [line.split()[0] for line in screen.text.splitlines() if "@example.com" in line]

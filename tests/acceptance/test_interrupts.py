@@ -115,6 +115,20 @@ def test_of_named_emails_each_that_was_done_is_told(many: Path, desk: Desk) -> N
     assert states(many) == {"pending": COUNT - held, "held": held}
 
 
+def test_a_campaign_says_its_name_and_goes_on(terminal: Terminal, desk: Desk) -> None:
+    """What is recorded is counted; the same command records the rest."""
+    assert desk.run("db", "upgrade")[0] == 0
+    rows = "".join(f"user{number}@example.com\n" for number in range(4 * COUNT))
+    (terminal.folder / "users.csv").write_text(f"email\n{rows}")
+    command = ("send", "welcome", "--users-file", "users.csv")
+    [line] = interrupt(terminal.folder, *command)
+    told = re.fullmatch(r"Stopped: (\d+) of \d+ are in, campaign (\S+)\. The same command goes on\.", line)
+    assert told is not None, line
+    assert states(terminal.folder) == {"pending": int(told[1])}
+    code, printed, _ = desk.run(*command)
+    assert (code, printed[-1]["known"], printed[-1]["campaign"]) == (0, int(told[1]), told[2])
+
+
 def test_an_email_that_is_waited_for_is_known_by_its_id(terminal: Terminal, desk: Desk) -> None:
     """It is printed before the waiting begins."""
     with Screen(terminal.folder, "send", "welcome", "--user-id", "1", "--wait") as screen:
