@@ -154,10 +154,8 @@ def sqlite_path(url: URL) -> Path:
 
 
 def is_absent(url: URL) -> bool:
-    """Whether an address is that of a SQLite file that does not exist, or of no file."""
-    if url.get_backend_name() != "sqlite":
-        return False
-    return url.database in (None, "", ":memory:") or not sqlite_path(url).exists()
+    """Whether an address is that of a SQLite file that does not exist."""
+    return url.get_backend_name() == "sqlite" and not sqlite_path(url).exists()
 
 
 def remember_pages(connection: Connection) -> None:

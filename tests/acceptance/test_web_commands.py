@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import httpx
@@ -37,6 +38,28 @@ def test_a_missing_extra_is_told(terminal: Terminal, command: tuple[str, ...]) -
     assert "Traceback" not in window.output
 
 
+def test_a_dashboard_waits_for_a_log_and_creates_none(terminal: Terminal) -> None:
+    """It says so when it starts, and its pages do until there is one; then they show it."""
+    window = terminal.open(terminal.python, "-m", "mailctl", "web", "--port", "0", name="web")
+    window.wait_until_printed("key, until this process ends: ")
+    log = terminal.folder / ".mailctl" / "mailctl.db"
+    assert f"There is no delivery log at sqlite:///{log}. The dashboard shows it as soon as it exists." in (
+        window.output
+    )
+    address = re.findall(r"dashboard: (http://\S+)/", window.output)[0]
+    key = window.output.rpartition(": ")[2].split()[0]
+    with httpx.Client(headers={"Authorization": f"Bearer {key}"}, timeout=30) as client:
+        answer = client.get(f"{address}/api/emails")
+        assert (answer.status_code, answer.json()["detail"]) == (
+            503,
+            f"There is no delivery log at sqlite:///{log}.",
+        )
+        assert list(terminal.folder.iterdir()) == []
+        terminal.send("welcome", "--email", "zoe@example.com")
+        assert [each["to"] for each in client.get(f"{address}/api/emails").json()["emails"]]
+    assert window.stop() in (0, -15)
+
+
 def test_previews_are_served(terminal: Terminal) -> None:
     """To this computer, for the key that is printed, until a signal."""
     port = free_port()
@@ -49,4 +72,5 @@ def test_previews_are_served(terminal: Terminal) -> None:
     assert f"previews: {address}" in window.output
     page = httpx.get(address, headers={"Authorization": f"Bearer {key}"}, timeout=120)
     assert (page.status_code, "Choose" in page.text or "Reset" in page.text) == (200, True)
+    assert list(terminal.folder.iterdir()) == [], "a preview needs no delivery log"
     assert window.stop() in (0, -15)
