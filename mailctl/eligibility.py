@@ -11,6 +11,7 @@ from mailctl.enqueue import Enqueuer
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError, NotFound
 from mailctl.intake import make_user
 from mailctl.message import State
+from mailctl.users import screening_for
 from mailctl.verdict import RELEASE, RESEND, Facts, Hazard, is_useless, judge, offers
 
 if TYPE_CHECKING:
@@ -109,18 +110,19 @@ class Eligibility:
 
     def _another(self, email: Email, kind: Kind) -> Command | None:
         """Return the command that sends another email like one that cannot go out any more."""
-        whom = self._recipient(email)
+        whom = self._recipient(email, kind)
         if whom is None:
             return None
         needs = _NEEDS.get(kind.name, {"set": [f"{name}=VALUE" for name in kind.variables]})
         return mailctl("send", kind.name, is_complete=not any(needs.values()), **whom, **needs)
 
-    def _recipient(self, email: Email) -> Mapping[str, str] | None:
+    def _recipient(self, email: Email, kind: Kind) -> Mapping[str, str] | None:
         """Return how `send` is told to whom an email went; None if it would not send there."""
         whom, address = {"email": email.to}, email.to
         try:
             if email.user_id:
-                address = self._runtime.directory.get(email.user_id).email
+                screening = screening_for(kind.name, include_inactive=False)
+                address = self._runtime.directory.get(email.user_id, screening=screening).email
                 whom = {"user_id": email.user_id}
         except (NotFound, InvalidInput):
             pass  # of another directory; the address is known

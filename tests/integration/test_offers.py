@@ -7,8 +7,10 @@ import json
 import os
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,9 +20,10 @@ import httpx
 import pytest
 
 from mailctl import runtime, web
+from mailctl.message import Content, State, User
 from mailctl.settings import Settings
 from tests.command_line import parse
-from tests.every_email import CATALOG, HOSTILE_QUEUE, HOSTILE_WORKER, EveryEmail, beat, beating
+from tests.every_email import CAPTURED, CATALOG, HOSTILE_QUEUE, HOSTILE_WORKER, EveryEmail, beat, beating
 from tests.web_server import serving
 
 if TYPE_CHECKING:
@@ -350,6 +353,28 @@ def test_a_worker_that_is_offered_starts(mailctl: Mailctl, tmp_path: Path) -> No
     assert ran.returncode == 0, ran.stderr.decode()
     assert not (tmp_path / "pwned").exists()
     assert mailctl("status", email.id, "--json").lines[0]["state"] == "captured"
+
+
+def test_another_email_is_offered_only_to_whom_it_would_be_sent(
+    mailctl: Mailctl, operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deactivated user gets none; one whom the directory does not know is written to by address."""
+    database = tmp_path / "service.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE users (id INTEGER, email TEXT, username TEXT, is_active BOOLEAN)")
+        rows = [(1, "ada@example.com", "ada", True), (2, "bob@example.com", "bob", False)]
+        connection.executemany("INSERT INTO users VALUES (?, ?, ?, ?)", rows)
+        connection.commit()
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{database}")
+    parts = runtime.Runtime(Settings.load())
+    every = EveryEmail(parts)
+    for user_id in ("1", "2", "3"):
+        content = Content(user=User(email="ada@example.com", id=user_id))
+        every.finish(every.record(user_id, content=content), State.CAPTURED, CAPTURED)
+    parts.close()
+    steps = [mailctl("why", each, "--json").lines[0]["causes"][0]["next_step"] for each in every.ids.values()]
+    assert steps == ["mailctl send welcome --user-id 1", None, "mailctl send welcome --email ada@example.com"]
+    assert operator.refusals(Offered(step, "why") for step in steps if step) == []
 
 
 OWN_APP = """
