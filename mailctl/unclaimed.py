@@ -87,7 +87,7 @@ def copy_message(channel: Any, message: Any, queue: str) -> None:
     """Publish an AMQP message once more, to one queue, and wait until the broker has confirmed it.
 
     Args:
-        message: as py-amqp has received it.
+        message: as py-amqp has received it, over a channel that decodes no bodies.
 
     Raises:
         ChannelError: there is no such queue.
@@ -140,6 +140,7 @@ def _restore_on_virtual(channel: Any, queue: str) -> int:
 
 
 def _restore_on_amqp(connection: Any, channel: Any, queue: str) -> int:
+    channel.auto_decode = False
     found = count_ready_on(connection, unclaimed_queue(queue))
     for number in range(found):
         message = channel.basic_get(unclaimed_queue(queue))

@@ -35,8 +35,8 @@ def restore(
     counts = unclaimed.counts([queue] if queue else Queues(session.runtime).names())
     if not counts:
         session.output.note("No messages are unclaimed.")
-        return
-    if not dry_run:
+        counts = {queue: 0} if queue else {}
+    elif not dry_run:
         where = ", ".join(f"{count(number, 'message')} on {name}" for name, number in counts.items())
         confirm(f"Put back {where}?", is_sure=yes)
     for name, number in counts.items():

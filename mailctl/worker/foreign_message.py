@@ -73,7 +73,8 @@ def read_foreign(message: Any, *, task: object, queue: str) -> ForeignMessage:
 
 
 def remember_raw(channel: Any) -> None:
-    """Let a channel of AMQP keep with each message what it has received: kombu expands the body."""
+    """Let a channel of AMQP keep with each message what it has received, octet for octet."""
+    channel.auto_decode = False
     make = channel.message_to_python
 
     def make_and_remember(raw: Any) -> Any:

@@ -81,7 +81,7 @@ class Yard:
 
     def warehouse(self) -> Window:
         """Start the worker of the other app."""
-        command = (sys.executable, "-m", "celery", "-A", "warehouse", "worker", "-P", "solo", "-l", "INFO")
+        command = (sys.executable, "-m", "celery", "-A", "warehouse", "worker", "-P", "solo", "-n", "other@%h")
         return self.terminal.open(*command, name="warehouse")
 
     @property
@@ -100,9 +100,10 @@ class Yard:
         return Unclaimed(self.client).counts([QUEUE]).get(QUEUE, 0)
 
     def messages(self, queue: str) -> list[Any]:
-        """Return all messages of a queue, as the broker has them, the next one first; and leave them there."""
+        """Return the messages of a queue as the broker has them, the next one first, and leave them there."""
         with self.client.connection_for_read() as connection:
             channel = connection.default_channel
+            channel.auto_decode = False
             if not self.queue_type:
                 keys = [channel._q_for_pri(queue, step) for step in channel.priority_steps]
                 return [json.loads(raw) for key in keys for raw in channel.client.lrange(key, 0, -1)[::-1]]
@@ -187,11 +188,12 @@ def test_a_long_queue_of_jobs_does_not_fill_the_memory(yard: Yard) -> None:
 
 
 @pytest.mark.parametrize("yard", ["redis"], indirect=True)
-def test_a_worker_that_stops_gives_back_what_it_kept(yard: Yard) -> None:
+def test_a_worker_that_stops_gives_back_what_it_kept(yard: Yard, redis: RedisServer) -> None:
     """Unchanged, and at the head of the queue."""
     yard.publish()
     published = yard.messages(QUEUE)
     worker = yard.worker(FOR_EVER)
-    worker.wait_until(lambda: not yard.ready())
+    with redis.client() as client:
+        worker.wait_until(lambda: client.hlen("unacked") == 3)
     assert worker.stop() == 0
     assert yard.messages(QUEUE) == published
