@@ -12,6 +12,8 @@ from kombu.transport import virtual
 from typing_extensions import override
 
 from mailctl import runtime
+from mailctl.celery_app import is_redis
+from mailctl.worker.foreign_bytes import keep_bytes
 from mailctl.worker.foreign_keeper import Keeper, Kept, Schedule
 from mailctl.worker.foreign_message import Copier, ForeignMessage, move, read_foreign, remember_raw
 
@@ -54,6 +56,8 @@ class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
         is_virtual = isinstance(consumer.channel, virtual.Channel)
         if is_virtual:
             self._note_queues(consumer.channel.connection)
+            if is_redis(str(parent.app.conf.broker_url)):
+                keep_bytes(consumer.channel)
         else:
             remember_raw(consumer.channel)
         slots = _Slots(parent)

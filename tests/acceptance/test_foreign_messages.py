@@ -81,8 +81,8 @@ class Yard:
 
     def warehouse(self) -> Window:
         """Start the worker of the other app."""
-        command = (sys.executable, "-m", "celery", "-A", "warehouse", "worker", "-P", "solo", "-n", "other@%h")
-        return self.terminal.open(*command, name="warehouse")
+        command = ("-m", "celery", "-A", "warehouse", "worker", "-P", "solo", "-n", "other@%h")
+        return self.terminal.open(sys.executable, *command, name="warehouse")
 
     @property
     def done(self) -> list[dict[str, Any]]:
