@@ -6,7 +6,6 @@ put it back a few times and no worker of its own app took it.
 
 from __future__ import annotations
 
-import shlex
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from mailctl.broker import (
 )
 from mailctl.carried import is_unclaimed_queue, unclaimed_queue
 from mailctl.celery_app import is_in_memory
+from mailctl.command import mailctl
 from mailctl.errors import NotFound
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Unclaimed:
 
 def restore_command(queue: str) -> str:
     """Return the command that puts unclaimed messages back on a queue."""
-    return shlex.join(["mailctl", "queue", "restore", queue])
+    return str(mailctl("queue", "restore", arguments=[queue]))
 
 
 def copy_message(channel: Any, message: Any, queue: str) -> None:

@@ -1,4 +1,4 @@
-"""Bytes in a queue of Redis that are no message: no worker could take them, so they are moved aside at once."""
+"""Bytes in a queue of Redis that are no message: no worker can take them, so they are moved aside at once."""
 
 from __future__ import annotations
 
