@@ -15,7 +15,7 @@ from mailctl import runtime
 from mailctl.celery_app import is_redis
 from mailctl.worker.foreign_bytes import keep_bytes
 from mailctl.worker.foreign_keeper import Keeper, Kept, Schedule
-from mailctl.worker.foreign_message import Copier, ForeignMessage, move, read_foreign, remember_raw
+from mailctl.worker.foreign_message import RAW, Copier, ForeignMessage, move, read_foreign, remember_raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +47,7 @@ class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._schedule = foreign_schedule or Schedule()
         self._keeper: Keeper | None = None
         self._queue_now = ""
+        self._raw_now: Any = None
 
     def start(self, parent: Any) -> None:
         """Put this step before Celery where a message is for nobody."""
@@ -72,10 +73,9 @@ class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
         )
         self._keeper.start()
         keep = partial(self._keep, parent, self._keeper, slots)
+        # The guards call these for all that is for no task of this app, however it is damaged.
         parent.on_unknown_task = lambda _, message, error: keep(message, _named_in(error))
         parent.on_unknown_message = lambda _, message: keep(message, None)
-        parent.on_decode_error = partial(self._on_decode_error, parent, keep)
-        consumer.on_decode_error = parent.on_decode_error
 
     @override
     def stop(self, parent: Any) -> None:
@@ -95,28 +95,19 @@ class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
     terminate = stop
 
     def _keep(self, parent: Any, keeper: Keeper, slots: _Slots, message: Any, task: object) -> None:
-        foreign = read_foreign(message, task=task, queue=self._queue_of(parent, message))
+        raw = self._raw_now if isinstance(message.channel, virtual.Channel) else getattr(message, RAW)
+        foreign = read_foreign(message, raw, task=task, queue=self._queue_of(parent, message))
         if keeper.is_full:
             keeper.take(Kept(foreign=foreign, release=_nothing, counts=False))
         else:
             keeper.take(Kept(foreign=foreign, release=slots.take()))
 
-    def _on_decode_error(
-        self, parent: Any, keep: Callable[[Any, object], None], message: Any, error: Exception
-    ) -> None:
-        """Keep what cannot be decoded, unless it is for a task of this app: that is no message of others."""
-        task = (message.headers or {}).get("task") if isinstance(message.headers, dict) else None
-        if isinstance(task, str) and task in parent.strategies:
-            type(parent).on_decode_error(parent, message, error)
-        else:
-            keep(message, task)
-
     def _note_queues(self, transport: Any) -> None:
-        """Remember from which list each message comes: what it says of that itself is its publisher's."""
+        """Remember from which list each message comes, and what it was there: the guards repair it."""
         deliver = transport._deliver
 
         def note_and_deliver(message: Any, queue: str) -> Any:
-            self._queue_now = queue
+            self._queue_now, self._raw_now = queue, message
             return deliver(message, queue)
 
         transport._deliver = note_and_deliver

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kombu.transport import virtual
-from kombu.utils.json import dumps, loads
+from kombu.utils.json import dumps
 
 from mailctl.carried import is_unclaimed_queue, unclaimed_queue
 from mailctl.celery_app import BROKER_SECONDS
@@ -26,7 +26,7 @@ _log = logging.getLogger("mailctl.worker")
 #: Headers that brokers and kombu set when they deliver a message again.
 _VOLATILE = frozenset({"redelivered", "x-delivery-count", "x-acquired-count", "x-death"})
 #: Where `remember_raw` keeps what the driver has received.
-_RAW = "mailctl_raw"
+RAW = "mailctl_raw"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,6 +35,8 @@ class ForeignMessage:
 
     #: As kombu has received it.
     message: Any
+    #: As it was on the broker: a dict where kombu plays the broker, else what py-amqp has received.
+    raw: Any
     #: The queue that it was taken from.
     queue: str
     #: The name of its task, as its publisher has it; "" if it names none.
@@ -54,22 +56,25 @@ class ForeignMessage:
         return self.queue if is_unclaimed_queue(self.queue) else unclaimed_queue(self.queue)
 
 
-def read_foreign(message: Any, *, task: object, queue: str) -> ForeignMessage:
+def read_foreign(message: Any, raw: Any, *, task: object, queue: str) -> ForeignMessage:
     """Return what is known of a message.
 
     Args:
         message: as kombu has received it.
+        raw: as it was on the broker.
         task: whatever it has in place of a task's name.
         queue: the one that it was taken from.
     """
-    headers, body = _raw_parts(message)
+    headers, body = _parts(raw)
     known = {name: value for name, value in headers.items() if name not in _VOLATILE}
     try:
         text = json.dumps(known, sort_keys=True, default=repr, skipkeys=True)
     except (ValueError, RecursionError):  # then the body has to do
         text = ""
     digest = hashlib.sha256(f"{queue}\0{text}\0".encode("utf-8", "surrogatepass") + body).hexdigest()
-    return ForeignMessage(message=message, queue=queue, task=str(task or ""), digest=digest, size=len(body))
+    return ForeignMessage(
+        raw=raw, message=message, queue=queue, task=str(task or ""), digest=digest, size=len(body)
+    )
 
 
 def remember_raw(channel: Any) -> None:
@@ -79,7 +84,7 @@ def remember_raw(channel: Any) -> None:
 
     def make_and_remember(raw: Any) -> Any:
         message = make(raw)
-        setattr(message, _RAW, raw)
+        setattr(message, RAW, raw)
         return message
 
     channel.message_to_python = make_and_remember
@@ -95,27 +100,27 @@ def move(foreign: ForeignMessage, queue: str, *, to_head: bool = False) -> None:
     channel = message.channel
     if getattr(channel, "ack_emulation", False):
         with channel.conn_or_acquire() as client:
-            client.transaction(_redis_move(message, queue, to_head=to_head), channel.unacked_key)
+            client.transaction(_redis_move(foreign, queue, to_head=to_head), channel.unacked_key)
         # Not by the message itself: another worker may have its copy by now, under the same tag.
         virtual.QoS.ack(channel.qos, message.delivery_tag)  # type: ignore[no-untyped-call]
         message._state = "ACK"
     else:
-        channel._put(queue, message._raw)
+        channel._put(queue, foreign.raw)
         message.ack()
 
 
-def _redis_move(message: Any, queue: str, *, to_head: bool) -> Any:
-    channel, tag = message.channel, message.delivery_tag
+def _redis_move(foreign: ForeignMessage, queue: str, *, to_head: bool) -> Any:
+    channel, tag = foreign.message.channel, foreign.message.delivery_tag
+    priority = channel._get_message_priority({"properties": foreign.message.properties})
+    key, octets = channel._q_for_pri(queue, priority), dumps(foreign.raw)  # type: ignore[no-untyped-call]
 
     def transaction(pipe: Any) -> None:
-        stored = pipe.hget(channel.unacked_key, tag)
+        is_ours = pipe.hget(channel.unacked_key, tag) is not None
         pipe.multi()
         pipe.zrem(channel.unacked_index_key, tag)
         pipe.hdel(channel.unacked_key, tag)
-        if stored:  # else another worker has restored it
-            raw = loads(stored)[0]  # type: ignore[no-untyped-call]
-            key = channel._q_for_pri(queue, channel._get_message_priority(raw, reverse=False))
-            (pipe.rpush if to_head else pipe.lpush)(key, dumps(raw))  # type: ignore[no-untyped-call]
+        if is_ours:  # else another worker has restored it
+            (pipe.rpush if to_head else pipe.lpush)(key, octets)
 
     return transaction
 
@@ -143,7 +148,7 @@ class Copier:
             if queue == foreign.aside and queue not in self._declared:
                 declare_unclaimed(connection, foreign.queue)
                 self._declared.add(queue)
-            copy_message(connection.default_channel, getattr(foreign.message, _RAW), queue)
+            copy_message(connection.default_channel, foreign.raw, queue)
         except Exception:
             self.close()
             raise
@@ -167,13 +172,11 @@ class Copier:
         return self._connection
 
 
-def _raw_parts(message: Any) -> tuple[dict[Any, Any], bytes]:
+def _parts(raw: Any) -> tuple[dict[Any, Any], bytes]:
     """Return headers and body as they were received."""
-    if isinstance(message.channel, virtual.Channel):
-        raw = message._raw
+    if isinstance(raw, dict):
         headers, body = raw.get("headers"), raw.get("body")
     else:
-        raw = getattr(message, _RAW)
         headers, body = raw.properties.get("application_headers"), raw.body
     if isinstance(body, bytes | memoryview | bytearray):
         body = bytes(body)

@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
+from pydantic import SecretStr
 
 from mailctl.broker import Broker
+from mailctl.celery_app import create_celery_app
+from mailctl.settings import Settings
+from mailctl.sharing import find_foreign_workers
 from mailctl.unclaimed import Unclaimed
 
 if TYPE_CHECKING:
@@ -53,6 +57,9 @@ class Yard:
         if queue_type == "quorum":
             (terminal.folder / "quorum_app.py").write_text(QUORUM_APP)
             terminal.set(MAILCTL_APP="quorum_app:app")
+        #: The app of mailctl's worker.
+        self.own = create_celery_app(Settings(celery_broker_url=SecretStr(broker)))
+        self.own.loader.import_default_modules()
         self.client = Celery("client", broker=broker, set_as_current=False)
         self.client.conf.task_default_queue_type = queue_type or "classic"
 
@@ -99,6 +106,12 @@ class Yard:
         """How many messages of the queue were moved aside."""
         return Unclaimed(self.client).counts([QUEUE]).get(QUEUE, 0)
 
+    @property
+    def other_workers(self) -> list[str]:
+        """The workers that another app has on the queue, as far as they answer."""
+        found = find_foreign_workers(self.own, [QUEUE], Broker(self.own).consumers())
+        return [node.partition("@")[0] for sharing in found for node in sharing.workers]
+
     def messages(self, queue: str) -> list[Any]:
         """Return the messages of a queue as the broker has them, the next one first, and leave them there."""
         with self.client.connection_for_read() as connection:
@@ -125,6 +138,7 @@ def yard(request: pytest.FixtureRequest, production: Terminal, redis: RedisServe
         yard = Yard(production, request.getfixturevalue("rabbit_url"), request.param)
     yield yard
     yard.client.close()
+    yard.own.close()
 
 
 def test_jobs_wait_for_a_worker_of_their_own_that_starts_later(yard: Yard) -> None:
@@ -139,7 +153,12 @@ def test_jobs_wait_for_a_worker_of_their_own_that_starts_later(yard: Yard) -> No
     assert sorted(each["id"] for each in yard.done) == sorted(ids)
     assert [(each["note"], each["carrier"]) for each in yard.done] == [("straße\x00", "post")] * 3
     assert sorted(each["order"] for each in yard.done) == [0, 1, 2]
+    warehouse.wait_until(lambda: yard.other_workers == ["other"])
     assert worker.stop() == 0
+    if not yard.queue_type:  # elsewhere nobody can look at what waits
+        assert (
+            "queue 'celery' is shared: messages of other apps wait in it, 3 for 'warehouse" in worker.output
+        )
     assert "straße" not in worker.output
     assert "Traceback" not in worker.output
 
