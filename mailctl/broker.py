@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from kombu.exceptions import KombuError
 
 from mailctl import redis_queues
-from mailctl.carried import OnBroker, Search
+from mailctl.carried import OnBroker, Search, unclaimed_queue
 from mailctl.celery_app import BROKER_SECONDS, FAIL_FAST, is_in_memory, is_redis
 from mailctl.errors import BrokerUnavailable
 from mailctl.message import CeleryResult
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CONTROL_SECONDS = 1.0
 _REDIS = "redis"
 #: AMQP's reply code for a queue that is not there.
-_NO_SUCH_QUEUE = 404
+NO_SUCH_QUEUE = 404
 #: What our tasks store as the result of an email that was not delivered.
 _OUR_ERRORS = frozenset({"EmailDeferred", "EmailFailed"})
 _T = TypeVar("_T")
@@ -118,11 +118,7 @@ class Broker:
 
         def read(connection: Any) -> dict[str, OnBroker]:
             if not _is_redis(connection):
-                counts = {queue: _declared_count(connection, queue) for queue in queues}
-                return {
-                    queue: OnBroker(queue=queue, ready=ready, messages=None, unacked=None)
-                    for queue, ready in counts.items()
-                }
+                return {queue: _counted(connection, queue) for queue in queues}
             channel = connection.default_channel
             taken = redis_queues.unacked(channel)
             wanted = dict.fromkeys([*queues, *(message.queue for message in taken if message.queue)])
@@ -183,6 +179,26 @@ class Broker:
 
         return ask_broker(self._app, read)
 
+    def tasks(self, nodes: Collection[str]) -> dict[str, frozenset[str]]:
+        """Return the names of the tasks that each of some Celery workers has, of those that answer.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+        """
+
+        def read(connection: Any) -> dict[str, frozenset[str]]:
+            inspect = self._app.control.inspect(
+                destination=list(nodes), timeout=CONTROL_SECONDS, connection=connection, limit=len(nodes)
+            )
+            # Celery adds the attributes of a task in brackets.
+            replies = inspect.registered() or {}
+            return {
+                node: frozenset(str(name).partition(" [")[0] for name in names)
+                for node, names in replies.items()
+            }
+
+        return ask_broker(self._app, read)
+
     def redis_setting(self, name: str) -> str | None:
         """Return a setting of the Redis server; None if the broker is none or does not tell.
 
@@ -228,6 +244,22 @@ def ask_broker(app: Celery, question: Callable[[Any], _T]) -> _T:
     return ask(answer, whom="The broker", error_class=BrokerUnavailable)
 
 
+def count_ready(app: Celery, queues: Collection[str]) -> dict[str, int]:
+    """Return how many messages each queue has that no worker has taken; none where there is no such queue.
+
+    Raises:
+        BrokerUnavailable: the broker does not answer.
+    """
+    return ask_broker(app, lambda connection: {queue: count_ready_on(connection, queue) for queue in queues})
+
+
+def count_ready_on(connection: Any, queue: str) -> int:
+    """Return how many messages a queue has that no worker has taken, over a connection that is open."""
+    if _is_redis(connection):
+        return redis_queues.ready_count(connection.default_channel, queue)
+    return _declared_count(connection, queue)
+
+
 def fail_fast_connection(app: Celery) -> Any:
     """Return a connection of our own to the broker, which fails at once instead of trying again."""
     options = FAIL_FAST if is_redis(str(app.conf.broker_url)) else {}
@@ -271,6 +303,16 @@ def _is_redis(connection: Any) -> bool:
     return bool(connection.transport.driver_type == _REDIS)
 
 
+def _counted(connection: Any, queue: str) -> OnBroker:
+    return OnBroker(
+        queue=queue,
+        ready=_declared_count(connection, queue),
+        messages=None,
+        unacked=None,
+        unclaimed=_declared_count(connection, unclaimed_queue(queue)),
+    )
+
+
 def _declared_count(connection: Any, queue: str) -> int:
     """Return how many messages AMQP tells of; none in a queue that nobody has made."""
     # A channel of its own: the broker closes it when there is no such queue.
@@ -278,7 +320,7 @@ def _declared_count(connection: Any, queue: str) -> int:
         try:
             return int(channel.queue_declare(queue=queue, passive=True).message_count)
         except connection.channel_errors as error:
-            if getattr(error, "code", None) == _NO_SUCH_QUEUE:
+            if getattr(error, "code", None) == NO_SUCH_QUEUE:
                 return 0
             raise
 

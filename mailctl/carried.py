@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,15 @@ from mailctl.catalog import KINDS
 from mailctl.wire import REFERENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 #: Delivers many emails of a campaign.
 BATCH_TASK = "mailctl.deliver_batch"
+#: Characters of a name that somebody else chose which are shown, and names in one line.
+_MAX_NAME = 100
+_MAX_NAMES = 5
+#: What the queue is called that takes what nobody takes from another, after the name of that one.
+_UNCLAIMED = ".unclaimed"
 #: Messages are never so long that this matters; what is longer is not looked into.
 _LONGEST_BODY = 1_000_000
 _LONGEST_MESSAGE = 2 * _LONGEST_BODY
@@ -77,6 +83,31 @@ class OnBroker:
     messages: tuple[Message, ...] | None
     #: What workers have and have not acknowledged; None where the broker does not tell.
     unacked: tuple[Message, ...] | None
+    #: Messages of other apps that were moved from it to `<queue>.unclaimed`.
+    unclaimed: int
+
+
+def unclaimed_queue(queue: str) -> str:
+    """Return the queue that takes what nobody takes from `queue`."""
+    return queue + _UNCLAIMED
+
+
+def is_unclaimed_queue(queue: str) -> bool:
+    """Whether a queue is one of those."""
+    return queue.endswith(_UNCLAIMED)
+
+
+def shown(name: object) -> str:
+    """Return a name that somebody else chose as a line may show it: quoted, cut, no control characters."""
+    return repr(str(name)[:_MAX_NAME])
+
+
+def tasks_shown(tasks: Collection[str]) -> str:
+    """Return how many messages there are and for which tasks, by the name of the task of each."""
+    names = Counter(shown(task) if task else "no task" for task in tasks).most_common()
+    parts = [name if number == 1 else f"{name} x{number}" for name, number in names[:_MAX_NAMES]]
+    more = [f"{len(names) - _MAX_NAMES} more"] if len(names) > _MAX_NAMES else []
+    return f"{len(tasks)} for {', '.join([*parts, *more])}"
 
 
 def read_message(raw: bytes | str, *, queue: str = "") -> Message:

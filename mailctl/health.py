@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 from mailctl.broker import Broker
 from mailctl.canary import send_canary
+from mailctl.carried import unclaimed_queue
 from mailctl.checks.workers import needed_queues
 from mailctl.command import start_worker_fix
 from mailctl.errors import ExitCode, MailctlError
+from mailctl.moments import count
 from mailctl.question import ask
+from mailctl.unclaimed import Unclaimed, restore_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 class Hop:
     """One thing on the way of an email."""
 
-    #: log, broker, results, workers, mail-server; of a canary publish, worker and the stages of SMTP.
+    #: log, broker, results, workers, unclaimed, mail-server; of a canary publish, worker and SMTP's stages.
     name: str
     ok: bool
     detail: str
@@ -106,6 +109,19 @@ def _redis_or_other(runtime: Runtime, broker: Broker, needed: dict[str, list[str
         yield _broken("workers", error)
         return
     yield from _workers(runtime, others, needed)
+    yield from _unclaimed(runtime, ours | set(needed))
+
+
+def _unclaimed(runtime: Runtime, queues: set[str]) -> Iterator[Hop]:
+    """Tell of messages of other apps that were moved aside: emails get through all the same."""
+    try:
+        counts = Unclaimed(runtime.app).counts(sorted(queues))
+    except MailctlError as error:
+        yield _broken("unclaimed", error)
+        return
+    for queue, number in counts.items():
+        detail = f"{count(number, 'message')} of other apps in {unclaimed_queue(queue)!r}: nobody took them"
+        yield Hop(name="unclaimed", ok=True, detail=detail, fix=restore_command(queue))
 
 
 def _workers(

@@ -39,6 +39,11 @@ class QueueStatus:
     at: datetime
 
     @property
+    def unclaimed(self) -> int | None:
+        """Messages of other apps that nobody took and a worker moved aside; None where that is not known."""
+        return None if self.on_broker is None else self.on_broker.unclaimed
+
+    @property
     def name(self) -> str:
         """The queue's."""
         return self.stock.queue
@@ -123,11 +128,10 @@ class Queues:
             LogUnavailable: the delivery log cannot be read.
         """
         stock, rates = self._flow.stock(), self._flow.rates()
-        consumed = [queue for worker in self._runtime.workers.alive() for queue in worker.queues]
+        consumed = self._consumed()
         pauses = self._runtime.pauses.read()
         stopped = {pause.name: pause for pause in pauses if pause.scope == "queue"}
-        usual = (self._runtime.settings.celery_queue_default, BULK_QUEUE)
-        names = dict.fromkeys([*usual, *sorted({*stock, *rates, *consumed, *stopped})])
+        names = dict.fromkeys([*self._usual, *sorted({*stock, *rates, *consumed, *stopped})])
         found, trouble = self._survey(names)
         known = self._known([message for each in found.values() for message in _messages(each)])
         now = datetime.now(UTC)
@@ -146,6 +150,14 @@ class Queues:
         )
         kinds = tuple(pause for pause in pauses if pause.scope == "kind")
         return Overview(queues=tuple(queues), paused_kinds=kinds, trouble=trouble)
+
+    def names(self) -> list[str]:
+        """Return the queues that emails go to or that workers of this log consume.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
+        return list(dict.fromkeys([*self._usual, *sorted({*self._flow.stock(), *self._consumed()})]))
 
     def peek(self, queue: str | None = None, *, limit: int) -> Line:
         """Return those that come next: on Redis in the order of its lists, then what only the log has yet.
@@ -170,6 +182,13 @@ class Queues:
         unpublished = [email for email in by_log if email.queued_at is None]
         more = _numbered(unpublished[: limit - len(waiting)], start=len(waiting) + 1)
         return Line(queue=name, waiting=waiting + more, trouble=trouble)
+
+    @property
+    def _usual(self) -> tuple[str, ...]:
+        return (self._runtime.settings.celery_queue_default, BULK_QUEUE)
+
+    def _consumed(self) -> list[str]:
+        return [queue for worker in self._runtime.workers.alive() for queue in worker.queues]
 
     def _survey(self, names: Collection[str]) -> tuple[dict[str, OnBroker], MailctlError | None]:
         if self._runtime.settings.is_broker_private:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mailctl.carried import Message, OnBroker, Place, Search, read_message, read_unacked
+from mailctl.carried import Message, OnBroker, Place, Search, read_message, read_unacked, unclaimed_queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,4 +71,5 @@ def look_into(channel: Any, queue: str, taken: Sequence[Message]) -> OnBroker:
         ready=ready_count(channel, queue),
         messages=tuple(next_messages(channel, queue, limit=PEEK_LIMIT)),
         unacked=tuple(message for message in taken if message.queue == queue),
+        unclaimed=ready_count(channel, unclaimed_queue(queue)),
     )

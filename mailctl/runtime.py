@@ -17,6 +17,7 @@ from mailctl.log.campaigns import Campaigns
 from mailctl.log.circuits import Circuits
 from mailctl.log.claims import Claims
 from mailctl.log.database import log_address, open_engine, shown
+from mailctl.log.foreign import ForeignMessages
 from mailctl.log.history import History
 from mailctl.log.mode import LogMode
 from mailctl.log.opening import SETTING, is_stand_in, logs_nearby, open_delivery_log, open_reader
@@ -124,6 +125,7 @@ class Runtime:
         self.history = History(self.engine)
         self.workers = Workers(self.engine)
         self.suppressions = Suppressions(self.engine)
+        self.foreign_messages = ForeignMessages(self.engine)
         server = f"{settings.email_host}:{settings.email_port}"
         #: None where emails are captured.
         self.circuits = Circuits(self.engine, server) if settings.email_enabled else None

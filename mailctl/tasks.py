@@ -298,11 +298,12 @@ def _celery_result(report: Report) -> tuple[str, object]:
 
 
 def _add_relay(instance: Any, **_: object) -> None:
-    """Give every worker that has these tasks a relay, and a guard."""
-    from mailctl.worker.rubbish import RubbishStep  # only a worker needs what it imports
+    """Give every worker that has these tasks a relay, and guards."""
+    from mailctl.worker.foreign import ForeignStep  # only a worker needs what they import
+    from mailctl.worker.rubbish import RubbishStep
 
     instance.app.steps["worker"].add(RelayStep)
-    instance.app.steps["consumer"].add(RubbishStep)
+    instance.app.steps["consumer"].update((RubbishStep, ForeignStep))
 
 
 def _guard_log(logger: logging.Logger, **_: object) -> None:

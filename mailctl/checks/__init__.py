@@ -11,6 +11,7 @@ from mailctl.checks.finding import Finding, Group, Status
 from mailctl.checks.hazards import check_hazards, check_secrets_file
 from mailctl.checks.log import check_log, is_missing
 from mailctl.checks.rules import check_rules
+from mailctl.checks.sharing import check_sharing
 from mailctl.checks.smtp import check_smtp
 from mailctl.checks.templates import check_templates
 from mailctl.checks.users import check_users
@@ -62,6 +63,8 @@ def _findings(settings: Settings, *, offline: bool, send_test: str | None) -> It
         roster = yield from check_workers(
             app, log, broker, catalog=catalog, is_log_missing=is_missing(settings)
         )
+        if app is not None and broker is not None:
+            yield from _reported("workers", check_sharing(app, roster, catalog=catalog))
     finally:
         if log is not None:
             log.dispose()

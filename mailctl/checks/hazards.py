@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 _GROUP = Group(name="hazards")
+#: The queue of Celery apps that are not told otherwise.
+_COMMON_QUEUE = "celery"
 
 
 def check_hazards(settings: Settings, app: Celery | None, roster: Roster) -> Generator[Finding, None, None]:
@@ -53,6 +55,7 @@ def check_secrets_file(settings: Settings) -> Iterator[Finding]:
 
 def _production(settings: Settings, app: Celery | None) -> Iterator[Finding]:
     yield from _memory_broker(settings, app)
+    yield from _common_queue(settings)
     yield from _secret_key(settings)
     yield from _placeholders(settings)
     yield from _capture(settings)
@@ -67,6 +70,16 @@ def _memory_broker(settings: Settings, app: Celery | None) -> Iterator[Finding]:
             "memory broker",
             "DEBUG=False with memory://: what one process publishes no other receives.",
             fix="Remove CELERY_BROKER_URL and set REDIS_HOST, or name a broker that all processes share.",
+        )
+
+
+def _common_queue(settings: Settings) -> Iterator[Finding]:
+    if settings.celery_queue_default == _COMMON_QUEUE and not settings.mailctl_app:
+        yield _GROUP.warn(
+            "CELERY_QUEUE_DEFAULT",
+            f"is {_COMMON_QUEUE}, as in every Celery app: another one on this broker takes emails, "
+            "and this one its messages",
+            fix="Set CELERY_QUEUE_DEFAULT=mailctl, here and for the web service.",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailctl.cli.help import Commands
 from mailctl.cli.queue_control import pause, purge, resume
+from mailctl.cli.queue_restore import restore
 from mailctl.cli.queue_view import list_queues, peek
 
 app = Commands("queue", "What waits in the queues; stop, start and empty them.")
@@ -12,3 +13,4 @@ app.add("peek", peek)
 app.add("pause", pause)
 app.add("resume", resume)
 app.add("purge", purge)
+app.add("restore", restore)

@@ -93,6 +93,7 @@ def queue_view(queue: QueueStatus) -> dict[str, Any]:
         "workers": queue.workers,
         "paused": _pause_view(queue.pause),
         "broker": on_broker,
+        "unclaimed": queue.unclaimed,
     }
 
 
@@ -141,6 +142,7 @@ def _marks(queue: QueueStatus) -> dict[str, bool]:
         "no worker": not queue.workers and bool(queue.depth),
         f"{queue.stock.held} held": bool(queue.stock.held),
         f"{foreign} not in the log": bool(foreign),
+        f"{queue.unclaimed} unclaimed": bool(queue.unclaimed),
     }
 
 

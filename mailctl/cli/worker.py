@@ -33,6 +33,10 @@ def worker(
         str | None, typer.Option("--hostname", "-n", metavar="NAME", help="Node name, as Celery's -n.")
     ] = None,
     drain: Annotated[bool, typer.Option("--drain", help="Stop when nothing is left to do.")] = False,
+    drop_foreign: Annotated[
+        bool,
+        typer.Option("--drop-foreign", help="Delete messages of other apps instead of putting them back."),
+    ] = False,
 ) -> None:
     """Start a Celery worker that sends the emails; Ctrl-C finishes those in hand."""
     from mailctl.checks import check_secrets_file
@@ -50,5 +54,6 @@ def worker(
         hostname=hostname,
         drain=drain,
         has_color=session.output.has_color,
+        drop_foreign=drop_foreign,
     )
     raise typer.Exit(code)

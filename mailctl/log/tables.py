@@ -229,6 +229,16 @@ link_uses = Table(
     Column("expires_at", UtcDateTime, nullable=False),
 )
 
+foreign_messages = Table(
+    "mailctl_foreign_messages",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    # How often a worker has put it back on its queue.
+    Column("rounds", Integer, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Index("mailctl_foreign_messages_seen", "seen_at"),
+)
+
 users = Table(
     "mailctl_users",
     metadata,

@@ -140,6 +140,9 @@ class QueueModel(Answer):
     seconds_to_empty: float | None = Field(description="Null while nothing goes out.")
     workers: int
     foreign: int = Field(description="Messages on the broker that the log knows nothing of.")
+    unclaimed: int | None = Field(
+        description="Messages of other apps that were moved aside; null if unknown."
+    )
     paused: PauseModel | None
 
     @classmethod
@@ -161,6 +164,7 @@ class QueueModel(Answer):
             seconds_to_empty=queue.seconds_to_empty,
             workers=queue.workers,
             foreign=queue.foreign_ready + queue.foreign_unacked,
+            unclaimed=queue.unclaimed,
             paused=PauseModel.model_validate(queue.pause) if queue.pause else None,
         )
 

@@ -29,6 +29,8 @@ _log = logging.getLogger("mailctl.worker")
 _TALKATIVE = (celery_consumer.logger.name, "celery.worker.pidbox", "kombu.transport.redis")
 #: Characters of a name that somebody else chose which are shown.
 _MAX_NAME = 100
+#: Where a channel of Redis has what keeps bytes that are no message.
+KEEP = "mailctl_keep"
 #: By Celery's own text, which ends with the body: what is written instead.
 _WITHOUT_BODY = {
     celery_consumer.UNKNOWN_FORMAT: "dropped a message that is for no task",
@@ -131,6 +133,9 @@ def _reading_over(read: Callable[..., Any], errors: tuple[type[Exception], ...])
             # Redis takes no tag that is none; anything else that it says is about the connection.
             if isinstance(error, errors) and not isinstance(error, DataError):
                 raise
+            keep = getattr(getattr(read, "__self__", None), KEEP, None)
+            if keep is not None and keep(error):
+                return True
             # Its text may hold the bytes.
             _log.error("dropped what is no message from a queue (%s)", type(error).__name__)
             return True

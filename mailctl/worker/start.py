@@ -15,9 +15,11 @@ from mailctl.celery_app import consumed_queues, is_in_memory
 from mailctl.errors import ExitCode, InvalidInput
 from mailctl.journal import FORMATS, write_json
 from mailctl.settings import BULK_QUEUE
+from mailctl.worker.sharing import say_who_shares
 
 if TYPE_CHECKING:
     from mailctl.runtime import Runtime
+    from mailctl.worker.foreign_keeper import Schedule
 
 POOLS = ("prefork", "threads", "solo")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -39,6 +41,8 @@ def run_worker(
     hostname: str | None = None,
     drain: bool = False,
     has_color: bool = True,
+    drop_foreign: bool = False,
+    foreign_schedule: Schedule | None = None,
 ) -> int:
     """Work until a signal, or with `drain` until nothing is left to do.
 
@@ -51,6 +55,8 @@ def run_worker(
         log_format: text as Celery's, or json: one object a line.
         hostname: the Celery node name.
         has_color: whether banner and log may have colours on a terminal.
+        drop_foreign: delete messages for tasks that the app does not have, instead of putting them back.
+        foreign_schedule: when they are put back; None for the usual times.
 
     Returns:
         The exit code: 0 after an orderly end, 130 when a second signal cut it short.
@@ -88,9 +94,12 @@ def run_worker(
         without_mingle=True,
         drain=drain,
         no_color=None if has_color else True,
+        drop_foreign=drop_foreign,
+        foreign_schedule=foreign_schedule,
         # Its banner is no JSON.
         quiet=log_format == "json",
     )
+    say_who_shares(app, list((queues or default_queues).split(",")))
     worker_before_create_process.connect(_keep_for_good, weak=False)
     endings: list[str] = []
 

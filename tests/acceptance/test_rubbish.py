@@ -74,7 +74,7 @@ def test_rubbish_ends_no_worker_and_is_not_printed(
     production: Terminal, redis: RedisServer, smtp_server: ScriptedSmtpServer
 ) -> None:
     """Neither in the queue nor said to all workers; what comes after it is sent."""
-    worker = production.worker("-c", "1", "-l", "INFO")
+    worker = production.worker("-c", "1", "-l", "INFO", "--drop-foreign")
     good, with_self = str(uuid.uuid4()), str(uuid.uuid4())
     with redis.client() as client:
         for name in client.pubsub_channels("*celery.pidbox*"):
@@ -93,4 +93,19 @@ def test_rubbish_ends_no_worker_and_is_not_printed(
     assert "dropped a message: there is no task 'no_such_task' (id '" in worker.output
     assert CANARY not in worker.output
     assert "Traceback" not in worker.output
+    assert worker.stop() == 0
+
+
+def test_rubbish_on_a_shared_queue_is_moved_aside(production: Terminal, redis: RedisServer) -> None:
+    """Byte for byte: it may be another program's."""
+    raw = [b"\x80\x04\x95" + CANARY.encode(), CANARY.encode(), b""]
+    worker = production.worker("-c", "1", "-l", "INFO")
+    with redis.client() as client:
+        for each in raw:
+            client.lpush(QUEUE, each)
+        worker.wait_until(lambda: client.llen(f"{QUEUE}.unclaimed") == len(raw))
+        assert client.lrange(f"{QUEUE}.unclaimed", 0, -1)[::-1] == raw
+        assert not client.hlen("unacked")
+    assert "moved what is no message from queue 'celery' to 'celery.unclaimed' (" in worker.output
+    assert CANARY not in worker.output
     assert worker.stop() == 0

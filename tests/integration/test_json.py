@@ -71,6 +71,7 @@ COMMANDS = [
     ("queue pause --kind reset --reason wrong", "pause"),
     ("queue resume stopped", "pause"),
     ("queue purge --all --yes", "result"),
+    ("queue restore celery", "restored"),
     ("workers", "worker"),
     ("workers list", "worker"),
     ("workers ping", "worker-answer"),

@@ -47,6 +47,7 @@ def production(**changes: Any) -> Settings:
     """Return settings for production that nothing is wrong with, but for `changes`."""
     sound: dict[str, Any] = {
         "debug": False,
+        "celery_queue_default": "mailctl",
         "secret_key": SecretStr("k" * 48),
         "frontend_url": "https://app.example.org",
         "email_enabled": True,
@@ -527,6 +528,7 @@ class TestHazards:
         ("changes", "name", "status"),
         [
             ({"celery_broker_url": SecretStr("memory://")}, "memory broker", FAIL),
+            ({"celery_queue_default": "celery"}, "CELERY_QUEUE_DEFAULT", WARN),
             ({"secret_key": Settings().secret_key}, "SECRET_KEY", FAIL),
             ({"secret_key": SecretStr("short")}, "SECRET_KEY", FAIL),
             ({"mailctl_secret_keys_old": Settings().secret_key}, "MAILCTL_SECRET_KEYS_OLD", FAIL),

@@ -1,0 +1,276 @@
+"""Keeps the messages of other apps for a while, in a thread of its own, and puts them back on their queue.
+
+Nothing here acknowledges what is not safe elsewhere: when this process ends at any moment, the broker still
+has the original.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import queue
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mailctl.carried import tasks_shown
+from mailctl.errors import MailctlError
+from mailctl.worker.foreign_message import move
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mailctl.log.foreign import ForeignMessages
+    from mailctl.worker.foreign_message import Copier, ForeignMessage
+
+_log = logging.getLogger("mailctl.worker")
+
+#: Seconds between messages that go back at once because so many are kept: enough not to spin.
+_OVERFLOW_SECONDS = 0.005
+#: Seconds before what failed is tried again.
+_RETRY_SECONDS = 1.0
+#: Seconds between looks for anything else to do.
+_TICK_SECONDS = 0.5
+#: Seconds that a worker that stops waits for the broker.
+_STOP_SECONDS = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """When a message of another app goes back to its queue, and when it is moved aside."""
+
+    #: Seconds before each time that it is put back: the worker of its own app may be about to start, and
+    #: neither may this one spin nor a delivery limit of the queue destroy the message.
+    delays: tuple[float, ...] = (1.0, 10.0, 60.0)
+    #: Messages, and bytes of their bodies, that wait in a worker at the same time; what comes then goes back
+    #: at once. Without bounds a long queue of another app would fill the memory.
+    most: int = 1000
+    most_bytes: int = 64 * 1024 * 1024
+
+    def delay(self, rounds: int) -> float | None:
+        """Return how long to wait with a message that was put back so many times; None moves it aside."""
+        return self.delays[rounds] if rounds < len(self.delays) else None
+
+
+@dataclass(kw_only=True, eq=False)
+class Kept:
+    """A message that waits."""
+
+    foreign: ForeignMessage
+    #: Gives back what the worker may have of its own in the meantime.
+    release: Callable[[], None]
+    #: Whether this wait counts as a round.
+    counts: bool = True
+    #: How often it was put back before, and None until that is known.
+    rounds: int | None = None
+    #: Whether the delivery log and the text log know of what becomes of it now.
+    is_noted: bool = False
+
+
+@dataclass(order=True)
+class _Due:
+    at: float
+    number: int
+    kept: Kept = field(compare=False)
+
+
+class Keeper:
+    """Keeps messages until their time has come.
+
+    Args:
+        log: counts the rounds.
+        copier: None on brokers that kombu plays.
+        run_soon: calls a function in the thread that receives messages.
+        connection_errors: what says that the connection is gone; the worker makes a new one.
+        acknowledge: acknowledges a message whose copy is safe; to be called in that thread.
+        schedule: how long to wait.
+        each_turn: called in that thread, about twice a second while messages are kept.
+    """
+
+    def __init__(
+        self,
+        log: ForeignMessages,
+        *,
+        copier: Copier | None,
+        run_soon: Callable[[Callable[[], None]], object],
+        connection_errors: tuple[type[Exception], ...],
+        acknowledge: Callable[[ForeignMessage], None],
+        schedule: Schedule,
+        each_turn: Callable[[], None],
+    ) -> None:
+        self._log = log
+        self._copier = copier
+        self._run_soon = run_soon
+        self._acknowledge = acknowledge
+        self._connection_errors = connection_errors
+        self._schedule = schedule
+        self._each_turn = each_turn
+        self._arrived: queue.SimpleQueue[Kept | None] = queue.SimpleQueue()
+        self._waiting: list[_Due] = []
+        #: Every message that is kept, by its identity; bytes of their bodies.
+        self._kept: dict[int, Kept] = {}
+        self._bytes = 0
+        self._number = 0
+        self._overflow_at = 0.0
+        self._is_in_trouble = False
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mailctl-foreign", daemon=True)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what comes now goes back at once."""
+        return len(self._kept) >= self._schedule.most or self._bytes >= self._schedule.most_bytes
+
+    def start(self) -> None:
+        """Begin to keep messages."""
+        self._thread.start()
+
+    def take(self, kept: Kept) -> None:
+        """Keep a message; in the thread that receives messages."""
+        self._kept[id(kept)] = kept
+        self._bytes += kept.foreign.size
+        self._arrived.put(kept)
+
+    def stop(self) -> list[ForeignMessage]:
+        """End, and return what was kept and is still the worker's."""
+        self._stopped.set()
+        self._arrived.put(None)
+        self._thread.join(_STOP_SECONDS)
+        return [kept.foreign for kept in self._kept.values()]
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self._plan(self._await_arrivals())
+            self._release(self._pop_due())
+            if self._kept:
+                self._run_soon(self._each_turn)
+        if self._copier:
+            self._copier.close()
+
+    def _await_arrivals(self) -> list[Kept]:
+        seconds = self._waiting[0].at - time.monotonic() if self._waiting else _TICK_SECONDS
+        found: list[Kept] = []
+        try:
+            kept = self._arrived.get(timeout=min(max(seconds, 0.001), _TICK_SECONDS))
+            while kept is not None:
+                found.append(kept)
+                kept = self._arrived.get_nowait()
+        except queue.Empty:
+            pass
+        return found
+
+    def _plan(self, arrived: Sequence[Kept]) -> None:
+        """Find out how long each message has to wait."""
+        for kept in arrived:
+            if not kept.counts:
+                self._overflow_at = max(self._overflow_at, time.monotonic()) + _OVERFLOW_SECONDS
+                self._wait(kept, self._overflow_at)
+        counting = [kept for kept in arrived if kept.counts]
+        with self._trying_later(counting):
+            rounds = self._log.rounds({kept.foreign.digest for kept in counting}) if counting else {}
+            for kept in counting:
+                kept.rounds = rounds.get(kept.foreign.digest, 0)
+                self._wait(kept, time.monotonic() + (self._schedule.delay(kept.rounds) or 0.0))
+
+    def _wait(self, kept: Kept, until: float) -> None:
+        self._number += 1
+        heapq.heappush(self._waiting, _Due(until, self._number, kept))
+
+    def _pop_due(self) -> list[Kept]:
+        now, due = time.monotonic(), []
+        while self._waiting and self._waiting[0].at <= now:
+            due.append(heapq.heappop(self._waiting).kept)
+        return due
+
+    def _release(self, due: Sequence[Kept]) -> None:
+        groups: dict[tuple[str, int | None, bool], list[Kept]] = {}
+        for kept in due:
+            groups.setdefault((kept.foreign.queue, kept.rounds, kept.counts), []).append(kept)
+        for (name, rounds, counts), group in groups.items():
+            if not counts:
+                self._send(group, name)
+            elif rounds is None:
+                self._plan(group)
+            elif self._schedule.delay(rounds) is None:
+                self._move_aside(name, group)
+            else:
+                self._put_back(name, rounds, group)
+
+    def _put_back(self, name: str, rounds: int, group: Sequence[Kept]) -> None:
+        """Put messages back on their queue, after they are counted: whatever happens then, the rounds end."""
+        with self._trying_later(group):
+            uncounted = [kept for kept in group if not kept.is_noted]
+            if uncounted:
+                self._log.count([kept.foreign.digest for kept in uncounted])
+                turn, messages = f"{rounds + 1} of {len(self._schedule.delays)}", _summary(uncounted)
+                _log.info("put back on queue %r, where no task here is meant (%s): %s", name, turn, messages)
+            for kept in uncounted:
+                kept.is_noted = True
+            self._send(group, name)
+
+    def _move_aside(self, name: str, group: Sequence[Kept]) -> None:
+        aside = group[0].foreign.aside
+        with self._trying_later(group):
+            unnoted = [kept for kept in group if not kept.is_noted]
+            if unnoted:
+                # First, so that an operator who restores them gives them new rounds.
+                self._log.forget([kept.foreign.digest for kept in unnoted])
+                _log.warning(
+                    "moved from queue %r to %r, as nobody takes it: %s", name, aside, _summary(unnoted)
+                )
+            for kept in unnoted:
+                kept.is_noted = True
+            self._send(group, aside)
+
+    def _send(self, group: Sequence[Kept], target: str) -> None:
+        """Let messages go to a queue, and the worker take others in their place."""
+        for number, kept in enumerate(group):
+            if self._copier is None:
+                self._run_soon(partial(self._finish, kept, partial(move, kept.foreign, target)))
+                continue
+            try:
+                self._copier.copy(kept.foreign, target)
+            except Exception as error:
+                # Drivers have errors of their own, and this message is still the worker's.
+                self._try_later(group[number:], error)
+                return
+            self._run_soon(partial(self._finish, kept, partial(self._acknowledge, kept.foreign)))
+
+    def _finish(self, kept: Kept, finish: Callable[[], None]) -> None:
+        """Do the last step in the thread that receives messages, unless the worker has let go of them."""
+        if self._stopped.is_set() or self._kept.pop(id(kept), None) is None:
+            return
+        self._bytes -= kept.foreign.size
+        try:
+            finish()
+        except self._connection_errors:
+            raise
+        except Exception as error:
+            # Such as a Redis that is full: the message is still the worker's.
+            _log.error("a message of another app cannot be put back yet: %s", type(error).__name__)
+            self.take(kept)
+            return
+        self._is_in_trouble = False
+        kept.release()
+
+    @contextmanager
+    def _trying_later(self, group: Sequence[Kept]) -> Iterator[None]:
+        try:
+            yield
+        except MailctlError as error:
+            self._try_later(group, error)
+
+    def _try_later(self, group: Sequence[Kept], error: Exception) -> None:
+        if not self._is_in_trouble:
+            self._is_in_trouble = True
+            reason = str(error) if isinstance(error, MailctlError) else type(error).__name__
+            _log.error("messages of other apps are kept until this is over: %s", reason)
+        for kept in group:
+            self._wait(kept, time.monotonic() + _RETRY_SECONDS)
+
+
+def _summary(group: Sequence[Kept]) -> str:
+    return tasks_shown([kept.foreign.task for kept in group])

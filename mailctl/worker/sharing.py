@@ -1,0 +1,41 @@
+"""Saying at the start of a worker that others use its queues."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from mailctl.broker import Broker
+from mailctl.errors import BrokerUnavailable
+from mailctl.sharing import find_foreign_messages, find_foreign_workers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from celery import Celery
+
+    from mailctl.sharing import Sharing
+
+_log = logging.getLogger("mailctl.worker")
+
+
+def say_who_shares(app: Celery, queues: Sequence[str]) -> None:
+    """Log what waits in the queues for others, at once, and who else consumes them, when they answer."""
+    try:
+        _say(find_foreign_messages(app, queues))
+    except BrokerUnavailable:
+        return  # Celery says so, and tries again
+    threading.Thread(target=_say_workers, args=(app, queues), name="mailctl-sharing", daemon=True).start()
+
+
+def _say_workers(app: Celery, queues: Sequence[str]) -> None:
+    try:
+        _say(find_foreign_workers(app, queues, Broker(app).consumers()))
+    except BrokerUnavailable as error:
+        _log.debug("nobody could be asked who else consumes these queues: %s", error)
+
+
+def _say(found: Sequence[Sharing]) -> None:
+    for sharing in found:
+        _log.warning("%s", sharing)

@@ -1,0 +1,218 @@
+"""Another app's jobs on a queue that mailctl consumes, too: kept for its own worker, and never destroyed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery import Celery
+from pydantic import SecretStr
+
+from mailctl.broker import Broker
+from mailctl.celery_app import create_celery_app
+from mailctl.settings import Settings
+from mailctl.sharing import find_foreign_workers
+from mailctl.unclaimed import Unclaimed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.acceptance.terminal import Terminal, Window
+    from tests.servers import RedisServer
+
+DATA = Path(__file__).parent.parent / "data"
+QUEUE = "celery"
+#: Longer than any test.
+FOR_EVER = 600.0
+QUORUM_APP = """
+from mailctl.celery_app import create_celery_app
+from mailctl.settings import Settings
+
+app = create_celery_app(Settings.load())
+app.conf.task_default_queue_type = "quorum"
+"""
+
+
+class Yard:
+    """A terminal in production, and another app on the same broker.
+
+    Args:
+        terminal: where both run.
+        broker: its address.
+        queue_type: of AMQP; None on Redis.
+    """
+
+    def __init__(self, terminal: Terminal, broker: str, queue_type: str | None) -> None:
+        self.terminal = terminal
+        self.queue_type = queue_type
+        shutil.copy(DATA / "warehouse.py", terminal.folder)
+        terminal.environment["WAREHOUSE_BROKER"] = broker
+        terminal.set(CELERY_BROKER_URL=broker)
+        if queue_type:
+            terminal.environment["WAREHOUSE_QUEUE_TYPE"] = queue_type
+        if queue_type == "quorum":
+            (terminal.folder / "quorum_app.py").write_text(QUORUM_APP)
+            terminal.set(MAILCTL_APP="quorum_app:app")
+        #: The app of mailctl's worker.
+        self.own = create_celery_app(Settings(celery_broker_url=SecretStr(broker)))
+        self.own.loader.import_default_modules()
+        self.client = Celery("client", broker=broker, set_as_current=False)
+        self.client.conf.task_default_queue_type = queue_type or "classic"
+
+    def publish(self, number: int = 3, **options: Any) -> list[str]:
+        """Publish jobs of the other app; return their ids."""
+        return [
+            self.client.send_task(
+                "warehouse.ship",
+                args=[order, "straße\x00"],
+                headers={"carrier": "post"},
+                priority=3,
+                expires=3600,
+                **options,
+            ).id
+            for order in range(number)
+        ]
+
+    def worker(self, *delays: float, **bounds: int) -> Window:
+        """Start a worker of mailctl with one slot."""
+        schedule = json.dumps({"delays": delays, **bounds})
+        window = self.terminal.open(
+            sys.executable, "-m", "tests.foreign_worker", schedule, name="worker", PYTHONPATH=_ROOT
+        )
+        window.wait_until_printed("ready.")
+        return window
+
+    def warehouse(self) -> Window:
+        """Start the worker of the other app."""
+        command = ("-m", "celery", "-A", "warehouse", "worker", "-P", "solo", "-n", "other@%h")
+        return self.terminal.open(sys.executable, *command, name="warehouse")
+
+    @property
+    def done(self) -> list[dict[str, Any]]:
+        """What the other app has done."""
+        file = self.terminal.folder / "done.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def ready(self, queue: str = QUEUE) -> int:
+        """How many messages no worker has taken."""
+        return Broker(self.client).depth(queue).ready
+
+    @property
+    def unclaimed(self) -> int:
+        """How many messages of the queue were moved aside."""
+        return Unclaimed(self.client).counts([QUEUE]).get(QUEUE, 0)
+
+    @property
+    def other_workers(self) -> list[str]:
+        """The workers that another app has on the queue, as far as they answer."""
+        found = find_foreign_workers(self.own, [QUEUE], Broker(self.own).consumers())
+        return [node.partition("@")[0] for sharing in found for node in sharing.workers]
+
+    def messages(self, queue: str) -> list[Any]:
+        """Return the messages of a queue as the broker has them, the next one first, and leave them there."""
+        with self.client.connection_for_read() as connection:
+            channel = connection.default_channel
+            channel.auto_decode = False
+            if not self.queue_type:
+                keys = [channel._q_for_pri(queue, step) for step in channel.priority_steps]
+                return [json.loads(raw) for key in keys for raw in channel.client.lrange(key, 0, -1)[::-1]]
+            found = list(iter(lambda: channel.basic_get(queue), None))
+            for message in found:  # of which the queue has just taken note
+                message.headers.pop("x-delivery-count", None)
+            return [(bytes(message.body), message.properties) for message in found]
+
+
+_ROOT = str(DATA.parent.parent)
+
+
+@pytest.fixture(params=["redis", "classic", "quorum"])
+def yard(request: pytest.FixtureRequest, production: Terminal, redis: RedisServer) -> Iterator[Yard]:
+    """Redis, and RabbitMQ with either kind of queue."""
+    if request.param == "redis":
+        yard = Yard(production, redis.url, None)
+    else:
+        yard = Yard(production, request.getfixturevalue("rabbit_url"), request.param)
+    yield yard
+    yard.client.close()
+    yard.own.close()
+
+
+def test_jobs_wait_for_a_worker_of_their_own_that_starts_later(yard: Yard) -> None:
+    """It does each of them once, as it was published; emails go out meanwhile."""
+    ids = yard.publish()
+    worker = yard.worker(*[0.2] * 200)
+    email = yard.terminal.send("welcome", "--email", "zoe@example.com")
+    yard.terminal.wait_for(email, "sent")
+    worker.wait_until_printed("(3 of 200)")
+    warehouse = yard.warehouse()
+    warehouse.wait_until(lambda: len(yard.done) >= 3)
+    assert sorted(each["id"] for each in yard.done) == sorted(ids)
+    assert [(each["note"], each["carrier"]) for each in yard.done] == [("straße\x00", "post")] * 3
+    assert sorted(each["order"] for each in yard.done) == [0, 1, 2]
+    warehouse.wait_until(lambda: yard.other_workers == ["other"])
+    assert worker.stop() == 0
+    if not yard.queue_type:  # elsewhere nobody can look at what waits
+        assert (
+            "queue 'celery' is shared: messages of other apps wait in it, 3 for 'warehouse" in worker.output
+        )
+    assert "straße" not in worker.output
+    assert "Traceback" not in worker.output
+
+
+def test_jobs_in_the_hands_of_a_worker_that_is_killed_are_not_lost(yard: Yard) -> None:
+    """Its one slot stays free for emails while they wait in it."""
+    ids = yard.publish()
+    worker = yard.worker(FOR_EVER)
+    worker.wait_until(lambda: not yard.ready())
+    email = yard.terminal.send("welcome", "--email", "zoe@example.com")
+    yard.terminal.wait_for(email, "sent")
+    assert yard.done == []
+    worker.kill()
+    warehouse = yard.warehouse()
+    warehouse.wait_until(lambda: len(yard.done) >= 3)
+    assert sorted({each["id"] for each in yard.done}) == sorted(ids)
+
+
+def test_what_nobody_takes_is_moved_aside_unchanged_and_restored(yard: Yard) -> None:
+    """Body, headers and properties are those that its publisher gave it; restored, it gets new rounds."""
+    ids = yard.publish(expiration=3600)
+    published = yard.messages(QUEUE)
+    worker = yard.worker(0.1, 0.1, 0.1)
+    worker.wait_until(lambda: yard.unclaimed == 3)
+    assert yard.ready() == 0
+    assert yard.messages(f"{QUEUE}.unclaimed") == published
+    for turn in ("(1 of 3)", "(2 of 3)", "(3 of 3)"):
+        assert turn in worker.output
+    assert "moved from queue 'celery' to 'celery.unclaimed'" in worker.output
+    assert worker.stop() == 0
+    assert Unclaimed(yard.client).restore(QUEUE) == 3
+    assert (yard.unclaimed, yard.messages(QUEUE)) == (0, published)
+    yard.worker(FOR_EVER).wait_until(lambda: not yard.ready())
+    assert yard.unclaimed == 0
+    assert len(ids) == 3
+
+
+@pytest.mark.parametrize("yard", ["redis"], indirect=True)
+def test_a_long_queue_of_jobs_does_not_fill_the_memory(yard: Yard) -> None:
+    """What is too much goes back at once, and emails behind it go out."""
+    yard.publish(30)
+    yard.worker(FOR_EVER, most=5)
+    email = yard.terminal.send("welcome", "--email", "zoe@example.com")
+    yard.terminal.wait_for(email, "sent")
+    assert yard.ready() >= 20
+
+
+@pytest.mark.parametrize("yard", ["redis"], indirect=True)
+def test_a_worker_that_stops_gives_back_what_it_kept(yard: Yard, redis: RedisServer) -> None:
+    """Unchanged, and at the head of the queue."""
+    yard.publish()
+    published = yard.messages(QUEUE)
+    worker = yard.worker(FOR_EVER)
+    with redis.client() as client:
+        worker.wait_until(lambda: client.hlen("unacked") == 3)
+    assert worker.stop() == 0
+    assert yard.messages(QUEUE) == published

@@ -1,0 +1,25 @@
+"""Another app on the same broker: a plain Celery app that has never heard of mailctl."""
+
+import json
+import os
+from pathlib import Path
+
+from celery import Celery
+
+app = Celery("warehouse", broker=os.environ["WAREHOUSE_BROKER"])
+app.conf.task_default_queue_type = os.environ.get("WAREHOUSE_QUEUE_TYPE", "classic")
+if app.conf.broker_url.startswith("redis"):
+    # What a worker that was killed had not acknowledged comes back soon.
+    app.conf.broker_transport_options = {
+        "visibility_timeout": 1,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+    }
+DONE = Path("done.jsonl")
+
+
+@app.task(name="warehouse.ship", bind=True)
+def ship(self, order, note):  # type: ignore[no-untyped-def]
+    with DONE.open("a") as stream:
+        done = {"id": self.request.id, "order": order, "note": note, "carrier": self.request.carrier}
+        stream.write(json.dumps(done) + "\n")

@@ -1,0 +1,143 @@
+"""Messages of other apps: what commands tell of them, their way back, and how their rounds are counted."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery import Celery
+
+from mailctl.log.database import open_engine, parse_url
+from mailctl.log.foreign import KEPT_FOR, ForeignMessages
+from mailctl.log.schema import ensure_current
+from mailctl.worker.foreign_keeper import Schedule
+from tests.integration.commands import Mailctl, welcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from tests.integration.commands import Ran
+
+UNCLAIMED = "celery.unclaimed"
+NASTY = "warehouse.ship\x1b]52;c;Zm9v\x07" + "x" * 200
+
+
+@pytest.fixture(params=["redis_url", "rabbit_url"])
+def broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty broker in production: Redis, RabbitMQ."""
+    url = str(request.getfixturevalue(request.param))
+    monkeypatch.setenv("DEBUG", "False")
+    monkeypatch.setenv("SECRET_KEY", "an-integration-test-secret-key-of-some-length")
+    monkeypatch.setenv("CELERY_BROKER_URL", url)
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", "cache+memory://")
+    return url
+
+
+@pytest.fixture
+def client(broker: str) -> Iterator[Celery]:
+    """Another app, whose messages were moved aside."""
+    with Celery("client", broker=broker, set_as_current=False) as app:
+        for order in range(3):
+            app.send_task("warehouse.ship", args=[order], queue=UNCLAIMED, headers={"carrier": "post"})
+        yield app
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An empty log."""
+    is_sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path / 'log.db'}" if is_sqlite else request.getfixturevalue("postgres_url")
+    engine = open_engine(parse_url(url, setting="test"), setting="test")
+    ensure_current(engine)
+    yield engine
+    engine.dispose()
+
+
+def finding(ran: Ran, name: str) -> dict[str, Any] | None:
+    """Return one finding of `check-config`; None if it is not there."""
+    return next((each for each in ran.lines[0]["checks"] if each["name"] == name), None)
+
+
+def taken(app: Celery, queue: str) -> list[Any]:
+    """Take all messages out of a queue."""
+    with app.connection_for_read() as connection:
+        channel = connection.default_channel
+        found = iter(lambda: channel.basic_get(queue, no_ack=True), None)
+        return [channel.message_to_python(message) for message in found]
+
+
+def test_messages_that_nobody_took_are_reported_and_restored(
+    mailctl: Mailctl, client: Celery, broker: str
+) -> None:
+    """By `queue list`, `health` and `check-config`, which name the command; in order, after a question."""
+    listed = next(each for each in mailctl("queue", "list", "--json").lines if each["queue"] == "celery")
+    assert listed["unclaimed"] == 3
+    assert "3 unclaimed" in mailctl("queue", "list").out
+    health = mailctl("health")
+    assert "unclaimed: 3 messages of other apps in 'celery.unclaimed'" in health.out
+    assert "mailctl queue restore celery" in health.out
+    found = finding(mailctl("check-config", "--json"), "unclaimed")
+    assert found is not None
+    assert (found["status"], "mailctl queue restore celery" in found["fix"]) == ("warn", True)
+    planned = mailctl("queue", "restore", "--dry-run", "--json")
+    assert planned.lines == [{"schema": "mailctl/1", "queue": "celery", "unclaimed": 3, "restored": 0}]
+    assert mailctl("queue", "restore", "celery").code == 4
+    with client.connection_for_write() as connection:
+        client.amqp.queues["celery"].bind(connection.default_channel).declare()
+    restored = mailctl("queue", "restore", "--yes", "--json")
+    assert restored.lines == [{"schema": "mailctl/1", "queue": "celery", "unclaimed": 3, "restored": 3}]
+    messages = taken(client, "celery")
+    assert [message.decode()[0] for message in messages] == [[0], [1], [2]]
+    assert {message.headers["carrier"] for message in messages} == {"post"}
+    again = mailctl("queue", "restore", "--yes")
+    assert (again.code, again.err) == (0, "No messages are unclaimed.\n")
+
+
+@pytest.mark.parametrize("broker", ["rabbit_url"], indirect=True)
+def test_what_has_no_queue_any_more_stays_where_it_is(mailctl: Mailctl, client: Celery) -> None:
+    """Nothing is published into the void."""
+    ran = mailctl("queue", "restore", "--yes")
+    assert (ran.code, "no queue 'celery'" in ran.err) == (3, True)
+    assert len(taken(client, UNCLAIMED)) == 3
+
+
+@pytest.mark.parametrize("broker", ["redis_url"], indirect=True)
+def test_waiting_messages_of_another_app_are_reported_before_a_worker_takes_them(
+    mailctl: Mailctl, client: Celery
+) -> None:
+    """Their tasks are named without what a terminal would obey; emails and canaries are none of them."""
+    welcome(mailctl)
+    assert finding(mailctl("check-config", "--json"), "shared queue") is None
+    client.send_task(NASTY)
+    client.send_task("warehouse.count")
+    client.send_task("warehouse.count")
+    found = finding(mailctl("check-config", "--json"), "shared queue")
+    assert found is not None
+    assert "3 for 'warehouse.count' x2, 'warehouse.ship\\x1b]52" in found["detail"]
+    assert len(found["detail"]) < 350
+    assert "CELERY_QUEUE_DEFAULT=mailctl" in found["fix"]
+
+
+def test_rounds_are_counted_by_message_and_outlive_the_worker(engine: Engine) -> None:
+    """One that is moved aside begins anew, and one that was not seen for long is forgotten."""
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    log = ForeignMessages(engine, clock=lambda: now[0])
+    log.count(["a", "b", "a"])
+    log.count(["a"])
+    assert ForeignMessages(engine).rounds(["a", "b", "c"]) == {"a": 2, "b": 1}
+    log.forget(["a"])
+    assert log.rounds(["a", "b"]) == {"b": 1}
+    now[0] += KEPT_FOR + timedelta(seconds=1)
+    log.count(["c"])
+    assert log.rounds(["a", "b", "c"]) == {"c": 1}
+
+
+def test_a_message_goes_back_after_1_10_and_60_seconds_and_then_aside() -> None:
+    """So that a worker that is about to start gets it, and nobody spins."""
+    schedule = Schedule()
+    assert [schedule.delay(rounds) for rounds in range(5)] == [1.0, 10.0, 60.0, None, None]
+    assert (schedule.most, schedule.most_bytes) == (1000, 64 * 1024 * 1024)

@@ -1,0 +1,150 @@
+"""Keeping messages of other apps while the log or the broker is away; parts of the test stand for both."""
+
+from __future__ import annotations
+
+import queue
+from collections import deque
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mailctl.errors import LogUnavailable
+from mailctl.worker.foreign_keeper import Keeper, Kept, Schedule
+from mailctl.worker.foreign_message import read_foreign
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+PATIENCE = 60.0
+RAW = {"headers": {"id": "a1", "task": "warehouse.ship"}, "body": "W10="}
+
+
+class Log:
+    """Counts rounds; fails as often as it is told."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.counts: dict[str, int] = {}
+
+    def rounds(self, digests: Collection[str]) -> dict[str, int]:
+        self._fail()
+        return {digest: self.counts[digest] for digest in digests if digest in self.counts}
+
+    def count(self, digests: Collection[str]) -> None:
+        for digest in digests:
+            self.counts[digest] = self.counts.get(digest, 0) + 1
+
+    def forget(self, digests: Collection[str]) -> None:
+        for digest in digests:
+            self.counts.pop(digest, None)
+
+    def _fail(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise LogUnavailable("the log is away.")
+
+
+class Broker:
+    """Takes copies; fails as often as it is told."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.copies: deque[str] = deque()
+
+    def copy(self, foreign: Any, target: str) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise OSError("the broker is away")
+        self.copies.append(target)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class Bench:
+    """A keeper between a log and a broker, in whose thread nothing else runs."""
+
+    def __init__(self, **schedule: Any) -> None:
+        self.log, self.broker = Log(), Broker()
+        self.acknowledged: list[str] = []
+        self.released = 0
+        self._soon: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.keeper = Keeper(
+            self.log,  # type: ignore[arg-type]
+            copier=self.broker,  # type: ignore[arg-type]
+            run_soon=self._soon.put,
+            connection_errors=(ConnectionError,),
+            acknowledge=lambda foreign: self.acknowledged.append(foreign.digest),
+            schedule=Schedule(**schedule),
+            each_turn=lambda: None,
+        )
+        self.keeper.start()
+
+    def take(self, *, raw: dict[str, Any] = RAW, counts: bool = True) -> str:
+        """Let it keep a message; return the digest."""
+        message = SimpleNamespace(channel=None)
+        foreign = read_foreign(message, raw, task="warehouse.ship", queue="celery")
+        self.keeper.take(Kept(foreign=foreign, release=self._release, counts=counts))
+        return foreign.digest
+
+    def run_until(self, is_done: Callable[[], bool]) -> None:
+        """Do what the keeper wants done in the thread that receives messages."""
+        while not is_done():
+            self._soon.get(timeout=PATIENCE)()
+
+    def _release(self) -> None:
+        self.released += 1
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """A keeper that waits for no time worth speaking of."""
+    bench = Bench(delays=(0.0, 0.0))
+    yield bench
+    bench.keeper.stop()
+
+
+def test_a_message_goes_back_as_often_as_the_schedule_says_and_then_aside(bench: Bench) -> None:
+    """Each time it is acknowledged when its copy is safe, and its place is given to another."""
+    for turn in range(1, 4):
+        bench.take()
+        bench.run_until(lambda turn=turn: bench.released == turn)  # type: ignore[misc]
+    assert list(bench.broker.copies) == ["celery", "celery", "celery.unclaimed"]
+    assert len(bench.acknowledged) == 3
+    assert bench.log.counts == {}
+
+
+def test_nothing_is_acknowledged_while_the_log_or_the_broker_is_away(bench: Bench) -> None:
+    """And nothing is counted twice because of that."""
+    bench.log.failures = bench.broker.failures = 1
+    digest = bench.take()
+    bench.run_until(lambda: bool(bench.acknowledged))
+    assert (bench.log.failures, bench.broker.failures) == (0, 0)
+    assert (list(bench.broker.copies), bench.log.counts) == (["celery"], {digest: 1})
+
+
+def test_what_is_kept_is_bounded_and_the_rest_goes_back_without_a_round() -> None:
+    """By number and by bytes."""
+    bench = Bench(delays=(PATIENCE,), most=2, most_bytes=1000)
+    bench.take()
+    assert not bench.keeper.is_full
+    bench.take(raw={**RAW, "body": "x" * 2000})
+    assert bench.keeper.is_full
+    bench.take(counts=False)
+    bench.run_until(lambda: bench.released == 1)
+    assert (list(bench.broker.copies), bench.log.counts) == (["celery"], {})
+    assert len(bench.keeper.stop()) == 2
+
+
+def test_a_message_is_known_again_whoever_delivers_it() -> None:
+    """What brokers add when they deliver it again does not count; all else tells it from others."""
+    headers = RAW["headers"]
+    again = {**RAW, "headers": {**headers, "redelivered": True, "x-delivery-count": 2}}  # type: ignore[dict-item]
+    retried = {**RAW, "headers": {**headers, "retries": 1}}  # type: ignore[dict-item]
+
+    def digest(raw: dict[str, Any], of: str = "celery") -> str:
+        return read_foreign(SimpleNamespace(), raw, task="t", queue=of).digest
+
+    assert digest(RAW) == digest(again)
+    assert len({digest(RAW), digest(retried), digest({**RAW, "body": "W11d"}), digest(RAW, "other")}) == 4
