@@ -60,6 +60,7 @@ COMMANDS: dict[str, tuple[LogMode, str]] = {
     "suppress remove": (UPDATE, "suppress remove zoe@example.com"),
     "queue list": (READ, "queue list"),
     "queue peek": (READ, "queue peek"),
+    "queue restore": (READ, "queue restore --yes"),
     "queue pause": (UPDATE, "queue pause celery"),
     "queue resume": (UPDATE, "queue resume celery"),
     "queue purge": (UPDATE, "queue purge reports --yes"),
