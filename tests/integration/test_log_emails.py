@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event
 
-from mailctl.catalog import RESET, WELCOME
+from mailctl.catalog import CANARY, RESET, WELCOME
 from mailctl.errors import IdempotencyConflict
 from mailctl.intake import make_content, make_drafts, make_user
 from mailctl.keyring import Keyring
@@ -257,6 +257,18 @@ class TestClaiming:
         with ThreadPoolExecutor(8) as workers:
             claims = list(workers.map(lambda n: log.claim(email_id, worker=f"w{n}"), range(8)))
         assert sum(claim is not None for claim in claims) == 1
+
+    def test_canaries_and_emails_are_claimed_apart(self, log: Log) -> None:
+        """Whatever id a canary's message names, no email ends by it; nor does a canary as an email."""
+        email_id = log.add()
+        [draft] = log.drafts()
+        canary_id = log.outbox.add([replace(draft, kind=CANARY.name)], due_at=log.clock.now).id
+        claims = Claims(log.engine, KEYRING, lease=LEASE, clock=log.clock)
+        ids = [email_id, canary_id]
+        [canary] = claims.take(ids, worker="w", are_canaries=True).claims
+        assert (canary.id, log.state(email_id)) == (canary_id, State.PENDING)
+        [email] = claims.take(ids, worker="w").claims
+        assert email.id == email_id
 
     def test_what_was_sent_is_scrubbed_and_never_claimed_again(self, log: Log) -> None:
         """A message that comes twice is acknowledged and nothing else."""
