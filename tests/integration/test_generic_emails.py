@@ -199,7 +199,7 @@ def service_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "their_app.py").write_text(
         "from celery import Celery\n"
         "app = Celery('theirs', broker='memory://')\n"
-        "@app.task(name='send_email_task')\n"
+        "@app.task(name='send_email_task', shared=False)\n"
         "def send(subject, recipients, template_name, context): ...\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
