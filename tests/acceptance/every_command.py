@@ -91,6 +91,7 @@ ROWS = [
     Row(command="queue pause", arguments="--kind welcome", is_fitted=False),
     Row(command="queue resume", arguments="celery", code=3),
     Row(command="queue purge", arguments="--all --yes", is_fitted=False),
+    Row(command="queue restore"),
     Row(command="workers list"),
     Row(command="workers ping", code=3),
     Row(command="workers stop", arguments="--yes", code=3),
