@@ -8,10 +8,12 @@ import typer
 
 from mailctl.cli.completion import complete_queue
 from mailctl.cli.confirm import confirm
-from mailctl.cli.context import Session
+from mailctl.cli.context import Session, uses_log
+from mailctl.log.mode import LogMode
 from mailctl.moments import count
 
 
+@uses_log(LogMode.OPTIONAL)
 def restore(
     session: Session,
     queue: Annotated[
