@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = logging.getLogger("mailctl.worker")
+#: Seconds that Redis has for its answer to a worker that has asked for messages.
+_ANSWER_SECONDS = 2.0
 
 
 class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -164,7 +166,9 @@ class _Slots:
 def _stop_taking(consumer: Any) -> None:
     """Cancel a consumer, and hear Redis out: it would give this worker the first message that goes back."""
     consumer.cancel()
-    if getattr(consumer.channel, "_in_poll", None):
+    asking = getattr(consumer.channel, "_in_poll", None)
+    # Its answer comes within a second, which is longer than the connection's time-out.
+    if asking and asking.can_read(timeout=_ANSWER_SECONDS):
         with suppress(Empty):
             consumer.channel.handlers["BRPOP"]()
 
