@@ -13,7 +13,7 @@ from mailctl.log.mode import LogMode
 from mailctl.moments import count
 
 
-@uses_log(LogMode.READ)
+@uses_log(LogMode.OPTIONAL)
 def restore(
     session: Session,
     queue: Annotated[

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from functools import partial
+from queue import Empty
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery import bootsteps
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = logging.getLogger("mailctl.worker")
+#: Seconds that Redis has for its answer to a worker that has asked for messages.
+_ANSWER_SECONDS = 2.0
 
 
 class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -83,14 +87,16 @@ class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
         keeper, self._keeper = self._keeper, None
         if keeper is None:
             return
-        errors = (*parent.connection_errors, *parent.channel_errors)
-        for foreign in reversed(keeper.stop()):
-            if not foreign.is_virtual:
-                return  # with the channel, AMQP takes them back by itself
-            try:
+        kept = [foreign for foreign in keeper.stop() if foreign.is_virtual]
+        if not kept:
+            return  # what AMQP has given out it takes back with the channel
+        try:
+            _stop_taking(parent.task_consumer)
+            for foreign in reversed(kept):
                 move(foreign, foreign.queue, to_head=True)
-            except errors:
-                return  # the connection is gone; Redis takes them back when nobody acknowledges them
+        except (*parent.connection_errors, *parent.channel_errors) as error:
+            # Redis takes back by itself what nobody acknowledges.
+            _log.debug("what is kept is left to the broker: %s", type(error).__name__)
 
     terminate = stop
 
@@ -155,6 +161,16 @@ class _Slots:
         if parent.task_consumer is not None:
             parent.task_consumer.cancel()
             parent.task_consumer.consume()
+
+
+def _stop_taking(consumer: Any) -> None:
+    """Cancel a consumer, and hear Redis out: it would give this worker the first message that goes back."""
+    consumer.cancel()
+    asking = getattr(consumer.channel, "_in_poll", None)
+    # Its answer comes within a second, which is longer than the connection's time-out.
+    if asking and asking.can_read(timeout=_ANSWER_SECONDS):
+        with suppress(Empty):
+            consumer.channel.handlers["BRPOP"]()
 
 
 def _acknowledge(foreign: ForeignMessage, *, errors: tuple[type[Exception], ...]) -> None:

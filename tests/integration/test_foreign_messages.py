@@ -74,6 +74,7 @@ def test_messages_that_nobody_took_are_reported_and_restored(
     mailctl: Mailctl, client: Celery, broker: str
 ) -> None:
     """By `queue list`, `health` and `check-config`, which name the command; in order, after a question."""
+    assert mailctl("db", "upgrade").code == 0
     listed = next(each for each in mailctl("queue", "list", "--json").lines if each["queue"] == "celery")
     assert listed["unclaimed"] == 3
     assert "3 unclaimed" in mailctl("queue", "list").out
