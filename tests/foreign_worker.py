@@ -1,6 +1,7 @@
-"""A worker of mailctl with one slot, whose patience with messages of other apps a test chooses.
+"""A worker of mailctl whose patience with messages of other apps a test chooses.
 
-Run as `python -m tests.foreign_worker` with the fields of the schedule as JSON.
+Run as `python -m tests.foreign_worker` with the fields of the schedule as JSON, and with the number of its
+pool processes where it is to have some.
 """
 
 from __future__ import annotations
@@ -17,4 +18,5 @@ if __name__ == "__main__":
     fields = json.loads(sys.argv[1])
     runtime.use(Settings.load())
     schedule = Schedule(**{**fields, "delays": tuple(fields["delays"])})
-    sys.exit(run_worker(runtime.current(), pool="solo", concurrency=1, foreign_schedule=schedule))
+    pool, concurrency = ("prefork", int(sys.argv[2])) if sys.argv[2:] else ("solo", 1)
+    sys.exit(run_worker(runtime.current(), pool=pool, concurrency=concurrency, foreign_schedule=schedule))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import uuid
 from contextlib import closing
 from dataclasses import replace
@@ -48,6 +49,7 @@ VALUES = st.recursive(
     max_leaves=8,
 )
 PROPERTIES = ["delivery_info", "delivery_tag", "priority", "reply_to"]
+ROOT = str(Path(__file__).parent.parent.parent)
 #: A queue that no worker consumes.
 ELSEWHERE = "elsewhere"
 ENDS = {End.SENT: "sent", End.FAILED: "failed", End.EXPIRED: "expired", End.SCHEDULED: "pending"}
@@ -74,7 +76,7 @@ def test_no_envelope_stops_a_worker(place: tuple[Site, Broker], is_long: bool, r
     """Each ends in the log as it should; nothing that it asks for is published, printed or kept in memory."""
     site, broker = place
     waiting = add_reset(site)
-    worker = site.start_worker("-c", "2", "-l", "INFO")
+    worker = start_hasty_worker(site)
     published = [shape for shape in shapes() if broker.publish(shape)]
     for envelope in broadcasts():
         broker.broadcast(envelope)
@@ -85,6 +87,7 @@ def test_no_envelope_stops_a_worker(place: tuple[Site, Broker], is_long: bool, r
     assert site.runtime.outbox.content(waiting) is not None
     assert queues(site) == {QUEUE, ELSEWHERE}
     assert broker.left(STOLEN) == 0
+    assert broker.left(f"{QUEUE}.unclaimed") > 0
     assert peak_memory(worker) < MEMORY
     lines = worker.output
     assert not [line for line in lines.splitlines() if CONTROL.search(line) or line.startswith("[2026-01-01")]
@@ -92,6 +95,15 @@ def test_no_envelope_stops_a_worker(place: tuple[Site, Broker], is_long: bool, r
     memory = f"{peak_memory(worker) >> 10} MiB"
     assert worker.stop() == 0
     record_property(PROPERTY, (type(broker).__name__, str(len(published)), str(generated), memory, "lived"))
+
+
+def start_hasty_worker(site: Site) -> Window:
+    """Start a worker that does not keep messages of other apps for a minute before it moves them aside."""
+    schedule = json.dumps({"delays": [0.1, 0.1, 0.1]})
+    command = (sys.executable, "-m", "tests.foreign_worker", schedule, "2")
+    worker = site.terminal.open(*command, name="worker", PYTHONPATH=ROOT)
+    worker.wait_until_printed("ready.")
+    return worker
 
 
 def survive_generated(site: Site, broker: Broker, worker: Window, *, examples: int) -> int:
