@@ -227,10 +227,11 @@ class Keeper:
 
     def _send(self, group: Sequence[Kept], target: str) -> None:
         """Let messages go to a queue, and the worker take others in their place."""
+        if self._copier is None:
+            # All of them together: an event loop keeps no order.
+            self._run_soon(partial(self._move_all, group, target))
+            return
         for number, kept in enumerate(group):
-            if self._copier is None:
-                self._run_soon(partial(self._finish, kept, partial(move, kept.foreign, target)))
-                continue
             try:
                 self._copier.copy(kept.foreign, target)
             except Exception as error:
@@ -238,6 +239,10 @@ class Keeper:
                 self._try_later(group[number:], error)
                 return
             self._run_soon(partial(self._finish, kept, partial(self._acknowledge, kept.foreign)))
+
+    def _move_all(self, group: Sequence[Kept], target: str) -> None:
+        for kept in group:
+            self._finish(kept, partial(move, kept.foreign, target))
 
     def _finish(self, kept: Kept, finish: Callable[[], None]) -> None:
         """Do the last step in the thread that receives messages, unless the worker has let go of them."""
