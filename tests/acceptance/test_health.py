@@ -19,6 +19,8 @@ def stages(result: Result) -> dict[str, Any]:
 
 def test_on_a_memory_broker_it_goes_through_the_log_and_leaves_nothing(terminal: Terminal) -> None:
     """Two processes: the relay of the worker picks it up; SMTP is skipped where emails are captured."""
+    assert terminal.run("health", "--canary", "--json").data["stage"] == "log"
+    assert terminal.run("db", "upgrade").code == 0
     alone = terminal.run("health", "--canary", "--json")
     assert (alone.code, alone.data["stage"]) == (1, "workers")
     terminal.worker()

@@ -37,6 +37,7 @@ def run(mailctl: Mailctl) -> Run:
 def on_redis(run: Run, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The same with an empty Redis as the broker."""
     monkeypatch.setenv("DEBUG", "False")
+    monkeypatch.setenv("SECRET_KEY", "a-secret-key-of-the-service-that-is-long")
     monkeypatch.setenv("REDIS_URL", redis_url)
     return run
 
@@ -153,6 +154,7 @@ def test_a_broker_that_is_down_is_told_after_what_the_log_knows(
 ) -> None:
     """One sentence, exit code 5, after one attempt for each question."""
     monkeypatch.setenv("DEBUG", "False")
+    monkeypatch.setenv("SECRET_KEY", "a-secret-key-of-the-service-that-is-long")
     with HangUpServer() as server:
         monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{server.port}/0")
         task_id = send(run)
