@@ -16,6 +16,7 @@ from mailctl import redis_queues
 from mailctl.carried import OnBroker, Search, unclaimed_queue
 from mailctl.celery_app import BROKER_SECONDS, FAIL_FAST, is_in_memory, is_redis
 from mailctl.errors import BrokerUnavailable
+from mailctl.forking import no_fork
 from mailctl.message import CeleryResult
 from mailctl.question import ask
 from mailctl.redaction import masked_url, without_credentials
@@ -220,7 +221,7 @@ class Broker:
             _ = self._app.backend
 
         def answer() -> _T:
-            with _backend_errors():
+            with no_fork(), _backend_errors():
                 return question()
 
         return ask(answer, whom="The result backend", error_class=BrokerUnavailable)
@@ -238,7 +239,7 @@ def ask_broker(app: Celery, question: Callable[[Any], _T]) -> _T:
     _ = connection.transport
 
     def answer() -> _T:
-        with connection, _broker_errors(connection):
+        with no_fork(), connection, _broker_errors(connection):
             return question(connection)
 
     return ask(answer, whom="The broker", error_class=BrokerUnavailable)

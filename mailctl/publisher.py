@@ -13,6 +13,7 @@ from mailctl.carried import BATCH_TASK
 from mailctl.catalog import CANARY, GENERIC, KINDS, Kind
 from mailctl.celery_app import is_in_memory, own_tasks
 from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput, MailctlError
+from mailctl.forking import no_fork
 from mailctl.retry import CONFIG_RETRY_SECONDS
 from mailctl.settings import BULK_QUEUE
 from mailctl.wire import REFERENCE, to_arguments
@@ -251,13 +252,14 @@ class Publisher:
     def _broker_errors(self) -> Iterator[None]:
         if self.is_paused:
             raise BrokerUnavailable("The broker did not answer a moment ago.", fix="Start the broker.")
-        try:
-            yield
-        except driver_errors(self._connection) as error:
-            self._resumes_at = time.monotonic() + PAUSE_SECONDS
-            self._producer = None
-            self._connection.close()
-            raise broker_error(self._connection, error) from error
+        with no_fork():
+            try:
+                yield
+            except driver_errors(self._connection) as error:
+                self._resumes_at = time.monotonic() + PAUSE_SECONDS
+                self._producer = None
+                self._connection.close()
+                raise broker_error(self._connection, error) from error
 
 
 def _reference(email: Email | Draft, kind: Kind) -> _TaskCall:

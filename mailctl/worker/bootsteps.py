@@ -20,6 +20,7 @@ from mailctl.errors import ExitCode
 from mailctl.log.workers import Worker
 from mailctl.placeholders import placeholders
 from mailctl.worker.relay import Relay
+from mailctl.worker.sharing import say_who_consumes
 
 if TYPE_CHECKING:
     from mailctl.settings import Settings
@@ -50,6 +51,8 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
             each_turn=partial(_wake_if_stopping, parent),
         )
         self._relay.start()
+        # After the pool has forked: a thread that asks the broker may hold locks of its client.
+        say_who_consumes(parent.app)
 
     @override
     def stop(self, parent: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mailctl.broker import Broker
@@ -20,12 +21,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.worker")
 
 
-def say_who_shares(app: Celery, queues: Sequence[str]) -> None:
-    """Log what waits in the queues for others, at once, and who else consumes them, when they answer."""
-    try:
+def say_what_waits(app: Celery, queues: Sequence[str]) -> None:
+    """Log what waits in the queues for others."""
+    with suppress(BrokerUnavailable):  # Celery says so, and tries again
         _say(find_foreign_messages(app, queues))
-    except BrokerUnavailable:
-        return  # Celery says so, and tries again
+
+
+def say_who_consumes(app: Celery) -> None:
+    """Log who else consumes the queues of this worker, when they answer."""
+    queues = list(app.amqp.queues.consume_from)
     threading.Thread(target=_say_workers, args=(app, queues), name="mailctl-sharing", daemon=True).start()
 
 

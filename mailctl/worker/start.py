@@ -15,7 +15,7 @@ from mailctl.celery_app import consumed_queues, is_in_memory
 from mailctl.errors import ExitCode, InvalidInput
 from mailctl.journal import FORMATS, write_json
 from mailctl.settings import BULK_QUEUE
-from mailctl.worker.sharing import say_who_shares
+from mailctl.worker.sharing import say_what_waits
 
 if TYPE_CHECKING:
     from mailctl.runtime import Runtime
@@ -99,7 +99,7 @@ def run_worker(
         # Its banner is no JSON.
         quiet=log_format == "json",
     )
-    say_who_shares(app, list((queues or default_queues).split(",")))
+    say_what_waits(app, list((queues or default_queues).split(",")))
     worker_before_create_process.connect(_keep_for_good, weak=False)
     endings: list[str] = []
 
