@@ -6,6 +6,8 @@ import csv
 import json
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from mailctl import inputs
 from mailctl.audience import audience_of
 from mailctl.cli.main import main
@@ -69,8 +71,8 @@ def _audience(setting: str) -> Door:
     def door(site: Site, value: Any) -> bool:
         try:
             audience_of(Settings.model_validate({setting: value}))
-        except ConfigurationError as error:
-            return bool(error.fix)
+        except (ConfigurationError, ValidationError):
+            return True
         return False
 
     return door

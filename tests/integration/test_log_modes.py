@@ -60,7 +60,7 @@ COMMANDS: dict[str, tuple[LogMode, str]] = {
     "suppress remove": (UPDATE, "suppress remove zoe@example.com"),
     "queue list": (READ, "queue list"),
     "queue peek": (READ, "queue peek"),
-    "queue restore": (READ, "queue restore --yes"),
+    "queue restore": (OPTIONAL, "queue restore --yes"),
     "queue pause": (UPDATE, "queue pause celery"),
     "queue resume": (UPDATE, "queue resume celery"),
     "queue purge": (UPDATE, "queue purge reports --yes"),
@@ -98,7 +98,7 @@ DRY_RUNS = [
 ]
 READERS = [line for mode, line in COMMANDS.values() if mode in (READ, OPTIONAL) and line] + DRY_RUNS
 #: They need no log, or tell of a missing one as a finding.
-CONTENT_WITHOUT = {"preview", "users", "send", "check-config"}
+CONTENT_WITHOUT = ("preview", "users", "send", "check-config", "queue restore")
 CHANGERS = [line for mode, line in COMMANDS.values() if mode is UPDATE and line]
 FOREIGN_TABLE = "CREATE TABLE orders (id INTEGER PRIMARY KEY)"
 
@@ -131,7 +131,7 @@ def test_where_nothing_was_ever_sent_reading_creates_nothing(mailctl: Mailctl, t
     for line in READERS:
         ran = mailctl(*shlex.split(line))
         assert contents(tmp_path) == {}, line
-        if line.split()[0] not in CONTENT_WITHOUT:
+        if not line.startswith(CONTENT_WITHOUT):
             assert ran.code == 3, line
             assert str(tmp_path / ".mailctl" / "mailctl.db") in ran.out + ran.err, line
         else:
@@ -159,7 +159,7 @@ def test_a_database_of_another_program_is_left_as_it_is(
     for line in [*READERS, *CHANGERS]:
         ran = mailctl(*shlex.split(line))
         assert contents(tmp_path) == before, line
-        assert ran.code == 3 or line.split()[0] in CONTENT_WITHOUT, (line, ran.err)
+        assert ran.code == 3 or line.startswith(CONTENT_WITHOUT), (line, ran.err)
 
 
 def test_an_empty_database_on_a_server_stays_empty(
@@ -169,7 +169,7 @@ def test_an_empty_database_on_a_server_stays_empty(
     monkeypatch.setenv("MAILCTL_DATABASE_URL", postgres_url)
     for line in [*READERS, *CHANGERS]:
         ran = mailctl(*shlex.split(line))
-        assert ran.code == 3 or line.split()[0] in CONTENT_WITHOUT, (line, ran.err)
+        assert ran.code == 3 or line.startswith(CONTENT_WITHOUT), (line, ran.err)
     engine = sqlalchemy.create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://"))
     assert sqlalchemy.inspect(engine).get_table_names() == []
     engine.dispose()
