@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds: longer than any reply takes, shorter than a stall.
-TIMEOUT = 0.5
-STALL = 1.5
+#: Seconds: longer than any reply takes on a busy machine.
+TIMEOUT = 60.0
+#: Seconds after which a client gives up where a test wants it to, and for which a server says nothing then.
+HASTE = 2.0
+STALL = 600.0
 
 
 def message(name: str = "one", *, body: bytes = b"hello\r\n") -> Envelope:
@@ -45,6 +47,11 @@ def plain(server: ScriptedSmtpServer) -> SmtpServer:
     )
 
 
+def hasty(server: SmtpServer) -> SmtpServer:
+    """Return the same server for a client that does not wait for long."""
+    return replace(server, timeout=HASTE, data_timeout=HASTE)
+
+
 def signed_in(server: ScriptedSmtpServer, certificates: Certificates) -> SmtpServer:
     return replace(
         plain(server),
@@ -52,7 +59,6 @@ def signed_in(server: ScriptedSmtpServer, certificates: Certificates) -> SmtpSer
         username="app",
         password="secret",
         ca_file=certificates.ca_file,
-        timeout=1.0,
     )
 
 

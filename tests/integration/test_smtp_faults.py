@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from mailctl.message import Outcome, OutcomeKind
 from mailctl.smtp.pool import PoolLimits, SmtpPool
-from tests.smtp_client import STALL, TIMEOUT, message, plain, send, signed_in, with_pool
+from tests.smtp_client import HASTE, STALL, hasty, message, plain, send, signed_in, with_pool
 from tests.smtp_server import (
     AcceptThenDrop,
     Action,
@@ -25,6 +25,9 @@ from tests.smtp_server import (
     Stall,
     test_certificates,
 )
+
+if TYPE_CHECKING:
+    from mailctl.smtp.session import SmtpServer
 
 K = OutcomeKind
 
@@ -56,6 +59,11 @@ def expected_kind(stage: str, fault: str, *, is_reused: bool) -> OutcomeKind:
     return K.ACCEPTED if is_reused and is_stale and stage != "body" else K.DEFERRED
 
 
+def client_of(server: SmtpServer, fault: str) -> SmtpServer:
+    """Return the server for a client that waits for a stall no longer than it has to."""
+    return hasty(server) if fault == "stall" else server
+
+
 class TestFaults:
     """Each fault at each stage, on fresh sessions and on used ones."""
 
@@ -72,7 +80,7 @@ class TestFaults:
         script: Script = {stage: [*([None] if is_reused else []), FAULTS[fault]]}
         messages = [*([message("before")] if is_reused else []), message("tested"), message("after")]
         with ScriptedSmtpServer(script=script, extensions=extensions) as server:
-            outcomes = send(plain(server), *messages)
+            outcomes = send(client_of(plain(server), fault), *messages)
             accepted = server.by_message_id()
         kind = outcomes[-2].kind
         assert kind is expected_kind(stage, fault, is_reused=is_reused)
@@ -89,7 +97,7 @@ class TestFaults:
         with ScriptedSmtpServer(
             script={stage: [FAULTS[fault]]}, ssl_context=certificates.server, credentials=("app", "secret")
         ) as server:
-            configured = replace(signed_in(server, certificates), timeout=0.5)
+            configured = client_of(signed_in(server, certificates), fault)
             first, second = send(configured, message("tested"), message("after"))
             assert set(server.by_message_id()) == {"<after@mail.example.com>"}
         assert first.kind is (K.CONFIG if fault == "5xx" else K.DEFERRED)
@@ -116,7 +124,7 @@ class TestFaults:
     def test_quit_never_changes_an_outcome(self, fault: str) -> None:
         """The email was accepted before."""
         with ScriptedSmtpServer(script={"quit": [FAULTS[fault]]}) as server:
-            [outcome] = send(plain(server), message())
+            [outcome] = send(client_of(plain(server), fault), message())
         assert outcome.kind is K.ACCEPTED
 
     @pytest.mark.parametrize("fault", FAULTS)
@@ -124,7 +132,7 @@ class TestFaults:
         """The email was refused before; only the session may be lost."""
         script: Script = {"rcpt": ["550 5.1.1 no such user"], "rset": [FAULTS[fault]]}
         with ScriptedSmtpServer(script=script) as server:
-            refused, accepted = send(plain(server), message(), message("two"))
+            refused, accepted = send(client_of(plain(server), fault), message(), message("two"))
         assert (refused.kind, str(refused)) == (K.BOUNCED, "550 5.1.1 no such user")
         assert accepted.kind is K.ACCEPTED
 
@@ -138,8 +146,8 @@ class TestFaults:
     def test_a_timeout_names_stage_and_seconds(self) -> None:
         """So that the operator knows which setting it was."""
         with ScriptedSmtpServer(script={"rcpt": [Stall(STALL)]}) as server:
-            [outcome] = send(plain(server), message())
-        assert outcome.reply.text == f"timed out after {TIMEOUT} s at rcpt"
+            [outcome] = send(hasty(plain(server)), message())
+        assert outcome.reply.text == f"timed out after {HASTE:g} s at rcpt"
 
 
 class TestCancellation:

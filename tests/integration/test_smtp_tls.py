@@ -9,7 +9,7 @@ import pytest
 
 from mailctl.message import OutcomeKind
 from mailctl.smtp.pool import SmtpServer
-from tests.smtp_client import TIMEOUT, message, plain, probe, send, signed_in
+from tests.smtp_client import hasty, message, plain, probe, send, signed_in
 from tests.smtp_server import (
     Certificates,
     ScriptedSmtpServer,
@@ -122,7 +122,7 @@ class TestEncryption:
     ) -> None:
         """Both wait for each other until the time is up."""
         with ScriptedSmtpServer(ssl_context=certificates.server, implicit=True) as server:
-            [outcome] = send(replace(signed_in(server, certificates), timeout=TIMEOUT), message())
+            [outcome] = send(hasty(signed_in(server, certificates)), message())
         assert "EMAIL_TLS=implicit" in outcome.reply.text
 
     def test_the_password_is_in_no_repr(self) -> None:
