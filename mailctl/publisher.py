@@ -52,6 +52,8 @@ class Publisher:
         self._held_in = held_in if self._is_in_memory else None
         self._connection: Any = fail_fast_connection(self._app)
         self._producer: Any = None
+        #: Messages that the broker took.
+        self.taken = 0
         self._resumes_at = 0.0
         self._consumed: tuple[float, frozenset[str]] = (0.0, frozenset())
 
@@ -255,6 +257,7 @@ class Publisher:
         with no_fork():
             try:
                 yield
+                self.taken += 1
             except driver_errors(self._connection) as error:
                 self._resumes_at = time.monotonic() + PAUSE_SECONDS
                 self._producer = None

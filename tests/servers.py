@@ -242,6 +242,7 @@ class HangUpServer:
 
     def __init__(self) -> None:
         self.connections = 0
+        self._changed = threading.Condition()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -255,13 +256,20 @@ class HangUpServer:
         self._thread.join(PATIENCE)
         self._listener.close()
 
+    def wait_for(self, connections: int) -> None:
+        """Wait until somebody has tried so many times."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.connections >= connections, PATIENCE)
+
     def _serve(self) -> None:
         while True:
             try:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            self.connections += 1
+            with self._changed:
+                self.connections += 1
+                self._changed.notify_all()
             client.close()
 
 

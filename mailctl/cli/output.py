@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,7 +103,10 @@ class Output:
     @property
     def width(self) -> int | None:
         """The cells of a line of the terminal; None where results go into a pipe or a file."""
-        return self._stdout.width if sys.stdout.isatty() else None
+        if not sys.stdout.isatty():
+            return None
+        # Rich takes every terminal without escapes for one of 80 columns.
+        return shutil.get_terminal_size().columns if self._stdout.is_dumb_terminal else self._stdout.width
 
     @property
     def has_screen(self) -> bool:

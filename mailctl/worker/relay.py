@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.broker import Broker
 from mailctl.celery_app import own_tasks
-from mailctl.errors import LogUnavailable, MailctlError
+from mailctl.errors import BrokerUnavailable, LogUnavailable, MailctlError
 from mailctl.log.circuits import LAST_PROBE_SECONDS
 from mailctl.log.watch import Watch
 from mailctl.log.workers import HEARTBEAT_SECONDS
@@ -145,7 +145,7 @@ class Relay:
         self._busy_at = time.monotonic()
         self._is_drained = False
         self._is_campaigning = False
-        self._trouble = ""
+        self._trouble: type[MailctlError] | None = None
 
     def start(self) -> None:
         """Say that this worker is alive, and begin."""
@@ -166,14 +166,16 @@ class Relay:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            began_at = time.monotonic()
+            began_at, taken = time.monotonic(), self._publisher.taken
             try:
                 self._turn()
-                self._say_trouble("")
+                # A turn in which nothing was published shows nothing of the broker.
+                if self._trouble is not BrokerUnavailable or self._publisher.taken > taken:
+                    self._say_trouble(None)
             except MailctlError as error:
                 if isinstance(error, LogUnavailable):
                     self._leases.distrust()
-                self._say_trouble(str(error))
+                self._say_trouble(error)
             self._rest(worked_seconds=time.monotonic() - began_at)
         self._leave()
 
@@ -303,10 +305,11 @@ class Relay:
         self._publisher.close()
         self._watch.close()
 
-    def _say_trouble(self, trouble: str) -> None:
+    def _say_trouble(self, trouble: MailctlError | None) -> None:
         """Log a trouble when it begins and when it ends, not every turn."""
-        if trouble and trouble != self._trouble:
+        kind = type(trouble) if trouble else None
+        if kind and kind is not self._trouble:
             _log.error("%s", trouble)
-        elif self._trouble and not trouble:
+        elif self._trouble and not kind:
             _log.info("the relay works again")
-        self._trouble = trouble
+        self._trouble = kind

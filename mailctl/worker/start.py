@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import billiard.pool
 from celery.signals import setup_logging, worker_before_create_process, worker_shutting_down
+from celery.utils.nodenames import host_format
 
 from mailctl.broker import Broker
 from mailctl.celery_app import consumed_queues, is_in_memory
@@ -53,7 +54,7 @@ def run_worker(
         queues: comma-separated; None takes those of the app and of kinds of the service's own, and that of
             campaigns.
         log_format: text as Celery's, or json: one object a line.
-        hostname: the Celery node name.
+        hostname: the Celery node name, in which %h, %n and %d stand for parts of the host's name.
         has_color: whether banner and log may have colours on a terminal.
         drop_foreign: delete messages for tasks that the app does not have, instead of putting them back.
         foreign_schedule: when they are put back; None for the usual times.
@@ -85,7 +86,7 @@ def run_worker(
     # Asked for in any case: a worker that cannot load the kinds had better not start.
     default_queues = ",".join(_queues(runtime))
     worker = app.Worker(
-        hostname=hostname,
+        hostname=host_format(hostname) if hostname else None,
         pool_cls=pool,
         loglevel=loglevel.upper(),
         concurrency=concurrency or (_THREADS if pool == "threads" else os.cpu_count()),

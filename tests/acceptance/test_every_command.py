@@ -60,9 +60,13 @@ def test_it_leaves_a_clean_screen(office: Office, tmp_path: Path, row: Row, colu
         assert MOTION.search(screen.text) is None, screen.text
         assert "None" not in screen.text, screen.text
         screen.assert_as_before()
-        if row.is_fitted:
-            lines = [line for line in screen.printed if not TALK.search(line)]
-            assert [line for line in lines if cell_len(line) > columns] == []
+        assert too_long(screen, row, columns=columns) == []
+
+
+def too_long(screen: Screen, row: Row, *, columns: int) -> list[str]:
+    """Return the lines that a command had to fit to the terminal, and has not."""
+    lines = [line for line in screen.printed if not TALK.search(line)] if row.is_fitted else []
+    return [line for line in lines if cell_len(line) > columns]
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.command != "demo"], ids=str)
@@ -70,8 +74,9 @@ def test_a_dumb_terminal_gets_no_escape(office: Office, tmp_path: Path, row: Row
     """Neither colours nor anything that moves; `top` takes one look there."""
     if row.command == "top":
         row = replace(row, until="", code=0)
-    with opened(office, tmp_path, row, columns=80, TERM="dumb") as screen:
+    with opened(office, tmp_path, row, columns=60, TERM="dumb") as screen:
         assert (code_of(screen, row), b"\x1b" in screen.written) == (row.code, False), screen.text
+        assert too_long(screen, row, columns=60) == []
 
 
 @pytest.mark.parametrize("words", ["list", "stats", "health", "send welcome", "hold", "status"])

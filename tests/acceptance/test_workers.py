@@ -6,6 +6,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from celery.utils.nodenames import gethostname
+
 if TYPE_CHECKING:
     from tests.acceptance.desk import Desk
     from tests.acceptance.terminal import Terminal
@@ -33,6 +35,13 @@ def test_in_memory_the_log_knows_the_workers(terminal: Terminal, desk: Desk) -> 
     assert desk.run("workers", "stop", "mail@there", "--yes")[0] == 3
     desk.wait_for(lambda: desk.run("workers", "stop", "mail@here", "--yes")[0] == 0)
     assert window.wait() == 0
+
+
+def test_a_name_stands_for_each_host(terminal: Terminal, desk: Desk) -> None:
+    """As with Celery's own command: one line starts workers on many hosts."""
+    terminal.worker(*ALONE, "-n", "mail@%h")
+    _, [found], _ = desk.run("workers")
+    assert found["worker"] == f"mail@{gethostname()}"
 
 
 def test_on_redis_remote_control_reaches_them(production: Terminal, desk: Desk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from contextlib import closing
@@ -10,22 +11,27 @@ from typing import TYPE_CHECKING
 
 from mailctl.campaign import Campaign, Mailing
 from mailctl.catalog import WELCOME
+from mailctl.enqueue import Enqueuer
 from mailctl.log.workers import Worker
+from mailctl.message import Content, User
 from mailctl.recipients import Recipient
 from mailctl.runtime import Runtime
 from mailctl.settings import BULK_QUEUE, Settings
 from mailctl.worker.relay import BATCH, BATCHES_ON_BROKER, LOCAL_TICK_SECONDS, SERVER_TICK_SECONDS, Relay
+from tests.servers import HangUpServer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
 PATIENCE = 60
 
 
-def tick_after_a_turn(log: Runtime) -> float:
-    """Return how long a relay rests at most, once it has looked at the log."""
-    now, has_looked = datetime.now(UTC), threading.Event()
-    worker = Worker(
+def worker() -> Worker:
+    """Return a worker that the relay says is alive."""
+    now = datetime.now(UTC)
+    return Worker(
         id="w-1",
         name="w@host",
         host="host",
@@ -36,7 +42,12 @@ def tick_after_a_turn(log: Runtime) -> float:
         started_at=now,
         seen_at=now,
     )
-    relay = Relay(log, worker, each_turn=has_looked.set)
+
+
+def tick_after_a_turn(log: Runtime) -> float:
+    """Return how long a relay rests at most, once it has looked at the log."""
+    has_looked = threading.Event()
+    relay = Relay(log, worker(), each_turn=has_looked.set)
     relay.start()
     assert has_looked.wait(PATIENCE)
     relay.stop()
@@ -64,3 +75,26 @@ def test_on_a_server_a_campaign_is_looked_after_more_often(
         for _ in Campaign(log, Mailing(campaign="spring", kind=WELCOME)).record(rows):
             pass
         assert tick_after_a_turn(log) == LOCAL_TICK_SECONDS
+
+
+def test_an_outage_of_the_broker_is_logged_when_it_begins_and_not_denied_meanwhile(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Between two attempts there is nothing to publish with, which is no recovery."""
+    caplog.set_level(logging.INFO, logger="mailctl.relay")
+    with HangUpServer() as server:
+        settings = Settings(
+            debug=False,
+            redis_url=f"redis://127.0.0.1:{server.port}/0",
+            secret_key="a-secret-key-of-the-service-that-is-long",
+            mailctl_home=tmp_path,
+        )
+        with closing(Runtime(settings)) as log:
+            Enqueuer(log).record(WELCOME, [Content(user=User(email="zoe@example.com"))])
+            relay = Relay(log, worker())
+            relay.start()
+            server.wait_for(3)
+            relay.stop()
+    lines = [record.getMessage() for record in caplog.records]
+    assert len([line for line in lines if "does not answer" in line]) == 1
+    assert [line for line in lines if "works again" in line] == []
