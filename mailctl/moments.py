@@ -67,10 +67,11 @@ def parse_moment(text: str, *, field: str, now: datetime) -> datetime:
     try:
         moment = _moment(text)
     except (ValueError, OverflowError, OSError):
+        example = _nine_o_clock(now + timedelta(days=1))
         raise InvalidInput(
             field,
             f"{_shown(text)} is not a time.",
-            fix="Give one like 2030-01-31T09:00 or 2030-01-31T09:00Z.",
+            fix=f"Give one like {example} or {example}Z.",
         ) from None
     if moment < now:
         raise InvalidInput(field, f"{text!r} has passed.", fix="Give a time in the future.")
@@ -91,7 +92,9 @@ def parse_past(text: str, *, field: str, now: datetime) -> datetime:
         return _moment(text)
     except (ValueError, OverflowError, OSError):
         raise InvalidInput(
-            field, f"{_shown(text)} is not a time.", fix="Give one like 24h or 2030-01-31T09:00Z."
+            field,
+            f"{_shown(text)} is not a time.",
+            fix=f"Give one like 24h or {_nine_o_clock(now - timedelta(days=1))}Z.",
         ) from None
 
 
@@ -115,6 +118,11 @@ def count(number: int, noun: str) -> str:
 def per_minute(rate: float) -> str:
     """Return a rate as people read it."""
     return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
+def _nine_o_clock(day: datetime) -> str:
+    """Return an example of a time, near enough to be accepted, as UTC or as local time."""
+    return day.strftime("%Y-%m-%dT09:00")
 
 
 def _is_length(text: str) -> bool:

@@ -48,6 +48,8 @@ __all__ = [
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _REDIS = frozenset({"redis", "rediss", "sentinel"})
+#: The same for people.
+_REDIS_SCHEMES = ("redis://", "rediss://", "sentinel://")
 #: Redis behind a Unix socket, as kombu and Celery write it.
 _REDIS_SOCKET = "redis+socket"
 _AMQP = frozenset({"amqp", "amqps", "pyamqp", "librabbitmq"})
@@ -183,12 +185,19 @@ def _each(text: str, check: Callable[[str], str]) -> str:
     return ";".join(check(one) for one in text.split(";"))
 
 
-def _redis(text: str, *, options: AbstractSet[str] = REDIS_OPTIONS) -> str:
+def _redis(
+    text: str, *, options: AbstractSet[str] = REDIS_OPTIONS, schemes: tuple[str, ...] = _REDIS_SCHEMES
+) -> str:
+    """Check the URL of a Redis.
+
+    Args:
+        schemes: what the setting takes, for who has given another.
+    """
     scheme = scheme_of(text, example="redis://:password@host:6379/0")
     if scheme == _REDIS_SOCKET:
         return _redis_socket(text)
     if scheme not in _REDIS:
-        raise _unknown_scheme(scheme, known=("redis://", "rediss://", "sentinel://"))
+        raise _unknown_scheme(scheme, known=schemes)
     parts = split(text)
     _check_server_is_named(parts)
     _check_options(parts, options)
@@ -219,7 +228,7 @@ def _broker(text: str) -> str:
     if scheme.partition("+")[0] in _SQL_BROKERS and "+" in scheme:
         return _behind_prefix(text)
     if scheme not in _AMQP:
-        return _redis(text)
+        return _redis(text, schemes=(*_REDIS_SCHEMES, "amqp://"))
     parts = split(text)
     _check_server_is_named(parts)
     _check_options(parts, AMQP_OPTIONS)
@@ -232,7 +241,7 @@ def _results(text: str) -> str:
     scheme = scheme_of(text, example="redis://:password@host:6379/0")
     if scheme.partition("+")[0] in _SQL_RESULTS and "+" in scheme:
         return _behind_prefix(text)
-    return _redis(text, options=REDIS_RESULT_OPTIONS)
+    return _redis(text, options=REDIS_RESULT_OPTIONS, schemes=(*_REDIS_SCHEMES, "rpc://"))
 
 
 def _behind_prefix(text: str) -> str:
@@ -251,7 +260,8 @@ def _unknown_scheme(scheme: str, *, known: tuple[str, ...]) -> InvalidUrl:
             "has the scheme of Valkey, which Celery does not know.",
             fix=f"Use {'rediss' if scheme == 'valkeys' else 'redis'}://: Valkey speaks the same protocol.",
         )
-    return InvalidUrl("has a scheme that cannot be used here.", fix=f"Use {', '.join(known)} or amqp://.")
+    *more, last = known
+    return InvalidUrl("has a scheme that cannot be used here.", fix=f"Use {', '.join(more)} or {last}.")
 
 
 def _check_options(parts: Parts, known: AbstractSet[str]) -> None:

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 from celery import Celery
 
+from tests.acceptance.conftest import SMTP_PASSWORD
 from tests.acceptance.terminal import PATIENCE
-from tests.smtp_server import Drop, Reply, Stall
+from tests.smtp_server import Drop, Reply, ScriptedSmtpServer, Stall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.acceptance.desk import Desk
     from tests.acceptance.terminal import Terminal
     from tests.servers import RedisServer
-    from tests.smtp_server import ScriptedSmtpServer
+    from tests.smtp_server import Certificates
 
 ALL_KINDS = (
     ("welcome",),
@@ -202,3 +204,36 @@ def test_emails_in_hand_are_finished_before_the_worker_stops(
     assert worker.stop() == 0
     assert production.status(task_id)["state"] == "sent"
     assert len(smtp_server.messages) == 1
+
+
+@pytest.mark.parametrize("terminate", [False, True])
+def test_an_email_that_celery_revokes_goes_out(
+    production: Terminal, desk: Desk, smtp_server: ScriptedSmtpServer, client: Celery, terminate: bool
+) -> None:
+    """Only `mailctl cancel` stops one: without a run of its task the log would publish it for ever."""
+    production.worker("-P", "solo", "-c", "1", "-n", "mail@here", "-Q", "elsewhere")
+    revoked, cancelled = desk.send(), desk.send()
+    desk.run("cancel", cancelled)
+    client.control.revoke([revoked, cancelled], terminate=terminate, reply=True, timeout=PATIENCE, limit=1)
+    client.control.add_consumer("celery", reply=True, timeout=PATIENCE, limit=1)
+    desk.wait_for_state(revoked, "sent")
+    assert desk.run("status", cancelled)[1][0]["state"] == "cancelled"
+    assert len(smtp_server.messages) == 1
+
+
+def test_an_email_that_is_being_sent_is_not_terminated(
+    production: Terminal, desk: Desk, redis: RedisServer, certificates: Certificates, client: Celery
+) -> None:
+    """Its process is not killed, nor is the email, which may have arrived, sent twice."""
+    credentials = ("app", SMTP_PASSWORD)
+    with ScriptedSmtpServer(
+        {"body": [Stall(3)]}, ssl_context=certificates.server, credentials=credentials
+    ) as slow:
+        production.set(EMAIL_PORT=slow.port)
+        window = production.worker("-P", "prefork", "-c", "1", "-n", "mail@here")
+        email = desk.send()
+        desk.wait_for_state(email, "sending")
+        client.control.revoke(email, terminate=True, signal="SIGKILL", reply=True, timeout=PATIENCE, limit=1)
+        window.wait_until_printed("is not terminated")
+        desk.wait_for_state(email, "sent", "failed")
+        assert (desk.run("status", email)[1][0]["attempts"], len(slow.messages)) == (1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,6 +119,17 @@ def test_a_misspelt_option_is_answered_with_the_right_one() -> None:
         LogUrl("postgresql://u:p@h/db?prepare_treshold=0")
     assert caught.value.fix == "Did you mean prepare_threshold?"
     assert "treshold" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [RedisUrl, BrokerUrl, ResultsUrl])
+def test_the_schemes_that_are_advised_are_those_that_the_setting_takes(kind: type[ConnectionUrl]) -> None:
+    """Whoever follows the advice is not refused again."""
+    with pytest.raises(InvalidUrl) as caught:
+        kind("nonsense://h")
+    advised = re.findall(r"\w+://", caught.value.fix)
+    assert len(advised) >= 3
+    for scheme in advised:
+        kind(f"{scheme}h")
 
 
 def test_valkey_is_told_its_scheme() -> None:
