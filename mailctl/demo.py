@@ -51,6 +51,20 @@ class Demo:
         finally:
             runtime.close()
 
+    def variables(self, settings: Settings | None) -> dict[str, str]:
+        """Return what has to be set for a command that reads the log of the tour.
+
+        Args:
+            settings: those that the command would read otherwise; None if they are not usable.
+        """
+        home = {"MAILCTL_HOME": str(self.home)}
+        ours = {"MAILCTL_DATABASE_URL": "", "DEBUG": "True"}
+        is_needed = {
+            "MAILCTL_DATABASE_URL": settings is None or settings.mailctl_database_url is not None,
+            "DEBUG": settings is None or not settings.debug,
+        }
+        return home | {name: value for name, value in ours.items() if is_needed[name]}
+
     @contextmanager
     def _worker(self) -> Iterator[None]:
         """A worker process of its own, which ends when nothing is left to do."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mailctl.cli.context import Session, uses_log
 from mailctl.cli.views import email_view
 from mailctl.command import mailctl
-from mailctl.errors import EmailFailed
+from mailctl.errors import ConfigurationError, EmailFailed
 from mailctl.log.mode import LogMode
+
+if TYPE_CHECKING:
+    from mailctl.settings import Settings
 
 
 @uses_log(LogMode.CREATE)
@@ -31,6 +36,15 @@ def demo(session: Session) -> None:
             session.output.line(f"  {email.kind:<13} {email.reply.text}")
         session.output.line()
         again = mailctl("status", arguments=[next(iter(latest))])
-        session.output.line(f"Look again: {again.with_environment(MAILCTL_HOME=str(tour.home))}")
+        variables = tour.variables(_settings(session))
+        session.output.line(f"Look again: {again.with_environment(**variables)}")
     if not all(email.is_delivered for email in latest.values()):
         raise EmailFailed("Not every email arrived.", fix=f"See {tour.home / 'worker.log'}.")
+
+
+def _settings(session: Session) -> Settings | None:
+    """Return the settings in force, which the tour does without; None if they are not usable."""
+    try:
+        return session.settings
+    except ConfigurationError:
+        return None

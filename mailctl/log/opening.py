@@ -12,7 +12,7 @@ from sqlalchemy.schema import CreateTable
 from mailctl.command import quoted
 from mailctl.errors import LogMissing
 from mailctl.log import sqlite
-from mailctl.log.database import log_address, open_engine, open_log_reader, shown
+from mailctl.log.database import log_address, open_engine, open_log_reader, shown, sqlite_address
 from mailctl.log.mode import LogMode
 from mailctl.log.nearby import homes_around
 from mailctl.log.schema import ensure_current, read_version, refuse_other_version
@@ -123,4 +123,11 @@ def logs_nearby(settings: Settings) -> str:
     if not homes:
         return ""
     are = "there is one" if len(homes) == 1 else "there are some"
-    return f"; {are} nearby: {', '.join(f'MAILCTL_HOME={quoted(str(home))}' for home in homes)}"
+    return f"; {are} nearby: {', '.join(_naming(home, settings) for home in homes)}"
+
+
+def _naming(home: Path, settings: Settings) -> str:
+    """Return the assignment that leads to a home's log: MAILCTL_HOME does not where there is an address."""
+    if settings.mailctl_database_url is None:
+        return f"MAILCTL_HOME={quoted(str(home))}"
+    return f"{SETTING}={quoted(shown(sqlite_address(home / 'mailctl.db')))}"

@@ -217,6 +217,29 @@ def test_an_empty_log_is_named_and_so_are_logs_nearby(
     )
 
 
+def test_what_names_a_log_nearby_leads_to_it(
+    mailctl: Mailctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where an address is set, MAILCTL_HOME is without effect."""
+    email_id = welcome(mailctl)
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    monkeypatch.setenv("MAILCTL_DATABASE_URL", f"sqlite:///{tmp_path}/none.db")
+    told = mailctl("list").err
+    name, _, value = told.partition("nearby: ")[2].strip().removesuffix(".").partition("=")
+    monkeypatch.setenv(name, value)
+    assert email_id in mailctl("list", "--json").out, told
+
+
+def test_what_the_demo_says_leads_to_its_log(mailctl: Mailctl, tmp_path: Path) -> None:
+    """Also in the folder of a service, whose .env names another log and production."""
+    (tmp_path / ".env").write_text(f"DEBUG=False\nMAILCTL_DATABASE_URL=sqlite:///{tmp_path}/service.db\n")
+    [command] = [line for line in mailctl("demo").out.splitlines() if line.startswith("Look again: ")]
+    line = command.removeprefix("Look again: ").replace("mailctl ", f"{sys.executable} -m mailctl ", 1)
+    ran = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ran.returncode, "captured" in ran.stdout) == (0, True), (command, ran.stderr)
+
+
 def test_reading_a_log_of_an_older_mailctl_says_how_to_upgrade_it(mailctl: Mailctl, tmp_path: Path) -> None:
     """In one sentence, and changes nothing."""
     welcome(mailctl)
