@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mailctl.errors import InvalidInput
-from mailctl.log.search import Filter, count_fitting, newest, search
+from mailctl.log.search import Filter, count_fitting, count_states, newest, search
 from mailctl.status import Inquiry
 
 if TYPE_CHECKING:
@@ -111,3 +112,25 @@ def nothing_fits(runtime: Runtime) -> str:
     if runtime.history.is_empty():
         return f"The delivery log at {runtime.log} is empty{runtime.logs_nearby}."
     return f"No email in the delivery log at {runtime.log} fits."
+
+
+def nothing_to_do(runtime: Runtime, action: Action, wanted: Filter) -> str:
+    """Return a sentence for who has found nothing that an action can be done to.
+
+    Args:
+        wanted: the filters as they were given.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    has_own_states = wanted.states and wanted.states != action.by_default
+    found = {} if has_own_states else count_states(runtime.engine, replace(wanted, states=()))
+    others = {state: number for state, number in found.items() if state not in action.by_default}
+    if not others:
+        return nothing_fits(runtime)
+    states = ", ".join(f"{state} {number:,}" for state, number in Counter(others).most_common())
+    possible = [str(state) for state in others if state in action.works_on]
+    fix = f" Name the state to do it all the same: --state {possible[0]}." if possible else ""
+    without = " without --state" if possible else ""
+    fit = "email fits" if sum(others.values()) == 1 else "emails fit"
+    return f"{sum(others.values()):,} {fit}, and `{action.name}`{without} does nothing to any of them ({states}).{fix}"

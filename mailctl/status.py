@@ -187,9 +187,14 @@ class Inquiry:
         place = unknown.search.place if unknown.search else None
         if unknown.result is None and place is None:
             trouble = f" {unknown.broker_trouble}" if unknown.broker_trouble else ""
+            log = self._witnesses.log
+            known = (
+                f"there is no delivery log at {log}"
+                if unknown.is_log_missing
+                else (f"the delivery log at {log} has no such email")
+            )
             raise NotFound(
-                f"Nobody knows {task_id}: the delivery log at {self._witnesses.log} has no such email, "
-                f"Celery no result.{trouble}",
+                f"Nobody knows {task_id}: {known}, Celery has no result.{trouble}",
                 fix=f"Check the id, and where it was recorded: {mailctl('why', arguments=[task_id])}",
             )
         return Status(

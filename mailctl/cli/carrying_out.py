@@ -66,16 +66,23 @@ def carry_out(
     acting = Acting(session.runtime, Wish(action=action, deed=deed, include=include))
     selection = _named(session, ids) if ids is not None else fitting(session.runtime, action, wanted)
     if doing.dry_run:
-        _show_plan(session, acting, selection, action)
+        _show_plan(session, acting, selection, action, wanted)
         return
-    if selection.wanted is not None and not doing.yes and not _is_wanted(session, acting, selection, action):
+    if (
+        selection.wanted is not None
+        and not doing.yes
+        and not _is_wanted(session, acting, selection, action, wanted)
+    ):
         return
-    tally = _carry_out(session, acting, selection, action, mark=mark)
+    reasons: Counter[str] = Counter()
+    tally = _carry_out(session, acting, selection, action, mark=mark, reasons=reasons)
     _tell_trouble(session, acting)
     if selection.wanted is None:
         _leave(tally)
     else:
-        session.output.note(_summary(tally, action) if tally else _nothing_fits(session))
+        session.output.note(_summary(tally, action) if tally else _nothing_to_do(session, action, wanted))
+        for line in _left_out(reasons):
+            session.output.note(line)
         if mark and tally[Verdict.DONE]:
             session.output.note(f"Undo it with: {_undo(action, mark)}")
 
@@ -88,9 +95,18 @@ def _named(session: Session, ids: Sequence[str]) -> Selection:
 
 
 def _carry_out(
-    session: Session, acting: Acting, selection: Selection, action: Action, *, mark: str
+    session: Session,
+    acting: Acting,
+    selection: Selection,
+    action: Action,
+    *,
+    mark: str,
+    reasons: Counter[str],
 ) -> Counter[Verdict]:
     """Do it; where that is cut short, say what is done and how to undo it.
+
+    Args:
+        reasons: is told why emails were not done, how often.
 
     Raises:
         Exit: somebody pressed Ctrl-C; what was told is done.
@@ -104,6 +120,8 @@ def _carry_out(
             results = acting.carry_out(selection, is_stopped=lambda: interrupt.is_requested)
             for result in _shown(session, results, action, is_named=is_named):
                 tally[result.verdict] += 1
+                if result.verdict is not Verdict.DONE:
+                    reasons[result.reason] += 1
                 advance(1)
         is_complete = not interrupt.is_requested
     except KeyboardInterrupt:
@@ -172,14 +190,16 @@ def _included(daring: Daring, *, is_named: bool) -> frozenset[Hazard]:
     return frozenset(Hazard(name_in(name, list(Hazard), field="--include")) for name in names)
 
 
-def _show_plan(session: Session, acting: Acting, selection: Selection, action: Action) -> None:
+def _show_plan(
+    session: Session, acting: Acting, selection: Selection, action: Action, wanted: Filter
+) -> None:
     if session.output.as_json or selection.wanted is None:
         results = _shown(session, acting.look(selection), action, is_named=True)
         tally = Counter(result.verdict for result in results)
         if selection.wanted is None:
             _leave(tally)
         return
-    for line in _plan_lines(session, _plan(session, acting, selection), action):
+    for line in _plan_lines(session, _plan(session, acting, selection), action, wanted):
         session.output.prose(line, hang=_PLAN_HANG)
 
 
@@ -188,10 +208,12 @@ def _plan(session: Session, acting: Acting, selection: Selection) -> Plan:
         return acting.plan(selection, seen=advance)
 
 
-def _is_wanted(session: Session, acting: Acting, selection: Selection, action: Action) -> bool:
+def _is_wanted(
+    session: Session, acting: Acting, selection: Selection, action: Action, wanted: Filter
+) -> bool:
     """Show the plan and ask; return whether there is anything to do."""
     plan = _plan(session, acting, selection)
-    for line in _plan_lines(session, plan, action):
+    for line in _plan_lines(session, plan, action, wanted):
         session.output.note(line)
     if not plan.count:
         return False
@@ -200,20 +222,24 @@ def _is_wanted(session: Session, acting: Acting, selection: Selection, action: A
     return True
 
 
-def _plan_lines(session: Session, plan: Plan, action: Action) -> Iterator[str]:
+def _plan_lines(session: Session, plan: Plan, action: Action, wanted: Filter) -> Iterator[str]:
     if not plan.count and not plan.others:
-        yield _nothing_fits(session)
+        yield _nothing_to_do(session, action, wanted)
         return
     states = ", ".join(f"{state} {number}" for state, number in plan.states.most_common())
     yield f"{plan.count:>6}  would be {action.done}" + (f" ({states})" if states else "")
-    for reason, number in plan.others.most_common():
-        yield f"{number:>6}  left out: {reason}"
+    yield from _left_out(plan.others)
     if plan.sample:
         yield "Such as:" if plan.count > len(plan.sample) else "These:"
     for email in plan.sample:
         yield f"  {plan.short_ids[email.id]}  {email.state:<9}  {_line(email)}" + (
             f"  {email.error}" if email.error else ""
         )
+
+
+def _left_out(reasons: Counter[str]) -> Iterator[str]:
+    for reason, number in reasons.most_common():
+        yield f"{number:>6}  left out: {reason}"
 
 
 def _shown(
@@ -242,10 +268,10 @@ def _line(email: Email) -> str:
     return f"{email.kind} to {email.to}"
 
 
-def _nothing_fits(session: Session) -> str:
-    from mailctl.selection import nothing_fits
+def _nothing_to_do(session: Session, action: Action, wanted: Filter) -> str:
+    from mailctl.selection import nothing_to_do
 
-    return nothing_fits(session.runtime)
+    return nothing_to_do(session.runtime, action, wanted)
 
 
 def _summary(tally: Counter[Verdict], action: Action) -> str:

@@ -13,13 +13,14 @@ from mailctl.errors import InvalidInput
 from mailctl.log.database import reading
 from mailctl.log.rows import EMAIL_COLUMNS, email_from
 from mailctl.log.tables import emails
+from mailctl.message import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sqlalchemy import Engine
 
-    from mailctl.message import Email, State
+    from mailctl.message import Email
 
 
 #: Characters of a text to search for.
@@ -128,6 +129,17 @@ def count_fitting(engine: Engine, wanted: Filter) -> int:
     query = select(func.count()).select_from(emails).where(*_conditions(wanted))
     with reading(engine) as connection:
         return connection.execute(query).scalar_one()
+
+
+def count_states(engine: Engine, wanted: Filter) -> dict[State, int]:
+    """Return how many emails fit, by their state.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    query = select(emails.c.state, func.count()).where(*_conditions(wanted)).group_by(emails.c.state)
+    with reading(engine) as connection:
+        return {State(state): number for state, number in connection.execute(query)}
 
 
 def newest(engine: Engine) -> int:

@@ -60,6 +60,36 @@ class TestNamed:
 
 
 class TestFound:
+    def test_what_is_left_out_is_told_with_the_reason(self, mailctl: Mailctl) -> None:
+        """As by the plan of --dry-run, with the number of each."""
+        for number, outcome in enumerate([REFUSED, DEAD, DEAD, LOST]):
+            fail(welcome(mailctl, f"user{number}@example.com"), outcome)
+        by_state = ("retry", "--state", "failed")
+        planned = [line for line in mailctl(*by_state, "--dry-run").out.splitlines() if "left out" in line]
+        done = mailctl(*by_state, "--yes").err
+        assert "1 email retried, 3 left out." in done
+        assert [line for line in done.splitlines() if "left out:" in line] == planned
+        assert any(line.startswith("     2  left out: permanent") for line in planned)
+
+    def test_where_no_email_is_in_a_state_for_it_the_states_are_told(self, mailctl: Mailctl) -> None:
+        """They fit the filters; what does it all the same is offered if there is such a thing."""
+        for number in range(2):
+            welcome(mailctl, f"user{number}@example.com")
+        mailctl("cancel", "--kind", "welcome", "--yes")
+        fit = "2 emails fit, and"
+        for line in ("hold --kind welcome --yes", "hold --kind welcome", "queue purge celery --yes"):
+            name = "purge" if "purge" in line else "hold"
+            ran = mailctl(*line.split())
+            assert (ran.code, ran.err) == (
+                0,
+                f"{fit} `{name}` does nothing to any of them (cancelled 2).\n",
+            ), line
+        assert mailctl("release", "--kind", "welcome", "--dry-run").out == (
+            f"{fit} `release` without --state does nothing to any of them (cancelled 2). "
+            "Name the state to do it all the same: --state cancelled.\n"
+        )
+        assert "fits." in mailctl("hold", "--kind", "reset", "--yes").err
+
     def test_nobody_to_ask_means_no(self, mailctl: Mailctl) -> None:
         """Exit code 4, the number, a sample, and what to add; --dry-run only looks."""
         email_id = welcome(mailctl)
