@@ -133,4 +133,5 @@ def nothing_to_do(runtime: Runtime, action: Action, wanted: Filter) -> str:
     fix = f" Name the state to do it all the same: --state {possible[0]}." if possible else ""
     without = " without --state" if possible else ""
     fit = "email fits" if sum(others.values()) == 1 else "emails fit"
-    return f"{sum(others.values()):,} {fit}, and `{action.name}`{without} does nothing to any of them ({states}).{fix}"
+    number = f"{sum(others.values()):,}"
+    return f"{number} {fit}, and `{action.name}`{without} does nothing to any of them ({states}).{fix}"

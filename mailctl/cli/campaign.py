@@ -126,6 +126,8 @@ def _record(
     session: Session, campaign: Campaign, mailing: Mailing, addressees: MailingList
 ) -> list[RowProblem]:
     """Record row by row, and say what became of them, also when it is cut short."""
+    from mailctl.moments import count
+
     new, known, suppressed, problems = 0, 0, 0, list[Any]()
     try:
         with session.output.progress("recorded", total=lambda: addressees.size) as advance:
@@ -133,6 +135,10 @@ def _record(
                 new, known = new + len(step.emails), known + step.known
                 problems += step.problems
                 suppressed += step.suppressed
+                session.output.done = (
+                    f"Campaign {mailing.campaign}: {count(new, 'email')} recorded all the same. "
+                    "The same command goes on with the rest."
+                )
                 _show_step(session, mailing, step)
                 advance(step.rows)
     except KeyboardInterrupt:

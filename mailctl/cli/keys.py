@@ -9,6 +9,7 @@ import typer
 from mailctl.cli.context import Session, uses_log
 from mailctl.cli.help import Commands
 from mailctl.cli.views import time_view
+from mailctl.command import mailctl
 from mailctl.log.mode import LogMode
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def create_key(
 ) -> None:
     """Make a key; it is shown this once."""
     made = session.runtime.keys.create(name)
+    revoke = mailctl("keys", "revoke", arguments=[made.id])
+    session.output.done = f"The key is made, and cannot be shown again; end it with: {revoke}"
     if session.output.as_json:
         session.output.record({"id": made.id, "name": made.name, "key": made.text})
         return

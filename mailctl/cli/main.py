@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.DONE
     except OSError as error:
         # Such as a full disk behind stdout: what other files and services do is told by MailctlErrors.
-        _say(session, error, f"{error}.", "")
+        _say(session, error, f"{error}.", session.output.done)
         try:
             sys.stdout.flush()
         except OSError:

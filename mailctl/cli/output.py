@@ -40,6 +40,8 @@ class Output:
 
     as_json: bool = False
     with_color: bool = True
+    #: What the command has done already: told where its results cannot be written.
+    done: str = ""
 
     def record(self, data: Mapping[str, Any]) -> None:
         """Print one object for programs."""

@@ -161,6 +161,7 @@ def _carry_out(session: Session, words: Words, common: Common) -> None:
     ):
         if value:
             raise InvalidInput(option, "is for many.", fix="Give --users-file or --all-users with it.")
+    from mailctl.moments import count
     from mailctl.sending import Sending
 
     sending = Sending(session.runtime)
@@ -169,6 +170,8 @@ def _carry_out(session: Session, words: Words, common: Common) -> None:
         show_preview(session, sending.preview(order))
         return
     sent = sending.send(order)
+    ids = " ".join(email.id for email in sent.emails)
+    session.output.done = f"{count(len(sent.emails), 'email')} recorded all the same: {ids}"
     if sent.broker_trouble:
         session.output.note(f"{sent.broker_trouble} Recorded; a worker sends it when the broker is back.")
     if common.wait:

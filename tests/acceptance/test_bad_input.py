@@ -17,6 +17,7 @@ from tests.servers import free_port
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.acceptance.desk import Desk
     from tests.acceptance.terminal import Terminal
     from tests.smtp_server import ScriptedSmtpServer
 
@@ -260,6 +261,34 @@ def test_a_full_disk_is_told_in_one_sentence(terminal: Terminal) -> None:
     """Where the output cannot be written, the command has failed."""
     window = terminal.open("bash", "-c", f"{terminal.python} -m mailctl users list > /dev/full", name="full")
     assert (window.wait(), window.output) == (1, "error: [Errno 28] No space left on device.\n")
+
+
+@pytest.mark.parametrize("as_json", ["", " --json"])
+def test_what_is_done_is_told_although_the_results_cannot_be_written(
+    terminal: Terminal, desk: Desk, as_json: str
+) -> None:
+    """Whoever reads only the error would do it again: a second email, a key that nobody has."""
+    (terminal.folder / "list.csv").write_text("email\nuser1@example.com\nuser2@example.com\n")
+    lines = (
+        "send welcome --email zoe@example.com",
+        "send reset --user-id 1 --user-id 2",
+        "send welcome --users-file list.csv --campaign autumn",
+        "keys create laptop",
+    )
+    told = []
+    for line in lines:
+        name = line.replace(" ", "-").replace("/", "")
+        shell = f"{terminal.python} -m mailctl {line}{as_json} > /dev/full"
+        window = terminal.open("bash", "-c", shell, name=name)
+        assert window.wait() == 1, window.output
+        told.append(window.output)
+    sent = {email["to"]: email["task_id"] for email in desk.run("list")[1]}
+    assert sent["zoe@example.com"] in told[0]
+    assert len(sent) == 5
+    assert sum(task_id in told[1] for task_id in sent.values()) == 2
+    assert "Campaign autumn: 2 emails recorded all the same." in told[2]
+    [key] = desk.run("keys", "list")[1]
+    assert f"mailctl keys revoke {key['id']}" in told[3]
 
 
 def test_a_closed_output_is_no_failure(terminal: Terminal) -> None:
