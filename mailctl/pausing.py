@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailctl.errors import InvalidInput, NotFound
+from mailctl.known_names import check_queue, knows_queue
 from mailctl.log.pauses import Pause, Scope
 from mailctl.log.search import Filter, search
 from mailctl.message import CLAIMABLE_STATES
-from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from mailctl.message import Email
     from mailctl.runtime import Runtime
 
 
@@ -40,14 +37,16 @@ class Pausing:
         """Return what is meant.
 
         Raises:
-            InvalidInput: neither or both are given, or nobody knows it.
+            InvalidInput: neither or both are given, or nobody knows the kind.
+            NotFound: nobody knows the queue.
         """
         if (queue is None) == (kind is None):
             raise InvalidInput("queue", "is missing or given twice.", fix="Give a queue, or --kind KIND.")
         if kind is not None:
             return self._kind(kind)
         assert queue is not None
-        self._check_queue(queue)
+        # A slip of the pen would stop nothing, and look as if it did.
+        check_queue(self._runtime, queue)
         return Target(scope=Scope.QUEUE, name=queue)
 
     def _kind(self, kind: str) -> Target:
@@ -100,18 +99,4 @@ class Pausing:
 
     def knows(self, queue: str) -> bool:
         """Whether there is such a queue, so that it can be paused."""
-        return queue in self._known() or bool(self._recorded(queue))
-
-    def _check_queue(self, queue: str) -> None:
-        """Refuse a queue that nobody knows: a slip of the pen would stop nothing, and look as if it did."""
-        if not self.knows(queue):
-            known = ", ".join(sorted(self._known()))
-            raise InvalidInput("queue", f"nobody knows {queue!r}.", fix=f"There are: {known}.")
-
-    def _known(self) -> set[str]:
-        consumed = {name for worker in self._runtime.workers.alive() for name in worker.queues}
-        paused = {pause.name for pause in self._runtime.pauses.read() if pause.scope is Scope.QUEUE}
-        return {self._runtime.settings.celery_queue_default, BULK_QUEUE} | consumed | paused
-
-    def _recorded(self, queue: str) -> Sequence[Email]:
-        return search(self._runtime.engine, Filter(queue=queue), limit=1).emails
+        return knows_queue(self._runtime, queue)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mailctl.errors import InvalidInput
+from mailctl.known_names import check_campaign, check_queue_anywhere
 from mailctl.log.search import Filter, count_fitting, count_states, newest, search
 from mailctl.status import Inquiry
 
@@ -122,7 +123,13 @@ def nothing_to_do(runtime: Runtime, action: Action, wanted: Filter) -> str:
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
+        NotFound: nobody knows the queue or the campaign.
     """
+    if not runtime.history.is_empty():
+        if wanted.queue:
+            check_queue_anywhere(runtime, wanted.queue)
+        if wanted.campaign:
+            check_campaign(runtime, wanted.campaign)
     has_own_states = wanted.states and wanted.states != action.by_default
     found = {} if has_own_states else count_states(runtime.engine, replace(wanted, states=()))
     others = {state: number for state, number in found.items() if state not in action.by_default}

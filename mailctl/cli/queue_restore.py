@@ -30,12 +30,15 @@ def restore(
     A worker moves a message for a task that it does not have to `QUEUE.unclaimed` when nobody has taken it
     for a minute. Start the workers of that app first.
     """
+    from mailctl.known_names import check_queue_anywhere
     from mailctl.queues import Queues
     from mailctl.unclaimed import Unclaimed
 
     session.prefer_broker()
     unclaimed = Unclaimed(session.runtime.app)
     counts = unclaimed.counts([queue] if queue else Queues(session.runtime).names())
+    if queue and not counts:
+        check_queue_anywhere(session.runtime, queue)
     if not counts:
         session.output.note("No messages are unclaimed.")
         counts = {queue: 0} if queue else {}

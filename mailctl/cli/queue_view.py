@@ -46,10 +46,13 @@ def peek(
     number: Annotated[int, typer.Option("--number", "-n", min=1, max=1000, help="How many at most.")] = 20,
 ) -> None:
     """Show what comes next in a queue, in order, and take nothing out of it."""
+    from mailctl.known_names import check_queue_anywhere
     from mailctl.queues import Queues
 
     session.prefer_broker()
     line = Queues(session.runtime).peek(name, limit=number)
+    if name is not None and not line.waiting and not line.trouble:
+        check_queue_anywhere(session.runtime, name)
     if session.output.as_json:
         for waiting in line.waiting:
             session.output.record(waiting_view(line, waiting))

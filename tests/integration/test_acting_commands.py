@@ -60,6 +60,31 @@ class TestNamed:
 
 
 class TestFound:
+    def test_a_queue_or_campaign_that_nobody_knows_is_refused(self, mailctl: Mailctl) -> None:
+        """A slip of the pen would look as if there was nothing to do."""
+        welcome(mailctl)
+        for line in (
+            "queue pause clery",
+            "queue peek clery",
+            "queue purge clery --yes",
+            "queue purge clery --dry-run",
+            "queue restore clery",
+            "hold --queue clery --yes",
+            "release --queue clery --yes",
+        ):
+            ran = mailctl(*line.split())
+            said = "error: No queue 'clery' is known. There are: celery, mailctl.bulk.\n"
+            assert (ran.code, ran.out, ran.err) == (3, "", said), line
+            known = mailctl(*line.replace("clery", "mailctl.bulk").split())
+            assert (known.code, "is known" in known.err) == (0, False), line
+        for line in (
+            "hold --campaign nope --yes",
+            "cancel --campaign nope",
+            "queue purge --campaign nope --yes",
+        ):
+            ran = mailctl(*line.split())
+            assert (ran.code, "has no email of campaign 'nope'" in ran.err) == (3, True), line
+
     def test_what_is_left_out_is_told_with_the_reason(self, mailctl: Mailctl) -> None:
         """As by the plan of --dry-run, with the number of each."""
         for number, outcome in enumerate([REFUSED, DEAD, DEAD, LOST]):
@@ -188,7 +213,7 @@ class TestPause:
     def test_what_nobody_knows_cannot_be_paused(self, mailctl: Mailctl) -> None:
         """A slip of the pen would look as if it had stopped something."""
         mailctl("db", "upgrade")
-        assert mailctl("queue", "pause", "nosuch").code == 2
+        assert mailctl("queue", "pause", "nosuch").code == 3
         assert mailctl("queue", "pause", "--kind", "nosuch").code == 2
         assert mailctl("queue", "pause").code == 2
 

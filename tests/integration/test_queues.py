@@ -88,8 +88,8 @@ class TestInMemory:
     def test_an_empty_queue_is_no_error(self, run: Run) -> None:
         """It is said on standard error."""
         run("db", "upgrade")
-        code, waiting, talk = run("queue", "peek", "reports")
-        assert (code, waiting, "Nothing waits in queue 'reports'" in talk) == (0, [], True)
+        code, waiting, talk = run("queue", "peek", "mailctl.bulk")
+        assert (code, waiting, "Nothing waits in queue 'mailctl.bulk'" in talk) == (0, [], True)
 
 
 class TestOnRedis:

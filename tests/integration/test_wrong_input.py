@@ -31,7 +31,6 @@ WRONG = {
         "cancel --state failed --yes",
         "resend --limit 5",
         "hold --kind nothing --yes",
-        "queue pause nothing",
         "queue pause",
         "queue pause celery --kind reset",
         "queue purge",
