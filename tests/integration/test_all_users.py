@@ -47,7 +47,7 @@ def shop_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
             f"INSERT INTO users VALUES (1, 'ada@example.com', 'ada', {yes}, NULL, 'ok')",
             f"INSERT INTO users VALUES (2, 'bob@example.com', 'bob', {no}, NULL, 'ok')",
             f"INSERT INTO users VALUES (3, 'cyd@example.com', 'cyd', {yes}, '2020-01-01 00:00:00', 'ok')",
-            f"INSERT INTO users VALUES (4, 'no address', 'dan', {yes}, NULL, NULL)",
+            f"INSERT INTO users VALUES (4, 'no address', 'dan', {yes}, NULL, 'ok')",
             f"INSERT INTO users VALUES (5, 'eve@example.com', 'eve', {yes}, '2999-01-01 00:00:00', 'new')",
             f"INSERT INTO users VALUES (6, 'fay@example.com', 'fay', {yes}, NULL, 'banned')",
         ):
