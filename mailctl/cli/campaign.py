@@ -109,11 +109,17 @@ def _ask(session: Session, mailing: Mailing, users: MailingList, *, is_sure: boo
 def _tell_left_out(session: Session, users: MailingList) -> None:
     for reason, number in users.left_out.most_common():
         session.output.note(f"{number:>6}  left out: {reason}")
+    if users.is_unscreened:
+        session.output.note(f"No column says who is deactivated or deleted: all {users.count} are mailed.")
 
 
 def _refuse_what_is_for_one(words: Words, common: Common) -> None:
     if common.user_id or common.email or (common.users_file and common.all_users):
-        raise InvalidInput("recipient", "is given twice.", fix="Give one of --users-file and --all-users.")
+        raise InvalidInput(
+            "recipient",
+            "is given twice.",
+            fix="Give one of --user-id, --email, --users-file and --all-users.",
+        )
     if common.wait:
         raise InvalidInput("--wait", "is for one email.", fix="Follow with `mailctl list --campaign NAME`.")
     if common.idempotency_key:

@@ -55,6 +55,9 @@ class Directory(Protocol):
             screening: who is left out.
         """
 
+    def is_unscreened(self) -> bool:
+        """Whether nobody can be left out, as no column says who is deactivated; raises what `get` does."""
+
     def describe(self) -> str:
         """Return one line that says where users come from, and how many there are; raises what `get` does."""
 
