@@ -284,6 +284,23 @@ class TestTheQuestion:
         assert shop("send", "welcome", "--user-id", "1", "--max", "5").code == 2
 
 
+def test_users_of_the_service_are_listed_but_not_changed(shop: Mailctl, shop_url: str) -> None:
+    """The first of them; those who cannot be mailed to are told."""
+    listed = shop("users", "list", "--json")
+    assert (listed.code, [user["id"] for user in listed.lines]) == (0, ["1", "2", "3", "5", "6"])
+    assert "line 4: user 4: the stored email address" in listed.err
+    numbers = ", ".join(f"({number}, 'u{number}@example.com')" for number in range(7, 103))
+    execute_sql(shop_url, f"INSERT INTO users (id, email) VALUES {numbers}")
+    listed = shop("users", "list")
+    assert (listed.code, "u100@example.com" in listed.out, "u101@example.com" in listed.out) == (
+        0,
+        True,
+        False,
+    )
+    assert "There are more: only the first users of the service's database are listed." in listed.err
+    assert shop("users", "add", "zoe@example.com").code == 2
+
+
 class Keyboard(io.StringIO):
     """Somebody who types."""
 
