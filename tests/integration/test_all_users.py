@@ -273,6 +273,18 @@ class TestTheQuestion:
         assert note.format(5) in shop(*self.EVERYBODY, "--dry-run").err
         assert note.format(5) in shop(*self.EVERYBODY, "--yes").err
 
+    def test_the_most_frequent_reasons_are_told(self, shop: Mailctl, shop_url: str) -> None:
+        """A status may be any text, another one for each user."""
+        rows = ", ".join(f"({n}, 'u{n}@example.com', 'odd {n}')" for n in range(7, 20))
+        execute_sql(
+            shop_url,
+            "UPDATE users SET status = 'gone'",
+            f"INSERT INTO users (id, email, status) VALUES {rows}",
+        )
+        told = [line for line in shop(*self.EVERYBODY).err.splitlines() if "left out" in line]
+        assert told[0] == "     5  left out: status 'gone' is not known as active"
+        assert (len(told), told[-1]) == (11, "     5  left out for other reasons")
+
     def test_only_one_way_to_name_recipients_is_taken(self, shop: Mailctl) -> None:
         """The error names all of them."""
         refused = shop(*self.EVERYBODY, "--user-id", "3")
