@@ -14,13 +14,13 @@ from mailctl.errors import Refused
 from mailctl.message import RowProblem
 from mailctl.moments import count
 from mailctl.recipients import Recipient, read_recipients
-from mailctl.users import LeftOut
+from mailctl.users import LeftOut, Screening
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from mailctl.message import User
-    from mailctl.users import Directory, Screening
+    from mailctl.users import Directory
 
 Row = Recipient | RowProblem
 #: Bytes of all users that are kept in memory; more are kept in a file without a name.
@@ -41,6 +41,8 @@ class MailingList:
     sample: tuple[Recipient, ...]
     #: How many users are not to be mailed, by the reason.
     left_out: Counter[str] = field(default_factory=Counter)
+    #: Whether nobody could be left out, as nothing says who is deactivated.
+    is_unscreened: bool = False
 
     @property
     def size(self) -> int:
@@ -98,6 +100,7 @@ def list_of_users(directory: Directory, *, screening: Screening) -> MailingList:
         problems=spool.problems,
         sample=tuple(spool.sample),
         left_out=left_out,
+        is_unscreened=screening is not Screening.NONE and directory.is_unscreened(),
     )
 
 

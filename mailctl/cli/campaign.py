@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from mailctl.mailing_list import MailingList
     from mailctl.message import RowProblem
 
+#: A status may be any text: no more reasons are told, the most frequent ones.
+_MAX_REASONS = 10
+
 
 def carry_out_campaign(session: Session, words: Words, common: Common) -> None:
     """Record the emails of a campaign, or with --dry-run show the first of them."""
@@ -107,13 +110,22 @@ def _ask(session: Session, mailing: Mailing, users: MailingList, *, is_sure: boo
 
 
 def _tell_left_out(session: Session, users: MailingList) -> None:
-    for reason, number in users.left_out.most_common():
+    told = users.left_out.most_common(_MAX_REASONS)
+    for reason, number in told:
         session.output.note(f"{number:>6}  left out: {reason}")
+    if others := users.left_out.total() - sum(number for _, number in told):
+        session.output.note(f"{others:>6}  left out for other reasons")
+    if users.is_unscreened:
+        session.output.note(f"No column says who is deactivated or deleted: all {users.count} are mailed.")
 
 
 def _refuse_what_is_for_one(words: Words, common: Common) -> None:
     if common.user_id or common.email or (common.users_file and common.all_users):
-        raise InvalidInput("recipient", "is given twice.", fix="Give one of --users-file and --all-users.")
+        raise InvalidInput(
+            "recipient",
+            "is given twice.",
+            fix="Give one of --user-id, --email, --users-file and --all-users.",
+        )
     if common.wait:
         raise InvalidInput("--wait", "is for one email.", fix="Follow with `mailctl list --campaign NAME`.")
     if common.idempotency_key:

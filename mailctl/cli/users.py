@@ -17,21 +17,25 @@ from mailctl.log.mode import LogMode
 if TYPE_CHECKING:
     from mailctl.message import User
 
-app = Commands("users", "The users that mailctl knows where DATABASE_URL is not set.")
+app = Commands("users", "The users; they are added here only where DATABASE_URL is not set.")
 
 
 @uses_log(LogMode.OPTIONAL)
 def list_users(session: Session) -> None:
-    """List the users."""
-    from mailctl.users import embedded
+    """List the users; where DATABASE_URL is set, the first 100 of the service's."""
+    from mailctl.users import list_users as users_in
 
-    users = embedded(session.runtime.directory).list()
+    found = users_in(session.runtime.directory)
     if session.output.as_json:
-        for user in users:
+        for user in found.users:
             session.output.record(user_view(user))
     else:
-        rows = [[user.id or "", user.email, user.username, user.first_name] for user in users]
+        rows = [[user.id or "", user.email, user.username, user.first_name] for user in found.users]
         session.output.table(["id", "email", "username", "first name"], rows)
+    for problem in found.problems:
+        session.output.note(f"line {problem.line}: {problem.reason}")
+    if found.is_cut:
+        session.output.note("There are more: only the first users of the service's database are listed.")
 
 
 @uses_log(LogMode.CREATE)

@@ -2,32 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from mailctl.errors import ConfigurationError
+from mailctl.message import RowProblem, User
 from mailctl.users.eligibility import LeftOut, Screening, screening_for
 from mailctl.users.embedded import EmbeddedDirectory, ImportReport
 from mailctl.users.service import ServiceDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Engine
 
-    from mailctl.message import RowProblem, User
     from mailctl.settings import Settings
 
 __all__ = [
+    "MAX_LISTED",
     "Directory",
     "EmbeddedDirectory",
     "ImportReport",
     "LeftOut",
     "Screening",
     "ServiceDirectory",
+    "UserList",
     "embedded",
+    "list_users",
     "open_directory",
     "screening_for",
 ]
+
+
+#: How many users of a service are listed: there may be millions.
+MAX_LISTED = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserList:
+    """Users, to be looked at."""
+
+    users: Sequence[User]
+    #: Users that cannot be mailed to.
+    problems: Sequence[RowProblem] = ()
+    #: Whether there are more.
+    is_cut: bool = False
 
 
 class Directory(Protocol):
@@ -55,6 +75,9 @@ class Directory(Protocol):
             screening: who is left out.
         """
 
+    def is_unscreened(self) -> bool:
+        """Whether nobody can be left out, as no column says who is deactivated; raises what `get` does."""
+
     def describe(self) -> str:
         """Return one line that says where users come from, and how many there are; raises what `get` does."""
 
@@ -73,7 +96,7 @@ def open_directory(settings: Settings, log_engine: Engine) -> ServiceDirectory |
 
 
 def embedded(directory: ServiceDirectory | EmbeddedDirectory) -> EmbeddedDirectory:
-    """Return the directory as one that can be listed and changed.
+    """Return the directory as one that can be changed.
 
     Raises:
         ConfigurationError: the users live in the service's own database, which is only read.
@@ -83,4 +106,16 @@ def embedded(directory: ServiceDirectory | EmbeddedDirectory) -> EmbeddedDirecto
     raise ConfigurationError(
         "The users live in the database of the service, which mailctl only reads.",
         fix="Change them there, or leave DATABASE_URL unset.",
+    )
+
+
+def list_users(directory: ServiceDirectory | EmbeddedDirectory) -> UserList:
+    """Return all users of our own table, or the first of the service's; raises what `Directory.get` does."""
+    if isinstance(directory, EmbeddedDirectory):
+        return UserList(users=directory.list())
+    rows = list(islice(directory.every(), MAX_LISTED + 1))
+    return UserList(
+        users=[row for row in rows[:MAX_LISTED] if isinstance(row, User)],
+        problems=[row for row in rows[:MAX_LISTED] if isinstance(row, RowProblem)],
+        is_cut=len(rows) > MAX_LISTED,
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mailctl.catalog import VERIFICATION
@@ -54,28 +54,54 @@ def screening_for(kind: str, *, include_inactive: bool) -> Screening:
     return Screening.INACTIVE_ALLOWED if kind == VERIFICATION.name else Screening.FULL
 
 
-#: A user is active only where one of these is true.
-_ACTIVE = frozenset({"active", "is_active"})
-_ENABLED = frozenset({"enabled", "is_enabled"})
-_ENDED = ("deleted", "disabled", "deactivated", "banned", "blocked", "suspended")
+#: Names of columns, as `_normalized` gives them. A user is active only where one of these is true.
+_ACTIVE = frozenset({"active", "isactive"})
+_ENABLED = frozenset({"enabled", "isenabled"})
+_ENDED = frozenset({"deleted", "disabled", "deactivated", "banned", "blocked", "suspended"})
 #: A user is out where one of these is true, or a time that has come.
-_FLAGS = frozenset(f"{prefix}{word}" for prefix in ("", "is_") for word in _ENDED)
-_TIMES = frozenset(f"{word}_at" for word in _ENDED)
-_STATUS = frozenset({"status", "account_status", "user_status"})
-_ENDED_STATUSES = frozenset({*_ENDED, "closed"})
-_INACTIVE_STATUS = "inactive"
+_FLAGS = _ENDED | {f"is{word}" for word in _ENDED}
+_TIMES = frozenset(f"{word}at" for word in _ENDED)
+_STATUS = frozenset({"status", "accountstatus", "userstatus"})
+_COLUMNS = _ACTIVE | _ENABLED | _FLAGS | _TIMES | _STATUS
+
+#: Words of a status that say that a user may be mailed. Any other counts against it: services have too many.
+_GOOD_STATUSES = frozenset(
+    {
+        *("accepted", "activated", "active", "approved", "confirmed", "customer", "enabled"),
+        *("free", "good", "live", "member", "new", "normal", "ok"),
+        *("onboarded", "paid", "premium", "regular", "registered", "subscribed", "subscriber"),
+        *("trial", "trialing", "valid", "validated", "verified", "vip"),
+    }
+)
+#: Words of a status that say that a user is only not active yet.
+_NOT_YET_STATUSES = frozenset(
+    {
+        *("inactive", "notactive", "pending"),
+        *("pendingactivation", "pendingconfirmation", "pendingverification"),
+        *("awaitingactivation", "awaitingconfirmation", "awaitingverification"),
+        *("emailunverified", "notconfirmed", "notverified"),
+        *("unconfirmed", "unverified"),
+    }
+)
+_BAD_STATUSES = _ENDED | {"closed"}
+#: A status of more characters is not repeated in a reason.
+_MAX_WORD = 32
 
 _TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
 _FALSE = frozenset({"0", "f", "false", "n", "no", "off", ""})
-_CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+#: What drivers give for BIT(1) of MySQL.
+_BITS: Mapping[bytes, bool] = MappingProxyType({b"\x00": False, b"\x01": True})
 #: Numbers above this are times in milliseconds since 1970.
 _MILLISECONDS = 10**11
+#: Times of PostgreSQL that Python has no value for.
+_INFINITE: Mapping[str, datetime] = MappingProxyType(
+    {"infinity": datetime.max.replace(tzinfo=UTC), "-infinity": datetime.min.replace(tzinfo=UTC)}
+)
 
 
 def eligibility_columns(names: Iterable[str]) -> tuple[str, ...]:
     """Return those columns of a users table that say whether a user may be mailed."""
-    known = _ACTIVE | _ENABLED | _FLAGS | _TIMES | _STATUS
-    return tuple(name for name in names if _normalized(name) in known)
+    return tuple(name for name in names if _normalized(name) in _COLUMNS)
 
 
 def exclusion(values: Mapping[str, object], screening: Screening, *, now: datetime) -> Exclusion | None:
@@ -102,14 +128,21 @@ def exclusion(values: Mapping[str, object], screening: Screening, *, now: dateti
 
 @lru_cache
 def _normalized(name: str) -> str:
-    return _CAMEL_CASE.sub("_", name).lower()
+    # Also without underscores: PostgreSQL folds an unquoted isActive to isactive.
+    return _letters(name)
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text.lower()))
 
 
 def _plain(value: object) -> object:
     """Return a value of a driver's in one of the few types that are judged."""
-    if isinstance(value, bytes):  # BIT(1) of MySQL
-        return int.from_bytes(value)
-    return int(value) if isinstance(value, Decimal) else value
+    if isinstance(value, bytes):
+        return _BITS.get(value, value)
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        return int(value)
+    return value
 
 
 def _judge(name: str, value: object, *, now: datetime) -> Exclusion | None:
@@ -137,8 +170,9 @@ def _judge_positive(name: str, value: object, *, is_inactive: bool) -> Exclusion
 
 def _judge_ended(name: str, value: object, *, now: datetime) -> Exclusion | None:
     """Judge a column that must be empty or false, or a time ahead."""
-    is_time = _normalized(name) in _TIMES and _is_number(value) and value != 0
-    truth = None if is_time else _truth(value)
+    is_number = _is_number(value) and value != 0
+    is_time = is_number and _normalized(name) in _TIMES
+    truth = None if is_time else True if is_number else _truth(value)
     if value is None or truth is False:
         return None
     if truth:
@@ -150,17 +184,25 @@ def _judge_ended(name: str, value: object, *, now: datetime) -> Exclusion | None
 
 
 def _judge_status(name: str, value: object) -> Exclusion | None:
-    """Judge a column of words, most of which are the service's own and say nothing against mailing."""
-    word = value.strip().lower() if isinstance(value, str) else ""
-    if word == _INACTIVE_STATUS:
-        return Exclusion(reason=f"{name} is {word}", is_inactive=True)
-    return Exclusion(reason=f"{name} is {word}") if word in _ENDED_STATUSES else None
+    """Judge a column of words, or of flags: only what is known as active speaks for mailing."""
+    if value is None or value == "":
+        return Exclusion(reason=f"{name} is not set", is_inactive=True)
+    if not isinstance(value, str) or _truth(value) is not None:
+        return _judge_positive(name, value, is_inactive=False)
+    word = value.strip().lower()
+    known = _letters(word)
+    if known in _GOOD_STATUSES:
+        return None
+    if known in _NOT_YET_STATUSES or known in _BAD_STATUSES:
+        return Exclusion(reason=f"{name} is {word}", is_inactive=known in _NOT_YET_STATUSES)
+    shown = f"'{word}'" if len(word) <= _MAX_WORD and word.isprintable() else "of such text"
+    return Exclusion(reason=f"{name} {shown} is not known as active")
 
 
 def _truth(value: object) -> bool | None:
     """Return what a value says as a flag; None if it is none."""
     if isinstance(value, bool | int | float):
-        return bool(value)
+        return bool(value) if value in (0, 1) else None
     word = value.strip().lower() if isinstance(value, str) else None
     return True if word in _TRUE else False if word in _FALSE else None
 
@@ -169,7 +211,8 @@ def _moment(value: object) -> datetime | None:
     """Return what a value says as a time, UTC where it has no zone; None if it is none."""
     try:
         if isinstance(value, str):
-            value = datetime.fromisoformat(value.strip())
+            word = value.strip()
+            value = _INFINITE.get(word.lower()) or datetime.fromisoformat(word)
         if _is_number(value):
             seconds = float(str(value))
             return datetime.fromtimestamp(seconds / 1000 if seconds > _MILLISECONDS else seconds, UTC)
@@ -179,7 +222,8 @@ def _moment(value: object) -> datetime | None:
         value = datetime.combine(value, time.min)
     if not isinstance(value, datetime):
         return None
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    # Times with and without a zone compare only where both have one.
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
 
 
 def _is_number(value: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,6 +21,7 @@ from mailctl.log.sqlite import sqlite_path
 from mailctl.message import RowProblem, User
 from mailctl.redaction import without_credentials
 from mailctl.users.eligibility import LeftOut, Screening, eligibility_columns, exclusion
+from mailctl.users.postgresql import read_impossible_times_as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 MAX_ID = 64
 #: `describe` counts no further: counting all of a large table takes a server too long.
 MAX_COUNT = 100_000
+#: `describe_eligibility` gives no more reasons, the most frequent ones.
+MAX_REASONS = 10
 #: Rows that are fetched at a time.
 _PAGE = 1000
 _SETTING = "DATABASE_URL"
@@ -92,6 +96,11 @@ class ServiceDirectory:
                 except InvalidInput as error:
                     yield RowProblem(line=number, reason=error.message)
 
+    def is_unscreened(self) -> bool:
+        """Whether no column says who is deactivated; see `Directory.is_unscreened`."""
+        with self._reading() as connection, self._listing(connection) as rows:
+            return not eligibility_columns(rows.keys())
+
     def describe(self) -> str:
         """Return one line that says where users come from; see `Directory.describe`."""
         with self._reading() as connection:
@@ -111,15 +120,21 @@ class ServiceDirectory:
             return f"{_LIST_QUERY} is not set, so that --all-users cannot be used"
         with self._reading() as connection, self._listing(connection) as rows:
             columns = eligibility_columns(rows.keys())
-            now, mailable, total = datetime.now(UTC), 0, 0
+            now, total, left_out = datetime.now(UTC), 0, Counter[str]()
             for row in islice(rows, MAX_COUNT):
                 total += 1
-                mailable += exclusion(row._asdict(), Screening.FULL, now=now) is None
+                if excluded := exclusion(row._asdict(), Screening.FULL, now=now):
+                    left_out[excluded.reason] += 1
         source = f"{_LIST_QUERY} gives" if self._list_query else f"table {self._table} has"
         if not columns:
             return f"{source} no column that says who is deactivated or deleted: all may be mailed"
         first = f"the first {total}" if total == MAX_COUNT else str(total)
-        return f"{mailable} of {first} users may be mailed, by {', '.join(columns)}"
+        return "; ".join(
+            [
+                f"{total - left_out.total()} of {first} users may be mailed, by {', '.join(columns)}",
+                *(f"{number} left out: {reason}" for reason, number in left_out.most_common(MAX_REASONS)),
+            ]
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -128,7 +143,11 @@ class ServiceDirectory:
 
     @cached_property
     def _engine(self) -> Engine:
-        return open_engine(parse_url(self._address, setting=_SETTING), setting=_SETTING, read_only=True)
+        url = parse_url(self._address, setting=_SETTING)
+        engine = open_engine(url, setting=_SETTING, read_only=True)
+        if url.get_backend_name() == "postgresql":
+            read_impossible_times_as_text(engine)
+        return engine
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -169,7 +188,7 @@ class ServiceDirectory:
         connection = connection.execution_options(yield_per=_PAGE)
         with closing(self._execute_listing(connection)) as result:
             if self._list_query:
-                _require_email(result, _LIST_QUERY)
+                _require_columns(result, _LIST_QUERY)
             yield result
 
     def _execute_listing(self, connection: Connection) -> CursorResult[Any]:
@@ -240,7 +259,7 @@ def _ask(connection: Connection, query: str, user_id: str) -> Row[Any] | None:
         raise ConfigurationError(f"{_QUERY} needs the parameter :id and no other.", fix="Add WHERE id = :id")
     with _blamed_on(_QUERY):
         result = connection.execute(statement, {"id": _bound(connection, user_id)})
-        _require_email(result, _QUERY)
+        _require_columns(result, _QUERY)
         rows = result.fetchmany(2)
     if len(rows) > 1:
         raise ConfigurationError(f"{_QUERY} gives several rows for one id.", fix="Add WHERE id = :id")
@@ -267,10 +286,17 @@ def _blamed_on(query: str) -> Iterator[None]:
         raise ConfigurationError(f"{query} cannot be run: {reason}.", fix="Correct the query.") from error
 
 
-def _require_email(result: CursorResult[Any], query: str) -> None:
-    columns = result.keys() if result.returns_rows else ()
+def _require_columns(result: CursorResult[Any], query: str) -> None:
+    columns = list(result.keys()) if result.returns_rows else []
     if "email" not in columns:
         raise ConfigurationError(f"{query} gives no column email.", fix="Begin it with SELECT id, email")
+    # As of a join of two tables: nobody knows which of the two values is meant.
+    for name in (*_COLUMNS, *eligibility_columns(columns)):
+        if columns.count(name) > 1:
+            raise ConfigurationError(
+                f"{query} gives more than one column {name}.",
+                fix="Name the columns that are meant, instead of *.",
+            )
 
 
 def _bound(connection: Connection, user_id: str) -> int | str:

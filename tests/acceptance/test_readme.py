@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import socket
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,8 @@ SERVICE = [block for block in RUNNABLE if block.file == "service.py" or "uvicorn
 OTHERS = [block for block in RUNNABLE if block not in SERVICE]
 SECTIONS = [list(blocks) for _, blocks in groupby(OTHERS, key=lambda block: (block.document, block.section))]
 DASHBOARD_PORT = 8025
+#: The database of the service in one file.
+_SHOP = "sqlite:///shop.db"
 
 #: Python that comes before a block, for the names that it is given.
 _LINK = """
@@ -156,13 +159,17 @@ def test_every_block_of_a_section_runs_as_it_stands(section: list[Block], reader
         reader.follow(block)
 
 
-def test_the_service_in_one_file_confirms_addresses(reader: Reader, terminal: Terminal) -> None:
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_the_service_in_one_file_confirms_addresses(
+    reader: Reader, terminal: Terminal, database: str, request: pytest.FixtureRequest
+) -> None:
     """Signing up sends a link, its button confirms the address; any other link gets a page that says so."""
+    url = _SHOP if database == "sqlite" else request.getfixturevalue("postgres_url")
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     terminal.environment |= {"UVICORN_PORT": str(port), "FRONTEND_URL": address}
     for block in SERVICE:
-        reader.follow(block)
+        reader.follow(at_database(block, url))
     with httpx.Client(base_url=address, timeout=30) as client:
         assert client.post("/sign-up", data={"email": "zoe@example.com"}).status_code == 200
         [message] = Mailbox(terminal, None).messages(1, terminal.windows[-1])
@@ -177,6 +184,16 @@ def test_the_service_in_one_file_confirms_addresses(reader: Reader, terminal: Te
                     "<p>This link is not valid. Ask for a new one.</p>",
                 )
         assert client.get("/mail/healthz").status_code == 200
+    assert terminal.run("send", "welcome", "--user-id", "1", "--json").code == 0
+    assert terminal.run("list", "--kind", "welcome", "--json").lines[0]["to"] == "zoe@example.com"
+
+
+def at_database(block: Block, url: str) -> Block:
+    """Return a block that names another database than the document does."""
+    driver, rest = url.split(":", 1)
+    asynchronous = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}[driver]
+    moved = block.text.replace(_SHOP.replace("sqlite", "sqlite+aiosqlite"), f"{asynchronous}:{rest}")
+    return replace(block, text=moved.replace(_SHOP, url))
 
 
 def test_what_is_not_run_says_why() -> None:

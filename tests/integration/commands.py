@@ -6,7 +6,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import sqlalchemy
+
 from mailctl import runtime
+from mailctl.log.database import parse_url
 from mailctl.message import Outcome, OutcomeKind, SmtpReply, State
 
 LOST = Outcome(kind=OutcomeKind.AMBIGUOUS, reply=SmtpReply(text="timed out"), stage="body")
@@ -53,3 +56,12 @@ def fail(email_id: str, outcome: Outcome, *, state: State = State.FAILED) -> Non
 def state_of(mailctl: Mailctl, email_id: str) -> str:
     """Return where an email stands."""
     return str(mailctl("status", email_id, "--json").lines[0]["state"])
+
+
+def execute_sql(url: str, *statements: str) -> None:
+    """Run statements on a database, in one transaction."""
+    engine = sqlalchemy.create_engine(parse_url(url, setting="X"))
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(sqlalchemy.text(statement))
+    engine.dispose()

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import io
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-import sqlalchemy
-from sqlalchemy import text
 
 from mailctl import runtime
 from mailctl.cli.main import main
 from mailctl.errors import ConfigurationError, Refused
-from mailctl.log.database import parse_url
 from mailctl.mailing_list import list_of_users
 from mailctl.message import RowProblem, User
 from mailctl.recipients import Recipient
 from mailctl.users import LeftOut, Screening, ServiceDirectory
+from tests.integration.commands import execute_sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,20 +38,17 @@ def shop_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path / 'shop.db'}" if kind == "sqlite" else request.getfixturevalue("postgres_url")
     flag, moment = TYPES[kind]
     yes, no = TRUE[kind]
-    engine = sqlalchemy.create_engine(parse_url(url, setting="X"))
-    with engine.begin() as connection:
-        for statement in (
-            f"CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT, username TEXT, is_active {flag},"
-            f" deleted_at {moment}, status TEXT)",
-            f"INSERT INTO users VALUES (1, 'ada@example.com', 'ada', {yes}, NULL, 'ok')",
-            f"INSERT INTO users VALUES (2, 'bob@example.com', 'bob', {no}, NULL, 'ok')",
-            f"INSERT INTO users VALUES (3, 'cyd@example.com', 'cyd', {yes}, '2020-01-01 00:00:00', 'ok')",
-            f"INSERT INTO users VALUES (4, 'no address', 'dan', {yes}, NULL, NULL)",
-            f"INSERT INTO users VALUES (5, 'eve@example.com', 'eve', {yes}, '2999-01-01 00:00:00', 'new')",
-            f"INSERT INTO users VALUES (6, 'fay@example.com', 'fay', {yes}, NULL, 'banned')",
-        ):
-            connection.execute(text(statement))
-    engine.dispose()
+    execute_sql(
+        url,
+        f"CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT, username TEXT, is_active {flag},"
+        f" deleted_at {moment}, status TEXT)",
+        f"INSERT INTO users VALUES (1, 'ada@example.com', 'ada', {yes}, NULL, 'ok')",
+        f"INSERT INTO users VALUES (2, 'bob@example.com', 'bob', {no}, NULL, 'ok')",
+        f"INSERT INTO users VALUES (3, 'cyd@example.com', 'cyd', {yes}, '2020-01-01 00:00:00', 'ok')",
+        f"INSERT INTO users VALUES (4, 'no address', 'dan', {yes}, NULL, 'ok')",
+        f"INSERT INTO users VALUES (5, 'eve@example.com', 'eve', {yes}, '2999-01-01 00:00:00', 'new')",
+        f"INSERT INTO users VALUES (6, 'fay@example.com', 'fay', {yes}, NULL, 'banned')",
+    )
     return str(url)
 
 
@@ -68,6 +64,10 @@ def directory(shop_url: str) -> Iterator[ServiceDirectory]:
     made = ServiceDirectory(shop_url)
     yield made
     made.close()
+
+
+def everybody(directory: ServiceDirectory) -> list[User | LeftOut | RowProblem]:
+    return list(directory.every(screening=Screening.FULL))
 
 
 def recorded(mailctl: Mailctl) -> set[str]:
@@ -135,7 +135,57 @@ class TestWhoMayBeMailed:
     def test_check_config_tells_the_columns_and_how_many_remain(self, shop: Mailctl) -> None:
         """Before anybody is mailed."""
         checks = {each["name"]: each for each in shop("check-config", "--json").lines[0]["checks"]}
-        assert checks["mailable"]["detail"] == "3 of 6 users may be mailed, by is_active, deleted_at, status"
+        assert checks["mailable"]["detail"] == (
+            "3 of 6 users may be mailed, by is_active, deleted_at, status; "
+            "1 left out: is_active is false; 1 left out: deleted_at is set; 1 left out: status is banned"
+        )
+
+    def test_a_status_that_is_not_known_is_told(self, shop_url: str, directory: ServiceDirectory) -> None:
+        """By check-config, with the number, before anybody misses an email."""
+        execute_sql(shop_url, "UPDATE users SET status = 'archived' WHERE id < 6")
+        assert "; 4 left out: status 'archived' is not known as active" in directory.describe_eligibility()
+
+    def test_postgresql_folds_names_and_knows_infinite_times(self, postgres_url: str) -> None:
+        """Neither lets an inactive user through, nor stops the list."""
+        execute_sql(
+            postgres_url,
+            "CREATE TABLE users (id INT PRIMARY KEY, email TEXT, isActive BOOLEAN, deletedAt TIMESTAMPTZ,"
+            " bannedAt TIMESTAMP, suspendedAt DATE)",
+            "INSERT INTO users VALUES (1, 'ada@example.com', TRUE, 'infinity', 'infinity', 'infinity')",
+            "INSERT INTO users VALUES (2, 'bob@example.com', FALSE, NULL, NULL, NULL)",
+            "INSERT INTO users VALUES (3, 'cyd@example.com', TRUE, '-infinity', NULL, NULL)",
+            "INSERT INTO users VALUES (4, 'dan@example.com', TRUE, NULL, '0044-03-15 BC', NULL)",
+            "INSERT INTO users VALUES (5, 'eve@example.com', TRUE, NULL, NULL, NOW())",
+        )
+        directory = ServiceDirectory(postgres_url)
+        with closing(directory):
+            assert [
+                each.email if isinstance(each, User) else each.reason for each in everybody(directory)
+            ] == [
+                "ada@example.com",
+                "isactive is false",
+                "deletedat is set",
+                "bannedat is of type str, and not understood",
+                "suspendedat is set",
+            ]
+            assert directory.get("1", screening=Screening.FULL).email == "ada@example.com"
+
+    def test_values_of_sqlite_that_are_no_flags_count_against_mailing(self, tmp_path: Path) -> None:
+        """SQLite stores what it is given, whatever the type of the column."""
+        url = f"sqlite:///{tmp_path / 'odd.db'}"
+        values = ("x'30'", "x'66616c7365'", "-1", "2", "0.5", "'perhaps'", "0", "'false'", "NULL")
+        for column in ("is_active", "status"):
+            execute_sql(
+                url,
+                "DROP TABLE IF EXISTS users",
+                f"CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT, {column} BOOLEAN)",
+                *(
+                    f"INSERT INTO users (email, {column}) VALUES ('a@example.com', {value})"
+                    for value in values
+                ),
+            )
+            with closing(ServiceDirectory(url)) as directory:
+                assert [each for each in everybody(directory) if isinstance(each, User)] == []
 
 
 class TestTheQuestion:
@@ -208,9 +258,59 @@ class TestTheQuestion:
         assert "2 emails would go out; 1 bad row." in ran.err
         assert recorded(shop) == set()
 
+    def test_it_is_said_where_nobody_can_be_left_out(
+        self, shop: Mailctl, shop_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As no column says who is deactivated: of a table, or of a query."""
+        note = "No column says who is deactivated or deleted: all {} are mailed."
+        assert note.format(2) not in shop(*self.EVERYBODY).err
+        monkeypatch.setenv("MAILCTL_USERS_LIST_QUERY", LIST_QUERY)
+        assert note.format(3) not in shop(*self.EVERYBODY, "--include-inactive").err
+        assert note.format(3) in shop(*self.EVERYBODY).err
+        monkeypatch.delenv("MAILCTL_USERS_LIST_QUERY")
+        for column in ("is_active", "deleted_at", "status"):
+            execute_sql(shop_url, f"ALTER TABLE users DROP COLUMN {column}")
+        assert note.format(5) in shop(*self.EVERYBODY, "--dry-run").err
+        assert note.format(5) in shop(*self.EVERYBODY, "--yes").err
+
+    def test_the_most_frequent_reasons_are_told(self, shop: Mailctl, shop_url: str) -> None:
+        """A status may be any text, another one for each user."""
+        rows = ", ".join(f"({n}, 'u{n}@example.com', 'odd {n}')" for n in range(7, 20))
+        execute_sql(
+            shop_url,
+            "UPDATE users SET status = 'gone'",
+            f"INSERT INTO users (id, email, status) VALUES {rows}",
+        )
+        told = [line for line in shop(*self.EVERYBODY).err.splitlines() if "left out" in line]
+        assert told[0] == "     5  left out: status 'gone' is not known as active"
+        assert (len(told), told[-1]) == (11, "     5  left out for other reasons")
+
+    def test_only_one_way_to_name_recipients_is_taken(self, shop: Mailctl) -> None:
+        """The error names all of them."""
+        refused = shop(*self.EVERYBODY, "--user-id", "3")
+        assert refused.code == 2
+        assert "Give one of --user-id, --email, --users-file and --all-users." in refused.err
+
     def test_max_is_for_many(self, shop: Mailctl) -> None:
         """One email is one."""
         assert shop("send", "welcome", "--user-id", "1", "--max", "5").code == 2
+
+
+def test_users_of_the_service_are_listed_but_not_changed(shop: Mailctl, shop_url: str) -> None:
+    """The first of them; those who cannot be mailed to are told."""
+    listed = shop("users", "list", "--json")
+    assert (listed.code, [user["id"] for user in listed.lines]) == (0, ["1", "2", "3", "5", "6"])
+    assert "line 4: user 4: the stored email address" in listed.err
+    numbers = ", ".join(f"({number}, 'u{number}@example.com')" for number in range(7, 103))
+    execute_sql(shop_url, f"INSERT INTO users (id, email) VALUES {numbers}")
+    listed = shop("users", "list")
+    assert (listed.code, "u100@example.com" in listed.out, "u101@example.com" in listed.out) == (
+        0,
+        True,
+        False,
+    )
+    assert "There are more: only the first users of the service's database are listed." in listed.err
+    assert shop("users", "add", "zoe@example.com").code == 2
 
 
 class Keyboard(io.StringIO):
@@ -244,6 +344,8 @@ class TestUsersByQuery:
             ("DELETE FROM users", "cannot be run: "),
             ("UPDATE users SET email = '' RETURNING email", "cannot be run: "),
             ("SELECT email FROM", "cannot be run: "),
+            ("SELECT * FROM users u JOIN users p ON p.id = u.id", "gives more than one column id"),
+            ("SELECT u.email, u.status, p.status FROM users u, users p", "gives more than one column status"),
         ],
     )
     def test_a_list_query_that_cannot_work_is_refused(
@@ -256,6 +358,21 @@ class TestUsersByQuery:
                 ask()
         assert directory.get("1").email == "ada@example.com"
         directory.close()
+
+    def test_a_query_for_one_gives_each_column_once_too(self, shop_url: str) -> None:
+        """What says nothing about the user may come twice."""
+        join = (
+            "SELECT u.id, u.email, u.is_active, {} FROM users u JOIN users p ON p.id = u.id WHERE u.id = :id"
+        )
+        complaint = "^MAILCTL_USERS_QUERY gives more than one column is_active"
+        with (
+            closing(ServiceDirectory(shop_url, query=join.format("p.is_active"))) as directory,
+            pytest.raises(ConfigurationError, match=complaint),
+        ):
+            directory.get("1")
+        harmless = join.format("1 AS points, 2 AS points")
+        with closing(ServiceDirectory(shop_url, query=harmless)) as directory:
+            assert directory.get("1", screening=Screening.FULL).email == "ada@example.com"
 
 
 def test_a_list_is_read_once_and_gone_through_often(directory: ServiceDirectory) -> None:

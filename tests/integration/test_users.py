@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy
-from sqlalchemy import text
 
 from mailctl.errors import (
     ConfigurationError,
@@ -26,6 +25,7 @@ from mailctl.log.schema import ensure_current
 from mailctl.message import RowProblem, User
 from mailctl.settings import Settings
 from mailctl.users import EmbeddedDirectory, ImportReport, ServiceDirectory, open_directory
+from tests.integration.commands import execute_sql
 from tests.servers import free_port
 
 if TYPE_CHECKING:
@@ -58,14 +58,6 @@ def engine(service_url: str) -> Iterator[sqlalchemy.Engine]:
     engine.dispose()
 
 
-def run(url: str, *statements: str) -> None:
-    engine = sqlalchemy.create_engine(parse_url(url, setting="X"))
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
-    engine.dispose()
-
-
 def get(url: str, user_id: str, *, query: str = "") -> User:
     directory = ServiceDirectory(url, query=query)
     try:
@@ -85,19 +77,19 @@ def describe(url: str, *, query: str = "") -> str:
 class TestTableOfTheService:
     def test_finds_a_user_by_id(self, service_url: str) -> None:
         """Columns are found by their names; the others of the table are of no interest."""
-        run(service_url, *USERS)
+        execute_sql(service_url, *USERS)
         assert get(service_url, "42") == URSULA
 
     def test_takes_async_driver_names(self, service_url: str) -> None:
         """DATABASE_URL is the service's, which may name a driver that only its own event loop can use."""
-        run(service_url, *USERS)
+        execute_sql(service_url, *USERS)
         url = service_url.replace("sqlite://", "sqlite+aiosqlite://")
         url = url.replace("postgresql://", "postgresql+asyncpg://")
         assert get(url, "42") == URSULA
 
     def test_knows_a_table_named_user(self, service_url: str) -> None:
         """`user` is as good a name, though PostgreSQL reserves the word."""
-        run(
+        execute_sql(
             service_url,
             'CREATE TABLE "user" (id INTEGER PRIMARY KEY, email TEXT)',
             "INSERT INTO \"user\" VALUES (1, 'a@example.com')",
@@ -106,7 +98,7 @@ class TestTableOfTheService:
 
     def test_prefers_the_table_that_has_the_columns(self, service_url: str) -> None:
         """A table `users` of another purpose does not hide the real one."""
-        run(
+        execute_sql(
             service_url,
             "CREATE TABLE users (name TEXT)",
             'CREATE TABLE "user" (id INTEGER PRIMARY KEY, email TEXT)',
@@ -116,12 +108,12 @@ class TestTableOfTheService:
 
     def test_null_names_are_empty(self, service_url: str) -> None:
         """A user without a name is a user."""
-        run(service_url, USERS[0], "INSERT INTO users (id, email) VALUES (1, 'a@example.com')")
+        execute_sql(service_url, USERS[0], "INSERT INTO users (id, email) VALUES (1, 'a@example.com')")
         assert get(service_url, "1") == User(id="1", email="a@example.com")
 
     def test_says_which_user_is_missing_and_where(self, service_url: str) -> None:
         """NotFound names the id, the table and what to check."""
-        run(service_url, *USERS)
+        execute_sql(service_url, *USERS)
         with pytest.raises(NotFound, match=r"^There is no user 43 in table users\.$") as caught:
             get(service_url, "43")
         assert caught.value.fix == "Check DATABASE_URL or MAILCTL_USERS_QUERY."
@@ -129,14 +121,14 @@ class TestTableOfTheService:
     @pytest.mark.parametrize("user_id", ["2147483648", "9223372036854775807", "9" * 64])
     def test_a_number_too_large_for_the_column_is_nobody(self, service_url: str, user_id: str) -> None:
         """A number out of the column's range is an id that no user has, not an unreachable database."""
-        run(service_url, *USERS)
+        execute_sql(service_url, *USERS)
         with pytest.raises(NotFound):
             get(service_url, user_id)
 
     @pytest.mark.parametrize("user_id", ["abc", "-1", "4 2", "²", "1; DROP TABLE users", "42 OR 1=1"])
     def test_only_digits_are_integer_ids(self, service_url: str, user_id: str) -> None:
         """Where ids are numbers, anything else is wrong usage."""
-        run(service_url, *USERS)
+        execute_sql(service_url, *USERS)
         with pytest.raises(InvalidInput, match="user id"):
             get(service_url, user_id)
 
@@ -148,7 +140,7 @@ class TestTableOfTheService:
 
     def test_text_ids_are_compared_as_they_are(self, service_url: str) -> None:
         """Leading zeros count where ids are text."""
-        run(
+        execute_sql(
             service_url,
             "CREATE TABLE users (id VARCHAR(20) PRIMARY KEY, email TEXT)",
             "INSERT INTO users VALUES ('007', 'bond@example.com'), ('7', 'other@example.com')",
@@ -157,7 +149,7 @@ class TestTableOfTheService:
 
     def test_numeric_ids_are_found(self, service_url: str) -> None:
         """NUMERIC is a strange type for an id, and harmless."""
-        run(
+        execute_sql(
             service_url,
             "CREATE TABLE users (id NUMERIC PRIMARY KEY, email TEXT)",
             "INSERT INTO users VALUES (7, 'a@example.com')",
@@ -187,14 +179,14 @@ class TestTableOfTheService:
 
     def test_only_a_uuid_is_a_uuid_id(self, postgres_url: str) -> None:
         """PostgreSQL has a type for UUIDs and takes nothing else."""
-        run(postgres_url, "CREATE TABLE users (id UUID PRIMARY KEY, email TEXT)")
+        execute_sql(postgres_url, "CREATE TABLE users (id UUID PRIMARY KEY, email TEXT)")
         with pytest.raises(InvalidInput, match="is not a UUID"):
             get(postgres_url, "42")
 
     @pytest.mark.parametrize("stored", ["'not an address'", "'a@example.com, b@example.com'", "NULL", "''"])
     def test_an_unusable_stored_address_names_the_user(self, service_url: str, stored: str) -> None:
         """What the service stored is input as any other; the text names the user and not the address."""
-        run(service_url, USERS[0], f"INSERT INTO users (id, email) VALUES (7, {stored})")
+        execute_sql(service_url, USERS[0], f"INSERT INTO users (id, email) VALUES (7, {stored})")
         with pytest.raises(InvalidInput, match=r"^user 7: the stored email address "):
             get(service_url, "7")
 
@@ -206,7 +198,7 @@ class TestTableOfTheService:
 
     def test_describes_itself(self, service_url: str) -> None:
         """One line: table, database, number of users."""
-        run(service_url, *USERS)
+        execute_sql(service_url, *USERS)
         line = describe(service_url)
         assert line.startswith("table users in ")
         assert line.endswith(", 1 users")
@@ -229,27 +221,27 @@ class TestQueryOfTheService:
     )
     def test_finds_a_user_whatever_the_type(self, service_url: str, condition: str, user_id: str) -> None:
         """The same id works for numbers, for expressions and for text."""
-        run(service_url, *self.ACCOUNTS)
+        execute_sql(service_url, *self.ACCOUNTS)
         query = f"SELECT nr AS id, mail AS email FROM accounts WHERE {condition}"
         assert get(service_url, user_id, query=query) == User(id="42", email="u@example.com")
 
     @pytest.mark.parametrize("condition", ["nr = :id::integer", "nr::text = :id", "nr = :id::text::integer"])
     def test_knows_the_casts_of_postgresql(self, postgres_url: str, condition: str) -> None:
         """`:id::integer` holds the parameter `:id`."""
-        run(postgres_url, *self.ACCOUNTS)
+        execute_sql(postgres_url, *self.ACCOUNTS)
         query = f"SELECT nr AS id, mail AS email FROM accounts WHERE {condition}"
         assert get(postgres_url, "42", query=query).email == "u@example.com"
 
     def test_without_an_id_column_the_id_is_the_one_asked_for(self, service_url: str) -> None:
         """Only `email` is required of a query."""
-        run(service_url, *self.ACCOUNTS)
+        execute_sql(service_url, *self.ACCOUNTS)
         query = "SELECT mail AS email FROM accounts WHERE nr = :id"
         assert get(service_url, "42", query=query) == User(id="42", email="u@example.com")
 
     @pytest.mark.parametrize("user_id", ["43", "abc", "99999999999999999999"])
     def test_an_id_that_no_user_can_have_is_nobody(self, service_url: str, user_id: str) -> None:
         """With a query the type of the id is unknown: what cannot match is not found."""
-        run(service_url, *self.ACCOUNTS)
+        execute_sql(service_url, *self.ACCOUNTS)
         with pytest.raises(NotFound, match=f"There is no user {user_id} in what MAILCTL_USERS_QUERY finds"):
             get(service_url, user_id, query="SELECT mail AS email FROM accounts WHERE nr = :id")
 
@@ -268,7 +260,7 @@ class TestQueryOfTheService:
     )
     def test_a_query_that_does_not_do_is_refused(self, service_url: str, query: str, reason: str) -> None:
         """The setting is named, and the database stays as it is."""
-        run(service_url, *self.ACCOUNTS, "INSERT INTO accounts VALUES (43, '0043', 'v@example.com')")
+        execute_sql(service_url, *self.ACCOUNTS, "INSERT INTO accounts VALUES (43, '0043', 'v@example.com')")
         for ask in (get, None):
             with pytest.raises(ConfigurationError, match=f"^MAILCTL_USERS_QUERY {reason}"):
                 ask(service_url, "42", query=query) if ask else describe(service_url, query=query)
@@ -277,7 +269,7 @@ class TestQueryOfTheService:
 
     def test_describes_itself(self, service_url: str) -> None:
         """The query is tried, as check-config wants to know whether it works."""
-        run(service_url, *self.ACCOUNTS)
+        execute_sql(service_url, *self.ACCOUNTS)
         line = describe(service_url, query="SELECT mail AS email FROM accounts WHERE nr = :id")
         assert line.startswith("MAILCTL_USERS_QUERY in ")
 
@@ -293,7 +285,7 @@ class TestManners:
     def test_the_journal_mode_stays_as_it_is(self, tmp_path: Path) -> None:
         """The database is the service's: nothing about it changes."""
         path = tmp_path / "app.db"
-        run(f"sqlite:///{path}", *USERS)
+        execute_sql(f"sqlite:///{path}", *USERS)
         before = path.read_bytes()
         get(f"sqlite:///{path}", "42")
         assert path.read_bytes() == before
@@ -315,7 +307,7 @@ class TestManners:
     def test_a_service_that_writes_is_not_in_the_way(self, tmp_path: Path) -> None:
         """In WAL mode a reader reads what was committed, while a writer holds the lock."""
         path = tmp_path / "app.db"
-        run(f"sqlite:///{path}", *USERS)
+        execute_sql(f"sqlite:///{path}", *USERS)
         writer = sqlite3.connect(path, isolation_level=None)
         writer.execute("PRAGMA journal_mode=WAL")
         writer.execute("BEGIN IMMEDIATE")
@@ -546,7 +538,7 @@ class TestImport:
 
 def test_the_service_s_database_wins(engine: sqlalchemy.Engine, service_url: str) -> None:
     """DATABASE_URL decides where users are looked up."""
-    run(service_url, *USERS)
+    execute_sql(service_url, *USERS)
     directory = open_directory(Settings(database_url=service_url), engine)
     assert isinstance(directory, ServiceDirectory)
     assert directory.get("42") == URSULA
@@ -564,7 +556,7 @@ def test_without_a_database_our_table_serves(engine: sqlalchemy.Engine, debug: b
 
 def test_the_query_setting_reaches_the_directory(engine: sqlalchemy.Engine, service_url: str) -> None:
     """MAILCTL_USERS_QUERY is used where DATABASE_URL is set."""
-    run(service_url, *USERS)
+    execute_sql(service_url, *USERS)
     query = "SELECT id, 'other@example.com' AS email FROM users WHERE id = :id"
     directory = open_directory(Settings(database_url=service_url, mailctl_users_query=query), engine)
     assert directory.get("42").email == "other@example.com"
@@ -574,6 +566,6 @@ def test_the_query_setting_reaches_the_directory(engine: sqlalchemy.Engine, serv
 def test_a_database_that_may_only_be_read_is_enough(tmp_path: Path) -> None:
     """mailctl's user needs no right to write to the service's database."""
     path = tmp_path / "app.db"
-    run(f"sqlite:///{path}", *USERS)
+    execute_sql(f"sqlite:///{path}", *USERS)
     path.chmod(stat.S_IRUSR)
     assert get(f"sqlite:///{path}", "42") == URSULA

@@ -11,6 +11,13 @@ from mailctl.users.eligibility import Screening, eligibility_columns, exclusion,
 
 NOW = datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
 PAST, FUTURE = NOW - timedelta(days=1), NOW + timedelta(days=1)
+FALSE = (False, 0, "0", "false", b"\x00", Decimal(0))
+NO_FLAGS = [(-1, "int"), (2, "int"), (0.5, "float"), (b"0", "bytes"), (b"false", "bytes"), (b"", "bytes")]
+NO_STATUS = [(3, "int"), (-1, "int"), (b"active", "bytes"), (["active"], "list")]
+UNKNOWN_STATUSES = (
+    *("locked", "archived", "removed", "terminated", "soft_deleted", "pending_deletion"),
+    *("disabled by admin", "unsubscribed", "not ok"),
+)
 #: A column with a value, and why its user is left out; "" for one who may be mailed.
 VALUES = [
     *[
@@ -50,10 +57,31 @@ VALUES = [
     ("deleted_at", "0000-00-00", "deleted_at is of type str, and not understood"),
     ("suspended_at", 10**400, "suspended_at is of type int, and not understood"),
     ("deactivated_at", [1], "deactivated_at is of type list, and not understood"),
-    *[("status", value, "") for value in ("active", "pending", "trial", "", None, 3)],
+    ("deleted_at", "infinity", ""),
+    ("deleted_at", "-infinity", "deleted_at is set"),
+    ("deleted_at", datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))), ""),
+    ("deleted_at", Decimal("NaN"), "deleted_at is of type Decimal, and not understood"),
+    *[("is_active", value, f"is_active is of type {kind}, and not understood") for value, kind in NO_FLAGS],
+    *[("deleted", value, "deleted is of type bytes, and not understood") for value in (b"0", b"false")],
+    *[("deleted", value, "deleted is true") for value in (-1, 10**14)],
+    *[
+        ("status", value, "")
+        for value in (
+            *("active", "Verified", " ok ", "trial", "new", "member", "live", "registered", "approved"),
+            *(True, 1, "1", "true", b"\x01"),
+        )
+    ],
+    *[(name, value, f"{name} is false") for name in ("status", "account_status") for value in FALSE],
+    *[("status", value, f"status is of type {kind}, and not understood") for value, kind in NO_STATUS],
+    *[("status", value, "status is not set") for value in ("", None)],
+    *[("status", word, f"status is {word}") for word in ("inactive", "pending", "unverified", "closed")],
     ("status", "Banned", "status is banned"),
     ("account_status", " deleted ", "account_status is deleted"),
-    ("status", "inactive", "status is inactive"),
+    *[("status", word, f"status '{word}' is not known as active") for word in UNKNOWN_STATUSES],
+    *[
+        ("userStatus", text, "userStatus of such text is not known as active")
+        for text in ("x" * 33, "a\x1bb")
+    ],
     ("is_admin", False, ""),
     ("activated_at", None, ""),
     ("deleted_by", "root", ""),
@@ -67,12 +95,29 @@ def test_a_value_speaks_for_or_against_mailing(column: str, value: object, reaso
     assert (found.reason if found else "") == reason
 
 
-@pytest.mark.parametrize("column", ["is_active", "active", "status"])
-def test_who_is_only_not_active_yet_may_be_asked_to_confirm_the_address(column: str) -> None:
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("is_active", None),
+        ("isactive", False),
+        ("active", 0),
+        *[("status", word) for word in (None, "inactive", "Pending", "unverified", "pending verification")],
+    ],
+)
+def test_who_is_only_not_active_yet_may_be_asked_to_confirm_the_address(column: str, value: object) -> None:
     """That is how users become active."""
-    user = {column: "inactive" if column == "status" else None}
+    user = {column: value}
     assert exclusion(user, Screening.FULL, now=NOW)
     assert exclusion(user, Screening.INACTIVE_ALLOWED, now=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("status", "pending_deletion"), ("status", "locked"), ("status", 0), ("is_active", -1)],
+)
+def test_what_is_not_understood_counts_for_every_kind(column: str, value: object) -> None:
+    """It may mean more than that a user is not active yet."""
+    assert exclusion({column: value}, Screening.INACTIVE_ALLOWED, now=NOW)
 
 
 def test_a_ban_or_a_deletion_counts_for_every_kind() -> None:
@@ -93,6 +138,7 @@ def test_only_verification_goes_to_inactive_users() -> None:
 
 
 def test_the_columns_are_known_by_name() -> None:
-    """In either spelling; others of the service's are passed over."""
-    names = ["id", "is_active", "deletedAt", "status", "is_admin", "created_at", "active_until", "bannedAt"]
-    assert eligibility_columns(names) == ("is_active", "deletedAt", "status", "bannedAt")
+    """In any spelling, as PostgreSQL folds names to lower case; others of the service's are passed over."""
+    known = ("is_active", "isActive", "isactive", "ISACTIVE", "deletedAt", "deletedat", "status", "bannedAt")
+    others = ("id", "is_admin", "created_at", "active_until", "interactive", "status_note")
+    assert eligibility_columns((*known, *others)) == known
