@@ -73,7 +73,8 @@ def without_password(text: str, password: str, *, user: str, also_plain: bool) -
     """
     if len(password) < _SHORTEST_PASSWORD:
         return text
-    for sent in (f"\0{user}\0{password}", f"{user}\0{user}\0{password}", password):
+    # The longest first: the encoding of one may hold that of another.
+    for sent in (f"{user}\0{user}\0{password}", f"\0{user}\0{password}", password):
         encoded = b64encode(sent.encode("utf-8", "surrogateescape")).decode().rstrip("=")
         text = re.sub(re.escape(encoded) + "={0,2}", MASK, text)
     return text.replace(password, MASK) if also_plain else text
