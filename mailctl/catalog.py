@@ -222,6 +222,12 @@ def is_security_template(template: object) -> bool:
     return isinstance(template, str) and template in _SECURITY_KINDS
 
 
+def needed_variables(kind: Kind, template: str | None) -> frozenset[str]:
+    """Return the variables with a link or an IP address that a kind, or its template, cannot do without."""
+    ours = {"action_url"} if template == WELCOME.template else set()
+    return frozenset(ours.union(kind.variables, (link.variable for link in kind.links)))
+
+
 class Catalog:
     """The kinds that a process knows: ours, and those of the service.
 

@@ -24,6 +24,8 @@ MAX_DISPLAY_NAME = 128
 #: A name that we greet with is printed to somebody who may not have written it.
 MAX_GREETING_NAME = 64
 MAX_SUBJECT = 200
+#: A text in a security email that is no link.
+MAX_PLAIN_TEXT = 500
 MAX_URL = 2000
 MAX_KEY = 200
 MAX_USER_ID = 64
@@ -126,6 +128,22 @@ def greeting_name(value: object) -> str:
     if too_many_digits or characters.has_stacked_marks(name) or characters.is_link_like(name):
         return ""
     return name
+
+
+def plain_text(value: object, *, field: str) -> str:
+    """Return a text for a security email: one line in which no mail client finds a link.
+
+    Raises:
+        InvalidInput: it is longer, or could become a link, an address or markup.
+    """
+    line = _line(value, field=field, longest=MAX_PLAIN_TEXT)
+    if characters.is_link_like(line):
+        raise InvalidInput(
+            field,
+            "holds a link, an address or markup, which a security email must not.",
+            fix="Give plain text, or name the variable as a link (…_url) to one of the service's origins.",
+        )
+    return line
 
 
 def subject(value: object) -> str:

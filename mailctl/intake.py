@@ -6,7 +6,14 @@ import uuid
 from typing import TYPE_CHECKING
 
 from mailctl import inputs
-from mailctl.catalog import ALWAYS_KNOWN, BUILT_IN, OUR_LINKS, is_security_template, kind_by_template
+from mailctl.catalog import (
+    ALWAYS_KNOWN,
+    BUILT_IN,
+    OUR_LINKS,
+    is_security_template,
+    kind_by_template,
+    needed_variables,
+)
 from mailctl.errors import InvalidInput
 from mailctl.message import Content, Draft, User
 from mailctl.variables import LinkRules, variables
@@ -74,7 +81,7 @@ def make_content(
 
     Links and IP addresses in the context are checked at any depth, whatever the kind (`LinkRules`): links of
     mailctl's templates and of the kind, and all links of a template for security emails, must lead to
-    `origins`.
+    `origins`. None of those that its template needs may be null.
 
     Args:
         origins: where ready-made links may lead to.
@@ -99,7 +106,8 @@ def make_content(
         given["ip_address"] = inputs.ip_address(given["ip_address"])
     if kind.subject_variables & given.keys():
         inputs.subject(kind.subject_line("", given))
-    given = _link_rules(kind, named, origins=origins, catalog=catalog).apply(given) if given else given
+    if given:
+        given = _link_rules(kind, named, user, origins=origins, catalog=catalog).apply(given)
     # None says that there is none.
     if given.get(_LOCALE) is not None:
         given[_LOCALE] = inputs.locale(given[_LOCALE])
@@ -116,7 +124,9 @@ def make_content(
     )
 
 
-def _link_rules(kind: Kind, named: str | None, *, origins: frozenset[str], catalog: Catalog) -> LinkRules:
+def _link_rules(
+    kind: Kind, named: str | None, user: User, *, origins: frozenset[str], catalog: Catalog
+) -> LinkRules:
     declared = frozenset(link.variable for link in kind.links)
     if named is not None:
         declared = catalog.link_variables(named)
@@ -124,6 +134,8 @@ def _link_rules(kind: Kind, named: str | None, *, origins: frozenset[str], catal
         origins=origins,
         own=OUR_LINKS | declared,
         are_all_own=is_security_template(named or kind.template),
+        needed=declared | needed_variables(kind_by_template(kind, named), named or kind.template),
+        recipient=user.email,
     )
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 
 #: Stands for a secret.
 MASK = "***"
+#: A shorter password may be a part of any word.
+_SHORTEST_PASSWORD = 4
 _LOCAL = r"[\w.!#$%&'*+/=?^`{|}~-]"
 # It begins where a word does: a search from each letter of a long one would take quadratic time.
 _ADDRESS = re.compile(rf"(?<!{_LOCAL}){_LOCAL}+@[\w-]+(?:\.[\w-]+)*")
@@ -59,3 +62,19 @@ def without_credentials(text: str) -> str:
     text = _CREDENTIALS.sub(rf"\g<before>{MASK}@", text)
     text = _ASSIGNED.sub(rf"\g<name>{MASK}", text)
     return _QUOTED.sub(lambda found: f"{found['before'] or ''}{MASK}{found['after'] or ''}", text)
+
+
+def without_password(text: str, password: str, *, user: str, also_plain: bool) -> str:
+    """Return a text of a server without the password that it was given, as SMTP carries it (RFC 4616).
+
+    Args:
+        user: who signed in with it.
+        also_plain: mask it as it is written, too; it may be a word that the text uses.
+    """
+    if len(password) < _SHORTEST_PASSWORD:
+        return text
+    # The longest first: the encoding of one may hold that of another.
+    for sent in (f"{user}\0{user}\0{password}", f"\0{user}\0{password}", password):
+        encoded = b64encode(sent.encode("utf-8", "surrogateescape")).decode().rstrip("=")
+        text = re.sub(re.escape(encoded) + "={0,2}", MASK, text)
+    return text.replace(password, MASK) if also_plain else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from mailctl.errors import ConfigurationError
@@ -13,8 +14,14 @@ if TYPE_CHECKING:
 DEVELOPMENT_SECRET_KEY = "development-only-secret-key-change-me"  # noqa: S105 - known, and refused in production
 #: Keys that stand in examples, in lower case.
 _PUBLISHED = frozenset({DEVELOPMENT_SECRET_KEY, "change-me", "changeme", "secret", "secret-key", "…"})
-#: Characters of a key that nobody guesses.
+#: What keys hold that come from an example or a template of a project, without what is no letter.
+_PLACEHOLDERS = ("changeme", "djangoinsecure", "yoursecretkey", "secretkeyhere", "development")
+_NO_LETTER = re.compile(r"[\W\d_]+")
+#: Characters of a key that nobody guesses, and how many of them must differ.
 SHORTEST_KEY = 32
+_FEWEST_DIFFERENT = 8
+#: A key that repeats a word of at most so many characters is as weak as the word.
+_LONGEST_WORD = SHORTEST_KEY // 2
 _OLD = "MAILCTL_SECRET_KEYS_OLD"
 _MAKE_A_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(48))"'
 
@@ -48,10 +55,20 @@ def check_keys(keys: Sequence[str]) -> None:
         raise WeakKey("SECRET_KEY", "is not set, or has a published value that everybody knows.", fix=fix)
     if len(newest.strip()) < SHORTEST_KEY:
         raise WeakKey("SECRET_KEY", f"has fewer than {SHORTEST_KEY} characters.", fix=fix)
+    if _is_monotonous(newest.strip()):
+        reason = f"repeats one short word, or has fewer than {_FEWEST_DIFFERENT} different characters."
+        raise WeakKey("SECRET_KEY", reason, fix=fix)
     if any(map(is_published, earlier)):
         raise WeakKey(_OLD, "has a published value that everybody knows.", fix=f"Remove it from {_OLD}.")
 
 
 def is_published(key: str) -> bool:
-    """Whether everybody knows a key."""
-    return key.strip().lower() in _PUBLISHED
+    """Whether everybody knows a key, or it was left as an example has it."""
+    known = key.strip().lower()
+    letters = _NO_LETTER.sub("", known)
+    return known in _PUBLISHED or any(placeholder in letters for placeholder in _PLACEHOLDERS)
+
+
+def _is_monotonous(key: str) -> bool:
+    repeats = any(key[length:] == key[:-length] for length in range(1, _LONGEST_WORD + 1))
+    return repeats or len(set(key)) < _FEWEST_DIFFERENT

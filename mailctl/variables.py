@@ -25,6 +25,13 @@ _IP_ADDRESS = "ip_address"
 #: How names of variables end that carry a link, or several: reset_url, logoUrl, hrefs, link, help_links.
 _LINK_NAME = re.compile(r"(?:(?i:url|uri|href)|(?:^|[^A-Za-z])(?i:link)|Link)s?_?\d*\Z")
 _LONGEST_ENDING = 16
+#: How names of variables end, in a security email, that carry an IP address under another name.
+_IP_NAME = re.compile(r"(?:^|_)(?:ip|ip_address)\Z")
+#: How names of variables end that carry what a stranger chose: a link there must not stop a security email.
+_NAME = re.compile(r"(?i:name)\Z")
+_STRANGERS = re.compile(r"(?i:agent|device|browser|location|city|country|platform)\Z")
+#: What no context of an email overrides.
+_OVERRIDDEN = frozenset({"project_name", "subject", "greeting_name", "recipient_email"})
 
 
 def variables(value: object, *, field: str = "context") -> dict[str, Json]:
@@ -55,6 +62,9 @@ class LinkRules:
     Variables of mailctl's own templates, such as reset_url, must lead to the origins of the service. Other
     links may lead anywhere, but must be one line and open a page, an email or a call: no `javascript:`, no
     `data:`.
+
+    In a security email every other text is one line that no mail client turns into a link. Names, and what
+    else strangers choose, are left empty where they are not; other texts are refused.
     """
 
     #: Origins of the service (scheme://host[:port]).
@@ -63,6 +73,10 @@ class LinkRules:
     own: frozenset[str]
     #: Whether all links must lead there, as in a template for security emails.
     are_all_own: bool = False
+    #: Variables that the email cannot do without: null is none.
+    needed: frozenset[str] = frozenset()
+    #: Who gets the email; a text may be this address.
+    recipient: str = ""
 
     def apply(self, given: Mapping[str, Json]) -> dict[str, Json]:
         """Return the variables of an email, each in the form that mailctl uses.
@@ -70,21 +84,47 @@ class LinkRules:
         Raises:
             InvalidInput: a link is none, or leads where it must not; an IP address is none.
         """
-        return {name: self._checked(value, name, is_link=False) for name, value in given.items()}
+        return {
+            name: value if name in _OVERRIDDEN else self._checked(value, name, is_link=False)
+            for name, value in given.items()
+        }
 
     def _checked(self, value: Json, name: str, *, is_link: bool) -> Json:
-        if value is None:  # there is none
+        is_needed = name in self.needed
+        if value is None and not is_needed:  # there is none
             return None
         if name in self.own:
             return inputs.action_url(value, origins=self.origins, field=name)
-        if name == _IP_ADDRESS:
+        if name == _IP_ADDRESS or (self.are_all_own and _IP_NAME.search(name)):
             return inputs.ip_address(value, field=name)
         is_link = is_link or _names_link(name[-_LONGEST_ENDING:])
+        if is_link and is_needed and not (value and isinstance(value, str | list | tuple | Mapping)):
+            raise InvalidInput(name, "is not a link.")
         if isinstance(value, Mapping):
-            return {key: self._checked(each, key, is_link=is_link) for key, each in value.items()}
+            return {
+                self._checked_key(key, name): self._checked(each, key, is_link=is_link)
+                for key, each in value.items()
+            }
         if isinstance(value, list | tuple):
             return [self._checked(each, name, is_link=is_link) for each in value]
-        return self._checked_link(value, name) if is_link and isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return self._checked_link(value, name) if is_link else self._checked_text(value, name)
+
+    def _checked_key(self, key: str, name: str) -> str:
+        return inputs.plain_text(key, field=name) if self.are_all_own else key
+
+    def _checked_text(self, value: str, name: str) -> str:
+        if not self.are_all_own or value.lower() == self.recipient.lower():
+            return value
+        if _NAME.search(name):
+            return inputs.greeting_name(value)
+        try:
+            return inputs.plain_text(value, field=name)
+        except InvalidInput:
+            if _STRANGERS.search(name):
+                return ""
+            raise
 
     def _checked_link(self, value: str, name: str) -> str:
         if self.are_all_own:

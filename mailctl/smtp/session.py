@@ -17,6 +17,7 @@ import aiosmtplib
 
 from mailctl.errors import ConfigurationError
 from mailctl.mime import has_bare_ends
+from mailctl.redaction import without_password
 from mailctl.smtp.classify import BAD_SEQUENCE_CODE, CLOSING_CODE, classify_error, classify_reply
 from mailctl.smtp.dialogue import Dialogue
 
@@ -184,6 +185,8 @@ class Session:
 
     def explain(self, error: BaseException) -> Outcome:
         """Return what `error`, raised at the present stage, means for the message."""
+        if isinstance(error, aiosmtplib.SMTPResponseException):
+            return self._judge(error.code, error.message)
         server = self._server
         return classify_error(
             error,
@@ -293,7 +296,13 @@ class Session:
     async def _answer(self, stage: str) -> Outcome | None:
         self.stage = stage
         reply = await self._open_dialogue().read(within=self._server.timeout)
-        return None if reply.code in _PROCEED[stage] else classify_reply(reply.code, reply.text, stage=stage)
+        return None if reply.code in _PROCEED[stage] else self._judge(reply.code, reply.text)
+
+    def _judge(self, code: int, text: str) -> Outcome:
+        """Return what a reply at the present stage means, without the password that it may repeat."""
+        server = self._server
+        text = without_password(text, server.password, user=server.username, also_plain=self.stage == "auth")
+        return classify_reply(code, text, stage=self.stage)
 
     def _mail(self, sender: str, *, size: int) -> bytes:
         options = b" SIZE=%d" % size if "size" in self.extensions else b""
@@ -307,7 +316,7 @@ class Session:
         self.body_handed_over = True
         self.stage = "body"
         reply = await dialogue.read(within=self._server.data_timeout)
-        return classify_reply(reply.code, reply.text, stage="body")
+        return self._judge(reply.code, reply.text)
 
 
 def _rcpt(recipient: str) -> bytes:

@@ -59,7 +59,7 @@ def on_redis(url: str, **changes: Any) -> Settings:
     sound: dict[str, Any] = {
         "debug": False,
         "redis_url": SecretStr(url),
-        "secret_key": SecretStr("k" * 48),
+        "secret_key": SecretStr("a-secret-key-of-the-service-that-is-long"),
         "frontend_url": "https://app.example.org",
         "email_from_address": "noreply@shop.internal",
         "project_name": "Shop",
@@ -316,7 +316,7 @@ def celery_worker(redis_url: str, *, home: Path) -> Iterator[None]:
     environment = {
         "PATH": os.environ["PATH"],
         "DEBUG": "False",
-        "SECRET_KEY": "k" * 48,
+        "SECRET_KEY": "a-secret-key-of-the-service-that-is-long",
         "REDIS_URL": redis_url,
         "MAILCTL_HOME": str(home),
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),

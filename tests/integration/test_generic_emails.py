@@ -123,6 +123,32 @@ def test_its_sender_knows_best_how_long_its_link_works(make_post: MakePost, smtp
     assert b"1 hour" not in smtp.messages[0].data
 
 
+@pytest.mark.parametrize(
+    ("template", "worse"),
+    [
+        ("reset", {"expires_in": "1 h http://evil.example/W"}),
+        ("reset", {"expires_at": "soon\r\nhttp://evil.example/W"}),
+        ("new-ip", {"occurred_at": "http://evil.example/z"}),
+        ("reset", {"reset_url": None}),
+        ("verification", {"verification_url": None}),
+        ("new-ip", {"whitelist_url": None}),
+        ("new-ip", {"blacklist_url": None}),
+        ("new-ip", {"ip_address": None}),
+    ],
+)
+def test_no_message_brings_another_link_or_none(
+    make_post: MakePost, smtp: ScriptedSmtpServer, template: str, worse: dict[str, Any]
+) -> None:
+    """What other programs send passes the gate as a call does."""
+    post, context = make_post(), CONTEXTS[template] | worse
+    with pytest.raises(InvalidInput, match=next(iter(worse))):
+        record(post, template, context)
+    received = receive(post, template, context, task_id="from-elsewhere")
+    assert received.state is State.FAILED
+    assert next(iter(worse)) in (received.error or "")
+    assert not smtp.messages
+
+
 def test_limits_count_both_ways_of_sending_a_reset(make_post: MakePost) -> None:
     """Neither gives an attacker a second allowance."""
     post = make_post(mailctl_limit_per_recipient="reset=2/h")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 #: The property of a report that carries a row of the table.
 PROPERTY = "settings"
+SECRET_KEY = "a-secret-key-of-the-service-that-is-long"
 #: Two halves of a password; no text of ours has four letters of either.
 FIRST, SECOND = "qZ7xWvJ9", "kJ5yBgX3"
 UNENCODED = ["#", "/", "@", "?", "%", "/@", "?@", "#@", "[#", " @ ", "%2", "\n", "\x00", "::/"]
@@ -106,7 +107,7 @@ def test_every_command_refuses_it_in_one_sentence(
 ) -> None:
     """With the setting's name and what to do; no part of the password, with -v neither."""
     monkeypatch.setenv("DEBUG", "False")
-    monkeypatch.setenv("SECRET_KEY", "k" * 48)
+    monkeypatch.setenv("SECRET_KEY", SECRET_KEY)
     for name, text in LISTS.items():
         (tmp_path / name).write_text(text)
     runs = told = 0
@@ -169,7 +170,7 @@ def test_a_service_refuses_it_and_neither_its_dashboard_nor_its_log_quotes_it(tm
     hostile = {setting: list(urls(setting).values()) for setting in [*BROKERS, *DATABASES]}
     hostile = {setting: [url for url in found if "\x00" not in url] for setting, found in hostile.items()}
     (tmp_path / "service.py").write_text(SERVICE)
-    environment = {"DEBUG": "False", "SECRET_KEY": "k" * 48, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {"DEBUG": "False", "SECRET_KEY": SECRET_KEY, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = run_python(tmp_path, "service.py", stdin=json.dumps(hostile), **environment)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("refused: ") == sum(map(len, hostile.values()))
@@ -182,7 +183,7 @@ def test_a_service_refuses_it_and_neither_its_dashboard_nor_its_log_quotes_it(tm
 def test_an_installed_command_quotes_it_as_little(tmp_path: Path, command: str) -> None:
     """In a process of its own, with the value in its .env."""
     url = f"redis://:{FIRST}#{SECOND}@h:6379/0"
-    (tmp_path / ".env").write_text(f'DEBUG=False\nSECRET_KEY={"k" * 48}\nREDIS_URL="{url}"\n')
+    (tmp_path / ".env").write_text(f'DEBUG=False\nSECRET_KEY={SECRET_KEY}\nREDIS_URL="{url}"\n')
     done = run_python(tmp_path, "-m", "mailctl", *command.split())
     assert done.returncode == ExitCode.USAGE
     assert "REDIS_URL (.env): holds a character that must be percent-encoded" in done.stderr
@@ -218,7 +219,7 @@ def test_what_celery_reads_from_the_environment_is_looked_at_too(
 ) -> None:
     """It goes before what the app was made with."""
     monkeypatch.setenv("DEBUG", "False")
-    monkeypatch.setenv("SECRET_KEY", "k" * 48)
+    monkeypatch.setenv("SECRET_KEY", SECRET_KEY)
     monkeypatch.setenv(name, f"redis://:{FIRST}/{SECOND}@h:6379/0")
     ran = mailctl("worker", "-v")
     assert ran.code == ExitCode.USAGE
@@ -244,7 +245,7 @@ def test_no_command_tells_the_password_of_a_server_that_is_down(
 ) -> None:
     """The address is named without it, also in the errors of drivers and with -v."""
     monkeypatch.setenv("DEBUG", "False")
-    monkeypatch.setenv("SECRET_KEY", "k" * 48)
+    monkeypatch.setenv("SECRET_KEY", SECRET_KEY)
     monkeypatch.setenv(setting, url.format(password=ENCODED, port=free_port()))
     for line in (
         "send welcome --email zoe@example.com",

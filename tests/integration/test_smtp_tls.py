@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from mailctl.smtp.pool import SmtpServer
 from tests.smtp_client import hasty, message, plain, probe, send, signed_in
 from tests.smtp_server import (
     Certificates,
+    Reply,
     ScriptedSmtpServer,
     test_certificates,
 )
@@ -50,6 +52,32 @@ class TestEncryption:
             tries = [line for _, way, line in server.log if way == "C" and line.startswith("AUTH")]
         assert (outcome.kind, outcome.stage, len(tries)) == (K.CONFIG, "auth", 1)
         assert str(outcome) == "535 5.7.8 wrong credentials"
+
+    def test_a_server_that_repeats_the_password_is_not_quoted_with_it(
+        self, certificates: Certificates
+    ) -> None:
+        """As it is written, or as it went over the wire; in what is kept as in what a probe shows."""
+        wire = [b64encode(each).decode() for each in (b"\0app\0secret", b"app\0app\0secret", b"secret")]
+        refusal = "\n".join(
+            ["535-5.7.8 not app secret", *(f"535-5.7.8 {each}" for each in wire), "535 5.7.8 ."]
+        )
+        script = {"auth": [Reply(refusal)] * 2}
+        with ScriptedSmtpServer(
+            script, ssl_context=certificates.server, credentials=("app", "other")
+        ) as server:
+            [outcome] = send(signed_in(server, certificates), message())
+            steps = probe(signed_in(server, certificates))
+        assert str(outcome) == "535 5.7.8 not app *** *** *** *** ."
+        assert steps[-1].detail == str(outcome)
+
+    def test_a_password_that_is_a_word_stays_in_other_replies(self, certificates: Certificates) -> None:
+        """There only its encodings are masked."""
+        script = {"rcpt": [Reply(f"550 5.7.1 no secret boxes {b64encode(b'secret').decode()}")]}
+        with ScriptedSmtpServer(
+            script, ssl_context=certificates.server, credentials=("app", "secret")
+        ) as server:
+            [outcome] = send(signed_in(server, certificates), message())
+        assert str(outcome) == "550 5.7.1 no secret boxes ***"
 
     @pytest.mark.parametrize("is_implicit", [False, True])
     def test_an_unknown_authority_is_not_trusted(

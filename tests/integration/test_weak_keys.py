@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from mailctl import EmailService, celery_app, links, runtime
 from mailctl.errors import ConfigurationError, ExitCode
 from mailctl.links import LinkClaims, Links
 from mailctl.runtime import Runtime
-from mailctl.secret_keys import DEVELOPMENT_SECRET_KEY
+from mailctl.secret_keys import DEVELOPMENT_SECRET_KEY, check_keys
 from mailctl.settings import Settings
 from tests.integration.test_hostile_urls import EVERY_COMMAND
 from tests.integration.test_json import LISTS
@@ -22,13 +23,20 @@ if TYPE_CHECKING:
 
     from tests.integration.commands import Mailctl
 
-GOOD = "k" * 32
+GOOD = "Zb7rT1xQ9mLw4cVn8sKd2yHf6pGj3uEa"
 #: Values of SECRET_KEY and MAILCTL_SECRET_KEYS_OLD, and the setting that is to blame.
 WEAK = {
     "empty": ("", "", "SECRET_KEY"),
     "published": (DEVELOPMENT_SECRET_KEY, "", "SECRET_KEY"),
     "published, in capitals": (f" {DEVELOPMENT_SECRET_KEY.upper()} ", "", "SECRET_KEY"),
     "too short": ("k" * 31, "", "SECRET_KEY"),
+    "one character": ("a" * 32, "", "SECRET_KEY"),
+    "few characters": ("abcabdabeabf" * 4 + "a", "", "SECRET_KEY"),
+    "a word": ("correct-horse!" * 3, "", "SECRET_KEY"),
+    "a placeholder, repeated": ("changeme" * 4, "", "SECRET_KEY"),
+    "a placeholder of a framework": (f"django-insecure-{GOOD}", "", "SECRET_KEY"),
+    "a placeholder in it": (f"Your_Secret_Key-{GOOD}", "", "SECRET_KEY"),
+    "a placeholder earlier": (GOOD, f"django-insecure-{GOOD}", "MAILCTL_SECRET_KEYS_OLD"),
     "only spaces": (" " * 40, "", "SECRET_KEY"),
     "published earlier": (GOOD, f"older,{DEVELOPMENT_SECRET_KEY}", "MAILCTL_SECRET_KEYS_OLD"),
 }
@@ -49,6 +57,12 @@ def blamed(
     for name, text in LISTS.items():
         (tmp_path / name).write_text(text)
     return setting
+
+
+def test_a_key_that_was_made_is_taken() -> None:
+    """By the command that errors offer; none is taken for a word by chance."""
+    for _ in range(1000):
+        check_keys([secrets.token_urlsafe(48), secrets.token_hex(16)])
 
 
 def test_every_command_refuses_to_run_on_it(mailctl: Mailctl, blamed: str, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def production(**changes: Any) -> Settings:
     sound: dict[str, Any] = {
         "debug": False,
         "celery_queue_default": "mailctl",
-        "secret_key": SecretStr("k" * 48),
+        "secret_key": SecretStr("a-secret-key-of-the-service-that-is-long"),
         "frontend_url": "https://app.example.org",
         "email_enabled": True,
         "email_host": "mail.example.org",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mailctl.catalog import GENERIC, Catalog, Kind, Link
+from mailctl.catalog import GENERIC, NEW_IP, RESET, WELCOME, Catalog, Kind, Link
 from mailctl.errors import InvalidInput
 from mailctl.intake import make_content, make_user
 
@@ -129,3 +129,106 @@ def test_a_link_that_a_kind_declares_leads_to_the_service() -> None:
     with pytest.raises(InvalidInput, match="confirm: leads to"):
         passed({"confirm": ELSEWHERE}, template="delete-account")
     assert passed({"confirm": "yes"}) == {"confirm": "yes"}
+
+
+SECURITY = ("reset", "verification", "new-ip")
+FOREIGN = (
+    "1 h http://evil.example/W",
+    "1 h\r\nhttp://evil.example/W",
+    "evil.example",
+    "//evil.example",
+    "www.evil.example/W",
+    "write to eve@evil.example",
+    "<a href='x'>x</a>",
+    "evil\u3002example",
+    "1 hour\nCall us now",
+)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_no_text_of_a_security_email_becomes_a_link(place: str) -> None:
+    """Whatever its variable is called; its times, and keys of objects, are among them."""
+    for template, value in product(SECURITY, FOREIGN):
+        for name in ("expires_in", "expires_at", "occurred_at", "title", "note"):
+            with pytest.raises(InvalidInput, match=name):
+                passed(PLACES[place](name, value), template=template)
+        with pytest.raises(InvalidInput, match="facts"):
+            passed({"facts": [{value: "x"}]}, template=template)
+    assert passed(PLACES[place]("note", FOREIGN[0])) == PLACES[place]("note", FOREIGN[0])
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_link_in_what_a_stranger_chose_does_not_stop_a_security_email(place: str) -> None:
+    """Else whoever signs in elsewhere could keep the alarm back; it is left empty."""
+    for name, value in product(("username", "first_name", "user_agent", "location"), FOREIGN):
+        assert passed(PLACES[place](name, value), template="new-ip") == PLACES[place](name, "")
+
+
+def test_a_security_email_of_the_service_has_its_usual_variables() -> None:
+    """In a template that takes the place of mailctl's."""
+    usual = {
+        "reset_url": OURS,
+        "username": "zoe",
+        "first_name": "Zoë",
+        "email": "Zoe@example.com",
+        "project_name": "Shop.example",
+        "title": "Choose a new password",
+        "expires_in": "1 hour",
+        "expires_at": "1 March 2026, 13:00 UTC",
+        "occurred_at": "2026-03-01T12:00:00+00:00",
+        "client_ip": "203.0.113.7",
+        "support_url": "https://app.example.com/help",
+        "minutes": 60,
+        "nothing": None,
+    }
+    assert passed(usual, template="reset") == usual
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ("reset", "reset_url"),
+        ("verification", "verification_url"),
+        ("new-ip", "whitelist_url"),
+        ("new-ip", "blacklist_url"),
+        ("new-ip", "ip_address"),
+        ("welcome", "action_url"),
+        ("delete-account", "confirm"),
+    ],
+)
+def test_a_link_that_a_template_needs_is_never_null(template: str, name: str) -> None:
+    """Nor empty, nor a number: the email would lead to a page named None."""
+    for value in (None, "", 7, False):
+        with pytest.raises(InvalidInput, match=name):
+            passed({name: value}, template=template)
+
+
+def test_a_kind_of_its_own_name_needs_its_links_too() -> None:
+    """By every door: as a kind, its context does no better."""
+    for kind, name in ((RESET, "reset_url"), (NEW_IP, "ip_address"), (WELCOME, "action_url")):
+        with pytest.raises(InvalidInput, match=name):
+            make_content(kind, USER, origins=frozenset(), context={"ip_address": "203.0.113.7", name: None})
+
+
+def test_a_link_among_the_variables_of_a_kind_is_one() -> None:
+    """Though it may lead anywhere."""
+    kind = Kind(
+        name="bill",
+        subject="Bill",
+        template="bill",
+        lifetime=timedelta(hours=1),
+        variables=("bill_url", "due"),
+    )
+
+    def taken(url: object) -> Any:
+        return make_content(kind, USER, origins=frozenset(), context={"bill_url": url, "due": None}).context
+
+    assert taken(ELSEWHERE) == {"bill_url": ELSEWHERE, "due": None}
+    for value in (None, "", 7, True):
+        with pytest.raises(InvalidInput, match="bill_url: is not a link"):
+            taken(value)
+
+
+def test_a_button_that_is_not_there_may_be_null() -> None:
+    """In the message, which does without."""
+    assert passed({"action_url": None}, template="message") == {"action_url": None}
