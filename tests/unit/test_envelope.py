@@ -247,6 +247,24 @@ def test_streams_in_a_row_count_together() -> None:
         expansion.expand(bz2.compress(b"aa") * 2, "bzip2", limit=3)
 
 
+@pytest.mark.parametrize(
+    ("method", "compress"), [("zlib", zlib.compress), ("bzip2", bz2.compress), ("xz", lzma.compress)]
+)
+def test_a_body_of_very_many_streams_is_not_expanded(method: str, compress: Any) -> None:
+    """Each adds nothing, costs a copy of all that follows, and so never meets the limit."""
+    streams = compress(b"") * 17
+    with pytest.raises(ValueError, match="damaged"):
+        expansion.expand(streams, method, limit=2**20)
+    unnamed = Wire(headers={"compression": method}, body=streams)
+    assert envelope.task_name(unnamed) is None
+    assert expansion.expand(compress(b"a") * 16, method, limit=16) == b"a" * 16
+
+
+def test_a_compressed_body_that_is_longer_than_the_limit_is_not_expanded() -> None:
+    """Whatever it would become."""
+    assert "more than 1048576 octets" in reason(wire(body=b"\0" * (2**20 + 1), compression="gzip"))
+
+
 def test_a_message_for_a_services_own_task_keeps_what_it_asks_for() -> None:
     """Callbacks, chains and times are the service's business; its limits are wider."""
     body = json.dumps([[], {}, {"chain": [{"task": "x"}]}]).encode()
