@@ -6,6 +6,7 @@ import bz2
 import gc
 import json
 import lzma
+import struct
 import tracemalloc
 import zlib
 from dataclasses import replace
@@ -289,3 +290,39 @@ def test_properties_that_are_no_utf_8_are_read_as_far_as_they_can_be() -> None:
     assert properties["application_headers"] == {"id": "x"}
     assert properties["correlation_id"] == "b" * 5
     assert properties["content_type"] == "\ufffd" * 7
+
+
+def test_only_the_value_of_a_header_that_cannot_be_read_is_replaced() -> None:
+    """A timestamp that is none becomes a number; all else stays, at any level."""
+    frames.tolerate_properties()
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    seconds = int(moment.timestamp())
+    headers = {
+        "id": "x",
+        "sent": moment,
+        "inner": {"sent": moment, "list": [1, moment]},
+        b"caf\xe9": 1,
+        "last": "y",
+    }
+    message = amqp.Message(b"", application_headers=headers)
+    octets = message._serialize_properties()
+    octets = octets.replace(struct.pack(">Q", seconds), struct.pack(">Q", seconds * 1000))
+    properties, _ = serialization.PROPERTY_CLASSES[spec.Basic.CLASS_ID](octets, 0)
+    number = seconds * 1000
+    assert properties["application_headers"] == {
+        **headers,
+        "sent": number,
+        "inner": {"sent": number, "list": [1, number]},
+    }
+
+
+def test_a_header_that_nests_too_deep_is_replaced_and_those_behind_it_stay() -> None:
+    """py-amqp meets Python's recursion limit."""
+    frames.tolerate_properties()
+    deep = b""
+    for _ in range(3000):
+        deep = b"A" + struct.pack(">I", len(deep)) + deep
+    table = b"\4deep" + deep + b"\4lastt\1"
+    octets = struct.pack(">HI", 0x2000, len(table)) + table
+    properties, _ = serialization.PROPERTY_CLASSES[spec.Basic.CLASS_ID](octets, 0)
+    assert properties["application_headers"] == {"deep": "(nested too deep)", "last": True}
