@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from mailctl import inputs
-from mailctl.errors import ConfigurationError, MailctlError
+from mailctl.errors import ConfigurationError, InvalidInput, MailctlError
 from mailctl.message import Outcome, OutcomeKind, SmtpReply, State
 from mailctl.question import DEADLINE_SECONDS
 from mailctl.smtp.probe import ProbeStep, rehearse
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CANARY_PURPOSE = "canary"
 
 
-def rehearse_message(runtime: Runtime, sealed_to: str | None) -> list[Json]:
+def rehearse_message(runtime: Runtime, sealed_to: Json) -> list[Json]:
     """Return how each step went, for a canary that came without a row in the log.
 
     Args:
@@ -73,9 +73,11 @@ def _rehearsed(runtime: Runtime, recipient: str) -> list[Json]:
     return [asdict(step) for step in steps]
 
 
-def _opened(runtime: Runtime, sealed_to: str | None) -> str:
+def _opened(runtime: Runtime, sealed_to: Json) -> str:
     if sealed_to is None:
         return runtime.settings.email_from_address
+    if not isinstance(sealed_to, str):
+        raise InvalidInput("to", "is not a text.")
     plain = runtime.keyring.open(sealed_to.encode("ascii", "replace"), purpose=CANARY_PURPOSE)
     if plain is None:
         raise ConfigurationError(

@@ -133,7 +133,8 @@ def foreign_body(wire: Wire) -> Any:
 def _expanded(wire: Wire, *, limit: int) -> Any:
     """Return the body of a message, expanded if it is compressed."""
     body, method = wire.body, (wire.headers or {}).get("compression")
-    if method:
+    # A compressed body as well: one that is longer than what it may hold is no use to anybody.
+    if len(body) <= limit and method:
         try:
             body = expand(body.encode() if isinstance(body, str) else bytes(body), method, limit=limit)
         except TooLarge:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _LZMA_MEMORY = 96 * 2**20
 #: Octets of Brotli that are expanded at a time: its older decoders know no limit.
 _PIECE = 16
+#: Streams in one body: each costs a decompressor and a copy of the rest, and an empty one adds nothing.
+_MAX_STREAMS = 16
 
 
 class TooLarge(ValueError):
@@ -75,6 +77,8 @@ def _expand_whole(expand_by: Callable[[bytes, int], bytes], limit: int, body: by
 def _expand_streams(make: Callable[[], _Decompressor], body: bytes, limit: int) -> bytes:
     parts: list[bytes] = []
     while body:
+        if len(parts) == _MAX_STREAMS:
+            raise ValueError("too many streams")
         stream = make()
         parts.append(stream.decompress(body, limit + 1))
         limit -= len(parts[-1])

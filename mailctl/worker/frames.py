@@ -5,6 +5,7 @@ The protocol carries octets where py-amqp expects UTF-8, and tables that nest wi
 
 from __future__ import annotations
 
+import logging
 import struct
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,15 @@ from amqp.basic_message import Message
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_log = logging.getLogger("mailctl.worker")
 #: Octets of properties that are no texts or tables.
 _SIZES = {"o": 1, "L": 8}
 _FIRST_FLAG = 0x8000
+#: Types of values in a table.
+_TIMESTAMP, _TABLE, _ARRAY = "TFA"
+#: Octets of type and length.
+_LIST_HEAD = 5
+_TOO_DEEP = "(nested too deep)"
 
 
 def tolerate_properties() -> None:
@@ -75,12 +82,79 @@ def _readable_properties(buf: bytes, offset: int) -> tuple[dict[str, Any], int]:
     return properties, offset
 
 
-def _table(buf: bytes) -> dict[str, Any]:
+def _table(buf: bytes) -> dict[Any, Any]:
+    """Return what can be read of a table: a value that cannot be is replaced, and nothing else."""
+    table: dict[Any, Any] = {}
+    offset = 4
     try:
-        [table], _ = serialization.loads("F", buf, 0)
-    except Exception:  # nests too deep, or is no table
-        return {}
-    return dict(table)
+        while offset < len(buf):
+            end = offset + 1 + buf[offset]
+            name, offset = buf[offset + 1 : end], end
+            value, offset = _outer_value(buf, offset)
+            table[_text(name)] = value
+    except Exception as error:  # of a type that is not known, so that nobody knows where it ends
+        _log.debug("headers of a message end early: %s", type(error).__name__)
+    return table
+
+
+def _outer_value(buf: bytes, offset: int) -> tuple[Any, int]:
+    try:
+        return _value(buf, offset)
+    except RecursionError:
+        return _TOO_DEEP, _end_of_list(buf, offset)
+
+
+def _value(buf: bytes, offset: int) -> tuple[Any, int]:
+    kind = chr(buf[offset])
+    if kind == _TIMESTAMP:
+        try:
+            return _plain_value(buf, offset)
+        except (ValueError, OverflowError, OSError):  # such as one in milliseconds
+            end = offset + 1 + _SIZES["L"]
+            # With the sign that py-amqp takes when it sends the number on.
+            return int.from_bytes(buf[offset + 1 : end], signed=True), end
+    if kind == _TABLE:
+        return _inner_table(buf, offset), _end_of_list(buf, offset)
+    if kind == _ARRAY:
+        return _inner_array(buf, offset), _end_of_list(buf, offset)
+    return _plain_value(buf, offset)
+
+
+def _plain_value(buf: bytes, offset: int) -> tuple[Any, int]:
+    value, end = serialization._read_item(buf, offset)
+    return value, end
+
+
+def _inner_table(buf: bytes, offset: int) -> dict[Any, Any]:
+    table, end = {}, _end_of_list(buf, offset)
+    offset += _LIST_HEAD
+    while offset < end:
+        name_end = offset + 1 + buf[offset]
+        name = _text(buf[offset + 1 : name_end])
+        table[name], offset = _value(buf, name_end)
+    return table
+
+
+def _inner_array(buf: bytes, offset: int) -> list[Any]:
+    values, end = [], _end_of_list(buf, offset)
+    offset += _LIST_HEAD
+    while offset < end:
+        value, offset = _value(buf, offset)
+        values.append(value)
+    return values
+
+
+def _end_of_list(buf: bytes, offset: int) -> int:
+    """Return where a table or an array ends, which begins with its type and its length."""
+    return offset + _LIST_HEAD + int.from_bytes(buf[offset + 1 : offset + _LIST_HEAD])
+
+
+def _text(name: bytes) -> str | bytes:
+    """Return the name of a header as py-amqp does."""
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return name
 
 
 def _in_ascii(payload: bytes) -> bytes:

@@ -6,24 +6,23 @@ What a repair leaves is checked like any other message; it only has to become on
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mailctl.worker.headers import is_deep, is_name
+from mailctl.worker.headers import is_deep
 
-if TYPE_CHECKING:
-    from collections.abc import Container
-
-_MAX_NAME = 255
+_MAX_PRIORITY = 255
 _TOO_DEEP = "(nested too deep)"
 _ENCODINGS = (None, "base64")
 
 
-def repaired(raw: Any, queue: str, *, ours: Container[str]) -> dict[str, Any]:
+def repaired(raw: Any, queue: str) -> dict[str, Any]:
     """Return a raw message in which everything has the type that kombu takes for granted.
 
+    Its tag and its way are ours: until it is acknowledged kombu keeps it under the tag, where another message
+    with the same one would replace it, and puts it back where its way leads, which is its queue.
+
     Args:
-        queue: where it was, and where it is put back.
-        ours: tasks whose messages are put back there whatever else they say.
+        queue: where it was.
 
     Raises:
         ValueError: it is no message at all.
@@ -31,10 +30,7 @@ def repaired(raw: Any, queue: str, *, ours: Container[str]) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise ValueError("no message")
     headers, properties = _object(raw.get("headers")), _object(raw.get("properties"))
-    info = properties.get("delivery_info")
-    if not _leads_back(info) or _is_in(headers.get("task"), ours):
-        info = {**_object(info), "exchange": "", "routing_key": queue}
-    tag, priority = properties.get("delivery_tag"), properties.get("priority")
+    info, priority = _object(properties.get("delivery_info")), properties.get("priority")
     encoding = properties.get("body_encoding")
     return {
         "body": raw.get("body") if isinstance(raw.get("body"), str) else "",
@@ -43,9 +39,9 @@ def repaired(raw: Any, queue: str, *, ours: Container[str]) -> dict[str, Any]:
         "headers": headers,
         "properties": {
             **properties,
-            "delivery_info": info,
-            "delivery_tag": tag if is_name(tag) else str(uuid.uuid4()),
-            "priority": priority if isinstance(priority, int) and 0 <= priority <= _MAX_NAME else 0,
+            "delivery_info": {**info, "exchange": "", "routing_key": queue},
+            "delivery_tag": str(uuid.uuid4()),
+            "priority": priority if isinstance(priority, int) and 0 <= priority <= _MAX_PRIORITY else 0,
             "body_encoding": encoding if encoding in _ENCODINGS else None,
         },
     }
@@ -57,15 +53,6 @@ def _object(value: Any) -> dict[str, Any]:
     if not is_deep(value):
         return value
     return {name: _TOO_DEEP if is_deep(each) else each for name, each in value.items()}
-
-
-def _leads_back(info: Any) -> bool:
-    names = [info.get("exchange"), info.get("routing_key")] if isinstance(info, dict) else [None]
-    return all(name == "" or is_name(name) for name in names)
-
-
-def _is_in(task: Any, tasks: Container[str]) -> bool:
-    return isinstance(task, str) and task in tasks
 
 
 def _text(value: Any) -> str | None:

@@ -20,7 +20,7 @@ from mailctl.worker import expansion, frames
 from mailctl.worker.envelope import MAX_FOREIGN_BODY
 from mailctl.worker.lost_connection import outlive_connection
 from mailctl.worker.raw import repaired
-from mailctl.worker.reception import Reception, own_names
+from mailctl.worker.reception import Reception
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ class RubbishStep(bootsteps.StartStopStep):  # type: ignore[misc]
         parent.create_task_handler = lambda: reception.receive
         parent.task_consumer.on_decode_error = reception.receive_damaged
         if is_redis(str(parent.app.conf.broker_url)):
-            _guard_redis(channel.connection, errors, ours=own_names(parent.app))
+            _guard_redis(channel.connection, errors)
         elif parent.connection.transport.driver_type == "amqp":
             frames.tolerate_properties()
             frames.tolerate_deliveries(channel)
@@ -97,7 +97,7 @@ def _headers_of(raw: Any) -> dict[str, Any]:
     return headers if isinstance(headers, dict) else {}
 
 
-def _guard_redis(transport: Any, errors: tuple[type[Exception], ...], *, ours: frozenset[str]) -> None:
+def _guard_redis(transport: Any, errors: tuple[type[Exception], ...]) -> None:
     for channel in transport.channels:
         _guard_channel(channel, errors)
     # Those for remote control are opened anew after an error.
@@ -105,7 +105,7 @@ def _guard_redis(transport: Any, errors: tuple[type[Exception], ...], *, ours: f
     deliver = type(transport)._deliver
 
     def deliver_repaired(raw: Any, queue: str) -> None:
-        deliver(transport, repaired(raw, queue, ours=ours), queue)
+        deliver(transport, repaired(raw, queue), queue)
 
     transport._deliver = deliver_repaired
 

@@ -216,3 +216,45 @@ def test_a_worker_that_stops_gives_back_what_it_kept(yard: Yard, redis: RedisSer
         worker.wait_until(lambda: client.hlen("unacked") == 3)
     assert worker.stop() == 0
     assert yard.messages(QUEUE) == published
+
+
+@pytest.mark.parametrize("yard", ["redis"], indirect=True)
+def test_jobs_with_one_tag_and_another_way_survive_a_worker_that_is_killed(
+    yard: Yard, redis: RedisServer
+) -> None:
+    """Each is kept for itself, and restored on the queue that it was taken from."""
+    yard.publish()
+    with redis.client() as client:
+        published = [json.loads(raw) for raw in client.lrange(f"{QUEUE}\x06\x163", 0, -1)]
+        for each in published:
+            each["properties"] |= {
+                "delivery_tag": "the-same",
+                "delivery_info": {"exchange": "topics", "routing_key": "warehouse.ship"},
+            }
+        client.flushdb()
+        for each in published:
+            client.lpush(QUEUE, json.dumps(each))
+        worker = yard.worker(FOR_EVER)
+        worker.wait_until(lambda: client.hlen("unacked") == 3)
+        worker.kill()
+        with yard.client.connection_for_read() as connection:
+            channel = connection.default_channel
+            for tag in client.hkeys("unacked"):
+                channel.qos.restore_by_tag(tag.decode())
+        assert (client.hlen("unacked"), yard.ready()) == (0, 3)
+    worker = yard.worker(0.1)
+    worker.wait_until(lambda: yard.unclaimed == 3)
+
+
+@pytest.mark.parametrize("yard", ["redis"], indirect=True)
+def test_a_job_goes_back_with_the_tag_and_the_way_that_it_came_with(yard: Yard, redis: RedisServer) -> None:
+    """Those that a worker has given it are for the time that it keeps it."""
+    yard.publish(1)
+    [message] = yard.messages(QUEUE)
+    message["properties"]["delivery_info"] = {"exchange": "topics", "routing_key": "warehouse.ship"}
+    with redis.client() as client:
+        client.flushdb()
+        client.lpush(f"{QUEUE}\x06\x163", json.dumps(message))
+    worker = yard.worker(0.1)
+    worker.wait_until(lambda: yard.unclaimed == 1)
+    assert yard.messages(f"{QUEUE}.unclaimed") == [message]

@@ -6,6 +6,7 @@ import bz2
 import gc
 import json
 import lzma
+import struct
 import tracemalloc
 import zlib
 from dataclasses import replace
@@ -203,7 +204,7 @@ def dumped(payload: Any) -> bytes:
 def test_whatever_lies_in_redis_becomes_a_message_or_is_none(raw: Any) -> None:
     """With all types that kombu takes for granted."""
     try:
-        message = repaired(raw, "celery", ours=[TASK])
+        message = repaired(raw, "celery")
     except ValueError:
         assert not isinstance(raw, dict)
         return
@@ -212,15 +213,18 @@ def test_whatever_lies_in_redis_becomes_a_message_or_is_none(raw: Any) -> None:
     assert message["properties"]["delivery_info"]["routing_key"] == "celery"
 
 
-def test_a_good_message_of_redis_is_put_back_as_it_was() -> None:
-    """A message of another app keeps its way; one of ours goes back to the queue that it was in."""
+def test_a_message_of_redis_has_a_tag_of_its_own_and_goes_back_to_its_queue() -> None:
+    """Whatever tag and way it came with; all else stays as it was."""
     info = {"exchange": "topics", "routing_key": "mail.welcome"}
     properties = {"delivery_info": info, "delivery_tag": "x", "priority": 3, "body_encoding": "base64"}
     raw = {"body": "e30=", "content-type": "application/json", "content-encoding": "utf-8"}
     raw |= {"headers": {"task": "theirs"}, "properties": properties}
-    assert repaired(raw, "celery", ours=[TASK]) == raw
-    ours = repaired({**raw, "headers": {"task": TASK}}, "celery", ours=[TASK])
-    assert ours["properties"]["delivery_info"] == {"exchange": "", "routing_key": "celery"}
+    first, second = repaired(raw, "celery"), repaired(raw, "celery")
+    assert len({each["properties"]["delivery_tag"] for each in (raw, first, second)}) == 3  # type: ignore[index]
+    way = {"delivery_info": {"exchange": "", "routing_key": "celery"}}
+    tag = {"delivery_tag": first["properties"]["delivery_tag"]}
+    assert first == {**raw, "properties": {**properties, **way, **tag}}
+    assert raw["properties"] == properties
 
 
 @pytest.mark.parametrize(
@@ -247,6 +251,24 @@ def test_streams_in_a_row_count_together() -> None:
         expansion.expand(bz2.compress(b"aa") * 2, "bzip2", limit=3)
 
 
+@pytest.mark.parametrize(
+    ("method", "compress"), [("zlib", zlib.compress), ("bzip2", bz2.compress), ("xz", lzma.compress)]
+)
+def test_a_body_of_very_many_streams_is_not_expanded(method: str, compress: Any) -> None:
+    """Each adds nothing, costs a copy of all that follows, and so never meets the limit."""
+    streams = compress(b"") * 17
+    with pytest.raises(ValueError, match="damaged"):
+        expansion.expand(streams, method, limit=2**20)
+    unnamed = Wire(headers={"compression": method}, body=streams)
+    assert envelope.task_name(unnamed) is None
+    assert expansion.expand(compress(b"a") * 16, method, limit=16) == b"a" * 16
+
+
+def test_a_compressed_body_that_is_longer_than_the_limit_is_not_expanded() -> None:
+    """Whatever it would become."""
+    assert "more than 1048576 octets" in reason(wire(body=b"\0" * (2**20 + 1), compression="gzip"))
+
+
 def test_a_message_for_a_services_own_task_keeps_what_it_asks_for() -> None:
     """Callbacks, chains and times are the service's business; its limits are wider."""
     body = json.dumps([[], {}, {"chain": [{"task": "x"}]}]).encode()
@@ -268,3 +290,39 @@ def test_properties_that_are_no_utf_8_are_read_as_far_as_they_can_be() -> None:
     assert properties["application_headers"] == {"id": "x"}
     assert properties["correlation_id"] == "b" * 5
     assert properties["content_type"] == "\ufffd" * 7
+
+
+def test_only_the_value_of_a_header_that_cannot_be_read_is_replaced() -> None:
+    """A timestamp that is none becomes a number; all else stays, at any level."""
+    frames.tolerate_properties()
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    seconds = int(moment.timestamp())
+    headers = {
+        "id": "x",
+        "sent": moment,
+        "inner": {"sent": moment, "list": [1, moment]},
+        b"caf\xe9": 1,
+        "last": "y",
+    }
+    message = amqp.Message(b"", application_headers=headers)
+    octets = message._serialize_properties()
+    octets = octets.replace(struct.pack(">Q", seconds), struct.pack(">Q", seconds * 1000))
+    properties, _ = serialization.PROPERTY_CLASSES[spec.Basic.CLASS_ID](octets, 0)
+    number = seconds * 1000
+    assert properties["application_headers"] == {
+        **headers,
+        "sent": number,
+        "inner": {"sent": number, "list": [1, number]},
+    }
+
+
+def test_a_header_that_nests_too_deep_is_replaced_and_those_behind_it_stay() -> None:
+    """py-amqp meets Python's recursion limit."""
+    frames.tolerate_properties()
+    deep = b""
+    for _ in range(3000):
+        deep = b"A" + struct.pack(">I", len(deep)) + deep
+    table = b"\4deep" + deep + b"\4lastt\1"
+    octets = struct.pack(">HI", 0x2000, len(table)) + table
+    properties, _ = serialization.PROPERTY_CLASSES[spec.Basic.CLASS_ID](octets, 0)
+    assert properties["application_headers"] == {"deep": "(nested too deep)", "last": True}
