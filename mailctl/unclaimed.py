@@ -33,9 +33,15 @@ if TYPE_CHECKING:
 
 #: Seconds that RabbitMQ has to confirm a message.
 _CONFIRM_SECONDS = 10.0
+#: What RabbitMQ replies to a message that must reach a queue, and finds none.
+_NO_ROUTE = 312
 _REDIS = "redis"
 #: Headers that a quorum queue adds when it delivers a message again.
 _OF_THE_QUEUE = frozenset({"x-delivery-count", "x-acquired-count"})
+#: Headers by which RabbitMQ publishes to more queues, and the names under which a copy has them.
+COPIED_AS = {"CC": "mailctl_cc", "BCC": "mailctl_bcc"}
+#: Properties that a copy does not have: RabbitMQ takes the name of a user from that user alone.
+_OF_THE_PUBLISHER = frozenset({"user_id"})
 
 
 class Unclaimed:
@@ -61,7 +67,7 @@ class Unclaimed:
         return {queue: found[name] for queue, name in names.items() if found[name]}
 
     def restore(self, queue: str) -> int:
-        """Put the unclaimed messages of a queue back on it, unchanged and in order; return how many.
+        """Put the unclaimed messages of a queue back on it, in order; return how many.
 
         Those that a worker moves aside meanwhile stay.
 
@@ -86,16 +92,18 @@ def restore_command(queue: str) -> str:
 def copy_message(channel: Any, message: Any, queue: str) -> None:
     """Publish an AMQP message once more, to one queue, and wait until the broker has confirmed it.
 
+    The copy is the message without its `user_id`; its headers `CC` and `BCC` have other names.
+
     Args:
         message: as py-amqp has received it, over a channel that decodes no bodies.
 
     Raises:
         ChannelError: there is no such queue.
     """
-    properties = {**message.properties}
+    properties = {name: value for name, value in message.properties.items() if name not in _OF_THE_PUBLISHER}
     if headers := properties.get("application_headers"):
         properties["application_headers"] = {
-            name: value for name, value in headers.items() if name not in _OF_THE_QUEUE
+            COPIED_AS.get(name, name): value for name, value in headers.items() if name not in _OF_THE_QUEUE
         }
     copy = amqp.Message(bytes(message.body), **properties)
     channel.basic_publish_confirm(
@@ -149,6 +157,8 @@ def _restore_on_amqp(connection: Any, channel: Any, queue: str) -> int:
         try:
             copy_message(channel, message, queue)
         except connection.channel_errors as error:
+            if getattr(error, "reply_code", None) != _NO_ROUTE:
+                raise
             raise NotFound(
                 f"There is no queue {queue!r} on the broker.",
                 fix="Start the app that consumes it, then repeat.",

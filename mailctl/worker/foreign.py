@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.worker")
 #: Seconds that Redis has for its answer to a worker that has asked for messages.
 _ANSWER_SECONDS = 2.0
+#: Seconds before a message that could not be kept is given back: at once, the broker would send it for ever.
+_RETURN_SECONDS = 10.0
 
 
 class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -101,6 +103,20 @@ class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
     terminate = stop
 
     def _keep(self, parent: Any, keeper: Keeper, slots: _Slots, message: Any, task: object) -> None:
+        try:
+            self._take(parent, keeper, slots, message, task)
+        except parent.connection_errors:
+            raise
+        except Exception as error:  # whatever is wrong here, the message is another app's
+            _log.error(
+                "a message of another app is given back, as it cannot be kept: %s", type(error).__name__
+            )
+            give_back = partial(
+                _give_back, message, errors=(*parent.connection_errors, *parent.channel_errors)
+            )
+            parent.timer.call_after(_RETURN_SECONDS, give_back)
+
+    def _take(self, parent: Any, keeper: Keeper, slots: _Slots, message: Any, task: object) -> None:
         raw = self._raw_now if isinstance(message.channel, virtual.Channel) else getattr(message, RAW)
         foreign = read_foreign(message, raw, task=task, queue=self._queue_of(parent, message))
         if keeper.is_full:
@@ -175,6 +191,14 @@ def _stop_taking(consumer: Any) -> None:
 
 def _acknowledge(foreign: ForeignMessage, *, errors: tuple[type[Exception], ...]) -> None:
     foreign.message.ack_log_error(_log, errors)
+
+
+def _give_back(message: Any, *, errors: tuple[type[Exception], ...]) -> None:
+    try:
+        message.requeue()
+    except errors as error:
+        # The connection is gone, and the broker has the message back.
+        _log.debug("a message is left to the broker: %s", type(error).__name__)
 
 
 def _named_in(error: Exception) -> object:

@@ -234,10 +234,13 @@ class Keeper:
         for number, kept in enumerate(group):
             try:
                 self._copier.copy(kept.foreign, target)
-            except Exception as error:
-                # Drivers have errors of their own, and this message is still the worker's.
+            except self._connection_errors as error:
                 self._try_later(group[number:], error)
                 return
+            except Exception as error:
+                # The broker, or the driver, does not take this one, which is still the worker's.
+                self._try_later([kept], error)
+                continue
             self._run_soon(partial(self._finish, kept, partial(self._acknowledge, kept.foreign)))
 
     def _move_all(self, group: Sequence[Kept], target: str) -> None:
@@ -271,10 +274,16 @@ class Keeper:
     def _try_later(self, group: Sequence[Kept], error: Exception) -> None:
         if not self._is_in_trouble:
             self._is_in_trouble = True
-            reason = str(error) if isinstance(error, MailctlError) else type(error).__name__
+            reason = str(error) if isinstance(error, MailctlError) else _named(error)
             _log.error("messages of other apps are kept until this is over: %s", reason)
         for kept in group:
             self._wait(kept, time.monotonic() + _RETRY_SECONDS)
+
+
+def _named(error: Exception) -> str:
+    """Return what a driver says, without what a broker quotes of a message."""
+    code = getattr(error, "reply_code", None)
+    return f"{type(error).__name__} ({code})" if code else type(error).__name__
 
 
 def _summary(group: Sequence[Kept]) -> str:

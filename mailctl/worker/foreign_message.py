@@ -17,7 +17,7 @@ from kombu.utils.json import dumps
 
 from mailctl.carried import is_unclaimed_queue, unclaimed_queue
 from mailctl.celery_app import BROKER_SECONDS
-from mailctl.unclaimed import copy_message, declare_unclaimed
+from mailctl.unclaimed import COPIED_AS, copy_message, declare_unclaimed
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.worker")
 #: Headers that brokers and kombu set when they deliver a message again.
 _VOLATILE = frozenset({"redelivered", "x-delivery-count", "x-acquired-count", "x-death"})
+#: Those that a copy has under another name.
+_RENAMED = frozenset({*COPIED_AS, *COPIED_AS.values()})
 #: Where `remember_raw` keeps what the driver has received.
 RAW = "mailctl_raw"
 
@@ -66,12 +68,9 @@ def read_foreign(message: Any, raw: Any, *, task: object, queue: str) -> Foreign
         queue: the one that it was taken from.
     """
     headers, body = _parts(raw)
-    known = {name: value for name, value in headers.items() if name not in _VOLATILE}
-    try:
-        text = json.dumps(known, sort_keys=True, default=repr, skipkeys=True)
-    except (ValueError, RecursionError):  # then the body has to do
-        text = ""
-    digest = hashlib.sha256(f"{queue}\0{text}\0".encode("utf-8", "surrogatepass") + body).hexdigest()
+    known = {name: value for name, value in headers.items() if name not in _VOLATILE | _RENAMED}
+    beginning = f"{queue}\0{_canonical(known)}\0".encode("utf-8", "surrogatepass")
+    digest = hashlib.sha256(beginning + body).hexdigest()
     return ForeignMessage(
         raw=raw, message=message, queue=queue, task=str(task or ""), digest=digest, size=len(body)
     )
@@ -170,6 +169,18 @@ class Copier:
             # Which tries once; left to itself, kombu tries for ever.
             self._connection.connect()
         return self._connection
+
+
+def _canonical(headers: dict[Any, Any]) -> str:
+    """Return the same text for the same headers, whatever they are."""
+    try:
+        return json.dumps(headers, sort_keys=True, default=repr)
+    except (TypeError, ValueError, RecursionError):  # such as names that are no UTF-8
+        pass
+    try:
+        return repr(sorted(headers.items(), key=repr))
+    except RecursionError:  # then the body has to do
+        return ""
 
 
 def _parts(raw: Any) -> tuple[dict[Any, Any], bytes]:

@@ -61,8 +61,7 @@ class Reception:
         except self._errors:
             raise
         except Exception as error:
-            _log.error("%s (%s)", _NO_TASK, type(error).__name__)
-            self._reject(message)
+            self._turn_away_after(message, error)
 
     def receive_damaged(self, message: Any, error: Exception) -> None:
         """Do the same for a message that kombu could not take apart."""
@@ -107,6 +106,19 @@ class Reception:
             self._consumer.on_unknown_message(None, message)
         else:
             self._consumer.on_unknown_task(None, message, KeyError(name))
+
+    def _turn_away_after(self, message: Any, error: Exception) -> None:
+        """Deal with a message on which this module itself failed like with one that is for no task."""
+        if message.acknowledged:
+            return
+        _log.error("a message cannot be read (%s)", type(error).__name__)
+        try:
+            self._consumer.on_unknown_message(None, message)
+        except self._errors:
+            raise
+        except Exception:  # Celery's own way with it prints the message
+            _log.error("%s (%s)", _NO_TASK, type(error).__name__)
+            self._reject(message)
 
     def _queue_of(self, message: Any) -> str:
         """Return the queue that a message was consumed from; its routing key may be anything."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import sys
+import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import amqp
 import pytest
 from celery import Celery
 from pydantic import SecretStr
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.acceptance.terminal import Terminal, Window
-    from tests.servers import RedisServer
+    from tests.servers import RabbitServer, RedisServer
 
 DATA = Path(__file__).parent.parent / "data"
 QUEUE = "celery"
@@ -124,6 +128,17 @@ class Yard:
             for message in found:  # of which the queue has just taken note
                 message.headers.pop("x-delivery-count", None)
             return [(bytes(message.body), message.properties) for message in found]
+
+
+class Milliseconds(amqp.Message):  # type: ignore[misc]
+    """A message whose timestamps in headers are in milliseconds, where AMQP has seconds."""
+
+    MOMENT = datetime(2026, 11, 28, tzinfo=UTC)
+    SECONDS = int(MOMENT.timestamp())
+
+    def _serialize_properties(self) -> bytes:
+        octets: bytes = super()._serialize_properties()
+        return octets.replace(struct.pack(">Q", self.SECONDS), struct.pack(">Q", self.SECONDS * 1000))
 
 
 _ROOT = str(DATA.parent.parent)
@@ -258,3 +273,58 @@ def test_a_job_goes_back_with_the_tag_and_the_way_that_it_came_with(yard: Yard, 
     worker = yard.worker(0.1)
     worker.wait_until(lambda: yard.unclaimed == 1)
     assert yard.messages(f"{QUEUE}.unclaimed") == [message]
+
+
+@pytest.mark.parametrize("yard", ["classic"], indirect=True)
+def test_jobs_with_headers_and_properties_that_make_trouble_are_moved_aside_once(
+    yard: Yard, rabbit_server: RabbitServer
+) -> None:
+    """Each with its body and all headers that can be read; those behind it are not held up."""
+    other = f"other-{uuid.uuid4().hex}"
+    rabbit_server.control("add_user", other, other)
+    host = yard.client.connection().virtual_host
+    rabbit_server.control("set_permissions", "-p", host, other, ".*", ".*", ".*")
+    troublesome: dict[str, dict[str, Any]] = {
+        "key": {"application_headers": {b"caf\xe9": "x", "carrier": "post"}},
+        "timestamp": {"application_headers": {"sent": Milliseconds.MOMENT, "carrier": "post"}},
+        "user": {"application_headers": {"carrier": "post"}, "user_id": other},
+        "copies": {"application_headers": {"CC": ["victim"], "carrier": "post"}},
+        "plain": {"application_headers": {"carrier": "post"}},
+    }
+    address = yard.client.conf.broker_url.replace("guest:guest@", f"{other}:{other}@")
+    with yard.client.connection_for_write(address) as connection:
+        channel = connection.default_channel
+        for queue in (QUEUE, "victim"):
+            channel.queue_declare(queue, durable=True, auto_delete=False)
+        for name, properties in troublesome.items():
+            message = Milliseconds(name.encode(), content_type="text/plain", **properties)
+            channel.basic_publish_confirm(message, routing_key=QUEUE)
+    worker = yard.worker(0.1, 0.1)
+    worker.wait_until(lambda: yard.unclaimed == len(troublesome))
+    assert worker.stop() == 0
+    assert yard.ready("victim") == 1
+    aside = {body.decode(): properties for body, properties in yard.messages(f"{QUEUE}.unclaimed")}
+    assert aside.keys() == troublesome.keys()
+    assert {properties["application_headers"]["carrier"] for properties in aside.values()} == {"post"}
+    assert aside["timestamp"]["application_headers"]["sent"] == Milliseconds.SECONDS * 1000
+    assert aside["copies"]["application_headers"]["mailctl_cc"] == ["victim"]
+    assert Unclaimed(yard.client).restore(QUEUE) == len(troublesome)
+    assert (yard.ready("victim"), yard.unclaimed) == (1, 0)
+    assert "Traceback" not in worker.output
+
+
+@pytest.mark.parametrize("yard", ["classic"], indirect=True)
+def test_an_email_with_a_header_that_cannot_be_read_is_sent(yard: Yard) -> None:
+    """The header is none of its own, and no reason to lose the others."""
+    task_id = str(uuid.uuid4())
+    headers = {"task": "send_welcome_email_task", "id": task_id, "sent": Milliseconds.MOMENT}
+    user = {"id": 7, "email": "zoe@example.com", "username": "zoe"}
+    worker = yard.worker(FOR_EVER)
+    with yard.client.connection_for_write() as connection:
+        body = json.dumps([[], {"user_data": user}, {}])
+        email = Milliseconds(
+            body, content_type="application/json", content_encoding="utf-8", application_headers=headers
+        )
+        connection.default_channel.basic_publish_confirm(email, routing_key=QUEUE)
+    yard.terminal.wait_for(task_id, "sent")
+    assert worker.stop() == 0

@@ -51,11 +51,14 @@ class Broker:
     def __init__(self) -> None:
         self.failures = 0
         self.copies: deque[str] = deque()
+        self.refused: str | None = None
 
     def copy(self, foreign: Any, target: str) -> None:
         if self.failures:
             self.failures -= 1
-            raise OSError("the broker is away")
+            raise ConnectionError("the broker is away")
+        if foreign.task == self.refused:
+            raise ValueError("the broker does not take this")
         self.copies.append(target)
 
     def close(self) -> None:
@@ -81,10 +84,10 @@ class Bench:
         )
         self.keeper.start()
 
-    def take(self, *, raw: dict[str, Any] = RAW, counts: bool = True) -> str:
+    def take(self, *, raw: dict[str, Any] = RAW, counts: bool = True, task: str = "warehouse.ship") -> str:
         """Let it keep a message; return the digest."""
         message = SimpleNamespace(channel=None)
-        foreign = read_foreign(message, raw, task="warehouse.ship", queue="celery")
+        foreign = read_foreign(message, raw, task=task, queue="celery")
         self.keeper.take(Kept(foreign=foreign, release=self._release, counts=counts))
         return foreign.digest
 
@@ -124,6 +127,15 @@ def test_nothing_is_acknowledged_while_the_log_or_the_broker_is_away(bench: Benc
     assert (list(bench.broker.copies), bench.log.counts) == (["celery"], {digest: 1})
 
 
+def test_a_message_that_the_broker_refuses_holds_up_no_other(bench: Bench) -> None:
+    """It stays with the worker, and so on the broker."""
+    bench.broker.refused = "warehouse.bad"
+    bench.take(task="warehouse.bad")
+    good = [bench.take(raw={**RAW, "body": body}) for body in ("a", "b")]
+    bench.run_until(lambda: len(bench.acknowledged) == len(good))
+    assert sorted(bench.acknowledged) == sorted(good)
+
+
 def test_what_is_kept_is_bounded_and_the_rest_goes_back_without_a_round() -> None:
     """By number and by bytes."""
     bench = Bench(delays=(PATIENCE,), most=2, most_bytes=1000)
@@ -148,3 +160,17 @@ def test_a_message_is_known_again_whoever_delivers_it() -> None:
 
     assert digest(RAW) == digest(again)
     assert len({digest(RAW), digest(retried), digest({**RAW, "body": "W11d"}), digest(RAW, "other")}) == 4
+
+
+def test_headers_of_any_kind_tell_a_message_from_others() -> None:
+    """Those that are no text, too; under which name a copy has them does not count."""
+
+    def digest(**headers: Any) -> str:
+        return read_foreign(SimpleNamespace(), {**RAW, "headers": headers}, task="t", queue="celery").digest
+
+    def mixed(value: Any) -> str:
+        raw = {**RAW, "headers": {b"caf\xe9": value, "x": 1}}
+        return read_foreign(SimpleNamespace(), raw, task="t", queue="celery").digest
+
+    assert mixed("a") == mixed("a") != mixed("b")
+    assert digest(CC=["a"], x=1) == digest(mailctl_cc=["a"], x=1) != digest(CC=["a"], x=2)
