@@ -114,7 +114,7 @@ def _print_lines(session: Session, emails: Sequence[Email]) -> None:
         _show(session, emails)
         return
     for row in _rows(session, emails):
-        session.output.line("  ".join(cell for cell in row if cell))
+        session.output.prose("  ".join(cell for cell in row if cell), hang=len(row[0]) + 2)
 
 
 def _say_what_is_left(session: Session, page: Page) -> None:
