@@ -271,7 +271,7 @@ def broker_error(connection: Any, error: BaseException) -> BrokerUnavailable:
     """Return the error of a driver in our words, without the broker's password."""
     return BrokerUnavailable(
         f"The broker at {masked_url(connection.as_uri())} does not answer: {_reason(error)}.",
-        fix="Start it, or correct REDIS_HOST, REDIS_PORT, REDIS_PASSWORD or CELERY_BROKER_URL.",
+        fix="Start it, or correct what names it: CELERY_BROKER_URL, REDIS_URL, or REDIS_HOST and its like.",
     )
 
 
