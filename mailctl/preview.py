@@ -75,13 +75,19 @@ def _content(runtime: Runtime, wish: Wish) -> Content:
             f"an email of kind {wish.kind.name} has its own.",
             fix=f"Preview kind email with --template {wish.template}.",
         )
+    template = sample.template if wish.template is None else inputs.template_name(wish.template)
+    samples = sample.context
+    if template is not None and template != sample.template:
+        # Samples are for the template of their kind; what another does not use, it may not even take.
+        used = runtime.composer.variables(template)
+        samples = {name: value for name, value in samples.items() if name in used}
     checked = make_content(
         wish.kind,
         _user(runtime, wish, sample.user),
         origins=runtime.origins,
-        context={**sample.context, **wish.variables},
+        context={**samples, **wish.variables},
         subject=sample.subject,
-        template=sample.template if wish.template is None else inputs.template_name(wish.template),
+        template=template,
         catalog=runtime.catalog,
     )
     return with_dead_links(checked, wish.kind, frontend_url=runtime.settings.frontend_url)
