@@ -31,7 +31,7 @@ def prepare() -> None:
     """
     for number in range(3):
         _occupy(number)
-    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as the process
     sys.stdout = sys.stdout or _writer(1)
     sys.stderr = sys.stderr or _writer(2)
     codecs.register_error(_SUBSTITUTE, _substitute)
