@@ -7,6 +7,7 @@ passes here means the same to all of them; what does not is refused without quot
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import SecretStr
@@ -66,7 +67,7 @@ _SQL_BROKERS = frozenset({"sqla", "sqlalchemy"})
 _SQL_RESULTS = frozenset({"db", "database"})
 
 
-class ConnectionUrl(SecretStr):
+class ConnectionUrl(SecretStr, ABC):
     """A connection URL that was found sound.
 
     Args:
@@ -99,9 +100,9 @@ class ConnectionUrl(SecretStr):
         return cls(text)
 
     @classmethod
+    @abstractmethod
     def _checked(cls, text: str) -> str:
         """Return the URL as drivers are given it."""
-        raise NotImplementedError
 
     @property
     def scheme(self) -> str:

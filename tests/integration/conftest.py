@@ -1,4 +1,4 @@
-"""Running commands in this process, in a folder where nothing is set up."""
+"""Running commands in this process, in a folder where nothing is set up, and deliveries to a mail server."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from mailctl import runtime
 from mailctl.cli.main import main
 from mailctl.settings import Settings
 from tests.integration.commands import Ran
+from tests.smtp_server import ScriptedSmtpServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.integration.commands import Mailctl
+    from tests.integration.test_delivery import Post
+
+    MakePost = Callable[..., Post]
 
     Run = Callable[..., tuple[int, str]]
 
@@ -50,3 +54,26 @@ def run(mailctl: Mailctl) -> Run:
         return ran.code, ran.out
 
     return run_command
+
+
+@pytest.fixture
+def smtp() -> Iterator[ScriptedSmtpServer]:
+    """A mail server that takes everything unless a test says otherwise."""
+    with ScriptedSmtpServer() as server:
+        yield server
+
+
+@pytest.fixture
+def make_post(tmp_path: Path, smtp: ScriptedSmtpServer) -> Iterator[MakePost]:
+    """Makes deliveries with settings of the test's."""
+    from tests.integration.test_delivery import Post
+
+    made: list[Post] = []
+
+    def make(**settings: object) -> Post:
+        made.append(Post(tmp_path, smtp, **settings))
+        return made[-1]
+
+    yield make
+    for post in made:
+        post.close()

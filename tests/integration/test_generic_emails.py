@@ -19,13 +19,13 @@ from mailctl.message import State
 from mailctl.preview import Wish, make_preview
 from mailctl.publisher import Publisher
 from tests.integration.test_delivery import WORKER, Post
-from tests.smtp_server import ScriptedSmtpServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from mailctl.message import Email
+    from tests.smtp_server import ScriptedSmtpServer
 
     MakePost = Callable[..., Post]
 
@@ -36,27 +36,6 @@ CONTEXTS: dict[str, dict[str, Any]] = {
     "verification": {"verification_url": LINK},
     "new-ip": {"ip_address": "203.0.113.7", "whitelist_url": LINK, "blacklist_url": LINK},
 }
-
-
-@pytest.fixture
-def smtp() -> Iterator[ScriptedSmtpServer]:
-    """A mail server that takes everything."""
-    with ScriptedSmtpServer() as server:
-        yield server
-
-
-@pytest.fixture
-def make_post(tmp_path: Path, smtp: ScriptedSmtpServer) -> Iterator[MakePost]:
-    """Makes deliveries with settings of the test's."""
-    made: list[Post] = []
-
-    def make(**settings: object) -> Post:
-        made.append(Post(tmp_path, smtp, **settings))
-        return made[-1]
-
-    yield make
-    for post in made:
-        post.close()
 
 
 def record(post: Post, template: str, context: dict[str, Any], *, subject: str = "Your password") -> Email:

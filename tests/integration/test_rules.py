@@ -18,36 +18,16 @@ from mailctl.log.suppressions import Source
 from mailctl.message import State
 from mailctl.publisher import Publisher
 from tests.integration.test_delivery import WORKER, Post
-from tests.smtp_server import ScriptedSmtpServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.smtp_server import ScriptedSmtpServer
 
     MakePost = Callable[..., Post]
 
 BATCHES = "mailctl.bulk"
-
-
-@pytest.fixture
-def smtp() -> Iterator[ScriptedSmtpServer]:
-    """A mail server that takes everything unless a test says otherwise."""
-    with ScriptedSmtpServer() as server:
-        yield server
-
-
-@pytest.fixture
-def make_post(tmp_path: Path, smtp: ScriptedSmtpServer) -> Iterator[MakePost]:
-    """Makes deliveries with settings of the test's."""
-    made: list[Post] = []
-
-    def make(**settings: object) -> Post:
-        made.append(Post(tmp_path, smtp, **settings))
-        return made[-1]
-
-    yield make
-    for post in made:
-        post.close()
 
 
 @pytest.fixture
