@@ -299,11 +299,12 @@ def _celery_result(report: Report) -> tuple[str, object]:
 
 def _add_relay(instance: Any, **_: object) -> None:
     """Give every worker that has these tasks a relay, and guards."""
-    from mailctl.worker.foreign import ForeignStep  # only a worker needs what they import
+    from mailctl.worker.control_guard import ControlGuard  # only a worker needs what they import
+    from mailctl.worker.foreign import ForeignStep
     from mailctl.worker.rubbish import RubbishStep
 
     instance.app.steps["worker"].add(RelayStep)
-    instance.app.steps["consumer"].update((RubbishStep, ForeignStep))
+    instance.app.steps["consumer"].update((RubbishStep, ForeignStep, ControlGuard))
 
 
 def _guard_log(logger: logging.Logger, **_: object) -> None:

@@ -123,7 +123,7 @@ def foreign_body(wire: Wire) -> Any:
     check(headers, wire.properties)
     if "task" in headers and not is_name(headers.get("id")):
         raise Unusable("its id is not a text that can be printed.")
-    _check_charset(wire)
+    check_charset(wire)
     body = _expanded(wire, limit=MAX_FOREIGN_BODY)
     if wire.content_type == JSON and _brackets(body) > MAX_DEPTH and is_deep(_decoded(body)):
         raise Unusable(f"its body nests more than {MAX_DEPTH} levels.")
@@ -150,7 +150,7 @@ def _payload(wire: Wire) -> Any:
     """Return what is in the body of a message of ours."""
     if wire.content_type != JSON:
         raise Unusable(f"its content type is not {JSON}.")
-    _check_charset(wire)
+    check_charset(wire)
     body = _expanded(wire, limit=MAX_BODY)
     payload = _decoded(body)
     if _brackets(body) > MAX_DEPTH and is_deep(payload):
@@ -174,7 +174,12 @@ def _brackets(body: Any) -> int:
     return octets.count(b"[") + octets.count(b"{")
 
 
-def _check_charset(wire: Wire) -> None:
+def check_charset(wire: Wire) -> None:
+    """Check that the encoding of a body is a character set: others, such as zlib_codec, expand it.
+
+    Raises:
+        Unusable: it is not.
+    """
     charset = wire.content_encoding or ""
     if not isinstance(charset, str) or charset.lower() not in _CHARSETS:
         raise Unusable("its content encoding is not that of a text.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from celery.app.task import Context
 
@@ -38,8 +38,8 @@ def check(headers: dict[Any, Any], properties: Any) -> None:
     Raises:
         Unusable: a value has the wrong type, or is too large or too deep.
     """
-    _check_size(headers, "headers")
-    _check_size(properties, "properties")
+    check_size(headers, "headers")
+    check_size(properties, "properties")
     for name, is_usable in _HEADERS.items():
         value = headers.get(name)
         if value is not None and not is_usable(value):
@@ -50,7 +50,12 @@ def check(headers: dict[Any, Any], properties: Any) -> None:
             raise Unusable(f"its property {name} is not usable.")
 
 
-def _check_size(values: object, what: str) -> None:
+def check_size(values: object, what: str) -> None:
+    """Check how much a value holds, and how deep: numbers, texts, lists and objects.
+
+    Raises:
+        Unusable: it is too large or too deep, or has a number that is.
+    """
     left = _MAX_HEADERS
     level = [values]
     for _ in range(MAX_DEPTH + 1):
@@ -170,7 +175,7 @@ def _is_short(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= _MAX_NAME
 
 
-def is_name(value: Any) -> bool:
+def is_name(value: Any) -> TypeGuard[str]:
     """Whether a value can name a task or a queue, and stand in a line of a log."""
     return isinstance(value, str) and 0 < len(value) <= _MAX_NAME and is_legible(value)
 

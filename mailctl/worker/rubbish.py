@@ -54,7 +54,7 @@ class RubbishStep(bootsteps.StartStopStep):  # type: ignore[misc]
         errors = (*parent.connection_errors, *parent.channel_errors)
         expansion.limit_kombu(MAX_FOREIGN_BODY)
         channel = parent.task_consumer.channel
-        channel.Message = _unexpanded(channel.Message)
+        channel.Message = unexpanded(channel.Message)
         reception = Reception(
             parent,
             type(parent).create_task_handler(parent),
@@ -70,7 +70,7 @@ class RubbishStep(bootsteps.StartStopStep):  # type: ignore[misc]
             frames.tolerate_deliveries(channel)
 
 
-def _unexpanded(base: type[Any]) -> type[Any]:
+def unexpanded(base: type[Any]) -> type[Any]:
     """Return a class of messages whose bodies stay compressed until it is known how large they may get."""
 
     class Unexpanded(base):  # type: ignore[misc]
