@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tests.fuzz.envelopes import Envelope, Shape
     from tests.servers import RedisServer
 
+#: The topic of Redis that workers subscribe by a pattern, so that Redis does not list it.
+MAILBOX = "/0.celery.pidbox"
 #: An exchange of RabbitMQ that puts all on the queue.
 _ANY_KEY = "any-key"
 
@@ -48,8 +50,7 @@ class OnRedis:
         return raw is not None and bool(self._client.lpush(QUEUE, raw))
 
     def broadcast(self, envelope: Envelope) -> None:
-        for name in self._client.pubsub_channels("*celery.pidbox*"):
-            self._client.publish(name, envelope.on_redis() or b"")
+        assert self._client.publish(MAILBOX, envelope.on_redis() or b""), "nobody listens"
 
     def left(self, queue: str = QUEUE) -> int:
         return int(self._client.llen(queue)) + int(self._client.hlen("unacked"))
