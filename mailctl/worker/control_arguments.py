@@ -43,6 +43,14 @@ def _or_none(is_usable: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or is_usable(value)
 
 
+def _is_absent(value: Any) -> bool:
+    return value is None
+
+
+def _is_anything(_: Any) -> bool:
+    return True
+
+
 def _is_flag(value: Any) -> bool:
     return isinstance(value, bool | None)
 
@@ -89,7 +97,7 @@ _COUNT = _is_number_up_to(_MAX_NUMBER)
 _STOPPING = {"terminate": _FLAG, "signal": _is_signal}
 _LISTING = {"safe": _FLAG}
 
-#: By command and name; where a command takes any others, those are the service's business.
+#: By command and name: all that the commands of Celery take.
 ARGUMENTS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
     "conf": {"with_defaults": _FLAG},
     "dump_conf": {"with_defaults": _FLAG},
@@ -112,9 +120,9 @@ ARGUMENTS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
     "time_limit": {"task_name": is_name, "soft": _or_none(_is_seconds), "hard": _or_none(_is_seconds)},
     "pool_grow": {"n": _PROCESSES},
     "pool_shrink": {"n": _PROCESSES},
-    "pool_restart": {"modules": _NAMES, "reload": _FLAG},
+    "pool_restart": {"modules": _NAMES, "reload": _FLAG, "reloader": _is_absent},
     "autoscale": {"max": _or_none(_PROCESSES), "min": _or_none(_PROCESSES)},
-    "election": {"id": is_name, "topic": is_name},
+    "election": {"id": is_name, "topic": is_name, "action": _is_anything},
     "objgraph": {"num": _COUNT, "max_depth": _is_number_up_to(100), "type": is_name},
     "memdump": {"samples": _COUNT},
     "cancel_consumer": {"queue": is_name},

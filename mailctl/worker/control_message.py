@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
+from celery.worker import control
 from kombu.matcher import registry
 
 from mailctl.worker.control_arguments import ARGUMENTS, are_names, is_text
@@ -128,22 +129,27 @@ def check_command(message: ControlMessage, receiver: Receiver) -> None:
         inspect.signature(command).bind(None, **message.arguments)
     except TypeError:
         raise Unusable("its arguments are not those of the command.") from None
-    for name, value in message.arguments.items():
-        is_usable = ARGUMENTS.get(message.method, {}).get(name)
-        if is_usable is not None and not is_usable(value):
-            raise Unusable("an argument has the wrong type, or is out of range.")
-    if message.method == "pool_shrink" and message.arguments.get("n", 1) >= receiver.pool_size:
-        raise Unusable("nothing would be left of the pool.")
+    if getattr(command, "__module__", None) == control.__name__:
+        _check_arguments(message, pool_size=receiver.pool_size)
 
 
 def _check_own(message: ControlMessage) -> None:
     if message.method not in OBEYED:
         raise Unusable("a worker of mailctl does not obey it; see `mailctl queue`, `hold` and `cancel`.")
-    if message.method == _SHUTDOWN and not message.is_addressed:
-        raise Unusable("it does not name the worker; use `mailctl workers stop`.")
-    unknown = message.arguments.keys() - ARGUMENTS.get(message.method, {}).keys()
-    if unknown or (message.method == _SHUTDOWN and message.arguments):
-        raise Unusable("its arguments are not those of the command.")
+    if message.method == _SHUTDOWN and (not message.is_addressed or message.arguments):
+        raise Unusable("it has to name the worker, and nothing else; use `mailctl workers stop`.")
+
+
+def _check_arguments(message: ControlMessage, *, pool_size: int) -> None:
+    """Check the arguments of a command of Celery's, which passes on what it does not know."""
+    known = ARGUMENTS.get(message.method, {})
+    for name, value in message.arguments.items():
+        if name not in known:
+            raise Unusable("its arguments are not those of the command.")
+        if not known[name](value):
+            raise Unusable("an argument has the wrong type, or is out of range.")
+    if message.method == "pool_shrink" and message.arguments.get("n", 1) >= pool_size:
+        raise Unusable("nothing would be left of the pool.")
 
 
 def _reply_to(value: object, receiver: Receiver) -> dict[str, str] | None:

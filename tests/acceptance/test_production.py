@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,10 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.acceptance.desk import Desk
-    from tests.acceptance.terminal import Terminal
+    from tests.acceptance.terminal import Terminal, Window
     from tests.servers import RedisServer
     from tests.smtp_server import Certificates
 
+WAREHOUSE = Path(__file__).parent.parent / "data" / "warehouse.py"
 ALL_KINDS = (
     ("welcome",),
     ("reset",),
@@ -206,12 +209,23 @@ def test_emails_in_hand_are_finished_before_the_worker_stops(
     assert len(smtp_server.messages) == 1
 
 
+def worker_of_a_service(production: Terminal, redis: RedisServer, *arguments: str) -> Window:
+    """Start a worker in a service's app, where commands are obeyed that mailctl's own app refuses."""
+    shutil.copy(WAREHOUSE, production.folder)
+    return production.worker(*arguments, MAILCTL_APP="warehouse:app", WAREHOUSE_BROKER=redis.url)
+
+
 @pytest.mark.parametrize("terminate", [False, True])
 def test_an_email_that_celery_revokes_goes_out(
-    production: Terminal, desk: Desk, smtp_server: ScriptedSmtpServer, client: Celery, terminate: bool
+    production: Terminal,
+    desk: Desk,
+    redis: RedisServer,
+    smtp_server: ScriptedSmtpServer,
+    client: Celery,
+    terminate: bool,
 ) -> None:
     """Only `mailctl cancel` stops one: without a run of its task the log would publish it for ever."""
-    production.worker("-P", "solo", "-c", "1", "-n", "mail@here", "-Q", "elsewhere")
+    worker_of_a_service(production, redis, "-P", "solo", "-c", "1", "-n", "mail@here", "-Q", "elsewhere")
     revoked, cancelled = desk.send(), desk.send()
     desk.run("cancel", cancelled)
     client.control.revoke([revoked, cancelled], terminate=terminate, reply=True, timeout=PATIENCE, limit=1)
@@ -230,7 +244,7 @@ def test_an_email_that_is_being_sent_is_not_terminated(
         {"body": [Stall(3)]}, ssl_context=certificates.server, credentials=credentials
     ) as slow:
         production.set(EMAIL_PORT=slow.port)
-        window = production.worker("-P", "prefork", "-c", "1", "-n", "mail@here")
+        window = worker_of_a_service(production, redis, "-P", "prefork", "-c", "1", "-n", "mail@here")
         email = desk.send()
         desk.wait_for_state(email, "sending")
         client.control.revoke(email, terminate=True, signal="SIGKILL", reply=True, timeout=PATIENCE, limit=1)
