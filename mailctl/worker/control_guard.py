@@ -52,6 +52,7 @@ class _Guard:
     def install(self) -> None:
         """Receive what Celery would receive."""
         self._node.listen = partial(self._listen, self._node.listen)
+        self._consumer.add_task_queue = partial(self._add_queue, self._consumer.add_task_queue)
 
     def _listen(self, listen: Any, channel: Any = None, callback: Any = None) -> Any:
         consumer = listen(channel=channel, callback=callback)
@@ -60,6 +61,24 @@ class _Guard:
         if self._consumer.connection.transport.driver_type == "amqp":
             frames.tolerate_deliveries(consumer.channel)
         return consumer
+
+    def _add_queue(self, add: Any, queue: str, *args: Any, **options: Any) -> None:
+        """Consume from a queue, or forget it if the broker refuses it, such as one that has other options.
+
+        Celery would ask for it again each time that it has connected, and never get further.
+        """
+        queues = self._consumer.app.amqp.queues
+        is_known, is_consumed = queue in queues, queue in queues.consume_from
+        try:
+            add(queue, *args, **options)
+        except Exception as error:
+            _log.error("cannot consume from another queue (%s)", type(error).__name__)
+            if not is_consumed:
+                queues.deselect(queue)
+            if not is_known:
+                queues.pop(queue, None)
+            # The channel is closed.
+            raise ConnectionResetError("a queue was refused") from None
 
     def _receive(self, message: Any) -> None:
         """Hand a message to Celery if the worker obeys it."""

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 from celery import Celery
-from celery.worker.control import control_command
 
 app = Celery("shop", broker=os.environ["SHOP_REDIS"], backend=os.environ["SHOP_REDIS"])
 app.conf.task_default_queue = "shop"
@@ -54,8 +53,3 @@ def double(number):  # type: ignore[no-untyped-def]
 def note_number(number):  # type: ignore[no-untyped-def]
     note("number", number=number)
     return number
-
-
-@control_command(args=[("name", str)], signature="<name>")
-def shop_greet(state, name):  # type: ignore[no-untyped-def]
-    return f"hello {name}"

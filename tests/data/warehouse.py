@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from celery import Celery
+from celery.worker.control import control_command
 
 app = Celery("warehouse", broker=os.environ["WAREHOUSE_BROKER"])
 app.conf.task_default_queue_type = os.environ.get("WAREHOUSE_QUEUE_TYPE", "classic")
@@ -23,3 +24,8 @@ def ship(self, order, note):  # type: ignore[no-untyped-def]
     with DONE.open("a") as stream:
         done = {"id": self.request.id, "order": order, "note": note, "carrier": self.request.carrier}
         stream.write(json.dumps(done) + "\n")
+
+
+@control_command(args=[("name", str)], signature="<name>")
+def warehouse_greet(state, name):  # type: ignore[no-untyped-def]
+    return f"hello {name}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: The topic of Redis that workers subscribe by a pattern, so that Redis does not list it.
 MAILBOX = "/0.celery.pidbox"
 #: An exchange of RabbitMQ that puts all on the queue.
-_ANY_KEY = "any-key"
+ANY_KEY = "any-key"
 
 
 class Broker(Protocol):
@@ -72,14 +72,14 @@ class OnRabbit:
         self._connection.connect()
         self._channel = self._connection.channel()
         self._channel.queue_declare(QUEUE, durable=True, auto_delete=False)
-        self._channel.exchange_declare(_ANY_KEY, "fanout", auto_delete=False)
-        self._channel.queue_bind(QUEUE, _ANY_KEY)
+        self._channel.exchange_declare(ANY_KEY, "fanout", auto_delete=False)
+        self._channel.queue_bind(QUEUE, ANY_KEY)
 
     def publish(self, shape: Shape) -> bool:
         message = shape.on_amqp()
         if message is None:
             return False
-        exchange, key = ("", QUEUE) if shape.key is None else (_ANY_KEY, shape.key)
+        exchange, key = ("", QUEUE) if shape.key is None else (ANY_KEY, shape.key)
         try:
             self._channel.basic_publish_confirm(message, exchange=exchange, routing_key=key)
         except amqp.InternalError:  # Erlang has no such number
