@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kombu.exceptions import KombuError
@@ -15,17 +16,18 @@ from kombu.exceptions import KombuError
 from mailctl import redis_queues
 from mailctl.carried import OnBroker, Search, unclaimed_queue
 from mailctl.celery_app import BROKER_SECONDS, FAIL_FAST, is_in_memory, is_redis
+from mailctl.celery_results import answer_of, leave_as_stored, result_of, stored_meta
 from mailctl.errors import BrokerUnavailable
 from mailctl.forking import no_fork
-from mailctl.message import CeleryResult
 from mailctl.question import ask
 from mailctl.redaction import masked_url, without_credentials
-from mailctl.wire import REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from celery import Celery
+
+    from mailctl.message import CeleryResult
 
 
 #: Seconds for which workers are given to answer a broadcast.
@@ -33,8 +35,6 @@ CONTROL_SECONDS = 1.0
 _REDIS = "redis"
 #: AMQP's reply code for a queue that is not there.
 NO_SUCH_QUEUE = 404
-#: What our tasks store as the result of an email that was not delivered.
-_OUR_ERRORS = frozenset({"EmailDeferred", "EmailFailed"})
 _T = TypeVar("_T")
 
 
@@ -147,13 +147,7 @@ class Broker:
         Raises:
             BrokerUnavailable: the result backend does not answer.
         """
-        meta = self._ask_backend(lambda: self._app.backend.get_task_meta(task_id))
-        if meta.get("status") in (None, "PENDING"):
-            return None
-        result = meta.get("result")
-        text = str(result) if isinstance(result, BaseException) else ""
-        is_ours = type(result).__name__ in _OUR_ERRORS or (isinstance(result, dict) and REFERENCE in result)
-        return CeleryResult(state=meta["status"], text=text, is_ours=is_ours)
+        return result_of(self._stored(task_id))
 
     def answer(self, task_id: str) -> Any:
         """Return what a task has stored as its result; None while there is nothing, or it failed.
@@ -161,8 +155,15 @@ class Broker:
         Raises:
             BrokerUnavailable: the result backend does not answer.
         """
-        meta = self._ask_backend(lambda: self._app.backend.get_task_meta(task_id))
-        return meta.get("result") if meta.get("status") == "SUCCESS" else None
+        return answer_of(self._stored(task_id))
+
+    def _stored(self, task_id: str) -> object:
+        return self._ask_backend(lambda: stored_meta(self._results, task_id))
+
+    @cached_property
+    def _results(self) -> Any:
+        """The result backend, as a reader."""
+        return leave_as_stored(self._app.backend)
 
     def consumers(self) -> dict[str, tuple[str, ...]]:
         """Return the queues that each Celery worker consumes, by node name; ours and those of others.

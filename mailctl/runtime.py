@@ -269,6 +269,16 @@ def current(*, log_mode: LogMode | None = None) -> Runtime:
         return _runtimes[pid]
 
 
+def require_usable_keys() -> None:
+    """Check the secret keys of this process; nothing is opened.
+
+    Raises:
+        ConfigurationError: this is production, and one of them protects nothing.
+    """
+    if not is_open():  # which has passed this check
+        _ = (_settings or Settings.load()).secret_keys
+
+
 def is_open() -> bool:
     """Whether `current` returns at once."""
     return os.getpid() in _runtimes

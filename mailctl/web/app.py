@@ -30,6 +30,8 @@ _bearer = HTTPBearer(auto_error=False, description="A key from `mailctl keys cre
 def make_router(access: Access | None = None) -> APIRouter:
     """Return the dashboard on the delivery log of this process, for an application of one's own.
 
+    With secret keys that protect nothing in production, it refuses every request.
+
     Args:
         access: who may look; None for those with a key of the log.
     """
@@ -37,6 +39,7 @@ def make_router(access: Access | None = None) -> APIRouter:
 
     # For the OpenAPI document; what it finds in the request is read again by the gate.
     def require_key(request: Request, _: Annotated[object, Depends(_bearer)]) -> None:
+        runtime.require_usable_keys()
         gate.require(request)
 
     def openapi(request: Request) -> dict[str, Any]:
@@ -50,7 +53,7 @@ def make_router(access: Access | None = None) -> APIRouter:
         guarded.include_router(endpoints)
     router = APIRouter()
     router.include_router(api.open_router)
-    router.include_router(pages.sign_in_router(gate))
+    router.include_router(pages.sign_in_router(gate), dependencies=[Depends(runtime.require_usable_keys)])
     router.include_router(guarded)
     for page_router in (pages.router, report_pages.router, preview.router):
         router.include_router(page_router, dependencies=[Depends(require_key)])

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 #: Octets that LZMA may take for its dictionary; `xz -9` needs 65 MiB.
 _LZMA_MEMORY = 96 * 2**20
-#: Octets of Brotli that are expanded at a time: its older decoders know no limit.
+#: Octets of Brotli that are expanded at a time by its older decoders, which know no limit: a few octets more
+#: could hold gigabytes.
 _PIECE = 16
 #: Streams in one body: each costs a decompressor and a copy of the rest, and an empty one adds nothing.
 _MAX_STREAMS = 16
@@ -91,7 +92,11 @@ def _expand_streams(make: Callable[[], _Decompressor], body: bytes, limit: int) 
 
 
 class _Brotli:
-    """Brotli's decoder, in the manner of the others."""
+    """Adapts Brotli's decoder to the interface of the others.
+
+    Args:
+        decoder: a new one.
+    """
 
     def __init__(self, decoder: Any) -> None:
         self._decoder = decoder
@@ -102,6 +107,12 @@ class _Brotli:
         return bool(self._decoder.is_finished())
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
+        try:
+            return bytes(self._decoder.process(data, output_buffer_limit=max_length))
+        except TypeError:  # before version 1.2
+            return self._decompress_in_pieces(data, max_length)
+
+    def _decompress_in_pieces(self, data: bytes, max_length: int) -> bytes:
         expanded = bytearray()
         for start in range(0, len(data), _PIECE):
             expanded += self._decoder.process(data[start : start + _PIECE])

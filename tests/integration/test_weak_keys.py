@@ -7,7 +7,9 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
 from mailctl import EmailService, celery_app, links, runtime
 from mailctl.errors import ConfigurationError, ExitCode
@@ -15,8 +17,10 @@ from mailctl.links import LinkClaims, Links
 from mailctl.runtime import Runtime
 from mailctl.secret_keys import DEVELOPMENT_SECRET_KEY, check_keys
 from mailctl.settings import Settings
+from mailctl.web.app import make_router
 from tests.integration.test_hostile_urls import EVERY_COMMAND
 from tests.integration.test_json import LISTS
+from tests.web_server import serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,6 +105,30 @@ def test_neither_the_service_nor_its_parts_run_on_it(blamed: str) -> None:
         Runtime(settings)
     with pytest.raises(ConfigurationError, match=f"^{blamed} "):
         Links(settings)
+
+
+def test_the_dashboard_in_a_service_refuses_every_request(
+    blamed: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its sign-in page and files too; only the server's own log says why."""
+    runtime.shut()
+    runtime.use(Settings.load())
+    app = FastAPI()
+    app.include_router(make_router(), prefix="/mail")
+    headers = {"Authorization": "Bearer mk_0_0"}
+    requests = [
+        ("GET", path) for path in ("/", "/emails", "/login", "/static/style.css", "/api/emails", "/readyz")
+    ] + [("POST", "/login"), ("POST", "/logout")]
+    with serving(app) as address, httpx.Client(base_url=f"{address}/mail", timeout=120) as client:
+        for method, path in requests:
+            for given in ({}, headers):
+                answer = client.request(method, path, headers=given)
+                assert answer.status_code == 500, (method, path)
+                assert "settings of this server cannot be used" in answer.text
+                assert blamed not in answer.text
+        assert client.get("/healthz").status_code == 200
+    assert blamed in caplog.text
+    assert not runtime.is_open()
 
 
 def test_a_forged_link_opens_nothing(blamed: str) -> None:

@@ -6,6 +6,7 @@ import bz2
 import gc
 import json
 import lzma
+import random
 import struct
 import tracemalloc
 import zlib
@@ -14,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import amqp
+import brotli
 import pytest
 from amqp import serialization, spec
 from hypothesis import given
@@ -229,7 +231,13 @@ def test_a_message_of_redis_has_a_tag_of_its_own_and_goes_back_to_its_queue() ->
 
 @pytest.mark.parametrize(
     ("method", "compress"),
-    [("gzip", zlib.compress), ("zlib", zlib.compress), ("bzip2", bz2.compress), ("xz", lzma.compress)],
+    [
+        ("gzip", zlib.compress),
+        ("zlib", zlib.compress),
+        ("bzip2", bz2.compress),
+        ("xz", lzma.compress),
+        ("brotli", brotli.compress),
+    ],
 )
 def test_a_body_is_expanded_up_to_a_limit_and_no_further(method: str, compress: Any) -> None:
     """However much it holds, no more than the limit is in memory."""
@@ -242,6 +250,43 @@ def test_a_body_is_expanded_up_to_a_limit_and_no_further(method: str, compress: 
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 16 * 2**20
+
+
+class OldBrotliDecoder:
+    """A decoder that has no limit of its own, as before Brotli 1.2, and counts how often it is called."""
+
+    def __init__(self) -> None:
+        self._decoder = brotli.Decompressor()
+        self.is_finished = self._decoder.is_finished
+        self.calls = 0
+
+    def process(self, data: bytes) -> bytes:
+        self.calls += 1
+        return bytes(self._decoder.process(data))
+
+
+class BrotliDecoder(OldBrotliDecoder):
+    """A decoder that can be told where to stop."""
+
+    def process(self, data: bytes, output_buffer_limit: int | None = None) -> bytes:  # type: ignore[override]
+        self.calls += 1
+        return bytes(self._decoder.process(data, output_buffer_limit=output_buffer_limit))
+
+
+@pytest.mark.parametrize(("make", "most_calls"), [(BrotliDecoder, 1), (OldBrotliDecoder, 5000)])
+def test_brotli_takes_a_whole_body_at_once_where_its_decoder_has_a_limit(
+    make: type[OldBrotliDecoder], most_calls: int
+) -> None:
+    """An older one gets it in pieces so small that none of them can hold gigabytes."""
+    body = random.Random(1).randbytes(64 * 1024)
+    decoder = make()
+    adapted = expansion._Brotli(decoder)
+    assert adapted.decompress(brotli.compress(body), len(body) + 1) == body
+    assert adapted.eof
+    assert decoder.calls <= most_calls
+    bomb = expansion._Brotli(make())
+    assert len(bomb.decompress(brotli.compress(b"x" * 64 * 2**20), 2**20)) < 32 * 2**20
+    assert not bomb.eof
 
 
 def test_streams_in_a_row_count_together() -> None:
