@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from amqp.exceptions import MessageNacked
 from kombu.exceptions import KombuError
 
 from mailctl import redis_queues
+from mailctl.broker_refusals import refusal_of
 from mailctl.carried import OnBroker, Search, unclaimed_queue
 from mailctl.celery_app import BROKER_SECONDS, FAIL_FAST, is_in_memory, is_redis
 from mailctl.celery_results import answer_of, leave_as_stored, result_of, stored_meta
-from mailctl.errors import BrokerUnavailable
+from mailctl.errors import BrokerRefused, BrokerUnavailable
 from mailctl.forking import no_fork
 from mailctl.question import ask
 from mailctl.redaction import masked_url, without_credentials
@@ -270,15 +272,20 @@ def fail_fast_connection(app: Celery) -> Any:
 
 def broker_error(connection: Any, error: BaseException) -> BrokerUnavailable:
     """Return the error of a driver in our words, without the broker's password."""
+    address, reason = masked_url(connection.as_uri()), _reason(error)
+    if refusal := refusal_of(error):
+        message = f"The broker at {address} refuses this: {refusal.reason or reason}."
+        return BrokerRefused(message, fix=refusal.fix, exit_code=refusal.exit_code)
     return BrokerUnavailable(
-        f"The broker at {masked_url(connection.as_uri())} does not answer: {_reason(error)}.",
+        f"The broker at {address} does not answer: {reason}.",
         fix="Start it, or correct what names it: CELERY_BROKER_URL, REDIS_URL, or REDIS_HOST and its like.",
     )
 
 
 def driver_errors(connection: Any) -> tuple[type[BaseException], ...]:
     """Return what the driver of this connection raises when the broker is in trouble."""
-    return (KombuError, OSError, *connection.connection_errors, *connection.channel_errors)
+    errors = (*connection.connection_errors, *connection.channel_errors)
+    return (KombuError, OSError, MessageNacked, *errors)
 
 
 @contextmanager
@@ -287,6 +294,9 @@ def _backend_errors() -> Iterator[None]:
         yield
     except Exception as error:
         # Each kind of result backend has errors of its own, and Celery knows no name for them all.
+        if refusal := refusal_of(error):
+            message = f"The result backend refuses this: {_reason(error)}."
+            raise BrokerRefused(message, fix=refusal.fix, exit_code=refusal.exit_code) from error
         raise BrokerUnavailable(
             f"The result backend does not answer: {_reason(error)}.",
             fix="Start it, or correct CELERY_RESULT_BACKEND or the REDIS settings.",

@@ -98,6 +98,18 @@ class BrokerUnavailable(ServiceUnavailable):
     """The Celery broker (or the result backend) cannot be reached."""
 
 
+class BrokerRefused(BrokerUnavailable):
+    """The broker answers, and refuses what was asked of it.
+
+    Args:
+        exit_code: that of the command.
+    """
+
+    def __init__(self, message: str, *, fix: str = "", exit_code: ExitCode = ExitCode.FAILED) -> None:
+        super().__init__(message, fix=fix)
+        self.exit_code = exit_code
+
+
 class LogUnavailable(ServiceUnavailable):
     """The delivery log cannot be reached, read or written."""
 
