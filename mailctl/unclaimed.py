@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
 #: Seconds that RabbitMQ has to confirm a message.
-_CONFIRM_SECONDS = 10.0
+CONFIRM_SECONDS = 10.0
 #: What RabbitMQ replies to a message that must reach a queue, and finds none.
 _NO_ROUTE = 312
 _REDIS = "redis"
@@ -92,23 +92,28 @@ def restore_command(queue: str) -> str:
 def copy_message(channel: Any, message: Any, queue: str) -> None:
     """Publish an AMQP message once more, to one queue, and wait until the broker has confirmed it.
 
-    The copy is the message without its `user_id`; its headers `CC` and `BCC` have other names.
-
     Args:
         message: as py-amqp has received it, over a channel that decodes no bodies.
 
     Raises:
         ChannelError: there is no such queue.
     """
+    channel.basic_publish_confirm(
+        copy_of(message), exchange="", routing_key=queue, mandatory=True, confirm_timeout=CONFIRM_SECONDS
+    )
+
+
+def copy_of(message: Any) -> Any:
+    """Return a copy of an AMQP message, to publish.
+
+    It is the message without its `user_id`; its headers `CC` and `BCC` have other names.
+    """
     properties = {name: value for name, value in message.properties.items() if name not in _OF_THE_PUBLISHER}
     if headers := properties.get("application_headers"):
         properties["application_headers"] = {
             COPIED_AS.get(name, name): value for name, value in headers.items() if name not in _OF_THE_QUEUE
         }
-    copy = amqp.Message(bytes(message.body), **properties)
-    channel.basic_publish_confirm(
-        copy, exchange="", routing_key=queue, mandatory=True, confirm_timeout=_CONFIRM_SECONDS
-    )
+    return amqp.Message(bytes(message.body), **properties)
 
 
 def declare_unclaimed(connection: Any, queue: str) -> None:

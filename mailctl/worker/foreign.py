@@ -17,7 +17,7 @@ from mailctl import runtime
 from mailctl.celery_app import is_redis
 from mailctl.worker.foreign_bytes import keep_bytes
 from mailctl.worker.foreign_keeper import Keeper, Kept, Schedule
-from mailctl.worker.foreign_message import RAW, Copier, ForeignMessage, move, read_foreign, remember_raw
+from mailctl.worker.foreign_message import RAW, Copier, ForeignMessage, move_all, read_foreign, remember_raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,9 +68,11 @@ class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
         else:
             remember_raw(consumer.channel)
         slots = _Slots(parent)
+        copier = None if is_virtual else Copier(parent.app)
         self._keeper = Keeper(
             runtime.current().foreign_messages,
-            copier=None if is_virtual else Copier(parent.app),
+            copier=copier,
+            depth=copier.depth if copier else consumer.channel._size,
             run_soon=parent.call_soon,
             connection_errors=parent.connection_errors,
             acknowledge=partial(_acknowledge, errors=parent.connection_errors),
@@ -94,8 +96,9 @@ class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
             return  # what AMQP has given out it takes back with the channel
         try:
             _stop_taking(parent.task_consumer)
-            for foreign in reversed(kept):
-                move(foreign, foreign.queue, to_head=True)
+            for queue in {foreign.queue for foreign in kept}:
+                of_queue = [foreign for foreign in reversed(kept) if foreign.queue == queue]
+                move_all(of_queue, queue, to_head=True)
         except (*parent.connection_errors, *parent.channel_errors) as error:
             # Redis takes back by itself what nobody acknowledges.
             _log.debug("what is kept is left to the broker: %s", type(error).__name__)
@@ -119,10 +122,9 @@ class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def _take(self, parent: Any, keeper: Keeper, slots: _Slots, message: Any, task: object) -> None:
         raw = self._raw_now if isinstance(message.channel, virtual.Channel) else getattr(message, RAW)
         foreign = read_foreign(message, raw, task=task, queue=self._queue_of(parent, message))
-        if keeper.is_full:
-            keeper.take(Kept(foreign=foreign, release=_nothing, counts=False))
-        else:
-            keeper.take(Kept(foreign=foreign, release=slots.take()))
+        may_take_more = not keeper.is_full or keeper.may_pass_more
+        release = slots.take() if may_take_more else _nothing
+        keeper.take(Kept(foreign=foreign, release=release, counts=not keeper.is_full))
 
     def _note_queues(self, transport: Any) -> None:
         """Remember from which list each message comes, and what it was there: the guards repair it."""
@@ -130,7 +132,10 @@ class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
         def note_and_deliver(message: Any, queue: str) -> Any:
             self._queue_now, self._raw_now = queue, message
-            return deliver(message, queue)
+            try:
+                return deliver(message, queue)
+            finally:
+                self._raw_now = None  # which may be large
 
         transport._deliver = note_and_deliver
 

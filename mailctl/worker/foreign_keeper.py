@@ -16,9 +16,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from amqp.exceptions import MessageNacked
+
 from mailctl.carried import tasks_shown
 from mailctl.errors import MailctlError
-from mailctl.worker.foreign_message import move
+from mailctl.worker.foreign_message import BATCH, move_all
+from mailctl.worker.foreign_pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,8 +31,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("mailctl.worker")
 
-#: Seconds between messages that go back at once because so many are kept: enough not to spin.
-_OVERFLOW_SECONDS = 0.005
+#: Messages, and octets of their bodies, that may be on their way back at once beyond what is kept.
+_MOST_PASSING = 100
+_MOST_PASSING_BYTES = 4 * 1024 * 1024
 #: Seconds before what failed is tried again.
 _RETRY_SECONDS = 1.0
 #: Seconds between looks for anything else to do.
@@ -83,6 +87,7 @@ class Keeper:
     Args:
         log: counts the rounds.
         copier: None on brokers that kombu plays.
+        depth: returns how many messages a queue has; may raise any error of the broker's.
         run_soon: calls a function in the thread that receives messages.
         connection_errors: what says that the connection is gone; the worker makes a new one.
         acknowledge: acknowledges a message whose copy is safe; to be called in that thread.
@@ -95,6 +100,7 @@ class Keeper:
         log: ForeignMessages,
         *,
         copier: Copier | None,
+        depth: Callable[[str], int],
         run_soon: Callable[[Callable[[], None]], object],
         connection_errors: tuple[type[Exception], ...],
         acknowledge: Callable[[ForeignMessage], None],
@@ -103,6 +109,8 @@ class Keeper:
     ) -> None:
         self._log = log
         self._copier = copier
+        self._ask_depth = depth
+        self._pace = Pace(self._depth)
         self._run_soon = run_soon
         self._acknowledge = acknowledge
         self._connection_errors = connection_errors
@@ -113,8 +121,10 @@ class Keeper:
         #: Every message that is kept, by its identity; bytes of their bodies.
         self._kept: dict[int, Kept] = {}
         self._bytes = 0
+        #: The same of those that are not kept, and only pass.
+        self._passing = 0
+        self._passing_bytes = 0
         self._number = 0
-        self._overflow_at = 0.0
         self._is_in_trouble = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mailctl-foreign", daemon=True)
@@ -128,11 +138,22 @@ class Keeper:
         """Begin to keep messages."""
         self._thread.start()
 
+    @property
+    def may_pass_more(self) -> bool:
+        """Whether the worker may receive another message while those that are not kept are on their way."""
+        return self._passing < _MOST_PASSING and self._passing_bytes < _MOST_PASSING_BYTES
+
     def take(self, kept: Kept) -> None:
         """Keep a message; in the thread that receives messages."""
         self._kept[id(kept)] = kept
-        self._bytes += kept.foreign.size
+        self._count(kept, 1)
         self._arrived.put(kept)
+
+    def _count(self, kept: Kept, number: int) -> None:
+        self._bytes += number * kept.foreign.size
+        if not kept.counts:
+            self._passing += number
+            self._passing_bytes += number * kept.foreign.size
 
     def stop(self) -> list[ForeignMessage]:
         """End, and return what was kept and is still the worker's."""
@@ -166,14 +187,20 @@ class Keeper:
         """Find out how long each message has to wait."""
         for kept in arrived:
             if not kept.counts:
-                self._overflow_at = max(self._overflow_at, time.monotonic()) + _OVERFLOW_SECONDS
-                self._wait(kept, self._overflow_at)
+                self._wait(kept, self._pace.due(kept.foreign.queue, now=time.monotonic()))
         counting = [kept for kept in arrived if kept.counts]
         with self._trying_later(counting):
             rounds = self._log.rounds({kept.foreign.digest for kept in counting}) if counting else {}
             for kept in counting:
                 kept.rounds = rounds.get(kept.foreign.digest, 0)
                 self._wait(kept, time.monotonic() + (self._schedule.delay(kept.rounds) or 0.0))
+
+    def _depth(self, queue: str) -> int:
+        try:
+            return self._ask_depth(queue)
+        except Exception as error:  # whatever the driver raises; then there is a pause after each message
+            _log.debug("the depth of queue %r is not known: %s", queue, type(error).__name__)
+            return 0
 
     def _wait(self, kept: Kept, until: float) -> None:
         self._number += 1
@@ -231,38 +258,57 @@ class Keeper:
             # All of them together: an event loop keeps no order.
             self._run_soon(partial(self._move_all, group, target))
             return
-        for number, kept in enumerate(group):
+        for start in range(0, len(group), BATCH):
+            batch = group[start : start + BATCH]
             try:
-                self._copier.copy(kept.foreign, target)
-            except self._connection_errors as error:
-                self._try_later(group[number:], error)
+                errors = self._copier.copy_all([kept.foreign for kept in batch], target)
+            except Exception as error:  # of whatever type: all of them are still the worker's
+                self._try_later(group[start:], error)
                 return
-            except Exception as error:
-                # The broker, or the driver, does not take this one, which is still the worker's.
+            self._settle(batch, errors, target)
+
+    def _settle(self, batch: Sequence[Kept], errors: Sequence[Exception | None], target: str) -> None:
+        """Let those messages be acknowledged whose copies are safe, and copy others one by one or later."""
+        safe, alone = [], []
+        for kept, error in zip(batch, errors, strict=True):
+            if error is None:
+                safe.append(kept)
+            elif len(batch) == 1 or isinstance(error, (*self._connection_errors, MessageNacked)):
                 self._try_later([kept], error)
-                continue
-            self._run_soon(partial(self._finish, kept, partial(self._acknowledge, kept.foreign)))
+            else:
+                # One that the broker or the driver does not take has kept others from being copied.
+                alone.append(kept)
+        self._run_soon(partial(self._acknowledge_all, safe))
+        for kept in alone:
+            self._send([kept], target)
+
+    def _acknowledge_all(self, safe: Sequence[Kept]) -> None:
+        for kept in self._let_go(safe):
+            self._is_in_trouble = False
+            self._acknowledge(kept.foreign)
+            kept.release()
 
     def _move_all(self, group: Sequence[Kept], target: str) -> None:
-        for kept in group:
-            self._finish(kept, partial(move, kept.foreign, target))
+        """Move messages in the thread that receives them."""
+        let_go = self._let_go(group)
+        errors = move_all([kept.foreign for kept in let_go], target)
+        for kept, error in zip(let_go, errors, strict=True):
+            if error is None:
+                kept.release()
+            else:
+                self.take(kept)
+        if failed := next(filter(None, errors), None):
+            # Such as a Redis that is full: they are still the worker's.
+            _log.error("messages of other apps cannot be put back yet: %s", type(failed).__name__)
 
-    def _finish(self, kept: Kept, finish: Callable[[], None]) -> None:
-        """Do the last step in the thread that receives messages, unless the worker has let go of them."""
-        if self._stopped.is_set() or self._kept.pop(id(kept), None) is None:
-            return
-        self._bytes -= kept.foreign.size
-        try:
-            finish()
-        except self._connection_errors:
-            raise
-        except Exception as error:
-            # Such as a Redis that is full: the message is still the worker's.
-            _log.error("a message of another app cannot be put back yet: %s", type(error).__name__)
-            self.take(kept)
-            return
-        self._is_in_trouble = False
-        kept.release()
+    def _let_go(self, group: Sequence[Kept]) -> list[Kept]:
+        """Return those of a group that are not given back already; they are not kept any more."""
+        if self._stopped.is_set():
+            return []
+        ours = [kept for kept in group if self._kept.pop(id(kept), None) is not None]
+        for kept in ours:
+            self._count(kept, -1)
+        return ours
 
     @contextmanager
     def _trying_later(self, group: Sequence[Kept]) -> Iterator[None]:

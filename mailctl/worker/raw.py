@@ -15,11 +15,25 @@ _TOO_DEEP = "(nested too deep)"
 _ENCODINGS = (None, "base64")
 
 
-def repaired(raw: Any, queue: str) -> dict[str, Any]:
+class Repaired(dict[str, Any]):
+    """A raw message that kombu can take.
+
+    Args:
+        values: its parts.
+        stored: what Redis keeps of it until it is acknowledged, for whoever restores it.
+    """
+
+    def __init__(self, values: dict[str, Any], *, stored: dict[str, Any]) -> None:
+        super().__init__(values)
+        self.stored = stored
+
+
+def repaired(raw: Any, queue: str) -> Repaired:
     """Return a raw message in which everything has the type that kombu takes for granted.
 
     Its tag and its way are ours: until it is acknowledged kombu keeps it under the tag, where another message
-    with the same one would replace it, and puts it back where its way leads, which is its queue.
+    with the same one would replace it, and puts it back where its way leads, which is its queue. What is kept
+    there is the message as it came, if kombu can restore it so: another app's worker may get it next.
 
     Args:
         queue: where it was.
@@ -32,7 +46,7 @@ def repaired(raw: Any, queue: str) -> dict[str, Any]:
     headers, properties = _object(raw.get("headers")), _object(raw.get("properties"))
     info, priority = _object(properties.get("delivery_info")), properties.get("priority")
     encoding = properties.get("body_encoding")
-    return {
+    values = {
         "body": raw.get("body") if isinstance(raw.get("body"), str) else "",
         "content-type": _text(raw.get("content-type")),
         "content-encoding": _text(raw.get("content-encoding")),
@@ -45,6 +59,17 @@ def repaired(raw: Any, queue: str) -> dict[str, Any]:
             "body_encoding": encoding if encoding in _ENCODINGS else None,
         },
     }
+    return Repaired(values, stored=raw if _is_restorable(raw) else values)
+
+
+def _is_restorable(raw: dict[str, Any]) -> bool:
+    """Whether kombu can put a message back: it notes in two places that it was delivered before."""
+    properties = raw.get("properties")
+    if not isinstance(raw.get("headers"), dict) or not isinstance(properties, dict) or is_deep(raw):
+        return False
+    # An infinite priority, which JSON in Python has, is no integer.
+    has_integer = not isinstance(properties.get("priority"), float)
+    return has_integer and isinstance(properties.get("delivery_info"), dict)
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from mailctl.celery_app import is_own, is_redis
 from mailctl.worker import expansion, frames
 from mailctl.worker.envelope import MAX_FOREIGN_BODY
 from mailctl.worker.lost_connection import outlive_connection
-from mailctl.worker.raw import repaired
+from mailctl.worker.raw import Repaired, repaired
 from mailctl.worker.reception import Reception
 
 if TYPE_CHECKING:
@@ -83,8 +83,9 @@ def unexpanded(base: type[Any]) -> type[Any]:
                 super().__init__(raw, channel=channel, **options)
             except ValueError:  # its body is not in Base64
                 super().__init__({**raw, "body": ""}, channel=channel, **options)
-                self._raw = raw
             finally:
+                if isinstance(raw, Repaired):
+                    self._raw = raw.stored
                 if compression is not None:
                     headers["compression"] = compression
                     self.headers = headers
@@ -125,6 +126,7 @@ def _guard_channel(channel: Any, errors: tuple[type[Exception], ...]) -> None:
 def _reading_over(read: Callable[..., Any], errors: tuple[type[Exception], ...]) -> Callable[..., Any]:
     @wraps(read)
     def guarded(*args: Any, **kwargs: Any) -> Any:
+        keep = getattr(getattr(read, "__self__", None), KEEP, None)
         try:
             return read(*args, **kwargs)
         except Empty:
@@ -133,12 +135,14 @@ def _reading_over(read: Callable[..., Any], errors: tuple[type[Exception], ...])
             # Redis takes no tag that is none; anything else that it says is about the connection.
             if isinstance(error, errors) and not isinstance(error, DataError):
                 raise
-            keep = getattr(getattr(read, "__self__", None), KEEP, None)
-            if keep is not None and keep(error):
+            if keep is not None and keep.move_aside(error):
                 return True
             # Its text may hold the bytes.
             _log.error("dropped what is no message from a queue (%s)", type(error).__name__)
             return True
+        finally:
+            if keep is not None:
+                keep.forget()
 
     return guarded
 

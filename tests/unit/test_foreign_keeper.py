@@ -8,13 +8,15 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from amqp.exceptions import MessageNacked
 
 from mailctl.errors import LogUnavailable
 from mailctl.worker.foreign_keeper import Keeper, Kept, Schedule
 from mailctl.worker.foreign_message import read_foreign
+from mailctl.worker.foreign_pace import PAUSE_SECONDS, Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 PATIENCE = 60.0
 RAW = {"headers": {"id": "a1", "task": "warehouse.ship"}, "body": "W10="}
@@ -52,14 +54,32 @@ class Broker:
         self.failures = 0
         self.copies: deque[str] = deque()
         self.refused: str | None = None
+        #: How many messages of the next batch it does not take.
+        self.nacked = 0
+        #: What the queue has.
+        self.ready = 0
+        self.round_trips = 0
+        self.questions = 0
 
-    def copy(self, foreign: Any, target: str) -> None:
+    def copy_all(self, messages: Sequence[Any], target: str) -> list[Exception | None]:
+        self.round_trips += 1
         if self.failures:
             self.failures -= 1
             raise ConnectionError("the broker is away")
-        if foreign.task == self.refused:
-            raise ValueError("the broker does not take this")
-        self.copies.append(target)
+        errors: list[Exception | None] = [None] * len(messages)
+        for number in range(len(messages) - self.nacked, len(messages)):
+            errors[number] = MessageNacked()
+        self.nacked = 0
+        tasks = [each.task for each in messages]
+        if self.refused in tasks:  # which ends the channel
+            first = tasks.index(self.refused)
+            errors[first:] = [ValueError("the broker does not take this")] * (len(messages) - first)
+        self.copies += [target] * errors.count(None)
+        return errors
+
+    def depth(self, queue: str) -> int:
+        self.questions += 1
+        return self.ready
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -68,7 +88,7 @@ class Broker:
 class Bench:
     """A keeper between a log and a broker, in whose thread nothing else runs."""
 
-    def __init__(self, **schedule: Any) -> None:
+    def __init__(self, *, is_started: bool = True, **schedule: Any) -> None:
         self.log, self.broker = Log(), Broker()
         self.acknowledged: list[str] = []
         self.released = 0
@@ -76,13 +96,15 @@ class Bench:
         self.keeper = Keeper(
             self.log,  # type: ignore[arg-type]
             copier=self.broker,  # type: ignore[arg-type]
+            depth=self.broker.depth,
             run_soon=self._soon.put,
             connection_errors=(ConnectionError,),
             acknowledge=lambda foreign: self.acknowledged.append(foreign.digest),
             schedule=Schedule(**schedule),
             each_turn=lambda: None,
         )
-        self.keeper.start()
+        if is_started:
+            self.keeper.start()
 
     def take(self, *, raw: dict[str, Any] = RAW, counts: bool = True, task: str = "warehouse.ship") -> str:
         """Let it keep a message; return the digest."""
@@ -149,6 +171,36 @@ def test_what_is_kept_is_bounded_and_the_rest_goes_back_without_a_round() -> Non
     assert len(bench.keeper.stop()) == 2
 
 
+def test_copies_are_confirmed_together() -> None:
+    """What the broker has not taken of a batch stays with the worker, and is tried again."""
+    bench = Bench(is_started=False, delays=(PATIENCE,), most=0)
+    bench.broker.ready, bench.broker.nacked = 1000, 2
+    for number in range(50):
+        bench.take(raw={**RAW, "body": str(number)}, counts=False)
+    bench.keeper.start()
+    bench.run_until(lambda: bench.released == 48)
+    assert bench.broker.round_trips == 1
+    bench.run_until(lambda: bench.released == 50)
+    assert (len(bench.acknowledged), bench.broker.round_trips, bench.broker.questions) == (50, 2, 1)
+    assert bench.keeper.stop() == []
+
+
+def test_what_is_too_much_passes_without_a_pause_once_through_the_queue() -> None:
+    """Only then there is one; each queue has its own, and is asked for its depth once a pass."""
+    depths: list[str] = []
+
+    def depth(queue: str) -> int:
+        depths.append(queue)
+        return 2999
+
+    pace = Pace(depth)
+    assert {pace.due("celery", now=100.0) for _ in range(3000)} == {100.0}
+    assert {pace.due("celery", now=103.0) for _ in range(3000)} == {103.0 + PAUSE_SECONDS}
+    assert pace.due("celery", now=103.5) == 103.0 + 2 * PAUSE_SECONDS
+    assert pace.due("other", now=103.5) == 103.5
+    assert depths == ["celery", "celery", "celery", "other"]
+
+
 def test_a_message_is_known_again_whoever_delivers_it() -> None:
     """What brokers add when they deliver it again does not count; all else tells it from others."""
     headers = RAW["headers"]
@@ -156,7 +208,7 @@ def test_a_message_is_known_again_whoever_delivers_it() -> None:
     retried = {**RAW, "headers": {**headers, "retries": 1}}  # type: ignore[dict-item]
 
     def digest(raw: dict[str, Any], of: str = "celery") -> str:
-        return read_foreign(SimpleNamespace(), raw, task="t", queue=of).digest
+        return read_foreign(SimpleNamespace(channel=None), raw, task="t", queue=of).digest
 
     assert digest(RAW) == digest(again)
     assert len({digest(RAW), digest(retried), digest({**RAW, "body": "W11d"}), digest(RAW, "other")}) == 4
@@ -166,11 +218,13 @@ def test_headers_of_any_kind_tell_a_message_from_others() -> None:
     """Those that are no text, too; under which name a copy has them does not count."""
 
     def digest(**headers: Any) -> str:
-        return read_foreign(SimpleNamespace(), {**RAW, "headers": headers}, task="t", queue="celery").digest
+        return read_foreign(
+            SimpleNamespace(channel=None), {**RAW, "headers": headers}, task="t", queue="celery"
+        ).digest
 
     def mixed(value: Any) -> str:
         raw = {**RAW, "headers": {b"caf\xe9": value, "x": 1}}
-        return read_foreign(SimpleNamespace(), raw, task="t", queue="celery").digest
+        return read_foreign(SimpleNamespace(channel=None), raw, task="t", queue="celery").digest
 
     assert mixed("a") == mixed("a") != mixed("b")
     assert digest(CC=["a"], x=1) == digest(mailctl_cc=["a"], x=1) != digest(CC=["a"], x=2)
