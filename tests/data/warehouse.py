@@ -22,7 +22,14 @@ DONE = Path("done.jsonl")
 @app.task(name="warehouse.ship", bind=True)
 def ship(self, order, note):  # type: ignore[no-untyped-def]
     with DONE.open("a") as stream:
-        done = {"id": self.request.id, "order": order, "note": note, "carrier": self.request.carrier}
+        info = self.request.delivery_info
+        done = {
+            "id": self.request.id,
+            "order": order,
+            "note": note,
+            "carrier": self.request.carrier,
+            "way": [info["exchange"], info["routing_key"]],
+        }
         stream.write(json.dumps(done) + "\n")
 
 

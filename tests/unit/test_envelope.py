@@ -227,6 +227,24 @@ def test_a_message_of_redis_has_a_tag_of_its_own_and_goes_back_to_its_queue() ->
     tag = {"delivery_tag": first["properties"]["delivery_tag"]}
     assert first == {**raw, "properties": {**properties, **way, **tag}}
     assert raw["properties"] == properties
+    assert first.stored is raw
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"headers": None},
+        {"properties": {"delivery_info": "celery"}},
+        {"properties": {"delivery_info": {}, "priority": float("inf")}},
+        {"more": [[[[[]]]]] * 3, "headers": {"deep": nested(200)}},
+    ],
+)
+def test_what_kombu_could_not_restore_is_kept_as_it_was_repaired(broken: dict[str, Any]) -> None:
+    """It would throw it away."""
+    raw = {"body": "", "headers": {}, "properties": {"delivery_info": {}}} | broken
+    message = repaired(raw, "celery")
+    assert message.stored == message
+    assert message.stored is not raw
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import tracemalloc
 from collections import deque
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -228,3 +229,14 @@ def test_headers_of_any_kind_tell_a_message_from_others() -> None:
 
     assert mixed("a") == mixed("a") != mixed("b")
     assert digest(CC=["a"], x=1) == digest(mailctl_cc=["a"], x=1) != digest(CC=["a"], x=2)
+
+
+@pytest.mark.parametrize("body", ["ß" * 2**24, b"x" * 2**25], ids=["text", "octets"])
+def test_a_large_body_is_not_copied(body: str | bytes) -> None:
+    """To know it again, its octets are looked at piece by piece."""
+    tracemalloc.start()
+    known = read_foreign(SimpleNamespace(channel=None), {**RAW, "body": body}, task="t", queue="celery")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert known.size == 2**25
+    assert peak < 2**23
