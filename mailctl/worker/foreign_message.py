@@ -156,11 +156,10 @@ def _move_on_redis(
     """Move messages in one round trip, each in one step."""
     channel = messages[0].message.channel
     with channel.conn_or_acquire() as client:
-        script = client.register_script(_MOVE)
         pipe = client.pipeline(transaction=False)
         for each in messages:
             keys, arguments = _move_arguments(each, queue, to_head=to_head)
-            script(keys=keys, args=arguments, client=pipe)
+            pipe.eval(_MOVE, len(keys), *keys, *arguments)
         results = pipe.execute(raise_on_error=False)
     errors = [result if isinstance(result, Exception) else None for result in results]
     for each, error in zip(messages, errors, strict=True):
@@ -175,13 +174,13 @@ def _move_arguments(foreign: ForeignMessage, queue: str, *, to_head: bool) -> tu
     message = foreign.message
     channel, info = message.channel, message.delivery_info
     priority = channel._get_message_priority({"properties": message.properties})
-    keys = [channel.unacked_index_key, channel._q_for_pri(queue, priority)]
+    keys = [channel.unacked_key, channel.unacked_index_key, channel._q_for_pri(queue, priority)]
     # What kombu stores is [message, exchange, routing key].
     beyond = dumps(["", info["exchange"], info["routing_key"]])[len('[""') :]  # type: ignore[no-untyped-call]
     octets = "" if foreign.raw is None else dumps(foreign.raw).encode()  # type: ignore[no-untyped-call]
-    # kombu gives its prefix to the first key of a script only.
+    # kombu does not know this command, and so does not add its prefix.
     return (
-        [channel.unacked_key, *(channel.global_keyprefix + key for key in keys)],
+        [channel.global_keyprefix + key for key in keys],
         [message.delivery_tag, "RPUSH" if to_head else "LPUSH", beyond, octets],
     )
 
