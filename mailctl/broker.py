@@ -269,8 +269,10 @@ def fail_fast_connection(app: Celery) -> Any:
 
 def broker_error(connection: Any, error: BaseException) -> BrokerUnavailable:
     """Return the error of a driver in our words, without the broker's password."""
+    # kombu's own mask stands where there is no password, too.
+    address = masked_url(connection.as_uri(include_password=True))
     return BrokerUnavailable(
-        f"The broker at {masked_url(connection.as_uri())} does not answer: {_reason(error)}.",
+        f"The broker at {address} does not answer: {_reason(error)}.",
         fix="Start it, or correct what names it: CELERY_BROKER_URL, REDIS_URL, or REDIS_HOST and its like.",
     )
 
