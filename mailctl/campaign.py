@@ -96,12 +96,14 @@ class Campaign:
 
     Raises:
         InvalidInput: the campaign's name is not usable.
+        ConfigurationError: no email can be made with these settings.
     """
 
     def __init__(self, runtime: Runtime, mailing: Mailing) -> None:
         name = mailing.campaign
         if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
             raise InvalidInput("--campaign", f"is not usable: give 1 to {MAX_NAME} printable characters.")
+        runtime.check_message_settings()
         self._runtime = runtime
         self._mailing = mailing
         self._enqueuer = Enqueuer(runtime)

@@ -324,9 +324,8 @@ def _refuse_unreadable(binding: Binding, path: Path) -> None:
     blank_lines = binding.original.string.removesuffix(text).count("\n")
     place = f"{path}, line {binding.original.line + blank_lines}"
     opened = _OPEN_QUOTE.match(text) if binding.error else None
-    if _swallows_settings(binding) or (
-        opened and opened["quote"] not in text.splitlines()[0][opened.end() :]
-    ):
+    is_open = opened is not None and opened["quote"] not in text.splitlines()[0][opened.end() :]
+    if is_open or _swallows_settings(binding):
         raise ConfigurationError(
             f"{place}: the quote before the value is not closed on that line.",
             fix="Close it, or leave it out.",

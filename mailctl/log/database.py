@@ -174,9 +174,9 @@ def _driver_required(url: URL, *, setting: str) -> Iterator[None]:
         if url.get_backend_name() == "postgresql":
             raise ExtraMissing(problem, extra="postgres") from error
         # Only the users of a service may be there; the log takes no other scheme.
-        package = f"Install {error.name}" if isinstance(error, ModuleNotFoundError) else "Install its dialect"
+        how = f"pip install {error.name}" if isinstance(error, ModuleNotFoundError) else "Install its dialect"
         raise ConfigurationError(
-            problem, fix=f"{package} for SQLAlchemy; mailctl itself supports PostgreSQL and SQLite."
+            problem, fix=f"Use PostgreSQL or SQLite, which mailctl supports, or: {how}"
         ) from error
 
 

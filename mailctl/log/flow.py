@@ -74,6 +74,14 @@ class Throughput:
     last_five_minutes: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a mail server said last of an email."""
+
+    at: datetime
+    state: State
+
+
 class Flow:
     """Counts what flows through a delivery log.
 
@@ -148,6 +156,21 @@ class Flow:
                 worker: Throughput(last_minute=last, last_five_minutes=five)
                 for worker, last, five in connection.execute(query)
             }
+
+    def last_answer(self, *, since: datetime) -> Answer | None:
+        """Return what the mail server said last of an email; None if it was not asked lately."""
+        is_reply = and_(events.c.state.in_((State.DEFERRED, State.FAILED)), events.c.code.is_not(None))
+        newest = select(func.max(events.c.seq)).scalar_subquery()
+        query = (
+            select(events.c.at, events.c.state)
+            .where(events.c.seq > newest - NEWEST_EVENTS, events.c.at > since)
+            .where(or_(events.c.state == State.SENT, is_reply))
+            .order_by(events.c.seq.desc())
+            .limit(1)
+        )
+        with reading(self._engine) as connection:
+            row = connection.execute(query).first()
+        return None if row is None else Answer(at=row.at, state=State(row.state))
 
     def busy(self) -> dict[str, int]:
         """Return how many emails each worker is sending, by its node name; idle ones are left out."""

@@ -68,6 +68,7 @@ def run_worker(
         ConfigurationError: the service's own kinds cannot be loaded.
         BrokerUnavailable: the broker does not answer, and there is nothing to wait for (`drain`).
     """
+    runtime.check_message_settings()
     app = runtime.app
     pool = _checked_pool(pool, is_private=is_in_memory(app))
     if loglevel.upper() not in LOG_LEVELS:
