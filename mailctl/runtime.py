@@ -204,13 +204,14 @@ class Runtime:
         return RetryPolicy(first=settings.mailctl_retry_first_seconds, cap=settings.mailctl_retry_cap_seconds)
 
     def check_message_settings(self) -> None:
-        """Refuse settings with which no worker could make an email: before one is recorded, or a worker starts.
+        """Refuse settings with which no worker could make an email, before one is recorded.
 
         Raises:
-            ConfigurationError: the sender, a header, the templates, the service's own kinds or its maker of
-                links cannot be used.
+            ConfigurationError: the sender, a header, the templates, the service's own kinds, where links lead
+                or their maker cannot be used.
         """
         message_settings_of(self.settings)
+        _ = self.origins
         if self.settings.mailctl_catalog:
             _ = self.catalog.own
         if self.settings.mailctl_link_mint:

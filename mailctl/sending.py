@@ -104,6 +104,7 @@ class Sending:
             InvalidInput, NotFound: as `send`.
             RenderError: a template cannot be rendered.
         """
+        self._runtime.check_message_settings()
         at = order.not_before or datetime.now(UTC)
         composer = self._runtime.composer
 

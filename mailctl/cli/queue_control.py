@@ -109,7 +109,7 @@ def purge(
         also = mailctl(
             "cancel", state="held", queue=queue, kind=wanted.kinds, campaign=campaign, until=older_than
         )
-        session.output.note(f"{count(held, 'held email')} left as they are. Cancel them too with: {also}")
+        session.output.note(f"{count(held, 'held email')} left alone; cancel with: {also}")
 
 
 def _show(session: Session, found: Pause, *, is_paused: bool, waiting: int) -> None:

@@ -43,10 +43,10 @@ def status(
         _show_each(session, inquiry, ids, watch=watch)
         return
     found = inquiry.status(ids[0])
-    _show(session, found)
-    if watch and found.email is not None and not found.email.is_final:
-        with watching():
-            found = _watch(session, inquiry, found)
+    if watch:
+        found = _watch(session, inquiry, found)
+    else:
+        _show(session, found)
     if found.has_failed:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -80,16 +80,21 @@ def _show_unknown(session: Session, given: str, error: MailctlError) -> None:
 
 
 def _watch(session: Session, inquiry: Inquiry, first: Status) -> Status:
-    seen, latest = len(first.events), first
-    for _ in inquiry.follow(first.task_id, timeout=None):
-        latest = inquiry.status(first.task_id)
-        if session.output.as_json and len(latest.events) > seen:
-            session.output.record(status_view(latest))
-        elif not session.output.as_json:
-            _show_events(session, latest.events[seen:])
-        seen = len(latest.events)
-    if not session.output.as_json:
-        session.output.state(latest.state or "unknown", latest.explanation)
+    """Show an email and what happens to it, and return how it stood last."""
+    latest = first
+    with watching():
+        _show(session, first)
+        if first.email is None or first.email.is_final:
+            return first
+        for _ in inquiry.follow(first.task_id, timeout=None):
+            before, latest = latest, inquiry.status(first.task_id)
+            new = latest.events[len(before.events) :]
+            if session.output.as_json and new:
+                session.output.record(status_view(latest))
+            elif not session.output.as_json:
+                _show_events(session, new)
+        if not session.output.as_json:
+            session.output.state(latest.state or "unknown", latest.explanation)
     return latest
 
 

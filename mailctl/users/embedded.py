@@ -234,6 +234,8 @@ def _read_csv(stream: TextIO) -> tuple[Sequence[_CheckedRow], Sequence[RowProble
             raise InvalidInput("file", "its first line has no column email.", fix="Begin it: email,username")
         reader.fieldnames = names
         for record in reader:
+            if not any(record.values()):
+                continue
             try:
                 rows.append(_CheckedRow(line=reader.line_num, values=_checked(_cells(record))))
             except InvalidInput as error:

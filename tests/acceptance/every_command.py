@@ -97,7 +97,7 @@ ROWS = [
     Row(command="workers stop", arguments="--yes", code=3),
     Row(command="stats"),
     Row(command="stats", arguments="--by hour"),
-    Row(command="top", until="q quits", code=130, is_fitted=False),
+    Row(command="top", until="q quits", is_fitted=False),
     Row(command="preview", arguments="welcome", is_fitted=False),
     Row(command="preview", arguments="--serve --port 0", code=130, until="previews:", is_fitted=False),
     Row(command="flower", arguments="--port 5555", code=2, is_fitted=False),
