@@ -68,7 +68,7 @@ ROWS = [
     Row(command="worker", until="ready.", is_fitted=False),
     Row(command="demo", is_fitted=False),
     Row(command="status", arguments="{failed}", code=1),
-    Row(command="status", arguments="{pending} --watch", until="pending", code=130),
+    Row(command="status", arguments="{pending} --watch", until="pending"),
     Row(command="why", arguments="{failed}", code=1, is_fitted=False),
     Row(command="why", arguments="{pending}", is_fitted=False),
     Row(command="show", arguments="{pending}", is_fitted=False),
