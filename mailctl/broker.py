@@ -272,7 +272,8 @@ def fail_fast_connection(app: Celery) -> Any:
 
 def broker_error(connection: Any, error: BaseException) -> BrokerUnavailable:
     """Return the error of a driver in our words, without the broker's password."""
-    address, reason = masked_url(connection.as_uri()), _reason(error)
+    # kombu's own mask stands where there is no password, too.
+    address, reason = masked_url(connection.as_uri(include_password=True)), _reason(error)
     if refusal := refusal_of(error):
         message = f"The broker at {address} refuses this: {refusal.reason or reason}."
         return BrokerRefused(message, fix=refusal.fix, exit_code=refusal.exit_code)

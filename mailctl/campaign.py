@@ -76,6 +76,17 @@ class Recorded:
         return len(self.emails) + self.known + len(self.problems)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What would become of rows."""
+
+    #: How many emails would be new in the log.
+    new: int
+    #: How many rows the campaign has already, or are about an address of a row before.
+    known: int
+    problems: tuple[RowProblem, ...]
+
+
 class Campaign:
     """Records the emails of one campaign; workers send them.
 
@@ -85,12 +96,14 @@ class Campaign:
 
     Raises:
         InvalidInput: the campaign's name is not usable.
+        ConfigurationError: no email can be made with these settings.
     """
 
     def __init__(self, runtime: Runtime, mailing: Mailing) -> None:
         name = mailing.campaign
         if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
             raise InvalidInput("--campaign", f"is not usable: give 1 to {MAX_NAME} printable characters.")
+        runtime.check_message_settings()
         self._runtime = runtime
         self._mailing = mailing
         self._enqueuer = Enqueuer(runtime)
@@ -102,12 +115,18 @@ class Campaign:
         self._name_hash = named
         self._id_start = named.hexdigest()[:8]
 
-    def check(self, rows: Iterable[Recipient | RowProblem]) -> Iterator[RowProblem]:
-        """Go through rows and return those that cannot be used; nothing is recorded."""
-        now = datetime.now(UTC)
-        for row in rows:
-            if isinstance(checked := self._checked(row, now=now), RowProblem):
-                yield checked
+    def check(self, rows: Iterable[Recipient | RowProblem]) -> Checked:
+        """Go through rows and return what `record` would do with them; nothing is recorded."""
+        problems: list[RowProblem] = []
+        new, known = set[str](), 0
+        for chunk in self._checked_chunks(rows):
+            problems += [row for row in chunk if isinstance(row, RowProblem)]
+            ids = [row.id for row in chunk if not isinstance(row, RowProblem)]
+            more = set(ids) - new
+            more -= self._runtime.campaigns.known(list(more))
+            new |= more
+            known += len(ids) - len(more)
+        return Checked(new=len(new), known=known, problems=tuple(problems))
 
     def record(self, rows: Iterable[Recipient | RowProblem]) -> Iterator[Recorded]:
         """Record the emails of rows, some at a time; a row that cannot be used is told and left out.

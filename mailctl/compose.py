@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import lru_cache
@@ -14,14 +12,15 @@ from fastapi_mail import MessageSchema, MessageType, MultipartSubtypeEnum, NameE
 from mailctl import inputs, mime
 from mailctl.audience import audience_of
 from mailctl.catalog import BUILT_IN, kind_by_template
-from mailctl.errors import ConfigurationError, InvalidInput
+from mailctl.errors import InvalidInput
 from mailctl.message import Content, Envelope
+from mailctl.message_settings import message_settings_of
 from mailctl.mime import Header
 from mailctl.moments import count
 from mailctl.render import Templates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from mailctl.audience import Addressed
     from mailctl.catalog import Catalog, Kind
@@ -58,18 +57,18 @@ class Composer:
     """
 
     def __init__(self, settings: Settings, links: Links, *, catalog: Catalog = BUILT_IN) -> None:
-        with _as_setting("PROJECT_NAME"):
-            self._project_name = inputs.display_name(settings.project_name)
-        with _as_setting("EMAIL_FROM_NAME"):
-            self._sender_name = inputs.display_name(settings.sender_name)
-        with _as_setting("EMAIL_FROM_ADDRESS"):
-            self._sender = inputs.address(settings.email_from_address)
+        given = message_settings_of(settings)
+        self._project_name = given.project_name
+        self._sender_name = given.sender_name
+        self._sender = given.sender
         self._frontend_url = settings.frontend_url
         self._links = links
         self._catalog = catalog
         self._audience = audience_of(settings)
-        self._templates = Templates(settings.mailctl_templates)
-        self._more_headers = _more_headers(settings)
+        self._templates = Templates(given.templates)
+        self._more_headers = [Header(name, value) for name, value in given.more_headers]
+        if given.reply_to:
+            self._more_headers.insert(0, Header.mailbox("Reply-To", given.reply_to))
 
     async def preview(self, kind: Kind, content: Content, *, at: datetime) -> Envelope:
         """Return what an email would be that is not recorded; raises what `compose` does.
@@ -275,30 +274,6 @@ class Composer:
         }
 
 
-def _more_headers(settings: Settings) -> list[Header]:
-    """Return the headers that the service wants besides ours."""
-    more = []
-    if settings.mailctl_reply_to:
-        with _as_setting("MAILCTL_REPLY_TO"):
-            more.append(Header.mailbox("Reply-To", inputs.address(settings.mailctl_reply_to)))
-    with _as_setting("MAILCTL_HEADERS"):
-        for name, value in _json_object(settings.mailctl_headers).items():
-            more.append(Header(inputs.header_name(name), inputs.header_value(value, field=name)))
-    if len({header.name.lower() for header in more}) < len(more):
-        raise ConfigurationError("MAILCTL_HEADERS names a header twice.", fix="Name it once.")
-    return more
-
-
-def _json_object(text: str) -> dict[str, object]:
-    try:
-        value = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise InvalidInput("headers", 'is not an object such as {"X-Tenant": "shop"}.')
-    return value
-
-
 def _locale(value: object) -> str:
     try:
         return inputs.locale(value)
@@ -333,11 +308,3 @@ def _dated(at: datetime) -> str:
 def _readable(at: datetime) -> str:
     utc = at.astimezone(UTC)
     return f"{utc.day} {utc:%B %Y, %H:%M} UTC"
-
-
-@contextmanager
-def _as_setting(name: str) -> Iterator[None]:
-    try:
-        yield
-    except InvalidInput as error:
-        raise ConfigurationError(f"{name} {error.reason}", fix=f"Correct {name}.") from None

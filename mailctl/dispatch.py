@@ -51,6 +51,7 @@ class Dispatcher:
     """
 
     def __init__(self, parts: Runtime) -> None:
+        parts.check_message_settings()
         self.runtime = parts
         self._enqueuer = Enqueuer(parts, lead_seconds=_WORKER_LEAD_SECONDS)
         # Asked for here, where no event loop waits: the answer may import Celery.

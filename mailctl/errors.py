@@ -68,6 +68,18 @@ class ConfigurationError(MailctlError):
     exit_code = ExitCode.USAGE
 
 
+class ExtraMissing(ConfigurationError):
+    """A package is not installed that an extra of mailctl brings.
+
+    Args:
+        message: what is missing.
+        extra: its name.
+    """
+
+    def __init__(self, message: str, *, extra: str) -> None:
+        super().__init__(message, fix=f"In the folder of mailctl's source: pip install '.[{extra}]'")
+
+
 class NotFound(MailctlError):
     """Nobody knows the email, the user or the template that was asked for."""
 
@@ -86,6 +98,12 @@ class Refused(MailctlError):
 
 class IdempotencyConflict(Refused):
     """The same idempotency key came with other content within its window."""
+
+
+class Unanswered(MailctlError):
+    """The operator left a question with Ctrl-C or Ctrl-D; nothing was changed."""
+
+    exit_code = ExitCode.INTERRUPTED
 
 
 class ServiceUnavailable(MailctlError):

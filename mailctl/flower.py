@@ -13,7 +13,7 @@ from typing_extensions import override
 from mailctl.carried import BATCH_TASK
 from mailctl.catalog import CANARY, TASK_NAMES
 from mailctl.celery_app import is_in_memory
-from mailctl.errors import ConfigurationError, InvalidInput
+from mailctl.errors import ConfigurationError, ExtraMissing, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ def run_flower(app: Celery, arguments: Sequence[str]) -> None:
         InvalidInput: Flower cannot use an argument.
     """
     if importlib.util.find_spec("flower") is None:
-        raise ConfigurationError("Flower is not installed.", fix="pip install 'mailctl[flower]'")
+        raise ExtraMissing("Flower is not installed.", extra="flower")
     if is_in_memory(app):
         raise ConfigurationError(
             "A memory broker is private to its process, so that Flower would see nothing.",
@@ -78,9 +78,8 @@ def _with_values(arguments: Sequence[str]) -> list[str]:
 def _redact(app: Celery) -> None:
     events = importlib.import_module("flower.events")
     if not hasattr(events, _RECEIVER):
-        raise ConfigurationError(
-            "In this version of Flower, mailctl cannot hide what emails carry.",
-            fix="pip install 'mailctl[flower]' for one in which it can.",
+        raise ExtraMissing(
+            "In this version of Flower, mailctl cannot hide what emails carry.", extra="flower"
         )
     setattr(events, _RECEIVER, PrivateReceiver)
     app.control.inspect = app.subclass_with_self(PrivateInspect, reverse="control.inspect")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.broker import Broker
 from mailctl.canary import send_canary
 from mailctl.carried import unclaimed_queue
 from mailctl.checks.workers import needed_queues
-from mailctl.command import start_worker_fix
+from mailctl.command import mailctl, start_worker_fix
 from mailctl.errors import ExitCode, MailctlError
-from mailctl.moments import count
+from mailctl.log.flow import Flow
+from mailctl.moments import count, span
 from mailctl.question import ask
 from mailctl.unclaimed import Unclaimed, restore_command
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mailctl.runtime import Runtime
+
+#: How long what a mail server said is worth telling.
+_LATELY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +152,23 @@ def _mail_server(runtime: Runtime) -> Hop:
     if circuit is not None and circuit.is_open:
         fix = "See `mailctl check-config`; emails go out by themselves when it works again."
         return Hop(name="mail-server", ok=False, detail=str(circuit), fix=fix, exit_code=ExitCode.FAILED)
-    detail = "workers know of no trouble" if runtime.circuits else "EMAIL_ENABLED=False: emails are captured"
-    return Hop(name="mail-server", ok=True, detail=detail)
+    if runtime.circuits is None:
+        return Hop(name="mail-server", ok=True, detail="EMAIL_ENABLED=False: emails are captured")
+    if circuit is not None:
+        failed = count(circuit.failures, "attempt")
+        return Hop(name="mail-server", ok=True, detail=f"the last {failed} failed: {circuit.reason}")
+    return _last_heard(runtime)
+
+
+def _last_heard(runtime: Runtime) -> Hop:
+    """Tell what the mail server said last: no trouble says nothing where no worker has tried."""
+    now = datetime.now(UTC)
+    answer = Flow(runtime.engine).last_answer(since=now - _LATELY)
+    if answer is None:
+        detail = f"not known: no email was tried in the last {span(_LATELY)}"
+        return Hop(name="mail-server", ok=True, detail=detail, fix=str(mailctl("health", canary=True)))
+    ago = span(max(timedelta(), now - answer.at))
+    return Hop(name="mail-server", ok=True, detail=f"answered {ago} ago, and the email was {answer.state}")
 
 
 def _fly(runtime: Runtime, wish: CanaryWish) -> Iterator[Hop]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mailctl import inputs
-from mailctl.errors import Refused
+from mailctl.errors import InvalidInput, Refused
 from mailctl.message import RowProblem
 from mailctl.moments import count
 from mailctl.recipients import Recipient, read_recipients
@@ -48,6 +48,15 @@ class MailingList:
     def size(self) -> int:
         """How many rows there are."""
         return self.count + self.problems
+
+    def refuse_empty(self, *, field: str) -> None:
+        """Refuse a list that names nobody, such as a file that was exported without its rows.
+
+        Raises:
+            InvalidInput: it has no row.
+        """
+        if not self.size:
+            raise InvalidInput(field, "there is no recipient in it; nothing is sent.", fix="Check the list.")
 
     def refuse_more_than(self, most: int) -> None:
         """Refuse a list that is longer than an operator expects.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from mailctl.known_names import check_queue_anywhere
 from mailctl.log.counts import Queue
 from mailctl.log.statistics import Statistics
 from mailctl.moments import span
@@ -53,16 +54,20 @@ def check_limits(runtime: Runtime, limits: Limits) -> list[LimitCheck]:
 
     Raises:
         LogUnavailable: it cannot be read.
+        NotFound: nobody knows the queue, and nothing else is wrong.
     """
     now, statistics = datetime.now(UTC), Statistics(runtime.engine)
     queues = [queue for queue in statistics.queues(now=now) if _is_watched(queue, limits)]
-    return [
+    checks = [
         _depth(queues, limits),
         _age(queues, limits, now=now),
         _failed(statistics, limits, now=now),
         _workers(runtime, limits),
         _mail_server(runtime),
     ]
+    if limits.queue and all(check.ok for check in checks):
+        check_queue_anywhere(runtime, limits.queue)
+    return checks
 
 
 def _is_watched(queue: Queue, limits: Limits) -> bool:

@@ -65,7 +65,7 @@ def read_suppressed(data: bytes, *, field: str) -> tuple[dict[str, str], list[Ro
         field: what its giver knows it by.
 
     Raises:
-        InvalidInput: as `read_recipients`.
+        InvalidInput: as `read_recipients`, or it has no row.
     """
     reasons: dict[str, str] = {}
     problems: list[RowProblem] = []
@@ -79,6 +79,8 @@ def read_suppressed(data: bytes, *, field: str) -> tuple[dict[str, str], list[Ro
             problems.append(RowProblem(line=row.line, reason=error.message))
         else:
             reasons.setdefault(address, str(row.variables.get("reason", "")))
+    if not reasons and not problems:
+        raise InvalidInput(field, "there is no address in it.", fix="Check the list.")
     return reasons, problems
 
 
@@ -117,6 +119,8 @@ def _csv_rows(text: str, *, field: str) -> Iterator[Recipient | RowProblem]:
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
         names = [name.strip() for name in next(reader, [])]
+        if not text.strip():
+            raise InvalidInput(field, "is empty.", fix="Begin it with a line like: email,name")
         if not {*_ID_COLUMNS, _ADDRESS_COLUMN} & set(names):
             raise InvalidInput(
                 field,

@@ -52,9 +52,9 @@ def masked_url(value: object) -> str:
     rest = _SECRET_OPTION.sub(rf"\1={MASK}", found["rest"])
     if found["credentials"] is None:
         return f"{found['scheme']}://{rest}"
-    user, colon, _ = found["credentials"].partition(":")
-    shown = user if _USER.fullmatch(user) else MASK
-    return f"{found['scheme']}://{shown}{':' + MASK if colon else ''}@{rest}"
+    user, _, password = found["credentials"].partition(":")
+    shown = (user if _USER.fullmatch(user) else MASK) + (f":{MASK}" if password else "")
+    return f"{found['scheme']}://{shown}{'@' if shown else ''}{rest}"
 
 
 def without_credentials(text: str) -> str:

@@ -24,7 +24,7 @@ from jinja2 import (
 )
 
 from mailctl import inputs
-from mailctl.errors import ConfigurationError, InvalidInput, RenderError
+from mailctl.errors import InvalidInput, RenderError
 from mailctl.sandbox import Sandbox, TooMuch
 from mailctl.skeleton import Skeletons
 
@@ -58,17 +58,10 @@ class Templates:
     They are listed once and compiled once.
 
     Args:
-        folder: the service's own; None where it has none.
-
-    Raises:
-        ConfigurationError: there is no such folder.
+        folder: the service's own, which exists; None where it has none.
     """
 
     def __init__(self, folder: Path | None) -> None:
-        if folder is not None and not folder.is_dir():
-            raise ConfigurationError(
-                f"MAILCTL_TEMPLATES={folder}: there is no such folder.", fix="Create it, or correct the path."
-            )
         own = [FileSystemLoader(folder)] if folder is not None else []
         loaders = [*own, PackageLoader("mailctl")]
         self._places = [loader.list_templates() for loader in loaders]

@@ -27,6 +27,7 @@ from mailctl.log.recovery import Recovery
 from mailctl.log.rules import Rules
 from mailctl.log.suppressions import Suppressions
 from mailctl.log.workers import Workers
+from mailctl.message_settings import message_settings_of
 from mailctl.retry import RetryPolicy
 from mailctl.settings import Settings
 
@@ -201,6 +202,20 @@ class Runtime:
         """How long to wait between attempts."""
         settings = self.settings
         return RetryPolicy(first=settings.mailctl_retry_first_seconds, cap=settings.mailctl_retry_cap_seconds)
+
+    def check_message_settings(self) -> None:
+        """Refuse settings with which no worker could make an email, before one is recorded.
+
+        Raises:
+            ConfigurationError: the sender, a header, the templates, the service's own kinds, where links lead
+                or their maker cannot be used.
+        """
+        message_settings_of(self.settings)
+        _ = self.origins
+        if self.settings.mailctl_catalog:
+            _ = self.catalog.own
+        if self.settings.mailctl_link_mint:
+            _ = self.links
 
     def make_sender(self) -> Sender:
         """Return what messages go out by: SMTP, or files where EMAIL_ENABLED=False; to whom it may be."""

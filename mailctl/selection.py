@@ -104,14 +104,22 @@ def fitting(runtime: Runtime, action: Action, wanted: Filter) -> Selection:
     return Selection(wanted=replace(wanted, states=states, last=newest(runtime.engine)))
 
 
-def nothing_fits(runtime: Runtime) -> str:
+def nothing_fits(runtime: Runtime, wanted: Filter) -> str:
     """Return a sentence for who has found no email, with the log that was read: it may be the wrong one.
+
+    Args:
+        wanted: the filters as they were given.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
+        NotFound: nobody knows the queue or the campaign.
     """
     if runtime.history.is_empty():
         return f"The delivery log at {runtime.log} is empty{runtime.logs_nearby}."
+    if wanted.queue:
+        check_queue_anywhere(runtime, wanted.queue)
+    if wanted.campaign:
+        check_campaign(runtime, wanted.campaign)
     return f"No email in the delivery log at {runtime.log} fits."
 
 
@@ -125,16 +133,12 @@ def nothing_to_do(runtime: Runtime, action: Action, wanted: Filter) -> str:
         LogUnavailable: the delivery log cannot be read.
         NotFound: nobody knows the queue or the campaign.
     """
-    if not runtime.history.is_empty():
-        if wanted.queue:
-            check_queue_anywhere(runtime, wanted.queue)
-        if wanted.campaign:
-            check_campaign(runtime, wanted.campaign)
+    nothing = nothing_fits(runtime, wanted)
     has_own_states = wanted.states and wanted.states != action.by_default
     found = {} if has_own_states else count_states(runtime.engine, replace(wanted, states=()))
     others = {state: number for state, number in found.items() if state not in action.by_default}
     if not others:
-        return nothing_fits(runtime)
+        return nothing
     states = ", ".join(f"{state} {number:,}" for state, number in Counter(others).most_common())
     possible = [str(state) for state in others if state in action.works_on]
     fix = f" Name the state to do it all the same: --state {possible[0]}." if possible else ""

@@ -66,6 +66,7 @@ class Sending:
         """Record the emails of an order and publish them.
 
         Raises:
+            ConfigurationError: no email can be made with these settings; nothing was recorded.
             InvalidInput: something in it cannot be used; nothing was recorded.
             NotFound: there is no such user; nothing was recorded.
             Refused: a user is deactivated, deleted or the like; nothing was recorded.
@@ -73,6 +74,7 @@ class Sending:
             LogUnavailable: the log cannot be written.
             DirectoryUnavailable: the users cannot be looked up.
         """
+        self._runtime.check_message_settings()
         contents = self._contents(order)
         at = order.not_before or datetime.now(UTC)
         self._enqueuer.refuse_unrenderable(order.kind, contents, at=at)
@@ -102,6 +104,7 @@ class Sending:
             InvalidInput, NotFound: as `send`.
             RenderError: a template cannot be rendered.
         """
+        self._runtime.check_message_settings()
         at = order.not_before or datetime.now(UTC)
         composer = self._runtime.composer
 

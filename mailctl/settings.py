@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
@@ -34,6 +34,10 @@ _DAY_SECONDS = 86_400
 _YEAR_SECONDS = 366 * _DAY_SECONDS
 #: No file name, header or driver takes these; half a surrogate pair stands for a byte that is no UTF-8.
 _NOWHERE = re.compile(r"[\x00\ud800-\udfff]")
+#: A setting whose value begins with a quote.
+_OPEN_QUOTE = re.compile(r"""(?:export\s+)?[^=\s]+\s*=\s*(?P<quote>["'])""")
+#: A line within a value that gives a setting.
+_ASSIGNMENT = re.compile(r"\n(?:export )?([A-Z][A-Z0-9_]*)=")
 #: A name, an IPv4 address, or an IPv6 address with or without its zone.
 _HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?")
 
@@ -162,6 +166,7 @@ class Settings(GivenSettings):
     mailctl_smtp_data_timeout_seconds: float = Field(default=600, gt=0, le=_DAY_SECONDS)
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+    _env_file: Path = PrivateAttr(default=Path(".env"))
 
     @field_validator("*", mode="before")
     @classmethod
@@ -206,7 +211,13 @@ class Settings(GivenSettings):
         except ValidationError as error:
             raise _as_configuration_error(error, origins) from None
         settings._origins.update(origins)
+        settings._env_file = path
         return settings
+
+    @property
+    def env_file(self) -> Path:
+        """The file that settings are read from besides the environment; it need not exist."""
+        return self._env_file
 
     def origin(self, name: str) -> str:
         """Return where the value of the setting `name` came from: environment, a file's path, or default."""
@@ -302,11 +313,33 @@ def _read_env_file(path: Path, *, required: bool) -> dict[str, str]:
             f"{path}: the file cannot be read ({reason}).", fix="Make it a text file that this user may read."
         ) from error
     for binding in bindings:
-        if binding.error:
-            raise ConfigurationError(
-                f"{path}, line {binding.original.line}: this is not NAME=value.", fix="Correct the line."
-            )
+        _refuse_unreadable(binding, path)
     return {binding.key: binding.value or "" for binding in bindings if binding.key}
+
+
+def _refuse_unreadable(binding: Binding, path: Path) -> None:
+    """Refuse what is no setting, and a quote that is not closed: it would swallow the lines that follow."""
+    text = binding.original.string.lstrip()
+    # Blank lines before it belong to what was parsed.
+    blank_lines = binding.original.string.removesuffix(text).count("\n")
+    place = f"{path}, line {binding.original.line + blank_lines}"
+    opened = _OPEN_QUOTE.match(text) if binding.error else None
+    is_open = opened is not None and opened["quote"] not in text.splitlines()[0][opened.end() :]
+    if is_open or _swallows_settings(binding):
+        raise ConfigurationError(
+            f"{place}: the quote before the value is not closed on that line.",
+            fix="Close it, or leave it out.",
+        )
+    if opened:
+        raise ConfigurationError(f"{place}: something follows the closing quote.", fix="Correct the line.")
+    if binding.error:
+        raise ConfigurationError(f"{place}: this is not NAME=value.", fix="Correct the line.")
+
+
+def _swallows_settings(binding: Binding) -> bool:
+    """Whether lines that give settings have become part of a value."""
+    names = {name.lower() for name in _ASSIGNMENT.findall(binding.value or "")}
+    return not names.isdisjoint(Settings.model_fields)
 
 
 def _as_configuration_error(error: ValidationError, origins: dict[str, str]) -> ConfigurationError:

@@ -79,7 +79,7 @@ class Inquiry:
         Raises:
             InvalidInput: several ids start with it.
         """
-        if not prefix:
+        if not prefix.strip():
             raise InvalidInput("task id", "is empty.")
         found = self._history.find(prefix)
         if len(found) > 1:
@@ -100,7 +100,7 @@ class Inquiry:
         """
         email = self.email(prefix)
         if email is None:
-            return self._of_celery(prefix)
+            return self._of_celery(prefix.strip())
         is_told_by_log = email.is_final or self._witnesses.is_private
         celery = _stored_by_worker(email) if is_told_by_log else self._result(email.id)
         email = self._settled(email, celery)
@@ -163,6 +163,7 @@ class Inquiry:
         """
         witnesses = self._witnesses
         email = self.email(prefix)
+        prefix = prefix.strip()
         if email is None and (known := witnesses.id_of_key(prefix)):
             email = self.email(known)
         if email is None:

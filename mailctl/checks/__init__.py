@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mailctl.checks.app import check_app
 from mailctl.checks.broker import check_broker
-from mailctl.checks.environment import check_settings
+from mailctl.checks.environment import check_names, check_settings
 from mailctl.checks.finding import Finding, Group, Status
 from mailctl.checks.hazards import check_hazards, check_secrets_file
 from mailctl.checks.log import check_log, is_missing
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mailctl.settings import Settings
 
-__all__ = ["Finding", "Status", "check_secrets_file", "is_ok", "run_checks"]
+__all__ = ["Finding", "Status", "check_names", "check_secrets_file", "is_ok", "run_checks"]
 
 _T = TypeVar("_T")
 

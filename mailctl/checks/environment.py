@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dotenv import dotenv_values
@@ -17,7 +16,8 @@ from mailctl.redaction import MASK, masked_url
 from mailctl.settings import Profile, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
 _GROUP = Group(name="settings")
 _PREFIX = "MAILCTL_"
@@ -25,6 +25,11 @@ _NAMES = tuple(name.upper() for name in Settings.model_fields)
 #: Read by `mailctl send` itself, because an argument would show in `ps`.
 _TOKENS = frozenset(f"{_PREFIX}{link.token.upper()}" for kind in KINDS.values() for link in kind.links)
 _DEFAULT = "default"
+#: How names of the environment begin that may be meant for us; others there are none of our business.
+_PREFIXES = (_PREFIX, "EMAIL_", "REDIS_", "CELERY_")
+#: How like a setting's name another has to be: of those with a letter wrong, missing or too many it is more,
+#: of names of other programs, such as EMAIL_USE_TLS, less.
+_CLOSE = 0.85
 
 
 def check_settings(settings: Settings) -> Iterator[Finding]:
@@ -35,14 +40,12 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
     for name in _NAMES:
         if settings.origin(name) != _DEFAULT:
             yield _GROUP.ok(name, f"{_shown(settings, name)} (from {settings.origin(name)})")
-    yield from _unknown_names(settings)
+    yield from check_names(settings)
 
 
 def env_files(settings: Settings) -> list[Path]:
-    """Return the files that values came from; else the one that would have been read, if it is there."""
-    origins = {settings.origin(name) for name in _NAMES} - {_DEFAULT, "environment"}
-    paths = [Path(origin) for origin in sorted(origins)] or [Path(".env")]
-    return [path for path in paths if path.is_file()]
+    """Return the file that settings are read from, if it is there."""
+    return [settings.env_file] if settings.env_file.is_file() else []
 
 
 def secret_names(settings: Settings, origin: str) -> list[str]:
@@ -78,20 +81,32 @@ def _shown(settings: Settings, name: str) -> str:
     return masked_url(value) or "empty"
 
 
-def _unknown_names(settings: Settings) -> Iterator[Finding]:
-    yield from _unknown_names_in(os.environ, source="the environment")
+def check_names(settings: Settings) -> Iterator[Finding]:
+    """Find names that look like those of settings, and that nobody reads."""
+    yield from _misnamed(
+        os.environ, source="the environment", is_ours=lambda name: name.startswith(_PREFIXES)
+    )
     for path in env_files(settings):
-        yield from _unknown_names_in(
-            dotenv_values(path, interpolate=False, encoding="utf-8-sig"), source=str(path)
-        )
+        values = dotenv_values(path, interpolate=False, encoding="utf-8-sig")
+        yield from _misnamed(values, source=str(path), is_ours=lambda _: True)
 
 
-def _unknown_names_in(values: Mapping[str, object], *, source: str) -> Iterator[Finding]:
+def _misnamed(values: Iterable[str], *, source: str, is_ours: Callable[[str], bool]) -> Iterator[Finding]:
+    """Find the names that nobody reads.
+
+    Args:
+        is_ours: whether a name that is nearly that of a setting is meant to be one; in another letter case,
+            and with our own prefix, each is.
+    """
     for name in sorted(values):
-        if name.startswith(_PREFIX) and name not in _NAMES and name not in _TOKENS:
-            close = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0.75)
+        if name in _NAMES or name in _TOKENS:
+            continue
+        meant = name.upper() if name.upper() in _NAMES else ""
+        if not meant and is_ours(name):
+            meant = next(iter(difflib.get_close_matches(name, _NAMES, n=1, cutoff=_CLOSE)), "")
+        if meant or name.startswith(_PREFIX):
             yield _GROUP.warn(
                 name,
                 f"is in {source}, but nobody reads a setting of this name.",
-                fix=f"Did you mean {close[0]}?" if close else "Remove it, or see .env.example for the names.",
+                fix=f"Did you mean {meant}?" if meant else "Remove it, or see .env.example for the names.",
             )

@@ -30,17 +30,23 @@ def carry_out_campaign(session: Session, words: Words, common: Common) -> None:
     from mailctl.moments import count
 
     addressees, mailing = _mailing(session, words, common)
+    if common.users_file is not None:
+        addressees.refuse_empty(field="--users-file")
     if common.max_ is not None:
         addressees.refuse_more_than(common.max_)
     campaign = Campaign(session.runtime, mailing)
-    problems = list(campaign.check(addressees.rows)) if common.strict or common.dry_run else []
-    if common.dry_run:
+    checked = campaign.check(addressees.rows) if common.strict or common.dry_run else None
+    problems = list(checked.problems) if checked else []
+    if checked and common.dry_run:
         _tell_problems(session, problems)
         envelope = campaign.preview(addressees.rows)
         show_preview(session, [envelope] if envelope else [])
         _tell_left_out(session, addressees)
-        good = count(addressees.size - len(problems), "email")
-        session.output.note(f"{good} would go out; {count(len(problems), 'bad row')}.")
+        in_already = f", {checked.known} {'is' if checked.known == 1 else 'are'} in already"
+        session.output.note(
+            f"{count(checked.new, 'email')} would go out{in_already if checked.known else ''}; "
+            f"{count(len(problems), 'bad row')}."
+        )
     elif problems:
         _tell_problems(session, problems)
         raise InvalidInput(

@@ -11,6 +11,7 @@ import typer
 
 from mailctl.actor import current_actor
 from mailctl.cli.confirm import confirm
+from mailctl.cli.inputs import NO_IDS
 from mailctl.cli.interrupts import deferred_interrupts
 from mailctl.cli.views import result_view
 from mailctl.command import mailctl
@@ -58,6 +59,8 @@ def carry_out(
     from mailctl.selection import fitting
 
     _check_choice(action, ids, wanted)
+    if ids is not None and not ids:
+        session.output.note(NO_IDS)
     if doing.dry_run:
         session.log_mode = LogMode.READ
     mark = f"{action.name}-{secrets.token_hex(3)}" if action.is_stop and ids is None else ""

@@ -1,13 +1,19 @@
-"""Asking before something is done that cannot be undone."""
+"""Questions to the operator: whether to do it, and what no argument may hold."""
 
 from __future__ import annotations
 
+import getpass
 import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import typer
 
 from mailctl.characters import visible_line
-from mailctl.errors import Refused
+from mailctl.errors import Refused, Unanswered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def confirm(question: str, *, is_sure: bool, fix: str = "Add --yes.") -> None:
@@ -20,10 +26,33 @@ def confirm(question: str, *, is_sure: bool, fix: str = "Add --yes.") -> None:
 
     Raises:
         Refused: the answer is no, or nobody is there to give one.
+        Unanswered: Ctrl-C.
     """
     if is_sure:
         return
     if not sys.stdin.isatty():
         raise Refused(f"{question} Nobody is here to answer.", fix=fix)
-    if not typer.confirm(visible_line(question), err=True):
+    with _answered():
+        is_wanted = typer.confirm(visible_line(question), err=True)
+    if not is_wanted:
         raise Refused("Nothing was done.")
+
+
+def ask_secret(name: str) -> str:
+    """Ask the operator on the terminal for something that is not shown while it is typed.
+
+    Raises:
+        Unanswered: Ctrl-C.
+    """
+    with _answered():
+        return getpass.getpass(f"{name}: ")
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """End the line of a question that is left without an answer, for what is printed next."""
+    try:
+        yield
+    except (typer.Abort, KeyboardInterrupt, EOFError):
+        typer.echo(err=True)
+        raise Unanswered("Nothing was done.") from None

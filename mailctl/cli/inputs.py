@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from mailctl.cli.confirm import ask_secret
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from mailctl.catalog import Kind
     from mailctl.cli.order import Common
+
+
+#: What is said where standard input held none.
+NO_IDS = "No id was given on standard input; nothing to do."
 
 
 def read_tokens(kind: Kind, *, from_stdin: bool) -> dict[str, str]:
@@ -103,7 +107,7 @@ def when(*, at: str | None, after: str | None) -> datetime | None:
 
 def _read_line(name: str) -> str:
     if sys.stdin.isatty():
-        return getpass.getpass(f"{name}: ")
+        return ask_secret(name)
     return sys.stdin.readline().strip()
 
 
@@ -115,7 +119,7 @@ def read_ids(given: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     for each in given:
-        found += _ids_in(sys.stdin) if each == "-" else [each]
+        found += _ids_in(sys.stdin) if each == "-" else [each.strip()]
     return list(dict.fromkeys(found))
 
 

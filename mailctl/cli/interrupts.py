@@ -1,10 +1,10 @@
-"""Ctrl-C between two steps of a long change, not in the middle of one."""
+"""Ctrl-C: between two steps of a long change, not in the middle of one; and as the end of a watch."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,3 +48,10 @@ def deferred_interrupts() -> Iterator[Interrupt]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def watching() -> Iterator[None]:
+    """Let Ctrl-C end what only watches: the operator has seen enough, and nothing was cut short."""
+    with suppress(KeyboardInterrupt):
+        yield

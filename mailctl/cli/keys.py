@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 app = Commands("keys", "The keys that open the dashboard of `mailctl web`.")
 
 
-@uses_log(LogMode.CREATE)
+@uses_log(LogMode.ON_WRITE)
 def create_key(
     session: Session,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Who or what it is for.")],

@@ -9,6 +9,7 @@ import typer
 
 from mailctl.cli.completion import complete_sort
 from mailctl.cli.context import Session, uses_log
+from mailctl.cli.interrupts import watching
 from mailctl.cli.options import Filters, name_in, with_options
 from mailctl.cli.views import listed_view
 from mailctl.command import quoted
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mailctl.log.pauses import Pause
-    from mailctl.log.search import Page
+    from mailctl.log.search import Filter, Page
     from mailctl.message import Email
 
 _COLUMNS = ("id", "state", "kind", "to", "recorded", "reason")
@@ -59,16 +60,19 @@ def list_emails(
         engine = session.runtime.engine
         return search(engine, wanted, limit=limit, after=after, oldest_first=oldest_first, sort=order)
 
+    page = look(limit)
+    # A queue or campaign that nobody knows is refused, also where one would wait for its emails.
+    left = _what_is_left(session, page, wanted)
     if watch:
         _watch(session, look, limit)
         return
-    page = look(limit)
     _show(session, page.emails)
-    _say_what_is_left(session, page)
+    if left:
+        session.output.note(left)
 
 
 def _watch(session: Session, look: Callable[[int], Page], limit: int) -> None:
-    try:
+    with watching():
         if session.output.has_screen:
             with session.output.redrawing(_COLUMNS) as (draw, room):
                 while True:
@@ -76,8 +80,6 @@ def _watch(session: Session, look: Callable[[int], Page], limit: int) -> None:
                     time.sleep(_LOOK_SECONDS)
         else:
             _print_changes(session, look, limit)
-    except KeyboardInterrupt:
-        return  # the way to end it
 
 
 def _print_changes(session: Session, look: Callable[[int], Page], limit: int) -> None:
@@ -117,13 +119,12 @@ def _print_lines(session: Session, emails: Sequence[Email]) -> None:
         session.output.prose("  ".join(cell for cell in row if cell), hang=len(row[0]) + 2)
 
 
-def _say_what_is_left(session: Session, page: Page) -> None:
+def _what_is_left(session: Session, page: Page, wanted: Filter) -> str:
     if not page.emails:
         from mailctl.selection import nothing_fits
 
-        session.output.note(nothing_fits(session.runtime))
-    elif page.cursor is not None:
-        session.output.note(f"There are more: --after {quoted(page.cursor)}")
+        return nothing_fits(session.runtime, wanted)
+    return "" if page.cursor is None else f"There are more: --after {quoted(page.cursor)}"
 
 
 def _rows(session: Session, emails: Sequence[Email]) -> list[list[str]]:

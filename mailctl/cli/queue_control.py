@@ -14,6 +14,7 @@ from mailctl.cli.completion import complete_kind, complete_queue
 from mailctl.cli.context import Session, uses_log
 from mailctl.cli.options import Doing, with_options
 from mailctl.cli.views import pause_view
+from mailctl.command import mailctl
 from mailctl.errors import InvalidInput
 from mailctl.log.mode import LogMode
 from mailctl.moments import count, parse_length
@@ -80,10 +81,14 @@ def purge(
     campaign: Annotated[
         str | None, typer.Option("--campaign", metavar="NAME", help="Only this campaign.")
     ] = None,
-    all_queues: Annotated[bool, typer.Option("--all", help="Everything that is not out yet.")] = False,
+    all_queues: Annotated[bool, typer.Option("--all", help="Everything that waits to go out.")] = False,
 ) -> None:
-    """Cancel what is not out yet, also what a worker has the message of; `mailctl release` undoes it."""
-    from mailctl.log.search import Filter
+    """Cancel what waits to go out, also what a worker has the message of; `mailctl release` undoes it.
+
+    Held emails stay held.
+    """
+    from mailctl.log.search import Filter, count_fitting
+    from mailctl.message import State
     from mailctl.verdict import PURGE
 
     wanted = Filter(
@@ -99,6 +104,12 @@ def purge(
             fix="Give a queue, --kind, --older-than or --campaign, or --all.",
         )
     carry_out(session, PURGE, doing, wanted=replace(wanted, states=PURGE.works_on))
+    held = count_fitting(session.runtime.engine, replace(wanted, states=(State.HELD,)))
+    if held:
+        also = mailctl(
+            "cancel", state="held", queue=queue, kind=wanted.kinds, campaign=campaign, until=older_than
+        )
+        session.output.note(f"{count(held, 'held email')} left alone; cancel with: {also}")
 
 
 def _show(session: Session, found: Pause, *, is_paused: bool, waiting: int) -> None:

@@ -56,7 +56,7 @@ def _with_common_options(function: Callable[..., Words]) -> Callable[..., None]:
     own = list(inspect.signature(function, eval_str=True).parameters.values())
     common = _common_options()
 
-    @uses_log(LogMode.CREATE)
+    @uses_log(LogMode.ON_WRITE)
     @wraps(function)
     def run(session: Session, **values: Any) -> None:
         chosen = Common(**{each.name: values.pop(each.name) for each in common})

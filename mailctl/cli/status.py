@@ -8,7 +8,8 @@ import typer
 
 from mailctl.cli.completion import complete_id
 from mailctl.cli.context import Session, uses_log
-from mailctl.cli.inputs import read_ids
+from mailctl.cli.inputs import NO_IDS, read_ids
+from mailctl.cli.interrupts import watching
 from mailctl.cli.views import status_view, time_text, unknown_view
 from mailctl.errors import ExitCode, InvalidInput, MailctlError
 from mailctl.log.mode import LogMode
@@ -31,7 +32,7 @@ def status(
             autocompletion=complete_id,
         ),
     ],
-    watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end, or until Ctrl-C.")] = False,
 ) -> None:
     """Tell what became of emails, and why they are where they are."""
     from mailctl.status import Inquiry
@@ -42,9 +43,10 @@ def status(
         _show_each(session, inquiry, ids, watch=watch)
         return
     found = inquiry.status(ids[0])
-    _show(session, found)
-    if watch and found.email is not None and not found.email.is_final:
+    if watch:
         found = _watch(session, inquiry, found)
+    else:
+        _show(session, found)
     if found.has_failed:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -53,6 +55,8 @@ def _show_each(session: Session, inquiry: Inquiry, ids: Sequence[str], *, watch:
     """Print a line for each; the exit code is that of what is not known, else of what has failed."""
     if watch:
         raise InvalidInput("--watch", "follows one email.", fix="Use `mailctl list --watch` for many.")
+    if not ids:
+        session.output.note(NO_IDS)
     codes: set[ExitCode] = set()
     for given, found in inquiry.statuses(ids):
         if isinstance(found, MailctlError):
@@ -76,16 +80,21 @@ def _show_unknown(session: Session, given: str, error: MailctlError) -> None:
 
 
 def _watch(session: Session, inquiry: Inquiry, first: Status) -> Status:
-    seen, latest = len(first.events), first
-    for _ in inquiry.follow(first.task_id, timeout=None):
-        latest = inquiry.status(first.task_id)
-        if session.output.as_json and len(latest.events) > seen:
-            session.output.record(status_view(latest))
-        elif not session.output.as_json:
-            _show_events(session, latest.events[seen:])
-        seen = len(latest.events)
-    if not session.output.as_json:
-        session.output.state(latest.state or "unknown", latest.explanation)
+    """Show an email and what happens to it, and return how it stood last."""
+    latest = first
+    with watching():
+        _show(session, first)
+        if first.email is None or first.email.is_final:
+            return first
+        for _ in inquiry.follow(first.task_id, timeout=None):
+            before, latest = latest, inquiry.status(first.task_id)
+            new = latest.events[len(before.events) :]
+            if session.output.as_json and new:
+                session.output.record(status_view(latest))
+            elif not session.output.as_json:
+                _show_events(session, new)
+        if not session.output.as_json:
+            session.output.state(latest.state or "unknown", latest.explanation)
     return latest
 
 

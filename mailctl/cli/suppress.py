@@ -27,7 +27,7 @@ app = Commands(
 _Addresses = Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="One address, or several.")]
 
 
-@uses_log(LogMode.CREATE)
+@uses_log(LogMode.ON_WRITE)
 def add(
     session: Session,
     addresses: _Addresses,
@@ -86,7 +86,7 @@ def list_suppressed(
         session.output.note(f"There are more: --after {quoted(page.cursor)}")
 
 
-@uses_log(LogMode.CREATE)
+@uses_log(LogMode.ON_WRITE)
 def import_suppressed(
     session: Session,
     file: Annotated[

@@ -12,6 +12,7 @@ import typer
 
 from mailctl.cli.charts import sparkline
 from mailctl.cli.context import Session, uses_log
+from mailctl.cli.interrupts import watching
 from mailctl.cli.look_views import age_seconds, overview_view, seconds_text
 from mailctl.cli.views import time_text
 from mailctl.errors import MailctlError
@@ -45,11 +46,16 @@ def top(
 ) -> None:
     """Watch rates, queues, workers and the latest failures; q leaves. Into a pipe: one look."""
     seconds = interval or 1.0
-    if session.output.has_screen:
-        _watch(session, seconds=seconds, looks=count)
-        return
-    is_endless = count is None and interval is not None
-    for overview in _looks(session, seconds=seconds, looks=None if is_endless else count or 1):
+    with watching():
+        if session.output.has_screen:
+            _watch(session, seconds=seconds, looks=count)
+        else:
+            is_endless = count is None and interval is not None
+            _print(session, seconds=seconds, looks=None if is_endless else count or 1)
+
+
+def _print(session: Session, *, seconds: float, looks: int | None) -> None:
+    for overview in _looks(session, seconds=seconds, looks=looks):
         if session.output.as_json:
             session.output.record(overview_view(overview))
         else:

@@ -38,7 +38,7 @@ def list_users(session: Session) -> None:
         session.output.note("There are more: only the first users of the service's database are listed.")
 
 
-@uses_log(LogMode.CREATE)
+@uses_log(LogMode.ON_WRITE)
 def add_user(
     session: Session,
     email: Annotated[str, typer.Argument(metavar="ADDRESS", help="The user's address.")],
@@ -53,7 +53,7 @@ def add_user(
     _show(session, user)
 
 
-@uses_log(LogMode.CREATE)
+@uses_log(LogMode.ON_WRITE)
 def import_users(
     session: Session,
     file: Annotated[

@@ -10,7 +10,7 @@ from mailctl.cli.context import Session, uses_log
 from mailctl.log.mode import LogMode
 
 
-@uses_log(LogMode.CREATE)
+@uses_log(LogMode.ON_WRITE)
 def worker(
     session: Session,
     concurrency: Annotated[
@@ -39,11 +39,13 @@ def worker(
     ] = False,
 ) -> None:
     """Start a Celery worker that sends the emails; Ctrl-C finishes those in hand."""
-    from mailctl.checks import check_secrets_file
+    from mailctl.checks import check_names, check_secrets_file
     from mailctl.worker.start import run_worker
 
     for finding in check_secrets_file(session.settings):
         session.output.note(f"warning: {finding.name}: {finding.detail}. Run: {finding.fix}")
+    for finding in check_names(session.settings):
+        session.output.note(f"warning: {finding.name} {finding.detail} {finding.fix}")
     code = run_worker(
         session.runtime,
         concurrency=concurrency,

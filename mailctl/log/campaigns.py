@@ -90,6 +90,11 @@ class Campaigns:
             asked=len(drafts), drafts=distinct, rows=rows, at=now, ready=self._ready(distinct, rows, now)
         )
 
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Return those of some ids that the log has."""
+        with reading(self._engine) as connection:
+            return present(connection, emails.c.id, ids)
+
     def _ready(
         self, drafts: Sequence[Draft], rows: Sequence[dict[str, Any]], now: datetime
     ) -> tuple[ReadyRows, ReadyRows]:

@@ -117,8 +117,7 @@ class Queue:
     states: Mapping[State, int] = field(default_factory=dict)
     #: Of those pending: how many wait for the time that they were scheduled for.
     scheduled: int = 0
-    #: Since when the oldest email waits that might have gone out. Those of campaigns are not asked:
-    #: they are slow on purpose.
+    #: Since when the oldest email waits that might have gone out.
     oldest: datetime | None = None
 
     @property

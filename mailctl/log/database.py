@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mailctl.connection_urls import DatabaseUrl, InvalidUrl
 from mailctl.connection_urls.options import ASYNCPG_OPTIONS, PREPARE_THRESHOLD
-from mailctl.errors import ConfigurationError, LogUnavailable, ServiceUnavailable
+from mailctl.errors import ConfigurationError, ExtraMissing, LogUnavailable, ServiceUnavailable
 from mailctl.log import sqlite
 from mailctl.redaction import without_credentials
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for a database server to accept a connection.
 CONNECT_SECONDS = 3
+#: The execution option of an engine that holds its `LateCreation`.
+_LATE_CREATION = "mailctl_late_creation"
 _SYNC_DRIVERS = {
     "sqlite": "sqlite",
     "postgresql": "postgresql+psycopg",
@@ -167,9 +170,13 @@ def _driver_required(url: URL, *, setting: str) -> Iterator[None]:
     try:
         yield
     except (ModuleNotFoundError, NoSuchModuleError) as error:
+        problem = f"{setting}: the driver {url.drivername} is not installed."
+        if url.get_backend_name() == "postgresql":
+            raise ExtraMissing(problem, extra="postgres") from error
+        # Only the users of a service may be there; the log takes no other scheme.
+        how = f"pip install {error.name}" if isinstance(error, ModuleNotFoundError) else "Install its dialect"
         raise ConfigurationError(
-            f"{setting}: the driver {url.drivername} is not installed.",
-            fix="pip install 'mailctl[postgres]' for PostgreSQL, or the driver's own package.",
+            problem, fix=f"Use PostgreSQL or SQLite, which mailctl supports, or: {how}"
         ) from error
 
 
@@ -182,6 +189,52 @@ def _limit_postgresql_statements(connection: Connection) -> None:
     connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{CONNECT_SECONDS}s'")
 
 
+class LateCreation:
+    """The creation of a log by the first write; until then an empty one stands in for reading.
+
+    Args:
+        stand_in: an engine on the empty one.
+        create: creates the log.
+    """
+
+    def __init__(self, stand_in: Engine, create: Callable[[], None]) -> None:
+        self._stand_in = stand_in
+        self._create = create
+        self._lock = threading.Lock()
+        self._is_done = False
+
+    def attach_to(self, engine: Engine) -> None:
+        """Let `reading` and `writing` of an engine on the log mind this."""
+        engine.update_execution_options(**{_LATE_CREATION: self})
+        event.listen(engine, "engine_disposed", lambda _: self._stand_in.dispose())
+
+    def readable(self, engine: Engine) -> Engine:
+        """Return the engine to read from at this moment."""
+        return engine if self._is_done else self._stand_in
+
+    def finish(self) -> None:
+        """Create the log, unless that is done."""
+        with self._lock:
+            if not self._is_done:
+                self._create()
+                self._is_done = True
+
+
+def create_log(engine: Engine) -> None:
+    """Create the log of an engine now, if the first write was to do that.
+
+    Raises:
+        LogUnavailable: it cannot be created.
+    """
+    if (late := _late_creation(engine)) is not None:
+        late.finish()
+
+
+def _late_creation(engine: Engine) -> LateCreation | None:
+    late = engine.get_execution_options().get(_LATE_CREATION)
+    return late if isinstance(late, LateCreation) else None
+
+
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A connection that only reads, and so never waits for a writer.
@@ -189,7 +242,9 @@ def reading(engine: Engine) -> Iterator[Connection]:
     Raises:
         LogUnavailable: the delivery log cannot be reached or read.
     """
-    with translated(engine.url), engine.connect() as connection:
+    late = _late_creation(engine)
+    source = engine if late is None else late.readable(engine)
+    with translated(engine.url), source.connect() as connection:
         yield connection.execution_options(**{sqlite.READS: True})
 
 
@@ -204,6 +259,7 @@ def writing(engine: Engine, *, is_lasting: bool = True) -> Iterator[Connection]:
     Raises:
         LogUnavailable: the delivery log cannot be reached or written.
     """
+    create_log(engine)
     with translated(engine.url), engine.connect() as connection:
         connection.execution_options(**{sqlite.IS_LASTING: is_lasting})
         with connection.begin():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, func, or_, select
 
 from mailctl.log.database import reading
+from mailctl.log.due import waiting_since
 from mailctl.log.rows import EMAIL_COLUMNS, email_from
 from mailctl.log.tables import emails, events
 from mailctl.log.transitions import utc_now
@@ -32,8 +33,8 @@ NEWEST_EVENTS = 20_000
 _SHORTEST_MINUTES = 0.5
 #: States of what has not ended.
 _UNFINISHED = (State.PENDING, State.QUEUED, State.SENDING, State.DEFERRED, State.HELD)
-#: States that take an email out of its queue.
-_OUT = (State.SENT, State.CAPTURED, State.FAILED, State.DEFERRED)
+#: States in which an email has left its queue; one that is deferred has not.
+_OUT = (State.SENT, State.CAPTURED, State.FAILED)
 #: Ids that one statement names: databases limit the number of parameters.
 _MOST_IDS = 500
 
@@ -53,13 +54,13 @@ class Stock:
     #: Waits for its next attempt.
     deferred: int
     held: int
-    #: Since when the oldest of those waits that could go out; None if none does.
+    #: Since when the oldest waits that could have gone out; None if none does. Scheduled and held do not.
     waiting_since: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """How many emails a minute a queue was given, and how many attempts left it."""
+    """How many emails a minute a queue was given, and how many left it for good."""
 
     incoming: float = 0.0
     outgoing: float = 0.0
@@ -71,6 +72,14 @@ class Throughput:
 
     last_minute: int = 0
     last_five_minutes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a mail server said last of an email."""
+
+    at: datetime
+    state: State
 
 
 class Flow:
@@ -91,7 +100,7 @@ class Flow:
         is_ready = or_(emails.c.state == State.QUEUED, _is_due(now))
         is_later = and_(emails.c.state == State.PENDING, emails.c.not_before > now)
         is_again = and_(is_later, emails.c.error.is_not(None))
-        since = func.min(func.coalesce(emails.c.not_before, emails.c.created_at)).filter(is_ready)
+        is_deferred = or_(emails.c.state == State.DEFERRED, is_again)
         query = (
             select(
                 emails.c.queue,
@@ -99,9 +108,9 @@ class Flow:
                 _count(emails.c.state == State.QUEUED).label("queued"),
                 _count(emails.c.state == State.SENDING).label("sending"),
                 _count(and_(is_later, emails.c.error.is_(None))).label("scheduled"),
-                _count(or_(emails.c.state == State.DEFERRED, is_again)).label("deferred"),
+                _count(is_deferred).label("deferred"),
                 _count(emails.c.state == State.HELD).label("held"),
-                since.label("waiting_since"),
+                func.min(waiting_since()).filter(or_(is_ready, is_deferred)).label("waiting_since"),
             )
             .where(emails.c.state.in_(_UNFINISHED))
             .group_by(emails.c.queue)
@@ -147,6 +156,21 @@ class Flow:
                 worker: Throughput(last_minute=last, last_five_minutes=five)
                 for worker, last, five in connection.execute(query)
             }
+
+    def last_answer(self, *, since: datetime) -> Answer | None:
+        """Return what the mail server said last of an email; None if it was not asked lately."""
+        is_reply = and_(events.c.state.in_((State.DEFERRED, State.FAILED)), events.c.code.is_not(None))
+        newest = select(func.max(events.c.seq)).scalar_subquery()
+        query = (
+            select(events.c.at, events.c.state)
+            .where(events.c.seq > newest - NEWEST_EVENTS, events.c.at > since)
+            .where(or_(events.c.state == State.SENT, is_reply))
+            .order_by(events.c.seq.desc())
+            .limit(1)
+        )
+        with reading(self._engine) as connection:
+            row = connection.execute(query).first()
+        return None if row is None else Answer(at=row.at, state=State(row.state))
 
     def busy(self) -> dict[str, int]:
         """Return how many emails each worker is sending, by its node name; idle ones are left out."""

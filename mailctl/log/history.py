@@ -63,7 +63,17 @@ class History:
         self._engine = engine
 
     def find(self, prefix: str, *, limit: int = 6) -> list[Email]:
-        """Return the emails whose id is `prefix`, else up to `limit` whose id starts with it."""
+        """Return the emails whose id is `prefix`, else up to `limit` whose id starts with it.
+
+        Ids of mailctl are in lower case, and found in any; those of other programs only as they are.
+        """
+        given = prefix.strip()
+        found = self._find(given, limit=limit)
+        if not found and given != given.lower():
+            found = self._find(given.lower(), limit=limit)
+        return found
+
+    def _find(self, prefix: str, *, limit: int) -> list[Email]:
         exact = self._select(emails.c.id == prefix, limit=1)
         if exact or not prefix:
             return exact

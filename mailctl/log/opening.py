@@ -12,7 +12,14 @@ from sqlalchemy.schema import CreateTable
 from mailctl.command import quoted
 from mailctl.errors import LogMissing
 from mailctl.log import sqlite
-from mailctl.log.database import log_address, open_engine, open_log_reader, shown, sqlite_address
+from mailctl.log.database import (
+    LateCreation,
+    log_address,
+    open_engine,
+    open_log_reader,
+    shown,
+    sqlite_address,
+)
 from mailctl.log.mode import LogMode
 from mailctl.log.nearby import homes_around
 from mailctl.log.schema import ensure_current, read_version, refuse_other_version
@@ -47,8 +54,10 @@ def open_delivery_log(settings: Settings, mode: LogMode) -> Engine:
     except LogMissing:
         if mode is LogMode.OPTIONAL:
             return _empty_log()
+        if mode is LogMode.ON_WRITE:
+            return _created_on_write(log_address(settings))
         raise
-    if mode is LogMode.UPDATE:
+    if mode in (LogMode.UPDATE, LogMode.ON_WRITE):
         reader.dispose()
         return open_engine(log_address(settings), setting=SETTING)
     return reader
@@ -79,6 +88,13 @@ def _create(url: URL) -> Engine:
     engine = open_engine(url, setting=SETTING)
     with _disposed_on_error(engine):
         ensure_current(engine)
+    return engine
+
+
+def _created_on_write(url: URL) -> Engine:
+    engine = open_engine(url, setting=SETTING)
+    # By another engine: this one reads the stand-in until all tables are there.
+    LateCreation(_empty_log(), lambda: _create(url).dispose()).attach_to(engine)
     return engine
 
 

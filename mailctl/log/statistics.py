@@ -21,6 +21,7 @@ from mailctl.log.counts import (
     Totals,
 )
 from mailctl.log.database import reading
+from mailctl.log.due import waiting_since
 from mailctl.log.functions import Domain, Epoch, Hour
 from mailctl.log.rows import EMAIL_COLUMNS, email_from
 from mailctl.log.tables import emails, events
@@ -174,22 +175,14 @@ class Statistics:
         # Not NULL for what has no such time, or its opposite would not be true of it either.
         is_later = and_(emails.c.not_before.is_not(None), emails.c.not_before > now)
         is_scheduled = and_(emails.c.state == State.PENDING, is_later, emails.c.error.is_(None))
-        waits = and_(emails.c.campaign.is_(None), emails.c.state != State.HELD, not_(is_scheduled))
-        # What waits for its first attempt has waited since its time; the time of a later one says nothing.
-        since = case(
-            (
-                and_(emails.c.attempts == 0, emails.c.error.is_(None), emails.c.not_before.is_not(None)),
-                emails.c.not_before,
-            ),
-            else_=emails.c.created_at,
-        )
+        waits = and_(emails.c.state != State.HELD, not_(is_scheduled))
         query = (
             select(
                 emails.c.queue,
                 emails.c.state,
                 func.count().label("amount"),
                 func.count().filter(is_scheduled).label("scheduled"),
-                func.min(since).filter(waits).label("oldest"),
+                func.min(waiting_since()).filter(waits).label("oldest"),
             )
             .where(emails.c.state.in_(UNFINISHED_STATES))
             .group_by(emails.c.queue, emails.c.state)

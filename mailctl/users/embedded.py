@@ -135,7 +135,7 @@ class EmbeddedDirectory:
         cannot be used is reported and left out.
 
         Raises:
-            InvalidInput: the file is not CSV, not UTF-8, or has no column `email`.
+            InvalidInput: the file is not CSV, not UTF-8, has no column `email`, or no row.
         """
         rows, problems = _read_csv(stream)
         report = ImportReport(problems=tuple(problems))
@@ -234,6 +234,8 @@ def _read_csv(stream: TextIO) -> tuple[Sequence[_CheckedRow], Sequence[RowProble
             raise InvalidInput("file", "its first line has no column email.", fix="Begin it: email,username")
         reader.fieldnames = names
         for record in reader:
+            if not any(record.values()):
+                continue
             try:
                 rows.append(_CheckedRow(line=reader.line_num, values=_checked(_cells(record))))
             except InvalidInput as error:
@@ -241,6 +243,8 @@ def _read_csv(stream: TextIO) -> tuple[Sequence[_CheckedRow], Sequence[RowProble
     except (csv.Error, UnicodeDecodeError) as error:
         reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
         raise InvalidInput("file", f"cannot be read after line {reader.line_num}: {reason}.") from error
+    if not rows and not problems:
+        raise InvalidInput("file", "there is no user in it.", fix="Check the list.")
     return rows, problems
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from mailctl.errors import ConfigurationError
+from mailctl.errors import ExtraMissing
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -22,9 +22,7 @@ try:
     for _name in ("fastapi", "uvicorn"):
         import_module(_name)
 except ModuleNotFoundError as error:
-    raise ConfigurationError(
-        f"The dashboard needs {error.name}, which is not installed.", fix="pip install 'mailctl[web]'"
-    ) from error
+    raise ExtraMissing(f"The dashboard needs {error.name}, which is not installed.", extra="web") from error
 
 from mailctl.web.app import create_app
 

@@ -15,6 +15,7 @@ from mailctl.broker import Broker
 from mailctl.celery_app import consumed_queues, is_in_memory
 from mailctl.errors import ExitCode, InvalidInput
 from mailctl.journal import FORMATS, write_json
+from mailctl.log.database import create_log
 from mailctl.settings import BULK_QUEUE
 from mailctl.worker.sharing import say_what_waits
 
@@ -67,6 +68,7 @@ def run_worker(
         ConfigurationError: the service's own kinds cannot be loaded.
         BrokerUnavailable: the broker does not answer, and there is nothing to wait for (`drain`).
     """
+    runtime.check_message_settings()
     app = runtime.app
     pool = _checked_pool(pool, is_private=is_in_memory(app))
     if loglevel.upper() not in LOG_LEVELS:
@@ -85,6 +87,7 @@ def run_worker(
     logging.getLogger("kombu.connection").setLevel(logging.ERROR)
     # Asked for in any case: a worker that cannot load the kinds had better not start.
     default_queues = ",".join(_queues(runtime))
+    create_log(runtime.engine)
     worker = app.Worker(
         hostname=host_format(hostname) if hostname else None,
         pool_cls=pool,

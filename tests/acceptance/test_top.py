@@ -35,12 +35,12 @@ def test_q_leaves_and_everything_is_as_before(terminal: Terminal, columns: int) 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_it_as_before_too(terminal: Terminal, number: signal.Signals) -> None:
-    """Exit code 130."""
+    """Who watches and has seen enough is done: exit code 0."""
     terminal.send("welcome", "--user-id", "1")
     with Screen(terminal.folder, *TOP, columns=80) as screen:
         screen.wait_until(lambda: any(line.startswith("celery ") for line in screen.lines))
         screen.process.send_signal(number)
-        assert screen.wait_for_end() == 130
+        assert screen.wait_for_end() == 0
         screen.assert_as_before()
 
 

@@ -34,7 +34,7 @@ def test_a_missing_extra_is_told(terminal: Terminal, command: tuple[str, ...]) -
     """In one sentence, with the line that installs it."""
     window = terminal.open(terminal.python, "-c", WITHOUT_EXTRA, *command, name="web")
     assert window.wait() == 2
-    assert "pip install 'mailctl[web]'" in window.output
+    assert "pip install '.[web]'" in window.output
     assert "Traceback" not in window.output
 
 

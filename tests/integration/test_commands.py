@@ -150,7 +150,7 @@ class TestList:
             (("--state", "pending", "--kind", "welcome"), [0, 1, 2]),
             (("--state", "failed"), []),
             (("--queue", "celery"), [0, 1, 2, 3]),
-            (("--queue", "other"), []),
+            (("--queue", "mailctl.bulk"), []),
             (("--since", "1h"), [0, 1, 2, 3]),
             (("--until", "1h"), []),
             (("--error", "550"), []),

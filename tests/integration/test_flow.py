@@ -12,7 +12,7 @@ from mailctl.intake import make_content, make_drafts, make_user
 from mailctl.keyring import Keyring
 from mailctl.log.claims import Claims
 from mailctl.log.database import open_engine, parse_url
-from mailctl.log.flow import Flow, Rate, Stock, Throughput
+from mailctl.log.flow import Answer, Flow, Rate, Stock, Throughput
 from mailctl.log.history import History
 from mailctl.log.idempotency import UsedKeys
 from mailctl.log.outbox import Outbox
@@ -133,6 +133,39 @@ def test_an_email_waits_since_it_may_go_out(post: Post) -> None:
     [stock] = post.flow.stock().values()
     assert (stock.pending, stock.scheduled) == (1, 0)
     assert stock.waiting_since == post.now - timedelta(seconds=10)
+
+
+def test_a_deferred_email_waits_since_it_was_recorded(post: Post) -> None:
+    """It is no younger for having been tried."""
+    recorded = post.now
+    post.defer()
+    post.forward(60)
+    [stock] = post.flow.stock().values()
+    assert (stock.deferred, stock.waiting_since) == (1, recorded)
+
+
+def test_what_is_deferred_has_not_left_its_queue(post: Post) -> None:
+    """While the mail server says "later" nothing goes out, however often it is tried."""
+    post.defer()
+    rate = post.flow.rates()["celery"]
+    assert (rate.incoming > 0, rate.outgoing) == (True, 0.0)
+
+
+def test_the_last_answer_of_the_mail_server_is_known(post: Post) -> None:
+    """Of accepted emails, of others with a reply; None where nobody has asked it lately."""
+    hour = timedelta(hours=1)
+    post.queue()
+    assert post.flow.last_answer(since=post.now - hour) is None
+    post.send()
+    sent_at = post.now
+    post.forward(60)
+    found = post.flow.last_answer(since=post.now - hour)
+    assert found == Answer(at=sent_at, state=State.SENT)
+    post.defer()
+    found = post.flow.last_answer(since=post.now - hour)
+    assert found == Answer(at=post.now, state=State.DEFERRED)
+    post.forward(3700)
+    assert post.flow.last_answer(since=post.now - hour) is None
 
 
 def test_rates_are_those_of_the_last_minutes(post: Post) -> None:

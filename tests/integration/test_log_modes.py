@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from mailctl.errors import LogUnavailable
 from mailctl.log.database import reading, writing
 from mailctl.log.mode import LogMode
 from mailctl.log.opening import open_delivery_log
+from mailctl.log.suppressions import Suppressions
 from mailctl.settings import Settings
 from tests.integration.commands import send, welcome
 
@@ -33,16 +35,16 @@ if TYPE_CHECKING:
 
     from tests.integration.commands import Mailctl
 
-CREATE, UPDATE, READ, OPTIONAL = LogMode
+CREATE, ON_WRITE, UPDATE, READ, OPTIONAL = LogMode
 
 #: Every command, what it may do to the log, and a line that calls it; "" where a test of its own does.
 COMMANDS: dict[str, tuple[LogMode, str]] = {
-    "send welcome": (CREATE, "send welcome --user-id 1"),
-    "send reset": (CREATE, "send reset --user-id 1"),
-    "send verification": (CREATE, "send verification --user-id 1"),
-    "send new-ip": (CREATE, "send new-ip --user-id 1 --ip 192.0.2.1"),
-    "send email": (CREATE, "send email --user-id 1 --subject Hi --set title=Hi --set body=Hi"),
-    "worker": (CREATE, ""),
+    "send welcome": (ON_WRITE, "send welcome --user-id 1"),
+    "send reset": (ON_WRITE, "send reset --user-id 1"),
+    "send verification": (ON_WRITE, "send verification --user-id 1"),
+    "send new-ip": (ON_WRITE, "send new-ip --user-id 1 --ip 192.0.2.1"),
+    "send email": (ON_WRITE, "send email --user-id 1 --subject Hi --set title=Hi --set body=Hi"),
+    "worker": (ON_WRITE, ""),
     "demo": (CREATE, ""),
     "status": (OPTIONAL, "status abc"),
     "why": (OPTIONAL, "why abc"),
@@ -54,8 +56,8 @@ COMMANDS: dict[str, tuple[LogMode, str]] = {
     "hold": (UPDATE, "hold --state deferred --yes"),
     "release": (UPDATE, "release --state held --yes"),
     "resend": (UPDATE, "resend --state failed --yes"),
-    "suppress add": (CREATE, "suppress add zoe@example.com"),
-    "suppress import": (CREATE, "suppress import -"),
+    "suppress add": (ON_WRITE, "suppress add zoe@example.com"),
+    "suppress import": (ON_WRITE, "suppress import -"),
     "suppress list": (READ, "suppress list"),
     "suppress remove": (UPDATE, "suppress remove zoe@example.com"),
     "queue list": (READ, "queue list"),
@@ -76,9 +78,9 @@ COMMANDS: dict[str, tuple[LogMode, str]] = {
     "metrics": (READ, "metrics"),
     "check-config": (READ, "check-config --offline"),
     "users list": (OPTIONAL, "users list"),
-    "users add": (CREATE, "users add zoe@example.com"),
-    "users import": (CREATE, "users import -"),
-    "keys create": (CREATE, "keys create laptop"),
+    "users add": (ON_WRITE, "users add zoe@example.com"),
+    "users import": (ON_WRITE, "users import -"),
+    "keys create": (ON_WRITE, "keys create laptop"),
     "keys list": (READ, "keys list"),
     "keys revoke": (UPDATE, "keys revoke abc"),
     "db current": (READ, "db current"),
@@ -100,6 +102,26 @@ READERS = [line for mode, line in COMMANDS.values() if mode in (READ, OPTIONAL) 
 #: They need no log, or tell of a missing one as a finding.
 CONTENT_WITHOUT = ("preview", "users", "send", "check-config", "queue restore")
 CHANGERS = [line for mode, line in COMMANDS.values() if mode is UPDATE and line]
+#: What creates a log where it is done, and is refused here.
+REFUSED = [
+    "send welcome",
+    "send welcome --email nobody",
+    "send welcome --user-id 999",
+    "send welcome --user-id 1 --in tomorrow",
+    "send new-ip --user-id 1 --ip nowhere",
+    "send email --user-id 1 --subject Hi --template nothing",
+    "send welcome --users-file nowhere.csv",
+    "send welcome --users-file -",
+    "send welcome --all-users --campaign spring",
+    "send welcome --all-users --campaign spring --max 1",
+    "worker --pool nothing",
+    "worker --loglevel nothing",
+    "suppress add nobody",
+    "suppress import -",
+    "users add nobody",
+    "users import -",
+    "keys create ''",
+]
 FOREIGN_TABLE = "CREATE TABLE orders (id INTEGER PRIMARY KEY)"
 
 
@@ -138,6 +160,32 @@ def test_where_nothing_was_ever_sent_reading_creates_nothing(mailctl: Mailctl, t
             assert ran.code in (0, 1), (line, ran.err)
 
 
+def test_what_is_refused_creates_nothing(mailctl: Mailctl, tmp_path: Path) -> None:
+    """Before a request is found valid, nothing is written; the first that is valid creates the log."""
+    for line in REFUSED:
+        ran = mailctl(*shlex.split(line))
+        assert ran.code in (2, 3, 4), (line, ran.err)
+        assert contents(tmp_path) == {}, line
+    assert mailctl("send", "welcome", "--user-id", "1").code == 0
+    assert ".mailctl/mailctl.db" in contents(tmp_path)
+
+
+def test_threads_that_write_first_create_the_log_once(tmp_path: Path) -> None:
+    """Until then it reads as empty."""
+    settings = Settings(mailctl_home=tmp_path / "home")
+    engine = open_delivery_log(settings, LogMode.ON_WRITE)
+    suppressions = Suppressions(engine)
+    assert (suppressions.find("a@example.com"), contents(tmp_path)) == (None, {})
+
+    def add(number: int) -> None:
+        suppressions.add({f"{number}@example.com": ""}, source="operator", actor="ada")
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(add, range(4)))
+    assert [suppressions.find(f"{number}@example.com") is None for number in range(4)] == [False] * 4
+    engine.dispose()
+
+
 def test_what_changes_emails_creates_no_log_either(mailctl: Mailctl, tmp_path: Path) -> None:
     """There is nothing to change: the address is wrong."""
     for line in CHANGERS:
@@ -156,10 +204,10 @@ def test_a_database_of_another_program_is_left_as_it_is(
         connection.execute(FOREIGN_TABLE)
     before = contents(tmp_path)
     monkeypatch.setenv("MAILCTL_DATABASE_URL", f"sqlite:///{path}")
-    for line in [*READERS, *CHANGERS]:
+    for line in [*READERS, *CHANGERS, *REFUSED]:
         ran = mailctl(*shlex.split(line))
         assert contents(tmp_path) == before, line
-        assert ran.code == 3 or line.startswith(CONTENT_WITHOUT), (line, ran.err)
+        assert ran.code == 3 or line in REFUSED or line.startswith(CONTENT_WITHOUT), (line, ran.err)
 
 
 def test_an_empty_database_on_a_server_stays_empty(
@@ -167,9 +215,9 @@ def test_an_empty_database_on_a_server_stays_empty(
 ) -> None:
     """No table comes into being."""
     monkeypatch.setenv("MAILCTL_DATABASE_URL", postgres_url)
-    for line in [*READERS, *CHANGERS]:
+    for line in [*READERS, *CHANGERS, *REFUSED]:
         ran = mailctl(*shlex.split(line))
-        assert ran.code == 3 or line.startswith(CONTENT_WITHOUT), (line, ran.err)
+        assert ran.code == 3 or line in REFUSED or line.startswith(CONTENT_WITHOUT), (line, ran.err)
     engine = sqlalchemy.create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://"))
     assert sqlalchemy.inspect(engine).get_table_names() == []
     engine.dispose()

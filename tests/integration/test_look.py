@@ -130,7 +130,7 @@ class TestMonitor:
 
     def test_one_queue_alone(self, run: Run) -> None:
         """And failures of a time alone."""
-        others = ("--queue", "other", "--min-workers", "0")
+        others = ("--queue", "mailctl.bulk", "--min-workers", "0")
         code, checks = self.checks(run, *others)
         assert (code, checks["depth"]["value"], checks["failed"]["value"]) == (0, 0, None)
         _, checks = self.checks(run, "--since", "5m")

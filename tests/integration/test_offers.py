@@ -244,7 +244,8 @@ EXPECTED = {
 PAGES = (
     *("/overview", "/queues", "/workers", "/suppressions", "/check-config", "/previews", "/previews/invoice"),
     *("/previews/new-ip?user_id=1", "/previews/reset?user_id=2", "/stats?since=1h&until=1s&by=campaign"),
-    "/emails?state=failed&state=held&kind=plain&user_id=--x&to=$(touch+pwned)&queue=%60x%60&oldest_first=true",
+    "/emails?state=failed&state=held&kind=plain&user_id=--x&to=$(touch+pwned)&oldest_first=true"
+    f"&queue={quote(HOSTILE_QUEUE)}",
     *("/emails?campaign=--yes+$(touch+pwned)&error=%27;x&since=2d&until=1s", "/nothing"),
 )
 

@@ -81,6 +81,8 @@ def test_wrong_input_gets_one_sentence(
     for field in Settings.model_fields:
         monkeypatch.delenv(field.upper(), raising=False)
     monkeypatch.chdir(tmp_path)
+    assert main(["db", "upgrade"]) == 0
+    capsys.readouterr()
     found = {}
     for line in lines:
         found[line] = main(shlex.split(line))

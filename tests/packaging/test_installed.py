@@ -178,7 +178,7 @@ def test_every_command_of_the_bare_package_helps_or_names_its_extra(installed: I
     ):
         ran = terminal.run(*words, **settings)
         assert (ran.code, ran.out) == (2, ""), words
-        assert f"pip install 'mailctl[{extra}]'" in ran.err, words
+        assert f"pip install '.[{extra}]'" in ran.err, words
         assert "Traceback" not in ran.err, words
 
 
@@ -190,7 +190,8 @@ def test_what_the_readme_imports_is_there(installed: Install, extras: tuple[str,
     printed = run_python(installed(*extras), "-c", TRY_ALL, json.dumps(statements))
     failed = [json.loads(line) for line in printed.splitlines()]
     told = [(statement, name, fix) for statement, name, _, fix in failed]
-    missing = [("from mailctl.web import router", "ConfigurationError", "pip install 'mailctl[web]'")]
+    fix = "In the folder of mailctl's source: pip install '.[web]'"
+    missing = [("from mailctl.web import router", "ExtraMissing", fix)]
     assert told == ([] if extras else missing)
 
 

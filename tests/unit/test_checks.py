@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from mailctl.catalog import KINDS, TASK_NAMES
-from mailctl.checks import Finding, Status, is_ok, run_checks
+from mailctl.checks import Finding, Status, check_names, is_ok, run_checks
 from mailctl.errors import ServiceUnavailable
 from mailctl.log.workers import Worker
 from mailctl.question import ask
@@ -194,6 +194,41 @@ class TestSettings:
         assert ".env" in found["settings/MAILCTL_QWERTY"].detail
         assert "settings/SOMETHING_ELSE" not in found
 
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            ("debug", "DEBUG"),
+            ("Email_Host", "EMAIL_HOST"),
+            ("REDIS_HOSTT", "REDIS_HOST"),
+            ("EMAIL_HSOT", "EMAIL_HOST"),
+            ("CELERY_BROKER", "CELERY_BROKER_URL"),
+            ("MAILCTL_DATABSE_URL", "MAILCTL_DATABASE_URL"),
+        ],
+    )
+    @pytest.mark.parametrize("place", ["the environment", ".env", "other.env"])
+    def test_a_name_that_is_nearly_one_is_noticed(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str, name: str, meant: str
+    ) -> None:
+        """In another letter case or misspelt, whether it is in the environment or in a file."""
+        if place == "the environment":
+            monkeypatch.setenv(name, "x")
+        else:
+            (tmp_path / place).write_text(f"{name}=x\n")
+        settings = Settings.load(tmp_path / place if place == "other.env" else None)
+        [finding] = check_names(settings)
+        assert (finding.name, finding.status) == (name, Status.WARN)
+        assert place in finding.detail
+        assert finding.fix == f"Did you mean {meant}?"
+
+    def test_names_of_other_programs_are_no_mistake(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """In the environment, only those that begin like ours are looked at."""
+        for name in ("DATABASE_URLS", "SECRET_KEYS", "EMAIL_USE_TLS", "REDIS_TLS", "SMTP_HOST"):
+            monkeypatch.setenv(name, "x")
+        (tmp_path / ".env").write_text("CORS_ORIGINS=x\nEMAIL_USE_TLS=x\nREDIS_CLUSTER=x\nDEBUG=True\n")
+        assert list(check_names(Settings.load())) == []
+
     def test_tokens_in_the_environment_are_no_mistake(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """`mailctl send` reads them there."""
         names = ("MAILCTL_TOKEN", "MAILCTL_WHITELIST_TOKEN", "MAILCTL_BLACKLIST_TOKEN")
@@ -206,6 +241,9 @@ class TestSettings:
         [
             ("redis://h:6379/0", "redis://h:6379/0"),
             ("redis://:pw@h/0", "redis://:***@h/0"),
+            ("redis://:@h/0", "redis://h/0"),
+            ("redis://user@h/0", "redis://user@h/0"),
+            ("redis://user:@h/0", "redis://user@h/0"),
             ("redis://user:p@w/o?r:d@h/0", "redis://user:***@h/0"),
             ("amqp://u:pw@a;amqp://u:pw@b", "amqp://u:***@b"),
             ("redis://h/0?password=pw&db=1", "redis://h/0?password=***&db=1"),

@@ -104,6 +104,30 @@ class TestSources:
         assert (settings.email_host, settings.project_name) == ("mail.example.com", "My Service")
         assert not settings.debug
 
+    @pytest.mark.parametrize(
+        ("content", "line", "reason"),
+        [
+            ('DEBUG=True\nSECRET_KEY="abc\nEMAIL_HOST=x\n', 2, "the quote before the value is not closed"),
+            ("# a\n\n\nSECRET_KEY='abc\nEMAIL_HOST='x'\n", 4, "the quote before the value is not closed"),
+            ('\nPROJECT_NAME="Shop\nDEBUG=0\nEMAIL_HOST="\n', 2, "the quote before the value is not closed"),
+            ("export DEBUG = 'False", 1, "the quote before the value is not closed"),
+            ("DEBUG='False' x\n", 1, "something follows the closing quote"),
+            ("PROJECT_NAME=Bob's\nnonsense here\n", 2, "this is not NAME=value"),
+        ],
+    )
+    def test_a_line_that_cannot_be_read_is_named(
+        self, tmp_path: Path, content: str, line: int, reason: str
+    ) -> None:
+        """A quote that is not closed would swallow the settings that follow."""
+        write(tmp_path / ".env", content)
+        with pytest.raises(ConfigurationError, match=rf"^\.env, line {line}: {reason}"):
+            Settings.load()
+
+    def test_a_value_may_have_several_lines(self, tmp_path: Path) -> None:
+        """Such as a query, or a key of the service's; only settings of ours are looked for in it."""
+        write(tmp_path / ".env", 'KEY="-----\nABC=\n-----"\nMAILCTL_USERS_QUERY="SELECT 1\nWHERE id=:id"\n')
+        assert Settings.load().mailctl_users_query == "SELECT 1\nWHERE id=:id"
+
     def test_a_byte_order_mark_is_no_part_of_the_first_name(self, tmp_path: Path) -> None:
         """Editors on Windows write one."""
         write(tmp_path / ".env", "\ufeffEMAIL_HOST=mail.example.com\n")
