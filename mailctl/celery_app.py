@@ -15,10 +15,10 @@ from celery import Celery
 from celery.exceptions import CeleryWarning
 from celery.local import maybe_evaluate
 
-from mailctl.catalog import TASK_NAMES
 from mailctl.connection_urls import BrokerUrl, InvalidUrl, ResultsUrl, is_foreign_scheme
+from mailctl.domain.catalog import TASK_NAMES
 from mailctl.errors import ConfigurationError
-from mailctl.plugin import load_object, sentence
+from mailctl.plugins import load_object, sentence
 from mailctl.settings import MEMORY_BACKEND, MEMORY_BROKER, Settings
 
 if TYPE_CHECKING:

@@ -9,26 +9,26 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from mailctl.audience import audience_of
-from mailctl.keyring import Keyring
-from mailctl.limits import limits_of
-from mailctl.log.actions import Actions
-from mailctl.log.campaigns import Campaigns
-from mailctl.log.circuits import Circuits
-from mailctl.log.claims import Claims
-from mailctl.log.database import log_address, open_engine, shown
-from mailctl.log.foreign import ForeignMessages
-from mailctl.log.history import History
-from mailctl.log.mode import LogMode
-from mailctl.log.opening import SETTING, is_stand_in, logs_nearby, open_delivery_log, open_reader
-from mailctl.log.outbox import Outbox
-from mailctl.log.pauses import Pauses
-from mailctl.log.recovery import Recovery
-from mailctl.log.rules import Rules
-from mailctl.log.suppressions import Suppressions
-from mailctl.log.workers import Workers
-from mailctl.message_settings import message_settings_of
-from mailctl.retry import RetryPolicy
+from mailctl.delivery_log.campaigns import Campaigns
+from mailctl.delivery_log.circuits import Circuits
+from mailctl.delivery_log.claims import Claims
+from mailctl.delivery_log.foreign_messages import ForeignMessages
+from mailctl.delivery_log.heartbeats import Workers
+from mailctl.delivery_log.opening import SETTING, is_stand_in, logs_nearby, open_delivery_log, open_reader
+from mailctl.delivery_log.operator_actions import Actions
+from mailctl.delivery_log.outbox import Outbox
+from mailctl.delivery_log.pauses import Pauses
+from mailctl.delivery_log.queries.lookups import History
+from mailctl.delivery_log.recovery import Recovery
+from mailctl.delivery_log.rule_enforcement import Rules
+from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.delivery_log.storage.engine import log_address, open_engine, shown
+from mailctl.delivery_log.suppressions import Suppressions
+from mailctl.domain.rate_limits import limits_of
+from mailctl.domain.recipient_policy import audience_of
+from mailctl.domain.retry_policy import RetryPolicy
+from mailctl.rendering.message_settings import message_settings_of
+from mailctl.security.keyring import Keyring
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from celery import Celery
     from sqlalchemy import Engine
 
-    from mailctl.catalog import Catalog
-    from mailctl.compose import Composer
-    from mailctl.links import Links
-    from mailctl.log.keys import Keys
+    from mailctl.delivery_log.api_keys import Keys
+    from mailctl.domain.catalog import Catalog
+    from mailctl.rendering.composer import Composer
+    from mailctl.security.links import Links
     from mailctl.smtp.sender import Sender
     from mailctl.users import EmbeddedDirectory, ServiceDirectory
 
@@ -158,21 +158,21 @@ class Runtime:
     @cached_property
     def catalog(self) -> Catalog:
         """The kinds of email that there are."""
-        from mailctl.own_kinds import catalog_for
+        from mailctl.domain.catalog_loader import catalog_for
 
         return catalog_for(self.settings)
 
     @cached_property
     def links(self) -> Links:
         """The maker of action links."""
-        from mailctl.links import Links
+        from mailctl.security.links import Links
 
         return Links(self.settings)
 
     @cached_property
     def origins(self) -> frozenset[str]:
         """Where ready-made links may lead to."""
-        from mailctl.links import link_origins
+        from mailctl.security.links import link_origins
 
         return link_origins(self.settings)
 
@@ -186,14 +186,14 @@ class Runtime:
     @cached_property
     def composer(self) -> Composer:
         """The maker of finished messages."""
-        from mailctl.compose import Composer
+        from mailctl.rendering.composer import Composer
 
         return Composer(self.settings, self.links, catalog=self.catalog)
 
     @cached_property
     def keys(self) -> Keys:
         """Who may look at the dashboard."""
-        from mailctl.log.keys import Keys
+        from mailctl.delivery_log.api_keys import Keys
 
         return Keys(self.engine)
 
@@ -219,7 +219,7 @@ class Runtime:
 
     def make_sender(self) -> Sender:
         """Return what messages go out by: SMTP, or files where EMAIL_ENABLED=False; to whom it may be."""
-        from mailctl.smtp.guard import GuardedSender
+        from mailctl.smtp.recipient_guard import GuardedSender
 
         return GuardedSender(self._make_bare_sender(), self.audience)
 

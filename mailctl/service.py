@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mailctl import dispatch, runtime
-from mailctl.catalog import GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
+from mailctl import runtime
+from mailctl.domain.catalog import GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
+from mailctl.domain.factory import make_content, make_recipient, make_user
+from mailctl.enqueue import background
 from mailctl.errors import InvalidInput
-from mailctl.intake import make_content, make_recipient, make_user
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.orm import Session
 
-    from mailctl.message import Content, Json, User
+    from mailctl.domain.models import Content, Json, User
     from mailctl.runtime import Runtime
 
 _ContentMaker = Callable[["Runtime"], list["Content"]]
@@ -59,7 +60,7 @@ class EmailService:
     @staticmethod
     async def prepare() -> None:
         """Open the delivery log and load the kinds: at the start of the service, so no request waits."""
-        parts = (await asyncio.to_thread(dispatch.current)).runtime
+        parts = (await asyncio.to_thread(background.current)).runtime
         await asyncio.to_thread(lambda: parts.catalog.own)
 
     @staticmethod
@@ -187,7 +188,7 @@ class EmailService:
             context: its variables, of JSON types.
             tokens: the service's own for its links, by the `token` of each; else they are made.
         """
-        dispatcher = await asyncio.to_thread(dispatch.current)
+        dispatcher = await asyncio.to_thread(background.current)
         return await _record_for(
             user,
             dispatcher.runtime.catalog.named(kind),
@@ -225,7 +226,7 @@ async def _record(
     idempotency_key: str | None,
 ) -> str:
     # In another thread only while it is still to be opened: each change of threads costs time.
-    dispatcher = dispatch.current() if dispatch.is_open() else await asyncio.to_thread(dispatch.current)
+    dispatcher = background.current() if background.is_open() else await asyncio.to_thread(background.current)
     contents = make(dispatcher.runtime)
     if session is None:
         return await dispatcher.record(kind, contents, idempotency_key=idempotency_key)

@@ -23,23 +23,24 @@ from celery.signals import (
     worker_shutdown,
 )
 
-from mailctl import characters, inputs
-from mailctl.carried import BATCH_TASK
-from mailctl.catalog import CANARY, DELIVER_TASK, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
+from mailctl import unicode_safety
+from mailctl.broker.messages import BATCH_TASK
+from mailctl.broker.task_arguments import REFERENCE
+from mailctl.domain import validation
+from mailctl.domain.catalog import CANARY, DELIVER_TASK, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
+from mailctl.domain.models import DELIVERED_STATES, State
 from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable
-from mailctl.journal import make_visible
-from mailctl.message import DELIVERED_STATES, State
-from mailctl.rehearsal import rehearse_email, rehearse_message
-from mailctl.wire import REFERENCE
-from mailctl.worker import envelope, process
+from mailctl.json_logging import make_visible
+from mailctl.worker import envelope, process_state
 from mailctl.worker.bootsteps import RelayStep
-from mailctl.worker.request import PrivateTask
+from mailctl.worker.canary_responder import rehearse_email, rehearse_message
+from mailctl.worker.private_request import PrivateTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mailctl.message import Json
-    from mailctl.recording import Report
+    from mailctl.domain.models import Json
+    from mailctl.worker.outcomes import Report
 
 _log = logging.getLogger("mailctl.tasks")
 #: Characters of a reason that are shown: whoever wrote the message may have chosen them.
@@ -61,7 +62,7 @@ class _WireTask(PrivateTask):
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if reason := _fault(self, args, kwargs):
-            raise EmailFailed(characters.visible_line(reason[:_MAX_REASON]))
+            raise EmailFailed(unicode_safety.visible_line(reason[:_MAX_REASON]))
         try:
             return self.run(*args, **kwargs)
         except InvalidInput as error:
@@ -187,10 +188,10 @@ def deliver_batch(self: Task, ids: Json = None) -> str:
     """Send emails of a campaign."""
     if not isinstance(ids, list):
         raise InvalidInput("ids", "are not a list.")
-    ids = [inputs.email_id(email_id, field="ids") for email_id in ids]
+    ids = [validation.email_id(email_id, field="ids") for email_id in ids]
     worker = self.request.hostname or socket.gethostname()
     with _back_to_the_broker(f"{len(ids)} emails"):
-        delivered = process.current().delivery.deliver_batch(ids, worker=worker)
+        delivered = process_state.current().delivery.deliver_batch(ids, worker=worker)
     return f"{delivered} of {len(ids)} delivered"
 
 
@@ -198,11 +199,11 @@ def deliver_batch(self: Task, ids: Json = None) -> str:
 def canary(self: Task, to: Json = None, *, email_id: Json = None) -> str:
     """Show that emails get through, without sending one."""
     if email_id is not None:
-        email_id = inputs.email_id(email_id, field=REFERENCE)
+        email_id = validation.email_id(email_id, field=REFERENCE)
         worker = self.request.hostname or socket.gethostname()
         with _back_to_the_broker(f"canary {email_id}"):
-            return rehearse_email(process.current().runtime, email_id, worker=worker)
-    steps = rehearse_message(process.current().runtime, to)
+            return rehearse_email(process_state.current().runtime, email_id, worker=worker)
+    steps = rehearse_message(process_state.current().runtime, to)
     self.app.backend.store_result(
         self.request.id, {"worker": self.request.hostname, "steps": steps}, "SUCCESS"
     )
@@ -221,13 +222,13 @@ def _work(task: Task, kind: Kind, arguments: dict[str, Json], email_id: Json) ->
     """
     if email_id is not None:
         try:
-            email_id = inputs.email_id(email_id, field=REFERENCE)
+            email_id = validation.email_id(email_id, field=REFERENCE)
         except InvalidInput as error:
             return _refuse(task, kind, str(error))
     request = task.request
     worker = request.hostname or socket.gethostname()
     with _back_to_the_broker(f"email {email_id or request.id!a}"):
-        delivery = process.current().delivery
+        delivery = process_state.current().delivery
         if email_id is not None:
             report = delivery.deliver(email_id, worker=worker)
         else:
@@ -246,7 +247,7 @@ def _work(task: Task, kind: Kind, arguments: dict[str, Json], email_id: Json) ->
 def _refuse(task: Task, kind: Kind, reason: str) -> str:
     """Record a message that can never become an email; raises what `_work` does."""
     with _back_to_the_broker(f"email {task.request.id!a}"):
-        report = process.current().delivery.refuse(
+        report = process_state.current().delivery.refuse(
             task.request.id, kind, queue=_queue_of(task), reason=reason
         )
     return _concluded(task, report)
@@ -299,9 +300,9 @@ def _celery_result(report: Report) -> tuple[str, object]:
 
 def _add_relay(instance: Any, **_: object) -> None:
     """Give every worker that has these tasks a relay, and guards."""
-    from mailctl.worker.control_guard import ControlGuard  # only a worker needs what they import
+    from mailctl.worker.consumer_guards import RubbishStep
     from mailctl.worker.foreign import ForeignStep
-    from mailctl.worker.rubbish import RubbishStep
+    from mailctl.worker.remote_control.guard import ControlGuard  # only a worker needs what they import
 
     instance.app.steps["worker"].add(RelayStep)
     instance.app.steps["consumer"].update((RubbishStep, ForeignStep, ControlGuard))
@@ -312,7 +313,7 @@ def _guard_log(logger: logging.Logger, **_: object) -> None:
 
 
 def _close(**_: object) -> None:
-    process.shut()
+    process_state.shut()
 
 
 after_setup_logger.connect(_guard_log)

@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import update
 
-from mailctl.enqueue import Enqueuer
-from mailctl.intake import make_drafts
-from mailctl.log.actions import Deed
-from mailctl.log.database import writing
-from mailctl.log.pauses import Scope
-from mailctl.log.suppressions import Source
-from mailctl.log.tables import emails
-from mailctl.log.transitions import utc_now
-from mailctl.log.workers import Worker
-from mailctl.message import Content, Outcome, OutcomeKind, SmtpReply, State, User
-from mailctl.verdict import CANCEL, HOLD, PURGE
+from mailctl.delivery_log.heartbeats import Worker
+from mailctl.delivery_log.operator_actions import Deed
+from mailctl.delivery_log.pauses import Scope
+from mailctl.delivery_log.storage.engine import writing
+from mailctl.delivery_log.storage.tables import emails
+from mailctl.delivery_log.suppressions import Source
+from mailctl.delivery_log.transitions import utc_now
+from mailctl.domain.eligibility import CANCEL, HOLD, PURGE
+from mailctl.domain.factory import make_drafts
+from mailctl.domain.models import Content, Outcome, OutcomeKind, SmtpReply, State, User
+from mailctl.enqueue.enqueuer import Enqueuer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mailctl.message import Claim
+    from mailctl.domain.models import Claim
     from mailctl.runtime import Runtime
 
 #: A module for MAILCTL_CATALOG: a kind that needs nothing to be said, and one that does.
 CATALOG = """
 from datetime import timedelta
-from mailctl.catalog import Kind
+from mailctl.domain.catalog import Kind
 
 KINDS = [
     Kind(name="plain", subject="Plain", template="plain", lifetime=timedelta(days=1)),

@@ -11,8 +11,8 @@ import sys
 
 from mailctl import runtime
 from mailctl.settings import Settings
-from mailctl.worker.foreign_keeper import Schedule
-from mailctl.worker.start import run_worker
+from mailctl.worker.foreign.keeper import Schedule
+from mailctl.worker.run import run_worker
 
 if __name__ == "__main__":
     fields = json.loads(sys.argv[1])

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from mailctl.message import Envelope, Outcome
+from mailctl.domain.models import Envelope, Outcome
 from mailctl.smtp.pool import PoolLimits, SmtpPool, SmtpServer
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mailctl.checks.app import check_app
 from mailctl.checks.broker import check_broker
-from mailctl.checks.environment import check_names, check_settings
+from mailctl.checks.delivery_log import check_log, is_missing
 from mailctl.checks.finding import Finding, Group, Status
-from mailctl.checks.hazards import check_hazards, check_secrets_file
-from mailctl.checks.log import check_log, is_missing
+from mailctl.checks.pitfalls import check_hazards, check_secrets_file
 from mailctl.checks.rules import check_rules
-from mailctl.checks.sharing import check_sharing
+from mailctl.checks.settings import check_names, check_settings
+from mailctl.checks.shared_queues import check_sharing
 from mailctl.checks.smtp import check_smtp
 from mailctl.checks.templates import check_templates
 from mailctl.checks.users import check_users

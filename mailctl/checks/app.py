@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.catalog import TASK_NAMES
 from mailctl.celery_app import app_for, own_tasks
 from mailctl.checks.finding import Finding, Group
+from mailctl.domain.catalog import TASK_NAMES
 from mailctl.redaction import masked_url
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.broker import Broker
+from mailctl.broker.inspector import Broker
 from mailctl.celery_app import has_private_results
 from mailctl.checks.app import has_results, shown_broker
 from mailctl.checks.finding import Finding, Group
+from mailctl.deadlines import as_milliseconds
 from mailctl.errors import BrokerUnavailable
-from mailctl.question import as_milliseconds
 from mailctl.redaction import masked_url
 
 if TYPE_CHECKING:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.audience import audience_of
-from mailctl.catalog import BUILT_IN, Catalog
 from mailctl.checks.finding import Finding, Group
+from mailctl.domain.catalog import BUILT_IN, Catalog
+from mailctl.domain.catalog_loader import catalog_for
+from mailctl.domain.rate_limits import limits_of
+from mailctl.domain.recipient_policy import audience_of
 from mailctl.errors import MailctlError
-from mailctl.limits import limits_of
-from mailctl.own_kinds import catalog_for
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from mailctl.limits import Limits
+    from mailctl.domain.rate_limits import Limits
     from mailctl.settings import Settings
 
 _GROUP = Group(name="rules")

@@ -8,24 +8,24 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mailctl import inputs
-from mailctl.audience import audience_of
-from mailctl.catalog import GENERIC
 from mailctl.checks.finding import Finding, Group
 from mailctl.checks.templates import plain_composer
+from mailctl.deadlines import DEADLINE_SECONDS, as_milliseconds, ask
+from mailctl.domain import validation
+from mailctl.domain.catalog import GENERIC
+from mailctl.domain.models import Content, OutcomeKind, User
+from mailctl.domain.recipient_policy import audience_of
 from mailctl.errors import MailctlError
-from mailctl.message import Content, OutcomeKind, User
-from mailctl.question import DEADLINE_SECONDS, as_milliseconds, ask
 from mailctl.smtp.capture import CaptureSender
-from mailctl.smtp.guard import GuardedSender
 from mailctl.smtp.pool import SmtpPool
+from mailctl.smtp.recipient_guard import GuardedSender
 from mailctl.smtp.sender import SmtpSender, smtp_server
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-    from mailctl.message import Envelope, Outcome
+    from mailctl.domain.models import Envelope, Outcome
     from mailctl.settings import Settings
     from mailctl.smtp.probe import ProbeStep
     from mailctl.smtp.sender import Sender
@@ -129,7 +129,7 @@ def _fix(stage: str, settings: Settings) -> str:
 
 def _send(settings: Settings, address: str) -> Finding:
     try:
-        recipient = inputs.address(address, field="--send-test")
+        recipient = validation.address(address, field="--send-test")
         outcome = asyncio.run(_send_one(settings, recipient))
     except MailctlError as error:
         return _GROUP.error(_TEST, error)

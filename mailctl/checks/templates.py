@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from mailctl.catalog import BUILT_IN, RESET
 from mailctl.checks.finding import Finding, Group
-from mailctl.compose import KNOWN_TO_ALL, Composer
+from mailctl.domain.catalog import BUILT_IN, RESET
+from mailctl.domain.samples import sample_content
 from mailctl.errors import ConfigurationError, MailctlError
-from mailctl.links import Links, link_origins
-from mailctl.samples import sample_content
+from mailctl.rendering.composer import KNOWN_TO_ALL, Composer
+from mailctl.security.links import Links, link_origins
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from mailctl.catalog import Catalog, Kind
+    from mailctl.domain.catalog import Catalog, Kind
     from mailctl.settings import Settings
 
 _GROUP = Group(name="templates")

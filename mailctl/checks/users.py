@@ -6,9 +6,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from mailctl.checks.finding import Finding, Group, Status
+from mailctl.deadlines import ask
+from mailctl.delivery_log.storage.engine import parse_url
 from mailctl.errors import MailctlError
-from mailctl.log.database import parse_url
-from mailctl.question import ask
 from mailctl.users import ServiceDirectory, open_directory
 
 if TYPE_CHECKING:

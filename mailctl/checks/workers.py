@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mailctl.catalog import BUILT_IN
 from mailctl.celery_app import queue_of
 from mailctl.checks.finding import Finding, Group
 from mailctl.command import mailctl, start_worker_fix
+from mailctl.deadlines import ask
+from mailctl.delivery_log.heartbeats import Worker, Workers
+from mailctl.domain.catalog import BUILT_IN
 from mailctl.errors import MailctlError
-from mailctl.log.workers import Worker, Workers
-from mailctl.question import ask
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from celery import Celery
     from sqlalchemy import Engine
 
-    from mailctl.broker import Broker
-    from mailctl.catalog import Catalog
+    from mailctl.broker.inspector import Broker
+    from mailctl.domain.catalog import Catalog
 
 _GROUP = Group(name="workers")
 

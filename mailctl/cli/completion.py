@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from mailctl.characters import has_controls
 from mailctl.command import is_plain
 from mailctl.errors import MailctlError
+from mailctl.unicode_safety import has_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +30,8 @@ def complete_id(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Offer the ids that begin like this, or the newest, each with what it is."""
 
     def look(engine: Engine) -> list[tuple[str, str]]:
-        from mailctl.log.history import History
-        from mailctl.log.search import Filter, search
+        from mailctl.delivery_log.queries.lookups import History
+        from mailctl.delivery_log.queries.search import Filter, search
 
         if incomplete:
             found = History(engine).find(incomplete, limit=_MOST)
@@ -45,8 +45,8 @@ def complete_id(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 
 def complete_kind(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Offer kinds of email, the service's own too."""
-    from mailctl.catalog import KINDS
-    from mailctl.own_kinds import catalog_for
+    from mailctl.domain.catalog import KINDS
+    from mailctl.domain.catalog_loader import catalog_for
 
     settings, kinds = _settings(ctx), KINDS
     with suppress(MailctlError):
@@ -56,14 +56,14 @@ def complete_kind(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 
 def complete_state(incomplete: str) -> list[str]:
     """Offer states."""
-    from mailctl.message import State
+    from mailctl.domain.models import State
 
     return [state for state in State if state.startswith(incomplete)]
 
 
 def complete_sort(incomplete: str) -> list[str]:
     """Offer what a list can be ordered by."""
-    from mailctl.log.search import Sort
+    from mailctl.delivery_log.queries.search import Sort
 
     return [sort for sort in Sort if sort.startswith(incomplete)]
 
@@ -73,8 +73,8 @@ def complete_queue(ctx: typer.Context, incomplete: str) -> list[str]:
     from mailctl.settings import BULK_QUEUE
 
     def look(engine: Engine) -> list[str]:
-        from mailctl.log.pauses import Pauses, Scope
-        from mailctl.log.workers import Workers
+        from mailctl.delivery_log.heartbeats import Workers
+        from mailctl.delivery_log.pauses import Pauses, Scope
 
         paused = [pause.name for pause in Pauses(engine).read() if pause.scope is Scope.QUEUE]
         return [queue for worker in Workers(engine).alive() for queue in worker.queues] + paused
@@ -92,7 +92,7 @@ def _ask_log(ctx: typer.Context, question: Callable[[Engine], list[_T]]) -> list
     if settings is None:
         return []
     try:
-        from mailctl.question import ask
+        from mailctl.deadlines import ask
         from mailctl.runtime import reading_log
 
         with reading_log(settings) as engine:

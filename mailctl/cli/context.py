@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from mailctl.cli.output import Output
+from mailctl.cli.terminal.output import Output
 from mailctl.command import sharing_options
-from mailctl.log.mode import LogMode
+from mailctl.delivery_log.storage.access_mode import LogMode
 
 if TYPE_CHECKING:
-    from mailctl.catalog import Catalog
+    from mailctl.domain.catalog import Catalog
     from mailctl.runtime import Runtime
     from mailctl.settings import Settings
 
@@ -95,7 +95,7 @@ class Session:
     @cached_property
     def catalog(self) -> Catalog:
         """The kinds of email that there are; the delivery log stays closed."""
-        from mailctl.own_kinds import catalog_for
+        from mailctl.domain.catalog_loader import catalog_for
 
         return catalog_for(self.settings)
 

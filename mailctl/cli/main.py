@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli import streams
 from mailctl.cli.context import App, EnvFile, Json, NoColor, ReaderGone, Session, Verbose, session_of
-from mailctl.cli.help import Commands, Entry
-from mailctl.cli.output import Output
+from mailctl.cli.lazy_commands import Commands, Entry
+from mailctl.cli.terminal import streams
+from mailctl.cli.terminal.output import Output
 from mailctl.errors import ExitCode, InvalidInput, MailctlError
 from mailctl.redaction import without_credentials
 
@@ -22,46 +22,64 @@ if TYPE_CHECKING:
 
 _SECTIONS = {
     "Send": (
-        Entry("send", "mailctl.cli.send:app", "Send an email, now or later, to one or to many."),
-        Entry("worker", "mailctl.cli.worker:worker", "Start a worker that sends the emails."),
-        Entry("demo", "mailctl.cli.demo:demo", "See it work: four emails through a real worker."),
+        Entry("send", "mailctl.cli.commands.send:app", "Send an email, now or later, to one or to many."),
+        Entry("worker", "mailctl.cli.commands.worker:worker", "Start a worker that sends the emails."),
+        Entry("demo", "mailctl.cli.commands.demo:demo", "See it work: four emails through a real worker."),
     ),
     "Find and explain": (
-        Entry("status", "mailctl.cli.status:status", "Tell what became of an email, and why."),
-        Entry("why", "mailctl.cli.why:why", "Tell why an email is where it is, and what to do next."),
-        Entry("show", "mailctl.cli.show:show", "Show what an email says."),
-        Entry("list", "mailctl.cli.listing:list_emails", "Find emails by filters that compose."),
-        Entry("web", "mailctl.cli.web:web", "Serve the dashboard, which only reads."),
+        Entry("status", "mailctl.cli.commands.status:status", "Tell what became of an email, and why."),
+        Entry(
+            "why", "mailctl.cli.commands.why:why", "Tell why an email is where it is, and what to do next."
+        ),
+        Entry("show", "mailctl.cli.commands.show:show", "Show what an email says."),
+        Entry("list", "mailctl.cli.commands.list:list_emails", "Find emails by filters that compose."),
+        Entry("web", "mailctl.cli.commands.web:web", "Serve the dashboard, which only reads."),
     ),
     "Act": (
-        Entry("retry", "mailctl.cli.act:retry", "Let undelivered emails go out again, where it is safe."),
-        Entry("cancel", "mailctl.cli.act:cancel", "Take emails back that are not out yet."),
-        Entry("hold", "mailctl.cli.act:hold", "Keep emails back until they are released."),
-        Entry("release", "mailctl.cli.act:release", "Let held and cancelled emails go."),
-        Entry("resend", "mailctl.cli.act:resend", "Make new emails of undelivered ones."),
-        Entry("suppress", "mailctl.cli.suppress:app", "The addresses that nothing is sent to."),
+        Entry(
+            "retry",
+            "mailctl.cli.commands.actions:retry",
+            "Let undelivered emails go out again, where it is safe.",
+        ),
+        Entry("cancel", "mailctl.cli.commands.actions:cancel", "Take emails back that are not out yet."),
+        Entry("hold", "mailctl.cli.commands.actions:hold", "Keep emails back until they are released."),
+        Entry("release", "mailctl.cli.commands.actions:release", "Let held and cancelled emails go."),
+        Entry("resend", "mailctl.cli.commands.actions:resend", "Make new emails of undelivered ones."),
+        Entry("suppress", "mailctl.cli.commands.suppress:app", "The addresses that nothing is sent to."),
     ),
     "Queues and workers": (
-        Entry("queue", "mailctl.cli.queue:app", "What waits in the queues; stop, start and empty them."),
-        Entry("workers", "mailctl.cli.workers:app", "Who works: alive, busy, on which queues."),
+        Entry(
+            "queue", "mailctl.cli.commands.queue:app", "What waits in the queues; stop, start and empty them."
+        ),
+        Entry("workers", "mailctl.cli.commands.workers:app", "Who works: alive, busy, on which queues."),
     ),
     "Look": (
-        Entry("stats", "mailctl.cli.stats:stats", "Count emails: how many, how fast, how well."),
-        Entry("top", "mailctl.cli.top:top", "Watch it live: rates, queues, workers, latest failures."),
-        Entry("preview", "mailctl.cli.preview:preview", "Show an email without sending it."),
-        Entry("flower", "mailctl.cli.flower:app", "Start Flower on the app, arguments redacted."),
+        Entry("stats", "mailctl.cli.commands.stats:stats", "Count emails: how many, how fast, how well."),
+        Entry(
+            "top", "mailctl.cli.commands.top:top", "Watch it live: rates, queues, workers, latest failures."
+        ),
+        Entry("preview", "mailctl.cli.commands.preview:preview", "Show an email without sending it."),
+        Entry("flower", "mailctl.cli.commands.flower:app", "Start Flower on the app, arguments redacted."),
     ),
     "Alarms": (
-        Entry("health", "mailctl.cli.health:health", "Check that emails get through, hop by hop."),
-        Entry("monitor", "mailctl.cli.monitor:monitor", "Check limits; exit code 1 if one is broken."),
-        Entry("metrics", "mailctl.cli.monitor:metrics", "Print figures for Prometheus."),
+        Entry("health", "mailctl.cli.commands.health:health", "Check that emails get through, hop by hop."),
+        Entry(
+            "monitor", "mailctl.cli.commands.monitor:monitor", "Check limits; exit code 1 if one is broken."
+        ),
+        Entry("metrics", "mailctl.cli.commands.monitor:metrics", "Print figures for Prometheus."),
     ),
     "Set up and look after": (
-        Entry("check-config", "mailctl.cli.check_config:check_config", "Find what is wrong with the set-up."),
-        Entry("users", "mailctl.cli.users:app", "The users that mailctl knows, without DATABASE_URL."),
-        Entry("keys", "mailctl.cli.keys:app", "The keys that open the dashboard."),
-        Entry("db", "mailctl.cli.db:app", "The schema of the delivery log."),
-        Entry("prune", "mailctl.cli.prune:prune", "Forget emails that ended long ago."),
+        Entry(
+            "check-config",
+            "mailctl.cli.commands.check_config:check_config",
+            "Find what is wrong with the set-up.",
+        ),
+        Entry(
+            "users", "mailctl.cli.commands.users:app", "The users that mailctl knows, without DATABASE_URL."
+        ),
+        Entry("keys", "mailctl.cli.commands.keys:app", "The keys that open the dashboard."),
+        Entry("db", "mailctl.cli.commands.db:app", "The schema of the delivery log."),
+        Entry("prune", "mailctl.cli.commands.prune:prune", "Forget emails that ended long ago."),
     ),
 }
 app = Commands(

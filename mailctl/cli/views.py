@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from mailctl.acting import Result
     from mailctl.checks import Finding
-    from mailctl.exhibit import Exhibit
-    from mailctl.log.pauses import Pause
-    from mailctl.log.suppressions import Suppression
-    from mailctl.message import Email, Envelope, Event, User
-    from mailctl.status import Status
+    from mailctl.delivery_log.pauses import Pause
+    from mailctl.delivery_log.suppressions import Suppression
+    from mailctl.diagnosis.status import Status
+    from mailctl.domain.models import Email, Envelope, Event, User
+    from mailctl.operations.bulk_actions import Result
+    from mailctl.operations.message_viewer import Exhibit
 
 
 def email_view(email: Email) -> dict[str, Any]:

@@ -6,17 +6,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailctl.command import Command, mailctl
-from mailctl.diagnosis import words
-from mailctl.diagnosis.case import Cause, Certainty
-from mailctl.log.outbox import KEPT_BACK
-from mailctl.message import OutcomeKind, State, stage_told_by
-from mailctl.moments import span
+from mailctl.delivery_log.outbox import KEPT_BACK
+from mailctl.diagnosis import wording
+from mailctl.diagnosis.models import Cause, Certainty
+from mailctl.domain.models import OutcomeKind, State, stage_told_by
+from mailctl.timefmt import span
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from mailctl.diagnosis.case import Case
-    from mailctl.log.workers import Worker
+    from mailctl.delivery_log.heartbeats import Worker
+    from mailctl.diagnosis.models import Case
 
 #: Security and policy (RFC 3463 section 3.8): temporary ones are limits, reputation and greylisting.
 _POLICY_FOR_NOW = "4.7."
@@ -35,7 +35,7 @@ def dead_worker(case: Case) -> Cause | None:
         silence = f"its lease ran out {span(case.now - email.lease_until)} ago"
     else:
         silence = f"its lease runs out {_at(email.lease_until)}"
-    step: Command = words.follow(email)
+    step: Command = wording.follow(email)
     if evidence.workers:
         rescue = "a relay frees it now" if is_over else f"then {evidence.workers[0].name} takes it over"
     else:
@@ -59,7 +59,7 @@ def in_hand(case: Case) -> Cause | None:
         name="in_hand",
         sentence=f"{case.email.worker} has been sending it for {span(length)}"
         + ("; the mail server is slow" if is_slow else ""),
-        next_step=mailctl("check-config") if is_slow else words.follow(case.email),
+        next_step=mailctl("check-config") if is_slow else wording.follow(case.email),
         certainty=Certainty.LIKELY,
     )
 
@@ -173,4 +173,4 @@ def _holder(case: Case) -> Worker | None:
 
 
 def _at(moment: datetime | None) -> str:
-    return "soon" if moment is None else f"at {words.moment(moment)}"
+    return "soon" if moment is None else f"at {wording.moment(moment)}"

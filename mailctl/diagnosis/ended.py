@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailctl.command import mailctl
-from mailctl.diagnosis import words
-from mailctl.diagnosis.case import Cause, Certainty
-from mailctl.log.actions import RESENT
-from mailctl.message import State, stage_told_by
-from mailctl.verdict import RELEASE
+from mailctl.delivery_log.operator_actions import RESENT
+from mailctl.diagnosis import wording
+from mailctl.diagnosis.models import Cause, Certainty
+from mailctl.domain.eligibility import RELEASE
+from mailctl.domain.models import State, stage_told_by
 
 if TYPE_CHECKING:
-    from mailctl.diagnosis.case import Case
+    from mailctl.diagnosis.models import Case
 
 #: Addressing (RFC 3463 section 3.2), and mailboxes that are full, disabled or gone (section 3.3).
 _ABOUT_RECIPIENT = ("5.1.", "5.2.")
@@ -67,7 +67,7 @@ def held(case: Case) -> Cause:
     step = case.command(RELEASE) or case.command_to_send()
     if event is not None and event.actor:
         reason = f": {event.text}" if event.text else ""
-        sentence = f"held by {event.actor} since {words.moment(event.at)}{reason}"
+        sentence = f"held by {event.actor} since {wording.moment(event.at)}{reason}"
         return Cause(name="held", sentence=sentence, next_step=step)
     sentence = email.error or "held for an operator"
     if email.message_id:
@@ -111,9 +111,10 @@ def suppressed(case: Case) -> Cause:
     if rule is None:
         sentence = f"{email.error or 'its address was suppressed'}; it is not any more"
         return Cause(name="suppressed", sentence=sentence, next_step=case.command_to_send())
+    since = wording.moment(rule.created_at)
     return Cause(
         name="suppressed",
-        sentence=f"its address is suppressed ({rule.source}, {words.moment(rule.created_at)}): {rule.reason}",
+        sentence=f"its address is suppressed ({rule.source}, {since}): {rule.reason}",
         next_step=mailctl("suppress", "remove", arguments=[rule.address]),
     )
 
@@ -135,7 +136,7 @@ def same_call(case: Case) -> Cause | None:
     return Cause(
         name="idempotency",
         sentence=f"a call with the idempotency key {keys[0].key!r} is made one with this email until"
-        f" {words.moment(keys[0].expires_at)}: it gets this id and sends nothing",
+        f" {wording.moment(keys[0].expires_at)}: it gets this id and sends nothing",
         next_step=mailctl("list", to=case.email.to, limit="10"),
         certainty=Certainty.POSSIBLE,
     )

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mailctl.diagnosis import attempts, ended, waiting
-from mailctl.diagnosis.case import Case, Cause, Certainty
-from mailctl.message import State
+from mailctl.diagnosis.models import Case, Cause, Certainty
+from mailctl.domain.models import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,16 +6,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.command import mailctl, start_worker
-from mailctl.diagnosis import words
-from mailctl.diagnosis.case import Cause, Certainty
-from mailctl.log.outbox import KEPT_BACK
-from mailctl.log.recovery import BROKER_LOST_IT, WORKER_LOST_IT
-from mailctl.message import State
-from mailctl.moments import per_minute, span
-from mailctl.retry import BLIND_SECONDS, LOST_SECONDS, PATIENCE_SECONDS
+from mailctl.delivery_log.outbox import KEPT_BACK
+from mailctl.delivery_log.recovery import BROKER_LOST_IT, WORKER_LOST_IT
+from mailctl.diagnosis import wording
+from mailctl.diagnosis.models import Cause, Certainty
+from mailctl.domain.models import State
+from mailctl.domain.retry_policy import BLIND_SECONDS, LOST_SECONDS, PATIENCE_SECONDS
+from mailctl.timefmt import per_minute, span
 
 if TYPE_CHECKING:
-    from mailctl.diagnosis.case import Case
+    from mailctl.diagnosis.models import Case
 
 
 def paused(case: Case) -> Cause | None:
@@ -29,8 +29,8 @@ def scheduled(case: Case) -> Cause | None:
     email = case.email
     if email.not_before is None or not case.is_waiting_for_time or email.error:
         return None
-    when = f"scheduled for {words.moment(email.not_before)}, in {span(email.not_before - case.now)}"
-    return Cause(name="scheduled", sentence=when, next_step=words.follow(email))
+    when = f"scheduled for {wording.moment(email.not_before)}, in {span(email.not_before - case.now)}"
+    return Cause(name="scheduled", sentence=when, next_step=wording.follow(email))
 
 
 def broker_down(case: Case) -> Cause | None:
@@ -70,7 +70,7 @@ def wrong_queue(case: Case) -> Cause | None:
     evidence, queue = case.evidence, case.email.queue
     if not evidence.is_anybody_alive or evidence.consumes(queue):
         return None
-    seen = words.names(f"{name} takes {', '.join(queues)}" for name, queues in evidence.queues.items())
+    seen = wording.names(f"{name} takes {', '.join(queues)}" for name, queues in evidence.queues.items())
     return Cause(
         name="wrong_queue",
         sentence=f"{waited(case)}; no worker consumes queue {queue!r}: {seen}",
@@ -102,7 +102,7 @@ def broker_lost(case: Case) -> Cause | None:
         if case.last_text(State.PENDING) not in (BROKER_LOST_IT, WORKER_LOST_IT):
             return None
         sentence = f"{case.last_text(State.PENDING)}; a relay publishes it again next"
-        return Cause(name="broker_lost", sentence=sentence, next_step=words.follow(email))
+        return Cause(name="broker_lost", sentence=sentence, next_step=wording.follow(email))
     if email.queued_at is None or search is None or search.place or not search.is_complete:
         return None
     patience = timedelta(seconds=PATIENCE_SECONDS)
@@ -112,8 +112,8 @@ def broker_lost(case: Case) -> Cause | None:
     return Cause(
         name="broker_lost",
         sentence=f"{waited(case)}; the broker has lost its message: neither queue {email.queue!r} nor"
-        f" a worker has it; a relay publishes it again by {words.moment(again)}",
-        next_step=words.follow(email),
+        f" a worker has it; a relay publishes it again by {wording.moment(again)}",
+        next_step=wording.follow(email),
     )
 
 
@@ -124,7 +124,7 @@ def held_by_worker(case: Case) -> Cause | None:
         return None
     rescue = ""
     if lease and email.queued_at:
-        again = words.moment(max(email.queued_at + lease, case.now) + timedelta(seconds=LOST_SECONDS))
+        again = wording.moment(max(email.queued_at + lease, case.now) + timedelta(seconds=LOST_SECONDS))
         rescue = f"; if that worker has died, a relay publishes it again by {again}"
     return Cause(
         name="held_by_worker",
@@ -146,9 +146,10 @@ def in_line(case: Case) -> Cause | None:
     noun = "message" if place is not None else "email"
     wait = f", about {span(timedelta(minutes=ahead / evidence.rate))}" if evidence.rate else ""
     pace = f" at {per_minute(evidence.rate)} a minute" if evidence.rate else "; none has left it lately"
+    place_in_line = f"{wording.count(ahead, noun)} before it in queue {email.queue!r}"
     return Cause(
         name="in_line",
-        sentence=f"{waited(case)}; {words.count(ahead, noun)} before it in queue {email.queue!r}{wait}{pace}",
+        sentence=f"{waited(case)}; {place_in_line}{wait}{pace}",
         next_step=mailctl("queue", "list"),
     )
 
@@ -160,14 +161,14 @@ def on_its_way(case: Case) -> Cause:
         who = evidence.workers[0].name if evidence.workers else "a worker"
         text = f"the relay of {who} publishes it next"
     elif evidence.search is not None and not evidence.search.is_complete and email.queued_at:
-        again = words.moment(email.queued_at + timedelta(seconds=BLIND_SECONDS))
+        again = wording.moment(email.queued_at + timedelta(seconds=BLIND_SECONDS))
         text = f"it is on its way to a worker; a relay publishes it again at {again} if it never arrives"
     else:
         text = "a worker takes it next"
     return Cause(
         name="on_its_way",
         sentence=f"{waited(case)}; {text}",
-        next_step=words.follow(email),
+        next_step=wording.follow(email),
         certainty=Certainty.LIKELY,
     )
 

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailctl.inputs import file_name
-from mailctl.message import Outcome, OutcomeKind, SmtpReply
+from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
+from mailctl.domain.validation import file_name
 
 if TYPE_CHECKING:
-    from mailctl.message import Envelope
+    from mailctl.domain.models import Envelope
 
 #: Characters of the Message-ID's local part that a file name keeps.
 _MAX_NAME_LENGTH = 80

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import aiosmtplib
 
+from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
 from mailctl.errors import ConfigurationError
-from mailctl.message import Outcome, OutcomeKind, SmtpReply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from mailctl.message import Envelope, Outcome, OutcomeKind
+from mailctl.domain.models import Envelope, Outcome, OutcomeKind
 from mailctl.smtp.classify import CLOSING_CODE
 from mailctl.smtp.probe import ProbeStep, probe_session
 from mailctl.smtp.session import SESSION_ERRORS, Session, SmtpServer, make_tls_context

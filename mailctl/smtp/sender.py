@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from mailctl.smtp.session import SmtpServer
 
 if TYPE_CHECKING:
-    from mailctl.message import Envelope, Outcome
+    from mailctl.domain.models import Envelope, Outcome
     from mailctl.settings import Settings
     from mailctl.smtp.pool import SmtpPool
 

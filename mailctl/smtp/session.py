@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Literal
 import aiosmtplib
 
 from mailctl.errors import ConfigurationError
-from mailctl.mime import has_bare_ends
 from mailctl.redaction import without_password
+from mailctl.rendering.mime import has_bare_ends
 from mailctl.smtp.classify import BAD_SEQUENCE_CODE, CLOSING_CODE, classify_error, classify_reply
-from mailctl.smtp.dialogue import Dialogue
+from mailctl.smtp.protocol import Dialogue
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mailctl.message import Envelope, Outcome
+    from mailctl.domain.models import Envelope, Outcome
 
 TlsMode = Literal["starttls", "implicit", "none"]
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
+from mailctl.domain.models import RowProblem, User
 from mailctl.errors import ConfigurationError
-from mailctl.message import RowProblem, User
 from mailctl.users.eligibility import LeftOut, Screening, screening_for
 from mailctl.users.embedded import EmbeddedDirectory, ImportReport
-from mailctl.users.service import ServiceDirectory
+from mailctl.users.service_database import ServiceDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

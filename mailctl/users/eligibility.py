@@ -10,7 +10,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from mailctl.catalog import VERIFICATION
+from mailctl.domain.catalog import VERIFICATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
+from mailctl.delivery_log.storage.engine import reading, shown, writing
+from mailctl.delivery_log.storage.tables import users
+from mailctl.domain.models import RowProblem, User
+from mailctl.domain.validation import address, display_name
 from mailctl.errors import InvalidInput, NotFound, Refused
-from mailctl.inputs import address, display_name
-from mailctl.log.database import reading, shown, writing
-from mailctl.log.tables import users
-from mailctl.message import RowProblem, User
 from mailctl.users.eligibility import LeftOut, Screening
 
 if TYPE_CHECKING:

@@ -12,10 +12,14 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from mailctl import runtime
-from mailctl.web import api, pages, preview, report_pages, reports
-from mailctl.web.access import Access
+from mailctl.web.api import emails as emails_api
+from mailctl.web.api import reports as reports_api
+from mailctl.web.auth import Access
+from mailctl.web.pages import emails as email_pages
+from mailctl.web.pages import preview
+from mailctl.web.pages import reports as report_pages
 from mailctl.web.problem import problem_response
-from mailctl.web.route import ApiRoute, harden
+from mailctl.web.routing import ApiRoute, harden
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,19 +47,21 @@ def make_router(access: Access | None = None) -> APIRouter:
         gate.require(request)
 
     def openapi(request: Request) -> dict[str, Any]:
-        place = pages.path_to(request, "home").rstrip("/")
+        place = email_pages.path_to(request, "home").rstrip("/")
         servers = [{"url": place}] if place else None
         return get_openapi(title="mailctl", version=version("mailctl"), routes=router.routes, servers=servers)
 
     guarded = APIRouter(route_class=ApiRoute, dependencies=[Depends(require_key)])
     guarded.add_api_route("/api/openapi.json", openapi, include_in_schema=False)
-    for endpoints in (api.router, reports.router, preview.version_router, api.last_router):
+    for endpoints in (emails_api.router, reports_api.router, preview.version_router, emails_api.last_router):
         guarded.include_router(endpoints)
     router = APIRouter()
-    router.include_router(api.open_router)
-    router.include_router(pages.sign_in_router(gate), dependencies=[Depends(runtime.require_usable_keys)])
+    router.include_router(emails_api.open_router)
+    router.include_router(
+        email_pages.sign_in_router(gate), dependencies=[Depends(runtime.require_usable_keys)]
+    )
     router.include_router(guarded)
-    for page_router in (pages.router, report_pages.router, preview.router):
+    for page_router in (email_pages.router, report_pages.router, preview.router):
         router.include_router(page_router, dependencies=[Depends(require_key)])
     return router
 

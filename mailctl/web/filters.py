@@ -11,10 +11,10 @@ from fastapi import Query
 
 from mailctl import runtime
 from mailctl.command import mailctl
+from mailctl.delivery_log.queries.search import Filter
+from mailctl.domain.models import State
 from mailctl.errors import InvalidInput
-from mailctl.log.search import Filter
-from mailctl.message import State
-from mailctl.moments import parse_past
+from mailctl.timefmt import parse_past
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

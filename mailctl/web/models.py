@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field
 
 from mailctl.diagnosis import Certainty
-from mailctl.message import State
+from mailctl.domain.models import State
 
 if TYPE_CHECKING:
+    from mailctl.delivery_log.queries.search import Page
     from mailctl.diagnosis import Cause, Diagnosis
-    from mailctl.log.search import Page
-    from mailctl.message import Email, SmtpReply
-    from mailctl.status import Status
+    from mailctl.diagnosis.status import Status
+    from mailctl.domain.models import Email, SmtpReply
 
 
 class Answer(BaseModel):

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from mailctl import runtime
+from mailctl.delivery_log.api_keys import NewKey, new_key
+from mailctl.delivery_log.storage.access_mode import LogMode
 from mailctl.errors import InvalidInput, LogMissing, Refused
-from mailctl.journal import FORMATS, make_visible, write_json
-from mailctl.log.keys import NewKey, new_key
-from mailctl.log.mode import LogMode
-from mailctl.web.access import Access
+from mailctl.json_logging import FORMATS, make_visible, write_json
 from mailctl.web.app import create_app
+from mailctl.web.auth import Access
 
 if TYPE_CHECKING:
     from collections.abc import Callable

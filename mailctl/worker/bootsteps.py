@@ -16,11 +16,11 @@ from typing_extensions import override
 
 from mailctl import runtime
 from mailctl.celery_app import consumed_queues, is_in_memory
+from mailctl.checks.placeholders import placeholders
+from mailctl.delivery_log.heartbeats import Worker
 from mailctl.errors import ExitCode
-from mailctl.log.workers import Worker
-from mailctl.placeholders import placeholders
 from mailctl.worker.relay import Relay
-from mailctl.worker.sharing import say_who_consumes
+from mailctl.worker.shared_queues import say_who_consumes
 
 if TYPE_CHECKING:
     from mailctl.settings import Settings

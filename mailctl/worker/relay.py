@@ -12,21 +12,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.broker import Broker
+from mailctl.broker.inspector import Broker
 from mailctl.celery_app import own_tasks
+from mailctl.delivery_log.circuits import LAST_PROBE_SECONDS
+from mailctl.delivery_log.heartbeats import HEARTBEAT_SECONDS
+from mailctl.delivery_log.storage.change_detector import Watch
+from mailctl.domain.retry_policy import BLIND_SECONDS, LOST_SECONDS, PATIENCE_SECONDS
+from mailctl.enqueue.publisher import Publisher
 from mailctl.errors import BrokerUnavailable, LogUnavailable, MailctlError
-from mailctl.log.circuits import LAST_PROBE_SECONDS
-from mailctl.log.watch import Watch
-from mailctl.log.workers import HEARTBEAT_SECONDS
-from mailctl.publisher import Publisher
-from mailctl.retry import BLIND_SECONDS, LOST_SECONDS, PATIENCE_SECONDS
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mailctl.log.circuits import Circuit
-    from mailctl.log.workers import Worker
+    from mailctl.delivery_log.circuits import Circuit
+    from mailctl.delivery_log.heartbeats import Worker
     from mailctl.runtime import Runtime
 
 _log = logging.getLogger("mailctl.relay")

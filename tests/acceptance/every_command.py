@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mailctl.campaign import Campaign, Mailing
-from mailctl.catalog import KINDS
 from mailctl.cli.main import app
-from mailctl.log.actions import Deed
-from mailctl.message import Outcome, OutcomeKind, SmtpReply, State
-from mailctl.recipients import Recipient
+from mailctl.delivery_log.operator_actions import Deed
+from mailctl.domain.catalog import KINDS
+from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.recipient_list import Recipient
+from mailctl.enqueue.campaign import Campaign, Mailing
+from mailctl.enqueue.send_request import Order, Sending
 from mailctl.runtime import Runtime
-from mailctl.sending import Order, Sending
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:

@@ -18,8 +18,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: What most commands import.
-_PRELOADED = ["mailctl.cli.main", "mailctl.runtime", "mailctl.campaign", "mailctl.cli.send", "rich.console"]
-_PRELOADED += ["mailctl.acting", "mailctl.status", "mailctl.checks", "mailctl.cli.table", "rich.live"]
+_PRELOADED = [
+    "mailctl.cli.main",
+    "mailctl.runtime",
+    "mailctl.enqueue.campaign",
+    "mailctl.cli.commands.send",
+    "rich.console",
+]
+_PRELOADED += [
+    "mailctl.operations.bulk_actions",
+    "mailctl.diagnosis.status",
+    "mailctl.checks",
+    "mailctl.cli.terminal.table",
+    "rich.live",
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl import runtime
-from mailctl.acting import Acting, Verdict, Wish
 from mailctl.cli.main import main
-from mailctl.log.actions import Deed
-from mailctl.log.pauses import Scope
-from mailctl.message import State
-from mailctl.selection import named
-from mailctl.verdict import CANCEL, HOLD, RELEASE
+from mailctl.delivery_log.operator_actions import Deed
+from mailctl.delivery_log.pauses import Scope
+from mailctl.domain.eligibility import CANCEL, HOLD, RELEASE
+from mailctl.domain.models import State
+from mailctl.operations.bulk_actions import Acting, Verdict, Wish
+from mailctl.operations.selection import named
 from tests.acceptance.terminal import PATIENCE
 from tests.faults.site import Site
 from tests.smtp_server import Reply, Stall
@@ -24,7 +24,7 @@ from tests.smtp_server import Reply, Stall
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mailctl.message import Email
+    from mailctl.domain.models import Email
     from tests.acceptance.terminal import Terminal
     from tests.servers import RedisServer
     from tests.smtp_server import Action, Context, ScriptedSmtpServer

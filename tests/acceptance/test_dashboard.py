@@ -12,12 +12,12 @@ import httpx
 import pytest
 
 from mailctl import runtime, web
-from mailctl.catalog import KINDS
-from mailctl.enqueue import Enqueuer
-from mailctl.intake import make_content, make_user
-from mailctl.log.suppressions import Source
+from mailctl.delivery_log.suppressions import Source
+from mailctl.domain.catalog import KINDS
+from mailctl.domain.factory import make_content, make_user
+from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.settings import Settings
-from mailctl.worker import process
+from mailctl.worker import process_state
 from tests.acceptance.browser import open_browser
 from tests.web_server import serving
 
@@ -96,7 +96,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
         # Signing in leads where one wanted to go.
         assert browser.run("return location.pathname + location.search") == "/emails?kind=reset"
         yield Dashboard(address, key, browser, ids)
-    process.shut()
+    process_state.shut()
     runtime.shut()
 
 
@@ -112,7 +112,7 @@ def _fill() -> list[str]:
         )
         ids += Enqueuer(parts).record(KINDS[name], [content]).ids
     for task_id in ids[:2]:
-        process.current().delivery.deliver(task_id, worker="celery@desk")
+        process_state.current().delivery.deliver(task_id, worker="celery@desk")
     parts.outbox.give_up(ids[2], reason="refused at rcpt: 550 5.1.1 no such user here")
     parts.suppressions.add({"gone@example.com": "left us"}, source=Source.OPERATOR, actor="zoe@desk")
     return ids

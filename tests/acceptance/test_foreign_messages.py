@@ -16,11 +16,11 @@ import pytest
 from celery import Celery
 from pydantic import SecretStr
 
-from mailctl.broker import Broker
+from mailctl.broker.inspector import Broker
+from mailctl.broker.shared_queues import find_foreign_workers
+from mailctl.broker.unclaimed import Unclaimed
 from mailctl.celery_app import create_celery_app
 from mailctl.settings import Settings
-from mailctl.sharing import find_foreign_workers
-from mailctl.unclaimed import Unclaimed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.campaign import Campaign, Mailing
-from mailctl.catalog import KINDS
-from mailctl.recipients import Recipient
+from mailctl.domain.catalog import KINDS
+from mailctl.domain.recipient_list import Recipient
+from mailctl.enqueue.campaign import Campaign, Mailing
+from mailctl.operations.selection import CHUNK
 from mailctl.runtime import Runtime
-from mailctl.selection import CHUNK
 from mailctl.settings import Settings
 from tests.acceptance.screen import MOTION, Screen
 from tests.acceptance.terminal import PATIENCE

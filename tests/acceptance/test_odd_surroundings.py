@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.cli import streams
+from mailctl.cli.terminal import streams
 from mailctl.errors import ExitCode
 from tests.acceptance.every_command import ROWS, Office, Row
 from tests.acceptance.forked import Forked, Start

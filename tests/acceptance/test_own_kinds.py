@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 CATALOG = """
 from datetime import timedelta
-from mailctl.catalog import Kind, Link
+from mailctl.domain.catalog import Kind, Link
 
 KINDS = Kind(
     name="invoice",

@@ -15,9 +15,9 @@ import psycopg
 import pytest
 
 from mailctl import runtime
-from mailctl.campaign import Campaign, Mailing
-from mailctl.catalog import WELCOME
-from mailctl.recipients import Recipient
+from mailctl.domain.catalog import WELCOME
+from mailctl.domain.recipient_list import Recipient
+from mailctl.enqueue.campaign import Campaign, Mailing
 from tests.acceptance.blocks import Language, blocks_of
 from tests.acceptance.conftest import SMTP_PASSWORD
 from tests.acceptance.console import Console, run_python, steps_of
@@ -47,7 +47,7 @@ _SHOP = "sqlite:///shop.db"
 #: Python that comes before a block, for the names that it is given.
 _LINK = """
 from datetime import UTC, datetime, timedelta
-from mailctl.links import LinkClaims, Links
+from mailctl.security.links import LinkClaims, Links
 from mailctl.settings import Settings
 
 t = Links(Settings.load()).seal(LinkClaims(

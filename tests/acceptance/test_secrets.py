@@ -166,7 +166,7 @@ def test_the_services_own_token_comes_back_from_the_link(
     assert found is not None
     t = unquote(found[1])
     program = (
-        "import sys; from mailctl.links import verify; "
+        "import sys; from mailctl.security.links import verify; "
         "print(verify(sys.argv[1], purpose='reset-password').token)"
     )
     window = production.open(production.python, "-c", program, t, name="service")

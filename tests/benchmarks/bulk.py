@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from celery import Celery
 
-from mailctl.campaign import LARGEST_CHUNK, Campaign, Mailing
-from mailctl.catalog import WELCOME
-from mailctl.intake import make_drafts, make_recipient
-from mailctl.message import Content, State
-from mailctl.recipients import Recipient
+from mailctl.domain.catalog import WELCOME
+from mailctl.domain.factory import make_drafts, make_recipient
+from mailctl.domain.models import Content, State
+from mailctl.domain.recipient_list import Recipient
+from mailctl.enqueue.campaign import LARGEST_CHUNK, Campaign, Mailing
 from mailctl.settings import BULK_QUEUE
 from tests.benchmarks.bench import PROCESSES, Bench, Figure, at_least, median, wait_until
 from tests.benchmarks.naive import DONE

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from mailctl.log.search import Filter, search
-from mailctl.message import State
+from mailctl.delivery_log.queries.search import Filter, search
+from mailctl.domain.models import State
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from tests.benchmarks.bench import Figure, at_most, median

@@ -35,10 +35,10 @@ from sqlalchemy import insert
 
 from mailctl import runtime as process
 from mailctl.cli.main import main as mailctl
-from mailctl.log import tables
-from mailctl.log.payload import seal
-from mailctl.log.workers import Worker
-from mailctl.message import DELIVERED_STATES, FINAL_STATES, Content, State, User
+from mailctl.delivery_log.heartbeats import Worker
+from mailctl.delivery_log.storage import tables
+from mailctl.delivery_log.storage.encryption import seal
+from mailctl.domain.models import DELIVERED_STATES, FINAL_STATES, Content, State, User
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from tests.servers import PostgresServer
@@ -329,7 +329,7 @@ def _widest(text: str) -> int:
 
 
 def _one_in(runtime: Runtime, state: State) -> str:
-    from mailctl.log.search import Filter, search
+    from mailctl.delivery_log.queries.search import Filter, search
 
     return search(runtime.engine, Filter(states=[state]), limit=1).emails[0].id
 

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailctl.campaign import Campaign, Mailing
-from mailctl.catalog import WELCOME
-from mailctl.message import State
-from mailctl.recipients import Recipient
+from mailctl.domain.catalog import WELCOME
+from mailctl.domain.models import State
+from mailctl.domain.recipient_list import Recipient
+from mailctl.enqueue.campaign import Campaign, Mailing
 from tests.benchmarks.bench import PROCESSES, Bench, Figure, at_most, wait_until
 
 if TYPE_CHECKING:

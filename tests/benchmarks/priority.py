@@ -6,10 +6,10 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-from mailctl.campaign import Campaign, Mailing
-from mailctl.catalog import RESET, WELCOME
-from mailctl.intake import make_content, make_user
-from mailctl.recipients import Recipient
+from mailctl.domain.catalog import RESET, WELCOME
+from mailctl.domain.factory import make_content, make_user
+from mailctl.domain.recipient_list import Recipient
+from mailctl.enqueue.campaign import Campaign, Mailing
 from tests.benchmarks.bench import PROCESSES, Bench, Figure, at_most, wait_until
 from tests.smtp_server import ScriptedSmtpServer
 

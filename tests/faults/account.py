@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailctl.message import State
+from mailctl.domain.models import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mailctl.message import Email, Event
+    from mailctl.domain.models import Email, Event
     from tests.smtp_server import AcceptedMessage
 
 #: The property of a test's report that carries its account, also from another process.

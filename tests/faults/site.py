@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from mailctl.catalog import WELCOME
+from mailctl.domain.catalog import WELCOME
+from mailctl.domain.factory import make_content, make_user
 from mailctl.errors import LogUnavailable
-from mailctl.intake import make_content, make_user
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from tests.faults.account import Account, account_for
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
 
-    from mailctl.message import Email
+    from mailctl.domain.models import Email
     from tests.acceptance.terminal import Terminal, Window
     from tests.servers import RedisServer
     from tests.smtp_server import ScriptedSmtpServer
@@ -74,7 +74,7 @@ class Site:
 
     def enqueue(self, count: int, *, publishes: bool = True) -> None:
         """Record emails, and let the broker have them unless a relay is to do that."""
-        from mailctl.enqueue import Enqueuer
+        from mailctl.enqueue.enqueuer import Enqueuer
         from mailctl.errors import BrokerUnavailable
 
         enqueuer = Enqueuer(self.runtime)
@@ -90,8 +90,8 @@ class Site:
 
     def enqueue_campaign(self, count: int) -> None:
         """Record a campaign, which workers send in batches."""
-        from mailctl.campaign import Campaign, Mailing
-        from mailctl.recipients import Recipient
+        from mailctl.domain.recipient_list import Recipient
+        from mailctl.enqueue.campaign import Campaign, Mailing
 
         mailing = Mailing(campaign=f"campaign-{len(self.ids)}", kind=WELCOME)
         rows = [Recipient(line=n, email=f"user{n}@example.com") for n in range(count)]
@@ -154,7 +154,7 @@ class Site:
 
 def is_final(state: object) -> bool:
     """Whether a state is one that nothing follows."""
-    from mailctl.message import FINAL_STATES
+    from mailctl.domain.models import FINAL_STATES
 
     return state in FINAL_STATES
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.delivery import GROUP
+from mailctl.worker.delivery import GROUP
 from tests.smtp_server import Stall
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from mailctl.catalog import RESET
-from mailctl.intake import make_content, make_drafts, make_user
-from mailctl.log.tables import emails
+from mailctl.delivery_log.storage.tables import emails
+from mailctl.domain.catalog import RESET
+from mailctl.domain.factory import make_content, make_drafts, make_user
 from tests.faults.site import Site
 from tests.fuzz.brokers import OnRabbit, OnRedis
 from tests.fuzz.envelopes import QUEUE, STOLEN, End, Envelope, Shape, bare, broadcasts, shapes, whole

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import func, select
 
-from mailctl.log.tables import emails
-from mailctl.message import FINAL_STATES, State
+from mailctl.delivery_log.storage.tables import emails
+from mailctl.domain.models import FINAL_STATES, State
 from tests.fuzz.messages import make
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mailctl import EmailService
-from mailctl.catalog import GENERIC, NEW_IP, RESET, WELCOME
 from mailctl.cli.main import main
+from mailctl.domain.catalog import GENERIC, NEW_IP, RESET, WELCOME
 from mailctl.errors import ExitCode, InvalidInput
 from tests.hostile.site import ORIGIN
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert
 
-from mailctl.log.database import open_engine, parse_url, writing
-from mailctl.log.schema import ensure_current
-from mailctl.log.tables import circuits, emails, events, keys, pauses, suppressions, workers
+from mailctl.delivery_log.storage.engine import open_engine, parse_url, writing
+from mailctl.delivery_log.storage.schema_version import ensure_current
+from mailctl.delivery_log.storage.tables import circuits, emails, events, keys, pauses, suppressions, workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from mailctl.catalog import Kind
+from mailctl.domain.catalog import Kind
 
 KINDS = Kind(
     name="invoice",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from mailctl import inputs
-from mailctl.audience import audience_of
 from mailctl.cli.main import main
+from mailctl.domain import validation
+from mailctl.domain.recipient_policy import audience_of
 from mailctl.errors import ConfigurationError, ExitCode
 from mailctl.settings import Settings
 from tests.hostile.site import ORIGIN
@@ -32,7 +32,7 @@ def _cli(*arguments: str) -> bool:
 def _is_suppressed(site: Site, value: str) -> None:
     """What was taken stands in the list as the address that it is, and as no other."""
     page = site.runtime.suppressions.page(limit=1000)
-    assert inputs.address(value).lower() in [entry.address for entry in page.entries]
+    assert validation.address(value).lower() in [entry.address for entry in page.entries]
 
 
 def _suppress_add(site: Site, value: Any) -> bool:

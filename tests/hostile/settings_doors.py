@@ -7,17 +7,17 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mailctl.catalog import RESET, WELCOME
-from mailctl.compose import Composer
-from mailctl.intake import make_content, make_user
-from mailctl.links import Links
+from mailctl.domain.catalog import RESET, WELCOME
+from mailctl.domain.factory import make_content, make_user
+from mailctl.rendering.composer import Composer
+from mailctl.security.links import Links
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mailctl.links import LinkClaims
-    from mailctl.message import Envelope
+    from mailctl.domain.models import Envelope
+    from mailctl.security.links import LinkClaims
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 ORIGIN = "https://app.example.com"

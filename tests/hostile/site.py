@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from mailctl import runtime
-from mailctl.delivery import Delivery
-from mailctl.log.tables import emails
-from mailctl.message import State
+from mailctl.delivery_log.storage.tables import emails
+from mailctl.domain.models import State
 from mailctl.settings import Settings
-from mailctl.worker.bridge import LoopBridge
+from mailctl.worker.delivery import Delivery
+from mailctl.worker.event_loop import LoopBridge
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
 
-    from mailctl.catalog import Kind
-    from mailctl.message import Email
+    from mailctl.domain.catalog import Kind
+    from mailctl.domain.models import Email
     from tests.smtp_server import AcceptedMessage, ScriptedSmtpServer
 
 ORIGIN = "https://app.example.com"

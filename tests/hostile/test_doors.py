@@ -14,10 +14,11 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from mailctl import inputs, web
+from mailctl import web
 from mailctl.cli.main import main
+from mailctl.domain import validation
+from mailctl.domain.models import Envelope, State
 from mailctl.errors import ConfigurationError, ExitCode, InvalidInput
-from mailctl.message import Envelope, State
 from mailctl.smtp.capture import CaptureSender
 from tests.emails import HEADERS
 from tests.hostile.doors import DOORS, TO
@@ -30,7 +31,7 @@ from tests.smtp_server import ScriptedSmtpServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mailctl.message import Email
+    from mailctl.domain.models import Email
     from tests.smtp_server import AcceptedMessage
 
 #: The property of a report that carries rows of the table.
@@ -103,7 +104,7 @@ def row(name: str, verdicts: Counter[str]) -> tuple[str, ...]:
 
 def check_wire(site: Site, email: Email, message: AcceptedMessage, *, field: str, value: str) -> None:
     """The envelope and every header are what was meant, to the byte."""
-    expected = inputs.address(value) if field == "email" else email.to
+    expected = validation.address(value) if field == "email" else email.to
     assert message.recipients == (expected,)
     assert message.sender == "noreply@example.com"
     commands = [line for _, way, line in site.smtp.log if way == "C"]
@@ -125,7 +126,7 @@ def check_wire(site: Site, email: Email, message: AcceptedMessage, *, field: str
     if field in ("display_name", "first_name") and to != expected:
         shown = to.removesuffix(f" <{expected}>")
         unquoted = shown[1:-1].replace('\\"', '"').replace("\\\\", "\\") if shown.startswith('"') else shown
-        assert unquoted == inputs.greeting_name(value)
+        assert unquoted == validation.greeting_name(value)
 
 
 def assert_not_in(message: AcceptedMessage, name: str) -> None:
@@ -234,7 +235,7 @@ def test_a_setting_is_refused_or_stands_in_its_header(field: str, name: str, rec
 def assert_stands(envelope: Envelope, header: str, value: str, *, field: str) -> None:
     shown = header_of(envelope.data, header)
     if field in ("email", "reply_to"):
-        assert shown.removeprefix("x <").removesuffix(">") == inputs.address(value)
+        assert shown.removeprefix("x <").removesuffix(">") == validation.address(value)
     elif field == "header_value":
         assert shown == value
     else:
@@ -249,21 +250,21 @@ def test_a_captured_email_stays_in_its_folder(value: str, expect: str, tmp_path:
     import asyncio
 
     if expect == "accept":
-        assert inputs.file_name(value) == value
+        assert validation.file_name(value) == value
     else:
         with pytest.raises(InvalidInput):
-            inputs.file_name(value)
+            validation.file_name(value)
     envelope = Envelope(
         sender="a@example.com", recipient=TO, message_id=f"<{value}@x>", data=b"x", subject="x"
     )
     asyncio.run(CaptureSender(tmp_path / "mail").send(envelope))
     [file] = (tmp_path / "mail").iterdir()
-    assert inputs.file_name(file.name) == file.name
+    assert validation.file_name(file.name) == file.name
 
 
 def test_a_name_hijacks_no_envelope(site: Site) -> None:
     """What makes FastAPI-Mail send to the attacker reaches nobody but whom the service meant."""
-    from mailctl.catalog import WELCOME
+    from mailctl.domain.catalog import WELCOME
 
     names = ("x\r,attacker@evil.com,", "attacker@evil.com\r", 'x", <attacker@evil.com>, "y@')
     for number, name in enumerate(names):

@@ -9,8 +9,8 @@ from typing import Any
 import sqlalchemy
 
 from mailctl import runtime
-from mailctl.log.database import parse_url
-from mailctl.message import Outcome, OutcomeKind, SmtpReply, State
+from mailctl.delivery_log.storage.engine import parse_url
+from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
 
 LOST = Outcome(kind=OutcomeKind.AMBIGUOUS, reply=SmtpReply(text="timed out"), stage="body")
 REFUSED = Outcome(kind=OutcomeKind.BOUNCED, reply=SmtpReply(code=550, enhanced="5.7.1", text="blocked"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl import runtime
-from mailctl.message import Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
 from tests.integration.commands import DEAD, LOST, REFUSED, fail, send, state_of, welcome
 
 if TYPE_CHECKING:

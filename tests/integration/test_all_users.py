@@ -11,10 +11,10 @@ import pytest
 
 from mailctl import runtime
 from mailctl.cli.main import main
+from mailctl.domain.models import RowProblem, User
+from mailctl.domain.recipient_list import Recipient
+from mailctl.enqueue.mailing_list import list_of_users
 from mailctl.errors import ConfigurationError, Refused
-from mailctl.mailing_list import list_of_users
-from mailctl.message import RowProblem, User
-from mailctl.recipients import Recipient
 from mailctl.users import LeftOut, Screening, ServiceDirectory
 from tests.integration.commands import execute_sql
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.campaign import Campaign, Mailing
-from mailctl.catalog import WELCOME
-from mailctl.intake import make_content, make_drafts, make_user
-from mailctl.keyring import Keyring
-from mailctl.log.campaigns import Campaigns
-from mailctl.log.claims import Claims
-from mailctl.log.database import open_engine, parse_url
-from mailctl.log.history import History
-from mailctl.log.outbox import Outbox
-from mailctl.log.schema import upgrade
-from mailctl.message import Ended, Outcome, OutcomeKind, SmtpReply, State
-from mailctl.recipients import Recipient
+from mailctl.delivery_log.campaigns import Campaigns
+from mailctl.delivery_log.claims import Claims
+from mailctl.delivery_log.outbox import Outbox
+from mailctl.delivery_log.queries.lookups import History
+from mailctl.delivery_log.storage.engine import open_engine, parse_url
+from mailctl.delivery_log.storage.schema_version import upgrade
+from mailctl.domain.catalog import WELCOME
+from mailctl.domain.factory import make_content, make_drafts, make_user
+from mailctl.domain.models import Ended, Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.recipient_list import Recipient
+from mailctl.enqueue.campaign import Campaign, Mailing
 from mailctl.runtime import Runtime
+from mailctl.security.keyring import Keyring
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from mailctl.message import Draft
+    from mailctl.domain.models import Draft
 
 SETTING = "MAILCTL_DATABASE_URL"
 KEYRING = Keyring(["a-secret-key-for-tests"])

@@ -7,7 +7,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from mailctl.message import Envelope, Outcome, OutcomeKind
+from mailctl.domain.models import Envelope, Outcome, OutcomeKind
 from mailctl.smtp.capture import CaptureSender
 
 if TYPE_CHECKING:

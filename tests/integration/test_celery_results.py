@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery, states
 
-from mailctl.broker import Broker
+from mailctl.broker.inspector import Broker
+from mailctl.broker.task_arguments import REFERENCE
 from mailctl.errors import ExitCode
-from mailctl.wire import REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,10 +16,10 @@ import pytest
 from celery import Celery
 from rich.text import Text
 
-from mailctl import characters
-from mailctl.cli.output import Output
+from mailctl import unicode_safety
+from mailctl.cli.terminal.output import Output
 from mailctl.errors import Refused
-from mailctl.journal import JsonFormatter, VisibleFormatter, make_visible
+from mailctl.json_logging import JsonFormatter, VisibleFormatter, make_visible
 from tests.hostile.escapes import CONTROLS, ID, WAITING, hostile, plant
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ class TestSink:
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Whether somebody is there to answer or not."""
-        from mailctl.cli.confirm import confirm
+        from mailctl.cli.terminal.confirm import confirm
 
         stdin = io.StringIO("n\n")
         stdin.isatty = lambda: True  # type: ignore[method-assign]
@@ -310,6 +310,6 @@ class TestLogs:
 def test_only_what_is_obeyed_is_escaped() -> None:
     """Letters of all scripts, marks, joiners and emoji stand as they are."""
     for text in ("Zoë", "e\u0301", "نص", "\U0001f469\u200d\U0001f4bb", "a\tb\nc", "\\x1b"):
-        assert characters.visible(text) == text
-    assert characters.visible("\udc80\x00") == r"\udc80\x00"
-    assert characters.visible_line("a\tb\nc") == r"a\tb\nc"
+        assert unicode_safety.visible(text) == text
+    assert unicode_safety.visible("\udc80\x00") == r"\udc80\x00"
+    assert unicode_safety.visible_line("a\tb\nc") == r"a\tb\nc"

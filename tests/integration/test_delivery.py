@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.catalog import GENERIC, RESET, WELCOME
-from mailctl.delivery import Delivery
-from mailctl.enqueue import Enqueuer
-from mailctl.intake import make_content, make_user
-from mailctl.message import State
+from mailctl.domain.catalog import GENERIC, RESET, WELCOME
+from mailctl.domain.factory import make_content, make_user
+from mailctl.domain.models import State
+from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
-from mailctl.worker.bridge import LoopBridge
+from mailctl.worker.delivery import Delivery
+from mailctl.worker.event_loop import LoopBridge
 from tests.smtp_server import Drop, ScriptedSmtpServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mailctl.message import Email
-    from mailctl.recording import Report
+    from mailctl.domain.models import Email
+    from mailctl.worker.outcomes import Report
 
 WORKER = "w@host"
 

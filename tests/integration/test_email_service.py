@@ -15,11 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from mailctl import EmailService, runtime
-from mailctl.broker import Broker
+from mailctl.broker.inspector import Broker
+from mailctl.delivery_log.pauses import Scope
+from mailctl.delivery_log.suppressions import Source
+from mailctl.domain.models import State
 from mailctl.errors import ConfigurationError, IdempotencyConflict, InvalidInput
-from mailctl.log.pauses import Scope
-from mailctl.log.suppressions import Source
-from mailctl.message import State
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from mailctl.message import Email
+    from mailctl.domain.models import Email
 
 TOKEN = "a-token-of-the-service"
 

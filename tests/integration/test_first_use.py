@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.log.database import open_engine, open_log_reader, parse_url, reading
-from mailctl.log.schema import ensure_current, read_version
+from mailctl.delivery_log.storage.engine import open_engine, open_log_reader, parse_url, reading
+from mailctl.delivery_log.storage.schema_version import ensure_current, read_version
 from mailctl.users import EmbeddedDirectory
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ PROCESS = """
 import asyncio, sys
 from pathlib import Path
 from pydantic import SecretStr
-from mailctl.message import Envelope
+from mailctl.domain.models import Envelope
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 print("ready", flush=True)

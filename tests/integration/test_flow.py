@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.catalog import WELCOME
-from mailctl.intake import make_content, make_drafts, make_user
-from mailctl.keyring import Keyring
-from mailctl.log.claims import Claims
-from mailctl.log.database import open_engine, parse_url
-from mailctl.log.flow import Answer, Flow, Rate, Stock, Throughput
-from mailctl.log.history import History
-from mailctl.log.idempotency import UsedKeys
-from mailctl.log.outbox import Outbox
-from mailctl.log.schema import upgrade
-from mailctl.message import Outcome, OutcomeKind, SmtpReply, State
+from mailctl.delivery_log.claims import Claims
+from mailctl.delivery_log.idempotency import UsedKeys
+from mailctl.delivery_log.outbox import Outbox
+from mailctl.delivery_log.queries.lookups import History
+from mailctl.delivery_log.queries.queue_stats import Answer, Flow, Rate, Stock, Throughput
+from mailctl.delivery_log.storage.engine import open_engine, parse_url
+from mailctl.delivery_log.storage.schema_version import upgrade
+from mailctl.domain.catalog import WELCOME
+from mailctl.domain.factory import make_content, make_drafts, make_user
+from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
+from mailctl.security.keyring import Keyring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from mailctl.message import Email
+    from mailctl.domain.models import Email
 
 KEYRING = Keyring(["a-secret-key-for-tests"])
 LEASE = timedelta(seconds=60)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 
-from mailctl.log.database import open_engine, parse_url
-from mailctl.log.foreign import KEPT_FOR, ForeignMessages
-from mailctl.log.schema import ensure_current
-from mailctl.worker.foreign_keeper import Schedule
+from mailctl.delivery_log.foreign_messages import KEPT_FOR, ForeignMessages
+from mailctl.delivery_log.storage.engine import open_engine, parse_url
+from mailctl.delivery_log.storage.schema_version import ensure_current
+from mailctl.worker.foreign.keeper import Schedule
 from tests.integration.commands import Mailctl, welcome
 
 if TYPE_CHECKING:

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mailctl.catalog import GENERIC, KINDS, RESET, Kind
-from mailctl.enqueue import Enqueuer
+from mailctl.delivery_log.pauses import Scope
+from mailctl.domain.catalog import GENERIC, KINDS, RESET, Kind
+from mailctl.domain.factory import make_content, make_user
+from mailctl.domain.models import State
+from mailctl.enqueue.enqueuer import Enqueuer
+from mailctl.enqueue.publisher import Publisher
 from mailctl.errors import InvalidInput
-from mailctl.intake import make_content, make_user
-from mailctl.log.pauses import Scope
-from mailctl.message import State
-from mailctl.preview import Wish, make_preview
-from mailctl.publisher import Publisher
+from mailctl.operations.preview import Wish, make_preview
 from tests.integration.test_delivery import WORKER, Post
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mailctl.message import Email
+    from mailctl.domain.models import Email
     from tests.smtp_server import ScriptedSmtpServer
 
     MakePost = Callable[..., Post]

@@ -19,14 +19,14 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
 from mailctl.cli.main import app
-from mailctl.enqueue import Enqueuer
-from mailctl.log.database import writing
-from mailctl.log.pauses import Scope
-from mailctl.log.suppressions import Source
-from mailctl.log.tables import emails
-from mailctl.log.transitions import move, utc_now
-from mailctl.log.workers import Worker
-from mailctl.message import Content, State, User
+from mailctl.delivery_log.heartbeats import Worker
+from mailctl.delivery_log.pauses import Scope
+from mailctl.delivery_log.storage.engine import writing
+from mailctl.delivery_log.storage.tables import emails
+from mailctl.delivery_log.suppressions import Source
+from mailctl.delivery_log.transitions import move, utc_now
+from mailctl.domain.models import Content, State, User
+from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 

@@ -13,11 +13,12 @@ from sqlalchemy import Engine, create_engine, func, select
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from mailctl import link_uses, links
-from mailctl.link_uses import LinkUses
-from mailctl.links import CLOCK_SKEW_SECONDS, InvalidLink, LinkClaims, Links, UsedLink
-from mailctl.log import tables
-from mailctl.log.retention import Retention
+from mailctl.delivery_log import used_links
+from mailctl.delivery_log.retention import Retention
+from mailctl.delivery_log.storage import tables
+from mailctl.delivery_log.used_links import LinkUses
+from mailctl.security import links
+from mailctl.security.links import CLOCK_SKEW_SECONDS, InvalidLink, LinkClaims, Links, UsedLink
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -123,10 +124,10 @@ def test_asynchronous_services_use_links_up_too(
     async def use_twice(t: str) -> str:
         engine = create_async_engine(address)
         async with AsyncSession(engine) as session, session.begin():
-            claims = await link_uses.redeem(t, purpose=PURPOSE, session=session)
+            claims = await used_links.redeem(t, purpose=PURPOSE, session=session)
         async with AsyncSession(engine) as session, session.begin():
             with pytest.raises(UsedLink):
-                await link_uses.redeem(t, purpose=PURPOSE, session=session)
+                await used_links.redeem(t, purpose=PURPOSE, session=session)
         await engine.dispose()
         return claims.token
 

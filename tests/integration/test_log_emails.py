@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event
 
-from mailctl.catalog import CANARY, RESET, WELCOME
+from mailctl.delivery_log.circuits import Circuits
+from mailctl.delivery_log.claims import Claims
+from mailctl.delivery_log.outbox import Outbox
+from mailctl.delivery_log.queries.lookups import History
+from mailctl.delivery_log.recovery import Recovery
+from mailctl.delivery_log.retention import Prunable, Retention
+from mailctl.delivery_log.storage.engine import open_engine, parse_url
+from mailctl.delivery_log.storage.schema_version import upgrade
+from mailctl.domain.catalog import CANARY, RESET, WELCOME
+from mailctl.domain.factory import make_content, make_drafts, make_user
+from mailctl.domain.models import Ended, Outcome, OutcomeKind, SmtpReply, State
 from mailctl.errors import IdempotencyConflict
-from mailctl.intake import make_content, make_drafts, make_user
-from mailctl.keyring import Keyring
-from mailctl.log.circuits import Circuits
-from mailctl.log.claims import Claims
-from mailctl.log.database import open_engine, parse_url
-from mailctl.log.history import History
-from mailctl.log.outbox import Outbox
-from mailctl.log.recovery import Recovery
-from mailctl.log.retention import Prunable, Retention
-from mailctl.log.schema import upgrade
-from mailctl.message import Ended, Outcome, OutcomeKind, SmtpReply, State
+from mailctl.security.keyring import Keyring
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from mailctl.catalog import Kind
-    from mailctl.message import Claim, Draft
+    from mailctl.domain.catalog import Kind
+    from mailctl.domain.models import Claim, Draft
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=60)

@@ -22,11 +22,11 @@ import typer
 
 from mailctl.cli.context import log_mode_of
 from mailctl.cli.main import app
+from mailctl.delivery_log.opening import open_delivery_log
+from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.delivery_log.suppressions import Suppressions
 from mailctl.errors import LogUnavailable
-from mailctl.log.database import reading, writing
-from mailctl.log.mode import LogMode
-from mailctl.log.opening import open_delivery_log
-from mailctl.log.suppressions import Suppressions
 from mailctl.settings import Settings
 from tests.integration.commands import send, welcome
 

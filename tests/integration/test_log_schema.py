@@ -14,11 +14,17 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
+from mailctl.delivery_log.storage import schema_version
+from mailctl.delivery_log.storage.engine import is_same_database, open_engine, parse_url, reading, writing
+from mailctl.delivery_log.storage.schema_version import (
+    HEAD,
+    VERSION_TABLE,
+    ensure_current,
+    read_version,
+    upgrade,
+)
+from mailctl.delivery_log.storage.tables import add_partial_indices, metadata
 from mailctl.errors import ConfigurationError, LogUnavailable
-from mailctl.log import schema
-from mailctl.log.database import is_same_database, open_engine, parse_url, reading, writing
-from mailctl.log.schema import HEAD, VERSION_TABLE, ensure_current, read_version, upgrade
-from mailctl.log.tables import add_partial_indices, metadata
 from tests.servers import free_port
 
 if TYPE_CHECKING:
@@ -81,7 +87,7 @@ def test_the_migrations_make_what_the_code_expects(engine: Engine) -> None:
 
 def test_head_is_the_newest_migration() -> None:
     """A constant, so that asking for the version needs no Alembic."""
-    scripts = ScriptDirectory(str(Path(schema.__file__).parent / "migrations"))
+    scripts = ScriptDirectory(str(Path(schema_version.__file__).parent / "migrations"))
     assert scripts.get_heads() == [HEAD]
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import insert
 
-from mailctl.cli.charts import bar, sparkline
-from mailctl.links import InvalidLink, Links
-from mailctl.log.database import open_engine, parse_url, writing
-from mailctl.log.schema import ensure_current
-from mailctl.log.tables import emails, events
+from mailctl.cli.terminal.charts import bar, sparkline
+from mailctl.delivery_log.storage.engine import open_engine, parse_url, writing
+from mailctl.delivery_log.storage.schema_version import ensure_current
+from mailctl.delivery_log.storage.tables import emails, events
+from mailctl.security.links import InvalidLink, Links
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.message import Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
 from tests.integration.commands import DEAD, fail, send, welcome
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl import EmailService, runtime
+from mailctl.delivery_log.storage.engine import open_engine, parse_url
+from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
 from mailctl.errors import ConfigurationError, ExtraMissing
-from mailctl.log.database import open_engine, parse_url
-from mailctl.message import Outcome, OutcomeKind, SmtpReply
 from mailctl.settings import Settings
 from tests.integration.commands import REFUSED, fail, state_of, welcome
 

@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 from mailctl import runtime, web
-from mailctl.message import Content, State, User
+from mailctl.domain.models import Content, State, User
 from mailctl.settings import Settings
 from tests.command_line import parse
 from tests.every_email import CAPTURED, CATALOG, HOSTILE_QUEUE, HOSTILE_WORKER, EveryEmail, beat, beating
@@ -400,7 +400,8 @@ def test_what_a_task_of_the_services_own_sends_cannot_be_stopped(mailctl: Mailct
     parts.close()
     # In a process of its own: an app is for good.
     program = (
-        "import sys; from mailctl.eligibility import Eligibility; from mailctl.runtime import Runtime\n"
+        "import sys\nfrom mailctl.diagnosis.email_facts import Eligibility\n"
+        "from mailctl.runtime import Runtime\n"
         "from mailctl.settings import Settings\n"
         "parts = Runtime(Settings(mailctl_app='ownapp:app'))\n"
         "for email in parts.history.emails(sys.argv[1:]):\n"

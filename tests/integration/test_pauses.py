@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.catalog import RESET, WELCOME
-from mailctl.enqueue import Enqueuer
-from mailctl.intake import make_content, make_user
-from mailctl.log.pauses import Scope
-from mailctl.message import State
+from mailctl.delivery_log.pauses import Scope
+from mailctl.domain.catalog import RESET, WELCOME
+from mailctl.domain.factory import make_content, make_user
+from mailctl.domain.models import State
+from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mailctl.catalog import Kind
+    from mailctl.domain.catalog import Kind
 
 WORKER = "w@host"
 
@@ -103,8 +103,8 @@ def test_the_first_pause_stays(log: Runtime) -> None:
 
 def test_a_pause_that_ends_meanwhile_strands_nothing(log: Runtime) -> None:
     """What a claim has left alone goes back into the log in any case: its message is gone."""
-    from mailctl.log.database import writing
-    from mailctl.log.pauses import put_back
+    from mailctl.delivery_log.pauses import put_back
+    from mailctl.delivery_log.storage.engine import writing
 
     email_id = record(log)
     log.outbox.mark_queued([email_id])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 
-from mailctl.broker import Broker
+from mailctl.broker.inspector import Broker
 from tests.servers import FEW_ATTEMPTS, HangUpServer
 
 if TYPE_CHECKING:

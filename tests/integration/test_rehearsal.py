@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mailctl.rehearsal import rehearse_message
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
+from mailctl.worker.canary_responder import rehearse_message
 
 if TYPE_CHECKING:
     from pathlib import Path

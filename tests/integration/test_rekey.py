@@ -11,15 +11,15 @@ import pytest
 from sqlalchemy import select, update
 
 from mailctl import runtime as runtimes
-from mailctl.catalog import WELCOME
 from mailctl.cli.main import main
-from mailctl.enqueue import Enqueuer
+from mailctl.delivery_log.rekey import BATCH, Rekeyed
+from mailctl.delivery_log.retention import Retention
+from mailctl.delivery_log.storage.tables import emails
+from mailctl.domain.catalog import WELCOME
+from mailctl.domain.factory import make_content, make_user
+from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import ExitCode
-from mailctl.intake import make_content, make_user
-from mailctl.log.rekeying import BATCH, Rekeyed
-from mailctl.log.retention import Retention
-from mailctl.log.tables import emails
-from mailctl.maintenance import rekey
+from mailctl.operations.maintenance import rekey
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 

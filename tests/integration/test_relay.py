@@ -9,12 +9,12 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mailctl.campaign import Campaign, Mailing
-from mailctl.catalog import WELCOME
-from mailctl.enqueue import Enqueuer
-from mailctl.log.workers import Worker
-from mailctl.message import Content, User
-from mailctl.recipients import Recipient
+from mailctl.delivery_log.heartbeats import Worker
+from mailctl.domain.catalog import WELCOME
+from mailctl.domain.models import Content, User
+from mailctl.domain.recipient_list import Recipient
+from mailctl.enqueue.campaign import Campaign, Mailing
+from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
 from mailctl.settings import BULK_QUEUE, Settings
 from mailctl.worker.relay import BATCH, BATCHES_ON_BROKER, LOCAL_TICK_SECONDS, SERVER_TICK_SECONDS, Relay

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mailctl.catalog import GENERIC, RESET, WELCOME, Kind, Link
-from mailctl.enqueue import Enqueuer
-from mailctl.intake import make_content, make_drafts, make_user
-from mailctl.log.suppressions import Source
-from mailctl.message import State
-from mailctl.publisher import Publisher
+from mailctl.delivery_log.suppressions import Source
+from mailctl.domain.catalog import GENERIC, RESET, WELCOME, Kind, Link
+from mailctl.domain.factory import make_content, make_drafts, make_user
+from mailctl.domain.models import State
+from mailctl.enqueue.enqueuer import Enqueuer
+from mailctl.enqueue.publisher import Publisher
 from tests.integration.test_delivery import WORKER, Post
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CATALOG = """
 from datetime import timedelta
-from mailctl.catalog import Kind
+from mailctl.domain.catalog import Kind
 
 KINDS = [
     Kind(

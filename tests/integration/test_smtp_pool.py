@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from mailctl.message import Outcome, OutcomeKind
+from mailctl.domain.models import Outcome, OutcomeKind
 from mailctl.smtp.pool import PoolLimits, SmtpPool
 from mailctl.smtp.sender import SmtpSender
 from tests.smtp_client import message, plain, send, with_pool

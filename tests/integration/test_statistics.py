@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import insert, text
 from sqlalchemy.event import listen
 
-from mailctl.catalog import KINDS
-from mailctl.log.counts import Dimension, Totals
-from mailctl.log.course import course
-from mailctl.log.database import open_engine, parse_url, writing
-from mailctl.log.schema import ensure_current
-from mailctl.log.statistics import Statistics
-from mailctl.log.tables import emails, events
-from mailctl.message import State
+from mailctl.delivery_log.queries.stat_models import Dimension, Totals
+from mailctl.delivery_log.queries.statistics import Statistics
+from mailctl.delivery_log.queries.time_series import course
+from mailctl.delivery_log.storage.engine import open_engine, parse_url, writing
+from mailctl.delivery_log.storage.schema_version import ensure_current
+from mailctl.delivery_log.storage.tables import emails, events
+from mailctl.domain.catalog import KINDS
+from mailctl.domain.models import State
 from mailctl.web.charts import Chart, Line, scale_end
 
 if TYPE_CHECKING:

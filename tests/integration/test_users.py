@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy
 
+from mailctl.delivery_log.storage.engine import open_engine, parse_url
+from mailctl.delivery_log.storage.schema_version import ensure_current
+from mailctl.domain.models import RowProblem, User
 from mailctl.errors import (
     ConfigurationError,
     DirectoryUnavailable,
@@ -20,9 +23,6 @@ from mailctl.errors import (
     NotFound,
     Refused,
 )
-from mailctl.log.database import open_engine, parse_url
-from mailctl.log.schema import ensure_current
-from mailctl.message import RowProblem, User
 from mailctl.settings import Settings
 from mailctl.users import EmbeddedDirectory, ImportReport, ServiceDirectory, open_directory
 from tests.integration.commands import execute_sql

@@ -13,12 +13,12 @@ from hypothesis import given as drawn
 from hypothesis import settings as bounds
 
 from mailctl import runtime, web
-from mailctl.catalog import KINDS
-from mailctl.enqueue import Enqueuer
-from mailctl.intake import make_content, make_user
+from mailctl.domain.catalog import KINDS
+from mailctl.domain.factory import make_content, make_user
+from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.settings import Settings
-from mailctl.web.access import COOKIE, Access
-from mailctl.web.throttle import MOST_FAILURES, Throttle
+from mailctl.web.auth import COOKIE, Access
+from mailctl.web.login_throttle import MOST_FAILURES, Throttle
 from tests.web_server import serving
 
 if TYPE_CHECKING:

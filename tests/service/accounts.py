@@ -12,8 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mailctl import EmailService, links
-from mailctl.link_uses import redeem
+from mailctl import EmailService, links, redeem
 from tests.service.database import KnownAddress, User
 
 #: Characters of a password at least.

@@ -6,8 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_type
 
-from mailctl import EmailService, links
-from mailctl.catalog import Kind
+from mailctl import EmailService, Kind, links
 from mailctl.celery_app import create_celery_app
 from mailctl.settings import Settings
 

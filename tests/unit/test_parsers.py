@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailctl import inputs
-from mailctl.catalog import KINDS, Kind
+from mailctl.broker.task_arguments import from_arguments, to_arguments
+from mailctl.delivery_log.storage import encryption
+from mailctl.domain import validation
+from mailctl.domain.catalog import KINDS, Kind
+from mailctl.domain.factory import make_recipient, make_user
+from mailctl.domain.models import Content, OutcomeKind, RowProblem, User
+from mailctl.domain.recipient_list import Recipient, read_recipients
+from mailctl.domain.template_context import MAX_CHARACTERS, MAX_DEPTH, variables
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError
-from mailctl.intake import make_recipient, make_user
-from mailctl.keyring import Keyring
-from mailctl.log import payload
-from mailctl.message import Content, OutcomeKind, RowProblem, User
-from mailctl.moments import parse_length, parse_moment, parse_past, parse_rate
-from mailctl.recipients import Recipient, read_recipients
 from mailctl.redaction import without_addresses
+from mailctl.security.keyring import Keyring
 from mailctl.settings import Settings
 from mailctl.smtp.classify import classify_error, classify_reply
-from mailctl.variables import MAX_CHARACTERS, MAX_DEPTH, variables
-from mailctl.wire import from_arguments, to_arguments
+from mailctl.timefmt import parse_length, parse_moment, parse_past, parse_rate
 
 ORIGINS = frozenset({"https://app.example.com"})
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
@@ -38,22 +38,22 @@ JSON = st.recursive(
 NAMES = ("user_data", "subject", "recipients", "template_name", "context", "reset_url", "ip_address")
 ARGUMENTS = st.dictionaries(st.sampled_from(NAMES), JSON)
 GATES = [
-    inputs.address,
-    inputs.display_name,
-    inputs.subject,
-    inputs.ip_address,
-    inputs.template_name,
-    inputs.idempotency_key,
-    inputs.token,
-    inputs.variable_name,
-    inputs.file_name,
-    inputs.locale,
-    inputs.header_name,
-    inputs.header_value,
-    inputs.email_id,
-    inputs.user_id,
+    validation.address,
+    validation.display_name,
+    validation.subject,
+    validation.ip_address,
+    validation.template_name,
+    validation.idempotency_key,
+    validation.token,
+    validation.variable_name,
+    validation.file_name,
+    validation.locale,
+    validation.header_name,
+    validation.header_value,
+    validation.email_id,
+    validation.user_id,
     variables,
-    lambda value: inputs.action_url(value, origins=ORIGINS),
+    lambda value: validation.action_url(value, origins=ORIGINS),
     lambda value: make_user(email="u@example.com", id=value, username=value, first_name=value),
     lambda value: make_recipient(email="u@example.com", name=value),
 ]
@@ -74,7 +74,7 @@ def test_a_gate_answers_or_refuses(gate: Any, value: object) -> None:
 @given(JSON)
 def test_a_name_is_greeted_or_not(value: object) -> None:
     """It never fails an email."""
-    assert isinstance(inputs.greeting_name(value), str)
+    assert isinstance(validation.greeting_name(value), str)
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
@@ -86,7 +86,7 @@ def test_arguments_of_a_message_are_taken_or_refused(kind: Kind, arguments: dict
     except InvalidInput:
         return
     for content in contents:
-        assert payload.open_sealed(payload.seal(content, KEYRING), KEYRING) == content
+        assert encryption.open_sealed(encryption.seal(content, KEYRING), KEYRING) == content
         json.dumps(to_arguments(kind, content, urls=content.urls), allow_nan=False)
 
 
@@ -98,7 +98,7 @@ def test_variables_come_back_from_their_seal(value: dict[str, Any]) -> None:
     except InvalidInput:
         return
     content = Content(user=User(email="u@example.com"), context=given_variables)
-    assert payload.open_sealed(payload.seal(content, KEYRING), KEYRING) == content
+    assert encryption.open_sealed(encryption.seal(content, KEYRING), KEYRING) == content
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_every_error_of_a_session_means_something(error: type[Exception], text: 
 def test_no_noise_opens_as_a_content(noise: bytes) -> None:
     """It is told that another key sealed it."""
     with pytest.raises(ConfigurationError):
-        payload.open_sealed(noise, KEYRING)
+        encryption.open_sealed(noise, KEYRING)
 
 
 SETTING_VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)

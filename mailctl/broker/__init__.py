@@ -1,0 +1,1 @@
+"""What can be asked of a broker, and told to the workers on it."""

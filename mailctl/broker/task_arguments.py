@@ -1,0 +1,107 @@
+"""The wire: what an email looks like as the arguments of its Celery task, and the way back.
+
+Other programs publish and consume these messages, so names and arguments are fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from mailctl.domain.catalog import BUILT_IN, GENERIC
+from mailctl.domain.factory import make_content, make_recipient, make_user
+from mailctl.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from mailctl.domain.catalog import Catalog, Kind
+    from mailctl.domain.models import Content, Json, User
+
+#: The one argument of a message that carries only a reference to the delivery log.
+REFERENCE = "email_id"
+#: Recipients that one message may name.
+MAX_RECIPIENTS = 100
+
+
+def to_arguments(kind: Kind, content: Content, *, urls: Mapping[str, str]) -> dict[str, Json]:
+    """Return the arguments of the kind's task.
+
+    Args:
+        urls: its links by variable, minted now.
+    """
+    if kind is GENERIC:
+        recipient = {"name": content.user.first_name or content.user.username, "email": content.user.email}
+        return {
+            "subject": content.subject,
+            "recipients": [recipient],
+            "template_name": content.template,
+            "context": dict(content.context),
+        }
+    variables = {name: content.context[name] for name in kind.variables}
+    return {"user_data": _user_data(content.user), **variables, **urls}
+
+
+def from_arguments(
+    kind: Kind, arguments: Mapping[str, Json], *, origins: frozenset[str], catalog: Catalog = BUILT_IN
+) -> list[Content]:
+    """Return what the arguments of the kind's task ask for, one content per recipient.
+
+    Args:
+        origins: where the links in them may lead to.
+        catalog: the kinds that there are.
+
+    Raises:
+        InvalidInput: an argument is missing or not usable.
+        ConfigurationError: the service's own kinds are needed and cannot be loaded.
+    """
+    if kind is GENERIC:
+        return _generic(arguments, origins=origins, catalog=catalog)
+    user_data = _mapping(arguments.get("user_data"), field="user_data")
+    user = make_user(
+        email=user_data.get("email"),
+        id=user_data.get("id"),
+        username=user_data.get("username"),
+        first_name=user_data.get("first_name"),
+    )
+    urls = {link.variable: _given(arguments, link.variable) for link in kind.links}
+    context = {name: _given(arguments, name) for name in kind.variables}
+    return [make_content(kind, user, urls=urls, context=context, origins=origins)]
+
+
+def _generic(arguments: Mapping[str, Json], *, origins: frozenset[str], catalog: Catalog) -> list[Content]:
+    recipients = arguments.get("recipients")
+    if not isinstance(recipients, list) or not 1 <= len(recipients) <= MAX_RECIPIENTS:
+        raise InvalidInput("recipients", f"is not a list of 1 to {MAX_RECIPIENTS} recipients.")
+    return [
+        make_content(
+            GENERIC,
+            _recipient(recipient),
+            context=arguments.get("context"),
+            subject=arguments.get("subject"),
+            template=arguments.get("template_name"),
+            origins=origins,
+            catalog=catalog,
+        )
+        for recipient in recipients
+    ]
+
+
+def _recipient(value: Json) -> User:
+    fields = _mapping(value, field="recipients")
+    return make_recipient(email=fields.get("email"), name=fields.get("name"))
+
+
+def _user_data(user: User) -> dict[str, Json]:
+    names = {"username": user.username, "email": user.email, "first_name": user.first_name}
+    return names if user.id is None else {"id": user.id, **names}
+
+
+def _given(arguments: Mapping[str, Json], name: str) -> Json:
+    if arguments.get(name) in (None, ""):
+        raise InvalidInput(name, "is missing.")
+    return arguments[name]
+
+
+def _mapping(value: Json, *, field: str) -> Mapping[str, Json]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise InvalidInput(field, "is not an object with named fields.")
+    return value

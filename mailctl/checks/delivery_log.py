@@ -1,0 +1,193 @@
+"""The delivery log: is it there, is its schema ours, and who else may read it?"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from mailctl.checks.finding import Finding, Group
+from mailctl.command import chmod, mailctl
+from mailctl.deadlines import ask, timed
+from mailctl.delivery_log.circuits import read_circuits
+from mailctl.delivery_log.opening import logs_nearby
+from mailctl.delivery_log.queries.lookups import History
+from mailctl.delivery_log.storage.engine import log_address, open_log_reader, shown
+from mailctl.delivery_log.storage.schema_version import may_create, read_version
+from mailctl.delivery_log.storage.sqlite import sqlite_path
+from mailctl.errors import MailctlError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+    from pathlib import Path
+
+    from sqlalchemy import URL, Engine
+
+    from mailctl.delivery_log.storage.schema_version import SchemaVersion
+    from mailctl.settings import Settings
+
+_GROUP = Group(name="log")
+_SETTING = "MAILCTL_DATABASE_URL"
+_WHOM = "The delivery log"
+#: Files that a fix names.
+_SHOWN = 5
+_MOVE = "Let this user write there, or set MAILCTL_HOME or MAILCTL_DATABASE_URL."
+
+
+def check_log(settings: Settings, *, offline: bool) -> Generator[Finding, None, Engine | None]:
+    """Look at the delivery log, and make nothing.
+
+    Returns:
+        Its engine, if it is there and its schema is current; the caller disposes of it.
+
+    Raises:
+        ConfigurationError: its driver is not installed.
+    """
+    url = log_address(settings)
+    refusal = _refusal(url, settings, offline=offline)
+    if refusal is not None:
+        yield refusal
+        return None
+    # Before SQLite creates files beside it, which are gone when it is closed.
+    exposed = list(_permissions(settings, url))
+    engine = open_log_reader(url, setting=_SETTING)
+    is_usable = yield from _look_at(engine, settings)
+    yield from exposed
+    if is_usable:
+        return engine
+    engine.dispose()
+    return None
+
+
+def is_file(settings: Settings) -> bool:
+    """Whether the delivery log is a file, which only one host can use."""
+    return settings.log_url.startswith("sqlite")
+
+
+def is_missing(settings: Settings) -> bool:
+    """Whether the delivery log is a file that nobody has made yet."""
+    return is_file(settings) and not sqlite_path(log_address(settings)).exists()
+
+
+def _refusal(url: URL, settings: Settings, *, offline: bool) -> Finding | None:
+    """Return why the log cannot be looked at; None if it can."""
+    if url.get_backend_name() != "sqlite":
+        return _GROUP.skip("database", "offline") if offline else None
+    path = sqlite_path(url)
+    return None if path.exists() else _future(path, settings)
+
+
+def _future(path: Path, settings: Settings) -> Finding:
+    """Return whether a file that does not exist can be created."""
+    place = next(folder for folder in path.parents if folder.exists())
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+        return _absent("database", f"{path} does not exist yet", settings)
+    return _GROUP.fail("database", f"{path} cannot be created: {place} is not writable.", fix=_MOVE)
+
+
+def _absent(name: str, what: str, settings: Settings) -> Finding:
+    """Return the finding that there is no log yet; in production its address may be wrong."""
+    detail = f"{what}: the first email or worker creates it"
+    if settings.debug:
+        return _GROUP.ok(name, detail)
+    fix = f"If there is one already, correct MAILCTL_HOME or {_SETTING}{logs_nearby(settings)}."
+    return _GROUP.warn(name, detail, fix=fix)
+
+
+def _look_at(engine: Engine, settings: Settings) -> Generator[Finding, None, bool]:
+    path = sqlite_path(engine.url) if engine.url.get_backend_name() == "sqlite" else None
+    if path is not None and not os.access(path, os.R_OK | os.W_OK):
+        yield _GROUP.fail("database", f"{path} is not writable.", fix=_MOVE)
+        return False
+    try:
+        version, took = timed(lambda: read_version(engine), whom=_WHOM)
+    except MailctlError as error:
+        yield _GROUP.error("database", error)
+        return False
+    yield _GROUP.ok("database", f"{shown(engine.url)} answers in {took}")
+    yield _schema(version, engine, settings)
+    if version.is_current:
+        yield _counts(engine)
+        yield from _circuits(engine)
+    return version.is_current
+
+
+def _schema(version: SchemaVersion, engine: Engine, settings: Settings) -> Finding:
+    if version.is_current:
+        return _GROUP.ok("schema", f"{version.current} is current")
+    if version.current is None:
+        return _missing_schema(engine, settings)
+    return _GROUP.fail(
+        "schema",
+        f"{version.current} is not {version.head}, with which this mailctl works.",
+        fix=f"Install the mailctl that made it, or run: {mailctl('db', 'upgrade')}",
+    )
+
+
+def _missing_schema(engine: Engine, settings: Settings) -> Finding:
+    try:
+        is_allowed = ask(lambda: may_create(engine), whom=_WHOM)
+    except MailctlError as error:
+        return _GROUP.error("schema", error)
+    if not is_allowed:
+        return _GROUP.fail(
+            "schema",
+            "the database has no delivery log, and this user may not create tables in it.",
+            fix="Grant CREATE on its schema, or run `mailctl db upgrade` as a user who may.",
+        )
+    return _absent("schema", "the database has no delivery log yet", settings)
+
+
+def _counts(engine: Engine) -> Finding:
+    try:
+        counts = ask(History(engine).counts, whom=_WHOM)
+    except MailctlError as error:
+        return _GROUP.error("emails", error)
+    words = [f"{count} {state}" for state, count in sorted(counts.items())]
+    return _GROUP.ok("emails", ", ".join(words) or "none yet")
+
+
+def _circuits(engine: Engine) -> Iterator[Finding]:
+    """Return what the workers have found out about mail servers."""
+    try:
+        found = ask(lambda: read_circuits(engine), whom=_WHOM)
+    except MailctlError as error:
+        yield _GROUP.error("mail server", error)
+        return
+    for circuit in found:
+        if circuit.is_open:
+            fix = "Mend it; the workers try it again by themselves. See the smtp checks."
+            yield _GROUP.fail("mail server", f"{circuit}.", fix=fix)
+
+
+def _permissions(settings: Settings, url: URL) -> Iterator[Finding]:
+    home = settings.mailctl_home.absolute()
+    if url.get_backend_name() == "sqlite":
+        path = sqlite_path(url)
+        what = "addresses and what became of emails"
+        files = [path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm"))]
+        yield from _exposure(files, what, mode="600")
+    yield from _exposure([home], "the delivery log and captured emails are kept there", mode="700")
+    captured = home / "mail"
+    yield from _exposure([captured], "captured emails, with their links", mode="700")
+    if is_readable_by_others(home) and is_readable_by_others(captured):
+        yield from _exposure(sorted(captured.glob("*.eml")), "a captured email, with its links", mode="600")
+
+
+def _exposure(paths: Sequence[Path], what: str, *, mode: str) -> Iterator[Finding]:
+    exposed = [path for path in paths if is_readable_by_others(path)]
+    if exposed:
+        others = f" and {len(exposed) - 1} more" if len(exposed) > 1 else ""
+        yield _GROUP.warn(
+            "permissions",
+            f"every user of this host may read {exposed[0]}{others} ({what})",
+            fix=str(chmod(mode, exposed[:_SHOWN])),
+        )
+
+
+def is_readable_by_others(path: Path) -> bool:
+    """Whether users of this host may read a file who are neither its owner nor in its group."""
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False

@@ -1,0 +1,50 @@
+"""`mailctl demo`: see it work, with nothing set up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailctl.cli.context import Session, uses_log
+from mailctl.cli.views import email_view
+from mailctl.command import mailctl
+from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.errors import ConfigurationError, EmailFailed
+
+if TYPE_CHECKING:
+    from mailctl.settings import Settings
+
+
+@uses_log(LogMode.CREATE)
+def demo(session: Session) -> None:
+    """Send four emails to a demo user through a real worker, without any server or set-up."""
+    from mailctl.cli.demo_tour import Demo
+
+    tour = Demo()
+    session.output.note(f"scratch home: {tour.home}")
+    latest = {}
+    with session.output.spinner("starting a worker"):
+        for email in tour.run():
+            latest[email.id] = email
+            if session.output.as_json:
+                session.output.record(email_view(email))
+            else:
+                session.output.state(f"{email.state:<9}", f"{email.kind} to {email.to}  {email.id}")
+    if not session.output.as_json:
+        session.output.line()
+        session.output.line("Captured, because EMAIL_ENABLED is False:")
+        for email in latest.values():
+            session.output.line(f"  {email.kind:<13} {email.reply.text}")
+        session.output.line()
+        again = mailctl("status", arguments=[next(iter(latest))])
+        variables = tour.variables(_settings(session))
+        session.output.line(f"Look again: {again.with_environment(**variables)}")
+    if not all(email.is_delivered for email in latest.values()):
+        raise EmailFailed("Not every email arrived.", fix=f"See {tour.home / 'worker.log'}.")
+
+
+def _settings(session: Session) -> Settings | None:
+    """Return the settings in force, which the tour does without; None if they are not usable."""
+    try:
+        return session.settings
+    except ConfigurationError:
+        return None

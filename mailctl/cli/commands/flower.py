@@ -1,0 +1,28 @@
+"""`mailctl flower`: Flower on the app."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mailctl.cli.context import Session, uses_log
+from mailctl.cli.lazy_commands import Commands
+from mailctl.delivery_log.storage.access_mode import LogMode
+
+
+@uses_log(LogMode.OPTIONAL)
+def flower(
+    session: Session,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARGS]...", help="Flower's own, such as --port=5566.")
+    ] = None,
+) -> None:
+    """Start Flower, with the arguments of emails redacted; on 127.0.0.1 unless told --address."""
+    from mailctl.broker.flower import run_flower
+
+    run_flower(session.runtime.app, arguments or [])
+
+
+app = Commands("flower", "Flower on the app.")
+app.add("flower", flower, takes_anything=True)

@@ -1,0 +1,59 @@
+"""`mailctl show`: what an email says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mailctl.cli.completion import complete_id
+from mailctl.cli.context import Session, uses_log
+from mailctl.cli.views import exhibit_view
+from mailctl.delivery_log.storage.access_mode import LogMode
+
+if TYPE_CHECKING:
+    from mailctl.operations.message_viewer import Exhibit
+
+
+@uses_log(LogMode.READ)
+def show(
+    session: Session,
+    task_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="TASK_ID", help="The id, or a unique start of it.", autocompletion=complete_id
+        ),
+    ],
+    html: Annotated[bool, typer.Option("--html", help="The HTML part as text, not the plain part.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="The source of the whole message (RFC 5322).")] = False,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Show links and tokens as they are: who has them can use them.")
+    ] = False,
+) -> None:
+    """Show what an email says: headers and text, links and tokens masked."""
+    from mailctl.operations.message_viewer import Exhibition
+
+    exhibition = Exhibition(session.runtime, reveals=reveal)
+    if raw:
+        exhibit, data = exhibition.raw(task_id)
+        _say(session, exhibit, reveal=reveal)
+        if session.output.as_json:
+            session.output.record(exhibit_view(exhibit) | {"raw": data.decode(errors="replace")})
+        else:
+            session.output.raw(data)
+        return
+    exhibit = exhibition.show(task_id)
+    _say(session, exhibit, reveal=reveal)
+    if session.output.as_json:
+        session.output.record(exhibit_view(exhibit))
+        return
+    session.output.fields(exhibit.headers)
+    if (body := exhibit.html if html else exhibit.text) is not None:
+        session.output.line()
+        session.output.line(body)
+
+
+def _say(session: Session, exhibit: Exhibit, *, reveal: bool) -> None:
+    session.output.note(exhibit.note)
+    if reveal and exhibit.raw is not None:
+        session.output.note("Links and tokens are shown as they are: who has them can use them.")

@@ -1,0 +1,154 @@
+"""`mailctl suppress`: the addresses that nothing is sent to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mailctl.cli.arguments import read_list
+from mailctl.cli.context import Session, uses_log
+from mailctl.cli.lazy_commands import Commands
+from mailctl.cli.views import suppression_view
+from mailctl.command import quoted
+from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.errors import ExitCode, InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailctl.delivery_log.suppressions import Suppression
+
+app = Commands(
+    "suppress", "The addresses that nothing is sent to: bounces add themselves, operators add and remove."
+)
+
+_Addresses = Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="One address, or several.")]
+
+
+@uses_log(LogMode.ON_WRITE)
+def add(
+    session: Session,
+    addresses: _Addresses,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for whoever asks.")] = "",
+) -> None:
+    """Send nothing to these addresses any more; emails that wait for them end suppressed."""
+    from mailctl.delivery_log.suppressions import Source
+    from mailctl.operations.identity import current_actor
+
+    wanted = _checked(addresses)
+    new = session.runtime.suppressions.add(
+        dict.fromkeys(wanted, reason), source=Source.OPERATOR, actor=current_actor()
+    )
+    _tell(session, wanted, {True: "suppressed", False: "suppressed already"}, done=new)
+
+
+@uses_log(LogMode.UPDATE)
+def remove(session: Session, addresses: _Addresses) -> None:
+    """Let these addresses be mailed again; what ended suppressed stays so until it is retried."""
+    wanted = list(dict.fromkeys(map(_as_listed, addresses)))
+    removed = session.runtime.suppressions.remove(wanted)
+    _tell(session, wanted, {True: "removed", False: "not suppressed"}, done=removed)
+    if not removed:
+        raise NotFound("None of these addresses is suppressed.", fix="See `mailctl suppress list`.")
+
+
+@uses_log(LogMode.READ)
+def list_suppressed(
+    session: Session,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="SOURCE", help="How it came here: bounce, operator or import."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many at most.")] = 50,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="CURSOR", help="Go on where a list was cut.")
+    ] = None,
+) -> None:
+    """List the suppressed addresses, with reason, code and time."""
+    from mailctl.delivery_log.suppressions import Source
+
+    if source is not None and source not in list(Source):
+        raise InvalidInput("--source", f"{source!r} is none.", fix=f"Use one of: {', '.join(Source)}.")
+    page = session.runtime.suppressions.page(
+        limit=limit, after=after, source=Source(source) if source else None
+    )
+    if session.output.as_json:
+        for entry in page.entries:
+            session.output.record(suppression_view(entry))
+    else:
+        rows = [_row(entry) for entry in page.entries]
+        session.output.table(["address", "source", "since", "by", "reason"], rows)
+    if not page.entries:
+        session.output.note("No address is suppressed.")
+    elif page.cursor is not None:
+        session.output.note(f"There are more: --after {quoted(page.cursor)}")
+
+
+@uses_log(LogMode.ON_WRITE)
+def import_suppressed(
+    session: Session,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="CSV with a header (email, perhaps reason) or JSON lines; - for standard input.",
+        ),
+    ],
+) -> None:
+    """Suppress the addresses of a list; bad rows are told with their line, and skipped."""
+    from mailctl.delivery_log.suppressions import Source
+    from mailctl.domain.recipient_list import read_suppressed
+    from mailctl.operations.identity import current_actor
+    from mailctl.timefmt import count
+
+    reasons, problems = read_suppressed(read_list(file, field="FILE"), field="FILE")
+    new = session.runtime.suppressions.add(reasons, source=Source.IMPORT, actor=current_actor())
+    for problem in problems:
+        session.output.note(f"line {problem.line}: {problem.reason}")
+    known = len(reasons) - len(new)
+    if session.output.as_json:
+        bad = [{"line": problem.line, "reason": problem.reason} for problem in problems]
+        session.output.record({"added": len(new), "known": known, "problems": bad})
+    else:
+        skipped = count(len(problems), "bad row")
+        session.output.prose(f"{len(new)} added, {known} suppressed already, {skipped} skipped", hang=0)
+    if problems:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+app.add("add", add)
+app.add("remove", remove)
+app.add("list", list_suppressed)
+app.add("import", import_suppressed)
+
+
+def _checked(addresses: Sequence[str]) -> list[str]:
+    from mailctl.domain import validation
+
+    return list(dict.fromkeys(validation.address(address, field=address).lower() for address in addresses))
+
+
+def _as_listed(address: str) -> str:
+    """Return an address as the list has it; what came on it once may be one that is not taken any more."""
+    from mailctl.domain import validation
+
+    try:
+        return validation.address(address, field=address).lower()
+    except InvalidInput:
+        return address.lower()
+
+
+def _tell(session: Session, addresses: Sequence[str], words: dict[bool, str], *, done: Sequence[str]) -> None:
+    for address in addresses:
+        if session.output.as_json:
+            session.output.record({"address": address, "changed": address in done})
+        else:
+            session.output.line(f"{address}: {words[address in done]}")
+
+
+def _row(entry: Suppression) -> list[str]:
+    said = " ".join(str(part) for part in (entry.code, entry.enhanced, entry.reason) if part)
+    since = f"{entry.created_at:%Y-%m-%d %H:%M}Z"
+    return [entry.address, entry.source, since, entry.actor or "", said]

@@ -1,0 +1,178 @@
+"""`mailctl top`: how things stand, live."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mailctl.cli.context import Session, uses_log
+from mailctl.cli.terminal.charts import sparkline
+from mailctl.cli.terminal.interrupts import watching
+from mailctl.cli.views import time_text
+from mailctl.cli.views_stats import age_seconds, overview_view, seconds_text
+from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.errors import MailctlError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.text import Text
+
+    from mailctl.monitoring.snapshot import Overview
+
+#: Looks that the sparklines remember.
+_MEMORY = 300
+#: Cells of a line before its sparkline.
+_BEFORE_CURVE = 26
+_QUEUE_COLUMNS = ("queue", "ready", "sending", "deferred", "scheduled", "held", "oldest")
+
+
+@uses_log(LogMode.READ)
+def top(
+    session: Session,
+    interval: Annotated[
+        float | None,
+        typer.Option("--interval", min=0.1, max=3600, help="Seconds between looks; 1 if not given."),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option("--count", min=1, help="Looks at most; into a pipe one, if neither is given."),
+    ] = None,
+) -> None:
+    """Watch rates, queues, workers and the latest failures; q leaves. Into a pipe: one look."""
+    seconds = interval or 1.0
+    with watching():
+        if session.output.has_screen:
+            _watch(session, seconds=seconds, looks=count)
+        else:
+            is_endless = count is None and interval is not None
+            _print(session, seconds=seconds, looks=None if is_endless else count or 1)
+
+
+def _print(session: Session, *, seconds: float, looks: int | None) -> None:
+    for overview in _looks(session, seconds=seconds, looks=looks):
+        if session.output.as_json:
+            session.output.record(overview_view(overview))
+        else:
+            session.output.lines(_lines(overview, width=session.output.width))
+
+
+def _looks(session: Session, *, seconds: float, looks: int | None) -> Iterator[Overview]:
+    from mailctl.monitoring.snapshot import take_overview
+
+    for number in itertools.count(1):
+        yield take_overview(session.runtime)
+        if number == looks:
+            return
+        time.sleep(seconds)
+
+
+def _watch(session: Session, *, seconds: float, looks: int | None) -> None:
+    from mailctl.cli.terminal.keyboard import keyboard
+    from mailctl.monitoring.snapshot import take_overview
+
+    latest, trouble = take_overview(session.runtime), ""
+    memory: deque[Overview] = deque([latest], maxlen=_MEMORY)
+    with keyboard() as keys, session.output.full_screen() as show:
+        for number in itertools.count(1):
+            key: str | None = None
+            while key is None:
+                show(partial(_screen, memory, trouble))
+                if number == looks:
+                    return
+                key = keys.rest(seconds)
+            if key == "q":
+                return
+            try:
+                memory.append(take_overview(session.runtime))
+                trouble = ""
+            except MailctlError as error:
+                # The log may be back in a moment, and then one wants to be here.
+                trouble = error.message
+
+
+def _screen(memory: Sequence[Overview], trouble: str, width: int, height: int) -> list[Text]:
+    from rich.text import Text
+
+    latest = memory[-1]
+    title = f"mailctl  {time_text(latest.at)}"
+    lines = [Text.assemble((title, "bold"), f"{'q quits':>{max(9, width - len(title))}}")]
+    if trouble:
+        lines.append(Text(f"not current: {trouble}", style="bold red"))
+    for name, values in _courses(memory).items():
+        room = max(0, width - _BEFORE_CURVE)
+        lines.append(Text(f"{name:<10}{values[-1]:>6}/min     {sparkline(values[-room:]) if room else ''}"))
+    lines += _alarm(latest)
+    lines += _tables(latest, width=width, failures=max(1, height - len(lines) - 8 - len(latest.workers)))
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+    return lines
+
+
+def _lines(overview: Overview, *, width: int | None) -> list[Text]:
+    from rich.text import Text
+
+    rates = [Text(f"{name:<10}{values[-1]:>6}/min") for name, values in _courses([overview]).items()]
+    return [*rates, *_alarm(overview), *_tables(overview, width=width, failures=len(overview.failures))]
+
+
+def _courses(memory: Sequence[Overview]) -> dict[str, list[int]]:
+    return {
+        "recorded": [overview.lately.recorded for overview in memory],
+        "delivered": [overview.lately.delivered for overview in memory],
+        "failed": [overview.lately.failed for overview in memory],
+    }
+
+
+def _alarm(overview: Overview) -> list[Text]:
+    from rich.text import Text
+
+    return [Text(str(overview.circuit), style="bold red")] if overview.circuit else []
+
+
+def _tables(overview: Overview, *, width: int | None, failures: int) -> list[Text]:
+    from rich.text import Text
+
+    from mailctl.cli.terminal.output import COLORS
+    from mailctl.cli.terminal.table import table_lines
+
+    lines = [Text()]
+    lines += table_lines(_QUEUE_COLUMNS, _queue_rows(overview), width=width, colors=COLORS)
+    lines.append(Text())
+    if overview.workers:
+        columns = ("worker", "pid", "pool", "size", "queues")
+        lines += table_lines(columns, _worker_rows(overview), width=width, colors=COLORS)
+    else:
+        lines.append(Text("no worker is alive: start one with `mailctl worker`", style="bold red"))
+    rows = [
+        [overview.short_ids[email.id], f"{email.updated_at:%m-%d %H:%M:%S}Z", email.kind, email.error or ""]
+        for email in overview.failures[:failures]
+    ]
+    if rows:
+        lines.append(Text())
+        lines += table_lines(("failed id", "at", "kind", "reason"), rows, width=width, colors=COLORS)
+    return lines
+
+
+def _queue_rows(overview: Overview) -> list[list[str]]:
+    rows = []
+    for queue in overview.queues:
+        states = {str(state): count for state, count in queue.states.items()}
+        ready = states.get("pending", 0) + states.get("queued", 0) - queue.scheduled
+        counts = (ready, *(states.get(name, 0) for name in ("sending", "deferred")))
+        oldest = seconds_text(age_seconds(queue.oldest, now=overview.at))
+        figures = (*counts, queue.scheduled, states.get("held", 0))
+        rows.append([queue.name, *(str(figure) for figure in figures), oldest])
+    return rows
+
+
+def _worker_rows(overview: Overview) -> list[list[str]]:
+    return [
+        [worker.name, str(worker.pid), worker.pool, str(worker.concurrency), " ".join(worker.queues)]
+        for worker in overview.workers
+    ]

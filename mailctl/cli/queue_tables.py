@@ -1,0 +1,178 @@
+"""`mailctl queue list` and `queue peek`: what waits, how fast it flows, and what comes next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mailctl.cli.context import Session, uses_log
+from mailctl.delivery_log.storage.access_mode import LogMode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mailctl.delivery_log.pauses import Pause
+    from mailctl.monitoring.queues import Line, Overview, QueueStatus, Waiting
+
+#: What comes in and goes out, in a minute.
+_RATES = "in/out"
+_COLUMNS = ["queue", "depth", "busy", "later", "retry", "oldest", _RATES, "empty in", ""]
+
+
+@uses_log(LogMode.READ)
+def list_queues(session: Session) -> None:
+    """List the queues: depth, in flight, oldest age, rates a minute, and when each will be empty."""
+    from mailctl.monitoring.queues import Queues
+
+    session.prefer_broker()
+    found = Queues(session.runtime).overview()
+    if session.output.as_json:
+        for queue in found.queues:
+            session.output.record(queue_view(queue))
+    else:
+        session.output.table(_COLUMNS, [_row(queue) for queue in found.queues])
+    _note(session, found)
+    if found.trouble:
+        raise found.trouble
+
+
+@uses_log(LogMode.READ)
+def peek(
+    session: Session,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A queue; default: CELERY_QUEUE_DEFAULT.")
+    ] = None,
+    number: Annotated[int, typer.Option("--number", "-n", min=1, max=1000, help="How many at most.")] = 20,
+) -> None:
+    """Show what comes next in a queue, in order, and take nothing out of it."""
+    from mailctl.monitoring.queues import Queues
+    from mailctl.operations.known_names import check_queue_anywhere
+
+    session.prefer_broker()
+    line = Queues(session.runtime).peek(name, limit=number)
+    if name is not None and not line.waiting and not line.trouble:
+        check_queue_anywhere(session.runtime, name)
+    if session.output.as_json:
+        for waiting in line.waiting:
+            session.output.record(waiting_view(line, waiting))
+    elif line.waiting:
+        columns = ["", "id", "kind", "to", "age", "attempts", "state"]
+        ids = (waiting.task_id for waiting in line.waiting if waiting.task_id)
+        short_ids = session.runtime.history.short_ids(ids)
+        session.output.table(columns, [_waiting_row(waiting, short_ids) for waiting in line.waiting])
+    if not line.waiting:
+        session.output.note(f"Nothing waits in queue {line.queue!r}.")
+    if line.trouble:
+        raise line.trouble
+
+
+def queue_view(queue: QueueStatus) -> dict[str, Any]:
+    """Return a queue; what could not be found out is null."""
+    stock, broker = queue.stock, queue.on_broker
+    on_broker = (
+        {
+            "ready": broker.ready,
+            "unacked": None if broker.unacked is None else len(broker.unacked),
+            "foreign": None if broker.messages is None else queue.foreign_ready + queue.foreign_unacked,
+            "looked_at": None if broker.messages is None else len(broker.messages),
+        }
+        if broker
+        else None
+    )
+    return {
+        "queue": queue.name,
+        "depth": queue.depth,
+        "pending": stock.pending,
+        "queued": stock.queued,
+        "in_flight": queue.in_flight,
+        "scheduled": stock.scheduled,
+        "deferred": stock.deferred,
+        "held": stock.held,
+        "oldest_age_seconds": _rounded(queue.oldest_age_seconds),
+        "in_per_minute": _rounded(queue.rate.incoming),
+        "out_per_minute": _rounded(queue.rate.outgoing),
+        "seconds_to_empty": _rounded(queue.seconds_to_empty),
+        "workers": queue.workers,
+        "paused": _pause_view(queue.pause),
+        "broker": on_broker,
+        "unclaimed": queue.unclaimed,
+    }
+
+
+def waiting_view(line: Line, waiting: Waiting) -> dict[str, Any]:
+    """Return one of those that come next."""
+    return {
+        "queue": line.queue,
+        "position": waiting.position,
+        "task_id": waiting.task_id,
+        "kind": waiting.kind,
+        "state": waiting.state,
+        "to": waiting.to,
+        "age_seconds": _rounded(waiting.age_seconds),
+        "attempts": waiting.attempts,
+        "on_broker": waiting.is_on_broker,
+    }
+
+
+def _pause_view(pause: Pause | None) -> dict[str, Any] | None:
+    from mailctl.cli.views import time_view
+
+    if pause is None:
+        return None
+    return {"reason": pause.reason, "actor": pause.actor, "since": time_view(pause.since)}
+
+
+def _row(queue: QueueStatus) -> list[str]:
+    from mailctl.timefmt import per_minute
+
+    stock, rate = queue.stock, queue.rate
+    numbers = (queue.depth, queue.in_flight, stock.scheduled, stock.deferred)
+    return [
+        queue.name,
+        *(str(number) for number in numbers),
+        _length(queue.oldest_age_seconds),
+        f"{per_minute(rate.incoming)}/{per_minute(rate.outgoing)}",
+        "never" if queue.seconds_to_empty is None else _length(queue.seconds_to_empty),
+        ", ".join(mark for mark, is_set in _marks(queue).items() if is_set),
+    ]
+
+
+def _marks(queue: QueueStatus) -> dict[str, bool]:
+    foreign = queue.foreign_ready + queue.foreign_unacked
+    return {
+        "paused": queue.pause is not None,
+        "no worker": not queue.workers and bool(queue.depth),
+        f"{queue.stock.held} held": bool(queue.stock.held),
+        f"{foreign} not in the log": bool(foreign),
+        f"{queue.unclaimed} unclaimed": bool(queue.unclaimed),
+    }
+
+
+def _note(session: Session, found: Overview) -> None:
+    for pause in (*(queue.pause for queue in found.queues if queue.pause), *found.paused_kinds):
+        session.output.note(str(pause))
+
+
+def _waiting_row(waiting: Waiting, short_ids: Mapping[str, str]) -> list[str]:
+    return [
+        str(waiting.position),
+        short_ids.get(waiting.task_id or "", "?"),
+        waiting.kind or "?",
+        waiting.to or "",
+        _length(waiting.age_seconds),
+        "" if waiting.attempts is None else str(waiting.attempts),
+        waiting.state or "not in the log",
+    ]
+
+
+def _length(seconds: float | None) -> str:
+    from datetime import timedelta
+
+    from mailctl.timefmt import span
+
+    return "" if seconds is None else span(timedelta(seconds=seconds))
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 2)

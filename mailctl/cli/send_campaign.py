@@ -1,0 +1,205 @@
+"""`mailctl send` to many: rows in, what became of each out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from mailctl.cli.arguments import forced_by, read_list, when
+from mailctl.cli.commands.preview import show_preview
+from mailctl.cli.terminal.confirm import confirm
+from mailctl.errors import ExitCode, InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mailctl.cli.context import Session
+    from mailctl.cli.send_options import Common, Words
+    from mailctl.domain.models import RowProblem
+    from mailctl.enqueue.campaign import Campaign, Mailing, Recorded
+    from mailctl.enqueue.mailing_list import MailingList
+
+#: A status may be any text: no more reasons are told, the most frequent ones.
+_MAX_REASONS = 10
+
+
+def carry_out_campaign(session: Session, words: Words, common: Common) -> None:
+    """Record the emails of a campaign, or with --dry-run show the first of them."""
+    from mailctl.enqueue.campaign import Campaign
+    from mailctl.timefmt import count
+
+    addressees, mailing = _mailing(session, words, common)
+    if common.users_file is not None:
+        addressees.refuse_empty(field="--users-file")
+    if common.max_ is not None:
+        addressees.refuse_more_than(common.max_)
+    campaign = Campaign(session.runtime, mailing)
+    checked = campaign.check(addressees.rows) if common.strict or common.dry_run else None
+    problems = list(checked.problems) if checked else []
+    if checked and common.dry_run:
+        _tell_problems(session, problems)
+        envelope = campaign.preview(addressees.rows)
+        show_preview(session, [envelope] if envelope else [])
+        _tell_left_out(session, addressees)
+        in_already = f", {checked.known} {'is' if checked.known == 1 else 'are'} in already"
+        session.output.note(
+            f"{count(checked.new, 'email')} would go out{in_already if checked.known else ''}; "
+            f"{count(len(problems), 'bad row')}."
+        )
+    elif problems:
+        _tell_problems(session, problems)
+        raise InvalidInput(
+            "--users-file", f"has {count(len(problems), 'bad row')}; nothing is sent.", fix="Mend them."
+        )
+    else:
+        if common.all_users:
+            _ask(session, mailing, addressees, is_sure=common.yes)
+        problems = _record(session, campaign, mailing, addressees)
+    if problems:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _mailing(session: Session, words: Words, common: Common) -> tuple[MailingList, Mailing]:
+    from mailctl.enqueue.campaign import Mailing, named_after
+    from mailctl.enqueue.mailing_list import list_in_file, list_of_users
+    from mailctl.timefmt import parse_rate
+    from mailctl.users import screening_for
+
+    _refuse_what_is_for_one(words, common)
+    mailing = Mailing(
+        campaign=common.campaign or "",
+        kind=words.kind,
+        context=words.context,
+        subject=words.subject,
+        template=words.template,
+        not_before=when(at=common.at, after=common.in_),
+        forced_by=forced_by(common),
+        rate=parse_rate(common.rate, field="--rate") if common.rate else None,
+        screening=screening_for(words.kind.name, include_inactive=common.include_inactive),
+    )
+    if common.users_file is not None:
+        data = read_list(common.users_file, field="--users-file")
+        named = mailing if common.campaign is not None else named_after(mailing, data)
+        return list_in_file(data), named
+    if common.campaign is None:
+        raise InvalidInput(
+            "--campaign", "is missing.", fix="Name it, so that running it again sends no second copy."
+        )
+    return list_of_users(session.runtime.directory, screening=mailing.screening), mailing
+
+
+def _ask(session: Session, mailing: Mailing, users: MailingList, *, is_sure: bool) -> None:
+    """Show how many users would get an email, and who; go on if that is what the operator means.
+
+    Raises:
+        Refused: it is not, or nobody is there to be asked.
+    """
+    from mailctl.timefmt import count
+
+    _tell_left_out(session, users)
+    if is_sure:
+        return
+    if users.sample:
+        session.output.note("Such as:" if users.count > len(users.sample) else "These:")
+    for user in users.sample:
+        session.output.note(f"  {user.email}" + (f"  (user {user.user_id})" if user.user_id else ""))
+    if mailing.kind.links:
+        session.output.note(
+            "Each email carries a personal link that acts on the account, and nobody has asked for it."
+        )
+    confirm(
+        f"Send {mailing.kind.name} to {count(users.count, 'user')}?",
+        is_sure=False,
+        fix="Add --yes to send, or --dry-run to only look.",
+    )
+
+
+def _tell_left_out(session: Session, users: MailingList) -> None:
+    told = users.left_out.most_common(_MAX_REASONS)
+    for reason, number in told:
+        session.output.note(f"{number:>6}  left out: {reason}")
+    if others := users.left_out.total() - sum(number for _, number in told):
+        session.output.note(f"{others:>6}  left out for other reasons")
+    if users.is_unscreened:
+        session.output.note(f"No column says who is deactivated or deleted: all {users.count} are mailed.")
+
+
+def _refuse_what_is_for_one(words: Words, common: Common) -> None:
+    if common.user_id or common.email or (common.users_file and common.all_users):
+        raise InvalidInput(
+            "recipient",
+            "is given twice.",
+            fix="Give one of --user-id, --email, --users-file and --all-users.",
+        )
+    if common.wait:
+        raise InvalidInput("--wait", "is for one email.", fix="Follow with `mailctl list --campaign NAME`.")
+    if common.idempotency_key:
+        raise InvalidInput("--idempotency-key", "is for one email.", fix="Use --campaign NAME.")
+    if words.tokens:
+        raise InvalidInput("token", "belongs to one user.", fix="Leave it out; each email gets its own.")
+
+
+def _record(
+    session: Session, campaign: Campaign, mailing: Mailing, addressees: MailingList
+) -> list[RowProblem]:
+    """Record row by row, and say what became of them, also when it is cut short."""
+    from mailctl.timefmt import count
+
+    new, known, suppressed, problems = 0, 0, 0, list[Any]()
+    try:
+        with session.output.progress("recorded", total=lambda: addressees.size) as advance:
+            for step in campaign.record(addressees.rows):
+                new, known = new + len(step.emails), known + step.known
+                problems += step.problems
+                suppressed += step.suppressed
+                session.output.done = (
+                    f"Campaign {mailing.campaign}: {count(new, 'email')} recorded all the same. "
+                    "The same command goes on with the rest."
+                )
+                _show_step(session, mailing, step)
+                advance(step.rows)
+    except KeyboardInterrupt:
+        done = f"{campaign.rows_in_log} of {addressees.size}"
+        session.output.note(f"Stopped: {done} are in, campaign {mailing.campaign}. The same command goes on.")
+        raise
+    summary = {
+        "campaign": mailing.campaign,
+        "recorded": new,
+        "known": known,
+        "suppressed": suppressed,
+        "left_out": addressees.left_out.total(),
+        "problems": len(problems),
+    }
+    if session.output.as_json:
+        session.output.record(summary)
+    else:
+        session.output.prose(_sentence(summary), hang=0)
+    return problems
+
+
+def _sentence(summary: dict[str, Any]) -> str:
+    from mailctl.timefmt import count
+
+    known, suppressed = summary["known"], summary["suppressed"]
+    parts = [
+        count(summary["recorded"], "email")
+        + " recorded"
+        + (f", {suppressed} of them suppressed" if suppressed else ""),
+        f"{known} {'was' if known == 1 else 'were'} in already" if known else "",
+        count(summary["left_out"], "user") + " left out" if summary["left_out"] else "",
+        count(summary["problems"], "bad row") + " skipped" if summary["problems"] else "",
+    ]
+    return f"{', '.join(part for part in parts if part)}; campaign {summary['campaign']}"
+
+
+def _show_step(session: Session, mailing: Mailing, step: Recorded) -> None:
+    _tell_problems(session, step.problems)
+    if session.output.as_json:
+        for email_id, address in step.emails:
+            session.output.record({"task_id": email_id, "to": address, "campaign": mailing.campaign})
+
+
+def _tell_problems(session: Session, problems: Iterable[RowProblem]) -> None:
+    for problem in problems:
+        session.output.note(f"line {problem.line}: {problem.reason}")

@@ -1,0 +1,151 @@
+"""Tables of text: whole rows in a pipe; on a terminal no line wider than it, and no id ever cut."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from mailctl.unicode_safety import visible_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+#: Cells between two columns.
+_GAP = 2
+#: Columns up to this many cells are never cut; longer ones share what is left.
+_WHOLE = 20
+#: A column that is cut keeps at least this many cells, or goes to lines of its own.
+_LEAST = 20
+_INDENT = 2
+_ELLIPSIS = "…"
+_NUMBER = re.compile(r"[+-]?\d[\d.,]*(?:%|/[smh]|[smhd]| (?:ms|s|min|h|days))?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Column:
+    index: int
+    name: str
+    #: Cells that its longest value takes.
+    natural: int
+    is_right: bool
+    is_whole: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """Which columns stand beside each other, how wide, and which go below."""
+
+    beside: list[tuple[_Column, int]]
+    below: list[_Column]
+
+
+def table_lines(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int | None, colors: dict[str, str]
+) -> Iterator[Text]:
+    """Yield the lines of a table.
+
+    Numbers stand to the right. What does not fit is cut with an ellipsis; where too little of it would be
+    left, it goes to a line of its own below its row.
+
+    Args:
+        columns: their headings; one that ends in "id" is never cut.
+        rows: the cells, as many in each as there are columns.
+        width: cells of the terminal; None for a pipe, where each row is one whole line.
+        colors: styles of cells by what they say.
+    """
+    cells = [[visible_line(" ".join(cell.split())) for cell in row] for row in rows]
+    described = [_describe(index, name, cells) for index, name in enumerate(columns)]
+    layout = _fit(described, width)
+    yield _line([Text(column.name, style="bold") for column in described], layout)
+    for row in cells:
+        yield _line([Text(cell, style=colors.get(cell, "")) for cell in row], layout)
+        for column in layout.below:
+            if row[column.index]:
+                name = f"{column.name}: " if column.name else ""
+                below = Text(" " * _INDENT + name + row[column.index], style="dim")
+                yield from folded(below, width=width, hang=_INDENT)
+
+
+def folded(line: Text, *, width: int | None, hang: int) -> Iterator[Text]:
+    """Yield a line of words in lines that fit, with its style.
+
+    Args:
+        width: cells of the terminal; None for a pipe, where it stays whole.
+        hang: cells before the words of the second line and of those after it.
+    """
+    if width is None or cell_len(line.plain) <= width:
+        yield line
+        return
+    hang = hang if hang < width - _LEAST else _INDENT
+    head, rest = line[:hang], line[hang:]
+    room = max(1, width - hang)
+    for number, part in enumerate(rest.wrap(Console(width=room), room, overflow="fold")):
+        part.rstrip()
+        yield (Text(" " * hang, style=line.style) if number else head) + part
+
+
+def _describe(index: int, name: str, rows: Sequence[Sequence[str]]) -> _Column:
+    values = [row[index] for row in rows]
+    natural = max([cell_len(name), *(cell_len(value) for value in values)])
+    is_id = name.replace("_", " ").split()[-1:] == ["id"]
+    filled = [value for value in values if value not in ("", "-")]
+    return _Column(
+        index=index,
+        name=name,
+        natural=natural,
+        is_right=bool(filled) and not is_id and all(_NUMBER.fullmatch(value) for value in filled),
+        is_whole=is_id or natural <= _WHOLE,
+    )
+
+
+def _fit(columns: Sequence[_Column], width: int | None) -> _Layout:
+    if width is None:
+        return _Layout(beside=[(column, column.natural) for column in columns], below=[])
+    room, below = width + _GAP, []
+    beside: list[_Column] = []
+    for column in columns:
+        if column.is_whole and (column.natural + _GAP <= room or not beside):
+            beside.append(column)
+            room -= column.natural + _GAP
+        elif column.is_whole:
+            below.append(column)
+    flexible = [column for column in columns if not column.is_whole]
+    while flexible and sum(min(column.natural, _LEAST) + _GAP for column in flexible) > room:
+        below.append(flexible.pop())
+    widths = {column.index: column.natural for column in beside} | _shared(flexible, room)
+    return _Layout(
+        beside=[(column, widths[column.index]) for column in columns if column.index in widths],
+        below=sorted(below, key=lambda column: column.index),
+    )
+
+
+def _shared(columns: Sequence[_Column], room: int) -> dict[int, int]:
+    """Share cells among columns: the short ones get what they want, the long ones equal parts of the rest."""
+    widths: dict[int, int] = {}
+    left = len(columns)
+    for column in sorted(columns, key=lambda column: column.natural):
+        widths[column.index] = min(column.natural, room // left - _GAP)
+        room -= widths[column.index] + _GAP
+        left -= 1
+    return widths
+
+
+def _line(cells: Sequence[Text], layout: _Layout) -> Text:
+    line = Text()
+    for column, width in layout.beside:
+        text, style = cells[column.index].plain, cells[column.index].style
+        if cell_len(text) > width:
+            text = set_cell_size(text, width - 1).rstrip() + _ELLIPSIS
+        padding = " " * (width - cell_len(text))
+        if line:
+            line.append(" " * _GAP)
+        line.append(padding if column.is_right else "")
+        line.append(text, style)
+        line.append("" if column.is_right else padding)
+    line.rstrip()
+    return line

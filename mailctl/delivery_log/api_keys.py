@@ -1,0 +1,170 @@
+"""The keys that open the dashboard: only their hash is kept, and each can be revoked."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, select, update
+
+from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.delivery_log.storage.tables import keys
+from mailctl.delivery_log.transitions import utc_now
+from mailctl.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Engine
+
+#: What a key begins with, so that people and scanners know one when they see it.
+PREFIX = "mk"
+#: Bytes of chance in a key's secret; a plain hash of so many needs no salt and no slowness.
+SECRET_BYTES = 32
+MAX_NAME = 100
+#: The last use of a key is written down this often at most: a page must not cost a write.
+_NOTE_USE_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """A key as the log knows it; it cannot be read back."""
+
+    id: str
+    name: str
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether it opens anything."""
+        return self.revoked_at is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewKey:
+    """A key at the one moment at which it can be read."""
+
+    id: str
+    name: str
+    text: str
+
+
+class Keys:
+    """The keys of one delivery log.
+
+    Args:
+        engine: of the log's database, its schema current.
+        clock: gives the time.
+    """
+
+    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def create(self, name: str) -> NewKey:
+        """Make a key; what it reads is returned this once.
+
+        Args:
+            name: who or what it is for, for people.
+
+        Raises:
+            InvalidInput: the name is empty, too long, or not on one printable line.
+            LogUnavailable: the log cannot be written.
+        """
+        name = name.strip()
+        if not name or len(name) > MAX_NAME or not name.isprintable():
+            raise InvalidInput("NAME", "is not a name.", fix=f"Give 1 to {MAX_NAME} printable characters.")
+        made = new_key(name)
+        row = {"id": made.id, "name": name, "digest": _digest(made.text), "created_at": self._clock()}
+        with writing(self._engine) as connection:
+            connection.execute(insert(keys).values(row))
+        return made
+
+    def list(self) -> list[Key]:
+        """Return all keys, oldest first, revoked ones among them."""
+        query = select(*_COLUMNS).order_by(keys.c.created_at, keys.c.id)
+        with reading(self._engine) as connection:
+            return [Key(**row._asdict()) for row in connection.execute(query)]
+
+    def revoke(self, id: str) -> Key:
+        """End a key: it opens nothing from now on, and neither do sessions that were begun with it.
+
+        Returns:
+            The key; revoking it again changes nothing.
+
+        Raises:
+            NotFound: there is no such key.
+            LogUnavailable: the log cannot be written.
+        """
+        revoked = update(keys).where(keys.c.id == id, keys.c.revoked_at.is_(None))
+        with writing(self._engine) as connection:
+            connection.execute(revoked.values(revoked_at=self._clock()))
+        found = self._find(id)
+        if found is None:
+            raise NotFound(f"There is no key {id}.", fix="See `mailctl keys list`.")
+        return found
+
+    def has_valid(self) -> bool:
+        """Whether any key opens anything."""
+        query = select(keys.c.id).where(keys.c.revoked_at.is_(None)).limit(1)
+        with reading(self._engine) as connection:
+            return connection.execute(query).first() is not None
+
+    def check(self, text: str) -> Key | None:
+        """Return the valid key that reads so; None if there is none.
+
+        Raises:
+            LogUnavailable: the log cannot be read.
+        """
+        key_id = id_of(text)
+        query = select(*_COLUMNS, keys.c.digest).where(keys.c.id == key_id)
+        with reading(self._engine) as connection:
+            row = connection.execute(query).first()
+        if row is None or not hmac.compare_digest(row.digest, _digest(text)):
+            return None
+        return self._used(key_id)
+
+    def valid(self, id: str) -> Key | None:
+        """Return the key with that id, if it is still valid: what a session asks."""
+        found = self._find(id)
+        return found if found is not None and found.is_valid else None
+
+    def _used(self, id: str) -> Key | None:
+        found = self.valid(id)
+        now = self._clock()
+        if found is None or (found.last_used_at and now - found.last_used_at < _NOTE_USE_EVERY):
+            return found
+        with writing(self._engine) as connection:
+            connection.execute(update(keys).where(keys.c.id == id).values(last_used_at=now))
+        return found
+
+    def _find(self, id: str) -> Key | None:
+        with reading(self._engine) as connection:
+            row = connection.execute(select(*_COLUMNS).where(keys.c.id == id)).first()
+        return None if row is None else Key(**row._asdict())
+
+
+_COLUMNS = (keys.c.id, keys.c.name, keys.c.created_at, keys.c.last_used_at, keys.c.revoked_at)
+
+
+def new_key(name: str) -> NewKey:
+    """Return a new key, which nobody has recorded."""
+    key_id = secrets.token_hex(4)
+    return NewKey(id=key_id, name=name, text=f"{PREFIX}_{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}")
+
+
+def id_of(text: str) -> str:
+    """Return the id that a key names; "" if it is none."""
+    prefix, _, rest = text.partition("_")
+    key_id, _, secret = rest.partition("_")
+    return key_id if prefix == PREFIX and secret else ""
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

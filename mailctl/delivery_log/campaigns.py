@@ -1,0 +1,229 @@
+"""Campaigns: many emails that are recorded and sent together, at a rate that all workers share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+
+from mailctl.delivery_log.due import WAITING_STATES, waiting_campaigns
+from mailctl.delivery_log.outbox import first_events
+from mailctl.delivery_log.pauses import is_not_paused
+from mailctl.delivery_log.storage.engine import can_flush, reading, tidy, writing
+from mailctl.delivery_log.storage.raw_insert import ReadyRows, insert_rows, present
+from mailctl.delivery_log.storage.sqlite import remember_pages
+from mailctl.delivery_log.storage.tables import campaigns, emails, events
+from mailctl.delivery_log.transitions import insert_for, insert_or_ignore, move, utc_now
+from mailctl.domain.models import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection, Engine
+
+    from mailctl.delivery_log.outbox import Outbox
+    from mailctl.domain.models import Draft
+
+#: Seconds of a rate that may go out at once after a pause.
+BURST_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Added:
+    """What became of emails that were to be recorded."""
+
+    #: The ids of those that are new.
+    new: list[str]
+    #: Why, for each of them that is suppressed at once, by id.
+    suppressed: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Emails of a campaign that are to be recorded together."""
+
+    #: How many emails these were to be; some may have been the same.
+    asked: int
+    #: One for each id among them.
+    drafts: list[Draft]
+    rows: list[dict[str, Any]]
+    at: datetime
+    #: The same, and their first events, as the driver takes them.
+    ready: tuple[ReadyRows, ReadyRows]
+
+
+class Campaigns:
+    """Records campaigns and hands them out.
+
+    Args:
+        engine: of the delivery log's database, its schema current.
+        outbox: of the same log.
+        clock: gives the time.
+    """
+
+    def __init__(self, engine: Engine, outbox: Outbox, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._engine = engine
+        self._outbox = outbox
+        self._clock = clock
+
+    def open(self, campaign: str, *, kind: str, rate: float | None) -> None:
+        """Begin a campaign, or go on with it at another rate.
+
+        Args:
+            rate: emails a second, all workers together; None for as fast as it goes.
+        """
+        now = self._clock()
+        row = {"id": campaign, "kind": kind, "rate": rate, "released_until": now, "created_at": now}
+        with writing(self._engine) as connection:
+            if not insert_or_ignore(connection, campaigns, row):
+                connection.execute(update(campaigns).where(campaigns.c.id == campaign).values(rate=rate))
+
+    def batch(self, drafts: Sequence[Draft]) -> Batch:
+        """Return emails of a campaign as they are to be recorded, sealed; nothing is recorded yet."""
+        now = self._clock()
+        distinct = list({draft.id: draft for draft in drafts}.values())
+        rows = [self._outbox.row(draft, state=State.PENDING, due_at=now, now=now) for draft in distinct]
+        return Batch(
+            asked=len(drafts), drafts=distinct, rows=rows, at=now, ready=self._ready(distinct, rows, now)
+        )
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Return those of some ids that the log has."""
+        with reading(self._engine) as connection:
+            return present(connection, emails.c.id, ids)
+
+    def _ready(
+        self, drafts: Sequence[Draft], rows: Sequence[dict[str, Any]], now: datetime
+    ) -> tuple[ReadyRows, ReadyRows]:
+        dialect = self._engine.dialect
+        return ReadyRows(emails, rows, dialect), ReadyRows(events, first_events(drafts, now=now), dialect)
+
+    def add(self, batch: Batch) -> Added:
+        """Record emails of a campaign; what is known by its id already stays as it is.
+
+        On SQLite they are on disk after the next `Outbox.flush`.
+        """
+        if not batch.rows:
+            return Added(new=[], suppressed={})
+        with writing(self._engine, is_lasting=not can_flush(self._engine)) as connection:
+            new = self._insert_new(connection, batch)
+            refused = self._outbox.rules.apply(connection, new, now=batch.at)
+        # Here, where it need not be left unfinished because the next transaction has begun.
+        tidy(self._engine)
+        return Added(new=[draft.id for draft in new], suppressed=refused)
+
+    def _insert_new(self, connection: Connection, batch: Batch) -> list[Draft]:
+        """Insert those that are not known yet, and return them."""
+        if connection.dialect.name == "sqlite":
+            remember_pages(connection)
+        try:
+            # Mostly all are new, and to find out first takes long.
+            with connection.begin_nested():
+                for ready in batch.ready:
+                    ready.insert(connection)
+            return batch.drafts
+        except IntegrityError:
+            pass
+        new_ids = _insert_unless_known(connection, batch.rows)
+        new = [draft for draft in batch.drafts if draft.id in new_ids]
+        insert_rows(connection, events, first_events(new, now=batch.at))
+        return new
+
+    def has_due(self) -> bool:
+        """Whether emails of any campaign could go out now, whatever its rate says."""
+        now = self._clock()
+        with reading(self._engine) as connection:
+            return any(_is_due(connection, campaign, now) for campaign in waiting_campaigns(connection))
+
+    def release(self, *, limit: int, held_in: str | None = None) -> dict[str, str]:
+        """Take emails of one campaign that are due and that its rate allows, to be published now.
+
+        They count as published from here on: what the broker then does not get, it has lost.
+
+        Args:
+            held_in: the id of the worker in whose memory they will be; None where they outlive it.
+
+        Returns:
+            Their ids, each with its kind.
+        """
+        now = self._clock()
+        # Should this be lost, they are published twice, and claimed once.
+        with writing(self._engine, is_lasting=False) as connection:
+            for campaign in waiting_campaigns(connection):
+                allowed, released_until = _allowance(connection, campaign, limit=limit, now=now)
+                found = _release_due(connection, campaign, limit=allowed, held_in=held_in, now=now)
+                if not found:
+                    continue
+                _take(connection, campaign, len(found), released_until)
+                return found
+        return {}
+
+
+def _insert_unless_known(connection: Connection, rows: Sequence[dict[str, Any]]) -> frozenset[str]:
+    """Return the ids of those that were not known."""
+    if connection.dialect.name == "postgresql":
+        statement = insert_for(connection, emails).on_conflict_do_nothing().returning(emails.c.id)
+        return frozenset(connection.execute(statement, rows).scalars())
+    # Nobody else writes during this transaction.
+    known = present(connection, emails.c.id, [row["id"] for row in rows])
+    new = [row for row in rows if row["id"] not in known]
+    insert_rows(connection, emails, new)
+    return frozenset(row["id"] for row in new)
+
+
+def _is_due(connection: Connection, campaign: str, now: datetime) -> bool:
+    is_waiting = emails.c.state.in_(WAITING_STATES)
+    query = select(emails.c.seq).where(is_waiting, emails.c.campaign == campaign, emails.c.due_at <= now)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def _release_due(
+    connection: Connection, campaign: str, *, limit: int, held_in: str | None, now: datetime
+) -> dict[str, str]:
+    found: dict[str, str] = {}
+    values = {"queued_at": now, "queued_in": held_in}
+    for state in WAITING_STATES:
+        due = (
+            select(emails.c.seq)
+            .where(
+                emails.c.state == state,
+                emails.c.campaign == campaign,
+                emails.c.due_at <= now,
+                is_not_paused(),
+            )
+            .order_by(emails.c.due_at)
+            .limit(limit - len(found))
+            .with_for_update(skip_locked=True)
+        )
+        is_due = emails.c.seq.in_(due.scalar_subquery())
+        text = "published to the broker"
+        rows = move(
+            connection, is_due, State.QUEUED, text=text, values=values, now=now, returning=(emails.c.kind,)
+        )
+        found |= {row.id: row.kind for row in rows}
+    return found
+
+
+def _allowance(
+    connection: Connection, campaign: str, *, limit: int, now: datetime
+) -> tuple[int, datetime | None]:
+    """Return how many emails may go out now, and since when they are counted; the row is locked."""
+    query = select(campaigns.c.rate, campaigns.c.released_until).where(campaigns.c.id == campaign)
+    row = connection.execute(query.with_for_update()).first()
+    if row is None or row.rate is None:
+        return limit, None
+    since = max(row.released_until, now - timedelta(seconds=BURST_SECONDS))
+    allowed = int((now - since).total_seconds() * row.rate + 1e-6)
+    return min(limit, max(0, allowed)), since
+
+
+def _take(connection: Connection, campaign: str, count: int, since: datetime | None) -> None:
+    if since is None:
+        return
+    is_it = campaigns.c.id == campaign
+    rate = connection.execute(select(campaigns.c.rate).where(is_it)).scalar_one()
+    until = since + timedelta(seconds=count / rate)
+    connection.execute(update(campaigns).where(is_it).values(released_until=until))

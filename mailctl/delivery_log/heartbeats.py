@@ -1,0 +1,105 @@
+"""The workers that share this delivery log: each writes a heartbeat, and everybody can see who is alive."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, select
+
+from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.delivery_log.storage.tables import workers
+from mailctl.delivery_log.transitions import insert_or_ignore, utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Engine
+
+#: Seconds between heartbeats.
+HEARTBEAT_SECONDS = 2.0
+#: Seconds of silence after which a worker counts as dead.
+SILENCE_SECONDS = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """A worker of ours: a `mailctl worker` process, with what it consumes."""
+
+    #: New for each start.
+    id: str
+    #: The Celery node name.
+    name: str
+    host: str
+    pid: int
+    pool: str
+    concurrency: int
+    queues: tuple[str, ...]
+    started_at: datetime
+    seen_at: datetime
+
+
+class Workers:
+    """Who works on this log.
+
+    Args:
+        engine: of the log's database, its schema current.
+        clock: gives the time.
+    """
+
+    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def beat(self, worker: Worker) -> None:
+        """Say that a worker is alive, and forget those that have been silent for long."""
+        now = self._clock()
+        row = {
+            "id": worker.id,
+            "name": worker.name,
+            "host": worker.host,
+            "pid": worker.pid,
+            "pool": worker.pool,
+            "concurrency": worker.concurrency,
+            "queues": list(worker.queues),
+            "started_at": worker.started_at,
+            "seen_at": now,
+        }
+        silent_since = now - timedelta(seconds=4 * SILENCE_SECONDS)
+        with writing(self._engine) as connection:
+            connection.execute(delete(workers).where(workers.c.seen_at < silent_since))
+            if not insert_or_ignore(connection, workers, row):
+                changed = workers.update().where(workers.c.id == worker.id)
+                connection.execute(changed.values(seen_at=now, queues=row["queues"]))
+
+    def leave(self, worker_id: str) -> None:
+        """Say that a worker has stopped in good order."""
+        with writing(self._engine) as connection:
+            connection.execute(delete(workers).where(workers.c.id == worker_id))
+
+    def alive(self) -> list[Worker]:
+        """Return the workers that are alive, oldest first."""
+        now, silence = self._clock(), timedelta(seconds=SILENCE_SECONDS)
+        # Nobody was seen in the future: that was written by a clock that was ahead.
+        is_heard = workers.c.seen_at.between(now - silence, now + silence)
+        query = select(workers).where(is_heard).order_by(workers.c.started_at)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+        found = [Worker(**{**row._asdict(), "queues": tuple(row.queues)}) for row in rows]
+        return [worker for worker in found if not _is_known_dead(worker)]
+
+
+def _is_known_dead(worker: Worker) -> bool:
+    """Whether it was killed on this host, which is known before its silence tells."""
+    if worker.host != socket.gethostname():
+        return False
+    try:
+        os.kill(worker.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -1,0 +1,94 @@
+"""The keys of calls that must happen only once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, select
+
+from mailctl.delivery_log.storage import encryption
+from mailctl.delivery_log.storage.engine import reading
+from mailctl.delivery_log.storage.tables import idempotency_keys
+from mailctl.delivery_log.transitions import insert_or_ignore
+from mailctl.errors import IdempotencyConflict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection, Engine
+
+    from mailctl.domain.models import Draft
+    from mailctl.security.keyring import Keyring
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsedKey:
+    """An idempotency key, and the email that it stands for."""
+
+    key: str
+    email_id: str
+    expires_at: datetime
+
+
+class UsedKeys:
+    """Answers questions about keys.
+
+    Args:
+        engine: of the delivery log's database, the schema current.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def find(self, key: str, *, now: datetime) -> UsedKey | None:
+        """Return what an idempotency key stands for; None if it is not in use."""
+        found = self._select(idempotency_keys.c.key == key, now=now)
+        return found[0] if found else None
+
+    def of(self, email_id: str, *, now: datetime) -> tuple[UsedKey, ...]:
+        """Return the idempotency keys that stand for an email."""
+        return self._select(idempotency_keys.c.email_id == email_id, now=now)
+
+    def _select(self, where: ColumnElement[bool], *, now: datetime) -> tuple[UsedKey, ...]:
+        columns = (idempotency_keys.c.key, idempotency_keys.c.email_id, idempotency_keys.c.expires_at)
+        query = select(*columns).where(where, idempotency_keys.c.expires_at > now)
+        with reading(self._engine) as connection:
+            return tuple(UsedKey(**row._asdict()) for row in connection.execute(query))
+
+
+def remember(
+    connection: Connection, drafts: Sequence[Draft], keyring: Keyring, *, now: datetime, expires_at: datetime
+) -> str | None:
+    """Remember the key of the call that records these emails.
+
+    A key that another transaction is about to remember is waited for, so that only one of two calls goes on.
+
+    Args:
+        connection: the transaction in which they are recorded.
+        drafts: the first one's key and id stand for all.
+        expires_at: until when the key is remembered.
+
+    Returns:
+        The id that the key stood for already; None if it is new, or the call has none.
+
+    Raises:
+        IdempotencyConflict: that earlier call had other content.
+    """
+    key = drafts[0].idempotency_key
+    if key is None:
+        return None
+    is_ours = idempotency_keys.c.key == key
+    connection.execute(delete(idempotency_keys).where(is_ours, idempotency_keys.c.expires_at <= now))
+    prints = encryption.fingerprints(drafts[0].kind, [draft.content for draft in drafts], keyring)
+    row = {"key": key, "email_id": drafts[0].id, "fingerprint": prints[0], "expires_at": expires_at}
+    if insert_or_ignore(connection, idempotency_keys, row):
+        return None
+    known = connection.execute(select(idempotency_keys).where(is_ours)).one()
+    if known.fingerprint not in prints:
+        raise IdempotencyConflict(
+            f"The idempotency key {key!r} was used for other content (email {known.email_id}).",
+            fix="Use a new key for a new email, or repeat the call as it was.",
+        )
+    return str(known.email_id)

@@ -1,0 +1,215 @@
+"""What operators do to emails: conditional on the state, with an event that says who, when and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, and_, case, or_, select, update
+
+from mailctl.delivery_log.rule_enforcement import is_not_suppressed
+from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.delivery_log.storage.raw_insert import insert_rows
+from mailctl.delivery_log.storage.tables import STATE_OF_FOUND, emails, events
+from mailctl.delivery_log.transitions import append_events, move, utc_now
+from mailctl.domain.models import MAYBE_SENT, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from datetime import datetime, timedelta
+
+    from sqlalchemy import Engine
+
+    from mailctl.delivery_log.outbox import Outbox
+    from mailctl.domain.models import Draft
+
+#: How the reason begins of an email that a new one was made from.
+RESENT = "resent as "
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deed:
+    """Who does something, and why."""
+
+    actor: str
+    #: In the operator's words; "" if nothing was said.
+    reason: str = ""
+    #: A word by which the emails are found again that were stopped together.
+    mark: str = ""
+
+    def told(self, what: str) -> str:
+        """Return what was done, with the reason."""
+        return f"{what}: {self.reason}" if self.reason else what
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """Which of some emails have what their own fields do not tell."""
+
+    with_content: frozenset[str]
+    maybe_sent: frozenset[str]
+    resent: frozenset[str]
+    #: To addresses that nothing is sent to, and not forced.
+    listed: frozenset[str]
+
+
+class Actions:
+    """Stops emails, lets them go again, and makes new ones of them.
+
+    Each statement takes only what is still in a fitting state: what a worker has claimed, it keeps.
+
+    Args:
+        engine: of the delivery log's database, its schema current.
+        outbox: of the same log.
+        clock: gives the time.
+    """
+
+    def __init__(self, engine: Engine, outbox: Outbox, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._engine = engine
+        self._outbox = outbox
+        self._clock = clock
+
+    def known(self, ids: Collection[str]) -> Known:
+        """Return which of the emails have content, may be delivered, were resent, and go to nobody."""
+        are_they = emails.c.id.in_(ids)
+        with_content = select(emails.c.id).where(are_they, emails.c.content.is_not(None))
+        resent = select(emails.c.id).where(are_they, emails.c.error.startswith(RESENT))
+        maybe_sent = select(events.c.email_id).where(
+            events.c.email_id.in_(ids), events.c.text.contains(MAYBE_SENT)
+        )
+        with reading(self._engine) as connection:
+
+            def found(query: Any) -> frozenset[str]:
+                return frozenset(connection.execute(query).scalars())
+
+            return Known(
+                with_content=found(with_content),
+                maybe_sent=found(maybe_sent),
+                resent=found(resent),
+                listed=found(select(emails.c.id).where(are_they, ~is_not_suppressed())),
+            )
+
+    def stop(
+        self, ids: Collection[str], target: State, *, works_on: Collection[State], done: str, deed: Deed
+    ) -> frozenset[str]:
+        """Hold or cancel emails that nobody is sending; a message that is out finds nothing to do then.
+
+        Args:
+            target: held or cancelled.
+            works_on: the states in which that can be done.
+            done: what the reason says was done.
+
+        Returns:
+            The ids of those that were stopped.
+        """
+        mark = f" ({deed.mark})" if deed.mark else ""
+        error = deed.told(f"{done} by {deed.actor}{mark}")
+        values = {"error": error, "queued_at": None, "queued_in": None}
+        are_fit = and_(emails.c.id.in_(ids), STATE_OF_FOUND.in_(works_on))
+        return self._move(are_fit, target, text=deed.told(done), values=values, deed=deed)
+
+    def retry(
+        self,
+        ids: Collection[str],
+        *,
+        works_on: Collection[State],
+        deed: Deed,
+        lifetime: timedelta | None,
+        is_forced: bool,
+        again: bool,
+    ) -> frozenset[str]:
+        """Let undelivered emails go out now.
+
+        Args:
+            works_on: the states in which that can be done.
+            lifetime: what each has to live from now on; None leaves it as it was.
+            is_forced: whether neither suppression nor limits shall keep them back.
+            again: also those that a new email was made from.
+
+        Returns:
+            The ids of those that go out.
+        """
+        now = self._clock()
+        values: dict[str, Any] = {
+            "due_at": now,
+            "not_before": None,
+            # They begin anew, but for those that were in the middle of it.
+            "attempts": case((emails.c.state == State.DEFERRED, emails.c.attempts), else_=0),
+            **_FREED,
+        }
+        if lifetime is not None:
+            values["expires_at"] = now + lifetime
+        if is_forced:
+            values["is_forced"] = True
+        are_fit = _can_be_sent(ids, works_on, again=again)
+        return self._move(are_fit, State.PENDING, text=deed.told("retried"), values=values, deed=deed)
+
+    def release(
+        self, ids: Collection[str], *, works_on: Collection[State], deed: Deed, again: bool
+    ) -> frozenset[str]:
+        """Let held and cancelled emails go out when they would have; return the ids of those that do.
+
+        Args:
+            works_on: the states in which that can be done.
+            again: also those that a new email was made from.
+        """
+        now = self._clock()
+        is_scheduled = emails.c.not_before > now
+        values = {"due_at": case((is_scheduled, emails.c.not_before), else_=now), **_FREED}
+        are_fit = _can_be_sent(ids, works_on, again=again)
+        return self._move(are_fit, State.PENDING, text=deed.told("released"), values=values, deed=deed)
+
+    def resend(
+        self, email_id: str, draft: Draft, *, works_on: Collection[State], deed: Deed, again: bool
+    ) -> bool:
+        """Record a new email that is made of an old one; both events name the other.
+
+        Args:
+            email_id: of the old one.
+            draft: the new one.
+            works_on: the states of the old one in which that can be done.
+            again: also if one was made of it before.
+
+        Returns:
+            Whether it was done.
+        """
+        now = self._clock()
+        resent = f"{RESENT}{draft.id}"
+        # The mark is on the row, so that of two operators one comes second.
+        marked = (
+            update(emails)
+            .where(_can_be_sent([email_id], works_on, again=again))
+            .values(error=resent, updated_at=now)
+            .returning(emails.c.id)
+        )
+        with writing(self._engine) as connection:
+            if connection.execute(marked).first() is None:
+                return False
+            append_events(connection, [email_id], text=deed.told(resent), now=now, actor=deed.actor)
+            row = self._outbox.row(draft, state=State.PENDING, due_at=now, now=now)
+            insert_rows(connection, emails, [row])
+            text = deed.told(f"recorded; is a resend of {email_id}")
+            append_events(connection, [draft.id], text=text, now=now, actor=deed.actor)
+        return True
+
+    def _move(
+        self, where: ColumnElement[bool], target: State, *, text: str, values: dict[str, Any], deed: Deed
+    ) -> frozenset[str]:
+        now = self._clock()
+        with writing(self._engine) as connection:
+            rows = move(connection, where, target, text=text, values=values, now=now, actor=deed.actor)
+        return frozenset(row.id for row in rows)
+
+
+_FREED: dict[str, Any] = {"error": None, "queued_at": None, "queued_in": None}
+
+
+def _can_be_sent(ids: Collection[str], works_on: Collection[State], *, again: bool) -> ColumnElement[bool]:
+    conditions: list[ColumnElement[bool]] = [
+        emails.c.id.in_(ids),
+        STATE_OF_FOUND.in_(works_on),
+        emails.c.content.is_not(None),
+    ]
+    if not again:
+        conditions.append(or_(emails.c.error.is_(None), ~emails.c.error.startswith(RESENT)))
+    return and_(*conditions)

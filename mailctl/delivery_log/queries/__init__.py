@@ -1,0 +1,1 @@
+"""What the delivery log answers: search, look-ups, statistics."""

@@ -1,0 +1,173 @@
+"""What the delivery log knows: questions, and nothing that changes an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select
+
+from mailctl.delivery_log.pauses import is_not_paused
+from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from, event_from
+from mailctl.delivery_log.storage.engine import reading
+from mailctl.delivery_log.storage.tables import STATE_OF_FOUND, UtcDateTime, emails, events
+from mailctl.domain.models import Email, Event, State
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from sqlalchemy import Engine
+
+_BY_IDS: Any = (
+    select(*EMAIL_COLUMNS).where(emails.c.id.in_(bindparam("ids", expanding=True))).order_by(emails.c.seq)
+)
+_PUBLISHABLE: Any = _BY_IDS.where(
+    STATE_OF_FOUND == State.PENDING,
+    or_(emails.c.not_before.is_(None), emails.c.not_before <= bindparam("now", type_=UtcDateTime)),
+    is_not_paused(),
+)
+_other = emails.alias()
+#: Of each id in the log, the one before it and the one after it: two looks at the index.
+_NEIGHBOURS: Any = select(
+    emails.c.id,
+    select(func.max(_other.c.id)).where(_other.c.id < emails.c.id).scalar_subquery().label("before"),
+    select(func.min(_other.c.id)).where(_other.c.id > emails.c.id).scalar_subquery().label("after"),
+).where(emails.c.id.in_(bindparam("ids", expanding=True)))
+#: Characters of a short id: as many as it takes, and no fewer than this.
+_SHORTEST_ID = 8
+#: What a relay keeps to itself, or puts off, is due again by then; what is paused is not.
+_SOON = timedelta(minutes=1)
+#: Whatever a worker could still do something about.
+_UNFINISHED = (State.PENDING, State.QUEUED, State.SENDING, State.DEFERRED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """What is left to do."""
+
+    #: May be sent now, or is being sent.
+    ready: int
+    #: Waits for a time that has not come.
+    waiting: int
+
+
+class History:
+    """Reads the delivery log.
+
+    Args:
+        engine: of its database, the schema current.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def find(self, prefix: str, *, limit: int = 6) -> list[Email]:
+        """Return the emails whose id is `prefix`, else up to `limit` whose id starts with it.
+
+        Ids of mailctl are in lower case, and found in any; those of other programs only as they are.
+        """
+        given = prefix.strip()
+        found = self._find(given, limit=limit)
+        if not found and given != given.lower():
+            found = self._find(given.lower(), limit=limit)
+        return found
+
+    def _find(self, prefix: str, *, limit: int) -> list[Email]:
+        exact = self._select(emails.c.id == prefix, limit=1)
+        if exact or not prefix:
+            return exact
+        # A range, not LIKE: it uses the index in every collation, and `%` and `_` are ordinary letters.
+        is_near = (emails.c.id >= prefix) & (emails.c.id < prefix + "\U0010ffff")
+        # Collations that pass over hyphens put other ids into that range.
+        starts_like_it = func.substr(emails.c.id, 1, len(prefix)) == prefix
+        return self._select(is_near & starts_like_it, limit=limit)
+
+    def short_ids(self, ids: Iterable[str]) -> dict[str, str]:
+        """Return for each id the shortest start that no other id in the log has, of 8 characters at least.
+
+        An id that is not in the log has no short form: only the whole of it can be looked up elsewhere.
+        """
+        given = list(dict.fromkeys(ids))
+        short = dict(zip(given, given, strict=True))
+        with reading(self._engine) as connection:
+            for row in connection.execute(_NEIGHBOURS, {"ids": given}):
+                length = max(_common_length(row.id, other or "") for other in (row.before, row.after)) + 1
+                short[row.id] = row.id[: max(_SHORTEST_ID, length)]
+        return short
+
+    def emails(self, ids: Sequence[str]) -> list[Email]:
+        """Return the emails with these ids, in the order in which they were recorded."""
+        with reading(self._engine) as connection:
+            return [email_from(row) for row in connection.execute(_BY_IDS, {"ids": list(ids)})]
+
+    def publishable(self, ids: Sequence[str], *, now: datetime) -> list[Email]:
+        """Return those of some emails that are in the log, wait for no later time, and are not paused."""
+        with reading(self._engine) as connection:
+            return [
+                email_from(row) for row in connection.execute(_PUBLISHABLE, {"ids": list(ids), "now": now})
+            ]
+
+    def group(self, email: Email) -> list[Email]:
+        """Return the emails that were recorded by the same call, in order; it is among them."""
+        if email.group_id is None:
+            return [email]
+        return self._select(emails.c.group_id == email.group_id)
+
+    def events(self, email_id: str) -> list[Event]:
+        """Return what happened to an email, oldest first."""
+        query = select(events).where(events.c.email_id == email_id).order_by(events.c.seq)
+        with reading(self._engine) as connection:
+            return [event_from(row) for row in connection.execute(query)]
+
+    def backlog(self, *, now: datetime) -> Backlog:
+        """Return how much is left to do at `now`."""
+        is_waiting = or_(emails.c.not_before > now, emails.c.due_at > now + _SOON)
+        query = (
+            select(func.count().label("all"), func.count().filter(is_waiting).label("waiting"))
+            .select_from(emails)
+            .where(emails.c.state.in_(_UNFINISHED))
+        )
+        with reading(self._engine) as connection:
+            row = connection.execute(query).one()
+        return Backlog(ready=row.all - row.waiting, waiting=row.waiting)
+
+    def counts(self) -> dict[State, int]:
+        """Return how many emails are in each state; states without any are left out."""
+        query = select(emails.c.state, func.count()).group_by(emails.c.state)
+        with reading(self._engine) as connection:
+            return {State(state): count for state, count in connection.execute(query)}
+
+    def is_empty(self) -> bool:
+        """Whether no email is in it."""
+        with reading(self._engine) as connection:
+            return connection.execute(select(emails.c.seq).limit(1)).first() is None
+
+    def queues(self, *, queued_before: datetime) -> list[str]:
+        """Return the queues that have emails which were published before a time and not taken yet."""
+        query = select(emails.c.queue).where(_is_queued(queued_before)).distinct()
+        with reading(self._engine) as connection:
+            return list(connection.execute(query).scalars())
+
+    def queued(self, kinds: Collection[str], *, queued_before: datetime) -> list[str]:
+        """Return the ids of those of some kinds."""
+        query = select(emails.c.id).where(_is_queued(queued_before), emails.c.kind.in_(kinds))
+        with reading(self._engine) as connection:
+            return list(connection.execute(query).scalars())
+
+    def _select(self, where: ColumnElement[bool], *, limit: int | None = None) -> list[Email]:
+        query: Any = select(*EMAIL_COLUMNS).where(where).order_by(emails.c.seq).limit(limit)
+        with reading(self._engine) as connection:
+            return [email_from(row) for row in connection.execute(query)]
+
+
+def _common_length(first: str, second: str) -> int:
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((place for place, (one, other) in pairs if one != other), min(len(first), len(second)))
+
+
+def _is_queued(queued_before: datetime) -> ColumnElement[bool]:
+    """Whether an email was published before a time to a broker that outlives workers."""
+    return and_(
+        emails.c.state == State.QUEUED, emails.c.queued_in.is_(None), emails.c.queued_at < queued_before
+    )

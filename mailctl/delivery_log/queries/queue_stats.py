@@ -1,0 +1,248 @@
+"""How emails flow through the queues: what waits, what comes in, what goes out, who works at it.
+
+What has been sent is never scanned: depths are counted over what is unfinished, rates over the newest events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, func, or_, select
+
+from mailctl.delivery_log.due import waiting_since
+from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from
+from mailctl.delivery_log.storage.engine import reading
+from mailctl.delivery_log.storage.tables import emails, events
+from mailctl.delivery_log.transitions import utc_now
+from mailctl.domain.models import DELIVERED_STATES, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from sqlalchemy import ColumnElement, Engine
+
+    from mailctl.domain.models import Email
+
+#: How far rates look back.
+WINDOW = timedelta(minutes=5)
+#: The newest events that rates are counted over; when it is busy they do not reach back as far as `WINDOW`.
+NEWEST_EVENTS = 20_000
+#: Minutes that a rate is counted over at least: one email is no trend.
+_SHORTEST_MINUTES = 0.5
+#: States of what has not ended.
+_UNFINISHED = (State.PENDING, State.QUEUED, State.SENDING, State.DEFERRED, State.HELD)
+#: States in which an email has left its queue; one that is deferred has not.
+_OUT = (State.SENT, State.CAPTURED, State.FAILED)
+#: Ids that one statement names: databases limit the number of parameters.
+_MOST_IDS = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stock:
+    """What a queue has, by the log."""
+
+    queue: str
+    #: Recorded and due, and not on the broker.
+    pending: int
+    #: On the broker.
+    queued: int
+    sending: int
+    #: Waits for the time that it was meant for.
+    scheduled: int
+    #: Waits for its next attempt.
+    deferred: int
+    held: int
+    #: Since when the oldest waits that could have gone out; None if none does. Scheduled and held do not.
+    waiting_since: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """How many emails a minute a queue was given, and how many left it for good."""
+
+    incoming: float = 0.0
+    outgoing: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Throughput:
+    """How many emails a worker has delivered."""
+
+    last_minute: int = 0
+    last_five_minutes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a mail server said last of an email."""
+
+    at: datetime
+    state: State
+
+
+class Flow:
+    """Counts what flows through a delivery log.
+
+    Args:
+        engine: of its database, the schema current.
+        clock: gives the time.
+    """
+
+    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def stock(self) -> dict[str, Stock]:
+        """Return what each queue has, by its name; queues where nothing is unfinished are left out."""
+        now = self._clock()
+        is_ready = or_(emails.c.state == State.QUEUED, _is_due(now))
+        is_later = and_(emails.c.state == State.PENDING, emails.c.not_before > now)
+        is_again = and_(is_later, emails.c.error.is_not(None))
+        is_deferred = or_(emails.c.state == State.DEFERRED, is_again)
+        query = (
+            select(
+                emails.c.queue,
+                _count(_is_due(now)).label("pending"),
+                _count(emails.c.state == State.QUEUED).label("queued"),
+                _count(emails.c.state == State.SENDING).label("sending"),
+                _count(and_(is_later, emails.c.error.is_(None))).label("scheduled"),
+                _count(is_deferred).label("deferred"),
+                _count(emails.c.state == State.HELD).label("held"),
+                func.min(waiting_since()).filter(or_(is_ready, is_deferred)).label("waiting_since"),
+            )
+            .where(emails.c.state.in_(_UNFINISHED))
+            .group_by(emails.c.queue)
+        )
+        with reading(self._engine) as connection:
+            return {row.queue: Stock(**row._asdict()) for row in connection.execute(query)}
+
+    def rates(self) -> dict[str, Rate]:
+        """Return the rates of each queue in the last minutes, by its name; quiet queues are left out."""
+        now = self._clock()
+        recent = _newest_events(since=now - WINDOW)
+        left = (
+            select(emails.c.queue, func.count(), func.min(recent.c.at))
+            .join(recent, recent.c.email_id == emails.c.id)
+            .where(recent.c.state.in_(_OUT))
+            .group_by(emails.c.queue)
+        )
+        came = (
+            select(emails.c.queue, func.count(), func.min(emails.c.created_at))
+            .where(emails.c.created_at > now - WINDOW)
+            .group_by(emails.c.queue)
+        )
+        with reading(self._engine) as connection:
+            outgoing = {queue: _per_minute(*row, now=now) for queue, *row in connection.execute(left)}
+            incoming = {queue: _per_minute(*row, now=now) for queue, *row in connection.execute(came)}
+        return {
+            queue: Rate(incoming=incoming.get(queue, 0.0), outgoing=outgoing.get(queue, 0.0))
+            for queue in incoming.keys() | outgoing.keys()
+        }
+
+    def throughput(self) -> dict[str, Throughput]:
+        """Return what each worker has delivered lately, by its node name; idle ones are left out."""
+        now = self._clock()
+        recent = _newest_events(since=now - WINDOW)
+        is_last_minute = recent.c.at > now - timedelta(minutes=1)
+        query = (
+            select(recent.c.worker, _count(is_last_minute), func.count())
+            .where(recent.c.state.in_(DELIVERED_STATES), recent.c.worker.is_not(None))
+            .group_by(recent.c.worker)
+        )
+        with reading(self._engine) as connection:
+            return {
+                worker: Throughput(last_minute=last, last_five_minutes=five)
+                for worker, last, five in connection.execute(query)
+            }
+
+    def last_answer(self, *, since: datetime) -> Answer | None:
+        """Return what the mail server said last of an email; None if it was not asked lately."""
+        is_reply = and_(events.c.state.in_((State.DEFERRED, State.FAILED)), events.c.code.is_not(None))
+        newest = select(func.max(events.c.seq)).scalar_subquery()
+        query = (
+            select(events.c.at, events.c.state)
+            .where(events.c.seq > newest - NEWEST_EVENTS, events.c.at > since)
+            .where(or_(events.c.state == State.SENT, is_reply))
+            .order_by(events.c.seq.desc())
+            .limit(1)
+        )
+        with reading(self._engine) as connection:
+            row = connection.execute(query).first()
+        return None if row is None else Answer(at=row.at, state=State(row.state))
+
+    def busy(self) -> dict[str, int]:
+        """Return how many emails each worker is sending, by its node name; idle ones are left out."""
+        query = (
+            select(emails.c.worker, func.count().label("number"))
+            .where(emails.c.state == State.SENDING)
+            .group_by(emails.c.worker)
+        )
+        with reading(self._engine) as connection:
+            return {row.worker: row.number for row in connection.execute(query)}
+
+    def ahead_of(self, email: Email) -> int:
+        """Return how many emails of its queue go before one that waits: those published, or due, earlier."""
+        now = self._clock()
+        in_queue = and_(emails.c.queue == email.queue, emails.c.state.in_((State.QUEUED, State.PENDING)))
+        if email.state is State.QUEUED:
+            before = and_(emails.c.state == State.QUEUED, emails.c.queued_at < email.queued_at)
+        else:
+            before = or_(
+                emails.c.state == State.QUEUED, and_(_is_due(now), emails.c.created_at < email.created_at)
+            )
+        with reading(self._engine) as connection:
+            return connection.execute(
+                select(func.count()).select_from(emails).where(in_queue, before)
+            ).scalar_one()
+
+    def next_up(self, queue: str, *, limit: int) -> list[Email]:
+        """Return the emails of a queue that go out next, in order: those published, then those due."""
+        now = self._clock()
+        found: list[Email] = []
+        steps = (
+            (emails.c.state == State.QUEUED, (emails.c.queued_at, emails.c.seq)),
+            (_is_due(now), (emails.c.due_at, emails.c.seq)),
+        )
+        with reading(self._engine) as connection:
+            for where, order in steps:
+                query = select(*EMAIL_COLUMNS).where(emails.c.queue == queue, where).order_by(*order)
+                rows: Any = connection.execute(query.limit(limit - len(found)))
+                found += [email_from(row) for row in rows]
+        return found
+
+    def known(self, ids: Collection[str]) -> dict[str, Email]:
+        """Return those of these emails that the log has, by their ids."""
+        wanted, found = list(ids), {}
+        with reading(self._engine) as connection:
+            for start in range(0, len(wanted), _MOST_IDS):
+                is_wanted = emails.c.id.in_(wanted[start : start + _MOST_IDS])
+                rows: Any = connection.execute(select(*EMAIL_COLUMNS).where(is_wanted))
+                found.update({row.id: email_from(row) for row in rows})
+        return found
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    """Whether an email is in the log, not on the broker, and waits for no later time."""
+    is_time = or_(emails.c.not_before.is_(None), emails.c.not_before <= now)
+    return and_(emails.c.state == State.PENDING, is_time)
+
+
+def _count(where: ColumnElement[bool]) -> Any:
+    return func.count().filter(where)
+
+
+def _newest_events(*, since: datetime) -> Any:
+    """Return the newest events as a subquery: they are numbered in the order of time."""
+    newest = select(func.max(events.c.seq)).scalar_subquery()
+    return (
+        select(events.c.email_id, events.c.at, events.c.state, events.c.worker)
+        .where(events.c.seq > newest - NEWEST_EVENTS, events.c.at > since)
+        .subquery()
+    )
+
+
+def _per_minute(number: int, first: datetime, *, now: datetime) -> float:
+    """Return the rate since the first of what was counted, so that a burst is not spread over the window."""
+    return number / max((now - first) / timedelta(minutes=1), _SHORTEST_MINUTES)

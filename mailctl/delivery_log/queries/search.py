@@ -1,0 +1,223 @@
+"""Finding emails by what is known of them: filters that compose, page by page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+
+from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from
+from mailctl.delivery_log.storage.engine import reading
+from mailctl.delivery_log.storage.tables import emails
+from mailctl.domain.models import State
+from mailctl.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Engine
+
+    from mailctl.domain.models import Email
+
+
+#: Characters of a text to search for.
+_LONGEST = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """What emails have to have in common; what is left out does not matter."""
+
+    states: Sequence[State] = ()
+    kinds: Sequence[str] = ()
+    user_id: str | None = None
+    #: A part of the address, upper or lower case.
+    to: str | None = None
+    queue: str | None = None
+    campaign: str | None = None
+    #: A part of the reason, such as the reply code of the mail server.
+    error: str | None = None
+    #: Recorded at that time or later.
+    since: datetime | None = None
+    #: Recorded before that time.
+    until: datetime | None = None
+    #: Recorded no later than the email of this number.
+    last: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no database can be asked for.
+
+        Raises:
+            InvalidInput: a text is too long, or holds a NUL or half a character.
+        """
+        for name in ("user_id", "to", "queue", "campaign", "error"):
+            text = getattr(self, name) or ""
+            if len(text) > _LONGEST:
+                raise InvalidInput(name, f"is longer than {_LONGEST} characters.")
+            if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+                raise InvalidInput(name, "holds a character that is in no text.")
+
+    @property
+    def fits_all(self) -> bool:
+        """Whether nothing is asked of an email."""
+        return self == Filter()
+
+
+class Sort(StrEnum):
+    """What a list is ordered by."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    TO = "to"
+    STATE = "state"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Some of the emails that were found."""
+
+    emails: tuple[Email, ...]
+    #: What to give as `after` for the next page; None if this is the last one.
+    cursor: str | None
+
+
+def search(
+    engine: Engine,
+    wanted: Filter,
+    *,
+    limit: int,
+    after: str | None = None,
+    oldest_first: bool = False,
+    sort: Sort = Sort.CREATED,
+) -> Page:
+    """Return the emails that fit, in an order.
+
+    Args:
+        limit: how many at most.
+        after: the cursor of the page before, of a list with the same order.
+        oldest_first: else the newest come first; addresses and states go from a to z, and only those that
+            are the same follow this.
+        sort: what comes first: by when it was recorded or changed last, by address or state.
+
+    Raises:
+        InvalidInput: the cursor is not one of a list with this order.
+        LogUnavailable: the delivery log cannot be read.
+    """
+    order = _Order(sort, oldest_first=oldest_first)
+    conditions = _conditions(wanted)
+    if after is not None:
+        conditions.append(order.is_after(after))
+    query: Any = select(*EMAIL_COLUMNS, emails.c.seq).where(*conditions).order_by(*order.columns)
+    with reading(engine) as connection:
+        rows = connection.execute(query.limit(limit + 1)).all()
+    shown = rows[:limit]
+    return Page(
+        emails=tuple(email_from(row) for row in shown),
+        cursor=order.cursor(shown[-1]) if len(rows) > limit else None,
+    )
+
+
+def count_fitting(engine: Engine, wanted: Filter) -> int:
+    """Return how many emails fit.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    query = select(func.count()).select_from(emails).where(*_conditions(wanted))
+    with reading(engine) as connection:
+        return connection.execute(query).scalar_one()
+
+
+def count_states(engine: Engine, wanted: Filter) -> dict[State, int]:
+    """Return how many emails fit, by their state.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    query = select(emails.c.state, func.count()).where(*_conditions(wanted)).group_by(emails.c.state)
+    with reading(engine) as connection:
+        return {State(state): number for state, number in connection.execute(query)}
+
+
+def newest(engine: Engine) -> int:
+    """Return the number of the email that was recorded last; 0 if there is none.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    with reading(engine) as connection:
+        return connection.execute(select(func.max(emails.c.seq))).scalar() or 0
+
+
+class _Order:
+    """An order without ties: emails that have the same follow each other as they were recorded."""
+
+    def __init__(self, sort: Sort, *, oldest_first: bool) -> None:
+        self._column: Any = _SORT_COLUMNS[sort]
+        self._is_time = sort is Sort.UPDATED
+        self._rises = oldest_first if self._is_time else True
+        self._seq_rises = oldest_first
+
+    @property
+    def columns(self) -> list[Any]:
+        seq = emails.c.seq.asc() if self._seq_rises else emails.c.seq.desc()
+        if self._column is None:
+            return [seq]
+        return [self._column.asc() if self._rises else self._column.desc(), seq]
+
+    def is_after(self, cursor: str) -> ColumnElement[bool]:
+        number, _, value = cursor.partition(":")
+        try:
+            seq = int(number)
+            place: Any = datetime.fromisoformat(value).astimezone(UTC) if self._is_time else value
+        except ValueError:
+            seq, place = -1, ""
+        if not 0 <= seq < _NO_SEQ or bool(place) != (self._column is not None):
+            raise InvalidInput(
+                "--after",
+                f"{cursor!r} is no place in a list of this order.",
+                fix="Give what the page before ended with.",
+            )
+        follows = emails.c.seq > seq if self._seq_rises else emails.c.seq < seq
+        if self._column is None:
+            return follows
+        beyond = self._column > place if self._rises else self._column < place
+        return or_(beyond, and_(self._column == place, follows))
+
+    def cursor(self, row: Any) -> str:
+        if self._column is None:
+            return str(row.seq)
+        value = row._mapping[self._column]
+        return f"{row.seq}:{value.isoformat() if self._is_time else value}"
+
+
+#: No database numbers rows as high.
+_NO_SEQ = 2**63
+_SORT_COLUMNS = {
+    Sort.CREATED: None,
+    Sort.UPDATED: emails.c.updated_at,
+    Sort.TO: emails.c.to_address,
+    Sort.STATE: emails.c.state,
+}
+
+
+def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    given: list[tuple[Any, Callable[[Any], ColumnElement[bool]]]] = [
+        (wanted.user_id, lambda value: emails.c.user_id == value),
+        (wanted.to, lambda value: emails.c.to_address.icontains(value, autoescape=True)),
+        (wanted.queue, lambda value: emails.c.queue == value),
+        (wanted.campaign, lambda value: emails.c.campaign == value),
+        (wanted.error, lambda value: emails.c.error.icontains(value, autoescape=True)),
+        (wanted.since, lambda value: emails.c.created_at >= value),
+        (wanted.until, lambda value: emails.c.created_at < value),
+        (wanted.last, lambda value: emails.c.seq <= value),
+    ]
+    found: list[ColumnElement[bool]] = [fits(value) for value, fits in given if value is not None]
+    if wanted.states:
+        found.append(emails.c.state.in_(wanted.states))
+    if wanted.kinds:
+        found.append(emails.c.kind.in_(wanted.kinds))
+    return found

@@ -1,0 +1,292 @@
+"""How many, how fast, how well: questions about the whole delivery log, answered by its database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Integer, String, and_, case, cast, func, not_, select
+
+from mailctl.delivery_log.due import waiting_since
+from mailctl.delivery_log.queries.stat_models import (
+    FAILED_STATES,
+    UNFINISHED_STATES,
+    Activity,
+    Dimension,
+    Latency,
+    LatencyCounts,
+    Point,
+    Queue,
+    Share,
+    Totals,
+)
+from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from
+from mailctl.delivery_log.storage.engine import reading
+from mailctl.delivery_log.storage.sql_functions import Domain, Epoch, Hour
+from mailctl.delivery_log.storage.tables import emails, events
+from mailctl.domain.catalog import KINDS
+from mailctl.domain.models import DELIVERED_STATES, State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection, Engine, Row, Select
+
+    from mailctl.domain.catalog import Kind
+    from mailctl.domain.models import Email
+
+#: Characters of a reason that is not the reply of a mail server.
+_MAX_REASON = 60
+#: Shares of emails that were at least as fast.
+_PERCENTILES = (0.5, 0.95, 0.99)
+
+
+class Statistics:
+    """Counts emails; each answer is one grouped query, whatever the length of the log.
+
+    Times are those at which emails were recorded: `since` inclusive, `until` exclusive; None has no limit.
+
+    Args:
+        engine: of the delivery log's database, the schema current.
+        kinds: those whose lifetimes are known: what was scheduled is as fast as it was after its time.
+    """
+
+    def __init__(self, engine: Engine, *, kinds: Mapping[str, Kind] = KINDS) -> None:
+        self._engine = engine
+        self._kinds = kinds
+
+    def totals(self, since: datetime | None = None, until: datetime | None = None) -> Totals:
+        """Return how many emails are in each state.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read; so do all questions here.
+        """
+        is_all = since is None and until is None
+        state: ColumnElement[str] = emails.c.state if is_all else _unindexed(emails.c.state)
+        query = select(state, func.count()).where(*_within(since, until)).group_by(state)
+        with reading(self._engine) as connection:
+            return Totals(states={State(state): count for state, count in connection.execute(query)})
+
+    def by(
+        self,
+        dimension: Dimension,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 20,
+    ) -> list[Share]:
+        """Return the emails by what they have in common: the largest groups first; hours in their order.
+
+        Args:
+            dimension: what to group by; by error counts only emails that have one.
+            limit: how many groups at most; of hours, the latest.
+        """
+        name, is_hour = _name(dimension).label("name"), dimension is Dimension.HOUR
+        count = func.count().label("amount")
+        query: Select[Any] = (
+            select(name, count, func.sum(func.count()).over().label("all"), *_STATE_COUNTS)
+            .where(*_within(since, until))
+            .group_by(name)
+            .order_by(name.desc() if is_hour else count.desc(), name)
+            .limit(limit)
+        )
+        if dimension is Dimension.ERROR:
+            query = query.where(emails.c.error.is_not(None))
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+        shares = [
+            Share(name=row.name or "", totals=_totals(row), share=row.amount / int(row.all)) for row in rows
+        ]
+        return shares[::-1] if is_hour else shares
+
+    def over_time(self, since: datetime, until: datetime, bucket: timedelta) -> list[Point]:
+        """Return the emails by when they were recorded, oldest first, with a point for each empty span.
+
+        Args:
+            bucket: the length of each span, whole seconds; spans begin at multiples of it (since 1970, UTC).
+        """
+        length = int(bucket.total_seconds())
+        number = cast(func.floor(Epoch(emails.c.created_at) / length), Integer).label("number")
+        query = (
+            select(
+                number,
+                func.count().label("recorded"),
+                func.count().filter(emails.c.state.in_(DELIVERED_STATES)).label("delivered"),
+                func.count().filter(emails.c.state.in_(FAILED_STATES)).label("failed"),
+            )
+            .where(*_within(since, until))
+            .group_by(number)
+        )
+        with reading(self._engine) as connection:
+            found: dict[int, Any] = {row.number: row for row in connection.execute(query)}
+        first, last = (int(moment.timestamp()) // length for moment in (since, until))
+        return [_point(number, length, found.get(number)) for number in range(first, last + 1)]
+
+    def latency(self, since: datetime | None = None, until: datetime | None = None) -> Latency:
+        """Return how long it took until the mail server had accepted an email, or it was captured.
+
+        Counted from when it might go out: when it was recorded, or the time that it was scheduled for.
+        Percentiles are exact: the least time within which that share of the emails was accepted.
+        """
+        seconds = latency_seconds(self._kinds).label("seconds")
+        latencies = select(seconds).where(emails.c.sent_at.is_not(None), *_within(since, until)).subquery()
+        ranked = select(
+            latencies.c.seconds,
+            func.row_number().over(order_by=latencies.c.seconds).label("rank"),
+            func.count().over().label("count"),
+        ).subquery()
+        bounds = [
+            func.min(ranked.c.seconds).filter(ranked.c.rank >= share * ranked.c.count).label(f"p{share:.2f}")
+            for share in _PERCENTILES
+        ]
+        query: Any = select(func.max(ranked.c.rank), *bounds, func.max(ranked.c.seconds))
+        with reading(self._engine) as connection:
+            count, p50, p95, p99, longest = connection.execute(query).one()
+        return Latency(count=count or 0, p50=p50, p95=p95, p99=p99, longest=longest)
+
+    def latency_counts(self, bounds: Sequence[float], since: datetime | None = None) -> LatencyCounts:
+        """Return how many emails were accepted within each of some numbers of seconds."""
+        seconds = latency_seconds(self._kinds).label("seconds")
+        found = select(seconds).where(emails.c.sent_at.is_not(None), *_within(since, None)).subquery()
+        within = [
+            func.count().filter(found.c.seconds <= bound).label(f"w{n}") for n, bound in enumerate(bounds)
+        ]
+        query: Any = select(
+            *within, func.count().label("all"), func.coalesce(func.sum(found.c.seconds), 0.0).label("total")
+        ).select_from(found)
+        with reading(self._engine) as connection:
+            row = connection.execute(query).one()
+        counts = dict(zip(bounds, row, strict=False))
+        return LatencyCounts(within=counts, count=row.all, seconds=row.total)
+
+    def failures(self, limit: int = 10) -> list[Email]:
+        """Return the emails that failed, the latest recorded first."""
+        query: Any = select(*EMAIL_COLUMNS).where(emails.c.state == State.FAILED)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(emails.c.seq.desc()).limit(limit)).all()
+        return [email_from(row) for row in rows]
+
+    def recorded_ever(self) -> int:
+        """Return how many emails were recorded since the log began; pruning does not lessen it."""
+        with reading(self._engine) as connection:
+            return connection.execute(select(func.max(emails.c.seq))).scalar() or 0
+
+    def queues(self, *, now: datetime) -> list[Queue]:
+        """Return what is unfinished in each queue, by the delivery log; queues without any are left out."""
+        # Not NULL for what has no such time, or its opposite would not be true of it either.
+        is_later = and_(emails.c.not_before.is_not(None), emails.c.not_before > now)
+        is_scheduled = and_(emails.c.state == State.PENDING, is_later, emails.c.error.is_(None))
+        waits = and_(emails.c.state != State.HELD, not_(is_scheduled))
+        query = (
+            select(
+                emails.c.queue,
+                emails.c.state,
+                func.count().label("amount"),
+                func.count().filter(is_scheduled).label("scheduled"),
+                func.min(waiting_since()).filter(waits).label("oldest"),
+            )
+            .where(emails.c.state.in_(UNFINISHED_STATES))
+            .group_by(emails.c.queue, emails.c.state)
+        )
+        found: dict[str, Queue] = {}
+        with reading(self._engine) as connection:
+            for row in connection.execute(query):
+                queue = found.get(row.queue) or Queue(name=row.queue)
+                found[row.queue] = queue.plus(
+                    State(row.state), row.amount, scheduled=row.scheduled, oldest=row.oldest
+                )
+        return [found[name] for name in sorted(found)]
+
+    def activity(self, *, since: datetime, queue: str | None = None) -> Activity:
+        """Return what has happened since a time, whenever the emails were recorded.
+
+        Args:
+            queue: the one queue to look at; None looks at all.
+        """
+        recorded: Any = select(func.count()).select_from(emails).where(emails.c.created_at >= since)
+        entered: Any = select(events.c.state, func.count()).where(events.c.at >= since)
+        if queue is not None:
+            recorded = recorded.where(emails.c.queue == queue)
+            entered = entered.where(events.c.email_id == emails.c.id, emails.c.queue == queue)
+        with reading(self._engine) as connection:
+            first = first_event_since(connection, since)
+            rows = connection.execute(entered.where(events.c.seq >= first).group_by(events.c.state)).all()
+            count = connection.execute(recorded).scalar_one()
+        return Activity(recorded=count, entered={State(state): number for state, number in rows})
+
+
+def _within(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if since is not None:
+        found.append(emails.c.created_at >= since)
+    if until is not None:
+        found.append(emails.c.created_at < until)
+    return found
+
+
+_STATE_COUNTS = [func.count().filter(emails.c.state == state).label(f"in_{state}") for state in State]
+
+
+def _totals(row: Row[Any]) -> Totals:
+    counts = {state: getattr(row, f"in_{state}") for state in State}
+    return Totals(states={state: count for state, count in counts.items() if count})
+
+
+def _point(number: int, length: int, row: Any) -> Point:
+    at = datetime.fromtimestamp(number * length, tz=UTC)
+    if row is None:
+        return Point(at=at, recorded=0, delivered=0, failed=0)
+    return Point(at=at, recorded=row.recorded, delivered=row.delivered, failed=row.failed)
+
+
+def _name(dimension: Dimension) -> ColumnElement[Any]:
+    match dimension:
+        case Dimension.ERROR:
+            reply = func.trim(
+                cast(emails.c.smtp_code, String) + " " + func.coalesce(emails.c.smtp_enhanced, "")
+            )
+            return func.coalesce(reply, func.substr(emails.c.error, 1, _MAX_REASON))
+        case Dimension.HOUR:
+            return Hour(emails.c.created_at)
+        case Dimension.DOMAIN:
+            return func.lower(Domain(emails.c.to_address))
+        case _:
+            return _unindexed(emails.c[dimension])
+
+
+def _unindexed(column: ColumnElement[str]) -> ColumnElement[str]:
+    """Return a column whose index SQLite does not follow; it would rather than look at few rows."""
+    return cast(column, String)
+
+
+def latency_seconds(kinds: Mapping[str, Kind]) -> ColumnElement[float]:
+    """Return, of an email, the seconds from when it might go out to when it was accepted."""
+    # A retry overwrites `not_before`; but an email expires its kind's lifetime after its first time.
+    lifetime = case(
+        {kind.name: kind.lifetime.total_seconds() for kind in kinds.values()}, value=emails.c.kind, else_=None
+    )
+    scheduled = case((emails.c.not_before.is_not(None), Epoch(emails.c.expires_at) - lifetime), else_=None)
+    waited = Epoch(emails.c.sent_at) - Epoch(emails.c.created_at)
+    since_schedule = Epoch(emails.c.sent_at) - func.coalesce(scheduled, Epoch(emails.c.created_at))
+    least = case((since_schedule < waited, since_schedule), else_=waited)
+    return case((least < 0, 0.0), else_=least)
+
+
+def first_event_since(connection: Connection, since: datetime) -> int:
+    """Return the first event that is not older, by halving: events are numbered as they happen."""
+    # Each by itself is the end of an index; SQLite reads all of it for both at once.
+    first, final = (select(end(events.c.seq)).scalar_subquery() for end in (func.min, func.max))
+    low, last = connection.execute(select(first, final)).one()
+    if last is None:
+        return 0
+    high = last + 1
+    while low < high:
+        middle = (low + high) // 2
+        query = (
+            select(events.c.seq, events.c.at).where(events.c.seq >= middle).order_by(events.c.seq).limit(1)
+        )
+        row = connection.execute(query).one()
+        if row.at >= since:
+            high = middle
+        else:
+            low = row.seq + 1
+    return int(low)

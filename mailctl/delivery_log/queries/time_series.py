@@ -1,0 +1,152 @@
+"""What happened over time: a step for each span, whether anything happened in it or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Integer, cast, func, select
+
+from mailctl.delivery_log.queries.stat_models import FAILED_STATES
+from mailctl.delivery_log.queries.statistics import first_event_since, latency_seconds
+from mailctl.delivery_log.storage.engine import reading
+from mailctl.delivery_log.storage.sql_functions import Epoch
+from mailctl.delivery_log.storage.tables import emails, events
+from mailctl.domain.catalog import KINDS
+from mailctl.domain.models import DELIVERED_STATES, FINAL_STATES, State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import ColumnElement, Connection, Engine
+
+    from mailctl.domain.catalog import Kind
+
+#: Shares of emails that were at least as fast.
+_PERCENTILES = (0.5, 0.95, 0.99)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What happened within one span of time, whenever the emails were recorded."""
+
+    at: datetime
+    recorded: int
+    #: How often an email was sent or captured, put off, and given up or too late.
+    delivered: int
+    deferred: int
+    failed: int
+    #: Emails that ended, in whatever way.
+    ended: int
+    #: Seconds from the moment an email might go out to the moment the mail server took it, of those recorded
+    #: in this span; None where there are none.
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+def course(
+    engine: Engine,
+    since: datetime,
+    until: datetime,
+    bucket: timedelta,
+    *,
+    kinds: Mapping[str, Kind] = KINDS,
+) -> list[Step]:
+    """Return what happened, oldest first, with a step for each span where nothing did.
+
+    Args:
+        engine: of the delivery log's database, the schema current.
+        bucket: the length of each span, whole seconds; spans begin at multiples of it (since 1970, UTC).
+        kinds: of emails, by name: how long each lives tells when a scheduled one might go out.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    length = int(bucket.total_seconds())
+    with reading(engine) as connection:
+        entered = _entered(connection, since, until, length)
+        recorded = _recorded(connection, since, until, length)
+        latency = _latency(connection, since, until, length, kinds)
+    first, last = (int(moment.timestamp()) // length for moment in (since, until))
+    return [
+        _step(number, length, entered.get(number, {}), recorded.get(number, 0), latency.get(number))
+        for number in range(first, last + 1)
+    ]
+
+
+def _step(
+    number: int, length: int, entered: dict[State, int], recorded: int, latency: tuple[Any, ...] | None
+) -> Step:
+    p50, p95, p99 = latency or (None, None, None)
+    return Step(
+        at=datetime.fromtimestamp(number * length, tz=UTC),
+        recorded=recorded,
+        delivered=_sum(entered, DELIVERED_STATES),
+        deferred=entered.get(State.DEFERRED, 0),
+        failed=_sum(entered, FAILED_STATES),
+        ended=_sum(entered, FINAL_STATES),
+        p50=p50,
+        p95=p95,
+        p99=p99,
+    )
+
+
+def _sum(entered: dict[State, int], states: frozenset[State]) -> int:
+    return sum(count for state, count in entered.items() if state in states)
+
+
+def _number(moment: ColumnElement[Any], length: int) -> ColumnElement[int]:
+    # SQLite knows times to less than a millisecond only: what is on the border had better not fall before it.
+    return cast(func.floor((Epoch(moment) + 0.0005) / length), Integer)
+
+
+def _entered(
+    connection: Connection, since: datetime, until: datetime, length: int
+) -> dict[int, dict[State, int]]:
+    """Return how often emails entered each state, by the number of the span."""
+    number = _number(events.c.at, length).label("number")
+    query = (
+        select(number, events.c.state, func.count())
+        .where(events.c.seq >= first_event_since(connection, since), events.c.at < until)
+        .group_by(number, events.c.state)
+    )
+    found: dict[int, dict[State, int]] = {}
+    for span, state, count in connection.execute(query):
+        found.setdefault(span, {})[State(state)] = count
+    return found
+
+
+def _recorded(connection: Connection, since: datetime, until: datetime, length: int) -> dict[int, int]:
+    number = _number(emails.c.created_at, length).label("number")
+    query = (
+        select(number, func.count())
+        .where(emails.c.created_at >= since, emails.c.created_at < until)
+        .group_by(number)
+    )
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _latency(
+    connection: Connection, since: datetime, until: datetime, length: int, kinds: Mapping[str, Kind]
+) -> dict[int, tuple[Any, ...]]:
+    """Return the percentiles of each span, exact ones, by its number."""
+    number = _number(emails.c.created_at, length).label("number")
+    found = (
+        select(number, latency_seconds(kinds).label("seconds"))
+        .where(emails.c.created_at >= since, emails.c.created_at < until, emails.c.sent_at.is_not(None))
+        .subquery()
+    )
+    ranked = select(
+        found.c.number,
+        found.c.seconds,
+        func.row_number().over(partition_by=found.c.number, order_by=found.c.seconds).label("rank"),
+        func.count().over(partition_by=found.c.number).label("count"),
+    ).subquery()
+    bounds = [
+        func.min(ranked.c.seconds).filter(ranked.c.rank >= share * ranked.c.count).label(f"p{share:.2f}")
+        for share in _PERCENTILES
+    ]
+    query: Any = select(ranked.c.number, *bounds).group_by(ranked.c.number)
+    return {span: tuple(percentiles) for span, *percentiles in connection.execute(query)}

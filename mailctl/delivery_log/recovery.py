@@ -1,0 +1,179 @@
+"""What a relay puts right: leases that ran out, messages that the broker lost, emails that came too late."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import text as sql_text
+
+from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.delivery_log.storage.tables import (
+    IS_CLAIMABLE,
+    STATE_OF_FOUND,
+    circuits,
+    emails,
+    idempotency_keys,
+)
+from mailctl.delivery_log.transitions import CLAIM_OVER, move, utc_now
+from mailctl.domain.models import DELIVERED_STATES, MAYBE_SENT, State
+from mailctl.domain.retry_policy import MAX_ATTEMPTS, MIN_LIFE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from datetime import datetime
+
+    from sqlalchemy import Engine
+
+#: What the event says of an email that is published again.
+BROKER_LOST_IT = "the broker lost its message"
+WORKER_LOST_IT = "the worker that held its message is gone"
+#: What a Celery result says of an email.
+_SETTLED = {"SUCCESS": State.SENT, "FAILURE": State.FAILED}
+
+
+class Recovery:
+    """Finds emails that got stuck, and moves them on.
+
+    Args:
+        engine: of the delivery log's database, its schema current.
+        clock: gives the time.
+    """
+
+    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def release_stale(self, *, hold: bool) -> int:
+        """Put back what a worker claimed and never finished: its lease has run out.
+
+        Args:
+            hold: keep it for an operator instead, since the mail server may have it already.
+        """
+        now = self._clock()
+        is_stale = and_(emails.c.state == State.SENDING, emails.c.lease_until < now)
+        text = f"its worker disappeared while sending; {MAYBE_SENT}"
+        if hold:
+            values = CLAIM_OVER | {"error": text}
+            return self._move(is_stale, State.HELD, text=text, values=values)
+        spent = and_(is_stale, emails.c.attempts >= MAX_ATTEMPTS)
+        gone = f"gave up: {MAX_ATTEMPTS} workers disappeared while sending it; {MAYBE_SENT}"
+        given_up = self._move(spent, State.FAILED, text=gone, values=CLAIM_OVER | {"error": gone})
+        values = CLAIM_OVER | {"due_at": now, "not_before": None}
+        text += " (same Message-ID)"
+        return given_up + self._move(is_stale, State.PENDING, text=text, values=values)
+
+    def return_lost(self, *, queue: str, queued_before: datetime, on_broker: int) -> int:
+        """Put back what the broker lost.
+
+        A queue is first in, first out: of the emails published to it, only the last `on_broker` can still be
+        there.
+
+        Args:
+            queued_before: only what was published earlier; it takes a moment from broker to claim.
+            on_broker: how many messages the broker has for this queue, waiting or handed to a worker.
+        """
+        is_queued = and_(
+            emails.c.state == State.QUEUED, emails.c.queue == queue, emails.c.queued_in.is_(None)
+        )
+        newest_first = (
+            select(emails.c.seq)
+            .where(is_queued)
+            .order_by(emails.c.queued_at.desc(), emails.c.seq.desc())
+            .offset(on_broker)
+        )
+        is_lost = and_(
+            is_queued,
+            emails.c.seq.in_(newest_first.scalar_subquery()),
+            emails.c.queued_at < queued_before,
+        )
+        # Asked first without the lock: nothing is lost most of the time, and sorting them takes long.
+        with reading(self._engine) as connection:
+            count = connection.execute(select(func.count()).where(is_queued)).scalar_one()
+        return self._return(is_lost, text=BROKER_LOST_IT) if count > on_broker else 0
+
+    def return_orphans(self, *, alive: Collection[str]) -> int:
+        """Put back what was in the memory of workers that are not among the living."""
+        is_orphan = and_(
+            # Not `IS NOT NULL`, for which SQLite does not use the index that has only these.
+            emails.c.queued_in > "",
+            emails.c.queued_in.not_in(alive),
+            STATE_OF_FOUND == State.QUEUED,
+        )
+        return self._return(is_orphan, text=WORKER_LOST_IT)
+
+    def settle(self, email_id: str, *, celery_state: str, text: str) -> bool:
+        """Record what a task of the service's own reports by its Celery result, for it does not write here.
+
+        Args:
+            celery_state: SUCCESS and FAILURE end the email, others change nothing.
+            text: what the task said about a failure.
+
+        Returns:
+            Whether the email is finished by that.
+        """
+        if celery_state not in _SETTLED:
+            return False
+        now, state = self._clock(), _SETTLED[celery_state]
+        reason = f"a task of the service's own reports {celery_state}" + (f": {text}" if text else "")
+        values: dict[str, Any] = {"error": reason}
+        if state in DELIVERED_STATES:
+            values = {"error": None, "sent_at": now, "content": None}
+        is_queued = and_(emails.c.id == email_id, emails.c.state == State.QUEUED)
+        with writing(self._engine) as connection:
+            taken = move(connection, is_queued, State.SENDING, text=reason, values={}, now=now)
+            return bool(taken) and bool(
+                move(connection, emails.c.id == email_id, state, text=reason, values=values, now=now)
+            )
+
+    def expire(self) -> int:
+        """End what has too little life left to be worth sending; forget old idempotency keys."""
+        now = self._clock()
+        limit = now + timedelta(seconds=MIN_LIFE_SECONDS)
+        # In the words of the index, which holds only these.
+        is_late = and_(sql_text(IS_CLAIMABLE), emails.c.expires_at < limit)
+        text = "its links died, or it lost its use, before it could go out"
+        with writing(self._engine) as connection:
+            connection.execute(delete(idempotency_keys).where(idempotency_keys.c.expires_at <= now))
+            return len(move(connection, is_late, State.EXPIRED, text=text, values={"error": text}, now=now))
+
+    def follow_clock_back(self, *, longest: timedelta) -> int:
+        """Bring back what was written while the clock was ahead: it would wait for times that are far away.
+
+        What the caller of an email scheduled is left alone, for a time of day was meant.
+
+        Args:
+            longest: no lease and no wait for a retry is longer.
+
+        Returns:
+            How many emails were brought back.
+        """
+        now = self._clock()
+        too_far = now + longest
+        is_waiting = or_(
+            emails.c.state == State.DEFERRED,
+            and_(
+                emails.c.state == State.PENDING,
+                or_(emails.c.not_before.is_(None), emails.c.error.is_not(None)),
+            ),
+        )
+        corrections: list[tuple[ColumnElement[bool], dict[str, Any]]] = [
+            (and_(is_waiting, emails.c.due_at > too_far), {"due_at": now, "not_before": None}),
+            (and_(emails.c.state == State.SENDING, emails.c.lease_until > too_far), {"lease_until": too_far}),
+            (and_(emails.c.state == State.QUEUED, emails.c.queued_at > now), {"queued_at": now}),
+        ]
+        with writing(self._engine) as connection:
+            connection.execute(update(circuits).where(circuits.c.probe_at > too_far).values(probe_at=now))
+            return sum(
+                connection.execute(update(emails).where(where).values(**values)).rowcount
+                for where, values in corrections
+            )
+
+    def _return(self, where: ColumnElement[bool], *, text: str) -> int:
+        values = {"due_at": self._clock(), "queued_at": None, "queued_in": None}
+        return self._move(where, State.PENDING, text=text, values=values)
+
+    def _move(self, where: ColumnElement[bool], target: State, *, text: str, values: dict[str, Any]) -> int:
+        with writing(self._engine) as connection:
+            return len(move(connection, where, target, text=text, values=values, now=self._clock()))

@@ -1,0 +1,94 @@
+"""Forgetting: what emails are made of first, then that they were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, and_, delete, func, select, update
+
+from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.delivery_log.storage.tables import emails, events, link_uses
+from mailctl.delivery_log.transitions import utc_now
+from mailctl.domain.models import FINAL_STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from sqlalchemy import Connection, Engine
+
+#: Rows of one transaction, so that workers need not wait long for the database.
+BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prunable:
+    """What is old enough to be forgotten."""
+
+    #: Emails that still have their content.
+    contents: int
+    #: Emails that go altogether, with their events.
+    emails: int
+    #: Uses of links that are dead by themselves.
+    link_uses: int
+
+
+class Retention:
+    """Removes what is finished and old; whatever is unfinished stays, however old it is.
+
+    Args:
+        engine: of the delivery log's database, its schema current.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def count(self, *, contents_before: datetime, emails_before: datetime) -> Prunable:
+        """Return how much there is to forget."""
+        with reading(self._engine) as connection:
+
+            def number(where: ColumnElement[bool]) -> int:
+                return int(connection.execute(select(func.count()).where(where)).scalar_one())
+
+            return Prunable(
+                contents=number(and_(_is_old(contents_before), emails.c.content.is_not(None))),
+                emails=number(_is_old(emails_before)),
+                link_uses=number(link_uses.c.expires_at < utc_now()),
+            )
+
+    def prune(self, *, contents_before: datetime, emails_before: datetime) -> Iterator[int]:
+        """Forget it in small transactions; yields how many emails each touched."""
+        with_content = and_(_is_old(contents_before), emails.c.content.is_not(None))
+        yield from self._in_batches(
+            with_content, lambda ids: [update(emails).where(emails.c.id.in_(ids)).values(content=None)]
+        )
+        yield from self._in_batches(
+            _is_old(emails_before),
+            lambda ids: [
+                delete(events).where(events.c.email_id.in_(ids)),
+                delete(emails).where(emails.c.id.in_(ids)),
+            ],
+        )
+        with writing(self._engine) as connection:
+            forget_link_uses(connection, now=utc_now())
+
+    def _in_batches(self, where: ColumnElement[bool], statements: Any) -> Iterator[int]:
+        while True:
+            with writing(self._engine) as connection:
+                found = select(emails.c.id).where(where).order_by(emails.c.seq).limit(BATCH).with_for_update()
+                ids = connection.execute(found).scalars().all()
+                for statement in statements(ids) if ids else []:
+                    connection.execute(statement)
+            if not ids:
+                return
+            yield len(ids)
+
+
+def forget_link_uses(connection: Connection, *, now: datetime) -> int:
+    """Forget the uses of links that are dead by themselves by now; return how many."""
+    return connection.execute(delete(link_uses).where(link_uses.c.expires_at < now)).rowcount
+
+
+def _is_old(before: datetime) -> ColumnElement[bool]:
+    return and_(emails.c.state.in_(FINAL_STATES), emails.c.updated_at < before)

@@ -1,0 +1,78 @@
+"""Rows of the delivery log as values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailctl.delivery_log.storage.tables import emails
+from mailctl.domain.models import Email, Event, SmtpReply, State
+
+if TYPE_CHECKING:
+    from sqlalchemy import Row
+
+#: What an `Email` is read from: everything but the sealed content.
+EMAIL_COLUMNS = (
+    emails.c.id,
+    emails.c.kind,
+    emails.c.state,
+    emails.c.queue,
+    emails.c.to_address,
+    emails.c.user_id,
+    emails.c.attempts,
+    emails.c.created_at,
+    emails.c.updated_at,
+    emails.c.due_at,
+    emails.c.not_before,
+    emails.c.queued_at,
+    emails.c.sent_at,
+    emails.c.expires_at,
+    emails.c.lease_until,
+    emails.c.worker,
+    emails.c.message_id,
+    emails.c.smtp_code,
+    emails.c.smtp_enhanced,
+    emails.c.smtp_text,
+    emails.c.error,
+    emails.c.group_id,
+    emails.c.campaign,
+)
+
+
+def email_from(row: Row[tuple[object, ...]]) -> Email:
+    """Return the email that a row of `EMAIL_COLUMNS` holds."""
+    return Email(
+        id=row.id,
+        kind=row.kind,
+        state=State(row.state),
+        queue=row.queue,
+        to=row.to_address,
+        user_id=row.user_id,
+        attempts=row.attempts,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        due_at=row.due_at,
+        not_before=row.not_before,
+        queued_at=row.queued_at,
+        sent_at=row.sent_at,
+        expires_at=row.expires_at,
+        lease_until=row.lease_until,
+        worker=row.worker,
+        message_id=row.message_id,
+        reply=SmtpReply(code=row.smtp_code, enhanced=row.smtp_enhanced, text=row.smtp_text or ""),
+        error=row.error,
+        group_id=row.group_id,
+        campaign=row.campaign,
+    )
+
+
+def event_from(row: Row[tuple[object, ...]]) -> Event:
+    """Return the event that a row holds."""
+    return Event(
+        at=row.at,
+        state=State(row.state),
+        attempt=row.attempt,
+        worker=row.worker,
+        code=row.code,
+        text=row.text,
+        actor=row.actor,
+    )

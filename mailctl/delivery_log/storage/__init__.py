@@ -1,0 +1,1 @@
+"""The database of the delivery log: engine, dialects, schema version, encryption, migrations."""

@@ -1,0 +1,69 @@
+"""The content of an email while it rests: JSON, sealed with a key from SECRET_KEY."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mailctl.domain.models import Content, User
+from mailctl.errors import ConfigurationError, InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailctl.security.keyring import Keyring
+
+#: What the key is for that seals contents.
+CONTENT = "log/content"
+_FINGERPRINT = "log/fingerprint"
+_ENCODER = json.JSONEncoder(sort_keys=True, allow_nan=False)
+
+
+def seal(content: Content, keyring: Keyring) -> bytes:
+    """Return `content`, readable only with the key.
+
+    Raises:
+        InvalidInput: its variables are not JSON.
+    """
+    return keyring.seal_bytes(_encode(content), purpose=CONTENT)
+
+
+def open_sealed(sealed: bytes, keyring: Keyring) -> Content:
+    """Return the content that was sealed.
+
+    Raises:
+        ConfigurationError: no key that this process knows opens it.
+    """
+    plain = keyring.open(sealed, purpose=CONTENT)
+    if plain is None:
+        raise ConfigurationError(
+            "The content of this email was sealed with another SECRET_KEY.",
+            fix="Use the SECRET_KEY of the process that recorded it, or name it in MAILCTL_SECRET_KEYS_OLD.",
+        )
+    fields = json.loads(plain)
+    return Content(**{**fields, "user": User(**fields["user"])})
+
+
+def fingerprints(kind: str, contents: Sequence[Content], keyring: Keyring) -> list[str]:
+    """Return a keyed hash that tells requests apart and gives nothing away, per known key, newest first."""
+    # Two requests that ask for the same differ in their traces.
+    untraced = (replace(content, trace={}) if content.trace else content for content in contents)
+    plain = b"\0".join([kind.encode(), *(_encode(content) for content in untraced)])
+    return keyring.digests(plain, purpose=_FINGERPRINT)
+
+
+def _encode(content: Content) -> bytes:
+    # Not `asdict`, which copies everything and takes as long as the encryption.
+    fields = {**vars(content), "user": vars(content.user)}
+    if not content.trace:
+        # As it was written before there were traces.
+        del fields["trace"]
+    try:
+        return _ENCODER.encode(fields).encode()
+    except (TypeError, ValueError):
+        raise InvalidInput(
+            "context",
+            "holds a value that JSON cannot carry.",
+            fix="Use text, numbers, true, false, null, lists and objects.",
+        ) from None

@@ -1,0 +1,334 @@
+"""Opening a database: drivers, SQLite's manners, and its errors in our words."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from mailctl.connection_urls import DatabaseUrl, InvalidUrl
+from mailctl.connection_urls.options import ASYNCPG_OPTIONS, PREPARE_THRESHOLD
+from mailctl.delivery_log.storage import sqlite
+from mailctl.errors import ConfigurationError, ExtraMissing, LogUnavailable, ServiceUnavailable
+from mailctl.redaction import without_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from sqlalchemy import Connection, Engine
+
+    from mailctl.settings import Settings
+
+#: Seconds to wait for a database server to accept a connection.
+CONNECT_SECONDS = 3
+#: The execution option of an engine that holds its `LateCreation`.
+_LATE_CREATION = "mailctl_late_creation"
+_SYNC_DRIVERS = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
+_NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+#: With less than this left, SQLite cannot extend its files.
+_SPARE_BYTES = 64 * 1024
+#: Options that hold a secret.
+_SECRET_OPTIONS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
+
+
+def parse_url(url: str, *, setting: str) -> URL:
+    """Return the address with a synchronous driver in place of `+asyncpg`, `+aiosqlite` and the like.
+
+    Raises:
+        ConfigurationError: it is not the address of a database.
+    """
+    try:
+        parsed = make_url(DatabaseUrl(url).get_secret_value())
+    except InvalidUrl as error:
+        raise ConfigurationError(f"{setting} {error}", fix=error.fix) from None
+    backend, _, driver = parsed.drivername.partition("+")
+    if driver == "asyncpg":
+        parsed = _in_the_words_of_libpq(parsed)
+    return parsed.set(drivername=_SYNC_DRIVERS.get(backend, parsed.drivername))
+
+
+def _in_the_words_of_libpq(url: URL) -> URL:
+    sslmode = url.query.get("ssl")
+    url = url.difference_update_query(ASYNCPG_OPTIONS)
+    return url.update_query_dict({"sslmode": sslmode}) if sslmode else url
+
+
+def log_address(settings: Settings) -> URL:
+    """Return the address of the delivery log."""
+    if settings.mailctl_database_url is not None:
+        return parse_url(settings.log_url, setting="MAILCTL_DATABASE_URL")
+    return sqlite_address(settings.mailctl_home / "mailctl.db")
+
+
+def sqlite_address(path: Path) -> URL:
+    """Return the address of a file, whatever characters are in its name."""
+    return URL.create("sqlite", database=str(path.absolute()))
+
+
+def shown(url: URL) -> str:
+    """Return the address as people may read it: without its password."""
+    return url.difference_update_query(_SECRET_OPTIONS).render_as_string(hide_password=True)
+
+
+def is_same_database(one: URL, other: URL) -> bool:
+    """Whether two addresses lead to the same database, whatever driver and user they name."""
+
+    def identity(url: URL) -> tuple[object, ...]:
+        backend = url.get_backend_name()
+        if backend == "sqlite":
+            return (backend, Path(url.database or "").absolute())
+        default_port = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}.get(backend)
+        return (backend, url.host or "localhost", url.port or default_port, url.database)
+
+    return identity(one) == identity(other)
+
+
+def open_engine(url: URL, *, setting: str, read_only: bool = False) -> Engine:
+    """Return an engine; nothing is connected yet.
+
+    Args:
+        url: the address, from `parse_url`.
+        setting: the setting that named it, for error messages.
+        read_only: somebody else's database: never write to it, never make it, never make it wait.
+
+    Raises:
+        ConfigurationError: the driver is not installed.
+    """
+    if url.get_backend_name() == "sqlite":
+        return sqlite.open_reader(url) if read_only else sqlite.open_writer(url)
+    if not read_only:
+        return _open_server(url, setting=setting, options=_own_options(url))
+    engine = _open_server(url, setting=setting)
+    if url.get_backend_name() == "postgresql":
+        event.listen(engine, "begin", _begin_as_postgresql_reader)
+        event.listen(engine, "begin", _limit_postgresql_statements)
+    return engine
+
+
+def open_log_reader(url: URL, *, setting: str) -> Engine:
+    """Return an engine that only reads a delivery log, and creates neither file nor table.
+
+    Args, Raises: as `open_engine`.
+    """
+    if url.get_backend_name() == "sqlite":
+        return sqlite.open_log_reader(url)
+    engine = _open_server(url, setting=setting, options=_own_options(url))
+    if url.get_backend_name() == "postgresql":
+        event.listen(engine, "begin", _begin_as_postgresql_reader)
+    return engine
+
+
+def _own_options(url: URL) -> dict[str, Any]:
+    """Return options of engines on a delivery log."""
+    # Who has waited for a lock must see what was committed meanwhile, whatever the server's default is.
+    return {"isolation_level": "READ COMMITTED"} if url.get_backend_name() == "postgresql" else {}
+
+
+def _open_server(url: URL, *, setting: str, options: Mapping[str, Any] = _NO_OPTIONS) -> Engine:
+    threshold = url.query.get(PREPARE_THRESHOLD)
+    arguments: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS}
+    if isinstance(threshold, str):
+        arguments[PREPARE_THRESHOLD] = int(threshold) if threshold.isdigit() else None
+    with _driver_required(url, setting=setting):
+        engine = sqlalchemy.create_engine(
+            url.difference_update_query([PREPARE_THRESHOLD]),
+            pool_pre_ping=True,
+            connect_args=arguments,
+            hide_parameters=True,
+            **options,
+        )
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(dialect: Any, _record: Any, positional: Any, named: Any) -> Any:
+        try:
+            return dialect.connect(*positional, **named)
+        except (TypeError, ValueError):
+            raise ConfigurationError(
+                f"{setting} has an option that its driver does not take.", fix="Correct what follows the `?`."
+            ) from None
+
+    return engine
+
+
+@contextmanager
+def _driver_required(url: URL, *, setting: str) -> Iterator[None]:
+    try:
+        yield
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        problem = f"{setting}: the driver {url.drivername} is not installed."
+        if url.get_backend_name() == "postgresql":
+            raise ExtraMissing(problem, extra="postgres") from error
+        # Only the users of a service may be there; the log takes no other scheme.
+        how = f"pip install {error.name}" if isinstance(error, ModuleNotFoundError) else "Install its dialect"
+        raise ConfigurationError(
+            problem, fix=f"Use PostgreSQL or SQLite, which mailctl supports, or: {how}"
+        ) from error
+
+
+def _begin_as_postgresql_reader(connection: Connection) -> None:
+    # Said in each transaction, not when connecting: PgBouncer refuses start-up options.
+    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+
+def _limit_postgresql_statements(connection: Connection) -> None:
+    connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{CONNECT_SECONDS}s'")
+
+
+class LateCreation:
+    """The creation of a log by the first write; until then an empty one stands in for reading.
+
+    Args:
+        stand_in: an engine on the empty one.
+        create: creates the log.
+    """
+
+    def __init__(self, stand_in: Engine, create: Callable[[], None]) -> None:
+        self._stand_in = stand_in
+        self._create = create
+        self._lock = threading.Lock()
+        self._is_done = False
+
+    def attach_to(self, engine: Engine) -> None:
+        """Let `reading` and `writing` of an engine on the log mind this."""
+        engine.update_execution_options(**{_LATE_CREATION: self})
+        event.listen(engine, "engine_disposed", lambda _: self._stand_in.dispose())
+
+    def readable(self, engine: Engine) -> Engine:
+        """Return the engine to read from at this moment."""
+        return engine if self._is_done else self._stand_in
+
+    def finish(self) -> None:
+        """Create the log, unless that is done."""
+        with self._lock:
+            if not self._is_done:
+                self._create()
+                self._is_done = True
+
+
+def create_log(engine: Engine) -> None:
+    """Create the log of an engine now, if the first write was to do that.
+
+    Raises:
+        LogUnavailable: it cannot be created.
+    """
+    if (late := _late_creation(engine)) is not None:
+        late.finish()
+
+
+def _late_creation(engine: Engine) -> LateCreation | None:
+    late = engine.get_execution_options().get(_LATE_CREATION)
+    return late if isinstance(late, LateCreation) else None
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection that only reads, and so never waits for a writer.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be reached or read.
+    """
+    late = _late_creation(engine)
+    source = engine if late is None else late.readable(engine)
+    with translated(engine.url), source.connect() as connection:
+        yield connection.execution_options(**{sqlite.READS: True})
+
+
+@contextmanager
+def writing(engine: Engine, *, is_lasting: bool = True) -> Iterator[Connection]:
+    """A transaction that writes: committed at the end, rolled back by an error.
+
+    Args:
+        is_lasting: whether it is on disk when this returns. Otherwise it gets there with the next one that
+            is: a moment of it may be lost when the power fails, and nothing when a process is killed.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be reached or written.
+    """
+    create_log(engine)
+    with translated(engine.url), engine.connect() as connection:
+        connection.execution_options(**{sqlite.IS_LASTING: is_lasting})
+        with connection.begin():
+            if not is_lasting and not can_flush(engine):
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+            yield connection
+    if is_lasting:
+        tidy(engine)
+
+
+def can_flush(engine: Engine) -> bool:
+    """Whether `flush` makes last what did not; a database server does that itself within a second."""
+    return engine.dialect.name == "sqlite"
+
+
+def flush(engine: Engine) -> None:
+    """Bring to disk what was committed without lasting, and make no writer wait for it.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be written.
+    """
+    _tend(engine, sqlite.flush, sqlite.tidy)
+
+
+def tidy(engine: Engine) -> None:
+    """Keep SQLite's write-ahead log short; who writes without pause does it between two transactions.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be written.
+    """
+    _tend(engine, sqlite.tidy)
+
+
+def _tend(engine: Engine, *works: Callable[[Engine], None]) -> None:
+    if can_flush(engine):
+        with translated(engine.url):
+            for work in works:
+                work(engine)
+
+
+@contextmanager
+def translated(
+    url: URL, *, what: str = "the delivery log", error_class: type[ServiceUnavailable] = LogUnavailable
+) -> Iterator[None]:
+    """Turn the driver's errors into one sentence that names the database and never its password."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeoutError) as error:
+        if _is_disk_full(url):
+            raise error_class(
+                f"{what} at {shown(url)} cannot be used: its disk is full.", fix="Make room on that disk."
+            ) from error
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
+        raise error_class(
+            f"{what} at {shown(url)} cannot be used: {without_credentials(reason[0])}.",
+            fix="Check that it is there, running, and that this user may use it.",
+        ) from error
+    except SQLAlchemyError as error:
+        raise error_class(
+            f"{what} at {shown(url)} cannot be used: {type(error).__name__}.",
+            fix="Run `mailctl check-config`.",
+        ) from error
+
+
+def _is_disk_full(url: URL) -> bool:
+    """Whether that is why: SQLite itself often says "disk I/O error" then."""
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return False
+    try:
+        return shutil.disk_usage(Path(url.database).parent).free < _SPARE_BYTES
+    except OSError:
+        return False

@@ -1,0 +1,167 @@
+"""The version of the delivery log's schema: made when missing, refused when it is not ours."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import column, inspect, select, table, text
+
+from mailctl.command import mailctl
+from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.errors import ConfigurationError, LogUnavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+#: The newest migration; a test holds it to the files.
+HEAD = "0006"
+VERSION_TABLE = "mailctl_version"
+_MIGRATIONS = Path(__file__).parent / "migrations"
+#: Any number that other users of the same PostgreSQL server are unlikely to lock.
+_ADVISORY_LOCK = 6_245_285_001
+_alembic_lock = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaVersion:
+    """What is there and what this mailctl works with."""
+
+    current: str | None
+    head: str = HEAD
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the schema is the one this mailctl works with."""
+        return self.current == self.head
+
+
+def read_version(engine: Engine) -> SchemaVersion:
+    """Return the version of the schema; `current` is None in a database without one.
+
+    Raises:
+        LogUnavailable: the database cannot be reached.
+    """
+    with reading(engine) as connection:
+        return SchemaVersion(current=_current(connection))
+
+
+def may_create(engine: Engine) -> bool:
+    """Whether this user may create tables in a database that has none.
+
+    Raises:
+        LogUnavailable: the database cannot be reached.
+    """
+    if engine.dialect.name != "postgresql":
+        return True
+    question = text("SELECT has_schema_privilege(current_schema(), 'CREATE')")
+    with reading(engine) as connection:
+        return bool(connection.execute(question).scalar())
+
+
+def ensure_current(engine: Engine) -> None:
+    """Make the tables in a database that has none; leave a current schema alone; refuse any other.
+
+    Raises:
+        ConfigurationError: the schema is older or newer than this mailctl.
+        LogUnavailable: the database cannot be reached or written.
+    """
+    _make_folder(engine)
+    version = read_version(engine)
+    if version.current is None:
+        upgrade(engine)
+    else:
+        refuse_other_version(version)
+
+
+def bring_up(engine: Engine) -> SchemaVersion:
+    """Upgrade a schema that is missing or older; return the version it had.
+
+    Raises:
+        ConfigurationError: it is newer than this mailctl.
+        LogUnavailable: the database cannot be reached or written.
+    """
+    _make_folder(engine)
+    version = read_version(engine)
+    if version.current is not None and version.current > version.head:
+        refuse_other_version(version)
+    upgrade(engine)
+    return version
+
+
+def refuse_other_version(version: SchemaVersion) -> None:
+    """Refuse a schema that this mailctl does not work with.
+
+    Raises:
+        ConfigurationError: it is older or newer.
+    """
+    if version.is_current:
+        return
+    is_older = version.current is not None and version.current < version.head
+    fix = (
+        f"Run: {mailctl('db', 'upgrade')}"
+        if is_older
+        else "Install the mailctl that made it, or a newer one."
+    )
+    raise ConfigurationError(
+        f"The delivery log has schema {version.current}, this mailctl works with {version.head}.", fix=fix
+    )
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the schema to the newest version; processes that do so at the same time wait for each other.
+
+    Raises:
+        LogUnavailable: the database cannot be reached or written.
+    """
+    # Alembic costs start-up time that only this moment needs.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    with writing(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        if _current(connection) == HEAD:
+            return
+        config.attributes["connection"] = connection
+        # What Alembic works with belongs to the whole process.
+        with _alembic_lock:
+            command.upgrade(config, "head")
+
+
+def _current(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    found = connection.execute(select(column("version_num")).select_from(table(VERSION_TABLE))).scalar()
+    return str(found) if found is not None else None
+
+
+def _make_folder(engine: Engine) -> None:
+    database = engine.url.database
+    if engine.url.get_backend_name() != "sqlite" or not database or database == ":memory:":
+        return
+    path = Path(database)
+    try:
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+        if not path.exists():
+            path.touch(mode=0o600)
+    except OSError as error:
+        raise LogUnavailable(
+            f"the delivery log {path} cannot be made: {error.strerror}.",
+            fix="Let this user write there, or set MAILCTL_HOME or MAILCTL_DATABASE_URL.",
+        ) from error
+
+
+def _renew_lock() -> None:
+    global _alembic_lock
+    _alembic_lock = threading.Lock()
+
+
+# Another thread of the parent may have held it at that moment.
+os.register_at_fork(after_in_child=_renew_lock)

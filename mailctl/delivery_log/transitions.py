@@ -1,0 +1,148 @@
+"""The one place that changes states: a conditional statement and its events, in one transaction."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, String, bindparam, case, insert, select, update
+
+from mailctl.delivery_log.storage.raw_insert import insert_rows
+from mailctl.delivery_log.storage.tables import STATE_OF_FOUND, UtcDateTime, emails, events
+from mailctl.domain.models import State, states_before
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Row, Table
+
+#: The values that end a claim.
+CLAIM_OVER: dict[str, Any] = {"claim": None, "lease_until": None}
+_NOW = "moment"
+_APPEND_EVENTS = insert(events).from_select(
+    ["email_id", "at", "state", "attempt", "worker", "code", "text", "actor"],
+    select(
+        emails.c.id,
+        bindparam(_NOW, type_=UtcDateTime),
+        emails.c.state,
+        emails.c.attempts,
+        emails.c.worker,
+        # The reply is that to the last attempt, and a new one has none yet.
+        case((emails.c.state == State.SENDING, None), else_=emails.c.smtp_code),
+        bindparam("text", type_=String),
+        bindparam("actor", type_=String),
+    ).where(emails.c.id.in_(bindparam("ids", expanding=True))),
+)
+#: Emails that one statement names: databases limit the number of parameters.
+_MOST_IDS = 1000
+
+
+def utc_now() -> datetime:
+    """Return the time, aware."""
+    return datetime.now(UTC)
+
+
+class Move:
+    """A change of state, as a statement that is built once and run often.
+
+    Args:
+        where: which emails, in words that an index finds them by; it may hold bind parameters.
+        target: their new state; emails in a state that must not become it stay as they are.
+        values: other columns to set; they may hold bind parameters.
+        returning: columns to return besides the id.
+    """
+
+    def __init__(
+        self,
+        where: ColumnElement[bool],
+        target: State,
+        *,
+        values: dict[str, Any],
+        returning: Sequence[ColumnElement[Any]] = (),
+    ) -> None:
+        self._target = target
+        self._statement = (
+            update(emails)
+            .where(where, STATE_OF_FOUND.in_(states_before(target)))
+            .values(**values, state=target, updated_at=bindparam(_NOW, type_=UtcDateTime))
+            .returning(*_OF_EVENTS, *returning)
+        )
+
+    def run(
+        self,
+        connection: Connection,
+        parameters: dict[str, Any] | None = None,
+        *,
+        text: str,
+        now: datetime,
+        actor: str | None = None,
+    ) -> Sequence[Row[Any]]:
+        """Change the state of all emails that match and may change to it, and append their events.
+
+        Args:
+            parameters: values of the bind parameters.
+            text: what the events say.
+            actor: the operator who does it; None for what happens by itself.
+
+        Returns:
+            The rows that changed, as they are now.
+        """
+        rows = connection.execute(self._statement, {**(parameters or {}), _NOW: now}).all()
+        # Not by `append_events`, which would have to find them again.
+        common = {"at": now, "state": self._target, "text": text, "actor": actor}
+        insert_rows(connection, events, [common | _event_of(row, self._target) for row in rows])
+        return rows
+
+
+#: What an event repeats of its email.
+_OF_EVENTS = (emails.c.id, emails.c.attempts, emails.c.worker, emails.c.smtp_code)
+
+
+def _event_of(row: Row[Any], state: State) -> dict[str, Any]:
+    # The reply is that to the last attempt, and a new one has none yet.
+    code = None if state is State.SENDING else row.smtp_code
+    return {"email_id": row.id, "attempt": row.attempts, "worker": row.worker, "code": code}
+
+
+def move(
+    connection: Connection,
+    where: ColumnElement[bool],
+    target: State,
+    *,
+    text: str,
+    values: dict[str, Any],
+    now: datetime,
+    returning: Sequence[ColumnElement[Any]] = (),
+    actor: str | None = None,
+) -> Sequence[Row[Any]]:
+    """Change the state of all emails that match and may change to it: a `Move` that is made once."""
+    change = Move(where, target, values=values, returning=returning)
+    return change.run(connection, text=text, now=now, actor=actor)
+
+
+def append_events(
+    connection: Connection, ids: Sequence[str], *, text: str, now: datetime, actor: str | None = None
+) -> None:
+    """Record that these emails are in their state since now."""
+    for start in range(0, len(ids), _MOST_IDS):
+        parameters = {"ids": ids[start : start + _MOST_IDS], _NOW: now, "text": text, "actor": actor}
+        connection.execute(_APPEND_EVENTS, parameters)
+
+
+def insert_or_ignore(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
+    """Insert a row unless one with its key is there; return whether it is new."""
+    statement = insert_for(connection, table).values(**row).on_conflict_do_nothing()
+    # Not by `rowcount`: SQLAlchemy does not know it of an INSERT on PostgreSQL.
+    return connection.execute(statement.returning(*table.primary_key)).first() is not None
+
+
+def insert_for(connection: Connection, table: Table) -> Any:
+    """Return an INSERT of the database's own, which knows ON CONFLICT."""
+    # Here, as each takes long to import and a process needs one.
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+
+        return postgresql_insert(table)
+    from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+    return sqlite_insert(table)

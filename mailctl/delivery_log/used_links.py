@@ -1,0 +1,69 @@
+"""Which links were used, in a SQL database: of many who use one link at the same moment, one is the first."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from mailctl.delivery_log.retention import forget_link_uses
+from mailctl.delivery_log.storage.tables import link_uses
+from mailctl.delivery_log.transitions import insert_or_ignore
+from mailctl.security import links
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from mailctl.security.links import LinkClaims
+
+
+class LinkUses:
+    """Keeps the uses of links in the table `mailctl_link_uses`, which every delivery log has.
+
+    With a session or a connection a use belongs to the transaction of the caller: where the new password is
+    rolled back, the link is as good as before. With an engine it counts at once.
+
+    Args:
+        bind: of the service; of the database of the delivery log, or of one where `create` was called.
+    """
+
+    def __init__(self, bind: Session | Connection | Engine) -> None:
+        self._bind = bind
+
+    def create(self) -> None:
+        """Make the table where there is none."""
+        bind = self._bind.connection() if isinstance(self._bind, Session) else self._bind
+        link_uses.create(bind, checkfirst=True)
+
+    def use(self, digest: str, *, purpose: str, until: datetime) -> bool:
+        """Remember a use; see `mailctl.security.links.UseStore`."""
+        row = {"digest": digest, "purpose": purpose, "used_at": datetime.now(UTC), "expires_at": until}
+        if isinstance(self._bind, Engine):
+            with self._bind.begin() as connection:
+                return insert_or_ignore(connection, link_uses, row)
+        # A second one waits here until the transaction of the first has ended, and then knows how.
+        return insert_or_ignore(self._connection(), link_uses, row)
+
+    def forget(self) -> int:
+        """Forget the uses of links that are dead by themselves, as `mailctl prune` does; return how many."""
+        if isinstance(self._bind, Engine):
+            with self._bind.begin() as connection:
+                return forget_link_uses(connection, now=datetime.now(UTC))
+        return forget_link_uses(self._connection(), now=datetime.now(UTC))
+
+    def _connection(self) -> Connection:
+        assert not isinstance(self._bind, Engine)
+        return self._bind.connection() if isinstance(self._bind, Session) else self._bind
+
+
+async def redeem(t: str, *, purpose: str, session: AsyncSession) -> LinkClaims:
+    """Read the `t` of a link and use it up in the transaction of an asynchronous session.
+
+    Raises:
+        UsedLink: it was used before.
+        InvalidLink: it is not a link of ours, was altered, was made for another purpose, or has expired.
+    """
+    return await session.run_sync(lambda sync: links.redeem(t, purpose=purpose, store=LinkUses(sync)))

@@ -1,0 +1,135 @@
+"""What an email is fit for: the facts that decide it, gathered for the commands and for what is offered."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mailctl.command import mailctl
+from mailctl.domain.catalog import GENERIC, NEW_IP
+from mailctl.domain.eligibility import RELEASE, RESEND, Facts, Hazard, is_useless, judge, offers
+from mailctl.domain.factory import make_user
+from mailctl.domain.models import State
+from mailctl.enqueue.enqueuer import Enqueuer
+from mailctl.errors import ConfigurationError, InvalidInput, MailctlError, NotFound
+from mailctl.users import screening_for
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from mailctl.command import Command
+    from mailctl.delivery_log.operator_actions import Known
+    from mailctl.domain.catalog import Kind
+    from mailctl.domain.eligibility import Action, Judgement, Offer
+    from mailctl.domain.models import Content, Email
+    from mailctl.runtime import Runtime
+
+#: What `mailctl send` has to be told besides the user; what nobody knows any more is in capitals.
+_NEEDS: Mapping[str, Mapping[str, str]] = {
+    NEW_IP.name: {"ip": "ADDRESS"},
+    GENERIC.name: {"subject": "SUBJECT", "set": "body=TEXT"},
+}
+
+
+class Eligibility:
+    """Decides what may be done to emails.
+
+    Args:
+        runtime: the parts of this process.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._enqueuer = Enqueuer(runtime)
+
+    def judged(
+        self, action: Action, emails: Sequence[Email], *, include: Collection[Hazard] = ()
+    ) -> list[tuple[Email, Judgement]]:
+        """Return the emails, each with whether the action can be done to it.
+
+        Args:
+            include: what speaks against an email and shall not count.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
+        now = datetime.now(UTC)
+        known = self._runtime.actions.known([email.id for email in emails])
+        # Opened only where it matters: for what is made anew, or goes out although it is late.
+        opens_late = action is RELEASE or Hazard.USELESS in include
+        opened = [
+            each.id for each in emails if action is RESEND or (opens_late and is_useless(each, now=now))
+        ]
+        contents = self._runtime.outbox.contents(opened) if opened else {}
+        return [
+            (email, judge(action, email, self._facts(email, known, contents, now=now), now=now))
+            for email in emails
+        ]
+
+    def offers(self, email: Email) -> tuple[Offer, ...]:
+        """Return what an operator may do about an email, each with a command that is not refused.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
+        now = datetime.now(UTC)
+        known, contents = self._runtime.actions.known([email.id]), self._runtime.outbox.contents([email.id])
+        return offers(email, self._facts(email, known, contents, now=now), now=now)
+
+    def _facts(
+        self, email: Email, known: Known, contents: Mapping[str, Content | None], *, now: datetime
+    ) -> Facts:
+        """Return what decides about an email.
+
+        Args:
+            contents: those that were opened, None for what cannot be read.
+        """
+        has_content = email.id in known.with_content
+        kind, content = self._kind(email), contents.get(email.id)
+        has_dead_links = content is not None and bool(content.urls) and is_useless(email, now=now)
+        is_for_good = email.is_final and (not has_content or has_dead_links)
+        return Facts(
+            has_content=has_content,
+            may_be_sent=email.id in known.maybe_sent,
+            is_resent=email.id in known.resent,
+            is_of_known_kind=kind is not None,
+            is_out_of_reach=email.state is State.QUEUED
+            and kind is not None
+            and self._enqueuer.is_own_task(kind),
+            has_foreign_links=has_dead_links,
+            is_readable=content is not None or email.id not in contents,
+            is_listed=email.id in known.listed,
+            another=self._another(email, kind) if is_for_good and kind is not None else None,
+        )
+
+    def _kind(self, email: Email) -> Kind | None:
+        try:
+            return self._runtime.catalog.find(email.kind)
+        except ConfigurationError:
+            return None  # a service's own that cannot be loaded here
+
+    def _another(self, email: Email, kind: Kind) -> Command | None:
+        """Return the command that sends another email like one that cannot go out any more."""
+        whom = self._recipient(email, kind)
+        if whom is None:
+            return None
+        needs = _NEEDS.get(kind.name, {"set": [f"{name}=VALUE" for name in kind.variables]})
+        return mailctl("send", kind.name, is_complete=not any(needs.values()), **whom, **needs)
+
+    def _recipient(self, email: Email, kind: Kind) -> Mapping[str, str] | None:
+        """Return how `send` is told to whom an email went; None if it would not send there."""
+        whom, address = {"email": email.to}, email.to
+        try:
+            if email.user_id:
+                screening = screening_for(kind.name, include_inactive=False)
+                address = self._runtime.directory.get(email.user_id, screening=screening).email
+                whom = {"user_id": email.user_id}
+        except (NotFound, InvalidInput):
+            pass  # of another directory; the address is known
+        except MailctlError:
+            return None
+        try:
+            make_user(email=address)
+        except InvalidInput:
+            return None
+        return None if self._runtime.suppressions.find(address) else whom

@@ -1,0 +1,1 @@
+"""Frozen values, the catalog of kinds, validation, and pure policies."""

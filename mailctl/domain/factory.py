@@ -1,0 +1,217 @@
+"""From what a caller gives to what is recorded: the same checks whether it came by command, call or wire."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from mailctl.domain import validation
+from mailctl.domain.catalog import (
+    ALWAYS_KNOWN,
+    BUILT_IN,
+    OUR_LINKS,
+    is_security_template,
+    kind_by_template,
+    needed_variables,
+)
+from mailctl.domain.models import Content, Draft, User
+from mailctl.domain.template_context import LinkRules, variables
+from mailctl.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from mailctl.domain.catalog import Catalog, Kind
+    from mailctl.domain.models import Json
+
+#: Names are only printed where they are safe to greet with; longer ones are not worth keeping.
+_MAX_STORED_NAME = 200
+_LOCALE = "locale"
+
+
+def make_user(*, email: object, id: object = None, username: object = "", first_name: object = "") -> User:
+    """Return a user, checked.
+
+    Args:
+        email: the address, mandatory.
+        id: a number, a UUID or a text, as the service knows the user; None if it does not.
+        username: printed only if it is safe to greet with.
+        first_name: preferred to the username.
+
+    Raises:
+        InvalidInput: the address or the id is not usable.
+    """
+    return User(
+        email=validation.address(email),
+        id=None if id is None else validation.user_id(id),
+        username=_name(username),
+        first_name=_name(first_name),
+    )
+
+
+def make_recipient(*, email: object, name: object = "", id: object = None) -> User:
+    """Return somebody who is named by hand: in a call, a list or a message, not by the service's users.
+
+    Args:
+        email: the address, mandatory.
+        name: goes before the address, and is greeted where it is safe to; None or "" for nobody's.
+        id: as the service knows the user; None if it does not.
+
+    Raises:
+        InvalidInput: one of them is not usable.
+    """
+    checked = "" if name is None else validation.display_name(name, field="recipients.name")
+    return make_user(email=email, id=id, first_name=checked)
+
+
+def make_content(
+    kind: Kind,
+    user: User,
+    *,
+    origins: frozenset[str],
+    tokens: Mapping[str, str] | None = None,
+    urls: Mapping[str, object] | None = None,
+    context: object = None,
+    subject: object = None,
+    template: object = None,
+    catalog: Catalog = BUILT_IN,
+) -> Content:
+    """Return what an email of this kind is made of, checked.
+
+    Links and IP addresses in the context are checked at any depth, whatever the kind (`LinkRules`): links of
+    mailctl's templates and of the kind, and all links of a template for security emails, must lead to
+    `origins`. None of those that its template needs may be null.
+
+    Args:
+        origins: where ready-made links may lead to.
+        tokens: the service's own, by the `token` of the kind's links.
+        urls: ready-made links, by template variable.
+        context: template variables: an object, or None.
+        subject: for the generic kind only.
+        template: for the generic kind only.
+        catalog: the kinds that there are; the service's own may declare the links of a template.
+
+    Raises:
+        InvalidInput: a value is missing or not usable.
+        ConfigurationError: the service's own kinds are needed and cannot be loaded.
+    """
+    named = validation.template_name(template) if kind.template is None else None
+    given = variables(context)
+    for name in kind.variables:
+        if name not in given:
+            raise InvalidInput(name, f"is missing; an email of kind {kind.name} needs it.")
+    _refuse_unknown(kind, given, tokens or {})
+    if "ip_address" in kind.variables:
+        given["ip_address"] = validation.ip_address(given["ip_address"])
+    if kind.subject_variables & given.keys():
+        validation.subject(kind.subject_line("", given))
+    if given:
+        given = _link_rules(kind, named, user, origins=origins, catalog=catalog).apply(given)
+    # None says that there is none.
+    if given.get(_LOCALE) is not None:
+        given[_LOCALE] = validation.locale(given[_LOCALE])
+    checked_urls = {
+        name: validation.action_url(url, origins=origins, field=name) for name, url in (urls or {}).items()
+    }
+    return Content(
+        user=user,
+        tokens={name: validation.token(value, field=name) for name, value in (tokens or {}).items()},
+        urls=checked_urls or _ready_made(kind, named, given),
+        context=given,
+        subject=validation.subject(subject) if kind.subject is None else None,
+        template=named,
+    )
+
+
+def _link_rules(
+    kind: Kind, named: str | None, user: User, *, origins: frozenset[str], catalog: Catalog
+) -> LinkRules:
+    declared = frozenset(link.variable for link in kind.links)
+    if named is not None:
+        declared = catalog.link_variables(named)
+    return LinkRules(
+        origins=origins,
+        own=OUR_LINKS | declared,
+        are_all_own=is_security_template(named or kind.template),
+        needed=declared | needed_variables(kind_by_template(kind, named), named or kind.template),
+        recipient=user.email,
+    )
+
+
+def _ready_made(kind: Kind, named: str | None, given: Mapping[str, Json]) -> dict[str, str]:
+    """Return the links that an email brings in its context because it names its own template."""
+    links = kind_by_template(kind, named).links if named is not None else ()
+    return {link.variable: given[link.variable] for link in links if given.get(link.variable) is not None}
+
+
+def _refuse_unknown(kind: Kind, given: Iterable[str], tokens: Iterable[str]) -> None:
+    """Refuse variables and tokens that the kind does not know: most are slips of the pen."""
+    if kind.optional is not None:
+        known = dict.fromkeys((*kind.variables, *kind.optional, *ALWAYS_KNOWN))
+        _refuse_others(given, known, field="variable", kind=kind)
+    _refuse_others(tokens, {link.token: None for link in kind.links}, field="token", kind=kind)
+
+
+def _refuse_others(given: Iterable[str], known: Iterable[str], *, field: str, kind: Kind) -> None:
+    for name in given:
+        if name not in known:
+            raise InvalidInput(
+                field,
+                f"{name!r} is none of kind {kind.name}.",
+                fix=f"It knows: {', '.join(known) or 'none'}.",
+            )
+
+
+def make_drafts(
+    kind: Kind,
+    contents: Sequence[Content],
+    *,
+    queue: str,
+    now: datetime,
+    first_id: str | None = None,
+    not_before: datetime | None = None,
+    idempotency_key: str | None = None,
+    campaign: str | None = None,
+    forced_by: str | None = None,
+) -> list[Draft]:
+    """Return the emails of one call, ready to be recorded: one per content.
+
+    Args:
+        queue: the Celery queue that they go to.
+        first_id: the Celery task id of the first, which the other ids follow from; None makes one.
+        not_before: a time to wait for; None sends at once.
+        idempotency_key: of the call.
+        campaign: what they are a part of.
+        forced_by: the operator who says that no rule keeps them back.
+
+    Raises:
+        InvalidInput: the idempotency key is not usable.
+    """
+    first_id = first_id or str(uuid.uuid4())
+    start = max(now, not_before) if not_before else now
+    return [
+        Draft(
+            id=first_id if number == 0 else str(uuid.uuid5(uuid.NAMESPACE_OID, f"{first_id}/{number}")),
+            kind=kind.name,
+            content=content,
+            queue=queue,
+            created_at=now,
+            expires_at=start + min(kind.lifetime, kind_by_template(kind, content.template).lifetime),
+            not_before=not_before,
+            idempotency_key=_key(idempotency_key) if number == 0 else None,
+            group_id=first_id if len(contents) > 1 else None,
+            campaign=campaign,
+            forced_by=forced_by,
+        )
+        for number, content in enumerate(contents)
+    ]
+
+
+def _key(value: str | None) -> str | None:
+    return None if value is None else validation.idempotency_key(value)
+
+
+def _name(value: object) -> str:
+    """Return a stored name; what is no text, or too long for one, is no name to greet with."""
+    return value if isinstance(value, str) and len(value) <= _MAX_STORED_NAME else ""

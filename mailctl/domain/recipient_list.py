@@ -1,0 +1,168 @@
+"""Lists of recipients, as CSV or as JSON lines: ids of users, or addresses with names, and variables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mailctl.domain import validation
+from mailctl.domain.models import RowProblem
+from mailctl.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mailctl.domain.models import Json
+
+_ID_COLUMNS = ("user_id", "id")
+_ADDRESS_COLUMN = "email"
+_NAME_COLUMNS = ("name", "first_name")
+#: Characters of a row of JSON; variables of an email hold less, even with each of them escaped.
+_LONGEST_ROW = 1_500_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipient:
+    """One row of a list; nothing in it is checked yet but its form."""
+
+    line: int
+    user_id: str | None = None
+    email: str | None = None
+    name: str = ""
+    #: Template variables of this row alone.
+    variables: Mapping[str, Json] = field(default_factory=dict)
+
+
+def read_recipients(data: bytes, *, field: str = "--users-file") -> Iterator[Recipient | RowProblem]:
+    """Go through a list of recipients.
+
+    JSON lines if it begins with a brace, a bracket or a quote; else CSV, whose first line names the columns.
+    `user_id` or `id`, `email`, `name` or `first_name` have their meaning, others are template variables.
+
+    Args:
+        data: the whole list, UTF-8.
+        field: what its giver knows it by.
+
+    Raises:
+        InvalidInput: it is not text, not CSV, or its first line names neither an id nor an address.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InvalidInput(field, f"line {line} is not UTF-8 text.", fix="Save it as UTF-8.") from None
+    return _json_rows(text) if _is_json(text) else _csv_rows(text, field=field)
+
+
+def read_suppressed(data: bytes, *, field: str) -> tuple[dict[str, str], list[RowProblem]]:
+    """Return the addresses of a list with the reason of each, and the rows that cannot be used.
+
+    Args:
+        data: the whole list, UTF-8, in the form of a list of recipients.
+        field: what its giver knows it by.
+
+    Raises:
+        InvalidInput: as `read_recipients`, or it has no row.
+    """
+    reasons: dict[str, str] = {}
+    problems: list[RowProblem] = []
+    for row in read_recipients(data, field=field):
+        if isinstance(row, RowProblem):
+            problems.append(row)
+            continue
+        try:
+            address = validation.address(row.email or "").lower()
+        except InvalidInput as error:
+            problems.append(RowProblem(line=row.line, reason=error.message))
+        else:
+            reasons.setdefault(address, str(row.variables.get("reason", "")))
+    if not reasons and not problems:
+        raise InvalidInput(field, "there is no address in it.", fix="Check the list.")
+    return reasons, problems
+
+
+def _is_json(text: str) -> bool:
+    first_line = text.lstrip().partition("\n")[0].strip()
+    if not first_line.startswith('"') or len(first_line) > _LONGEST_ROW:
+        return first_line.startswith("{")
+    # Spreadsheets put quotes around the names of columns too.
+    try:
+        return json.loads(first_line) not in (*_ID_COLUMNS, _ADDRESS_COLUMN)
+    except ValueError:
+        return False
+
+
+def _json_rows(text: str) -> Iterator[Recipient | RowProblem]:
+    for line, words in enumerate(text.split("\n"), start=1):
+        if not words.strip():
+            continue
+        if len(words) > _LONGEST_ROW:
+            yield RowProblem(line=line, reason=f"is longer than {_LONGEST_ROW} characters.")
+            continue
+        try:
+            row = json.loads(words)
+        except (ValueError, RecursionError):
+            yield RowProblem(line=line, reason="is not JSON.")
+            continue
+        if isinstance(row, str):
+            row = {_ADDRESS_COLUMN if "@" in row else _ID_COLUMNS[0]: row}
+        if isinstance(row, dict):
+            yield _recipient(line, row)
+        else:
+            yield RowProblem(line=line, reason="is not an object.")
+
+
+def _csv_rows(text: str, *, field: str) -> Iterator[Recipient | RowProblem]:
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        names = [name.strip() for name in next(reader, [])]
+        if not text.strip():
+            raise InvalidInput(field, "is empty.", fix="Begin it with a line like: email,name")
+        if not {*_ID_COLUMNS, _ADDRESS_COLUMN} & set(names):
+            raise InvalidInput(
+                field,
+                "its first line names neither user_id nor email.",
+                fix="Begin it with a line like: email,name",
+            )
+        for cells in reader:
+            if not any(cells):
+                continue
+            if len(cells) == len(names):
+                yield _recipient(reader.line_num, dict(zip(names, map(_trimmed, cells), strict=True)))
+            else:
+                fields = "1 field" if len(cells) == 1 else f"{len(cells)} fields"
+                reason = f"has {fields}, the first line has {len(names)}."
+                yield RowProblem(line=reader.line_num, reason=reason)
+    except csv.Error as error:
+        reason = f"cannot be read after line {reader.line_num}: {error}."
+        raise InvalidInput(field, reason) from error
+
+
+def _trimmed(cell: str) -> str:
+    # Of spaces alone: a line break in a cell is for the gate to see.
+    return cell.strip(" ")
+
+
+def _recipient(line: int, row: dict[str, Json]) -> Recipient | RowProblem:
+    user_id = next((row[name] for name in _ID_COLUMNS if row.get(name) not in (None, "")), None)
+    email = row.get(_ADDRESS_COLUMN) or None
+    name = next((row[name] for name in _NAME_COLUMNS if row.get(name)), "")
+    if user_id is None and email is None:
+        return RowProblem(line=line, reason="names neither a user nor an address.")
+    if not isinstance(email, str | None) or not isinstance(name, str):
+        return RowProblem(line=line, reason="has an address or a name that is not text.")
+    try:
+        user_id = None if user_id is None else validation.user_id(user_id)
+    except InvalidInput as error:
+        return RowProblem(line=line, reason=error.message)
+    own = {*_ID_COLUMNS, _ADDRESS_COLUMN, *_NAME_COLUMNS}
+    return Recipient(
+        line=line,
+        user_id=user_id,
+        email=email,
+        name=name,
+        variables={key: value for key, value in row.items() if key not in own},
+    )

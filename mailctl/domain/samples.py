@@ -1,0 +1,41 @@
+"""Sample emails, one for each kind, for checks and previews."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mailctl.domain.catalog import OUR_LINKS
+from mailctl.domain.models import Content, User
+
+if TYPE_CHECKING:
+    from mailctl.domain.catalog import Kind
+
+#: Stands where a link carries what lets somebody in; no key of ours ever sealed it.
+SAMPLE_TOKEN = "SAMPLE-this-link-does-not-work"  # noqa: S105 - opens nothing
+_IP_ADDRESS = "203.0.113.7"
+_USER = User(id="42", email="ada.lovelace@example.com", username="ada", first_name="Ada")
+
+
+def sample_content(kind: Kind, *, page: str = "") -> Content:
+    """Return what an email of this kind could be made of; its links are minted as for any other.
+
+    Args:
+        page: stands for variables that must be links of the service.
+    """
+    is_generic = kind.template is None
+    needed = dict.fromkeys(OUR_LINKS, page) | {"ip_address": _IP_ADDRESS}
+    made_up = {name: needed.get(name) or f"[{name}]" for name in kind.variables}
+    return Content(
+        user=_USER,
+        context={**made_up, **kind.samples},
+        subject="Planned maintenance on Saturday" if is_generic else None,
+        template="message" if is_generic else None,
+    )
+
+
+def with_dead_links(content: Content, kind: Kind, *, frontend_url: str) -> Content:
+    """Return an email to look at: its links lead where real ones lead, and open nothing."""
+    base = frontend_url.rstrip("/")
+    urls = {link.variable: f"{base}{link.path}?t={SAMPLE_TOKEN}" for link in kind.links}
+    return replace(content, urls=urls)

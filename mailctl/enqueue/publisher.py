@@ -1,0 +1,269 @@
+"""Putting emails on the broker: as a reference where the receiver shares the delivery log, else in full."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from mailctl.broker.inspector import broker_error, driver_errors, fail_fast_connection
+from mailctl.broker.messages import BATCH_TASK
+from mailctl.broker.task_arguments import REFERENCE, to_arguments
+from mailctl.celery_app import is_in_memory, own_tasks
+from mailctl.domain.catalog import CANARY, GENERIC, KINDS, Kind
+from mailctl.domain.retry_policy import CONFIG_RETRY_SECONDS
+from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput, MailctlError
+from mailctl.fork_safety import no_fork
+from mailctl.settings import BULK_QUEUE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from celery import Celery
+
+    from mailctl.domain.models import Draft, Email, Json
+    from mailctl.runtime import Runtime
+
+#: Seconds for which nobody asks a broker again that did not answer.
+PAUSE_SECONDS = 2.0
+#: Seconds for which it is taken for true which workers live, and that none does.
+_WORKERS_SECONDS = 5.0
+_NO_WORKER_SECONDS = 1.0
+#: What a message shows of its arguments.
+_REDACTED = "(redacted)"
+#: The name of a task, and its arguments.
+_TaskCall = tuple[str, "Mapping[str, Json]"]
+
+
+class Publisher:
+    """Publishes the emails of a delivery log, over a connection of its own; used by one thread at a time.
+
+    Args:
+        runtime: the parts of this process.
+        held_in: the id of the worker in which this runs; its own memory broker reaches itself.
+    """
+
+    def __init__(self, runtime: Runtime, *, held_in: str | None = None) -> None:
+        self._runtime = runtime
+        self._app: Celery = runtime.app
+        self._is_in_memory = is_in_memory(self._app)
+        self._held_in = held_in if self._is_in_memory else None
+        self._connection: Any = fail_fast_connection(self._app)
+        self._producer: Any = None
+        #: Messages that the broker took.
+        self.taken = 0
+        self._resumes_at = 0.0
+        self._consumed: tuple[float, frozenset[str]] = (0.0, frozenset())
+
+    @property
+    def reaches_a_worker(self) -> bool:
+        """Whether somebody could receive what this process publishes."""
+        return not self._is_in_memory or self._held_in is not None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the broker did not answer a moment ago."""
+        return time.monotonic() < self._resumes_at
+
+    def publish(self, email: Email) -> None:
+        """Put an email on the broker and record that it is there.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer, or did not a moment ago; the email stays as it is.
+            ConfigurationError: its kind is not known here, or was sealed with another SECRET_KEY.
+            LogUnavailable: the delivery log cannot be used.
+        """
+        if self._send(email):
+            self._runtime.outbox.mark_queued([email.id], held_in=self._held_in)
+
+    def publish_all(self, emails: Sequence[Email | Draft], *, lead_seconds: float = 0.0) -> int:
+        """Put emails on the broker and record that they are there; return how many.
+
+        One whose content cannot be read or whose kind is not known here is put off, and one that cannot be
+        published at all has failed; neither keeps others.
+
+        Args:
+            lead_seconds: for how long a worker goes on with them before it is recorded: both want the log.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer; what was published before is recorded.
+            LogUnavailable: the delivery log cannot be used.
+        """
+        published: list[str] = []
+        try:
+            for email in emails:
+                try:
+                    if self._send(email):
+                        published.append(email.id)
+                except ConfigurationError as error:
+                    self._put_off(email, error)
+                except InvalidInput as error:
+                    self._runtime.outbox.give_up(email.id, reason=str(error))
+        finally:
+            if published:
+                time.sleep(lead_seconds)
+                self._runtime.outbox.mark_queued(published, held_in=self._held_in)
+        return len(published)
+
+    def publish_batch(self, *, limit: int) -> int:
+        """Put due emails of a campaign on the broker as one message; return how many.
+
+        Those of a kind whose task is the service's own go one by one: it knows nothing of batches.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer; the emails are back in the log.
+            LogUnavailable: the delivery log cannot be used.
+        """
+        kinds = self._runtime.campaigns.release(limit=limit, held_in=self._held_in)
+        own = own_tasks(self._app)
+        own_kinds = {kind.name for kind in KINDS.values() if kind.task in own}
+        waiting = list(kinds)
+        try:
+            for email_id in [email_id for email_id in waiting if kinds[email_id] in own_kinds]:
+                [email] = self._runtime.history.emails([email_id])
+                self._send(email)
+                waiting.remove(email_id)
+            self._send_batch(waiting)
+        except MailctlError as error:
+            self._runtime.claims.give_back(waiting, reason=str(error))
+            raise
+        return len(kinds)
+
+    def _send_batch(self, ids: Sequence[str]) -> None:
+        if ids:
+            with self._broker_errors():
+                self._app.send_task(
+                    BATCH_TASK,
+                    args=[ids],
+                    queue=BULK_QUEUE,
+                    producer=self._open_producer(),
+                    ignore_result=True,
+                    retry=False,
+                    headers={"mailctl": "1"},
+                )
+
+    def is_consumed(self, queue: str) -> bool:
+        """Whether a living worker that shares this log consumes a queue."""
+        return queue in self._queues_with_workers()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def publish_canary(self, canary_id: str, *, queue: str, to: str | None, expires_seconds: float) -> None:
+        """Put a canary on the broker that has no row in the log; the worker answers by its Celery result.
+
+        Args:
+            to: the recipient, sealed; None lets the worker take the sender's own address.
+            expires_seconds: after these no worker needs to look at it any more.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+        """
+        with self._broker_errors():
+            self._app.send_task(
+                CANARY.task,
+                kwargs={"to": to},
+                task_id=canary_id,
+                queue=queue,
+                producer=self._open_producer(),
+                expires=expires_seconds,
+                ignore_result=True,
+                retry=False,
+                argsrepr=_REDACTED,
+                kwargsrepr=_REDACTED,
+                headers={"mailctl": "1"},
+            )
+
+    def _send(self, email: Email | Draft) -> bool:
+        kind = CANARY if email.kind == CANARY.name else self._runtime.catalog.of_email(email.kind)
+        message = (
+            self._in_full(email, kind) if self._is_sent_in_full(email, kind) else _reference(email, kind)
+        )
+        if message is None:
+            return False
+        task, arguments = message
+        with self._broker_errors():
+            self._app.send_task(
+                task,
+                kwargs=arguments,
+                task_id=email.id,
+                queue=email.queue,
+                producer=self._open_producer(),
+                # Subscribing to a result would block while the result backend is down.
+                ignore_result=True,
+                retry=False,
+                argsrepr=_REDACTED,
+                kwargsrepr=_REDACTED,
+                # A task of the service's own reports by its result; ours writes to the log.
+                headers={"mailctl": "1", "ignore_result": task not in own_tasks(self._app)},
+            )
+        return True
+
+    def _put_off(self, email: Email | Draft, error: MailctlError) -> None:
+        until = datetime.now(UTC) + timedelta(seconds=CONFIG_RETRY_SECONDS)
+        self._runtime.outbox.postpone(email.id, until=until, reason=str(error))
+
+    def _open_producer(self) -> Any:
+        if self._producer is None:
+            self._producer = self._app.amqp.Producer(self._connection, auto_declare=False)
+        return self._producer
+
+    def _in_full(self, email: Email | Draft, kind: Kind) -> _TaskCall | None:
+        """Return an email with all that is needed to send it; None if it must not, or cannot be sent."""
+        content = self._runtime.outbox.content(email.id)
+        if content is None:
+            return None
+        if content.template is not None:
+            kind = GENERIC  # the one task that takes a template
+        now = datetime.now(UTC)
+        urls = self._runtime.links.urls(kind, content, now=now)
+        if kind.full_task != kind.task:
+            composer = self._runtime.composer
+            content = composer.as_generic(kind, content, urls=urls, created_at=email.created_at, now=now)
+            kind = GENERIC
+        addressed = self._runtime.audience.addressed(content.user.email, subject=content.subject or "")
+        # Who takes it may know nothing of whom this environment may mail.
+        if reason := self._runtime.audience.refusal(addressed.to):
+            self._runtime.outbox.suppress(email.id, reason=reason)
+            return None
+        user = replace(content.user, email=addressed.to)
+        content = replace(content, user=user, subject=addressed.subject or None)
+        return kind.task, to_arguments(kind, content, urls=urls)
+
+    def _is_sent_in_full(self, email: Email | Draft, kind: Kind) -> bool:
+        wish = self._runtime.settings.mailctl_messages
+        if kind is CANARY:
+            return False
+        if kind.task in own_tasks(self._app) or wish == "full":
+            return True
+        return wish == "auto" and email.queue not in self._queues_with_workers()
+
+    def _queues_with_workers(self) -> frozenset[str]:
+        """Return the queues that living workers consume which share this log."""
+        read_at, queues = self._consumed
+        if time.monotonic() - read_at > (_WORKERS_SECONDS if queues else _NO_WORKER_SECONDS):
+            workers = self._runtime.workers.alive()
+            queues = frozenset(queue for worker in workers for queue in worker.queues)
+            self._consumed = (time.monotonic(), queues)
+        return queues
+
+    @contextmanager
+    def _broker_errors(self) -> Iterator[None]:
+        if self.is_paused:
+            raise BrokerUnavailable("The broker did not answer a moment ago.", fix="Start the broker.")
+        with no_fork():
+            try:
+                yield
+                self.taken += 1
+            except driver_errors(self._connection) as error:
+                self._resumes_at = time.monotonic() + PAUSE_SECONDS
+                self._producer = None
+                self._connection.close()
+                raise broker_error(self._connection, error) from error
+
+
+def _reference(email: Email | Draft, kind: Kind) -> _TaskCall:
+    return kind.task, {REFERENCE: email.id}

@@ -1,0 +1,194 @@
+"""Whether emails get through, hop by hop: what is asked first is what the rest depends on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from mailctl.broker.inspector import Broker
+from mailctl.broker.messages import unclaimed_queue
+from mailctl.broker.unclaimed import Unclaimed, restore_command
+from mailctl.checks.workers import needed_queues
+from mailctl.command import mailctl, start_worker_fix
+from mailctl.deadlines import ask
+from mailctl.delivery_log.queries.queue_stats import Flow
+from mailctl.errors import ExitCode, MailctlError
+from mailctl.monitoring.canary import send_canary
+from mailctl.timefmt import count, span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mailctl.runtime import Runtime
+
+#: How long what a mail server said is worth telling.
+_LATELY = timedelta(hours=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hop:
+    """One thing on the way of an email."""
+
+    #: log, broker, results, workers, unclaimed, mail-server; of a canary publish, worker and SMTP's stages.
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+    #: None where nothing was waited for.
+    seconds: float | None = None
+    #: What a failure of this one means to the shell.
+    exit_code: ExitCode = ExitCode.DONE
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryWish:
+    """How a canary is to fly."""
+
+    #: Whom the mail server is asked to take a message for; None means the sender's own address.
+    to: str | None
+    #: None takes the queue of the first kind.
+    queue: str | None
+    #: Seconds that the worker has.
+    timeout: float
+
+
+def check_health(open_runtime: Callable[[], Runtime], *, canary: CanaryWish | None = None) -> Iterator[Hop]:
+    """Look at each hop, and let a canary go all the way if asked for; nothing is sent to anybody.
+
+    Args:
+        open_runtime: returns the parts of this process; called once.
+        canary: None only looks.
+
+    Returns:
+        The hops, each as soon as it is known; those after the first broken one may be left out.
+    """
+    try:
+        runtime, started = open_runtime(), time.monotonic()
+        ask(runtime.workers.alive, whom="The delivery log")
+    except MailctlError as error:
+        yield _broken("log", error)
+        return
+    yield Hop(name="log", ok=True, detail="answers", seconds=time.monotonic() - started)
+    is_sound = True
+    for hop in _services(runtime):
+        is_sound = is_sound and hop.ok
+        yield hop
+    if canary is not None and is_sound:
+        yield from _fly(runtime, canary)
+
+
+def _services(runtime: Runtime) -> Iterator[Hop]:
+    try:
+        broker = Broker(runtime.app)
+        needed = needed_queues(runtime.app)
+    except MailctlError as error:
+        yield _broken("app", error)
+        return
+    if broker.is_in_memory:
+        yield Hop(name="broker", ok=True, detail="memory: each worker's own, fed from the log")
+        yield from _workers(runtime, {}, needed)
+    else:
+        yield from _redis_or_other(runtime, broker, needed)
+    yield _mail_server(runtime)
+
+
+def _redis_or_other(runtime: Runtime, broker: Broker, needed: dict[str, list[str]]) -> Iterator[Hop]:
+    try:
+        yield Hop(name="broker", ok=True, detail="answers", seconds=broker.ping())
+    except MailctlError as error:
+        yield _broken("broker", error)
+        return
+    try:
+        seconds = broker.ping_backend()
+        detail = "the app keeps none" if seconds is None else "the result backend answers"
+        yield Hop(name="results", ok=True, detail=detail, seconds=seconds)
+    except MailctlError as error:
+        yield _broken("results", error)
+    ours = {queue for worker in runtime.workers.alive() for queue in worker.queues}
+    try:
+        # Asking all workers takes a second: only where ours are not the answer.
+        others = {} if ours >= set(needed) else broker.consumers()
+    except MailctlError as error:
+        yield _broken("workers", error)
+        return
+    yield from _workers(runtime, others, needed)
+    yield from _unclaimed(runtime, ours | set(needed))
+
+
+def _unclaimed(runtime: Runtime, queues: set[str]) -> Iterator[Hop]:
+    """Tell of messages of other apps that were moved aside: emails get through all the same."""
+    try:
+        counts = Unclaimed(runtime.app).counts(sorted(queues))
+    except MailctlError as error:
+        yield _broken("unclaimed", error)
+        return
+    for queue, number in counts.items():
+        detail = f"{count(number, 'message')} of other apps in {unclaimed_queue(queue)!r}: nobody took them"
+        yield Hop(name="unclaimed", ok=True, detail=detail, fix=restore_command(queue))
+
+
+def _workers(
+    runtime: Runtime, others: dict[str, tuple[str, ...]], needed: dict[str, list[str]]
+) -> Iterator[Hop]:
+    consuming = {worker.name: worker.queues for worker in runtime.workers.alive()} | others
+    for queue in needed:
+        names = sorted(name for name, queues in consuming.items() if queue in queues)
+        if names:
+            yield Hop(name="workers", ok=True, detail=f"queue {queue!r}: {', '.join(names)}")
+        else:
+            yield Hop(
+                name="workers",
+                ok=False,
+                detail=f"no worker consumes queue {queue!r}",
+                fix=start_worker_fix(queue),
+                exit_code=ExitCode.FAILED,
+            )
+
+
+def _mail_server(runtime: Runtime) -> Hop:
+    circuit = runtime.circuits.read() if runtime.circuits else None
+    if circuit is not None and circuit.is_open:
+        fix = "See `mailctl check-config`; emails go out by themselves when it works again."
+        return Hop(name="mail-server", ok=False, detail=str(circuit), fix=fix, exit_code=ExitCode.FAILED)
+    if runtime.circuits is None:
+        return Hop(name="mail-server", ok=True, detail="EMAIL_ENABLED=False: emails are captured")
+    if circuit is not None:
+        failed = count(circuit.failures, "attempt")
+        return Hop(name="mail-server", ok=True, detail=f"the last {failed} failed: {circuit.reason}")
+    return _last_heard(runtime)
+
+
+def _last_heard(runtime: Runtime) -> Hop:
+    """Tell what the mail server said last: no trouble says nothing where no worker has tried."""
+    now = datetime.now(UTC)
+    answer = Flow(runtime.engine).last_answer(since=now - _LATELY)
+    if answer is None:
+        detail = f"not known: no email was tried in the last {span(_LATELY)}"
+        return Hop(name="mail-server", ok=True, detail=detail, fix=str(mailctl("health", canary=True)))
+    ago = span(max(timedelta(), now - answer.at))
+    return Hop(name="mail-server", ok=True, detail=f"answered {ago} ago, and the email was {answer.state}")
+
+
+def _fly(runtime: Runtime, wish: CanaryWish) -> Iterator[Hop]:
+    queue = wish.queue or next(iter(needed_queues(runtime.app)))
+    try:
+        steps = send_canary(runtime, queue=queue, to=wish.to, timeout=wish.timeout)
+    except MailctlError as error:
+        yield _broken("worker" if error.exit_code is ExitCode.PENDING else "publish", error)
+        return
+    for step in steps:
+        code = ExitCode.UNAVAILABLE if step.name == "connect" else ExitCode.FAILED
+        yield Hop(
+            name=step.name,
+            ok=step.ok,
+            detail=step.detail,
+            seconds=step.seconds,
+            fix="" if step.ok else "See `mailctl check-config` on the worker's host.",
+            exit_code=ExitCode.DONE if step.ok else code,
+        )
+
+
+def _broken(name: str, error: MailctlError) -> Hop:
+    return Hop(name=name, ok=False, detail=error.message, fix=error.fix, exit_code=error.exit_code)

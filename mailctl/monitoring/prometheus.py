@@ -1,0 +1,138 @@
+"""Figures in Prometheus' text form: names of queues, kinds and states are labels, addresses never."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mailctl.delivery_log.queries.stat_models import Dimension
+from mailctl.delivery_log.queries.statistics import Statistics
+from mailctl.monitoring.snapshot import take_overview
+from mailctl.unicode_safety import visible_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from mailctl.delivery_log.queries.stat_models import LatencyCounts, Queue
+    from mailctl.runtime import Runtime
+
+#: Seconds that divide latencies: from a quick server to a greylisting one.
+_BOUNDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
+_MOST_KINDS = 100
+_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+
+_Sample = tuple["Mapping[str, str]", float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Family:
+    """A metric with its samples."""
+
+    name: str
+    type: str
+    help: str
+    samples: Sequence[_Sample]
+
+    def lines(self) -> Iterator[str]:
+        yield f"# HELP {self.name} {self.help}"
+        yield f"# TYPE {self.name} {self.type}"
+        yield from (_line(self.name, *sample) for sample in self.samples)
+
+
+def collect(runtime: Runtime, *, since: timedelta) -> str:
+    """Return the metrics of this log, at this moment.
+
+    Args:
+        since: how far back emails are counted by kind and by speed; the others count the whole log.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    overview = take_overview(runtime)
+    statistics = Statistics(runtime.engine, kinds=runtime.catalog.kinds)
+    now = overview.at
+    seconds = f"{since.total_seconds():g} s"
+    recent = statistics.by(Dimension.KIND, now - since, limit=_MOST_KINDS)
+    families = [
+        _counter("emails_recorded_total", "Emails recorded since the log began.", statistics.recorded_ever()),
+        _gauge(
+            "emails",
+            "Emails in the log, by state.",
+            [({"state": state}, count) for state, count in statistics.totals().states.items()],
+        ),
+        _gauge(
+            "recent_emails",
+            f"Emails recorded in the last {seconds}, by kind and state.",
+            [
+                ({"kind": share.name, "state": state}, count)
+                for share in recent
+                for state, count in sorted(share.totals.states.items())
+            ],
+        ),
+        *_queues(overview.queues, now=now),
+        _gauge("workers", "Workers alive.", [({}, len(overview.workers))]),
+        _gauge(
+            "mail_server_circuit_open",
+            "1 while the mail server does not work and emails are kept back.",
+            [({}, float(overview.circuit is not None))],
+        ),
+    ]
+    lines = [line for family in families for line in family.lines()]
+    lines += _latency(statistics.latency_counts(_BOUNDS, now - since), seconds)
+    return "\n".join(lines) + "\n"
+
+
+def _queues(found: Sequence[Queue], *, now: datetime) -> list[_Family]:
+    counts = [
+        ({"queue": queue.name, "state": state}, float(count))
+        for queue in found
+        for state, count in sorted(queue.states.items())
+    ]
+    ages = [
+        ({"queue": queue.name}, max(0.0, (now - queue.oldest).total_seconds()) if queue.oldest else 0.0)
+        for queue in found
+    ]
+    depths = [({"queue": queue.name}, float(queue.depth)) for queue in found]
+    return [
+        _gauge("queue_emails", "Unfinished emails, by queue and state.", counts),
+        _gauge("queue_depth", "Emails that should be out by now.", depths),
+        _gauge("queue_oldest_age_seconds", "How long the oldest email has waited.", ages),
+    ]
+
+
+def _latency(counts: LatencyCounts, seconds: str) -> list[str]:
+    name = "mailctl_latency_seconds"
+    bounds = [*counts.within.items(), (math.inf, counts.count)]
+    return [
+        f"# HELP {name} From when an email might go out to when it was accepted, of those recorded in the "
+        f"last {seconds}; already a window, so take histogram_quantile without rate.",
+        f"# TYPE {name} histogram",
+        *(_line(f"{name}_bucket", {"le": _number(bound)}, count) for bound, count in bounds),
+        _line(f"{name}_sum", {}, counts.seconds),
+        _line(f"{name}_count", {}, counts.count),
+    ]
+
+
+def _gauge(name: str, help: str, samples: Sequence[_Sample]) -> _Family:
+    return _Family(name=f"mailctl_{name}", type="gauge", help=help, samples=samples)
+
+
+def _counter(name: str, help: str, value: float) -> _Family:
+    return _Family(name=f"mailctl_{name}", type="counter", help=help, samples=[({}, value)])
+
+
+def _line(name: str, labels: Mapping[str, str], value: float) -> str:
+    shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+    return f"{name}{{{shown}}} {_number(value)}" if shown else f"{name} {_number(value)}"
+
+
+def _escaped(text: str) -> str:
+    # The form has an escape for line feeds, and none for other control characters.
+    lines = "\n".join(map(visible_line, text.split("\n")))
+    return lines.translate(_ESCAPES)
+
+
+def _number(value: float) -> str:
+    return "+Inf" if math.isinf(value) else f"{value:.12g}"

@@ -1,0 +1,1 @@
+"""What operators do to emails: selection, bulk actions, pausing, maintenance, preview."""

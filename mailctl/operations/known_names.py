@@ -1,0 +1,97 @@
+"""Names of queues and campaigns: one that nobody knows is refused, not taken for an empty one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailctl.broker.messages import unclaimed_queue
+from mailctl.delivery_log.pauses import Scope
+from mailctl.delivery_log.queries.search import Filter, search
+from mailctl.errors import BrokerUnavailable, NotFound
+from mailctl.settings import BULK_QUEUE
+
+if TYPE_CHECKING:
+    from mailctl.runtime import Runtime
+
+
+def known_queues(runtime: Runtime) -> frozenset[str]:
+    """Return the queues of the settings, the living workers and the pauses.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    consumed = {name for worker in runtime.workers.alive() for name in worker.queues}
+    paused = {pause.name for pause in runtime.pauses.read() if pause.scope is Scope.QUEUE}
+    return frozenset({runtime.settings.celery_queue_default, BULK_QUEUE} | consumed | paused)
+
+
+def knows_queue(runtime: Runtime, queue: str) -> bool:
+    """Whether there is such a queue as far as settings and delivery log tell.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    return queue in known_queues(runtime) or _has_email(runtime, Filter(queue=queue))
+
+
+def check_queue(runtime: Runtime, queue: str) -> None:
+    """Refuse a queue that nobody knows: neither settings nor delivery log.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+        NotFound: nobody does.
+    """
+    if not knows_queue(runtime, queue):
+        raise _unknown(runtime, queue)
+
+
+def check_queue_anywhere(runtime: Runtime, queue: str) -> None:
+    """Refuse a queue that the service's app and the broker do not know either.
+
+    Raises: as `check_queue`.
+    """
+    # The app is imported only where the answer depends on it.
+    if not (knows_queue(runtime, queue) or _is_of_app(runtime, queue) or _is_on_broker(runtime, queue)):
+        raise _unknown(runtime, queue)
+
+
+def check_campaign(runtime: Runtime, campaign: str) -> None:
+    """Refuse a campaign of which the delivery log has no email.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+        NotFound: it has none.
+    """
+    if not _has_email(runtime, Filter(campaign=campaign)):
+        raise NotFound(
+            f"The delivery log at {runtime.log} has no email of campaign {campaign!r}.",
+            fix="`mailctl stats --by campaign` shows the campaigns.",
+        )
+
+
+def _unknown(runtime: Runtime, queue: str) -> NotFound:
+    known = ", ".join(sorted(known_queues(runtime)))
+    return NotFound(f"No queue {queue!r} is known.", fix=f"There are: {known}.")
+
+
+def _has_email(runtime: Runtime, wanted: Filter) -> bool:
+    return bool(search(runtime.engine, wanted, limit=1).emails)
+
+
+def _is_of_app(runtime: Runtime, queue: str) -> bool:
+    from mailctl.celery_app import consumed_queues
+
+    of_kinds = (kind.queue for kind in runtime.catalog.own.values())
+    return bool(runtime.settings.mailctl_app) and queue in (*consumed_queues(runtime.app), *of_kinds)
+
+
+def _is_on_broker(runtime: Runtime, queue: str) -> bool:
+    """Whether the broker has messages of a queue; one that does not answer knows none."""
+    if runtime.settings.is_broker_private:
+        return False
+    from mailctl.broker.inspector import count_ready
+
+    try:
+        return any(count_ready(runtime.app, (queue, unclaimed_queue(queue))).values())
+    except BrokerUnavailable:
+        return False

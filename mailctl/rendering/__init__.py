@@ -1,0 +1,1 @@
+"""From an email to a MIME message: templates, sandbox, composer."""

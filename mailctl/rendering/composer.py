@@ -1,0 +1,311 @@
+"""Finished messages: what an email is made of goes in, the bytes for the mail server come out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from fastapi_mail import MessageSchema, MessageType, MultipartSubtypeEnum, NameEmail
+
+from mailctl.domain import validation
+from mailctl.domain.catalog import BUILT_IN, kind_by_template
+from mailctl.domain.models import Content, Envelope
+from mailctl.domain.recipient_policy import audience_of
+from mailctl.errors import InvalidInput
+from mailctl.rendering import mime
+from mailctl.rendering.message_settings import message_settings_of
+from mailctl.rendering.mime import Header
+from mailctl.rendering.templates import Templates
+from mailctl.timefmt import count
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mailctl.domain.catalog import Catalog, Kind
+    from mailctl.domain.models import Json
+    from mailctl.domain.recipient_policy import Addressed
+    from mailctl.rendering.templates import Rendering
+    from mailctl.security.links import Links
+    from mailctl.settings import Settings
+
+DEFAULT_LOCALE = "en"
+#: The header that says whom a redirected message was meant for.
+_MEANT_FOR = "X-Original-To"
+#: The variables of every email, whatever its kind.
+KNOWN_TO_ALL = frozenset(
+    {"project_name", "frontend_url", "subject", "greeting_name", "recipient_email", "locale", "title"}
+)
+#: The id of an email that nobody has recorded.
+_NOBODYS_ID = "00000000-0000-0000-0000-000000000000"
+
+
+class Composer:
+    """Makes finished messages from what emails are made of.
+
+    Templates are listed and compiled once: a changed template counts for the next composer.
+
+    Args:
+        settings: EMAIL_FROM_ADDRESS, EMAIL_FROM_NAME, PROJECT_NAME, FRONTEND_URL, MAILCTL_TEMPLATES,
+            MAILCTL_REDIRECT_TO, MAILCTL_REPLY_TO and MAILCTL_HEADERS.
+        links: makes the action links.
+        catalog: the kinds that there are.
+
+    Raises:
+        ConfigurationError: the sender's address or name, the address for answers or a header is not usable,
+            or the folder of templates is missing.
+    """
+
+    def __init__(self, settings: Settings, links: Links, *, catalog: Catalog = BUILT_IN) -> None:
+        given = message_settings_of(settings)
+        self._project_name = given.project_name
+        self._sender_name = given.sender_name
+        self._sender = given.sender
+        self._frontend_url = settings.frontend_url
+        self._links = links
+        self._catalog = catalog
+        self._audience = audience_of(settings)
+        self._templates = Templates(given.templates)
+        self._more_headers = [Header(name, value) for name, value in given.more_headers]
+        if given.reply_to:
+            self._more_headers.insert(0, Header.mailbox("Reply-To", given.reply_to))
+
+    async def preview(self, kind: Kind, content: Content, *, at: datetime) -> Envelope:
+        """Return what an email would be that is not recorded; raises what `compose` does.
+
+        Args:
+            at: when it would be sent, with a time zone.
+        """
+        return await self.compose(id=_NOBODYS_ID, kind=kind.name, content=content, created_at=at, now=at)
+
+    async def compose(
+        self,
+        *,
+        id: str,
+        kind: str,
+        content: Content,
+        created_at: datetime,
+        now: datetime,
+    ) -> Envelope:
+        """Return the finished message of one email.
+
+        Args:
+            id: the email's id; the Message-ID follows from it and from the sender's domain alone.
+            kind: the name of a kind in the catalog.
+            content: what the email is made of, as the gate let it through.
+            created_at: when it was asked for, with a time zone.
+            now: the time that it is dated with and that its links are minted at, with a time zone.
+
+        Returns:
+            The message (RFC 5322, plain text and HTML, CRLF line ends), and who it is from and to.
+
+        Raises:
+            ConfigurationError: there is no such kind here.
+            InvalidInput: the recipient, subject or template name is not usable.
+            RenderError: a template is missing, broken or lacks a variable, or the result cannot be sent.
+        """
+        catalogued = kind_by_template(self._catalog.of_email(kind), content.template)
+        links = self._links.urls(catalogued, content, now=now)
+        context = self._context(catalogued, content, links, created_at=created_at, now=now)
+        subject = context["subject"]
+        rendering = self._templates.render(
+            catalogued.template or validation.template_name(content.template), context
+        )
+        addressed = self._audience.addressed(context["recipient_email"], subject=subject)
+        message_id = mime.message_id(id, domain=self._sender.rpartition("@")[2])
+        message = self._message(rendering, context, addressed, id=id, date=now, message_id=message_id)
+        return Envelope(
+            sender=self._sender,
+            recipient=addressed.to,
+            message_id=message_id,
+            data=self._encoded(message),
+            subject=addressed.subject,
+            links=_shown_links(links, context),
+            text=rendering.text,
+        )
+
+    def as_generic(
+        self,
+        kind: Kind,
+        content: Content,
+        *,
+        urls: Mapping[str, str],
+        created_at: datetime,
+        now: datetime,
+    ) -> Content:
+        """Return an email of the service's own kind as one of the generic kind, which everybody knows.
+
+        Args:
+            urls: its links, minted at `now`.
+            created_at: when it was asked for.
+
+        Raises:
+            InvalidInput: its subject is not usable.
+        """
+        subject = self._subject(kind, content)
+        context = (
+            self._defaults(kind, content, subject, created_at)
+            | dict(content.context)
+            | dict(urls)
+            | _expiry(kind, since=now)
+        )
+        return Content(user=content.user, context=context, subject=subject, template=kind.template)
+
+    def templates(self) -> list[str]:
+        """Return the names of the templates, those of the service's own folder first.
+
+        A name counts when one of its two files is there; `check` says whether it can be used.
+        """
+        return self._templates.names()
+
+    def check(self, template: str) -> None:
+        """Compile both files of a template and every template that they refer to.
+
+        Raises:
+            RenderError: a file is missing or wrong; the text names it, and the line.
+        """
+        self._templates.check(template)
+
+    def unknown_variables(self, kind: Kind, content: Content) -> list[str]:
+        """Return what the template of a kind uses and no email of the kind has; raises what `check` does.
+
+        Args:
+            content: an email of the kind.
+        """
+        now = datetime.now(UTC)
+        links = dict.fromkeys((link.variable for link in kind.links), "")
+        context = self._context(kind, content, links, created_at=now, now=now)
+        return sorted(self.variables(kind.template or content.template or "") - context.keys())
+
+    def variables(self, template: str) -> set[str]:
+        """Return the variables that a template uses; raises what `check` does."""
+        return self._templates.variables(template)
+
+    def _message(
+        self,
+        rendering: Rendering,
+        context: Mapping[str, Json],
+        addressed: Addressed,
+        *,
+        id: str,
+        date: datetime,
+        message_id: str,
+    ) -> MessageSchema:
+        """Return the message as FastAPI-Mail describes one."""
+        # A redirected email goes to somebody else, who must not be shown under the name of its user.
+        name = "" if addressed.meant_for else context["greeting_name"]
+        meant_for = {_MEANT_FOR: addressed.meant_for} if addressed.meant_for else {}
+        return MessageSchema(
+            recipients=[NameEmail(name=name, email=addressed.to)],
+            subject=addressed.subject,
+            body=rendering.text,
+            alternative_body=rendering.html,
+            subtype=MessageType.plain,
+            multipart_subtype=MultipartSubtypeEnum.alternative,
+            headers={
+                "Date": _dated(date.replace(microsecond=0)),
+                "Message-ID": message_id,
+                "Content-Language": context["locale"],
+                # Without it Gmail hides a second email with the same words inside the first.
+                "X-Entity-Ref-ID": mime.digest(id),
+                **meant_for,
+            },
+        )
+
+    def _encoded(self, message: MessageSchema) -> bytes:
+        """Return the bytes of a message.
+
+        FastAPI-Mail's own encoding escapes links in plain text and lets names choose recipients.
+        """
+        (recipient,) = message.recipients
+        given = message.headers or {}
+        headers = [
+            Header("Date", given["Date"]),
+            Header.mailbox("From", self._sender, display_name=self._sender_name),
+            Header.mailbox("To", recipient.email, display_name=recipient.name),
+            Header.text("Subject", message.subject),
+            Header("Message-ID", given["Message-ID"]),
+            Header("MIME-Version", "1.0"),
+            Header("Auto-Submitted", "auto-generated"),  # RFC 3834
+            Header("X-Auto-Response-Suppress", "All"),  # what Exchange heeds instead
+            Header("Content-Language", given["Content-Language"]),
+            Header("X-Entity-Ref-ID", given["X-Entity-Ref-ID"]),
+            *(Header(name, given[name]) for name in (_MEANT_FOR,) if name in given),
+            *self._more_headers,
+        ]
+        return mime.alternative(headers, text=str(message.body), html=str(message.alternative_body))
+
+    def _context(
+        self, kind: Kind, content: Content, links: Mapping[str, str], *, created_at: datetime, now: datetime
+    ) -> dict[str, Json]:
+        subject = self._subject(kind, content)
+        # Links that came ready-made are as old as the email.
+        expiry = _expiry(kind, since=created_at if content.urls else now)
+        brings_its_links = content.template is not None
+        given = {**expiry, **content.context} if brings_its_links else {**content.context, **links, **expiry}
+        return {
+            **self._defaults(kind, content, subject, created_at),
+            **given,
+            **self._facts(content, subject),
+        }
+
+    def _subject(self, kind: Kind, content: Content) -> str:
+        if kind.subject is None or content.subject is not None:
+            return validation.subject(content.subject)
+        return validation.subject(kind.subject_line(self._project_name, content.context))
+
+    def _defaults(self, kind: Kind, content: Content, subject: str, created_at: datetime) -> dict[str, Json]:
+        """Return what an email's own context may say better."""
+        title = {"title": subject} if content.template is not None else {}
+        if kind.template is None:
+            return title
+        defaults = title | {"occurred_at": _readable(created_at)}
+        return defaults if kind.links else defaults | {"action_url": self._frontend_url}
+
+    def _facts(self, content: Content, subject: str) -> dict[str, Json]:
+        """Return what no context overrides."""
+        return {
+            "project_name": self._project_name,
+            "frontend_url": self._frontend_url,
+            "subject": subject,
+            "greeting_name": validation.greeting_name(content.user.first_name or content.user.username),
+            "recipient_email": validation.address(content.user.email),
+            "locale": _locale(content.context.get("locale")),
+        }
+
+
+def _locale(value: object) -> str:
+    try:
+        return validation.locale(value)
+    except InvalidInput:
+        return DEFAULT_LOCALE
+
+
+def _shown_links(links: Mapping[str, str], context: Mapping[str, Json]) -> dict[str, str]:
+    action_url = context.get("action_url")
+    return {**links, "action_url": action_url} if isinstance(action_url, str) else dict(links)
+
+
+def _expiry(kind: Kind, *, since: datetime) -> dict[str, str]:
+    if not kind.links:
+        return {}
+    lifetime = kind.link_lifetime
+    return {"expires_in": _duration(lifetime), "expires_at": _readable(since + lifetime)}
+
+
+def _duration(span: timedelta) -> str:
+    hours, rest = divmod(span, timedelta(hours=1))
+    return count(span // timedelta(minutes=1), "minute") if rest else count(hours, "hour")
+
+
+@lru_cache(maxsize=64)
+def _dated(at: datetime) -> str:
+    """Return a time as a Date header says it (RFC 5322 section 3.3)."""
+    return format_datetime(at.astimezone(UTC))
+
+
+@lru_cache(maxsize=64)
+def _readable(at: datetime) -> str:
+    utc = at.astimezone(UTC)
+    return f"{utc.day} {utc:%B %Y, %H:%M} UTC"

@@ -1,0 +1,246 @@
+"""Templates: pairs of files that become the HTML and the plain text of an email."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from traceback import walk_tb
+from typing import TYPE_CHECKING
+
+from jinja2 import (
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    PackageLoader,
+    StrictUndefined,
+    TemplateNotFound,
+    TemplateSyntaxError,
+    UndefinedError,
+    meta,
+    nodes,
+)
+
+from mailctl.domain import validation
+from mailctl.errors import InvalidInput, RenderError
+from mailctl.rendering.sandbox import Sandbox, TooMuch
+from mailctl.rendering.template_cache import Skeletons
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mailctl.domain.models import Json
+
+#: Octets of HTML: Gmail cuts a message off at about 102,000.
+MAX_HTML = 90_000
+#: Characters of either body: what is longer is cut off by mail programs, or is no email.
+MAX_BODY = 200_000
+#: Columns of plain text (RFC 5322 section 2.1.1 asks for 78 at most).
+TEXT_WIDTH = 72
+
+_MISSING_VARIABLE = re.compile(r"'(\w+)' is undefined")
+_FIX = "Correct the template, or what it is given."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendering:
+    """The two bodies of one email."""
+
+    html: str
+    text: str
+
+
+class Templates:
+    """All templates, the service's own before the packaged ones; each is a pair, NAME.html and NAME.txt.
+
+    They are listed once and compiled once.
+
+    Args:
+        folder: the service's own, which exists; None where it has none.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        own = [FileSystemLoader(folder)] if folder is not None else []
+        loaders = [*own, PackageLoader("mailctl")]
+        self._places = [loader.list_templates() for loader in loaders]
+        self._loader = ChoiceLoader(loaders)
+        # The sandbox costs a third of the time; what comes with mailctl needs none.
+        environment = Sandbox if own else Environment
+        self._environment = environment(
+            loader=self._loader,
+            undefined=StrictUndefined,
+            autoescape=lambda name: name is not None and name.endswith(".html"),
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            auto_reload=False,
+        )
+        # Only of our own templates is it known what they do with a variable.
+        self._skeletons = None if own else Skeletons(self._render, lay_out=_paragraph)
+        self._environment.filters["paragraph"] = self._skeletons.lay_out if self._skeletons else _paragraph
+        #: For names that their bearers chose: "" where one would print a link, an address or markup.
+        self._environment.filters["name"] = validation.greeting_name
+
+    def names(self) -> list[str]:
+        """Return the names that have at least one file, those of the service's own folder first."""
+        found: dict[str, None] = {}
+        for file in (file for place in self._places for file in sorted(place)):
+            stem, _, ending = file.rpartition(".")
+            with suppress(InvalidInput):
+                if ending in ("html", "txt"):
+                    found[validation.template_name(stem)] = None
+        return list(found)
+
+    def render(self, name: str, context: Mapping[str, Json]) -> Rendering:
+        """Return both bodies.
+
+        Args:
+            name: of the template, without an ending.
+            context: the variables; one that the templates use and that is not here is an error.
+
+        Raises:
+            RenderError: a file is missing or wrong, a variable is missing, or the HTML is too long.
+        """
+        files = self._pair(name)
+        if self._skeletons:
+            html, text = self._skeletons.render(files, context)
+        else:
+            html, text = (self._render(file, context) for file in files)
+        size = len(html.encode("utf-8", "replace"))
+        if size > MAX_HTML:
+            raise RenderError(
+                f"{name}.html: the email would have {size} bytes of HTML; mail programs cut it off.",
+                fix=f"Shorten it to {MAX_HTML} bytes.",
+            )
+        return Rendering(html=html, text=text)
+
+    def check(self, name: str) -> None:
+        """Compile both files and every template that they refer to.
+
+        Raises:
+            RenderError: a file is missing or wrong; the text names it, and the line.
+        """
+        to_check, checked = list(self._pair(name)), set()
+        while to_check:
+            file = to_check.pop()
+            checked.add(file)
+            to_check += [other for other in self._compile(file) if other not in checked]
+
+    def variables(self, name: str) -> set[str]:
+        """Return the variables that both files, and every template that they refer to, use.
+
+        Raises:
+            RenderError: as `check`.
+        """
+        self.check(name)
+        to_read, read, found = list(self._pair(name)), set[str](), set[str]()
+        while to_read:
+            file = to_read.pop()
+            read.add(file)
+            source, _, _ = self._loader.get_source(self._environment, file)
+            parsed = self._environment.parse(source)
+            found |= meta.find_undeclared_variables(parsed) - _defined_in(parsed)
+            to_read += [each for each in meta.find_referenced_templates(parsed) if each and each not in read]
+        return found - self._environment.globals.keys()
+
+    def _pair(self, name: str) -> tuple[str, str]:
+        """Return both files, which must be in the same place: halves of two templates do not agree."""
+        pair = (f"{name}.html", f"{name}.txt")
+        for place in self._places:
+            missing = [file for file in pair if file not in place]
+            if not missing:
+                return pair
+            if len(missing) == 1:
+                there = pair[1 - pair.index(missing[0])]
+                raise RenderError(
+                    f"{there} has no {missing[0]} to go with it.", fix=f"Add {missing[0]} beside {there}."
+                )
+        raise RenderError(f"There is no template {name}.", fix=f"Use one of: {', '.join(self.names())}.")
+
+    def _render(self, file: str, context: Mapping[str, Json]) -> str:
+        pieces, size = [], 0
+        with _as_render_error(file):
+            for piece in self._environment.get_template(file).generate(context):
+                pieces.append(piece)
+                size += len(piece)
+                if size > MAX_BODY:
+                    raise TooMuch(f"it makes more than {MAX_BODY} characters")
+        return "".join(pieces)
+
+    def _compile(self, file: str) -> set[str]:
+        """Compile one file; return the files that it refers to."""
+        with _as_render_error(file):
+            self._environment.get_template(file)
+            source, _, _ = self._loader.get_source(self._environment, file)
+            references = set(filter(None, meta.find_referenced_templates(self._environment.parse(source))))
+        missing = references.difference(*self._places)
+        if missing:
+            raise RenderError(
+                f"{file} refers to {min(missing)}, which does not exist.", fix="Correct the template."
+            )
+        return references
+
+
+def _defined_in(parsed: nodes.Template) -> set[str]:
+    """Return the names that a template imports, outside of the block that uses them too."""
+    imported = {
+        name[1] if isinstance(name, tuple) else name
+        for statement in parsed.find_all(nodes.FromImport)
+        for name in statement.names
+    }
+    return imported | {statement.target for statement in parsed.find_all(nodes.Import)}
+
+
+@lru_cache(maxsize=512)
+def _paragraph(text: str) -> str:
+    """Return text with its lines broken at spaces and an empty line after it; words stay whole."""
+    lines = [""]
+    for word in text.split():
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if len(joined) <= TEXT_WIDTH or not lines[-1]:
+            lines[-1] = joined
+        else:
+            lines.append(word)
+    return "\n".join(lines) + "\n\n"
+
+
+@contextmanager
+def _as_render_error(file: str) -> Iterator[None]:
+    """Say where a template went wrong, and not with which values: they may be tokens or addresses."""
+    try:
+        yield
+    except TemplateSyntaxError as error:
+        raise RenderError(
+            f"{error.name or file}, line {error.lineno}: {error.message}", fix="Correct the template."
+        ) from None
+    except Exception as error:
+        missing = _missing_variable(error)
+        fix = f"Give it (--set {missing}=…), or correct the template." if missing else _FIX
+        raise RenderError(f"{_place(error, file)}: {_problem(error)}.", fix=fix) from None
+
+
+def _place(error: Exception, file: str) -> str:
+    """Return the file, and the file and line of the innermost template that was at work."""
+    lines = [(Path(frame.f_code.co_filename), line) for frame, line in walk_tb(error.__traceback__)]
+    places = [f"{file.name}, line {line}" for file, line in lines if file.suffix in (".html", ".txt")]
+    if not places:
+        return file
+    return places[-1] if places[-1].startswith(f"{file}, ") else f"{file} ({places[-1]})"
+
+
+def _missing_variable(error: Exception) -> str:
+    """Return the name of the variable that a template waits for in vain; empty if it is not that."""
+    found = _MISSING_VARIABLE.fullmatch(str(error)) if isinstance(error, UndefinedError) else None
+    return found[1] if found else ""
+
+
+def _problem(error: Exception) -> str:
+    if missing := _missing_variable(error):
+        return f"the variable {missing} is missing"
+    if isinstance(error, TooMuch):
+        return str(error)
+    if isinstance(error, TemplateNotFound):
+        return "it refers to a template that does not exist"
+    return f"it cannot be rendered because of {type(error).__name__}"

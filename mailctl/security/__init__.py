@@ -1,0 +1,1 @@
+"""Keys, links, and masking of content."""

@@ -1,0 +1,76 @@
+"""A veil over text that is shown: links keep where they lead, and lose what makes them work."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING
+
+from mailctl.redaction import MASK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mailctl.domain.models import Content
+
+_URL = re.compile(r"""\bhttps?://[^\s"'<>()\[\]]+""", re.IGNORECASE)
+_PARTS = re.compile(
+    r"(?P<place>[^/?#]*//[^/?#]*)(?P<path>[^?#]*)(?P<query>\?[^#]*)?(?P<fragment>#.*)?", re.DOTALL
+)
+_VALUE = re.compile(r"=[^&]*")
+#: Path segments that no person has named, words that no person has written, and codes that people copy.
+_OPAQUE_SEGMENT = re.compile(r"(?<=/)(?=[^/]*\d)[\w.~%-]{16,}")
+_OPAQUE_WORD = re.compile(r"(?<![\w.@/-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{24,}(?![\w@])")
+_CODE = re.compile(r"(?<![\w.,:/-])\d{6,8}(?![\w@]|[.,:/-]\d)")
+_SECRET_NAME = re.compile(r"token|secret|passw|pwd|otp|pin\b|code|key", re.IGNORECASE)
+#: A shorter value would be found inside ordinary words.
+_SHORTEST = 4
+
+
+class Veil:
+    """Takes links and tokens out of texts.
+
+    Args:
+        content: what the email is made of, as far as that is known: its secrets are taken out by name.
+        links: the links in it.
+    """
+
+    def __init__(self, content: Content | None = None, links: Iterable[str] = ()) -> None:
+        known = set(_secrets(content)) if content else set()
+        # The longest first: one may be part of another.
+        self._known = sorted({*known, *map(html.escape, known)}, key=len, reverse=True)
+        found = {*links, *(content.urls.values() if content else ())}
+        self._links = sorted({*found, *map(html.escape, found)}, key=len, reverse=True)
+
+    def cover(self, text: str) -> str:
+        """Return a text, plain or HTML, in which no link works and no token can be read."""
+        for link in self._links:
+            text = text.replace(link, _place_of(link))
+        for secret in self._known:
+            text = text.replace(secret, MASK)
+        text = _URL.sub(lambda found: _without_secrets(found[0]), text)
+        return _CODE.sub(MASK, _OPAQUE_WORD.sub(MASK, text))
+
+
+def _place_of(link: str) -> str:
+    """Return a link that is a secret as a whole: only where it leads, and the names of what it carries."""
+    covered = _without_secrets(link)
+    return covered if covered != link else re.sub(r"(?<=[^/:])/[^/]*$", f"/{MASK}", link)
+
+
+def _without_secrets(url: str) -> str:
+    found = _PARTS.fullmatch(url)
+    if found is None:
+        return url
+    place = re.sub(r"//.*@", f"//{MASK}@", found["place"])
+    query = found["query"] or ""
+    query = _VALUE.sub(f"={MASK}", query) if "=" in query else f"?{MASK}" if query else ""
+    fragment = f"#{MASK}" if found["fragment"] else ""
+    return place + _OPAQUE_SEGMENT.sub(MASK, found["path"]) + query + fragment
+
+
+def _secrets(content: Content) -> Iterable[str]:
+    named = {name: value for name, value in content.context.items() if _SECRET_NAME.search(name)}
+    for value in (*content.tokens.values(), *named.values()):
+        if len(text := str(value)) >= _SHORTEST:
+            yield text

@@ -1,0 +1,215 @@
+"""What became of attempts, recorded: for one email, or for those of a group together."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mailctl.domain.models import MAYBE_SENT, Claim, Ended, Envelope, Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.retry_policy import GiveUp, decide, is_too_late
+from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
+from mailctl.json_logging import about
+from mailctl.redaction import without_addresses
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mailctl.delivery_log.circuits import Circuit
+    from mailctl.runtime import Runtime
+    from mailctl.worker.circuit_breaker import Breaker
+
+_log = logging.getLogger("mailctl.delivery")
+
+#: Seconds between attempts to record an outcome while the delivery log does not answer.
+_RECORD_AGAIN_SECONDS = 1.0
+#: The outcomes of emails that went where they should, and the states of these.
+DELIVERED = {OutcomeKind.ACCEPTED: State.SENT, OutcomeKind.CAPTURED: State.CAPTURED}
+_TOO_LATE = "its links died before it could go out"
+
+#: A finished message and what became of it, or what ended the attempt.
+Attempt = tuple[Envelope, Outcome] | BaseException
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a task did for an email; `state` is None if there was nothing to do."""
+
+    email_id: str
+    state: State | None
+    #: For the worker's log and the Celery result: no address in it can be read.
+    text: str = ""
+
+
+class Recorder:
+    """Records what became of claimed emails, however long the delivery log does not answer.
+
+    Args:
+        runtime: the parts of this process.
+        breaker: learns of each outcome.
+    """
+
+    def __init__(self, runtime: Runtime, breaker: Breaker) -> None:
+        self._outbox = runtime.outbox
+        self._claims = runtime.claims
+        self._settings = runtime.settings
+        self._policy = runtime.retry_policy
+        self._breaker = breaker
+
+    def end_if_late(self, claim: Claim) -> Report | None:
+        """End an email whose links have died meanwhile; return None if they have not."""
+        if not is_too_late(datetime.now(UTC), claim.expires_at):
+            return None
+        return self._finish(claim, State.EXPIRED, reason=_TOO_LATE)
+
+    def conclude(self, claim: Claim, result: Attempt) -> Report:
+        """Record what became of one email.
+
+        Raises:
+            BaseException: whatever ended the attempt that is neither the email's fault nor the settings'.
+        """
+        if isinstance(result, RenderError | InvalidInput):
+            return self._finish(claim, State.FAILED, reason=str(result))
+        if isinstance(result, ConfigurationError | OSError):
+            reason = (
+                result.message
+                if isinstance(result, MailctlError)
+                else f"the message cannot be kept: {result}"
+            )
+            broken = Outcome(kind=OutcomeKind.CONFIG, reply=SmtpReply(text=reason))
+            return self._try_again(claim, broken, message_id=None)
+        if isinstance(result, BaseException):
+            raise result
+        envelope, outcome = result
+        self._show_links(claim, envelope, outcome)
+        return self._record(claim, outcome, message_id=envelope.message_id)
+
+    def conclude_all(self, claims: Sequence[Claim], results: Sequence[Attempt]) -> int:
+        """Record what became of the emails of a group, delivered ones together; return how many those are.
+
+        Raises:
+            BaseException: as `conclude`.
+        """
+        ended: list[Ended] = []
+        for claim, result in zip(claims, results, strict=True):
+            end = None if isinstance(result, BaseException) else self._as_ended(claim, *result)
+            if end is None:
+                self.conclude(claim, result)
+            else:
+                ended.append(end)
+        self._finish_all(ended)
+        return len(ended)
+
+    def _as_ended(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> Ended | None:
+        """Return what can be recorded together with others: that an email went where it should."""
+        state = DELIVERED.get(outcome.kind)
+        if state is None:
+            return None
+        self._note(outcome)
+        self._show_links(claim, envelope, outcome)
+        return Ended(claim=claim, state=state, outcome=outcome, message_id=envelope.message_id)
+
+    def _finish_all(self, ended: Sequence[Ended]) -> None:
+        if not ended:
+            return
+        while True:
+            try:
+                lost = self._claims.finish(ended)
+            except LogUnavailable as error:
+                _log.error("%d outcomes are not recorded yet: %s", len(ended), error)
+                time.sleep(_RECORD_AGAIN_SECONDS)
+                continue
+            for email_id in lost:
+                _log.error("email %s was taken over by another worker meanwhile", email_id)
+            return
+
+    def _record(self, claim: Claim, outcome: Outcome, *, message_id: str) -> Report:
+        kind = outcome.kind
+        if kind is OutcomeKind.FORBIDDEN:
+            return self._finish(claim, State.SUPPRESSED, reason=outcome.reply.text)
+        circuit = self._note(outcome)
+        if kind in DELIVERED:
+            return self._finish(claim, DELIVERED[kind], outcome=outcome, message_id=message_id)
+        if kind is OutcomeKind.BOUNCED:
+            reason = f"refused {outcome.with_stage}"
+            return self._finish(claim, State.FAILED, outcome=outcome, reason=reason, message_id=message_id)
+        if kind is OutcomeKind.AMBIGUOUS and self._settings.mailctl_on_ambiguous == "hold":
+            reason = f"held: {MAYBE_SENT} ({outcome})"
+            return self._finish(claim, State.HELD, outcome=outcome, reason=reason, message_id=message_id)
+        return self._try_again(claim, outcome, message_id=message_id, circuit=circuit)
+
+    def _note(self, outcome: Outcome) -> Circuit | None:
+        try:
+            return self._breaker.note(outcome)
+        except LogUnavailable as error:
+            _log.warning("the state of the mail server is not recorded: %s", error)
+            return None
+
+    def _try_again(
+        self, claim: Claim, outcome: Outcome, *, message_id: str | None, circuit: Circuit | None = None
+    ) -> Report:
+        decision = decide(
+            outcome,
+            attempt=claim.attempts,
+            now=datetime.now(UTC),
+            expires_at=claim.expires_at,
+            policy=self._policy,
+            jitter=random.random(),  # noqa: S311 - spreads load, hides nothing
+            probe_at=circuit.probe_at if circuit else None,
+        )
+        if isinstance(decision, GiveUp):
+            state = State.EXPIRED if decision.expired else State.FAILED
+            return self._finish(claim, state, outcome=outcome, reason=decision.reason, message_id=message_id)
+        self._persist(
+            lambda: self._outbox.defer(
+                claim, until=decision.at, outcome=outcome, counts=decision.counts, message_id=message_id
+            ),
+            claim,
+        )
+        level = logging.ERROR if outcome.kind is OutcomeKind.CONFIG else logging.WARNING
+        text = without_addresses(str(outcome))
+        fact = about(claim.id, "email_deferred", trace=claim.content.trace)
+        when = f"{decision.at:%H:%M:%S}Z"
+        _log.log(level, "email %s deferred until %s: %s", claim.id, when, text, extra=fact)
+        return Report(email_id=claim.id, state=State.DEFERRED, text=text)
+
+    def _finish(
+        self,
+        claim: Claim,
+        state: State,
+        *,
+        outcome: Outcome | None = None,
+        reason: str = "",
+        message_id: str | None = None,
+    ) -> Report:
+        self._persist(
+            lambda: self._outbox.finish(claim, state, outcome=outcome, reason=reason, message_id=message_id),
+            claim,
+        )
+        text = without_addresses(reason or str(outcome or ""))
+        level = logging.ERROR if reason else logging.INFO
+        fact = about(claim.id, f"email_{state}", trace=claim.content.trace)
+        _log.log(level, "email %s %s: %s", claim.id, state, text, extra=fact)
+        return Report(email_id=claim.id, state=state, text=text)
+
+    def _persist(self, record: Callable[[], bool], claim: Claim) -> None:
+        """Record an outcome, however long it takes: without it, the email would be sent again."""
+        while True:
+            try:
+                is_recorded = record()
+            except LogUnavailable as error:
+                _log.error("email %s: its outcome is not recorded yet: %s", claim.id, error)
+                time.sleep(_RECORD_AGAIN_SECONDS)
+                continue
+            if not is_recorded:
+                _log.error("email %s was taken over by another worker meanwhile", claim.id)
+            return
+
+    def _show_links(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> None:
+        """In development a captured email's links are for clicking."""
+        if outcome.kind is OutcomeKind.CAPTURED and self._settings.debug:
+            for name, url in envelope.links.items():
+                _log.info("email %s %s: %s", claim.id, name, url, extra=about(claim.id, "link_shown"))

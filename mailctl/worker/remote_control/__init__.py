@@ -1,0 +1,1 @@
+"""Celery's remote control: each message is validated before a worker acts on it."""

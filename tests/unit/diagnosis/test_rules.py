@@ -1,0 +1,352 @@
+"""Why an email is where it is: decisions from evidence, without asking anybody."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailctl.broker.messages import Message, Place, Search
+from mailctl.delivery_log.circuits import Circuit
+from mailctl.delivery_log.heartbeats import Worker
+from mailctl.delivery_log.idempotency import UsedKey
+from mailctl.delivery_log.pauses import Pause, Scope
+from mailctl.delivery_log.suppressions import Source, Suppression
+from mailctl.diagnosis import Case, Cause, Certainty, Evidence, Unknown, diagnose, diagnose_unknown
+from mailctl.domain.eligibility import Facts, offers
+from mailctl.domain.models import CeleryResult, Email, Event, SmtpReply, State
+from tests.emails import NOW, email
+
+RECORDED = NOW - timedelta(minutes=3)
+EMAIL = email(
+    State.QUEUED,
+    created_at=RECORDED,
+    updated_at=RECORDED,
+    due_at=RECORDED,
+    queued_at=RECORDED,
+    expires_at=NOW + timedelta(days=1),
+)
+PENDING = replace(EMAIL, state=State.PENDING, queued_at=None)
+WORKER = Worker(
+    id="1",
+    name="celery@web",
+    host="web",
+    pid=7,
+    pool="prefork",
+    concurrency=2,
+    queues=("celery", "mailctl.bulk"),
+    started_at=NOW - timedelta(hours=1),
+    seen_at=NOW,
+)
+MESSAGE = Message(
+    task_id="e1",
+    task="send_welcome_email_task",
+    queue="celery",
+    email_ids=("e1",),
+    to=None,
+    is_ours=True,
+)
+NOT_FOUND = Search(place=None, is_complete=True)
+PAUSE = Pause(
+    scope=Scope.KIND, name="welcome", reason="wrong link", actor="ada@ops", since=NOW - timedelta(hours=1)
+)
+
+
+def circuit(reason: str, *, failures: int = 3) -> Circuit:
+    """Return what is known of a server that does not work."""
+    return Circuit(
+        server="smtp:587",
+        failures=failures,
+        probes=0,
+        reason=reason,
+        since=NOW - timedelta(minutes=5),
+        probe_at=NOW + timedelta(seconds=20),
+    )
+
+
+def event(state: State, text: str, *, actor: str | None = None) -> Event:
+    """Return one step of an email's life."""
+    return Event(at=NOW, state=state, attempt=1, worker=None, code=None, text=text, actor=actor)
+
+
+def causes(email: Email, *events: Event, workers: tuple[Worker, ...] = (WORKER,), **more: Any) -> list[Cause]:
+    """Return what is diagnosed."""
+    evidence = Evidence(workers=workers, **more)
+    return list(diagnose(Case(email=email, events=events, evidence=evidence, now=NOW)))
+
+
+def names(*arguments: Any, **more: Any) -> list[str]:
+    """Return the names of the causes, the first one first."""
+    return [cause.name for cause in causes(*arguments, **more)]
+
+
+def place(ahead: int | None) -> Search:
+    """Return a message that was found."""
+    return Search(place=Place(queue="celery", ahead=ahead, message=MESSAGE), is_complete=True)
+
+
+class TestWaiting:
+    @pytest.mark.parametrize("email", [EMAIL, PENDING])
+    def test_what_has_to_be_put_right_first_comes_first(self, email: Email) -> None:
+        """A pause before the broker, the broker before workers, workers before their queues."""
+        assert names(email, workers=(), pauses=(PAUSE,), broker_trouble="It is down.") == [
+            "paused",
+            "broker_down",
+            "no_worker",
+        ]
+        assert names(email, workers=(replace(WORKER, queues=("reports",)),))[0] == "wrong_queue"
+
+    def test_a_pause_of_something_else_does_not_matter(self) -> None:
+        """It has a scope and a name."""
+        assert "paused" not in names(EMAIL, pauses=(replace(PAUSE, scope=Scope.QUEUE),), search=place(0))
+
+    def test_workers_of_others_count_where_messages_are_on_the_broker(self) -> None:
+        """Not where somebody has to publish first."""
+        theirs = {"celery@other": ("celery",)}
+        assert "no_worker" not in names(EMAIL, workers=(), consumers=theirs, search=place(0))
+        assert names(PENDING, workers=(), consumers=theirs)[0] == "no_worker"
+        assert names(EMAIL, workers=(), consumers={}, search=place(0))[0] == "no_worker"
+
+    def test_a_queue_of_its_own_needs_a_worker_that_takes_it(self) -> None:
+        """The next step says how."""
+        [first, *_] = causes(replace(EMAIL, queue="reports"), workers=(), is_usual_queue=False)
+        assert str(first.next_step) == "mailctl worker -Q reports"
+
+    def test_a_next_step_can_be_copied_whatever_the_name(self) -> None:
+        """Queues are named by other programs; a shell must not run what is in their names."""
+        [first, *_] = causes(replace(EMAIL, queue="x; rm -rf ~"))
+        assert str(first.next_step) == "mailctl worker -Q 'x; rm -rf ~'"
+
+    def test_a_queue_that_no_option_can_name_has_no_next_step(self) -> None:
+        """Names of queues are given with commas between them."""
+        [first, *_] = causes(replace(EMAIL, queue="a,b"))
+        assert (first.name, first.next_step) == ("wrong_queue", None)
+
+    def test_the_position_has_an_expected_wait(self) -> None:
+        """By what has left the queue lately."""
+        [first] = causes(EMAIL, search=place(12), rate=6.0)
+        assert first.name == "in_line"
+        assert first.sentence == (
+            "queued 3 min ago; 12 messages before it in queue 'celery', about 2 min at 6 a minute"
+        )
+        assert names(EMAIL, ahead=3, is_in_memory=True) == ["in_line"]
+
+    def test_a_message_that_is_nowhere_was_lost(self) -> None:
+        """Unless it is on its way, or not everything could be looked through."""
+        [first] = causes(EMAIL, search=NOT_FOUND)
+        assert first.name == "broker_lost"
+        assert "publishes it again by 2026-03-01 12:00:05 UTC" in first.sentence
+        fresh = replace(EMAIL, queued_at=NOW - timedelta(seconds=2))
+        assert names(fresh, search=NOT_FOUND) == ["on_its_way"]
+        assert names(EMAIL, search=Search(place=None, is_complete=False)) == ["on_its_way"]
+
+    def test_a_worker_may_have_its_message(self) -> None:
+        """And have died with it; then the log brings it back."""
+        [first] = causes(EMAIL, search=place(None), lease=timedelta(minutes=5))
+        assert (first.name, first.certainty) == ("held_by_worker", Certainty.LIKELY)
+        assert "12:02:05" in first.sentence
+
+    def test_what_a_relay_cannot_publish_says_why(self) -> None:
+        """Such as content that was sealed with another key."""
+        assert names(replace(PENDING, error="sealed with another SECRET_KEY"))[0] == "unpublishable"
+
+    def test_nothing_wrong_is_said_so(self) -> None:
+        """There is always an answer."""
+        assert names(PENDING) == ["on_its_way"]
+
+    def test_a_key_that_was_used_again_is_told_last(self) -> None:
+        """The second call sent nothing."""
+        key = UsedKey(key="order-7", email_id="e1", expires_at=NOW + timedelta(hours=1))
+        found = causes(PENDING, keys=(key,))
+        assert [cause.name for cause in found] == ["on_its_way", "idempotency"]
+        assert "'order-7'" in found[1].sentence
+
+
+class TestAttempts:
+    DEFERRED = replace(
+        EMAIL,
+        state=State.DEFERRED,
+        attempts=2,
+        not_before=NOW + timedelta(seconds=40),
+        worker="celery@web",
+        error="said so",
+    )
+
+    @pytest.mark.parametrize(
+        ("text", "reply", "expected"),
+        [
+            ("config at auth: 535 5.7.8 no", SmtpReply(code=535, enhanced="5.7.8"), "smtp_auth"),
+            ("deferred at auth: 454 4.7.0 later", SmtpReply(code=454, enhanced="4.7.0"), "smtp_auth"),
+            ("config at tls: certificate verify failed", SmtpReply(), "smtp_tls"),
+            ("deferred at connect: connection refused", SmtpReply(), "mail_server_down"),
+            (
+                "deferred at connect: 421 4.7.0 many",
+                SmtpReply(code=421, enhanced="4.7.0"),
+                "rate_limited",
+            ),
+            ("deferred at rcpt: 451 4.7.1 slow down", SmtpReply(code=451, enhanced="4.7.1"), "rate_limited"),
+            ("deferred at body: 451 4.3.0 later", SmtpReply(code=451, enhanced="4.3.0"), "mail_server_later"),
+            ("ambiguous at body: timed out", SmtpReply(), "no_reply"),
+            ("config at mail: 553 5.7.1 not yours", SmtpReply(code=553, enhanced="5.7.1"), "sender_refused"),
+            ("no key opens it", SmtpReply(), "our_settings"),
+        ],
+    )
+    def test_the_stage_and_the_reply_decide(self, text: str, reply: SmtpReply, expected: str) -> None:
+        """The next attempt is named."""
+        [first] = causes(replace(self.DEFERRED, reply=reply), event(State.DEFERRED, text))
+        assert first.name == expected
+        assert "next attempt at 2026-03-01 12:00:40 UTC, in 40 s" in first.sentence
+
+    def test_who_is_missing_for_the_next_attempt_comes_second_until_it_is_due(self) -> None:
+        """Then it comes first."""
+        text = event(State.DEFERRED, "deferred at rcpt: 451 later")
+        assert names(self.DEFERRED, text, workers=()) == ["mail_server_later", "no_worker"]
+        due = replace(self.DEFERRED, not_before=NOW - timedelta(seconds=1))
+        assert names(due, text, workers=()) == ["no_worker", "mail_server_later"]
+
+    def test_an_open_circuit_keeps_back_what_was_never_tried(self) -> None:
+        """With what the server said to others."""
+        kept = replace(PENDING, not_before=NOW + timedelta(seconds=20), error="kept back: it does not work")
+        [first, *_] = causes(kept, circuit=circuit("at auth: 535 5.7.8 no"))
+        assert first.name == "smtp_auth"
+        assert "one tries it again at 2026-03-01 12:00:20 UTC" in first.sentence
+        assert names(PENDING, circuit=circuit("at connect: connection refused"))[0] == "mail_server_down"
+        assert names(PENDING, circuit=circuit("at auth: no", failures=1)) == ["on_its_way"]
+
+    SENDING = replace(
+        EMAIL,
+        state=State.SENDING,
+        worker="celery@web",
+        updated_at=NOW - timedelta(seconds=10),
+        lease_until=NOW + timedelta(seconds=50),
+    )
+
+    def test_a_living_worker_is_at_it(self) -> None:
+        """For as long as its lease holds."""
+        assert names(self.SENDING) == ["in_hand"]
+
+    @pytest.mark.parametrize(
+        "workers",
+        [
+            (),
+            (replace(WORKER, name="celery@other"),),
+            (replace(WORKER, started_at=NOW - timedelta(seconds=5)),),
+        ],
+    )
+    def test_a_dead_worker_leaves_a_lease(self, workers: tuple[Worker, ...]) -> None:
+        """Also where one of its name was started since; it is said when the lease runs out."""
+        [first] = causes(self.SENDING, workers=workers)
+        assert (first.name, first.certainty) == ("lease_of_dead_worker", Certainty.CERTAIN)
+        assert "runs out at 2026-03-01 12:00:50 UTC" in first.sentence
+
+    def test_a_lease_that_has_run_out_says_so(self) -> None:
+        """Whoever holds it."""
+        late = replace(self.SENDING, lease_until=NOW - timedelta(seconds=5))
+        assert names(late)[0] == "lease_of_dead_worker"
+
+
+class TestEnded:
+    @pytest.mark.parametrize(
+        ("email", "expected"),
+        [
+            (replace(EMAIL, state=State.SENT, reply=SmtpReply(code=250, text="ok")), "accepted"),
+            (replace(EMAIL, state=State.FAILED, error="refused at rcpt: 550 5.1.1 x"), "recipient_refused"),
+            (replace(EMAIL, state=State.FAILED, error="refused at body: 554 5.7.1 spam"), "message_refused"),
+            (
+                replace(
+                    EMAIL,
+                    state=State.FAILED,
+                    attempts=100,
+                    reply=SmtpReply(code=451),
+                    error="gave up after 100 attempts",
+                ),
+                "out_of_attempts",
+            ),
+            (replace(EMAIL, state=State.FAILED, worker="w", error="no template"), "not_made"),
+            (replace(EMAIL, state=State.FAILED, error="a task reports FAILURE"), "own_task_failed"),
+            (replace(EMAIL, state=State.CANCELLED), "cancelled"),
+            (replace(EMAIL, state=State.HELD), "held"),
+            (replace(EMAIL, state=State.SUPPRESSED), "suppressed"),
+        ],
+    )
+    def test_each_end_has_its_cause(self, email: Email, expected: str) -> None:
+        """One, and certain or likely."""
+        assert names(email) == [expected]
+
+    def test_who_held_it_is_named(self) -> None:
+        """With the reason, and how it goes on."""
+        held = replace(EMAIL, state=State.HELD)
+        can_be_done = offers(held, Facts(has_content=True, may_be_sent=False, is_resent=False), now=NOW)
+        [first] = causes(held, event(State.HELD, "bad text", actor="ada@ops"), offers=can_be_done)
+        assert first.sentence == "held by ada@ops since 2026-03-01 12:00:00 UTC: bad text"
+        assert str(first.next_step) == "mailctl release e1"
+
+    def test_an_expired_email_names_what_kept_it(self) -> None:
+        """That is the cause behind the cause."""
+        kept = event(State.DEFERRED, "config at auth: 535 no")
+        [first] = causes(replace(EMAIL, state=State.EXPIRED, error="its links died"), kept)
+        assert first.sentence == "its links died; what kept it was: config at auth: 535 no"
+
+    def test_what_was_made_anew_leads_to_the_new_one(self) -> None:
+        """That is the one which counts."""
+        [first] = causes(replace(EMAIL, state=State.FAILED, error="resent as e2"))
+        assert (first.name, str(first.next_step)) == ("resent", "mailctl why e2")
+
+    def test_a_suppressed_address_can_be_let_go(self) -> None:
+        """With the rule."""
+        rule = Suppression(
+            address="zoe@example.com",
+            reason="550 5.1.1",
+            source=Source.BOUNCE,
+            code=550,
+            enhanced="5.1.1",
+            actor=None,
+            created_at=NOW,
+        )
+        [first] = causes(replace(EMAIL, state=State.SUPPRESSED), suppression=rule)
+        assert str(first.next_step) == "mailctl suppress remove zoe@example.com"
+
+
+class TestUnknown:
+    UNKNOWN = Unknown(task_id="e1", log="sqlite:///here", is_log_empty=False, relative_home=Path(".mailctl"))
+
+    def first(self, **more: Any) -> Cause:
+        """Return the first cause."""
+        return diagnose_unknown(replace(self.UNKNOWN, **more))[0]
+
+    def test_a_log_nearby_that_has_it_settles_the_matter(self) -> None:
+        """The next step reads that one."""
+        first = self.first(other_homes=(Path("/srv/shop/.mailctl"),))
+        assert (first.name, first.certainty) == ("log_elsewhere", Certainty.CERTAIN)
+        assert str(first.next_step) == "MAILCTL_HOME=/srv/shop/.mailctl mailctl why e1"
+
+    def test_our_own_message_was_recorded_in_another_log(self) -> None:
+        """A message of another program was not."""
+        assert self.first(search=place(0)).name == "log_elsewhere"
+        theirs = Search(
+            place=Place(queue="celery", ahead=4, message=replace(MESSAGE, is_ours=False)), is_complete=True
+        )
+        assert self.first(search=theirs).name == "another_program"
+
+    def test_a_queue_of_another_program_is_looked_at_under_any_name(self) -> None:
+        """It may be one that a shell would act on, or that looks like an option."""
+        for name, shown in (("celery;touch${IFS}x", "'celery;touch${IFS}x'"), ("--all", "-- --all")):
+            message = replace(MESSAGE, is_ours=False, queue=name)
+            search = Search(place=Place(queue=name, ahead=4, message=message), is_complete=True)
+            assert str(self.first(search=search).next_step) == f"mailctl queue peek {shown}"
+
+    def test_a_result_tells_whose_task_it_was(self) -> None:
+        """By what was stored."""
+        result = CeleryResult(state="SUCCESS", text="", is_ours=True)
+        assert self.first(result=result).name == "log_elsewhere"
+        assert self.first(result=replace(result, is_ours=False)).name == "another_program"
+
+    def test_an_empty_log_is_likely_the_wrong_one(self) -> None:
+        """A full one less so; each cause is named once."""
+        found = diagnose_unknown(replace(self.UNKNOWN, is_log_empty=True))
+        assert [cause.name for cause in found] == ["log_elsewhere", "never_existed"]
+        assert found[0].certainty is Certainty.LIKELY
+        assert self.first().certainty is Certainty.POSSIBLE

@@ -1,0 +1,51 @@
+"""Lists of recipients."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailctl.domain.models import RowProblem
+from mailctl.domain.recipient_list import Recipient, read_recipients
+from mailctl.errors import InvalidInput
+
+
+def test_csv_names_its_columns() -> None:
+    """An id or an address, a name, and variables of the row's own."""
+    data = "\ufeffemail,name,city\r\nada@example.com,Ada,London\r\n\r\nzoe@example.com,,\r\n".encode()
+    assert list(read_recipients(data)) == [
+        Recipient(line=2, email="ada@example.com", name="Ada", variables={"city": "London"}),
+        Recipient(line=4, email="zoe@example.com", variables={"city": ""}),
+    ]
+
+
+def test_json_lines_may_be_bare() -> None:
+    """Objects, ids or addresses; numbers are ids."""
+    data = b'{"user_id": 7, "plan": "pro"}\n"zoe@example.com"\n"42"\n'
+    assert list(read_recipients(data)) == [
+        Recipient(line=1, user_id="7", variables={"plan": "pro"}),
+        Recipient(line=2, email="zoe@example.com"),
+        Recipient(line=3, user_id="42"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "reason"),
+    [
+        (b"email,name\nada@example.com\n", 2, "has 1 field, the first line has 2."),
+        (b"email,name\n,Ada\n", 2, "names neither a user nor an address."),
+        (b'{"email": "a@b.example"}\n{"email": \n', 2, "is not JSON."),
+        (b'{"email": "a@b.example"}\n[1]\n', 2, "is not an object."),
+        (b'{"email": ["a@b.example", "c@d.example"]}\n', 1, "has an address or a name that is not text."),
+    ],
+)
+def test_a_bad_row_is_told_with_its_line(data: bytes, line: int, reason: str) -> None:
+    """The others stay."""
+    assert list(read_recipients(data))[-1] == RowProblem(line=line, reason=reason)
+
+
+@pytest.mark.parametrize("data", [b"", b"name,city\nAda,London\n", b"email\n\xff\xfe\n"])
+def test_what_is_no_list_is_refused(data: bytes) -> None:
+    """In one sentence that says what to do."""
+    with pytest.raises(InvalidInput) as refused:
+        list(read_recipients(data))
+    assert refused.value.fix

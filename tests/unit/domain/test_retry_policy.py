@@ -1,0 +1,130 @@
+"""When an email is tried again: decisions without a clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
+from mailctl.domain.retry_policy import (
+    CONFIG_RETRY_SECONDS,
+    MAX_ATTEMPTS,
+    MIN_DELAY_SECONDS,
+    MIN_LIFE_SECONDS,
+    GiveUp,
+    RetryAt,
+    RetryPolicy,
+    decide,
+    is_too_late,
+)
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+POLICY = RetryPolicy(first=10, cap=900)
+DEFERRED = Outcome(kind=OutcomeKind.DEFERRED, reply=SmtpReply(code=451, enhanced="4.7.1", text="Try later"))
+CONFIG = Outcome(kind=OutcomeKind.CONFIG, reply=SmtpReply(code=535, text="Wrong password"))
+JITTER = st.floats(min_value=0, max_value=1)
+
+
+def after(
+    outcome: Outcome = DEFERRED, *, attempt: int = 1, lives: float | None = None, jitter: float = 1.0
+) -> RetryAt | GiveUp:
+    expires_at = None if lives is None else NOW + timedelta(seconds=lives)
+    return decide(outcome, attempt=attempt, now=NOW, expires_at=expires_at, policy=POLICY, jitter=jitter)
+
+
+@pytest.mark.parametrize(("attempt", "seconds"), [(1, 10), (2, 20), (3, 40), (7, 640), (8, 900), (1000, 900)])
+def test_the_longest_wait_doubles_up_to_the_cap(attempt: int, seconds: int) -> None:
+    """Exponential back-off, in seconds."""
+    assert POLICY.delay(attempt, jitter=1.0) == timedelta(seconds=seconds)
+
+
+@given(st.integers(min_value=1, max_value=10**9), JITTER)
+def test_a_wait_lies_between_a_second_and_the_cap(attempt: int, jitter: float) -> None:
+    """Full jitter: anywhere in between, so that those who failed together do not come back together."""
+    seconds = POLICY.delay(attempt, jitter=jitter).total_seconds()
+    assert MIN_DELAY_SECONDS <= seconds <= POLICY.cap
+
+
+@given(st.integers(min_value=1, max_value=50), JITTER, JITTER)
+def test_more_jitter_never_means_less_waiting(attempt: int, one: float, other: float) -> None:
+    """The random number spreads waits over the whole range."""
+    less, more = sorted((one, other))
+    assert POLICY.delay(attempt, jitter=less) <= POLICY.delay(attempt, jitter=more)
+
+
+def test_a_policy_shorter_than_the_shortest_wait_is_obeyed() -> None:
+    """Tests and impatient operators may ask for less than a second."""
+    assert RetryPolicy(first=0.1, cap=1).delay(1, jitter=0.5) == timedelta(seconds=0.1)
+
+
+def test_a_cap_below_the_shortest_wait_is_obeyed() -> None:
+    """No wait is longer than the cap."""
+    assert RetryPolicy(first=10, cap=0.5).delay(1, jitter=0.5) <= timedelta(seconds=0.5)
+
+
+@pytest.mark.parametrize("kind", [OutcomeKind.DEFERRED, OutcomeKind.AMBIGUOUS])
+def test_an_email_is_tried_again_after_the_wait(kind: OutcomeKind) -> None:
+    """And the attempt was its own."""
+    assert after(Outcome(kind=kind)) == RetryAt(at=NOW + timedelta(seconds=10), counts=True)
+
+
+def test_our_own_mistakes_cost_an_email_no_attempt() -> None:
+    """Wrong credentials are tried at a steady pace, until they are corrected."""
+    expected = RetryAt(at=NOW + timedelta(seconds=CONFIG_RETRY_SECONDS), counts=False)
+    assert after(CONFIG, attempt=1) == after(CONFIG, attempt=MAX_ATTEMPTS + 1) == expected
+
+
+def test_an_email_is_given_up_after_its_last_attempt() -> None:
+    """With what the server said last."""
+    assert isinstance(after(attempt=MAX_ATTEMPTS - 1), RetryAt)
+    assert after(attempt=MAX_ATTEMPTS) == GiveUp(
+        reason=f"gave up after {MAX_ATTEMPTS} attempts; last: 451 4.7.1 Try later", expired=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("lives", "is_worth_it"), [(10 + MIN_LIFE_SECONDS, True), (9 + MIN_LIFE_SECONDS, False)]
+)
+def test_no_attempt_is_made_when_it_would_be_too_late(lives: float, is_worth_it: bool) -> None:
+    """A link must live long enough to be clicked."""
+    decision = after(lives=lives)
+    assert isinstance(decision, RetryAt) is is_worth_it
+    if isinstance(decision, GiveUp):
+        assert decision.expired
+
+
+def test_our_own_mistakes_do_not_outlive_the_email() -> None:
+    """An expired link is of no use, whoever was at fault."""
+    assert after(CONFIG, lives=CONFIG_RETRY_SECONDS) == GiveUp(
+        reason="would expire before the next attempt; last: 535 Wrong password", expired=True
+    )
+
+
+@given(
+    st.sampled_from([DEFERRED, CONFIG]),
+    st.integers(min_value=1, max_value=200),
+    st.floats(min_value=-1000, max_value=10**6),
+    JITTER,
+)
+def test_the_next_attempt_is_ahead_and_within_the_life(
+    outcome: Outcome, attempt: int, lives: float, jitter: float
+) -> None:
+    """Whatever happened, and however often."""
+    decision = after(outcome, attempt=attempt, lives=lives, jitter=jitter)
+    if isinstance(decision, RetryAt):
+        assert decision.at > NOW
+        assert not is_too_late(decision.at, NOW + timedelta(seconds=lives))
+        assert decision.counts is (outcome is DEFERRED)
+
+
+@pytest.mark.parametrize(
+    ("lives", "too_late"),
+    [(None, False), (MIN_LIFE_SECONDS, False), (MIN_LIFE_SECONDS - 1, True), (-1, True)],
+)
+def test_an_email_needs_a_minute_to_be_of_use(lives: float | None, too_late: bool) -> None:
+    """Its reader still has to click."""
+    expires_at = None if lives is None else NOW + timedelta(seconds=lives)
+    assert is_too_late(NOW, expires_at) is too_late

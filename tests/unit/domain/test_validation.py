@@ -1,0 +1,299 @@
+"""The gate: what comes in from outside, and what never does."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mailctl.domain import validation
+from mailctl.errors import ExitCode, InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ORIGINS = frozenset({"https://app.example.com"})
+LINES = [
+    json.loads(line)
+    for line in (Path(__file__).parents[2] / "data" / "hostile.jsonl").read_text("utf-8").splitlines()
+]
+GATES: dict[str, Callable[[Any], str]] = {
+    "email": validation.address,
+    "reply_to": validation.address,
+    "display_name": validation.display_name,
+    "from_name": validation.display_name,
+    "subject": validation.subject,
+    "action_url": lambda value: validation.action_url(value, origins=ORIGINS),
+    "ip": validation.ip_address,
+    "template_name": validation.template_name,
+    "idempotency_key": validation.idempotency_key,
+    "token": validation.token,
+}
+#: Nothing from outside chooses these, so nothing checks them.
+WITHOUT_GATE = {"header_name", "header_value", "locale", "attachment_filename"}
+
+
+def lines(expect: str, *, greeting: bool = False) -> list[Any]:
+    return [
+        pytest.param(line["field"], line["value"], id=ascii(f"{line['field']}-{line['value'][:40]}"))
+        for line in LINES
+        if line["expect"] == expect
+        and (line["field"] == "first_name" if greeting else line["field"] in GATES)
+    ]
+
+
+def test_every_field_of_the_list_has_a_gate_or_no_door() -> None:
+    """A field that is added to the list of hostile values is not overlooked here."""
+    assert {line["field"] for line in LINES} == GATES.keys() | WITHOUT_GATE | {"first_name"}
+
+
+@pytest.mark.parametrize(("field", "value"), lines("reject"))
+def test_hostile_values_are_refused(field: str, value: str) -> None:
+    """Each is wrong usage with a reason; none is repaired and let in."""
+    with pytest.raises(InvalidInput) as caught:
+        GATES[field](value)
+    assert caught.value.exit_code is ExitCode.USAGE
+    assert caught.value.reason
+
+
+@pytest.mark.parametrize(("field", "value"), lines("accept"))
+def test_odd_but_good_values_come_in(field: str, value: str) -> None:
+    """What real users and services have passes."""
+    assert isinstance(GATES[field](value), str)
+
+
+@pytest.mark.parametrize(("field", "value"), lines("reject", greeting=True))
+def test_hostile_names_are_not_greeted(field: str, value: str) -> None:
+    """A name that carries a link, an address or markup does not appear; the email goes out without it."""
+    assert validation.greeting_name(value) == ""
+
+
+@pytest.mark.parametrize(("field", "value"), lines("accept", greeting=True))
+def test_real_names_are_greeted(field: str, value: str) -> None:
+    """As they were given."""
+    assert validation.greeting_name(value) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "evil\uff0ecom",
+        "evil\u3002com",
+        "e\u00advil.com",
+        "evil.xn--p1ai",
+        "bit.ly/abc",
+        "sign in at evil.example now",
+        "1.2.3.4",
+        "Call 0123 456 789 012 now",
+        "mailto:x",
+        "javascript:alert(1)",
+        "tel:+49123",
+        "[click](x)",
+        "t.co/abc",
+        "X.Com",
+        "a.b.co",
+        "пример.рф",
+        "例え.テスト",
+    ],
+)
+def test_other_ways_to_write_a_link_are_not_greeted(value: str) -> None:
+    """Mail clients make links of more than ASCII."""
+    assert validation.greeting_name(value) == ""
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["J.R.R. Tolkien", "П. И. Чайковский", "Mr. T", "Sammy Davis Jr.", "St. John", "Louis XIV", "R2-D2"],
+)
+def test_dots_after_titles_and_initials_make_no_link(value: str) -> None:
+    """A filter must not take people's names away."""
+    assert validation.greeting_name(value) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "canonical"),
+    [
+        ("John.Smith@EXAMPLE.com", "John.Smith@example.com"),
+        ("u@例え.example", "u@xn--r8jz45g.example"),
+        ("u@bücher.example", "u@xn--bcher-kva.example"),
+        ("u@xn--bcher-kva.example", "u@xn--bcher-kva.example"),
+        ("first.last+tag@sub.example.co.uk", "first.last+tag@sub.example.co.uk"),
+        ("ops@service.test", "ops@service.test"),
+    ],
+)
+def test_addresses_come_out_as_smtp_takes_them(value: str, canonical: str) -> None:
+    """The local part is the mail server's business; the domain is lower-case A-labels."""
+    assert validation.address(value) == canonical
+
+
+@pytest.mark.parametrize("value", [None, 42, b"u@example.com", ["u@example.com"], {}])
+@pytest.mark.parametrize("gate", [*GATES.values(), validation.variable_name])
+def test_what_is_not_text_is_refused(gate: Callable[[Any], str], value: object) -> None:
+    """Values come from JSON too, where they may be anything."""
+    with pytest.raises(InvalidInput):
+        gate(value)
+
+
+@pytest.mark.parametrize("value", [None, 42, b"Bob", ["Bob"]])
+def test_a_name_that_is_not_text_is_not_greeted(value: object) -> None:
+    """A user without a first name is greeted without one."""
+    assert validation.greeting_name(value) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "canonical"),
+    [
+        ("2001:DB8::1", "2001:db8::1"),
+        ("2001:0db8:0000:0000:0000:0000:0000:0001", "2001:db8::1"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("10.0.0.1", "10.0.0.1"),
+    ],
+)
+def test_ip_addresses_come_out_canonical(value: str, canonical: str) -> None:
+    """One address, one spelling (RFC 5952); IPv4 that came over IPv6 is IPv4."""
+    assert validation.ip_address(value) == canonical
+
+
+@pytest.mark.parametrize("value", ["0.0.0.0", "::ffff:224.0.0.1", "ff02::1", "01.2.3.4", "\u0661.2.3.4"])
+def test_what_no_client_has_is_no_address_of_a_client(value: str) -> None:
+    """It would be printed in a security email."""
+    with pytest.raises(InvalidInput):
+        validation.ip_address(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://app.example.com/../admin",
+        "https://app.example.com/a/./b",
+        "https://app.example.com/%2e%2e/admin",
+        "https://APP.example.com.evil.com/",
+        "https://app.example.com@evil.com/",
+        "https://app.example.com:443@evil.com/",
+        "//app.example.com/x",
+        "https:app.example.com",
+        "https:///app.example.com",
+        "HTTPS://evil.com",
+        "https://app.example.com/" + "a" * 2000,
+        "https://[::1/",
+        'https://app.example.com/"onmouseover=alert(1)',
+        "https://app.example.com/<script>",
+    ],
+)
+def test_links_that_could_lead_elsewhere_are_refused(value: str) -> None:
+    """Wherever parsers could disagree, there is no link."""
+    with pytest.raises(InvalidInput):
+        validation.action_url(value, origins=ORIGINS)
+
+
+@pytest.mark.parametrize(
+    "value", ["https://app.example.com:443/x", "HTTPS://app.example.com/x", "https://APP.EXAMPLE.com/x"]
+)
+def test_one_origin_has_several_spellings(value: str) -> None:
+    """Scheme and host know no case, and the default port may be said."""
+    assert validation.action_url(value, origins=ORIGINS) == value
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://Example.com/path?x", "https://example.com"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("http://example.com:80", "http://example.com"),
+        ("https://[2001:DB8::1]:8443/", "https://[2001:db8::1]:8443"),
+    ],
+)
+def test_origins_are_compared_in_one_form(url: str, origin: str) -> None:
+    """Scheme, host and port, and nothing else (RFC 6454)."""
+    assert validation.url_origin(url) == origin
+
+
+@pytest.mark.parametrize("name", ["__class__", "a-b", "1a", "", "a.b", "a" * 65, "é"])
+def test_odd_variable_names_are_refused(name: str) -> None:
+    """A template variable never reaches the insides of an object."""
+    with pytest.raises(InvalidInput):
+        validation.variable_name(name)
+
+
+def test_the_reason_names_the_field_as_its_giver_knows_it() -> None:
+    """An operator sees which of several values is meant."""
+    with pytest.raises(InvalidInput, match=r"^reply address: ") as caught:
+        validation.address("x", field="reply address")
+    assert caught.value.field == "reply address"
+
+
+@given(st.text() | st.emails() | st.from_regex(r"[^@]{0,70}@[^@]{0,70}"))
+@example("u@example.com\n")
+def test_an_address_that_comes_in_is_one_safe_mailbox(value: str) -> None:
+    """Nothing that comes out could end a command, a header or an address; going in again changes nothing."""
+    try:
+        address = validation.address(value)
+    except InvalidInput:
+        return
+    assert address.isascii()
+    assert address.count("@") == 1
+    assert not set(address) & set(' \t\r\n\x00<>(),;:"[]\\')
+    assert len(address) <= validation.MAX_ADDRESS
+    assert validation.address(address) == address
+
+
+@given(st.emails(domains=st.just("example.com")))
+def test_local_parts_keep_their_case(value: str) -> None:
+    """`U@example.com` and `u@example.com` may be two people."""
+    try:
+        assert validation.address(value) == value
+    except InvalidInput:
+        assert "=?" in value or value.startswith("-")
+
+
+@given(st.text(max_size=300))
+@pytest.mark.parametrize("gate", [validation.display_name, validation.subject, validation.greeting_name])
+def test_a_line_that_comes_in_stays_one_line(gate: Callable[[Any], str], value: str) -> None:
+    """No control characters, nothing invisible that reorders, no encoded word."""
+    try:
+        line = gate(value)
+    except InvalidInput:
+        return
+    assert len(line.splitlines()) <= 1
+    assert not any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in line)
+    assert not any(unicodedata.bidirectional(char) in ("LRE", "RLE", "LRO", "RLO", "PDF") for char in line)
+    assert "=?" not in line
+    line.encode("utf-8")
+    assert gate(line) == line
+
+
+@given(
+    st.text(max_size=30),
+    st.sampled_from(["evil.com", "http://x", "a@b", "www.x", "<b>"]),
+    st.text(max_size=30),
+)
+def test_a_link_in_a_name_is_seen_wherever_it_stands(before: str, link: str, after: str) -> None:
+    """Between words, that is; within one it is another word."""
+    assert validation.greeting_name(f"{before} {link} {after}") == ""
+
+
+@given(st.ip_addresses())
+def test_an_ip_address_that_comes_in_is_stable(address: object) -> None:
+    """Its canonical form is its own canonical form."""
+    try:
+        canonical = validation.ip_address(str(address))
+    except InvalidInput:
+        return
+    assert validation.ip_address(canonical) == canonical
+
+
+@given(st.text(max_size=60))
+def test_a_link_always_stays_at_its_origin(rest: str) -> None:
+    """Whatever follows the origin, the link that comes in leads there."""
+    try:
+        url = validation.action_url(f"https://app.example.com{rest}", origins=ORIGINS)
+    except InvalidInput:
+        return
+    assert validation.url_origin(url) == "https://app.example.com"
+    assert url.isascii()
+    assert not set(url) & set(' <>"\\\r\n\t')

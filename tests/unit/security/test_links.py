@@ -1,0 +1,323 @@
+"""Action links: made, read back, and never taken for what they are not."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailctl.domain.catalog import KINDS, NEW_IP, RESET, VERIFICATION, Kind
+from mailctl.domain.models import Content, User
+from mailctl.errors import ConfigurationError
+from mailctl.security.links import CLOCK_SKEW_SECONDS, InvalidLink, LinkClaims, Links, link_origins
+from mailctl.settings import Settings
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SETTINGS = Settings(secret_key="a secret", frontend_url="https://app.example.com")
+LINKS = Links(SETTINGS)
+USER = User(id="42", email="u@example.com", username="u")
+PURPOSES = {link.purpose: kind for kind in KINDS.values() for link in kind.links}
+
+
+def claims(purpose: str = "reset-password", *, expires_at: datetime = NOW) -> LinkClaims:
+    return LinkClaims(
+        purpose=purpose,
+        user_id="42",
+        email="u@example.com",
+        action=None,
+        expires_at=expires_at,
+        token="t" * 20,
+    )
+
+
+SEALED = LINKS.seal(claims())
+
+
+def t_of(url: str) -> str:
+    [t] = parse_qs(urlsplit(url).query)["t"]
+    return t
+
+
+def mint_by_user(claims: LinkClaims) -> str:
+    """A service's own maker of `t`."""
+    return f"{claims.purpose}/{claims.user_id}+=:~"
+
+
+not_a_function = "text"
+
+
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_what_a_link_says_is_read_back(purpose: str) -> None:
+    """Purpose, user, address, token and expiry."""
+    assert LINKS.verify(LINKS.seal(claims(purpose)), purpose=purpose, now=NOW) == claims(purpose)
+
+
+@pytest.mark.parametrize(
+    ("kind", "links"),
+    [
+        (RESET, {"reset_url": ("/reset-password", "reset-password", None, timedelta(hours=1))}),
+        (VERIFICATION, {"verification_url": ("/verify-email", "verify-email", None, timedelta(hours=24))}),
+        (
+            NEW_IP,
+            {
+                "whitelist_url": (
+                    "/api/v1/ip-access/verify",
+                    "ip-whitelist",
+                    "whitelist",
+                    timedelta(hours=24),
+                ),
+                "blacklist_url": (
+                    "/api/v1/ip-access/verify",
+                    "ip-blacklist",
+                    "blacklist",
+                    timedelta(hours=24),
+                ),
+            },
+        ),
+    ],
+)
+def test_each_kind_has_its_links(
+    kind: Kind, links: dict[str, tuple[str, str, str | None, timedelta]]
+) -> None:
+    """At the paths that the web service serves, for as long as it promises."""
+    urls = LINKS.urls(kind, Content(user=USER), now=NOW)
+    assert urls.keys() == links.keys()
+    for variable, (path, purpose, action, lifetime) in links.items():
+        assert urls[variable].startswith(f"https://app.example.com{path}?t=")
+        read = LINKS.verify(t_of(urls[variable]), purpose=purpose, now=NOW)
+        assert (read.user_id, read.email, read.action) == ("42", "u@example.com", action)
+        assert read.expires_at == NOW + lifetime
+
+
+def test_the_token_of_the_service_travels_in_the_link() -> None:
+    """What was given to EmailService comes back to the service."""
+    content = Content(user=USER, tokens={"whitelist_token": "good-token", "blacklist_token": "bad-token"})
+    urls = LINKS.urls(NEW_IP, content, now=NOW)
+    assert LINKS.verify(t_of(urls["whitelist_url"]), purpose="ip-whitelist", now=NOW).token == "good-token"
+    assert LINKS.verify(t_of(urls["blacklist_url"]), purpose="ip-blacklist", now=NOW).token == "bad-token"
+
+
+def test_without_a_token_each_link_has_one_of_its_own() -> None:
+    """Minted anew at each attempt."""
+    first, second = (
+        LINKS.verify(t_of(url), purpose="reset-password", now=NOW).token
+        for url in (LINKS.urls(RESET, Content(user=USER), now=NOW)["reset_url"] for _ in range(2))
+    )
+    assert first != second
+    assert len(first) >= 24
+
+
+def test_a_link_that_came_ready_made_is_kept() -> None:
+    """Another program made it and knows how to read it."""
+    content = Content(user=USER, urls={"reset_url": "https://app.example.com/x"})
+    assert LINKS.urls(RESET, content, now=NOW) == {"reset_url": "https://app.example.com/x"}
+
+
+def test_the_address_is_not_readable_in_a_link() -> None:
+    """Links end up in histories and logs."""
+    assert b"example" not in base64.urlsafe_b64decode(SEALED)
+
+
+def test_a_slash_at_the_end_of_the_base_does_not_double() -> None:
+    """FRONTEND_URL is written both ways."""
+    settings = Settings(secret_key="a secret", frontend_url="https://app.example.com/")
+    url = Links(settings).urls(RESET, Content(user=USER), now=NOW)["reset_url"]
+    assert url.startswith("https://app.example.com/reset-password?t=")
+
+
+@given(st.integers(min_value=0), st.integers(min_value=0, max_value=7))
+def test_no_changed_bit_passes(position: int, bit: int) -> None:
+    """Neither in what is sealed nor in its spelling."""
+    raw = bytearray(base64.urlsafe_b64decode(SEALED))
+    raw[position % len(raw)] ^= 1 << bit
+    with pytest.raises(InvalidLink):
+        LINKS.verify(base64.urlsafe_b64encode(bytes(raw)).decode(), purpose="reset-password", now=NOW)
+
+
+@given(st.integers(min_value=0, max_value=len(SEALED) - 1))
+def test_no_part_passes(length: int) -> None:
+    """A mail client may cut a link."""
+    with pytest.raises(InvalidLink):
+        LINKS.verify(SEALED[:length], purpose="reset-password", now=NOW)
+
+
+@given(st.text(max_size=300))
+def test_no_noise_passes(noise: str) -> None:
+    """Whatever stands in the address bar, the answer is that the link is not valid."""
+    with pytest.raises(InvalidLink, match="not valid"):
+        LINKS.verify(noise, purpose="reset-password", now=NOW)
+
+
+@given(st.sampled_from(sorted(PURPOSES)), st.sampled_from(sorted(PURPOSES)))
+def test_no_link_passes_for_another(made_for: str, used_for: str) -> None:
+    """A link that allows an address never blocks one, and neither resets a password."""
+    t = LINKS.seal(claims(made_for))
+    if made_for == used_for:
+        assert LINKS.verify(t, purpose=used_for, now=NOW).purpose == used_for
+    else:
+        with pytest.raises(InvalidLink, match="not valid"):
+            LINKS.verify(t, purpose=used_for, now=NOW)
+
+
+@given(st.integers(min_value=-(10**6), max_value=10**6))
+def test_a_link_dies_at_its_time(seconds: int) -> None:
+    """Give or take what two clocks may differ by."""
+    now = NOW + timedelta(seconds=seconds)
+    if seconds <= CLOCK_SKEW_SECONDS:
+        assert LINKS.verify(SEALED, purpose="reset-password", now=now).expires_at == NOW
+    else:
+        with pytest.raises(InvalidLink, match="expired"):
+            LINKS.verify(SEALED, purpose="reset-password", now=now)
+
+
+def test_without_a_time_the_clock_decides() -> None:
+    """As the web service calls it."""
+    later = datetime.now(UTC) + timedelta(hours=1)
+    assert LINKS.verify(LINKS.seal(claims(expires_at=later)), purpose="reset-password").email == USER.email
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    with pytest.raises(InvalidLink, match="expired"):
+        LINKS.verify(LINKS.seal(claims(expires_at=long_ago)), purpose="reset-password")
+
+
+def test_links_survive_a_change_of_the_secret() -> None:
+    """While MAILCTL_SECRET_KEYS_OLD holds the earlier one, and no longer."""
+    rotated = Settings(secret_key="a new secret", mailctl_secret_keys_old="even older, a secret")
+    assert Links(rotated).verify(SEALED, purpose="reset-password", now=NOW) == claims()
+    with pytest.raises(InvalidLink):
+        Links(Settings(secret_key="a new secret")).verify(SEALED, purpose="reset-password", now=NOW)
+
+
+def test_a_service_may_mint_links_itself() -> None:
+    """Whatever its function returns is encoded into the URL."""
+    settings = Settings(
+        frontend_url="https://app.example.com",
+        mailctl_link_mint="tests.unit.security.test_links:mint_by_user",
+    )
+    url = Links(settings).urls(RESET, Content(user=USER), now=NOW)["reset_url"]
+    assert url == "https://app.example.com/reset-password?t=reset-password%2F42%2B%3D%3A~"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "no.such.module:mint",
+        "tests.unit.security.test_links:no_such_function",
+        "tests.unit.security.test_links:not_a_function",
+        "tests.unit.security.test_links",
+        ":mint",
+    ],
+)
+def test_a_mint_that_cannot_be_called_is_refused_at_once(spec: str) -> None:
+    """Not when the first email goes out."""
+    with pytest.raises(ConfigurationError, match="MAILCTL_LINK_MINT"):
+        Links(Settings(mailctl_link_mint=spec))
+
+
+def test_ready_made_links_may_lead_to_the_service_and_its_friends() -> None:
+    """FRONTEND_URL's origin, and those of MAILCTL_LINK_ORIGINS."""
+    settings = Settings(
+        frontend_url="https://app.example.com/base/",
+        mailctl_link_origins="https://www.example.com/x, http://localhost:3000,",
+    )
+    assert link_origins(settings) == {
+        "https://app.example.com",
+        "https://www.example.com",
+        "http://localhost:3000",
+    }
+
+
+@pytest.mark.parametrize("name", ["frontend_url", "mailctl_link_origins"])
+@pytest.mark.parametrize("value", ["app.example.com", "ftp://app.example.com", "https://", "https://h:port"])
+def test_an_origin_that_is_none_is_a_matter_of_configuration(name: str, value: str) -> None:
+    """Both settings are named as the place to look."""
+    with pytest.raises(ConfigurationError) as caught:
+        link_origins(Settings(**{name: value}))
+    assert "FRONTEND_URL" in caught.value.fix
+
+
+@given(st.integers(min_value=0, max_value=len(SEALED)), st.text(min_size=1, max_size=5))
+def test_nothing_added_passes(position: int, more: str) -> None:
+    """One spelling is the link; decoders of base64 read past anything else."""
+    changed = SEALED[:position] + more + SEALED[position:]
+    with pytest.raises(InvalidLink):
+        LINKS.verify(changed, purpose="reset-password", now=NOW)
+
+
+@given(st.integers(min_value=0, max_value=len(SEALED) - 1), st.characters())
+def test_no_other_character_passes(position: int, other: str) -> None:
+    """Not even one that decodes to the same bytes."""
+    changed = SEALED[:position] + other + SEALED[position + 1 :]
+    if changed == SEALED:
+        return
+    with pytest.raises(InvalidLink):
+        LINKS.verify(changed, purpose="reset-password", now=NOW)
+
+
+@given(st.sampled_from(sorted(PURPOSES)), st.text(max_size=40))
+def test_no_link_passes_for_any_other_purpose(made_for: str, used_for: str) -> None:
+    """Whatever a service calls it."""
+    t = LINKS.seal(claims(made_for))
+    if used_for == made_for:
+        return
+    with pytest.raises(InvalidLink):
+        LINKS.verify(t, purpose=used_for, now=NOW)
+
+
+@pytest.mark.parametrize("t", [None, 7, b"x", ["x"], {}, "", "\ud800", "é" * 40, "A" * 100_000])
+def test_what_is_no_text_of_ours_is_no_link(t: object) -> None:
+    """A query parameter may be anything."""
+    with pytest.raises(InvalidLink):
+        LINKS.verify(t, purpose="reset-password", now=NOW)  # type: ignore[arg-type]
+
+
+def raising(claims: LinkClaims) -> str:
+    """A maker of links that fails, and says with what."""
+    raise ValueError(claims.token)
+
+
+@pytest.mark.parametrize("name", ["raising", "not_text", "too_short"])
+def test_a_mint_that_fails_is_told_without_what_it_was_given(name: str) -> None:
+    """Its words may hold the token."""
+    links = Links(SETTINGS.model_copy(update={"mailctl_link_mint": f"{__name__}:{name}"}))
+    content = Content(user=USER, tokens={"token": "secret-token-123"})
+    with pytest.raises(ConfigurationError, match="MAILCTL_LINK_MINT") as caught:
+        links.urls(RESET, content, now=NOW)
+    assert "secret-token-123" not in str(caught.value)
+
+
+def not_text(claims: LinkClaims) -> object:
+    """A maker of links that makes none."""
+    return None
+
+
+def too_short(claims: LinkClaims) -> str:
+    """A maker of links that anybody guesses."""
+    return "abc"
+
+
+@pytest.mark.parametrize(
+    ("url", "is_debug", "is_allowed"),
+    [
+        ("http://localhost:3000", True, True),
+        ("http://127.0.0.1:3000", True, True),
+        ("http://[::1]:3000", True, True),
+        ("http://localhost:3000", False, False),
+        ("https://shop.example", False, True),
+    ],
+)
+def test_http_is_for_this_computer_in_development(url: str, is_debug: bool, is_allowed: bool) -> None:
+    """Elsewhere whoever reads along could use a link."""
+    origins = link_origins(Settings(frontend_url=url, debug=is_debug))
+    assert (url in origins) is is_allowed
+
+
+@pytest.mark.parametrize("url", ["http://shop.example", "http://10.0.0.1", "http://localhost.evil.com"])
+def test_http_to_another_host_is_a_matter_of_configuration(url: str) -> None:
+    """In development too."""
+    for is_debug in (True, False):
+        with pytest.raises(ConfigurationError, match="http"):
+            Links(Settings(frontend_url=url, debug=is_debug))
