@@ -15,23 +15,23 @@ from celery import Celery
 from celery.exceptions import CeleryWarning
 from celery.local import maybe_evaluate
 
-from mailctl.connection_urls import BrokerUrl, InvalidUrl, ResultsUrl, is_foreign_scheme
+from mailctl.connection_urls import BrokerUrl, InvalidUrl, ResultBackendUrl, is_foreign_scheme
 from mailctl.domain.catalog import TASK_NAMES
 from mailctl.errors import ConfigurationError
-from mailctl.plugins import load_object, sentence
+from mailctl.plugins import load_object, summarize_error
 from mailctl.settings import MEMORY_BACKEND, MEMORY_BROKER, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 #: Seconds to wait for the broker or the result backend to accept a connection or to answer.
-BROKER_SECONDS = 0.5
+BROKER_TIMEOUT_SECONDS = 0.5
 #: Seconds after which Redis gives a message to another worker; far above the time that one email takes.
-VISIBILITY_SECONDS = 900
+VISIBILITY_TIMEOUT_SECONDS = 900
 #: Options that make kombu's Redis transports give up at once.
 FAIL_FAST = {
-    "socket_timeout": BROKER_SECONDS,
-    "socket_connect_timeout": BROKER_SECONDS,
+    "socket_timeout": BROKER_TIMEOUT_SECONDS,
+    "socket_connect_timeout": BROKER_TIMEOUT_SECONDS,
     "max_retries": 0,
     "interval_start": 0,
     "interval_step": 0,
@@ -70,16 +70,16 @@ def create_celery_app(settings: Settings) -> Celery:
         worker_prefetch_multiplier=1,
         task_publish_retry=False,
         broker_pool_acquire_timeout=1,
-        broker_connection_timeout=BROKER_SECONDS,
+        broker_connection_timeout=BROKER_TIMEOUT_SECONDS,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options=_transport_options(settings),
         result_backend_transport_options={
-            "retry_policy": {"timeout": BROKER_SECONDS, "max_retries": 1},
+            "retry_policy": {"timeout": BROKER_TIMEOUT_SECONDS, "max_retries": 1},
             **_sentinel_options(settings.result_backend, settings),
         },
-        redis_socket_timeout=BROKER_SECONDS,
-        redis_socket_connect_timeout=BROKER_SECONDS,
+        redis_socket_timeout=BROKER_TIMEOUT_SECONDS,
+        redis_socket_connect_timeout=BROKER_TIMEOUT_SECONDS,
         worker_soft_shutdown_timeout=10,
         # Arguments and exceptions of other programs' tasks may carry tokens.
         result_extended=False,
@@ -102,27 +102,27 @@ def load_app(spec: str) -> Celery:
         ConfigurationError: there is no such app, importing it fails, or the URL of its broker or results
             cannot be used.
     """
-    app = _imported(spec)
-    with _own_tasks_may_win():
+    app = _import_app(spec)
+    with _allow_overridden_tasks():
         try:
-            _make_own_tasks(app)
+            _evaluate_pending_tasks(app)
             app.finalize()
             app.loader.import_default_modules()
         except Exception as error:
             raise ConfigurationError(
-                f"--app {spec}: importing its tasks failed: {sentence(error)}.", fix="Mend the app."
+                f"--app {spec}: importing its tasks failed: {summarize_error(error)}.", fix="Mend the app."
             ) from error
         importlib.import_module(_TASKS)
     _refuse_unusable_urls(app, whose=f"--app {spec}")
     return app
 
 
-def is_own(app: Celery) -> bool:
+def is_built_in_app(app: Celery) -> bool:
     """Whether an app is mailctl's own, not one that a service brought."""
     return bool(app.main == _NAME)
 
 
-def app_for(settings: Settings) -> Celery:
+def app_from_settings(settings: Settings) -> Celery:
     """Return the app that MAILCTL_APP names, else our own.
 
     Raises:
@@ -131,13 +131,13 @@ def app_for(settings: Settings) -> Celery:
     return load_app(settings.mailctl_app) if settings.mailctl_app else create_celery_app(settings)
 
 
-def own_tasks(app: Celery) -> frozenset[str]:
+def overridden_tasks(app: Celery) -> frozenset[str]:
     """Return the names of email tasks that the service defines itself, instead of ours."""
     tasks: Mapping[str, Any] = app.tasks
     return frozenset(name for name in TASK_NAMES if name in tasks and type(tasks[name]).__module__ != _TASKS)
 
 
-def queue_of(app: Celery, task: str) -> str:
+def queue_for_task(app: Celery, task: str) -> str:
     """Return the queue that messages for a task go to, by the app's routes."""
     queue = app.amqp.router.route({}, task).get("queue")
     return str(getattr(queue, "name", queue) or app.conf.task_default_queue)
@@ -148,7 +148,7 @@ def consumed_queues(app: Celery) -> tuple[str, ...]:
     return tuple(app.amqp.queues.consume_from)
 
 
-def is_in_memory(app: Celery) -> bool:
+def has_memory_broker(app: Celery) -> bool:
     """Whether the broker is private to its process."""
     return str(app.conf.broker_url or "").startswith(MEMORY_BROKER)
 
@@ -164,7 +164,7 @@ def is_redis(broker_url: str) -> bool:
 
 
 @contextmanager
-def _own_tasks_may_win() -> Iterator[None]:
+def _allow_overridden_tasks() -> Iterator[None]:
     """Keep Celery (5.7) from warning of a name that the service and we both have: that is meant."""
     with warnings.catch_warnings():
         names = "|".join(sorted(TASK_NAMES))
@@ -174,14 +174,14 @@ def _own_tasks_may_win() -> Iterator[None]:
         yield
 
 
-def _imported(spec: str) -> Celery:
+def _import_app(spec: str) -> Celery:
     app = load_object(spec, setting="--app")
     if not isinstance(app, Celery):
         raise ConfigurationError(f"--app {spec}: this is not a Celery app.", fix="Name the app itself.")
     return app
 
 
-def _make_own_tasks(app: Celery) -> None:
+def _evaluate_pending_tasks(app: Celery) -> None:
     """Make the tasks that the service declared, before Celery shares out those of every module at random."""
     for declared in list(app._pending):
         maybe_evaluate(declared)
@@ -189,7 +189,7 @@ def _make_own_tasks(app: Celery) -> None:
 
 def _refuse_unusable_urls(app: Celery, *, whose: str) -> None:
     """Refuse what kombu and Celery would quote in their errors; the environment may override any of them."""
-    kinds = {"broker_read_url": BrokerUrl, "broker_write_url": BrokerUrl, "result_backend": ResultsUrl}
+    kinds = {"broker_read_url": BrokerUrl, "broker_write_url": BrokerUrl, "result_backend": ResultBackendUrl}
     for name, kind in kinds.items():
         given = getattr(app.conf, name)
         for url in given if isinstance(given, list | tuple) else [given]:
@@ -207,7 +207,7 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
     if not is_redis(settings.broker_url):
         return {}
     return FAIL_FAST | {
-        "visibility_timeout": VISIBILITY_SECONDS,
+        "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
         # A worker asks its queues in the order in which it was given them: campaigns come last.
@@ -221,7 +221,7 @@ def _sentinel_options(url: str, settings: Settings) -> dict[str, Any]:
     if not url.startswith("sentinel:"):
         return {}
     password = settings.redis_sentinel_password
-    kwargs = {"socket_timeout": BROKER_SECONDS, "socket_connect_timeout": BROKER_SECONDS}
+    kwargs = {"socket_timeout": BROKER_TIMEOUT_SECONDS, "socket_connect_timeout": BROKER_TIMEOUT_SECONDS}
     own = {"password": password.get_secret_value()} if password else {}
     return {"master_name": settings.redis_sentinel_master, "sentinel_kwargs": kwargs | own}
 

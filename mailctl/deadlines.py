@@ -16,7 +16,7 @@ DEADLINE_SECONDS = 3.0
 _T = TypeVar("_T")
 
 
-def ask(
+def call_with_deadline(
     question: Callable[[], _T],
     *,
     whom: str,
@@ -58,13 +58,15 @@ def ask(
     return answers[0]
 
 
-def timed(question: Callable[[], _T], *, whom: str, seconds: float = DEADLINE_SECONDS) -> tuple[_T, str]:
+def timed_call_with_deadline(
+    question: Callable[[], _T], *, whom: str, seconds: float = DEADLINE_SECONDS
+) -> tuple[_T, str]:
     """Return the answer like `ask`, and how long it took, such as "1.4 ms"."""
     started = time.monotonic()
-    answer = ask(question, whom=whom, seconds=seconds)
-    return answer, as_milliseconds(time.monotonic() - started)
+    answer = call_with_deadline(question, whom=whom, seconds=seconds)
+    return answer, format_milliseconds(time.monotonic() - started)
 
 
-def as_milliseconds(seconds: float) -> str:
+def format_milliseconds(seconds: float) -> str:
     """Return a length of time as people read it."""
     return f"{seconds * 1000:.1f} ms"

@@ -22,12 +22,12 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130  #: Ctrl-C
 
     @staticmethod
-    def gravest(codes: Iterable[ExitCode]) -> ExitCode:
+    def most_severe(codes: Iterable[ExitCode]) -> ExitCode:
         """Return the code of a command to several emails of which each has a code of its own."""
-        return min(codes, key=_GRAVEST_FIRST.index, default=ExitCode.DONE)
+        return min(codes, key=_BY_SEVERITY.index, default=ExitCode.DONE)
 
 
-_GRAVEST_FIRST = (ExitCode.UNAVAILABLE, ExitCode.USAGE, ExitCode.NOT_FOUND, ExitCode.FAILED, ExitCode.DONE)
+_BY_SEVERITY = (ExitCode.UNAVAILABLE, ExitCode.USAGE, ExitCode.NOT_FOUND, ExitCode.FAILED, ExitCode.DONE)
 
 
 class MailctlError(Exception):
@@ -132,7 +132,7 @@ class LogUnavailable(ServiceUnavailable):
     """The delivery log cannot be reached, read or written."""
 
 
-class DirectoryUnavailable(ServiceUnavailable):
+class UserDirectoryUnavailable(ServiceUnavailable):
     """The database in which the users live cannot be reached."""
 
 
@@ -144,7 +144,7 @@ class EmailFailed(MailctlError):
     """The email reached a final state in which it was not delivered."""
 
 
-class ContentForgotten(MailctlError):
+class ContentDeleted(MailctlError):
     """What an email was made of is not kept any more."""
 
 

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: Seconds that a fork waits at most.
-_PATIENCE_SECONDS = 5.0
+_MAX_FORK_WAIT_SECONDS = 5.0
 
 
-class _Gate:
+class _ForkGate:
     """Lets any number of threads in, or a fork through."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class _Gate:
         """Let nobody in any more, and wait until nobody is inside."""
         with self._changed:
             self._is_closed = True
-            self._changed.wait_for(lambda: not self._inside, timeout=_PATIENCE_SECONDS)
+            self._changed.wait_for(lambda: not self._inside, timeout=_MAX_FORK_WAIT_SECONDS)
 
     def open(self) -> None:
         """Let threads in again."""
@@ -50,15 +50,15 @@ class _Gate:
             self._is_closed = False
             self._changed.notify_all()
 
-    def renew(self) -> None:
+    def reset(self) -> None:
         """Forget the threads of the parent: a child has none of them."""
         self._changed = threading.Condition()
         self._inside = 0
         self._is_closed = False
 
 
-_gate = _Gate()
-os.register_at_fork(before=_gate.close, after_in_parent=_gate.open, after_in_child=_gate.renew)
+_gate = _ForkGate()
+os.register_at_fork(before=_gate.close, after_in_parent=_gate.open, after_in_child=_gate.reset)
 
 
 @contextmanager

@@ -15,15 +15,20 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from mailctl import tracing
-from mailctl.unicode_safety import has_controls, json_line, visible, visible_line
+from mailctl.unicode_safety import (
+    escape_controls,
+    escape_controls_as_line,
+    escape_json_controls,
+    has_controls,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMATS = ("text", "json")
+LOG_FORMATS = ("text", "json")
 
 
-def about(email_id: str, action: str, *, trace: Mapping[str, str] | None = None) -> dict[str, str]:
+def log_extra(email_id: str, action: str, *, trace: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the `extra` of a log line about an email.
 
     Args:
@@ -47,15 +52,15 @@ class JsonFormatter(logging.Formatter):
             "action": getattr(record, "action", None),
             "email_id": getattr(record, "email_id", None),
             "message": record.getMessage(),
-            **tracing.ids_of(getattr(record, "traceparent", None)),
+            **tracing.trace_ids(getattr(record, "traceparent", None)),
         }
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
             line["traceback"] = self.formatException(record.exc_info)
-        return json_line(json.dumps(line, ensure_ascii=False))
+        return escape_json_controls(json.dumps(line, ensure_ascii=False))
 
 
-class VisibleFormatter(logging.Formatter):
+class EscapingFormatter(logging.Formatter):
     """Escapes control characters in a record, then lets another formatter write it.
 
     Line feeds that come with the arguments of a message are escaped, too, so that no value from outside can
@@ -76,20 +81,20 @@ class VisibleFormatter(logging.Formatter):
         message = record.getMessage()
         if has_controls(message):
             is_one_line = record.args and "\n" not in str(record.msg)
-            shown.msg, shown.args = (visible_line if is_one_line else visible)(message), ()
+            shown.msg, shown.args = (escape_controls_as_line if is_one_line else escape_controls)(message), ()
         if record.exc_info and record.exc_info[0] is not None:
-            shown.exc_text = visible(record.exc_text or self._inner.formatException(record.exc_info))
+            shown.exc_text = escape_controls(record.exc_text or self._inner.formatException(record.exc_info))
         return self._inner.format(shown)
 
 
-def make_visible(logger: logging.Logger) -> None:
+def escape_handlers(logger: logging.Logger) -> None:
     """Make all handlers of a logger escape control characters."""
     for handler in logger.handlers:
-        if not isinstance(handler.formatter, VisibleFormatter | JsonFormatter):
-            handler.setFormatter(VisibleFormatter(handler.formatter or logging.Formatter()))
+        if not isinstance(handler.formatter, EscapingFormatter | JsonFormatter):
+            handler.setFormatter(EscapingFormatter(handler.formatter or logging.Formatter()))
 
 
-def write_json(level: int | str) -> None:
+def configure_json_logging(level: int | str) -> None:
     """Have this process write its log to stderr as JSON, one object a line, from a level on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())

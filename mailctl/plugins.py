@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mailctl.errors import ConfigurationError
-from mailctl.redaction import without_credentials
+from mailctl.redaction import mask_credentials
 
 
 def load_object(spec: str, *, setting: str) -> object:
@@ -31,11 +31,11 @@ def load_object(spec: str, *, setting: str) -> object:
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:
         raise ConfigurationError(
-            f"{setting} {spec}: cannot be imported: {sentence(error)}.",
+            f"{setting} {spec}: cannot be imported: {summarize_error(error)}.",
             fix="Name a module that can be imported from here, and what is in it.",
         ) from error
 
 
-def sentence(error: Exception) -> str:
+def summarize_error(error: Exception) -> str:
     """Return the first line of what somebody else's code raised."""
-    return without_credentials(f"{type(error).__name__}: {error}".rstrip(".").splitlines()[0])
+    return mask_credentials(f"{type(error).__name__}: {error}".rstrip(".").splitlines()[0])

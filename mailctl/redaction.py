@@ -29,18 +29,18 @@ _QUOTED = re.compile(
 )
 
 
-def masked_address(address: str) -> str:
+def mask_address(address: str) -> str:
     """Return as much of an address as tells an operator whose it is, and nobody else: z…@example.com."""
     local, at, domain = address.rpartition("@")
     return f"{local[:1]}…{at}{domain}"
 
 
-def without_addresses(text: str) -> str:
+def mask_addresses_in_text(text: str) -> str:
     """Return a text in which every email address is masked."""
-    return _ADDRESS.sub(lambda found: masked_address(found[0]), text)
+    return _ADDRESS.sub(lambda found: mask_address(found[0]), text)
 
 
-def masked_url(value: object) -> str:
+def mask_url(value: object) -> str:
     """Return a value on one printable line; if it is a URL, without its password.
 
     Everything up to the last @ counts as credentials: a password may contain any other character.
@@ -57,14 +57,14 @@ def masked_url(value: object) -> str:
     return f"{found['scheme']}://{shown}{'@' if shown else ''}{rest}"
 
 
-def without_credentials(text: str) -> str:
+def mask_credentials(text: str) -> str:
     """Return a text of somebody else's program in which no URL, option or parser's error shows a password."""
     text = _CREDENTIALS.sub(rf"\g<before>{MASK}@", text)
     text = _ASSIGNED.sub(rf"\g<name>{MASK}", text)
     return _QUOTED.sub(lambda found: f"{found['before'] or ''}{MASK}{found['after'] or ''}", text)
 
 
-def without_password(text: str, password: str, *, user: str, also_plain: bool) -> str:
+def mask_password(text: str, password: str, *, user: str, also_plain: bool) -> str:
     """Return a text of a server without the password that it was given, as SMTP carries it (RFC 4616).
 
     Args:

@@ -13,19 +13,25 @@ from mailctl.delivery_log.campaigns import Campaigns
 from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.claims import Claims
 from mailctl.delivery_log.foreign_messages import ForeignMessages
-from mailctl.delivery_log.heartbeats import Workers
-from mailctl.delivery_log.opening import SETTING, is_stand_in, logs_nearby, open_delivery_log, open_reader
-from mailctl.delivery_log.operator_actions import Actions
+from mailctl.delivery_log.heartbeats import WorkerRegistry
+from mailctl.delivery_log.opening import (
+    DATABASE_URL_SETTING,
+    describe_nearby_logs,
+    is_stand_in,
+    open_delivery_log,
+    open_reader,
+)
+from mailctl.delivery_log.operator_actions import OperatorActions
 from mailctl.delivery_log.outbox import Outbox
 from mailctl.delivery_log.pauses import Pauses
-from mailctl.delivery_log.queries.lookups import History
+from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.recovery import Recovery
 from mailctl.delivery_log.rule_enforcement import Rules
-from mailctl.delivery_log.storage.access_mode import LogMode
-from mailctl.delivery_log.storage.engine import log_address, open_engine, shown
+from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.delivery_log.storage.engine import delivery_log_url, mask_url, open_engine
 from mailctl.delivery_log.suppressions import Suppressions
-from mailctl.domain.rate_limits import limits_of
-from mailctl.domain.recipient_policy import audience_of
+from mailctl.domain.rate_limits import rate_limits_from_settings
+from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.domain.retry_policy import RetryPolicy
 from mailctl.rendering.message_settings import message_settings_of
 from mailctl.security.keyring import Keyring
@@ -37,12 +43,12 @@ if TYPE_CHECKING:
     from celery import Celery
     from sqlalchemy import Engine
 
-    from mailctl.delivery_log.api_keys import Keys
+    from mailctl.delivery_log.api_keys import ApiKeys
     from mailctl.domain.catalog import Catalog
     from mailctl.rendering.composer import Composer
     from mailctl.security.links import Links
     from mailctl.smtp.sender import Sender
-    from mailctl.users import EmbeddedDirectory, ServiceDirectory
+    from mailctl.users import EmbeddedUserDirectory, ServiceUserDirectory
 
 
 @contextmanager
@@ -52,7 +58,7 @@ def open_log(settings: Settings) -> Iterator[Engine]:
     Raises:
         ConfigurationError: its address is not usable.
     """
-    engine = open_engine(log_address(settings), setting=SETTING)
+    engine = open_engine(delivery_log_url(settings), setting=DATABASE_URL_SETTING)
     try:
         yield engine
     finally:
@@ -60,7 +66,7 @@ def open_log(settings: Settings) -> Iterator[Engine]:
 
 
 @contextmanager
-def reading_log(settings: Settings, *, any_version: bool = False) -> Iterator[Engine]:
+def open_log_for_reading(settings: Settings, *, any_version: bool = False) -> Iterator[Engine]:
     """Open the delivery log's database to read it.
 
     Args:
@@ -94,14 +100,14 @@ class Runtime:
     """
 
     def __init__(
-        self, settings: Settings, *, app: Celery | None = None, log_mode: LogMode = LogMode.CREATE
+        self, settings: Settings, *, app: Celery | None = None, log_mode: AccessMode = AccessMode.CREATE
     ) -> None:
         self.settings = settings
         self._given_app = app
         self._closing: list[Callable[[], None]] = []
         #: Whom this environment may mail.
-        self.audience = audience_of(settings)
-        limits = limits_of(settings)
+        self.recipient_policy = recipient_policy_from_settings(settings)
+        limits = rate_limits_from_settings(settings)
         self.keyring = Keyring(settings.secret_keys)
         self.engine = open_delivery_log(settings, log_mode)
         lease = timedelta(seconds=settings.mailctl_lease_seconds)
@@ -120,11 +126,11 @@ class Runtime:
             is_lasting=settings.mailctl_on_ambiguous == "hold",
         )
         self.campaigns = Campaigns(self.engine, self.outbox)
-        self.actions = Actions(self.engine, self.outbox)
+        self.actions = OperatorActions(self.engine, self.outbox)
         self.pauses = Pauses(self.engine)
         self.recovery = Recovery(self.engine)
-        self.history = History(self.engine)
-        self.workers = Workers(self.engine)
+        self.history = EmailLookups(self.engine)
+        self.workers = WorkerRegistry(self.engine)
         self.suppressions = Suppressions(self.engine)
         self.foreign_messages = ForeignMessages(self.engine)
         server = f"{settings.email_host}:{settings.email_port}"
@@ -132,9 +138,9 @@ class Runtime:
         self.circuits = Circuits(self.engine, server) if settings.email_enabled else None
 
     @property
-    def log(self) -> str:
+    def masked_log_url(self) -> str:
         """The address of the delivery log, without its password."""
-        return shown(log_address(self.settings))
+        return mask_url(delivery_log_url(self.settings))
 
     @property
     def is_log_missing(self) -> bool:
@@ -144,23 +150,23 @@ class Runtime:
     @property
     def logs_nearby(self) -> str:
         """A clause that names other delivery logs in the folders around; "" if there is none."""
-        return logs_nearby(self.settings)
+        return describe_nearby_logs(self.settings)
 
     @cached_property
     def app(self) -> Celery:
         """The Celery app."""
         if self._given_app is not None:
             return self._given_app
-        from mailctl.celery_app import app_for
+        from mailctl.celery_app import app_from_settings
 
-        return app_for(self.settings)
+        return app_from_settings(self.settings)
 
     @cached_property
     def catalog(self) -> Catalog:
         """The kinds of email that there are."""
-        from mailctl.domain.catalog_loader import catalog_for
+        from mailctl.domain.catalog_loader import catalog_from_settings
 
-        return catalog_for(self.settings)
+        return catalog_from_settings(self.settings)
 
     @cached_property
     def links(self) -> Links:
@@ -170,18 +176,18 @@ class Runtime:
         return Links(self.settings)
 
     @cached_property
-    def origins(self) -> frozenset[str]:
+    def link_origins(self) -> frozenset[str]:
         """Where ready-made links may lead to."""
         from mailctl.security.links import link_origins
 
         return link_origins(self.settings)
 
     @cached_property
-    def directory(self) -> ServiceDirectory | EmbeddedDirectory:
+    def directory(self) -> ServiceUserDirectory | EmbeddedUserDirectory:
         """Who the users are."""
-        from mailctl.users import open_directory
+        from mailctl.users import open_user_directory
 
-        return open_directory(self.settings, self.engine)
+        return open_user_directory(self.settings, self.engine)
 
     @cached_property
     def composer(self) -> Composer:
@@ -191,17 +197,19 @@ class Runtime:
         return Composer(self.settings, self.links, catalog=self.catalog)
 
     @cached_property
-    def keys(self) -> Keys:
+    def api_keys(self) -> ApiKeys:
         """Who may look at the dashboard."""
-        from mailctl.delivery_log.api_keys import Keys
+        from mailctl.delivery_log.api_keys import ApiKeys
 
-        return Keys(self.engine)
+        return ApiKeys(self.engine)
 
     @property
     def retry_policy(self) -> RetryPolicy:
         """How long to wait between attempts."""
         settings = self.settings
-        return RetryPolicy(first=settings.mailctl_retry_first_seconds, cap=settings.mailctl_retry_cap_seconds)
+        return RetryPolicy(
+            first_seconds=settings.mailctl_retry_first_seconds, cap_seconds=settings.mailctl_retry_cap_seconds
+        )
 
     def check_message_settings(self) -> None:
         """Refuse settings with which no worker could make an email, before one is recorded.
@@ -211,9 +219,9 @@ class Runtime:
                 or their maker cannot be used.
         """
         message_settings_of(self.settings)
-        _ = self.origins
+        _ = self.link_origins
         if self.settings.mailctl_catalog:
-            _ = self.catalog.own
+            _ = self.catalog.custom_kinds
         if self.settings.mailctl_link_mint:
             _ = self.links
 
@@ -221,17 +229,17 @@ class Runtime:
         """Return what messages go out by: SMTP, or files where EMAIL_ENABLED=False; to whom it may be."""
         from mailctl.smtp.recipient_guard import GuardedSender
 
-        return GuardedSender(self._make_bare_sender(), self.audience)
+        return GuardedSender(self._make_unguarded_sender(), self.recipient_policy)
 
-    def _make_bare_sender(self) -> Sender:
+    def _make_unguarded_sender(self) -> Sender:
         from mailctl.smtp.capture import CaptureSender
         from mailctl.smtp.pool import PoolLimits, SmtpPool
-        from mailctl.smtp.sender import SmtpSender, smtp_server
+        from mailctl.smtp.sender import SmtpSender, smtp_server_from_settings
 
         if not self.settings.email_enabled:
             return CaptureSender(self.settings.mailctl_home.absolute() / "mail")
         limits = PoolLimits(connections=self.settings.mailctl_smtp_connections)
-        return SmtpSender(SmtpPool(smtp_server(self.settings), limits=limits))
+        return SmtpSender(SmtpPool(smtp_server_from_settings(self.settings), limits=limits))
 
     def on_close(self, action: Callable[[], None]) -> None:
         """Have `action` called by `close`, before the parts are closed that it may need."""
@@ -249,12 +257,14 @@ class Runtime:
 _lock = threading.Lock()
 _settings: Settings | None = None
 _app: Celery | None = None
-_log_mode = LogMode.CREATE
+_log_mode = AccessMode.CREATE
 #: By process: what a parent opened is of no use to its child, but must not be closed by it either.
 _runtimes: dict[int, Runtime] = {}
 
 
-def use(settings: Settings, *, app: Celery | None = None, log_mode: LogMode = LogMode.CREATE) -> None:
+def configure(
+    settings: Settings, *, app: Celery | None = None, log_mode: AccessMode = AccessMode.CREATE
+) -> None:
     """Say what this process, and those forked from it, are to work with, instead of the environment."""
     global _settings, _app, _log_mode
     _settings, _app, _log_mode = settings, app, log_mode
@@ -266,7 +276,7 @@ def adopt_app(app: Celery) -> None:
     _app = _app or app
 
 
-def current(*, log_mode: LogMode | None = None) -> Runtime:
+def current(*, log_mode: AccessMode | None = None) -> Runtime:
     """Return the runtime of this process, opened at the first call.
 
     Args:
@@ -299,7 +309,7 @@ def is_open() -> bool:
     return os.getpid() in _runtimes
 
 
-def shut() -> None:
+def close() -> None:
     """Close the runtime of this process, if it is open."""
     with _lock:
         runtime = _runtimes.pop(os.getpid(), None)
@@ -307,10 +317,10 @@ def shut() -> None:
         runtime.close()
 
 
-def _renew_lock() -> None:
+def _reset_lock() -> None:
     global _lock
     _lock = threading.Lock()
 
 
 # Another thread of the parent may have held it at that moment.
-os.register_at_fork(after_in_child=_renew_lock)
+os.register_at_fork(after_in_child=_reset_lock)

@@ -18,12 +18,12 @@ _PUBLISHED = frozenset({DEVELOPMENT_SECRET_KEY, "change-me", "changeme", "secret
 _PLACEHOLDERS = ("changeme", "djangoinsecure", "yoursecretkey", "secretkeyhere", "development")
 _NO_LETTER = re.compile(r"[\W\d_]+")
 #: Characters of a key that nobody guesses, and how many of them must differ.
-SHORTEST_KEY = 32
-_FEWEST_DIFFERENT = 8
+MIN_KEY_LENGTH = 32
+_MIN_DISTINCT_CHARACTERS = 8
 #: A key that repeats a word of at most so many characters is as weak as the word.
-_LONGEST_WORD = SHORTEST_KEY // 2
-_OLD = "MAILCTL_SECRET_KEYS_OLD"
-_MAKE_A_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(48))"'
+_MAX_REPEATED_LENGTH = MIN_KEY_LENGTH // 2
+_OLD_KEYS_SETTING = "MAILCTL_SECRET_KEYS_OLD"
+_GENERATE_KEY_COMMAND = 'python -c "import secrets; print(secrets.token_urlsafe(48))"'
 
 
 class WeakKey(ConfigurationError):
@@ -50,16 +50,20 @@ def check_keys(keys: Sequence[str]) -> None:
         WeakKey: one of them protects nothing.
     """
     newest, *earlier = keys
-    fix = f"Give SECRET_KEY the value that the web service has; a new one comes from: {_MAKE_A_KEY}"
+    fix = f"Give SECRET_KEY the value that the web service has; a new one comes from: {_GENERATE_KEY_COMMAND}"
     if is_published(newest):
         raise WeakKey("SECRET_KEY", "is not set, or has a published value that everybody knows.", fix=fix)
-    if len(newest.strip()) < SHORTEST_KEY:
-        raise WeakKey("SECRET_KEY", f"has fewer than {SHORTEST_KEY} characters.", fix=fix)
-    if _is_monotonous(newest.strip()):
-        reason = f"repeats one short word, or has fewer than {_FEWEST_DIFFERENT} different characters."
+    if len(newest.strip()) < MIN_KEY_LENGTH:
+        raise WeakKey("SECRET_KEY", f"has fewer than {MIN_KEY_LENGTH} characters.", fix=fix)
+    if _is_repetitive(newest.strip()):
+        reason = f"repeats one short word, or has fewer than {_MIN_DISTINCT_CHARACTERS} different characters."
         raise WeakKey("SECRET_KEY", reason, fix=fix)
     if any(map(is_published, earlier)):
-        raise WeakKey(_OLD, "has a published value that everybody knows.", fix=f"Remove it from {_OLD}.")
+        raise WeakKey(
+            _OLD_KEYS_SETTING,
+            "has a published value that everybody knows.",
+            fix=f"Remove it from {_OLD_KEYS_SETTING}.",
+        )
 
 
 def is_published(key: str) -> bool:
@@ -69,6 +73,6 @@ def is_published(key: str) -> bool:
     return known in _PUBLISHED or any(placeholder in letters for placeholder in _PLACEHOLDERS)
 
 
-def _is_monotonous(key: str) -> bool:
-    repeats = any(key[length:] == key[:-length] for length in range(1, _LONGEST_WORD + 1))
-    return repeats or len(set(key)) < _FEWEST_DIFFERENT
+def _is_repetitive(key: str) -> bool:
+    repeats = any(key[length:] == key[:-length] for length in range(1, _MAX_REPEATED_LENGTH + 1))
+    return repeats or len(set(key)) < _MIN_DISTINCT_CHARACTERS

@@ -61,12 +61,12 @@ class EmailService:
     async def prepare() -> None:
         """Open the delivery log and load the kinds: at the start of the service, so no request waits."""
         parts = (await asyncio.to_thread(background.current)).runtime
-        await asyncio.to_thread(lambda: parts.catalog.own)
+        await asyncio.to_thread(lambda: parts.catalog.custom_kinds)
 
     @staticmethod
     async def close() -> None:
         """Finish what is being published and close all connections: at the end of the service."""
-        await asyncio.to_thread(runtime.shut)
+        await asyncio.to_thread(runtime.close)
 
     @staticmethod
     async def send_email(
@@ -96,7 +96,7 @@ class EmailService:
         """
         if isinstance(recipients, str):
             raise InvalidInput("recipients", "is one text, not a list.", fix="Give a list of addresses.")
-        people = [_recipient(recipient) for recipient in recipients]
+        people = [_to_user(recipient) for recipient in recipients]
         if not people:
             raise InvalidInput("recipients", "are missing.", fix="Give at least one.")
 
@@ -105,7 +105,7 @@ class EmailService:
                 make_content(
                     GENERIC,
                     person,
-                    origins=parts.origins,
+                    origins=parts.link_origins,
                     context=context,
                     subject=subject,
                     template=template_name,
@@ -191,7 +191,7 @@ class EmailService:
         dispatcher = await asyncio.to_thread(background.current)
         return await _record_for(
             user,
-            dispatcher.runtime.catalog.named(kind),
+            dispatcher.runtime.catalog.get(kind),
             tokens or {},
             context=context,
             session=session,
@@ -213,7 +213,7 @@ async def _record_for(
     )
 
     def make(parts: Runtime) -> list[Content]:
-        return [make_content(kind, person, origins=parts.origins, tokens=tokens, context=context)]
+        return [make_content(kind, person, origins=parts.link_origins, tokens=tokens, context=context)]
 
     return await _record(kind, make, session=session, idempotency_key=idempotency_key)
 
@@ -237,7 +237,7 @@ async def _record(
     return dispatcher.record_in(session, kind, contents, idempotency_key=idempotency_key)
 
 
-def _recipient(value: Recipient | Mapping[str, str] | str) -> User:
+def _to_user(value: Recipient | Mapping[str, str] | str) -> User:
     if isinstance(value, str):
         return make_recipient(email=value)
     if isinstance(value, Recipient):

@@ -21,7 +21,7 @@ from mailctl.connection_urls import (
     InvalidUrl,
     LogUrl,
     RedisUrl,
-    ResultsUrl,
+    ResultBackendUrl,
 )
 from mailctl.errors import ConfigurationError
 from mailctl.secret_keys import DEVELOPMENT_SECRET_KEY, check_keys
@@ -33,7 +33,7 @@ MEMORY_BACKEND = "cache+memory://"
 _DAY_SECONDS = 86_400
 _YEAR_SECONDS = 366 * _DAY_SECONDS
 #: No file name, header or driver takes these; half a surrogate pair stands for a byte that is no UTF-8.
-_NOWHERE = re.compile(r"[\x00\ud800-\udfff]")
+_FORBIDDEN_CHARACTERS = re.compile(r"[\x00\ud800-\udfff]")
 #: A setting whose value begins with a quote.
 _OPEN_QUOTE = re.compile(r"""(?:export\s+)?[^=\s]+\s*=\s*(?P<quote>["'])""")
 #: A line within a value that gives a setting.
@@ -49,7 +49,7 @@ class Profile(StrEnum):
     PRODUCTION = "production"
 
 
-class GivenSettings(BaseSettings):
+class ExplicitSettings(BaseSettings):
     """Settings that read nothing behind the caller's back."""
 
     @classmethod
@@ -66,7 +66,7 @@ class GivenSettings(BaseSettings):
         return (init_settings,)
 
 
-class Settings(GivenSettings):
+class Settings(ExplicitSettings):
     """Every setting, under the names that the web service uses; case as given, unknown names ignored.
 
     Values come from the environment, then from the `.env` file, then from the defaults here. An empty value
@@ -98,7 +98,7 @@ class Settings(GivenSettings):
     #: The password of the Sentinels themselves.
     redis_sentinel_password: SecretStr | None = None
     celery_broker_url: BrokerUrl | None = None
-    celery_result_backend: ResultsUrl | None = None
+    celery_result_backend: ResultBackendUrl | None = None
     #: Seconds after which Celery kills a task.
     celery_task_time_limit: int = Field(default=1800, ge=1, le=_YEAR_SECONDS)
     #: Seconds for which Celery keeps a result.
@@ -165,13 +165,13 @@ class Settings(GivenSettings):
     #: Seconds to wait for the reply to a message body (RFC 5321 section 4.5.3.2.6 asks for 600).
     mailctl_smtp_data_timeout_seconds: float = Field(default=600, gt=0, le=_DAY_SECONDS)
 
-    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
     _env_file: Path = PrivateAttr(default=Path(".env"))
 
     @field_validator("*", mode="before")
     @classmethod
     def _empty_means_default(cls, value: Any, info: Any) -> Any:
-        if isinstance(value, str) and _NOWHERE.search(value):
+        if isinstance(value, str) and _FORBIDDEN_CHARACTERS.search(value):
             raise ValueError("is not UTF-8 text, or holds a NUL")
         if value == "" and info.field_name in cls.model_fields:
             return cls.model_fields[info.field_name].get_default()
@@ -179,7 +179,7 @@ class Settings(GivenSettings):
 
     @field_validator("redis_host", "email_host")
     @classmethod
-    def _is_host_name(cls, value: str) -> str:
+    def _check_host_name(cls, value: str) -> str:
         if not _HOST.fullmatch(value):
             raise ValueError("is not the name or the IP address of a host: no scheme, port, path or password")
         return value
@@ -210,7 +210,7 @@ class Settings(GivenSettings):
             settings = cls(**values)
         except ValidationError as error:
             raise _as_configuration_error(error, origins) from None
-        settings._origins.update(origins)
+        settings._sources.update(origins)
         settings._env_file = path
         return settings
 
@@ -219,9 +219,9 @@ class Settings(GivenSettings):
         """The file that settings are read from besides the environment; it need not exist."""
         return self._env_file
 
-    def origin(self, name: str) -> str:
+    def source_of(self, name: str) -> str:
         """Return where the value of the setting `name` came from: environment, a file's path, or default."""
-        return self._origins.get(name, "default")
+        return self._sources.get(name, "default")
 
     @property
     def profile(self) -> Profile:
@@ -231,7 +231,7 @@ class Settings(GivenSettings):
     def for_profile(self, profile: Profile) -> Settings:
         """Return these settings with `DEBUG` as `profile` has it."""
         changed = self.model_copy(update={"debug": profile is Profile.DEVELOPMENT})
-        changed._origins = self._origins | {"DEBUG": "the profile asked for"}
+        changed._sources = self._sources | {"DEBUG": "the profile asked for"}
         return changed
 
     @property
@@ -255,9 +255,11 @@ class Settings(GivenSettings):
         return self.uses_memory_broker and not self.mailctl_app
 
     @property
-    def results(self) -> ResultsUrl:
+    def results(self) -> ResultBackendUrl:
         """The Celery result backend: `CELERY_RESULT_BACKEND`, else what the profile says."""
-        return self.celery_result_backend or ResultsUrl(MEMORY_BACKEND if self.debug else self._redis_address)
+        return self.celery_result_backend or ResultBackendUrl(
+            MEMORY_BACKEND if self.debug else self._redis_address
+        )
 
     @property
     def result_backend(self) -> str:

@@ -25,28 +25,28 @@ from celery.signals import (
 
 from mailctl import unicode_safety
 from mailctl.broker.messages import BATCH_TASK
-from mailctl.broker.task_arguments import REFERENCE
+from mailctl.broker.task_arguments import REFERENCE_ARGUMENT
 from mailctl.domain import validation
 from mailctl.domain.catalog import CANARY, DELIVER_TASK, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
 from mailctl.domain.models import DELIVERED_STATES, State
 from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable
-from mailctl.json_logging import make_visible
-from mailctl.worker import envelope, process_state
+from mailctl.json_logging import escape_handlers
+from mailctl.worker import message_validation, process_state
 from mailctl.worker.bootsteps import RelayStep
-from mailctl.worker.canary_responder import rehearse_email, rehearse_message
+from mailctl.worker.canary_responder import respond_to_canary, respond_to_logged_canary
 from mailctl.worker.private_request import PrivateTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mailctl.domain.models import Json
-    from mailctl.worker.outcomes import Report
+    from mailctl.worker.outcomes import DeliveryResult
 
 _log = logging.getLogger("mailctl.tasks")
 #: Characters of a reason that are shown: whoever wrote the message may have chosen them.
 _MAX_REASON = 500
 #: Seconds before a message goes back to the broker while the delivery log does not answer.
-_LOG_PAUSE_SECONDS = 1.0
+_REQUEUE_DELAY_SECONDS = 1.0
 
 
 class EmailDeferred(Exception):
@@ -61,8 +61,8 @@ class _WireTask(PrivateTask):
     throws: tuple[type[Exception], ...] = (EmailFailed,)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        if reason := _fault(self, args, kwargs):
-            raise EmailFailed(unicode_safety.visible_line(reason[:_MAX_REASON]))
+        if reason := _rejection_reason(self, args, kwargs):
+            raise EmailFailed(unicode_safety.escape_controls_as_line(reason[:_MAX_REASON]))
         try:
             return self.run(*args, **kwargs)
         except InvalidInput as error:
@@ -82,14 +82,14 @@ class _EmailTask(_WireTask):
     mailctl_kind: Kind
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        if reason := _fault(self, args, kwargs):
-            return _refuse(self, self.mailctl_kind, reason)
+        if reason := _rejection_reason(self, args, kwargs):
+            return _reject_message(self, self.mailctl_kind, reason)
         return self.run(*args, **kwargs)
 
 
-def _fault(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+def _rejection_reason(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """Return why a task cannot do what its message asks for; "" if it can try."""
-    if reason := getattr(task.request, envelope.REFUSAL, ""):
+    if reason := getattr(task.request, message_validation.REFUSAL_HEADER, ""):
         return f"message: {reason}"
     try:
         inspect.signature(task.run).bind(*args, **kwargs)
@@ -99,7 +99,7 @@ def _fault(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
 
 
 def _parameters(function: Callable[..., Any]) -> list[str]:
-    return [name for name in inspect.signature(function).parameters if name != REFERENCE]
+    return [name for name in inspect.signature(function).parameters if name != REFERENCE_ARGUMENT]
 
 
 def _task(name: str, *, base: type[Task], **attributes: Any) -> Callable[[Callable[..., Any]], Task]:
@@ -132,13 +132,13 @@ def send_email_task(
         "template_name": template_name,
         "context": context,
     }
-    return _work(self, GENERIC, arguments, email_id)
+    return _deliver(self, GENERIC, arguments, email_id)
 
 
 @_email_task(WELCOME)
 def send_welcome_email_task(self: Task, user_data: Json = None, *, email_id: Json = None) -> str:
     """Greet a new user."""
-    return _work(self, WELCOME, {"user_data": user_data}, email_id)
+    return _deliver(self, WELCOME, {"user_data": user_data}, email_id)
 
 
 @_email_task(RESET)
@@ -146,7 +146,7 @@ def send_password_reset_email_task(
     self: Task, user_data: Json = None, reset_url: Json = None, *, email_id: Json = None
 ) -> str:
     """Send a password-reset link."""
-    return _work(self, RESET, {"user_data": user_data, "reset_url": reset_url}, email_id)
+    return _deliver(self, RESET, {"user_data": user_data, "reset_url": reset_url}, email_id)
 
 
 @_email_task(VERIFICATION)
@@ -154,7 +154,9 @@ def send_verification_email_task(
     self: Task, user_data: Json = None, verification_url: Json = None, *, email_id: Json = None
 ) -> str:
     """Ask a user to confirm an address."""
-    return _work(self, VERIFICATION, {"user_data": user_data, "verification_url": verification_url}, email_id)
+    return _deliver(
+        self, VERIFICATION, {"user_data": user_data, "verification_url": verification_url}, email_id
+    )
 
 
 @_email_task(NEW_IP)
@@ -174,13 +176,13 @@ def send_new_ip_notification_task(
         "whitelist_url": whitelist_url,
         "blacklist_url": blacklist_url,
     }
-    return _work(self, NEW_IP, arguments, email_id)
+    return _deliver(self, NEW_IP, arguments, email_id)
 
 
 @_task(DELIVER_TASK, base=_EmailTask, mailctl_kind=GENERIC)
 def deliver(self: Task, *, email_id: Json) -> str:
     """Send an email of the log, of a kind of the service's own."""
-    return _work(self, GENERIC, {}, email_id)
+    return _deliver(self, GENERIC, {}, email_id)
 
 
 @_task(BATCH_TASK, base=_WireTask, acks_late=True, reject_on_worker_lost=True)
@@ -188,9 +190,9 @@ def deliver_batch(self: Task, ids: Json = None) -> str:
     """Send emails of a campaign."""
     if not isinstance(ids, list):
         raise InvalidInput("ids", "are not a list.")
-    ids = [validation.email_id(email_id, field="ids") for email_id in ids]
+    ids = [validation.validate_email_id(email_id, field="ids") for email_id in ids]
     worker = self.request.hostname or socket.gethostname()
-    with _back_to_the_broker(f"{len(ids)} emails"):
+    with _requeue_if_log_unavailable(f"{len(ids)} emails"):
         delivered = process_state.current().delivery.deliver_batch(ids, worker=worker)
     return f"{delivered} of {len(ids)} delivered"
 
@@ -199,18 +201,18 @@ def deliver_batch(self: Task, ids: Json = None) -> str:
 def canary(self: Task, to: Json = None, *, email_id: Json = None) -> str:
     """Show that emails get through, without sending one."""
     if email_id is not None:
-        email_id = validation.email_id(email_id, field=REFERENCE)
+        email_id = validation.validate_email_id(email_id, field=REFERENCE_ARGUMENT)
         worker = self.request.hostname or socket.gethostname()
-        with _back_to_the_broker(f"canary {email_id}"):
-            return rehearse_email(process_state.current().runtime, email_id, worker=worker)
-    steps = rehearse_message(process_state.current().runtime, to)
+        with _requeue_if_log_unavailable(f"canary {email_id}"):
+            return respond_to_logged_canary(process_state.current().runtime, email_id, worker=worker)
+    steps = respond_to_canary(process_state.current().runtime, to)
     self.app.backend.store_result(
         self.request.id, {"worker": self.request.hostname, "steps": steps}, "SUCCESS"
     )
     return "answered"
 
 
-def _work(task: Task, kind: Kind, arguments: dict[str, Json], email_id: Json) -> str:
+def _deliver(task: Task, kind: Kind, arguments: dict[str, Json], email_id: Json) -> str:
     """Deliver, and store the Celery result; a message goes back to the broker while the log is down.
 
     Returns:
@@ -222,12 +224,12 @@ def _work(task: Task, kind: Kind, arguments: dict[str, Json], email_id: Json) ->
     """
     if email_id is not None:
         try:
-            email_id = validation.email_id(email_id, field=REFERENCE)
+            email_id = validation.validate_email_id(email_id, field=REFERENCE_ARGUMENT)
         except InvalidInput as error:
-            return _refuse(task, kind, str(error))
+            return _reject_message(task, kind, str(error))
     request = task.request
     worker = request.hostname or socket.gethostname()
-    with _back_to_the_broker(f"email {email_id or request.id!a}"):
+    with _requeue_if_log_unavailable(f"email {email_id or request.id!a}"):
         delivery = process_state.current().delivery
         if email_id is not None:
             report = delivery.deliver(email_id, worker=worker)
@@ -238,31 +240,31 @@ def _work(task: Task, kind: Kind, arguments: dict[str, Json], email_id: Json) ->
                 arguments,
                 queue=_queue_of(task),
                 worker=worker,
-                not_before=_moment(request, envelope.NOT_BEFORE),
-                expires_at=_moment(request, envelope.EXPIRES),
+                not_before=_datetime_header(request, message_validation.NOT_BEFORE_HEADER),
+                expires_at=_datetime_header(request, message_validation.EXPIRES_HEADER),
             )
-    return _concluded(task, report)
+    return _finish(task, report)
 
 
-def _refuse(task: Task, kind: Kind, reason: str) -> str:
+def _reject_message(task: Task, kind: Kind, reason: str) -> str:
     """Record a message that can never become an email; raises what `_work` does."""
-    with _back_to_the_broker(f"email {task.request.id!a}"):
-        report = process_state.current().delivery.refuse(
+    with _requeue_if_log_unavailable(f"email {task.request.id!a}"):
+        report = process_state.current().delivery.record_invalid_message(
             task.request.id, kind, queue=_queue_of(task), reason=reason
         )
-    return _concluded(task, report)
+    return _finish(task, report)
 
 
 def _queue_of(task: Task) -> str:
     return (task.request.delivery_info or {}).get("routing_key") or str(task.app.conf.task_default_queue)
 
 
-def _moment(request: Any, header: str) -> datetime | None:
+def _datetime_header(request: Any, header: str) -> datetime | None:
     value = getattr(request, header, None)
     return None if value is None else datetime.fromisoformat(value)
 
 
-def _concluded(task: Task, report: Report) -> str:
+def _finish(task: Task, report: DeliveryResult) -> str:
     if report.state is not None:
         _store_result(task, report)
     if report.state in (State.FAILED, State.EXPIRED):
@@ -271,17 +273,17 @@ def _concluded(task: Task, report: Report) -> str:
 
 
 @contextmanager
-def _back_to_the_broker(what: str) -> Iterator[None]:
+def _requeue_if_log_unavailable(what: str) -> Iterator[None]:
     """Return a message to the broker, a little later, when the delivery log does not answer."""
     try:
         yield
     except LogUnavailable as error:
         _log.error("%s: back to the broker: %s", what, error)
-        time.sleep(_LOG_PAUSE_SECONDS)
+        time.sleep(_REQUEUE_DELAY_SECONDS)
         raise Reject(str(error), requeue=True) from None
 
 
-def _store_result(task: Task, report: Report) -> None:
+def _store_result(task: Task, report: DeliveryResult) -> None:
     """Let programs that ask Celery see what became of the email; the delivery log stays the truth."""
     state, result = _celery_result(report)
     try:
@@ -290,35 +292,35 @@ def _store_result(task: Task, report: Report) -> None:
         _log.warning("the Celery result of email %s is not stored: %s", report.email_id, type(error).__name__)
 
 
-def _celery_result(report: Report) -> tuple[str, object]:
+def _celery_result(report: DeliveryResult) -> tuple[str, object]:
     if report.state in DELIVERED_STATES:
-        return "SUCCESS", {REFERENCE: report.email_id, "state": str(report.state)}
+        return "SUCCESS", {REFERENCE_ARGUMENT: report.email_id, "state": str(report.state)}
     if report.state in (State.DEFERRED, State.HELD, State.PENDING):
         return "RETRY", EmailDeferred(report.text)
     return "FAILURE", EmailFailed(report.text)
 
 
-def _add_relay(instance: Any, **_: object) -> None:
+def _add_bootsteps(instance: Any, **_: object) -> None:
     """Give every worker that has these tasks a relay, and guards."""
-    from mailctl.worker.consumer_guards import RubbishStep
-    from mailctl.worker.foreign import ForeignStep
+    from mailctl.worker.consumer_guards import MessageGuardStep
+    from mailctl.worker.foreign import ForeignMessageStep
     from mailctl.worker.remote_control.guard import ControlGuard  # only a worker needs what they import
 
     instance.app.steps["worker"].add(RelayStep)
-    instance.app.steps["consumer"].update((RubbishStep, ForeignStep, ControlGuard))
+    instance.app.steps["consumer"].update((MessageGuardStep, ForeignMessageStep, ControlGuard))
 
 
-def _guard_log(logger: logging.Logger, **_: object) -> None:
-    make_visible(logger)
+def _escape_control_characters(logger: logging.Logger, **_: object) -> None:
+    escape_handlers(logger)
 
 
 def _close(**_: object) -> None:
-    process_state.shut()
+    process_state.close()
 
 
-after_setup_logger.connect(_guard_log)
-after_setup_task_logger.connect(_guard_log)
-celeryd_init.connect(_add_relay)
+after_setup_logger.connect(_escape_control_characters)
+after_setup_task_logger.connect(_escape_control_characters)
+celeryd_init.connect(_add_bootsteps)
 worker_process_shutdown.connect(_close)
 worker_shutdown.connect(_close)
 

@@ -8,22 +8,22 @@ from datetime import UTC, datetime, timedelta
 from mailctl.errors import InvalidInput
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_LENGTH = re.compile(r"(?:\d+[smhd])+")
+_DURATION = re.compile(r"(?:\d+[smhd])+")
 _RATE = re.compile(r"(\d{1,7})/([smh])")
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)(%?)")
 #: Characters of a time, or a length of time.
-_LONGEST = 64
+_MAX_CHARACTERS = 64
 #: Emails are scheduled for hours or days, not for years.
 MAX_AHEAD = timedelta(days=366)
 
 
-def parse_length(text: str, *, field: str) -> timedelta:
+def parse_duration(text: str, *, field: str) -> timedelta:
     """Return a length of time such as 90s, 10m, 2h30m or 1d.
 
     Raises:
         InvalidInput: it is not one, or longer than a year.
     """
-    if not _is_length(text):
+    if not _is_duration(text):
         raise InvalidInput(
             field, f"{_shown(text)} is not a length of time.", fix="Give one like 90s or 2h30m."
         )
@@ -58,16 +58,16 @@ def parse_share(text: str, *, field: str) -> float:
     return share
 
 
-def parse_moment(text: str, *, field: str, now: datetime) -> datetime:
+def parse_future_time(text: str, *, field: str, now: datetime) -> datetime:
     """Return a time in the future, given in ISO 8601; without a zone it is local.
 
     Raises:
         InvalidInput: it is not a time, has passed, or is more than a year ahead.
     """
     try:
-        moment = _moment(text)
+        moment = _parse_time(text)
     except (ValueError, OverflowError, OSError):
-        example = _nine_o_clock(now + timedelta(days=1))
+        example = _example_time(now + timedelta(days=1))
         raise InvalidInput(
             field,
             f"{_shown(text)} is not a time.",
@@ -80,25 +80,25 @@ def parse_moment(text: str, *, field: str, now: datetime) -> datetime:
     return moment
 
 
-def parse_past(text: str, *, field: str, now: datetime) -> datetime:
+def parse_past_time(text: str, *, field: str, now: datetime) -> datetime:
     """Return a time given as a length before `now`, such as 24h, or in ISO 8601; without a zone it is local.
 
     Raises:
         InvalidInput: it is neither.
     """
-    if _is_length(text):
-        return now - parse_length(text, field=field)
+    if _is_duration(text):
+        return now - parse_duration(text, field=field)
     try:
-        return _moment(text)
+        return _parse_time(text)
     except (ValueError, OverflowError, OSError):
         raise InvalidInput(
             field,
             f"{_shown(text)} is not a time.",
-            fix=f"Give one like 24h or {_nine_o_clock(now - timedelta(days=1))}Z.",
+            fix=f"Give one like 24h or {_example_time(now - timedelta(days=1))}Z.",
         ) from None
 
 
-def span(length: timedelta) -> str:
+def format_duration(length: timedelta) -> str:
     """Return a length of time in the unit that suits it; "0 s" if it has passed."""
     seconds = max(0, round(length.total_seconds()))
     if seconds < 90:
@@ -110,30 +110,30 @@ def span(length: timedelta) -> str:
     return f"{round(seconds / 86400)} days"
 
 
-def count(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str) -> str:
     """Return a number with its noun, in the plural where it belongs there."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def per_minute(rate: float) -> str:
+def format_rate(rate: float) -> str:
     """Return a rate as people read it."""
     return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
-def _nine_o_clock(day: datetime) -> str:
+def _example_time(day: datetime) -> str:
     """Return an example of a time, near enough to be accepted, as UTC or as local time."""
     return day.strftime("%Y-%m-%dT09:00")
 
 
-def _is_length(text: str) -> bool:
-    return len(text) <= _LONGEST and _LENGTH.fullmatch(text) is not None
+def _is_duration(text: str) -> bool:
+    return len(text) <= _MAX_CHARACTERS and _DURATION.fullmatch(text) is not None
 
 
-def _moment(text: str) -> datetime:
-    if len(text) > _LONGEST:
+def _parse_time(text: str) -> datetime:
+    if len(text) > _MAX_CHARACTERS:
         raise ValueError
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _shown(text: str) -> str:
-    return repr(text) if len(text) <= _LONGEST else f"{text[:_LONGEST]!r}…"
+    return repr(text) if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]!r}…"

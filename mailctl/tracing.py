@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 #: The attribute that joins a span with an email.
-EMAIL_ID = "mailctl.email_id"
+EMAIL_ID_ATTRIBUTE = "mailctl.email_id"
 _API = "opentelemetry.trace"
 #: W3C Trace Context: version, trace, span and flags.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}")
@@ -32,7 +32,7 @@ class Span:
     def __init__(self, span: Any = None) -> None:
         self._span = span
 
-    def note(self, **facts: str | int | None) -> None:
+    def set_attributes(self, **facts: str | int | None) -> None:
         """Add facts, under `mailctl.`; never an address, a link or a token."""
         if self._span is not None:
             known = {f"mailctl.{name}": value for name, value in facts.items() if value is not None}
@@ -76,7 +76,7 @@ def span(name: str, *, parent: Mapping[str, str] | None = None, is_client: bool 
             raise
 
 
-def carried() -> dict[str, str]:
+def inject_trace_context() -> dict[str, str]:
     """Return the current span in the form in which another process can go on from it; {} if there is none."""
     carrier: dict[str, str] = {}
     if _api() is not None:
@@ -84,7 +84,7 @@ def carried() -> dict[str, str]:
     return carrier
 
 
-def ids_of(traceparent: str | None) -> dict[str, str]:
+def trace_ids(traceparent: str | None) -> dict[str, str]:
     """Return trace and span for a log line: those given, else the current ones; {} if there are none."""
     if traceparent:
         found = _TRACEPARENT.fullmatch(traceparent)

@@ -32,7 +32,7 @@ _ABBREVIATION = re.compile(r"(?i)\b(?:dr|mr|mrs|ms|jr|sr|st|prof|[^\W\d_])\.(?=\
 _DOTS = str.maketrans(dict.fromkeys("\u3002\u2024\ua4f8\u06d4\u0701\u0702", "."))
 _MAX_STACKED_MARKS = 4
 #: Scripts whose letters look alike; nobody needs two of them in one name of a domain.
-_ALIKE = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"})
+_CONFUSABLE_SCRIPTS = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"})
 
 
 def first_unprintable(text: str) -> str | None:
@@ -50,17 +50,17 @@ def has_controls(text: str) -> bool:
     return _CONTROLS.search(text) is not None
 
 
-def visible(text: str) -> str:
+def escape_controls(text: str) -> str:
     r"""Return a text with its control characters escaped, such as \x1b; line feeds and tabs stay."""
     return _CONTROLS_IN_LINES.sub(lambda found: _escaped(found[0]), text)
 
 
-def visible_line(text: str) -> str:
+def escape_controls_as_line(text: str) -> str:
     r"""Return a text as one line, with all its control characters escaped, such as \n and \x1b."""
     return _CONTROLS.sub(lambda found: _escaped(found[0]), text)
 
 
-def json_line(text: str) -> str:
+def escape_json_controls(text: str) -> str:
     r"""Return JSON text with the control characters escaped that JSON allows in strings, such as \u009b."""
     return _CONTROLS_IN_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
@@ -87,7 +87,7 @@ def has_stacked_marks(text: str) -> bool:
 def mixes_scripts(label: str) -> bool:
     """Whether a name mixes letters of scripts that look alike, as in a Latin word with a Cyrillic a."""
     scripts = {unicodedata.name(char, "").partition(" ")[0] for char in label if char.isalpha()}
-    return len(scripts & _ALIKE) > 1
+    return len(scripts & _CONFUSABLE_SCRIPTS) > 1
 
 
 def _is_printable(char: str) -> bool:

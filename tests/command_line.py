@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mailctl.cli.context import Session
+from mailctl.cli.context import CliSession
 from mailctl.cli.main import app
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
     context, name, rest = None, "mailctl", list(words)
     try:
         while True:
-            context = command.make_context(name, rest, parent=context, obj=Session())
+            context = command.make_context(name, rest, parent=context, obj=CliSession())
             rest = [*getattr(context, "_protected_args", ()), *context.args]
             if not hasattr(command, "resolve_command"):
                 return dict(context.params)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import update
 
 from mailctl.delivery_log.heartbeats import Worker
-from mailctl.delivery_log.operator_actions import Deed
-from mailctl.delivery_log.pauses import Scope
+from mailctl.delivery_log.operator_actions import AuditInfo
+from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import emails
-from mailctl.delivery_log.suppressions import Source
+from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.delivery_log.transitions import utc_now
 from mailctl.domain.eligibility import CANCEL, HOLD, PURGE
 from mailctl.domain.factory import make_drafts
@@ -100,7 +100,7 @@ class EveryEmail:
         """Record an email to somebody new."""
         self._number += 1
         made = content or Content(user=User(email=f"user{self._number}@example.com"))
-        known = self.parts.catalog.named(kind)
+        known = self.parts.catalog.get(kind)
         now = utc_now()
         [draft] = make_drafts(
             known, [made], queue=queue or Enqueuer(self.parts).queue_for(known), now=now, **more
@@ -117,13 +117,15 @@ class EveryEmail:
 
     def claim(self, email_id: str, worker: str = "w@host") -> Claim:
         """Let a worker take an email."""
-        [claim] = self.parts.claims.take([email_id], worker=worker).claims
+        [claim] = self.parts.claims.claim([email_id], worker=worker).claims
         return claim
 
     def finish(self, email_id: str, state: State, result: Outcome | None, reason: str = "") -> str:
         """Let a worker end an email."""
         told = reason or (
-            "" if state in (State.SENT, State.CAPTURED) else f"refused {result.with_stage if result else ''}"
+            ""
+            if state in (State.SENT, State.CAPTURED)
+            else f"refused {result.text_with_stage if result else ''}"
         )
         self.parts.outbox.finish(self.claim(email_id), state, outcome=result, reason=told)
         return email_id
@@ -138,7 +140,7 @@ class EveryEmail:
     def stop(self, email_id: str, action: Any = HOLD, mark: str = "") -> str:
         """Let an operator stop an email."""
         target = State.HELD if action is HOLD else State.CANCELLED
-        deed = Deed(actor="ada@desk", mark=mark)
+        deed = AuditInfo(actor="ada@desk", batch_mark=mark)
         assert self.parts.actions.stop(
             [email_id], target, works_on=action.works_on, done=action.done, deed=deed
         )
@@ -167,7 +169,9 @@ class EveryEmail:
         self.defer(self.record("deferred, due"), LATER, until=utc_now())
         self.record("pending, with a key", idempotency_key="order-7")
         self.record("pending, not publishable")
-        outbox.postpone(self.ids["pending, not publishable"], until=utc_now(), reason="it cannot be")
+        outbox.postpone_publishing(
+            self.ids["pending, not publishable"], until=utc_now(), reason="it cannot be"
+        )
 
     def _delivered(self) -> None:
         for kind in ("welcome", "reset", "verification", "new-ip", "email", "plain", "invoice"):
@@ -180,7 +184,7 @@ class EveryEmail:
         self.change(gone, kind="gone")
         own = self.record("sent by a task of the service's own")
         self.parts.outbox.mark_queued([own])
-        self.parts.recovery.settle(own, celery_state="SUCCESS", text="")
+        self.parts.recovery.apply_celery_result(own, celery_state="SUCCESS", text="")
 
     def _failed(self) -> None:
         for what, result in (("refused", REFUSED), ("dead mailbox", DEAD), ("full mailbox", FULL)):
@@ -191,7 +195,7 @@ class EveryEmail:
         self.finish(self.record("failed, not made"), State.FAILED, None, "the template is broken")
         own = self.record("failed, by a task of the service's own")
         self.parts.outbox.mark_queued([own])
-        self.parts.recovery.settle(own, celery_state="FAILURE", text="no")
+        self.parts.recovery.apply_celery_result(own, celery_state="FAILURE", text="no")
         for what, values in (
             ("content forgotten", {"content": None}),
             ("of no kind any more", {"kind": "gone"}),
@@ -209,16 +213,16 @@ class EveryEmail:
             self.finish(self.record(f"failed, {what}", "reset", content=content), State.FAILED, REFUSED)
         self.age(self.ids["failed, late, with links of others"])
         draft = make_drafts(
-            self.parts.catalog.named("welcome"), [_content("welcome")], queue="celery", now=utc_now()
+            self.parts.catalog.get("welcome"), [_content("welcome")], queue="celery", now=utc_now()
         )
-        self.parts.outbox.adopt_failed(draft[0], reason="its header retries is not usable.")
+        self.parts.outbox.record_failed_message(draft[0], reason="its header retries is not usable.")
         self.ids["failed, a message that could not be read"] = draft[0].id
         old = self.finish(self.record("failed, sent anew"), State.FAILED, REFUSED)
         new = make_drafts(
-            self.parts.catalog.named("welcome"), [_content("welcome")], queue="celery", now=utc_now()
+            self.parts.catalog.get("welcome"), [_content("welcome")], queue="celery", now=utc_now()
         )[0]
         assert self.parts.actions.resend(
-            old, new, works_on=(State.FAILED,), deed=Deed(actor="ada"), again=False
+            old, new, works_on=(State.FAILED,), deed=AuditInfo(actor="ada"), again=False
         )
         self.ids["pending, made of another"] = new.id
 
@@ -249,7 +253,7 @@ class EveryEmail:
             address: "gone",
             "off@example.com": "",
         }
-        self.parts.suppressions.add(listed, source=Source.OPERATOR, actor="ada@desk")
+        self.parts.suppressions.add(listed, source=SuppressionSource.OPERATOR, actor="ada@desk")
         for name in listed:
             self.record(f"suppressed, {name}", content=Content(user=User(email=name)))
         self.parts.suppressions.remove(["off@example.com"])
@@ -281,9 +285,9 @@ class EveryEmail:
         self.change(self.ids["pending, paused kind that is gone"], kind="gone")
         pauses = self.parts.pauses
         for scope, name in (
-            (Scope.QUEUE, "-stopped $HOME"),
-            (Scope.KIND, "verification"),
-            (Scope.KIND, "gone"),
+            (PauseScope.QUEUE, "-stopped $HOME"),
+            (PauseScope.KIND, "verification"),
+            (PauseScope.KIND, "gone"),
         ):
             pauses.pause(scope, name, actor="ada@desk", reason="`touch pwned`")
 
@@ -317,7 +321,7 @@ def beating(beat_once: Callable[[], None]) -> Iterator[None]:
 def beat(parts: Runtime, name: str, *, pid: int, queues: tuple[str, ...], host: str = "") -> None:
     """Let the log know of a worker that is alive."""
     now = utc_now()
-    parts.workers.beat(
+    parts.workers.record_heartbeat(
         Worker(
             id=name,
             name=name,

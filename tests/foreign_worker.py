@@ -11,12 +11,12 @@ import sys
 
 from mailctl import runtime
 from mailctl.settings import Settings
-from mailctl.worker.foreign.keeper import Schedule
+from mailctl.worker.foreign.requeuer import RequeueSchedule
 from mailctl.worker.run import run_worker
 
 if __name__ == "__main__":
     fields = json.loads(sys.argv[1])
-    runtime.use(Settings.load())
-    schedule = Schedule(**{**fields, "delays": tuple(fields["delays"])})
+    runtime.configure(Settings.load())
+    schedule = RequeueSchedule(**{**fields, "delays": tuple(fields["delays"])})
     pool, concurrency = ("prefork", int(sys.argv[2])) if sys.argv[2:] else ("solo", 1)
     sys.exit(run_worker(runtime.current(), pool=pool, concurrency=concurrency, foreign_schedule=schedule))

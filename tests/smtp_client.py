@@ -41,15 +41,15 @@ def plain(server: ScriptedSmtpServer) -> SmtpServer:
         host="127.0.0.1",
         port=server.port,
         tls="none",
-        timeout=TIMEOUT,
-        data_timeout=TIMEOUT,
+        timeout_seconds=TIMEOUT,
+        data_timeout_seconds=TIMEOUT,
         local_hostname="client.example.com",
     )
 
 
 def hasty(server: SmtpServer) -> SmtpServer:
     """Return the same server for a client that does not wait for long."""
-    return replace(server, timeout=HASTE, data_timeout=HASTE)
+    return replace(server, timeout_seconds=HASTE, data_timeout_seconds=HASTE)
 
 
 def signed_in(server: ScriptedSmtpServer, certificates: Certificates) -> SmtpServer:

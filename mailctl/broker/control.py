@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mailctl.broker.inspector import CONTROL_SECONDS, ask_broker
+from mailctl.broker.inspector import CONTROL_TIMEOUT_SECONDS, ask_broker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
 #: Seconds for which workers are given to answer who were called by name: the wait ends when all have.
-_NAMED_SECONDS = 2.0
+_NAMED_TIMEOUT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +29,10 @@ class Node:
     pool: str | None
     concurrency: int | None
     #: Seconds that it has been running.
-    uptime: int | None
+    uptime_seconds: int | None
 
 
-class Control:
+class RemoteControl:
     """Talks with the Celery workers of an app.
 
     Args:
@@ -50,14 +50,14 @@ class Control:
         """
 
         def read(connection: Any) -> dict[str, Node]:
-            inspect = self._app.control.inspect(timeout=CONTROL_SECONDS, connection=connection)
+            inspect = self._app.control.inspect(timeout=CONTROL_TIMEOUT_SECONDS, connection=connection)
             queues: Mapping[str, Any] = inspect.active_queues() or {}
             facts: Mapping[str, Any] = {}
             if queues:
                 # Those that have just answered do so again, and need not be waited for when they have.
                 known = self._app.control.inspect(
                     destination=list(queues),
-                    timeout=CONTROL_SECONDS,
+                    timeout=CONTROL_TIMEOUT_SECONDS,
                     connection=connection,
                     limit=len(queues),
                 )
@@ -79,7 +79,7 @@ class Control:
         def read(connection: Any) -> frozenset[str]:
             replies = self._app.control.ping(
                 destination=list(names) or None,
-                timeout=_NAMED_SECONDS if names else CONTROL_SECONDS,
+                timeout=_NAMED_TIMEOUT_SECONDS if names else CONTROL_TIMEOUT_SECONDS,
                 connection=connection,
                 limit=len(names) or None,
             )
@@ -110,5 +110,5 @@ def _node(name: str, queues: Any, facts: Mapping[str, Any]) -> Node:
         pid=facts.get("pid"),
         pool=module or None,
         concurrency=pool.get("max-concurrency"),
-        uptime=facts.get("uptime"),
+        uptime_seconds=facts.get("uptime"),
     )

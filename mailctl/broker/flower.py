@@ -11,7 +11,7 @@ from celery.utils.functional import LRUCache
 from typing_extensions import override
 
 from mailctl.broker.messages import BATCH_TASK
-from mailctl.celery_app import is_in_memory
+from mailctl.celery_app import has_memory_broker
 from mailctl.domain.catalog import CANARY, TASK_NAMES
 from mailctl.errors import ConfigurationError, ExtraMissing, InvalidInput
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 _REDACTED = "(redacted)"
 #: Exceptions of a service's own tasks may tell of the arguments, too.
-_TELLING = ("args", "kwargs", "result", "exception", "traceback")
-_OURS = TASK_NAMES | {BATCH_TASK, CANARY.task}
+_SENSITIVE_KEYS = ("args", "kwargs", "result", "exception", "traceback")
+_MAILCTL_TASKS = TASK_NAMES | {BATCH_TASK, CANARY.task}
 #: The name by which Flower knows what receives its events.
-_RECEIVER = "EventReceiver"
+_RECEIVER_ATTRIBUTE = "EventReceiver"
 #: Tasks that are not emails, and are remembered as such.
-_MOST_STRANGERS = 100_000
+_MAX_FOREIGN_TASKS = 100_000
 #: What says where it is to be reached, so that we need not.
-_ADDRESSES = ("--address", "--unix_socket", "--unix-socket")
+_ADDRESS_OPTIONS = ("--address", "--unix_socket", "--unix-socket")
 
 
 def run_flower(app: Celery, arguments: Sequence[str]) -> None:
@@ -45,14 +45,14 @@ def run_flower(app: Celery, arguments: Sequence[str]) -> None:
     """
     if importlib.util.find_spec("flower") is None:
         raise ExtraMissing("Flower is not installed.", extra="flower")
-    if is_in_memory(app):
+    if has_memory_broker(app):
         raise ConfigurationError(
             "A memory broker is private to its process, so that Flower would see nothing.",
             fix="Set DEBUG=False for Redis, or use `mailctl top`.",
         )
-    _redact(app)
-    given = _with_values(arguments)
-    is_told = any(argument.split("=")[0] in _ADDRESSES for argument in given)
+    _install_redaction(app)
+    given = _join_option_values(arguments)
+    is_told = any(argument.split("=")[0] in _ADDRESS_OPTIONS for argument in given)
     refusals = importlib.import_module("tornado.options").Error
     try:
         app.start(["flower", *([] if is_told else ["--address=127.0.0.1"]), *given])
@@ -60,7 +60,7 @@ def run_flower(app: Celery, arguments: Sequence[str]) -> None:
         raise InvalidInput("arguments of Flower", f"{error}.", fix="Give them like --port=5566.") from error
 
 
-def _with_values(arguments: Sequence[str]) -> list[str]:
+def _join_option_values(arguments: Sequence[str]) -> list[str]:
     """Return options each with its value in one argument: Flower takes no `--port 5566`.
 
     It takes no arguments but options, so that what follows an option is its value.
@@ -75,13 +75,13 @@ def _with_values(arguments: Sequence[str]) -> list[str]:
     return given
 
 
-def _redact(app: Celery) -> None:
+def _install_redaction(app: Celery) -> None:
     events = importlib.import_module("flower.events")
-    if not hasattr(events, _RECEIVER):
+    if not hasattr(events, _RECEIVER_ATTRIBUTE):
         raise ExtraMissing(
             "In this version of Flower, mailctl cannot hide what emails carry.", extra="flower"
         )
-    setattr(events, _RECEIVER, PrivateReceiver)
+    setattr(events, _RECEIVER_ATTRIBUTE, PrivateReceiver)
     app.control.inspect = app.subclass_with_self(PrivateInspect, reverse="control.inspect")
 
 
@@ -91,17 +91,17 @@ class PrivateReceiver(EventReceiver):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Only the first event of a task has its name; of those that are not emails' the others are kept, too.
-        self._strangers: LRUCache = LRUCache(limit=_MOST_STRANGERS)
+        self._strangers: LRUCache = LRUCache(limit=_MAX_FOREIGN_TASKS)
 
     @override
     def event_from_message(self, *args: Any, **kwargs: Any) -> tuple[str, dict[str, Any]]:
         """Return an event without what it says of arguments."""
         kind, event = super().event_from_message(*args, **kwargs)
         task_id, name = event.get("uuid"), event.get("name")
-        if name is not None and name not in _OURS:
+        if name is not None and name not in _MAILCTL_TASKS:
             self._strangers[task_id] = True
         if task_id not in self._strangers:
-            event |= {key: _REDACTED for key in _TELLING if event.get(key)}
+            event |= {key: _REDACTED for key in _SENSITIVE_KEYS if event.get(key)}
         return kind, event
 
 
@@ -110,15 +110,15 @@ class PrivateInspect(Inspect):  # type: ignore[misc]
 
     @override
     def _request(self, command: str, **kwargs: Any) -> Any:
-        return _without_arguments(super()._request(command, **kwargs))
+        return _redact_arguments(super()._request(command, **kwargs))
 
 
-def _without_arguments(value: Any) -> Any:
+def _redact_arguments(value: Any) -> Any:
     """Return a reply in which every task of ours has lost its arguments."""
     if isinstance(value, dict):
-        is_ours = value.get("name") in _OURS
+        is_ours = value.get("name") in _MAILCTL_TASKS
         return {
-            key: _REDACTED if is_ours and key in _TELLING else _without_arguments(inner)
+            key: _REDACTED if is_ours and key in _SENSITIVE_KEYS else _redact_arguments(inner)
             for key, inner in value.items()
         }
-    return [_without_arguments(inner) for inner in value] if isinstance(value, list) else value
+    return [_redact_arguments(inner) for inner in value] if isinstance(value, list) else value

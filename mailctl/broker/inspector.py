@@ -15,14 +15,14 @@ from amqp.exceptions import MessageNacked
 from kombu.exceptions import KombuError
 
 from mailctl.broker import redis
-from mailctl.broker.messages import OnBroker, Search, unclaimed_queue
+from mailctl.broker.messages import BrokerQueue, MessageSearchResult, unclaimed_queue
 from mailctl.broker.refusals import refusal_of
 from mailctl.broker.task_results import answer_of, leave_as_stored, result_of, stored_meta
-from mailctl.celery_app import BROKER_SECONDS, FAIL_FAST, is_in_memory, is_redis
-from mailctl.deadlines import ask
+from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, FAIL_FAST, has_memory_broker, is_redis
+from mailctl.deadlines import call_with_deadline
 from mailctl.errors import BrokerRefused, BrokerUnavailable
 from mailctl.fork_safety import no_fork
-from mailctl.redaction import masked_url, without_credentials
+from mailctl.redaction import mask_credentials, mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 #: Seconds for which workers are given to answer a broadcast.
-CONTROL_SECONDS = 1.0
+CONTROL_TIMEOUT_SECONDS = 1.0
 _REDIS = "redis"
 #: AMQP's reply code for a queue that is not there.
 NO_SUCH_QUEUE = 404
@@ -41,7 +41,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Depth:
+class MessageCounts:
     """How many messages a queue has."""
 
     ready: int
@@ -49,7 +49,7 @@ class Depth:
     unacked: int | None
 
 
-class Broker:
+class BrokerInspector:
     """Asks on behalf of an operator; nothing here changes anything.
 
     Args:
@@ -62,7 +62,7 @@ class Broker:
     @property
     def is_in_memory(self) -> bool:
         """Whether only its own process can see what is in it."""
-        return is_in_memory(self._app)
+        return has_memory_broker(self._app)
 
     def ping(self) -> float:
         """Return the seconds that a round trip to the broker takes.
@@ -72,7 +72,7 @@ class Broker:
         """
 
         def read(connection: Any) -> float:
-            connection.ensure_connection(max_retries=1, timeout=BROKER_SECONDS)
+            connection.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT_SECONDS)
             started = time.monotonic()
             if _is_redis(connection):
                 connection.default_channel.client.ping()
@@ -94,23 +94,23 @@ class Broker:
         self._ask_backend(lambda: self._app.backend.get_state("mailctl-ping"))
         return time.monotonic() - started
 
-    def depth(self, queue: str) -> Depth:
+    def depth(self, queue: str) -> MessageCounts:
         """Return how many messages a queue has.
 
         Raises:
             BrokerUnavailable: the broker does not answer.
         """
 
-        def read(connection: Any) -> Depth:
+        def read(connection: Any) -> MessageCounts:
             channel = connection.default_channel
             if _is_redis(connection):
                 ready = redis.ready_count(channel, queue)
-                return Depth(ready=ready, unacked=redis.unacked_count(channel))
-            return Depth(ready=_declared_count(connection, queue), unacked=None)
+                return MessageCounts(ready=ready, unacked=redis.unacked_count(channel))
+            return MessageCounts(ready=_amqp_message_count(connection, queue), unacked=None)
 
         return ask_broker(self._app, read)
 
-    def survey(self, queues: Collection[str]) -> dict[str, OnBroker]:
+    def inspect_queues(self, queues: Collection[str]) -> dict[str, BrokerQueue]:
         """Return what the broker has of these queues, by their names.
 
         Only Redis lets one look at messages; elsewhere they are counted as far as AMQP tells.
@@ -119,31 +119,31 @@ class Broker:
             BrokerUnavailable: the broker does not answer.
         """
 
-        def read(connection: Any) -> dict[str, OnBroker]:
+        def read(connection: Any) -> dict[str, BrokerQueue]:
             if not _is_redis(connection):
-                return {queue: _counted(connection, queue) for queue in queues}
+                return {queue: _counted_queue(connection, queue) for queue in queues}
             channel = connection.default_channel
-            taken = redis.unacked(channel)
+            taken = redis.unacked_messages(channel)
             wanted = dict.fromkeys([*queues, *(message.queue for message in taken if message.queue)])
-            return {queue: redis.look_into(channel, queue, taken) for queue in wanted}
+            return {queue: redis.read_queue(channel, queue, taken) for queue in wanted}
 
         return ask_broker(self._app, read)
 
-    def find(self, task_id: str, *, queue: str) -> Search:
+    def find_message(self, task_id: str, *, queue: str) -> MessageSearchResult:
         """Look for a task's message in a queue and among those handed to workers; only Redis lets one look.
 
         Raises:
             BrokerUnavailable: the broker does not answer.
         """
 
-        def read(connection: Any) -> Search:
+        def read(connection: Any) -> MessageSearchResult:
             if not _is_redis(connection):
-                return Search(place=None, is_complete=False)
-            return redis.search(connection.default_channel, task_id, queue)
+                return MessageSearchResult(position=None, is_complete=False)
+            return redis.find_message(connection.default_channel, task_id, queue)
 
         return ask_broker(self._app, read)
 
-    def result(self, task_id: str) -> CeleryResult | None:
+    def task_result(self, task_id: str) -> CeleryResult | None:
         """Return the stored result of a task; None if there is none, whether the task exists or not.
 
         Raises:
@@ -151,7 +151,7 @@ class Broker:
         """
         return result_of(self._stored(task_id))
 
-    def answer(self, task_id: str) -> Any:
+    def successful_result(self, task_id: str) -> Any:
         """Return what a task has stored as its result; None while there is nothing, or it failed.
 
         Raises:
@@ -167,7 +167,7 @@ class Broker:
         """The result backend, as a reader."""
         return leave_as_stored(self._app.backend)
 
-    def consumers(self) -> dict[str, tuple[str, ...]]:
+    def queues_by_worker(self) -> dict[str, tuple[str, ...]]:
         """Return the queues that each Celery worker consumes, by node name; ours and those of others.
 
         Raises:
@@ -177,13 +177,13 @@ class Broker:
             return {}
 
         def read(connection: Any) -> dict[str, tuple[str, ...]]:
-            inspect = self._app.control.inspect(timeout=CONTROL_SECONDS, connection=connection)
+            inspect = self._app.control.inspect(timeout=CONTROL_TIMEOUT_SECONDS, connection=connection)
             replies = inspect.active_queues() or {}
             return {node: tuple(queue["name"] for queue in queues) for node, queues in replies.items()}
 
         return ask_broker(self._app, read)
 
-    def tasks(self, nodes: Collection[str]) -> dict[str, frozenset[str]]:
+    def tasks_by_worker(self, nodes: Collection[str]) -> dict[str, frozenset[str]]:
         """Return the names of the tasks that each of some Celery workers has, of those that answer.
 
         Raises:
@@ -192,7 +192,10 @@ class Broker:
 
         def read(connection: Any) -> dict[str, frozenset[str]]:
             inspect = self._app.control.inspect(
-                destination=list(nodes), timeout=CONTROL_SECONDS, connection=connection, limit=len(nodes)
+                destination=list(nodes),
+                timeout=CONTROL_TIMEOUT_SECONDS,
+                connection=connection,
+                limit=len(nodes),
             )
             # Celery adds the attributes of a task in brackets.
             replies = inspect.registered() or {}
@@ -219,15 +222,15 @@ class Broker:
         return ask_broker(self._app, read)
 
     def _ask_backend(self, question: Callable[[], _T]) -> _T:
-        with _backend_errors():
+        with _translate_backend_errors():
             # Imports the driver, as `ask_broker` does before its deadline begins.
             _ = self._app.backend
 
         def answer() -> _T:
-            with no_fork(), _backend_errors():
+            with no_fork(), _translate_backend_errors():
                 return question()
 
-        return ask(answer, whom="The result backend", error_class=BrokerUnavailable)
+        return call_with_deadline(answer, whom="The result backend", error_class=BrokerUnavailable)
 
 
 def ask_broker(app: Celery, question: Callable[[Any], _T]) -> _T:
@@ -242,10 +245,10 @@ def ask_broker(app: Celery, question: Callable[[Any], _T]) -> _T:
     _ = connection.transport
 
     def answer() -> _T:
-        with no_fork(), connection, _broker_errors(connection):
+        with no_fork(), connection, _translate_broker_errors(connection):
             return question(connection)
 
-    return ask(answer, whom="The broker", error_class=BrokerUnavailable)
+    return call_with_deadline(answer, whom="The broker", error_class=BrokerUnavailable)
 
 
 def count_ready(app: Celery, queues: Collection[str]) -> dict[str, int]:
@@ -261,19 +264,19 @@ def count_ready_on(connection: Any, queue: str) -> int:
     """Return how many messages a queue has that no worker has taken, over a connection that is open."""
     if _is_redis(connection):
         return redis.ready_count(connection.default_channel, queue)
-    return _declared_count(connection, queue)
+    return _amqp_message_count(connection, queue)
 
 
 def fail_fast_connection(app: Celery) -> Any:
     """Return a connection of our own to the broker, which fails at once instead of trying again."""
     options = FAIL_FAST if is_redis(str(app.conf.broker_url)) else {}
-    return app.connection_for_write(connect_timeout=BROKER_SECONDS, transport_options=options)
+    return app.connection_for_write(connect_timeout=BROKER_TIMEOUT_SECONDS, transport_options=options)
 
 
 def broker_error(connection: Any, error: BaseException) -> BrokerUnavailable:
     """Return the error of a driver in our words, without the broker's password."""
     # kombu's own mask stands where there is no password, too.
-    address, reason = masked_url(connection.as_uri(include_password=True)), _reason(error)
+    address, reason = mask_url(connection.as_uri(include_password=True)), _reason(error)
     if refusal := refusal_of(error):
         message = f"The broker at {address} refuses this: {refusal.reason or reason}."
         return BrokerRefused(message, fix=refusal.fix, exit_code=refusal.exit_code)
@@ -290,7 +293,7 @@ def driver_errors(connection: Any) -> tuple[type[BaseException], ...]:
 
 
 @contextmanager
-def _backend_errors() -> Iterator[None]:
+def _translate_backend_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -305,7 +308,7 @@ def _backend_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _broker_errors(connection: Any) -> Iterator[None]:
+def _translate_broker_errors(connection: Any) -> Iterator[None]:
     try:
         yield
     except driver_errors(connection) as error:
@@ -316,17 +319,17 @@ def _is_redis(connection: Any) -> bool:
     return bool(connection.transport.driver_type == _REDIS)
 
 
-def _counted(connection: Any, queue: str) -> OnBroker:
-    return OnBroker(
+def _counted_queue(connection: Any, queue: str) -> BrokerQueue:
+    return BrokerQueue(
         queue=queue,
-        ready=_declared_count(connection, queue),
+        ready=_amqp_message_count(connection, queue),
         messages=None,
         unacked=None,
-        unclaimed=_declared_count(connection, unclaimed_queue(queue)),
+        unclaimed=_amqp_message_count(connection, unclaimed_queue(queue)),
     )
 
 
-def _declared_count(connection: Any, queue: str) -> int:
+def _amqp_message_count(connection: Any, queue: str) -> int:
     """Return how many messages AMQP tells of; none in a queue that nobody has made."""
     # A channel of its own: the broker closes it when there is no such queue.
     with connection.channel() as channel:
@@ -339,4 +342,4 @@ def _declared_count(connection: Any, queue: str) -> int:
 
 
 def _reason(error: BaseException) -> str:
-    return without_credentials((str(error) or type(error).__name__).rstrip(".").splitlines()[0])
+    return mask_credentials((str(error) or type(error).__name__).rstrip(".").splitlines()[0])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mailctl.broker.messages import (
-    Message,
-    OnBroker,
-    Place,
-    Search,
+    BrokerQueue,
+    CeleryMessage,
+    MessagePosition,
+    MessageSearchResult,
     read_message,
     read_unacked,
     unclaimed_queue,
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 PEEK_LIMIT = 2000
 
 
-def keys(channel: Any, queue: str) -> list[str]:
+def queue_keys(channel: Any, queue: str) -> list[str]:
     """Return the lists of a queue, the one that is worked off first before the others."""
     return [channel._q_for_pri(queue, step) for step in channel.priority_steps]
 
 
 def ready_count(channel: Any, queue: str) -> int:
     """Return how many messages a queue has that no worker has taken."""
-    return sum(channel.client.llen(key) for key in keys(channel, queue))
+    return sum(channel.client.llen(key) for key in queue_keys(channel, queue))
 
 
-def next_messages(channel: Any, queue: str, *, limit: int) -> Iterator[Message]:
+def next_messages(channel: Any, queue: str, *, limit: int) -> Iterator[CeleryMessage]:
     """Go through the messages of a queue in the order in which workers take them."""
     left = limit
-    for key in keys(channel, queue):
+    for key in queue_keys(channel, queue):
         if not left:
             return
         # The next message to be taken is at the end of the list.
@@ -44,7 +44,7 @@ def next_messages(channel: Any, queue: str, *, limit: int) -> Iterator[Message]:
             yield read_message(raw, queue=queue)
 
 
-def unacked(channel: Any) -> list[Message]:
+def unacked_messages(channel: Any) -> list[CeleryMessage]:
     """Return the messages of all queues that workers have and have not acknowledged."""
     return [read_unacked(raw) for raw in channel.client.hvals(channel.unacked_key)]
 
@@ -54,27 +54,29 @@ def unacked_count(channel: Any) -> int:
     return int(channel.client.hlen(channel.unacked_key))
 
 
-def search(channel: Any, task_id: str, queue: str) -> Search:
+def find_message(channel: Any, task_id: str, queue: str) -> MessageSearchResult:
     """Look for a message among the first `PEEK_LIMIT` of a queue and those that workers have."""
     waiting = 0
     for position, message in enumerate(next_messages(channel, queue, limit=PEEK_LIMIT)):
         if message.is_for(task_id):
-            return Search(place=Place(queue=queue, ahead=position, message=message), is_complete=True)
+            return MessageSearchResult(
+                position=MessagePosition(queue=queue, ahead=position, message=message), is_complete=True
+            )
         waiting = position + 1
-    for message in unacked(channel):
+    for message in unacked_messages(channel):
         if message.is_for(task_id):
-            place = Place(queue=message.queue or queue, ahead=None, message=message)
-            return Search(place=place, is_complete=True)
-    return Search(place=None, is_complete=waiting < PEEK_LIMIT)
+            place = MessagePosition(queue=message.queue or queue, ahead=None, message=message)
+            return MessageSearchResult(position=place, is_complete=True)
+    return MessageSearchResult(position=None, is_complete=waiting < PEEK_LIMIT)
 
 
-def look_into(channel: Any, queue: str, taken: Sequence[Message]) -> OnBroker:
+def read_queue(channel: Any, queue: str, taken: Sequence[CeleryMessage]) -> BrokerQueue:
     """Return what a queue has.
 
     Args:
         taken: what workers have of all queues.
     """
-    return OnBroker(
+    return BrokerQueue(
         queue=queue,
         ready=ready_count(channel, queue),
         messages=tuple(next_messages(channel, queue, limit=PEEK_LIMIT)),

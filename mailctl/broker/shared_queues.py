@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailctl.broker.inspector import Broker
-from mailctl.broker.messages import shown, tasks_shown
+from mailctl.broker.inspector import BrokerInspector
+from mailctl.broker.messages import quoted_name, summarize_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from celery import Celery
 
-_BUILT_IN = "celery."
+_CELERY_PREFIX = "celery."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sharing:
+class SharedQueue:
     """A queue that another app uses, too."""
 
     queue: str
@@ -27,32 +27,32 @@ class Sharing:
     workers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        facts = [f"messages of other apps wait in it, {tasks_shown(self.tasks)}"] if self.tasks else []
+        facts = [f"messages of other apps wait in it, {summarize_tasks(self.tasks)}"] if self.tasks else []
         if self.workers:
             verb = "consumes" if len(self.workers) == 1 else "consume"
-            facts.append(f"{', '.join(map(shown, self.workers))} {verb} it, with tasks of another app")
+            facts.append(f"{', '.join(map(quoted_name, self.workers))} {verb} it, with tasks of another app")
         return f"queue {self.queue!r} is shared: {'; '.join(facts)}"
 
 
-def find_foreign_messages(app: Celery, queues: Collection[str]) -> list[Sharing]:
+def find_foreign_messages(app: Celery, queues: Collection[str]) -> list[SharedQueue]:
     """Return the queues in which messages wait whose tasks the app does not have; only Redis lets one look.
 
     Raises:
         BrokerUnavailable: the broker does not answer.
     """
-    broker = Broker(app)
-    found = {} if broker.is_in_memory else broker.survey(queues)
+    broker = BrokerInspector(app)
+    found = {} if broker.is_in_memory else broker.inspect_queues(queues)
     foreign = {
         queue: tuple(message.task for message in found[queue].messages or () if message.task not in app.tasks)
         for queue in queues
         if queue in found
     }
-    return [Sharing(queue=queue, tasks=tasks) for queue, tasks in foreign.items() if tasks]
+    return [SharedQueue(queue=queue, tasks=tasks) for queue, tasks in foreign.items() if tasks]
 
 
 def find_foreign_workers(
     app: Celery, queues: Collection[str], nodes: Mapping[str, tuple[str, ...]]
-) -> list[Sharing]:
+) -> list[SharedQueue]:
     """Return the queues that workers of another app consume.
 
     Args:
@@ -65,11 +65,11 @@ def find_foreign_workers(
     """
     known = set(app.tasks)
     suspects = [node for node, consumed in nodes.items() if not set(queues).isdisjoint(consumed)]
-    tasks = Broker(app).tasks(suspects) if suspects else {}
+    tasks = BrokerInspector(app).tasks_by_worker(suspects) if suspects else {}
     others = [
         node
         for node in suspects
-        if any(task not in known and not task.startswith(_BUILT_IN) for task in tasks.get(node, ()))
+        if any(task not in known and not task.startswith(_CELERY_PREFIX) for task in tasks.get(node, ()))
     ]
     found = {queue: tuple(sorted(node for node in others if queue in nodes[node])) for queue in queues}
-    return [Sharing(queue=queue, workers=workers) for queue, workers in found.items() if workers]
+    return [SharedQueue(queue=queue, workers=workers) for queue, workers in found.items() if workers]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mailctl.domain.catalog import BUILT_IN, GENERIC
+from mailctl.domain.catalog import BUILT_IN_CATALOG, GENERIC
 from mailctl.domain.factory import make_content, make_recipient, make_user
 from mailctl.errors import InvalidInput
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Content, Json, User
 
 #: The one argument of a message that carries only a reference to the delivery log.
-REFERENCE = "email_id"
+REFERENCE_ARGUMENT = "email_id"
 #: Recipients that one message may name.
 MAX_RECIPIENTS = 100
 
@@ -41,7 +41,7 @@ def to_arguments(kind: Kind, content: Content, *, urls: Mapping[str, str]) -> di
 
 
 def from_arguments(
-    kind: Kind, arguments: Mapping[str, Json], *, origins: frozenset[str], catalog: Catalog = BUILT_IN
+    kind: Kind, arguments: Mapping[str, Json], *, origins: frozenset[str], catalog: Catalog = BUILT_IN_CATALOG
 ) -> list[Content]:
     """Return what the arguments of the kind's task ask for, one content per recipient.
 
@@ -54,7 +54,7 @@ def from_arguments(
         ConfigurationError: the service's own kinds are needed and cannot be loaded.
     """
     if kind is GENERIC:
-        return _generic(arguments, origins=origins, catalog=catalog)
+        return _generic_contents(arguments, origins=origins, catalog=catalog)
     user_data = _mapping(arguments.get("user_data"), field="user_data")
     user = make_user(
         email=user_data.get("email"),
@@ -62,12 +62,14 @@ def from_arguments(
         username=user_data.get("username"),
         first_name=user_data.get("first_name"),
     )
-    urls = {link.variable: _given(arguments, link.variable) for link in kind.links}
-    context = {name: _given(arguments, name) for name in kind.variables}
+    urls = {link.variable: _required(arguments, link.variable) for link in kind.links}
+    context = {name: _required(arguments, name) for name in kind.variables}
     return [make_content(kind, user, urls=urls, context=context, origins=origins)]
 
 
-def _generic(arguments: Mapping[str, Json], *, origins: frozenset[str], catalog: Catalog) -> list[Content]:
+def _generic_contents(
+    arguments: Mapping[str, Json], *, origins: frozenset[str], catalog: Catalog
+) -> list[Content]:
     recipients = arguments.get("recipients")
     if not isinstance(recipients, list) or not 1 <= len(recipients) <= MAX_RECIPIENTS:
         raise InvalidInput("recipients", f"is not a list of 1 to {MAX_RECIPIENTS} recipients.")
@@ -95,7 +97,7 @@ def _user_data(user: User) -> dict[str, Json]:
     return names if user.id is None else {"id": user.id, **names}
 
 
-def _given(arguments: Mapping[str, Json], name: str) -> Json:
+def _required(arguments: Mapping[str, Json], name: str) -> Json:
     if arguments.get(name) in (None, ""):
         raise InvalidInput(name, "is missing.")
     return arguments[name]

@@ -7,7 +7,7 @@ from typing import Any
 from celery import states
 from kombu.exceptions import SerializationError
 
-from mailctl.broker.task_arguments import REFERENCE
+from mailctl.broker.task_arguments import REFERENCE_ARGUMENT
 from mailctl.domain.models import CeleryResult
 
 #: What our tasks store as the result of an email that was not delivered.
@@ -51,7 +51,7 @@ def result_of(meta: object) -> CeleryResult | None:
     return CeleryResult(
         state=state,
         text=_message(stored)[:_MAX_TEXT] if state in states.EXCEPTION_STATES else "",
-        is_ours=_is_our_error(stored) or (isinstance(stored, dict) and REFERENCE in stored),
+        is_from_mailctl=_is_our_error(stored) or (isinstance(stored, dict) and REFERENCE_ARGUMENT in stored),
     )
 
 

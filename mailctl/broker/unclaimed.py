@@ -22,9 +22,9 @@ from mailctl.broker.inspector import (
     fail_fast_connection,
 )
 from mailctl.broker.messages import is_unclaimed_queue, unclaimed_queue
-from mailctl.celery_app import is_in_memory
-from mailctl.command import mailctl
+from mailctl.celery_app import has_memory_broker
 from mailctl.errors import NotFound
+from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -37,14 +37,14 @@ CONFIRM_SECONDS = 10.0
 _NO_ROUTE = 312
 _REDIS = "redis"
 #: Headers that a quorum queue adds when it delivers a message again.
-_OF_THE_QUEUE = frozenset({"x-delivery-count", "x-acquired-count"})
+_QUORUM_QUEUE_HEADERS = frozenset({"x-delivery-count", "x-acquired-count"})
 #: Headers by which RabbitMQ publishes to more queues, and the names under which a copy has them.
-COPIED_AS = {"CC": "mailctl_cc", "BCC": "mailctl_bcc"}
+COPIED_HEADER_NAMES = {"CC": "mailctl_cc", "BCC": "mailctl_bcc"}
 #: Properties that a copy does not have: RabbitMQ takes the name of a user from that user alone.
-_OF_THE_PUBLISHER = frozenset({"user_id"})
+_PUBLISHER_PROPERTIES = frozenset({"user_id"})
 
 
-class Unclaimed:
+class UnclaimedMessages:
     """Looks after the unclaimed messages of a broker.
 
     Args:
@@ -60,7 +60,7 @@ class Unclaimed:
         Raises:
             BrokerUnavailable: the broker does not answer.
         """
-        if is_in_memory(self._app):
+        if has_memory_broker(self._app):
             return {}
         names = {queue: unclaimed_queue(queue) for queue in queues if not is_unclaimed_queue(queue)}
         found = count_ready(self._app, names.values())
@@ -75,7 +75,7 @@ class Unclaimed:
             BrokerUnavailable: the broker does not answer; what was put back before stays there.
             NotFound: the broker has no such queue.
         """
-        with _connected(self._app) as connection:
+        with _open_connection(self._app) as connection:
             channel = connection.default_channel
             if connection.transport.driver_type == _REDIS:
                 return _restore_on_redis(channel, queue)
@@ -86,7 +86,7 @@ class Unclaimed:
 
 def restore_command(queue: str) -> str:
     """Return the command that puts unclaimed messages back on a queue."""
-    return str(mailctl("queue", "restore", arguments=[queue]))
+    return str(mailctl_command("queue", "restore", arguments=[queue]))
 
 
 def copy_message(channel: Any, message: Any, queue: str) -> None:
@@ -108,10 +108,14 @@ def copy_of(message: Any) -> Any:
 
     It is the message without its `user_id`; its headers `CC` and `BCC` have other names.
     """
-    properties = {name: value for name, value in message.properties.items() if name not in _OF_THE_PUBLISHER}
+    properties = {
+        name: value for name, value in message.properties.items() if name not in _PUBLISHER_PROPERTIES
+    }
     if headers := properties.get("application_headers"):
         properties["application_headers"] = {
-            COPIED_AS.get(name, name): value for name, value in headers.items() if name not in _OF_THE_QUEUE
+            COPIED_HEADER_NAMES.get(name, name): value
+            for name, value in headers.items()
+            if name not in _QUORUM_QUEUE_HEADERS
         }
     return amqp.Message(bytes(message.body), **properties)
 
@@ -136,7 +140,7 @@ def _restore_on_redis(channel: Any, queue: str) -> int:
     prefix = channel.global_keyprefix
     restored = 0
     for source, target in zip(
-        redis.keys(channel, unclaimed_queue(queue)), redis.keys(channel, queue), strict=True
+        redis.queue_keys(channel, unclaimed_queue(queue)), redis.queue_keys(channel, queue), strict=True
     ):
         for _ in range(channel.client.llen(source)):
             if channel.client.rpoplpush(prefix + source, prefix + target) is None:
@@ -173,7 +177,7 @@ def _restore_on_amqp(connection: Any, channel: Any, queue: str) -> int:
 
 
 @contextmanager
-def _connected(app: Celery) -> Iterator[Any]:
+def _open_connection(app: Celery) -> Iterator[Any]:
     connection = fail_fast_connection(app)
     with connection:
         try:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mailctl.checks.app import check_app
 from mailctl.checks.broker import check_broker
-from mailctl.checks.delivery_log import check_log, is_missing
-from mailctl.checks.finding import Finding, Group, Status
-from mailctl.checks.pitfalls import check_hazards, check_secrets_file
+from mailctl.checks.delivery_log import check_log, is_log_file_missing
+from mailctl.checks.finding import CheckGroup, Finding, FindingStatus
+from mailctl.checks.pitfalls import check_pitfalls, check_secrets_file
 from mailctl.checks.rules import check_rules
 from mailctl.checks.settings import check_names, check_settings
-from mailctl.checks.shared_queues import check_sharing
+from mailctl.checks.shared_queues import check_shared_queues
 from mailctl.checks.smtp import check_smtp
 from mailctl.checks.templates import check_templates
 from mailctl.checks.users import check_users
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mailctl.settings import Settings
 
-__all__ = ["Finding", "Status", "check_names", "check_secrets_file", "is_ok", "run_checks"]
+__all__ = ["Finding", "FindingStatus", "check_names", "check_secrets_file", "is_ok", "run_checks"]
 
 _T = TypeVar("_T")
 
@@ -47,7 +47,7 @@ def run_checks(
 
 def is_ok(findings: Iterable[Finding]) -> bool:
     """Whether nothing failed."""
-    return all(finding.status is not Status.FAIL for finding in findings)
+    return all(finding.status is not FindingStatus.FAIL for finding in findings)
 
 
 def _findings(settings: Settings, *, offline: bool, send_test: str | None) -> Iterator[Finding]:
@@ -61,14 +61,14 @@ def _findings(settings: Settings, *, offline: bool, send_test: str | None) -> It
         yield from _reported("templates", check_templates(settings, catalog))
         yield from check_smtp(settings, offline=offline, send_test=send_test)
         roster = yield from check_workers(
-            app, log, broker, catalog=catalog, is_log_missing=is_missing(settings)
+            app, log, broker, catalog=catalog, is_log_missing=is_log_file_missing(settings)
         )
         if app is not None and broker is not None:
-            yield from _reported("workers", check_sharing(app, roster, catalog=catalog))
+            yield from _reported("workers", check_shared_queues(app, roster, catalog=catalog))
     finally:
         if log is not None:
             log.dispose()
-    yield from _reported("hazards", check_hazards(settings, app, roster))
+    yield from _reported("hazards", check_pitfalls(settings, app, roster))
 
 
 def _reported(group: str, check: Generator[Finding, None, _T]) -> Generator[Finding, None, _T | None]:
@@ -76,5 +76,5 @@ def _reported(group: str, check: Generator[Finding, None, _T]) -> Generator[Find
     try:
         return (yield from check)
     except MailctlError as error:
-        yield Group(name=group).error("set-up", error)
+        yield CheckGroup(name=group).error("set-up", error)
         return None

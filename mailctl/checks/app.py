@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.celery_app import app_for, own_tasks
-from mailctl.checks.finding import Finding, Group
+from mailctl.celery_app import app_from_settings, overridden_tasks
+from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.domain.catalog import TASK_NAMES
-from mailctl.redaction import masked_url
+from mailctl.redaction import mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from mailctl.settings import Settings
 
-_GROUP = Group(name="app")
-_JSON = frozenset({"json", "application/json"})
+_GROUP = CheckGroup(name="app")
+_JSON_CONTENT_TYPES = frozenset({"json", "application/json"})
 
 
 def check_app(settings: Settings) -> Generator[Finding, None, Celery]:
@@ -29,10 +29,10 @@ def check_app(settings: Settings) -> Generator[Finding, None, Celery]:
     Raises:
         ConfigurationError: there is no such app, or importing it fails.
     """
-    app = app_for(settings)
+    app = app_from_settings(settings)
     app.loader.import_default_modules()
     if settings.mailctl_app:
-        yield _GROUP.ok("import", f"{masked_url(settings.mailctl_app)}, the service's own (MAILCTL_APP)")
+        yield _GROUP.ok("import", f"{mask_url(settings.mailctl_app)}, the service's own (MAILCTL_APP)")
     else:
         yield _GROUP.ok("import", "mailctl.celery_app:celery_app, made from the settings")
     yield _tasks(app)
@@ -49,10 +49,10 @@ def has_results(app: Celery) -> bool:
     return not str(app.conf.result_backend or "disabled").startswith("disabled")
 
 
-def shown_broker(app: Celery) -> str:
+def masked_broker_url(app: Celery) -> str:
     """Return the address of the broker as people may read it."""
     url = app.conf.broker_url
-    return masked_url(";".join(url) if isinstance(url, list | tuple) else url or "amqp://")
+    return mask_url(";".join(url) if isinstance(url, list | tuple) else url or "amqp://")
 
 
 def _tasks(app: Celery) -> Finding:
@@ -67,17 +67,17 @@ def _tasks(app: Celery) -> Finding:
 
 
 def _own_tasks(app: Celery) -> Iterator[Finding]:
-    for name in sorted(own_tasks(app)):
+    for name in sorted(overridden_tasks(app)):
         yield _GROUP.ok(name, f"{name} is the service's own and wins")
 
 
 def _broker(app: Celery) -> Finding:
-    return _GROUP.ok("broker", f"{shown_broker(app)}, as the app has it; the settings' does not count")
+    return _GROUP.ok("broker", f"{masked_broker_url(app)}, as the app has it; the settings' does not count")
 
 
 def _results(app: Celery) -> Finding:
     if has_results(app):
-        return _GROUP.ok("results", masked_url(app.conf.result_backend))
+        return _GROUP.ok("results", mask_url(app.conf.result_backend))
     return _GROUP.warn(
         "results",
         "the app keeps no results; only the delivery log knows what became of an email",
@@ -86,7 +86,7 @@ def _results(app: Celery) -> Finding:
 
 
 def _serializer(app: Celery) -> Finding:
-    if _JSON.intersection(app.conf.accept_content):
+    if _JSON_CONTENT_TYPES.intersection(app.conf.accept_content):
         return _GROUP.ok("serializer", "JSON is accepted")
     return _GROUP.fail(
         "serializer",

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.broker.inspector import Broker
+from mailctl.broker.inspector import BrokerInspector
 from mailctl.celery_app import has_private_results
-from mailctl.checks.app import has_results, shown_broker
-from mailctl.checks.finding import Finding, Group
-from mailctl.deadlines import as_milliseconds
+from mailctl.checks.app import has_results, masked_broker_url
+from mailctl.checks.finding import CheckGroup, Finding
+from mailctl.deadlines import format_milliseconds
 from mailctl.errors import BrokerUnavailable
-from mailctl.redaction import masked_url
+from mailctl.redaction import mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from celery import Celery
 
-_GROUP = Group(name="broker")
-_POLICY = "maxmemory-policy"
-_KEEPS_ALL = "noeviction"
+_GROUP = CheckGroup(name="broker")
+_EVICTION_SETTING = "maxmemory-policy"
+_NO_EVICTION = "noeviction"
 
 
-def check_broker(app: Celery | None, *, offline: bool) -> Generator[Finding, None, Broker | None]:
+def check_broker(app: Celery | None, *, offline: bool) -> Generator[Finding, None, BrokerInspector | None]:
     """Ask the broker and the result backend for a sign of life.
 
     Returns:
@@ -31,7 +31,7 @@ def check_broker(app: Celery | None, *, offline: bool) -> Generator[Finding, Non
     if app is None:
         yield _GROUP.skip("broker", "there is no app to ask for it")
         return None
-    broker = Broker(app)
+    broker = BrokerInspector(app)
     is_there = yield from _reach_broker(broker, app, offline=offline)
     yield _results(broker, app, offline=offline)
     if not is_there:
@@ -40,11 +40,12 @@ def check_broker(app: Celery | None, *, offline: bool) -> Generator[Finding, Non
     return broker
 
 
-def _reach_broker(broker: Broker, app: Celery, *, offline: bool) -> Generator[Finding, None, bool]:
+def _reach_broker(broker: BrokerInspector, app: Celery, *, offline: bool) -> Generator[Finding, None, bool]:
     if broker.is_in_memory:
         yield _GROUP.ok(
             "broker",
-            f"{shown_broker(app)} is private to each process; the delivery log carries emails between them",
+            f"{masked_broker_url(app)} is private to each process; "
+            "the delivery log carries emails between them",
         )
         return True
     if offline:
@@ -55,12 +56,12 @@ def _reach_broker(broker: Broker, app: Celery, *, offline: bool) -> Generator[Fi
     except BrokerUnavailable as error:
         yield _GROUP.error("broker", error)
         return False
-    yield _GROUP.ok("broker", f"{shown_broker(app)} answers, round trip {as_milliseconds(seconds)}")
+    yield _GROUP.ok("broker", f"{masked_broker_url(app)} answers, round trip {format_milliseconds(seconds)}")
     return True
 
 
-def _results(broker: Broker, app: Celery, *, offline: bool) -> Finding:
-    address = masked_url(app.conf.result_backend)
+def _results(broker: BrokerInspector, app: Celery, *, offline: bool) -> Finding:
+    address = mask_url(app.conf.result_backend)
     if not has_results(app):
         return _GROUP.skip("results", "the app keeps no results")
     if has_private_results(app):
@@ -71,23 +72,23 @@ def _results(broker: Broker, app: Celery, *, offline: bool) -> Finding:
         seconds = broker.ping_backend() or 0.0
     except BrokerUnavailable as error:
         return _GROUP.error("results", error)
-    return _GROUP.ok("results", f"{address} answers, round trip {as_milliseconds(seconds)}")
+    return _GROUP.ok("results", f"{address} answers, round trip {format_milliseconds(seconds)}")
 
 
-def _eviction(broker: Broker) -> Iterator[Finding]:
+def _eviction(broker: BrokerInspector) -> Iterator[Finding]:
     if broker.is_in_memory:
         return
     try:
-        policy = broker.redis_setting(_POLICY)
+        policy = broker.redis_setting(_EVICTION_SETTING)
     except BrokerUnavailable:
         # Hosted servers forbid CONFIG; that it answers is known by now.
-        yield _GROUP.skip(_POLICY, "the server does not tell")
+        yield _GROUP.skip(_EVICTION_SETTING, "the server does not tell")
         return
-    if policy == _KEEPS_ALL:
-        yield _GROUP.ok(_POLICY, f"{policy}: a full Redis refuses messages and loses none")
+    if policy == _NO_EVICTION:
+        yield _GROUP.ok(_EVICTION_SETTING, f"{policy}: a full Redis refuses messages and loses none")
     elif policy is not None:
         yield _GROUP.warn(
-            _POLICY,
+            _EVICTION_SETTING,
             f"{policy}: a full Redis throws messages and results away",
-            fix=f"CONFIG SET {_POLICY} {_KEEPS_ALL}, and the same in redis.conf.",
+            fix=f"CONFIG SET {_EVICTION_SETTING} {_NO_EVICTION}, and the same in redis.conf.",
         )

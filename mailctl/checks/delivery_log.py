@@ -6,16 +6,16 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from mailctl.checks.finding import Finding, Group
-from mailctl.command import chmod, mailctl
-from mailctl.deadlines import ask, timed
+from mailctl.checks.finding import CheckGroup, Finding
+from mailctl.deadlines import call_with_deadline, timed_call_with_deadline
 from mailctl.delivery_log.circuits import read_circuits
-from mailctl.delivery_log.opening import logs_nearby
-from mailctl.delivery_log.queries.lookups import History
-from mailctl.delivery_log.storage.engine import log_address, open_log_reader, shown
-from mailctl.delivery_log.storage.schema_version import may_create, read_version
+from mailctl.delivery_log.opening import describe_nearby_logs
+from mailctl.delivery_log.queries.lookups import EmailLookups
+from mailctl.delivery_log.storage.engine import delivery_log_url, mask_url, open_log_reader
+from mailctl.delivery_log.storage.schema_version import can_create_tables, read_version
 from mailctl.delivery_log.storage.sqlite import sqlite_path
 from mailctl.errors import MailctlError
+from mailctl.shell_command import chmod_command, mailctl_command
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.storage.schema_version import SchemaVersion
     from mailctl.settings import Settings
 
-_GROUP = Group(name="log")
+_GROUP = CheckGroup(name="log")
 _SETTING = "MAILCTL_DATABASE_URL"
-_WHOM = "The delivery log"
+_SERVICE_NAME = "The delivery log"
 #: Files that a fix names.
-_SHOWN = 5
-_MOVE = "Let this user write there, or set MAILCTL_HOME or MAILCTL_DATABASE_URL."
+_MAX_PATHS_SHOWN = 5
+_WRITE_FIX = "Let this user write there, or set MAILCTL_HOME or MAILCTL_DATABASE_URL."
 
 
 def check_log(settings: Settings, *, offline: bool) -> Generator[Finding, None, Engine | None]:
@@ -43,15 +43,15 @@ def check_log(settings: Settings, *, offline: bool) -> Generator[Finding, None, 
     Raises:
         ConfigurationError: its driver is not installed.
     """
-    url = log_address(settings)
-    refusal = _refusal(url, settings, offline=offline)
+    url = delivery_log_url(settings)
+    refusal = _unavailable(url, settings, offline=offline)
     if refusal is not None:
         yield refusal
         return None
     # Before SQLite creates files beside it, which are gone when it is closed.
     exposed = list(_permissions(settings, url))
     engine = open_log_reader(url, setting=_SETTING)
-    is_usable = yield from _look_at(engine, settings)
+    is_usable = yield from _check_database(engine, settings)
     yield from exposed
     if is_usable:
         return engine
@@ -59,52 +59,52 @@ def check_log(settings: Settings, *, offline: bool) -> Generator[Finding, None, 
     return None
 
 
-def is_file(settings: Settings) -> bool:
+def is_log_file(settings: Settings) -> bool:
     """Whether the delivery log is a file, which only one host can use."""
     return settings.log_url.startswith("sqlite")
 
 
-def is_missing(settings: Settings) -> bool:
+def is_log_file_missing(settings: Settings) -> bool:
     """Whether the delivery log is a file that nobody has made yet."""
-    return is_file(settings) and not sqlite_path(log_address(settings)).exists()
+    return is_log_file(settings) and not sqlite_path(delivery_log_url(settings)).exists()
 
 
-def _refusal(url: URL, settings: Settings, *, offline: bool) -> Finding | None:
+def _unavailable(url: URL, settings: Settings, *, offline: bool) -> Finding | None:
     """Return why the log cannot be looked at; None if it can."""
     if url.get_backend_name() != "sqlite":
         return _GROUP.skip("database", "offline") if offline else None
     path = sqlite_path(url)
-    return None if path.exists() else _future(path, settings)
+    return None if path.exists() else _missing_file(path, settings)
 
 
-def _future(path: Path, settings: Settings) -> Finding:
+def _missing_file(path: Path, settings: Settings) -> Finding:
     """Return whether a file that does not exist can be created."""
     place = next(folder for folder in path.parents if folder.exists())
     if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
-        return _absent("database", f"{path} does not exist yet", settings)
-    return _GROUP.fail("database", f"{path} cannot be created: {place} is not writable.", fix=_MOVE)
+        return _no_log_yet("database", f"{path} does not exist yet", settings)
+    return _GROUP.fail("database", f"{path} cannot be created: {place} is not writable.", fix=_WRITE_FIX)
 
 
-def _absent(name: str, what: str, settings: Settings) -> Finding:
+def _no_log_yet(name: str, what: str, settings: Settings) -> Finding:
     """Return the finding that there is no log yet; in production its address may be wrong."""
     detail = f"{what}: the first email or worker creates it"
     if settings.debug:
         return _GROUP.ok(name, detail)
-    fix = f"If there is one already, correct MAILCTL_HOME or {_SETTING}{logs_nearby(settings)}."
+    fix = f"If there is one already, correct MAILCTL_HOME or {_SETTING}{describe_nearby_logs(settings)}."
     return _GROUP.warn(name, detail, fix=fix)
 
 
-def _look_at(engine: Engine, settings: Settings) -> Generator[Finding, None, bool]:
+def _check_database(engine: Engine, settings: Settings) -> Generator[Finding, None, bool]:
     path = sqlite_path(engine.url) if engine.url.get_backend_name() == "sqlite" else None
     if path is not None and not os.access(path, os.R_OK | os.W_OK):
-        yield _GROUP.fail("database", f"{path} is not writable.", fix=_MOVE)
+        yield _GROUP.fail("database", f"{path} is not writable.", fix=_WRITE_FIX)
         return False
     try:
-        version, took = timed(lambda: read_version(engine), whom=_WHOM)
+        version, took = timed_call_with_deadline(lambda: read_version(engine), whom=_SERVICE_NAME)
     except MailctlError as error:
         yield _GROUP.error("database", error)
         return False
-    yield _GROUP.ok("database", f"{shown(engine.url)} answers in {took}")
+    yield _GROUP.ok("database", f"{mask_url(engine.url)} answers in {took}")
     yield _schema(version, engine, settings)
     if version.is_current:
         yield _counts(engine)
@@ -120,13 +120,13 @@ def _schema(version: SchemaVersion, engine: Engine, settings: Settings) -> Findi
     return _GROUP.fail(
         "schema",
         f"{version.current} is not {version.head}, with which this mailctl works.",
-        fix=f"Install the mailctl that made it, or run: {mailctl('db', 'upgrade')}",
+        fix=f"Install the mailctl that made it, or run: {mailctl_command('db', 'upgrade')}",
     )
 
 
 def _missing_schema(engine: Engine, settings: Settings) -> Finding:
     try:
-        is_allowed = ask(lambda: may_create(engine), whom=_WHOM)
+        is_allowed = call_with_deadline(lambda: can_create_tables(engine), whom=_SERVICE_NAME)
     except MailctlError as error:
         return _GROUP.error("schema", error)
     if not is_allowed:
@@ -135,12 +135,12 @@ def _missing_schema(engine: Engine, settings: Settings) -> Finding:
             "the database has no delivery log, and this user may not create tables in it.",
             fix="Grant CREATE on its schema, or run `mailctl db upgrade` as a user who may.",
         )
-    return _absent("schema", "the database has no delivery log yet", settings)
+    return _no_log_yet("schema", "the database has no delivery log yet", settings)
 
 
 def _counts(engine: Engine) -> Finding:
     try:
-        counts = ask(History(engine).counts, whom=_WHOM)
+        counts = call_with_deadline(EmailLookups(engine).count_by_state, whom=_SERVICE_NAME)
     except MailctlError as error:
         return _GROUP.error("emails", error)
     words = [f"{count} {state}" for state, count in sorted(counts.items())]
@@ -150,7 +150,7 @@ def _counts(engine: Engine) -> Finding:
 def _circuits(engine: Engine) -> Iterator[Finding]:
     """Return what the workers have found out about mail servers."""
     try:
-        found = ask(lambda: read_circuits(engine), whom=_WHOM)
+        found = call_with_deadline(lambda: read_circuits(engine), whom=_SERVICE_NAME)
     except MailctlError as error:
         yield _GROUP.error("mail server", error)
         return
@@ -170,22 +170,22 @@ def _permissions(settings: Settings, url: URL) -> Iterator[Finding]:
     yield from _exposure([home], "the delivery log and captured emails are kept there", mode="700")
     captured = home / "mail"
     yield from _exposure([captured], "captured emails, with their links", mode="700")
-    if is_readable_by_others(home) and is_readable_by_others(captured):
+    if is_world_readable(home) and is_world_readable(captured):
         yield from _exposure(sorted(captured.glob("*.eml")), "a captured email, with its links", mode="600")
 
 
 def _exposure(paths: Sequence[Path], what: str, *, mode: str) -> Iterator[Finding]:
-    exposed = [path for path in paths if is_readable_by_others(path)]
+    exposed = [path for path in paths if is_world_readable(path)]
     if exposed:
         others = f" and {len(exposed) - 1} more" if len(exposed) > 1 else ""
         yield _GROUP.warn(
             "permissions",
             f"every user of this host may read {exposed[0]}{others} ({what})",
-            fix=str(chmod(mode, exposed[:_SHOWN])),
+            fix=str(chmod_command(mode, exposed[:_MAX_PATHS_SHOWN])),
         )
 
 
-def is_readable_by_others(path: Path) -> bool:
+def is_world_readable(path: Path) -> bool:
     """Whether users of this host may read a file who are neither its owner nor in its group."""
     try:
         return bool(path.stat().st_mode & stat.S_IROTH)

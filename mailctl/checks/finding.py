@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mailctl.errors import MailctlError
 
 
-class Status(StrEnum):
+class FindingStatus(StrEnum):
     """How serious a finding is."""
 
     OK = "ok"  #: nothing to do
@@ -26,7 +26,7 @@ class Finding:
     #: settings, rules, app, broker, log, users, templates, smtp, workers or hazards.
     group: str
     name: str
-    status: Status
+    status: FindingStatus
     #: One sentence or a few facts; never a secret.
     detail: str
     #: What to do about it; "" where nothing needs doing.
@@ -34,30 +34,30 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class CheckGroup:
     """Makes the findings of one group."""
 
     name: str
 
     def ok(self, name: str, detail: str) -> Finding:
         """Return that something works."""
-        return self._finding(name, Status.OK, detail)
+        return self._finding(name, FindingStatus.OK, detail)
 
     def warn(self, name: str, detail: str, *, fix: str) -> Finding:
         """Return that something works, and may be regretted."""
-        return self._finding(name, Status.WARN, detail, fix)
+        return self._finding(name, FindingStatus.WARN, detail, fix)
 
     def fail(self, name: str, detail: str, *, fix: str) -> Finding:
         """Return that something does not work."""
-        return self._finding(name, Status.FAIL, detail, fix)
+        return self._finding(name, FindingStatus.FAIL, detail, fix)
 
     def skip(self, name: str, detail: str) -> Finding:
         """Return that something was not looked at, and why."""
-        return self._finding(name, Status.SKIP, detail)
+        return self._finding(name, FindingStatus.SKIP, detail)
 
     def error(self, name: str, error: MailctlError) -> Finding:
         """Return that something does not work, in the words of the error."""
         return self.fail(name, error.message, fix=error.fix)
 
-    def _finding(self, name: str, status: Status, detail: str, fix: str = "") -> Finding:
+    def _finding(self, name: str, status: FindingStatus, detail: str, fix: str = "") -> Finding:
         return Finding(group=self.name, name=name, status=status, detail=detail, fix=fix)

@@ -6,31 +6,33 @@ import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mailctl.celery_app import is_in_memory, own_tasks
-from mailctl.checks.delivery_log import is_file, is_readable_by_others
-from mailctl.checks.finding import Finding, Group
-from mailctl.checks.placeholders import placeholders
+from mailctl.celery_app import has_memory_broker, overridden_tasks
+from mailctl.checks.delivery_log import is_log_file, is_world_readable
+from mailctl.checks.finding import CheckGroup, Finding
+from mailctl.checks.placeholders import find_placeholders
 from mailctl.checks.settings import env_files, secret_names
 from mailctl.checks.workers import needed_queues
-from mailctl.command import chmod
 from mailctl.domain.catalog import TASK_NAMES
 from mailctl.domain.validation import MAX_URL, is_local_host
 from mailctl.secret_keys import WeakKey
+from mailctl.shell_command import chmod_command
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from celery import Celery
 
-    from mailctl.checks.workers import Roster
+    from mailctl.checks.workers import DiscoveredWorkers
     from mailctl.settings import Settings
 
-_GROUP = Group(name="hazards")
+_GROUP = CheckGroup(name="hazards")
 #: The queue of Celery apps that are not told otherwise.
-_COMMON_QUEUE = "celery"
+_CELERY_DEFAULT_QUEUE = "celery"
 
 
-def check_hazards(settings: Settings, app: Celery | None, roster: Roster) -> Generator[Finding, None, None]:
+def check_pitfalls(
+    settings: Settings, app: Celery | None, roster: DiscoveredWorkers
+) -> Generator[Finding, None, None]:
     """Look for each hazard; if there is none, say so.
 
     Args:
@@ -39,7 +41,7 @@ def check_hazards(settings: Settings, app: Celery | None, roster: Roster) -> Gen
     """
     found = [
         *(_production(settings, app) if not settings.debug else ()),
-        *_clear_credentials(settings),
+        *_unencrypted_credentials(settings),
         *_unshared_log(settings, app, roster),
     ]
     yield from found
@@ -50,22 +52,22 @@ def check_hazards(settings: Settings, app: Celery | None, roster: Roster) -> Gen
 def check_secrets_file(settings: Settings) -> Iterator[Finding]:
     """Find files with secrets that every user of this host may read; in development nobody minds."""
     if not settings.debug:
-        yield from _open_env_file(settings)
+        yield from _readable_env_file(settings)
 
 
 def _production(settings: Settings, app: Celery | None) -> Iterator[Finding]:
     yield from _memory_broker(settings, app)
-    yield from _common_queue(settings)
+    yield from _default_queue_name(settings)
     yield from _secret_key(settings)
     yield from _placeholders(settings)
     yield from _capture(settings)
     yield from _frontend_url(settings)
-    yield from _clear_text(settings)
-    yield from _open_env_file(settings)
+    yield from _unencrypted_smtp(settings)
+    yield from _readable_env_file(settings)
 
 
 def _memory_broker(settings: Settings, app: Celery | None) -> Iterator[Finding]:
-    if is_in_memory(app) if app is not None else settings.uses_memory_broker:
+    if has_memory_broker(app) if app is not None else settings.uses_memory_broker:
         yield _GROUP.fail(
             "memory broker",
             "DEBUG=False with memory://: what one process publishes no other receives.",
@@ -73,11 +75,11 @@ def _memory_broker(settings: Settings, app: Celery | None) -> Iterator[Finding]:
         )
 
 
-def _common_queue(settings: Settings) -> Iterator[Finding]:
-    if settings.celery_queue_default == _COMMON_QUEUE and not settings.mailctl_app:
+def _default_queue_name(settings: Settings) -> Iterator[Finding]:
+    if settings.celery_queue_default == _CELERY_DEFAULT_QUEUE and not settings.mailctl_app:
         yield _GROUP.warn(
             "CELERY_QUEUE_DEFAULT",
-            f"is {_COMMON_QUEUE}, as in every Celery app: another one on this broker takes emails, "
+            f"is {_CELERY_DEFAULT_QUEUE}, as in every Celery app: another one on this broker takes emails, "
             "and this one its messages",
             fix="Set CELERY_QUEUE_DEFAULT=mailctl, here and for the web service.",
         )
@@ -91,7 +93,7 @@ def _secret_key(settings: Settings) -> Iterator[Finding]:
 
 
 def _placeholders(settings: Settings) -> Iterator[Finding]:
-    for found in placeholders(settings):
+    for found in find_placeholders(settings):
         yield _GROUP.fail(found.setting, found.reason, fix=found.fix)
 
 
@@ -118,7 +120,7 @@ def _frontend_url(settings: Settings) -> Iterator[Finding]:
         yield _GROUP.fail("FRONTEND_URL", "is http: whoever reads along can use the links.", fix=fix)
 
 
-def _clear_text(settings: Settings) -> Iterator[Finding]:
+def _unencrypted_smtp(settings: Settings) -> Iterator[Finding]:
     if settings.email_tls == "none" and not is_local_host(settings.email_host):
         yield _GROUP.warn(
             "EMAIL_TLS",
@@ -127,18 +129,18 @@ def _clear_text(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _open_env_file(settings: Settings) -> Iterator[Finding]:
+def _readable_env_file(settings: Settings) -> Iterator[Finding]:
     for path in env_files(settings):
         names = secret_names(settings, str(path))
-        if names and is_readable_by_others(path):
+        if names and is_world_readable(path):
             yield _GROUP.warn(
                 str(path),
                 f"every user of this host may read it, and it holds {', '.join(names)}",
-                fix=str(chmod("o-r", [path])),
+                fix=str(chmod_command("o-r", [path])),
             )
 
 
-def _clear_credentials(settings: Settings) -> Iterator[Finding]:
+def _unencrypted_credentials(settings: Settings) -> Iterator[Finding]:
     if settings.email_tls == "none" and settings.email_host_user:
         yield _GROUP.fail(
             "credentials",
@@ -147,8 +149,8 @@ def _clear_credentials(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _unshared_log(settings: Settings, app: Celery | None, roster: Roster) -> Iterator[Finding]:
-    if not is_file(settings):
+def _unshared_log(settings: Settings, app: Celery | None, roster: DiscoveredWorkers) -> Iterator[Finding]:
+    if not is_log_file(settings):
         return
     fix = "Let MAILCTL_DATABASE_URL name a PostgreSQL database that all of them reach."
     here = socket.gethostname()
@@ -157,7 +159,7 @@ def _unshared_log(settings: Settings, app: Celery | None, roster: Roster) -> Ite
         yield _GROUP.warn(
             "SQLite log", f"workers on {', '.join(hosts)} use this file over a network file system", fix=fix
         )
-    strangers = sorted(_email_workers(app, roster)) if app is not None else []
+    strangers = sorted(_workers_without_log(app, roster)) if app is not None else []
     if strangers:
         yield _GROUP.warn(
             "SQLite log",
@@ -167,9 +169,9 @@ def _unshared_log(settings: Settings, app: Celery | None, roster: Roster) -> Ite
         )
 
 
-def _email_workers(app: Celery, roster: Roster) -> Iterator[str]:
+def _workers_without_log(app: Celery, roster: DiscoveredWorkers) -> Iterator[str]:
     """Return the workers that take emails and are not in the log; with tasks of its own, a service's may."""
-    if own_tasks(app) == TASK_NAMES:
+    if overridden_tasks(app) == TASK_NAMES:
         return
     needed = needed_queues(app).keys()
-    yield from (node for node, queues in roster.strangers.items() if needed & set(queues))
+    yield from (node for node, queues in roster.unlogged_workers.items() if needed & set(queues))

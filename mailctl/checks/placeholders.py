@@ -26,7 +26,7 @@ class Placeholder:
     fix: str
 
 
-def placeholders(settings: Settings) -> Iterator[Placeholder]:
+def find_placeholders(settings: Settings) -> Iterator[Placeholder]:
     """Find the placeholders of a production profile; development is meant to run on them."""
     if settings.debug:
         return

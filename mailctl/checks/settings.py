@@ -9,21 +9,23 @@ from typing import TYPE_CHECKING
 from dotenv import dotenv_values
 from pydantic import SecretStr
 
-from mailctl.checks.finding import Finding, Group
+from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.connection_urls import ConnectionUrl
-from mailctl.domain.catalog import KINDS
-from mailctl.redaction import MASK, masked_url
+from mailctl.domain.catalog import BUILT_IN_KINDS
+from mailctl.redaction import MASK, mask_url
 from mailctl.settings import Profile, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-_GROUP = Group(name="settings")
+_GROUP = CheckGroup(name="settings")
 _PREFIX = "MAILCTL_"
-_NAMES = tuple(name.upper() for name in Settings.model_fields)
+_SETTING_NAMES = tuple(name.upper() for name in Settings.model_fields)
 #: Read by `mailctl send` itself, because an argument would show in `ps`.
-_TOKENS = frozenset(f"{_PREFIX}{link.token.upper()}" for kind in KINDS.values() for link in kind.links)
+_TOKEN_VARIABLES = frozenset(
+    f"{_PREFIX}{link.token.upper()}" for kind in BUILT_IN_KINDS.values() for link in kind.links
+)
 _DEFAULT = "default"
 #: How names of the environment begin that may be meant for us; others there are none of our business.
 _PREFIXES = (_PREFIX, "EMAIL_", "REDIS_", "CELERY_")
@@ -37,9 +39,9 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
     yield _profile(settings)
     for profile in Profile:
         yield _servers(settings.for_profile(profile), profile)
-    for name in _NAMES:
-        if settings.origin(name) != _DEFAULT:
-            yield _GROUP.ok(name, f"{_shown(settings, name)} (from {settings.origin(name)})")
+    for name in _SETTING_NAMES:
+        if settings.source_of(name) != _DEFAULT:
+            yield _GROUP.ok(name, f"{_display_value(settings, name)} (from {settings.source_of(name)})")
     yield from check_names(settings)
 
 
@@ -52,33 +54,33 @@ def secret_names(settings: Settings, origin: str) -> list[str]:
     """Return the settings with a secret whose value came from `origin`."""
     return [
         name
-        for name in _NAMES
-        if settings.origin(name) == origin
+        for name in _SETTING_NAMES
+        if settings.source_of(name) == origin
         and isinstance(value := getattr(settings, name.lower()), SecretStr)
         and value.get_secret_value()
     ]
 
 
 def _profile(settings: Settings) -> Finding:
-    origin = settings.origin("DEBUG")
+    origin = settings.source_of("DEBUG")
     # By default it is True.
     source = "as asked for" if origin == _DEFAULT and not settings.debug else f"from {origin}"
     return _GROUP.ok("profile", f"{settings.profile} (DEBUG={settings.debug}, {source})")
 
 
 def _servers(settings: Settings, profile: Profile) -> Finding:
-    return _GROUP.ok(profile, f"broker {settings.broker.shown}, results {settings.results.shown}")
+    return _GROUP.ok(profile, f"broker {settings.broker.masked}, results {settings.results.masked}")
 
 
-def _shown(settings: Settings, name: str) -> str:
+def _display_value(settings: Settings, name: str) -> str:
     value = getattr(settings, name.lower())
     if isinstance(value, ConnectionUrl):
-        return value.shown
+        return value.masked
     if isinstance(value, SecretStr):
         return "set" if value.get_secret_value() else "empty"
     if name == "EMAIL_HOST_USER" and value and value == settings.email_host_password.get_secret_value():
         return f"{MASK} (the same as EMAIL_HOST_PASSWORD)"  # some services take their token for both
-    return masked_url(value) or "empty"
+    return mask_url(value) or "empty"
 
 
 def check_names(settings: Settings) -> Iterator[Finding]:
@@ -99,11 +101,11 @@ def _misnamed(values: Iterable[str], *, source: str, is_ours: Callable[[str], bo
             and with our own prefix, each is.
     """
     for name in sorted(values):
-        if name in _NAMES or name in _TOKENS:
+        if name in _SETTING_NAMES or name in _TOKEN_VARIABLES:
             continue
-        meant = name.upper() if name.upper() in _NAMES else ""
+        meant = name.upper() if name.upper() in _SETTING_NAMES else ""
         if not meant and is_ours(name):
-            meant = next(iter(difflib.get_close_matches(name, _NAMES, n=1, cutoff=_CLOSE)), "")
+            meant = next(iter(difflib.get_close_matches(name, _SETTING_NAMES, n=1, cutoff=_CLOSE)), "")
         if meant or name.startswith(_PREFIX):
             yield _GROUP.warn(
                 name,

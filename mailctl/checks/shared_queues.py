@@ -6,24 +6,26 @@ from typing import TYPE_CHECKING
 
 from mailctl.broker.messages import unclaimed_queue
 from mailctl.broker.shared_queues import find_foreign_messages, find_foreign_workers
-from mailctl.broker.unclaimed import Unclaimed, restore_command
-from mailctl.checks.finding import Finding, Group
+from mailctl.broker.unclaimed import UnclaimedMessages, restore_command
+from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.checks.workers import needed_queues
-from mailctl.timefmt import count
+from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from celery import Celery
 
-    from mailctl.checks.workers import Roster
+    from mailctl.checks.workers import DiscoveredWorkers
     from mailctl.domain.catalog import Catalog
 
-_GROUP = Group(name="workers")
+_GROUP = CheckGroup(name="workers")
 _FIX = "Give emails a queue of their own: CELERY_QUEUE_DEFAULT=mailctl, here and for the web service."
 
 
-def check_sharing(app: Celery, roster: Roster, *, catalog: Catalog) -> Generator[Finding, None, None]:
+def check_shared_queues(
+    app: Celery, roster: DiscoveredWorkers, *, catalog: Catalog
+) -> Generator[Finding, None, None]:
     """Look for messages and workers of other apps; say nothing where there are none.
 
     Raises:
@@ -33,15 +35,15 @@ def check_sharing(app: Celery, roster: Roster, *, catalog: Catalog) -> Generator
     queues = list(dict.fromkeys([*needed, *(name for each in roster.heartbeats for name in each.queues)]))
     found = [
         *find_foreign_messages(app, queues),
-        *find_foreign_workers(app, queues, roster.strangers),
+        *find_foreign_workers(app, queues, roster.unlogged_workers),
     ]
     for sharing in found:
         yield _GROUP.warn(
             "shared queue", f"{sharing}; workers put foreign messages back, and delay both", fix=_FIX
         )
-    for queue, number in Unclaimed(app).counts(queues).items():
+    for queue, number in UnclaimedMessages(app).counts(queues).items():
         yield _GROUP.warn(
             "unclaimed",
-            f"{count(number, 'message')} of other apps in {unclaimed_queue(queue)!r}: nobody took them",
+            f"{pluralize(number, 'message')} of other apps in {unclaimed_queue(queue)!r}: nobody took them",
             fix=f"Start the workers of that app, then: {restore_command(queue)}",
         )

@@ -8,18 +8,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mailctl.checks.finding import Finding, Group
-from mailctl.checks.templates import plain_composer
-from mailctl.deadlines import DEADLINE_SECONDS, as_milliseconds, ask
+from mailctl.checks.finding import CheckGroup, Finding
+from mailctl.checks.templates import make_throwaway_composer
+from mailctl.deadlines import DEADLINE_SECONDS, call_with_deadline, format_milliseconds
 from mailctl.domain import validation
 from mailctl.domain.catalog import GENERIC
 from mailctl.domain.models import Content, OutcomeKind, User
-from mailctl.domain.recipient_policy import audience_of
+from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.errors import MailctlError
 from mailctl.smtp.capture import CaptureSender
 from mailctl.smtp.pool import SmtpPool
 from mailctl.smtp.recipient_guard import GuardedSender
-from mailctl.smtp.sender import SmtpSender, smtp_server
+from mailctl.smtp.sender import SmtpSender, smtp_server_from_settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from mailctl.smtp.sender import Sender
     from mailctl.smtp.session import SmtpServer
 
-_GROUP = Group(name="smtp")
-_TEST = "send-test"
-_WHOM = "The mail server"
+_GROUP = CheckGroup(name="smtp")
+_SEND_TEST = "send-test"
+_SERVICE_NAME = "The mail server"
 #: Seconds for opening a session: a few replies, each of which may take as long as any answer.
 _PROBE_SECONDS = 4 * DEADLINE_SECONDS
 #: Seconds to wait for the reply to the test message: many servers look for spam before they give it.
@@ -58,13 +58,13 @@ def check_smtp(settings: Settings, *, offline: bool, send_test: str | None) -> I
     if send_test is None:
         return
     if is_usable:
-        yield _send(settings, send_test)
+        yield _send_test_message(settings, send_test)
     else:
-        yield _GROUP.skip(_TEST, "offline" if offline else "the mail server cannot be used")
+        yield _GROUP.skip(_SEND_TEST, "offline" if offline else "the mail server cannot be used")
 
 
 def _captured(settings: Settings) -> Finding:
-    detail = f"EMAIL_ENABLED=False: emails are captured to {_folder(settings)}"
+    detail = f"EMAIL_ENABLED=False: emails are captured to {_capture_folder(settings)}"
     if settings.debug:
         return _GROUP.skip("connect", detail)
     return _GROUP.warn(
@@ -73,9 +73,11 @@ def _captured(settings: Settings) -> Finding:
 
 
 def _probe(settings: Settings) -> Generator[Finding, None, bool]:
-    server = _impatient(smtp_server(settings))
+    server = _with_short_timeouts(smtp_server_from_settings(settings))
     try:
-        steps = ask(lambda: asyncio.run(_steps(server)), whom=_WHOM, seconds=_PROBE_SECONDS)
+        steps = call_with_deadline(
+            lambda: asyncio.run(_probe_steps(server)), whom=_SERVICE_NAME, seconds=_PROBE_SECONDS
+        )
     except MailctlError as error:
         yield _GROUP.error("connect", error)
         return False
@@ -89,7 +91,7 @@ def _probe(settings: Settings) -> Generator[Finding, None, bool]:
     return is_usable
 
 
-async def _steps(server: SmtpServer) -> list[ProbeStep]:
+async def _probe_steps(server: SmtpServer) -> list[ProbeStep]:
     pool = SmtpPool(server)
     try:
         return await pool.probe()
@@ -99,7 +101,7 @@ async def _steps(server: SmtpServer) -> list[ProbeStep]:
 
 def _step(step: ProbeStep, settings: Settings) -> Finding:
     if step.ok:
-        return _GROUP.ok(step.name, f"{step.detail} ({as_milliseconds(step.seconds)})")
+        return _GROUP.ok(step.name, f"{step.detail} ({format_milliseconds(step.seconds)})")
     return _GROUP.fail(
         step.name,
         f"{settings.email_host}:{settings.email_port}: {step.detail}.",
@@ -127,24 +129,24 @@ def _fix(stage: str, settings: Settings) -> str:
     return "Check EMAIL_FROM_ADDRESS and EMAIL_HOST_USER: this account must be allowed to send as it."
 
 
-def _send(settings: Settings, address: str) -> Finding:
+def _send_test_message(settings: Settings, address: str) -> Finding:
     try:
-        recipient = validation.address(address, field="--send-test")
+        recipient = validation.validate_address(address, field="--send-test")
         outcome = asyncio.run(_send_one(settings, recipient))
     except MailctlError as error:
-        return _GROUP.error(_TEST, error)
+        return _GROUP.error(_SEND_TEST, error)
     except OSError as error:
         return _GROUP.fail(
-            _TEST,
-            f"{_folder(settings)} cannot be written: {error.strerror}.",
+            _SEND_TEST,
+            f"{_capture_folder(settings)} cannot be written: {error.strerror}.",
             fix="Let this user write there, or set MAILCTL_HOME.",
         )
-    return _sent(outcome, settings)
+    return _test_result(outcome, settings)
 
 
 async def _send_one(settings: Settings, recipient: str) -> Outcome:
     envelope = await _test_message(settings, recipient)
-    sender = GuardedSender(_sender(settings), audience_of(settings))
+    sender = GuardedSender(_sender(settings), recipient_policy_from_settings(settings))
     try:
         return await sender.send(envelope)
     finally:
@@ -156,39 +158,41 @@ async def _test_message(settings: Settings, recipient: str) -> Envelope:
     content = Content(
         user=User(email=recipient), subject=_SUBJECT, template="message", context=dict(_CONTEXT)
     )
-    return await plain_composer(settings).compose(
+    return await make_throwaway_composer(settings).compose(
         id=str(uuid.uuid4()), kind=GENERIC.name, content=content, created_at=now, now=now
     )
 
 
 def _sender(settings: Settings) -> Sender:
     if not settings.email_enabled:
-        return CaptureSender(_folder(settings))
-    return SmtpSender(SmtpPool(_impatient(smtp_server(settings))))
+        return CaptureSender(_capture_folder(settings))
+    return SmtpSender(SmtpPool(_with_short_timeouts(smtp_server_from_settings(settings))))
 
 
-def _sent(outcome: Outcome, settings: Settings) -> Finding:
+def _test_result(outcome: Outcome, settings: Settings) -> Finding:
     if outcome.kind is OutcomeKind.CAPTURED:
-        return _GROUP.ok(_TEST, f"captured in {outcome.reply.text}")
+        return _GROUP.ok(_SEND_TEST, f"captured in {outcome.reply.text}")
     if outcome.kind is OutcomeKind.ACCEPTED:
-        return _GROUP.ok(_TEST, f"the server took the message: {outcome}")
+        return _GROUP.ok(_SEND_TEST, f"the server took the message: {outcome}")
     if outcome.kind is OutcomeKind.AMBIGUOUS:
         return _GROUP.fail(
-            _TEST, f"{outcome}.", fix="Look into the mailbox: the server may have taken the message."
+            _SEND_TEST, f"{outcome}.", fix="Look into the mailbox: the server may have taken the message."
         )
     if outcome.kind is OutcomeKind.FORBIDDEN:
-        return _GROUP.fail(_TEST, f"{outcome.reply.text}.", fix="Give an address that may be mailed here.")
+        return _GROUP.fail(
+            _SEND_TEST, f"{outcome.reply.text}.", fix="Give an address that may be mailed here."
+        )
     fix = "Try another address." if outcome.stage == "rcpt" else _fix(outcome.stage, settings)
-    return _GROUP.fail(_TEST, f"the server did not take the message: {outcome}.", fix=fix)
+    return _GROUP.fail(_SEND_TEST, f"the server did not take the message: {outcome}.", fix=fix)
 
 
-def _impatient(server: SmtpServer) -> SmtpServer:
+def _with_short_timeouts(server: SmtpServer) -> SmtpServer:
     return replace(
         server,
-        timeout=min(server.timeout, DEADLINE_SECONDS),
-        data_timeout=min(server.data_timeout, _DATA_SECONDS),
+        timeout_seconds=min(server.timeout_seconds, DEADLINE_SECONDS),
+        data_timeout_seconds=min(server.data_timeout_seconds, _DATA_SECONDS),
     )
 
 
-def _folder(settings: Settings) -> Path:
+def _capture_folder(settings: Settings) -> Path:
     return settings.mailctl_home.absolute() / "mail"

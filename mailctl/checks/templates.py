@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from mailctl.checks.finding import Finding, Group
-from mailctl.domain.catalog import BUILT_IN, RESET
+from mailctl.checks.finding import CheckGroup, Finding
+from mailctl.domain.catalog import BUILT_IN_CATALOG, RESET
 from mailctl.domain.samples import sample_content
 from mailctl.errors import ConfigurationError, MailctlError
-from mailctl.rendering.composer import KNOWN_TO_ALL, Composer
+from mailctl.rendering.composer import COMMON_VARIABLES, Composer
 from mailctl.security.links import Links, link_origins
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from mailctl.domain.catalog import Catalog, Kind
     from mailctl.settings import Settings
 
-_GROUP = Group(name="templates")
+_GROUP = CheckGroup(name="templates")
 _SAMPLE_ID = "00000000-0000-0000-0000-000000000000"
-_MINT = "MAILCTL_LINK_MINT"
+_LINK_MINT_SETTING = "MAILCTL_LINK_MINT"
 
 
 def check_templates(settings: Settings, catalog: Catalog) -> Generator[Finding, None, None]:
@@ -39,8 +39,8 @@ def check_templates(settings: Settings, catalog: Catalog) -> Generator[Finding, 
         ConfigurationError: the folder of templates or the sender is not usable.
     """
     yield _origins(settings)
-    yield from _mint(settings)
-    composer = plain_composer(settings, catalog)
+    yield from _link_mint(settings)
+    composer = make_throwaway_composer(settings, catalog)
     if settings.mailctl_templates is not None:
         yield _GROUP.ok("MAILCTL_TEMPLATES", f"{settings.mailctl_templates} is looked in first")
     used = set()
@@ -49,13 +49,13 @@ def check_templates(settings: Settings, catalog: Catalog) -> Generator[Finding, 
         used.add(template)
         yield _rendered(composer, kind, template)
         if kind.template is not None:
-            yield from _unknown(composer, kind, template)
-    for template in composer.templates():
+            yield from _unknown_variables(composer, kind, template)
+    for template in composer.list_templates():
         if template not in used:
             yield _compiled(composer, template)
 
 
-def plain_composer(settings: Settings, catalog: Catalog = BUILT_IN) -> Composer:
+def make_throwaway_composer(settings: Settings, catalog: Catalog = BUILT_IN_CATALOG) -> Composer:
     """Return a composer whose links are ours and worth nothing: keys and a maker are checked for themselves.
 
     Raises:
@@ -77,16 +77,16 @@ def _origins(settings: Settings) -> Finding:
     return _GROUP.ok("links", f"lead to {', '.join(origins)}")
 
 
-def _mint(settings: Settings) -> Iterator[Finding]:
+def _link_mint(settings: Settings) -> Iterator[Finding]:
     if not settings.mailctl_link_mint:
         return
     content, now = sample_content(RESET), datetime.now(UTC)
     try:
-        Links(settings.model_copy(update=_throwaway_keys())).urls(RESET, content, now=now)
+        Links(settings.model_copy(update=_throwaway_keys())).make_urls(RESET, content, now=now)
     except MailctlError as error:
-        yield _GROUP.error(_MINT, error)
+        yield _GROUP.error(_LINK_MINT_SETTING, error)
     else:
-        yield _GROUP.ok(_MINT, f"{settings.mailctl_link_mint} makes links")
+        yield _GROUP.ok(_LINK_MINT_SETTING, f"{settings.mailctl_link_mint} makes links")
 
 
 def _rendered(composer: Composer, kind: Kind, template: str) -> Finding:
@@ -103,7 +103,7 @@ def _rendered(composer: Composer, kind: Kind, template: str) -> Finding:
     return _GROUP.ok(template, f"makes an email of kind {kind.name} ({size:.1f} kB): {envelope.subject}")
 
 
-def _unknown(composer: Composer, kind: Kind, template: str) -> Iterator[Finding]:
+def _unknown_variables(composer: Composer, kind: Kind, template: str) -> Iterator[Finding]:
     """Find what a sample does not: a variable that is missing in a branch that it does not take."""
     with suppress(MailctlError):
         for variable in composer.unknown_variables(kind, sample_content(kind)):
@@ -116,8 +116,8 @@ def _unknown(composer: Composer, kind: Kind, template: str) -> Iterator[Finding]
 
 def _compiled(composer: Composer, template: str) -> Finding:
     try:
-        composer.check(template)
+        composer.check_template(template)
     except MailctlError as error:
         return _GROUP.error(template, error)
-    wanted = ", ".join(sorted(composer.variables(template) - KNOWN_TO_ALL)) or "none of its own"
+    wanted = ", ".join(sorted(composer.template_variables(template) - COMMON_VARIABLES)) or "none of its own"
     return _GROUP.ok(template, f"compiles; its variables: {wanted}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from mailctl.checks.finding import Finding, Group, Status
-from mailctl.deadlines import ask
+from mailctl.checks.finding import CheckGroup, Finding, FindingStatus
+from mailctl.deadlines import call_with_deadline
 from mailctl.delivery_log.storage.engine import parse_url
 from mailctl.errors import MailctlError
-from mailctl.users import ServiceDirectory, open_directory
+from mailctl.users import ServiceUserDirectory, open_user_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mailctl.settings import Settings
 
-_GROUP = Group(name="users")
+_GROUP = CheckGroup(name="users")
 _SETTING = "DATABASE_URL"
 
 
@@ -46,25 +46,25 @@ def _service(settings: Settings, *, offline: bool) -> Iterator[Finding]:
     if offline and parse_url(address, setting=_SETTING).get_backend_name() != "sqlite":
         yield _GROUP.skip("directory", "offline")
         return
-    directory = ServiceDirectory(
+    directory = ServiceUserDirectory(
         address, query=settings.mailctl_users_query, list_query=settings.mailctl_users_list_query
     )
     with closing(directory):
-        yield (described := _answered("directory", directory.describe))
-        if described.status is Status.OK:
-            yield _answered("mailable", directory.describe_eligibility)
+        yield (described := _ask_directory("directory", directory.describe))
+        if described.status is FindingStatus.OK:
+            yield _ask_directory("mailable", directory.describe_eligibility)
 
 
 def _embedded(settings: Settings, log: Engine | None) -> Finding:
     if log is None:
         demo = ", with three demo users in it" if settings.debug else ""
         return _GROUP.skip("directory", f"the table of users is made with the delivery log{demo}")
-    with closing(open_directory(settings, log)) as directory:
-        return _answered("directory", directory.describe)
+    with closing(open_user_directory(settings, log)) as directory:
+        return _ask_directory("directory", directory.describe)
 
 
-def _answered(name: str, question: Callable[[], str]) -> Finding:
+def _ask_directory(name: str, question: Callable[[], str]) -> Finding:
     try:
-        return _GROUP.ok(name, ask(question, whom="The users' database"))
+        return _GROUP.ok(name, call_with_deadline(question, whom="The users' database"))
     except MailctlError as error:
         return _GROUP.error(name, error)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mailctl.celery_app import queue_of
-from mailctl.checks.finding import Finding, Group
-from mailctl.command import mailctl, start_worker_fix
-from mailctl.deadlines import ask
-from mailctl.delivery_log.heartbeats import Worker, Workers
-from mailctl.domain.catalog import BUILT_IN
+from mailctl.celery_app import queue_for_task
+from mailctl.checks.finding import CheckGroup, Finding
+from mailctl.deadlines import call_with_deadline
+from mailctl.delivery_log.heartbeats import Worker, WorkerRegistry
+from mailctl.domain.catalog import BUILT_IN_CATALOG
 from mailctl.errors import MailctlError
+from mailctl.shell_command import mailctl_command, start_worker_fix
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -19,41 +19,41 @@ if TYPE_CHECKING:
     from celery import Celery
     from sqlalchemy import Engine
 
-    from mailctl.broker.inspector import Broker
+    from mailctl.broker.inspector import BrokerInspector
     from mailctl.domain.catalog import Catalog
 
-_GROUP = Group(name="workers")
+_GROUP = CheckGroup(name="workers")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Roster:
+class DiscoveredWorkers:
     """Who works."""
 
     #: The workers of ours that share the delivery log.
     heartbeats: tuple[Worker, ...] = ()
     #: The queues of every Celery worker that answers on the broker, by node name.
-    nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    queues_by_node: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
-    def queues(self) -> dict[str, tuple[str, ...]]:
+    def queues_by_worker(self) -> dict[str, tuple[str, ...]]:
         """The queues of each worker, by node name, whoever told of it."""
-        return {worker.name: worker.queues for worker in self.heartbeats} | dict(self.nodes)
+        return {worker.name: worker.queues for worker in self.heartbeats} | dict(self.queues_by_node)
 
     @property
-    def strangers(self) -> dict[str, tuple[str, ...]]:
+    def unlogged_workers(self) -> dict[str, tuple[str, ...]]:
         """The queues of workers that do not share the delivery log, by node name."""
         known = {worker.name for worker in self.heartbeats}
-        return {node: queues for node, queues in self.nodes.items() if node not in known}
+        return {node: queues for node, queues in self.queues_by_node.items() if node not in known}
 
 
 def check_workers(
     app: Celery | None,
     log: Engine | None,
-    broker: Broker | None,
+    broker: BrokerInspector | None,
     *,
     catalog: Catalog,
     is_log_missing: bool,
-) -> Generator[Finding, None, Roster]:
+) -> Generator[Finding, None, DiscoveredWorkers]:
     """Look for workers in the delivery log and on the broker.
 
     Args:
@@ -69,45 +69,53 @@ def check_workers(
     has_log = log is not None or is_log_missing
     if not has_log and (broker is None or broker.is_in_memory):
         yield _GROUP.skip("alive", "there is neither a delivery log nor a broker to ask")
-        return Roster()
+        return DiscoveredWorkers()
     try:
-        roster = Roster(heartbeats=_heartbeats(log), nodes=broker.consumers() if broker else {})
+        roster = DiscoveredWorkers(
+            heartbeats=_heartbeats(log), queues_by_node=broker.queues_by_worker() if broker else {}
+        )
     except MailctlError as error:
         yield _GROUP.error("alive", error)
-        return Roster()
+        return DiscoveredWorkers()
     yield _alive(roster)
-    if app is not None and roster.queues:
+    if app is not None and roster.queues_by_worker:
         yield from _consumed(needed_queues(app, catalog), roster)
     return roster
 
 
-def needed_queues(app: Celery, catalog: Catalog = BUILT_IN) -> dict[str, list[str]]:
+def needed_queues(app: Celery, catalog: Catalog = BUILT_IN_CATALOG) -> dict[str, list[str]]:
     """Return the queues that emails go to by the routes of the app, each with the kinds that do."""
     needed: dict[str, list[str]] = {}
     for kind in catalog.kinds.values():
-        needed.setdefault(kind.queue or queue_of(app, kind.full_task), []).append(kind.name)
+        needed.setdefault(kind.queue or queue_for_task(app, kind.full_task), []).append(kind.name)
     return needed
 
 
 def _heartbeats(log: Engine | None) -> tuple[Worker, ...]:
-    return tuple(ask(Workers(log).alive, whom="The delivery log")) if log is not None else ()
+    return (
+        tuple(call_with_deadline(WorkerRegistry(log).list_alive, whom="The delivery log"))
+        if log is not None
+        else ()
+    )
 
 
-def _alive(roster: Roster) -> Finding:
-    if not roster.queues:
+def _alive(roster: DiscoveredWorkers) -> Finding:
+    if not roster.queues_by_worker:
         return _GROUP.warn(
             "alive",
             "no worker is alive: emails wait in the delivery log",
-            fix=f"Start one: {mailctl('worker')}",
+            fix=f"Start one: {mailctl_command('worker')}",
         )
-    shown = "; ".join(f"{node} on {', '.join(queues)}" for node, queues in sorted(roster.queues.items()))
-    return _GROUP.ok("alive", f"{len(roster.queues)}: {shown}")
+    shown = "; ".join(
+        f"{node} on {', '.join(queues)}" for node, queues in sorted(roster.queues_by_worker.items())
+    )
+    return _GROUP.ok("alive", f"{len(roster.queues_by_worker)}: {shown}")
 
 
-def _consumed(needed: Mapping[str, list[str]], roster: Roster) -> Iterator[Finding]:
+def _consumed(needed: Mapping[str, list[str]], roster: DiscoveredWorkers) -> Iterator[Finding]:
     for queue, kinds in needed.items():
         name, reason = f"queue {queue}", f"takes {', '.join(kinds)}"
-        consumers = sum(queue in queues for queues in roster.queues.values())
+        consumers = sum(queue in queues for queues in roster.queues_by_worker.values())
         if consumers:
             yield _GROUP.ok(name, f"{reason}; workers: {consumers}")
         else:

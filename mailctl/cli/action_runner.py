@@ -13,35 +13,35 @@ from mailctl.cli.arguments import NO_IDS
 from mailctl.cli.terminal.confirm import confirm
 from mailctl.cli.terminal.interrupts import deferred_interrupts
 from mailctl.cli.views import result_view
-from mailctl.command import mailctl
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode, InvalidInput
 from mailctl.operations.identity import current_actor
-from mailctl.timefmt import count
+from mailctl.shell_command import mailctl_command
+from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from mailctl.cli.context import Session
-    from mailctl.cli.option_groups import Daring, Doing
-    from mailctl.delivery_log.queries.search import Filter
+    from mailctl.cli.context import CliSession
+    from mailctl.cli.option_groups import ActionOptions, OverrideOptions
+    from mailctl.delivery_log.queries.search import EmailFilter
     from mailctl.domain.eligibility import Action, Hazard
     from mailctl.domain.models import Email
-    from mailctl.operations.bulk_actions import Acting, Plan, Result, Verdict
+    from mailctl.operations.bulk_actions import ActionOutcome, ActionResult, BulkAction, Plan
     from mailctl.operations.selection import Selection
 
 #: Cells before the words of a plan.
-_PLAN_HANG = 8
+_PLAN_INDENT = 8
 
 
-def carry_out(
-    session: Session,
+def run_action(
+    session: CliSession,
     action: Action,
-    doing: Doing,
+    doing: ActionOptions,
     *,
     ids: Sequence[str] | None = None,
-    wanted: Filter,
-    daring: Daring | None = None,
+    wanted: EmailFilter,
+    daring: OverrideOptions | None = None,
 ) -> None:
     """Do something to emails, and tell what became of each.
 
@@ -54,58 +54,62 @@ def carry_out(
         Refused: nobody is there to be asked, or said no.
         InvalidInput: neither ids nor filters are given, or both are.
     """
-    from mailctl.delivery_log.operator_actions import Deed
-    from mailctl.operations.bulk_actions import Acting, Verdict, Wish
-    from mailctl.operations.selection import fitting
+    from mailctl.delivery_log.operator_actions import AuditInfo
+    from mailctl.operations.bulk_actions import ActionOutcome, ActionRequest, BulkAction
+    from mailctl.operations.selection import select_by_filter
 
-    _check_choice(action, ids, wanted)
+    _check_ids_or_filters(action, ids, wanted)
     if ids is not None and not ids:
         session.output.note(NO_IDS)
     if doing.dry_run:
-        session.log_mode = LogMode.READ
+        session.log_mode = AccessMode.READ
     mark = f"{action.name}-{secrets.token_hex(3)}" if action.is_stop and ids is None else ""
-    deed = Deed(actor=current_actor(), reason=" ".join(doing.reason.split()), mark=mark)
-    include = _included(daring, is_named=ids is not None) if daring else frozenset()
-    acting = Acting(session.runtime, Wish(action=action, deed=deed, include=include))
-    selection = _named(session, ids) if ids is not None else fitting(session.runtime, action, wanted)
+    deed = AuditInfo(actor=current_actor(), reason=" ".join(doing.reason.split()), batch_mark=mark)
+    include = _included_hazards(daring, is_named=ids is not None) if daring else frozenset()
+    acting = BulkAction(session.runtime, ActionRequest(action=action, audit=deed, include=include))
+    selection = (
+        _select_by_ids(session, ids) if ids is not None else select_by_filter(session.runtime, action, wanted)
+    )
     if doing.dry_run:
         _show_plan(session, acting, selection, action, wanted)
         return
     if (
-        selection.wanted is not None
+        selection.filter is not None
         and not doing.yes
-        and not _is_wanted(session, acting, selection, action, wanted)
+        and not _confirm_plan(session, acting, selection, action, wanted)
     ):
         return
     reasons: Counter[str] = Counter()
-    tally = _carry_out(session, acting, selection, action, mark=mark, reasons=reasons)
-    _tell_trouble(session, acting)
-    if selection.wanted is None:
-        _leave(tally)
+    tally = _execute(session, acting, selection, action, mark=mark, reasons=reasons)
+    _note_broker_problems(session, acting)
+    if selection.filter is None:
+        _exit_by_outcomes(tally)
     else:
-        session.output.note(_summary(tally, action) if tally else _nothing_to_do(session, action, wanted))
-        for line in _left_out(reasons):
+        session.output.note(
+            _summary(tally, action) if tally else _nothing_to_do_message(session, action, wanted)
+        )
+        for line in _left_out_lines(reasons):
             session.output.note(line)
-        if mark and tally[Verdict.DONE]:
-            session.output.note(f"Undo it with: {_undo(action, mark)}")
+        if mark and tally[ActionOutcome.DONE]:
+            session.output.note(f"Undo it with: {_undo_command(action, mark)}")
 
 
-def _named(session: Session, ids: Sequence[str]) -> Selection:
-    from mailctl.operations.selection import named
+def _select_by_ids(session: CliSession, ids: Sequence[str]) -> Selection:
+    from mailctl.operations.selection import select_by_ids
 
     with session.output.progress("looking up", total=lambda: len(ids)) as advance:
-        return named(session.runtime, (advance(1) or each for each in ids))
+        return select_by_ids(session.runtime, (advance(1) or each for each in ids))
 
 
-def _carry_out(
-    session: Session,
-    acting: Acting,
+def _execute(
+    session: CliSession,
+    acting: BulkAction,
     selection: Selection,
     action: Action,
     *,
     mark: str,
     reasons: Counter[str],
-) -> Counter[Verdict]:
+) -> Counter[ActionOutcome]:
     """Do it; where that is cut short, say what is done and how to undo it.
 
     Args:
@@ -114,16 +118,16 @@ def _carry_out(
     Raises:
         Exit: somebody pressed Ctrl-C; what was told is done.
     """
-    from mailctl.operations.bulk_actions import Verdict
+    from mailctl.operations.bulk_actions import ActionOutcome
 
-    is_named = selection.wanted is None
-    tally, is_complete = Counter[Verdict](), False
+    is_named = selection.filter is None
+    tally, is_complete = Counter[ActionOutcome](), False
     try:
         with deferred_interrupts() as interrupt, _progress(session, selection, action) as advance:
-            results = acting.carry_out(selection, is_stopped=lambda: interrupt.is_requested)
-            for result in _shown(session, results, action, is_named=is_named):
-                tally[result.verdict] += 1
-                if result.verdict is not Verdict.DONE:
+            results = acting.execute(selection, is_stopped=lambda: interrupt.is_requested)
+            for result in _show_results(session, results, action, is_named=is_named):
+                tally[result.outcome] += 1
+                if result.outcome is not ActionOutcome.DONE:
                     reasons[result.reason] += 1
                 advance(1)
         is_complete = not interrupt.is_requested
@@ -131,56 +135,62 @@ def _carry_out(
         pass  # the second one: the last transaction may not be counted
     finally:
         if not is_complete:
-            session.output.note(_cut_short(tally[Verdict.DONE], action, mark=mark, is_named=is_named))
+            session.output.note(
+                _interrupted_message(tally[ActionOutcome.DONE], action, mark=mark, is_named=is_named)
+            )
     if not is_complete:
         raise typer.Exit(ExitCode.INTERRUPTED)
     return tally
 
 
 @contextmanager
-def _progress(session: Session, selection: Selection, action: Action) -> Iterator[Callable[[int], None]]:
-    if selection.wanted is None:
+def _progress(session: CliSession, selection: Selection, action: Action) -> Iterator[Callable[[int], None]]:
+    if selection.filter is None:
         yield lambda _: None  # a line for each says how far it is
         return
-    with session.output.progress(action.done, total=lambda: selection.count(session.runtime.engine)) as shown:
+    with session.output.progress(
+        action.past_participle, total=lambda: selection.count(session.runtime.engine)
+    ) as shown:
         yield shown
 
 
-def _cut_short(number: int, action: Action, *, mark: str, is_named: bool) -> str:
-    done = f"{number:,} {action.done}"
+def _interrupted_message(number: int, action: Action, *, mark: str, is_named: bool) -> str:
+    done = f"{number:,} {action.past_participle}"
     if mark and number:
-        return f"{done}; undo with: {_undo(action, mark)}"
+        return f"{done}; undo with: {_undo_command(action, mark)}"
     return (
         f"{done}; the rest is as it was." if is_named else f"{done}; the same command goes on with the rest."
     )
 
 
-def _undo(action: Action, mark: str) -> str:
+def _undo_command(action: Action, mark: str) -> str:
     from mailctl.domain.eligibility import HOLD
 
-    return str(mailctl("release", state=None if action is HOLD else "cancelled", error=mark))
+    return str(mailctl_command("release", state=None if action is HOLD else "cancelled", error=mark))
 
 
-def _tell_trouble(session: Session, acting: Acting) -> None:
-    if acting.broker_trouble:
-        session.output.note(f"{acting.broker_trouble} They go out when the broker is back.")
-    if acting.is_unheard:
+def _note_broker_problems(session: CliSession, acting: BulkAction) -> None:
+    if acting.broker_error:
+        session.output.note(f"{acting.broker_error} They go out when the broker is back.")
+    if acting.may_still_be_sent:
         session.output.note(
             "No worker that shares this log is alive; one with a log of its own sends what is on the broker."
         )
 
 
-def _check_choice(action: Action, ids: Sequence[str] | None, wanted: Filter) -> None:
-    if ids is not None and not wanted.fits_all:
+def _check_ids_or_filters(action: Action, ids: Sequence[str] | None, wanted: EmailFilter) -> None:
+    if ids is not None and not wanted.matches_all:
         raise InvalidInput("ids", "cannot be combined with filters.", fix="Give ids, or filters.")
-    if ids is None and wanted.fits_all:
+    if ids is None and wanted.matches_all:
         raise InvalidInput(
-            "emails", "are not named.", fix=f"Give ids, -, or filters such as --state {action.by_default[0]}."
+            "emails",
+            "are not named.",
+            fix=f"Give ids, -, or filters such as --state {action.default_states[0]}.",
         )
 
 
-def _included(daring: Daring, *, is_named: bool) -> frozenset[Hazard]:
-    from mailctl.cli.option_groups import name_in
+def _included_hazards(daring: OverrideOptions, *, is_named: bool) -> frozenset[Hazard]:
+    from mailctl.cli.option_groups import require_choice
     from mailctl.domain.eligibility import Hazard
 
     if daring.force and not is_named:
@@ -190,109 +200,109 @@ def _included(daring: Daring, *, is_named: bool) -> frozenset[Hazard]:
     if daring.force:
         return frozenset(Hazard)
     names = [name.strip() for name in daring.include.split(",") if name.strip()]
-    return frozenset(Hazard(name_in(name, list(Hazard), field="--include")) for name in names)
+    return frozenset(Hazard(require_choice(name, list(Hazard), field="--include")) for name in names)
 
 
 def _show_plan(
-    session: Session, acting: Acting, selection: Selection, action: Action, wanted: Filter
+    session: CliSession, acting: BulkAction, selection: Selection, action: Action, wanted: EmailFilter
 ) -> None:
-    if session.output.as_json or selection.wanted is None:
-        results = _shown(session, acting.look(selection), action, is_named=True)
-        tally = Counter(result.verdict for result in results)
-        if selection.wanted is None:
-            _leave(tally)
+    if session.output.as_json or selection.filter is None:
+        results = _show_results(session, acting.dry_run(selection), action, is_named=True)
+        tally = Counter(result.outcome for result in results)
+        if selection.filter is None:
+            _exit_by_outcomes(tally)
         return
-    for line in _plan_lines(session, _plan(session, acting, selection), action, wanted):
-        session.output.prose(line, hang=_PLAN_HANG)
+    for line in _plan_lines(session, _make_plan(session, acting, selection), action, wanted):
+        session.output.prose(line, hang=_PLAN_INDENT)
 
 
-def _plan(session: Session, acting: Acting, selection: Selection) -> Plan:
+def _make_plan(session: CliSession, acting: BulkAction, selection: Selection) -> Plan:
     with session.output.progress("looking", total=lambda: selection.count(session.runtime.engine)) as advance:
         return acting.plan(selection, seen=advance)
 
 
-def _is_wanted(
-    session: Session, acting: Acting, selection: Selection, action: Action, wanted: Filter
+def _confirm_plan(
+    session: CliSession, acting: BulkAction, selection: Selection, action: Action, wanted: EmailFilter
 ) -> bool:
     """Show the plan and ask; return whether there is anything to do."""
-    plan = _plan(session, acting, selection)
+    plan = _make_plan(session, acting, selection)
     for line in _plan_lines(session, plan, action, wanted):
         session.output.note(line)
     if not plan.count:
         return False
-    question = f"{action.name.capitalize()} {count(plan.count, 'email')}?"
+    question = f"{action.name.capitalize()} {pluralize(plan.count, 'email')}?"
     confirm(question, is_sure=False, fix="Add --yes to do it, or --dry-run to only look.")
     return True
 
 
-def _plan_lines(session: Session, plan: Plan, action: Action, wanted: Filter) -> Iterator[str]:
-    if not plan.count and not plan.others:
-        yield _nothing_to_do(session, action, wanted)
+def _plan_lines(session: CliSession, plan: Plan, action: Action, wanted: EmailFilter) -> Iterator[str]:
+    if not plan.count and not plan.skipped_by_reason:
+        yield _nothing_to_do_message(session, action, wanted)
         return
     states = ", ".join(f"{state} {number}" for state, number in plan.states.most_common())
-    yield f"{plan.count:>6}  would be {action.done}" + (f" ({states})" if states else "")
-    yield from _left_out(plan.others)
+    yield f"{plan.count:>6}  would be {action.past_participle}" + (f" ({states})" if states else "")
+    yield from _left_out_lines(plan.skipped_by_reason)
     if plan.sample:
         yield "Such as:" if plan.count > len(plan.sample) else "These:"
     for email in plan.sample:
-        yield f"  {plan.short_ids[email.id]}  {email.state:<9}  {_line(email)}" + (
+        yield f"  {plan.short_ids[email.id]}  {email.state:<9}  {_describe_email(email)}" + (
             f"  {email.error}" if email.error else ""
         )
 
 
-def _left_out(reasons: Counter[str]) -> Iterator[str]:
+def _left_out_lines(reasons: Counter[str]) -> Iterator[str]:
     for reason, number in reasons.most_common():
         yield f"{number:>6}  left out: {reason}"
 
 
-def _shown(
-    session: Session, results: Iterable[Result], action: Action, *, is_named: bool
-) -> Iterator[Result]:
+def _show_results(
+    session: CliSession, results: Iterable[ActionResult], action: Action, *, is_named: bool
+) -> Iterator[ActionResult]:
     """Show results as they come; of many that were found, people see only what did not go as planned."""
-    from mailctl.operations.bulk_actions import Verdict
+    from mailctl.operations.bulk_actions import ActionOutcome
 
     for result in results:
         if session.output.as_json:
             session.output.record(result_view(action.name, result))
-        elif is_named or result.verdict is Verdict.IMPOSSIBLE:
-            word = action.done if result.verdict is Verdict.DONE else str(result.verdict)
-            session.output.state(word, f"{result.id}  {_told(result)}")
+        elif is_named or result.outcome is ActionOutcome.IMPOSSIBLE:
+            word = action.past_participle if result.outcome is ActionOutcome.DONE else str(result.outcome)
+            session.output.state(word, f"{result.id}  {_describe_result(result)}")
         yield result
 
 
-def _told(result: Result) -> str:
-    what = _line(result.email) if result.email else ""
+def _describe_result(result: ActionResult) -> str:
+    what = _describe_email(result.email) if result.email else ""
     if result.new_id:
         what += f", as {result.new_id}"
-    return ": ".join(part for part in (what, result.sentence) if part)
+    return ": ".join(part for part in (what, result.explanation) if part)
 
 
-def _line(email: Email) -> str:
+def _describe_email(email: Email) -> str:
     return f"{email.kind} to {email.to}"
 
 
-def _nothing_to_do(session: Session, action: Action, wanted: Filter) -> str:
-    from mailctl.operations.selection import nothing_to_do
+def _nothing_to_do_message(session: CliSession, action: Action, wanted: EmailFilter) -> str:
+    from mailctl.operations.selection import nothing_to_do_message
 
-    return nothing_to_do(session.runtime, action, wanted)
-
-
-def _summary(tally: Counter[Verdict], action: Action) -> str:
-    from mailctl.operations.bulk_actions import Verdict
-
-    done = tally[Verdict.DONE]
-    others = [f"{number} {verdict}" for verdict, number in tally.items() if verdict is not Verdict.DONE]
-    return ", ".join([f"{count(done, 'email')} {action.done}", *others]) + "."
+    return nothing_to_do_message(session.runtime, action, wanted)
 
 
-def _leave(tally: Counter[Verdict]) -> None:
-    from mailctl.operations.bulk_actions import Verdict
+def _summary(tally: Counter[ActionOutcome], action: Action) -> str:
+    from mailctl.operations.bulk_actions import ActionOutcome
+
+    done = tally[ActionOutcome.DONE]
+    others = [f"{number} {verdict}" for verdict, number in tally.items() if verdict is not ActionOutcome.DONE]
+    return ", ".join([f"{pluralize(done, 'email')} {action.past_participle}", *others]) + "."
+
+
+def _exit_by_outcomes(tally: Counter[ActionOutcome]) -> None:
+    from mailctl.operations.bulk_actions import ActionOutcome
 
     codes = {
-        Verdict.AMBIGUOUS: ExitCode.USAGE,
-        Verdict.UNKNOWN: ExitCode.NOT_FOUND,
-        Verdict.LEFT: ExitCode.FAILED,
-        Verdict.IMPOSSIBLE: ExitCode.FAILED,
+        ActionOutcome.AMBIGUOUS: ExitCode.USAGE,
+        ActionOutcome.UNKNOWN: ExitCode.NOT_FOUND,
+        ActionOutcome.LEFT_OUT: ExitCode.FAILED,
+        ActionOutcome.IMPOSSIBLE: ExitCode.FAILED,
     }
-    if code := ExitCode.gravest(codes.get(verdict, ExitCode.DONE) for verdict in tally):
+    if code := ExitCode.most_severe(codes.get(verdict, ExitCode.DONE) for verdict in tally):
         raise typer.Exit(code)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from mailctl.cli.send_options import Common
+    from mailctl.cli.send_options import SendOptions
     from mailctl.domain.catalog import Kind
 
 
@@ -66,7 +66,7 @@ def read_variables(settings: list[str]) -> dict[str, str]:
     return variables
 
 
-def read_list(path: Path, *, field: str) -> bytes:
+def read_input_file(path: Path, *, field: str) -> bytes:
     """Return what is in a file; - is standard input.
 
     Raises:
@@ -82,27 +82,27 @@ def read_list(path: Path, *, field: str) -> bytes:
         ) from error
 
 
-def forced_by(common: Common) -> str | None:
+def forced_by(common: SendOptions) -> str | None:
     """Return who says that no rule keeps emails back; None if nobody does."""
     from mailctl.operations.identity import current_actor
 
     return current_actor() if common.force else None
 
 
-def when(*, at: str | None, after: str | None) -> datetime | None:
+def parse_send_time(*, at: str | None, after: str | None) -> datetime | None:
     """Return the time that --at or --in says; None for now.
 
     Raises:
         InvalidInput: both are given, or one is not a time.
     """
-    from mailctl.timefmt import parse_length, parse_moment
+    from mailctl.timefmt import parse_duration, parse_future_time
 
     now = datetime.now(UTC)
     if at is not None and after is not None:
         raise InvalidInput("--at", "cannot be combined with --in.", fix="Give one of them.")
     if at is not None:
-        return parse_moment(at, field="--at", now=now)
-    return now + parse_length(after, field="--in") if after is not None else None
+        return parse_future_time(at, field="--at", now=now)
+    return now + parse_duration(after, field="--in") if after is not None else None
 
 
 def _read_line(name: str) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from mailctl.command import is_plain
 from mailctl.errors import MailctlError
+from mailctl.shell_command import is_safe_unquoted
 from mailctl.unicode_safety import has_controls
 
 if TYPE_CHECKING:
@@ -21,36 +21,38 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 #: Ids that are offered at most.
-_MOST = 30
+_MAX_IDS = 30
 #: Seconds that somebody who has pressed the tabulator waits.
-_PATIENCE_SECONDS = 1.0
+_TIMEOUT_SECONDS = 1.0
 
 
 def complete_id(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Offer the ids that begin like this, or the newest, each with what it is."""
 
     def look(engine: Engine) -> list[tuple[str, str]]:
-        from mailctl.delivery_log.queries.lookups import History
-        from mailctl.delivery_log.queries.search import Filter, search
+        from mailctl.delivery_log.queries.lookups import EmailLookups
+        from mailctl.delivery_log.queries.search import EmailFilter, search
 
         if incomplete:
-            found = History(engine).find(incomplete, limit=_MOST)
+            found = EmailLookups(engine).find(incomplete, limit=_MAX_IDS)
         else:
-            found = list(search(engine, Filter(), limit=_MOST).emails)
+            found = list(search(engine, EmailFilter(), limit=_MAX_IDS).emails)
         words = (f"{email.state} {email.kind} to {email.to}" for email in found)
-        return [(email.id, what) for email, what in zip(found, words, strict=True) if is_plain(email.id)]
+        return [
+            (email.id, what) for email, what in zip(found, words, strict=True) if is_safe_unquoted(email.id)
+        ]
 
     return _ask_log(ctx, look)
 
 
 def complete_kind(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Offer kinds of email, the service's own too."""
-    from mailctl.domain.catalog import KINDS
-    from mailctl.domain.catalog_loader import catalog_for
+    from mailctl.domain.catalog import BUILT_IN_KINDS
+    from mailctl.domain.catalog_loader import catalog_from_settings
 
-    settings, kinds = _settings(ctx), KINDS
+    settings, kinds = _settings(ctx), BUILT_IN_KINDS
     with suppress(MailctlError):
-        kinds = catalog_for(settings).kinds if settings else KINDS
+        kinds = catalog_from_settings(settings).kinds if settings else BUILT_IN_KINDS
     return [(kind.name, kind.summary) for kind in kinds.values() if kind.name.startswith(incomplete)]
 
 
@@ -73,17 +75,17 @@ def complete_queue(ctx: typer.Context, incomplete: str) -> list[str]:
     from mailctl.settings import BULK_QUEUE
 
     def look(engine: Engine) -> list[str]:
-        from mailctl.delivery_log.heartbeats import Workers
-        from mailctl.delivery_log.pauses import Pauses, Scope
+        from mailctl.delivery_log.heartbeats import WorkerRegistry
+        from mailctl.delivery_log.pauses import Pauses, PauseScope
 
-        paused = [pause.name for pause in Pauses(engine).read() if pause.scope is Scope.QUEUE]
-        return [queue for worker in Workers(engine).alive() for queue in worker.queues] + paused
+        paused = [pause.name for pause in Pauses(engine).read() if pause.scope is PauseScope.QUEUE]
+        return [queue for worker in WorkerRegistry(engine).list_alive() for queue in worker.queues] + paused
 
     settings = _settings(ctx)
     usual = [settings.celery_queue_default, BULK_QUEUE] if settings else []
     names = dict.fromkeys(usual + _ask_log(ctx, look))
     # What is completed gets no quotes: a name that a shell would act on is left out.
-    return [name for name in names if name.startswith(incomplete) and is_plain(name)]
+    return [name for name in names if name.startswith(incomplete) and is_safe_unquoted(name)]
 
 
 def _ask_log(ctx: typer.Context, question: Callable[[Engine], list[_T]]) -> list[_T]:
@@ -92,11 +94,13 @@ def _ask_log(ctx: typer.Context, question: Callable[[Engine], list[_T]]) -> list
     if settings is None:
         return []
     try:
-        from mailctl.deadlines import ask
-        from mailctl.runtime import reading_log
+        from mailctl.deadlines import call_with_deadline
+        from mailctl.runtime import open_log_for_reading
 
-        with reading_log(settings) as engine:
-            found = ask(lambda: question(engine), whom="the delivery log", seconds=_PATIENCE_SECONDS)
+        with open_log_for_reading(settings) as engine:
+            found = call_with_deadline(
+                lambda: question(engine), whom="the delivery log", seconds=_TIMEOUT_SECONDS
+            )
             return [each for each in found if not _has_controls(each)]
     except MailctlError:
         return []  # a shell has no place to tell it

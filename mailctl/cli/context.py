@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from mailctl.cli.terminal.output import Output
-from mailctl.command import sharing_options
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.shell_command import sharing_options
 
 if TYPE_CHECKING:
     from mailctl.domain.catalog import Catalog
@@ -24,7 +24,7 @@ _PANEL = "Shared options"
 _LOG_MODE = "mailctl_log_mode"
 _Body = TypeVar("_Body", bound=Callable[..., None])
 
-App = Annotated[
+AppOption = Annotated[
     str | None,
     typer.Option(
         "--app",
@@ -33,16 +33,22 @@ App = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
-EnvFile = Annotated[
+EnvFileOption = Annotated[
     Path | None,
     typer.Option("--env-file", metavar="FILE", help="Settings; default: .env here.", rich_help_panel=_PANEL),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_PANEL)]
-NoColor = Annotated[bool, typer.Option("--no-color", help="Print no colours.", rich_help_panel=_PANEL)]
-Verbose = Annotated[
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_PANEL)]
+NoColorOption = Annotated[bool, typer.Option("--no-color", help="Print no colours.", rich_help_panel=_PANEL)]
+VerboseOption = Annotated[
     bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.", rich_help_panel=_PANEL)
 ]
-_SHARED = {"app": App, "env_file": EnvFile, "json": Json, "no_color": NoColor, "verbose": Verbose}
+_SHARED = {
+    "app": AppOption,
+    "env_file": EnvFileOption,
+    "json": JsonOption,
+    "no_color": NoColorOption,
+    "verbose": VerboseOption,
+}
 _DEFAULTS: dict[str, Any] = {
     "app": None,
     "env_file": None,
@@ -52,24 +58,24 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-class ReaderGone(Exception):
+class OutputClosed(Exception):
     """Whoever read what is printed has closed the pipe."""
 
 
 @dataclass
-class Session:
+class CliSession:
     """One call of the command line: its shared options, and what they lead to, opened when needed."""
 
     options: dict[str, Any] = field(default_factory=lambda: dict(_DEFAULTS))
     #: What the command may do to the delivery log.
-    log_mode: LogMode = LogMode.READ
+    log_mode: AccessMode = AccessMode.READ
 
-    def update(self, given: dict[str, Any]) -> None:
+    def merge_options(self, given: dict[str, Any]) -> None:
         """Take options that were given; those left out keep what was said before the command."""
         self.options |= {name: value for name, value in given.items() if value not in (None, False)}
 
     @property
-    def source_options(self) -> dict[str, str]:
+    def settings_options(self) -> dict[str, str]:
         """The options that say where the settings come from: a command that is offered needs them, too."""
         return {name: str(self.options[name]) for name in ("app", "env_file") if self.options[name]}
 
@@ -95,29 +101,29 @@ class Session:
     @cached_property
     def catalog(self) -> Catalog:
         """The kinds of email that there are; the delivery log stays closed."""
-        from mailctl.domain.catalog_loader import catalog_for
+        from mailctl.domain.catalog_loader import catalog_from_settings
 
-        return catalog_for(self.settings)
+        return catalog_from_settings(self.settings)
 
     @cached_property
     def runtime(self) -> Runtime:
         """The parts of the library, opened."""
         from mailctl import runtime
 
-        runtime.use(self.settings)
+        runtime.configure(self.settings)
         return runtime.current(log_mode=self.log_mode)
 
-    def prefer_broker(self) -> None:
+    def allow_missing_log(self) -> None:
         """Let the command do without a delivery log where it can ask a broker; say so if there is none."""
         if self.settings.is_broker_private:
             return
-        self.log_mode = LogMode.OPTIONAL
+        self.log_mode = AccessMode.OPTIONAL
         if self.runtime.is_log_missing:
-            log = self.runtime.log
+            log = self.runtime.masked_log_url
             self.output.note(f"There is no delivery log at {log}: only the broker was asked.")
 
 
-def uses_log(mode: LogMode) -> Callable[[_Body], _Body]:
+def uses_log(mode: AccessMode) -> Callable[[_Body], _Body]:
     """Declare what a command may do to the delivery log; every command says it.
 
     What only reads never creates a log, so that a wrong address is told instead of being made right.
@@ -130,15 +136,15 @@ def uses_log(mode: LogMode) -> Callable[[_Body], _Body]:
     return declare
 
 
-def log_mode_of(function: Callable[..., None]) -> LogMode:
+def log_mode_of(function: Callable[..., None]) -> AccessMode:
     """Return what a command may do to the delivery log."""
     found = vars(function).get(_LOG_MODE)
-    if not isinstance(found, LogMode):
+    if not isinstance(found, AccessMode):
         raise TypeError(f"{function.__name__} needs @uses_log, which says what it may do to the delivery log")
     return found
 
 
-def command(function: Callable[..., None]) -> Callable[..., None]:
+def make_command(function: Callable[..., None]) -> Callable[..., None]:
     """Make a command of a function whose first parameter is the session: adds the shared options to it."""
     signature = inspect.signature(function, eval_str=True)
     own = list(signature.parameters.values())[1:]
@@ -147,14 +153,14 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     @wraps(function)
     def run(ctx: typer.Context, **values: Any) -> None:
         session = session_of(ctx)
-        session.update({name: values.pop(name) for name in _SHARED})
+        session.merge_options({name: values.pop(name) for name in _SHARED})
         session.log_mode = log_mode
         try:
-            with sharing_options(**session.source_options):
+            with sharing_options(**session.settings_options):
                 function(session, **values)
         except BrokenPipeError:
             # Typer would make exit code 1 of it, but whoever has read enough is served.
-            raise ReaderGone from None
+            raise OutputClosed from None
 
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     shared = [
@@ -165,10 +171,10 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     ]
     named = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
     parameters = [context, *named, *shared]
-    return with_parameters(run, parameters)
+    return with_signature(run, parameters)
 
 
-def with_parameters(
+def with_signature(
     function: Callable[..., None], parameters: Sequence[inspect.Parameter]
 ) -> Callable[..., None]:
     """Say which parameters a function takes that is declared with `**values`; Typer reads them."""
@@ -177,9 +183,9 @@ def with_parameters(
     return function
 
 
-def session_of(ctx: typer.Context) -> Session:
+def session_of(ctx: typer.Context) -> CliSession:
     """Return the session of this call."""
     root = ctx.find_root()
-    if not isinstance(root.obj, Session):
-        root.obj = Session()
+    if not isinstance(root.obj, CliSession):
+        root.obj = CliSession()
     return root.obj

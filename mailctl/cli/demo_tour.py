@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailctl.diagnosis.status import Inquiry
-from mailctl.domain.catalog import KINDS
-from mailctl.enqueue.send_request import Order, Sending
+from mailctl.diagnosis.status import StatusService
+from mailctl.domain.catalog import BUILT_IN_KINDS
+from mailctl.enqueue.send_request import SendRequest, SendService
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Email
 
 #: Seconds for all emails together; on a busy machine the worker takes most of it to start.
-TOUR_SECONDS = 60.0
-_STOP_SECONDS = 8.0
+TOUR_TIMEOUT_SECONDS = 60.0
+_STOP_TIMEOUT_SECONDS = 8.0
 _USER_ID = "1"
 
 
-class Demo:
+class DemoTour:
     """Runs in a new scratch folder, with the development profile whatever the environment says."""
 
     def __init__(self) -> None:
@@ -39,10 +39,10 @@ class Demo:
         """Send the four emails; yields each whenever its state has changed."""
         runtime = Runtime(self._settings)
         try:
-            sending, inquiry = Sending(runtime), Inquiry(runtime)
-            emails = [sending.send(order).emails[0] for order in _orders()]
+            sending, inquiry = SendService(runtime), StatusService(runtime)
+            emails = [sending.send(order).emails[0] for order in _send_requests()]
             yield from emails
-            deadline = time.monotonic() + TOUR_SECONDS
+            deadline = time.monotonic() + TOUR_TIMEOUT_SECONDS
             with self._worker():
                 for email in emails:
                     left = max(0.0, deadline - time.monotonic())
@@ -51,7 +51,7 @@ class Demo:
         finally:
             runtime.close()
 
-    def variables(self, settings: Settings | None) -> dict[str, str]:
+    def required_environment(self, settings: Settings | None) -> dict[str, str]:
         """Return what has to be set for a command that reads the log of the tour.
 
         Args:
@@ -81,7 +81,7 @@ class Demo:
             finally:
                 process.terminate()
                 try:
-                    process.wait(_STOP_SECONDS)
+                    process.wait(_STOP_TIMEOUT_SECONDS)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
@@ -92,9 +92,9 @@ class Demo:
         return others | {"MAILCTL_HOME": str(self.home)}
 
 
-def _orders() -> list[Order]:
+def _send_requests() -> list[SendRequest]:
     return [
-        Order(kind=kind, user_ids=[_USER_ID], context=kind.samples)
-        for kind in KINDS.values()
+        SendRequest(kind=kind, user_ids=[_USER_ID], context=kind.samples)
+        for kind in BUILT_IN_KINDS.values()
         if kind.template is not None
     ]

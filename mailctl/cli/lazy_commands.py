@@ -15,25 +15,25 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typing_extensions import override
 
-from mailctl.cli.context import command, session_of
+from mailctl.cli.context import make_command, session_of
 from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from mailctl.cli.context import Session
+    from mailctl.cli.context import CliSession
 
     #: Gives the bodies of commands, by name.
-    _More = Callable[[Session], Mapping[str, Callable[..., None]]]
+    _CommandSource = Callable[[CliSession], Mapping[str, Callable[..., None]]]
 
 _ENV_FILE = "--env-file"
-_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+_CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 #: Characters of the first sentence of a command's description.
-_LONGEST_SUMMARY = 200
+_MAX_SUMMARY_LENGTH = 200
 
 
 @dataclass(frozen=True)
-class Entry:
+class LazyCommand:
     """A command that is imported when it is called.
 
     Args:
@@ -43,11 +43,11 @@ class Entry:
     """
 
     name: str
-    place: str
+    import_path: str
     summary: str
 
 
-class Commands(typer.Typer):
+class CommandGroup(typer.Typer):
     """Commands under one name.
 
     Args:
@@ -63,18 +63,18 @@ class Commands(typer.Typer):
         name: str,
         help: str,
         *,
-        sections: Mapping[str, Sequence[Entry]] | None = None,
+        sections: Mapping[str, Sequence[LazyCommand]] | None = None,
         default: str | None = None,
-        more: _More | None = None,
+        more: _CommandSource | None = None,
     ) -> None:
         super().__init__(
             name=name,
             help=help,
-            cls=_class_of(sections, more=more, default=default),
+            cls=_group_class(sections, more=more, default=default),
             add_completion=sections is not None,
             rich_markup_mode=None,
             pretty_exceptions_enable=False,
-            context_settings=_CONTEXT,
+            context_settings=_CONTEXT_SETTINGS,
         )
 
     def add(self, name: str, function: Callable[..., None], *, takes_anything: bool = False) -> None:
@@ -83,8 +83,8 @@ class Commands(typer.Typer):
         Args:
             takes_anything: unknown options are arguments, for a program that is called with them.
         """
-        settings = {**_CONTEXT, "ignore_unknown_options": takes_anything}
-        self.command(name, cls=_Command, context_settings=settings)(command(function))
+        settings = {**_CONTEXT_SETTINGS, "ignore_unknown_options": takes_anything}
+        self.command(name, cls=_Command, context_settings=settings)(make_command(function))
 
 
 class _Command(TyperCommand):
@@ -112,7 +112,7 @@ class _Group(TyperGroup):
         _write_sections(
             formatter,
             (
-                ("Commands", (name, found.get_short_help_str(_LONGEST_SUMMARY)))
+                ("Commands", (name, found.get_short_help_str(_MAX_SUMMARY_LENGTH)))
                 for name, found in commands
                 if found and not found.hidden
             ),
@@ -120,20 +120,20 @@ class _Group(TyperGroup):
         _write_parameters(self, ctx, formatter)
 
 
-def _class_of(
-    sections: Mapping[str, Sequence[Entry]] | None, *, more: _More | None, default: str | None
+def _group_class(
+    sections: Mapping[str, Sequence[LazyCommand]] | None, *, more: _CommandSource | None, default: str | None
 ) -> type[TyperGroup]:
     if sections is not None:
-        return _root_of(sections)
+        return _root_group_class(sections)
     if more is not None:
-        return _open_group(more)
+        return _dynamic_group_class(more)
     return type("_GroupWithDefault", (_Group,), {"default": default})
 
 
-class _Imported(MutableMapping[str, Any]):
+class _LazyCommandMapping(MutableMapping[str, Any]):
     """Commands by name, each imported at the first look at it."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[LazyCommand]) -> None:
         self._entries = {entry.name: entry for entry in entries}
         self._commands: dict[str, Any] = {}
 
@@ -155,15 +155,15 @@ class _Imported(MutableMapping[str, Any]):
         return len(self._entries)
 
 
-def _import_command(entry: Entry) -> Any:
-    module, _, attribute = entry.place.partition(":")
+def _import_command(entry: LazyCommand) -> Any:
+    module, _, attribute = entry.import_path.partition(":")
     found = getattr(importlib.import_module(module), attribute)
-    if isinstance(found, Commands):
+    if isinstance(found, CommandGroup):
         return typer.main.get_command(found)
     return _single_command(entry.name, found)
 
 
-def _open_group(more: _More) -> type[TyperGroup]:
+def _dynamic_group_class(more: _CommandSource) -> type[TyperGroup]:
     """Return the class of a group whose further commands are asked for when none of its own fits."""
 
     class Open(_Group):
@@ -178,7 +178,7 @@ def _open_group(more: _More) -> type[TyperGroup]:
         @override
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
             # Which commands there are follows from the settings, whose file may be named after the command.
-            session_of(ctx).update({"env_file": _env_file_in(args)})
+            session_of(ctx).merge_options({"env_file": _env_file_in(args)})
             return super().resolve_command(ctx, args)
 
         def _more(self, ctx: Any) -> Mapping[str, Any]:
@@ -188,7 +188,7 @@ def _open_group(more: _More) -> type[TyperGroup]:
 
 
 def _single_command(name: str, body: Callable[..., None]) -> Any:
-    alone = Commands(name, "")
+    alone = CommandGroup(name, "")
     alone.add(name, body)
     return typer.main.get_command(alone)
 
@@ -202,13 +202,13 @@ def _env_file_in(args: Sequence[str]) -> Path | None:
     return None
 
 
-def _root_of(sections: Mapping[str, Sequence[Entry]]) -> type[TyperGroup]:
+def _root_group_class(sections: Mapping[str, Sequence[LazyCommand]]) -> type[TyperGroup]:
     """Return the class of a group that has these commands; its help imports none of them."""
 
     class Root(_Group):
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
-            self.commands = _Imported(entry for entries in sections.values() for entry in entries)
+            self.commands = _LazyCommandMapping(entry for entries in sections.values() for entry in entries)
 
         @override
         def list_commands(self, ctx: Any) -> list[str]:

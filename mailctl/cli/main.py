@@ -10,79 +10,104 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.context import App, EnvFile, Json, NoColor, ReaderGone, Session, Verbose, session_of
-from mailctl.cli.lazy_commands import Commands, Entry
+from mailctl.cli.context import (
+    AppOption,
+    CliSession,
+    EnvFileOption,
+    JsonOption,
+    NoColorOption,
+    OutputClosed,
+    VerboseOption,
+    session_of,
+)
+from mailctl.cli.lazy_commands import CommandGroup, LazyCommand
 from mailctl.cli.terminal import streams
 from mailctl.cli.terminal.output import Output
 from mailctl.errors import ExitCode, InvalidInput, MailctlError
-from mailctl.redaction import without_credentials
+from mailctl.redaction import mask_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SECTIONS = {
     "Send": (
-        Entry("send", "mailctl.cli.commands.send:app", "Send an email, now or later, to one or to many."),
-        Entry("worker", "mailctl.cli.commands.worker:worker", "Start a worker that sends the emails."),
-        Entry("demo", "mailctl.cli.commands.demo:demo", "See it work: four emails through a real worker."),
+        LazyCommand(
+            "send", "mailctl.cli.commands.send:app", "Send an email, now or later, to one or to many."
+        ),
+        LazyCommand("worker", "mailctl.cli.commands.worker:worker", "Start a worker that sends the emails."),
+        LazyCommand(
+            "demo", "mailctl.cli.commands.demo:demo", "See it work: four emails through a real worker."
+        ),
     ),
     "Find and explain": (
-        Entry("status", "mailctl.cli.commands.status:status", "Tell what became of an email, and why."),
-        Entry(
+        LazyCommand("status", "mailctl.cli.commands.status:status", "Tell what became of an email, and why."),
+        LazyCommand(
             "why", "mailctl.cli.commands.why:why", "Tell why an email is where it is, and what to do next."
         ),
-        Entry("show", "mailctl.cli.commands.show:show", "Show what an email says."),
-        Entry("list", "mailctl.cli.commands.list:list_emails", "Find emails by filters that compose."),
-        Entry("web", "mailctl.cli.commands.web:web", "Serve the dashboard, which only reads."),
+        LazyCommand("show", "mailctl.cli.commands.show:show", "Show what an email says."),
+        LazyCommand("list", "mailctl.cli.commands.list:list_emails", "Find emails by filters that compose."),
+        LazyCommand("web", "mailctl.cli.commands.web:web", "Serve the dashboard, which only reads."),
     ),
     "Act": (
-        Entry(
+        LazyCommand(
             "retry",
             "mailctl.cli.commands.actions:retry",
             "Let undelivered emails go out again, where it is safe.",
         ),
-        Entry("cancel", "mailctl.cli.commands.actions:cancel", "Take emails back that are not out yet."),
-        Entry("hold", "mailctl.cli.commands.actions:hold", "Keep emails back until they are released."),
-        Entry("release", "mailctl.cli.commands.actions:release", "Let held and cancelled emails go."),
-        Entry("resend", "mailctl.cli.commands.actions:resend", "Make new emails of undelivered ones."),
-        Entry("suppress", "mailctl.cli.commands.suppress:app", "The addresses that nothing is sent to."),
+        LazyCommand(
+            "cancel", "mailctl.cli.commands.actions:cancel", "Take emails back that are not out yet."
+        ),
+        LazyCommand("hold", "mailctl.cli.commands.actions:hold", "Keep emails back until they are released."),
+        LazyCommand("release", "mailctl.cli.commands.actions:release", "Let held and cancelled emails go."),
+        LazyCommand("resend", "mailctl.cli.commands.actions:resend", "Make new emails of undelivered ones."),
+        LazyCommand(
+            "suppress", "mailctl.cli.commands.suppress:app", "The addresses that nothing is sent to."
+        ),
     ),
     "Queues and workers": (
-        Entry(
+        LazyCommand(
             "queue", "mailctl.cli.commands.queue:app", "What waits in the queues; stop, start and empty them."
         ),
-        Entry("workers", "mailctl.cli.commands.workers:app", "Who works: alive, busy, on which queues."),
+        LazyCommand(
+            "workers", "mailctl.cli.commands.workers:app", "Who works: alive, busy, on which queues."
+        ),
     ),
     "Look": (
-        Entry("stats", "mailctl.cli.commands.stats:stats", "Count emails: how many, how fast, how well."),
-        Entry(
+        LazyCommand(
+            "stats", "mailctl.cli.commands.stats:stats", "Count emails: how many, how fast, how well."
+        ),
+        LazyCommand(
             "top", "mailctl.cli.commands.top:top", "Watch it live: rates, queues, workers, latest failures."
         ),
-        Entry("preview", "mailctl.cli.commands.preview:preview", "Show an email without sending it."),
-        Entry("flower", "mailctl.cli.commands.flower:app", "Start Flower on the app, arguments redacted."),
+        LazyCommand("preview", "mailctl.cli.commands.preview:preview", "Show an email without sending it."),
+        LazyCommand(
+            "flower", "mailctl.cli.commands.flower:app", "Start Flower on the app, arguments redacted."
+        ),
     ),
     "Alarms": (
-        Entry("health", "mailctl.cli.commands.health:health", "Check that emails get through, hop by hop."),
-        Entry(
+        LazyCommand(
+            "health", "mailctl.cli.commands.health:health", "Check that emails get through, hop by hop."
+        ),
+        LazyCommand(
             "monitor", "mailctl.cli.commands.monitor:monitor", "Check limits; exit code 1 if one is broken."
         ),
-        Entry("metrics", "mailctl.cli.commands.monitor:metrics", "Print figures for Prometheus."),
+        LazyCommand("metrics", "mailctl.cli.commands.monitor:metrics", "Print figures for Prometheus."),
     ),
     "Set up and look after": (
-        Entry(
+        LazyCommand(
             "check-config",
             "mailctl.cli.commands.check_config:check_config",
             "Find what is wrong with the set-up.",
         ),
-        Entry(
+        LazyCommand(
             "users", "mailctl.cli.commands.users:app", "The users that mailctl knows, without DATABASE_URL."
         ),
-        Entry("keys", "mailctl.cli.commands.keys:app", "The keys that open the dashboard."),
-        Entry("db", "mailctl.cli.commands.db:app", "The schema of the delivery log."),
-        Entry("prune", "mailctl.cli.commands.prune:prune", "Forget emails that ended long ago."),
+        LazyCommand("keys", "mailctl.cli.commands.keys:app", "The keys that open the dashboard."),
+        LazyCommand("db", "mailctl.cli.commands.db:app", "The schema of the delivery log."),
+        LazyCommand("prune", "mailctl.cli.commands.prune:prune", "Forget emails that ended long ago."),
     ),
 }
-app = Commands(
+app = CommandGroup(
     "mailctl", "Operate a web service's Celery email: send, work off, find, explain.", sections=_SECTIONS
 )
 
@@ -98,16 +123,16 @@ def _show_version(value: bool) -> None:
 @app.callback()
 def _root(
     ctx: typer.Context,
-    app_spec: App = None,
-    env_file: EnvFile = None,
-    json: Json = False,
-    no_color: NoColor = False,
-    verbose: Verbose = False,
+    app_spec: AppOption = None,
+    env_file: EnvFileOption = None,
+    json: JsonOption = False,
+    no_color: NoColorOption = False,
+    verbose: VerboseOption = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    session_of(ctx).update(
+    session_of(ctx).merge_options(
         {"app": app_spec, "env_file": env_file, "json": json, "no_color": no_color, "verbose": verbose}
     )
 
@@ -121,10 +146,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, one of `ExitCode`.
     """
-    session = Session()
+    session = CliSession()
     given = sys.argv[1:] if argv is None else list(argv)
     try:
-        _refuse_bytes(given)
+        _refuse_non_utf8(given)
         code = app(
             args=given,
             prog_name="mailctl",
@@ -132,30 +157,30 @@ def main(argv: Sequence[str] | None = None) -> int:
             obj=session,
         )
     except MailctlError as error:
-        _say(session, error, error.message, error.fix)
+        _print_error(session, error, error.message, error.fix)
         return error.exit_code
     except (typer.Abort, KeyboardInterrupt):
         session.output.note("interrupted")
         return ExitCode.INTERRUPTED
     except typer.TyperException as error:
-        _say(session, error, _usage_sentence(error), "")
+        _print_error(session, error, _usage_sentence(error), "")
         return ExitCode.USAGE
-    except (BrokenPipeError, ReaderGone):
+    except (BrokenPipeError, OutputClosed):
         # The reader of our output has gone; nobody is left to tell.
-        _forget_output()
+        _discard_output()
         return ExitCode.DONE
     except OSError as error:
         # Such as a full disk behind stdout: what other files and services do is told by MailctlErrors.
-        _say(session, error, f"{error}.", session.output.done)
+        _print_error(session, error, f"{error}.", session.output.already_done)
         try:
             sys.stdout.flush()
         except OSError:
-            _forget_output()
+            _discard_output()
         return ExitCode.FAILED
     return code if isinstance(code, int) else ExitCode.DONE
 
 
-def _refuse_bytes(arguments: Sequence[str]) -> None:
+def _refuse_non_utf8(arguments: Sequence[str]) -> None:
     """Refuse an argument of bytes that are no UTF-8: no log, broker or mail server could be asked for it."""
     for argument in arguments:
         try:
@@ -166,7 +191,7 @@ def _refuse_bytes(arguments: Sequence[str]) -> None:
             ) from None
 
 
-def _forget_output() -> None:
+def _discard_output() -> None:
     """Drop what stdout cannot take: the interpreter would try again as it ends, and say so."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -196,8 +221,8 @@ def _usage_sentence(error: typer.TyperException) -> str:
     return text.rstrip(".") + ("" if text.endswith("?") else ".") + help_hint
 
 
-def _say(session: Session, error: BaseException, text: str, fix: str) -> None:
+def _print_error(session: CliSession, error: BaseException, text: str, fix: str) -> None:
     if session.is_verbose:
         # Of other programs' errors, too.
-        session.output.note(without_credentials("".join(traceback.format_exception(error)).rstrip()))
+        session.output.note(mask_credentials("".join(traceback.format_exception(error)).rstrip()))
     session.output.error(text, fix)

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mailctl.cli.completion import complete_id, complete_kind, complete_queue, complete_state
-from mailctl.cli.context import with_parameters
+from mailctl.cli.context import with_signature
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from mailctl.cli.context import Session
-    from mailctl.delivery_log.queries.search import Filter
+    from mailctl.cli.context import CliSession
+    from mailctl.delivery_log.queries.search import EmailFilter
 
-Ids = Annotated[
+IdsArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="ID",
@@ -31,12 +31,12 @@ Ids = Annotated[
 ]
 
 
-class Options:
+class OptionGroup:
     """A group of options: a command with a parameter of such a type has them all."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filters(Options):
+class FilterOptions(OptionGroup):
     """What emails have to have in common."""
 
     state: Annotated[
@@ -70,32 +70,34 @@ class Filters(Options):
         str | None, typer.Option("--until", metavar="WHEN", help="Recorded before: 1h, or a time (ISO 8601).")
     ] = None
 
-    def read(self, session: Session) -> Filter:
+    def to_filter(self, session: CliSession) -> EmailFilter:
         """Return what they say.
 
         Raises:
             InvalidInput: a state or kind does not exist, or a time is none.
         """
-        from mailctl.delivery_log.queries.search import Filter
+        from mailctl.delivery_log.queries.search import EmailFilter
         from mailctl.domain.models import State
-        from mailctl.timefmt import parse_past
+        from mailctl.timefmt import parse_past_time
 
         now = datetime.now(UTC)
-        return Filter(
-            states=tuple(State(name_in(value, list(State), field="--state")) for value in self.state or ()),
-            kinds=tuple(session.catalog.named(value).name for value in self.kind or ()),
+        return EmailFilter(
+            states=tuple(
+                State(require_choice(value, list(State), field="--state")) for value in self.state or ()
+            ),
+            kinds=tuple(session.catalog.get(value).name for value in self.kind or ()),
             user_id=self.user_id,
             to=self.to,
             queue=self.queue,
             campaign=self.campaign,
             error=self.error,
-            since=parse_past(self.since, field="--since", now=now) if self.since else None,
-            until=parse_past(self.until, field="--until", now=now) if self.until else None,
+            since=parse_past_time(self.since, field="--since", now=now) if self.since else None,
+            until=parse_past_time(self.until, field="--until", now=now) if self.until else None,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doing(Options):
+class ActionOptions(OptionGroup):
     """How something is done to emails."""
 
     reason: Annotated[
@@ -108,7 +110,7 @@ class Doing(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Daring(Options):
+class OverrideOptions(OptionGroup):
     """What is done only when it is named."""
 
     include: Annotated[
@@ -143,10 +145,10 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
 
     own = [each for each in parameters if each.name not in groups]
     added = [each for group in members.values() for each in group]
-    return with_parameters(run, [own[0], *(_by_keyword(each) for each in (*own[1:], *added))])
+    return with_signature(run, [own[0], *(_keyword_only(each) for each in (*own[1:], *added))])
 
 
-def name_in(value: str, names: Iterable[str], *, field: str) -> str:
+def require_choice(value: str, names: Iterable[str], *, field: str) -> str:
     """Return a name that is one of those that there are.
 
     Raises:
@@ -158,8 +160,8 @@ def name_in(value: str, names: Iterable[str], *, field: str) -> str:
 
 
 def _is_group(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, Options)
+    return isinstance(annotation, type) and issubclass(annotation, OptionGroup)
 
 
-def _by_keyword(parameter: inspect.Parameter) -> inspect.Parameter:
+def _keyword_only(parameter: inspect.Parameter) -> inspect.Parameter:
     return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mailctl.cli.arguments import forced_by, read_list, when
+from mailctl.cli.arguments import forced_by, parse_send_time, read_input_file
 from mailctl.cli.commands.preview import show_preview
 from mailctl.cli.terminal.confirm import confirm
 from mailctl.errors import ExitCode, InvalidInput
@@ -14,94 +14,98 @@ from mailctl.errors import ExitCode, InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mailctl.cli.context import Session
-    from mailctl.cli.send_options import Common, Words
+    from mailctl.cli.context import CliSession
+    from mailctl.cli.send_options import KindArguments, SendOptions
     from mailctl.domain.models import RowProblem
-    from mailctl.enqueue.campaign import Campaign, Mailing, Recorded
+    from mailctl.enqueue.campaign import CampaignRecorder, CampaignRequest, ChunkResult
     from mailctl.enqueue.mailing_list import MailingList
 
 #: A status may be any text: no more reasons are told, the most frequent ones.
 _MAX_REASONS = 10
 
 
-def carry_out_campaign(session: Session, words: Words, common: Common) -> None:
+def send_campaign(session: CliSession, words: KindArguments, common: SendOptions) -> None:
     """Record the emails of a campaign, or with --dry-run show the first of them."""
-    from mailctl.enqueue.campaign import Campaign
-    from mailctl.timefmt import count
+    from mailctl.enqueue.campaign import CampaignRecorder
+    from mailctl.timefmt import pluralize
 
     addressees, mailing = _mailing(session, words, common)
     if common.users_file is not None:
         addressees.refuse_empty(field="--users-file")
     if common.max_ is not None:
         addressees.refuse_more_than(common.max_)
-    campaign = Campaign(session.runtime, mailing)
+    campaign = CampaignRecorder(session.runtime, mailing)
     checked = campaign.check(addressees.rows) if common.strict or common.dry_run else None
     problems = list(checked.problems) if checked else []
     if checked and common.dry_run:
-        _tell_problems(session, problems)
+        _note_problems(session, problems)
         envelope = campaign.preview(addressees.rows)
         show_preview(session, [envelope] if envelope else [])
-        _tell_left_out(session, addressees)
+        _note_left_out(session, addressees)
         in_already = f", {checked.known} {'is' if checked.known == 1 else 'are'} in already"
         session.output.note(
-            f"{count(checked.new, 'email')} would go out{in_already if checked.known else ''}; "
-            f"{count(len(problems), 'bad row')}."
+            f"{pluralize(checked.new, 'email')} would go out{in_already if checked.known else ''}; "
+            f"{pluralize(len(problems), 'bad row')}."
         )
     elif problems:
-        _tell_problems(session, problems)
+        _note_problems(session, problems)
         raise InvalidInput(
-            "--users-file", f"has {count(len(problems), 'bad row')}; nothing is sent.", fix="Mend them."
+            "--users-file", f"has {pluralize(len(problems), 'bad row')}; nothing is sent.", fix="Mend them."
         )
     else:
         if common.all_users:
-            _ask(session, mailing, addressees, is_sure=common.yes)
+            _confirm_recipients(session, mailing, addressees, is_sure=common.yes)
         problems = _record(session, campaign, mailing, addressees)
     if problems:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _mailing(session: Session, words: Words, common: Common) -> tuple[MailingList, Mailing]:
-    from mailctl.enqueue.campaign import Mailing, named_after
-    from mailctl.enqueue.mailing_list import list_in_file, list_of_users
+def _mailing(
+    session: CliSession, words: KindArguments, common: SendOptions
+) -> tuple[MailingList, CampaignRequest]:
+    from mailctl.enqueue.campaign import CampaignRequest, with_derived_name
+    from mailctl.enqueue.mailing_list import read_all_users, read_list_file
     from mailctl.timefmt import parse_rate
     from mailctl.users import screening_for
 
-    _refuse_what_is_for_one(words, common)
-    mailing = Mailing(
+    _refuse_single_email_options(words, common)
+    mailing = CampaignRequest(
         campaign=common.campaign or "",
         kind=words.kind,
         context=words.context,
         subject=words.subject,
         template=words.template,
-        not_before=when(at=common.at, after=common.in_),
+        not_before=parse_send_time(at=common.at, after=common.in_),
         forced_by=forced_by(common),
         rate=parse_rate(common.rate, field="--rate") if common.rate else None,
         screening=screening_for(words.kind.name, include_inactive=common.include_inactive),
     )
     if common.users_file is not None:
-        data = read_list(common.users_file, field="--users-file")
-        named = mailing if common.campaign is not None else named_after(mailing, data)
-        return list_in_file(data), named
+        data = read_input_file(common.users_file, field="--users-file")
+        named = mailing if common.campaign is not None else with_derived_name(mailing, data)
+        return read_list_file(data), named
     if common.campaign is None:
         raise InvalidInput(
             "--campaign", "is missing.", fix="Name it, so that running it again sends no second copy."
         )
-    return list_of_users(session.runtime.directory, screening=mailing.screening), mailing
+    return read_all_users(session.runtime.directory, screening=mailing.screening), mailing
 
 
-def _ask(session: Session, mailing: Mailing, users: MailingList, *, is_sure: bool) -> None:
+def _confirm_recipients(
+    session: CliSession, mailing: CampaignRequest, users: MailingList, *, is_sure: bool
+) -> None:
     """Show how many users would get an email, and who; go on if that is what the operator means.
 
     Raises:
         Refused: it is not, or nobody is there to be asked.
     """
-    from mailctl.timefmt import count
+    from mailctl.timefmt import pluralize
 
-    _tell_left_out(session, users)
+    _note_left_out(session, users)
     if is_sure:
         return
     if users.sample:
-        session.output.note("Such as:" if users.count > len(users.sample) else "These:")
+        session.output.note("Such as:" if users.recipient_count > len(users.sample) else "These:")
     for user in users.sample:
         session.output.note(f"  {user.email}" + (f"  (user {user.user_id})" if user.user_id else ""))
     if mailing.kind.links:
@@ -109,23 +113,25 @@ def _ask(session: Session, mailing: Mailing, users: MailingList, *, is_sure: boo
             "Each email carries a personal link that acts on the account, and nobody has asked for it."
         )
     confirm(
-        f"Send {mailing.kind.name} to {count(users.count, 'user')}?",
+        f"Send {mailing.kind.name} to {pluralize(users.recipient_count, 'user')}?",
         is_sure=False,
         fix="Add --yes to send, or --dry-run to only look.",
     )
 
 
-def _tell_left_out(session: Session, users: MailingList) -> None:
-    told = users.left_out.most_common(_MAX_REASONS)
+def _note_left_out(session: CliSession, users: MailingList) -> None:
+    told = users.excluded_by_reason.most_common(_MAX_REASONS)
     for reason, number in told:
         session.output.note(f"{number:>6}  left out: {reason}")
-    if others := users.left_out.total() - sum(number for _, number in told):
+    if others := users.excluded_by_reason.total() - sum(number for _, number in told):
         session.output.note(f"{others:>6}  left out for other reasons")
     if users.is_unscreened:
-        session.output.note(f"No column says who is deactivated or deleted: all {users.count} are mailed.")
+        session.output.note(
+            f"No column says who is deactivated or deleted: all {users.recipient_count} are mailed."
+        )
 
 
-def _refuse_what_is_for_one(words: Words, common: Common) -> None:
+def _refuse_single_email_options(words: KindArguments, common: SendOptions) -> None:
     if common.user_id or common.email or (common.users_file and common.all_users):
         raise InvalidInput(
             "recipient",
@@ -141,23 +147,23 @@ def _refuse_what_is_for_one(words: Words, common: Common) -> None:
 
 
 def _record(
-    session: Session, campaign: Campaign, mailing: Mailing, addressees: MailingList
+    session: CliSession, campaign: CampaignRecorder, mailing: CampaignRequest, addressees: MailingList
 ) -> list[RowProblem]:
     """Record row by row, and say what became of them, also when it is cut short."""
-    from mailctl.timefmt import count
+    from mailctl.timefmt import pluralize
 
     new, known, suppressed, problems = 0, 0, 0, list[Any]()
     try:
         with session.output.progress("recorded", total=lambda: addressees.size) as advance:
             for step in campaign.record(addressees.rows):
-                new, known = new + len(step.emails), known + step.known
+                new, known = new + len(step.emails), known + step.already_recorded
                 problems += step.problems
                 suppressed += step.suppressed
-                session.output.done = (
-                    f"Campaign {mailing.campaign}: {count(new, 'email')} recorded all the same. "
+                session.output.already_done = (
+                    f"Campaign {mailing.campaign}: {pluralize(new, 'email')} recorded all the same. "
                     "The same command goes on with the rest."
                 )
-                _show_step(session, mailing, step)
+                _show_recorded(session, mailing, step)
                 advance(step.rows)
     except KeyboardInterrupt:
         done = f"{campaign.rows_in_log} of {addressees.size}"
@@ -168,38 +174,38 @@ def _record(
         "recorded": new,
         "known": known,
         "suppressed": suppressed,
-        "left_out": addressees.left_out.total(),
+        "left_out": addressees.excluded_by_reason.total(),
         "problems": len(problems),
     }
     if session.output.as_json:
         session.output.record(summary)
     else:
-        session.output.prose(_sentence(summary), hang=0)
+        session.output.prose(_summary_text(summary), hang=0)
     return problems
 
 
-def _sentence(summary: dict[str, Any]) -> str:
-    from mailctl.timefmt import count
+def _summary_text(summary: dict[str, Any]) -> str:
+    from mailctl.timefmt import pluralize
 
     known, suppressed = summary["known"], summary["suppressed"]
     parts = [
-        count(summary["recorded"], "email")
+        pluralize(summary["recorded"], "email")
         + " recorded"
         + (f", {suppressed} of them suppressed" if suppressed else ""),
         f"{known} {'was' if known == 1 else 'were'} in already" if known else "",
-        count(summary["left_out"], "user") + " left out" if summary["left_out"] else "",
-        count(summary["problems"], "bad row") + " skipped" if summary["problems"] else "",
+        pluralize(summary["left_out"], "user") + " left out" if summary["left_out"] else "",
+        pluralize(summary["problems"], "bad row") + " skipped" if summary["problems"] else "",
     ]
     return f"{', '.join(part for part in parts if part)}; campaign {summary['campaign']}"
 
 
-def _show_step(session: Session, mailing: Mailing, step: Recorded) -> None:
-    _tell_problems(session, step.problems)
+def _show_recorded(session: CliSession, mailing: CampaignRequest, step: ChunkResult) -> None:
+    _note_problems(session, step.problems)
     if session.output.as_json:
         for email_id, address in step.emails:
             session.output.record({"task_id": email_id, "to": address, "campaign": mailing.campaign})
 
 
-def _tell_problems(session: Session, problems: Iterable[RowProblem]) -> None:
+def _note_problems(session: CliSession, problems: Iterable[RowProblem]) -> None:
     for problem in problems:
         session.output.note(f"line {problem.line}: {problem.reason}")

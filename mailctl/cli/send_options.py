@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from mailctl.domain.catalog import Kind
 
-_BULK = "To many"
+_BULK_PANEL = "To many"
 _MANY_HELP = (
     "A list: CSV with a header or JSON lines, by user_id or by email and name; other columns are variables; "
     "- for standard input."
@@ -21,7 +21,7 @@ _MANY_HELP = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Common:
+class SendOptions:
     """The options that every kind of email has."""
 
     user_id: Annotated[
@@ -33,14 +33,14 @@ class Common:
     name: Annotated[str, typer.Option("--name", help="The name that goes with --email.")] = ""
     users_file: Annotated[
         Path | None,
-        typer.Option("--users-file", metavar="FILE", help=_MANY_HELP, rich_help_panel=_BULK),
+        typer.Option("--users-file", metavar="FILE", help=_MANY_HELP, rich_help_panel=_BULK_PANEL),
     ] = None
     all_users: Annotated[
         bool,
         typer.Option(
             "--all-users",
             help="Every user who may be mailed; asks first, with their number.",
-            rich_help_panel=_BULK,
+            rich_help_panel=_BULK_PANEL,
         ),
     ] = False
     max_: Annotated[
@@ -50,14 +50,14 @@ class Common:
             min=0,
             metavar="NUMBER",
             help="Send nothing if there are more recipients.",
-            rich_help_panel=_BULK,
+            rich_help_panel=_BULK_PANEL,
         ),
     ] = None
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask before --all-users.", rich_help_panel=_BULK)
+        bool, typer.Option("--yes", "-y", help="Do not ask before --all-users.", rich_help_panel=_BULK_PANEL)
     ] = False
     strict: Annotated[
-        bool, typer.Option("--strict", help="Send nothing if a row is bad.", rich_help_panel=_BULK)
+        bool, typer.Option("--strict", help="Send nothing if a row is bad.", rich_help_panel=_BULK_PANEL)
     ] = False
     campaign: Annotated[
         str | None,
@@ -65,13 +65,16 @@ class Common:
             "--campaign",
             metavar="NAME",
             help="Nobody gets two emails of one campaign; made from the list where it is not given.",
-            rich_help_panel=_BULK,
+            rich_help_panel=_BULK_PANEL,
         ),
     ] = None
     rate: Annotated[
         str | None,
         typer.Option(
-            "--rate", metavar="RATE", help="50/s or 3000/m, all workers together.", rich_help_panel=_BULK
+            "--rate",
+            metavar="RATE",
+            help="50/s or 3000/m, all workers together.",
+            rich_help_panel=_BULK_PANEL,
         ),
     ] = None
     at: Annotated[str | None, typer.Option("--at", metavar="TIME", help="Send then (ISO 8601).")] = None
@@ -102,7 +105,7 @@ class Common:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Words:
+class KindArguments:
     """What only one kind of email has."""
 
     kind: Kind

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from mailctl.checks import Finding
     from mailctl.delivery_log.pauses import Pause
     from mailctl.delivery_log.suppressions import Suppression
-    from mailctl.diagnosis.status import Status
+    from mailctl.diagnosis.status import EmailStatus
     from mailctl.domain.models import Email, Envelope, Event, User
-    from mailctl.operations.bulk_actions import Result
-    from mailctl.operations.message_viewer import Exhibit
+    from mailctl.operations.bulk_actions import ActionResult
+    from mailctl.operations.message_viewer import MessageDetails
 
 
 def email_view(email: Email) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def email_view(email: Email) -> dict[str, Any]:
     }
 
 
-def status_view(status: Status) -> dict[str, Any]:
+def status_view(status: EmailStatus) -> dict[str, Any]:
     """Return what `status` says of an email; what is not known is null."""
     email = status.email
     fields = dict.fromkeys(_STATUS_KEYS) if email is None else _email_fields(email)
@@ -45,7 +45,7 @@ def status_view(status: Status) -> dict[str, Any]:
     }
 
 
-def unknown_view(given: str, reason: str) -> dict[str, Any]:
+def unknown_id_view(given: str, reason: str) -> dict[str, Any]:
     """Return what `status` says of an id among several that leads to no email."""
     nothing: dict[str, Any] = dict.fromkeys(_STATUS_KEYS)
     return {
@@ -64,20 +64,20 @@ def listed_view(email: Email) -> dict[str, Any]:
     return {**_email_fields(email), "error": email.error}
 
 
-def result_view(action: str, result: Result) -> dict[str, Any]:
+def result_view(action: str, result: ActionResult) -> dict[str, Any]:
     """Return what became of an email that something was done to."""
     return {
         "task_id": result.id,
         "action": action,
-        "outcome": result.verdict,
-        "reason": result.sentence or None,
+        "outcome": result.outcome,
+        "reason": result.explanation or None,
         "hazards": list(result.hazards),
         "state": result.email.state if result.email else None,
         "new_task_id": result.new_id,
     }
 
 
-def exhibit_view(exhibit: Exhibit) -> dict[str, Any]:
+def message_view(exhibit: MessageDetails) -> dict[str, Any]:
     """Return what an email says; text and html are null where the content is forgotten."""
     return {
         "task_id": exhibit.email.id,
@@ -86,7 +86,7 @@ def exhibit_view(exhibit: Exhibit) -> dict[str, Any]:
         "note": exhibit.note,
         "headers": [{"name": name, "value": value} for name, value in exhibit.headers],
         "text": exhibit.text,
-        "html": exhibit.html,
+        "html": exhibit.html_as_text,
     }
 
 

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from mailctl.delivery_log.heartbeats import Worker
-    from mailctl.delivery_log.queries.stat_models import Activity, Queue, Share, Totals
+    from mailctl.delivery_log.queries.stat_models import Activity, QueueTotals, StatsGroup, Totals
     from mailctl.domain.models import Email
-    from mailctl.monitoring.snapshot import Overview
-    from mailctl.monitoring.stats import Report
+    from mailctl.monitoring.snapshot import Snapshot
+    from mailctl.monitoring.stats import StatsReport
 
 
-def report_view(report: Report) -> dict[str, Any]:
+def stats_view(report: StatsReport) -> dict[str, Any]:
     """Return what `stats` says: latencies in seconds, shares and rates from 0 to 1."""
     latency = report.latency
     return {
@@ -45,11 +45,11 @@ def report_view(report: Report) -> dict[str, Any]:
     }
 
 
-def overview_view(overview: Overview) -> dict[str, Any]:
+def snapshot_view(overview: Snapshot) -> dict[str, Any]:
     """Return what `top` says at one moment: rates in a minute, ages in seconds."""
     return {
         "at": time_view(overview.at),
-        "per_minute": _activity_view(overview.lately),
+        "per_minute": _activity_view(overview.recent_activity),
         "queues": [_queue_view(queue, now=overview.at) for queue in overview.queues],
         "workers": [_worker_view(worker) for worker in overview.workers],
         "failures": [_failure_view(email) for email in overview.failures],
@@ -102,7 +102,7 @@ def _totals_view(totals: Totals) -> dict[str, Any]:
     }
 
 
-def _share_view(share: Share) -> dict[str, Any]:
+def _share_view(share: StatsGroup) -> dict[str, Any]:
     return {"name": share.name, "share": share.share, **_totals_view(share.totals)}
 
 
@@ -115,7 +115,7 @@ def _activity_view(activity: Activity) -> dict[str, Any]:
     }
 
 
-def _queue_view(queue: Queue, *, now: datetime) -> dict[str, Any]:
+def _queue_view(queue: QueueTotals, *, now: datetime) -> dict[str, Any]:
     return {
         "queue": queue.name,
         "depth": queue.depth,

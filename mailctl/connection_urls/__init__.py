@@ -25,10 +25,10 @@ from mailctl.connection_urls.options import (
     SQLITE_URI_OPTIONS,
     TLS_OPTIONS,
     option_problem,
-    words,
+    word_set,
 )
-from mailctl.connection_urls.parts import InvalidUrl, Parts, options_of, scheme_of, split
-from mailctl.redaction import masked_url
+from mailctl.connection_urls.parts import InvalidUrl, UrlParts, parse_options, parse_scheme, split_url
+from mailctl.redaction import mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ __all__ = [
     "InvalidUrl",
     "LogUrl",
     "RedisUrl",
-    "ResultsUrl",
+    "ResultBackendUrl",
     "is_foreign_scheme",
 ]
 
@@ -55,14 +55,14 @@ _REDIS_SCHEMES = ("redis://", "rediss://", "sentinel://")
 _REDIS_SOCKET = "redis+socket"
 _AMQP = frozenset({"amqp", "amqps", "pyamqp", "librabbitmq"})
 #: Schemes of kombu besides.
-_OTHER_BROKERS = words(
+_OTHER_BROKERS = word_set(
     "confluentkafka consul etcd filesystem kafka memory pgmq pyro qpid SLMQ slmq SQS sqs zookeeper"
 )
 #: Those whose URLs their transports parse by rules of their own.
-_SPECIAL_BROKERS = words("azureservicebus azurestoragequeues gcpubsub mongodb")
+_SPECIAL_BROKERS = word_set("azureservicebus azurestoragequeues gcpubsub mongodb")
 #: The same for Celery's result backends.
-_OTHER_RESULTS = words("arangodb consul cosmosdbsql couchbase couchdb dynamodb elasticsearch riak")
-_SPECIAL_RESULTS = words("azureblockblob cache cassandra disabled file gs mongodb rpc s3")
+_OTHER_RESULTS = word_set("arangodb consul cosmosdbsql couchbase couchdb dynamodb elasticsearch riak")
+_SPECIAL_RESULTS = word_set("azureblockblob cache cassandra disabled file gs mongodb rpc s3")
 _SQL_BROKERS = frozenset({"sqla", "sqlalchemy"})
 _SQL_RESULTS = frozenset({"db", "database"})
 
@@ -110,9 +110,9 @@ class ConnectionUrl(SecretStr, ABC):
         return self.get_secret_value().partition("://")[0]
 
     @property
-    def shown(self) -> str:
+    def masked(self) -> str:
         """The URL as people may read it: without its password."""
-        return ";".join(map(masked_url, self.get_secret_value().split(";")))
+        return ";".join(map(mask_url, self.get_secret_value().split(";")))
 
 
 class DatabaseUrl(ConnectionUrl):
@@ -127,13 +127,13 @@ class DatabaseUrl(ConnectionUrl):
     @classmethod
     @override
     def _checked(cls, text: str) -> str:
-        scheme = scheme_of(text, example=cls.example)
+        scheme = parse_scheme(text, example=cls.example)
         backend, _, driver = scheme.partition("+")
         if backend not in cls.backends:
             raise InvalidUrl("is not the URL of a database that can be used here.", fix=f"Use {cls.example}.")
         if backend == "sqlite":
             return _checked_sqlite(text)
-        parts = split(text)
+        parts = split_url(text)
         if backend.startswith("postgres"):
             more = ASYNCPG_OPTIONS if driver == "asyncpg" else frozenset[str]()
             _check_options(parts, POSTGRESQL_OPTIONS | more)
@@ -153,7 +153,7 @@ class RedisUrl(ConnectionUrl):
     @classmethod
     @override
     def _checked(cls, text: str) -> str:
-        return _each(text, _redis)
+        return _check_each(text, _check_redis)
 
 
 class BrokerUrl(ConnectionUrl):
@@ -162,10 +162,10 @@ class BrokerUrl(ConnectionUrl):
     @classmethod
     @override
     def _checked(cls, text: str) -> str:
-        return _each(text, _broker)
+        return _check_each(text, _check_broker)
 
 
-class ResultsUrl(ConnectionUrl):
+class ResultBackendUrl(ConnectionUrl):
     """The URL of a result backend."""
 
     @classmethod
@@ -173,7 +173,7 @@ class ResultsUrl(ConnectionUrl):
     def _checked(cls, text: str) -> str:
         if re.fullmatch(r"[\w.:]+", text) and text.partition(":")[0] not in _REDIS | _AMQP:
             return text  # the name of a backend, such as `disabled`
-        return text if _is_named(text, _SPECIAL_RESULTS) else _each(text, _results)
+        return text if _has_scheme(text, _SPECIAL_RESULTS) else _check_each(text, _check_result_backend)
 
 
 def is_foreign_scheme(url: str) -> bool:
@@ -182,11 +182,11 @@ def is_foreign_scheme(url: str) -> bool:
     return scheme.partition("+")[0] not in _REDIS | _AMQP | _SQL_BROKERS | _SQL_RESULTS
 
 
-def _each(text: str, check: Callable[[str], str]) -> str:
+def _check_each(text: str, check: Callable[[str], str]) -> str:
     return ";".join(check(one) for one in text.split(";"))
 
 
-def _redis(
+def _check_redis(
     text: str, *, options: AbstractSet[str] = REDIS_OPTIONS, schemes: tuple[str, ...] = _REDIS_SCHEMES
 ) -> str:
     """Check the URL of a Redis.
@@ -194,12 +194,12 @@ def _redis(
     Args:
         schemes: what the setting takes, for who has given another.
     """
-    scheme = scheme_of(text, example="redis://:password@host:6379/0")
+    scheme = parse_scheme(text, example="redis://:password@host:6379/0")
     if scheme == _REDIS_SOCKET:
-        return _redis_socket(text)
+        return _check_redis_socket(text)
     if scheme not in _REDIS:
         raise _unknown_scheme(scheme, known=schemes)
-    parts = split(text)
+    parts = split_url(text)
     _check_server_is_named(parts)
     _check_options(parts, options)
     if not re.fullmatch(r"\d{0,9}/?", parts.path or ""):
@@ -211,46 +211,46 @@ def _redis(
     return str(parts)
 
 
-def _redis_socket(text: str) -> str:
+def _check_redis_socket(text: str) -> str:
     # kombu and Celery take "redis+" off and parse the rest.
-    parts = split(text)
+    parts = split_url(text)
     _check_options(parts, SOCKET_OPTIONS)
     if parts.host or not parts.path:
         raise InvalidUrl("names no socket.", fix="Use redis+socket:///PATH?virtual_host=0.")
     return str(parts)
 
 
-def _broker(text: str) -> str:
-    if _is_named(text, _SPECIAL_BROKERS):
+def _check_broker(text: str) -> str:
+    if _has_scheme(text, _SPECIAL_BROKERS):
         return text
-    if _is_named(text, _OTHER_BROKERS):
-        return str(split(text))
-    scheme = scheme_of(text, example="redis://:password@host:6379/0")
+    if _has_scheme(text, _OTHER_BROKERS):
+        return str(split_url(text))
+    scheme = parse_scheme(text, example="redis://:password@host:6379/0")
     if scheme.partition("+")[0] in _SQL_BROKERS and "+" in scheme:
-        return _behind_prefix(text)
+        return _check_prefixed_database(text)
     if scheme not in _AMQP:
-        return _redis(text, schemes=(*_REDIS_SCHEMES, "amqp://"))
-    parts = split(text)
+        return _check_redis(text, schemes=(*_REDIS_SCHEMES, "amqp://"))
+    parts = split_url(text)
     _check_server_is_named(parts)
     _check_options(parts, AMQP_OPTIONS)
     return str(parts)
 
 
-def _results(text: str) -> str:
-    if _is_named(text, _OTHER_RESULTS):
-        return str(split(text))
-    scheme = scheme_of(text, example="redis://:password@host:6379/0")
+def _check_result_backend(text: str) -> str:
+    if _has_scheme(text, _OTHER_RESULTS):
+        return str(split_url(text))
+    scheme = parse_scheme(text, example="redis://:password@host:6379/0")
     if scheme.partition("+")[0] in _SQL_RESULTS and "+" in scheme:
-        return _behind_prefix(text)
-    return _redis(text, options=REDIS_RESULT_OPTIONS, schemes=(*_REDIS_SCHEMES, "rpc://"))
+        return _check_prefixed_database(text)
+    return _check_redis(text, options=REDIS_RESULT_OPTIONS, schemes=(*_REDIS_SCHEMES, "rpc://"))
 
 
-def _behind_prefix(text: str) -> str:
+def _check_prefixed_database(text: str) -> str:
     prefix, _, url = text.partition("+")
     return f"{prefix}+{DatabaseUrl(url).get_secret_value()}"
 
 
-def _is_named(text: str, schemes: AbstractSet[str]) -> bool:
+def _has_scheme(text: str, schemes: AbstractSet[str]) -> bool:
     scheme, separator, _ = text.partition("://")
     return bool(separator) and scheme.partition("+")[0] in schemes
 
@@ -265,18 +265,18 @@ def _unknown_scheme(scheme: str, *, known: tuple[str, ...]) -> InvalidUrl:
     return InvalidUrl("has a scheme that cannot be used here.", fix=f"Use {', '.join(more)} or {last}.")
 
 
-def _check_options(parts: Parts, known: AbstractSet[str]) -> None:
+def _check_options(parts: UrlParts, known: AbstractSet[str]) -> None:
     reason, fix = option_problem(parts.options, known)
     if reason:
         raise InvalidUrl(reason, fix=fix)
 
 
-def _check_server_is_named(parts: Parts) -> None:
+def _check_server_is_named(parts: UrlParts) -> None:
     if not parts.host and (parts.username or parts.password or parts.port):
         raise InvalidUrl("names no host.", fix="Write the host after the @.")
 
 
-def _check_database_is_named(parts: Parts) -> None:
+def _check_database_is_named(parts: UrlParts) -> None:
     named_otherwise = {"dbname", "service"} & {name for name, _ in parts.options}
     if not parts.path and not named_otherwise:
         raise InvalidUrl("names no database.", fix="End it with /NAME.")
@@ -290,7 +290,7 @@ def _checked_sqlite(text: str) -> str:
             "names no file.",
             fix="Use sqlite:///NAME for a file in the working directory, or sqlite:////FOLDER/NAME.",
         )
-    options = options_of(query)
+    options = parse_options(query)
     is_uri = dict(options).get("uri", "").lower() in ("1", "true")
     reason, fix = option_problem(options, SQLITE_URI_OPTIONS if is_uri else SQLITE_OPTIONS)
     if reason:

@@ -11,33 +11,35 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 
-def words(text: str) -> frozenset[str]:
+def word_set(text: str) -> frozenset[str]:
     """Return the words of a text."""
     return frozenset(text.split())
 
 
-TLS_OPTIONS = words(
+TLS_OPTIONS = word_set(
     "ssl_ca_certs ssl_ca_path ssl_cert_reqs ssl_certfile ssl_check_hostname ssl_ciphers ssl_keyfile "
     "ssl_password"
 )
-_VERIFICATIONS = words("none optional required CERT_NONE CERT_OPTIONAL CERT_REQUIRED")
-_REDIS_NUMBERS = words(
+_VERIFICATIONS = word_set("none optional required CERT_NONE CERT_OPTIONAL CERT_REQUIRED")
+_REDIS_NUMBERS = word_set(
     "db health_check_interval max_connections protocol socket_connect_timeout socket_timeout virtual_host"
 )
 REDIS_OPTIONS = TLS_OPTIONS | {"credential_provider"}
 #: Celery's result backend takes more than kombu does.
 REDIS_RESULT_OPTIONS = (
-    REDIS_OPTIONS | _REDIS_NUMBERS | words("client_name password retry_on_timeout socket_keepalive username")
+    REDIS_OPTIONS
+    | _REDIS_NUMBERS
+    | word_set("client_name password retry_on_timeout socket_keepalive username")
 )
-SOCKET_OPTIONS = words("password username virtual_host")
+SOCKET_OPTIONS = word_set("password username virtual_host")
 AMQP_OPTIONS = TLS_OPTIONS | {"login_method"}
 #: psycopg's own: after how many executions a statement is prepared; `none` for never, as PgBouncer may need.
 PREPARE_THRESHOLD = "prepare_threshold"
-_LIBPQ_NUMBERS = words(
+_LIBPQ_NUMBERS = word_set(
     "connect_timeout keepalives keepalives_count keepalives_idle keepalives_interval tcp_user_timeout"
 )
 #: The keywords of libpq 18, which psycopg takes; older versions know fewer.
-LIBPQ_OPTIONS = _LIBPQ_NUMBERS | words(
+LIBPQ_OPTIONS = _LIBPQ_NUMBERS | word_set(
     "application_name channel_binding client_encoding dbname fallback_application_name gssdelegation "
     "gssencmode gsslib host hostaddr krbsrvname load_balance_hosts max_protocol_version min_protocol_version "
     "oauth_client_id oauth_client_secret oauth_issuer oauth_scope options passfile password port replication "
@@ -47,13 +49,13 @@ LIBPQ_OPTIONS = _LIBPQ_NUMBERS | words(
 )
 POSTGRESQL_OPTIONS = LIBPQ_OPTIONS | {PREPARE_THRESHOLD}
 #: Options of the asynchronous driver that a service may use, which the synchronous one does without.
-ASYNCPG_OPTIONS = words(
+ASYNCPG_OPTIONS = word_set(
     "async_fallback command_timeout max_cacheable_statement_size max_cached_statement_lifetime "
     "prepared_statement_cache_size prepared_statement_name_func ssl statement_cache_size timeout"
 )
-SQLITE_OPTIONS = words("cached_statements check_same_thread timeout uri")
+SQLITE_OPTIONS = word_set("cached_statements check_same_thread timeout uri")
 #: What SQLite itself reads where `uri=true`.
-SQLITE_URI_OPTIONS = SQLITE_OPTIONS | words("cache immutable mode nolock psow vfs")
+SQLITE_URI_OPTIONS = SQLITE_OPTIONS | word_set("cache immutable mode nolock psow vfs")
 _NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,9})?")
 _PORTS = re.compile(r"\d{1,5}(?:,\d{1,5})*")
 _THRESHOLD = re.compile(r"\d{1,9}|none", re.IGNORECASE)
@@ -63,7 +65,7 @@ _FORMS: dict[str, tuple[Callable[[str], object], str]] = {
         _REDIS_NUMBERS | _LIBPQ_NUMBERS | {"timeout", "cached_statements"}, (_NUMBER.fullmatch, "a number")
     ),
     **dict.fromkeys(
-        ["check_same_thread", "uri"], (words("0 1 false true False True").__contains__, "true or false")
+        ["check_same_thread", "uri"], (word_set("0 1 false true False True").__contains__, "true or false")
     ),
     "ssl_cert_reqs": (_VERIFICATIONS.__contains__, "required, optional or none"),
     "port": (_PORTS.fullmatch, "a number"),

@@ -6,8 +6,12 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, unquote_plus
 
-_ENCODE = "Percent-encode user name and password: @ is %40, / is %2F, # is %23, ? is %3F, ; is %3B, % is %25."
-_OR_PARTS = "Or give REDIS_HOST, REDIS_PORT, REDIS_DB and REDIS_PASSWORD, which takes a password as it is."
+_ENCODING_HINT = (
+    "Percent-encode user name and password: @ is %40, / is %2F, # is %23, ? is %3F, ; is %3B, % is %25."
+)
+_REDIS_PARTS_HINT = (
+    "Or give REDIS_HOST, REDIS_PORT, REDIS_DB and REDIS_PASSWORD, which takes a password as it is."
+)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9.+-]*")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[\w.-]*)(?::(?P<port>\d{1,5}))?")
@@ -29,7 +33,7 @@ class InvalidUrl(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class UrlParts:
     """What a connection URL consists of."""
 
     scheme: str
@@ -54,7 +58,7 @@ class Parts:
         return f"{self.scheme}://{credentials}{'@' if credentials else ''}{server}{path}{query}"
 
 
-def scheme_of(text: str, *, example: str) -> str:
+def parse_scheme(text: str, *, example: str) -> str:
     """Return what stands before `://`.
 
     Raises:
@@ -64,12 +68,12 @@ def scheme_of(text: str, *, example: str) -> str:
     if not separator or not _SCHEME.fullmatch(scheme):
         raise InvalidUrl(
             "is not a URL, or a special character in it is not encoded.",
-            fix=f"Give one like {example}. {_ENCODE}",
+            fix=f"Give one like {example}. {_ENCODING_HINT}",
         )
     return scheme
 
 
-def split(text: str) -> Parts:
+def split_url(text: str) -> UrlParts:
     """Return the parts of a URL that no reader could take apart in another way (RFC 3986).
 
     Raises:
@@ -82,39 +86,39 @@ def split(text: str) -> Parts:
     if "#" in text or "@" in credentials + path + query or _LONE_PERCENT.search(credentials + path):
         raise InvalidUrl(
             "holds a character that must be percent-encoded in a password, such as @ / ? # or %.",
-            fix=_encode(scheme),
+            fix=_encoding_hint(scheme),
         )
     found = _SERVER.fullmatch(server)
     if found is None or int(found["port"] or 1) not in range(1, _LARGEST_PORT + 1):
         raise InvalidUrl(
             "has no usable host and port, or a special character in it is not encoded.",
-            fix=f"Write them as host:port. {_encode(scheme)}",
+            fix=f"Write them as host:port. {_encoding_hint(scheme)}",
         )
     username, _, password = credentials.partition(":")
-    return Parts(
+    return UrlParts(
         scheme=scheme,
-        username=_decoded(username),
-        password=_decoded(password),
+        username=_percent_decode(username),
+        password=_percent_decode(password),
         host=found["host"],
         port=int(found["port"]) if found["port"] else None,
         path=path if slash else None,
         query=query,
-        options=options_of(query),
+        options=parse_options(query),
     )
 
 
-def _encode(scheme: str) -> str:
-    return f"{_ENCODE} {_OR_PARTS}" if scheme in ("redis", "rediss") else _ENCODE
+def _encoding_hint(scheme: str) -> str:
+    return f"{_ENCODING_HINT} {_REDIS_PARTS_HINT}" if scheme in ("redis", "rediss") else _ENCODING_HINT
 
 
-def _decoded(text: str) -> str:
+def _percent_decode(text: str) -> str:
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:
-        raise InvalidUrl("holds percent-encoded bytes that are not UTF-8.", fix=_ENCODE) from None
+        raise InvalidUrl("holds percent-encoded bytes that are not UTF-8.", fix=_ENCODING_HINT) from None
 
 
-def options_of(query: str) -> tuple[tuple[str, str], ...]:
+def parse_options(query: str) -> tuple[tuple[str, str], ...]:
     """Return the names and values that follow a `?`.
 
     Raises:
@@ -123,6 +127,6 @@ def options_of(query: str) -> tuple[tuple[str, str], ...]:
     found = [_OPTION.fullmatch(each) for each in query.split("&") if query]
     if not all(found):
         raise InvalidUrl(
-            "has an option that is not NAME=VALUE.", fix=f"Correct what follows the `?`. {_ENCODE}"
+            "has an option that is not NAME=VALUE.", fix=f"Correct what follows the `?`. {_ENCODING_HINT}"
         )
     return tuple((each["name"], unquote_plus(each["value"])) for each in found if each is not None)

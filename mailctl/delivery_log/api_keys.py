@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import insert, select, update
 
 from mailctl.delivery_log.storage.engine import reading, writing
-from mailctl.delivery_log.storage.tables import keys
+from mailctl.delivery_log.storage.tables import api_keys
 from mailctl.delivery_log.transitions import utc_now
 from mailctl.errors import InvalidInput, NotFound
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 PREFIX = "mk"
 #: Bytes of chance in a key's secret; a plain hash of so many needs no salt and no slowness.
 SECRET_BYTES = 32
-MAX_NAME = 100
+MAX_NAME_LENGTH = 100
 #: The last use of a key is written down this often at most: a page must not cost a write.
-_NOTE_USE_EVERY = timedelta(minutes=1)
+_LAST_USED_INTERVAL = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Key:
+class ApiKey:
     """A key as the log knows it; it cannot be read back."""
 
     id: str
@@ -47,15 +47,15 @@ class Key:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewKey:
+class NewApiKey:
     """A key at the one moment at which it can be read."""
 
     id: str
     name: str
-    text: str
+    plaintext: str
 
 
-class Keys:
+class ApiKeys:
     """The keys of one delivery log.
 
     Args:
@@ -67,7 +67,7 @@ class Keys:
         self._engine = engine
         self._clock = clock
 
-    def create(self, name: str) -> NewKey:
+    def create(self, name: str) -> NewApiKey:
         """Make a key; what it reads is returned this once.
 
         Args:
@@ -78,21 +78,23 @@ class Keys:
             LogUnavailable: the log cannot be written.
         """
         name = name.strip()
-        if not name or len(name) > MAX_NAME or not name.isprintable():
-            raise InvalidInput("NAME", "is not a name.", fix=f"Give 1 to {MAX_NAME} printable characters.")
-        made = new_key(name)
-        row = {"id": made.id, "name": name, "digest": _digest(made.text), "created_at": self._clock()}
+        if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+            raise InvalidInput(
+                "NAME", "is not a name.", fix=f"Give 1 to {MAX_NAME_LENGTH} printable characters."
+            )
+        made = generate_api_key(name)
+        row = {"id": made.id, "name": name, "digest": _digest(made.plaintext), "created_at": self._clock()}
         with writing(self._engine) as connection:
-            connection.execute(insert(keys).values(row))
+            connection.execute(insert(api_keys).values(row))
         return made
 
-    def list(self) -> list[Key]:
+    def list(self) -> list[ApiKey]:
         """Return all keys, oldest first, revoked ones among them."""
-        query = select(*_COLUMNS).order_by(keys.c.created_at, keys.c.id)
+        query = select(*_COLUMNS).order_by(api_keys.c.created_at, api_keys.c.id)
         with reading(self._engine) as connection:
-            return [Key(**row._asdict()) for row in connection.execute(query)]
+            return [ApiKey(**row._asdict()) for row in connection.execute(query)]
 
-    def revoke(self, id: str) -> Key:
+    def revoke(self, id: str) -> ApiKey:
         """End a key: it opens nothing from now on, and neither do sessions that were begun with it.
 
         Returns:
@@ -102,7 +104,7 @@ class Keys:
             NotFound: there is no such key.
             LogUnavailable: the log cannot be written.
         """
-        revoked = update(keys).where(keys.c.id == id, keys.c.revoked_at.is_(None))
+        revoked = update(api_keys).where(api_keys.c.id == id, api_keys.c.revoked_at.is_(None))
         with writing(self._engine) as connection:
             connection.execute(revoked.values(revoked_at=self._clock()))
         found = self._find(id)
@@ -112,54 +114,62 @@ class Keys:
 
     def has_valid(self) -> bool:
         """Whether any key opens anything."""
-        query = select(keys.c.id).where(keys.c.revoked_at.is_(None)).limit(1)
+        query = select(api_keys.c.id).where(api_keys.c.revoked_at.is_(None)).limit(1)
         with reading(self._engine) as connection:
             return connection.execute(query).first() is not None
 
-    def check(self, text: str) -> Key | None:
+    def authenticate(self, text: str) -> ApiKey | None:
         """Return the valid key that reads so; None if there is none.
 
         Raises:
             LogUnavailable: the log cannot be read.
         """
-        key_id = id_of(text)
-        query = select(*_COLUMNS, keys.c.digest).where(keys.c.id == key_id)
+        key_id = parse_key_id(text)
+        query = select(*_COLUMNS, api_keys.c.digest).where(api_keys.c.id == key_id)
         with reading(self._engine) as connection:
             row = connection.execute(query).first()
         if row is None or not hmac.compare_digest(row.digest, _digest(text)):
             return None
-        return self._used(key_id)
+        return self._record_use(key_id)
 
-    def valid(self, id: str) -> Key | None:
+    def find_valid(self, id: str) -> ApiKey | None:
         """Return the key with that id, if it is still valid: what a session asks."""
         found = self._find(id)
         return found if found is not None and found.is_valid else None
 
-    def _used(self, id: str) -> Key | None:
-        found = self.valid(id)
+    def _record_use(self, id: str) -> ApiKey | None:
+        found = self.find_valid(id)
         now = self._clock()
-        if found is None or (found.last_used_at and now - found.last_used_at < _NOTE_USE_EVERY):
+        if found is None or (found.last_used_at and now - found.last_used_at < _LAST_USED_INTERVAL):
             return found
         with writing(self._engine) as connection:
-            connection.execute(update(keys).where(keys.c.id == id).values(last_used_at=now))
+            connection.execute(update(api_keys).where(api_keys.c.id == id).values(last_used_at=now))
         return found
 
-    def _find(self, id: str) -> Key | None:
+    def _find(self, id: str) -> ApiKey | None:
         with reading(self._engine) as connection:
-            row = connection.execute(select(*_COLUMNS).where(keys.c.id == id)).first()
-        return None if row is None else Key(**row._asdict())
+            row = connection.execute(select(*_COLUMNS).where(api_keys.c.id == id)).first()
+        return None if row is None else ApiKey(**row._asdict())
 
 
-_COLUMNS = (keys.c.id, keys.c.name, keys.c.created_at, keys.c.last_used_at, keys.c.revoked_at)
+_COLUMNS = (
+    api_keys.c.id,
+    api_keys.c.name,
+    api_keys.c.created_at,
+    api_keys.c.last_used_at,
+    api_keys.c.revoked_at,
+)
 
 
-def new_key(name: str) -> NewKey:
+def generate_api_key(name: str) -> NewApiKey:
     """Return a new key, which nobody has recorded."""
     key_id = secrets.token_hex(4)
-    return NewKey(id=key_id, name=name, text=f"{PREFIX}_{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}")
+    return NewApiKey(
+        id=key_id, name=name, plaintext=f"{PREFIX}_{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
+    )
 
 
-def id_of(text: str) -> str:
+def parse_key_id(text: str) -> str:
     """Return the id that a key names; "" if it is none."""
     prefix, _, rest = text.partition("_")
     key_id, _, secret = rest.partition("_")

@@ -12,11 +12,11 @@ from sqlalchemy.exc import IntegrityError
 from mailctl.delivery_log.due import WAITING_STATES, waiting_campaigns
 from mailctl.delivery_log.outbox import first_events
 from mailctl.delivery_log.pauses import is_not_paused
-from mailctl.delivery_log.storage.engine import can_flush, reading, tidy, writing
-from mailctl.delivery_log.storage.raw_insert import ReadyRows, insert_rows, present
-from mailctl.delivery_log.storage.sqlite import remember_pages
+from mailctl.delivery_log.storage.engine import can_flush, checkpoint, reading, writing
+from mailctl.delivery_log.storage.raw_insert import PreparedInsert, find_existing, insert_rows
+from mailctl.delivery_log.storage.sqlite import enlarge_page_cache
 from mailctl.delivery_log.storage.tables import campaigns, emails, events
-from mailctl.delivery_log.transitions import insert_for, insert_or_ignore, move, utc_now
+from mailctl.delivery_log.transitions import change_state, dialect_insert, insert_or_ignore, utc_now
 from mailctl.domain.models import State
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ BURST_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Added:
+class AddResult:
     """What became of emails that were to be recorded."""
 
     #: The ids of those that are new.
@@ -42,17 +42,17 @@ class Added:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class CampaignBatch:
     """Emails of a campaign that are to be recorded together."""
 
     #: How many emails these were to be; some may have been the same.
-    asked: int
+    requested: int
     #: One for each id among them.
     drafts: list[Draft]
     rows: list[dict[str, Any]]
     at: datetime
     #: The same, and their first events, as the driver takes them.
-    ready: tuple[ReadyRows, ReadyRows]
+    prepared_inserts: tuple[PreparedInsert, PreparedInsert]
 
 
 class Campaigns:
@@ -69,7 +69,7 @@ class Campaigns:
         self._outbox = outbox
         self._clock = clock
 
-    def open(self, campaign: str, *, kind: str, rate: float | None) -> None:
+    def create_or_update(self, campaign: str, *, kind: str, rate: float | None) -> None:
         """Begin a campaign, or go on with it at another rate.
 
         Args:
@@ -81,48 +81,54 @@ class Campaigns:
             if not insert_or_ignore(connection, campaigns, row):
                 connection.execute(update(campaigns).where(campaigns.c.id == campaign).values(rate=rate))
 
-    def batch(self, drafts: Sequence[Draft]) -> Batch:
+    def prepare_batch(self, drafts: Sequence[Draft]) -> CampaignBatch:
         """Return emails of a campaign as they are to be recorded, sealed; nothing is recorded yet."""
         now = self._clock()
         distinct = list({draft.id: draft for draft in drafts}.values())
-        rows = [self._outbox.row(draft, state=State.PENDING, due_at=now, now=now) for draft in distinct]
-        return Batch(
-            asked=len(drafts), drafts=distinct, rows=rows, at=now, ready=self._ready(distinct, rows, now)
+        rows = [self._outbox.build_row(draft, state=State.PENDING, due_at=now, now=now) for draft in distinct]
+        return CampaignBatch(
+            requested=len(drafts),
+            drafts=distinct,
+            rows=rows,
+            at=now,
+            prepared_inserts=self._prepare_inserts(distinct, rows, now),
         )
 
     def known(self, ids: Sequence[str]) -> set[str]:
         """Return those of some ids that the log has."""
         with reading(self._engine) as connection:
-            return present(connection, emails.c.id, ids)
+            return find_existing(connection, emails.c.id, ids)
 
-    def _ready(
+    def _prepare_inserts(
         self, drafts: Sequence[Draft], rows: Sequence[dict[str, Any]], now: datetime
-    ) -> tuple[ReadyRows, ReadyRows]:
+    ) -> tuple[PreparedInsert, PreparedInsert]:
         dialect = self._engine.dialect
-        return ReadyRows(emails, rows, dialect), ReadyRows(events, first_events(drafts, now=now), dialect)
+        return PreparedInsert(emails, rows, dialect), PreparedInsert(
+            events, first_events(drafts, now=now), dialect
+        )
 
-    def add(self, batch: Batch) -> Added:
+    def add(self, batch: CampaignBatch) -> AddResult:
         """Record emails of a campaign; what is known by its id already stays as it is.
 
         On SQLite they are on disk after the next `Outbox.flush`.
         """
         if not batch.rows:
-            return Added(new=[], suppressed={})
+            return AddResult(new=[], suppressed={})
         with writing(self._engine, is_lasting=not can_flush(self._engine)) as connection:
             new = self._insert_new(connection, batch)
             refused = self._outbox.rules.apply(connection, new, now=batch.at)
         # Here, where it need not be left unfinished because the next transaction has begun.
-        tidy(self._engine)
-        return Added(new=[draft.id for draft in new], suppressed=refused)
+        checkpoint(self._engine)
+        return AddResult(new=[draft.id for draft in new], suppressed=refused)
 
-    def _insert_new(self, connection: Connection, batch: Batch) -> list[Draft]:
+    def _insert_new(self, connection: Connection, batch: CampaignBatch) -> list[Draft]:
         """Insert those that are not known yet, and return them."""
         if connection.dialect.name == "sqlite":
-            remember_pages(connection)
+            enlarge_page_cache(connection)
         try:
             # Mostly all are new, and to find out first takes long.
             with connection.begin_nested():
-                for ready in batch.ready:
+                for ready in batch.prepared_inserts:
                     ready.insert(connection)
             return batch.drafts
         except IntegrityError:
@@ -138,7 +144,7 @@ class Campaigns:
         with reading(self._engine) as connection:
             return any(_is_due(connection, campaign, now) for campaign in waiting_campaigns(connection))
 
-    def release(self, *, limit: int, held_in: str | None = None) -> dict[str, str]:
+    def take_due(self, *, limit: int, held_in: str | None = None) -> dict[str, str]:
         """Take emails of one campaign that are due and that its rate allows, to be published now.
 
         They count as published from here on: what the broker then does not get, it has lost.
@@ -154,10 +160,10 @@ class Campaigns:
         with writing(self._engine, is_lasting=False) as connection:
             for campaign in waiting_campaigns(connection):
                 allowed, released_until = _allowance(connection, campaign, limit=limit, now=now)
-                found = _release_due(connection, campaign, limit=allowed, held_in=held_in, now=now)
+                found = _take_due(connection, campaign, limit=allowed, held_in=held_in, now=now)
                 if not found:
                     continue
-                _take(connection, campaign, len(found), released_until)
+                _consume_allowance(connection, campaign, len(found), released_until)
                 return found
         return {}
 
@@ -165,10 +171,10 @@ class Campaigns:
 def _insert_unless_known(connection: Connection, rows: Sequence[dict[str, Any]]) -> frozenset[str]:
     """Return the ids of those that were not known."""
     if connection.dialect.name == "postgresql":
-        statement = insert_for(connection, emails).on_conflict_do_nothing().returning(emails.c.id)
+        statement = dialect_insert(connection, emails).on_conflict_do_nothing().returning(emails.c.id)
         return frozenset(connection.execute(statement, rows).scalars())
     # Nobody else writes during this transaction.
-    known = present(connection, emails.c.id, [row["id"] for row in rows])
+    known = find_existing(connection, emails.c.id, [row["id"] for row in rows])
     new = [row for row in rows if row["id"] not in known]
     insert_rows(connection, emails, new)
     return frozenset(row["id"] for row in new)
@@ -180,7 +186,7 @@ def _is_due(connection: Connection, campaign: str, now: datetime) -> bool:
     return connection.execute(query.limit(1)).first() is not None
 
 
-def _release_due(
+def _take_due(
     connection: Connection, campaign: str, *, limit: int, held_in: str | None, now: datetime
 ) -> dict[str, str]:
     found: dict[str, str] = {}
@@ -200,7 +206,7 @@ def _release_due(
         )
         is_due = emails.c.seq.in_(due.scalar_subquery())
         text = "published to the broker"
-        rows = move(
+        rows = change_state(
             connection, is_due, State.QUEUED, text=text, values=values, now=now, returning=(emails.c.kind,)
         )
         found |= {row.id: row.kind for row in rows}
@@ -220,7 +226,7 @@ def _allowance(
     return min(limit, max(0, allowed)), since
 
 
-def _take(connection: Connection, campaign: str, count: int, since: datetime | None) -> None:
+def _consume_allowance(connection: Connection, campaign: str, count: int, since: datetime | None) -> None:
     if since is None:
         return
     is_it = campaigns.c.id == campaign

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 #: Failures in a row, of the server and not of an email, that open the circuit.
 FAILURES_TO_OPEN = 3
 #: Seconds until the first probe; they double with each probe that fails.
-FIRST_PROBE_SECONDS = 10.0
-LAST_PROBE_SECONDS = 300.0
+FIRST_PROBE_DELAY_SECONDS = 10.0
+MAX_PROBE_DELAY_SECONDS = 300.0
 #: Seconds that a probe may take before another worker makes one.
-_PROBE_SECONDS = 30.0
+_PROBE_LEASE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class Circuits:
             row = connection.execute(select(circuits).where(circuits.c.server == self._server)).first()
         return None if row is None else Circuit(**row._asdict())
 
-    def fail(self, reason: str) -> Circuit:
+    def record_failure(self, reason: str) -> Circuit:
         """Count a failure of the server; return what is known now."""
         now = self._clock()
         new = {"server": self._server, "failures": 0, "probes": 0, "since": now, "probe_at": now}
@@ -84,24 +84,24 @@ class Circuits:
             changed = (
                 update(circuits)
                 .where(circuits.c.server == self._server)
-                .values(failures=circuits.c.failures + 1, reason=reason, probe_at=now + _wait(probes))
+                .values(failures=circuits.c.failures + 1, reason=reason, probe_at=now + _probe_delay(probes))
                 .returning(*circuits.c)
             )
             return Circuit(**connection.execute(changed).one()._asdict())
 
-    def succeed(self) -> None:
+    def record_success(self) -> None:
         """Close the circuit: the server has answered for an email."""
         with writing(self._engine) as connection:
             connection.execute(delete(circuits).where(circuits.c.server == self._server))
 
-    def may_probe(self) -> bool:
+    def acquire_probe(self) -> bool:
         """Whether the caller may publish one email to try an open circuit; only one caller at a time may."""
         now = self._clock()
         is_due = and_(circuits.c.server == self._server, circuits.c.probe_at <= now)
         taken = (
             update(circuits)
             .where(is_due)
-            .values(probe_at=now + timedelta(seconds=_PROBE_SECONDS), probes=circuits.c.probes + 1)
+            .values(probe_at=now + timedelta(seconds=_PROBE_LEASE_SECONDS), probes=circuits.c.probes + 1)
             .returning(circuits.c.server)
         )
         with writing(self._engine) as connection:
@@ -114,5 +114,5 @@ def read_circuits(engine: Engine) -> list[Circuit]:
         return [Circuit(**row._asdict()) for row in connection.execute(select(circuits))]
 
 
-def _wait(probes: int) -> timedelta:
-    return timedelta(seconds=min(LAST_PROBE_SECONDS, FIRST_PROBE_SECONDS * 2 ** min(probes, 10)))
+def _probe_delay(probes: int) -> timedelta:
+    return timedelta(seconds=min(MAX_PROBE_DELAY_SECONDS, FIRST_PROBE_DELAY_SECONDS * 2 ** min(probes, 10)))

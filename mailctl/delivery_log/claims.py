@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, insert, or_, select, update
 
-from mailctl.delivery_log.pauses import is_not_paused, put_back
+from mailctl.delivery_log.pauses import is_not_paused, return_paused
 from mailctl.delivery_log.rule_enforcement import is_not_suppressed, suppress_waiting
 from mailctl.delivery_log.storage import encryption
 from mailctl.delivery_log.storage.engine import writing
-from mailctl.delivery_log.storage.tables import STATE_OF_FOUND, UtcDateTime, emails, events
-from mailctl.delivery_log.transitions import CLAIM_OVER, Move, move, utc_now
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, UtcDateTime, emails, events
+from mailctl.delivery_log.transitions import CLAIM_CLEARED, StateChange, change_state, utc_now
 from mailctl.domain.catalog import CANARY
-from mailctl.domain.models import Claim, Ended, State
+from mailctl.domain.models import Claim, DeliveredClaim, State
 from mailctl.domain.retry_policy import CONFIG_RETRY_SECONDS
 from mailctl.errors import ConfigurationError
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taken:
+class ClaimResult:
     """What a worker got of what it asked for."""
 
     claims: list[Claim]
@@ -64,12 +64,12 @@ class Claims:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._engine = engine
-        self._is_lasting = is_lasting
+        self._durable = is_lasting
         self._keyring = keyring
         self._lease = lease
         self._clock = clock
 
-    def take(self, ids: Collection[str], *, worker: str, are_canaries: bool = False) -> Taken:
+    def claim(self, ids: Collection[str], *, worker: str, are_canaries: bool = False) -> ClaimResult:
         """Take those of the emails that are to be sent and that nobody else has.
 
         Args:
@@ -87,15 +87,15 @@ class Claims:
             "lease_until": now + self._lease,
             "by_worker": worker,
         }
-        with writing(self._engine, is_lasting=self._is_lasting) as connection:
-            take = _TAKE_CANARIES if are_canaries else _TAKE_EMAILS
+        with writing(self._engine, is_lasting=self._durable) as connection:
+            take = _CLAIM_CANARIES if are_canaries else _CLAIM_EMAILS
             rows = take.run(connection, parameters, text="", now=now)
             suppressed = {}
             if len(rows) < len(ids):
                 suppressed = suppress_waiting(connection, ids, worker=worker, now=now)
             if len(rows) + len(suppressed) < len(ids):
-                put_back(connection, ids, now=now)
-        taken = Taken(claims=[], unreadable=[], suppressed=suppressed)
+                return_paused(connection, ids, now=now)
+        taken = ClaimResult(claims=[], unreadable=[], suppressed=suppressed)
         for row in rows:
             try:
                 content = encryption.open_sealed(row.content, self._keyring)
@@ -121,13 +121,13 @@ class Claims:
         """Prolong the leases of claims that are still ours."""
         prolonged = (
             update(emails)
-            .where(_are_ours(claims), STATE_OF_FOUND == State.SENDING)
+            .where(_are_ours(claims), UNINDEXED_STATE == State.SENDING)
             .values(lease_until=self._clock() + self._lease)
         )
         with writing(self._engine) as connection:
             connection.execute(prolonged)
 
-    def finish(self, ended: Sequence[Ended]) -> list[str]:
+    def finish(self, ended: Sequence[DeliveredClaim]) -> list[str]:
         """Record that emails went where they should.
 
         Returns:
@@ -139,37 +139,37 @@ class Claims:
         parameters = {"ids": list(rows), "tokens": list({end.claim.token for end in ended})}
         # Should this be lost, the emails count as in doubt, which they are until then anyway.
         with writing(self._engine, is_lasting=False) as connection:
-            ours = connection.execute(_OURS, parameters).scalars().all()
+            ours = connection.execute(_SELECT_STILL_CLAIMED, parameters).scalars().all()
             if ours:
                 connection.execute(_FINISH, [rows[email_id] for email_id in ours])
-                connection.execute(_RECORD, [recorded[email_id] for email_id in ours])
+                connection.execute(_INSERT_EVENTS, [recorded[email_id] for email_id in ours])
         return [email_id for email_id in rows if email_id not in set(ours)]
 
-    def give_back(self, ids: Collection[str], *, reason: str) -> None:
+    def return_unstarted(self, ids: Collection[str], *, reason: str) -> None:
         """Put back into the log what a batch had no time for; a relay publishes it again."""
         now = self._clock()
         values = {"due_at": now, "queued_at": None, "queued_in": None}
-        is_unclaimed = and_(emails.c.id.in_(ids), STATE_OF_FOUND == State.QUEUED)
+        is_unclaimed = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.QUEUED)
         with writing(self._engine) as connection:
-            move(connection, is_unclaimed, State.PENDING, text=reason, values=values, now=now)
+            change_state(connection, is_unclaimed, State.PENDING, text=reason, values=values, now=now)
 
     def _defer_unreadable(self, email_id: str, token: str, *, reason: str) -> None:
         now = self._clock()
         until = now + timedelta(seconds=CONFIG_RETRY_SECONDS)
-        values = CLAIM_OVER | {"due_at": until, "not_before": until, "error": reason}
+        values = CLAIM_CLEARED | {"due_at": until, "not_before": until, "error": reason}
         values["attempts"] = emails.c.attempts - 1
         is_ours = and_(emails.c.id == email_id, emails.c.claim == token)
         with writing(self._engine) as connection:
-            move(connection, is_ours, State.DEFERRED, text=reason, values=values, now=now)
+            change_state(connection, is_ours, State.DEFERRED, text=reason, values=values, now=now)
 
 
-_ARE_NAMED = emails.c.id.in_(bindparam("ids", expanding=True))
+_HAS_GIVEN_ID = emails.c.id.in_(bindparam("ids", expanding=True))
 
 
-def _take(where: ColumnElement[bool]) -> Move:
-    return Move(
+def _build_claim(where: ColumnElement[bool]) -> StateChange:
+    return StateChange(
         and_(
-            _ARE_NAMED,
+            _HAS_GIVEN_ID,
             where,
             or_(emails.c.not_before.is_(None), emails.c.not_before <= bindparam("now", type_=UtcDateTime)),
             is_not_paused(),
@@ -192,18 +192,18 @@ def _take(where: ColumnElement[bool]) -> Move:
     )
 
 
-_TAKE_EMAILS = _take(emails.c.kind != CANARY.name)
-_TAKE_CANARIES = _take(emails.c.kind == CANARY.name)
-_OURS = (
+_CLAIM_EMAILS = _build_claim(emails.c.kind != CANARY.name)
+_CLAIM_CANARIES = _build_claim(emails.c.kind == CANARY.name)
+_SELECT_STILL_CLAIMED = (
     select(emails.c.id)
     .where(
-        _ARE_NAMED,
+        _HAS_GIVEN_ID,
         emails.c.claim.in_(bindparam("tokens", expanding=True)),
-        STATE_OF_FOUND == State.SENDING,
+        UNINDEXED_STATE == State.SENDING,
     )
     .with_for_update()
 )
-_RECORD = insert(events)
+_INSERT_EVENTS = insert(events)
 _FINISH = (
     update(emails)
     .where(emails.c.id == bindparam("b_id"))
@@ -230,7 +230,7 @@ def _are_ours(claims: Sequence[Claim]) -> Any:
     )
 
 
-def _finished_row(end: Ended, now: datetime) -> dict[str, Any]:
+def _finished_row(end: DeliveredClaim, now: datetime) -> dict[str, Any]:
     reply = end.outcome.reply
     return {
         "b_id": end.claim.id,
@@ -243,7 +243,7 @@ def _finished_row(end: Ended, now: datetime) -> dict[str, Any]:
     }
 
 
-def _event(end: Ended, now: datetime) -> dict[str, Any]:
+def _event(end: DeliveredClaim, now: datetime) -> dict[str, Any]:
     claim = end.claim
     return {
         "email_id": claim.id,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from mailctl.delivery_log.storage.engine import open_engine, reading, sqlite_address
+from mailctl.delivery_log.storage.engine import open_engine, reading, sqlite_url
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.errors import LogUnavailable
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Folders that are looked into: an operator waits for this.
-_MOST_FOLDERS = 200
+_MAX_FOLDERS = 200
 
 
-def homes_with(email_id: str, *, around: Path, home: Path) -> tuple[Path, ...]:
+def find_homes_with_email(email_id: str, *, around: Path, home: Path) -> tuple[Path, ...]:
     """Return the homes in the folders around one whose log has an email; nothing is made or changed.
 
     Args:
@@ -27,10 +27,10 @@ def homes_with(email_id: str, *, around: Path, home: Path) -> tuple[Path, ...]:
         home: the home's place in its folder; the one in `around` itself is not looked into.
     """
     homes = (folder / home for folder in _folders(around) if folder != around)
-    return tuple(found for found in homes if _has(found / "mailctl.db", email_id))
+    return tuple(found for found in homes if _contains_email(found / "mailctl.db", email_id))
 
 
-def homes_around(around: Path, *, home: Path) -> tuple[Path, ...]:
+def find_homes(around: Path, *, home: Path) -> tuple[Path, ...]:
     """Return the homes with a delivery log in a folder and those around it; nothing is made or changed.
 
     Args:
@@ -38,30 +38,30 @@ def homes_around(around: Path, *, home: Path) -> tuple[Path, ...]:
         home: a home's place in its folder.
     """
     homes = (folder / home for folder in dict.fromkeys([around, *_folders(around)]))
-    return tuple(found for found in homes if _has(found / "mailctl.db"))
+    return tuple(found for found in homes if _contains_email(found / "mailctl.db"))
 
 
 def _folders(around: Path) -> list[Path]:
     """Return the folders above, beside and below."""
-    found = dict.fromkeys([*around.parents, *_below(around), *_below(around.parent)])
-    return list(found)[:_MOST_FOLDERS]
+    found = dict.fromkeys([*around.parents, *_subfolders(around), *_subfolders(around.parent)])
+    return list(found)[:_MAX_FOLDERS]
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _subfolders(folder: Path) -> Iterator[Path]:
     try:
         yield from sorted(path for path in folder.iterdir() if path.is_dir())
     except OSError:
         return  # one that this user may not read
 
 
-def _has(path: Path, email_id: str = "") -> bool:
+def _contains_email(path: Path, email_id: str = "") -> bool:
     """Whether a file is a delivery log with an email whose id begins so."""
     try:
         if not path.is_file():
             return False
     except OSError:
         return False
-    engine = open_engine(sqlite_address(path), setting="MAILCTL_HOME", read_only=True)
+    engine = open_engine(sqlite_url(path), setting="MAILCTL_HOME", read_only=True)
     query = select(emails.c.id).where(emails.c.id >= email_id, emails.c.id < email_id + "\U0010ffff").limit(1)
     try:
         with reading(engine) as connection:

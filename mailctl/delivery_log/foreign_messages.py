@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 #: How long a message is remembered after it was last put back: its own app has most likely taken it.
-KEPT_FOR = timedelta(days=1)
+RETENTION = timedelta(days=1)
 
 
 class ForeignMessages:
@@ -37,7 +37,7 @@ class ForeignMessages:
         self._engine = engine
         self._clock = clock
 
-    def rounds(self, digests: Collection[str]) -> dict[str, int]:
+    def requeue_counts(self, digests: Collection[str]) -> dict[str, int]:
         """Return how often each message was put back; those that never were are left out."""
         query = select(foreign_messages.c.digest, foreign_messages.c.rounds).where(
             foreign_messages.c.digest.in_(digests)
@@ -45,11 +45,11 @@ class ForeignMessages:
         with reading(self._engine) as connection:
             return {row.digest: row.rounds for row in connection.execute(query)}
 
-    def count(self, digests: Collection[str]) -> None:
+    def record_requeues(self, digests: Collection[str]) -> None:
         """Record that each message is put back once more, and forget those that were not for long."""
         now, each = self._clock(), foreign_messages.c
         with writing(self._engine) as connection:
-            connection.execute(delete(foreign_messages).where(each.seen_at < now - KEPT_FOR))
+            connection.execute(delete(foreign_messages).where(each.seen_at < now - RETENTION))
             for digest in sorted(set(digests)):  # in one order, so that two workers never wait for each other
                 row = {"digest": digest, "rounds": 1, "seen_at": now}
                 if not insert_or_ignore(connection, foreign_messages, row):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Seconds between heartbeats.
 HEARTBEAT_SECONDS = 2.0
 #: Seconds of silence after which a worker counts as dead.
-SILENCE_SECONDS = 15.0
+DEAD_AFTER_SECONDS = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Worker:
     seen_at: datetime
 
 
-class Workers:
+class WorkerRegistry:
     """Who works on this log.
 
     Args:
@@ -54,7 +54,7 @@ class Workers:
         self._engine = engine
         self._clock = clock
 
-    def beat(self, worker: Worker) -> None:
+    def record_heartbeat(self, worker: Worker) -> None:
         """Say that a worker is alive, and forget those that have been silent for long."""
         now = self._clock()
         row = {
@@ -68,21 +68,21 @@ class Workers:
             "started_at": worker.started_at,
             "seen_at": now,
         }
-        silent_since = now - timedelta(seconds=4 * SILENCE_SECONDS)
+        silent_since = now - timedelta(seconds=4 * DEAD_AFTER_SECONDS)
         with writing(self._engine) as connection:
             connection.execute(delete(workers).where(workers.c.seen_at < silent_since))
             if not insert_or_ignore(connection, workers, row):
                 changed = workers.update().where(workers.c.id == worker.id)
                 connection.execute(changed.values(seen_at=now, queues=row["queues"]))
 
-    def leave(self, worker_id: str) -> None:
+    def unregister(self, worker_id: str) -> None:
         """Say that a worker has stopped in good order."""
         with writing(self._engine) as connection:
             connection.execute(delete(workers).where(workers.c.id == worker_id))
 
-    def alive(self) -> list[Worker]:
+    def list_alive(self) -> list[Worker]:
         """Return the workers that are alive, oldest first."""
-        now, silence = self._clock(), timedelta(seconds=SILENCE_SECONDS)
+        now, silence = self._clock(), timedelta(seconds=DEAD_AFTER_SECONDS)
         # Nobody was seen in the future: that was written by a clock that was ahead.
         is_heard = workers.c.seen_at.between(now - silence, now + silence)
         query = select(workers).where(is_heard).order_by(workers.c.started_at)

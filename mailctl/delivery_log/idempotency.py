@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UsedKey:
+class IdempotencyKey:
     """An idempotency key, and the email that it stands for."""
 
     key: str
@@ -32,7 +32,7 @@ class UsedKey:
     expires_at: datetime
 
 
-class UsedKeys:
+class IdempotencyKeys:
     """Answers questions about keys.
 
     Args:
@@ -42,23 +42,23 @@ class UsedKeys:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def find(self, key: str, *, now: datetime) -> UsedKey | None:
+    def find(self, key: str, *, now: datetime) -> IdempotencyKey | None:
         """Return what an idempotency key stands for; None if it is not in use."""
         found = self._select(idempotency_keys.c.key == key, now=now)
         return found[0] if found else None
 
-    def of(self, email_id: str, *, now: datetime) -> tuple[UsedKey, ...]:
+    def find_by_email(self, email_id: str, *, now: datetime) -> tuple[IdempotencyKey, ...]:
         """Return the idempotency keys that stand for an email."""
         return self._select(idempotency_keys.c.email_id == email_id, now=now)
 
-    def _select(self, where: ColumnElement[bool], *, now: datetime) -> tuple[UsedKey, ...]:
+    def _select(self, where: ColumnElement[bool], *, now: datetime) -> tuple[IdempotencyKey, ...]:
         columns = (idempotency_keys.c.key, idempotency_keys.c.email_id, idempotency_keys.c.expires_at)
         query = select(*columns).where(where, idempotency_keys.c.expires_at > now)
         with reading(self._engine) as connection:
-            return tuple(UsedKey(**row._asdict()) for row in connection.execute(query))
+            return tuple(IdempotencyKey(**row._asdict()) for row in connection.execute(query))
 
 
-def remember(
+def register_key(
     connection: Connection, drafts: Sequence[Draft], keyring: Keyring, *, now: datetime, expires_at: datetime
 ) -> str | None:
     """Remember the key of the call that records these emails.

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.schema import CreateTable
 
-from mailctl.command import quoted
-from mailctl.delivery_log.discovery import homes_around
+from mailctl.delivery_log.discovery import find_homes
 from mailctl.delivery_log.storage import sqlite
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.delivery_log.storage.engine import (
     LateCreation,
-    log_address,
+    delivery_log_url,
+    mask_url,
     open_engine,
     open_log_reader,
-    shown,
-    sqlite_address,
+    sqlite_url,
 )
-from mailctl.delivery_log.storage.schema_version import ensure_current, read_version, refuse_other_version
+from mailctl.delivery_log.storage.schema_version import ensure_current, read_version, require_current_version
 from mailctl.delivery_log.storage.tables import metadata
 from mailctl.errors import LogMissing
+from mailctl.shell_command import shell_quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
     from mailctl.settings import Settings
 
-SETTING = "MAILCTL_DATABASE_URL"
+DATABASE_URL_SETTING = "MAILCTL_DATABASE_URL"
 _DEFAULT_HOME = Path(".mailctl")
 #: Logs nearby that are named at most.
-_MOST_NEARBY = 3
+_MAX_NEARBY = 3
 
 
-def open_delivery_log(settings: Settings, mode: LogMode) -> Engine:
+def open_delivery_log(settings: Settings, mode: AccessMode) -> Engine:
     """Return an engine on the delivery log, whose schema is current.
 
     Raises:
@@ -47,19 +47,19 @@ def open_delivery_log(settings: Settings, mode: LogMode) -> Engine:
         LogMissing: there is none, and the mode needs one.
         LogUnavailable: it cannot be reached, or not be created.
     """
-    if mode is LogMode.CREATE:
-        return _create(log_address(settings))
+    if mode is AccessMode.CREATE:
+        return _create(delivery_log_url(settings))
     try:
         reader = open_reader(settings)
     except LogMissing:
-        if mode is LogMode.OPTIONAL:
+        if mode is AccessMode.OPTIONAL:
             return _empty_log()
-        if mode is LogMode.ON_WRITE:
-            return _created_on_write(log_address(settings))
+        if mode is AccessMode.ON_WRITE:
+            return _created_on_write(delivery_log_url(settings))
         raise
-    if mode in (LogMode.UPDATE, LogMode.ON_WRITE):
+    if mode in (AccessMode.UPDATE, AccessMode.ON_WRITE):
         reader.dispose()
-        return open_engine(log_address(settings), setting=SETTING)
+        return open_engine(delivery_log_url(settings), setting=DATABASE_URL_SETTING)
     return reader
 
 
@@ -71,28 +71,28 @@ def open_reader(settings: Settings, *, any_version: bool = False) -> Engine:
 
     Raises: as `open_delivery_log`.
     """
-    url = log_address(settings)
+    url = delivery_log_url(settings)
     if sqlite.is_absent(url):
-        raise _missing(url, settings)
-    reader = open_log_reader(url, setting=SETTING)
+        raise _log_missing_error(url, settings)
+    reader = open_log_reader(url, setting=DATABASE_URL_SETTING)
     with _disposed_on_error(reader):
         version = read_version(reader)
         if version.current is None:
-            raise _missing(url, settings)
+            raise _log_missing_error(url, settings)
         if not any_version:
-            refuse_other_version(version)
+            require_current_version(version)
     return reader
 
 
 def _create(url: URL) -> Engine:
-    engine = open_engine(url, setting=SETTING)
+    engine = open_engine(url, setting=DATABASE_URL_SETTING)
     with _disposed_on_error(engine):
         ensure_current(engine)
     return engine
 
 
 def _created_on_write(url: URL) -> Engine:
-    engine = open_engine(url, setting=SETTING)
+    engine = open_engine(url, setting=DATABASE_URL_SETTING)
     # By another engine: this one reads the stand-in until all tables are there.
     LateCreation(_empty_log(), lambda: _create(url).dispose()).attach_to(engine)
     return engine
@@ -119,31 +119,31 @@ def _empty_log() -> Engine:
     )
 
 
-def _missing(url: URL, settings: Settings) -> LogMissing:
+def _log_missing_error(url: URL, settings: Settings) -> LogMissing:
     names = "MAILCTL_HOME or MAILCTL_DATABASE_URL names another"
     return LogMissing(
-        f"There is no delivery log at {shown(url)}.",
-        fix=f"The first email or worker creates it; {names}{logs_nearby(settings)}.",
+        f"There is no delivery log at {mask_url(url)}.",
+        fix=f"The first email or worker creates it; {names}{describe_nearby_logs(settings)}.",
     )
 
 
-def logs_nearby(settings: Settings) -> str:
+def describe_nearby_logs(settings: Settings) -> str:
     """Return a clause that names the logs in and around the working directory; "" if there is none."""
     relative = _DEFAULT_HOME if settings.mailctl_home.is_absolute() else settings.mailctl_home
-    own = log_address(settings)
+    own = delivery_log_url(settings)
     homes = [
         home
-        for home in homes_around(Path.cwd(), home=relative)
+        for home in find_homes(Path.cwd(), home=relative)
         if own.get_backend_name() != "sqlite" or home / "mailctl.db" != sqlite.sqlite_path(own)
-    ][:_MOST_NEARBY]
+    ][:_MAX_NEARBY]
     if not homes:
         return ""
     are = "there is one" if len(homes) == 1 else "there are some"
-    return f"; {are} nearby: {', '.join(_naming(home, settings) for home in homes)}"
+    return f"; {are} nearby: {', '.join(_setting_assignment(home, settings) for home in homes)}"
 
 
-def _naming(home: Path, settings: Settings) -> str:
+def _setting_assignment(home: Path, settings: Settings) -> str:
     """Return the assignment that leads to a home's log: MAILCTL_HOME does not where there is an address."""
     if settings.mailctl_database_url is None:
-        return f"MAILCTL_HOME={quoted(str(home))}"
-    return f"{SETTING}={quoted(shown(sqlite_address(home / 'mailctl.db')))}"
+        return f"MAILCTL_HOME={shell_quote(str(home))}"
+    return f"{DATABASE_URL_SETTING}={shell_quote(mask_url(sqlite_url(home / 'mailctl.db')))}"

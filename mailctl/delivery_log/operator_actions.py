@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, and_, case, or_, select, update
 from mailctl.delivery_log.rule_enforcement import is_not_suppressed
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.raw_insert import insert_rows
-from mailctl.delivery_log.storage.tables import STATE_OF_FOUND, emails, events
-from mailctl.delivery_log.transitions import append_events, move, utc_now
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
+from mailctl.delivery_log.transitions import append_events, change_state, utc_now
 from mailctl.domain.models import MAYBE_SENT, State
 
 if TYPE_CHECKING:
@@ -24,36 +24,36 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Draft
 
 #: How the reason begins of an email that a new one was made from.
-RESENT = "resent as "
+RESENT_PREFIX = "resent as "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deed:
+class AuditInfo:
     """Who does something, and why."""
 
     actor: str
     #: In the operator's words; "" if nothing was said.
     reason: str = ""
     #: A word by which the emails are found again that were stopped together.
-    mark: str = ""
+    batch_mark: str = ""
 
-    def told(self, what: str) -> str:
+    def describe(self, what: str) -> str:
         """Return what was done, with the reason."""
         return f"{what}: {self.reason}" if self.reason else what
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class ActionFacts:
     """Which of some emails have what their own fields do not tell."""
 
     with_content: frozenset[str]
     maybe_sent: frozenset[str]
     resent: frozenset[str]
     #: To addresses that nothing is sent to, and not forced.
-    listed: frozenset[str]
+    to_suppressed_address: frozenset[str]
 
 
-class Actions:
+class OperatorActions:
     """Stops emails, lets them go again, and makes new ones of them.
 
     Each statement takes only what is still in a fitting state: what a worker has claimed, it keeps.
@@ -69,11 +69,11 @@ class Actions:
         self._outbox = outbox
         self._clock = clock
 
-    def known(self, ids: Collection[str]) -> Known:
+    def read_facts(self, ids: Collection[str]) -> ActionFacts:
         """Return which of the emails have content, may be delivered, were resent, and go to nobody."""
         are_they = emails.c.id.in_(ids)
         with_content = select(emails.c.id).where(are_they, emails.c.content.is_not(None))
-        resent = select(emails.c.id).where(are_they, emails.c.error.startswith(RESENT))
+        resent = select(emails.c.id).where(are_they, emails.c.error.startswith(RESENT_PREFIX))
         maybe_sent = select(events.c.email_id).where(
             events.c.email_id.in_(ids), events.c.text.contains(MAYBE_SENT)
         )
@@ -82,15 +82,15 @@ class Actions:
             def found(query: Any) -> frozenset[str]:
                 return frozenset(connection.execute(query).scalars())
 
-            return Known(
+            return ActionFacts(
                 with_content=found(with_content),
                 maybe_sent=found(maybe_sent),
                 resent=found(resent),
-                listed=found(select(emails.c.id).where(are_they, ~is_not_suppressed())),
+                to_suppressed_address=found(select(emails.c.id).where(are_they, ~is_not_suppressed())),
             )
 
     def stop(
-        self, ids: Collection[str], target: State, *, works_on: Collection[State], done: str, deed: Deed
+        self, ids: Collection[str], target: State, *, works_on: Collection[State], done: str, deed: AuditInfo
     ) -> frozenset[str]:
         """Hold or cancel emails that nobody is sending; a message that is out finds nothing to do then.
 
@@ -102,18 +102,18 @@ class Actions:
         Returns:
             The ids of those that were stopped.
         """
-        mark = f" ({deed.mark})" if deed.mark else ""
-        error = deed.told(f"{done} by {deed.actor}{mark}")
+        mark = f" ({deed.batch_mark})" if deed.batch_mark else ""
+        error = deed.describe(f"{done} by {deed.actor}{mark}")
         values = {"error": error, "queued_at": None, "queued_in": None}
-        are_fit = and_(emails.c.id.in_(ids), STATE_OF_FOUND.in_(works_on))
-        return self._move(are_fit, target, text=deed.told(done), values=values, deed=deed)
+        are_fit = and_(emails.c.id.in_(ids), UNINDEXED_STATE.in_(works_on))
+        return self._change_state(are_fit, target, text=deed.describe(done), values=values, deed=deed)
 
     def retry(
         self,
         ids: Collection[str],
         *,
         works_on: Collection[State],
-        deed: Deed,
+        deed: AuditInfo,
         lifetime: timedelta | None,
         is_forced: bool,
         again: bool,
@@ -135,17 +135,19 @@ class Actions:
             "not_before": None,
             # They begin anew, but for those that were in the middle of it.
             "attempts": case((emails.c.state == State.DEFERRED, emails.c.attempts), else_=0),
-            **_FREED,
+            **_CLEARED,
         }
         if lifetime is not None:
             values["expires_at"] = now + lifetime
         if is_forced:
             values["is_forced"] = True
         are_fit = _can_be_sent(ids, works_on, again=again)
-        return self._move(are_fit, State.PENDING, text=deed.told("retried"), values=values, deed=deed)
+        return self._change_state(
+            are_fit, State.PENDING, text=deed.describe("retried"), values=values, deed=deed
+        )
 
     def release(
-        self, ids: Collection[str], *, works_on: Collection[State], deed: Deed, again: bool
+        self, ids: Collection[str], *, works_on: Collection[State], deed: AuditInfo, again: bool
     ) -> frozenset[str]:
         """Let held and cancelled emails go out when they would have; return the ids of those that do.
 
@@ -155,12 +157,14 @@ class Actions:
         """
         now = self._clock()
         is_scheduled = emails.c.not_before > now
-        values = {"due_at": case((is_scheduled, emails.c.not_before), else_=now), **_FREED}
+        values = {"due_at": case((is_scheduled, emails.c.not_before), else_=now), **_CLEARED}
         are_fit = _can_be_sent(ids, works_on, again=again)
-        return self._move(are_fit, State.PENDING, text=deed.told("released"), values=values, deed=deed)
+        return self._change_state(
+            are_fit, State.PENDING, text=deed.describe("released"), values=values, deed=deed
+        )
 
     def resend(
-        self, email_id: str, draft: Draft, *, works_on: Collection[State], deed: Deed, again: bool
+        self, email_id: str, draft: Draft, *, works_on: Collection[State], deed: AuditInfo, again: bool
     ) -> bool:
         """Record a new email that is made of an old one; both events name the other.
 
@@ -174,7 +178,7 @@ class Actions:
             Whether it was done.
         """
         now = self._clock()
-        resent = f"{RESENT}{draft.id}"
+        resent = f"{RESENT_PREFIX}{draft.id}"
         # The mark is on the row, so that of two operators one comes second.
         marked = (
             update(emails)
@@ -185,31 +189,33 @@ class Actions:
         with writing(self._engine) as connection:
             if connection.execute(marked).first() is None:
                 return False
-            append_events(connection, [email_id], text=deed.told(resent), now=now, actor=deed.actor)
-            row = self._outbox.row(draft, state=State.PENDING, due_at=now, now=now)
+            append_events(connection, [email_id], text=deed.describe(resent), now=now, actor=deed.actor)
+            row = self._outbox.build_row(draft, state=State.PENDING, due_at=now, now=now)
             insert_rows(connection, emails, [row])
-            text = deed.told(f"recorded; is a resend of {email_id}")
+            text = deed.describe(f"recorded; is a resend of {email_id}")
             append_events(connection, [draft.id], text=text, now=now, actor=deed.actor)
         return True
 
-    def _move(
-        self, where: ColumnElement[bool], target: State, *, text: str, values: dict[str, Any], deed: Deed
+    def _change_state(
+        self, where: ColumnElement[bool], target: State, *, text: str, values: dict[str, Any], deed: AuditInfo
     ) -> frozenset[str]:
         now = self._clock()
         with writing(self._engine) as connection:
-            rows = move(connection, where, target, text=text, values=values, now=now, actor=deed.actor)
+            rows = change_state(
+                connection, where, target, text=text, values=values, now=now, actor=deed.actor
+            )
         return frozenset(row.id for row in rows)
 
 
-_FREED: dict[str, Any] = {"error": None, "queued_at": None, "queued_in": None}
+_CLEARED: dict[str, Any] = {"error": None, "queued_at": None, "queued_in": None}
 
 
 def _can_be_sent(ids: Collection[str], works_on: Collection[State], *, again: bool) -> ColumnElement[bool]:
     conditions: list[ColumnElement[bool]] = [
         emails.c.id.in_(ids),
-        STATE_OF_FOUND.in_(works_on),
+        UNINDEXED_STATE.in_(works_on),
         emails.c.content.is_not(None),
     ]
     if not again:
-        conditions.append(or_(emails.c.error.is_(None), ~emails.c.error.startswith(RESENT)))
+        conditions.append(or_(emails.c.error.is_(None), ~emails.c.error.startswith(RESENT_PREFIX)))
     return and_(*conditions)

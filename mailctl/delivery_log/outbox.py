@@ -14,14 +14,21 @@ from sqlalchemy import ColumnElement, and_, bindparam, delete, or_, select, upda
 
 from mailctl.delivery_log import idempotency
 from mailctl.delivery_log.pauses import is_not_paused
-from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from
+from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.rule_enforcement import Rules
 from mailctl.delivery_log.storage import encryption
 from mailctl.delivery_log.storage.engine import flush, reading, writing
 from mailctl.delivery_log.storage.raw_insert import insert_rows, is_empty
 from mailctl.delivery_log.storage.tables import emails, events, pauses
-from mailctl.delivery_log.suppressions import is_dead, suppress_dead
-from mailctl.delivery_log.transitions import CLAIM_OVER, Move, append_events, insert_or_ignore, move, utc_now
+from mailctl.delivery_log.suppressions import is_dead_mailbox, suppress_dead_mailbox
+from mailctl.delivery_log.transitions import (
+    CLAIM_CLEARED,
+    StateChange,
+    append_events,
+    change_state,
+    insert_or_ignore,
+    utc_now,
+)
 from mailctl.domain.catalog import CANARY
 from mailctl.domain.models import (
     CLAIMABLE_STATES,
@@ -47,7 +54,7 @@ if TYPE_CHECKING:
 
 #: Seconds for which a relay keeps a due email to itself; should it fail, another tries after that.
 RESERVE_SECONDS = 5
-_PUBLISHED = Move(
+_MARK_QUEUED = StateChange(
     and_(
         emails.c.id.in_(bindparam("ids", expanding=True)),
         # Not what a worker has put back meanwhile, which was faster than this note.
@@ -57,17 +64,17 @@ _PUBLISHED = Move(
     values={"queued_at": bindparam("moment"), "queued_in": bindparam("queued_in")},
 )
 #: How the reason begins why an email waits for the mail server.
-KEPT_BACK = "kept back: "
+OUTAGE_REASON_PREFIX = "kept back: "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class RecordResult:
     """What the log has of one call."""
 
     #: Of the first email; that of an earlier call with the same idempotency key, if there was one.
     id: str
     #: Those that nothing keeps from going out now. Of the others the log has to be asked.
-    free: tuple[Draft, ...] = field(default=(), repr=False)
+    publishable: tuple[Draft, ...] = field(default=(), repr=False)
 
 
 class Outbox:
@@ -99,7 +106,7 @@ class Outbox:
         self.rules = rules or Rules()
         self._clock = clock
 
-    def add(self, drafts: Sequence[Draft], *, due_at: datetime, is_lasting: bool = True) -> Entry:
+    def add(self, drafts: Sequence[Draft], *, due_at: datetime, is_lasting: bool = True) -> RecordResult:
         """Record the emails of one call, pending; the rules suppress some of them, or let them wait.
 
         Args:
@@ -112,26 +119,28 @@ class Outbox:
             LogUnavailable: the log cannot be written.
         """
         with writing(self._engine, is_lasting=is_lasting) as connection:
-            return self.add_on(connection, drafts, due_at=due_at)
+            return self.add_in_transaction(connection, drafts, due_at=due_at)
 
-    def add_on(self, connection: Connection, drafts: Sequence[Draft], *, due_at: datetime) -> Entry:
+    def add_in_transaction(
+        self, connection: Connection, drafts: Sequence[Draft], *, due_at: datetime
+    ) -> RecordResult:
         """Record like `add`, in a transaction of the caller's."""
         now = self._clock()
-        earlier = idempotency.remember(
+        earlier = idempotency.register_key(
             connection, drafts, self._keyring, now=now, expires_at=now + self._window
         )
         if earlier is not None:
-            return Entry(id=earlier)
-        rows = [self.row(draft, state=State.PENDING, due_at=due_at, now=now) for draft in drafts]
+            return RecordResult(id=earlier)
+        rows = [self.build_row(draft, state=State.PENDING, due_at=due_at, now=now) for draft in drafts]
         insert_rows(connection, emails, rows)
         insert_rows(connection, events, first_events(drafts, now=now))
         refused = self.rules.apply(connection, drafts, now=now)
         free: tuple[Draft, ...] = ()
-        if not self.rules.may_delay and is_empty(connection, pauses.c.name):
+        if not self.rules.can_delay and is_empty(connection, pauses.c.name):
             free = tuple(each for each in drafts if each.id not in refused and each.not_before is None)
-        return Entry(id=drafts[0].id, free=free)
+        return RecordResult(id=drafts[0].id, publishable=free)
 
-    def adopt(self, drafts: Sequence[Draft]) -> dict[str, str]:
+    def record_from_message(self, drafts: Sequence[Draft]) -> dict[str, str]:
         """Record what one message of another program asks for; what is known already stays as it is.
 
         The message carries the first, unless that waits for a time; the others are published by a relay.
@@ -140,7 +149,7 @@ class Outbox:
             Why, for each that the rules have suppressed, by id.
         """
         now = self._clock()
-        rows = [self.row(draft, state=State.PENDING, due_at=now, now=now) for draft in drafts]
+        rows = [self.build_row(draft, state=State.PENDING, due_at=now, now=now) for draft in drafts]
         if drafts[0].not_before is None:
             rows[0] |= {"state": State.QUEUED, "queued_at": now}
         with writing(self._engine) as connection:
@@ -153,10 +162,13 @@ class Outbox:
             append_events(connection, ids, text="received from another program", now=now)
             return self.rules.apply(connection, new, now=now)
 
-    def adopt_failed(self, draft: Draft, *, reason: str) -> None:
+    def record_failed_message(self, draft: Draft, *, reason: str) -> None:
         """Record a message of another program that can never become an email, as failed."""
         now = self._clock()
-        row = self.row(draft, state=State.FAILED, due_at=now, now=now) | {"content": None, "error": reason}
+        row = self.build_row(draft, state=State.FAILED, due_at=now, now=now) | {
+            "content": None,
+            "error": reason,
+        }
         with writing(self._engine) as connection:
             if insert_or_ignore(connection, emails, row):
                 append_events(connection, [row["id"]], text=reason, now=now)
@@ -194,15 +206,15 @@ class Outbox:
             emails.c.id.in_(ids), emails.c.content.is_not(None)
         )
         with reading(self._engine) as connection:
-            return {row.id: self._opened(row.content) for row in connection.execute(query)}
+            return {row.id: self._open_or_none(row.content) for row in connection.execute(query)}
 
-    def _opened(self, sealed: bytes) -> Content | None:
+    def _open_or_none(self, sealed: bytes) -> Content | None:
         try:
             return encryption.open_sealed(sealed, self._keyring)
         except ConfigurationError:
             return None
 
-    def postpone(self, email_id: str, *, until: datetime, reason: str) -> None:
+    def postpone_publishing(self, email_id: str, *, until: datetime, reason: str) -> None:
         """Note why a due email could not be published, and when a relay should look at it again."""
         is_waiting = and_(emails.c.id == email_id, emails.c.state.in_([State.PENDING, State.DEFERRED]))
         with writing(self._engine) as connection:
@@ -221,18 +233,18 @@ class Outbox:
         parameters = {"ids": list(ids), "queued_in": held_in}
         # Should this be lost, they are published twice, and claimed once.
         with writing(self._engine, is_lasting=False) as connection:
-            return len(_PUBLISHED.run(connection, parameters, text="published to the broker", now=now))
+            return len(_MARK_QUEUED.run(connection, parameters, text="published to the broker", now=now))
 
     def flush(self) -> None:
         """Bring to disk what was recorded without lasting."""
         flush(self._engine)
 
-    def keep_back(self, email_id: str, *, until: datetime, reason: str) -> bool:
+    def postpone_for_outage(self, email_id: str, *, until: datetime, reason: str) -> bool:
         """Put a published email back while the mail server does not work; return whether that was done."""
         now = self._clock()
         is_due = and_(emails.c.id == email_id, or_(emails.c.not_before.is_(None), emails.c.not_before <= now))
         is_published = and_(is_due, emails.c.state.in_([State.QUEUED, State.DEFERRED]))
-        text = KEPT_BACK + reason
+        text = OUTAGE_REASON_PREFIX + reason
         values = {"due_at": until, "not_before": until, "error": text, "queued_at": None, "queued_in": None}
         with writing(self._engine) as connection:
             # Its message may have overtaken the note that it was published. This is asked first: it waits for
@@ -242,22 +254,24 @@ class Outbox:
             if connection.execute(kept).rowcount:
                 append_events(connection, [email_id], text=text, now=now)
                 return True
-            return bool(move(connection, is_published, State.PENDING, text=text, values=values, now=now))
+            return bool(
+                change_state(connection, is_published, State.PENDING, text=text, values=values, now=now)
+            )
 
-    def release_kept_back(self) -> int:
+    def release_after_outage(self) -> int:
         """Let everything that was kept back go out now; return how many."""
         now = self._clock()
-        is_kept = and_(emails.c.state == State.PENDING, emails.c.error.startswith(KEPT_BACK))
+        is_kept = and_(emails.c.state == State.PENDING, emails.c.error.startswith(OUTAGE_REASON_PREFIX))
         values = {"due_at": now, "not_before": None, "error": None}
         with writing(self._engine) as connection:
             return connection.execute(update(emails).where(is_kept).values(**values)).rowcount
 
-    def give_up(self, email_id: str, *, reason: str) -> None:
+    def fail_unpublishable(self, email_id: str, *, reason: str) -> None:
         """Record that an email can never be published."""
         is_waiting = and_(emails.c.id == email_id, emails.c.state.in_([State.PENDING, State.DEFERRED]))
-        self._move(is_waiting, State.FAILED, text=reason, values={"error": reason})
+        self._change_state(is_waiting, State.FAILED, text=reason, values={"error": reason})
 
-    def forget(self, email_id: str) -> None:
+    def delete_canary(self, email_id: str) -> None:
         """Remove a canary and its events, whatever state it is in; emails are for `prune` alone."""
         is_canary = and_(emails.c.id == email_id, emails.c.kind == CANARY.name)
         with writing(self._engine) as connection:
@@ -267,7 +281,7 @@ class Outbox:
     def suppress(self, email_id: str, *, reason: str) -> None:
         """Record that a rule keeps an email that nobody sends from going out."""
         is_free = and_(emails.c.id == email_id, emails.c.state.in_(CLAIMABLE_STATES))
-        self._move(is_free, State.SUPPRESSED, text=reason, values={"error": reason})
+        self._change_state(is_free, State.SUPPRESSED, text=reason, values={"error": reason})
 
     def finish(
         self,
@@ -288,17 +302,21 @@ class Outbox:
         Returns:
             Whether it was recorded; False if the claim is not ours any more.
         """
-        values = _reply_values(outcome) | {"error": reason or None, "message_id": message_id} | CLAIM_OVER
+        values = _reply_values(outcome) | {"error": reason or None, "message_id": message_id} | CLAIM_CLEARED
         if state in DELIVERED_STATES:
             values |= {"sent_at": self._clock(), "content": None}
         text = reason or (str(outcome) if outcome else "")
         now = self._clock()
         with writing(self._engine) as connection:
-            dead = outcome if outcome is not None and state is State.FAILED and is_dead(outcome) else None
+            dead = (
+                outcome
+                if outcome is not None and state is State.FAILED and is_dead_mailbox(outcome)
+                else None
+            )
             text += "; the address is suppressed from now on" if dead else ""
-            ended = move(connection, _is_ours(claim), state, text=text, values=values, now=now)
+            ended = change_state(connection, _is_ours(claim), state, text=text, values=values, now=now)
             if ended and dead:
-                suppress_dead(connection, claim.content.user.email, dead, now=now)
+                suppress_dead_mailbox(connection, claim.content.user.email, dead, now=now)
         return bool(ended)
 
     def defer(
@@ -313,22 +331,22 @@ class Outbox:
         Returns:
             Whether it was recorded; False if the claim is not ours any more.
         """
-        values = _reply_values(outcome) | CLAIM_OVER
+        values = _reply_values(outcome) | CLAIM_CLEARED
         values |= {"due_at": until, "not_before": until, "error": str(outcome), "message_id": message_id}
         if not counts:
             values["attempts"] = emails.c.attempts - 1
-        text = f"{outcome.kind} {outcome.with_stage}" if outcome.stage else str(outcome)
+        text = f"{outcome.kind} {outcome.text_with_stage}" if outcome.stage else str(outcome)
         if outcome.kind is OutcomeKind.AMBIGUOUS:
             text += f"; {MAYBE_SENT}"
-        return bool(self._move(_is_ours(claim), State.DEFERRED, text=text, values=values))
+        return bool(self._change_state(_is_ours(claim), State.DEFERRED, text=text, values=values))
 
-    def _move(
+    def _change_state(
         self, where: ColumnElement[bool], target: State, *, text: str, values: dict[str, Any]
     ) -> Sequence[Row[Any]]:
         with writing(self._engine) as connection:
-            return move(connection, where, target, text=text, values=values, now=self._clock())
+            return change_state(connection, where, target, text=text, values=values, now=self._clock())
 
-    def row(self, draft: Draft, *, state: State, due_at: datetime, now: datetime) -> dict[str, Any]:
+    def build_row(self, draft: Draft, *, state: State, due_at: datetime, now: datetime) -> dict[str, Any]:
         """Return an email as it is recorded, its content sealed."""
         user = draft.content.user
         return {
@@ -384,7 +402,7 @@ def _reserve(connection: Connection, state: State, *, limit: int, now: datetime)
         .values(due_at=now + timedelta(seconds=RESERVE_SECONDS))
         .returning(*EMAIL_COLUMNS, emails.c.seq)
     )
-    return [email_from(row) for row in sorted(connection.execute(reserve).all(), key=lambda row: row.seq)]
+    return [email_from_row(row) for row in sorted(connection.execute(reserve).all(), key=lambda row: row.seq)]
 
 
 def _is_ours(claim: Claim) -> ColumnElement[bool]:

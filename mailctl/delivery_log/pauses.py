@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 
-from mailctl.command import Command, mailctl
 from mailctl.delivery_log.due import WAITING_STATES, waiting_campaigns
 from mailctl.delivery_log.storage.engine import reading, writing
-from mailctl.delivery_log.storage.tables import STATE_OF_FOUND, emails, pauses
-from mailctl.delivery_log.transitions import insert_or_ignore, move, utc_now
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, pauses
+from mailctl.delivery_log.transitions import change_state, insert_or_ignore, utc_now
 from mailctl.domain.models import State
+from mailctl.shell_command import ShellCommand, mailctl_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 #: For so long paused emails are out of the way of relays, which look at what is due again and again.
 PARKED_FOR = timedelta(hours=1)
 #: Emails of one transaction, so that workers need not wait long for the database.
-_BATCH = 1000
+_BATCH_SIZE = 1000
 
 
-class Scope(StrEnum):
+class PauseScope(StrEnum):
     """What a pause stops."""
 
     QUEUE = "queue"
@@ -44,7 +44,7 @@ class Scope(StrEnum):
 class Pause:
     """A queue or a kind that is stopped."""
 
-    scope: Scope
+    scope: PauseScope
     name: str
     #: Why, in the operator's words; "" if nothing was said.
     reason: str
@@ -53,14 +53,14 @@ class Pause:
 
     def covers(self, email: Email) -> bool:
         """Whether it stops an email."""
-        return self.name == (email.queue if self.scope is Scope.QUEUE else email.kind)
+        return self.name == (email.queue if self.scope is PauseScope.QUEUE else email.kind)
 
     @property
-    def remedy(self) -> Command:
+    def resume_command(self) -> ShellCommand:
         """The command that ends it."""
-        if self.scope is Scope.KIND:
-            return mailctl("queue", "resume", kind=self.name)
-        return mailctl("queue", "resume", arguments=[self.name])
+        if self.scope is PauseScope.KIND:
+            return mailctl_command("queue", "resume", kind=self.name)
+        return mailctl_command("queue", "resume", arguments=[self.name])
 
     def __str__(self) -> str:
         why = f": {self.reason}" if self.reason else ""
@@ -84,20 +84,20 @@ class Pauses:
         with reading(self._engine) as connection:
             return _read(connection)
 
-    def pause(self, scope: Scope, name: str, *, actor: str, reason: str) -> bool:
+    def pause(self, scope: PauseScope, name: str, *, actor: str, reason: str) -> bool:
         """Stop a queue or a kind; return whether it is new: a pause that is there stays as it is."""
         row = {"scope": scope, "name": name, "reason": reason, "actor": actor, "since": self._clock()}
         with writing(self._engine) as connection:
             return insert_or_ignore(connection, pauses, row)
 
-    def resume(self, scope: Scope, name: str) -> bool:
+    def resume(self, scope: PauseScope, name: str) -> bool:
         """Let a queue or a kind go on at once; return whether it was paused."""
         is_it = and_(pauses.c.scope == scope, pauses.c.name == name)
         with writing(self._engine) as connection:
             was_paused = bool(connection.execute(delete(pauses).where(is_it)).rowcount)
         now = self._clock()
         waits_for_nothing = or_(emails.c.not_before.is_(None), emails.c.not_before <= now)
-        is_parked = and_(emails.c.due_at > now, waits_for_nothing, _is_of(scope, name), is_not_paused())
+        is_parked = and_(emails.c.due_at > now, waits_for_nothing, _is_in_scope(scope, name), is_not_paused())
         self._set_due(is_parked, due_at=now)
         return was_paused
 
@@ -114,16 +114,16 @@ class Pauses:
         for campaign in dict.fromkeys(campaigns):
             for state in WAITING_STATES:
                 # By state and campaign, as the index has them.
-                while self._set_due_of(campaign, state, where, due_at=due_at) == _BATCH:
+                while self._set_due_batch(campaign, state, where, due_at=due_at) == _BATCH_SIZE:
                     pass
 
-    def _set_due_of(
+    def _set_due_batch(
         self, campaign: str | None, state: State, where: ColumnElement[bool], *, due_at: datetime
     ) -> int:
         found = (
             select(emails.c.seq)
-            .where(emails.c.state == state, _is_in(campaign), where)
-            .limit(_BATCH)
+            .where(emails.c.state == state, _is_in_campaign(campaign), where)
+            .limit(_BATCH_SIZE)
             .with_for_update(skip_locked=True)
         )
         changed = update(emails).where(emails.c.seq.in_(found.scalar_subquery())).values(due_at=due_at)
@@ -134,39 +134,39 @@ class Pauses:
 def is_not_paused() -> ColumnElement[bool]:
     """Return the condition that an email is of no paused queue and no paused kind."""
     stops_it = or_(
-        and_(pauses.c.scope == Scope.QUEUE, pauses.c.name == emails.c.queue),
-        and_(pauses.c.scope == Scope.KIND, pauses.c.name == emails.c.kind),
+        and_(pauses.c.scope == PauseScope.QUEUE, pauses.c.name == emails.c.queue),
+        and_(pauses.c.scope == PauseScope.KIND, pauses.c.name == emails.c.kind),
     )
     return ~exists().where(stops_it).correlate(emails)
 
 
-def put_back(connection: Connection, ids: Collection[str], *, now: datetime) -> None:
+def return_paused(connection: Connection, ids: Collection[str], *, now: datetime) -> None:
     """Put emails back into the log that a claim has just left alone because they are paused.
 
     Their messages are gone, so none of them may stay published, also where the pause has ended meanwhile.
     """
     is_left = and_(
         emails.c.id.in_(ids),
-        STATE_OF_FOUND == State.QUEUED,
+        UNINDEXED_STATE == State.QUEUED,
         or_(emails.c.not_before.is_(None), emails.c.not_before <= now),
     )
     values = {"queued_at": None, "queued_in": None}
     for pause in _read(connection):
-        is_stopped = and_(is_left, _is_of(pause.scope, pause.name))
+        is_stopped = and_(is_left, _is_in_scope(pause.scope, pause.name))
         parked = values | {"due_at": now + PARKED_FOR}
-        move(connection, is_stopped, State.PENDING, text=str(pause), values=parked, now=now)
+        change_state(connection, is_stopped, State.PENDING, text=str(pause), values=parked, now=now)
     text = "was paused for a moment"
-    move(connection, is_left, State.PENDING, text=text, values=values | {"due_at": now}, now=now)
+    change_state(connection, is_left, State.PENDING, text=text, values=values | {"due_at": now}, now=now)
 
 
-def _is_in(campaign: str | None) -> ColumnElement[bool]:
+def _is_in_campaign(campaign: str | None) -> ColumnElement[bool]:
     return emails.c.campaign.is_(None) if campaign is None else emails.c.campaign == campaign
 
 
-def _is_of(scope: Scope, name: str) -> ColumnElement[bool]:
-    return (emails.c.queue if scope is Scope.QUEUE else emails.c.kind) == name
+def _is_in_scope(scope: PauseScope, name: str) -> ColumnElement[bool]:
+    return (emails.c.queue if scope is PauseScope.QUEUE else emails.c.kind) == name
 
 
 def _read(connection: Connection) -> list[Pause]:
     rows = connection.execute(select(pauses).order_by(pauses.c.since)).all()
-    return [Pause(**{**row._asdict(), "scope": Scope(row.scope)}) for row in rows]
+    return [Pause(**{**row._asdict(), "scope": PauseScope(row.scope)}) for row in rows]

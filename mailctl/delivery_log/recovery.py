@@ -11,14 +11,14 @@ from sqlalchemy import text as sql_text
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import (
     IS_CLAIMABLE,
-    STATE_OF_FOUND,
+    UNINDEXED_STATE,
     circuits,
     emails,
     idempotency_keys,
 )
-from mailctl.delivery_log.transitions import CLAIM_OVER, move, utc_now
+from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, utc_now
 from mailctl.domain.models import DELIVERED_STATES, MAYBE_SENT, State
-from mailctl.domain.retry_policy import MAX_ATTEMPTS, MIN_LIFE_SECONDS
+from mailctl.domain.retry_policy import MAX_ATTEMPTS, MIN_REMAINING_LIFETIME_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 BROKER_LOST_IT = "the broker lost its message"
 WORKER_LOST_IT = "the worker that held its message is gone"
 #: What a Celery result says of an email.
-_SETTLED = {"SUCCESS": State.SENT, "FAILURE": State.FAILED}
+_STATE_BY_CELERY_RESULT = {"SUCCESS": State.SENT, "FAILURE": State.FAILED}
 
 
 class Recovery:
@@ -55,14 +55,14 @@ class Recovery:
         is_stale = and_(emails.c.state == State.SENDING, emails.c.lease_until < now)
         text = f"its worker disappeared while sending; {MAYBE_SENT}"
         if hold:
-            values = CLAIM_OVER | {"error": text}
-            return self._move(is_stale, State.HELD, text=text, values=values)
+            values = CLAIM_CLEARED | {"error": text}
+            return self._change_state(is_stale, State.HELD, text=text, values=values)
         spent = and_(is_stale, emails.c.attempts >= MAX_ATTEMPTS)
         gone = f"gave up: {MAX_ATTEMPTS} workers disappeared while sending it; {MAYBE_SENT}"
-        given_up = self._move(spent, State.FAILED, text=gone, values=CLAIM_OVER | {"error": gone})
-        values = CLAIM_OVER | {"due_at": now, "not_before": None}
+        given_up = self._change_state(spent, State.FAILED, text=gone, values=CLAIM_CLEARED | {"error": gone})
+        values = CLAIM_CLEARED | {"due_at": now, "not_before": None}
         text += " (same Message-ID)"
-        return given_up + self._move(is_stale, State.PENDING, text=text, values=values)
+        return given_up + self._change_state(is_stale, State.PENDING, text=text, values=values)
 
     def return_lost(self, *, queue: str, queued_before: datetime, on_broker: int) -> int:
         """Put back what the broker lost.
@@ -91,7 +91,7 @@ class Recovery:
         # Asked first without the lock: nothing is lost most of the time, and sorting them takes long.
         with reading(self._engine) as connection:
             count = connection.execute(select(func.count()).where(is_queued)).scalar_one()
-        return self._return(is_lost, text=BROKER_LOST_IT) if count > on_broker else 0
+        return self._return_to_pending(is_lost, text=BROKER_LOST_IT) if count > on_broker else 0
 
     def return_orphans(self, *, alive: Collection[str]) -> int:
         """Put back what was in the memory of workers that are not among the living."""
@@ -99,11 +99,11 @@ class Recovery:
             # Not `IS NOT NULL`, for which SQLite does not use the index that has only these.
             emails.c.queued_in > "",
             emails.c.queued_in.not_in(alive),
-            STATE_OF_FOUND == State.QUEUED,
+            UNINDEXED_STATE == State.QUEUED,
         )
-        return self._return(is_orphan, text=WORKER_LOST_IT)
+        return self._return_to_pending(is_orphan, text=WORKER_LOST_IT)
 
-    def settle(self, email_id: str, *, celery_state: str, text: str) -> bool:
+    def apply_celery_result(self, email_id: str, *, celery_state: str, text: str) -> bool:
         """Record what a task of the service's own reports by its Celery result, for it does not write here.
 
         Args:
@@ -113,32 +113,34 @@ class Recovery:
         Returns:
             Whether the email is finished by that.
         """
-        if celery_state not in _SETTLED:
+        if celery_state not in _STATE_BY_CELERY_RESULT:
             return False
-        now, state = self._clock(), _SETTLED[celery_state]
+        now, state = self._clock(), _STATE_BY_CELERY_RESULT[celery_state]
         reason = f"a task of the service's own reports {celery_state}" + (f": {text}" if text else "")
         values: dict[str, Any] = {"error": reason}
         if state in DELIVERED_STATES:
             values = {"error": None, "sent_at": now, "content": None}
         is_queued = and_(emails.c.id == email_id, emails.c.state == State.QUEUED)
         with writing(self._engine) as connection:
-            taken = move(connection, is_queued, State.SENDING, text=reason, values={}, now=now)
+            taken = change_state(connection, is_queued, State.SENDING, text=reason, values={}, now=now)
             return bool(taken) and bool(
-                move(connection, emails.c.id == email_id, state, text=reason, values=values, now=now)
+                change_state(connection, emails.c.id == email_id, state, text=reason, values=values, now=now)
             )
 
     def expire(self) -> int:
         """End what has too little life left to be worth sending; forget old idempotency keys."""
         now = self._clock()
-        limit = now + timedelta(seconds=MIN_LIFE_SECONDS)
+        limit = now + timedelta(seconds=MIN_REMAINING_LIFETIME_SECONDS)
         # In the words of the index, which holds only these.
         is_late = and_(sql_text(IS_CLAIMABLE), emails.c.expires_at < limit)
         text = "its links died, or it lost its use, before it could go out"
         with writing(self._engine) as connection:
             connection.execute(delete(idempotency_keys).where(idempotency_keys.c.expires_at <= now))
-            return len(move(connection, is_late, State.EXPIRED, text=text, values={"error": text}, now=now))
+            return len(
+                change_state(connection, is_late, State.EXPIRED, text=text, values={"error": text}, now=now)
+            )
 
-    def follow_clock_back(self, *, longest: timedelta) -> int:
+    def correct_future_times(self, *, longest: timedelta) -> int:
         """Bring back what was written while the clock was ahead: it would wait for times that are far away.
 
         What the caller of an email scheduled is left alone, for a time of day was meant.
@@ -170,10 +172,12 @@ class Recovery:
                 for where, values in corrections
             )
 
-    def _return(self, where: ColumnElement[bool], *, text: str) -> int:
+    def _return_to_pending(self, where: ColumnElement[bool], *, text: str) -> int:
         values = {"due_at": self._clock(), "queued_at": None, "queued_in": None}
-        return self._move(where, State.PENDING, text=text, values=values)
+        return self._change_state(where, State.PENDING, text=text, values=values)
 
-    def _move(self, where: ColumnElement[bool], target: State, *, text: str, values: dict[str, Any]) -> int:
+    def _change_state(
+        self, where: ColumnElement[bool], target: State, *, text: str, values: dict[str, Any]
+    ) -> int:
         with writing(self._engine) as connection:
-            return len(move(connection, where, target, text=text, values=values, now=self._clock()))
+            return len(change_state(connection, where, target, text=text, values=values, now=self._clock()))

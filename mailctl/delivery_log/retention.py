@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 #: Rows of one transaction, so that workers need not wait long for the database.
-BATCH = 500
+BATCH_SIZE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prunable:
+class PrunableCounts:
     """What is old enough to be forgotten."""
 
     #: Emails that still have their content.
@@ -44,14 +44,14 @@ class Retention:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def count(self, *, contents_before: datetime, emails_before: datetime) -> Prunable:
+    def count(self, *, contents_before: datetime, emails_before: datetime) -> PrunableCounts:
         """Return how much there is to forget."""
         with reading(self._engine) as connection:
 
             def number(where: ColumnElement[bool]) -> int:
                 return int(connection.execute(select(func.count()).where(where)).scalar_one())
 
-            return Prunable(
+            return PrunableCounts(
                 contents=number(and_(_is_old(contents_before), emails.c.content.is_not(None))),
                 emails=number(_is_old(emails_before)),
                 link_uses=number(link_uses.c.expires_at < utc_now()),
@@ -71,12 +71,18 @@ class Retention:
             ],
         )
         with writing(self._engine) as connection:
-            forget_link_uses(connection, now=utc_now())
+            delete_expired_link_uses(connection, now=utc_now())
 
     def _in_batches(self, where: ColumnElement[bool], statements: Any) -> Iterator[int]:
         while True:
             with writing(self._engine) as connection:
-                found = select(emails.c.id).where(where).order_by(emails.c.seq).limit(BATCH).with_for_update()
+                found = (
+                    select(emails.c.id)
+                    .where(where)
+                    .order_by(emails.c.seq)
+                    .limit(BATCH_SIZE)
+                    .with_for_update()
+                )
                 ids = connection.execute(found).scalars().all()
                 for statement in statements(ids) if ids else []:
                     connection.execute(statement)
@@ -85,7 +91,7 @@ class Retention:
             yield len(ids)
 
 
-def forget_link_uses(connection: Connection, *, now: datetime) -> int:
+def delete_expired_link_uses(connection: Connection, *, now: datetime) -> int:
     """Forget the uses of links that are dead by themselves by now; return how many."""
     return connection.execute(delete(link_uses).where(link_uses.c.expires_at < now)).rowcount
 

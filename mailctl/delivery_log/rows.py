@@ -38,7 +38,7 @@ EMAIL_COLUMNS = (
 )
 
 
-def email_from(row: Row[tuple[object, ...]]) -> Email:
+def email_from_row(row: Row[tuple[object, ...]]) -> Email:
     """Return the email that a row of `EMAIL_COLUMNS` holds."""
     return Email(
         id=row.id,
@@ -65,7 +65,7 @@ def email_from(row: Row[tuple[object, ...]]) -> Email:
     )
 
 
-def event_from(row: Row[tuple[object, ...]]) -> Event:
+def event_from_row(row: Row[tuple[object, ...]]) -> Event:
     """Return the event that a row holds."""
     return Event(
         at=row.at,

@@ -25,11 +25,18 @@ from sqlalchemy import (
     update,
 )
 
-from mailctl.delivery_log.storage.tables import STATE_OF_FOUND, emails, suppressions
-from mailctl.delivery_log.suppressions import entry_from, explain, reasons_for
-from mailctl.delivery_log.transitions import append_events, move
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, suppressions
+from mailctl.delivery_log.suppressions import explain_suppression, suppression_from_row, suppression_reasons
+from mailctl.delivery_log.transitions import append_events, change_state
 from mailctl.domain.models import CLAIMABLE_STATES, State
-from mailctl.domain.rate_limits import ALL_KINDS, GLOBAL, PER_RECIPIENT, PER_USER, Limits, emails_of
+from mailctl.domain.rate_limits import (
+    ALL_KINDS,
+    GLOBAL_SETTING,
+    PER_RECIPIENT_SETTING,
+    PER_USER_SETTING,
+    RateLimits,
+    describe_counted_emails,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -38,13 +45,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from mailctl.domain.models import Draft
-    from mailctl.domain.rate_limits import Limit
+    from mailctl.domain.rate_limits import RateLimit
 
 #: How the reason begins why an email waits for the ceiling over all.
-OVER_CEILING = "over the ceiling: "
+GLOBAL_LIMIT_PREFIX = "over the ceiling: "
 #: Not an index: the planner must not walk through all emails that belong to no campaign.
-_IS_SINGLE = func.coalesce(emails.c.campaign, "") == ""
-_COUNTS = and_(_IS_SINGLE, emails.c.state != State.SUPPRESSED)
+_IS_NOT_CAMPAIGN = func.coalesce(emails.c.campaign, "") == ""
+_IS_COUNTED = and_(_IS_NOT_CAMPAIGN, emails.c.state != State.SUPPRESSED)
 
 
 class Rules:
@@ -54,13 +61,13 @@ class Rules:
         limits: how many may go to whom; campaigns are exempt, for each has one email per address and a rate.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self._limits = limits or Limits()
+    def __init__(self, limits: RateLimits | None = None) -> None:
+        self._limits = limits or RateLimits()
 
     @property
-    def may_delay(self) -> bool:
+    def can_delay(self) -> bool:
         """Whether they let emails wait."""
-        return self._limits.overall is not None
+        return self._limits.global_limit is not None
 
     def apply(self, connection: Connection, drafts: Sequence[Draft], *, now: datetime) -> dict[str, str]:
         """Suppress or delay what the rules say, in the transaction that has just recorded the emails.
@@ -69,7 +76,7 @@ class Rules:
             Why, for each that is suppressed now, by id.
         """
         ruled = [draft for draft in drafts if draft.forced_by is None]
-        listed = reasons_for(connection, [draft.content.user.email for draft in ruled])
+        listed = suppression_reasons(connection, [draft.content.user.email for draft in ruled])
         refused = {
             draft.id: listed[address]
             for draft in ruled
@@ -79,41 +86,41 @@ class Rules:
         counted = [draft for draft in ruled if draft.campaign is None and draft.id not in refused]
         over = self._over_limit(connection, counted, now)
         _suppress(connection, over, now=now)
-        if self._limits.overall is not None:
+        if self._limits.global_limit is not None:
             going = [draft for draft in counted if draft.id not in over and draft.not_before is None]
-            _delay(connection, going, self._limits.overall, now)
+            _delay(connection, going, self._limits.global_limit, now)
         return refused | over
 
     def _over_limit(self, connection: Connection, drafts: Sequence[Draft], now: datetime) -> dict[str, str]:
-        bounds = {draft.id: bounds for draft in drafts if (bounds := self._bounds(draft))}
+        bounds = {draft.id: bounds for draft in drafts if (bounds := self._applicable_limits(draft))}
         if bounds and connection.dialect.name == "postgresql":
             _lock(
                 connection,
-                {f"{bound.holder}/{bound.value}" for several in bounds.values() for bound in several},
+                {f"{bound.subject_type}/{bound.value}" for several in bounds.values() for bound in several},
             )
         # Each is counted against those before it: these are neither refused nor passed yet.
         waiting = set(bounds)
         refused: dict[str, str] = {}
         for email_id, several in bounds.items():
-            over = [bound for bound in several if _is_full(connection, bound, but=waiting, now=now)]
+            over = [bound for bound in several if _is_limit_reached(connection, bound, but=waiting, now=now)]
             if over:
                 refused[email_id] = over[0].reason
             else:
                 waiting.discard(email_id)
         return refused
 
-    def _bounds(self, draft: Draft) -> list[_Bound]:
+    def _applicable_limits(self, draft: Draft) -> list[_AppliedLimit]:
         """Return the limits that an email is counted for."""
         user, limits = draft.content.user, self._limits
         address = user.email.lower()
         bounds = [
-            _Bound(holder="to", value=address, kind=kind, limit=limit)
+            _AppliedLimit(subject_type="to", value=address, kind=kind, limit=limit)
             for kind in (draft.kind, ALL_KINDS)
             for limit in limits.per_recipient.get(kind, ())
         ]
         if user.id is not None:
             bounds += [
-                _Bound(holder="user", value=user.id, kind=kind, limit=limit)
+                _AppliedLimit(subject_type="user", value=user.id, kind=kind, limit=limit)
                 for kind in (draft.kind, ALL_KINDS)
                 for limit in limits.per_user.get(kind, ())
             ]
@@ -121,27 +128,30 @@ class Rules:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Bound:
+class _AppliedLimit:
     """A limit of one address or user."""
 
     #: to or user.
-    holder: str
+    subject_type: str
     value: str
     kind: str
-    limit: Limit
+    limit: RateLimit
 
     @property
     def reason(self) -> str:
-        whom, setting = ("address", PER_RECIPIENT) if self.holder == "to" else ("user", PER_USER)
-        return f"over the limit of {self.limit.of(emails_of(self.kind))} to one {whom} ({setting})"
+        whom, setting = (
+            ("address", PER_RECIPIENT_SETTING) if self.subject_type == "to" else ("user", PER_USER_SETTING)
+        )
+        limit = self.limit.describe(describe_counted_emails(self.kind))
+        return f"over the limit of {limit} to one {whom} ({setting})"
 
 
-_WAITING = (
+_SELECT_WAITING_SUPPRESSED = (
     select(emails.c.id, suppressions)
     .join(suppressions, suppressions.c.address == func.lower(emails.c.to_address))
     .where(
         emails.c.id.in_(bindparam("ids", expanding=True)),
-        STATE_OF_FOUND.in_(CLAIMABLE_STATES),
+        UNINDEXED_STATE.in_(CLAIMABLE_STATES),
         emails.c.is_forced.is_(False),
     )
 )
@@ -164,7 +174,10 @@ def suppress_waiting(
     Returns:
         Why, by id.
     """
-    found = {row.id: explain(entry_from(row)) for row in connection.execute(_WAITING, {"ids": list(ids)})}
+    found = {
+        row.id: explain_suppression(suppression_from_row(row))
+        for row in connection.execute(_SELECT_WAITING_SUPPRESSED, {"ids": list(ids)})
+    }
     _suppress(connection, found, now=now, worker=worker)
     return found
 
@@ -177,7 +190,7 @@ def _suppress(
         by_reason.setdefault(reason, []).append(email_id)
     for reason, ids in by_reason.items():
         values = {"error": reason, "worker": worker, "queued_at": None, "queued_in": None}
-        move(connection, emails.c.id.in_(ids), State.SUPPRESSED, text=reason, values=values, now=now)
+        change_state(connection, emails.c.id.in_(ids), State.SUPPRESSED, text=reason, values=values, now=now)
 
 
 def _lock(connection: Connection, keys: Collection[str]) -> None:
@@ -187,7 +200,9 @@ def _lock(connection: Connection, keys: Collection[str]) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(number)))
 
 
-def _is_full(connection: Connection, bound: _Bound, *, but: Collection[str], now: datetime) -> bool:
+def _is_limit_reached(
+    connection: Connection, bound: _AppliedLimit, *, but: Collection[str], now: datetime
+) -> bool:
     """Whether a limit has no place left; suppressed emails and campaigns take none."""
     values = {
         "value": bound.value,
@@ -196,44 +211,44 @@ def _is_full(connection: Connection, bound: _Bound, *, but: Collection[str], now
         "but": list(but),
         "most": bound.limit.count,
     }
-    statement = _counted(bound.holder, is_of_one_kind=bound.kind != ALL_KINDS)
+    statement = _count_query(bound.subject_type, is_of_one_kind=bound.kind != ALL_KINDS)
     found: int = connection.execute(statement, values).scalar_one()
     return found >= bound.limit.count
 
 
 @cache
-def _counted(holder: str, *, is_of_one_kind: bool) -> Select[Any]:
+def _count_query(holder: str, *, is_of_one_kind: bool) -> Select[Any]:
     """Return the question how many emails take a place; made once, for that takes longer than asking it."""
     column = emails.c.to_address if holder == "to" else emails.c.user_id
     recent = select(literal(1)).where(
         column == bindparam("value"),
         emails.c.created_at > bindparam("since"),
         emails.c.id.not_in(bindparam("but", expanding=True)),
-        _COUNTS,
+        _IS_COUNTED,
     )
     if is_of_one_kind:
         recent = recent.where(emails.c.kind == bindparam("kind"))
     return select(func.count()).select_from(recent.limit(bindparam("most", type_=Integer)).subquery())
 
 
-def _delay(connection: Connection, drafts: Sequence[Draft], limit: Limit, now: datetime) -> None:
+def _delay(connection: Connection, drafts: Sequence[Draft], limit: RateLimit, now: datetime) -> None:
     """Let emails over the ceiling wait: one after the other, at the pace of the limit."""
     last: datetime | None = connection.execute(_LAST_WAITING.where(emails.c.due_at > now)).scalar()
     going = [draft.id for draft in drafts]
     while going:
         if last is None:
-            recent = _recent(limit, but=going, now=now)
+            recent = _oldest_in_window_query(limit, but=going, now=now)
             oldest: datetime | None = connection.execute(recent).scalar()
             last = oldest + limit.window if oldest is not None else None
         else:
             last += limit.window / limit.count
         email_id = going.pop(0)
         if last is not None:
-            _wait(
+            _delay_email(
                 connection,
                 email_id,
                 until=last,
-                reason=f"{OVER_CEILING}{limit.of('emails')} ({GLOBAL})",
+                reason=f"{GLOBAL_LIMIT_PREFIX}{limit.describe('emails')} ({GLOBAL_SETTING})",
                 now=now,
             )
 
@@ -241,28 +256,32 @@ def _delay(connection: Connection, drafts: Sequence[Draft], limit: Limit, now: d
 _LAST_WAITING = (
     select(emails.c.due_at)
     .where(
-        emails.c.state == State.PENDING, emails.c.campaign.is_(None), emails.c.error.startswith(OVER_CEILING)
+        emails.c.state == State.PENDING,
+        emails.c.campaign.is_(None),
+        emails.c.error.startswith(GLOBAL_LIMIT_PREFIX),
     )
     .order_by(emails.c.due_at.desc())
     .limit(1)
 )
 
 
-def _recent(limit: Limit, *, but: Collection[str], now: datetime) -> Select[Any]:
+def _oldest_in_window_query(limit: RateLimit, *, but: Collection[str], now: datetime) -> Select[Any]:
     """Return the question for the time of the oldest of the emails that fill the ceiling."""
     return (
         select(emails.c.created_at)
-        .where(emails.c.created_at > now - limit.window, _COUNTS, emails.c.id.not_in(but))
+        .where(emails.c.created_at > now - limit.window, _IS_COUNTED, emails.c.id.not_in(but))
         .order_by(emails.c.created_at.desc())
         .offset(limit.count - 1)
         .limit(1)
     )
 
 
-def _wait(connection: Connection, email_id: str, *, until: datetime, reason: str, now: datetime) -> None:
+def _delay_email(
+    connection: Connection, email_id: str, *, until: datetime, reason: str, now: datetime
+) -> None:
     is_it = emails.c.id == email_id
     values: dict[str, Any] = {"due_at": until, "not_before": until, "error": reason}
     on_broker = values | {"queued_at": None, "queued_in": None}
-    if not move(connection, is_it, State.PENDING, text=reason, values=on_broker, now=now):
+    if not change_state(connection, is_it, State.PENDING, text=reason, values=on_broker, now=now):
         connection.execute(update(emails).where(is_it).values(**values))
         append_events(connection, [email_id], text=reason, now=now)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, delete, insert, select
 
 from mailctl.delivery_log.storage.engine import reading, writing
-from mailctl.delivery_log.storage.raw_insert import present
+from mailctl.delivery_log.storage.raw_insert import find_existing
 from mailctl.delivery_log.storage.tables import suppressions
-from mailctl.delivery_log.transitions import insert_for, insert_or_ignore, utc_now
+from mailctl.delivery_log.transitions import dialect_insert, insert_or_ignore, utc_now
 from mailctl.domain.models import OutcomeKind
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 #: What a mail server says when there is no such mailbox or domain, whoever asks (RFC 3463): no user, no host,
 #: bad syntax, moved, no mail here (RFC 7505), disabled; 5.4.1 is what Exchange says of an unknown user.
 #: Neither policy (5.7.x) nor a full mailbox (5.2.2) says so.
-_DEAD_STATUSES = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1", "5.4.1"})
+_DEAD_MAILBOX_CODES = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1", "5.4.1"})
 #: Addresses that one statement names: databases limit the number of parameters.
-_MOST_ADDRESSES = 500
+_MAX_ADDRESSES = 500
 
 
-class Source(StrEnum):
+class SuppressionSource(StrEnum):
     """Who has suppressed an address."""
 
     BOUNCE = "bounce"
@@ -44,7 +44,7 @@ class Suppression:
 
     address: str
     reason: str
-    source: Source
+    source: SuppressionSource
     code: int | None
     enhanced: str | None
     actor: str | None
@@ -72,7 +72,7 @@ class Suppressions:
         self._engine = engine
         self._clock = clock
 
-    def add(self, reasons: dict[str, str], *, source: Source, actor: str) -> list[str]:
+    def add(self, reasons: dict[str, str], *, source: SuppressionSource, actor: str) -> list[str]:
         """Suppress addresses; what is suppressed already stays as it is.
 
         Args:
@@ -90,8 +90,8 @@ class Suppressions:
         rows = [{"address": address.lower(), "reason": reason} | how for address, reason in reasons.items()]
         new: list[str] = []
         with writing(self._engine) as connection:
-            for start in range(0, len(rows), _MOST_ADDRESSES):
-                new += _insert_new(connection, rows[start : start + _MOST_ADDRESSES])
+            for start in range(0, len(rows), _MAX_ADDRESSES):
+                new += _insert_new(connection, rows[start : start + _MAX_ADDRESSES])
         return new
 
     def remove(self, addresses: Collection[str]) -> list[str]:
@@ -106,9 +106,11 @@ class Suppressions:
         query = select(suppressions).where(suppressions.c.address == address.lower())
         with reading(self._engine) as connection:
             row = connection.execute(query).first()
-        return None if row is None else entry_from(row)
+        return None if row is None else suppression_from_row(row)
 
-    def page(self, *, limit: int, after: str | None = None, source: Source | None = None) -> SuppressionPage:
+    def page(
+        self, *, limit: int, after: str | None = None, source: SuppressionSource | None = None
+    ) -> SuppressionPage:
         """Return the list by address.
 
         Args:
@@ -121,26 +123,28 @@ class Suppressions:
         if source is not None:
             query = query.where(suppressions.c.source == source)
         with reading(self._engine) as connection:
-            found = [entry_from(row) for row in connection.execute(query)]
+            found = [suppression_from_row(row) for row in connection.execute(query)]
         entries = tuple(found[:limit])
         return SuppressionPage(entries=entries, cursor=entries[-1].address if len(found) > limit else None)
 
 
 #: Made once: making a statement takes longer than asking it, and every email asks this one.
-_LISTED = select(suppressions).where(suppressions.c.address.in_(bindparam("addresses", expanding=True)))
+_SELECT_BY_ADDRESSES = select(suppressions).where(
+    suppressions.c.address.in_(bindparam("addresses", expanding=True))
+)
 
 
-def is_dead(outcome: Outcome) -> bool:
+def is_dead_mailbox(outcome: Outcome) -> bool:
     """Whether a refusal says that the address does not exist, so that no other email can reach it either."""
-    return outcome.kind is OutcomeKind.BOUNCED and outcome.reply.enhanced in _DEAD_STATUSES
+    return outcome.kind is OutcomeKind.BOUNCED and outcome.reply.enhanced in _DEAD_MAILBOX_CODES
 
 
-def suppress_dead(connection: Connection, address: str, outcome: Outcome, *, now: datetime) -> None:
+def suppress_dead_mailbox(connection: Connection, address: str, outcome: Outcome, *, now: datetime) -> None:
     """Suppress an address that a mail server says does not exist."""
     row = {
         "address": address.lower(),
         "reason": outcome.reply.text,
-        "source": Source.BOUNCE,
+        "source": SuppressionSource.BOUNCE,
         "code": outcome.reply.code,
         "enhanced": outcome.reply.enhanced,
         "created_at": now,
@@ -148,20 +152,20 @@ def suppress_dead(connection: Connection, address: str, outcome: Outcome, *, now
     insert_or_ignore(connection, suppressions, row)
 
 
-def reasons_for(connection: Connection, addresses: Collection[str]) -> dict[str, str]:
+def suppression_reasons(connection: Connection, addresses: Collection[str]) -> dict[str, str]:
     """Return why those of the addresses that are suppressed are, by address in lower case."""
     wanted = list({address.lower() for address in addresses})
     # Mostly none is.
-    listed = list(present(connection, suppressions.c.address, wanted))
+    listed = list(find_existing(connection, suppressions.c.address, wanted))
     found: dict[str, str] = {}
-    for start in range(0, len(listed), _MOST_ADDRESSES):
-        some = listed[start : start + _MOST_ADDRESSES]
-        for row in connection.execute(_LISTED, {"addresses": some}):
-            found[row.address] = explain(entry_from(row))
+    for start in range(0, len(listed), _MAX_ADDRESSES):
+        some = listed[start : start + _MAX_ADDRESSES]
+        for row in connection.execute(_SELECT_BY_ADDRESSES, {"addresses": some}):
+            found[row.address] = explain_suppression(suppression_from_row(row))
     return found
 
 
-def explain(entry: Suppression) -> str:
+def explain_suppression(entry: Suppression) -> str:
     """Return why nothing is sent to a suppressed address."""
     said = " ".join(str(part) for part in (entry.code, entry.enhanced, entry.reason) if part)
     since = f"the address is suppressed since {entry.created_at:%Y-%m-%d} ({entry.source})"
@@ -170,7 +174,7 @@ def explain(entry: Suppression) -> str:
 
 def _insert_new(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[str]:
     if connection.dialect.name == "postgresql":
-        statement = insert_for(connection, suppressions).on_conflict_do_nothing()
+        statement = dialect_insert(connection, suppressions).on_conflict_do_nothing()
         return list(connection.execute(statement.returning(suppressions.c.address), rows).scalars())
     # Nobody else writes during this transaction.
     addresses = [row["address"] for row in rows]
@@ -182,12 +186,12 @@ def _insert_new(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[
     return list(new)
 
 
-def entry_from(row: Row[Any]) -> Suppression:
+def suppression_from_row(row: Row[Any]) -> Suppression:
     """Return the entry that a row holds."""
     return Suppression(
         address=row.address,
         reason=row.reason,
-        source=Source(row.source),
+        source=SuppressionSource(row.source),
         code=row.code,
         enhanced=row.enhanced,
         actor=row.actor,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, String, bindparam, case, insert, select, update
 
 from mailctl.delivery_log.storage.raw_insert import insert_rows
-from mailctl.delivery_log.storage.tables import STATE_OF_FOUND, UtcDateTime, emails, events
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, UtcDateTime, emails, events
 from mailctl.domain.models import State, states_before
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row, Table
 
 #: The values that end a claim.
-CLAIM_OVER: dict[str, Any] = {"claim": None, "lease_until": None}
+CLAIM_CLEARED: dict[str, Any] = {"claim": None, "lease_until": None}
 _NOW = "moment"
 _APPEND_EVENTS = insert(events).from_select(
     ["email_id", "at", "state", "attempt", "worker", "code", "text", "actor"],
@@ -34,7 +34,7 @@ _APPEND_EVENTS = insert(events).from_select(
     ).where(emails.c.id.in_(bindparam("ids", expanding=True))),
 )
 #: Emails that one statement names: databases limit the number of parameters.
-_MOST_IDS = 1000
+_MAX_IDS = 1000
 
 
 def utc_now() -> datetime:
@@ -42,7 +42,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Move:
+class StateChange:
     """A change of state, as a statement that is built once and run often.
 
     Args:
@@ -63,9 +63,9 @@ class Move:
         self._target = target
         self._statement = (
             update(emails)
-            .where(where, STATE_OF_FOUND.in_(states_before(target)))
+            .where(where, UNINDEXED_STATE.in_(states_before(target)))
             .values(**values, state=target, updated_at=bindparam(_NOW, type_=UtcDateTime))
-            .returning(*_OF_EVENTS, *returning)
+            .returning(*_EVENT_COLUMNS, *returning)
         )
 
     def run(
@@ -90,21 +90,21 @@ class Move:
         rows = connection.execute(self._statement, {**(parameters or {}), _NOW: now}).all()
         # Not by `append_events`, which would have to find them again.
         common = {"at": now, "state": self._target, "text": text, "actor": actor}
-        insert_rows(connection, events, [common | _event_of(row, self._target) for row in rows])
+        insert_rows(connection, events, [common | _event_values(row, self._target) for row in rows])
         return rows
 
 
 #: What an event repeats of its email.
-_OF_EVENTS = (emails.c.id, emails.c.attempts, emails.c.worker, emails.c.smtp_code)
+_EVENT_COLUMNS = (emails.c.id, emails.c.attempts, emails.c.worker, emails.c.smtp_code)
 
 
-def _event_of(row: Row[Any], state: State) -> dict[str, Any]:
+def _event_values(row: Row[Any], state: State) -> dict[str, Any]:
     # The reply is that to the last attempt, and a new one has none yet.
     code = None if state is State.SENDING else row.smtp_code
     return {"email_id": row.id, "attempt": row.attempts, "worker": row.worker, "code": code}
 
 
-def move(
+def change_state(
     connection: Connection,
     where: ColumnElement[bool],
     target: State,
@@ -116,7 +116,7 @@ def move(
     actor: str | None = None,
 ) -> Sequence[Row[Any]]:
     """Change the state of all emails that match and may change to it: a `Move` that is made once."""
-    change = Move(where, target, values=values, returning=returning)
+    change = StateChange(where, target, values=values, returning=returning)
     return change.run(connection, text=text, now=now, actor=actor)
 
 
@@ -124,19 +124,19 @@ def append_events(
     connection: Connection, ids: Sequence[str], *, text: str, now: datetime, actor: str | None = None
 ) -> None:
     """Record that these emails are in their state since now."""
-    for start in range(0, len(ids), _MOST_IDS):
-        parameters = {"ids": ids[start : start + _MOST_IDS], _NOW: now, "text": text, "actor": actor}
+    for start in range(0, len(ids), _MAX_IDS):
+        parameters = {"ids": ids[start : start + _MAX_IDS], _NOW: now, "text": text, "actor": actor}
         connection.execute(_APPEND_EVENTS, parameters)
 
 
 def insert_or_ignore(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
     """Insert a row unless one with its key is there; return whether it is new."""
-    statement = insert_for(connection, table).values(**row).on_conflict_do_nothing()
+    statement = dialect_insert(connection, table).values(**row).on_conflict_do_nothing()
     # Not by `rowcount`: SQLAlchemy does not know it of an INSERT on PostgreSQL.
     return connection.execute(statement.returning(*table.primary_key)).first() is not None
 
 
-def insert_for(connection: Connection, table: Table) -> Any:
+def dialect_insert(connection: Connection, table: Table) -> Any:
     """Return an INSERT of the database's own, which knows ON CONFLICT."""
     # Here, as each takes long to import and a process needs one.
     if connection.dialect.name == "postgresql":

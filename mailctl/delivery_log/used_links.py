@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from mailctl.delivery_log.retention import forget_link_uses
+from mailctl.delivery_log.retention import delete_expired_link_uses
 from mailctl.delivery_log.storage.tables import link_uses
 from mailctl.delivery_log.transitions import insert_or_ignore
 from mailctl.security import links
@@ -51,8 +51,8 @@ class LinkUses:
         """Forget the uses of links that are dead by themselves, as `mailctl prune` does; return how many."""
         if isinstance(self._bind, Engine):
             with self._bind.begin() as connection:
-                return forget_link_uses(connection, now=datetime.now(UTC))
-        return forget_link_uses(self._connection(), now=datetime.now(UTC))
+                return delete_expired_link_uses(connection, now=datetime.now(UTC))
+        return delete_expired_link_uses(self._connection(), now=datetime.now(UTC))
 
     def _connection(self) -> Connection:
         assert not isinstance(self._bind, Engine)

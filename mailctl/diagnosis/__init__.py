@@ -1,6 +1,6 @@
 """Why an email is where it is: decided from evidence alone, without asking anybody."""
 
-from mailctl.diagnosis.models import Case, Cause, Certainty, Diagnosis, Evidence, Unknown
+from mailctl.diagnosis.models import Case, Cause, Certainty, Diagnosis, Evidence, UnknownId
 from mailctl.diagnosis.rules import diagnose
 from mailctl.diagnosis.unknown_id import diagnose_unknown
 
@@ -10,7 +10,7 @@ __all__ = [
     "Certainty",
     "Diagnosis",
     "Evidence",
-    "Unknown",
+    "UnknownId",
     "diagnose",
     "diagnose_unknown",
 ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mailctl.command import Command, mailctl
-from mailctl.delivery_log.outbox import KEPT_BACK
+from mailctl.delivery_log.outbox import OUTAGE_REASON_PREFIX
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
-from mailctl.domain.models import OutcomeKind, State, stage_told_by
-from mailctl.timefmt import span
+from mailctl.domain.models import OutcomeKind, State, parse_stage
+from mailctl.shell_command import ShellCommand, mailctl_command
+from mailctl.timefmt import format_duration
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mailctl.diagnosis.models import Case
 
 #: Security and policy (RFC 3463 section 3.8): temporary ones are limits, reputation and greylisting.
-_POLICY_FOR_NOW = "4.7."
+_TEMPORARY_POLICY_PREFIX = "4.7."
 #: Seconds after which sending one email is slow.
 _SLOW_SECONDS = 30
 
@@ -27,19 +27,19 @@ _SLOW_SECONDS = 30
 def dead_worker(case: Case) -> Cause | None:
     """The worker that sends it is gone, or its lease has run out."""
     email, evidence = case.email, case.evidence
-    holder = _holder(case)
+    holder = _lease_holder(case)
     is_over = email.lease_until is not None and email.lease_until < case.now
     if holder is not None and not is_over:
         return None
     if is_over and email.lease_until is not None:
-        silence = f"its lease ran out {span(case.now - email.lease_until)} ago"
+        silence = f"its lease ran out {format_duration(case.now - email.lease_until)} ago"
     else:
         silence = f"its lease runs out {_at(email.lease_until)}"
-    step: Command = wording.follow(email)
+    step: ShellCommand = wording.follow_command(email)
     if evidence.workers:
         rescue = "a relay frees it now" if is_over else f"then {evidence.workers[0].name} takes it over"
     else:
-        rescue, step = "no worker is alive to take it over", mailctl("worker")
+        rescue, step = "no worker is alive to take it over", mailctl_command("worker")
     verdict = "has died while sending it" if holder is None else "has not said a word about it"
     return Cause(
         name="lease_of_dead_worker",
@@ -51,52 +51,52 @@ def dead_worker(case: Case) -> Cause | None:
 
 def in_hand(case: Case) -> Cause | None:
     """A worker is at it."""
-    if _holder(case) is None:
+    if _lease_holder(case) is None:
         return None
     length = case.now - case.email.updated_at
     is_slow = length.total_seconds() > _SLOW_SECONDS
     return Cause(
         name="in_hand",
-        sentence=f"{case.email.worker} has been sending it for {span(length)}"
+        sentence=f"{case.email.worker} has been sending it for {format_duration(length)}"
         + ("; the mail server is slow" if is_slow else ""),
-        next_step=mailctl("check-config") if is_slow else wording.follow(case.email),
+        next_step=mailctl_command("check-config") if is_slow else wording.follow_command(case.email),
         certainty=Certainty.LIKELY,
     )
 
 
-def kept_back(case: Case) -> Cause | None:
+def circuit_open(case: Case) -> Cause | None:
     """The mail server does not work, and the email waits in the log until it does."""
     email, circuit = case.email, case.evidence.circuit
-    is_kept = bool(email.error and email.error.startswith(KEPT_BACK))
+    is_kept = bool(email.error and email.error.startswith(OUTAGE_REASON_PREFIX))
     if not is_kept and (circuit is None or not circuit.is_open):
         return None
     if circuit is None or not circuit.is_open:
         return Cause(name="mail_server_down", sentence=f"{email.error}; it goes out {_at(email.not_before)}")
-    cause = of_server(stage_told_by(circuit.reason))
+    cause = cause_of_server_failure(parse_stage(circuit.reason))
     waiting = f"{circuit}; emails are kept back, and one tries it again {_at(circuit.probe_at)}"
     return replace(cause, sentence=f"{cause.sentence}: {waiting}")
 
 
-def not_accepted(case: Case) -> Cause | None:
+def attempt_failed(case: Case) -> Cause | None:
     """The last attempt failed, and there will be another."""
     email = case.email
     if email.state is not State.DEFERRED and not (case.is_waiting_for_time and email.error):
         return None
-    text = case.last_text(State.DEFERRED)
-    cause = of_attempt(text, code=email.reply.code, enhanced=email.reply.enhanced or "")
+    text = case.last_event_text(State.DEFERRED)
+    cause = cause_of_attempt(text, code=email.reply.code, enhanced=email.reply.enhanced or "")
     when = email.not_before or email.due_at
-    again = f"next attempt {_at(when)}, in {span(when - case.now)}"
+    again = f"next attempt {_at(when)}, in {format_duration(when - case.now)}"
     if when <= case.now:
         again = "next attempt is due"
     # What our own credentials, TLS or sender identity caused does not count as an attempt.
     tried = f"attempt {email.attempts} failed" if email.attempts else "not sent"
     circuit = case.evidence.circuit
-    is_open = circuit is not None and circuit.is_open and stage_told_by(text) in ("connect", "tls", "auth")
+    is_open = circuit is not None and circuit.is_open and parse_stage(text) in ("connect", "tls", "auth")
     kept = "; the circuit is open, emails are kept back" if is_open else ""
     return replace(cause, sentence=f"{tried}, {cause.sentence}: {email.error}; {again}{kept}")
 
 
-def of_attempt(text: str, *, code: int | None, enhanced: str) -> Cause:
+def cause_of_attempt(text: str, *, code: int | None, enhanced: str) -> Cause:
     """Return what an attempt failed of.
 
     Args:
@@ -104,17 +104,17 @@ def of_attempt(text: str, *, code: int | None, enhanced: str) -> Cause:
         code: of the mail server's reply.
         enhanced: status code of the reply.
     """
-    stage = stage_told_by(text)
+    stage = parse_stage(text)
     if stage in ("tls", "auth"):
-        return of_server(stage)
-    if enhanced.startswith(_POLICY_FOR_NOW):
+        return cause_of_server_failure(stage)
+    if enhanced.startswith(_TEMPORARY_POLICY_PREFIX):
         return Cause(
             name="rate_limited",
             sentence="the mail server limits us (its rate limit, our reputation, or greylisting)",
-            next_step=mailctl("queue", "list"),
+            next_step=mailctl_command("queue", "list"),
         )
     if stage == "connect":
-        return of_server(stage)
+        return cause_of_server_failure(stage)
     if text.startswith(OutcomeKind.AMBIGUOUS):
         return Cause(
             name="no_reply",
@@ -125,41 +125,41 @@ def of_attempt(text: str, *, code: int | None, enhanced: str) -> Cause:
         return Cause(
             name="sender_refused",
             sentence="the mail server does not let us send as EMAIL_FROM_ADDRESS",
-            next_step=mailctl("check-config"),
+            next_step=mailctl_command("check-config"),
         )
     if not stage and code is None:
         return Cause(
             name="our_settings",
             sentence="something on our side is not usable",
-            next_step=mailctl("check-config"),
+            next_step=mailctl_command("check-config"),
         )
     return Cause(
         name="mail_server_later", sentence='the mail server said "later"', certainty=Certainty.LIKELY
     )
 
 
-def of_server(stage: str) -> Cause:
+def cause_of_server_failure(stage: str) -> Cause:
     """Return why the mail server itself cannot be used, whatever the email."""
     if stage == "auth":
         return Cause(
             name="smtp_auth",
             sentence="the mail server refuses EMAIL_HOST_USER or EMAIL_HOST_PASSWORD",
-            next_step=mailctl("check-config"),
+            next_step=mailctl_command("check-config"),
         )
     if stage == "tls":
         return Cause(
             name="smtp_tls",
             sentence="TLS with the mail server fails (EMAIL_TLS, EMAIL_CA_FILE, its certificate)",
-            next_step=mailctl("check-config"),
+            next_step=mailctl_command("check-config"),
         )
     return Cause(
         name="mail_server_down",
         sentence="the mail server cannot be used",
-        next_step=mailctl("check-config"),
+        next_step=mailctl_command("check-config"),
     )
 
 
-def _holder(case: Case) -> Worker | None:
+def _lease_holder(case: Case) -> Worker | None:
     """Return the living worker that has claimed it; one that was started since is another."""
     begun = case.email.updated_at
     return next(
@@ -173,4 +173,4 @@ def _holder(case: Case) -> Worker | None:
 
 
 def _at(moment: datetime | None) -> str:
-    return "soon" if moment is None else f"at {wording.moment(moment)}"
+    return "soon" if moment is None else f"at {wording.format_time(moment)}"

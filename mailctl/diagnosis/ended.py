@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.command import mailctl
-from mailctl.delivery_log.operator_actions import RESENT
+from mailctl.delivery_log.operator_actions import RESENT_PREFIX
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
 from mailctl.domain.eligibility import RELEASE
-from mailctl.domain.models import State, stage_told_by
+from mailctl.domain.models import State, parse_stage
+from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
     from mailctl.diagnosis.models import Case
@@ -34,7 +34,7 @@ def captured(case: Case) -> Cause:
         name="captured",
         sentence=f"written to {case.email.reply.text}, because EMAIL_ENABLED is False where"
         f" {case.email.worker or 'the worker'} runs: set it to True there, restart, and send again",
-        next_step=case.command_to_send(),
+        next_step=case.command_to_send_again(),
     )
 
 
@@ -42,14 +42,14 @@ def failed(case: Case) -> Cause:
     """The mail server refused it, or it could not be made."""
     email = case.email
     error, enhanced = email.error or "failed", email.reply.enhanced or ""
-    stage = stage_told_by(error)
-    again = case.command_to_send()
+    stage = parse_stage(error)
+    again = case.command_to_send_again()
     if stage == "rcpt" or enhanced.startswith(_ABOUT_RECIPIENT):
         sentence = f"the mail server refused the recipient: {error}"
         return Cause(
             name="recipient_refused",
             sentence=sentence,
-            next_step=mailctl("list", to=email.to, limit="10"),
+            next_step=mailctl_command("list", to=email.to, limit="10"),
         )
     if stage:
         sentence = f"the mail server refused the message: {error}"
@@ -64,10 +64,10 @@ def failed(case: Case) -> Cause:
 def held(case: Case) -> Cause:
     """It is kept until an operator decides."""
     email, event = case.email, case.events[-1] if case.events else None
-    step = case.command(RELEASE) or case.command_to_send()
+    step = case.command_for(RELEASE) or case.command_to_send_again()
     if event is not None and event.actor:
         reason = f": {event.text}" if event.text else ""
-        sentence = f"held by {event.actor} since {wording.moment(event.at)}{reason}"
+        sentence = f"held by {event.actor} since {wording.format_time(event.at)}{reason}"
         return Cause(name="held", sentence=sentence, next_step=step)
     sentence = email.error or "held for an operator"
     if email.message_id:
@@ -89,7 +89,7 @@ def expired(case: Case) -> Cause:
     return Cause(
         name="expired",
         sentence=f"{case.email.error or 'it lost its use before it could go out'}{before}",
-        next_step=case.command_to_send(),
+        next_step=case.command_to_send_again(),
     )
 
 
@@ -101,7 +101,7 @@ def cancelled(case: Case) -> Cause:
     return Cause(
         name="cancelled",
         sentence=f"cancelled{who}{reason}",
-        next_step=case.command(RELEASE) or case.command_to_send(),
+        next_step=case.command_for(RELEASE) or case.command_to_send_again(),
     )
 
 
@@ -110,33 +110,33 @@ def suppressed(case: Case) -> Cause:
     rule, email = case.evidence.suppression, case.email
     if rule is None:
         sentence = f"{email.error or 'its address was suppressed'}; it is not any more"
-        return Cause(name="suppressed", sentence=sentence, next_step=case.command_to_send())
-    since = wording.moment(rule.created_at)
+        return Cause(name="suppressed", sentence=sentence, next_step=case.command_to_send_again())
+    since = wording.format_time(rule.created_at)
     return Cause(
         name="suppressed",
         sentence=f"its address is suppressed ({rule.source}, {since}): {rule.reason}",
-        next_step=mailctl("suppress", "remove", arguments=[rule.address]),
+        next_step=mailctl_command("suppress", "remove", arguments=[rule.address]),
     )
 
 
 def resent(case: Case) -> Cause | None:
     """A new email was made of it, which counts from then on."""
     error = case.email.error or ""
-    if not error.startswith(RESENT):
+    if not error.startswith(RESENT_PREFIX):
         return None
-    new = error.removeprefix(RESENT)
-    return Cause(name="resent", sentence=error, next_step=mailctl("why", arguments=[new]))
+    new = error.removeprefix(RESENT_PREFIX)
+    return Cause(name="resent", sentence=error, next_step=mailctl_command("why", arguments=[new]))
 
 
-def same_call(case: Case) -> Cause | None:
+def idempotency(case: Case) -> Cause | None:
     """Later calls with its idempotency key got this email, and sent nothing."""
-    keys = case.evidence.keys
+    keys = case.evidence.idempotency_keys
     if not keys:
         return None
     return Cause(
         name="idempotency",
         sentence=f"a call with the idempotency key {keys[0].key!r} is made one with this email until"
-        f" {wording.moment(keys[0].expires_at)}: it gets this id and sends nothing",
-        next_step=mailctl("list", to=case.email.to, limit="10"),
+        f" {wording.format_time(keys[0].expires_at)}: it gets this id and sends nothing",
+        next_step=mailctl_command("list", to=case.email.to, limit="10"),
         certainty=Certainty.POSSIBLE,
     )

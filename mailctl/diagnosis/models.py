@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from pathlib import Path
 
-    from mailctl.broker.messages import Search
-    from mailctl.command import Command
+    from mailctl.broker.messages import MessageSearchResult
     from mailctl.delivery_log.circuits import Circuit
     from mailctl.delivery_log.heartbeats import Worker
-    from mailctl.delivery_log.idempotency import UsedKey
+    from mailctl.delivery_log.idempotency import IdempotencyKey
     from mailctl.delivery_log.pauses import Pause
     from mailctl.delivery_log.suppressions import Suppression
-    from mailctl.domain.eligibility import Action, Offer
+    from mailctl.domain.eligibility import Action, AvailableAction
     from mailctl.domain.models import CeleryResult, Email, Event, State
+    from mailctl.shell_command import ShellCommand
 
 
 class Certainty(StrEnum):
@@ -41,10 +41,10 @@ class Cause:
     #: For people, without a full stop.
     sentence: str
     #: A command to copy; None where there is nothing to do.
-    next_step: Command | None = None
+    next_step: ShellCommand | None = None
     certainty: Certainty = Certainty.CERTAIN
 
-    def at_most(self, certainty: Certainty) -> Cause:
+    def with_certainty_at_most(self, certainty: Certainty) -> Cause:
         """Return the same cause, no surer than that."""
         order = list(Certainty)
         surest = max(order.index(self.certainty), order.index(certainty))
@@ -60,9 +60,9 @@ class Evidence:
     #: Queues that Celery workers of any kind consume, by node; None if they were not asked.
     consumers: Mapping[str, tuple[str, ...]] | None = None
     #: Where its message is on the broker; None if nobody looked.
-    search: Search | None = None
+    search: MessageSearchResult | None = None
     #: Why the broker could not be asked; "" if it answered or was not asked.
-    broker_trouble: str = ""
+    broker_error: str = ""
     #: The broker is private to each process: what is on it cannot be seen from here.
     is_in_memory: bool = False
     #: What is known of a mail server that does not work.
@@ -70,31 +70,31 @@ class Evidence:
     pauses: tuple[Pause, ...] = ()
     suppression: Suppression | None = None
     #: Idempotency keys that stand for this email.
-    keys: tuple[UsedKey, ...] = ()
+    idempotency_keys: tuple[IdempotencyKey, ...] = ()
     #: Whether a worker takes its queue that was not told otherwise.
     is_usual_queue: bool = True
     #: Emails of its queue that go before it.
-    ahead: int | None = None
+    emails_ahead: int | None = None
     #: Attempts a minute that its queue has seen lately.
-    rate: float = 0.0
+    attempts_per_minute: float = 0.0
     #: How long a worker that is silent keeps an email.
     lease: timedelta | None = None
     #: What an operator may do about it; empty if nobody asked.
-    offers: tuple[Offer, ...] = ()
+    available_actions: tuple[AvailableAction, ...] = ()
 
     @property
-    def is_anybody_alive(self) -> bool:
+    def has_living_worker(self) -> bool:
         """Whether any worker is known to be alive."""
         return bool(self.workers or self.consumers)
 
     @property
-    def queues(self) -> dict[str, tuple[str, ...]]:
+    def queues_by_worker(self) -> dict[str, tuple[str, ...]]:
         """The queues of each worker, by node name, whoever told of it."""
         return dict(self.consumers or {}) | {worker.name: worker.queues for worker in self.workers}
 
     def consumes(self, queue: str) -> bool:
         """Whether somebody alive takes messages from a queue."""
-        return any(queue in queues for queues in self.queues.values())
+        return any(queue in queues for queues in self.queues_by_worker.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,24 +112,24 @@ class Case:
         not_before = self.email.not_before
         return not_before is not None and not_before > self.now
 
-    def command(self, action: Action) -> Command | None:
+    def command_for(self, action: Action) -> ShellCommand | None:
         """Return the command for an action; None if it cannot be done."""
-        found = (offer.command for offer in self.evidence.offers if offer.action == action.name)
+        found = (offer.command for offer in self.evidence.available_actions if offer.action == action.name)
         return next(found, None)
 
-    def command_to_send(self) -> Command | None:
+    def command_to_send_again(self) -> ShellCommand | None:
         """Return the command by which it goes out after all: that against which the least speaks."""
         ways = (RETRY.name, RESEND.name, SEND_ANOTHER)
-        found = [offer for offer in self.evidence.offers if offer.action in ways]
+        found = [offer for offer in self.evidence.available_actions if offer.action in ways]
         return min(found, key=lambda offer: len(offer.hazards)).command if found else None
 
-    def last_text(self, *states: State) -> str:
+    def last_event_text(self, *states: State) -> str:
         """Return what the latest event of one of these states says; "" if there is none."""
         return next((event.text for event in reversed(self.events) if event.state in states), "")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unknown:
+class UnknownId:
     """What could be found out about an id that the delivery log does not know."""
 
     task_id: str
@@ -143,8 +143,8 @@ class Unknown:
     #: Homes nearby whose log has the email.
     other_homes: tuple[Path, ...] = ()
     result: CeleryResult | None = None
-    search: Search | None = None
-    broker_trouble: str = ""
+    search: MessageSearchResult | None = None
+    broker_error: str = ""
     is_in_memory: bool = False
 
 
@@ -160,7 +160,7 @@ class Diagnosis:
     log: str
     #: None for an id that the log does not know.
     case: Case | None = None
-    unknown: Unknown | None = None
+    unknown: UnknownId | None = None
 
     @property
     def has_failed(self) -> bool:
@@ -176,5 +176,5 @@ class Diagnosis:
         if self.case is not None or self.unknown is None:
             return True
         unknown = self.unknown
-        is_on_broker = unknown.search is not None and unknown.search.place is not None
+        is_on_broker = unknown.search is not None and unknown.search.position is not None
         return bool(unknown.result or is_on_broker or unknown.other_homes)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Rule = Callable[[Case], Cause | None]
 
 #: What keeps an email that has been tried and waits for its next attempt.
-_TRIED: tuple[Rule, ...] = (attempts.not_accepted, waiting.paused)
+_TRIED: tuple[Rule, ...] = (attempts.attempt_failed, waiting.paused)
 #: In the order in which they have to be put right.
 _WAITING: tuple[Rule, ...] = (
     waiting.paused,
@@ -23,7 +23,7 @@ _WAITING: tuple[Rule, ...] = (
     waiting.broker_down,
     waiting.no_worker,
     waiting.wrong_queue,
-    attempts.kept_back,
+    attempts.circuit_open,
     waiting.unpublishable,
     waiting.broker_lost,
     waiting.held_by_worker,
@@ -48,10 +48,10 @@ def diagnose(case: Case) -> tuple[Cause, ...]:
     email = case.email
     rules = _RULES.get(email.state, ())
     if email.state is State.DEFERRED or (email.state is State.PENDING and _waits_after_attempt(case)):
-        rules = _after_attempt(case)
+        rules = _rules_after_attempt(case)
     if renewed := ended.resent(case):
         return (renewed,)
-    causes = [cause for rule in (*rules, ended.same_call) if (cause := rule(case))]
+    causes = [cause for rule in (*rules, ended.idempotency) if (cause := rule(case))]
     if not causes or causes[0].name == "idempotency":
         causes.insert(0, waiting.on_its_way(case))
     order = list(Certainty)
@@ -63,20 +63,20 @@ def _waits_after_attempt(case: Case) -> bool:
     return case.is_waiting_for_time and bool(case.email.error)
 
 
-def _after_attempt(case: Case) -> tuple[Rule, ...]:
+def _rules_after_attempt(case: Case) -> tuple[Rule, ...]:
     """Return the rules for what waits for its next attempt: until that is due, nobody else matters."""
-    first: Rule = attempts.not_accepted if case.email.state is State.DEFERRED else attempts.kept_back
+    first: Rule = attempts.attempt_failed if case.email.state is State.DEFERRED else attempts.circuit_open
     around = (waiting.broker_down, waiting.no_worker, waiting.wrong_queue)
     if case.is_waiting_for_time:
-        return (waiting.paused, first, *(_possibly(rule) for rule in around))
+        return (waiting.paused, first, *(_weakened(rule) for rule in around))
     return (waiting.paused, *around, first)
 
 
-def _possibly(rule: Rule) -> Rule:
+def _weakened(rule: Rule) -> Rule:
     """Make a rule one of what may come into the way later."""
 
     def weaker(case: Case) -> Cause | None:
         cause = rule(case)
-        return cause.at_most(Certainty.POSSIBLE) if cause else None
+        return cause.with_certainty_at_most(Certainty.POSSIBLE) if cause else None
 
     return weaker

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.command import Command, mailctl
-from mailctl.timefmt import count
+from mailctl.shell_command import ShellCommand, mailctl_command
+from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
     from mailctl.domain.models import Email
 
-__all__ = ["count", "follow", "moment", "names"]
+__all__ = ["follow_command", "format_time", "join_names", "pluralize"]
 
 _MOST_NAMES = 3
 
 
-def moment(at: datetime) -> str:
+def format_time(at: datetime) -> str:
     """Return a time, to the second."""
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def names(found: Iterable[str]) -> str:
+def join_names(found: Iterable[str]) -> str:
     """Return some names, and how many more there are."""
     every = list(found)
     more = len(every) - _MOST_NAMES
     return ", ".join(every[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def follow(email: Email) -> Command:
+def follow_command(email: Email) -> ShellCommand:
     """Return the command that follows an email to its end."""
-    return mailctl("status", arguments=[email.id], watch=True)
+    return mailctl_command("status", arguments=[email.id], watch=True)

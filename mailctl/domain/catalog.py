@@ -20,7 +20,7 @@ DELIVER_TASK = "mailctl.deliver"
 #: The task of other programs that takes any subject, template and variables.
 GENERIC_TASK = "send_email_task"
 #: Variables that templates always have, whatever an email brings.
-ALWAYS_KNOWN = ("locale", "action_url")
+ALWAYS_ALLOWED_VARIABLES = ("locale", "action_url")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,31 +198,37 @@ CANARY = Kind(
 )
 
 #: Every kind of ours, by name.
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (WELCOME, RESET, VERIFICATION, NEW_IP, GENERIC)}
+BUILT_IN_KINDS: Mapping[str, Kind] = {
+    kind.name: kind for kind in (WELCOME, RESET, VERIFICATION, NEW_IP, GENERIC)
+}
 #: The variables that carry links in our templates.
-OUR_LINKS = frozenset({"action_url"} | {link.variable for kind in KINDS.values() for link in kind.links})
+BUILT_IN_LINK_VARIABLES = frozenset(
+    {"action_url"} | {link.variable for kind in BUILT_IN_KINDS.values() for link in kind.links}
+)
 #: Our kinds for security emails, which carry links that grant access, by their template.
-_SECURITY_KINDS: Mapping[str | None, Kind] = {kind.template: kind for kind in KINDS.values() if kind.links}
-_OUR_TEMPLATES = frozenset(kind.template for kind in KINDS.values()) | {"message"}
+_SECURITY_KIND_BY_TEMPLATE: Mapping[str | None, Kind] = {
+    kind.template: kind for kind in BUILT_IN_KINDS.values() if kind.links
+}
+_BUILT_IN_TEMPLATES = frozenset(kind.template for kind in BUILT_IN_KINDS.values()) | {"message"}
 #: The wire: task names that other programs publish and consume.
-TASK_NAMES = frozenset(kind.task for kind in KINDS.values())
+TASK_NAMES = frozenset(kind.task for kind in BUILT_IN_KINDS.values())
 
 
-def kind_by_template(kind: Kind, template: object) -> Kind:
+def effective_kind(kind: Kind, template: object) -> Kind:
     """Return the kind of an email that names its own template: a generic email with a template for security
     emails is of that template's kind, and has its limits and lifetime.
     """
     if kind.template is None and isinstance(template, str):
-        return _SECURITY_KINDS.get(template, kind)
+        return _SECURITY_KIND_BY_TEMPLATE.get(template, kind)
     return kind
 
 
 def is_security_template(template: object) -> bool:
     """Whether a template is one for security emails, or the service's own of the same name."""
-    return isinstance(template, str) and template in _SECURITY_KINDS
+    return isinstance(template, str) and template in _SECURITY_KIND_BY_TEMPLATE
 
 
-def needed_variables(kind: Kind, template: str | None) -> frozenset[str]:
+def required_variables(kind: Kind, template: str | None) -> frozenset[str]:
     """Return the variables with a link or an IP address that a kind, or its template, cannot do without."""
     ours = {"action_url"} if template == WELCOME.template else set()
     return frozenset(ours.union(kind.variables, (link.variable for link in kind.links)))
@@ -239,7 +245,7 @@ class Catalog:
         self._load = load
 
     @cached_property
-    def own(self) -> Mapping[str, Kind]:
+    def custom_kinds(self) -> Mapping[str, Kind]:
         """Those of the service, by name.
 
         Raises:
@@ -250,11 +256,11 @@ class Catalog:
     @property
     def kinds(self) -> Mapping[str, Kind]:
         """All, ours first; raises what `own` does."""
-        return {**KINDS, **self.own}
+        return {**BUILT_IN_KINDS, **self.custom_kinds}
 
     def find(self, name: str) -> Kind | None:
         """Return the kind of that name, if there is one; raises what `own` does."""
-        return KINDS.get(name) or self.own.get(name)
+        return BUILT_IN_KINDS.get(name) or self.custom_kinds.get(name)
 
     def link_variables(self, template: str) -> frozenset[str]:
         """Return the variables that the service's own kinds declare as links of a template.
@@ -262,12 +268,12 @@ class Catalog:
         Raises:
             ConfigurationError: the service's own kinds cannot be loaded.
         """
-        if template in _OUR_TEMPLATES:
+        if template in _BUILT_IN_TEMPLATES:
             return frozenset()
-        kinds = (kind for kind in self.own.values() if kind.template == template)
+        kinds = (kind for kind in self.custom_kinds.values() if kind.template == template)
         return frozenset(link.variable for kind in kinds for link in kind.links)
 
-    def named(self, name: str) -> Kind:
+    def get(self, name: str) -> Kind:
         """Return the kind that somebody asks for.
 
         Raises:
@@ -278,7 +284,7 @@ class Catalog:
             return kind
         raise InvalidInput("kind", f"there is no kind {name!r}.", fix=f"Use one of: {', '.join(self.kinds)}.")
 
-    def of_email(self, name: str) -> Kind:
+    def get_recorded(self, name: str) -> Kind:
         """Return the kind of an email in the log: somebody knew it when it was recorded.
 
         Raises:
@@ -293,4 +299,4 @@ class Catalog:
 
 
 #: Without a service.
-BUILT_IN = Catalog()
+BUILT_IN_CATALOG = Catalog()

@@ -9,9 +9,9 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from mailctl.domain import validation
-from mailctl.domain.catalog import ALWAYS_KNOWN, DELIVER_TASK, KINDS, Catalog, Kind
+from mailctl.domain.catalog import ALWAYS_ALLOWED_VARIABLES, BUILT_IN_KINDS, DELIVER_TASK, Catalog, Kind
 from mailctl.errors import ConfigurationError, InvalidInput
-from mailctl.plugins import load_object, sentence
+from mailctl.plugins import load_object, summarize_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 #: Where a package registers a kind, or several.
-ENTRY_POINTS = "mailctl.kinds"
+ENTRY_POINT_GROUP = "mailctl.kinds"
 _SETTING = "MAILCTL_CATALOG"
 _DEFAULT_ATTRIBUTE = "KINDS"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _PATH = re.compile(r"/[\x21-\x7e]*")
 _QUEUE = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 #: What templates have of every email, and what its context therefore cannot bring.
-_TAKEN = frozenset(
+_RESERVED_VARIABLES = frozenset(
     {
         "project_name",
         "frontend_url",
@@ -40,7 +40,7 @@ _TAKEN = frozenset(
 _FIX = "See 'Your own kinds' in the README."
 
 
-def catalog_for(settings: Settings) -> Catalog:
+def catalog_from_settings(settings: Settings) -> Catalog:
     """Return the kinds of a process with these settings; the service's own are loaded when asked for."""
     return Catalog(partial(_load, settings.mailctl_catalog))
 
@@ -68,13 +68,14 @@ def _from_setting(spec: str) -> Iterator[tuple[str, Kind]]:
 
 
 def _from_entry_points() -> Iterator[tuple[str, Kind]]:
-    for point in entry_points(group=ENTRY_POINTS):
+    for point in entry_points(group=ENTRY_POINT_GROUP):
         source = f"entry point {point.name} ({point.value})"
         try:
             loaded = point.load()
         except Exception as error:
             raise ConfigurationError(
-                f"{source}: cannot be imported: {sentence(error)}.", fix="Mend or uninstall its package."
+                f"{source}: cannot be imported: {summarize_error(error)}.",
+                fix="Mend or uninstall its package.",
             ) from error
         yield from _kinds_in(loaded, source=source)
 
@@ -98,7 +99,7 @@ def _problem(kind: Kind) -> str:
     """Return what keeps a kind from being used; "" if nothing does."""
     if not isinstance(kind.name, str) or not _NAME.fullmatch(kind.name):
         return "the name is not made of a-z, digits and -"
-    if kind.name in KINDS:
+    if kind.name in BUILT_IN_KINDS:
         return "mailctl has a kind of this name; choose another"
     if kind.task != DELIVER_TASK:
         return "a task is for mailctl's own kinds; leave it out"
@@ -108,25 +109,25 @@ def _problem(kind: Kind) -> str:
         return "its lifetime is not a positive length of time"
     if kind.queue and not _QUEUE.fullmatch(kind.queue):
         return f"{kind.queue!r} is not the name of a queue"
-    return _problem_with_words(kind) or _problem_with_links(kind)
+    return _problem_with_variables(kind) or _problem_with_links(kind)
 
 
-def _problem_with_words(kind: Kind) -> str:
+def _problem_with_variables(kind: Kind) -> str:
     if isinstance(kind.variables, str) or isinstance(kind.optional, str):
         return 'its variables are one text; write ("name",)'
     variables = (*kind.variables, *(kind.optional or ()))
     try:
-        validation.template_name(kind.template)
+        validation.validate_template_name(kind.template)
         for name in variables:
-            validation.variable_name(name)
+            validation.validate_variable_name(name)
         printed = kind.subject_variables
     except (InvalidInput, ValueError) as error:
         return str(error).rstrip(".")
-    if taken := sorted(_TAKEN.intersection(variables)):
+    if taken := sorted(_RESERVED_VARIABLES.intersection(variables)):
         return f"{taken[0]} is a variable that every email has; name yours otherwise"
     if unknown := sorted(printed - {"project_name", *kind.variables}):
         return f"its subject prints {unknown[0]}, which is not among its variables"
-    if unknown := sorted(set(kind.samples).difference(variables, ALWAYS_KNOWN)):
+    if unknown := sorted(set(kind.samples).difference(variables, ALWAYS_ALLOWED_VARIABLES)):
         return f"it has a sample of {unknown[0]}, which is not among its variables"
     return ""
 

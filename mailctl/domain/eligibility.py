@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from mailctl.command import Command, mailctl
 from mailctl.domain.models import DELIVERED_STATES, Email, State
 from mailctl.domain.retry_policy import is_too_late
+from mailctl.shell_command import ShellCommand, mailctl_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,11 +23,11 @@ class Action:
 
     name: str
     #: What an email is afterwards, for people.
-    done: str
+    past_participle: str
     #: The states in which it can be done.
-    works_on: tuple[State, ...]
+    allowed_states: tuple[State, ...]
     #: Those of them that are meant where filters name no state.
-    by_default: tuple[State, ...]
+    default_states: tuple[State, ...]
     #: What it is called where it is offered for one email; "" where it never is.
     label: str = ""
 
@@ -42,38 +42,40 @@ _UNDELIVERED = (State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED)
 
 RETRY = Action(
     name="retry",
-    done="retried",
-    works_on=(*_UNDELIVERED, State.DEFERRED),
+    past_participle="retried",
+    allowed_states=(*_UNDELIVERED, State.DEFERRED),
     # What was cancelled or suppressed was meant to be.
-    by_default=(State.FAILED, State.EXPIRED, State.DEFERRED),
+    default_states=(State.FAILED, State.EXPIRED, State.DEFERRED),
     label="Try it again",
 )
 CANCEL = Action(
     name="cancel",
-    done="cancelled",
-    works_on=(*_UNSENT, State.HELD),
-    by_default=(*_UNSENT, State.HELD),
+    past_participle="cancelled",
+    allowed_states=(*_UNSENT, State.HELD),
+    default_states=(*_UNSENT, State.HELD),
     label="Take it back",
 )
-PURGE = Action(name="purge", done="purged", works_on=_UNSENT, by_default=_UNSENT)
-HOLD = Action(name="hold", done="held", works_on=_UNSENT, by_default=_UNSENT, label="Keep it back")
+PURGE = Action(name="purge", past_participle="purged", allowed_states=_UNSENT, default_states=_UNSENT)
+HOLD = Action(
+    name="hold", past_participle="held", allowed_states=_UNSENT, default_states=_UNSENT, label="Keep it back"
+)
 RELEASE = Action(
     name="release",
-    done="released",
-    works_on=(State.HELD, State.CANCELLED),
-    by_default=(State.HELD,),
+    past_participle="released",
+    allowed_states=(State.HELD, State.CANCELLED),
+    default_states=(State.HELD,),
     label="Let it go",
 )
 RESEND = Action(
     name="resend",
-    done="resent",
+    past_participle="resent",
     # What is held too long can only be made anew.
-    works_on=(*_UNDELIVERED, State.HELD),
-    by_default=(State.FAILED, State.EXPIRED),
+    allowed_states=(*_UNDELIVERED, State.HELD),
+    default_states=(State.FAILED, State.EXPIRED),
     label="Make a new one of it",
 )
 #: What may be done to one email, in the order in which it is offered.
-_OFFERED = (RELEASE, RETRY, RESEND, HOLD, CANCEL)
+_OFFER_ORDER = (RELEASE, RETRY, RESEND, HOLD, CANCEL)
 #: The name of an offer that is about another email: none of these actions.
 SEND_ANOTHER = "send"
 
@@ -89,55 +91,55 @@ class Hazard(StrEnum):
 
 
 #: What each means, for people.
-HAZARDS: Mapping[Hazard, str] = {
+HAZARD_DESCRIPTIONS: Mapping[Hazard, str] = {
     Hazard.PERMANENT: "the mailbox is dead, or never was",
     Hazard.MAYBE_SENT: "the mail server may have it already",
     Hazard.USELESS: "its links, or what it tells, are too old",
     Hazard.SUPPRESSED: "a rule keeps its address from getting email",
     Hazard.RESENT: "a new copy of it was sent already",
 }
-_COUNTING: Mapping[str, frozenset[Hazard]] = {
+_RELEVANT_HAZARDS: Mapping[str, frozenset[Hazard]] = {
     RETRY.name: frozenset(Hazard),
     # A new email has a life of its own.
     RESEND.name: frozenset(Hazard) - {Hazard.USELESS},
     RELEASE.name: frozenset({Hazard.MAYBE_SENT, Hazard.RESENT}),
 }
-_FORGOTTEN_WHEN_DELIVERED = "its content was forgotten when it was delivered"
-_FORGOTTEN_IN_TIME = "its content was forgotten"
-_FORGOTTEN = (_FORGOTTEN_WHEN_DELIVERED, _FORGOTTEN_IN_TIME)
-_OVER = "its time is over"
-_HELD = "it is held"
+_CONTENT_DELETED_ON_DELIVERY = "its content was forgotten when it was delivered"
+_CONTENT_DELETED = "its content was forgotten"
+_CONTENT_DELETED_REASONS = (_CONTENT_DELETED_ON_DELIVERY, _CONTENT_DELETED)
+_EXPIRED_REASON = "its time is over"
+_HELD_REASON = "it is held"
 #: Enhanced status codes about the address that are not the recipient's (RFC 3463 section 3.2).
-_OF_THE_SENDER = frozenset({"5.1.7", "5.1.8"})
+_SENDER_STATUS_CODES = frozenset({"5.1.7", "5.1.8"})
 _DISABLED_MAILBOX = "5.2.1"
 #: What a server without enhanced codes says of a mailbox that it does not have (RFC 5321 section 4.2.3).
 _NO_MAILBOX_CODES = frozenset({550, 551, 553})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class EligibilityFacts:
     """What an email's own fields do not tell."""
 
     has_content: bool
     #: An attempt may have delivered it.
-    may_be_sent: bool
+    may_have_been_sent: bool
     #: A new copy was made of it.
-    is_resent: bool
-    is_of_known_kind: bool = True
+    has_been_resent: bool
+    has_known_kind: bool = True
     #: Its message is on the broker for a task that does not ask the log.
-    is_out_of_reach: bool = False
+    is_queued_for_custom_task: bool = False
     #: Its links were made by somebody else, and are as old as it.
-    has_foreign_links: bool = False
+    has_ready_made_links: bool = False
     #: A key that is known here opens its content.
-    is_readable: bool = True
+    can_be_decrypted: bool = True
     #: Its address is on the list of those that nothing is sent to, and nobody has forced it.
-    is_listed: bool = False
+    is_address_suppressed: bool = False
     #: The command that sends another like it, perhaps to fill in; None where there is none.
-    another: Command | None = None
+    send_another_command: ShellCommand | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class EligibilityResult:
     """Whether something can be done to an email."""
 
     #: Why it cannot; "" if it can.
@@ -146,135 +148,148 @@ class Judgement:
     fix: str = ""
     hazards: frozenset[Hazard] = frozenset()
 
-    def left(self, included: frozenset[Hazard]) -> str:
+    def describe_blocking_hazards(self, included: frozenset[Hazard]) -> str:
         """Return why it is not done although it could be; "" if each of its hazards is included."""
         found = sorted(self.hazards - included)
-        return "; ".join(f"{hazard}: {HAZARDS[hazard]}" for hazard in found)
+        return "; ".join(f"{hazard}: {HAZARD_DESCRIPTIONS[hazard]}" for hazard in found)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Offer:
+class AvailableAction:
     """Something that can be done about an email, and the command that does it."""
 
     #: The name of the action, or `SEND_ANOTHER`.
     action: str
     #: For people.
-    what: str
-    command: Command
+    description: str
+    command: ShellCommand
     #: What speaks against it; the command includes it.
     hazards: frozenset[Hazard] = frozenset()
 
 
-def offers(email: Email, facts: Facts, *, now: datetime) -> tuple[Offer, ...]:
+def available_actions(email: Email, facts: EligibilityFacts, *, now: datetime) -> tuple[AvailableAction, ...]:
     """Return what an operator may do about an email: nothing that the commands themselves would refuse.
 
     Args:
         facts: all of them.
     """
-    found = [offer for action in _OFFERED if (offer := _offer(action, email, facts, now=now))]
-    if found or not email.is_final or facts.another is None:
+    found = [offer for action in _OFFER_ORDER if (offer := _available_action(action, email, facts, now=now))]
+    if found or not email.is_final or facts.send_another_command is None:
         return tuple(found)
-    if facts.another.is_complete:
-        return (Offer(action=SEND_ANOTHER, what="Send another", command=facts.another),)
-    usage = mailctl("send", email.kind, help=True)
-    return (Offer(action=SEND_ANOTHER, what="See how to send another", command=usage),)
+    if facts.send_another_command.is_complete:
+        return (
+            AvailableAction(
+                action=SEND_ANOTHER, description="Send another", command=facts.send_another_command
+            ),
+        )
+    usage = mailctl_command("send", email.kind, help=True)
+    return (AvailableAction(action=SEND_ANOTHER, description="See how to send another", command=usage),)
 
 
-def _offer(action: Action, email: Email, facts: Facts, *, now: datetime) -> Offer | None:
-    judgement = judge(action, email, facts, now=now)
+def _available_action(
+    action: Action, email: Email, facts: EligibilityFacts, *, now: datetime
+) -> AvailableAction | None:
+    judgement = check_eligibility(action, email, facts, now=now)
     if judgement.obstacle:
         return None
     hazards = sorted(judgement.hazards)
-    although = f", although {'; '.join(HAZARDS[hazard] for hazard in hazards)}" if hazards else ""
-    command = mailctl(action.name, arguments=[email.id], include=",".join(hazards))
-    return Offer(
-        action=action.name, what=f"{action.label}{although}", command=command, hazards=judgement.hazards
+    although = f", although {'; '.join(HAZARD_DESCRIPTIONS[hazard] for hazard in hazards)}" if hazards else ""
+    command = mailctl_command(action.name, arguments=[email.id], include=",".join(hazards))
+    return AvailableAction(
+        action=action.name,
+        description=f"{action.label}{although}",
+        command=command,
+        hazards=judgement.hazards,
     )
 
 
-def judge(action: Action, email: Email, facts: Facts, *, now: datetime) -> Judgement:
+def check_eligibility(
+    action: Action, email: Email, facts: EligibilityFacts, *, now: datetime
+) -> EligibilityResult:
     """Decide whether an email is fit for an action, and what speaks against it."""
     if obstacle := _obstacle(action, email, facts, now=now):
-        return Judgement(obstacle=obstacle, fix=_fix(obstacle, email, facts, now=now))
+        return EligibilityResult(obstacle=obstacle, fix=_fix(obstacle, email, facts, now=now))
     # A deferred email is tried again anyway: retry only makes it earlier.
-    counting = frozenset() if email.state is State.DEFERRED else _COUNTING.get(action.name, frozenset())
-    return Judgement(hazards=_hazards(email, facts, now=now) & counting)
+    counting = (
+        frozenset() if email.state is State.DEFERRED else _RELEVANT_HAZARDS.get(action.name, frozenset())
+    )
+    return EligibilityResult(hazards=_hazards(email, facts, now=now) & counting)
 
 
-def is_useless(email: Email, *, now: datetime) -> bool:
+def is_expired(email: Email, *, now: datetime) -> bool:
     """Whether its links, or what it tells, are too old."""
     return email.state is State.EXPIRED or is_too_late(now, email.expires_at)
 
 
-def is_of_a_dead_mailbox(reply: SmtpReply) -> bool:
+def is_dead_mailbox(reply: SmtpReply) -> bool:
     """Whether a refusal says that there is no such mailbox, so that trying again is of no use."""
     if reply.enhanced:
-        is_address = reply.enhanced.startswith("5.1.") and reply.enhanced not in _OF_THE_SENDER
+        is_address = reply.enhanced.startswith("5.1.") and reply.enhanced not in _SENDER_STATUS_CODES
         return is_address or reply.enhanced == _DISABLED_MAILBOX
     return reply.code in _NO_MAILBOX_CODES
 
 
-def _hazards(email: Email, facts: Facts, *, now: datetime) -> frozenset[Hazard]:
+def _hazards(email: Email, facts: EligibilityFacts, *, now: datetime) -> frozenset[Hazard]:
     found = {
-        Hazard.PERMANENT: is_of_a_dead_mailbox(email.reply),
-        Hazard.MAYBE_SENT: facts.may_be_sent,
-        Hazard.USELESS: is_useless(email, now=now),
-        Hazard.SUPPRESSED: email.state is State.SUPPRESSED or facts.is_listed,
-        Hazard.RESENT: facts.is_resent,
+        Hazard.PERMANENT: is_dead_mailbox(email.reply),
+        Hazard.MAYBE_SENT: facts.may_have_been_sent,
+        Hazard.USELESS: is_expired(email, now=now),
+        Hazard.SUPPRESSED: email.state is State.SUPPRESSED or facts.is_address_suppressed,
+        Hazard.RESENT: facts.has_been_resent,
     }
     return frozenset(hazard for hazard, is_there in found.items() if is_there)
 
 
-def _obstacle(action: Action, email: Email, facts: Facts, *, now: datetime) -> str:
-    is_sent_again = action.name in _COUNTING
+def _obstacle(action: Action, email: Email, facts: EligibilityFacts, *, now: datetime) -> str:
+    is_sent_again = action.name in _RELEVANT_HAZARDS
     if email.state is State.SENDING:
         return "a worker is sending it"
     if email.state in DELIVERED_STATES:
         if action.name == RESEND.name:
-            return _FORGOTTEN_WHEN_DELIVERED
+            return _CONTENT_DELETED_ON_DELIVERY
         return f"it has gone out: {email.state}"
-    if email.state not in action.works_on:
+    if email.state not in action.allowed_states:
         return _wrong_state(action, email)
     if is_sent_again:
         return _obstacle_to_sending(action, email, facts, now=now)
-    if facts.is_out_of_reach:
+    if facts.is_queued_for_custom_task:
         return "its message is on the broker, and a task of the service's own sends it without asking"
     return ""
 
 
-def _obstacle_to_sending(action: Action, email: Email, facts: Facts, *, now: datetime) -> str:
+def _obstacle_to_sending(action: Action, email: Email, facts: EligibilityFacts, *, now: datetime) -> str:
     """Return why an email in a fitting state cannot go out again, or not by this action."""
-    is_late = is_useless(email, now=now)
+    is_late = is_expired(email, now=now)
     if action.name == RESEND.name and email.state is State.HELD and not is_late:
         return _wrong_state(action, email)
     if not facts.has_content:
-        return _FORGOTTEN_IN_TIME
-    if not facts.is_of_known_kind:
+        return _CONTENT_DELETED
+    if not facts.has_known_kind:
         return f"there is no kind {email.kind!r} any more"
     if action.name == RELEASE.name and is_late:
-        return _OVER
+        return _EXPIRED_REASON
     # A deferred email is on its way, and ends by itself when it is too late.
-    if is_late and facts.has_foreign_links and email.state is not State.DEFERRED:
+    if is_late and facts.has_ready_made_links and email.state is not State.DEFERRED:
         return "its links came ready-made with it, and are dead"
-    if action.name == RESEND.name and not facts.is_readable:
+    if action.name == RESEND.name and not facts.can_be_decrypted:
         return "its content was sealed with another SECRET_KEY"
     return ""
 
 
-def _fix(obstacle: str, email: Email, facts: Facts, *, now: datetime) -> str:
+def _fix(obstacle: str, email: Email, facts: EligibilityFacts, *, now: datetime) -> str:
     """Return what does instead, for this one email; "" if there is nothing to say."""
-    if obstacle in _FORGOTTEN and facts.another is not None:
-        blanks = "" if facts.another.is_complete else " (fill in what is in capitals)"
-        return f"send another{blanks}: {facts.another}"
-    instead = {_OVER: RESEND, _HELD: RELEASE}.get(obstacle)
-    if instead is None or (offer := _offer(instead, email, facts, now=now)) is None:
+    if obstacle in _CONTENT_DELETED_REASONS and facts.send_another_command is not None:
+        blanks = "" if facts.send_another_command.is_complete else " (fill in what is in capitals)"
+        return f"send another{blanks}: {facts.send_another_command}"
+    instead = {_EXPIRED_REASON: RESEND, _HELD_REASON: RELEASE}.get(obstacle)
+    if instead is None or (offer := _available_action(instead, email, facts, now=now)) is None:
         return ""
     return f"instead: {offer.command}"
 
 
 def _wrong_state(action: Action, email: Email) -> str:
     if email.state is State.HELD:
-        return "it is held already" if action.name == HOLD.name else _HELD
+        return "it is held already" if action.name == HOLD.name else _HELD_REASON
     if action.name == RELEASE.name:
         return f"it is not held, but {email.state}"
     return f"it is on its way: {email.state}" if email.state in _UNSENT else f"it has ended: {email.state}"

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from mailctl.domain import validation
 from mailctl.domain.catalog import (
-    ALWAYS_KNOWN,
-    BUILT_IN,
-    OUR_LINKS,
+    ALWAYS_ALLOWED_VARIABLES,
+    BUILT_IN_CATALOG,
+    BUILT_IN_LINK_VARIABLES,
+    effective_kind,
     is_security_template,
-    kind_by_template,
-    needed_variables,
+    required_variables,
 )
 from mailctl.domain.models import Content, Draft, User
-from mailctl.domain.template_context import LinkRules, variables
+from mailctl.domain.template_context import LinkRules, validate_variables
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def make_user(*, email: object, id: object = None, username: object = "", first_
         InvalidInput: the address or the id is not usable.
     """
     return User(
-        email=validation.address(email),
-        id=None if id is None else validation.user_id(id),
+        email=validation.validate_address(email),
+        id=None if id is None else validation.validate_user_id(id),
         username=_name(username),
         first_name=_name(first_name),
     )
@@ -61,7 +61,7 @@ def make_recipient(*, email: object, name: object = "", id: object = None) -> Us
     Raises:
         InvalidInput: one of them is not usable.
     """
-    checked = "" if name is None else validation.display_name(name, field="recipients.name")
+    checked = "" if name is None else validation.validate_display_name(name, field="recipients.name")
     return make_user(email=email, id=id, first_name=checked)
 
 
@@ -75,7 +75,7 @@ def make_content(
     context: object = None,
     subject: object = None,
     template: object = None,
-    catalog: Catalog = BUILT_IN,
+    catalog: Catalog = BUILT_IN_CATALOG,
 ) -> Content:
     """Return what an email of this kind is made of, checked.
 
@@ -96,30 +96,31 @@ def make_content(
         InvalidInput: a value is missing or not usable.
         ConfigurationError: the service's own kinds are needed and cannot be loaded.
     """
-    named = validation.template_name(template) if kind.template is None else None
-    given = variables(context)
+    named = validation.validate_template_name(template) if kind.template is None else None
+    given = validate_variables(context)
     for name in kind.variables:
         if name not in given:
             raise InvalidInput(name, f"is missing; an email of kind {kind.name} needs it.")
     _refuse_unknown(kind, given, tokens or {})
     if "ip_address" in kind.variables:
-        given["ip_address"] = validation.ip_address(given["ip_address"])
+        given["ip_address"] = validation.validate_ip_address(given["ip_address"])
     if kind.subject_variables & given.keys():
-        validation.subject(kind.subject_line("", given))
+        validation.validate_subject(kind.subject_line("", given))
     if given:
         given = _link_rules(kind, named, user, origins=origins, catalog=catalog).apply(given)
     # None says that there is none.
     if given.get(_LOCALE) is not None:
-        given[_LOCALE] = validation.locale(given[_LOCALE])
+        given[_LOCALE] = validation.validate_locale(given[_LOCALE])
     checked_urls = {
-        name: validation.action_url(url, origins=origins, field=name) for name, url in (urls or {}).items()
+        name: validation.validate_action_url(url, origins=origins, field=name)
+        for name, url in (urls or {}).items()
     }
     return Content(
         user=user,
-        tokens={name: validation.token(value, field=name) for name, value in (tokens or {}).items()},
+        tokens={name: validation.validate_token(value, field=name) for name, value in (tokens or {}).items()},
         urls=checked_urls or _ready_made(kind, named, given),
         context=given,
-        subject=validation.subject(subject) if kind.subject is None else None,
+        subject=validation.validate_subject(subject) if kind.subject is None else None,
         template=named,
     )
 
@@ -132,23 +133,23 @@ def _link_rules(
         declared = catalog.link_variables(named)
     return LinkRules(
         origins=origins,
-        own=OUR_LINKS | declared,
-        are_all_own=is_security_template(named or kind.template),
-        needed=declared | needed_variables(kind_by_template(kind, named), named or kind.template),
+        restricted=BUILT_IN_LINK_VARIABLES | declared,
+        is_security_email=is_security_template(named or kind.template),
+        required=declared | required_variables(effective_kind(kind, named), named or kind.template),
         recipient=user.email,
     )
 
 
 def _ready_made(kind: Kind, named: str | None, given: Mapping[str, Json]) -> dict[str, str]:
     """Return the links that an email brings in its context because it names its own template."""
-    links = kind_by_template(kind, named).links if named is not None else ()
+    links = effective_kind(kind, named).links if named is not None else ()
     return {link.variable: given[link.variable] for link in links if given.get(link.variable) is not None}
 
 
 def _refuse_unknown(kind: Kind, given: Iterable[str], tokens: Iterable[str]) -> None:
     """Refuse variables and tokens that the kind does not know: most are slips of the pen."""
     if kind.optional is not None:
-        known = dict.fromkeys((*kind.variables, *kind.optional, *ALWAYS_KNOWN))
+        known = dict.fromkeys((*kind.variables, *kind.optional, *ALWAYS_ALLOWED_VARIABLES))
         _refuse_others(given, known, field="variable", kind=kind)
     _refuse_others(tokens, {link.token: None for link in kind.links}, field="token", kind=kind)
 
@@ -197,7 +198,7 @@ def make_drafts(
             content=content,
             queue=queue,
             created_at=now,
-            expires_at=start + min(kind.lifetime, kind_by_template(kind, content.template).lifetime),
+            expires_at=start + min(kind.lifetime, effective_kind(kind, content.template).lifetime),
             not_before=not_before,
             idempotency_key=_key(idempotency_key) if number == 0 else None,
             group_id=first_id if len(contents) > 1 else None,
@@ -209,7 +210,7 @@ def make_drafts(
 
 
 def _key(value: str | None) -> str | None:
-    return None if value is None else validation.idempotency_key(value)
+    return None if value is None else validation.validate_idempotency_key(value)
 
 
 def _name(value: object) -> str:

@@ -207,7 +207,7 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
+class DeliveredClaim:
     """A claimed email that went where it should, and what is recorded of that."""
 
     claim: Claim
@@ -223,7 +223,7 @@ class CeleryResult:
     state: str
     text: str
     #: Whether a task of mailctl's own has stored it.
-    is_ours: bool = False
+    is_from_mailctl: bool = False
 
 
 class OutcomeKind(StrEnum):
@@ -253,7 +253,7 @@ class Outcome:
         return " ".join(words) or self.kind
 
     @property
-    def with_stage(self) -> str:
+    def text_with_stage(self) -> str:
         """What happened, and at which stage; `stage_told_by` reads that back."""
         return f"at {self.stage}: {self}" if self.stage else str(self)
 
@@ -261,7 +261,7 @@ class Outcome:
 _STAGE = re.compile(r"\bat (connect|tls|auth|mail|rcpt|data|body): ")
 
 
-def stage_told_by(text: str) -> str:
+def parse_stage(text: str) -> str:
     """Return the SMTP stage that a recorded reason names; "" if it names none."""
     found = _STAGE.search(text)
     return found[1] if found else ""

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from mailctl.settings import Settings
 
-PER_RECIPIENT = "MAILCTL_LIMIT_PER_RECIPIENT"
-PER_USER = "MAILCTL_LIMIT_PER_USER"
-GLOBAL = "MAILCTL_LIMIT_GLOBAL"
+PER_RECIPIENT_SETTING = "MAILCTL_LIMIT_PER_RECIPIENT"
+PER_USER_SETTING = "MAILCTL_LIMIT_PER_USER"
+GLOBAL_SETTING = "MAILCTL_LIMIT_GLOBAL"
 #: What stands for all kinds together.
 ALL_KINDS = "*"
 _NONE = "none"
@@ -26,7 +26,7 @@ _UNITS = {"s": ("second", 1), "m": ("minute", 60), "h": ("hour", 3600), "d": ("d
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limit:
+class RateLimit:
     """So many emails in such a time."""
 
     count: int
@@ -37,19 +37,19 @@ class Limit:
         """The time in which they are counted."""
         return timedelta(seconds=_UNITS[self.unit][1])
 
-    def of(self, what: str) -> str:
+    def describe(self, what: str) -> str:
         """Return it in words, such as `5 reset emails per hour`."""
         return f"{self.count} {what} per {_UNITS[self.unit][0]}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class RateLimits:
     """All limits of a service; by kind, or for all kinds together."""
 
-    per_recipient: Mapping[str, tuple[Limit, ...]] = field(default_factory=dict)
-    per_user: Mapping[str, tuple[Limit, ...]] = field(default_factory=dict)
+    per_recipient: Mapping[str, tuple[RateLimit, ...]] = field(default_factory=dict)
+    per_user: Mapping[str, tuple[RateLimit, ...]] = field(default_factory=dict)
     #: Over it, emails wait instead of being suppressed.
-    overall: Limit | None = None
+    global_limit: RateLimit | None = None
 
     @property
     def kinds(self) -> set[str]:
@@ -59,35 +59,35 @@ class Limits:
     def __str__(self) -> str:
         """What is in force, in one line."""
         parts = [
-            f"{limit.of(emails_of(kind))} and {whom}"
+            f"{limit.describe(describe_counted_emails(kind))} and {whom}"
             for whom, limits in (("address", self.per_recipient), ("user", self.per_user))
             for kind, several in limits.items()
             for limit in several
         ]
-        overall = [f"{self.overall.of('emails')} over all"] if self.overall else []
+        overall = [f"{self.global_limit.describe('emails')} over all"] if self.global_limit else []
         return ", ".join([*parts, *overall]) or "none"
 
 
-def emails_of(kind: str) -> str:
+def describe_counted_emails(kind: str) -> str:
     """Return what a limit counts, in words."""
     return "emails" if kind == ALL_KINDS else f"{kind} emails"
 
 
-def limits_of(settings: Settings) -> Limits:
+def rate_limits_from_settings(settings: Settings) -> RateLimits:
     """Return the limits that these settings name.
 
     Raises:
         ConfigurationError: one of them is not usable.
     """
-    return Limits(
-        per_recipient=_by_kind(settings.mailctl_limit_per_recipient, setting=PER_RECIPIENT),
-        per_user=_by_kind(settings.mailctl_limit_per_user, setting=PER_USER),
-        overall=_overall(settings.mailctl_limit_global),
+    return RateLimits(
+        per_recipient=_parse_by_kind(settings.mailctl_limit_per_recipient, setting=PER_RECIPIENT_SETTING),
+        per_user=_parse_by_kind(settings.mailctl_limit_per_user, setting=PER_USER_SETTING),
+        global_limit=_parse_global_limit(settings.mailctl_limit_global),
     )
 
 
-def _by_kind(text: str, *, setting: str) -> Mapping[str, tuple[Limit, ...]]:
-    limits: dict[str, tuple[Limit, ...]] = {}
+def _parse_by_kind(text: str, *, setting: str) -> Mapping[str, tuple[RateLimit, ...]]:
+    limits: dict[str, tuple[RateLimit, ...]] = {}
     if text.strip() in ("", _NONE):
         return limits
     for entry in (part.strip() for part in text.split(",")):
@@ -98,16 +98,17 @@ def _by_kind(text: str, *, setting: str) -> Mapping[str, tuple[Limit, ...]]:
                 fix=f"Give them like reset=5/h,*=20/d (s, m, h or d; * is all kinds together), or {_NONE}.",
             )
         kind, _, count, unit = found.groups()
-        limits[kind] = (*limits.get(kind, ()), Limit(count=int(count), unit=unit))
+        limits[kind] = (*limits.get(kind, ()), RateLimit(count=int(count), unit=unit))
     return limits
 
 
-def _overall(text: str) -> Limit | None:
+def _parse_global_limit(text: str) -> RateLimit | None:
     if text.strip() in ("", _NONE):
         return None
     found = _LIMIT.fullmatch(text.strip())
     if not found:
         raise ConfigurationError(
-            f"{GLOBAL}: {text!r} is not NUMBER/UNIT.", fix=f"Give one like 600/m (s, m, h or d), or {_NONE}."
+            f"{GLOBAL_SETTING}: {text!r} is not NUMBER/UNIT.",
+            fix=f"Give one like 600/m (s, m, h or d), or {_NONE}.",
         )
-    return Limit(count=int(found[1]), unit=found[2])
+    return RateLimit(count=int(found[1]), unit=found[2])

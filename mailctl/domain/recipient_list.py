@@ -25,7 +25,7 @@ _LONGEST_ROW = 1_500_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipient:
+class RecipientRow:
     """One row of a list; nothing in it is checked yet but its form."""
 
     line: int
@@ -36,7 +36,7 @@ class Recipient:
     variables: Mapping[str, Json] = field(default_factory=dict)
 
 
-def read_recipients(data: bytes, *, field: str = "--users-file") -> Iterator[Recipient | RowProblem]:
+def read_recipients(data: bytes, *, field: str = "--users-file") -> Iterator[RecipientRow | RowProblem]:
     """Go through a list of recipients.
 
     JSON lines if it begins with a brace, a bracket or a quote; else CSV, whose first line names the columns.
@@ -57,7 +57,7 @@ def read_recipients(data: bytes, *, field: str = "--users-file") -> Iterator[Rec
     return _json_rows(text) if _is_json(text) else _csv_rows(text, field=field)
 
 
-def read_suppressed(data: bytes, *, field: str) -> tuple[dict[str, str], list[RowProblem]]:
+def read_suppression_list(data: bytes, *, field: str) -> tuple[dict[str, str], list[RowProblem]]:
     """Return the addresses of a list with the reason of each, and the rows that cannot be used.
 
     Args:
@@ -74,7 +74,7 @@ def read_suppressed(data: bytes, *, field: str) -> tuple[dict[str, str], list[Ro
             problems.append(row)
             continue
         try:
-            address = validation.address(row.email or "").lower()
+            address = validation.validate_address(row.email or "").lower()
         except InvalidInput as error:
             problems.append(RowProblem(line=row.line, reason=error.message))
         else:
@@ -95,7 +95,7 @@ def _is_json(text: str) -> bool:
         return False
 
 
-def _json_rows(text: str) -> Iterator[Recipient | RowProblem]:
+def _json_rows(text: str) -> Iterator[RecipientRow | RowProblem]:
     for line, words in enumerate(text.split("\n"), start=1):
         if not words.strip():
             continue
@@ -115,7 +115,7 @@ def _json_rows(text: str) -> Iterator[Recipient | RowProblem]:
             yield RowProblem(line=line, reason="is not an object.")
 
 
-def _csv_rows(text: str, *, field: str) -> Iterator[Recipient | RowProblem]:
+def _csv_rows(text: str, *, field: str) -> Iterator[RecipientRow | RowProblem]:
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
         names = [name.strip() for name in next(reader, [])]
@@ -146,7 +146,7 @@ def _trimmed(cell: str) -> str:
     return cell.strip(" ")
 
 
-def _recipient(line: int, row: dict[str, Json]) -> Recipient | RowProblem:
+def _recipient(line: int, row: dict[str, Json]) -> RecipientRow | RowProblem:
     user_id = next((row[name] for name in _ID_COLUMNS if row.get(name) not in (None, "")), None)
     email = row.get(_ADDRESS_COLUMN) or None
     name = next((row[name] for name in _NAME_COLUMNS if row.get(name)), "")
@@ -155,11 +155,11 @@ def _recipient(line: int, row: dict[str, Json]) -> Recipient | RowProblem:
     if not isinstance(email, str | None) or not isinstance(name, str):
         return RowProblem(line=line, reason="has an address or a name that is not text.")
     try:
-        user_id = None if user_id is None else validation.user_id(user_id)
+        user_id = None if user_id is None else validation.validate_user_id(user_id)
     except InvalidInput as error:
         return RowProblem(line=line, reason=error.message)
     own = {*_ID_COLUMNS, _ADDRESS_COLUMN, *_NAME_COLUMNS}
-    return Recipient(
+    return RecipientRow(
         line=line,
         user_id=user_id,
         email=email,

@@ -20,24 +20,24 @@ _DOMAIN = re.compile(r"(@|\*\.)([^@*]+)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Addressed:
+class Destination:
     """Where a message goes here."""
 
     to: str
     subject: str
     #: Whom it was meant for, if not for `to`.
-    meant_for: str | None = None
+    original_recipient: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audience:
+class RecipientPolicy:
     """Whom this environment may mail; addresses and domains are in lower case."""
 
     #: None where everybody may be mailed.
     addresses: frozenset[str] | None = None
     domains: frozenset[str] = frozenset()
     #: Domains of which only what is below them is allowed.
-    parents: frozenset[str] = frozenset()
+    parent_domains: frozenset[str] = frozenset()
     redirect_to: str | None = None
 
     def __str__(self) -> str:
@@ -47,17 +47,19 @@ class Audience:
         if self.addresses is None:
             return ""
         domains = [f"@{name}" for name in sorted(self.domains)] + [
-            f"*.{name}" for name in sorted(self.parents)
+            f"*.{name}" for name in sorted(self.parent_domains)
         ]
         return f"{_ALLOW}: mail goes only to {', '.join([*sorted(self.addresses), *domains])}"
 
-    def addressed(self, recipient: str, *, subject: str) -> Addressed:
+    def resolve_destination(self, recipient: str, *, subject: str) -> Destination:
         """Return where a message for `recipient` goes, and under which subject."""
         if self.redirect_to is None or recipient.lower() == self.redirect_to.lower():
-            return Addressed(to=recipient, subject=subject)
-        return Addressed(to=self.redirect_to, subject=f"[to {recipient}] {subject}", meant_for=recipient)
+            return Destination(to=recipient, subject=subject)
+        return Destination(
+            to=self.redirect_to, subject=f"[to {recipient}] {subject}", original_recipient=recipient
+        )
 
-    def refusal(self, recipient: str) -> str:
+    def refusal_reason(self, recipient: str) -> str:
         """Return why nothing may be sent to an address, the last before it would be; "" if it may."""
         address = recipient.lower()
         if self.redirect_to is not None and address != self.redirect_to.lower():
@@ -70,14 +72,14 @@ class Audience:
         if self.addresses is None or address in self.addresses:
             return True
         domain = address.rpartition("@")[2]
-        return domain in self.domains or any(domain.endswith(f".{parent}") for parent in self.parents)
+        return domain in self.domains or any(domain.endswith(f".{parent}") for parent in self.parent_domains)
 
 
 #: Where nothing is set.
-EVERYBODY = Audience()
+UNRESTRICTED = RecipientPolicy()
 
 
-def audience_of(settings: Settings) -> Audience:
+def recipient_policy_from_settings(settings: Settings) -> RecipientPolicy:
     """Return whom these settings allow to be mailed.
 
     Raises:
@@ -85,8 +87,8 @@ def audience_of(settings: Settings) -> Audience:
     """
     allow, redirect = settings.mailctl_recipients_allow, settings.mailctl_redirect_to
     if not allow and not redirect:
-        return EVERYBODY
-    audience = _allowed(allow) if allow else EVERYBODY
+        return UNRESTRICTED
+    audience = _parse_allow_list(allow) if allow else UNRESTRICTED
     if not redirect:
         return audience
     to = _address(redirect.strip(" "), setting=_REDIRECT)
@@ -94,20 +96,25 @@ def audience_of(settings: Settings) -> Audience:
         raise ConfigurationError(
             f"{_REDIRECT}={to} is not among {_ALLOW}.", fix="Add it there, or leave one of the two out."
         )
-    return Audience(
-        addresses=audience.addresses, domains=audience.domains, parents=audience.parents, redirect_to=to
+    return RecipientPolicy(
+        addresses=audience.addresses,
+        domains=audience.domains,
+        parent_domains=audience.parent_domains,
+        redirect_to=to,
     )
 
 
-def _allowed(text: str) -> Audience:
+def _parse_allow_list(text: str) -> RecipientPolicy:
     addresses, domains = set[str](), {"@": set[str](), "*.": set[str]()}
     for entry in (part.strip(" ") for part in text.split(",")):
         if found := _DOMAIN.fullmatch(entry):
             domains[found[1]].add(_address(f"x@{found[2]}", setting=_ALLOW).partition("@")[2])
         else:
             addresses.add(_address(entry, setting=_ALLOW).lower())
-    return Audience(
-        addresses=frozenset(addresses), domains=frozenset(domains["@"]), parents=frozenset(domains["*."])
+    return RecipientPolicy(
+        addresses=frozenset(addresses),
+        domains=frozenset(domains["@"]),
+        parent_domains=frozenset(domains["*."]),
     )
 
 
@@ -115,7 +122,7 @@ def _address(value: str, *, setting: str) -> str:
     from mailctl.domain import validation  # takes long to import, and most have nothing to check
 
     try:
-        return validation.address(value)
+        return validation.validate_address(value)
     except InvalidInput:
         raise ConfigurationError(
             f"{setting}: {value!r} is not usable; nothing is sent.",

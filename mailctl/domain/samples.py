@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mailctl.domain.catalog import OUR_LINKS
+from mailctl.domain.catalog import BUILT_IN_LINK_VARIABLES
 from mailctl.domain.models import Content, User
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def sample_content(kind: Kind, *, page: str = "") -> Content:
         page: stands for variables that must be links of the service.
     """
     is_generic = kind.template is None
-    needed = dict.fromkeys(OUR_LINKS, page) | {"ip_address": _IP_ADDRESS}
+    needed = dict.fromkeys(BUILT_IN_LINK_VARIABLES, page) | {"ip_address": _IP_ADDRESS}
     made_up = {name: needed.get(name) or f"[{name}]" for name in kind.variables}
     return Content(
         user=_USER,

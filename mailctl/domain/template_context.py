@@ -28,13 +28,13 @@ _LONGEST_ENDING = 16
 #: How names of variables end, in a security email, that carry an IP address under another name.
 _IP_NAME = re.compile(r"(?:^|_)(?:ip|ip_address)\Z")
 #: How names of variables end that carry what a stranger chose: a link there must not stop a security email.
-_NAME = re.compile(r"(?i:name)\Z")
-_STRANGERS = re.compile(r"(?i:agent|device|browser|location|city|country|platform)\Z")
+_PERSON_NAME = re.compile(r"(?i:name)\Z")
+_UNTRUSTED_NAME = re.compile(r"(?i:agent|device|browser|location|city|country|platform)\Z")
 #: What no context of an email overrides.
-_OVERRIDDEN = frozenset({"project_name", "subject", "greeting_name", "recipient_email"})
+_RESERVED_VARIABLES = frozenset({"project_name", "subject", "greeting_name", "recipient_email"})
 
 
-def variables(value: object, *, field: str = "context") -> dict[str, Json]:
+def validate_variables(value: object, *, field: str = "context") -> dict[str, Json]:
     """Return template variables by name; None gives none.
 
     Args:
@@ -50,8 +50,8 @@ def variables(value: object, *, field: str = "context") -> dict[str, Json]:
         raise InvalidInput(field, "is not an object with named fields.")
     if len(value) > MAX_VALUES:
         raise InvalidInput(field, f"holds more than {MAX_VALUES} values.")
-    found = {validation.variable_name(name): each for name, each in value.items()}
-    _Measure(field).take(found, depth=0)
+    found = {validation.validate_variable_name(name): each for name, each in value.items()}
+    _SizeChecker(field).check(found, depth=0)
     return found
 
 
@@ -70,11 +70,11 @@ class LinkRules:
     #: Origins of the service (scheme://host[:port]).
     origins: frozenset[str]
     #: Variables whose links must lead there.
-    own: frozenset[str]
+    restricted: frozenset[str]
     #: Whether all links must lead there, as in a template for security emails.
-    are_all_own: bool = False
+    is_security_email: bool = False
     #: Variables that the email cannot do without: null is none.
-    needed: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()
     #: Who gets the email; a text may be this address.
     recipient: str = ""
 
@@ -85,19 +85,19 @@ class LinkRules:
             InvalidInput: a link is none, or leads where it must not; an IP address is none.
         """
         return {
-            name: value if name in _OVERRIDDEN else self._checked(value, name, is_link=False)
+            name: value if name in _RESERVED_VARIABLES else self._checked(value, name, is_link=False)
             for name, value in given.items()
         }
 
     def _checked(self, value: Json, name: str, *, is_link: bool) -> Json:
-        is_needed = name in self.needed
+        is_needed = name in self.required
         if value is None and not is_needed:  # there is none
             return None
-        if name in self.own:
-            return validation.action_url(value, origins=self.origins, field=name)
-        if name == _IP_ADDRESS or (self.are_all_own and _IP_NAME.search(name)):
-            return validation.ip_address(value, field=name)
-        is_link = is_link or _names_link(name[-_LONGEST_ENDING:])
+        if name in self.restricted:
+            return validation.validate_action_url(value, origins=self.origins, field=name)
+        if name == _IP_ADDRESS or (self.is_security_email and _IP_NAME.search(name)):
+            return validation.validate_ip_address(value, field=name)
+        is_link = is_link or _is_link_name(name[-_LONGEST_ENDING:])
         if is_link and is_needed and not (value and isinstance(value, str | list | tuple | Mapping)):
             raise InvalidInput(name, "is not a link.")
         if isinstance(value, Mapping):
@@ -112,32 +112,32 @@ class LinkRules:
         return self._checked_link(value, name) if is_link else self._checked_text(value, name)
 
     def _checked_key(self, key: str, name: str) -> str:
-        return validation.plain_text(key, field=name) if self.are_all_own else key
+        return validation.validate_plain_text(key, field=name) if self.is_security_email else key
 
     def _checked_text(self, value: str, name: str) -> str:
-        if not self.are_all_own or value.lower() == self.recipient.lower():
+        if not self.is_security_email or value.lower() == self.recipient.lower():
             return value
-        if _NAME.search(name):
-            return validation.greeting_name(value)
+        if _PERSON_NAME.search(name):
+            return validation.safe_greeting_name(value)
         try:
-            return validation.plain_text(value, field=name)
+            return validation.validate_plain_text(value, field=name)
         except InvalidInput:
-            if _STRANGERS.search(name):
+            if _UNTRUSTED_NAME.search(name):
                 return ""
             raise
 
     def _checked_link(self, value: str, name: str) -> str:
-        if self.are_all_own:
-            return validation.action_url(value, origins=self.origins, field=name)
-        return validation.any_link(value, field=name)
+        if self.is_security_email:
+            return validation.validate_action_url(value, origins=self.origins, field=name)
+        return validation.validate_link(value, field=name)
 
 
 @lru_cache(maxsize=1024)
-def _names_link(ending: str) -> bool:
+def _is_link_name(ending: str) -> bool:
     return _LINK_NAME.search(ending) is not None
 
 
-class _Measure:
+class _SizeChecker:
     """Goes through a value and counts."""
 
     def __init__(self, field: str) -> None:
@@ -145,29 +145,29 @@ class _Measure:
         self._values = 0
         self._characters = 0
 
-    def take(self, value: Json, *, depth: int) -> None:
+    def check(self, value: Json, *, depth: int) -> None:
         self._values += 1
         if depth > MAX_DEPTH or self._values > MAX_VALUES:
             self._refuse(f"holds more than {MAX_VALUES} values, or lists inside of lists {MAX_DEPTH} deep.")
         if isinstance(value, str):
-            self._take_text(value)
+            self._check_text(value)
         elif isinstance(value, Mapping):
             for name, each in value.items():
                 if not isinstance(name, str):
                     self._refuse_type()
-                self._take_text(name)
-                self.take(each, depth=depth + 1)
+                self._check_text(name)
+                self.check(each, depth=depth + 1)
         elif isinstance(value, list | tuple):
             for each in value:
-                self.take(each, depth=depth + 1)
+                self.check(each, depth=depth + 1)
         elif not _is_number_or_none(value):
             self._refuse_type()
 
-    def _take_text(self, text: str) -> None:
+    def _check_text(self, text: str) -> None:
         self._characters += len(text)
         if self._characters > MAX_CHARACTERS:
             self._refuse(f"holds more than {MAX_CHARACTERS} characters.")
-        if "\0" in text or not _is_whole(text):
+        if "\0" in text or not _has_no_surrogates(text):
             self._refuse("holds a NUL, or half of a character (a lone surrogate).")
 
     def _refuse_type(self) -> None:
@@ -187,5 +187,5 @@ def _is_number_or_none(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isfinite(value))
 
 
-def _is_whole(text: str) -> bool:
+def _has_no_surrogates(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)

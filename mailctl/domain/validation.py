@@ -36,7 +36,7 @@ MAX_HEADER = 900
 #: The longest IP address in text: of IPv6, with an IPv4 address at its end (RFC 4291 section 2.2).
 MAX_IP_ADDRESS = 45
 #: Characters that normalization (NFC) may make one of: a letter with three marks.
-_DECOMPOSED = 4
+_MAX_DECOMPOSED_PER_CHARACTER = 4
 #: What a link of a service's own template may open; mail programs show others as text.
 _LINK_SCHEMES = frozenset({"https", "http", "mailto", "tel", "sms"})
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+-]*):")
@@ -53,10 +53,10 @@ _EMAIL_ID = re.compile(rf"(?!-\Z)[\x21-\x7e]{{1,{MAX_EMAIL_ID}}}")
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _HEADER_VALUE = re.compile(rf"[!-~](?:[ -~]{{0,{MAX_HEADER - 2}}}[!-~])?")
-_OPEN_HEADERS = frozenset(
+_ALLOWED_HEADERS = frozenset(
     {"list-unsubscribe", "list-unsubscribe-post", "list-id", "feedback-id", "organization"}
 )
-_OWN_HEADERS = frozenset({"x-auto-response-suppress", "x-entity-ref-id"})
+_RESERVED_HEADERS = frozenset({"x-auto-response-suppress", "x-entity-ref-id"})
 #: Windows keeps these names for devices, whatever their ending.
 _DEVICE = re.compile(r"(?i)con|prn|aux|nul|com\d|lpt\d")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -64,7 +64,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _MAX_DIGITS_IN_NAME = 6
 
 
-def address(value: object, *, field: str = "email") -> str:
+def validate_address(value: object, *, field: str = "email") -> str:
     """Return one mailbox as SMTP takes it: ASCII, its domain as lower-case A-labels (RFC 5321, RFC 5891).
 
     Raises:
@@ -105,23 +105,23 @@ def _ascii_address(value: str) -> str:
     return checked.ascii_email or ""
 
 
-def display_name(value: object, *, field: str = "name") -> str:
+def validate_display_name(value: object, *, field: str = "name") -> str:
     """Return the name that stands before an address in a header.
 
     Raises:
         InvalidInput: it holds control, bidirectional or invisible characters, or an encoded word (RFC 2047).
     """
-    return _line(value, field=field, longest=MAX_DISPLAY_NAME)
+    return _validate_line(value, field=field, longest=MAX_DISPLAY_NAME)
 
 
-def greeting_name(value: object) -> str:
+def safe_greeting_name(value: object) -> str:
     """Return the name to greet with, or "" where greeting by it would print a link, an address or markup.
 
     A stranger chose this name and we print it in a security email; a reset must not fail for it, so the
     email then simply greets without a name.
     """
     try:
-        name = _line(value, field="name", longest=MAX_GREETING_NAME)
+        name = _validate_line(value, field="name", longest=MAX_GREETING_NAME)
     except InvalidInput:
         return ""
     too_many_digits = sum(char.isdigit() for char in name) > _MAX_DIGITS_IN_NAME
@@ -130,13 +130,13 @@ def greeting_name(value: object) -> str:
     return name
 
 
-def plain_text(value: object, *, field: str) -> str:
+def validate_plain_text(value: object, *, field: str) -> str:
     """Return a text for a security email: one line in which no mail client finds a link.
 
     Raises:
         InvalidInput: it is longer, or could become a link, an address or markup.
     """
-    line = _line(value, field=field, longest=MAX_PLAIN_TEXT)
+    line = _validate_line(value, field=field, longest=MAX_PLAIN_TEXT)
     if unicode_safety.is_link_like(line):
         raise InvalidInput(
             field,
@@ -146,19 +146,19 @@ def plain_text(value: object, *, field: str) -> str:
     return line
 
 
-def subject(value: object) -> str:
+def validate_subject(value: object) -> str:
     """Return a subject line.
 
     Raises:
         InvalidInput: it is empty, too long, or holds what a header must not hold.
     """
-    line = _line(value, field="subject", longest=MAX_SUBJECT)
+    line = _validate_line(value, field="subject", longest=MAX_SUBJECT)
     if not line:
         raise InvalidInput("subject", "is empty.", fix="Give a subject.")
     return line
 
 
-def ip_address(value: object, *, field: str = "ip_address") -> str:
+def validate_ip_address(value: object, *, field: str = "ip_address") -> str:
     """Return an IPv4 or IPv6 client address in its canonical form (RFC 5952).
 
     Raises:
@@ -179,7 +179,7 @@ def ip_address(value: object, *, field: str = "ip_address") -> str:
     return str(parsed)
 
 
-def action_url(value: object, *, origins: frozenset[str], field: str = "url") -> str:
+def validate_action_url(value: object, *, origins: frozenset[str], field: str = "url") -> str:
     """Return a link that somebody else made, if it leads to one of `origins` (scheme://host[:port]).
 
     Raises:
@@ -210,7 +210,7 @@ def action_url(value: object, *, origins: frozenset[str], field: str = "url") ->
     return value
 
 
-def any_link(value: str, *, field: str) -> str:
+def validate_link(value: str, *, field: str) -> str:
     """Return a link of a service's own template, wherever it leads.
 
     Raises:
@@ -254,24 +254,24 @@ def is_local_host(host: str) -> bool:
         return False
 
 
-def template_name(value: object) -> str:
+def validate_template_name(value: object) -> str:
     """Return the name of a template: a slug, never a path.
 
     Raises:
         InvalidInput: anything but a-z, digits, - and _, starting with a letter.
     """
-    return _matching(
+    return _validate_pattern(
         value, _SLUG, "template", "is not a template name: use a-z, digits, - and _ (no path, no ending)."
     )
 
 
-def file_name(value: object, *, field: str = "file name") -> str:
+def validate_file_name(value: object, *, field: str = "file name") -> str:
     """Return the name of a file: no path, and nothing that a file system or a shell of a reader treats apart.
 
     Raises:
         InvalidInput: it holds a separator or a control character, begins with a dot, is reserved, or is long.
     """
-    name = _line(value, field=field, longest=MAX_FILE_NAME)
+    name = _validate_line(value, field=field, longest=MAX_FILE_NAME)
     if (
         not name
         or name != value
@@ -285,49 +285,55 @@ def file_name(value: object, *, field: str = "file name") -> str:
     return name
 
 
-def locale(value: object, *, field: str = "locale") -> str:
+def validate_locale(value: object, *, field: str = "locale") -> str:
     """Return a language tag (RFC 5646).
 
     Raises:
         InvalidInput: anything else.
     """
-    return _matching(value, _LOCALE, field, "is not a language tag: give one like en or pt-BR.")
+    return _validate_pattern(value, _LOCALE, field, "is not a language tag: give one like en or pt-BR.")
 
 
-def header_name(value: object) -> str:
+def validate_header_name(value: object) -> str:
     """Return the name of a header that a service may add: X-…, or one of a short list.
 
     Raises:
         InvalidInput: it is not one; From, To, Message-ID and the like are decided here alone.
     """
-    name = _matching(value, _HEADER_NAME, "header", "is not the name of a header.")
-    if name.lower() in _OWN_HEADERS or not (name.lower().startswith("x-") or name.lower() in _OPEN_HEADERS):
+    name = _validate_pattern(value, _HEADER_NAME, "header", "is not the name of a header.")
+    if name.lower() in _RESERVED_HEADERS or not (
+        name.lower().startswith("x-") or name.lower() in _ALLOWED_HEADERS
+    ):
         raise InvalidInput("header", f"{name} cannot be set.", fix="Use X-… or List-Unsubscribe.")
     return name
 
 
-def header_value(value: object, *, field: str = "header") -> str:
+def validate_header_value(value: object, *, field: str = "header") -> str:
     """Return the value of a header that a service may add: one line of printable ASCII.
 
     Raises:
         InvalidInput: it is empty, too long, or anything else.
     """
-    text = _matching(value, _HEADER_VALUE, field, f"has no usable value: 1 to {MAX_HEADER} of ASCII, a line.")
+    text = _validate_pattern(
+        value, _HEADER_VALUE, field, f"has no usable value: 1 to {MAX_HEADER} of ASCII, a line."
+    )
     if "=?" in text:
         raise InvalidInput(field, "looks like an encoded word (=?).")
     return text
 
 
-def email_id(value: object, *, field: str = "task id") -> str:
+def validate_email_id(value: object, *, field: str = "task id") -> str:
     """Return the id of an email, which is a Celery task id: printable ASCII without spaces.
 
     Raises:
         InvalidInput: anything else; it would be no key of a table.
     """
-    return _matching(value, _EMAIL_ID, field, f"is not usable: 1 to {MAX_EMAIL_ID} printable characters.")
+    return _validate_pattern(
+        value, _EMAIL_ID, field, f"is not usable: 1 to {MAX_EMAIL_ID} printable characters."
+    )
 
 
-def user_id(value: object, *, field: str = "user id") -> str:
+def validate_user_id(value: object, *, field: str = "user id") -> str:
     """Return the id of a user, as a service knows one: a number, a UUID, a text.
 
     Raises:
@@ -342,49 +348,55 @@ def user_id(value: object, *, field: str = "user id") -> str:
     return text
 
 
-def idempotency_key(value: object) -> str:
+def validate_idempotency_key(value: object) -> str:
     """Return an idempotency key: printable ASCII without spaces.
 
     Raises:
         InvalidInput: anything else.
     """
-    return _matching(
+    return _validate_pattern(
         value, _KEY, "idempotency key", f"is not usable: 1 to {MAX_KEY} printable characters, no spaces."
     )
 
 
-def token(value: object, *, field: str = "token") -> str:
+def validate_token(value: object, *, field: str = "token") -> str:
     """Return a token that a service made; it will travel inside a link.
 
     Raises:
         InvalidInput: it is shorter than 8 or longer than 512 characters, or would break out of a URL.
     """
-    return _matching(value, _TOKEN, field, "is not usable: 8 to 512 of A-Z, a-z, 0-9 and . _ ~ = + / : -")
+    return _validate_pattern(
+        value, _TOKEN, field, "is not usable: 8 to 512 of A-Z, a-z, 0-9 and . _ ~ = + / : -"
+    )
 
 
-def variable_name(value: object) -> str:
+def validate_variable_name(value: object) -> str:
     """Return the name of a template variable.
 
     Raises:
         InvalidInput: not a name, or one that starts with an underscore pair.
     """
-    name = _matching(value, _VARIABLE, "variable", "is not a variable name.")
+    name = _validate_pattern(value, _VARIABLE, "variable", "is not a variable name.")
     if name.startswith("__"):
         raise InvalidInput("variable", f"{name}: names that start with __ are not for templates.")
     return name
 
 
-def _matching(value: object, pattern: re.Pattern[str], field: str, reason: str) -> str:
+def _validate_pattern(value: object, pattern: re.Pattern[str], field: str, reason: str) -> str:
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise InvalidInput(field, reason)
     return value
 
 
-def _line(value: object, *, field: str, longest: int) -> str:
+def _validate_line(value: object, *, field: str, longest: int) -> str:
     if not isinstance(value, str):
         raise InvalidInput(field, "is not text.")
     # Before anything else: on many marks in a row, normalization takes quadratic time.
-    text = unicodedata.normalize("NFC", value) if len(value) <= _DECOMPOSED * longest else value
+    text = (
+        unicodedata.normalize("NFC", value)
+        if len(value) <= _MAX_DECOMPOSED_PER_CHARACTER * longest
+        else value
+    )
     if len(text) > longest:
         raise InvalidInput(field, f"is longer than {longest} characters.")
     if char := unicode_safety.first_unprintable(text):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import event
 
 from mailctl import runtime
-from mailctl.delivery_log.storage.engine import is_same_database, translated
+from mailctl.delivery_log.storage.engine import is_same_database, translate_database_errors
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import BrokerUnavailable, ConfigurationError, MailctlError
 
@@ -33,9 +33,9 @@ _log = logging.getLogger("mailctl.service")
 #: Seconds after which what was recorded is on disk: a power failure, and nothing else, can lose that much.
 FLUSH_SECONDS = 3.0
 #: Seconds that a worker goes on with an email before the log is told that it is published.
-_WORKER_LEAD_SECONDS = 0.01
+_WORKER_HEAD_START_SECONDS = 0.01
 #: Where a session keeps the ids of what its transaction recorded.
-_RECORDED = "mailctl.recorded"
+_RECORDED_IDS_KEY = "mailctl.recorded"
 
 
 class Dispatcher:
@@ -53,14 +53,14 @@ class Dispatcher:
     def __init__(self, parts: Runtime) -> None:
         parts.check_message_settings()
         self.runtime = parts
-        self._enqueuer = Enqueuer(parts, lead_seconds=_WORKER_LEAD_SECONDS)
+        self._enqueuer = Enqueuer(parts, lead_seconds=_WORKER_HEAD_START_SECONDS)
         # Asked for here, where no event loop waits: the answer may import Celery.
-        _ = self._enqueuer.reaches_a_worker
+        _ = self._enqueuer.can_reach_worker
         # One thread, because a publisher is for one at a time; the interpreter waits for it at its end.
         self._background = ThreadPoolExecutor(1, thread_name_prefix="mailctl-publisher")
         #: What is to be published: emails that nothing keeps back, and ids of which the log is asked first.
-        self._free: deque[Draft] = deque()
-        self._unasked: deque[str] = deque()
+        self._publishable: deque[Draft] = deque()
+        self._ids_to_check: deque[str] = deque()
         self._flush_timer: threading.Timer | None = None
         parts.on_close(self._close)
 
@@ -91,8 +91,8 @@ class Dispatcher:
         # Committed here, so that no crash of a process loses it; a request does not wait for the disk.
         enqueued = self._enqueuer.record(kind, contents, idempotency_key=idempotency_key, is_lasting=False)
         self._flush_soon()
-        self._free.extend(enqueued.free)
-        self._unasked.extend(enqueued.others)
+        self._publishable.extend(enqueued.publishable)
+        self._ids_to_check.extend(enqueued.ids_to_check)
         if given_up.is_set():
             self._publish_soon()
         return enqueued.ids[0]
@@ -111,7 +111,7 @@ class Dispatcher:
                 "session= belongs to another database than the delivery log.",
                 fix="Set MAILCTL_DATABASE_URL to the database of the session, or leave session= out.",
             )
-        with translated(connection.engine.url):
+        with translate_database_errors(connection.engine.url):
             ids = self._enqueuer.record(
                 kind, contents, idempotency_key=idempotency_key, connection=connection
             ).ids
@@ -125,15 +125,15 @@ class Dispatcher:
         publish. The listener stays for the life of the session, because one that removes itself breaks the
         commit that calls it.
         """
-        if _RECORDED not in session.info:
-            session.info[_RECORDED] = []
+        if _RECORDED_IDS_KEY not in session.info:
+            session.info[_RECORDED_IDS_KEY] = []
             event.listen(session, "after_transaction_end", self._transaction_ended)
-        session.info[_RECORDED].extend(ids)
+        session.info[_RECORDED_IDS_KEY].extend(ids)
 
     def _transaction_ended(self, session: Session, transaction: SessionTransaction) -> None:
-        if transaction.parent is None and session.info[_RECORDED]:
-            ids, session.info[_RECORDED] = session.info[_RECORDED], []
-            self._unasked.extend(ids)
+        if transaction.parent is None and session.info[_RECORDED_IDS_KEY]:
+            ids, session.info[_RECORDED_IDS_KEY] = session.info[_RECORDED_IDS_KEY], []
+            self._ids_to_check.extend(ids)
             self._publish_soon()
 
     def _flush_soon(self) -> None:
@@ -162,7 +162,7 @@ class Dispatcher:
 
     def _publish(self) -> None:
         """Publish what has come together meanwhile."""
-        free, ids = _taken_from(self._free), _taken_from(self._unasked)
+        free, ids = _drain(self._publishable), _drain(self._ids_to_check)
         if not free and not ids:
             return
         first = free[0].id if free else ids[0]
@@ -177,7 +177,7 @@ class Dispatcher:
             _log.exception("email %s is not published yet; a relay of a worker will do it", first)
 
 
-def _taken_from(waiting: deque[_T]) -> list[_T]:
+def _drain(waiting: deque[_T]) -> list[_T]:
     return [waiting.popleft() for _ in range(len(waiting))]
 
 
@@ -207,10 +207,10 @@ def is_open() -> bool:
     return dispatcher is not None and runtime.is_open()
 
 
-def _renew_lock() -> None:
+def _reset_lock() -> None:
     global _lock
     _lock = threading.Lock()
 
 
 # Another thread of the parent may have held it at that moment.
-os.register_at_fork(after_in_child=_renew_lock)
+os.register_at_fork(after_in_child=_reset_lock)

@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
-    from mailctl.delivery_log.campaigns import Batch
+    from mailctl.delivery_log.campaigns import CampaignBatch
     from mailctl.domain.catalog import Kind
     from mailctl.domain.models import Draft, Envelope, Json, User
-    from mailctl.domain.recipient_list import Recipient
+    from mailctl.domain.recipient_list import RecipientRow
     from mailctl.runtime import Runtime
 
 #: Rows that are recorded in one transaction: few at first, so that workers begin, then more, as each
 #: transaction costs the disk about the same.
-FIRST_CHUNK = 500
-LARGEST_CHUNK = 4000
-MAX_NAME = 100
+FIRST_CHUNK_ROWS = 500
+MAX_CHUNK_ROWS = 4000
+MAX_NAME_LENGTH = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mailing:
+class CampaignRequest:
     """What a campaign sends, to whomever."""
 
     kind: Kind
@@ -59,13 +59,13 @@ class Mailing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded:
+class ChunkResult:
     """What became of some rows."""
 
     #: Id and address of each email that is new in the log.
     emails: tuple[tuple[str, str], ...] = ()
     #: How many the campaign had already.
-    known: int = 0
+    already_recorded: int = 0
     #: How many of the new ones are not sent: their address is suppressed.
     suppressed: int = 0
     problems: tuple[RowProblem, ...] = ()
@@ -73,7 +73,7 @@ class Recorded:
     @property
     def rows(self) -> int:
         """How many rows these were."""
-        return len(self.emails) + self.known + len(self.problems)
+        return len(self.emails) + self.already_recorded + len(self.problems)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class Checked:
     problems: tuple[RowProblem, ...]
 
 
-class Campaign:
+class CampaignRecorder:
     """Records the emails of one campaign; workers send them.
 
     Args:
@@ -99,27 +99,29 @@ class Campaign:
         ConfigurationError: no email can be made with these settings.
     """
 
-    def __init__(self, runtime: Runtime, mailing: Mailing) -> None:
+    def __init__(self, runtime: Runtime, mailing: CampaignRequest) -> None:
         name = mailing.campaign
-        if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
-            raise InvalidInput("--campaign", f"is not usable: give 1 to {MAX_NAME} printable characters.")
+        if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable() or name != name.strip():
+            raise InvalidInput(
+                "--campaign", f"is not usable: give 1 to {MAX_NAME_LENGTH} printable characters."
+            )
         runtime.check_message_settings()
         self._runtime = runtime
         self._mailing = mailing
         self._enqueuer = Enqueuer(runtime)
         self._at = mailing.not_before or datetime.now(UTC)
-        self._common: dict[str, Any] | None = None
+        self._shared_fields: dict[str, Any] | None = None
         #: How many of the rows given to `record` are in the log.
         self.rows_in_log = 0
         named = hashlib.sha256(f"{name}\0".encode())
         self._name_hash = named
-        self._id_start = named.hexdigest()[:8]
+        self._id_prefix = named.hexdigest()[:8]
 
-    def check(self, rows: Iterable[Recipient | RowProblem]) -> Checked:
+    def check(self, rows: Iterable[RecipientRow | RowProblem]) -> Checked:
         """Go through rows and return what `record` would do with them; nothing is recorded."""
         problems: list[RowProblem] = []
         new, known = set[str](), 0
-        for chunk in self._checked_chunks(rows):
+        for chunk in self._check_in_chunks(rows):
             problems += [row for row in chunk if isinstance(row, RowProblem)]
             ids = [row.id for row in chunk if not isinstance(row, RowProblem)]
             more = set(ids) - new
@@ -128,7 +130,7 @@ class Campaign:
             known += len(ids) - len(more)
         return Checked(new=len(new), known=known, problems=tuple(problems))
 
-    def record(self, rows: Iterable[Recipient | RowProblem]) -> Iterator[Recorded]:
+    def record(self, rows: Iterable[RecipientRow | RowProblem]) -> Iterator[ChunkResult]:
         """Record the emails of rows, some at a time; a row that cannot be used is told and left out.
 
         Each step is recorded for good: who stops in the middle goes on with the same rows and the same name.
@@ -139,19 +141,19 @@ class Campaign:
             LogUnavailable: the log cannot be written.
             DirectoryUnavailable: the users cannot be looked up.
         """
-        begun: Future[Recorded] | None = None
+        begun: Future[ChunkResult] | None = None
         is_open = False
         # The database works on some rows while the next ones are checked, and while others get to disk.
-        with _old_objects_at_rest(), ThreadPoolExecutor(1, thread_name_prefix="mailctl-campaign") as recorder:
+        with _gc_frozen(), ThreadPoolExecutor(1, thread_name_prefix="mailctl-campaign") as recorder:
             try:
-                for checked in self._checked_chunks(rows):
+                for checked in self._check_in_chunks(rows):
                     drafts = [draft for draft in checked if not isinstance(draft, RowProblem)]
                     if drafts and not is_open:
-                        self._open(drafts[0])
+                        self._start_campaign(drafts[0])
                         is_open = True
-                    batch = self._runtime.campaigns.batch(drafts)
+                    batch = self._runtime.campaigns.prepare_batch(drafts)
                     recorded = begun.result() if begun else None
-                    begun = recorder.submit(self._add, checked, batch)
+                    begun = recorder.submit(self._record_batch, checked, batch)
                     if recorded:
                         self._runtime.outbox.flush()
                         yield recorded
@@ -161,44 +163,46 @@ class Campaign:
             if last:
                 yield last
 
-    def _open(self, first: Draft) -> None:
+    def _start_campaign(self, first: Draft) -> None:
         mailing = self._mailing
         self._enqueuer.refuse_unrenderable(mailing.kind, [first.content], at=self._at)
-        self._runtime.campaigns.open(mailing.campaign, kind=first.kind, rate=mailing.rate)
+        self._runtime.campaigns.create_or_update(mailing.campaign, kind=first.kind, rate=mailing.rate)
 
-    def _checked_chunks(self, rows: Iterable[Recipient | RowProblem]) -> Iterator[list[Draft | RowProblem]]:
-        remaining, size = iter(rows), FIRST_CHUNK
+    def _check_in_chunks(
+        self, rows: Iterable[RecipientRow | RowProblem]
+    ) -> Iterator[list[Draft | RowProblem]]:
+        remaining, size = iter(rows), FIRST_CHUNK_ROWS
         while chunk := list(islice(remaining, size)):
-            now, size = datetime.now(UTC), min(2 * size, LARGEST_CHUNK)
-            yield [self._checked(row, now=now) for row in chunk]
+            now, size = datetime.now(UTC), min(2 * size, MAX_CHUNK_ROWS)
+            yield [self._check_row(row, now=now) for row in chunk]
 
-    def _add(self, checked: Sequence[Draft | RowProblem], batch: Batch) -> Recorded:
+    def _record_batch(self, checked: Sequence[Draft | RowProblem], batch: CampaignBatch) -> ChunkResult:
         added = self._runtime.campaigns.add(batch)
-        self.rows_in_log += batch.asked
+        self.rows_in_log += batch.requested
         new = set(added.new)
         emails = {draft.id: draft.content.user.email for draft in batch.drafts if draft.id in new}
-        return Recorded(
+        return ChunkResult(
             emails=tuple(emails.items()),
-            known=batch.asked - len(new),
+            already_recorded=batch.requested - len(new),
             suppressed=len(added.suppressed),
             problems=tuple(problem for problem in checked if isinstance(problem, RowProblem)),
         )
 
-    def preview(self, rows: Iterable[Recipient | RowProblem]) -> Envelope | None:
+    def preview(self, rows: Iterable[RecipientRow | RowProblem]) -> Envelope | None:
         """Return the first usable row's message, with links that open nothing; None if there is none.
 
         Raises:
             RenderError: the template cannot be rendered.
         """
         for row in rows:
-            checked = self._checked(row, now=datetime.now(UTC))
+            checked = self._check_row(row, now=datetime.now(UTC))
             if not isinstance(checked, RowProblem):
                 kind, base = self._mailing.kind, self._runtime.settings.frontend_url
                 content = with_dead_links(checked.content, kind, frontend_url=base)
                 return asyncio.run(self._runtime.composer.preview(kind, content, at=self._at))
         return None
 
-    def _checked(self, row: Recipient | RowProblem, *, now: datetime) -> Draft | RowProblem:
+    def _check_row(self, row: RecipientRow | RowProblem, *, now: datetime) -> Draft | RowProblem:
         if isinstance(row, RowProblem):
             return row
         mailing = self._mailing
@@ -224,20 +228,20 @@ class Campaign:
         if variables:
             return self._make_content(user, {**self._mailing.context, **variables})
         # Checked once: only the user differs. Not by `replace`, which takes twice as long.
-        if self._common is None:
-            self._common = vars(self._make_content(user, self._mailing.context))
-        return Content(**{**self._common, "user": user})
+        if self._shared_fields is None:
+            self._shared_fields = vars(self._make_content(user, self._mailing.context))
+        return Content(**{**self._shared_fields, "user": user})
 
     @cached_property
     def _recorded_kind(self) -> Kind:
-        return self._enqueuer.recorded_kind(self._mailing.kind, self._mailing.template)
+        return self._enqueuer.resolve_kind(self._mailing.kind, self._mailing.template)
 
     def _make_content(self, user: User, context: Mapping[str, Json]) -> Content:
         mailing = self._mailing
         return make_content(
             mailing.kind,
             user,
-            origins=self._runtime.origins,
+            origins=self._runtime.link_origins,
             context=context,
             subject=mailing.subject,
             template=mailing.template,
@@ -252,9 +256,9 @@ class Campaign:
         hashed = self._name_hash.copy()
         hashed.update(address.encode())
         digits = hashed.hexdigest()
-        return f"{self._id_start}-{digits[:4]}-8{digits[4:7]}-a{digits[7:10]}-{digits[10:22]}"
+        return f"{self._id_prefix}-{digits[:4]}-8{digits[4:7]}-a{digits[7:10]}-{digits[10:22]}"
 
-    def _user(self, row: Recipient) -> User:
+    def _user(self, row: RecipientRow) -> User:
         if row.email is None:
             assert row.user_id is not None
             return self._runtime.directory.get(row.user_id, screening=self._mailing.screening)
@@ -262,7 +266,7 @@ class Campaign:
 
 
 @contextmanager
-def _old_objects_at_rest() -> Iterator[None]:
+def _gc_frozen() -> Iterator[None]:
     """Let searches for garbage pass over what was there before: many rows cause many, and find nothing."""
     if gc.get_freeze_count():
         yield
@@ -274,7 +278,7 @@ def _old_objects_at_rest() -> Iterator[None]:
         gc.unfreeze()
 
 
-def named_after(mailing: Mailing, data: bytes) -> Mailing:
+def with_derived_name(mailing: CampaignRequest, data: bytes) -> CampaignRequest:
     """Return a mailing that nobody named with a name: the same list and words are the same campaign.
 
     Args:

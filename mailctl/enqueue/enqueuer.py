@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailctl import tracing
-from mailctl.domain.catalog import KINDS, kind_by_template
+from mailctl.domain.catalog import BUILT_IN_KINDS, effective_kind
 from mailctl.domain.factory import make_drafts
 from mailctl.errors import InvalidInput, RenderError
 
@@ -28,18 +28,18 @@ GRACE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Enqueued:
+class EnqueueResult:
     """What was recorded of one call."""
 
     #: Of its emails; only that of an earlier call if the idempotency key was used before.
     ids: tuple[str, ...]
     #: Those that nothing keeps from being published, once the transaction is committed.
-    free: tuple[Draft, ...] = field(default=(), repr=False)
+    publishable: tuple[Draft, ...] = field(default=(), repr=False)
 
     @property
-    def others(self) -> tuple[str, ...]:
+    def ids_to_check(self) -> tuple[str, ...]:
         """The ids of those of which the log has to be asked."""
-        free = {draft.id for draft in self.free}
+        free = {draft.id for draft in self.publishable}
         return tuple(email_id for email_id in self.ids if email_id not in free)
 
 
@@ -53,29 +53,29 @@ class Enqueuer:
 
     def __init__(self, runtime: Runtime, *, lead_seconds: float = 0.0) -> None:
         self._runtime = runtime
-        self._lead_seconds = lead_seconds
+        self._head_start_seconds = lead_seconds
 
     @property
-    def reaches_a_worker(self) -> bool:
+    def can_reach_worker(self) -> bool:
         """Whether publishing from this process makes sense; a memory broker is private to its process."""
         # Decided without Celery where possible: importing it is most of what a short command takes.
-        return not self._runtime.settings.is_broker_private and self._publisher.reaches_a_worker
+        return not self._runtime.settings.is_broker_private and self._publisher.can_reach_worker
 
     def is_own_task(self, kind: Kind) -> bool:
         """Whether the service's own app defines the kind's task itself, and so knows its templates."""
         if not self._runtime.settings.mailctl_app:
             return False
-        from mailctl.celery_app import own_tasks
+        from mailctl.celery_app import overridden_tasks
 
-        return kind.full_task in own_tasks(self._runtime.app)
+        return kind.full_task in overridden_tasks(self._runtime.app)
 
-    def recorded_kind(self, kind: Kind, template: str | None) -> Kind:
+    def resolve_kind(self, kind: Kind, template: str | None) -> Kind:
         """Return the kind that an email is recorded as: limits, pauses and lists go by it.
 
         It is the kind of the template that the email names, unless a task of the service's own sends it: that
         task has templates of its own.
         """
-        named = kind_by_template(kind, template)
+        named = effective_kind(kind, template)
         return kind if named is kind or self.is_own_task(kind) else named
 
     def queue_for(self, kind: Kind) -> str:
@@ -84,9 +84,9 @@ class Enqueuer:
             return kind.queue
         if not self._runtime.settings.mailctl_app:
             return self._runtime.settings.celery_queue_default
-        from mailctl.celery_app import queue_of
+        from mailctl.celery_app import queue_for_task
 
-        return queue_of(self._runtime.app, kind.full_task)
+        return queue_for_task(self._runtime.app, kind.full_task)
 
     def refuse_unrenderable(self, kind: Kind, contents: Sequence[Content], *, at: datetime) -> None:
         """Refuse a template of the caller's or the service's that is missing, broken or lacks a variable.
@@ -94,7 +94,7 @@ class Enqueuer:
         Raises:
             InvalidInput: it is; the templates of a task of the service's own are not known here.
         """
-        has_packaged_template = kind.template is not None and kind.name in KINDS
+        has_packaged_template = kind.template is not None and kind.name in BUILT_IN_KINDS
         if has_packaged_template or self.is_own_task(kind):
             return
 
@@ -117,7 +117,7 @@ class Enqueuer:
         forced_by: str | None = None,
         connection: Connection | None = None,
         is_lasting: bool = True,
-    ) -> Enqueued:
+    ) -> EnqueueResult:
         """Record the emails of one call, one per content.
 
         Args:
@@ -132,9 +132,9 @@ class Enqueuer:
             LogUnavailable: the log cannot be written.
         """
         with tracing.span("mailctl.record") as span:
-            now, trace = datetime.now(UTC), tracing.carried()
+            now, trace = datetime.now(UTC), tracing.inject_trace_context()
             drafts = make_drafts(
-                self.recorded_kind(kind, contents[0].template),
+                self.resolve_kind(kind, contents[0].template),
                 [replace(content, trace=trace) for content in contents] if trace else contents,
                 queue=self.queue_for(kind),
                 now=now,
@@ -142,15 +142,17 @@ class Enqueuer:
                 idempotency_key=idempotency_key,
                 forced_by=forced_by,
             )
-            due_at = now + timedelta(seconds=GRACE_SECONDS) if self.reaches_a_worker else now
+            due_at = now + timedelta(seconds=GRACE_SECONDS) if self.can_reach_worker else now
             outbox = self._runtime.outbox
             if connection is None:
                 entry = outbox.add(drafts, due_at=due_at, is_lasting=is_lasting)
             else:
-                entry = outbox.add_on(connection, drafts, due_at=due_at)
-            span.note(email_id=entry.id, kind=drafts[0].kind)
+                entry = outbox.add_in_transaction(connection, drafts, due_at=due_at)
+            span.set_attributes(email_id=entry.id, kind=drafts[0].kind)
         is_new = entry.id == drafts[0].id
-        return Enqueued(ids=tuple(each.id for each in drafts) if is_new else (entry.id,), free=entry.free)
+        return EnqueueResult(
+            ids=tuple(each.id for each in drafts) if is_new else (entry.id,), publishable=entry.publishable
+        )
 
     def publish(self, ids: Sequence[str], *, free: Sequence[Draft] = ()) -> None:
         """Put recorded emails on the broker that may go out now; the rest is a relay's to do.
@@ -163,10 +165,10 @@ class Enqueuer:
             BrokerUnavailable: the broker does not answer; a relay publishes them when it does.
             LogUnavailable: the log cannot be used.
         """
-        if not self.reaches_a_worker:
+        if not self.can_reach_worker:
             return
         asked = self._runtime.history.publishable(ids, now=datetime.now(UTC)) if ids else []
-        self._publisher.publish_all([*free, *asked], lead_seconds=self._lead_seconds)
+        self._publisher.publish_all([*free, *asked], lead_seconds=self._head_start_seconds)
 
     @cached_property
     def _publisher(self) -> Publisher:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from mailctl.broker.inspector import broker_error, driver_errors, fail_fast_connection
 from mailctl.broker.messages import BATCH_TASK
-from mailctl.broker.task_arguments import REFERENCE, to_arguments
-from mailctl.celery_app import is_in_memory, own_tasks
-from mailctl.domain.catalog import CANARY, GENERIC, KINDS, Kind
+from mailctl.broker.task_arguments import REFERENCE_ARGUMENT, to_arguments
+from mailctl.celery_app import has_memory_broker, overridden_tasks
+from mailctl.domain.catalog import BUILT_IN_KINDS, CANARY, GENERIC, Kind
 from mailctl.domain.retry_policy import CONFIG_RETRY_SECONDS
 from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput, MailctlError
 from mailctl.fork_safety import no_fork
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
 
 #: Seconds for which nobody asks a broker again that did not answer.
-PAUSE_SECONDS = 2.0
+BROKER_RETRY_SECONDS = 2.0
 #: Seconds for which it is taken for true which workers live, and that none does.
-_WORKERS_SECONDS = 5.0
-_NO_WORKER_SECONDS = 1.0
+_WORKERS_CACHE_SECONDS = 5.0
+_NO_WORKER_CACHE_SECONDS = 1.0
 #: What a message shows of its arguments.
 _REDACTED = "(redacted)"
 #: The name of a task, and its arguments.
@@ -48,24 +48,24 @@ class Publisher:
     def __init__(self, runtime: Runtime, *, held_in: str | None = None) -> None:
         self._runtime = runtime
         self._app: Celery = runtime.app
-        self._is_in_memory = is_in_memory(self._app)
-        self._held_in = held_in if self._is_in_memory else None
+        self._is_in_memory = has_memory_broker(self._app)
+        self._worker_id = held_in if self._is_in_memory else None
         self._connection: Any = fail_fast_connection(self._app)
         self._producer: Any = None
         #: Messages that the broker took.
-        self.taken = 0
-        self._resumes_at = 0.0
-        self._consumed: tuple[float, frozenset[str]] = (0.0, frozenset())
+        self.published_count = 0
+        self._retry_at = 0.0
+        self._consumed_queues: tuple[float, frozenset[str]] = (0.0, frozenset())
 
     @property
-    def reaches_a_worker(self) -> bool:
+    def can_reach_worker(self) -> bool:
         """Whether somebody could receive what this process publishes."""
-        return not self._is_in_memory or self._held_in is not None
+        return not self._is_in_memory or self._worker_id is not None
 
     @property
-    def is_paused(self) -> bool:
+    def is_backing_off(self) -> bool:
         """Whether the broker did not answer a moment ago."""
-        return time.monotonic() < self._resumes_at
+        return time.monotonic() < self._retry_at
 
     def publish(self, email: Email) -> None:
         """Put an email on the broker and record that it is there.
@@ -76,7 +76,7 @@ class Publisher:
             LogUnavailable: the delivery log cannot be used.
         """
         if self._send(email):
-            self._runtime.outbox.mark_queued([email.id], held_in=self._held_in)
+            self._runtime.outbox.mark_queued([email.id], held_in=self._worker_id)
 
     def publish_all(self, emails: Sequence[Email | Draft], *, lead_seconds: float = 0.0) -> int:
         """Put emails on the broker and record that they are there; return how many.
@@ -98,13 +98,13 @@ class Publisher:
                     if self._send(email):
                         published.append(email.id)
                 except ConfigurationError as error:
-                    self._put_off(email, error)
+                    self._postpone(email, error)
                 except InvalidInput as error:
-                    self._runtime.outbox.give_up(email.id, reason=str(error))
+                    self._runtime.outbox.fail_unpublishable(email.id, reason=str(error))
         finally:
             if published:
                 time.sleep(lead_seconds)
-                self._runtime.outbox.mark_queued(published, held_in=self._held_in)
+                self._runtime.outbox.mark_queued(published, held_in=self._worker_id)
         return len(published)
 
     def publish_batch(self, *, limit: int) -> int:
@@ -116,9 +116,9 @@ class Publisher:
             BrokerUnavailable: the broker does not answer; the emails are back in the log.
             LogUnavailable: the delivery log cannot be used.
         """
-        kinds = self._runtime.campaigns.release(limit=limit, held_in=self._held_in)
-        own = own_tasks(self._app)
-        own_kinds = {kind.name for kind in KINDS.values() if kind.task in own}
+        kinds = self._runtime.campaigns.take_due(limit=limit, held_in=self._worker_id)
+        own = overridden_tasks(self._app)
+        own_kinds = {kind.name for kind in BUILT_IN_KINDS.values() if kind.task in own}
         waiting = list(kinds)
         try:
             for email_id in [email_id for email_id in waiting if kinds[email_id] in own_kinds]:
@@ -127,7 +127,7 @@ class Publisher:
                 waiting.remove(email_id)
             self._send_batch(waiting)
         except MailctlError as error:
-            self._runtime.claims.give_back(waiting, reason=str(error))
+            self._runtime.claims.return_unstarted(waiting, reason=str(error))
             raise
         return len(kinds)
 
@@ -178,9 +178,11 @@ class Publisher:
             )
 
     def _send(self, email: Email | Draft) -> bool:
-        kind = CANARY if email.kind == CANARY.name else self._runtime.catalog.of_email(email.kind)
+        kind = CANARY if email.kind == CANARY.name else self._runtime.catalog.get_recorded(email.kind)
         message = (
-            self._in_full(email, kind) if self._is_sent_in_full(email, kind) else _reference(email, kind)
+            self._full_call(email, kind)
+            if self._is_sent_in_full(email, kind)
+            else _reference_call(email, kind)
         )
         if message is None:
             return False
@@ -198,20 +200,20 @@ class Publisher:
                 argsrepr=_REDACTED,
                 kwargsrepr=_REDACTED,
                 # A task of the service's own reports by its result; ours writes to the log.
-                headers={"mailctl": "1", "ignore_result": task not in own_tasks(self._app)},
+                headers={"mailctl": "1", "ignore_result": task not in overridden_tasks(self._app)},
             )
         return True
 
-    def _put_off(self, email: Email | Draft, error: MailctlError) -> None:
+    def _postpone(self, email: Email | Draft, error: MailctlError) -> None:
         until = datetime.now(UTC) + timedelta(seconds=CONFIG_RETRY_SECONDS)
-        self._runtime.outbox.postpone(email.id, until=until, reason=str(error))
+        self._runtime.outbox.postpone_publishing(email.id, until=until, reason=str(error))
 
     def _open_producer(self) -> Any:
         if self._producer is None:
             self._producer = self._app.amqp.Producer(self._connection, auto_declare=False)
         return self._producer
 
-    def _in_full(self, email: Email | Draft, kind: Kind) -> _TaskCall | None:
+    def _full_call(self, email: Email | Draft, kind: Kind) -> _TaskCall | None:
         """Return an email with all that is needed to send it; None if it must not, or cannot be sent."""
         content = self._runtime.outbox.content(email.id)
         if content is None:
@@ -219,14 +221,16 @@ class Publisher:
         if content.template is not None:
             kind = GENERIC  # the one task that takes a template
         now = datetime.now(UTC)
-        urls = self._runtime.links.urls(kind, content, now=now)
+        urls = self._runtime.links.make_urls(kind, content, now=now)
         if kind.full_task != kind.task:
             composer = self._runtime.composer
             content = composer.as_generic(kind, content, urls=urls, created_at=email.created_at, now=now)
             kind = GENERIC
-        addressed = self._runtime.audience.addressed(content.user.email, subject=content.subject or "")
+        addressed = self._runtime.recipient_policy.resolve_destination(
+            content.user.email, subject=content.subject or ""
+        )
         # Who takes it may know nothing of whom this environment may mail.
-        if reason := self._runtime.audience.refusal(addressed.to):
+        if reason := self._runtime.recipient_policy.refusal_reason(addressed.to):
             self._runtime.outbox.suppress(email.id, reason=reason)
             return None
         user = replace(content.user, email=addressed.to)
@@ -237,33 +241,33 @@ class Publisher:
         wish = self._runtime.settings.mailctl_messages
         if kind is CANARY:
             return False
-        if kind.task in own_tasks(self._app) or wish == "full":
+        if kind.task in overridden_tasks(self._app) or wish == "full":
             return True
         return wish == "auto" and email.queue not in self._queues_with_workers()
 
     def _queues_with_workers(self) -> frozenset[str]:
         """Return the queues that living workers consume which share this log."""
-        read_at, queues = self._consumed
-        if time.monotonic() - read_at > (_WORKERS_SECONDS if queues else _NO_WORKER_SECONDS):
-            workers = self._runtime.workers.alive()
+        read_at, queues = self._consumed_queues
+        if time.monotonic() - read_at > (_WORKERS_CACHE_SECONDS if queues else _NO_WORKER_CACHE_SECONDS):
+            workers = self._runtime.workers.list_alive()
             queues = frozenset(queue for worker in workers for queue in worker.queues)
-            self._consumed = (time.monotonic(), queues)
+            self._consumed_queues = (time.monotonic(), queues)
         return queues
 
     @contextmanager
     def _broker_errors(self) -> Iterator[None]:
-        if self.is_paused:
+        if self.is_backing_off:
             raise BrokerUnavailable("The broker did not answer a moment ago.", fix="Start the broker.")
         with no_fork():
             try:
                 yield
-                self.taken += 1
+                self.published_count += 1
             except driver_errors(self._connection) as error:
-                self._resumes_at = time.monotonic() + PAUSE_SECONDS
+                self._retry_at = time.monotonic() + BROKER_RETRY_SECONDS
                 self._producer = None
                 self._connection.close()
                 raise broker_error(self._connection, error) from error
 
 
-def _reference(email: Email | Draft, kind: Kind) -> _TaskCall:
-    return kind.task, {REFERENCE: email.id}
+def _reference_call(email: Email | Draft, kind: Kind) -> _TaskCall:
+    return kind.task, {REFERENCE_ARGUMENT: email.id}

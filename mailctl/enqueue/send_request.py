@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class SendRequest:
     """One wish of an operator's: the same kind of email to each of some people."""
 
     kind: Kind
@@ -43,15 +43,15 @@ class Order:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sent:
+class SendResult:
     """What became of an order."""
 
     emails: tuple[Email, ...]
     #: Why the broker has not got them yet; "" if it has, or need not.
-    broker_trouble: str = ""
+    broker_error: str = ""
 
 
-class Sending:
+class SendService:
     """Carries out orders.
 
     Args:
@@ -62,7 +62,7 @@ class Sending:
         self._runtime = runtime
         self._enqueuer = Enqueuer(runtime)
 
-    def send(self, order: Order) -> Sent:
+    def send(self, order: SendRequest) -> SendResult:
         """Record the emails of an order and publish them.
 
         Raises:
@@ -84,7 +84,7 @@ class Sending:
             for email_id in self._enqueuer.record(
                 order.kind,
                 [content],
-                idempotency_key=_key_of(order, content, is_one_of_many=len(contents) > 1),
+                idempotency_key=_idempotency_key(order, content, is_one_of_many=len(contents) > 1),
                 not_before=order.not_before,
                 forced_by=order.forced_by,
             ).ids
@@ -95,9 +95,9 @@ class Sending:
         except BrokerUnavailable as error:
             trouble = error.message
         emails = self._runtime.history.emails(ids)
-        return Sent(emails=tuple(emails), broker_trouble=trouble)
+        return SendResult(emails=tuple(emails), broker_error=trouble)
 
-    def preview(self, order: Order) -> list[Envelope]:
+    def preview(self, order: SendRequest) -> list[Envelope]:
         """Return the finished messages of an order, with links that open nothing, and record nothing.
 
         Raises:
@@ -116,12 +116,12 @@ class Sending:
 
         return asyncio.run(compose_all())
 
-    def _contents(self, order: Order) -> list[Content]:
+    def _contents(self, order: SendRequest) -> list[Content]:
         return [
             make_content(
                 order.kind,
                 user,
-                origins=self._runtime.origins,
+                origins=self._runtime.link_origins,
                 tokens=order.tokens,
                 context=order.context,
                 subject=order.subject,
@@ -131,7 +131,7 @@ class Sending:
             for user in self._users(order)
         ]
 
-    def _users(self, order: Order) -> list[User]:
+    def _users(self, order: SendRequest) -> list[User]:
         if bool(order.user_ids) == (order.email is not None):
             raise InvalidInput("recipient", "is missing or given twice.", fix="Give --user-id, or --email.")
         if order.tokens and len(order.user_ids) > 1:
@@ -144,7 +144,7 @@ class Sending:
         ]
 
 
-def _key_of(order: Order, content: Content, *, is_one_of_many: bool) -> str | None:
+def _idempotency_key(order: SendRequest, content: Content, *, is_one_of_many: bool) -> str | None:
     if order.idempotency_key is None or not is_one_of_many:
         return order.idempotency_key
     return f"{order.idempotency_key}/{content.user.id}"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from mailctl.broker.inspector import Broker
-from mailctl.celery_app import has_private_results, is_in_memory
-from mailctl.diagnosis.status import FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS
+from mailctl.broker.inspector import BrokerInspector
+from mailctl.celery_app import has_memory_broker, has_private_results
+from mailctl.diagnosis.status import INITIAL_POLL_SECONDS, MAX_POLL_SECONDS
 from mailctl.domain.catalog import CANARY
 from mailctl.domain.factory import make_drafts, make_user
 from mailctl.domain.models import Content
@@ -51,13 +51,13 @@ def send_canary(runtime: Runtime, *, queue: str, to: str | None, timeout: float)
     """
     recipient = None if to is None else make_user(email=to).email
     # A memory broker is reached by nobody else, nor is the answer in a memory backend.
-    if is_in_memory(runtime.app) or has_private_results(runtime.app):
+    if has_memory_broker(runtime.app) or has_private_results(runtime.app):
         return _through_log(runtime, queue=queue, to=recipient, timeout=timeout)
     return _through_broker(runtime, queue=queue, to=recipient, timeout=timeout)
 
 
 def _through_broker(runtime: Runtime, *, queue: str, to: str | None, timeout: float) -> list[CanaryStep]:
-    broker, canary_id, started = Broker(runtime.app), str(uuid.uuid4()), time.monotonic()
+    broker, canary_id, started = BrokerInspector(runtime.app), str(uuid.uuid4()), time.monotonic()
     if broker.ping_backend() is None:
         raise ConfigurationError(
             "The app keeps no results, so that no worker can answer.", fix="Set CELERY_RESULT_BACKEND."
@@ -68,7 +68,7 @@ def _through_broker(runtime: Runtime, *, queue: str, to: str | None, timeout: fl
     begun = time.monotonic()
     publisher.publish_canary(canary_id, queue=queue, to=sealed, expires_seconds=timeout)
     published = time.monotonic()
-    answer = _await(lambda: broker.answer(canary_id), queue=queue, until=started + timeout)
+    answer = _poll(lambda: broker.successful_result(canary_id), queue=queue, until=started + timeout)
     steps = [CanaryStep(**step) for step in answer["steps"]]
     there_and_back = time.monotonic() - published - sum(step.seconds for step in steps)
     taken = f"{answer['worker']} took it from queue {queue!r} and answered"
@@ -91,10 +91,10 @@ def _through_log(runtime: Runtime, *, queue: str, to: str | None, timeout: float
         return found[0] if found and found[0].is_final else None
 
     try:
-        email = _await(ended, queue=queue, until=until)
+        email = _poll(ended, queue=queue, until=until)
         moments = {str(event.state): event.at for event in runtime.history.events(canary_id)}
     finally:
-        runtime.outbox.forget(canary_id)
+        runtime.outbox.delete_canary(canary_id)
     published, claimed = moments.get("queued", now), moments.get("sending", now)
     relayed = "the relay of a worker published it"
     taken = f"{email.worker} took it from queue {queue!r}"
@@ -105,8 +105,8 @@ def _through_log(runtime: Runtime, *, queue: str, to: str | None, timeout: float
     ]
 
 
-def _await(question: Callable[[], Any], *, queue: str, until: float) -> Any:
-    wait = FIRST_LOOK_SECONDS
+def _poll(question: Callable[[], Any], *, queue: str, until: float) -> Any:
+    wait = INITIAL_POLL_SECONDS
     while (answer := question()) is None:
         if time.monotonic() + wait > until:
             raise StillPending(
@@ -114,7 +114,7 @@ def _await(question: Callable[[], Any], *, queue: str, until: float) -> Any:
                 fix="Is one alive that has mailctl's tasks, and not busy? See `mailctl check-config`.",
             )
         time.sleep(wait)
-        wait = min(LONGEST_LOOK_SECONDS, wait * 1.5)
+        wait = min(MAX_POLL_SECONDS, wait * 1.5)
     return answer
 
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.broker.inspector import Broker
+from mailctl.broker.inspector import BrokerInspector
 from mailctl.broker.messages import unclaimed_queue
-from mailctl.broker.unclaimed import Unclaimed, restore_command
+from mailctl.broker.unclaimed import UnclaimedMessages, restore_command
 from mailctl.checks.workers import needed_queues
-from mailctl.command import mailctl, start_worker_fix
-from mailctl.deadlines import ask
-from mailctl.delivery_log.queries.queue_stats import Flow
+from mailctl.deadlines import call_with_deadline
+from mailctl.delivery_log.queries.queue_stats import QueueStats
 from mailctl.errors import ExitCode, MailctlError
 from mailctl.monitoring.canary import send_canary
-from mailctl.timefmt import count, span
+from mailctl.shell_command import mailctl_command, start_worker_fix
+from mailctl.timefmt import format_duration, pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ class Hop:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CanaryWish:
+class CanaryOptions:
     """How a canary is to fly."""
 
     #: Whom the mail server is asked to take a message for; None means the sender's own address.
@@ -51,10 +51,12 @@ class CanaryWish:
     #: None takes the queue of the first kind.
     queue: str | None
     #: Seconds that the worker has.
-    timeout: float
+    timeout_seconds: float
 
 
-def check_health(open_runtime: Callable[[], Runtime], *, canary: CanaryWish | None = None) -> Iterator[Hop]:
+def check_health(
+    open_runtime: Callable[[], Runtime], *, canary: CanaryOptions | None = None
+) -> Iterator[Hop]:
     """Look at each hop, and let a canary go all the way if asked for; nothing is sent to anybody.
 
     Args:
@@ -66,52 +68,54 @@ def check_health(open_runtime: Callable[[], Runtime], *, canary: CanaryWish | No
     """
     try:
         runtime, started = open_runtime(), time.monotonic()
-        ask(runtime.workers.alive, whom="The delivery log")
+        call_with_deadline(runtime.workers.list_alive, whom="The delivery log")
     except MailctlError as error:
-        yield _broken("log", error)
+        yield _failed_hop("log", error)
         return
     yield Hop(name="log", ok=True, detail="answers", seconds=time.monotonic() - started)
     is_sound = True
-    for hop in _services(runtime):
+    for hop in _service_hops(runtime):
         is_sound = is_sound and hop.ok
         yield hop
     if canary is not None and is_sound:
-        yield from _fly(runtime, canary)
+        yield from _canary_hops(runtime, canary)
 
 
-def _services(runtime: Runtime) -> Iterator[Hop]:
+def _service_hops(runtime: Runtime) -> Iterator[Hop]:
     try:
-        broker = Broker(runtime.app)
+        broker = BrokerInspector(runtime.app)
         needed = needed_queues(runtime.app)
     except MailctlError as error:
-        yield _broken("app", error)
+        yield _failed_hop("app", error)
         return
     if broker.is_in_memory:
         yield Hop(name="broker", ok=True, detail="memory: each worker's own, fed from the log")
         yield from _workers(runtime, {}, needed)
     else:
-        yield from _redis_or_other(runtime, broker, needed)
+        yield from _shared_broker_hops(runtime, broker, needed)
     yield _mail_server(runtime)
 
 
-def _redis_or_other(runtime: Runtime, broker: Broker, needed: dict[str, list[str]]) -> Iterator[Hop]:
+def _shared_broker_hops(
+    runtime: Runtime, broker: BrokerInspector, needed: dict[str, list[str]]
+) -> Iterator[Hop]:
     try:
         yield Hop(name="broker", ok=True, detail="answers", seconds=broker.ping())
     except MailctlError as error:
-        yield _broken("broker", error)
+        yield _failed_hop("broker", error)
         return
     try:
         seconds = broker.ping_backend()
         detail = "the app keeps none" if seconds is None else "the result backend answers"
         yield Hop(name="results", ok=True, detail=detail, seconds=seconds)
     except MailctlError as error:
-        yield _broken("results", error)
-    ours = {queue for worker in runtime.workers.alive() for queue in worker.queues}
+        yield _failed_hop("results", error)
+    ours = {queue for worker in runtime.workers.list_alive() for queue in worker.queues}
     try:
         # Asking all workers takes a second: only where ours are not the answer.
-        others = {} if ours >= set(needed) else broker.consumers()
+        others = {} if ours >= set(needed) else broker.queues_by_worker()
     except MailctlError as error:
-        yield _broken("workers", error)
+        yield _failed_hop("workers", error)
         return
     yield from _workers(runtime, others, needed)
     yield from _unclaimed(runtime, ours | set(needed))
@@ -120,19 +124,21 @@ def _redis_or_other(runtime: Runtime, broker: Broker, needed: dict[str, list[str
 def _unclaimed(runtime: Runtime, queues: set[str]) -> Iterator[Hop]:
     """Tell of messages of other apps that were moved aside: emails get through all the same."""
     try:
-        counts = Unclaimed(runtime.app).counts(sorted(queues))
+        counts = UnclaimedMessages(runtime.app).counts(sorted(queues))
     except MailctlError as error:
-        yield _broken("unclaimed", error)
+        yield _failed_hop("unclaimed", error)
         return
     for queue, number in counts.items():
-        detail = f"{count(number, 'message')} of other apps in {unclaimed_queue(queue)!r}: nobody took them"
+        detail = (
+            f"{pluralize(number, 'message')} of other apps in {unclaimed_queue(queue)!r}: nobody took them"
+        )
         yield Hop(name="unclaimed", ok=True, detail=detail, fix=restore_command(queue))
 
 
 def _workers(
     runtime: Runtime, others: dict[str, tuple[str, ...]], needed: dict[str, list[str]]
 ) -> Iterator[Hop]:
-    consuming = {worker.name: worker.queues for worker in runtime.workers.alive()} | others
+    consuming = {worker.name: worker.queues for worker in runtime.workers.list_alive()} | others
     for queue in needed:
         names = sorted(name for name, queues in consuming.items() if queue in queues)
         if names:
@@ -155,7 +161,7 @@ def _mail_server(runtime: Runtime) -> Hop:
     if runtime.circuits is None:
         return Hop(name="mail-server", ok=True, detail="EMAIL_ENABLED=False: emails are captured")
     if circuit is not None:
-        failed = count(circuit.failures, "attempt")
+        failed = pluralize(circuit.failures, "attempt")
         return Hop(name="mail-server", ok=True, detail=f"the last {failed} failed: {circuit.reason}")
     return _last_heard(runtime)
 
@@ -163,20 +169,22 @@ def _mail_server(runtime: Runtime) -> Hop:
 def _last_heard(runtime: Runtime) -> Hop:
     """Tell what the mail server said last: no trouble says nothing where no worker has tried."""
     now = datetime.now(UTC)
-    answer = Flow(runtime.engine).last_answer(since=now - _LATELY)
+    answer = QueueStats(runtime.engine).last_answer(since=now - _LATELY)
     if answer is None:
-        detail = f"not known: no email was tried in the last {span(_LATELY)}"
-        return Hop(name="mail-server", ok=True, detail=detail, fix=str(mailctl("health", canary=True)))
-    ago = span(max(timedelta(), now - answer.at))
+        detail = f"not known: no email was tried in the last {format_duration(_LATELY)}"
+        return Hop(
+            name="mail-server", ok=True, detail=detail, fix=str(mailctl_command("health", canary=True))
+        )
+    ago = format_duration(max(timedelta(), now - answer.at))
     return Hop(name="mail-server", ok=True, detail=f"answered {ago} ago, and the email was {answer.state}")
 
 
-def _fly(runtime: Runtime, wish: CanaryWish) -> Iterator[Hop]:
+def _canary_hops(runtime: Runtime, wish: CanaryOptions) -> Iterator[Hop]:
     queue = wish.queue or next(iter(needed_queues(runtime.app)))
     try:
-        steps = send_canary(runtime, queue=queue, to=wish.to, timeout=wish.timeout)
+        steps = send_canary(runtime, queue=queue, to=wish.to, timeout=wish.timeout_seconds)
     except MailctlError as error:
-        yield _broken("worker" if error.exit_code is ExitCode.PENDING else "publish", error)
+        yield _failed_hop("worker" if error.exit_code is ExitCode.PENDING else "publish", error)
         return
     for step in steps:
         code = ExitCode.UNAVAILABLE if step.name == "connect" else ExitCode.FAILED
@@ -190,5 +198,5 @@ def _fly(runtime: Runtime, wish: CanaryWish) -> Iterator[Hop]:
         )
 
 
-def _broken(name: str, error: MailctlError) -> Hop:
+def _failed_hop(name: str, error: MailctlError) -> Hop:
     return Hop(name=name, ok=False, detail=error.message, fix=error.fix, exit_code=error.exit_code)

@@ -8,26 +8,26 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.stat_models import Dimension
 from mailctl.delivery_log.queries.statistics import Statistics
-from mailctl.monitoring.snapshot import take_overview
-from mailctl.unicode_safety import visible_line
+from mailctl.monitoring.snapshot import take_snapshot
+from mailctl.unicode_safety import escape_controls_as_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from mailctl.delivery_log.queries.stat_models import LatencyCounts, Queue
+    from mailctl.delivery_log.queries.stat_models import LatencyHistogram, QueueTotals
     from mailctl.runtime import Runtime
 
 #: Seconds that divide latencies: from a quick server to a greylisting one.
-_BOUNDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
-_MOST_KINDS = 100
+_LATENCY_BUCKETS_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
+_MAX_KINDS = 100
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 _Sample = tuple["Mapping[str, str]", float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Family:
+class _MetricFamily:
     """A metric with its samples."""
 
     name: str
@@ -41,7 +41,7 @@ class _Family:
         yield from (_line(self.name, *sample) for sample in self.samples)
 
 
-def collect(runtime: Runtime, *, since: timedelta) -> str:
+def render_metrics(runtime: Runtime, *, since: timedelta) -> str:
     """Return the metrics of this log, at this moment.
 
     Args:
@@ -50,13 +50,15 @@ def collect(runtime: Runtime, *, since: timedelta) -> str:
     Raises:
         LogUnavailable: the delivery log cannot be read.
     """
-    overview = take_overview(runtime)
+    overview = take_snapshot(runtime)
     statistics = Statistics(runtime.engine, kinds=runtime.catalog.kinds)
     now = overview.at
     seconds = f"{since.total_seconds():g} s"
-    recent = statistics.by(Dimension.KIND, now - since, limit=_MOST_KINDS)
+    recent = statistics.grouped_by(Dimension.KIND, now - since, limit=_MAX_KINDS)
     families = [
-        _counter("emails_recorded_total", "Emails recorded since the log began.", statistics.recorded_ever()),
+        _counter(
+            "emails_recorded_total", "Emails recorded since the log began.", statistics.total_recorded()
+        ),
         _gauge(
             "emails",
             "Emails in the log, by state.",
@@ -71,7 +73,7 @@ def collect(runtime: Runtime, *, since: timedelta) -> str:
                 for state, count in sorted(share.totals.states.items())
             ],
         ),
-        *_queues(overview.queues, now=now),
+        *_queue_metrics(overview.queues, now=now),
         _gauge("workers", "Workers alive.", [({}, len(overview.workers))]),
         _gauge(
             "mail_server_circuit_open",
@@ -80,11 +82,11 @@ def collect(runtime: Runtime, *, since: timedelta) -> str:
         ),
     ]
     lines = [line for family in families for line in family.lines()]
-    lines += _latency(statistics.latency_counts(_BOUNDS, now - since), seconds)
+    lines += _latency_lines(statistics.latency_histogram(_LATENCY_BUCKETS_SECONDS, now - since), seconds)
     return "\n".join(lines) + "\n"
 
 
-def _queues(found: Sequence[Queue], *, now: datetime) -> list[_Family]:
+def _queue_metrics(found: Sequence[QueueTotals], *, now: datetime) -> list[_MetricFamily]:
     counts = [
         ({"queue": queue.name, "state": state}, float(count))
         for queue in found
@@ -102,37 +104,37 @@ def _queues(found: Sequence[Queue], *, now: datetime) -> list[_Family]:
     ]
 
 
-def _latency(counts: LatencyCounts, seconds: str) -> list[str]:
+def _latency_lines(counts: LatencyHistogram, seconds: str) -> list[str]:
     name = "mailctl_latency_seconds"
-    bounds = [*counts.within.items(), (math.inf, counts.count)]
+    bounds = [*counts.cumulative_counts.items(), (math.inf, counts.count)]
     return [
         f"# HELP {name} From when an email might go out to when it was accepted, of those recorded in the "
         f"last {seconds}; already a window, so take histogram_quantile without rate.",
         f"# TYPE {name} histogram",
-        *(_line(f"{name}_bucket", {"le": _number(bound)}, count) for bound, count in bounds),
-        _line(f"{name}_sum", {}, counts.seconds),
+        *(_line(f"{name}_bucket", {"le": _format_number(bound)}, count) for bound, count in bounds),
+        _line(f"{name}_sum", {}, counts.sum_seconds),
         _line(f"{name}_count", {}, counts.count),
     ]
 
 
-def _gauge(name: str, help: str, samples: Sequence[_Sample]) -> _Family:
-    return _Family(name=f"mailctl_{name}", type="gauge", help=help, samples=samples)
+def _gauge(name: str, help: str, samples: Sequence[_Sample]) -> _MetricFamily:
+    return _MetricFamily(name=f"mailctl_{name}", type="gauge", help=help, samples=samples)
 
 
-def _counter(name: str, help: str, value: float) -> _Family:
-    return _Family(name=f"mailctl_{name}", type="counter", help=help, samples=[({}, value)])
+def _counter(name: str, help: str, value: float) -> _MetricFamily:
+    return _MetricFamily(name=f"mailctl_{name}", type="counter", help=help, samples=[({}, value)])
 
 
 def _line(name: str, labels: Mapping[str, str], value: float) -> str:
     shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-    return f"{name}{{{shown}}} {_number(value)}" if shown else f"{name} {_number(value)}"
+    return f"{name}{{{shown}}} {_format_number(value)}" if shown else f"{name} {_format_number(value)}"
 
 
 def _escaped(text: str) -> str:
     # The form has an escape for line feeds, and none for other control characters.
-    lines = "\n".join(map(visible_line, text.split("\n")))
+    lines = "\n".join(map(escape_controls_as_line, text.split("\n")))
     return lines.translate(_ESCAPES)
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     return "+Inf" if math.isinf(value) else f"{value:.12g}"

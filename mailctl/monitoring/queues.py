@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.queries.queue_stats import Flow, Rate, Stock
+from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueRate, QueueStats
 from mailctl.errors import BrokerUnavailable
-from mailctl.redaction import masked_address
+from mailctl.redaction import mask_address
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from mailctl.broker.messages import Message, OnBroker
+    from mailctl.broker.messages import BrokerQueue, CeleryMessage
     from mailctl.delivery_log.pauses import Pause
     from mailctl.domain.models import Email
     from mailctl.errors import MailctlError
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 class QueueStatus:
     """One queue at one moment."""
 
-    stock: Stock
-    rate: Rate
+    log_depth: QueueDepth
+    rate: QueueRate
     #: Living workers of this log that consume it.
     workers: int
     #: What stops its sending, if an operator has.
     pause: Pause | None
     #: None where the broker could not be asked, or is private to each process.
-    on_broker: OnBroker | None
+    on_broker: BrokerQueue | None
     #: Messages that the log knows nothing of: those that wait, and those that workers have.
-    foreign_ready: int
-    foreign_unacked: int
+    unlogged_ready: int
+    unlogged_unacked: int
     at: datetime
 
     @property
@@ -46,22 +46,22 @@ class QueueStatus:
     @property
     def name(self) -> str:
         """The queue's."""
-        return self.stock.queue
+        return self.log_depth.queue
 
     @property
     def depth(self) -> int:
         """How many wait to be sent now."""
-        return self.stock.pending + self.stock.queued + self.foreign_ready
+        return self.log_depth.pending + self.log_depth.queued + self.unlogged_ready
 
     @property
     def in_flight(self) -> int:
         """How many are being sent."""
-        return self.stock.sending + self.foreign_unacked
+        return self.log_depth.sending + self.unlogged_unacked
 
     @property
     def oldest_age_seconds(self) -> float | None:
         """How long the one has waited that has waited longest; None if none does that the log knows."""
-        since = self.stock.waiting_since
+        since = self.log_depth.waiting_since
         return None if since is None else max(0.0, (self.at - since).total_seconds())
 
     @property
@@ -73,18 +73,18 @@ class QueueStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Overview:
+class QueueList:
     """All queues."""
 
     queues: tuple[QueueStatus, ...]
     #: Kinds whose sending is stopped, whatever their queue.
     paused_kinds: tuple[Pause, ...]
     #: Why the broker could not be asked; then only what the log knows is here.
-    trouble: MailctlError | None
+    broker_error: MailctlError | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waiting:
+class QueueEntry:
     """One of those that come next in a queue."""
 
     position: int
@@ -102,12 +102,12 @@ class Waiting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class PeekResult:
     """Those that come next in a queue, in order."""
 
     queue: str
-    waiting: tuple[Waiting, ...]
-    trouble: MailctlError | None
+    entries: tuple[QueueEntry, ...]
+    broker_error: MailctlError | None
 
 
 class Queues:
@@ -119,37 +119,37 @@ class Queues:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._flow = Flow(runtime.engine)
+        self._flow = QueueStats(runtime.engine)
 
-    def overview(self) -> Overview:
+    def list_queues(self) -> QueueList:
         """Return all queues: those of the log, the workers and the settings, and what the broker has of them.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
-        stock, rates = self._flow.stock(), self._flow.rates()
-        consumed = self._consumed()
+        stock, rates = self._flow.depths(), self._flow.rates()
+        consumed = self._consumed_queues()
         pauses = self._runtime.pauses.read()
         stopped = {pause.name: pause for pause in pauses if pause.scope == "queue"}
-        names = dict.fromkeys([*self._usual, *sorted({*stock, *rates, *consumed, *stopped})])
-        found, trouble = self._survey(names)
-        known = self._known([message for each in found.values() for message in _messages(each)])
+        names = dict.fromkeys([*self._default_queues, *sorted({*stock, *rates, *consumed, *stopped})])
+        found, trouble = self._inspect_broker(names)
+        known = self._known_ids([message for each in found.values() for message in _all_messages(each)])
         now = datetime.now(UTC)
         queues = (
             QueueStatus(
-                stock=stock.get(name) or _nothing(name),
-                rate=rates.get(name, Rate()),
+                log_depth=stock.get(name) or _empty_depth(name),
+                rate=rates.get(name, QueueRate()),
                 workers=consumed.count(name),
                 pause=stopped.get(name),
                 on_broker=found.get(name),
-                foreign_ready=_strangers(found.get(name), known, in_workers=False),
-                foreign_unacked=_strangers(found.get(name), known, in_workers=True),
+                unlogged_ready=_count_unlogged(found.get(name), known, in_workers=False),
+                unlogged_unacked=_count_unlogged(found.get(name), known, in_workers=True),
                 at=now,
             )
             for name in dict.fromkeys([*names, *found])
         )
         kinds = tuple(pause for pause in pauses if pause.scope == "kind")
-        return Overview(queues=tuple(queues), paused_kinds=kinds, trouble=trouble)
+        return QueueList(queues=tuple(queues), paused_kinds=kinds, broker_error=trouble)
 
     def names(self) -> list[str]:
         """Return the queues that emails go to or that workers of this log consume.
@@ -157,9 +157,11 @@ class Queues:
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
-        return list(dict.fromkeys([*self._usual, *sorted({*self._flow.stock(), *self._consumed()})]))
+        return list(
+            dict.fromkeys([*self._default_queues, *sorted({*self._flow.depths(), *self._consumed_queues()})])
+        )
 
-    def peek(self, queue: str | None = None, *, limit: int) -> Line:
+    def peek(self, queue: str | None = None, *, limit: int) -> PeekResult:
         """Return those that come next: on Redis in the order of its lists, then what only the log has yet.
 
         Args:
@@ -169,52 +171,52 @@ class Queues:
             LogUnavailable: the delivery log cannot be read.
         """
         name = queue or self._runtime.settings.celery_queue_default
-        found, trouble = self._survey([name])
+        found, trouble = self._inspect_broker([name])
         messages = (found[name].messages or ()) if name in found else ()
-        by_log = self._flow.next_up(name, limit=limit)
+        by_log = self._flow.next_emails(name, limit=limit)
         if not messages:
-            return Line(queue=name, waiting=_numbered(by_log, start=1), trouble=trouble)
+            return PeekResult(queue=name, entries=_numbered_entries(by_log, start=1), broker_error=trouble)
         shown = messages[:limit]
-        known = self._flow.known(_ids(shown))
+        known = self._flow.find_known(_ids(shown))
         waiting = tuple(
             _from_message(message, known, position=position) for position, message in enumerate(shown, 1)
         )
         unpublished = [email for email in by_log if email.queued_at is None]
-        more = _numbered(unpublished[: limit - len(waiting)], start=len(waiting) + 1)
-        return Line(queue=name, waiting=waiting + more, trouble=trouble)
+        more = _numbered_entries(unpublished[: limit - len(waiting)], start=len(waiting) + 1)
+        return PeekResult(queue=name, entries=waiting + more, broker_error=trouble)
 
     @property
-    def _usual(self) -> tuple[str, ...]:
+    def _default_queues(self) -> tuple[str, ...]:
         return (self._runtime.settings.celery_queue_default, BULK_QUEUE)
 
-    def _consumed(self) -> list[str]:
-        return [queue for worker in self._runtime.workers.alive() for queue in worker.queues]
+    def _consumed_queues(self) -> list[str]:
+        return [queue for worker in self._runtime.workers.list_alive() for queue in worker.queues]
 
-    def _survey(self, names: Collection[str]) -> tuple[dict[str, OnBroker], MailctlError | None]:
+    def _inspect_broker(self, names: Collection[str]) -> tuple[dict[str, BrokerQueue], MailctlError | None]:
         if self._runtime.settings.is_broker_private:
             return {}, None
-        from mailctl.broker.inspector import Broker
+        from mailctl.broker.inspector import BrokerInspector
 
-        broker = Broker(self._runtime.app)
+        broker = BrokerInspector(self._runtime.app)
         try:
-            return ({} if broker.is_in_memory else broker.survey(names)), None
+            return ({} if broker.is_in_memory else broker.inspect_queues(names)), None
         except BrokerUnavailable as error:
             return {}, error
 
-    def _known(self, messages: Collection[Message]) -> frozenset[str]:
-        return frozenset(self._flow.known(_ids(messages)))
+    def _known_ids(self, messages: Collection[CeleryMessage]) -> frozenset[str]:
+        return frozenset(self._flow.find_known(_ids(messages)))
 
 
-def _ids(messages: Collection[Message]) -> list[str]:
+def _ids(messages: Collection[CeleryMessage]) -> list[str]:
     found = (email_id for message in messages for email_id in (message.task_id, *message.email_ids))
     return [email_id for email_id in dict.fromkeys(found) if email_id]
 
 
-def _messages(found: OnBroker) -> tuple[Message, ...]:
+def _all_messages(found: BrokerQueue) -> tuple[CeleryMessage, ...]:
     return (found.messages or ()) + (found.unacked or ())
 
 
-def _strangers(found: OnBroker | None, known: frozenset[str], *, in_workers: bool) -> int:
+def _count_unlogged(found: BrokerQueue | None, known: frozenset[str], *, in_workers: bool) -> int:
     """Count the messages that the log knows nothing of."""
     if found is None:
         return 0
@@ -222,42 +224,42 @@ def _strangers(found: OnBroker | None, known: frozenset[str], *, in_workers: boo
     return sum(known.isdisjoint((message.task_id, *message.email_ids)) for message in messages)
 
 
-def _nothing(queue: str) -> Stock:
-    return Stock(
+def _empty_depth(queue: str) -> QueueDepth:
+    return QueueDepth(
         queue=queue, pending=0, queued=0, sending=0, scheduled=0, deferred=0, held=0, waiting_since=None
     )
 
 
-def _from_message(message: Message, known: Mapping[str, Email], *, position: int) -> Waiting:
+def _from_message(message: CeleryMessage, known: Mapping[str, Email], *, position: int) -> QueueEntry:
     email = known.get(message.task_id)
     if email is not None:
         return _from_email(email, position=position)
     is_batch = len(message.email_ids) > 1
-    return Waiting(
+    return QueueEntry(
         position=position,
         task_id=message.task_id or None,
         kind=f"{len(message.email_ids)} of a campaign" if is_batch else message.kind or message.task or None,
         state=None,
         age_seconds=None,
         attempts=None,
-        to=masked_address(message.to) if message.to else None,
+        to=mask_address(message.to) if message.to else None,
         is_on_broker=True,
     )
 
 
-def _from_email(email: Email, *, position: int) -> Waiting:
+def _from_email(email: Email, *, position: int) -> QueueEntry:
     age = datetime.now(UTC) - email.created_at
-    return Waiting(
+    return QueueEntry(
         position=position,
         task_id=email.id,
         kind=email.kind,
         state=email.state,
         age_seconds=max(0.0, age.total_seconds()),
         attempts=email.attempts,
-        to=masked_address(email.to),
+        to=mask_address(email.to),
         is_on_broker=email.queued_at is not None,
     )
 
 
-def _numbered(emails: Collection[Email], *, start: int) -> tuple[Waiting, ...]:
+def _numbered_entries(emails: Collection[Email], *, start: int) -> tuple[QueueEntry, ...]:
     return tuple(_from_email(email, position=position) for position, email in enumerate(emails, start))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.queries.stat_models import Queue
+from mailctl.delivery_log.queries.stat_models import QueueTotals
 from mailctl.delivery_log.queries.statistics import Statistics
-from mailctl.delivery_log.queries.time_series import course
+from mailctl.delivery_log.queries.time_series import time_series
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.circuits import Circuit
     from mailctl.delivery_log.heartbeats import Worker
     from mailctl.delivery_log.queries.stat_models import Activity, Latency
-    from mailctl.delivery_log.queries.time_series import Step
+    from mailctl.delivery_log.queries.time_series import TimeSeriesPoint
     from mailctl.domain.models import Email
     from mailctl.runtime import Runtime
 
 #: What "lately" is.
-RECENT = timedelta(minutes=1)
-_MOST_FAILURES = 10
+RECENT_WINDOW = timedelta(minutes=1)
+_MAX_FAILURES = 10
 #: How far back the trend goes, and the length of its steps.
-TREND = timedelta(hours=1)
+TREND_WINDOW = timedelta(hours=1)
 TREND_STEP = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Overview:
+class Snapshot:
     """How things stand at one moment."""
 
     at: datetime
     #: What happened in the minute before.
-    lately: Activity
+    recent_activity: Activity
     #: Those with unfinished emails, and those that workers consume.
-    queues: tuple[Queue, ...]
+    queues: tuple[QueueTotals, ...]
     #: The workers that share the delivery log and are alive.
     workers: tuple[Worker, ...]
     #: The latest first.
@@ -51,28 +51,28 @@ class Overview:
 class Trend:
     """How it came to stand so: the last hour, minute by minute."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[TimeSeriesPoint, ...]
     #: Emails that were not finished at the end of each step.
     unfinished: tuple[int, ...]
     #: Of those recorded in that time.
     latency: Latency
 
 
-def take_overview(runtime: Runtime) -> Overview:
+def take_snapshot(runtime: Runtime) -> Snapshot:
     """Return how things stand now, by the delivery log.
 
     Raises:
         LogUnavailable: it cannot be read.
     """
     now, statistics = datetime.now(UTC), Statistics(runtime.engine)
-    workers = tuple(runtime.workers.alive())
+    workers = tuple(runtime.workers.list_alive())
     waiting = {queue.name: queue for queue in statistics.queues(now=now)}
-    idle = {name: Queue(name=name) for worker in workers for name in worker.queues}
+    idle = {name: QueueTotals(name=name) for worker in workers for name in worker.queues}
     circuit = runtime.circuits.read() if runtime.circuits else None
-    failures = tuple(statistics.failures(_MOST_FAILURES))
-    return Overview(
+    failures = tuple(statistics.recent_failures(_MAX_FAILURES))
+    return Snapshot(
         at=now,
-        lately=statistics.activity(since=now - RECENT),
+        recent_activity=statistics.activity(since=now - RECENT_WINDOW),
         queues=tuple(queue for _, queue in sorted((idle | waiting).items())),
         workers=workers,
         failures=failures,
@@ -90,13 +90,15 @@ def take_trend(runtime: Runtime, *, now: datetime) -> Trend:
     Raises:
         LogUnavailable: the delivery log cannot be read.
     """
-    since, statistics = now - TREND, Statistics(runtime.engine)
-    steps = tuple(course(runtime.engine, since, now, TREND_STEP, kinds=runtime.catalog.kinds))
+    since, statistics = now - TREND_WINDOW, Statistics(runtime.engine)
+    steps = tuple(time_series(runtime.engine, since, now, TREND_STEP, kinds=runtime.catalog.kinds))
     depth = sum(sum(queue.states.values()) for queue in statistics.queues(now=now))
-    return Trend(steps=steps, unfinished=_backwards(steps, depth), latency=statistics.latency(since, now))
+    return Trend(
+        steps=steps, unfinished=_unfinished_per_step(steps, depth), latency=statistics.latency(since, now)
+    )
 
 
-def _backwards(steps: tuple[Step, ...], depth: int) -> tuple[int, ...]:
+def _unfinished_per_step(steps: tuple[TimeSeriesPoint, ...], depth: int) -> tuple[int, ...]:
     """Return how many emails were not finished at the end of each step, from how many are now."""
     found = []
     for step in reversed(steps):

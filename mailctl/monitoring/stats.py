@@ -12,17 +12,17 @@ from mailctl.errors import InvalidInput
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from mailctl.delivery_log.queries.stat_models import Dimension, Latency, Point, Share, Totals
+    from mailctl.delivery_log.queries.stat_models import Dimension, Latency, StatsGroup, StatsPoint, Totals
     from mailctl.runtime import Runtime
 
 #: Lengths of the spans that a report is divided into, in seconds: the first that gives few enough is taken.
 _BUCKETS = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 86400, 7 * 86400)
 #: Spans of a report at most.
-_MOST_POINTS = 60
+_MAX_POINTS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class StatsReport:
     """What the emails that were recorded in a span of time are, and what became of them so far."""
 
     since: datetime
@@ -30,15 +30,15 @@ class Report:
     totals: Totals
     latency: Latency
     dimension: Dimension
-    groups: tuple[Share, ...]
+    groups: tuple[StatsGroup, ...]
     #: The length of time that a point stands for.
     bucket: timedelta
-    points: tuple[Point, ...]
+    points: tuple[StatsPoint, ...]
 
 
 def make_report(
     runtime: Runtime, dimension: Dimension, *, since: datetime, until: datetime, limit: int
-) -> Report:
+) -> StatsReport:
     """Return a report.
 
     Args:
@@ -54,20 +54,20 @@ def make_report(
     if since >= until:
         raise InvalidInput("--until", "is not after --since.", fix="Give a later end.")
     statistics = Statistics(runtime.engine, kinds=runtime.catalog.kinds)
-    bucket = _bucket(until - since)
-    return Report(
+    bucket = _choose_bucket(until - since)
+    return StatsReport(
         since=since,
         until=until,
         totals=statistics.totals(since, until),
         latency=statistics.latency(since, until),
         dimension=dimension,
-        groups=tuple(statistics.by(dimension, since, until, limit)),
+        groups=tuple(statistics.grouped_by(dimension, since, until, limit)),
         bucket=bucket,
         points=tuple(statistics.over_time(since, until, bucket)),
     )
 
 
-def _bucket(span: timedelta) -> timedelta:
+def _choose_bucket(span: timedelta) -> timedelta:
     seconds = span.total_seconds()
-    fitting = (length for length in _BUCKETS if seconds / length <= _MOST_POINTS)
+    fitting = (length for length in _BUCKETS if seconds / length <= _MAX_POINTS)
     return timedelta(seconds=next(fitting, 30 * 86400))

@@ -6,13 +6,13 @@ import getpass
 import os
 import socket
 
-_LONGEST = 128
+_MAX_LENGTH = 128
 
 
 def current_actor() -> str:
     """Return the operator who runs this process: MAILCTL_ACTOR, else user@host."""
     given = os.environ.get("MAILCTL_ACTOR", "").strip()
-    return (given or f"{_user()}@{socket.gethostname()}")[:_LONGEST]
+    return (given or f"{_user()}@{socket.gethostname()}")[:_MAX_LENGTH]
 
 
 def _user() -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailctl.broker.messages import unclaimed_queue
-from mailctl.delivery_log.pauses import Scope
-from mailctl.delivery_log.queries.search import Filter, search
+from mailctl.delivery_log.pauses import PauseScope
+from mailctl.delivery_log.queries.search import EmailFilter, search
 from mailctl.errors import BrokerUnavailable, NotFound
 from mailctl.settings import BULK_QUEUE
 
@@ -20,18 +20,18 @@ def known_queues(runtime: Runtime) -> frozenset[str]:
     Raises:
         LogUnavailable: the delivery log cannot be read.
     """
-    consumed = {name for worker in runtime.workers.alive() for name in worker.queues}
-    paused = {pause.name for pause in runtime.pauses.read() if pause.scope is Scope.QUEUE}
+    consumed = {name for worker in runtime.workers.list_alive() for name in worker.queues}
+    paused = {pause.name for pause in runtime.pauses.read() if pause.scope is PauseScope.QUEUE}
     return frozenset({runtime.settings.celery_queue_default, BULK_QUEUE} | consumed | paused)
 
 
-def knows_queue(runtime: Runtime, queue: str) -> bool:
+def is_known_queue(runtime: Runtime, queue: str) -> bool:
     """Whether there is such a queue as far as settings and delivery log tell.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
     """
-    return queue in known_queues(runtime) or _has_email(runtime, Filter(queue=queue))
+    return queue in known_queues(runtime) or _has_email(runtime, EmailFilter(queue=queue))
 
 
 def check_queue(runtime: Runtime, queue: str) -> None:
@@ -41,8 +41,8 @@ def check_queue(runtime: Runtime, queue: str) -> None:
         LogUnavailable: the delivery log cannot be read.
         NotFound: nobody does.
     """
-    if not knows_queue(runtime, queue):
-        raise _unknown(runtime, queue)
+    if not is_known_queue(runtime, queue):
+        raise _unknown_queue_error(runtime, queue)
 
 
 def check_queue_anywhere(runtime: Runtime, queue: str) -> None:
@@ -51,8 +51,8 @@ def check_queue_anywhere(runtime: Runtime, queue: str) -> None:
     Raises: as `check_queue`.
     """
     # The app is imported only where the answer depends on it.
-    if not (knows_queue(runtime, queue) or _is_of_app(runtime, queue) or _is_on_broker(runtime, queue)):
-        raise _unknown(runtime, queue)
+    if not (is_known_queue(runtime, queue) or _is_of_app(runtime, queue) or _is_on_broker(runtime, queue)):
+        raise _unknown_queue_error(runtime, queue)
 
 
 def check_campaign(runtime: Runtime, campaign: str) -> None:
@@ -62,26 +62,26 @@ def check_campaign(runtime: Runtime, campaign: str) -> None:
         LogUnavailable: the delivery log cannot be read.
         NotFound: it has none.
     """
-    if not _has_email(runtime, Filter(campaign=campaign)):
+    if not _has_email(runtime, EmailFilter(campaign=campaign)):
         raise NotFound(
-            f"The delivery log at {runtime.log} has no email of campaign {campaign!r}.",
+            f"The delivery log at {runtime.masked_log_url} has no email of campaign {campaign!r}.",
             fix="`mailctl stats --by campaign` shows the campaigns.",
         )
 
 
-def _unknown(runtime: Runtime, queue: str) -> NotFound:
+def _unknown_queue_error(runtime: Runtime, queue: str) -> NotFound:
     known = ", ".join(sorted(known_queues(runtime)))
     return NotFound(f"No queue {queue!r} is known.", fix=f"There are: {known}.")
 
 
-def _has_email(runtime: Runtime, wanted: Filter) -> bool:
+def _has_email(runtime: Runtime, wanted: EmailFilter) -> bool:
     return bool(search(runtime.engine, wanted, limit=1).emails)
 
 
 def _is_of_app(runtime: Runtime, queue: str) -> bool:
     from mailctl.celery_app import consumed_queues
 
-    of_kinds = (kind.queue for kind in runtime.catalog.own.values())
+    of_kinds = (kind.queue for kind in runtime.catalog.custom_kinds.values())
     return bool(runtime.settings.mailctl_app) and queue in (*consumed_queues(runtime.app), *of_kinds)
 
 

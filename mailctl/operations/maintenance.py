@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log import rekey as rekeying
-from mailctl.delivery_log.retention import Prunable, Retention
+from mailctl.delivery_log.retention import PrunableCounts, Retention
 from mailctl.delivery_log.storage import schema_version as schema
 from mailctl.errors import ConfigurationError
-from mailctl.runtime import open_log, reading_log
+from mailctl.runtime import open_log, open_log_for_reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mailctl.delivery_log.rekey import Rekeyed
+    from mailctl.delivery_log.rekey import RekeyResult
     from mailctl.delivery_log.storage.schema_version import SchemaVersion
     from mailctl.runtime import Runtime
     from mailctl.settings import Settings
@@ -27,7 +27,7 @@ def schema_version(settings: Settings) -> SchemaVersion:
         LogMissing: there is no log.
         LogUnavailable: the log cannot be reached.
     """
-    with reading_log(settings, any_version=True) as engine:
+    with open_log_for_reading(settings, any_version=True) as engine:
         return schema.read_version(engine)
 
 
@@ -39,10 +39,10 @@ def upgrade_schema(settings: Settings) -> SchemaVersion:
         LogUnavailable: the log cannot be reached or written.
     """
     with open_log(settings) as engine:
-        return schema.bring_up(engine)
+        return schema.create_or_upgrade(engine)
 
 
-def rekey(runtime: Runtime, *, dry_run: bool = False) -> Iterator[Rekeyed]:
+def rekey(runtime: Runtime, *, dry_run: bool = False) -> Iterator[RekeyResult]:
     """Seal with SECRET_KEY what earlier keys have sealed; yields what each small transaction found.
 
     Args:
@@ -55,7 +55,7 @@ def rekey(runtime: Runtime, *, dry_run: bool = False) -> Iterator[Rekeyed]:
     return rekeying.rekey(runtime.engine, runtime.keyring, dry_run=dry_run)
 
 
-class Pruning:
+class Pruner:
     """Forgetting what is finished and old.
 
     Args:
@@ -79,7 +79,7 @@ class Pruning:
         self._emails_before = now - older_than
         self._contents_before = now - contents_older_than
 
-    def count(self) -> Prunable:
+    def count(self) -> PrunableCounts:
         """Return how much there is to forget."""
         return self._retention.count(contents_before=self._contents_before, emails_before=self._emails_before)
 

@@ -12,12 +12,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailctl.command import mailctl
-from mailctl.diagnosis.status import Inquiry
+from mailctl.diagnosis.status import StatusService
 from mailctl.domain.models import State
-from mailctl.errors import ContentForgotten, NotFound
-from mailctl.rendering.html_text import as_text
-from mailctl.security.content_masking import Veil
+from mailctl.errors import ContentDeleted, NotFound
+from mailctl.rendering.html_text import html_to_text
+from mailctl.security.content_masking import SecretMasker
+from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _POLICY = policy.SMTP.clone(refold_source="none", utf8=False)
 
 
-class Source(StrEnum):
+class MessageSource(StrEnum):
     """Where what is shown comes from."""
 
     COMPOSED = "composed"  #: made now, of what the log keeps of an email that was not delivered
@@ -38,27 +38,27 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exhibit:
+class MessageDetails:
     """What can be seen of an email."""
 
     email: Email
-    source: Source
+    source: MessageSource
     #: Why there is no more, or what to know about it.
     note: str
     headers: tuple[tuple[str, str], ...]
     text: str | None = None
     #: The HTML part as text.
-    html: str | None = None
+    html_as_text: str | None = None
     #: The whole message (RFC 5322); None where the content is forgotten.
     raw: bytes | None = None
 
     @property
-    def page(self) -> str:
+    def html_source(self) -> str:
         """The HTML part as it is; "" where there is none."""
         return _body(BytesParser(policy=_POLICY).parsebytes(self.raw), "html") if self.raw else ""
 
 
-class Exhibition:
+class MessageViewer:
     """Shows emails.
 
     Args:
@@ -70,7 +70,7 @@ class Exhibition:
         self._runtime = runtime
         self._reveals = reveals
 
-    def show(self, prefix: str) -> Exhibit:
+    def show(self, prefix: str) -> MessageDetails:
         """Return what can be seen of the email whose id is or starts with `prefix`.
 
         Raises:
@@ -80,21 +80,21 @@ class Exhibition:
             ConfigurationError: its content was sealed with another SECRET_KEY.
             LogUnavailable: the delivery log cannot be read.
         """
-        email = Inquiry(self._runtime).email(prefix)
+        email = StatusService(self._runtime).find_email(prefix)
         if email is None:
             raise NotFound(
                 f"The delivery log knows no email {prefix}.",
-                fix=f"Ask Celery, too: {mailctl('status', arguments=[prefix])}",
+                fix=f"Ask Celery, too: {mailctl_command('status', arguments=[prefix])}",
             )
         content = self._runtime.outbox.content(email.id)
         if content is not None:
-            return self._composed(email, content)
+            return self._from_content(email, content)
         if email.state is State.CAPTURED and (path := self._file_of(email)):
             note = f"Read from {path}."
-            return self._exhibit(email, Source.FILE, path.read_bytes(), Veil(), note=note)
-        return self._remembered(email)
+            return self._make_details(email, MessageSource.FILE, path.read_bytes(), SecretMasker(), note=note)
+        return self._from_log(email)
 
-    def raw(self, prefix: str) -> tuple[Exhibit, bytes]:
+    def raw(self, prefix: str) -> tuple[MessageDetails, bytes]:
         """Return what can be seen of an email, and its whole message.
 
         Raises:
@@ -102,36 +102,38 @@ class Exhibition:
         """
         exhibit = self.show(prefix)
         if exhibit.raw is None:
-            rest = mailctl("show", arguments=[exhibit.email.id])
-            raise ContentForgotten(exhibit.note, fix=f"See what is known: {rest}")
+            rest = mailctl_command("show", arguments=[exhibit.email.id])
+            raise ContentDeleted(exhibit.note, fix=f"See what is known: {rest}")
         return exhibit, exhibit.raw
 
-    def _composed(self, email: Email, content: Content) -> Exhibit:
+    def _from_content(self, email: Email, content: Content) -> MessageDetails:
         now = datetime.now(UTC)
         composing = self._runtime.composer.compose(
             id=email.id, kind=email.kind, content=content, created_at=email.created_at, now=now
         )
         envelope = asyncio.run(composing)
-        veil = Veil(content, envelope.links.values())
+        veil = SecretMasker(content, envelope.links.values())
         note = "It has not been delivered: composed just now, its links minted anew, as at each attempt."
-        return self._exhibit(email, Source.COMPOSED, envelope.data, veil, note=note)
+        return self._make_details(email, MessageSource.COMPOSED, envelope.data, veil, note=note)
 
-    def _exhibit(self, email: Email, source: Source, data: bytes, veil: Veil, *, note: str) -> Exhibit:
+    def _make_details(
+        self, email: Email, source: MessageSource, data: bytes, veil: SecretMasker, *, note: str
+    ) -> MessageDetails:
         message = BytesParser(policy=_POLICY).parsebytes(data)
         if not self._reveals:
-            _cover(message, veil)
+            _mask(message, veil)
             data = message.as_bytes()
-        return Exhibit(
+        return MessageDetails(
             email=email,
             source=source,
             note=note,
             headers=tuple((name, _printable(str(value))) for name, value in message.items()),
             text=_printable(_body(message, "plain")),
-            html=_printable(as_text(_body(message, "html"))),
+            html_as_text=_printable(html_to_text(_body(message, "html"))),
             raw=data,
         )
 
-    def _remembered(self, email: Email) -> Exhibit:
+    def _from_log(self, email: Email) -> MessageDetails:
         when = f"when it was delivered ({email.state})" if email.is_delivered else "by `mailctl prune`"
         known = [
             ("To", email.to),
@@ -139,9 +141,9 @@ class Exhibition:
             ("Date", format_datetime(email.sent_at) if email.sent_at else ""),
             ("Message-ID", email.message_id or ""),
         ]
-        return Exhibit(
+        return MessageDetails(
             email=email,
-            source=Source.LOG,
+            source=MessageSource.LOG,
             note=f"Its content was forgotten {when}; this is what the log still knows.",
             headers=tuple((name, value) for name, value in known if value),
         )
@@ -159,13 +161,13 @@ class Exhibition:
         return path if path.is_file() else None
 
 
-def _cover(message: EmailMessage, veil: Veil) -> None:
+def _mask(message: EmailMessage, veil: SecretMasker) -> None:
     subject = str(message.get("Subject", ""))
-    if (covered := veil.cover(subject)) != subject:
+    if (covered := veil.mask(subject)) != subject:
         message.replace_header("Subject", covered)
     for part in message.walk():
         if part.get_content_maintype() == "text":
-            body = veil.cover(part.get_content())
+            body = veil.mask(part.get_content())
             part.set_content(body, subtype=part.get_content_subtype(), charset="utf-8")
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class PreviewRequest:
     """What a preview is to show; what is left out is filled with samples."""
 
     kind: Kind
@@ -47,7 +47,7 @@ class Preview:
 
 
 def make_preview(
-    runtime: Runtime, wish: Wish, *, composer: Composer | None = None, at: datetime | None = None
+    runtime: Runtime, wish: PreviewRequest, *, composer: Composer | None = None, at: datetime | None = None
 ) -> Preview:
     """Return what an email would look like, with sample links.
 
@@ -67,7 +67,7 @@ def make_preview(
     return Preview(kind=wish.kind, envelope=envelope, html=_html(envelope.data))
 
 
-def _content(runtime: Runtime, wish: Wish) -> Content:
+def _content(runtime: Runtime, wish: PreviewRequest) -> Content:
     sample = sample_content(wish.kind, page=runtime.settings.frontend_url)
     if wish.template is not None and wish.kind.template is not None:
         raise InvalidInput(
@@ -75,16 +75,16 @@ def _content(runtime: Runtime, wish: Wish) -> Content:
             f"an email of kind {wish.kind.name} has its own.",
             fix=f"Preview kind email with --template {wish.template}.",
         )
-    template = sample.template if wish.template is None else validation.template_name(wish.template)
+    template = sample.template if wish.template is None else validation.validate_template_name(wish.template)
     samples = sample.context
     if template is not None and template != sample.template:
         # Samples are for the template of their kind; what another does not use, it may not even take.
-        used = runtime.composer.variables(template)
+        used = runtime.composer.template_variables(template)
         samples = {name: value for name, value in samples.items() if name in used}
     checked = make_content(
         wish.kind,
         _user(runtime, wish, sample.user),
-        origins=runtime.origins,
+        origins=runtime.link_origins,
         context={**samples, **wish.variables},
         subject=sample.subject,
         template=template,
@@ -93,7 +93,7 @@ def _content(runtime: Runtime, wish: Wish) -> Content:
     return with_dead_links(checked, wish.kind, frontend_url=runtime.settings.frontend_url)
 
 
-def _user(runtime: Runtime, wish: Wish, sample: User) -> User:
+def _user(runtime: Runtime, wish: PreviewRequest, sample: User) -> User:
     if wish.user_id is not None and wish.email is not None:
         raise InvalidInput("recipient", "is given twice.", fix="Give --user-id, or --email.")
     if wish.user_id is not None:

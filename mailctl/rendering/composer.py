@@ -10,35 +10,35 @@ from typing import TYPE_CHECKING
 from fastapi_mail import MessageSchema, MessageType, MultipartSubtypeEnum, NameEmail
 
 from mailctl.domain import validation
-from mailctl.domain.catalog import BUILT_IN, kind_by_template
+from mailctl.domain.catalog import BUILT_IN_CATALOG, effective_kind
 from mailctl.domain.models import Content, Envelope
-from mailctl.domain.recipient_policy import audience_of
+from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.errors import InvalidInput
 from mailctl.rendering import mime
 from mailctl.rendering.message_settings import message_settings_of
 from mailctl.rendering.mime import Header
 from mailctl.rendering.templates import Templates
-from mailctl.timefmt import count
+from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mailctl.domain.catalog import Catalog, Kind
     from mailctl.domain.models import Json
-    from mailctl.domain.recipient_policy import Addressed
-    from mailctl.rendering.templates import Rendering
+    from mailctl.domain.recipient_policy import Destination
+    from mailctl.rendering.templates import RenderedBodies
     from mailctl.security.links import Links
     from mailctl.settings import Settings
 
 DEFAULT_LOCALE = "en"
 #: The header that says whom a redirected message was meant for.
-_MEANT_FOR = "X-Original-To"
+_ORIGINAL_TO_HEADER = "X-Original-To"
 #: The variables of every email, whatever its kind.
-KNOWN_TO_ALL = frozenset(
+COMMON_VARIABLES = frozenset(
     {"project_name", "frontend_url", "subject", "greeting_name", "recipient_email", "locale", "title"}
 )
 #: The id of an email that nobody has recorded.
-_NOBODYS_ID = "00000000-0000-0000-0000-000000000000"
+_PREVIEW_ID = "00000000-0000-0000-0000-000000000000"
 
 
 class Composer:
@@ -57,7 +57,7 @@ class Composer:
             or the folder of templates is missing.
     """
 
-    def __init__(self, settings: Settings, links: Links, *, catalog: Catalog = BUILT_IN) -> None:
+    def __init__(self, settings: Settings, links: Links, *, catalog: Catalog = BUILT_IN_CATALOG) -> None:
         given = message_settings_of(settings)
         self._project_name = given.project_name
         self._sender_name = given.sender_name
@@ -65,11 +65,11 @@ class Composer:
         self._frontend_url = settings.frontend_url
         self._links = links
         self._catalog = catalog
-        self._audience = audience_of(settings)
+        self._recipient_policy = recipient_policy_from_settings(settings)
         self._templates = Templates(given.templates)
-        self._more_headers = [Header(name, value) for name, value in given.more_headers]
+        self._custom_headers = [Header(name, value) for name, value in given.more_headers]
         if given.reply_to:
-            self._more_headers.insert(0, Header.mailbox("Reply-To", given.reply_to))
+            self._custom_headers.insert(0, Header.mailbox("Reply-To", given.reply_to))
 
     async def preview(self, kind: Kind, content: Content, *, at: datetime) -> Envelope:
         """Return what an email would be that is not recorded; raises what `compose` does.
@@ -77,7 +77,7 @@ class Composer:
         Args:
             at: when it would be sent, with a time zone.
         """
-        return await self.compose(id=_NOBODYS_ID, kind=kind.name, content=content, created_at=at, now=at)
+        return await self.compose(id=_PREVIEW_ID, kind=kind.name, content=content, created_at=at, now=at)
 
     async def compose(
         self,
@@ -105,15 +105,15 @@ class Composer:
             InvalidInput: the recipient, subject or template name is not usable.
             RenderError: a template is missing, broken or lacks a variable, or the result cannot be sent.
         """
-        catalogued = kind_by_template(self._catalog.of_email(kind), content.template)
-        links = self._links.urls(catalogued, content, now=now)
+        catalogued = effective_kind(self._catalog.get_recorded(kind), content.template)
+        links = self._links.make_urls(catalogued, content, now=now)
         context = self._context(catalogued, content, links, created_at=created_at, now=now)
         subject = context["subject"]
         rendering = self._templates.render(
-            catalogued.template or validation.template_name(content.template), context
+            catalogued.template or validation.validate_template_name(content.template), context
         )
-        addressed = self._audience.addressed(context["recipient_email"], subject=subject)
-        message_id = mime.message_id(id, domain=self._sender.rpartition("@")[2])
+        addressed = self._recipient_policy.resolve_destination(context["recipient_email"], subject=subject)
+        message_id = mime.make_message_id(id, domain=self._sender.rpartition("@")[2])
         message = self._message(rendering, context, addressed, id=id, date=now, message_id=message_id)
         return Envelope(
             sender=self._sender,
@@ -152,14 +152,14 @@ class Composer:
         )
         return Content(user=content.user, context=context, subject=subject, template=kind.template)
 
-    def templates(self) -> list[str]:
+    def list_templates(self) -> list[str]:
         """Return the names of the templates, those of the service's own folder first.
 
         A name counts when one of its two files is there; `check` says whether it can be used.
         """
         return self._templates.names()
 
-    def check(self, template: str) -> None:
+    def check_template(self, template: str) -> None:
         """Compile both files of a template and every template that they refer to.
 
         Raises:
@@ -176,17 +176,17 @@ class Composer:
         now = datetime.now(UTC)
         links = dict.fromkeys((link.variable for link in kind.links), "")
         context = self._context(kind, content, links, created_at=now, now=now)
-        return sorted(self.variables(kind.template or content.template or "") - context.keys())
+        return sorted(self.template_variables(kind.template or content.template or "") - context.keys())
 
-    def variables(self, template: str) -> set[str]:
+    def template_variables(self, template: str) -> set[str]:
         """Return the variables that a template uses; raises what `check` does."""
         return self._templates.variables(template)
 
     def _message(
         self,
-        rendering: Rendering,
+        rendering: RenderedBodies,
         context: Mapping[str, Json],
-        addressed: Addressed,
+        addressed: Destination,
         *,
         id: str,
         date: datetime,
@@ -194,8 +194,10 @@ class Composer:
     ) -> MessageSchema:
         """Return the message as FastAPI-Mail describes one."""
         # A redirected email goes to somebody else, who must not be shown under the name of its user.
-        name = "" if addressed.meant_for else context["greeting_name"]
-        meant_for = {_MEANT_FOR: addressed.meant_for} if addressed.meant_for else {}
+        name = "" if addressed.original_recipient else context["greeting_name"]
+        meant_for = (
+            {_ORIGINAL_TO_HEADER: addressed.original_recipient} if addressed.original_recipient else {}
+        )
         return MessageSchema(
             recipients=[NameEmail(name=name, email=addressed.to)],
             subject=addressed.subject,
@@ -204,7 +206,7 @@ class Composer:
             subtype=MessageType.plain,
             multipart_subtype=MultipartSubtypeEnum.alternative,
             headers={
-                "Date": _dated(date.replace(microsecond=0)),
+                "Date": _format_date_header(date.replace(microsecond=0)),
                 "Message-ID": message_id,
                 "Content-Language": context["locale"],
                 # Without it Gmail hides a second email with the same words inside the first.
@@ -231,10 +233,12 @@ class Composer:
             Header("X-Auto-Response-Suppress", "All"),  # what Exchange heeds instead
             Header("Content-Language", given["Content-Language"]),
             Header("X-Entity-Ref-ID", given["X-Entity-Ref-ID"]),
-            *(Header(name, given[name]) for name in (_MEANT_FOR,) if name in given),
-            *self._more_headers,
+            *(Header(name, given[name]) for name in (_ORIGINAL_TO_HEADER,) if name in given),
+            *self._custom_headers,
         ]
-        return mime.alternative(headers, text=str(message.body), html=str(message.alternative_body))
+        return mime.build_multipart_alternative(
+            headers, text=str(message.body), html=str(message.alternative_body)
+        )
 
     def _context(
         self, kind: Kind, content: Content, links: Mapping[str, str], *, created_at: datetime, now: datetime
@@ -247,37 +251,37 @@ class Composer:
         return {
             **self._defaults(kind, content, subject, created_at),
             **given,
-            **self._facts(content, subject),
+            **self._fixed_variables(content, subject),
         }
 
     def _subject(self, kind: Kind, content: Content) -> str:
         if kind.subject is None or content.subject is not None:
-            return validation.subject(content.subject)
-        return validation.subject(kind.subject_line(self._project_name, content.context))
+            return validation.validate_subject(content.subject)
+        return validation.validate_subject(kind.subject_line(self._project_name, content.context))
 
     def _defaults(self, kind: Kind, content: Content, subject: str, created_at: datetime) -> dict[str, Json]:
         """Return what an email's own context may say better."""
         title = {"title": subject} if content.template is not None else {}
         if kind.template is None:
             return title
-        defaults = title | {"occurred_at": _readable(created_at)}
+        defaults = title | {"occurred_at": _format_time(created_at)}
         return defaults if kind.links else defaults | {"action_url": self._frontend_url}
 
-    def _facts(self, content: Content, subject: str) -> dict[str, Json]:
+    def _fixed_variables(self, content: Content, subject: str) -> dict[str, Json]:
         """Return what no context overrides."""
         return {
             "project_name": self._project_name,
             "frontend_url": self._frontend_url,
             "subject": subject,
-            "greeting_name": validation.greeting_name(content.user.first_name or content.user.username),
-            "recipient_email": validation.address(content.user.email),
+            "greeting_name": validation.safe_greeting_name(content.user.first_name or content.user.username),
+            "recipient_email": validation.validate_address(content.user.email),
             "locale": _locale(content.context.get("locale")),
         }
 
 
 def _locale(value: object) -> str:
     try:
-        return validation.locale(value)
+        return validation.validate_locale(value)
     except InvalidInput:
         return DEFAULT_LOCALE
 
@@ -291,21 +295,21 @@ def _expiry(kind: Kind, *, since: datetime) -> dict[str, str]:
     if not kind.links:
         return {}
     lifetime = kind.link_lifetime
-    return {"expires_in": _duration(lifetime), "expires_at": _readable(since + lifetime)}
+    return {"expires_in": _format_link_lifetime(lifetime), "expires_at": _format_time(since + lifetime)}
 
 
-def _duration(span: timedelta) -> str:
+def _format_link_lifetime(span: timedelta) -> str:
     hours, rest = divmod(span, timedelta(hours=1))
-    return count(span // timedelta(minutes=1), "minute") if rest else count(hours, "hour")
+    return pluralize(span // timedelta(minutes=1), "minute") if rest else pluralize(hours, "hour")
 
 
 @lru_cache(maxsize=64)
-def _dated(at: datetime) -> str:
+def _format_date_header(at: datetime) -> str:
     """Return a time as a Date header says it (RFC 5322 section 3.3)."""
     return format_datetime(at.astimezone(UTC))
 
 
 @lru_cache(maxsize=64)
-def _readable(at: datetime) -> str:
+def _format_time(at: datetime) -> str:
     utc = at.astimezone(UTC)
     return f"{utc.day} {utc:%B %Y, %H:%M} UTC"

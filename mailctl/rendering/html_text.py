@@ -9,39 +9,43 @@ from typing_extensions import override
 
 _BREAKS = frozenset({"br", "tr", "div", "table", "ul", "ol", "li", "hr", "blockquote", "pre", "section"})
 _PARAGRAPHS = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6"})
-_UNSEEN = frozenset({"head", "style", "script", "title", "template"})
+_HIDDEN_ELEMENTS = frozenset({"head", "style", "script", "title", "template"})
 #: Elements without an end.
 _VOID = frozenset(
     {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
 )
-_HIDDEN = re.compile(r"display\s*:\s*none", re.IGNORECASE)
+_HIDDEN_STYLE = re.compile(r"display\s*:\s*none", re.IGNORECASE)
 
 
-def as_text(html: str) -> str:
+def html_to_text(html: str) -> str:
     """Return what HTML says: a paragraph after a blank line, links with where they lead."""
-    reader = _Reader()
+    reader = _TextExtractor()
     reader.feed(html)
     reader.close()
     lines = (" ".join(line.split()) for line in "".join(reader.pieces).split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
-class _Reader(HTMLParser):
+class _TextExtractor(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.pieces: list[str] = []
         #: Open elements that are not seen, the outermost first.
-        self._unseen: list[str] = []
+        self._hidden_stack: list[str] = []
         self._link = ""
         self._link_starts = 0
 
     @override
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
-        is_hidden = tag in _UNSEEN or "hidden" in given or bool(_HIDDEN.search(given.get("style") or ""))
-        if (self._unseen or is_hidden) and tag not in _VOID:
-            self._unseen.append(tag)
-        if self._unseen:
+        is_hidden = (
+            tag in _HIDDEN_ELEMENTS
+            or "hidden" in given
+            or bool(_HIDDEN_STYLE.search(given.get("style") or ""))
+        )
+        if (self._hidden_stack or is_hidden) and tag not in _VOID:
+            self._hidden_stack.append(tag)
+        if self._hidden_stack:
             return
         self._break(tag)
         if tag == "a":
@@ -53,9 +57,9 @@ class _Reader(HTMLParser):
 
     @override
     def handle_endtag(self, tag: str) -> None:
-        if self._unseen:
-            if tag in self._unseen:
-                del self._unseen[len(self._unseen) - 1 - self._unseen[::-1].index(tag) :]
+        if self._hidden_stack:
+            if tag in self._hidden_stack:
+                del self._hidden_stack[len(self._hidden_stack) - 1 - self._hidden_stack[::-1].index(tag) :]
             return
         if tag == "a":
             label = "".join(self.pieces[self._link_starts :]).strip()
@@ -66,7 +70,7 @@ class _Reader(HTMLParser):
 
     @override
     def handle_data(self, data: str) -> None:
-        if not self._unseen:
+        if not self._hidden_stack:
             self.pieces.append(" ".join(re.split(r"\s+", data)))
 
     def _break(self, tag: str) -> None:

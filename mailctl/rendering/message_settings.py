@@ -42,13 +42,13 @@ def message_settings_of(settings: Settings) -> MessageSettings:
     from mailctl.domain import validation  # takes long to import, and most commands make no email
 
     with _as_setting("PROJECT_NAME"):
-        project_name = validation.display_name(settings.project_name)
+        project_name = validation.validate_display_name(settings.project_name)
     with _as_setting("EMAIL_FROM_NAME"):
-        sender_name = validation.display_name(settings.sender_name)
+        sender_name = validation.validate_display_name(settings.sender_name)
     with _as_setting("EMAIL_FROM_ADDRESS"):
-        sender = validation.address(settings.email_from_address)
+        sender = validation.validate_address(settings.email_from_address)
     with _as_setting("MAILCTL_REPLY_TO"):
-        reply_to = validation.address(settings.mailctl_reply_to) if settings.mailctl_reply_to else ""
+        reply_to = validation.validate_address(settings.mailctl_reply_to) if settings.mailctl_reply_to else ""
     folder = settings.mailctl_templates
     if folder is not None and not folder.is_dir():
         raise ConfigurationError(
@@ -70,7 +70,7 @@ def _more_headers(settings: Settings, *, has_reply_to: bool) -> tuple[tuple[str,
 
     with _as_setting("MAILCTL_HEADERS"):
         headers = [
-            (validation.header_name(name), validation.header_value(value, field=name))
+            (validation.validate_header_name(name), validation.validate_header_value(value, field=name))
             for name, value in _json_object(settings.mailctl_headers).items()
         ]
     names = [name.lower() for name, _ in headers] + (["reply-to"] if has_reply_to else [])

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 #: Octets of a line without its CRLF: what must be, and what should be (RFC 5322 section 2.1.1).
 MAX_LINE = 998
-MAX_TIDY_LINE = 78
+MAX_RECOMMENDED_LINE = 78
 #: Characters of an encoded word, and of a header line that holds one (RFC 2047 section 2).
-MAX_WORD = 75
-MAX_WORD_LINE = 76
+MAX_ENCODED_WORD = 75
+MAX_ENCODED_WORD_LINE = 76
 
 _WORD_FRAME = "=?utf-8?B?{}?="
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -37,7 +37,7 @@ _FIELD_NAME = re.compile(rb"(?m)^[A-Za-z][A-Za-z0-9-]*(?=:)")
 #: Occurs neither in quoted-printable nor in base64 (RFC 2045 section 6.7, rule 1), nor in plain parts.
 _BOUNDARY_MARK = b"=_"
 #: Octets that a message may hold; searching with an expression takes 30 times as long.
-_ON_THE_WIRE = bytes([*b"\t\r\n", *range(0x20, 0x7F)])
+_ALLOWED_OCTETS = bytes([*b"\t\r\n", *range(0x20, 0x7F)])
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Header:
         Raises:
             RenderError: the text holds a control character or half a character.
         """
-        if _means_itself(text) and len(name) + 2 + len(text) <= MAX_TIDY_LINE:
+        if _needs_no_encoding(text) and len(name) + 2 + len(text) <= MAX_RECOMMENDED_LINE:
             return cls(name, text)
         return cls(name, _encoded_words(text, field=name))
 
@@ -73,10 +73,10 @@ class Header:
         if not display_name:
             return cls(name, address)
         plain = f"{_quoted(display_name)} <{address}>"
-        if _means_itself(display_name) and len(name) + 2 + len(plain) <= MAX_TIDY_LINE:
+        if _needs_no_encoding(display_name) and len(name) + 2 + len(plain) <= MAX_RECOMMENDED_LINE:
             return cls(name, plain)
         words = _encoded_words(display_name, field=name)
-        fits = "\r\n" not in words and len(f"{name}: {words} <{address}>") <= MAX_WORD_LINE
+        fits = "\r\n" not in words and len(f"{name}: {words} <{address}>") <= MAX_ENCODED_WORD_LINE
         return cls(name, words + (" " if fits else "\r\n ") + f"<{address}>")
 
     def __bytes__(self) -> bytes:
@@ -89,7 +89,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def message_id(id: str, *, domain: str) -> str:
+def make_message_id(id: str, *, domain: str) -> str:
     """Return the Message-ID of an email, with its brackets: the same however often it is composed.
 
     Args:
@@ -99,7 +99,7 @@ def message_id(id: str, *, domain: str) -> str:
     return f"<{digest(id)}@{domain}>"
 
 
-def alternative(headers: Sequence[Header], *, text: str, html: str) -> bytes:
+def build_multipart_alternative(headers: Sequence[Header], *, text: str, html: str) -> bytes:
     """Return a whole message of two parts, the plain one first (RFC 2046 section 5.1.4).
 
     Args:
@@ -143,20 +143,20 @@ def verify(data: bytes, *, names: Sequence[str]) -> None:
         raise RenderError("The message has a line in its header that is not a header field.")
     if b"\n".join(_FIELD_NAME.findall(head)).decode() != "\n".join(names):
         raise RenderError("The message has other header fields than were meant.")
-    if has_bare_ends(data) or data.translate(None, _ON_THE_WIRE):
+    if has_bare_line_ends(data) or data.translate(None, _ALLOWED_OCTETS):
         raise RenderError("The message holds a bare CR or LF, or a byte that is not printable ASCII.")
     if max(map(len, data.split(b"\r\n"))) > MAX_LINE:
         raise RenderError(f"The message has a line of more than {MAX_LINE} octets.")
 
 
-def has_bare_ends(data: bytes) -> bool:
+def has_bare_line_ends(data: bytes) -> bool:
     """Whether a CR or LF stands alone: it could smuggle a second message in (RFC 5321 section 2.3.8)."""
     # Counting them takes four times as long.
     between = data.replace(b"\r\n", b"")
     return b"\r" in between or b"\n" in between
 
 
-def _means_itself(text: str) -> bool:
+def _needs_no_encoding(text: str) -> bool:
     return _PLAIN.fullmatch(text) is not None and "=?" not in text
 
 
@@ -172,12 +172,12 @@ def _encoded_words(text: str, *, field: str) -> str:
     if _CONTROL.search(text):
         raise RenderError(f"{field}: the text for this header holds a control character.")
     chunks, chunk = [], b""
-    room = _octets_in_word(MAX_WORD_LINE - len(field) - 2)
+    room = _octets_in_word(MAX_ENCODED_WORD_LINE - len(field) - 2)
     for char in text:
         octets = _octets(char)
         if len(chunk) + len(octets) > room:
             chunks.append(chunk)
-            chunk, room = b"", _octets_in_word(MAX_WORD)
+            chunk, room = b"", _octets_in_word(MAX_ENCODED_WORD)
         chunk += octets
     return "\r\n ".join(_WORD_FRAME.format(base64.b64encode(each).decode()) for each in [*chunks, chunk])
 
@@ -197,16 +197,16 @@ def _part(subtype: str, body: str) -> bytes:
 
 def _encoded(lines: bytes) -> tuple[str, bytes]:
     """Return a body as it goes out, and the name of its encoding (RFC 2045 section 6)."""
-    is_plain = not lines.translate(None, _ON_THE_WIRE) and _BOUNDARY_MARK not in lines
+    is_plain = not lines.translate(None, _ALLOWED_OCTETS) and _BOUNDARY_MARK not in lines
     if is_plain and max(map(len, lines.split(b"\n"))) <= MAX_LINE:
         return "7bit", lines
     quoted = binascii.b2a_qp(lines, istext=True)
-    if len(quoted) <= _packed_size(len(lines) + lines.count(b"\n")):
+    if len(quoted) <= _base64_size(len(lines) + lines.count(b"\n")):
         return "quoted-printable", quoted
     return "base64", base64.encodebytes(lines.replace(b"\n", b"\r\n"))
 
 
-def _packed_size(octets: int) -> int:
+def _base64_size(octets: int) -> int:
     """Return how long so many octets are in base64, in lines of 76 that stand for 57 octets each."""
     return -(-octets // 3) * 4 + -(-octets // 57)
 

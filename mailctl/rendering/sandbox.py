@@ -42,7 +42,7 @@ _FORMATS = frozenset({"format", "format_map"})
 _REFUSED_METHODS = frozenset({"translate"})
 
 
-class TooMuch(SecurityError):
+class TemplateLimitExceeded(SecurityError):
     """A template makes more, or takes longer, than any email needs."""
 
 
@@ -73,7 +73,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def bounded(text: str) -> str:
         """Return a text that is not too long."""
         if len(text) > MAX_TEXT:
-            raise TooMuch("a text gets too long")
+            raise TemplateLimitExceeded("a text gets too long")
         return text
 
     @staticmethod
@@ -84,7 +84,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             kept.append(piece)
             size += len(piece)
             if size > MAX_TEXT:
-                raise TooMuch("a text gets too long")
+                raise TemplateLimitExceeded("a text gets too long")
         return "".join(kept)
 
     @override
@@ -112,11 +112,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Refuse an operation that would make something huge."""
         if operator == "*" and _product(left, right) > MAX_PRODUCT:
-            raise TooMuch("a multiplication makes too much")
+            raise TemplateLimitExceeded("a multiplication makes too much")
         if operator == "**" and _bits(left) * max(_magnitude(right), 0) > MAX_PRODUCT:
-            raise TooMuch("a power is too high")
+            raise TemplateLimitExceeded("a power is too high")
         if operator == "+" and _length(left) + _length(right) > MAX_TEXT:
-            raise TooMuch("a text gets too long")
+            raise TemplateLimitExceeded("a text gets too long")
         if operator == "%" and isinstance(left, str):
             _refuse_wide(left)
             _refuse_long(left.count("%"), right if isinstance(right, tuple) else (right,))
@@ -159,7 +159,7 @@ def _joinable(values: Iterable[Any], separator: str) -> list[Any]:
         kept.append(value)
         size += (len(value) if isinstance(value, str) else 1) + len(separator)
         if size > MAX_TEXT:
-            raise TooMuch("a text gets too long")
+            raise TemplateLimitExceeded("a text gets too long")
     return kept
 
 
@@ -171,21 +171,21 @@ def _refuse_long(times: int, *groups: Iterable[Any]) -> None:
     """Refuse to put texts as often as that."""
     longest = max((len(each) for group in groups for each in group if isinstance(each, str)), default=0)
     if times * longest > MAX_TEXT:
-        raise TooMuch("a text gets too long")
+        raise TemplateLimitExceeded("a text gets too long")
 
 
 def _refuse_wide(*values: Any) -> None:
     for value in values:
         is_wide_format = isinstance(value, str) and ("%" in value or "{" in value) and _WIDE.search(value)
         if is_wide_format or (isinstance(value, int) and value > MAX_PRODUCT):
-            raise TooMuch("a width is too large")
+            raise TemplateLimitExceeded("a width is too large")
 
 
 def _timed_range(*bounds: int) -> Iterator[int]:
     """Go through a range, of which templates make loops in loops, until the time is up."""
     numbers = range(*bounds)
     if len(numbers) > MAX_PRODUCT:
-        raise TooMuch("a range is too long")
+        raise TemplateLimitExceeded("a range is too long")
     return _until_late(numbers)
 
 
@@ -193,7 +193,7 @@ def _until_late(numbers: range) -> Iterator[int]:
     started = time.monotonic()
     for place, number in enumerate(numbers):
         if place % _CHECK_EVERY == 0 and time.monotonic() - started > MAX_SECONDS:
-            raise TooMuch("it takes too long")
+            raise TemplateLimitExceeded("it takes too long")
         yield number
 
 

@@ -25,8 +25,8 @@ from jinja2 import (
 
 from mailctl.domain import validation
 from mailctl.errors import InvalidInput, RenderError
-from mailctl.rendering.sandbox import Sandbox, TooMuch
-from mailctl.rendering.template_cache import Skeletons
+from mailctl.rendering.sandbox import Sandbox, TemplateLimitExceeded
+from mailctl.rendering.template_cache import TemplateCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,7 +45,7 @@ _FIX = "Correct the template, or what it is given."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rendering:
+class RenderedBodies:
     """The two bodies of one email."""
 
     html: str
@@ -64,7 +64,7 @@ class Templates:
     def __init__(self, folder: Path | None) -> None:
         own = [FileSystemLoader(folder)] if folder is not None else []
         loaders = [*own, PackageLoader("mailctl")]
-        self._places = [loader.list_templates() for loader in loaders]
+        self._files_by_loader = [loader.list_templates() for loader in loaders]
         self._loader = ChoiceLoader(loaders)
         # The sandbox costs a third of the time; what comes with mailctl needs none.
         environment = Sandbox if own else Environment
@@ -78,22 +78,24 @@ class Templates:
             auto_reload=False,
         )
         # Only of our own templates is it known what they do with a variable.
-        self._skeletons = None if own else Skeletons(self._render, lay_out=_paragraph)
-        self._environment.filters["paragraph"] = self._skeletons.lay_out if self._skeletons else _paragraph
+        self._cache = None if own else TemplateCache(self._render, lay_out=_wrap_paragraph)
+        self._environment.filters["paragraph"] = (
+            self._cache.format_paragraph if self._cache else _wrap_paragraph
+        )
         #: For names that their bearers chose: "" where one would print a link, an address or markup.
-        self._environment.filters["name"] = validation.greeting_name
+        self._environment.filters["name"] = validation.safe_greeting_name
 
     def names(self) -> list[str]:
         """Return the names that have at least one file, those of the service's own folder first."""
         found: dict[str, None] = {}
-        for file in (file for place in self._places for file in sorted(place)):
+        for file in (file for place in self._files_by_loader for file in sorted(place)):
             stem, _, ending = file.rpartition(".")
             with suppress(InvalidInput):
                 if ending in ("html", "txt"):
-                    found[validation.template_name(stem)] = None
+                    found[validation.validate_template_name(stem)] = None
         return list(found)
 
-    def render(self, name: str, context: Mapping[str, Json]) -> Rendering:
+    def render(self, name: str, context: Mapping[str, Json]) -> RenderedBodies:
         """Return both bodies.
 
         Args:
@@ -104,8 +106,8 @@ class Templates:
             RenderError: a file is missing or wrong, a variable is missing, or the HTML is too long.
         """
         files = self._pair(name)
-        if self._skeletons:
-            html, text = self._skeletons.render(files, context)
+        if self._cache:
+            html, text = self._cache.render(files, context)
         else:
             html, text = (self._render(file, context) for file in files)
         size = len(html.encode("utf-8", "replace"))
@@ -114,7 +116,7 @@ class Templates:
                 f"{name}.html: the email would have {size} bytes of HTML; mail programs cut it off.",
                 fix=f"Shorten it to {MAX_HTML} bytes.",
             )
-        return Rendering(html=html, text=text)
+        return RenderedBodies(html=html, text=text)
 
     def check(self, name: str) -> None:
         """Compile both files and every template that they refer to.
@@ -148,7 +150,7 @@ class Templates:
     def _pair(self, name: str) -> tuple[str, str]:
         """Return both files, which must be in the same place: halves of two templates do not agree."""
         pair = (f"{name}.html", f"{name}.txt")
-        for place in self._places:
+        for place in self._files_by_loader:
             missing = [file for file in pair if file not in place]
             if not missing:
                 return pair
@@ -166,7 +168,7 @@ class Templates:
                 pieces.append(piece)
                 size += len(piece)
                 if size > MAX_BODY:
-                    raise TooMuch(f"it makes more than {MAX_BODY} characters")
+                    raise TemplateLimitExceeded(f"it makes more than {MAX_BODY} characters")
         return "".join(pieces)
 
     def _compile(self, file: str) -> set[str]:
@@ -175,7 +177,7 @@ class Templates:
             self._environment.get_template(file)
             source, _, _ = self._loader.get_source(self._environment, file)
             references = set(filter(None, meta.find_referenced_templates(self._environment.parse(source))))
-        missing = references.difference(*self._places)
+        missing = references.difference(*self._files_by_loader)
         if missing:
             raise RenderError(
                 f"{file} refers to {min(missing)}, which does not exist.", fix="Correct the template."
@@ -194,7 +196,7 @@ def _defined_in(parsed: nodes.Template) -> set[str]:
 
 
 @lru_cache(maxsize=512)
-def _paragraph(text: str) -> str:
+def _wrap_paragraph(text: str) -> str:
     """Return text with its lines broken at spaces and an empty line after it; words stay whole."""
     lines = [""]
     for word in text.split():
@@ -218,10 +220,10 @@ def _as_render_error(file: str) -> Iterator[None]:
     except Exception as error:
         missing = _missing_variable(error)
         fix = f"Give it (--set {missing}=…), or correct the template." if missing else _FIX
-        raise RenderError(f"{_place(error, file)}: {_problem(error)}.", fix=fix) from None
+        raise RenderError(f"{_error_location(error, file)}: {_error_reason(error)}.", fix=fix) from None
 
 
-def _place(error: Exception, file: str) -> str:
+def _error_location(error: Exception, file: str) -> str:
     """Return the file, and the file and line of the innermost template that was at work."""
     lines = [(Path(frame.f_code.co_filename), line) for frame, line in walk_tb(error.__traceback__)]
     places = [f"{file.name}, line {line}" for file, line in lines if file.suffix in (".html", ".txt")]
@@ -236,10 +238,10 @@ def _missing_variable(error: Exception) -> str:
     return found[1] if found else ""
 
 
-def _problem(error: Exception) -> str:
+def _error_reason(error: Exception) -> str:
     if missing := _missing_variable(error):
         return f"the variable {missing} is missing"
-    if isinstance(error, TooMuch):
+    if isinstance(error, TemplateLimitExceeded):
         return str(error)
     if isinstance(error, TemplateNotFound):
         return "it refers to a template that does not exist"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Content
 
 _URL = re.compile(r"""\bhttps?://[^\s"'<>()\[\]]+""", re.IGNORECASE)
-_PARTS = re.compile(
+_URL_PARTS = re.compile(
     r"(?P<place>[^/?#]*//[^/?#]*)(?P<path>[^?#]*)(?P<query>\?[^#]*)?(?P<fragment>#.*)?", re.DOTALL
 )
 _VALUE = re.compile(r"=[^&]*")
@@ -24,10 +24,10 @@ _OPAQUE_WORD = re.compile(r"(?<![\w.@/-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{24,
 _CODE = re.compile(r"(?<![\w.,:/-])\d{6,8}(?![\w@]|[.,:/-]\d)")
 _SECRET_NAME = re.compile(r"token|secret|passw|pwd|otp|pin\b|code|key", re.IGNORECASE)
 #: A shorter value would be found inside ordinary words.
-_SHORTEST = 4
+_MIN_SECRET_LENGTH = 4
 
 
-class Veil:
+class SecretMasker:
     """Takes links and tokens out of texts.
 
     Args:
@@ -38,28 +38,28 @@ class Veil:
     def __init__(self, content: Content | None = None, links: Iterable[str] = ()) -> None:
         known = set(_secrets(content)) if content else set()
         # The longest first: one may be part of another.
-        self._known = sorted({*known, *map(html.escape, known)}, key=len, reverse=True)
+        self._secrets = sorted({*known, *map(html.escape, known)}, key=len, reverse=True)
         found = {*links, *(content.urls.values() if content else ())}
         self._links = sorted({*found, *map(html.escape, found)}, key=len, reverse=True)
 
-    def cover(self, text: str) -> str:
+    def mask(self, text: str) -> str:
         """Return a text, plain or HTML, in which no link works and no token can be read."""
         for link in self._links:
-            text = text.replace(link, _place_of(link))
-        for secret in self._known:
+            text = text.replace(link, _mask_link(link))
+        for secret in self._secrets:
             text = text.replace(secret, MASK)
-        text = _URL.sub(lambda found: _without_secrets(found[0]), text)
+        text = _URL.sub(lambda found: _mask_url(found[0]), text)
         return _CODE.sub(MASK, _OPAQUE_WORD.sub(MASK, text))
 
 
-def _place_of(link: str) -> str:
+def _mask_link(link: str) -> str:
     """Return a link that is a secret as a whole: only where it leads, and the names of what it carries."""
-    covered = _without_secrets(link)
+    covered = _mask_url(link)
     return covered if covered != link else re.sub(r"(?<=[^/:])/[^/]*$", f"/{MASK}", link)
 
 
-def _without_secrets(url: str) -> str:
-    found = _PARTS.fullmatch(url)
+def _mask_url(url: str) -> str:
+    found = _URL_PARTS.fullmatch(url)
     if found is None:
         return url
     place = re.sub(r"//.*@", f"//{MASK}@", found["place"])
@@ -72,5 +72,5 @@ def _without_secrets(url: str) -> str:
 def _secrets(content: Content) -> Iterable[str]:
     named = {name: value for name, value in content.context.items() if _SECRET_NAME.search(name)}
     for value in (*content.tokens.values(), *named.values()):
-        if len(text := str(value)) >= _SHORTEST:
+        if len(text := str(value)) >= _MIN_SECRET_LENGTH:
             yield text

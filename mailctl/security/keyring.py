@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: What begins bytes that are sealed by AES-GCM; a Fernet token begins with a letter.
-_BINARY = b"\x01"
+_AES_GCM_PREFIX = b"\x01"
 _NONCE_BYTES = 12
 
 
@@ -44,14 +44,14 @@ class Keyring:
         Its random nonces suffice for 2**32 messages by one SECRET_KEY (section 8.3 there).
         """
         nonce = os.urandom(_NONCE_BYTES)
-        return _BINARY + nonce + self._ciphers_for(purpose)[0].encrypt(nonce, plain, None)
+        return _AES_GCM_PREFIX + nonce + self._ciphers_for(purpose)[0].encrypt(nonce, plain, None)
 
     def open(self, sealed: bytes, *, purpose: str) -> bytes | None:
         """Return what was sealed; None if altered, sealed for another purpose, or by an unknown key."""
         found = (self._open_with(number, sealed, purpose) for number in range(len(self._secrets)))
         return next((plain for plain in found if plain is not None), None)
 
-    def renew(self, sealed: bytes, *, purpose: str) -> bytes | None:
+    def reseal(self, sealed: bytes, *, purpose: str) -> bytes | None:
         """Return what was sealed, sealed by the newest key: the same bytes if it was; None as `open`."""
         if self._open_with(0, sealed, purpose) is not None:
             return sealed
@@ -66,7 +66,7 @@ class Keyring:
 
     def _open_with(self, number: int, sealed: bytes, purpose: str) -> bytes | None:
         try:
-            if not sealed.startswith(_BINARY):
+            if not sealed.startswith(_AES_GCM_PREFIX):
                 return self._fernets_for(purpose)[number].decrypt(sealed)
             nonce, body = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
             return self._ciphers_for(purpose)[number].decrypt(nonce, body, None)

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 #: Clocks of the host that makes a link and the host that reads it may differ by this many seconds.
 CLOCK_SKEW_SECONDS = 60
 #: How long the use of a link is remembered after the link has died by itself.
-_REMEMBERED = timedelta(hours=1)
+_USE_RETENTION = timedelta(hours=1)
 #: Characters of a `t` at most; what a service's own maker gives may be as long.
-_MAX_T = 1500
-_MINTED = re.compile(rf"[A-Za-z0-9._~=+/:-]{{8,{_MAX_T}}}")
+_MAX_T_LENGTH = 1500
+_MINTED_T_PATTERN = re.compile(rf"[A-Za-z0-9._~=+/:-]{{8,{_MAX_T_LENGTH}}}")
 #: URL-safe base64 in its one spelling; decoders read past anything else.
-_T = re.compile(
-    rf"(?=.{{4,{_MAX_T}}}\Z)(?:[A-Za-z0-9_-]{{4}})*"
+_T_PATTERN = re.compile(
+    rf"(?=.{{4,{_MAX_T_LENGTH}}}\Z)(?:[A-Za-z0-9_-]{{4}})*"
     r"(?:[A-Za-z0-9_-]{3}=|[A-Za-z0-9_-]{2}==)?"
 )
 
@@ -95,7 +95,7 @@ class Links:
         self._keyring = Keyring(settings.secret_keys)
         self._mint = _load_mint(settings.mailctl_link_mint) if settings.mailctl_link_mint else self.seal
 
-    def urls(self, kind: Kind, content: Content, *, now: datetime) -> dict[str, str]:
+    def make_urls(self, kind: Kind, content: Content, *, now: datetime) -> dict[str, str]:
         """Return the links of an email by template variable: those it came with, else minted at `now`.
 
         None are minted for an email that names its own template: it brings its links in its context.
@@ -132,7 +132,7 @@ class Links:
         Raises:
             InvalidLink: it is not a link of ours, was altered, was made for another purpose, or has expired.
         """
-        is_spelled_well = isinstance(t, str) and _T.fullmatch(t)
+        is_spelled_well = isinstance(t, str) and _T_PATTERN.fullmatch(t)
         plain = self._keyring.open(t.encode(), purpose=f"link/{purpose}") if is_spelled_well else None
         if plain is None:
             raise InvalidLink("This link is not valid.", fix="Ask for a new one.")
@@ -157,7 +157,7 @@ class Links:
             InvalidLink: as `verify`.
         """
         claims = self.verify(t, purpose=purpose, now=now)
-        until = claims.expires_at + timedelta(seconds=CLOCK_SKEW_SECONDS) + _REMEMBERED
+        until = claims.expires_at + timedelta(seconds=CLOCK_SKEW_SECONDS) + _USE_RETENTION
         if not store.use(_digest(claims), purpose=purpose, until=until):
             raise UsedLink("This link was used before.", fix="Ask for a new one.")
         return claims
@@ -171,9 +171,9 @@ class Links:
             expires_at=now + link.lifetime,
             token=content.tokens.get(link.token) or secrets.token_urlsafe(24),
         )
-        return f"{self._base}{link.path}?{urlencode({'t': self._minted(claims)})}"
+        return f"{self._base}{link.path}?{urlencode({'t': self._mint_t(claims)})}"
 
-    def _minted(self, claims: LinkClaims) -> str:
+    def _mint_t(self, claims: LinkClaims) -> str:
         try:
             t: object = self._mint(claims)
         except Exception as error:
@@ -181,9 +181,9 @@ class Links:
             raise ConfigurationError(
                 f"MAILCTL_LINK_MINT raises {type(error).__name__}.", fix="Mend the function."
             ) from None
-        if not isinstance(t, str) or not _MINTED.fullmatch(t):
+        if not isinstance(t, str) or not _MINTED_T_PATTERN.fullmatch(t):
             raise ConfigurationError(
-                f"MAILCTL_LINK_MINT gives no 8 to {_MAX_T} of A-Z, a-z, 0-9 and . _ ~ = + / : -",
+                f"MAILCTL_LINK_MINT gives no 8 to {_MAX_T_LENGTH} of A-Z, a-z, 0-9 and . _ ~ = + / : -",
                 fix="Mend the function.",
             )
         return t

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
-from mailctl.domain.validation import file_name
+from mailctl.domain.validation import validate_file_name
 
 if TYPE_CHECKING:
     from mailctl.domain.models import Envelope
@@ -63,7 +63,7 @@ class CaptureSender:
     def _publish(self, temporary: Path, *, stem: str) -> Path:
         """Give the file its name, with a number if there is one of that name: a link never overwrites."""
         for number in itertools.count(1):
-            path = self._folder / file_name(f"{stem}.eml" if number == 1 else f"{stem}-{number}.eml")
+            path = self._folder / validate_file_name(f"{stem}.eml" if number == 1 else f"{stem}-{number}.eml")
             with suppress(FileExistsError):
                 path.hardlink_to(temporary)
                 return path

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mailctl.domain.models import Envelope, Outcome, OutcomeKind
 from mailctl.smtp.classify import CLOSING_CODE
 from mailctl.smtp.probe import ProbeStep, probe_session
-from mailctl.smtp.session import SESSION_ERRORS, Session, SmtpServer, make_tls_context
+from mailctl.smtp.session import SESSION_ERRORS, SmtpServer, SmtpSession, make_tls_context
 
 if TYPE_CHECKING:
     import ssl
@@ -37,8 +37,8 @@ class PoolLimits:
     connections: int = 4
     messages_per_session: int = 100
     #: Below the time after which servers hang up (Postfix: 300 s, under stress 10 s).
-    idle_seconds: float = 20.0
-    age_seconds: float = 300.0
+    max_idle_seconds: float = 20.0
+    max_age_seconds: float = 300.0
 
 
 class SmtpPool:
@@ -54,8 +54,8 @@ class SmtpPool:
         self._limits = limits or PoolLimits()
         self._slots = asyncio.Semaphore(self._limits.connections)
         #: The one used last is at the end, and is taken first, so that the others may go.
-        self._idle: list[Session] = []
-        self._leased: set[Session] = set()
+        self._idle: list[SmtpSession] = []
+        self._leased: set[SmtpSession] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._is_closed = False
@@ -77,7 +77,7 @@ class SmtpPool:
         except BaseException:
             self._slots.release()
             raise
-        self._put_away(session, outcome)
+        self._release(session, outcome)
         return outcome
 
     async def probe(self) -> list[ProbeStep]:
@@ -86,11 +86,11 @@ class SmtpPool:
         Returns:
             The steps taken: connect, tls, auth; the last one failed unless all are `ok`.
         """
-        session = Session(self._server, tls_context=lambda: self._tls_context)
+        session = SmtpSession(self._server, tls_context=lambda: self._tls_context)
         try:
             return await probe_session(session, self._server)
         finally:
-            self._in_background(session.quit())
+            self._run_in_background(session.quit())
 
     async def close(self) -> None:
         """Say goodbye on idle sessions; those in use are closed when their message is done."""
@@ -98,10 +98,10 @@ class SmtpPool:
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
         sessions, self._idle = self._idle, []
-        self._dismiss(sessions)
-        await asyncio.shield(self._say_goodbyes())
+        self._quit_in_background(sessions)
+        await asyncio.shield(self._wait_for_quits())
 
-    async def _deliver(self, envelope: Envelope) -> tuple[Session, Outcome]:
+    async def _deliver(self, envelope: Envelope) -> tuple[SmtpSession, Outcome]:
         session, is_reused = self._lease()
         outcome, is_lost = await self._attempt(session, envelope)
         if is_reused and is_lost:
@@ -111,7 +111,7 @@ class SmtpPool:
             outcome, _ = await self._attempt(session, envelope)
         return session, outcome
 
-    async def _attempt(self, session: Session, envelope: Envelope) -> tuple[Outcome, bool]:
+    async def _attempt(self, session: SmtpSession, envelope: Envelope) -> tuple[Outcome, bool]:
         """Return the outcome, and whether the session was lost before the body was handed over."""
         try:
             if not session.transactions:
@@ -126,27 +126,27 @@ class SmtpPool:
             raise
         return outcome, outcome.stage == "mail" and outcome.reply.code == CLOSING_CODE
 
-    def _put_away(self, session: Session, outcome: Outcome) -> None:
+    def _release(self, session: SmtpSession, outcome: Outcome) -> None:
         """Decide about the session; the outcome is fixed by now, and nothing here can change it."""
-        if session in self._leased and session.can_go_on(outcome):
-            self._in_background(self._reset_and_return(session))  # it keeps its slot until then
+        if session in self._leased and session.can_be_reused(outcome):
+            self._run_in_background(self._reset_and_return(session))  # it keeps its slot until then
             return
         if session in self._leased and outcome.kind is OutcomeKind.ACCEPTED:
-            self._give_back(session)
+            self._return_to_idle(session)
         else:
             self._drop(session)
         self._slots.release()
 
-    async def _reset_and_return(self, session: Session) -> None:
+    async def _reset_and_return(self, session: SmtpSession) -> None:
         try:
             is_clean = await session.reset()
             if is_clean:
-                self._give_back(session)
+                self._return_to_idle(session)
         finally:
             self._drop(session)
             self._slots.release()
 
-    def _lease(self) -> tuple[Session, bool]:
+    def _lease(self) -> tuple[SmtpSession, bool]:
         """Return a session that is leased from now on, and whether it was used before."""
         self._sweep()
         if not self._idle:
@@ -155,68 +155,68 @@ class SmtpPool:
         self._leased.add(session)
         return session, True
 
-    def _lease_fresh(self) -> Session:
+    def _lease_fresh(self) -> SmtpSession:
         if self._is_closed:
             raise RuntimeError("the pool is closed")
-        session = Session(self._server, tls_context=lambda: self._tls_context)
+        session = SmtpSession(self._server, tls_context=lambda: self._tls_context)
         self._leased.add(session)
         return session
 
-    def _give_back(self, session: Session) -> None:
+    def _return_to_idle(self, session: SmtpSession) -> None:
         """Make a clean session idle, or dismiss it."""
         self._leased.discard(session)
         session.used_at = time.monotonic()
-        if self._is_closed or self._is_spent(session, now=session.used_at):
-            self._dismiss([session])
+        if self._is_closed or self._is_expired(session, now=session.used_at):
+            self._quit_in_background([session])
             return
         self._idle.append(session)
         if self._sweep_timer is None:
-            self._sweep_later()
+            self._schedule_sweep()
 
-    def _drop(self, session: Session) -> None:
+    def _drop(self, session: SmtpSession) -> None:
         """Close a session that was leased and is not clean; otherwise do nothing."""
         if session in self._leased:
             self._leased.discard(session)
             session.close()
 
-    def _take_spent(self, now: float) -> list[Session]:
+    def _pop_expired(self, now: float) -> list[SmtpSession]:
         """Remove from the idle ones, and return, those that may not be used any more."""
-        spent = [session for session in self._idle if self._is_spent(session, now=now)]
+        spent = [session for session in self._idle if self._is_expired(session, now=now)]
         self._idle = [session for session in self._idle if session not in spent]
         return spent
 
-    def _is_spent(self, session: Session, *, now: float) -> bool:
+    def _is_expired(self, session: SmtpSession, *, now: float) -> bool:
         limits = self._limits
         return (
             not session.is_connected
             or session.transactions >= limits.messages_per_session
-            or now - session.used_at > limits.idle_seconds
-            or now - session.opened_at > limits.age_seconds
+            or now - session.used_at > limits.max_idle_seconds
+            or now - session.opened_at > limits.max_age_seconds
         )
 
     def _sweep(self) -> None:
-        self._dismiss(self._take_spent(time.monotonic()))
+        self._quit_in_background(self._pop_expired(time.monotonic()))
 
-    def _sweep_later(self) -> None:
+    def _schedule_sweep(self) -> None:
         loop = asyncio.get_running_loop()
-        self._sweep_timer = loop.call_later(self._limits.idle_seconds, self._sweep_on_time)
+        self._sweep_timer = loop.call_later(self._limits.max_idle_seconds, self._on_sweep_timer)
 
-    def _sweep_on_time(self) -> None:
+    def _on_sweep_timer(self) -> None:
         self._sweep_timer = None
         self._sweep()
         if self._idle:
-            self._sweep_later()
+            self._schedule_sweep()
 
-    def _dismiss(self, sessions: list[Session]) -> None:
+    def _quit_in_background(self, sessions: list[SmtpSession]) -> None:
         for session in sessions:
-            self._in_background(session.quit())
+            self._run_in_background(session.quit())
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _say_goodbyes(self) -> None:
+    async def _wait_for_quits(self) -> None:
         if self._background:
             _, late = await asyncio.wait(set(self._background), timeout=_CLOSE_SECONDS)
             for task in late:

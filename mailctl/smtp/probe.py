@@ -9,7 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mailctl.redaction import MASK
-from mailctl.smtp.session import SESSION_ERRORS, Offer, Session, SmtpServer, Step, make_tls_context
+from mailctl.smtp.session import (
+    SESSION_ERRORS,
+    OpeningStep,
+    SmtpServer,
+    SmtpSession,
+    TransactionStep,
+    make_tls_context,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +34,7 @@ class ProbeStep:
     seconds: float
 
 
-async def probe_session(session: Session, server: SmtpServer) -> list[ProbeStep]:
+async def probe_session(session: SmtpSession, server: SmtpServer) -> list[ProbeStep]:
     """Open `session` step by step, up to the first one that fails; the caller closes it.
 
     Args:
@@ -38,8 +45,8 @@ async def probe_session(session: Session, server: SmtpServer) -> list[ProbeStep]
         The steps taken. With implicit TLS, `tls` only reports what `connect` did, and takes no time.
     """
     taken: list[ProbeStep] = []
-    for name, step in session.steps():
-        taken.append(await _take(step, name=name, session=session, server=server))
+    for name, step in session.opening_steps():
+        taken.append(await _probe_step(step, name=name, session=session, server=server))
         if not taken[-1].ok:
             break
         if name == "connect" and server.tls == "implicit":
@@ -47,18 +54,18 @@ async def probe_session(session: Session, server: SmtpServer) -> list[ProbeStep]
     return taken
 
 
-async def rehearse(server: SmtpServer, *, sender: str, recipient: str) -> list[ProbeStep]:
+async def probe_recipient(server: SmtpServer, *, sender: str, recipient: str) -> list[ProbeStep]:
     """Open a session of its own and offer a message up to RCPT, then take it back: nothing is delivered.
 
     Returns:
         The steps taken: connect, tls, auth, mail, rcpt; the last one failed unless all are `ok`.
     """
-    session = Session(server, tls_context=lambda: make_tls_context(server))
+    session = SmtpSession(server, tls_context=lambda: make_tls_context(server))
     try:
         taken = await probe_session(session, server)
-        for name, offer in session.offers(sender=sender, recipient=recipient):
+        for name, offer in session.transaction_steps(sender=sender, recipient=recipient):
             if taken[-1].ok:
-                taken.append(await _offer(offer, name=name, session=session))
+                taken.append(await _probe_command(offer, name=name, session=session))
         if taken[-1].ok:
             await session.reset()
         return taken
@@ -66,7 +73,7 @@ async def rehearse(server: SmtpServer, *, sender: str, recipient: str) -> list[P
         await session.quit()
 
 
-async def _offer(offer: Offer, *, name: str, session: Session) -> ProbeStep:
+async def _probe_command(offer: TransactionStep, *, name: str, session: SmtpSession) -> ProbeStep:
     session.stage = name
     started = time.monotonic()
     try:
@@ -77,7 +84,7 @@ async def _offer(offer: Offer, *, name: str, session: Session) -> ProbeStep:
     return ProbeStep(name=name, ok=refusal is None, detail=detail, seconds=time.monotonic() - started)
 
 
-async def _take(step: Step, *, name: str, session: Session, server: SmtpServer) -> ProbeStep:
+async def _probe_step(step: OpeningStep, *, name: str, session: SmtpSession, server: SmtpServer) -> ProbeStep:
     session.stage = name
     started = time.monotonic()
     try:
@@ -90,7 +97,7 @@ async def _take(step: Step, *, name: str, session: Session, server: SmtpServer) 
     return ProbeStep(name=name, ok=ok, detail=detail, seconds=time.monotonic() - started)
 
 
-def _detail(name: str, *, session: Session, server: SmtpServer) -> str:
+def _detail(name: str, *, session: SmtpSession, server: SmtpServer) -> str:
     if name == "connect":
         offered = ", ".join(sorted(keyword.upper() for keyword in session.extensions))
         return f"{server.host}:{server.port} answers" + (f" and offers {offered}" if offered else "")
@@ -100,7 +107,7 @@ def _detail(name: str, *, session: Session, server: SmtpServer) -> str:
     return f"signed in as {MASK if server.username == server.password else server.username}"
 
 
-def _tls_detail(session: Session) -> str:
+def _tls_detail(session: SmtpSession) -> str:
     tls = session.tls
     if tls is None:
         return "not encrypted"

@@ -22,14 +22,14 @@ _UNREADABLE = -1
 
 
 @dataclass(frozen=True)
-class Reply:
+class RawReply:
     """What the server said to one command; the lines of its text are joined by line feeds."""
 
     code: int
     text: str
 
 
-class Dialogue(asyncio.Protocol):
+class SmtpProtocol(asyncio.Protocol):
     """Takes a connection over and speaks SMTP on it.
 
     Args:
@@ -41,9 +41,9 @@ class Dialogue(asyncio.Protocol):
         self._transport = transport
         self._buffer = b""
         self._lines: list[bytes] = []
-        self._replies: deque[Reply] = deque()
+        self._replies: deque[RawReply] = deque()
         self._reader: asyncio.Future[None] | None = None
-        self._end: Exception | None = None
+        self._error: Exception | None = None
         #: Commands whose replies nobody has read yet.
         self.outstanding = 0
         transport.set_protocol(self)
@@ -51,7 +51,7 @@ class Dialogue(asyncio.Protocol):
     @property
     def is_usable(self) -> bool:
         """Whether the connection stands, and the server has said nothing that it was not asked."""
-        return self._end is None and not self._transport.is_closing()
+        return self._error is None and not self._transport.is_closing()
 
     def write(self, data: bytes, *, commands: int = 1) -> None:
         """Send commands, or a message body.
@@ -63,11 +63,11 @@ class Dialogue(asyncio.Protocol):
             SMTPServerDisconnected: the connection is gone; nothing was sent.
         """
         if not self.is_usable:
-            raise self._end or SMTPServerDisconnected("Connection lost")
+            raise self._error or SMTPServerDisconnected("Connection lost")
         self._transport.write(data)
         self.outstanding += commands
 
-    async def read(self, *, within: float) -> Reply:
+    async def read(self, *, within: float) -> RawReply:
         """Return the next reply.
 
         Args:
@@ -79,8 +79,8 @@ class Dialogue(asyncio.Protocol):
             SMTPResponseException: it is not a reply.
         """
         while not self._replies:
-            if self._end is not None:
-                raise self._end
+            if self._error is not None:
+                raise self._error
             self._reader = self._loop.create_future()
             limit = self._loop.call_later(within, self._fail, SMTPReadTimeoutError("no reply in time"))
             try:
@@ -102,7 +102,7 @@ class Dialogue(asyncio.Protocol):
             self._lines.append(found[3].strip())
             if not found[2]:
                 text = b"\n".join(self._lines).decode("utf-8", "surrogateescape")
-                self._replies.append(Reply(int(found[1]), text))
+                self._replies.append(RawReply(int(found[1]), text))
                 self._lines = []
         if len(self._replies) > self.outstanding or b"\n" in self._buffer:
             self._fail_unreadable(self._buffer or self._replies.pop().text.encode("utf-8", "replace"))
@@ -125,7 +125,7 @@ class Dialogue(asyncio.Protocol):
         self._fail(SMTPResponseException(_UNREADABLE, said[:100].decode("utf-8", "replace").strip()))
 
     def _fail(self, error: Exception) -> None:
-        self._end = self._end or error
+        self._error = self._error or error
         self._wake()
 
     def _wake(self) -> None:

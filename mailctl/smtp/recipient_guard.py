@@ -9,7 +9,7 @@ from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
 
 if TYPE_CHECKING:
     from mailctl.domain.models import Envelope
-    from mailctl.domain.recipient_policy import Audience
+    from mailctl.domain.recipient_policy import RecipientPolicy
     from mailctl.smtp.sender import Sender
 
 
@@ -21,16 +21,16 @@ class GuardedSender:
         audience: whom this environment may mail.
     """
 
-    def __init__(self, sender: Sender, audience: Audience) -> None:
+    def __init__(self, sender: Sender, audience: RecipientPolicy) -> None:
         self._sender = sender
-        self._audience = audience
+        self._policy = audience
 
     async def send(self, envelope: Envelope) -> Outcome:
         """Send one message; what is not allowed is `forbidden`, and nobody hears of it."""
-        if reason := self._audience.refusal(envelope.recipient):
+        if reason := self._policy.refusal_reason(envelope.recipient):
             return Outcome(kind=OutcomeKind.FORBIDDEN, reply=SmtpReply(text=reason))
         outcome = await self._sender.send(envelope)
-        if self._audience.redirect_to is not None and outcome.kind is OutcomeKind.BOUNCED:
+        if self._policy.redirect_to is not None and outcome.kind is OutcomeKind.BOUNCED:
             # Refused is our own address: nobody whom an email was meant for is to blame.
             return replace(outcome, kind=OutcomeKind.CONFIG)
         return outcome

@@ -43,7 +43,7 @@ class SmtpSender:
         await self._pool.close()
 
 
-def smtp_server(settings: Settings) -> SmtpServer:
+def smtp_server_from_settings(settings: Settings) -> SmtpServer:
     """Return the mail server that the settings name."""
     return SmtpServer(
         host=settings.email_host,
@@ -52,6 +52,6 @@ def smtp_server(settings: Settings) -> SmtpServer:
         username=settings.email_host_user,
         password=settings.email_host_password.get_secret_value(),
         ca_file=settings.email_ca_file,
-        timeout=settings.mailctl_smtp_timeout_seconds,
-        data_timeout=settings.mailctl_smtp_data_timeout_seconds,
+        timeout_seconds=settings.mailctl_smtp_timeout_seconds,
+        data_timeout_seconds=settings.mailctl_smtp_data_timeout_seconds,
     )

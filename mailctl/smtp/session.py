@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Literal
 import aiosmtplib
 
 from mailctl.errors import ConfigurationError
-from mailctl.redaction import without_password
-from mailctl.rendering.mime import has_bare_ends
+from mailctl.redaction import mask_password
+from mailctl.rendering.mime import has_bare_line_ends
 from mailctl.smtp.classify import BAD_SEQUENCE_CODE, CLOSING_CODE, classify_error, classify_reply
-from mailctl.smtp.protocol import Dialogue
+from mailctl.smtp.protocol import SmtpProtocol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,24 +32,24 @@ TlsMode = Literal["starttls", "implicit", "none"]
 SESSION_ERRORS = (aiosmtplib.SMTPException, ConfigurationError, OSError, ValueError)
 
 #: Seconds for RSET and QUIT: nothing depends on their replies.
-FAREWELL_SECONDS = 2.0
+RESET_AND_QUIT_SECONDS = 2.0
 #: Replies to EHLO that mean "not known here", after which HELO is worth a try (RFC 5321 section 4.1.1.1).
 _EHLO_UNKNOWN = frozenset({500, 502, 504})
 #: Replies after which the session carries nothing more.
-_OUT_OF_STEP = frozenset({CLOSING_CODE, BAD_SEQUENCE_CODE})
+_SESSION_ENDING_CODES = frozenset({CLOSING_CODE, BAD_SEQUENCE_CODE})
 
-_DONE = 250
-_GO_AHEAD = 354
+_OK_CODE = 250
+_START_INPUT_CODE = 354
 #: Replies after which a transaction goes on, by stage.
-_PROCEED = {"mail": {_DONE}, "rcpt": {_DONE, 251}, "data": {_GO_AHEAD}}
+_EXPECTED_CODES = {"mail": {_OK_CODE}, "rcpt": {_OK_CODE, 251}, "data": {_START_INPUT_CODE}}
 
 #: One plain address; anything else could add parameters or another recipient to the command.
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9._-]{1,255}")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
-Step = Callable[[], Awaitable[None]]
+OpeningStep = Callable[[], Awaitable[None]]
 #: Returns what a refusal means; None if the server agrees.
-Offer = Callable[[], Awaitable["Outcome | None"]]
+TransactionStep = Callable[[], Awaitable["Outcome | None"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +66,9 @@ class SmtpServer:
     #: The authorities to trust instead of those of the system (PEM).
     ca_file: Path | None = None
     #: Seconds for connecting and for each command.
-    timeout: float = 30.0
+    timeout_seconds: float = 30.0
     #: Seconds to wait for the reply to a body (RFC 5321 section 4.5.3.2.6 asks for 600).
-    data_timeout: float = 600.0
+    data_timeout_seconds: float = 600.0
     #: The name for EHLO; None asks the system.
     local_hostname: str | None = None
 
@@ -92,7 +92,7 @@ def make_tls_context(server: SmtpServer) -> ssl.SSLContext:
     return context
 
 
-class Session:
+class SmtpSession:
     """One SMTP session, for one message at a time.
 
     Args:
@@ -104,11 +104,11 @@ class Session:
         self._server = server
         self._tls_context = tls_context
         self._smtp = aiosmtplib.SMTP(
-            timeout=server.timeout, use_tls=server.tls == "implicit", start_tls=False
+            timeout=server.timeout_seconds, use_tls=server.tls == "implicit", start_tls=False
         )
         self._transport: asyncio.BaseTransport | None = None
         #: Speaks on the connection once it is open.
-        self._dialogue: Dialogue | None = None
+        self._protocol: SmtpProtocol | None = None
         #: The stage that is under way, or was when the session ended.
         self.stage = "connect"
         self.body_handed_over = False
@@ -119,7 +119,7 @@ class Session:
     @property
     def is_connected(self) -> bool:
         """Whether the connection stands, as far as this side knows."""
-        return self._smtp.is_connected if self._dialogue is None else self._dialogue.is_usable
+        return self._smtp.is_connected if self._protocol is None else self._protocol.is_usable
 
     @property
     def extensions(self) -> Collection[str]:
@@ -132,20 +132,20 @@ class Session:
         found = self._smtp.get_transport_info("ssl_object")
         return found if isinstance(found, ssl.SSLObject) else None
 
-    def steps(self) -> list[tuple[str, Step]]:
+    def opening_steps(self) -> list[tuple[str, OpeningStep]]:
         """Return the stages that open the session, in order, each with what does it."""
-        steps: list[tuple[str, Step]] = [("connect", self._connect)]
+        steps: list[tuple[str, OpeningStep]] = [("connect", self._connect)]
         if self._server.tls == "starttls":
             steps.append(("tls", self._start_tls))
         if self._server.username:
-            steps.append(("auth", self._sign_in))
+            steps.append(("auth", self._authenticate))
         return steps
 
-    def offers(self, *, sender: str, recipient: str) -> list[tuple[str, Offer]]:
+    def transaction_steps(self, *, sender: str, recipient: str) -> list[tuple[str, TransactionStep]]:
         """Return the stages that offer a message before its body, in order; `reset` takes it back."""
         return [
-            ("mail", lambda: self._ask("mail", self._mail(sender, size=0))),
-            ("rcpt", lambda: self._ask("rcpt", _rcpt(recipient))),
+            ("mail", lambda: self._send_command("mail", self._mail_command(sender, size=0))),
+            ("rcpt", lambda: self._send_command("rcpt", _rcpt_command(recipient))),
         ]
 
     async def open(self) -> None:
@@ -154,7 +154,7 @@ class Session:
         Raises:
             SESSION_ERRORS: a step failed; `stage` says which.
         """
-        for stage, step in self.steps():
+        for stage, step in self.opening_steps():
             self.stage = stage
             await step()
 
@@ -169,62 +169,64 @@ class Session:
         self.transactions += 1
         self.body_handed_over = False
         self.stage = "mail"
-        dialogue = self._open_dialogue()
+        dialogue = self._ensure_protocol()
         lines = _with_crlf(envelope.data)
-        commands = {"mail": self._mail(envelope.sender, size=len(lines))}
+        commands = {"mail": self._mail_command(envelope.sender, size=len(lines))}
         self.stage = "rcpt"
-        commands |= {"rcpt": _rcpt(envelope.recipient), "data": b"DATA\r\n"}
+        commands |= {"rcpt": _rcpt_command(envelope.recipient), "data": b"DATA\r\n"}
         is_pipelined = "pipelining" in self.extensions
         if is_pipelined:
             dialogue.write(b"".join(commands.values()), commands=len(commands))
         for stage, command in commands.items():
-            refusal = await (self._answer(stage) if is_pipelined else self._ask(stage, command))
+            refusal = await (
+                self._read_refusal(stage) if is_pipelined else self._send_command(stage, command)
+            )
             if refusal is not None:
                 return refusal
-        return await self._hand_over(dialogue, _stuffed(lines))
+        return await self._send_body(dialogue, _dot_stuff(lines))
 
     def explain(self, error: BaseException) -> Outcome:
         """Return what `error`, raised at the present stage, means for the message."""
         if isinstance(error, aiosmtplib.SMTPResponseException):
-            return self._judge(error.code, error.message)
+            return self._classify_reply(error.code, error.message)
         server = self._server
         return classify_error(
             error,
             stage=self.stage,
             body_handed_over=self.body_handed_over,
-            timeout_seconds=server.data_timeout if self.body_handed_over else server.timeout,
+            timeout_seconds=server.data_timeout_seconds if self.body_handed_over else server.timeout_seconds,
             implicit_tls=server.tls == "implicit",
         )
 
-    def can_go_on(self, outcome: Outcome) -> bool:
+    def can_be_reused(self, outcome: Outcome) -> bool:
         """Whether this session may carry another message after a refusal, once it was reset."""
         code = outcome.reply.code or 0
         # Any other reply than a plain refusal means that replies and commands no longer match.
-        return 400 <= code <= 599 and code not in _OUT_OF_STEP and self.is_connected
+        return 400 <= code <= 599 and code not in _SESSION_ENDING_CODES and self.is_connected
 
     async def reset(self) -> bool:
         """End an unfinished transaction with RSET; return whether the session is clean."""
         try:
-            dialogue = self._open_dialogue()
+            dialogue = self._ensure_protocol()
             while dialogue.outstanding:
-                reply = await dialogue.read(within=FAREWELL_SECONDS)
-                if reply.code == _GO_AHEAD:
+                reply = await dialogue.read(within=RESET_AND_QUIT_SECONDS)
+                if reply.code == _START_INPUT_CODE:
                     return False  # it waits for a body that has no recipient
             dialogue.write(b"RSET\r\n")
-            reply = await dialogue.read(within=FAREWELL_SECONDS)
+            reply = await dialogue.read(within=RESET_AND_QUIT_SECONDS)
         except SESSION_ERRORS:
             return False
-        return reply.code == _DONE and self.is_connected
+        return reply.code == _OK_CODE and self.is_connected
 
     async def quit(self) -> None:
         """Say goodbye if possible, and close in any case."""
         try:
             with contextlib.suppress(*SESSION_ERRORS):
-                if self._dialogue is None:
-                    await self._smtp.quit(timeout=FAREWELL_SECONDS)
+                if self._protocol is None:
+                    await self._smtp.quit(timeout=RESET_AND_QUIT_SECONDS)
                 else:
-                    self._dialogue.write(b"QUIT\r\n")
-                    await self._dialogue.read(within=FAREWELL_SECONDS)
+                    self._protocol.write(b"QUIT\r\n")
+                    await self._protocol.read(within=RESET_AND_QUIT_SECONDS)
         finally:
             self.close()
 
@@ -248,12 +250,12 @@ class Session:
         self._require_encryption()
         server, smtp = self._server, self._smtp
         smtp.tls_context = self._tls_context() if smtp.use_tls else None
-        name = server.local_hostname or await asyncio.to_thread(_own_name)
+        name = server.local_hostname or await asyncio.to_thread(_local_hostname)
         await smtp.connect(hostname=server.host, port=server.port, local_hostname=name)
         self._transport = self._smtp.transport
-        await self._greet()
+        await self._send_ehlo()
 
-    async def _greet(self) -> None:
+    async def _send_ehlo(self) -> None:
         try:
             await self._smtp.ehlo()
         except aiosmtplib.SMTPHeloError as error:
@@ -266,11 +268,11 @@ class Session:
             raise ConfigurationError(
                 "the server does not offer STARTTLS", fix="See EMAIL_TLS and EMAIL_PORT."
             )
-        await self._smtp.starttls(tls_context=self._tls_context(), timeout=self._server.timeout)
+        await self._smtp.starttls(tls_context=self._tls_context(), timeout=self._server.timeout_seconds)
         self._transport = self._smtp.transport
-        await self._greet()
+        await self._send_ehlo()
 
-    async def _sign_in(self) -> None:
+    async def _authenticate(self) -> None:
         """Try one mechanism once: each failed try counts towards a lock-out (RFC 4954)."""
         smtp, server = self._smtp, self._server
         ways = {"plain": smtp.auth_plain, "login": smtp.auth_login, "cram-md5": smtp.auth_crammd5}
@@ -280,46 +282,46 @@ class Session:
             raise ConfigurationError("the server offers no AUTH mechanism of PLAIN, LOGIN and CRAM-MD5")
         await sign_in(server.username, server.password)
 
-    def _open_dialogue(self) -> Dialogue:
-        if self._dialogue is None:
+    def _ensure_protocol(self) -> SmtpProtocol:
+        if self._protocol is None:
             if not isinstance(self._transport, asyncio.Transport):
                 raise aiosmtplib.SMTPServerDisconnected("Connection lost")
-            self._dialogue = Dialogue(self._transport)
-        return self._dialogue
+            self._protocol = SmtpProtocol(self._transport)
+        return self._protocol
 
-    async def _ask(self, stage: str, command: bytes) -> Outcome | None:
+    async def _send_command(self, stage: str, command: bytes) -> Outcome | None:
         """Send a command; return None if the transaction may go on, else what the reply means."""
         self.stage = stage
-        self._open_dialogue().write(command)
-        return await self._answer(stage)
+        self._ensure_protocol().write(command)
+        return await self._read_refusal(stage)
 
-    async def _answer(self, stage: str) -> Outcome | None:
+    async def _read_refusal(self, stage: str) -> Outcome | None:
         self.stage = stage
-        reply = await self._open_dialogue().read(within=self._server.timeout)
-        return None if reply.code in _PROCEED[stage] else self._judge(reply.code, reply.text)
+        reply = await self._ensure_protocol().read(within=self._server.timeout_seconds)
+        return None if reply.code in _EXPECTED_CODES[stage] else self._classify_reply(reply.code, reply.text)
 
-    def _judge(self, code: int, text: str) -> Outcome:
+    def _classify_reply(self, code: int, text: str) -> Outcome:
         """Return what a reply at the present stage means, without the password that it may repeat."""
         server = self._server
-        text = without_password(text, server.password, user=server.username, also_plain=self.stage == "auth")
+        text = mask_password(text, server.password, user=server.username, also_plain=self.stage == "auth")
         return classify_reply(code, text, stage=self.stage)
 
-    def _mail(self, sender: str, *, size: int) -> bytes:
+    def _mail_command(self, sender: str, *, size: int) -> bytes:
         options = b" SIZE=%d" % size if "size" in self.extensions else b""
         if "8bitmime" in self.extensions:
             options += b" BODY=8BITMIME"
         return b"MAIL FROM:" + _path(sender) + options + b"\r\n"
 
-    async def _hand_over(self, dialogue: Dialogue, body: bytes) -> Outcome:
+    async def _send_body(self, dialogue: SmtpProtocol, body: bytes) -> Outcome:
         # No await between the write and the two lines below: a cancellation finds either none or all of it.
         dialogue.write(body)
         self.body_handed_over = True
         self.stage = "body"
-        reply = await dialogue.read(within=self._server.data_timeout)
-        return self._judge(reply.code, reply.text)
+        reply = await dialogue.read(within=self._server.data_timeout_seconds)
+        return self._classify_reply(reply.code, reply.text)
 
 
-def _rcpt(recipient: str) -> bytes:
+def _rcpt_command(recipient: str) -> bytes:
     return b"RCPT TO:" + _path(recipient) + b"\r\n"
 
 
@@ -331,16 +333,16 @@ def _path(address: str) -> bytes:
 
 def _with_crlf(data: bytes) -> bytes:
     """Return the message with CRLF line ends only."""
-    if has_bare_ends(data):
+    if has_bare_line_ends(data):
         data = _LINE_END.sub(b"\r\n", data)
     return data if data.endswith(b"\r\n") else data + b"\r\n"
 
 
-def _stuffed(lines: bytes) -> bytes:
+def _dot_stuff(lines: bytes) -> bytes:
     """Return the message with a dot before each leading dot, and its end (RFC 5321 section 4.5.2)."""
     return (b"\r\n" + lines).replace(b"\r\n.", b"\r\n..")[2:] + b".\r\n"
 
 
 @cache
-def _own_name() -> str:
+def _local_hostname() -> str:
     return socket.getfqdn()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from mailctl.domain.models import RowProblem, User
 from mailctl.errors import ConfigurationError
-from mailctl.users.eligibility import LeftOut, Screening, screening_for
-from mailctl.users.embedded import EmbeddedDirectory, ImportReport
-from mailctl.users.service_database import ServiceDirectory
+from mailctl.users.embedded import EmbeddedUserDirectory, ImportReport
+from mailctl.users.screening import ExcludedUser, Screening, screening_for
+from mailctl.users.service_database import ServiceUserDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_LISTED",
-    "Directory",
-    "EmbeddedDirectory",
+    "EmbeddedUserDirectory",
+    "ExcludedUser",
     "ImportReport",
-    "LeftOut",
     "Screening",
-    "ServiceDirectory",
+    "ServiceUserDirectory",
+    "UserDirectory",
     "UserList",
-    "embedded",
     "list_users",
-    "open_directory",
+    "open_user_directory",
+    "require_embedded_directory",
     "screening_for",
 ]
 
@@ -47,10 +47,10 @@ class UserList:
     #: Users that cannot be mailed to.
     problems: Sequence[RowProblem] = ()
     #: Whether there are more.
-    is_cut: bool = False
+    is_truncated: bool = False
 
 
-class Directory(Protocol):
+class UserDirectory(Protocol):
     """Where users are looked up."""
 
     def get(self, user_id: str, *, screening: Screening = Screening.NONE) -> User:
@@ -68,14 +68,16 @@ class Directory(Protocol):
                 LogUnavailable for the table that stands in the delivery log's.
         """
 
-    def every(self, *, screening: Screening = Screening.NONE) -> Iterator[User | RowProblem | LeftOut]:
+    def iter_users(
+        self, *, screening: Screening = Screening.NONE
+    ) -> Iterator[User | RowProblem | ExcludedUser]:
         """Go through all users, those that cannot be mailed to as problems; raises what `get` does.
 
         Args:
             screening: who is left out.
         """
 
-    def is_unscreened(self) -> bool:
+    def has_no_eligibility_columns(self) -> bool:
         """Whether nobody can be left out, as no column says who is deactivated; raises what `get` does."""
 
     def describe(self) -> str:
@@ -85,23 +87,27 @@ class Directory(Protocol):
         """Close what was opened."""
 
 
-def open_directory(settings: Settings, log_engine: Engine) -> ServiceDirectory | EmbeddedDirectory:
+def open_user_directory(
+    settings: Settings, log_engine: Engine
+) -> ServiceUserDirectory | EmbeddedUserDirectory:
     """Return the service's database where DATABASE_URL names one, else our own table; asks neither yet."""
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
-        return ServiceDirectory(
+        return ServiceUserDirectory(
             url, query=settings.mailctl_users_query, list_query=settings.mailctl_users_list_query
         )
-    return EmbeddedDirectory(log_engine, with_demo_users=settings.debug)
+    return EmbeddedUserDirectory(log_engine, with_demo_users=settings.debug)
 
 
-def embedded(directory: ServiceDirectory | EmbeddedDirectory) -> EmbeddedDirectory:
+def require_embedded_directory(
+    directory: ServiceUserDirectory | EmbeddedUserDirectory,
+) -> EmbeddedUserDirectory:
     """Return the directory as one that can be changed.
 
     Raises:
         ConfigurationError: the users live in the service's own database, which is only read.
     """
-    if isinstance(directory, EmbeddedDirectory):
+    if isinstance(directory, EmbeddedUserDirectory):
         return directory
     raise ConfigurationError(
         "The users live in the database of the service, which mailctl only reads.",
@@ -109,13 +115,13 @@ def embedded(directory: ServiceDirectory | EmbeddedDirectory) -> EmbeddedDirecto
     )
 
 
-def list_users(directory: ServiceDirectory | EmbeddedDirectory) -> UserList:
+def list_users(directory: ServiceUserDirectory | EmbeddedUserDirectory) -> UserList:
     """Return all users of our own table, or the first of the service's; raises what `Directory.get` does."""
-    if isinstance(directory, EmbeddedDirectory):
-        return UserList(users=directory.list())
-    rows = list(islice(directory.every(), MAX_LISTED + 1))
+    if isinstance(directory, EmbeddedUserDirectory):
+        return UserList(users=directory.list_users())
+    rows = list(islice(directory.iter_users(), MAX_LISTED + 1))
     return UserList(
         users=[row for row in rows[:MAX_LISTED] if isinstance(row, User)],
         problems=[row for row in rows[:MAX_LISTED] if isinstance(row, RowProblem)],
-        is_cut=len(rows) > MAX_LISTED,
+        is_truncated=len(rows) > MAX_LISTED,
     )

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
-from mailctl.delivery_log.storage.engine import reading, shown, writing
+from mailctl.delivery_log.storage.engine import mask_url, reading, writing
 from mailctl.delivery_log.storage.tables import users
 from mailctl.domain.models import RowProblem, User
-from mailctl.domain.validation import address, display_name
+from mailctl.domain.validation import validate_address, validate_display_name
 from mailctl.errors import InvalidInput, NotFound, Refused
-from mailctl.users.eligibility import LeftOut, Screening
+from mailctl.users.screening import ExcludedUser, Screening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ class _CheckedRow:
     values: Mapping[str, Any]
 
 
-class EmbeddedDirectory:
+class EmbeddedUserDirectory:
     """Keeps users in the table `mailctl_users` of the delivery log's database, whose schema is current.
 
     Every method raises `LogUnavailable` where that database cannot be reached.
@@ -72,7 +72,7 @@ class EmbeddedDirectory:
             InvalidInput: the id is not a number.
         """
         del screening
-        number = _number(user_id)
+        number = _parse_id(user_id)
         with reading(self._engine) as connection:
             row = connection.execute(select(users).where(users.c.id == number)).first()
             found = [_as_user(row)] if row else self._demo_users(connection)
@@ -86,21 +86,23 @@ class EmbeddedDirectory:
         with reading(self._engine) as connection:
             count = connection.execute(select(func.count()).select_from(users)).scalar_one()
             count = count or len(self._demo_users(connection))
-        return f"table {users} in {shown(self._engine.url)}, {count} users"
+        return f"table {users} in {mask_url(self._engine.url)}, {count} users"
 
     def close(self) -> None:
         """Do nothing: the engine is the delivery log's."""
 
-    def every(self, *, screening: Screening = Screening.NONE) -> Iterator[User | RowProblem | LeftOut]:
+    def iter_users(
+        self, *, screening: Screening = Screening.NONE
+    ) -> Iterator[User | RowProblem | ExcludedUser]:
         """Go through all users, by id; nobody is left out here."""
         del screening
-        yield from self.list()
+        yield from self.list_users()
 
-    def is_unscreened(self) -> bool:
+    def has_no_eligibility_columns(self) -> bool:
         """Return False: whoever is in this table is meant to be mailed."""
         return False
 
-    def list(self) -> Sequence[User]:
+    def list_users(self) -> Sequence[User]:
         """Return all users, by id."""
         with reading(self._engine) as connection:
             found = [_as_user(row) for row in connection.execute(select(users).order_by(users.c.id))]
@@ -119,7 +121,9 @@ class EmbeddedDirectory:
             InvalidInput: a value cannot be used.
             Refused: the address or the id is another user's.
         """
-        values = _checked({"id": id or "", "email": email, "username": username, "first_name": first_name})
+        values = _validate_row(
+            {"id": id or "", "email": email, "username": username, "first_name": first_name}
+        )
         with self._writing() as connection:
             ids = _ids_by_email(connection, [values["email"]])
             taken = ids.get(values["email"].lower()) or _known_id(connection, values.get("id"))
@@ -169,21 +173,21 @@ def _is_empty(connection: Connection) -> bool:
     return connection.execute(select(users.c.id).limit(1)).first() is None
 
 
-def _number(user_id: str) -> int:
+def _parse_id(user_id: str) -> int:
     number = int(user_id) if len(user_id) <= 10 and user_id.isascii() and user_id.isdigit() else 0
     if not 1 <= number <= _MAX_ID:
         raise InvalidInput("user id", f"{user_id!r} is not a number from 1 to {_MAX_ID}.")
     return number
 
 
-def _checked(values: Mapping[str, str]) -> dict[str, Any]:
+def _validate_row(values: Mapping[str, str]) -> dict[str, Any]:
     """Return the values of a row, each in the form that is stored; without an id where none is given."""
-    checked: dict[str, Any] = {"email": address(values["email"])}
+    checked: dict[str, Any] = {"email": validate_address(values["email"])}
     if values.get("id"):
-        checked["id"] = _number(values["id"])
+        checked["id"] = _parse_id(values["id"])
     for name in ("username", "first_name"):
         if name in values:
-            checked[name] = display_name(values[name], field=name)
+            checked[name] = validate_display_name(values[name], field=name)
     return checked
 
 
@@ -237,7 +241,7 @@ def _read_csv(stream: TextIO) -> tuple[Sequence[_CheckedRow], Sequence[RowProble
             if not any(record.values()):
                 continue
             try:
-                rows.append(_CheckedRow(line=reader.line_num, values=_checked(_cells(record))))
+                rows.append(_CheckedRow(line=reader.line_num, values=_validate_row(_cells(record))))
             except InvalidInput as error:
                 problems.append(RowProblem(line=reader.line_num, reason=error.message))
     except (csv.Error, UnicodeDecodeError) as error:

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import column, func, inspect, select, table, text
 from sqlalchemy.exc import DBAPIError, InternalError, ProgrammingError
 
-from mailctl.delivery_log.storage.engine import open_engine, parse_url, shown, translated
+from mailctl.delivery_log.storage.engine import mask_url, open_engine, parse_url, translate_database_errors
 from mailctl.delivery_log.storage.sqlite import sqlite_path
 from mailctl.domain.factory import make_user
 from mailctl.domain.models import RowProblem, User
-from mailctl.domain.validation import address
-from mailctl.errors import ConfigurationError, DirectoryUnavailable, InvalidInput, NotFound, Refused
-from mailctl.redaction import without_credentials
-from mailctl.users.eligibility import LeftOut, Screening, eligibility_columns, exclusion
+from mailctl.domain.validation import validate_address
+from mailctl.errors import ConfigurationError, InvalidInput, NotFound, Refused, UserDirectoryUnavailable
+from mailctl.redaction import mask_credentials
 from mailctl.users.postgresql import read_impossible_times_as_text
+from mailctl.users.screening import ExcludedUser, Screening, eligibility_columns, find_exclusion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
 #: What the delivery log keeps of a user id.
-MAX_ID = 64
+MAX_ID_LENGTH = 64
 #: `describe` counts no further: counting all of a large table takes a server too long.
 MAX_COUNT = 100_000
 #: `describe_eligibility` gives no more reasons, the most frequent ones.
@@ -52,7 +52,7 @@ _IMPOSSIBLE_VALUE = frozenset({"22P02", "22003"})
 _REFUSED_STATEMENT = frozenset({"SQLITE_ERROR", "SQLITE_READONLY"})
 
 
-class ServiceDirectory:
+class ServiceUserDirectory:
     """Looks users up in the service's own database.
 
     Args:
@@ -69,34 +69,36 @@ class ServiceDirectory:
 
     def get(self, user_id: str, *, screening: Screening = Screening.NONE) -> User:
         """Return the user with that id; see `Directory.get`."""
-        if not 0 < len(user_id) <= MAX_ID or not user_id.isprintable():
-            raise InvalidInput("user id", f"is not usable: give 1 to {MAX_ID} printable characters.")
+        if not 0 < len(user_id) <= MAX_ID_LENGTH or not user_id.isprintable():
+            raise InvalidInput("user id", f"is not usable: give 1 to {MAX_ID_LENGTH} printable characters.")
         with self._reading() as connection:
             found = self._find(connection, user_id)
         if found is None:
             where = f"what {_QUERY} finds" if self._query else f"table {self._table}"
             raise NotFound(f"There is no user {user_id} in {where}.", fix=f"Check {_SETTING} or {_QUERY}.")
-        if excluded := exclusion(found._asdict(), screening, now=datetime.now(UTC)):
+        if excluded := find_exclusion(found._asdict(), screening, now=datetime.now(UTC)):
             raise Refused(
                 f"User {user_id} is not mailed: {excluded.reason}.",
                 fix="Give --include-inactive to send the email all the same.",
             )
         return _as_user(found, user_id)
 
-    def every(self, *, screening: Screening = Screening.NONE) -> Iterator[User | RowProblem | LeftOut]:
+    def iter_users(
+        self, *, screening: Screening = Screening.NONE
+    ) -> Iterator[User | RowProblem | ExcludedUser]:
         """Go through all users; see `Directory.every`."""
         now = datetime.now(UTC)
         with self._reading() as connection, self._listing(connection) as rows:
             for number, row in enumerate(rows, start=1):
                 try:
-                    if excluded := exclusion(row._asdict(), screening, now=now):
-                        yield LeftOut(reason=excluded.reason)
+                    if excluded := find_exclusion(row._asdict(), screening, now=now):
+                        yield ExcludedUser(reason=excluded.reason)
                     else:
                         yield _as_user(row, _id_of(row))
                 except InvalidInput as error:
                     yield RowProblem(line=number, reason=error.message)
 
-    def is_unscreened(self) -> bool:
+    def has_no_eligibility_columns(self) -> bool:
         """Whether no column says who is deactivated; see `Directory.is_unscreened`."""
         with self._reading() as connection, self._listing(connection) as rows:
             return not eligibility_columns(rows.keys())
@@ -107,12 +109,12 @@ class ServiceDirectory:
             if self._query:
                 # Asked for nobody in particular: what counts is that the database takes the query.
                 self._find(connection, "0")
-                return f"{_QUERY} in {shown(self._engine.url)}"
+                return f"{_QUERY} in {mask_url(self._engine.url)}"
             users = self._find_table(connection)
             some = select(users.c.id).limit(MAX_COUNT + 1).subquery()
             count = connection.execute(select(func.count()).select_from(some)).scalar_one()
         words = f"more than {MAX_COUNT} users" if count > MAX_COUNT else f"{count} users"
-        return f"table {users} in {shown(self._engine.url)}, {words}"
+        return f"table {users} in {mask_url(self._engine.url)}, {words}"
 
     def describe_eligibility(self) -> str:
         """Return one line that says who may be mailed, and by which columns; raises what `get` does."""
@@ -123,7 +125,7 @@ class ServiceDirectory:
             now, total, left_out = datetime.now(UTC), 0, Counter[str]()
             for row in islice(rows, MAX_COUNT):
                 total += 1
-                if excluded := exclusion(row._asdict(), Screening.FULL, now=now):
+                if excluded := find_exclusion(row._asdict(), Screening.FULL, now=now):
                     left_out[excluded.reason] += 1
         source = f"{_LIST_QUERY} gives" if self._list_query else f"table {self._table} has"
         if not columns:
@@ -153,12 +155,12 @@ class ServiceDirectory:
     def _reading(self) -> Iterator[Connection]:
         url = self._engine.url
         if url.get_backend_name() == "sqlite" and not sqlite_path(url).is_file():
-            raise DirectoryUnavailable(
+            raise UserDirectoryUnavailable(
                 f"The users' database {sqlite_path(url)} does not exist.",
                 fix=f"Correct {_SETTING}, or start the service once so that it makes its database.",
             )
         with (
-            translated(url, what="the users' database", error_class=DirectoryUnavailable),
+            translate_database_errors(url, what="the users' database", error_class=UserDirectoryUnavailable),
             self._engine.connect() as connection,
         ):
             yield connection
@@ -166,7 +168,7 @@ class ServiceDirectory:
     def _find(self, connection: Connection, user_id: str) -> Row[Any] | None:
         try:
             if self._query:
-                return _ask(connection, self._query, user_id)
+                return _query_user(connection, self._query, user_id)
             users = self._find_table(connection)
             return connection.execute(
                 select(users).where(users.c.id.in_(_stored_forms(users.c.id.type, user_id)))
@@ -193,7 +195,7 @@ class ServiceDirectory:
 
     def _execute_listing(self, connection: Connection) -> CursorResult[Any]:
         if self._list_query:
-            return _ask_for_all(connection, self._list_query)
+            return _query_all_users(connection, self._list_query)
         if self._query:
             raise ConfigurationError(
                 f"{_QUERY} finds one user, not all of them.",
@@ -217,7 +219,7 @@ def _reflect(connection: Connection) -> TableClause:
                 names = [*(each for each in _COLUMNS if each in types), *eligibility_columns(types)]
                 return table(name, *(_column(each, types[each]) for each in names))
     raise ConfigurationError(
-        f"{shown(connection.engine.url)} has no table users or user with the columns id and email.",
+        f"{mask_url(connection.engine.url)} has no table users or user with the columns id and email.",
         fix=f"Set {_QUERY}, for example to {_EXAMPLE}",
     )
 
@@ -252,13 +254,13 @@ def _stored_forms(kind: TypeEngine[Any], user_id: str) -> list[object]:
     return [user_id if number is None else number]
 
 
-def _ask(connection: Connection, query: str, user_id: str) -> Row[Any] | None:
+def _query_user(connection: Connection, query: str, user_id: str) -> Row[Any] | None:
     # SQLAlchemy does not see the parameter in `:id::uuid`.
     statement = text(query.replace(":id::", ":id ::"))
     if set(statement.compile().params) != {"id"}:
         raise ConfigurationError(f"{_QUERY} needs the parameter :id and no other.", fix="Add WHERE id = :id")
-    with _blamed_on(_QUERY):
-        result = connection.execute(statement, {"id": _bound(connection, user_id)})
+    with _translate_query_errors(_QUERY):
+        result = connection.execute(statement, {"id": _bind_value(connection, user_id)})
         _require_columns(result, _QUERY)
         rows = result.fetchmany(2)
     if len(rows) > 1:
@@ -266,23 +268,23 @@ def _ask(connection: Connection, query: str, user_id: str) -> Row[Any] | None:
     return rows[0] if rows else None
 
 
-def _ask_for_all(connection: Connection, query: str) -> CursorResult[Any]:
+def _query_all_users(connection: Connection, query: str) -> CursorResult[Any]:
     statement = text(query)
     if statement.compile().params:
         raise ConfigurationError(f"{_LIST_QUERY} takes no parameter.", fix="Let it list all users.")
-    with _blamed_on(_LIST_QUERY):
+    with _translate_query_errors(_LIST_QUERY):
         return connection.execute(statement)
 
 
 @contextmanager
-def _blamed_on(query: str) -> Iterator[None]:
+def _translate_query_errors(query: str) -> Iterator[None]:
     """Turn a database's refusal of a statement into one of the setting that holds it."""
     try:
         yield
     except DBAPIError as error:
         if not _is_refused(error):
             raise
-        reason = without_credentials(str(error.orig).splitlines()[0])
+        reason = mask_credentials(str(error.orig).splitlines()[0])
         raise ConfigurationError(f"{query} cannot be run: {reason}.", fix="Correct the query.") from error
 
 
@@ -299,7 +301,7 @@ def _require_columns(result: CursorResult[Any], query: str) -> None:
             )
 
 
-def _bound(connection: Connection, user_id: str) -> int | str:
+def _bind_value(connection: Connection, user_id: str) -> int | str:
     # PostgreSQL compares a column with values of its own type only, but our driver sends a string without a
     # type and the server takes that of the column: integer, UUID and text all work, and a number would fail
     # on text. SQLite has it the other way round: for an expression, "42" never equals 42, and a number is
@@ -332,7 +334,7 @@ def _id_of(row: Row[Any]) -> str | None:
 def _as_user(row: Row[Any], user_id: str | None) -> User:
     values = row._mapping
     try:
-        email = address(values["email"])
+        email = validate_address(values["email"])
     except InvalidInput as error:
         raise InvalidInput(
             f"user {user_id or 'without an id'}",

@@ -14,12 +14,12 @@ from starlette.exceptions import HTTPException
 from mailctl import runtime
 from mailctl.web.api import emails as emails_api
 from mailctl.web.api import reports as reports_api
-from mailctl.web.auth import Access
+from mailctl.web.auth import AccessControl
 from mailctl.web.pages import emails as email_pages
 from mailctl.web.pages import preview
 from mailctl.web.pages import reports as report_pages
 from mailctl.web.problem import problem_response
-from mailctl.web.routing import ApiRoute, harden
+from mailctl.web.routing import ApiRoute, add_security_headers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _bearer = HTTPBearer(auto_error=False, description="A key from `mailctl keys create`.")
 
 
-def make_router(access: Access | None = None) -> APIRouter:
+def make_router(access: AccessControl | None = None) -> APIRouter:
     """Return the dashboard on the delivery log of this process, for an application of one's own.
 
     With secret keys that protect nothing in production, it refuses every request.
@@ -39,12 +39,12 @@ def make_router(access: Access | None = None) -> APIRouter:
     Args:
         access: who may look; None for those with a key of the log.
     """
-    gate = access or Access()
+    gate = access or AccessControl()
 
     # For the OpenAPI document; what it finds in the request is read again by the gate.
     def require_key(request: Request, _: Annotated[object, Depends(_bearer)]) -> None:
         runtime.require_usable_keys()
-        gate.require(request)
+        gate.authenticate(request)
 
     def openapi(request: Request) -> dict[str, Any]:
         place = email_pages.path_to(request, "home").rstrip("/")
@@ -53,10 +53,15 @@ def make_router(access: Access | None = None) -> APIRouter:
 
     guarded = APIRouter(route_class=ApiRoute, dependencies=[Depends(require_key)])
     guarded.add_api_route("/api/openapi.json", openapi, include_in_schema=False)
-    for endpoints in (emails_api.router, reports_api.router, preview.version_router, emails_api.last_router):
+    for endpoints in (
+        emails_api.router,
+        reports_api.router,
+        preview.version_router,
+        emails_api.fallback_router,
+    ):
         guarded.include_router(endpoints)
     router = APIRouter()
-    router.include_router(emails_api.open_router)
+    router.include_router(emails_api.public_router)
     router.include_router(
         email_pages.sign_in_router(gate), dependencies=[Depends(runtime.require_usable_keys)]
     )
@@ -66,7 +71,7 @@ def make_router(access: Access | None = None) -> APIRouter:
     return router
 
 
-def create_app(settings: Settings | None = None, *, access: Access | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, access: AccessControl | None = None) -> FastAPI:
     """Return the dashboard as an application; nothing is opened before it starts.
 
     Args:
@@ -77,10 +82,10 @@ def create_app(settings: Settings | None = None, *, access: Access | None = None
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        runtime.shut()
+        runtime.close()
 
     if settings is not None:
-        runtime.use(settings)
+        runtime.configure(settings)
     app = FastAPI(
         title="mailctl",
         version=version("mailctl"),
@@ -90,11 +95,11 @@ def create_app(settings: Settings | None = None, *, access: Access | None = None
         lifespan=lifespan,
     )
     app.include_router(make_router(access))
-    app.add_exception_handler(HTTPException, _tell)
-    app.add_exception_handler(Exception, _tell)
+    app.add_exception_handler(HTTPException, _error_handler)
+    app.add_exception_handler(Exception, _error_handler)
     return app
 
 
-async def _tell(_: Request, error: Exception) -> Response:
+async def _error_handler(_: Request, error: Exception) -> Response:
     """Answer what no route has answered."""
-    return harden(problem_response(error))
+    return add_security_headers(problem_response(error))

@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mailctl import runtime
-from mailctl.delivery_log.api_keys import NewKey, id_of
+from mailctl.delivery_log.api_keys import NewApiKey, parse_key_id
 from mailctl.domain import validation
-from mailctl.web.login_throttle import Throttle
-from mailctl.web.problem import Denied
+from mailctl.web.login_throttle import LoginThrottle
+from mailctl.web.problem import AccessDenied
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-COOKIE = "mailctl_session"
+COOKIE_NAME = "mailctl_session"
 #: A session ends after a working day.
 SESSION_SECONDS = 12 * 3600
 _PURPOSE = "web/session"
-_WRONG = "This key opens nothing."
+_WRONG_KEY = "This key opens nothing."
 _FIX = "`mailctl keys create NAME` makes a key; `Authorization: Bearer KEY`, or the sign-in page, takes it."
 
 
 @dataclass
-class Access:
+class AccessControl:
     """Decides who may look.
 
     Args:
@@ -36,10 +36,10 @@ class Access:
         throttle: counts wrong keys.
     """
 
-    guest: NewKey | None = None
-    throttle: Throttle = field(default_factory=Throttle)
+    process_key: NewApiKey | None = None
+    throttle: LoginThrottle = field(default_factory=LoginThrottle)
 
-    def require(self, request: Request) -> None:
+    def authenticate(self, request: Request) -> None:
         """Let a request pass that brings a valid key, or the session of one.
 
         Raises:
@@ -48,11 +48,11 @@ class Access:
         """
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            self.check(request, text.strip())
-        elif not self._is_in_session(request):
-            raise Denied(401, "A key is needed.", fix=_FIX)
+            self.check_key(request, text.strip())
+        elif not self._has_session(request):
+            raise AccessDenied(401, "A key is needed.", fix=_FIX)
 
-    def check(self, request: Request, text: str) -> str:
+    def check_key(self, request: Request, text: str) -> str:
         """Return the id of the key that reads so.
 
         Raises:
@@ -61,11 +61,13 @@ class Access:
         """
         address = request.client.host if request.client else ""
         if seconds := self.throttle.seconds_to_wait(address):
-            raise Denied(429, "Too many wrong keys.", fix=f"Wait {seconds} s.", seconds_to_wait=seconds)
-        if self._is_guest(text) or (id_of(text) and runtime.current().keys.check(text)):
-            return id_of(text)
-        self.throttle.note_failure(address)
-        raise Denied(401, _WRONG, fix=_FIX)
+            raise AccessDenied(429, "Too many wrong keys.", fix=f"Wait {seconds} s.", seconds_to_wait=seconds)
+        if self._is_process_key(text) or (
+            parse_key_id(text) and runtime.current().api_keys.authenticate(text)
+        ):
+            return parse_key_id(text)
+        self.throttle.record_failure(address)
+        raise AccessDenied(401, _WRONG_KEY, fix=_FIX)
 
     def begin_session(self, request: Request, response: Response, key_id: str, *, path: str) -> None:
         """Give the browser a session: a sealed cookie that no script can read and no other site can use.
@@ -75,7 +77,7 @@ class Access:
         """
         session = json.dumps({"key": key_id, "until": int(time.time()) + SESSION_SECONDS}).encode()
         response.set_cookie(
-            COOKIE,
+            COOKIE_NAME,
             runtime.current().keyring.seal(session, purpose=_PURPOSE).decode(),
             max_age=SESSION_SECONDS,
             path=path,
@@ -86,10 +88,10 @@ class Access:
 
     def end_session(self, response: Response, *, path: str) -> None:
         """Take the session back."""
-        response.delete_cookie(COOKIE, path=path)
+        response.delete_cookie(COOKIE_NAME, path=path)
 
-    def _is_in_session(self, request: Request) -> bool:
-        cookie = request.cookies.get(COOKIE, "")
+    def _has_session(self, request: Request) -> bool:
+        cookie = request.cookies.get(COOKIE_NAME, "")
         if not cookie:
             return False
         parts = runtime.current()
@@ -99,14 +101,16 @@ class Access:
         session = json.loads(plain)
         if session["until"] < time.time():
             return False
-        is_guest = self.guest is not None and session["key"] == self.guest.id
-        return is_guest or parts.keys.valid(session["key"]) is not None
+        is_guest = self.process_key is not None and session["key"] == self.process_key.id
+        return is_guest or parts.api_keys.find_valid(session["key"]) is not None
 
-    def _is_guest(self, text: str) -> bool:
-        return self.guest is not None and hmac.compare_digest(text.encode(), self.guest.text.encode())
+    def _is_process_key(self, text: str) -> bool:
+        return self.process_key is not None and hmac.compare_digest(
+            text.encode(), self.process_key.plaintext.encode()
+        )
 
 
-def refuse_other_sites(request: Request) -> None:
+def check_same_origin(request: Request) -> None:
     """Refuse a form that another site has sent: browsers say where a form comes from.
 
     Raises:
@@ -116,7 +120,7 @@ def refuse_other_sites(request: Request) -> None:
     origin = request.headers.get("origin", "")
     is_own = site == "same-origin" if site else _host_of(origin) == request.headers.get("host")
     if not is_own:
-        raise Denied(403, "This form was sent by another site.", fix="Use the page's own form.")
+        raise AccessDenied(403, "This form was sent by another site.", fix="Use the page's own form.")
 
 
 def _host_of(origin: str) -> str:

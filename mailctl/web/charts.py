@@ -14,23 +14,23 @@ WIDTH, HEIGHT = 600, 180
 #: Left of it stand the numbers of the scale, below it the times.
 LEFT, RIGHT, TOP, BOTTOM = 64, 8, 14, 26
 #: Values at which a scale may end, times a power of ten.
-_ROUND = (1, 2, 5, 10)
+_ROUND_STEPS = (1, 2, 5, 10)
 #: As many kinds of line as the style sheet has.
-MOST_LINES = 3
+MAX_SERIES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class Series:
     """One row of values over time."""
 
     name: str
     #: Gaps are None.
     values: tuple[float | None, ...]
     #: What is told of it beside its name, such as its sum.
-    told: str = ""
+    summary: str = ""
 
     @property
-    def is_flat(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether there is nothing in it."""
         return not any(self.values)
 
@@ -43,34 +43,36 @@ class Chart:
     #: Of the values, such as "a minute".
     unit: str
     times: tuple[datetime, ...]
-    lines: tuple[Line, ...]
+    series: tuple[Series, ...]
 
     @property
-    def top(self) -> float:
+    def scale_max(self) -> float:
         """The value at which the scale ends."""
-        return scale_end(value for line in self.lines for value in line.values if value is not None)
+        return round_scale_max(value for line in self.series for value in line.values if value is not None)
 
     @property
     def description(self) -> str:
         """What somebody hears who does not see it."""
-        if all(line.is_flat for line in self.lines):
+        if all(line.is_empty for line in self.series):
             return f"{self.title}, {self._span}: nothing."
-        told = "; ".join(f"{line.name} {line.told or _extent(line)}" for line in self.lines)
+        told = "; ".join(f"{line.name} {line.summary or _range_text(line)}" for line in self.series)
         return f"{self.title}, {self._span}: {told}."
 
     @property
     def ticks(self) -> tuple[tuple[float, str], ...]:
         """The lines of the scale: their height in the drawing, and their value."""
-        return tuple((self._y(self.top * share), shown(self.top * share)) for share in (0, 0.5, 1))
+        return tuple(
+            (self._y(self.scale_max * share), short_number(self.scale_max * share)) for share in (0, 0.5, 1)
+        )
 
     @property
-    def marks(self) -> tuple[tuple[float, str, str], ...]:
+    def time_labels(self) -> tuple[tuple[float, str, str], ...]:
         """The times below it: their place in the drawing, their words, and how they are set."""
         last = len(self.times) - 1
         places = ((0, "start"), (last // 2, "middle"), (last, "end"))
         return tuple((self._x(at), self._clock(self.times[at]), anchor) for at, anchor in places)
 
-    def paths(self, line: Line) -> str:
+    def svg_path(self, line: Series) -> str:
         """Return what to draw of a line: a path with a gap where there is no value."""
         drawn, is_down = [], False
         for number, value in enumerate(line.values):
@@ -85,9 +87,9 @@ class Chart:
     @property
     def rows(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """Each time with its values, in words; times without any are left out."""
-        table = zip(*(line.values for line in self.lines), strict=True)
+        table = zip(*(line.values for line in self.series), strict=True)
         return tuple(
-            (self._clock(at), tuple("" if value is None else shown(value) for value in values))
+            (self._clock(at), tuple("" if value is None else short_number(value) for value in values))
             for at, values in zip(self.times, table, strict=True)
             if any(values)
         )
@@ -104,10 +106,10 @@ class Chart:
         return round(LEFT + (WIDTH - LEFT - RIGHT) * number / max(1, len(self.times) - 1), 1)
 
     def _y(self, value: float) -> float:
-        return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / self.top, 1)
+        return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / self.scale_max, 1)
 
 
-def scale_end(values: Iterable[float]) -> float:
+def round_scale_max(values: Iterable[float]) -> float:
     """Return a round number that no value is above; 1 where there is nothing."""
     greatest = max(values, default=0.0)
     if greatest <= 0:
@@ -115,14 +117,16 @@ def scale_end(values: Iterable[float]) -> float:
     power = 1e-3
     while power * 10 < greatest:
         power *= 10
-    return float(next(step * power for step in _ROUND if step * power >= greatest * (1 - 1e-9)))
+    return float(next(step * power for step in _ROUND_STEPS if step * power >= greatest * (1 - 1e-9)))
 
 
-def shown(value: float) -> str:
+def short_number(value: float) -> str:
     """Return a number as short as it can be read."""
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 
-def _extent(line: Line) -> str:
+def _range_text(line: Series) -> str:
     values = [value for value in line.values if value is not None]
-    return f"up to {shown(max(values))}, {shown(values[-1])} at the end" if values else "nothing"
+    return (
+        f"up to {short_number(max(values))}, {short_number(values[-1])} at the end" if values else "nothing"
+    )

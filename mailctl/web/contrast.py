@@ -13,104 +13,106 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 #: What success criterion 1.4.3 asks of ordinary and of large text.
-ENOUGH = 4.5
-ENOUGH_FOR_LARGE = 3.0
+MIN_RATIO = 4.5
+MIN_RATIO_LARGE_TEXT = 3.0
 #: CSS pixels from which text is large: of any weight, and bold.
 LARGE_PX = 24.0
 LARGE_BOLD_PX = 18.66
 
-_DARK = re.compile(r"@media[^{]*prefers-color-scheme:\s*dark[^{]*\{(?P<rules>(?:[^{}]*\{[^{}]*\})*)\s*\}")
+_DARK_MEDIA = re.compile(
+    r"@media[^{]*prefers-color-scheme:\s*dark[^{]*\{(?P<rules>(?:[^{}]*\{[^{}]*\})*)\s*\}"
+)
 _RULE = re.compile(r"(?P<selectors>[^{}]+)\{(?P<declarations>[^{}]*)\}")
 _HEX = re.compile(r"#(?:[0-9a-f]{6}|[0-9a-f]{3})\b", re.IGNORECASE)
 _PX = re.compile(r"([\d.]+)px")
-_VOID = frozenset({"br", "hr", "img", "input", "link", "meta", "col", "area", "base", "wbr"})
-_UNSEEN = frozenset({"style", "script", "title", "head"})
-_SHOWN_CHARACTERS = 40
+_VOID_TAGS = frozenset({"br", "hr", "img", "input", "link", "meta", "col", "area", "base", "wbr"})
+_INVISIBLE_TAGS = frozenset({"style", "script", "title", "head"})
+_MAX_SHOWN_CHARACTERS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class Faint:
+class LowContrastText:
     """Words that are hard to read."""
 
-    words: str
+    text: str
     color: str
     background: str
     ratio: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Look:
+class _TextStyle:
     """What an element gives to its words."""
 
     tag: str = ""
     color: str = "#000000"
     background: str = "#ffffff"
-    px: float = 16.0
+    font_size_px: float = 16.0
     is_bold: bool = False
-    is_seen: bool = True
+    is_visible: bool = True
 
     @property
-    def enough(self) -> float:
+    def required_ratio(self) -> float:
         """The contrast that its words need."""
-        is_large = self.px >= LARGE_PX or (self.is_bold and self.px >= LARGE_BOLD_PX)
-        return ENOUGH_FOR_LARGE if is_large else ENOUGH
+        is_large = self.font_size_px >= LARGE_PX or (self.is_bold and self.font_size_px >= LARGE_BOLD_PX)
+        return MIN_RATIO_LARGE_TEXT if is_large else MIN_RATIO
 
 
-def faint_words(html: str, *, dark: bool) -> list[Faint]:
+def find_low_contrast(html: str, *, dark: bool) -> list[LowContrastText]:
     """Return the words whose contrast is too low, as far as inline styles and classes tell.
 
     Args:
         dark: as a reader who prefers dark sees it.
     """
-    reader = _Reader(_dark_classes(html) if dark else {})
+    reader = _ContrastParser(_dark_classes(html) if dark else {})
     reader.feed(html)
     reader.close()
     return reader.found
 
 
-def ratio(one: str, other: str) -> float:
+def contrast_ratio(one: str, other: str) -> float:
     """Return the contrast of two colours written as #rgb or #rrggbb: 1 to 21."""
     lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
     return (lighter + 0.05) / (darker + 0.05)
 
 
-class _Reader(HTMLParser):
+class _ContrastParser(HTMLParser):
     def __init__(self, classes: Mapping[str, Mapping[str, str]]) -> None:
         super().__init__()
-        self.found: list[Faint] = []
+        self.found: list[LowContrastText] = []
         self._classes = classes
-        self._looks = [_Look()]
+        self._styles = [_TextStyle()]
 
     @override
     def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
-        if tag not in _VOID:
+        if tag not in _VOID_TAGS:
             given = {name: value or "" for name, value in attrs}
-            self._looks.append(self._look(tag, given, self._looks[-1]))
+            self._styles.append(self._style_of(tag, given, self._styles[-1]))
 
     @override
     def handle_endtag(self, tag: str) -> None:
-        for place in range(len(self._looks) - 1, 0, -1):
-            if self._looks[place].tag == tag:
-                del self._looks[place:]
+        for place in range(len(self._styles) - 1, 0, -1):
+            if self._styles[place].tag == tag:
+                del self._styles[place:]
                 return
 
     @override
     def handle_data(self, data: str) -> None:
-        look, words = self._looks[-1], " ".join(data.split())
-        if not words or not look.is_seen:
+        look, words = self._styles[-1], " ".join(data.split())
+        if not words or not look.is_visible:
             return
-        found = ratio(look.color, look.background)
-        if found < look.enough:
+        found = contrast_ratio(look.color, look.background)
+        if found < look.required_ratio:
             self.found.append(
-                Faint(
-                    words=words[:_SHOWN_CHARACTERS],
+                LowContrastText(
+                    text=words[:_MAX_SHOWN_CHARACTERS],
                     color=look.color,
                     background=look.background,
                     ratio=round(found, 2),
                 )
             )
 
-    def _look(self, tag: str, given: Mapping[str, str], outer: _Look) -> _Look:
+    def _style_of(self, tag: str, given: Mapping[str, str], outer: _TextStyle) -> _TextStyle:
         styles = {"background-color": given["bgcolor"]} if "bgcolor" in given else {}
         styles |= _declarations(given.get("style", ""))
         for name in given.get("class", "").split():
@@ -126,16 +128,16 @@ class _Reader(HTMLParser):
             tag=tag,
             color=_color(styles.get("color"), outer.color),
             background=_color(styles.get("background-color", styles.get("background")), outer.background),
-            px=float(size[1]) if size else outer.px,
+            font_size_px=float(size[1]) if size else outer.font_size_px,
             is_bold=is_bold,
-            is_seen=outer.is_seen and tag not in _UNSEEN and styles.get("display") != "none",
+            is_visible=outer.is_visible and tag not in _INVISIBLE_TAGS and styles.get("display") != "none",
         )
 
 
 def _dark_classes(html: str) -> dict[str, dict[str, str]]:
     """Return what the rules for dark say, by class or element."""
     found: dict[str, dict[str, str]] = {}
-    for block in _DARK.finditer(html):
+    for block in _DARK_MEDIA.finditer(html):
         for rule in _RULE.finditer(block["rules"]):
             for selector in rule["selectors"].split(","):
                 declared = _declarations(rule["declarations"])

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Wrong keys from one address after which it has to wait, and the seconds in which they count.
-MOST_FAILURES = 10
+MAX_FAILURES = 10
 WINDOW_SECONDS = 60.0
 #: Addresses that are remembered; beyond that the one that was quiet for longest is forgotten.
-MOST_ADDRESSES = 10_000
+MAX_ADDRESSES = 10_000
 
 
-class Throttle:
+class LoginThrottle:
     """Counts failures for each address, in a window that begins with the first; used by many threads.
 
     Args:
@@ -25,8 +25,8 @@ class Throttle:
         clock: gives seconds.
     """
 
-    def __init__(self, *, most: int = MOST_FAILURES, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most = most
+    def __init__(self, *, most: int = MAX_FAILURES, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_failures = most
         self._clock = clock
         self._lock = threading.Lock()
         #: By address: when the window began, and the failures in it.
@@ -37,9 +37,9 @@ class Throttle:
         with self._lock:
             began, count = self._failures.get(address, (0.0, 0))
             left = began + WINDOW_SECONDS - self._clock()
-            return int(left) + 1 if count >= self._most and left > 0 else 0
+            return int(left) + 1 if count >= self._max_failures and left > 0 else 0
 
-    def note_failure(self, address: str) -> None:
+    def record_failure(self, address: str) -> None:
         """Count a wrong key."""
         with self._lock:
             now = self._clock()
@@ -47,5 +47,5 @@ class Throttle:
             if now - began >= WINDOW_SECONDS:
                 began, count = now, 0
             self._failures[address] = (began, count + 1)
-            if len(self._failures) > MOST_ADDRESSES:
+            if len(self._failures) > MAX_ADDRESSES:
                 self._failures.popitem(last=False)

@@ -11,19 +11,19 @@ from mailctl.diagnosis import Certainty
 from mailctl.domain.models import State
 
 if TYPE_CHECKING:
-    from mailctl.delivery_log.queries.search import Page
+    from mailctl.delivery_log.queries.search import EmailPage
     from mailctl.diagnosis import Cause, Diagnosis
-    from mailctl.diagnosis.status import Status
+    from mailctl.diagnosis.status import EmailStatus
     from mailctl.domain.models import Email, SmtpReply
 
 
-class Answer(BaseModel):
+class ApiModel(BaseModel):
     """What an endpoint answers: `model_validate` takes a value of the library that has the same fields."""
 
     model_config = ConfigDict(from_attributes=True)
 
 
-class SmtpModel(Answer):
+class SmtpModel(ApiModel):
     """What the mail server said."""
 
     code: int | None
@@ -36,7 +36,7 @@ class SmtpModel(Answer):
         return cls(code=reply.code, enhanced=reply.enhanced, text=reply.text or None)
 
 
-class EmailModel(Answer):
+class EmailModel(ApiModel):
     """An email, as `mailctl list --json` has it."""
 
     task_id: str
@@ -81,7 +81,7 @@ class EmailModel(Answer):
         )
 
 
-class EventModel(Answer):
+class EventModel(ApiModel):
     """One step in the life of an email."""
 
     at: datetime
@@ -93,7 +93,7 @@ class EventModel(Answer):
     actor: str | None = Field(description="The operator who did it; null for what happened by itself.")
 
 
-class StatusModel(Answer):
+class StatusModel(ApiModel):
     """What became of one task, as `mailctl status --json` has it."""
 
     task_id: str
@@ -105,7 +105,7 @@ class StatusModel(Answer):
     group: list[str] = Field(description="The ids of the other emails of the same call.")
 
     @classmethod
-    def of(cls, status: Status) -> StatusModel:
+    def of(cls, status: EmailStatus) -> StatusModel:
         """Return a status for programs."""
         return cls(
             task_id=status.task_id,
@@ -118,19 +118,19 @@ class StatusModel(Answer):
         )
 
 
-class EmailsModel(Answer):
+class EmailsModel(ApiModel):
     """A page of emails."""
 
     emails: list[EmailModel]
     next: str | None = Field(description="What to give as `after` for the next page; null on the last.")
 
     @classmethod
-    def of(cls, page: Page) -> EmailsModel:
+    def of(cls, page: EmailPage) -> EmailsModel:
         """Return a page for programs."""
         return cls(emails=[EmailModel.of(email) for email in page.emails], next=page.cursor)
 
 
-class CauseModel(Answer):
+class CauseModel(ApiModel):
     """One reason why an email is where it is."""
 
     cause: str = Field(description="For programs; the README lists them.")
@@ -149,7 +149,7 @@ class CauseModel(Answer):
         )
 
 
-class DiagnosisModel(Answer):
+class DiagnosisModel(ApiModel):
     """Why an email is where it is, as `mailctl why --json` has it; the most likely cause first."""
 
     task_id: str
@@ -163,7 +163,7 @@ class DiagnosisModel(Answer):
         return cls(task_id=found.task_id, state=found.state, causes=causes)
 
 
-class HealthModel(Answer):
+class HealthModel(ApiModel):
     """Whether something works."""
 
     status: str

@@ -9,22 +9,22 @@ from pydantic import Field
 
 from mailctl.delivery_log.queries.stat_models import Dimension
 from mailctl.domain.models import State
-from mailctl.web.models import Answer
+from mailctl.web.models import ApiModel
 
 if TYPE_CHECKING:
-    from mailctl.delivery_log.queries.stat_models import Queue, Share
-    from mailctl.delivery_log.queries.time_series import Step
+    from mailctl.delivery_log.queries.stat_models import QueueTotals, StatsGroup
+    from mailctl.delivery_log.queries.time_series import TimeSeriesPoint
     from mailctl.delivery_log.suppressions import SuppressionPage
-    from mailctl.monitoring.queues import Overview as AllQueues
+    from mailctl.monitoring.queues import QueueList as AllQueues
     from mailctl.monitoring.queues import QueueStatus
-    from mailctl.monitoring.snapshot import Overview, Trend
-    from mailctl.monitoring.stats import Report
-    from mailctl.monitoring.workers import Member, Roll
+    from mailctl.monitoring.snapshot import Snapshot, Trend
+    from mailctl.monitoring.stats import StatsReport
+    from mailctl.monitoring.workers import WorkerList, WorkerStatus
 
 _NO_TROUBLE = "Why the broker could not be asked; null where it could."
 
 
-class ActivityModel(Answer):
+class ActivityModel(ApiModel):
     """What happened in a minute."""
 
     recorded: int
@@ -33,7 +33,7 @@ class ActivityModel(Answer):
     failure_rate: float | None = Field(description="From 0 to 1; null where nothing ended.")
 
 
-class LatencyModel(Answer):
+class LatencyModel(ApiModel):
     """Seconds from when an email might go out to when the mail server took it."""
 
     count: int = Field(description="How many emails this was counted from.")
@@ -43,7 +43,7 @@ class LatencyModel(Answer):
     longest: float | None
 
 
-class StepModel(Answer):
+class StepModel(ApiModel):
     """What happened in one minute."""
 
     at: datetime
@@ -57,7 +57,7 @@ class StepModel(Answer):
     p99: float | None
 
     @classmethod
-    def of(cls, step: Step, unfinished: int) -> StepModel:
+    def of(cls, step: TimeSeriesPoint, unfinished: int) -> StepModel:
         """Return it for programs."""
         return cls(
             at=step.at,
@@ -72,7 +72,7 @@ class StepModel(Answer):
         )
 
 
-class DepthModel(Answer):
+class DepthModel(ApiModel):
     """What is unfinished in a queue, by the log."""
 
     queue: str
@@ -81,13 +81,13 @@ class DepthModel(Answer):
     states: dict[State, int]
 
     @classmethod
-    def of(cls, queue: Queue) -> DepthModel:
+    def of(cls, queue: QueueTotals) -> DepthModel:
         """Return it for programs."""
         states = dict(queue.states)
         return cls(queue=queue.name, depth=queue.depth, scheduled=queue.scheduled, states=states)
 
 
-class OverviewModel(Answer):
+class OverviewModel(ApiModel):
     """How things stand, and the hour before."""
 
     at: datetime
@@ -99,12 +99,12 @@ class OverviewModel(Answer):
     course: list[StepModel]
 
     @classmethod
-    def of(cls, overview: Overview, trend: Trend) -> OverviewModel:
+    def of(cls, overview: Snapshot, trend: Trend) -> OverviewModel:
         """Return it for programs."""
         steps = zip(trend.steps, trend.unfinished, strict=True)
         return cls(
             at=overview.at,
-            per_minute=ActivityModel.model_validate(overview.lately),
+            per_minute=ActivityModel.model_validate(overview.recent_activity),
             latency=LatencyModel.model_validate(trend.latency),
             queues=[DepthModel.of(queue) for queue in overview.queues],
             workers=len(overview.workers),
@@ -113,7 +113,7 @@ class OverviewModel(Answer):
         )
 
 
-class PauseModel(Answer):
+class PauseModel(ApiModel):
     """A queue or a kind that an operator has stopped."""
 
     scope: str
@@ -123,7 +123,7 @@ class PauseModel(Answer):
     since: datetime
 
 
-class QueueModel(Answer):
+class QueueModel(ApiModel):
     """A queue, as `mailctl queue list --json` has it."""
 
     queue: str
@@ -148,7 +148,7 @@ class QueueModel(Answer):
     @classmethod
     def of(cls, queue: QueueStatus) -> QueueModel:
         """Return it for programs."""
-        stock = queue.stock
+        stock = queue.log_depth
         return cls(
             queue=queue.name,
             depth=queue.depth,
@@ -163,13 +163,13 @@ class QueueModel(Answer):
             out_per_minute=queue.rate.outgoing,
             seconds_to_empty=queue.seconds_to_empty,
             workers=queue.workers,
-            foreign=queue.foreign_ready + queue.foreign_unacked,
+            foreign=queue.unlogged_ready + queue.unlogged_unacked,
             unclaimed=queue.unclaimed,
             paused=PauseModel.model_validate(queue.pause) if queue.pause else None,
         )
 
 
-class QueuesModel(Answer):
+class QueuesModel(ApiModel):
     """All queues."""
 
     queues: list[QueueModel]
@@ -182,11 +182,11 @@ class QueuesModel(Answer):
         return cls(
             queues=[QueueModel.of(queue) for queue in found.queues],
             paused_kinds=[PauseModel.model_validate(pause) for pause in found.paused_kinds],
-            trouble=found.trouble.message if found.trouble else None,
+            trouble=found.broker_error.message if found.broker_error else None,
         )
 
 
-class WorkerModel(Answer):
+class WorkerModel(ApiModel):
     """A worker, as `mailctl workers --json` has it; what it does not tell is null."""
 
     worker: str
@@ -203,7 +203,7 @@ class WorkerModel(Answer):
     answers: str
 
     @classmethod
-    def of(cls, member: Member) -> WorkerModel:
+    def of(cls, member: WorkerStatus) -> WorkerModel:
         """Return it for programs."""
         throughput = member.throughput
         return cls(
@@ -222,20 +222,20 @@ class WorkerModel(Answer):
         )
 
 
-class WorkersModel(Answer):
+class WorkersModel(ApiModel):
     """The workers that are alive."""
 
     workers: list[WorkerModel]
     trouble: str | None = Field(description=_NO_TROUBLE)
 
     @classmethod
-    def of(cls, roll: Roll) -> WorkersModel:
+    def of(cls, roll: WorkerList) -> WorkersModel:
         """Return them for programs."""
-        workers = [WorkerModel.of(member) for member in roll.members]
-        return cls(workers=workers, trouble=roll.trouble.message if roll.trouble else None)
+        workers = [WorkerModel.of(member) for member in roll.workers]
+        return cls(workers=workers, trouble=roll.broker_error.message if roll.broker_error else None)
 
 
-class TotalsModel(Answer):
+class TotalsModel(ApiModel):
     """How many emails, and what became of them."""
 
     recorded: int
@@ -246,7 +246,7 @@ class TotalsModel(Answer):
     states: dict[State, int]
 
 
-class GroupModel(Answer):
+class GroupModel(ApiModel):
     """The emails that have one thing in common."""
 
     name: str = Field(description="Empty for those that have none, such as no campaign.")
@@ -254,12 +254,12 @@ class GroupModel(Answer):
     totals: TotalsModel
 
     @classmethod
-    def of(cls, share: Share) -> GroupModel:
+    def of(cls, share: StatsGroup) -> GroupModel:
         """Return it for programs."""
         return cls(name=share.name, share=share.share, totals=TotalsModel.model_validate(share.totals))
 
 
-class PointModel(Answer):
+class PointModel(ApiModel):
     """The emails recorded in one span, and what became of them so far."""
 
     at: datetime
@@ -268,7 +268,7 @@ class PointModel(Answer):
     failed: int
 
 
-class StatsModel(Answer):
+class StatsModel(ApiModel):
     """Figures on a span of time."""
 
     since: datetime
@@ -281,7 +281,7 @@ class StatsModel(Answer):
     points: list[PointModel]
 
     @classmethod
-    def of(cls, report: Report) -> StatsModel:
+    def of(cls, report: StatsReport) -> StatsModel:
         """Return them for programs."""
         return cls(
             since=report.since,
@@ -295,7 +295,7 @@ class StatsModel(Answer):
         )
 
 
-class SuppressionModel(Answer):
+class SuppressionModel(ApiModel):
     """An address that nothing is sent to."""
 
     address: str
@@ -307,7 +307,7 @@ class SuppressionModel(Answer):
     created_at: datetime
 
 
-class SuppressionsModel(Answer):
+class SuppressionsModel(ApiModel):
     """A page of suppressed addresses."""
 
     suppressions: list[SuppressionModel]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("mailctl.web")
 MEDIA_TYPE = "application/problem+json"
-_ERRORS = {
+_ERROR_DESCRIPTIONS = {
     401: "No key, a wrong one, or a revoked one.",
     422: "A value cannot be used.",
     429: "Too many wrong keys from this address.",
@@ -44,7 +44,7 @@ class Problem(BaseModel):
     fix: str = ""
 
 
-class Denied(MailctlError):
+class AccessDenied(MailctlError):
     """The request has no key that opens the dashboard.
 
     Args:
@@ -68,7 +68,7 @@ class Denied(MailctlError):
 def problem_of(error: Exception) -> Problem:
     """Return an error as an answer; what is not known to be fit for readers is not told."""
     match error:
-        case Denied():
+        case AccessDenied():
             return _problem(error.status, error.message, error.fix)
         case LogMissing():
             return _problem(503, error.message, error.fix)
@@ -85,7 +85,7 @@ def problem_of(error: Exception) -> Problem:
         case MailctlError():
             return _problem(500, error.message, error.fix)
         case RequestValidationError():
-            return _problem(422, "; ".join(_sentence(each) for each in error.errors()))
+            return _problem(422, "; ".join(_validation_message(each) for each in error.errors()))
         case HTTPException():
             return _problem(error.status_code, str(error.detail))
         case _:
@@ -109,13 +109,13 @@ def problem_response(error: Exception) -> JSONResponse:
     )
 
 
-def responses(*, also: dict[int, str] | None = None) -> dict[int | str, dict[str, Any]]:
+def problem_responses(*, also: dict[int, str] | None = None) -> dict[int | str, dict[str, Any]]:
     """Return what the OpenAPI document says of the problems of an endpoint.
 
     Args:
         also: more of them, by status.
     """
-    texts = _ERRORS | (also or {})
+    texts = _ERROR_DESCRIPTIONS | (also or {})
     schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
     return {
         status: {"description": text, "model": Problem, "content": {MEDIA_TYPE: {"schema": schema}}}
@@ -127,7 +127,7 @@ def _problem(status: int, detail: str, fix: str = "") -> Problem:
     return Problem(status=status, title=HTTPStatus(status).phrase, detail=detail, fix=fix)
 
 
-def _sentence(error: Mapping[str, object]) -> str:
+def _validation_message(error: Mapping[str, object]) -> str:
     place = error.get("loc")
     name = str(place[-1]) if isinstance(place, tuple) and place else "request"
     return f"{name}: {error.get('msg')}"

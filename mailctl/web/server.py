@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from mailctl import runtime
-from mailctl.delivery_log.api_keys import NewKey, new_key
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.delivery_log.api_keys import NewApiKey, generate_api_key
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import InvalidInput, LogMissing, Refused
-from mailctl.json_logging import FORMATS, make_visible, write_json
+from mailctl.json_logging import LOG_FORMATS, configure_json_logging, escape_handlers
 from mailctl.web.app import create_app
-from mailctl.web.auth import Access
+from mailctl.web.auth import AccessControl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ def serve(
     *,
     host: str,
     port: int,
-    on_ready: Callable[[str, NewKey | None], None],
+    on_ready: Callable[[str, NewApiKey | None], None],
     on_missing_log: Callable[[LogMissing], None] | None = None,
     log_format: str = "text",
 ) -> None:
@@ -49,49 +49,51 @@ def serve(
         InvalidInput: the address cannot be listened on.
         LogUnavailable: the delivery log cannot be read.
     """
-    _begin_log(log_format)
-    runtime.use(settings, log_mode=LogMode.UPDATE if on_missing_log else LogMode.OPTIONAL)
+    _configure_logging(log_format)
+    runtime.configure(settings, log_mode=AccessMode.UPDATE if on_missing_log else AccessMode.OPTIONAL)
     missing, has_key = _look_for_key()
-    guest = None if has_key else _guest_key(host)
+    guest = None if has_key else _make_process_key(host)
     listening = _listen(host, port)
     if missing is not None and on_missing_log is not None:
         on_missing_log(missing)
-    app = create_app(access=Access(guest=guest))
+    app = create_app(access=AccessControl(process_key=guest))
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, lifespan="on")
     bound = listening.getsockname()
-    on_ready(f"http://{_in_url(host)}:{bound[1]}/", guest)
+    on_ready(f"http://{_url_host(host)}:{bound[1]}/", guest)
     with listening:
         uvicorn.Server(config).run(sockets=[listening])
 
 
-def serve_previews(settings: Settings, *, port: int, on_ready: Callable[[str, NewKey | None], None]) -> None:
+def serve_previews(
+    settings: Settings, *, port: int, on_ready: Callable[[str, NewApiKey | None], None]
+) -> None:
     """Serve the previews to this computer until a signal; arguments and errors are those of `serve`."""
 
-    def say(address: str, guest: NewKey | None) -> None:
+    def say(address: str, guest: NewApiKey | None) -> None:
         on_ready(f"{address}previews", guest)
 
     serve(settings, host=DEFAULT_HOST, port=port, on_ready=say)
 
 
-def _begin_log(log_format: str) -> None:
-    if log_format not in FORMATS:
-        raise InvalidInput("--log-format", f"{log_format!r} is none.", fix=f"Use {', '.join(FORMATS)}.")
+def _configure_logging(log_format: str) -> None:
+    if log_format not in LOG_FORMATS:
+        raise InvalidInput("--log-format", f"{log_format!r} is none.", fix=f"Use {', '.join(LOG_FORMATS)}.")
     if log_format == "json":
-        write_json(logging.INFO)
+        configure_json_logging(logging.INFO)
     else:
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        make_visible(logging.getLogger())
+        escape_handlers(logging.getLogger())
 
 
 def _look_for_key() -> tuple[LogMissing | None, bool]:
     """Return why there is no log to look into, and whether there is a valid key."""
     try:
-        return None, runtime.current().keys.has_valid()
+        return None, runtime.current().api_keys.has_valid()
     except LogMissing as missing:
         return missing, False
 
 
-def _guest_key(host: str) -> NewKey:
+def _make_process_key(host: str) -> NewApiKey:
     """Return a key for this process alone, where only this host can ask.
 
     Raises:
@@ -102,7 +104,7 @@ def _guest_key(host: str) -> NewKey:
             f"{host} can be reached by others, and there is no key yet.",
             fix="Make one with `mailctl keys create NAME`, or listen on 127.0.0.1.",
         )
-    return new_key("this process alone")
+    return generate_api_key("this process alone")
 
 
 def _is_loopback(host: str) -> bool:
@@ -123,5 +125,5 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def _in_url(host: str) -> str:
+def _url_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host

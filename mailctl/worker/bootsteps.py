@@ -15,12 +15,12 @@ from celery.worker import state
 from typing_extensions import override
 
 from mailctl import runtime
-from mailctl.celery_app import consumed_queues, is_in_memory
-from mailctl.checks.placeholders import placeholders
+from mailctl.celery_app import consumed_queues, has_memory_broker
+from mailctl.checks.placeholders import find_placeholders
 from mailctl.delivery_log.heartbeats import Worker
 from mailctl.errors import ExitCode
 from mailctl.worker.relay import Relay
-from mailctl.worker.shared_queues import say_who_consumes
+from mailctl.worker.shared_queues import log_foreign_workers
 
 if TYPE_CHECKING:
     from mailctl.settings import Settings
@@ -42,17 +42,17 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
         """Start the relay on the log that the process is to work with."""
         runtime.adopt_app(parent.app)
         parts = runtime.current()
-        _warn_of_placeholders(parts.settings)
+        _warn_about_placeholders(parts.settings)
         self._relay = Relay(
             parts,
-            _describe(parent),
+            _make_worker_record(parent),
             on_drained=_stop_worker if self._drain else None,
             is_busy=_has_tasks,
             each_turn=partial(_wake_if_stopping, parent),
         )
         self._relay.start()
         # After the pool has forked: a thread that asks the broker may hold locks of its client.
-        say_who_consumes(parent.app)
+        log_foreign_workers(parent.app)
 
     @override
     def stop(self, parent: Any) -> None:
@@ -64,14 +64,14 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
     terminate = stop
 
 
-def _warn_of_placeholders(settings: Settings) -> None:
-    found = list(placeholders(settings))
+def _warn_about_placeholders(settings: Settings) -> None:
+    found = list(find_placeholders(settings))
     if found:
         words = " ".join(f"{each.setting} {each.reason}" for each in found)
         _log.warning("this is production, and %s Run `mailctl check-config`.", words)
 
 
-def _describe(worker: Any) -> Worker:
+def _make_worker_record(worker: Any) -> Worker:
     now = datetime.now(UTC)
     return Worker(
         id=uuid.uuid4().hex,
@@ -92,7 +92,11 @@ def _has_tasks() -> bool:
 
 def _wake_if_stopping(worker: Any) -> None:
     """Send the worker a message when it is to stop: on a memory broker it looks up only every 2 s."""
-    if is_in_memory(worker.app) and isinstance(state.should_stop, int) and state.should_stop is not False:
+    if (
+        has_memory_broker(worker.app)
+        and isinstance(state.should_stop, int)
+        and state.should_stop is not False
+    ):
         worker.app.control.broadcast("ping", destination=[worker.hostname])
 
 

@@ -12,8 +12,8 @@ from mailctl.deadlines import DEADLINE_SECONDS
 from mailctl.domain import validation
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError
-from mailctl.smtp.probe import ProbeStep, rehearse
-from mailctl.smtp.sender import smtp_server
+from mailctl.smtp.probe import ProbeStep, probe_recipient
+from mailctl.smtp.sender import smtp_server_from_settings
 
 if TYPE_CHECKING:
     from mailctl.domain.models import Json
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CANARY_PURPOSE = "canary"
 
 
-def rehearse_message(runtime: Runtime, sealed_to: Json) -> list[Json]:
+def respond_to_canary(runtime: Runtime, sealed_to: Json) -> list[Json]:
     """Return how each step went, for a canary that came without a row in the log.
 
     Args:
@@ -31,15 +31,15 @@ def rehearse_message(runtime: Runtime, sealed_to: Json) -> list[Json]:
     """
     started = time.monotonic()
     try:
-        runtime.workers.alive()
-        recipient = _opened(runtime, sealed_to)
+        runtime.workers.list_alive()
+        recipient = _unseal_recipient(runtime, sealed_to)
     except MailctlError as error:
         return [_step("worker-log", ok=False, detail=str(error), since=started)]
     found = _step("worker-log", ok=True, detail="this worker's delivery log answers", since=started)
-    return [found, *_rehearsed(runtime, recipient)]
+    return [found, *_probe_server(runtime, recipient)]
 
 
-def rehearse_email(runtime: Runtime, email_id: str, *, worker: str) -> str:
+def respond_to_logged_canary(runtime: Runtime, email_id: str, *, worker: str) -> str:
     """Rehearse a canary that is a row of the log, and record there how each step went.
 
     Returns:
@@ -48,11 +48,11 @@ def rehearse_email(runtime: Runtime, email_id: str, *, worker: str) -> str:
     Raises:
         LogUnavailable: the delivery log cannot be used.
     """
-    taken = runtime.claims.take([email_id], worker=worker, are_canaries=True)
+    taken = runtime.claims.claim([email_id], worker=worker, are_canaries=True)
     if not taken.claims:
         return "nothing to do"
     [claim] = taken.claims
-    steps = _rehearsed(runtime, claim.content.user.email)
+    steps = _probe_server(runtime, claim.content.user.email)
     failed = next((step for step in steps if not step["ok"]), None)
     state = State.FAILED if failed else State.SENT
     kind = OutcomeKind.BOUNCED if failed else OutcomeKind.ACCEPTED
@@ -62,18 +62,18 @@ def rehearse_email(runtime: Runtime, email_id: str, *, worker: str) -> str:
     return str(state)
 
 
-def _rehearsed(runtime: Runtime, recipient: str) -> list[Json]:
+def _probe_server(runtime: Runtime, recipient: str) -> list[Json]:
     settings = runtime.settings
     if not settings.email_enabled:
         skipped = "skipped: EMAIL_ENABLED=False, emails are captured"
         return [asdict(ProbeStep(name="smtp", ok=True, detail=skipped, seconds=0.0))]
-    server = smtp_server(settings)
-    server = replace(server, timeout=min(server.timeout, DEADLINE_SECONDS))
-    steps = asyncio.run(rehearse(server, sender=settings.email_from_address, recipient=recipient))
+    server = smtp_server_from_settings(settings)
+    server = replace(server, timeout_seconds=min(server.timeout_seconds, DEADLINE_SECONDS))
+    steps = asyncio.run(probe_recipient(server, sender=settings.email_from_address, recipient=recipient))
     return [asdict(step) for step in steps]
 
 
-def _opened(runtime: Runtime, sealed_to: Json) -> str:
+def _unseal_recipient(runtime: Runtime, sealed_to: Json) -> str:
     if sealed_to is None:
         return runtime.settings.email_from_address
     if not isinstance(sealed_to, str):
@@ -83,7 +83,7 @@ def _opened(runtime: Runtime, sealed_to: Json) -> str:
         raise ConfigurationError(
             "This worker has another SECRET_KEY than who asked.", fix="Give all hosts the same SECRET_KEY."
         )
-    return validation.address(plain.decode())
+    return validation.validate_address(plain.decode())
 
 
 def _step(name: str, *, ok: bool, detail: str, since: float) -> Json:

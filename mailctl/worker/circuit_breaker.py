@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.breaker")
 
 #: Seconds for which one look at the circuit is taken for true.
-_LOOK_SECONDS = 1.0
+_CACHE_SECONDS = 1.0
 #: How long after an email its publisher may still be about to note that it was published.
-_LATE_NOTE = timedelta(seconds=3)
+_MARK_QUEUED_GRACE = timedelta(seconds=3)
 #: Before these stages are passed, no email was offered: what fails there is the server's doing, or ours.
 _SERVER_STAGES = frozenset({"connect", "tls", "auth"})
 
 
-class Breaker:
+class CircuitBreaker:
     """The circuit as one process sees it.
 
     Args:
@@ -37,49 +37,49 @@ class Breaker:
         self._looked_at = 0.0
         self._circuit: Circuit | None = None
 
-    def keep_back(self, email_id: str) -> str:
+    def postpone_if_open(self, email_id: str) -> str:
         """Put an email back into the log if the server is not to be tried now.
 
         Returns:
             Why; "" if the email may be sent, or is not there to be kept.
         """
-        circuit = self._look()
-        if self._circuits is None or circuit is None or not circuit.is_open or self._circuits.may_probe():
+        circuit = self._read_circuit()
+        if self._circuits is None or circuit is None or not circuit.is_open or self._circuits.acquire_probe():
             return ""
         reason = str(circuit)
-        until = max(circuit.probe_at, datetime.now(UTC) + _LATE_NOTE)
-        is_kept = self._outbox.keep_back(email_id, until=until, reason=reason)
+        until = max(circuit.probe_at, datetime.now(UTC) + _MARK_QUEUED_GRACE)
+        is_kept = self._outbox.postpone_for_outage(email_id, until=until, reason=reason)
         return reason if is_kept else ""
 
-    def note(self, outcome: Outcome) -> Circuit | None:
+    def record_outcome(self, outcome: Outcome) -> Circuit | None:
         """Learn from an attempt; return the circuit if the attempt failed because of the server."""
         if self._circuits is None:
             return None
-        if is_of_the_server(outcome):
-            return self._fail(self._circuits, outcome.with_stage)
-        if outcome.kind is not OutcomeKind.AMBIGUOUS and self._look() is not None:
-            self._circuits.succeed()
-            released = self._outbox.release_kept_back()
+        if is_server_failure(outcome):
+            return self._record_failure(self._circuits, outcome.text_with_stage)
+        if outcome.kind is not OutcomeKind.AMBIGUOUS and self._read_circuit() is not None:
+            self._circuits.record_success()
+            released = self._outbox.release_after_outage()
             _log.info("the mail server works again; %d emails go out", released)
             self._circuit = None
         return None
 
-    def _fail(self, circuits: Circuits, reason: str) -> Circuit:
+    def _record_failure(self, circuits: Circuits, reason: str) -> Circuit:
         was_open = self._circuit is not None and self._circuit.is_open
-        self._circuit = circuits.fail(reason)
+        self._circuit = circuits.record_failure(reason)
         self._looked_at = time.monotonic()
         if self._circuit.is_open and not was_open:
             _log.error("%s", self._circuit)
         return self._circuit
 
-    def _look(self) -> Circuit | None:
-        if self._circuits is not None and time.monotonic() - self._looked_at > _LOOK_SECONDS:
+    def _read_circuit(self) -> Circuit | None:
+        if self._circuits is not None and time.monotonic() - self._looked_at > _CACHE_SECONDS:
             self._circuit = self._circuits.read()
             self._looked_at = time.monotonic()
         return self._circuit
 
 
-def is_of_the_server(outcome: Outcome) -> bool:
+def is_server_failure(outcome: Outcome) -> bool:
     """Whether an attempt failed because of the server or our account there, and not because of the email."""
     if outcome.kind is OutcomeKind.CONFIG:
         return bool(outcome.stage)

@@ -15,23 +15,23 @@ from celery.worker.consumer import consumer as celery_consumer
 from redis.exceptions import DataError
 from typing_extensions import override
 
-from mailctl.celery_app import is_own, is_redis
-from mailctl.worker.envelope import MAX_FOREIGN_BODY, expansion, frames
-from mailctl.worker.envelope.raw import Repaired, repaired
-from mailctl.worker.lost_connection import outlive_connection
-from mailctl.worker.message_strategy import Reception
+from mailctl.celery_app import is_built_in_app, is_redis
+from mailctl.worker.lost_connection import tolerate_lost_connection
+from mailctl.worker.message_strategy import MessageReceiver
+from mailctl.worker.message_validation import MAX_SERVICE_BODY, amqp_frames, decompression
+from mailctl.worker.message_validation.redis_messages import Repaired, repair_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = logging.getLogger("mailctl.worker")
-_TALKATIVE = (celery_consumer.logger.name, "celery.worker.pidbox", "kombu.transport.redis")
+_FILTERED_LOGGERS = (celery_consumer.logger.name, "celery.worker.pidbox", "kombu.transport.redis")
 #: Characters of a name that somebody else chose which are shown.
-_MAX_NAME = 100
+_MAX_NAME_LENGTH = 100
 #: Where a channel of Redis has what keeps bytes that are no message.
-KEEP = "mailctl_keep"
+UNREADABLE_HANDLER_ATTRIBUTE = "mailctl_keep"
 #: By Celery's own text, which ends with the body: what is written instead.
-_WITHOUT_BODY = {
+_REPLACEMENT_TEXTS = {
     celery_consumer.UNKNOWN_FORMAT: "dropped a message that is for no task",
     celery_consumer.INVALID_TASK_ERROR: "dropped a message with options that Celery cannot use",
     celery_consumer.MESSAGE_DECODE_ERROR: "dropped a message that cannot be decoded",
@@ -41,32 +41,32 @@ _WITHOUT_BODY = {
 }
 
 
-class RubbishStep(bootsteps.StartStopStep):  # type: ignore[misc]
+class MessageGuardStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Guards the consumer of a worker, each time it has connected and before it takes the first message."""
 
     requires: ClassVar = {"celery.worker.consumer.tasks:Tasks"}
 
     def start(self, parent: Any) -> None:
         """Put guards before what receives messages."""
-        for name in _TALKATIVE:
-            logging.getLogger(name).addFilter(_CUT)  # one that is there is not added again
+        for name in _FILTERED_LOGGERS:
+            logging.getLogger(name).addFilter(_BODY_FILTER)  # one that is there is not added again
         errors = (*parent.connection_errors, *parent.channel_errors)
-        expansion.limit_kombu(MAX_FOREIGN_BODY)
+        decompression.limit_kombu_decompression(MAX_SERVICE_BODY)
         channel = parent.task_consumer.channel
         channel.Message = unexpanded(channel.Message)
-        reception = Reception(
+        reception = MessageReceiver(
             parent,
             type(parent).create_task_handler(parent),
-            is_own=is_own(parent.app),
+            is_own=is_built_in_app(parent.app),
             errors=errors,
         )
         parent.create_task_handler = lambda: reception.receive
-        parent.task_consumer.on_decode_error = reception.receive_damaged
+        parent.task_consumer.on_decode_error = reception.receive_undecodable
         if is_redis(str(parent.app.conf.broker_url)):
             _guard_redis(channel.connection, errors)
         elif parent.connection.transport.driver_type == "amqp":
-            frames.tolerate_properties()
-            frames.tolerate_deliveries(channel)
+            amqp_frames.tolerate_properties()
+            amqp_frames.tolerate_deliveries(channel)
 
 
 def unexpanded(base: type[Any]) -> type[Any]:
@@ -101,16 +101,18 @@ def _guard_redis(transport: Any, errors: tuple[type[Exception], ...]) -> None:
     for channel in transport.channels:
         _guard_channel(channel, errors)
     # Those for remote control are opened anew after an error.
-    transport.Channel = partial(_new_channel, type(transport).Channel, errors)
+    transport.Channel = partial(_make_guarded_channel, type(transport).Channel, errors)
     deliver = type(transport)._deliver
 
     def deliver_repaired(raw: Any, queue: str) -> None:
-        deliver(transport, repaired(raw, queue), queue)
+        deliver(transport, repair_message(raw, queue), queue)
 
     transport._deliver = deliver_repaired
 
 
-def _new_channel(make: Callable[[Any], Any], errors: tuple[type[Exception], ...], connection: Any) -> Any:
+def _make_guarded_channel(
+    make: Callable[[Any], Any], errors: tuple[type[Exception], ...], connection: Any
+) -> Any:
     channel = make(connection)
     _guard_channel(channel, errors)
     return channel
@@ -118,14 +120,16 @@ def _new_channel(make: Callable[[Any], Any], errors: tuple[type[Exception], ...]
 
 def _guard_channel(channel: Any, errors: tuple[type[Exception], ...]) -> None:
     """Let a channel of Redis outlive its connection, and read over what is no message."""
-    outlive_connection(channel)
-    channel.handlers = {name: _reading_over(read, errors) for name, read in channel.handlers.items()}
+    tolerate_lost_connection(channel)
+    channel.handlers = {name: _skip_invalid_messages(read, errors) for name, read in channel.handlers.items()}
 
 
-def _reading_over(read: Callable[..., Any], errors: tuple[type[Exception], ...]) -> Callable[..., Any]:
+def _skip_invalid_messages(
+    read: Callable[..., Any], errors: tuple[type[Exception], ...]
+) -> Callable[..., Any]:
     @wraps(read)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        keep = getattr(getattr(read, "__self__", None), KEEP, None)
+        keep = getattr(getattr(read, "__self__", None), UNREADABLE_HANDLER_ATTRIBUTE, None)
         try:
             return read(*args, **kwargs)
         except Empty:
@@ -146,26 +150,31 @@ def _reading_over(read: Callable[..., Any], errors: tuple[type[Exception], ...])
     return guarded
 
 
-class _WithoutBodies(logging.Filter):
+class _BodyRedactingFilter(logging.Filter):
     """Takes what a message says out of the lines that Celery writes about those that it cannot use."""
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the record, and let it pass."""
         if record.msg == celery_consumer.UNKNOWN_TASK_ERROR:
-            record.msg, record.args = "dropped a message: there is no task %s", (_name(record.args),)
-        elif record.msg in _WITHOUT_BODY:
-            record.msg, record.args = _WITHOUT_BODY[record.msg], ()
+            record.msg, record.args = (
+                "dropped a message: there is no task %s",
+                (_task_name_and_id(record.args),),
+            )
+        elif record.msg in _REPLACEMENT_TEXTS:
+            record.msg, record.args = _REPLACEMENT_TEXTS[record.msg], ()
         else:
             return True
         record.exc_info = record.exc_text = None
         return True
 
 
-def _name(args: Any) -> str:
+def _task_name_and_id(args: Any) -> str:
     """Return the name of the task and the id, of what Celery would write: error, body, headers, and more."""
     headers = args[2]
-    return f"{str(headers.get('task'))[:_MAX_NAME]!r} (id {str(headers.get('id'))[:_MAX_NAME]!r})"
+    return (
+        f"{str(headers.get('task'))[:_MAX_NAME_LENGTH]!r} (id {str(headers.get('id'))[:_MAX_NAME_LENGTH]!r})"
+    )
 
 
-_CUT = _WithoutBodies()
+_BODY_FILTER = _BodyRedactingFilter()

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from mailctl import tracing, unicode_safety
 from mailctl.broker.task_arguments import from_arguments
 from mailctl.domain import validation
-from mailctl.domain.catalog import kind_by_template
+from mailctl.domain.catalog import effective_kind
 from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import Claim, Content, Envelope, Outcome, State, User
 from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
-from mailctl.json_logging import about
-from mailctl.redaction import without_addresses
-from mailctl.worker.circuit_breaker import Breaker
-from mailctl.worker.outcomes import DELIVERED, Attempt, Recorder, Report
+from mailctl.json_logging import log_extra
+from mailctl.redaction import mask_addresses_in_text
+from mailctl.worker.circuit_breaker import CircuitBreaker
+from mailctl.worker.outcomes import DELIVERED_STATE_BY_KIND, AttemptResult, DeliveryResult, OutcomeRecorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
     from concurrent.futures import Future
     from typing import Any
 
-    from mailctl.delivery_log.claims import Taken
+    from mailctl.delivery_log.claims import ClaimResult
     from mailctl.domain.catalog import Kind
     from mailctl.domain.models import Draft, Json
     from mailctl.runtime import Runtime
@@ -38,14 +38,14 @@ _log = logging.getLogger("mailctl.delivery")
 _T = TypeVar("_T")
 
 #: Emails of a batch that are claimed, sent and recorded together; a crash leaves two groups in doubt at most.
-GROUP = 50
+GROUP_SIZE = 50
 #: Seconds after which a batch makes room for emails that are not a campaign's.
 BATCH_SECONDS = 1.0
 #: Characters that are kept of what is wrong with a message: its writer may have chosen them.
-_MAX_REASON = 500
+_MAX_REASON_LENGTH = 500
 
 
-class Bridge(Protocol):
+class CoroutineRunner(Protocol):
     """Runs coroutines on the one event loop of the process."""
 
     def start(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
@@ -58,11 +58,11 @@ class Bridge(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Flight:
+class _Batch:
     """Emails that are being sent."""
 
     claims: list[Claim]
-    attempts: Future[list[Attempt]]
+    results: Future[list[AttemptResult]]
 
 
 class Delivery:
@@ -74,19 +74,19 @@ class Delivery:
         sender: what messages go out by; used on the bridge only.
     """
 
-    def __init__(self, runtime: Runtime, *, bridge: Bridge, sender: Sender) -> None:
+    def __init__(self, runtime: Runtime, *, bridge: CoroutineRunner, sender: Sender) -> None:
         self._outbox = runtime.outbox
         self._claims = runtime.claims
         self._settings = runtime.settings
         self._composer = runtime.composer
-        self._origins = runtime.origins
+        self._origins = runtime.link_origins
         self._catalog = runtime.catalog
-        self._breaker = Breaker(runtime.circuits, runtime.outbox)
-        self._recorder = Recorder(runtime, self._breaker)
+        self._breaker = CircuitBreaker(runtime.circuits, runtime.outbox)
+        self._recorder = OutcomeRecorder(runtime, self._breaker)
         self._bridge = bridge
         self._sender = sender
 
-    def deliver(self, email_id: str, *, worker: str) -> Report:
+    def deliver(self, email_id: str, *, worker: str) -> DeliveryResult:
         """Send an email of the log, if it is to be sent and nobody else is at it.
 
         Args:
@@ -95,22 +95,22 @@ class Delivery:
         Raises:
             LogUnavailable: the delivery log cannot be used; nothing was sent.
         """
-        if reason := self._breaker.keep_back(email_id):
-            return Report(email_id=email_id, state=State.PENDING, text=reason)
-        taken = self._take([email_id], worker=worker)
+        if reason := self._breaker.postpone_if_open(email_id):
+            return DeliveryResult(email_id=email_id, state=State.PENDING, text=reason)
+        taken = self._claim([email_id], worker=worker)
         if taken.unreadable:
-            return Report(email_id=email_id, state=State.DEFERRED, text=taken.unreadable[0][1])
+            return DeliveryResult(email_id=email_id, state=State.DEFERRED, text=taken.unreadable[0][1])
         if email_id in taken.suppressed:
-            return self._suppressed(email_id, taken.suppressed[email_id])
+            return self._suppressed_result(email_id, taken.suppressed[email_id])
         if not taken.claims:
-            return Report(email_id=email_id, state=None, text="nothing to do")
+            return DeliveryResult(email_id=email_id, state=None, text="nothing to do")
         return self._send(taken.claims[0])
 
-    def _take(self, ids: Sequence[str], *, worker: str) -> Taken:
-        taken = self._claims.take(ids, worker=worker)
+    def _claim(self, ids: Sequence[str], *, worker: str) -> ClaimResult:
+        taken = self._claims.claim(ids, worker=worker)
         for email_id, reason in taken.unreadable:
             _log.error(
-                "email %s cannot be read: %s", email_id, reason, extra=about(email_id, "email_unreadable")
+                "email %s cannot be read: %s", email_id, reason, extra=log_extra(email_id, "email_unreadable")
             )
         return taken
 
@@ -124,7 +124,7 @@ class Delivery:
         worker: str,
         not_before: datetime | None = None,
         expires_at: datetime | None = None,
-    ) -> Report:
+    ) -> DeliveryResult:
         """Send what a message asks for in full; one without a row gets it now.
 
         Args:
@@ -138,29 +138,31 @@ class Delivery:
             LogUnavailable: the delivery log cannot be used; nothing was sent.
         """
         try:
-            task_id = validation.email_id(task_id)
+            task_id = validation.validate_email_id(task_id)
             report = self.deliver(task_id, worker=worker)
             if report.state is not None:
                 return report
             contents = from_arguments(kind, arguments, origins=self._origins, catalog=self._catalog)
-            now, named = datetime.now(UTC), kind_by_template(kind, contents[0].template)
+            now, named = datetime.now(UTC), effective_kind(kind, contents[0].template)
             drafts = make_drafts(
                 named, contents, queue=queue, now=now, first_id=task_id, not_before=not_before
             )
-            refused = self._outbox.adopt([_until(draft, expires_at) for draft in drafts])
+            refused = self._outbox.record_from_message([_with_expiry(draft, expires_at) for draft in drafts])
         except (InvalidInput, ConfigurationError) as error:
-            return self.refuse(task_id, kind, queue=queue, reason=str(error))
+            return self.record_invalid_message(task_id, kind, queue=queue, reason=str(error))
         if task_id in refused:
-            return self._suppressed(task_id, refused[task_id])
+            return self._suppressed_result(task_id, refused[task_id])
         if not_before is not None:
-            return Report(email_id=task_id, state=State.PENDING, text=f"scheduled for {not_before:%F %T}Z")
+            return DeliveryResult(
+                email_id=task_id, state=State.PENDING, text=f"scheduled for {not_before:%F %T}Z"
+            )
         return self.deliver(task_id, worker=worker)
 
-    def _suppressed(self, email_id: str, reason: str) -> Report:
-        _log.warning("email %s suppressed: %s", email_id, without_addresses(reason))
-        return Report(email_id=email_id, state=State.SUPPRESSED, text=reason)
+    def _suppressed_result(self, email_id: str, reason: str) -> DeliveryResult:
+        _log.warning("email %s suppressed: %s", email_id, mask_addresses_in_text(reason))
+        return DeliveryResult(email_id=email_id, state=State.SUPPRESSED, text=reason)
 
-    def refuse(self, task_id: str, kind: Kind, *, queue: str, reason: str) -> Report:
+    def record_invalid_message(self, task_id: str, kind: Kind, *, queue: str, reason: str) -> DeliveryResult:
         """Record a message that can never become an email, as failed.
 
         Args:
@@ -171,13 +173,13 @@ class Delivery:
             LogUnavailable: the delivery log cannot be used.
         """
         email_id = _usable_id(task_id)
-        reason = unicode_safety.visible_line(reason[:_MAX_REASON])
+        reason = unicode_safety.escape_controls_as_line(reason[:_MAX_REASON_LENGTH])
         nothing = Content(user=User(email=""))
         [draft] = make_drafts(kind, [nothing], queue=queue, now=datetime.now(UTC), first_id=email_id)
-        self._outbox.adopt_failed(draft, reason=reason)
-        text = without_addresses(reason)
+        self._outbox.record_failed_message(draft, reason=reason)
+        text = mask_addresses_in_text(reason)
         _log.error("email %s (%s) failed: %s", email_id, kind.name, text)
-        return Report(email_id=email_id, state=State.FAILED, text=text)
+        return DeliveryResult(email_id=email_id, state=State.FAILED, text=text)
 
     def deliver_batch(self, ids: Sequence[str], *, worker: str) -> int:
         """Send emails of a campaign, group by group; what there is no time for goes back into the log.
@@ -192,68 +194,68 @@ class Delivery:
         """
         until = time.monotonic() + BATCH_SECONDS
         delivered = 0
-        flights: deque[_Flight] = deque()
+        flights: deque[_Batch] = deque()
         try:
-            for start in range(0, len(ids), GROUP):
+            for start in range(0, len(ids), GROUP_SIZE):
                 if time.monotonic() > until:
-                    self._claims.give_back(ids[start:], reason="other emails go first")
+                    self._claims.return_unstarted(ids[start:], reason="other emails go first")
                     break
-                flights.append(self._launch(ids[start : start + GROUP], worker=worker))
+                flights.append(self._start(ids[start : start + GROUP_SIZE], worker=worker))
                 # One group goes out while the next is claimed and the last is recorded.
                 if len(flights) > 1:
-                    delivered += self._land(flights)
+                    delivered += self._finish(flights)
         except LogUnavailable:
             while flights:
-                self._land(flights)
+                self._finish(flights)
             raise
         while flights:
-            delivered += self._land(flights)
+            delivered += self._finish(flights)
         return delivered
 
-    def _launch(self, ids: Sequence[str], *, worker: str) -> _Flight:
-        tried = [email_id for email_id in ids if not self._breaker.keep_back(email_id)]
-        claims = self._take(tried, worker=worker).claims if tried else []
-        in_time = [claim for claim in claims if self._recorder.end_if_late(claim) is None]
-        return _Flight(claims=in_time, attempts=self._bridge.start(self._attempt_all(in_time)))
+    def _start(self, ids: Sequence[str], *, worker: str) -> _Batch:
+        tried = [email_id for email_id in ids if not self._breaker.postpone_if_open(email_id)]
+        claims = self._claim(tried, worker=worker).claims if tried else []
+        in_time = [claim for claim in claims if self._recorder.expire_if_too_late(claim) is None]
+        return _Batch(claims=in_time, results=self._bridge.start(self._attempt_all(in_time)))
 
-    def _land(self, flights: deque[_Flight]) -> int:
+    def _finish(self, flights: deque[_Batch]) -> int:
         """Wait for the first of the flights and record it; return how many of it went where they should."""
-        results = self._wait(flights)
-        return self._recorder.conclude_all(flights.popleft().claims, results)
+        results = self._wait_for_first(flights)
+        return self._recorder.record_all(flights.popleft().claims, results)
 
-    def _wait(self, flights: Sequence[_Flight]) -> list[Attempt]:
+    def _wait_for_first(self, flights: Sequence[_Batch]) -> list[AttemptResult]:
         claims = [claim for flight in flights for claim in flight.claims]
         try:
             return self._bridge.wait(
-                flights[0].attempts,
+                flights[0].results,
                 every_seconds=self._settings.mailctl_lease_seconds / 3,
-                meanwhile=lambda: self._keep(claims),
+                meanwhile=lambda: self._extend_leases(claims),
             )
         except BaseException:
             # A time limit of Celery ends the waiting thread, not what it waits for.
             for flight in flights:
-                flight.attempts.cancel()
+                flight.results.cancel()
             raise
 
-    def _send(self, claim: Claim) -> Report:
-        if late := self._recorder.end_if_late(claim):
+    def _send(self, claim: Claim) -> DeliveryResult:
+        if late := self._recorder.expire_if_too_late(claim):
             return late
-        flight = _Flight(claims=[claim], attempts=self._bridge.start(self._attempt_all([claim])))
-        [result] = self._wait([flight])
-        return self._recorder.conclude(claim, result)
+        flight = _Batch(claims=[claim], results=self._bridge.start(self._attempt_all([claim])))
+        [result] = self._wait_for_first([flight])
+        return self._recorder.record(claim, result)
 
-    async def _attempt_all(self, claims: Sequence[Claim]) -> list[Attempt]:
+    async def _attempt_all(self, claims: Sequence[Claim]) -> list[AttemptResult]:
         attempts = (self._attempt(claim) for claim in claims)
         return await asyncio.gather(*attempts, return_exceptions=True)
 
     async def _attempt(self, claim: Claim) -> tuple[Envelope, Outcome]:
         with tracing.span("mailctl.deliver", parent=claim.content.trace) as span:
-            span.note(email_id=claim.id, kind=claim.kind, attempt=claim.attempts)
+            span.set_attributes(email_id=claim.id, kind=claim.kind, attempt=claim.attempts)
             envelope = await self._compose(claim)
             with tracing.span("mailctl.smtp", is_client=True) as asked:
                 outcome = await self._sender.send(envelope)
-                asked.note(email_id=claim.id, outcome=outcome.kind, smtp_code=outcome.reply.code)
-                if outcome.kind not in DELIVERED:
+                asked.set_attributes(email_id=claim.id, outcome=outcome.kind, smtp_code=outcome.reply.code)
+                if outcome.kind not in DELIVERED_STATE_BY_KIND:
                     asked.fail(outcome.kind)
         return envelope, outcome
 
@@ -272,20 +274,20 @@ class Delivery:
             # Whatever is wrong with it, it would be wrong again, and its words may hold what it was given.
             raise RenderError(f"The email cannot be made because of {type(error).__name__}.") from None
 
-    def _keep(self, claims: Sequence[Claim]) -> None:
+    def _extend_leases(self, claims: Sequence[Claim]) -> None:
         try:
             self._claims.extend(claims)
         except LogUnavailable as error:
             _log.warning("the leases of %d emails could not be prolonged: %s", len(claims), error)
 
 
-def _until(draft: Draft, expires_at: datetime | None) -> Draft:
+def _with_expiry(draft: Draft, expires_at: datetime | None) -> Draft:
     times = [moment for moment in (draft.expires_at, expires_at) if moment is not None]
     return replace(draft, expires_at=min(times, default=None))
 
 
 def _usable_id(task_id: object) -> str:
     try:
-        return validation.email_id(task_id)
+        return validation.validate_email_id(task_id)
     except InvalidInput:
         return str(uuid.uuid5(uuid.NAMESPACE_OID, ascii(task_id)))

@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 _CLOSE_SECONDS = 5.0
 
 
-class LoopBridge:
+class EventLoopThread:
     """Runs coroutines for threads that have no loop; starts its own at once."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 
-def outlive_connection(channel: Any) -> None:
+def tolerate_lost_connection(channel: Any) -> None:
     """Let the worker live whose channel is still used after its connection is gone.
 
     To acknowledge a message that came by it, or to close it, kombu then asks None for an address. Celery

@@ -9,33 +9,42 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import MAYBE_SENT, Claim, Ended, Envelope, Outcome, OutcomeKind, SmtpReply, State
-from mailctl.domain.retry_policy import GiveUp, decide, is_too_late
+from mailctl.domain.models import (
+    MAYBE_SENT,
+    Claim,
+    DeliveredClaim,
+    Envelope,
+    Outcome,
+    OutcomeKind,
+    SmtpReply,
+    State,
+)
+from mailctl.domain.retry_policy import GiveUp, decide_retry, is_too_late
 from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
-from mailctl.json_logging import about
-from mailctl.redaction import without_addresses
+from mailctl.json_logging import log_extra
+from mailctl.redaction import mask_addresses_in_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mailctl.delivery_log.circuits import Circuit
     from mailctl.runtime import Runtime
-    from mailctl.worker.circuit_breaker import Breaker
+    from mailctl.worker.circuit_breaker import CircuitBreaker
 
 _log = logging.getLogger("mailctl.delivery")
 
 #: Seconds between attempts to record an outcome while the delivery log does not answer.
-_RECORD_AGAIN_SECONDS = 1.0
+_RECORD_RETRY_SECONDS = 1.0
 #: The outcomes of emails that went where they should, and the states of these.
-DELIVERED = {OutcomeKind.ACCEPTED: State.SENT, OutcomeKind.CAPTURED: State.CAPTURED}
+DELIVERED_STATE_BY_KIND = {OutcomeKind.ACCEPTED: State.SENT, OutcomeKind.CAPTURED: State.CAPTURED}
 _TOO_LATE = "its links died before it could go out"
 
 #: A finished message and what became of it, or what ended the attempt.
-Attempt = tuple[Envelope, Outcome] | BaseException
+AttemptResult = tuple[Envelope, Outcome] | BaseException
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class DeliveryResult:
     """What a task did for an email; `state` is None if there was nothing to do."""
 
     email_id: str
@@ -44,7 +53,7 @@ class Report:
     text: str = ""
 
 
-class Recorder:
+class OutcomeRecorder:
     """Records what became of claimed emails, however long the delivery log does not answer.
 
     Args:
@@ -52,20 +61,20 @@ class Recorder:
         breaker: learns of each outcome.
     """
 
-    def __init__(self, runtime: Runtime, breaker: Breaker) -> None:
+    def __init__(self, runtime: Runtime, breaker: CircuitBreaker) -> None:
         self._outbox = runtime.outbox
         self._claims = runtime.claims
         self._settings = runtime.settings
         self._policy = runtime.retry_policy
         self._breaker = breaker
 
-    def end_if_late(self, claim: Claim) -> Report | None:
+    def expire_if_too_late(self, claim: Claim) -> DeliveryResult | None:
         """End an email whose links have died meanwhile; return None if they have not."""
         if not is_too_late(datetime.now(UTC), claim.expires_at):
             return None
         return self._finish(claim, State.EXPIRED, reason=_TOO_LATE)
 
-    def conclude(self, claim: Claim, result: Attempt) -> Report:
+    def record(self, claim: Claim, result: AttemptResult) -> DeliveryResult:
         """Record what became of one email.
 
         Raises:
@@ -80,39 +89,39 @@ class Recorder:
                 else f"the message cannot be kept: {result}"
             )
             broken = Outcome(kind=OutcomeKind.CONFIG, reply=SmtpReply(text=reason))
-            return self._try_again(claim, broken, message_id=None)
+            return self._defer_or_give_up(claim, broken, message_id=None)
         if isinstance(result, BaseException):
             raise result
         envelope, outcome = result
-        self._show_links(claim, envelope, outcome)
-        return self._record(claim, outcome, message_id=envelope.message_id)
+        self._log_links(claim, envelope, outcome)
+        return self._record_outcome(claim, outcome, message_id=envelope.message_id)
 
-    def conclude_all(self, claims: Sequence[Claim], results: Sequence[Attempt]) -> int:
+    def record_all(self, claims: Sequence[Claim], results: Sequence[AttemptResult]) -> int:
         """Record what became of the emails of a group, delivered ones together; return how many those are.
 
         Raises:
             BaseException: as `conclude`.
         """
-        ended: list[Ended] = []
+        ended: list[DeliveredClaim] = []
         for claim, result in zip(claims, results, strict=True):
-            end = None if isinstance(result, BaseException) else self._as_ended(claim, *result)
+            end = None if isinstance(result, BaseException) else self._as_delivered(claim, *result)
             if end is None:
-                self.conclude(claim, result)
+                self.record(claim, result)
             else:
                 ended.append(end)
         self._finish_all(ended)
         return len(ended)
 
-    def _as_ended(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> Ended | None:
+    def _as_delivered(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> DeliveredClaim | None:
         """Return what can be recorded together with others: that an email went where it should."""
-        state = DELIVERED.get(outcome.kind)
+        state = DELIVERED_STATE_BY_KIND.get(outcome.kind)
         if state is None:
             return None
-        self._note(outcome)
-        self._show_links(claim, envelope, outcome)
-        return Ended(claim=claim, state=state, outcome=outcome, message_id=envelope.message_id)
+        self._update_breaker(outcome)
+        self._log_links(claim, envelope, outcome)
+        return DeliveredClaim(claim=claim, state=state, outcome=outcome, message_id=envelope.message_id)
 
-    def _finish_all(self, ended: Sequence[Ended]) -> None:
+    def _finish_all(self, ended: Sequence[DeliveredClaim]) -> None:
         if not ended:
             return
         while True:
@@ -120,38 +129,38 @@ class Recorder:
                 lost = self._claims.finish(ended)
             except LogUnavailable as error:
                 _log.error("%d outcomes are not recorded yet: %s", len(ended), error)
-                time.sleep(_RECORD_AGAIN_SECONDS)
+                time.sleep(_RECORD_RETRY_SECONDS)
                 continue
             for email_id in lost:
                 _log.error("email %s was taken over by another worker meanwhile", email_id)
             return
 
-    def _record(self, claim: Claim, outcome: Outcome, *, message_id: str) -> Report:
+    def _record_outcome(self, claim: Claim, outcome: Outcome, *, message_id: str) -> DeliveryResult:
         kind = outcome.kind
         if kind is OutcomeKind.FORBIDDEN:
             return self._finish(claim, State.SUPPRESSED, reason=outcome.reply.text)
-        circuit = self._note(outcome)
-        if kind in DELIVERED:
-            return self._finish(claim, DELIVERED[kind], outcome=outcome, message_id=message_id)
+        circuit = self._update_breaker(outcome)
+        if kind in DELIVERED_STATE_BY_KIND:
+            return self._finish(claim, DELIVERED_STATE_BY_KIND[kind], outcome=outcome, message_id=message_id)
         if kind is OutcomeKind.BOUNCED:
-            reason = f"refused {outcome.with_stage}"
+            reason = f"refused {outcome.text_with_stage}"
             return self._finish(claim, State.FAILED, outcome=outcome, reason=reason, message_id=message_id)
         if kind is OutcomeKind.AMBIGUOUS and self._settings.mailctl_on_ambiguous == "hold":
             reason = f"held: {MAYBE_SENT} ({outcome})"
             return self._finish(claim, State.HELD, outcome=outcome, reason=reason, message_id=message_id)
-        return self._try_again(claim, outcome, message_id=message_id, circuit=circuit)
+        return self._defer_or_give_up(claim, outcome, message_id=message_id, circuit=circuit)
 
-    def _note(self, outcome: Outcome) -> Circuit | None:
+    def _update_breaker(self, outcome: Outcome) -> Circuit | None:
         try:
-            return self._breaker.note(outcome)
+            return self._breaker.record_outcome(outcome)
         except LogUnavailable as error:
             _log.warning("the state of the mail server is not recorded: %s", error)
             return None
 
-    def _try_again(
+    def _defer_or_give_up(
         self, claim: Claim, outcome: Outcome, *, message_id: str | None, circuit: Circuit | None = None
-    ) -> Report:
-        decision = decide(
+    ) -> DeliveryResult:
+        decision = decide_retry(
             outcome,
             attempt=claim.attempts,
             now=datetime.now(UTC),
@@ -161,20 +170,24 @@ class Recorder:
             probe_at=circuit.probe_at if circuit else None,
         )
         if isinstance(decision, GiveUp):
-            state = State.EXPIRED if decision.expired else State.FAILED
+            state = State.EXPIRED if decision.is_expired else State.FAILED
             return self._finish(claim, state, outcome=outcome, reason=decision.reason, message_id=message_id)
-        self._persist(
+        self._record_until_successful(
             lambda: self._outbox.defer(
-                claim, until=decision.at, outcome=outcome, counts=decision.counts, message_id=message_id
+                claim,
+                until=decision.at,
+                outcome=outcome,
+                counts=decision.counts_as_attempt,
+                message_id=message_id,
             ),
             claim,
         )
         level = logging.ERROR if outcome.kind is OutcomeKind.CONFIG else logging.WARNING
-        text = without_addresses(str(outcome))
-        fact = about(claim.id, "email_deferred", trace=claim.content.trace)
+        text = mask_addresses_in_text(str(outcome))
+        fact = log_extra(claim.id, "email_deferred", trace=claim.content.trace)
         when = f"{decision.at:%H:%M:%S}Z"
         _log.log(level, "email %s deferred until %s: %s", claim.id, when, text, extra=fact)
-        return Report(email_id=claim.id, state=State.DEFERRED, text=text)
+        return DeliveryResult(email_id=claim.id, state=State.DEFERRED, text=text)
 
     def _finish(
         self,
@@ -184,32 +197,32 @@ class Recorder:
         outcome: Outcome | None = None,
         reason: str = "",
         message_id: str | None = None,
-    ) -> Report:
-        self._persist(
+    ) -> DeliveryResult:
+        self._record_until_successful(
             lambda: self._outbox.finish(claim, state, outcome=outcome, reason=reason, message_id=message_id),
             claim,
         )
-        text = without_addresses(reason or str(outcome or ""))
+        text = mask_addresses_in_text(reason or str(outcome or ""))
         level = logging.ERROR if reason else logging.INFO
-        fact = about(claim.id, f"email_{state}", trace=claim.content.trace)
+        fact = log_extra(claim.id, f"email_{state}", trace=claim.content.trace)
         _log.log(level, "email %s %s: %s", claim.id, state, text, extra=fact)
-        return Report(email_id=claim.id, state=state, text=text)
+        return DeliveryResult(email_id=claim.id, state=state, text=text)
 
-    def _persist(self, record: Callable[[], bool], claim: Claim) -> None:
+    def _record_until_successful(self, record: Callable[[], bool], claim: Claim) -> None:
         """Record an outcome, however long it takes: without it, the email would be sent again."""
         while True:
             try:
                 is_recorded = record()
             except LogUnavailable as error:
                 _log.error("email %s: its outcome is not recorded yet: %s", claim.id, error)
-                time.sleep(_RECORD_AGAIN_SECONDS)
+                time.sleep(_RECORD_RETRY_SECONDS)
                 continue
             if not is_recorded:
                 _log.error("email %s was taken over by another worker meanwhile", claim.id)
             return
 
-    def _show_links(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> None:
+    def _log_links(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> None:
         """In development a captured email's links are for clicking."""
         if outcome.kind is OutcomeKind.CAPTURED and self._settings.debug:
             for name, url in envelope.links.items():
-                _log.info("email %s %s: %s", claim.id, name, url, extra=about(claim.id, "link_shown"))
+                _log.info("email %s %s: %s", claim.id, name, url, extra=log_extra(claim.id, "link_shown"))

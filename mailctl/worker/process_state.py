@@ -7,31 +7,31 @@ import threading
 
 from mailctl import runtime, tracing
 from mailctl.worker.delivery import Delivery
-from mailctl.worker.event_loop import LoopBridge
+from mailctl.worker.event_loop import EventLoopThread
 
 
-class Process:
+class ProcessState:
     """The delivery of one process, with its event loop and its sender."""
 
     def __init__(self) -> None:
         self.runtime = parts = runtime.current()
         self._sender = parts.make_sender()
-        self._bridge = LoopBridge()
+        self._bridge = EventLoopThread()
         self.delivery = Delivery(parts, bridge=self._bridge, sender=self._sender)
 
     def close(self) -> None:
         """Say goodbye to the mail server and end the loop."""
         self._bridge.close(self._sender.close())
         tracing.flush()
-        runtime.shut()
+        runtime.close()
 
 
 _lock = threading.Lock()
 #: By process: a child must not use its parent's loop, whose thread does not exist there.
-_processes: dict[int, Process] = {}
+_states_by_pid: dict[int, ProcessState] = {}
 
 
-def current() -> Process:
+def current() -> ProcessState:
     """Return what this process sends with.
 
     Raises:
@@ -40,15 +40,15 @@ def current() -> Process:
     """
     pid = os.getpid()
     with _lock:
-        if pid not in _processes:
-            _processes[pid] = Process()
-        return _processes[pid]
+        if pid not in _states_by_pid:
+            _states_by_pid[pid] = ProcessState()
+        return _states_by_pid[pid]
 
 
-def shut() -> None:
+def close() -> None:
     """Close what this process sends with, if it has sent."""
     with _lock:
-        process = _processes.pop(os.getpid(), None)
+        process = _states_by_pid.pop(os.getpid(), None)
     if process is not None:
         process.close()
 

@@ -11,25 +11,25 @@ import billiard.pool
 from celery.signals import setup_logging, worker_before_create_process, worker_shutting_down
 from celery.utils.nodenames import host_format
 
-from mailctl.broker.inspector import Broker
-from mailctl.celery_app import consumed_queues, is_in_memory
+from mailctl.broker.inspector import BrokerInspector
+from mailctl.celery_app import consumed_queues, has_memory_broker
 from mailctl.delivery_log.storage.engine import create_log
 from mailctl.errors import ExitCode, InvalidInput
-from mailctl.json_logging import FORMATS, write_json
+from mailctl.json_logging import LOG_FORMATS, configure_json_logging
 from mailctl.settings import BULK_QUEUE
-from mailctl.worker.shared_queues import say_what_waits
+from mailctl.worker.shared_queues import log_foreign_messages
 
 if TYPE_CHECKING:
     from mailctl.runtime import Runtime
-    from mailctl.worker.foreign.keeper import Schedule
+    from mailctl.worker.foreign.requeuer import RequeueSchedule
 
 POOLS = ("prefork", "threads", "solo")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 #: Tenths of a second for which a pool process that ends waits for its parent to read its last result. With
 #: billiard's 300 an orderly end takes 30 s if the parent has stopped reading; the log knows the outcome.
-_GOODBYE_TENTHS = 10
+_EXIT_WAIT_TENTHS = 10
 #: Threads of one process mostly wait for the mail server.
-_THREADS = 4
+_DEFAULT_THREADS = 4
 
 
 def run_worker(
@@ -44,7 +44,7 @@ def run_worker(
     drain: bool = False,
     has_color: bool = True,
     drop_foreign: bool = False,
-    foreign_schedule: Schedule | None = None,
+    foreign_schedule: RequeueSchedule | None = None,
 ) -> int:
     """Work until a signal, or with `drain` until nothing is left to do.
 
@@ -70,29 +70,29 @@ def run_worker(
     """
     runtime.check_message_settings()
     app = runtime.app
-    pool = _checked_pool(pool, is_private=is_in_memory(app))
+    pool = _choose_pool(pool, is_private=has_memory_broker(app))
     if loglevel.upper() not in LOG_LEVELS:
         raise InvalidInput("--loglevel", f"{loglevel!r} is not a level.", fix=f"Use {', '.join(LOG_LEVELS)}.")
-    if log_format not in FORMATS:
-        raise InvalidInput("--log-format", f"{log_format!r} is none.", fix=f"Use {', '.join(FORMATS)}.")
+    if log_format not in LOG_FORMATS:
+        raise InvalidInput("--log-format", f"{log_format!r} is none.", fix=f"Use {', '.join(LOG_FORMATS)}.")
     if log_format == "json":
-        write_json(loglevel.upper())
-        setup_logging.connect(_leave_log_alone, weak=False)
+        configure_json_logging(loglevel.upper())
+        setup_logging.connect(_skip_celery_logging, weak=False)
     if drain:
-        Broker(app).ping()
+        BrokerInspector(app).ping()
     # At DEBUG Celery prints whole messages here, links and all.
     logging.getLogger("celery.concurrency.base").setLevel(logging.INFO)
-    billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _GOODBYE_TENTHS
+    billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _EXIT_WAIT_TENTHS
     # It warns that memory:// names no host.
     logging.getLogger("kombu.connection").setLevel(logging.ERROR)
     # Asked for in any case: a worker that cannot load the kinds had better not start.
-    default_queues = ",".join(_queues(runtime))
+    default_queues = ",".join(_default_queues(runtime))
     create_log(runtime.engine)
     worker = app.Worker(
         hostname=host_format(hostname) if hostname else None,
         pool_cls=pool,
         loglevel=loglevel.upper(),
-        concurrency=concurrency or (_THREADS if pool == "threads" else os.cpu_count()),
+        concurrency=concurrency or (_DEFAULT_THREADS if pool == "threads" else os.cpu_count()),
         queues=queues or default_queues,
         without_gossip=True,
         without_mingle=True,
@@ -103,8 +103,8 @@ def run_worker(
         # Its banner is no JSON.
         quiet=log_format == "json",
     )
-    say_what_waits(app, list((queues or default_queues).split(",")))
-    worker_before_create_process.connect(_keep_for_good, weak=False)
+    log_foreign_messages(app, list((queues or default_queues).split(",")))
+    worker_before_create_process.connect(_freeze_gc, weak=False)
     endings: list[str] = []
 
     def note_ending(how: str, **_: object) -> None:
@@ -118,18 +118,18 @@ def run_worker(
     return _exit_code(worker.exitcode, endings)
 
 
-def _queues(runtime: Runtime) -> list[str]:
+def _default_queues(runtime: Runtime) -> list[str]:
     """Return what a worker consumes unless it is told: campaigns come last."""
-    own = [kind.queue for kind in runtime.catalog.own.values() if kind.queue]
+    own = [kind.queue for kind in runtime.catalog.custom_kinds.values() if kind.queue]
     return list(dict.fromkeys([*consumed_queues(runtime.app), *own, BULK_QUEUE]))
 
 
-def _keep_for_good(**_: object) -> None:
+def _freeze_gc(**_: object) -> None:
     """Leave what is there at a fork out of the search for garbage: it would copy its pages in each child."""
     gc.freeze()
 
 
-def _leave_log_alone(**_: object) -> None:
+def _skip_celery_logging(**_: object) -> None:
     """Celery sets up no log of its own where somebody is connected to that signal."""
 
 
@@ -140,7 +140,7 @@ def _exit_code(code: int | None, endings: list[str]) -> int:
     return ExitCode.DONE if endings[-1] == "Warm" else ExitCode.INTERRUPTED
 
 
-def _checked_pool(pool: str | None, *, is_private: bool) -> str:
+def _choose_pool(pool: str | None, *, is_private: bool) -> str:
     if pool is None:
         return "threads" if is_private else "prefork"
     if pool not in POOLS:

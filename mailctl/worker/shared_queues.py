@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from mailctl.broker.inspector import Broker
+from mailctl.broker.inspector import BrokerInspector
 from mailctl.broker.shared_queues import find_foreign_messages, find_foreign_workers
 from mailctl.errors import BrokerUnavailable
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from mailctl.broker.shared_queues import Sharing
+    from mailctl.broker.shared_queues import SharedQueue
 
 _log = logging.getLogger("mailctl.worker")
 
 
-def say_what_waits(app: Celery, queues: Sequence[str]) -> None:
+def log_foreign_messages(app: Celery, queues: Sequence[str]) -> None:
     """Log what waits in the queues for others."""
     with suppress(BrokerUnavailable):  # Celery says so, and tries again
-        _say(find_foreign_messages(app, queues))
+        _warn(find_foreign_messages(app, queues))
 
 
-def say_who_consumes(app: Celery) -> None:
+def log_foreign_workers(app: Celery) -> None:
     """Log who else consumes the queues of this worker, when they answer."""
     queues = list(app.amqp.queues.consume_from)
-    threading.Thread(target=_say_workers, args=(app, queues), name="mailctl-sharing", daemon=True).start()
+    threading.Thread(target=_ask_workers, args=(app, queues), name="mailctl-sharing", daemon=True).start()
 
 
-def _say_workers(app: Celery, queues: Sequence[str]) -> None:
+def _ask_workers(app: Celery, queues: Sequence[str]) -> None:
     try:
-        _say(find_foreign_workers(app, queues, Broker(app).consumers()))
+        _warn(find_foreign_workers(app, queues, BrokerInspector(app).queues_by_worker()))
     except BrokerUnavailable as error:
         _log.debug("nobody could be asked who else consumes these queues: %s", error)
 
 
-def _say(found: Sequence[Sharing]) -> None:
+def _warn(found: Sequence[SharedQueue]) -> None:
     for sharing in found:
         _log.warning("%s", sharing)

@@ -45,7 +45,7 @@ class Desk:
         try:
             code = main((*arguments, "--json"))
         finally:
-            runtime.shut()
+            runtime.close()
         printed = self._capsys.readouterr()
         return code, [json.loads(line) for line in printed.out.splitlines()], printed.err
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mailctl.cli.main import app
-from mailctl.delivery_log.operator_actions import Deed
-from mailctl.domain.catalog import KINDS
+from mailctl.delivery_log.operator_actions import AuditInfo
+from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
-from mailctl.domain.recipient_list import Recipient
-from mailctl.enqueue.campaign import Campaign, Mailing
-from mailctl.enqueue.send_request import Order, Sending
+from mailctl.domain.recipient_list import RecipientRow
+from mailctl.enqueue.campaign import CampaignRecorder, CampaignRequest
+from mailctl.enqueue.send_request import SendRequest, SendService
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 
@@ -160,28 +160,28 @@ class Office:
 
 
 def _fill(runtime: Runtime) -> dict[str, str]:
-    sending = Sending(runtime)
+    sending = SendService(runtime)
 
     def send(address: str, kind: str = "welcome") -> str:
-        return sending.send(Order(kind=KINDS[kind], email=address)).emails[0].id
+        return sending.send(SendRequest(kind=BUILT_IN_KINDS[kind], email=address)).emails[0].id
 
     ids = {name: send(f"{name}@example.com") for name in ("pending", "held", "sent", "failed")}
-    [claim] = runtime.claims.take([ids["sent"]], worker="w@host").claims
+    [claim] = runtime.claims.claim([ids["sent"]], worker="w@host").claims
     accepted = Outcome(kind=OutcomeKind.ACCEPTED, reply=SmtpReply(code=250, text="ok"))
     runtime.outbox.finish(claim, State.SENT, outcome=accepted, reason="accepted")
-    [claim] = runtime.claims.take([ids["failed"]], worker="w@host").claims
+    [claim] = runtime.claims.claim([ids["failed"]], worker="w@host").claims
     runtime.outbox.finish(claim, State.FAILED, outcome=_REFUSED, reason=f"refused: {_REFUSED}")
-    mailing = Mailing(kind=KINDS["welcome"], campaign="spring")
-    rows = [Recipient(line=n, email=f"zoe{n}@example.com", name="Zoë") for n in range(30)]
-    [recorded] = Campaign(runtime, mailing).record(rows)
+    mailing = CampaignRequest(kind=BUILT_IN_KINDS["welcome"], campaign="spring")
+    rows = [RecipientRow(line=n, email=f"zoe{n}@example.com", name="Zoë") for n in range(30)]
+    [recorded] = CampaignRecorder(runtime, mailing).record(rows)
     runtime.actions.stop(
         [ids["held"]],
         State.HELD,
         works_on=[State.PENDING],
         done="held",
-        deed=Deed(actor="ada"),
+        deed=AuditInfo(actor="ada"),
     )
     ids["campaign"] = recorded.emails[0][0]
-    ids["key"] = runtime.keys.create("laptop").id
+    ids["key"] = runtime.api_keys.create("laptop").id
     runtime.suppressions.add({"dead@example.com": "no longer"}, source="operator", actor="ada")
     return ids

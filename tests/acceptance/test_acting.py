@@ -11,12 +11,12 @@ import pytest
 
 from mailctl import runtime
 from mailctl.cli.main import main
-from mailctl.delivery_log.operator_actions import Deed
-from mailctl.delivery_log.pauses import Scope
+from mailctl.delivery_log.operator_actions import AuditInfo
+from mailctl.delivery_log.pauses import PauseScope
 from mailctl.domain.eligibility import CANCEL, HOLD, RELEASE
 from mailctl.domain.models import State
-from mailctl.operations.bulk_actions import Acting, Verdict, Wish
-from mailctl.operations.selection import named
+from mailctl.operations.bulk_actions import ActionOutcome, ActionRequest, BulkAction
+from mailctl.operations.selection import select_by_ids
 from tests.acceptance.terminal import PATIENCE
 from tests.faults.site import Site
 from tests.smtp_server import Reply, Stall
@@ -52,7 +52,7 @@ def run(site: Site, capsys: pytest.CaptureFixture[str]) -> Run:
         try:
             code = main((*arguments, "--env-file", str(site.terminal.folder / ".env")))
         finally:
-            runtime.shut()
+            runtime.close()
         printed = capsys.readouterr()
         return code, printed.out, printed.err
 
@@ -128,9 +128,9 @@ def test_cancel_reaches_what_a_worker_has_fetched(site: Site, run: Run) -> None:
     site.terminal.worker("-c", "1", MAILCTL_APP="greedy:app")
     wait_until(lambda: client.hlen("unacked") == 4)
     client.close()
-    cancel = Acting(site.runtime, Wish(action=CANCEL, deed=Deed(actor="a test")))
-    results = [result.verdict for result in cancel.carry_out(named(site.runtime, site.ids[2:3]))]
-    assert (results, site.smtp.messages) == ([Verdict.DONE], [])
+    cancel = BulkAction(site.runtime, ActionRequest(action=CANCEL, audit=AuditInfo(actor="a test")))
+    results = [result.outcome for result in cancel.execute(select_by_ids(site.runtime, site.ids[2:3]))]
+    assert (results, site.smtp.messages) == ([ActionOutcome.DONE], [])
     site.wait_until_finished(4)
     assert copies(site) == {f"user{n}@example.com": int(n != 2) for n in range(4)}
     code, late, _ = run("cancel", site.ids[0])
@@ -140,18 +140,20 @@ def test_cancel_reaches_what_a_worker_has_fetched(site: Site, run: Run) -> None:
 def test_hold_and_release_never_make_two_copies(site: Site) -> None:
     """Whatever the workers are doing at that moment."""
     site.start_worker("-c", "2")
-    deed = Deed(actor="a test")
-    hold = Acting(site.runtime, Wish(action=HOLD, deed=deed))
-    release = Acting(site.runtime, Wish(action=RELEASE, deed=deed))
+    deed = AuditInfo(actor="a test")
+    hold = BulkAction(site.runtime, ActionRequest(action=HOLD, audit=deed))
+    release = BulkAction(site.runtime, ActionRequest(action=RELEASE, audit=deed))
     held = 0
     enqueuing = threading.Thread(target=lambda: site.enqueue(120))
     enqueuing.start()
     while enqueuing.is_alive() or held == 0:
         chosen = site.ids[-40:]
-        held += sum(r.verdict is Verdict.DONE for r in hold.carry_out(named(site.runtime, chosen)))
-        list(release.carry_out(named(site.runtime, chosen)))
+        held += sum(
+            r.outcome is ActionOutcome.DONE for r in hold.execute(select_by_ids(site.runtime, chosen))
+        )
+        list(release.execute(select_by_ids(site.runtime, chosen)))
     enqueuing.join()
-    list(release.carry_out(named(site.runtime, site.ids)))
+    list(release.execute(select_by_ids(site.runtime, site.ids)))
     site.wait_until_finished(len(site.ids))
     assert held > 0
     assert {email.state for email in emails(site)} == {State.SENT}
@@ -189,10 +191,10 @@ def test_a_campaign_pauses_in_the_middle(site: Site) -> None:
     site.start_worker("-c", "1")
     site.enqueue_campaign(200)
     site.smtp.wait_for_line("RCPT", timeout=PATIENCE)
-    site.runtime.pauses.pause(Scope.KIND, "welcome", actor="a test", reason="")
+    site.runtime.pauses.pause(PauseScope.KIND, "welcome", actor="a test", reason="")
     wait_until(lambda: not any(email.state in (State.SENDING, State.QUEUED) for email in emails(site)))
     out = len(site.smtp.messages)
     assert 0 < out < 200
-    site.runtime.pauses.resume(Scope.KIND, "welcome")
+    site.runtime.pauses.resume(PauseScope.KIND, "welcome")
     site.wait_until_finished(200)
     assert len(site.smtp.messages) == len(site.smtp.by_message_id()) == 200

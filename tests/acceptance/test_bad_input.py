@@ -42,7 +42,7 @@ class Here:
             try:
                 code = main(arguments)
             finally:
-                runtime.shut()
+                runtime.close()
         out, err = self._capsys.readouterr()
         return Result(code, out, err)
 

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from mailctl import runtime, web
-from mailctl.delivery_log.suppressions import Source
-from mailctl.domain.catalog import KINDS
+from mailctl.delivery_log.suppressions import SuppressionSource
+from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.factory import make_content, make_user
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.settings import Settings
@@ -85,10 +85,10 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     """With captured emails, one that waits, one that failed and an address that is suppressed."""
     folder = tmp_path_factory.mktemp("dashboard")
     settings = Settings(mailctl_home=folder / "home")
-    runtime.shut()
-    runtime.use(settings)
+    runtime.close()
+    runtime.configure(settings)
     ids = _fill()
-    key = runtime.current().keys.create("browser").text
+    key = runtime.current().api_keys.create("browser").plaintext
     with serving(web.create_app(settings)) as address, open_browser(folder) as browser:
         browser.open(f"{address}/emails?kind=reset")
         browser.fill("[name=key]", key)
@@ -96,8 +96,8 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
         # Signing in leads where one wanted to go.
         assert browser.run("return location.pathname + location.search") == "/emails?kind=reset"
         yield Dashboard(address, key, browser, ids)
-    process_state.shut()
-    runtime.shut()
+    process_state.close()
+    runtime.close()
 
 
 def _fill() -> list[str]:
@@ -105,16 +105,18 @@ def _fill() -> list[str]:
     ids = []
     for name, address in (("welcome", "ada"), ("reset", "bob"), ("verification", "cleo"), ("new-ip", "dan")):
         content = make_content(
-            KINDS[name],
+            BUILT_IN_KINDS[name],
             make_user(email=f"{address}@example.com", id="1", username=address),
-            origins=parts.origins,
+            origins=parts.link_origins,
             context={"ip_address": "203.0.113.7"} if name == "new-ip" else None,
         )
-        ids += Enqueuer(parts).record(KINDS[name], [content]).ids
+        ids += Enqueuer(parts).record(BUILT_IN_KINDS[name], [content]).ids
     for task_id in ids[:2]:
         process_state.current().delivery.deliver(task_id, worker="celery@desk")
-    parts.outbox.give_up(ids[2], reason="refused at rcpt: 550 5.1.1 no such user here")
-    parts.suppressions.add({"gone@example.com": "left us"}, source=Source.OPERATOR, actor="zoe@desk")
+    parts.outbox.fail_unpublishable(ids[2], reason="refused at rcpt: 550 5.1.1 no such user here")
+    parts.suppressions.add(
+        {"gone@example.com": "left us"}, source=SuppressionSource.OPERATOR, actor="zoe@desk"
+    )
     return ids
 
 
@@ -153,7 +155,7 @@ def test_emails_can_be_read(dashboard: Dashboard, axe: str, tmp_path: Path) -> N
     """Every kind, as a mail program would show it: no fault, and nothing wider than a phone or a desk."""
     faults = []
     file = tmp_path / "email.html"
-    for kind in KINDS:
+    for kind in BUILT_IN_KINDS:
         for width, dark in LOOKS:
             html = dashboard.fetch(f"/previews/{kind}/html?scheme={'dark' if dark else 'light'}")
             # From a file, because the dashboard lets no script look at an email.

@@ -16,9 +16,9 @@ import pytest
 from celery import Celery
 from pydantic import SecretStr
 
-from mailctl.broker.inspector import Broker
+from mailctl.broker.inspector import BrokerInspector
 from mailctl.broker.shared_queues import find_foreign_workers
-from mailctl.broker.unclaimed import Unclaimed
+from mailctl.broker.unclaimed import UnclaimedMessages
 from mailctl.celery_app import create_celery_app
 from mailctl.settings import Settings
 
@@ -103,17 +103,17 @@ class Yard:
 
     def ready(self, queue: str = QUEUE) -> int:
         """How many messages no worker has taken."""
-        return Broker(self.client).depth(queue).ready
+        return BrokerInspector(self.client).depth(queue).ready
 
     @property
     def unclaimed(self) -> int:
         """How many messages of the queue were moved aside."""
-        return Unclaimed(self.client).counts([QUEUE]).get(QUEUE, 0)
+        return UnclaimedMessages(self.client).counts([QUEUE]).get(QUEUE, 0)
 
     @property
     def other_workers(self) -> list[str]:
         """The workers that another app has on the queue, as far as they answer."""
-        found = find_foreign_workers(self.own, [QUEUE], Broker(self.own).consumers())
+        found = find_foreign_workers(self.own, [QUEUE], BrokerInspector(self.own).queues_by_worker())
         return [node.partition("@")[0] for sharing in found for node in sharing.workers]
 
     def messages(self, queue: str) -> list[Any]:
@@ -204,7 +204,7 @@ def test_what_nobody_takes_is_moved_aside_unchanged_and_restored(yard: Yard) -> 
         assert turn in worker.output
     assert "moved from queue 'celery' to 'celery.unclaimed'" in worker.output
     assert worker.stop() == 0
-    assert Unclaimed(yard.client).restore(QUEUE) == 3
+    assert UnclaimedMessages(yard.client).restore(QUEUE) == 3
     assert (yard.unclaimed, yard.messages(QUEUE)) == (0, published)
     yard.worker(FOR_EVER).wait_until(lambda: not yard.ready())
     assert yard.unclaimed == 0
@@ -329,7 +329,7 @@ def test_jobs_with_headers_and_properties_that_make_trouble_are_moved_aside_once
     assert {properties["application_headers"]["carrier"] for properties in aside.values()} == {"post"}
     assert aside["timestamp"]["application_headers"]["sent"] == Milliseconds.SECONDS * 1000
     assert aside["copies"]["application_headers"]["mailctl_cc"] == ["victim"]
-    assert Unclaimed(yard.client).restore(QUEUE) == len(troublesome)
+    assert UnclaimedMessages(yard.client).restore(QUEUE) == len(troublesome)
     assert (yard.ready("victim"), yard.unclaimed) == (1, 0)
     assert "Traceback" not in worker.output
 

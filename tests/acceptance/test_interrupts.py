@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.domain.catalog import KINDS
-from mailctl.domain.recipient_list import Recipient
-from mailctl.enqueue.campaign import Campaign, Mailing
-from mailctl.operations.selection import CHUNK
+from mailctl.domain.catalog import BUILT_IN_KINDS
+from mailctl.domain.recipient_list import RecipientRow
+from mailctl.enqueue.campaign import CampaignRecorder, CampaignRequest
+from mailctl.operations.selection import CHUNK_SIZE
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from tests.acceptance.screen import MOTION, Screen
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.acceptance.terminal import Terminal
 
 #: As many as take several transactions.
-COUNT = 6 * CHUNK
+COUNT = 6 * CHUNK_SIZE
 
 
 @pytest.fixture
@@ -36,8 +36,10 @@ def many(desk: Desk, terminal: Terminal) -> Path:
     """A folder with a campaign of many emails."""
     runtime = Runtime(Settings(mailctl_home=terminal.folder / ".mailctl"))
     try:
-        rows = [Recipient(line=n, email=f"user{n}@example.com") for n in range(COUNT)]
-        for _ in Campaign(runtime, Mailing(kind=KINDS["welcome"], campaign="spring")).record(rows):
+        rows = [RecipientRow(line=n, email=f"user{n}@example.com") for n in range(COUNT)]
+        for _ in CampaignRecorder(
+            runtime, CampaignRequest(kind=BUILT_IN_KINDS["welcome"], campaign="spring")
+        ).record(rows):
             pass
     finally:
         runtime.close()

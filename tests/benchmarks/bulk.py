@@ -13,8 +13,8 @@ from celery import Celery
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_drafts, make_recipient
 from mailctl.domain.models import Content, State
-from mailctl.domain.recipient_list import Recipient
-from mailctl.enqueue.campaign import LARGEST_CHUNK, Campaign, Mailing
+from mailctl.domain.recipient_list import RecipientRow
+from mailctl.enqueue.campaign import MAX_CHUNK_ROWS, CampaignRecorder, CampaignRequest
 from mailctl.settings import BULK_QUEUE
 from tests.benchmarks.bench import PROCESSES, Bench, Figure, at_least, median, wait_until
 from tests.benchmarks.naive import DONE
@@ -78,7 +78,7 @@ def _drain(bench: Bench, count: int) -> float:
 
 
 def _sent(bench: Bench) -> int:
-    return bench.runtime.history.counts().get(State.SENT, 0)
+    return bench.runtime.history.count_by_state().get(State.SENT, 0)
 
 
 def enqueue(folder: Path, *, rounds: int) -> Iterator[Figure]:
@@ -94,7 +94,7 @@ def enqueue(folder: Path, *, rounds: int) -> Iterator[Figure]:
 def _written(bench: Bench) -> float:
     """Return the rate at which the log takes rows that are ready, which no enqueue can exceed."""
     log, now, campaign = bench.runtime.campaigns, datetime.now(UTC), f"bench-{next(_numbers)}"
-    log.open(campaign, kind=WELCOME.name, rate=None)
+    log.create_or_update(campaign, kind=WELCOME.name, rate=None)
     drafts = [
         make_drafts(
             WELCOME,
@@ -106,7 +106,8 @@ def _written(bench: Bench) -> float:
         for n in range(ROWS)
     ]
     batches = [
-        log.batch(drafts[start : start + LARGEST_CHUNK]) for start in range(0, len(drafts), LARGEST_CHUNK)
+        log.prepare_batch(drafts[start : start + MAX_CHUNK_ROWS])
+        for start in range(0, len(drafts), MAX_CHUNK_ROWS)
     ]
     started = time.perf_counter()
     for batch in batches:
@@ -117,10 +118,10 @@ def _written(bench: Bench) -> float:
 
 def _record(bench: Bench, count: int) -> float:
     """Record a campaign; return the seconds that it takes."""
-    rows = [Recipient(line=n, email=f"user{n}@example.com", name="Ada") for n in range(count)]
-    mailing = Mailing(campaign=f"bench-{next(_numbers)}", kind=WELCOME)
+    rows = [RecipientRow(line=n, email=f"user{n}@example.com", name="Ada") for n in range(count)]
+    mailing = CampaignRequest(campaign=f"bench-{next(_numbers)}", kind=WELCOME)
     started = time.perf_counter()
-    for _ in Campaign(bench.runtime, mailing).record(rows):
+    for _ in CampaignRecorder(bench.runtime, mailing).record(rows):
         pass
     return time.perf_counter() - started
 
@@ -207,9 +208,9 @@ def _limit(bench: Bench, rounds: int) -> float:
 
 
 def _envelope(bench: Bench) -> bytes:
-    mailing = Mailing(campaign="bench", kind=WELCOME)
-    row = Recipient(line=1, email="ada@example.com", name="Ada")
-    envelope = Campaign(bench.runtime, mailing).preview([row])
+    mailing = CampaignRequest(campaign="bench", kind=WELCOME)
+    row = RecipientRow(line=1, email="ada@example.com", name="Ada")
+    envelope = CampaignRecorder(bench.runtime, mailing).preview([row])
     assert envelope is not None
     return envelope.data
 

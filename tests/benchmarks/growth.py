@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from mailctl.delivery_log.queries.search import Filter, search
+from mailctl.delivery_log.queries.search import EmailFilter, search
 from mailctl.domain.models import State
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
@@ -50,7 +50,7 @@ def queries(folder: Path, *, rounds: int) -> Iterator[Figure]:
     for log in (small, large):
         with log.engine.begin() as connection:
             connection.execute(text(_WAIT))
-        log.campaigns.open("long", kind="welcome", rate=None)
+        log.campaigns.create_or_update("long", kind="welcome", rate=None)
     few, many = (median(partial(_seconds, _mend, log), rounds=rounds) for log in (small, large))
     yield at_most("relay, ms: 1,000,000 waiting (other: 1,000)", many, few, 3)
     small.close()
@@ -79,14 +79,14 @@ def _status(runtime: Runtime) -> None:
 
 
 def _list(runtime: Runtime) -> None:
-    search(runtime.engine, Filter(), limit=50)
-    search(runtime.engine, Filter(states=[State.FAILED]), limit=50)
-    search(runtime.engine, Filter(user_id="42"), limit=50)
+    search(runtime.engine, EmailFilter(), limit=50)
+    search(runtime.engine, EmailFilter(states=[State.FAILED]), limit=50)
+    search(runtime.engine, EmailFilter(user_id="42"), limit=50)
 
 
 def _relay(runtime: Runtime) -> None:
     runtime.outbox.reserve_due(limit=100)
-    runtime.campaigns.release(limit=100)
+    runtime.campaigns.take_due(limit=100)
     _mend(runtime)
 
 

@@ -196,7 +196,7 @@ def fill(runtime: Runtime) -> None:
         for name in CAMPAIGNS:
             campaign = {"id": name, "kind": "email", "rate": 50.0, "released_until": now, "created_at": now}
             connection.execute(insert(tables.campaigns), campaign)
-    runtime.keys.create("on-call")
+    runtime.api_keys.create("on-call")
 
 
 def _email(number: int, state: State, content: bytes, chance: random.Random, now: datetime) -> dict[str, Any]:
@@ -298,7 +298,7 @@ def _beat(runtime: Runtime) -> None:
         started_at=now - timedelta(hours=5),
         seen_at=now,
     )
-    runtime.workers.beat(worker)
+    runtime.workers.record_heartbeat(worker)
     runtime.engine.dispose()
 
 
@@ -329,9 +329,9 @@ def _widest(text: str) -> int:
 
 
 def _one_in(runtime: Runtime, state: State) -> str:
-    from mailctl.delivery_log.queries.search import Filter, search
+    from mailctl.delivery_log.queries.search import EmailFilter, search
 
-    return search(runtime.engine, Filter(states=[state]), limit=1).emails[0].id
+    return search(runtime.engine, EmailFilter(states=[state]), limit=1).emails[0].id
 
 
 def _json_problem(out: str) -> str:
@@ -384,7 +384,7 @@ def _become(words: list[str], folder: Path) -> NoReturn:
     os.environ["TERM"] = "xterm"
     try:
         code = mailctl(words)
-        process.shut()
+        process.close()
         sys.stdout.flush()
     except BaseException:
         traceback.print_exc()

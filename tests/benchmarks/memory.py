@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.models import State
-from mailctl.domain.recipient_list import Recipient
-from mailctl.enqueue.campaign import Campaign, Mailing
+from mailctl.domain.recipient_list import RecipientRow
+from mailctl.enqueue.campaign import CampaignRecorder, CampaignRequest
 from tests.benchmarks.bench import PROCESSES, Bench, Figure, at_most, wait_until
 
 if TYPE_CHECKING:
@@ -43,11 +43,13 @@ def workers(folder: Path, *, rounds: int) -> Iterator[Figure]:
 
 
 def _send(bench: Bench, count: int) -> None:
-    sent = bench.runtime.history.counts().get(State.SENT, 0)
-    rows = [Recipient(line=n, email=f"user{n}@example.com", name="Ada") for n in range(count)]
-    for _ in Campaign(bench.runtime, Mailing(campaign=f"bench-{count}", kind=WELCOME)).record(rows):
+    sent = bench.runtime.history.count_by_state().get(State.SENT, 0)
+    rows = [RecipientRow(line=n, email=f"user{n}@example.com", name="Ada") for n in range(count)]
+    for _ in CampaignRecorder(bench.runtime, CampaignRequest(campaign=f"bench-{count}", kind=WELCOME)).record(
+        rows
+    ):
         pass
-    wait_until(lambda: bench.runtime.history.counts().get(State.SENT, 0) >= sent + count, every=0.5)
+    wait_until(lambda: bench.runtime.history.count_by_state().get(State.SENT, 0) >= sent + count, every=0.5)
     time.sleep(_SETTLE_SECONDS)
 
 

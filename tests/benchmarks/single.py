@@ -87,7 +87,7 @@ def _request(bench: Bench, side: str) -> float:
 
 
 def _ours(terminal: Terminal, server: ScriptedSmtpServer) -> float:
-    runtime.use(Settings.load(terminal.folder / ".env"))
+    runtime.configure(Settings.load(terminal.folder / ".env"))
 
     async def send_all() -> float:
         seconds = []
@@ -102,7 +102,7 @@ def _ours(terminal: Terminal, server: ScriptedSmtpServer) -> float:
     try:
         return asyncio.run(send_all())
     finally:
-        runtime.shut()
+        runtime.close()
 
 
 @contextmanager

@@ -34,10 +34,10 @@ _LISTS = {"list": "/emails", "failed": "/emails?state=failed", "api": "/api/emai
 def pages(folder: Path, *, rounds: int) -> Iterator[Figure]:
     """What a list page of 100 rows weighs, and takes at the server."""
     log = filled(folder / "log", LARGE)
-    settings, key = log.settings, log.keys.create("benchmark").text
+    settings, key = log.settings, log.api_keys.create("benchmark").plaintext
     log.close()
-    runtime.shut()
-    runtime.use(settings)
+    runtime.close()
+    runtime.configure(settings)
     headers = {"Authorization": f"Bearer {key}"}
     with (
         serving(web.create_app(settings)) as address,
@@ -48,7 +48,7 @@ def pages(folder: Path, *, rounds: int) -> Iterator[Figure]:
             seconds = median(lambda: _seconds(client, path), rounds=rounds)  # noqa: B023 - called at once
             yield _within(f"{name}: 100 of 1,000,000 rows, bytes", size, MOST_BYTES, scale=1)
             yield _within(f"{name}: 100 of 1,000,000 rows, ms", seconds, MOST_SECONDS, scale=1000)
-    runtime.shut()
+    runtime.close()
 
 
 def sign_ups(folder: Path, *, rounds: int) -> Iterator[Figure]:

@@ -80,7 +80,9 @@ class Site:
         enqueuer = Enqueuer(self.runtime)
         for _ in range(count):
             user = make_user(email=f"user{len(self.ids)}@example.com", first_name="Ada")
-            ids = enqueuer.record(WELCOME, [make_content(WELCOME, user, origins=self.runtime.origins)]).ids
+            ids = enqueuer.record(
+                WELCOME, [make_content(WELCOME, user, origins=self.runtime.link_origins)]
+            ).ids
             self.ids += ids
             if publishes:
                 try:
@@ -90,17 +92,17 @@ class Site:
 
     def enqueue_campaign(self, count: int) -> None:
         """Record a campaign, which workers send in batches."""
-        from mailctl.domain.recipient_list import Recipient
-        from mailctl.enqueue.campaign import Campaign, Mailing
+        from mailctl.domain.recipient_list import RecipientRow
+        from mailctl.enqueue.campaign import CampaignRecorder, CampaignRequest
 
-        mailing = Mailing(campaign=f"campaign-{len(self.ids)}", kind=WELCOME)
-        rows = [Recipient(line=n, email=f"user{n}@example.com") for n in range(count)]
-        for step in Campaign(self.runtime, mailing).record(rows):
+        mailing = CampaignRequest(campaign=f"campaign-{len(self.ids)}", kind=WELCOME)
+        rows = [RecipientRow(line=n, email=f"user{n}@example.com") for n in range(count)]
+        for step in CampaignRecorder(self.runtime, mailing).record(rows):
             self.ids += [email_id for email_id, _ in step.emails]
 
     def finished(self) -> int:
         """How many emails are in a final state."""
-        return sum(count for state, count in self.runtime.history.counts().items() if is_final(state))
+        return sum(count for state, count in self.runtime.history.count_by_state().items() if is_final(state))
 
     def wait_until_finished(self, count: int, *, patience: float = PATIENCE) -> None:
         """Wait until so many emails are in a final state, for so many seconds at most."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.worker.delivery import GROUP
+from mailctl.worker.delivery import GROUP_SIZE
 from tests.smtp_server import Stall
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def test_workers_are_killed_during_a_campaign(site: Site, check: Checker, is_lon
     in_hand = 0
     for _ in range(kills):
         time.sleep(chance.uniform(0.2, 0.8))
-        in_hand += GROUP
+        in_hand += GROUP_SIZE
         if chance.random() < 0.5:
             site.kill_a_child(chance)
         else:

@@ -179,7 +179,7 @@ def test_what_cannot_be_recorded_goes_back_to_its_queue(place: tuple[Site, Broke
 def add_reset(site: Site) -> str:
     """Record a reset that waits on a queue without a worker, and return its id."""
     user = make_user(email="zoe@example.com", username="zoe")
-    content = make_content(RESET, user, origins=site.runtime.origins)
+    content = make_content(RESET, user, origins=site.runtime.link_origins)
     now = datetime.now(UTC)
     [draft] = make_drafts(RESET, [content], queue=ELSEWHERE, now=now)
     return site.runtime.outbox.add([draft], due_at=now).id

@@ -70,7 +70,7 @@ def test_random_messages_harm_no_worker(site: Site, is_long: bool, record_proper
 
 
 def counts(site: Site) -> Counter[State]:
-    return Counter(site.runtime.history.counts())
+    return Counter(site.runtime.history.count_by_state())
 
 
 def known(site: Site) -> int:

@@ -64,11 +64,15 @@ def _token_stdin(site: Site, value: Any) -> bool:
 
 
 def _user_and_send(site: Site, *arguments: str) -> bool:
-    from mailctl.users import embedded
+    from mailctl.users import require_embedded_directory
 
     if _cli("users", "add", *arguments):
         return True
-    return _cli("send", "welcome", f"--user-id={embedded(site.runtime.directory).list()[-1].id}")
+    return _cli(
+        "send",
+        "welcome",
+        f"--user-id={require_embedded_directory(site.runtime.directory).list_users()[-1].id}",
+    )
 
 
 def _users_add_email(site: Site, value: Any) -> bool:
@@ -81,7 +85,7 @@ def _users_add_name(site: Site, value: Any) -> bool:
 
 def _users_import(column: str) -> Callable[[Site, Any], bool]:
     def door(site: Site, value: Any) -> bool:
-        from mailctl.users import embedded
+        from mailctl.users import require_embedded_directory
 
         address = f"{uuid.uuid4().hex}@example.com"
         row = {"email": address, "first_name": "", column: value}
@@ -89,7 +93,11 @@ def _users_import(column: str) -> Callable[[Site, Any], bool]:
         _write_csv(path, row)
         if _cli("users", "import", str(path)):
             return True
-        return _cli("send", "welcome", f"--user-id={embedded(site.runtime.directory).list()[-1].id}")
+        return _cli(
+            "send",
+            "welcome",
+            f"--user-id={require_embedded_directory(site.runtime.directory).list_users()[-1].id}",
+        )
 
     return door
 
@@ -192,10 +200,10 @@ def _query(column: str) -> Callable[[Site, Any], bool]:
 
 
 def _directory(site: Site) -> Any:
-    from mailctl.users import ServiceDirectory
+    from mailctl.users import ServiceUserDirectory
 
     query = "SELECT id, email, username, first_name FROM accounts WHERE id = :id"
-    return ServiceDirectory(f"sqlite+aiosqlite:///{site.users_database}", query=query)
+    return ServiceUserDirectory(f"sqlite+aiosqlite:///{site.users_database}", query=query)
 
 
 #: By field of the list and name; a door returns whether it said no. What it took is in the log then.

@@ -10,7 +10,15 @@ from sqlalchemy import insert
 
 from mailctl.delivery_log.storage.engine import open_engine, parse_url, writing
 from mailctl.delivery_log.storage.schema_version import ensure_current
-from mailctl.delivery_log.storage.tables import circuits, emails, events, keys, pauses, suppressions, workers
+from mailctl.delivery_log.storage.tables import (
+    api_keys,
+    circuits,
+    emails,
+    events,
+    pauses,
+    suppressions,
+    workers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +89,7 @@ def _rows(at: datetime) -> Iterator[tuple[Any, dict[str, Any]]]:
         suppressions,
         {"address": hostile("x@example.com"), "source": "operator", "created_at": at} | _deed(),
     )
-    yield keys, {"id": "k1", "name": hostile("key"), "digest": "x", "created_at": at}
+    yield api_keys, {"id": "k1", "name": hostile("key"), "digest": "x", "created_at": at}
     circuit = {"server": "localhost:587", "failures": 5, "probes": 1, "reason": hostile("circuit")}
     yield circuits, circuit | {"since": at, "probe_at": at + timedelta(hours=1)}
 

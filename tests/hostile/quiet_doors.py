@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from mailctl.cli.main import main
 from mailctl.domain import validation
-from mailctl.domain.recipient_policy import audience_of
+from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.errors import ConfigurationError, ExitCode
 from mailctl.settings import Settings
 from tests.hostile.site import ORIGIN
@@ -32,7 +32,7 @@ def _cli(*arguments: str) -> bool:
 def _is_suppressed(site: Site, value: str) -> None:
     """What was taken stands in the list as the address that it is, and as no other."""
     page = site.runtime.suppressions.page(limit=1000)
-    assert validation.address(value).lower() in [entry.address for entry in page.entries]
+    assert validation.validate_address(value).lower() in [entry.address for entry in page.entries]
 
 
 def _suppress_add(site: Site, value: Any) -> bool:
@@ -70,7 +70,7 @@ def _preview(kind: str, option: str) -> Door:
 def _audience(setting: str) -> Door:
     def door(site: Site, value: Any) -> bool:
         try:
-            audience_of(Settings.model_validate({setting: value}))
+            recipient_policy_from_settings(Settings.model_validate({setting: value}))
         except (ConfigurationError, ValidationError):
             return True
         return False

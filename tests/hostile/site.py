@@ -15,7 +15,7 @@ from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.models import State
 from mailctl.settings import Settings
 from mailctl.worker.delivery import Delivery
-from mailctl.worker.event_loop import LoopBridge
+from mailctl.worker.event_loop import EventLoopThread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,9 +61,9 @@ class Site:
             monkeypatch.setenv(name, value)
         monkeypatch.chdir(folder)
         self.settings = Settings.load()
-        runtime.use(self.settings)
+        runtime.configure(self.settings)
         self.runtime = runtime.current()
-        self._bridge = LoopBridge()
+        self._bridge = EventLoopThread()
         self._sender = self.runtime.make_sender()
         self.delivery = Delivery(self.runtime, bridge=self._bridge, sender=self._sender)
         self._messages = 0
@@ -71,7 +71,7 @@ class Site:
     def close(self) -> None:
         """Close everything."""
         self._bridge.close(self._sender.close())
-        runtime.shut()
+        runtime.close()
 
     def last_seq(self) -> int:
         """Where the log ends now."""

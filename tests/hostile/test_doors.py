@@ -104,7 +104,7 @@ def row(name: str, verdicts: Counter[str]) -> tuple[str, ...]:
 
 def check_wire(site: Site, email: Email, message: AcceptedMessage, *, field: str, value: str) -> None:
     """The envelope and every header are what was meant, to the byte."""
-    expected = validation.address(value) if field == "email" else email.to
+    expected = validation.validate_address(value) if field == "email" else email.to
     assert message.recipients == (expected,)
     assert message.sender == "noreply@example.com"
     commands = [line for _, way, line in site.smtp.log if way == "C"]
@@ -126,7 +126,7 @@ def check_wire(site: Site, email: Email, message: AcceptedMessage, *, field: str
     if field in ("display_name", "first_name") and to != expected:
         shown = to.removesuffix(f" <{expected}>")
         unquoted = shown[1:-1].replace('\\"', '"').replace("\\\\", "\\") if shown.startswith('"') else shown
-        assert unquoted == validation.greeting_name(value)
+        assert unquoted == validation.safe_greeting_name(value)
 
 
 def assert_not_in(message: AcceptedMessage, name: str) -> None:
@@ -177,7 +177,7 @@ def test_a_filter_finds_what_it_names_and_no_more(door: str, site: Site, record_
 @contextmanager
 def asking(site: Site, door: str) -> Iterator[Callable[[str, str], str]]:
     """Gives what asks for emails: found, sent (an empty answer) or refused."""
-    key = site.runtime.keys.create("hostile").text
+    key = site.runtime.api_keys.create("hostile").plaintext
     app = httpx.ASGITransport(web.create_app(site.settings))
     headers = {"Authorization": f"Bearer {key}"}
 
@@ -235,7 +235,7 @@ def test_a_setting_is_refused_or_stands_in_its_header(field: str, name: str, rec
 def assert_stands(envelope: Envelope, header: str, value: str, *, field: str) -> None:
     shown = header_of(envelope.data, header)
     if field in ("email", "reply_to"):
-        assert shown.removeprefix("x <").removesuffix(">") == validation.address(value)
+        assert shown.removeprefix("x <").removesuffix(">") == validation.validate_address(value)
     elif field == "header_value":
         assert shown == value
     else:
@@ -250,16 +250,16 @@ def test_a_captured_email_stays_in_its_folder(value: str, expect: str, tmp_path:
     import asyncio
 
     if expect == "accept":
-        assert validation.file_name(value) == value
+        assert validation.validate_file_name(value) == value
     else:
         with pytest.raises(InvalidInput):
-            validation.file_name(value)
+            validation.validate_file_name(value)
     envelope = Envelope(
         sender="a@example.com", recipient=TO, message_id=f"<{value}@x>", data=b"x", subject="x"
     )
     asyncio.run(CaptureSender(tmp_path / "mail").send(envelope))
     [file] = (tmp_path / "mail").iterdir()
-    assert validation.file_name(file.name) == file.name
+    assert validation.validate_file_name(file.name) == file.name
 
 
 def test_a_name_hijacks_no_envelope(site: Site) -> None:

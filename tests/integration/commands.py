@@ -45,12 +45,12 @@ def welcome(mailctl: Mailctl, address: str = "zoe@example.com") -> str:
 def fail(email_id: str, outcome: Outcome, *, state: State = State.FAILED) -> None:
     """Let a worker try an email, and record what became of it."""
     parts = runtime.current()
-    [claim] = parts.claims.take([email_id], worker="w@host").claims
+    [claim] = parts.claims.claim([email_id], worker="w@host").claims
     if outcome is LOST:
         parts.outbox.defer(claim, until=claim.created_at, outcome=outcome, counts=True, message_id=None)
-        [claim] = parts.claims.take([email_id], worker="w@host").claims
+        [claim] = parts.claims.claim([email_id], worker="w@host").claims
     parts.outbox.finish(claim, state, outcome=outcome, reason=f"refused: {outcome}")
-    runtime.shut()
+    runtime.close()
 
 
 def state_of(mailctl: Mailctl, email_id: str) -> str:

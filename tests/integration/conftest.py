@@ -38,7 +38,7 @@ def mailctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         try:
             code = main(arguments)
         finally:
-            runtime.shut()
+            runtime.close()
         printed = capsys.readouterr()
         return Ran(code, printed.out, printed.err)
 

@@ -229,8 +229,8 @@ class TestSuppressed:
         assert mailctl(action, email_id).code == 1
         done = mailctl(action, email_id, "--include", "suppressed", "--json").lines[0]
         assert done["outcome"] == "done"
-        taken = runtime.current().claims.take([done["new_task_id"] or email_id], worker="w@host")
-        runtime.shut()
+        taken = runtime.current().claims.claim([done["new_task_id"] or email_id], worker="w@host")
+        runtime.close()
         assert (len(taken.claims), taken.suppressed) == (1, {})
 
     def test_a_dead_mailbox_is_tried_again_by_force(self, mailctl: Mailctl) -> None:
@@ -238,8 +238,8 @@ class TestSuppressed:
         email_id = welcome(mailctl)
         fail(email_id, DEAD)
         assert mailctl("retry", email_id, "--force").code == 0
-        assert len(runtime.current().claims.take([email_id], worker="w@host").claims) == 1
-        runtime.shut()
+        assert len(runtime.current().claims.claim([email_id], worker="w@host").claims) == 1
+        runtime.close()
 
 
 class TestNextSteps:
@@ -275,10 +275,10 @@ class TestNextSteps:
         """For their content is forgotten."""
         email_id = welcome(mailctl)
         parts = runtime.current()
-        [claim] = parts.claims.take([email_id], worker="w@host").claims
+        [claim] = parts.claims.claim([email_id], worker="w@host").claims
         outcome = Outcome(kind=OutcomeKind.CAPTURED, reply=SmtpReply(text="mail/x.eml"))
         parts.outbox.finish(claim, State.CAPTURED, outcome=outcome)
-        runtime.shut()
+        runtime.close()
         step, done = self.take(mailctl, email_id)
         assert (step, done.code) == ("mailctl send welcome --email zoe@example.com", 0)
 

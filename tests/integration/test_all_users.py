@@ -12,10 +12,10 @@ import pytest
 from mailctl import runtime
 from mailctl.cli.main import main
 from mailctl.domain.models import RowProblem, User
-from mailctl.domain.recipient_list import Recipient
-from mailctl.enqueue.mailing_list import list_of_users
+from mailctl.domain.recipient_list import RecipientRow
+from mailctl.enqueue.mailing_list import read_all_users
 from mailctl.errors import ConfigurationError, Refused
-from mailctl.users import LeftOut, Screening, ServiceDirectory
+from mailctl.users import ExcludedUser, Screening, ServiceUserDirectory
 from tests.integration.commands import execute_sql
 
 if TYPE_CHECKING:
@@ -60,14 +60,14 @@ def shop(shop_url: str, mailctl: Mailctl, monkeypatch: pytest.MonkeyPatch) -> Ma
 
 
 @pytest.fixture
-def directory(shop_url: str) -> Iterator[ServiceDirectory]:
-    made = ServiceDirectory(shop_url)
+def directory(shop_url: str) -> Iterator[ServiceUserDirectory]:
+    made = ServiceUserDirectory(shop_url)
     yield made
     made.close()
 
 
-def everybody(directory: ServiceDirectory) -> list[User | LeftOut | RowProblem]:
-    return list(directory.every(screening=Screening.FULL))
+def everybody(directory: ServiceUserDirectory) -> list[User | ExcludedUser | RowProblem]:
+    return list(directory.iter_users(screening=Screening.FULL))
 
 
 def recorded(mailctl: Mailctl) -> set[str]:
@@ -77,14 +77,16 @@ def recorded(mailctl: Mailctl) -> set[str]:
 
 
 class TestWhoMayBeMailed:
-    def test_users_who_are_inactive_banned_or_deleted_are_left_out(self, directory: ServiceDirectory) -> None:
+    def test_users_who_are_inactive_banned_or_deleted_are_left_out(
+        self, directory: ServiceUserDirectory
+    ) -> None:
         """Found by the columns of their table; a time that lies ahead does not count yet."""
-        found = list(directory.every(screening=Screening.FULL))
+        found = list(directory.iter_users(screening=Screening.FULL))
         assert [each.email for each in found if isinstance(each, User)] == [
             "ada@example.com",
             "eve@example.com",
         ]
-        assert [each.reason for each in found if isinstance(each, LeftOut)] == [
+        assert [each.reason for each in found if isinstance(each, ExcludedUser)] == [
             "is_active is false",
             "deleted_at is set",
             "status is banned",
@@ -96,7 +98,7 @@ class TestWhoMayBeMailed:
         [("2", "is_active is false"), ("3", "deleted_at is set"), ("6", "status is banned")],
     )
     def test_one_by_id_is_refused_with_the_reason(
-        self, directory: ServiceDirectory, user_id: str, reason: str
+        self, directory: ServiceUserDirectory, user_id: str, reason: str
     ) -> None:
         """As it may be a slip."""
         with pytest.raises(Refused, match=f"User {user_id} is not mailed: {reason}.") as caught:
@@ -107,7 +109,7 @@ class TestWhoMayBeMailed:
     def test_a_query_that_gives_such_columns_is_judged_alike(self, shop_url: str) -> None:
         """It may leave them out, and so say that all it finds may be mailed."""
         for query, may_be_mailed in ((ONE_QUERY, False), (ONE_QUERY.replace("*", "id, email"), True)):
-            found = ServiceDirectory(shop_url, query=query)
+            found = ServiceUserDirectory(shop_url, query=query)
             if may_be_mailed:
                 assert found.get("3", screening=Screening.FULL).email == "cyd@example.com"
             else:
@@ -140,7 +142,7 @@ class TestWhoMayBeMailed:
             "1 left out: is_active is false; 1 left out: deleted_at is set; 1 left out: status is banned"
         )
 
-    def test_a_status_that_is_not_known_is_told(self, shop_url: str, directory: ServiceDirectory) -> None:
+    def test_a_status_that_is_not_known_is_told(self, shop_url: str, directory: ServiceUserDirectory) -> None:
         """By check-config, with the number, before anybody misses an email."""
         execute_sql(shop_url, "UPDATE users SET status = 'archived' WHERE id < 6")
         assert "; 4 left out: status 'archived' is not known as active" in directory.describe_eligibility()
@@ -157,7 +159,7 @@ class TestWhoMayBeMailed:
             "INSERT INTO users VALUES (4, 'dan@example.com', TRUE, NULL, '0044-03-15 BC', NULL)",
             "INSERT INTO users VALUES (5, 'eve@example.com', TRUE, NULL, NULL, NOW())",
         )
-        directory = ServiceDirectory(postgres_url)
+        directory = ServiceUserDirectory(postgres_url)
         with closing(directory):
             assert [
                 each.email if isinstance(each, User) else each.reason for each in everybody(directory)
@@ -184,7 +186,7 @@ class TestWhoMayBeMailed:
                     for value in values
                 ),
             )
-            with closing(ServiceDirectory(url)) as directory:
+            with closing(ServiceUserDirectory(url)) as directory:
                 assert [each for each in everybody(directory) if isinstance(each, User)] == []
 
 
@@ -230,7 +232,7 @@ class TestTheQuestion:
         try:
             assert main(self.EVERYBODY) == code
         finally:
-            runtime.shut()
+            runtime.close()
         assert "Send welcome to 2 users? [y/N]" in capsys.readouterr().err
         assert len(recorded(shop)) == count
 
@@ -352,8 +354,8 @@ class TestUsersByQuery:
         self, shop_url: str, query: str, complaint: str
     ) -> None:
         """By check-config before it is used; it only ever reads."""
-        directory = ServiceDirectory(shop_url, query=ONE_QUERY, list_query=query)
-        for ask in (directory.describe_eligibility, lambda: list(directory.every())):
+        directory = ServiceUserDirectory(shop_url, query=ONE_QUERY, list_query=query)
+        for ask in (directory.describe_eligibility, lambda: list(directory.iter_users())):
             with pytest.raises(ConfigurationError, match=f"^MAILCTL_USERS_LIST_QUERY {complaint}"):
                 ask()
         assert directory.get("1").email == "ada@example.com"
@@ -366,23 +368,28 @@ class TestUsersByQuery:
         )
         complaint = "^MAILCTL_USERS_QUERY gives more than one column is_active"
         with (
-            closing(ServiceDirectory(shop_url, query=join.format("p.is_active"))) as directory,
+            closing(ServiceUserDirectory(shop_url, query=join.format("p.is_active"))) as directory,
             pytest.raises(ConfigurationError, match=complaint),
         ):
             directory.get("1")
         harmless = join.format("1 AS points, 2 AS points")
-        with closing(ServiceDirectory(shop_url, query=harmless)) as directory:
+        with closing(ServiceUserDirectory(shop_url, query=harmless)) as directory:
             assert directory.get("1", screening=Screening.FULL).email == "ada@example.com"
 
 
-def test_a_list_is_read_once_and_gone_through_often(directory: ServiceDirectory) -> None:
+def test_a_list_is_read_once_and_gone_through_often(directory: ServiceUserDirectory) -> None:
     """It is asked for once: what was counted and confirmed is what is sent."""
-    found = list_of_users(directory, screening=Screening.FULL)
+    found = read_all_users(directory, screening=Screening.FULL)
     rows = [
-        Recipient(line=1, user_id="1", email="ada@example.com", name="ada"),
+        RecipientRow(line=1, user_id="1", email="ada@example.com", name="ada"),
         RowProblem(line=4, reason=next(each.reason for each in found.rows if isinstance(each, RowProblem))),
-        Recipient(line=5, user_id="5", email="eve@example.com", name="eve"),
+        RecipientRow(line=5, user_id="5", email="eve@example.com", name="eve"),
     ]
     assert list(found.rows) == rows
     assert list(found.rows) == rows
-    assert (found.count, found.problems, found.size, found.left_out.total()) == (2, 1, 3, 3)
+    assert (found.recipient_count, found.problem_count, found.size, found.excluded_by_reason.total()) == (
+        2,
+        1,
+        3,
+        3,
+    )

@@ -11,14 +11,14 @@ import pytest
 from mailctl.delivery_log.campaigns import Campaigns
 from mailctl.delivery_log.claims import Claims
 from mailctl.delivery_log.outbox import Outbox
-from mailctl.delivery_log.queries.lookups import History
+from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.storage.engine import open_engine, parse_url
 from mailctl.delivery_log.storage.schema_version import upgrade
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
-from mailctl.domain.models import Ended, Outcome, OutcomeKind, SmtpReply, State
-from mailctl.domain.recipient_list import Recipient
-from mailctl.enqueue.campaign import Campaign, Mailing
+from mailctl.domain.models import DeliveredClaim, Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.recipient_list import RecipientRow
+from mailctl.enqueue.campaign import CampaignRecorder, CampaignRequest
 from mailctl.runtime import Runtime
 from mailctl.security.keyring import Keyring
 from mailctl.settings import Settings
@@ -46,7 +46,7 @@ class Log:
         self.outbox = outbox
         self.campaigns = Campaigns(engine, outbox, clock=clock)
         self.claims = Claims(engine, KEYRING, lease=LEASE, clock=clock)
-        self.history = History(engine)
+        self.history = EmailLookups(engine)
 
     def drafts(self, count: int, campaign: str = "spring") -> list[Draft]:
         """Return emails with ids that follow from their addresses."""
@@ -64,8 +64,8 @@ class Log:
 
     def begin(self, count: int, *, rate: float | None = None, campaign: str = "spring") -> list[str]:
         """Record a campaign; return the ids of its emails."""
-        self.campaigns.open(campaign, kind="welcome", rate=rate)
-        return self.campaigns.add(self.campaigns.batch(self.drafts(count, campaign))).new
+        self.campaigns.create_or_update(campaign, kind="welcome", rate=rate)
+        return self.campaigns.add(self.campaigns.prepare_batch(self.drafts(count, campaign))).new
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -82,28 +82,28 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
 def test_the_same_rows_are_recorded_once(log: Log) -> None:
     """Whoever stops in the middle runs it again; only what is new gets an event."""
     log.begin(3)
-    assert log.campaigns.add(log.campaigns.batch(log.drafts(5))).new == ["spring-3", "spring-4"]
-    assert log.history.counts() == {State.PENDING: 5}
+    assert log.campaigns.add(log.campaigns.prepare_batch(log.drafts(5))).new == ["spring-3", "spring-4"]
+    assert log.history.count_by_state() == {State.PENDING: 5}
     assert [len(log.history.events(f"spring-{n}")) for n in range(5)] == [1] * 5
 
 
 def test_a_rate_is_one_for_all_relays(log: Log) -> None:
     """What one has released, another has not to give."""
     log.begin(100, rate=10)
-    assert log.campaigns.release(limit=100) == {}
+    assert log.campaigns.take_due(limit=100) == {}
     log.now += timedelta(seconds=0.5)
-    assert len(log.campaigns.release(limit=3)) == 3
-    assert len(log.campaigns.release(limit=100)) == 2
-    assert log.campaigns.release(limit=100) == {}
+    assert len(log.campaigns.take_due(limit=3)) == 3
+    assert len(log.campaigns.take_due(limit=100)) == 2
+    assert log.campaigns.take_due(limit=100) == {}
     log.now += timedelta(seconds=60)
-    assert len(log.campaigns.release(limit=100)) == 10, "after a pause, a second's worth"
+    assert len(log.campaigns.take_due(limit=100)) == 10, "after a pause, a second's worth"
 
 
 def test_a_slow_campaign_keeps_no_other_waiting(log: Log) -> None:
     """The next one has its turn."""
     log.begin(5, rate=1, campaign="a-slow-one")
     quick = log.begin(5, campaign="quick")
-    assert set(log.campaigns.release(limit=9)) == set(quick)
+    assert set(log.campaigns.take_due(limit=9)) == set(quick)
 
 
 def test_a_relay_finds_other_emails_first(log: Log) -> None:
@@ -117,12 +117,12 @@ def test_a_relay_finds_other_emails_first(log: Log) -> None:
 def test_a_batch_is_recorded_together(log: Log) -> None:
     """Each email has its own reply and events; one that somebody else has by now is left alone."""
     log.begin(4)
-    ids = list(log.campaigns.release(limit=3))
-    claims = log.claims.take([*ids, "spring-3"], worker="w").claims
+    ids = list(log.campaigns.take_due(limit=3))
+    claims = log.claims.claim([*ids, "spring-3"], worker="w").claims
     assert len(claims) == 4
-    assert log.claims.take(ids, worker="other").claims == []
+    assert log.claims.claim(ids, worker="other").claims == []
     ended = [
-        Ended(
+        DeliveredClaim(
             claim=claim,
             state=State.SENT,
             outcome=Outcome(kind=OutcomeKind.ACCEPTED, reply=SmtpReply(code=250, text=f"queued as {n}")),
@@ -142,20 +142,20 @@ def test_a_batch_is_recorded_together(log: Log) -> None:
 def test_what_there_is_no_time_for_goes_back(log: Log) -> None:
     """And is due at once."""
     log.begin(3)
-    ids = list(log.campaigns.release(limit=3))
+    ids = list(log.campaigns.take_due(limit=3))
     assert not log.campaigns.has_due()
-    log.claims.take(ids[:1], worker="w")
-    log.claims.give_back(ids, reason="other emails go first")
-    assert log.history.counts() == {State.SENDING: 1, State.PENDING: 2}
+    log.claims.claim(ids[:1], worker="w")
+    log.claims.return_unstarted(ids, reason="other emails go first")
+    assert log.history.count_by_state() == {State.SENDING: 1, State.PENDING: 2}
     assert log.campaigns.has_due()
-    assert len(log.campaigns.release(limit=3)) == 2
+    assert len(log.campaigns.take_due(limit=3)) == 2
 
 
 def test_a_long_campaign_leaves_the_write_ahead_log_short(tmp_path: Path) -> None:
     """Who writes without pause makes room in it: rows of any number need no more disk beside the log."""
     with closing(Runtime(Settings(mailctl_home=tmp_path / "home"))) as runtime:
-        rows = [Recipient(line=n, email=f"user{n}@example.com") for n in range(60_000)]
-        steps = Campaign(runtime, Mailing(campaign="long", kind=WELCOME)).record(rows)
+        rows = [RecipientRow(line=n, email=f"user{n}@example.com") for n in range(60_000)]
+        steps = CampaignRecorder(runtime, CampaignRequest(campaign="long", kind=WELCOME)).record(rows)
         lengths = [(tmp_path / "home" / "mailctl.db-wal").stat().st_size for _ in steps]
     assert sum(lengths) > 0
     assert max(lengths) < 64 * 1024 * 1024

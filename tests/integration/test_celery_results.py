@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery, states
 
-from mailctl.broker.inspector import Broker
-from mailctl.broker.task_arguments import REFERENCE
+from mailctl.broker.inspector import BrokerInspector
+from mailctl.broker.task_arguments import REFERENCE_ARGUMENT
 from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ NO_RESULTS = {
 
 
 @pytest.fixture
-def results(redis_url: str) -> Iterator[Broker]:
+def results(redis_url: str) -> Iterator[BrokerInspector]:
     """Results on Redis."""
     with Celery("results", broker=redis_url, backend=redis_url, set_as_current=False) as app:
-        yield Broker(app)
+        yield BrokerInspector(app)
         app.backend.client.close()
 
 
@@ -81,46 +81,48 @@ def entry(state: str, result: Any) -> bytes:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_result_of_any_shape_is_read(state: str, results: Broker, redis_server: RedisServer) -> None:
+def test_a_result_of_any_shape_is_read(
+    state: str, results: BrokerInspector, redis_server: RedisServer
+) -> None:
     """Its state is told, and what it says if the task failed; no class that it names is called."""
     store(redis_server, {shape: entry(state, result) for shape, (result, _) in SHAPES.items()})
     for shape, (_, said) in SHAPES.items():
-        found = results.result(shape)
+        found = results.task_result(shape)
         assert found is not None
         assert (found.state, found.text) == (state, said if state in states.EXCEPTION_STATES else ""), shape
-        assert not found.is_ours
+        assert not found.is_from_mailctl
 
 
-def test_results_of_ours_are_known(results: Broker, redis_server: RedisServer) -> None:
+def test_results_of_ours_are_known(results: BrokerInspector, redis_server: RedisServer) -> None:
     """Those of emails that were sent name the log's row, the others the exception."""
     deferred = {"exc_type": "EmailDeferred", "exc_message": ["later"], "exc_module": "mailctl.tasks"}
     store(
         redis_server,
-        {"sent": entry("SUCCESS", {REFERENCE: 1}), "later": entry("RETRY", deferred)},
+        {"sent": entry("SUCCESS", {REFERENCE_ARGUMENT: 1}), "later": entry("RETRY", deferred)},
     )
     for task_id in ("sent", "later"):
-        found = results.result(task_id)
+        found = results.task_result(task_id)
         assert found is not None
-        assert found.is_ours
+        assert found.is_from_mailctl
 
 
-def test_what_is_no_result_is_said_to_be_none(results: Broker, redis_server: RedisServer) -> None:
+def test_what_is_no_result_is_said_to_be_none(results: BrokerInspector, redis_server: RedisServer) -> None:
     """The backend did answer; what it has for a task that waits is nothing."""
     store(redis_server, NO_RESULTS | {"pending": entry("PENDING", None)})
     for name in NO_RESULTS:
-        found = results.result(name)
+        found = results.task_result(name)
         assert found is not None
         assert found.state == "UNREADABLE", name
-        assert results.answer(name) is None
-    assert results.result("pending") is None
-    assert results.result("unheard of") is None
+        assert results.successful_result(name) is None
+    assert results.task_result("pending") is None
+    assert results.task_result("unheard of") is None
 
 
 def test_rows_of_a_database_are_read_alike(tmp_path: Path) -> None:
     """Other backends convert what they have stored elsewhere."""
     with Celery("results", backend=f"db+sqlite:///{tmp_path}/results.db", set_as_current=False) as app:
         app.backend.store_result("a-task", "not now", "RETRY")
-        found = Broker(app).result("a-task")
+        found = BrokerInspector(app).task_result("a-task")
         session = app.backend.ResultSession()
         engine = session.get_bind()
         session.close()

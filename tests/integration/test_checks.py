@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from mailctl.checks import Finding, Status, is_ok, run_checks
+from mailctl.checks import Finding, FindingStatus, is_ok, run_checks
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from tests.servers import FEW_ATTEMPTS, HangUpServer, RedisServer, free_port
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-OK, WARN, FAIL, SKIP = Status
+OK, WARN, FAIL, SKIP = FindingStatus
 #: Seconds that a worker may take to start.
 PATIENCE = 120
 
@@ -85,7 +85,7 @@ def mailing(server: ScriptedSmtpServer, certificates: Certificates | None = None
     return Settings(**{**usual, **changes})
 
 
-def steps(found: dict[str, Finding]) -> dict[str, Status]:
+def steps(found: dict[str, Finding]) -> dict[str, FindingStatus]:
     """Return what became of each step of the mail server's check."""
     return {
         key.partition("/")[2]: finding.status for key, finding in found.items() if key.startswith("smtp/")

@@ -19,7 +19,7 @@ from rich.text import Text
 from mailctl import unicode_safety
 from mailctl.cli.terminal.output import Output
 from mailctl.errors import Refused
-from mailctl.json_logging import JsonFormatter, VisibleFormatter, make_visible
+from mailctl.json_logging import EscapingFormatter, JsonFormatter, escape_handlers
 from tests.hostile.escapes import CONTROLS, ID, WAITING, hostile, plant
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ class TestSink:
         monkeypatch.setenv("TERM", "xterm-256color")
         with output.full_screen() as show:
             show(lambda width, height: [Text(hostile("line"), style="bold")])
-        with output.redrawing(["name"]) as (draw, _):
+        with output.live_table(["name"]) as (draw, _):
             draw([[hostile("cell")]])
         with output.spinner(hostile("spinner")) as update:
             update(hostile("spinner"))
@@ -266,9 +266,9 @@ class TestLogs:
         log.addHandler(handler)
         log.propagate = False
         log.setLevel(logging.INFO)
-        make_visible(log)
-        make_visible(log)
-        assert isinstance(handler.formatter, VisibleFormatter)
+        escape_handlers(log)
+        escape_handlers(log)
+        assert isinstance(handler.formatter, EscapingFormatter)
         yield log, stream
         log.removeHandler(handler)
 
@@ -310,6 +310,6 @@ class TestLogs:
 def test_only_what_is_obeyed_is_escaped() -> None:
     """Letters of all scripts, marks, joiners and emoji stand as they are."""
     for text in ("Zoë", "e\u0301", "نص", "\U0001f469\u200d\U0001f4bb", "a\tb\nc", "\\x1b"):
-        assert unicode_safety.visible(text) == text
-    assert unicode_safety.visible("\udc80\x00") == r"\udc80\x00"
-    assert unicode_safety.visible_line("a\tb\nc") == r"a\tb\nc"
+        assert unicode_safety.escape_controls(text) == text
+    assert unicode_safety.escape_controls("\udc80\x00") == r"\udc80\x00"
+    assert unicode_safety.escape_controls_as_line("a\tb\nc") == r"a\tb\nc"

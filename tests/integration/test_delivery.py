@@ -13,7 +13,7 @@ from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from mailctl.worker.delivery import Delivery
-from mailctl.worker.event_loop import LoopBridge
+from mailctl.worker.event_loop import EventLoopThread
 from tests.smtp_server import Drop, ScriptedSmtpServer
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailctl.domain.models import Email
-    from mailctl.worker.outcomes import Report
+    from mailctl.worker.outcomes import DeliveryResult
 
 WORKER = "w@host"
 
@@ -41,18 +41,18 @@ class Post:
                 **more,  # type: ignore[arg-type]
             )
         )
-        self._bridge = LoopBridge()
+        self._bridge = EventLoopThread()
         self._sender = self.runtime.make_sender()
         self.delivery = Delivery(self.runtime, bridge=self._bridge, sender=self._sender)
 
     def record(self, address: str = "zoe@example.com") -> str:
         """Record a welcome email, and say that it is on the broker."""
-        content = make_content(WELCOME, make_user(email=address), origins=self.runtime.origins)
+        content = make_content(WELCOME, make_user(email=address), origins=self.runtime.link_origins)
         [email_id] = Enqueuer(self.runtime).record(WELCOME, [content]).ids
         self.runtime.outbox.mark_queued([email_id])
         return email_id
 
-    def deliver(self, email_id: str) -> Report:
+    def deliver(self, email_id: str) -> DeliveryResult:
         """Do what a task does."""
         return self.delivery.deliver(email_id, worker=WORKER)
 
@@ -167,7 +167,7 @@ class TestMessagesOfOtherPrograms:
         }
         report = post.delivery.deliver_message("task-3", GENERIC, arguments, queue="celery", worker=WORKER)
         assert report.state is State.SENT
-        group = post.runtime.history.group(post.email("task-3"))
+        group = post.runtime.history.find_group(post.email("task-3"))
         assert [(email.to, email.state) for email in group] == [
             ("a@example.com", State.SENT),
             ("b@example.com", State.PENDING),
@@ -179,7 +179,7 @@ def test_what_cannot_be_rendered_has_failed(post: Post) -> None:
     content = make_content(
         GENERIC,
         make_user(email="zoe@example.com"),
-        origins=post.runtime.origins,
+        origins=post.runtime.link_origins,
         subject="Hello",
         template="there-is-no-such-template",
     )

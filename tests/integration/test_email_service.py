@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from mailctl import EmailService, runtime
-from mailctl.broker.inspector import Broker
-from mailctl.delivery_log.pauses import Scope
-from mailctl.delivery_log.suppressions import Source
+from mailctl.broker.inspector import BrokerInspector
+from mailctl.delivery_log.pauses import PauseScope
+from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.domain.models import State
 from mailctl.errors import ConfigurationError, IdempotencyConflict, InvalidInput
 from mailctl.settings import Settings
@@ -73,7 +73,7 @@ def service(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setenv("MAILCTL_DATABASE_URL", url)
     monkeypatch.chdir(tmp_path)
     # Commands that ran in this process before have said what to work with.
-    runtime.use(Settings.load())
+    runtime.configure(Settings.load())
     asyncio.run(EmailService.prepare())
     # The service knows the database by its own driver.
     service = Service(url.replace("postgresql://", "postgresql+psycopg://"))
@@ -111,8 +111,8 @@ class TestPublishing:
         monkeypatch.setenv("REDIS_URL", redis_url)
         monkeypatch.setenv("SECRET_KEY", "a-secret-key-of-the-service-that-is-long")
         monkeypatch.setenv("FRONTEND_URL", "https://shop.example")
-        runtime.shut()
-        runtime.use(Settings.load())
+        runtime.close()
+        runtime.configure(Settings.load())
 
     def test_what_was_sent_just_before_the_end_is_published(self, service: Service) -> None:
         """Closing finishes what is under way, however soon it comes."""
@@ -124,14 +124,16 @@ class TestPublishing:
 
         for _ in range(20):
             asyncio.run(send_and_close())
-        runtime.use(Settings.load())
+        runtime.configure(Settings.load())
         assert [email.state for email in service.emails()] == [State.QUEUED] * 20
 
     def test_what_is_paused_or_suppressed_is_not_published(self, service: Service) -> None:
         """It is recorded, and the broker gets nothing of it."""
         parts = runtime.current()
-        parts.suppressions.add({"max@example.com": "he asked"}, source=Source.OPERATOR, actor="zoe")
-        parts.pauses.pause(Scope.KIND, "reset", actor="zoe", reason="")
+        parts.suppressions.add(
+            {"max@example.com": "he asked"}, source=SuppressionSource.OPERATOR, actor="zoe"
+        )
+        parts.pauses.pause(PauseScope.KIND, "reset", actor="zoe", reason="")
 
         async def send_all() -> None:
             await EmailService.send_welcome_email(Account(email="max@example.com"))
@@ -140,10 +142,10 @@ class TestPublishing:
             await EmailService.close()
 
         asyncio.run(send_all())
-        runtime.use(Settings.load())
+        runtime.configure(Settings.load())
         states = [State.SUPPRESSED, State.PENDING, State.QUEUED]
         assert [email.state for email in service.emails()] == states
-        assert Broker(runtime.current().app).depth("celery").ready == 1
+        assert BrokerInspector(runtime.current().app).depth("celery").ready == 1
 
     def test_a_request_that_was_given_up_is_published_too(self, service: Service) -> None:
         """What is recorded goes out, also when nobody waits for the answer any more."""
@@ -166,7 +168,7 @@ class TestPublishing:
             await EmailService.close()
 
         asyncio.run(give_up())
-        runtime.use(Settings.load())
+        runtime.configure(Settings.load())
         assert [email.state for email in service.emails()] == [State.QUEUED]
 
 
@@ -284,7 +286,7 @@ class TestAsynchronousSessions:
     def test_they_record_for_one_and_for_several(self, service: Service, url: str, driver: str) -> None:
         """In their transaction, by the same rules: a suppressed address gets nothing."""
         reasons = {"dead@example.com": "asked for it"}
-        runtime.current().suppressions.add(reasons, source=Source.OPERATOR, actor="ada@desk")
+        runtime.current().suppressions.add(reasons, source=SuppressionSource.OPERATOR, actor="ada@desk")
 
         async def send() -> None:
             engine = create_async_engine(make_url(url).set(drivername=driver))

@@ -14,7 +14,7 @@ import pytest
 
 from mailctl.delivery_log.storage.engine import open_engine, open_log_reader, parse_url, reading
 from mailctl.delivery_log.storage.schema_version import ensure_current, read_version
-from mailctl.users import EmbeddedDirectory
+from mailctl.users import EmbeddedUserDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,7 +87,7 @@ def use_first(url: str, name: str) -> None:
     """Create the log, and its table of users with what is in it at first."""
     with opened(url) as engine:
         ensure_current(engine)
-        EmbeddedDirectory(engine, with_demo_users=True).add(f"{name}@example.com")
+        EmbeddedUserDirectory(engine, with_demo_users=True).add(f"{name}@example.com")
 
 
 def run_together(number: int, work: Callable[[str], None]) -> list[str]:
@@ -112,7 +112,7 @@ def run_together(number: int, work: Callable[[str], None]) -> list[str]:
 def users_in(url: str) -> int:
     with opened(url) as engine:
         assert read_version(engine).is_current
-        return len(EmbeddedDirectory(engine, with_demo_users=False).list())
+        return len(EmbeddedUserDirectory(engine, with_demo_users=False).list_users())
 
 
 @pytest.mark.parametrize("backend", ROUNDS)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.delivery_log.claims import Claims
-from mailctl.delivery_log.idempotency import UsedKeys
+from mailctl.delivery_log.idempotency import IdempotencyKeys
 from mailctl.delivery_log.outbox import Outbox
-from mailctl.delivery_log.queries.lookups import History
-from mailctl.delivery_log.queries.queue_stats import Answer, Flow, Rate, Stock, Throughput
+from mailctl.delivery_log.queries.lookups import EmailLookups
+from mailctl.delivery_log.queries.queue_stats import Answer, QueueDepth, QueueRate, QueueStats, Throughput
 from mailctl.delivery_log.storage.engine import open_engine, parse_url
 from mailctl.delivery_log.storage.schema_version import upgrade
 from mailctl.domain.catalog import WELCOME
@@ -40,9 +40,9 @@ class Post:
         self.now = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
         clock = lambda: self.now  # noqa: E731
         self.engine = engine
-        self.flow = Flow(engine, clock=clock)
-        self.history = History(engine)
-        self.used_keys = UsedKeys(engine)
+        self.flow = QueueStats(engine, clock=clock)
+        self.history = EmailLookups(engine)
+        self.used_keys = IdempotencyKeys(engine)
         self._outbox = Outbox(engine, KEYRING, lease=LEASE, idempotency_window=LEASE, clock=clock)
         self._claims = Claims(engine, KEYRING, lease=LEASE, clock=clock)
 
@@ -68,7 +68,7 @@ class Post:
     def begin(self, worker: str = "w1") -> str:
         """Have a worker take an email."""
         email_id = self.queue()
-        [self._claim] = self._claims.take([email_id], worker=worker).claims
+        [self._claim] = self._claims.claim([email_id], worker=worker).claims
         return email_id
 
     def send(self, worker: str = "w1") -> str:
@@ -112,8 +112,8 @@ def test_each_queue_has_its_numbers(post: Post) -> None:
     post.send()
     post.defer()
     post.add(queue="reports")
-    found = post.flow.stock()
-    assert found["celery"] == Stock(
+    found = post.flow.depths()
+    assert found["celery"] == QueueDepth(
         queue="celery",
         pending=1,
         queued=2,
@@ -130,7 +130,7 @@ def test_an_email_waits_since_it_may_go_out(post: Post) -> None:
     """What was scheduled is not old when its time comes."""
     post.add(in_seconds=600)
     post.forward(610)
-    [stock] = post.flow.stock().values()
+    [stock] = post.flow.depths().values()
     assert (stock.pending, stock.scheduled) == (1, 0)
     assert stock.waiting_since == post.now - timedelta(seconds=10)
 
@@ -140,7 +140,7 @@ def test_a_deferred_email_waits_since_it_was_recorded(post: Post) -> None:
     recorded = post.now
     post.defer()
     post.forward(60)
-    [stock] = post.flow.stock().values()
+    [stock] = post.flow.depths().values()
     assert (stock.deferred, stock.waiting_since) == (1, recorded)
 
 
@@ -177,7 +177,7 @@ def test_rates_are_those_of_the_last_minutes(post: Post) -> None:
         post.send()
     post.queue()
     post.forward(60)
-    assert post.flow.rates() == {"celery": Rate(incoming=9.0, outgoing=8.0)}
+    assert post.flow.rates() == {"celery": QueueRate(incoming=9.0, outgoing=8.0)}
     post.forward(600)
     assert post.flow.rates() == {}
 
@@ -194,7 +194,7 @@ def test_workers_have_a_throughput(post: Post) -> None:
         "w1": Throughput(last_minute=1, last_five_minutes=2),
         "w2": Throughput(last_minute=1, last_five_minutes=1),
     }
-    assert post.flow.busy() == {"w2": 1}
+    assert post.flow.sending_by_worker() == {"w2": 1}
 
 
 def test_an_email_knows_how_many_are_before_it(post: Post) -> None:
@@ -206,9 +206,9 @@ def test_an_email_knows_how_many_are_before_it(post: Post) -> None:
     post.forward(1)
     ids.append(post.add())
     post.add(in_seconds=60)
-    assert [post.flow.ahead_of(post.email(email_id)) for email_id in ids] == [0, 0, 1, 2, 3]
-    assert [email.id for email in post.flow.next_up("celery", limit=3)] == [ids[0], ids[2], ids[3]]
-    assert [email.id for email in post.flow.next_up("celery", limit=9)] == [ids[0], *ids[2:]]
+    assert [post.flow.count_ahead_of(post.email(email_id)) for email_id in ids] == [0, 0, 1, 2, 3]
+    assert [email.id for email in post.flow.next_emails("celery", limit=3)] == [ids[0], ids[2], ids[3]]
+    assert [email.id for email in post.flow.next_emails("celery", limit=9)] == [ids[0], *ids[2:]]
 
 
 def test_keys_are_told_as_long_as_they_hold(post: Post) -> None:
@@ -217,5 +217,5 @@ def test_keys_are_told_as_long_as_they_hold(post: Post) -> None:
     email_id = post.add(key="order-7")
     key = post.used_keys.find("order-7", now=since)
     assert key is not None
-    assert (key.email_id, post.used_keys.of(email_id, now=since)) == (email_id, (key,))
+    assert (key.email_id, post.used_keys.find_by_email(email_id, now=since)) == (email_id, (key,))
     assert post.used_keys.find("order-7", now=since + 2 * LEASE) is None

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 
-from mailctl.delivery_log.foreign_messages import KEPT_FOR, ForeignMessages
+from mailctl.delivery_log.foreign_messages import RETENTION, ForeignMessages
 from mailctl.delivery_log.storage.engine import open_engine, parse_url
 from mailctl.delivery_log.storage.schema_version import ensure_current
-from mailctl.worker.foreign.keeper import Schedule
+from mailctl.worker.foreign.requeuer import RequeueSchedule
 from tests.integration.commands import Mailctl, welcome
 
 if TYPE_CHECKING:
@@ -127,18 +127,18 @@ def test_rounds_are_counted_by_message_and_outlive_the_worker(engine: Engine) ->
     """One that is moved aside begins anew, and one that was not seen for long is forgotten."""
     now = [datetime(2026, 1, 1, tzinfo=UTC)]
     log = ForeignMessages(engine, clock=lambda: now[0])
-    log.count(["a", "b", "a"])
-    log.count(["a"])
-    assert ForeignMessages(engine).rounds(["a", "b", "c"]) == {"a": 2, "b": 1}
+    log.record_requeues(["a", "b", "a"])
+    log.record_requeues(["a"])
+    assert ForeignMessages(engine).requeue_counts(["a", "b", "c"]) == {"a": 2, "b": 1}
     log.forget(["a"])
-    assert log.rounds(["a", "b"]) == {"b": 1}
-    now[0] += KEPT_FOR + timedelta(seconds=1)
-    log.count(["c"])
-    assert log.rounds(["a", "b", "c"]) == {"c": 1}
+    assert log.requeue_counts(["a", "b"]) == {"b": 1}
+    now[0] += RETENTION + timedelta(seconds=1)
+    log.record_requeues(["c"])
+    assert log.requeue_counts(["a", "b", "c"]) == {"c": 1}
 
 
 def test_a_message_goes_back_after_1_10_and_60_seconds_and_then_aside() -> None:
     """So that a worker that is about to start gets it, and nobody spins."""
-    schedule = Schedule()
-    assert [schedule.delay(rounds) for rounds in range(5)] == [1.0, 10.0, 60.0, None, None]
-    assert (schedule.most, schedule.most_bytes) == (1000, 64 * 1024 * 1024)
+    schedule = RequeueSchedule()
+    assert [schedule.delay_seconds(rounds) for rounds in range(5)] == [1.0, 10.0, 60.0, None, None]
+    assert (schedule.max_messages, schedule.max_bytes) == (1000, 64 * 1024 * 1024)

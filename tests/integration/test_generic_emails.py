@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mailctl.delivery_log.pauses import Scope
-from mailctl.domain.catalog import GENERIC, KINDS, RESET, Kind
+from mailctl.delivery_log.pauses import PauseScope
+from mailctl.domain.catalog import BUILT_IN_KINDS, GENERIC, RESET, Kind
 from mailctl.domain.factory import make_content, make_user
 from mailctl.domain.models import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.enqueue.publisher import Publisher
 from mailctl.errors import InvalidInput
-from mailctl.operations.preview import Wish, make_preview
+from mailctl.operations.preview import PreviewRequest, make_preview
 from tests.integration.test_delivery import WORKER, Post
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     MakePost = Callable[..., Post]
 
 LINK = "http://localhost:3000/reset-password?t=a-token-of-the-service"
-SECURITY = [kind for kind in KINDS.values() if kind.links]
+SECURITY = [kind for kind in BUILT_IN_KINDS.values() if kind.links]
 CONTEXTS: dict[str, dict[str, Any]] = {
     "reset": {"reset_url": LINK},
     "verification": {"verification_url": LINK},
@@ -44,7 +44,7 @@ def record(post: Post, template: str, context: dict[str, Any], *, subject: str =
     content = make_content(
         GENERIC,
         make_user(email="zoe@example.com"),
-        origins=runtime.origins,
+        origins=runtime.link_origins,
         catalog=runtime.catalog,
         subject=subject,
         template=template,
@@ -145,7 +145,7 @@ def test_pausing_the_kind_keeps_it_back(make_post: MakePost) -> None:
     """An operator who stops resets stops all of them."""
     post = make_post()
     email = record(post, "reset", CONTEXTS["reset"])
-    post.runtime.pauses.pause(Scope.KIND, "reset", actor="ops@host", reason="abuse")
+    post.runtime.pauses.pause(PauseScope.KIND, "reset", actor="ops@host", reason="abuse")
     assert post.deliver(email.id).state is None
     assert post.email(email.id).state is State.PENDING
 
@@ -221,4 +221,4 @@ def test_a_kind_can_be_previewed_whose_variables_are_links(
     vars(module)["KINDS"] = kind
     monkeypatch.setitem(sys.modules, "a_shop_with_links", module)
     post = make_post(mailctl_catalog="a_shop_with_links")
-    assert "http://localhost:3000" in make_preview(post.runtime, Wish(kind=kind)).html
+    assert "http://localhost:3000" in make_preview(post.runtime, PreviewRequest(kind=kind)).html

@@ -20,11 +20,11 @@ from referencing import Registry, Resource
 
 from mailctl.cli.main import app
 from mailctl.delivery_log.heartbeats import Worker
-from mailctl.delivery_log.pauses import Scope
+from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import emails
-from mailctl.delivery_log.suppressions import Source
-from mailctl.delivery_log.transitions import move, utc_now
+from mailctl.delivery_log.suppressions import SuppressionSource
+from mailctl.delivery_log.transitions import change_state, utc_now
 from mailctl.domain.models import Content, State, User
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
@@ -113,14 +113,18 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]
     runtime = Runtime(Settings(mailctl_home=folder / ".mailctl"))
     for name, text in LISTS.items():
         (folder / name).write_text(text)
-    runtime.suppressions.add({"dead@example.com": "gone"}, source=Source.OPERATOR, actor="ada@desk")
-    runtime.pauses.pause(Scope.QUEUE, "stopped", actor="ada@desk", reason="")
-    key = runtime.keys.create("on-call")
+    runtime.suppressions.add(
+        {"dead@example.com": "gone"}, source=SuppressionSource.OPERATOR, actor="ada@desk"
+    )
+    runtime.pauses.pause(PauseScope.QUEUE, "stopped", actor="ada@desk", reason="")
+    key = runtime.api_keys.create("on-call")
     content = Content(user=User(email="zoe@example.com"))
-    waiting, failed = Enqueuer(runtime).record(runtime.catalog.named("welcome"), [content] * 2).ids
+    waiting, failed = Enqueuer(runtime).record(runtime.catalog.get("welcome"), [content] * 2).ids
     with writing(runtime.engine) as connection:
         refused = {"smtp_code": 550, "smtp_enhanced": "5.7.1", "error": "550 5.7.1 blocked"}
-        move(connection, emails.c.id == failed, State.FAILED, text="refused", values=refused, now=utc_now())
+        change_state(
+            connection, emails.c.id == failed, State.FAILED, text="refused", values=refused, now=utc_now()
+        )
     runtime.close()
     return folder, {"id": waiting, "failed": failed, "key": key.id}
 
@@ -142,7 +146,7 @@ def start_worker(home: Path) -> None:
     """Let the log know of a worker, which runs elsewhere."""
     runtime = Runtime(Settings(mailctl_home=home))
     now = utc_now()
-    runtime.workers.beat(
+    runtime.workers.record_heartbeat(
         Worker(
             id="w1",
             name="celery@elsewhere",

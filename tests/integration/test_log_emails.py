@@ -15,14 +15,14 @@ from sqlalchemy import event
 from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.claims import Claims
 from mailctl.delivery_log.outbox import Outbox
-from mailctl.delivery_log.queries.lookups import History
+from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.recovery import Recovery
-from mailctl.delivery_log.retention import Prunable, Retention
+from mailctl.delivery_log.retention import PrunableCounts, Retention
 from mailctl.delivery_log.storage.engine import open_engine, parse_url
 from mailctl.delivery_log.storage.schema_version import upgrade
 from mailctl.domain.catalog import CANARY, RESET, WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
-from mailctl.domain.models import Ended, Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.models import DeliveredClaim, Outcome, OutcomeKind, SmtpReply, State
 from mailctl.errors import IdempotencyConflict
 from mailctl.security.keyring import Keyring
 
@@ -66,7 +66,7 @@ class Log:
         self.clock = Clock()
         self.outbox = self.outbox_with(KEYRING)
         self.recovery = Recovery(engine, clock=self.clock)
-        self.history = History(engine)
+        self.history = EmailLookups(engine)
 
     def outbox_with(self, keyring: Keyring) -> Outbox:
         """Return the outbox of a process that knows these keys."""
@@ -96,7 +96,7 @@ class Log:
     def claim(self, email_id: str, *, worker: str, keyring: Keyring | None = None) -> Claim | None:
         """Take an email as a worker would."""
         claims = Claims(self.engine, keyring or KEYRING, lease=LEASE, clock=self.clock)
-        taken = claims.take([email_id], worker=worker).claims
+        taken = claims.claim([email_id], worker=worker).claims
         return taken[0] if taken else None
 
     def extend(self, claim: Claim) -> bool:
@@ -173,7 +173,7 @@ class TestRecording:
         """The second call gets the first id, and the log one row."""
         first = log.add(key="order-1")
         assert log.add(key="order-1") == first
-        assert log.history.counts() == {State.PENDING: 1}
+        assert log.history.count_by_state() == {State.PENDING: 1}
 
     def test_a_key_is_forgotten_after_its_window(self, log: Log) -> None:
         """A day here; then it stands for a new email."""
@@ -197,19 +197,19 @@ class TestRecording:
 
         with ThreadPoolExecutor(16) as callers:
             ids = set(callers.map(add, range(16)))
-        assert (len(ids), log.history.counts()) == (1, {State.PENDING: 1})
+        assert (len(ids), log.history.count_by_state()) == (1, {State.PENDING: 1})
 
     def test_a_message_of_another_program_is_adopted_once(self, log: Log) -> None:
         """Redelivered, it finds its row."""
         drafts = log.drafts()
-        log.outbox.adopt(drafts)
-        log.outbox.adopt(drafts)
+        log.outbox.record_from_message(drafts)
+        log.outbox.record_from_message(drafts)
         assert log.story(drafts[0].id) == ["queued"]
 
     def test_a_message_that_can_never_be_an_email_is_failed(self, log: Log) -> None:
         """With its reason."""
         [draft] = log.drafts()
-        log.outbox.adopt_failed(draft, reason="no recipient")
+        log.outbox.record_failed_message(draft, reason="no recipient")
         [email] = log.history.find(draft.id)
         assert (email.state, email.error) == (State.FAILED, "no recipient")
 
@@ -265,9 +265,9 @@ class TestClaiming:
         canary_id = log.outbox.add([replace(draft, kind=CANARY.name)], due_at=log.clock.now).id
         claims = Claims(log.engine, KEYRING, lease=LEASE, clock=log.clock)
         ids = [email_id, canary_id]
-        [canary] = claims.take(ids, worker="w", are_canaries=True).claims
+        [canary] = claims.claim(ids, worker="w", are_canaries=True).claims
         assert (canary.id, log.state(email_id)) == (canary_id, State.PENDING)
-        [email] = claims.take(ids, worker="w").claims
+        [email] = claims.claim(ids, worker="w").claims
         assert email.id == email_id
 
     def test_what_was_sent_is_scrubbed_and_never_claimed_again(self, log: Log) -> None:
@@ -326,7 +326,7 @@ class TestClaiming:
         log.outbox.defer(retried, until=until, outcome=LATER, counts=True, message_id=None)
         log.clock.forward(hours=-1)
         assert log.outbox.reserve_due(limit=9) == []
-        assert log.recovery.follow_clock_back(longest=LEASE) == 3
+        assert log.recovery.correct_future_times(longest=LEASE) == 3
         assert len(log.outbox.reserve_due(limit=9)) == 2
         log.clock.forward(seconds=61)
         assert log.recovery.release_stale(hold=False) == 1
@@ -371,13 +371,13 @@ def _steps_of_a_batch(path: Path, backlog: int) -> dict[str, int]:
     part = "publish"
     log.outbox.mark_queued(ids)
     part = "take"
-    taken = claims.take(ids[:50], worker="w").claims
+    taken = claims.claim(ids[:50], worker="w").claims
     part = "finish"
     lost = claims.finish(
-        [Ended(claim=claim, state=State.SENT, outcome=SENT, message_id="<a@b>") for claim in taken]
+        [DeliveredClaim(claim=claim, state=State.SENT, outcome=SENT, message_id="<a@b>") for claim in taken]
     )
     part = "give back"
-    claims.give_back(ids[50:], reason="no time")
+    claims.return_unstarted(ids[50:], reason="no time")
     part = "mend"
     for _ in range(20):  # each takes less than a hundred steps
         log.recovery.release_stale(hold=False)
@@ -439,7 +439,7 @@ class TestForgetting:
         retention = Retention(log.engine)
         end = log.clock.forward(days=100)
         found = retention.count(contents_before=end, emails_before=START)
-        assert found == Prunable(contents=1, emails=0, link_uses=0)
+        assert found == PrunableCounts(contents=1, emails=0, link_uses=0)
         assert list(retention.prune(contents_before=end, emails_before=START)) == [1]
         assert (log.state(failed), log.outbox.content(failed)) == (State.FAILED, None)
         assert list(retention.prune(contents_before=end, emails_before=end)) == [1]
@@ -452,19 +452,19 @@ class TestCircuit:
         """Three failures of the server; then one try at a time, at growing distances, until one works."""
         circuits = Circuits(log.engine, server="smtp.example.com:587", clock=log.clock)
         assert circuits.read() is None
-        opened = [circuits.fail("connection refused").is_open for _ in range(3)]
+        opened = [circuits.record_failure("connection refused").is_open for _ in range(3)]
         assert opened == [False, False, True]
-        assert not circuits.may_probe()
+        assert not circuits.acquire_probe()
         log.clock.forward(seconds=11)
-        assert circuits.may_probe()
-        assert not circuits.may_probe()
-        circuits.succeed()
+        assert circuits.acquire_probe()
+        assert not circuits.acquire_probe()
+        circuits.record_success()
         assert circuits.read() is None
 
     def test_a_message_that_overtakes_the_note_of_it_is_kept_back_too(self, log: Log) -> None:
         """A worker may be faster than the publisher, whose note comes late then."""
         email_id, until = log.add(), START + timedelta(seconds=10)
-        assert log.outbox.keep_back(email_id, until=until, reason="connection refused")
+        assert log.outbox.postpone_for_outage(email_id, until=until, reason="connection refused")
         assert log.outbox.mark_queued([email_id]) == 0
         assert log.claim(email_id, worker="w") is None
         log.clock.forward(seconds=10)
@@ -474,6 +474,6 @@ class TestCircuit:
         """Though its message has come too early, while the server does not work."""
         [draft] = log.drafts(not_before=START + timedelta(hours=1))
         log.outbox.add([draft], due_at=START)
-        assert not log.outbox.keep_back(draft.id, until=START, reason="connection refused")
-        log.outbox.release_kept_back()
+        assert not log.outbox.postpone_for_outage(draft.id, until=START, reason="connection refused")
+        log.outbox.release_after_outage()
         assert log.claim(draft.id, worker="w") is None

@@ -23,7 +23,7 @@ import typer
 from mailctl.cli.context import log_mode_of
 from mailctl.cli.main import app
 from mailctl.delivery_log.opening import open_delivery_log
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.suppressions import Suppressions
 from mailctl.errors import LogUnavailable
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
     from tests.integration.commands import Mailctl
 
-CREATE, ON_WRITE, UPDATE, READ, OPTIONAL = LogMode
+CREATE, ON_WRITE, UPDATE, READ, OPTIONAL = AccessMode
 
 #: Every command, what it may do to the log, and a line that calls it; "" where a test of its own does.
-COMMANDS: dict[str, tuple[LogMode, str]] = {
+COMMANDS: dict[str, tuple[AccessMode, str]] = {
     "send welcome": (ON_WRITE, "send welcome --user-id 1"),
     "send reset": (ON_WRITE, "send reset --user-id 1"),
     "send verification": (ON_WRITE, "send verification --user-id 1"),
@@ -173,7 +173,7 @@ def test_what_is_refused_creates_nothing(mailctl: Mailctl, tmp_path: Path) -> No
 def test_threads_that_write_first_create_the_log_once(tmp_path: Path) -> None:
     """Until then it reads as empty."""
     settings = Settings(mailctl_home=tmp_path / "home")
-    engine = open_delivery_log(settings, LogMode.ON_WRITE)
+    engine = open_delivery_log(settings, AccessMode.ON_WRITE)
     suppressions = Suppressions(engine)
     assert (suppressions.find("a@example.com"), contents(tmp_path)) == (None, {})
 
@@ -336,7 +336,7 @@ def readable() -> Iterator[Settings]:
     """A log in a folder that others may read, and in which they may create nothing."""
     folder = Path(tempfile.mkdtemp(prefix="mailctl-readable-"))
     settings = Settings(mailctl_home=folder)
-    open_delivery_log(settings, LogMode.CREATE).dispose()
+    open_delivery_log(settings, AccessMode.CREATE).dispose()
     folder.chmod(0o555)
     (folder / "mailctl.db").chmod(0o644)
     yield settings
@@ -374,7 +374,7 @@ def test_a_log_in_a_read_only_folder_can_be_read(readable: Settings, is_open: bo
 
 
 def read_and_fail_to_write(settings: Settings) -> None:
-    engine = open_delivery_log(settings, LogMode.READ)
+    engine = open_delivery_log(settings, AccessMode.READ)
     with reading(engine) as connection:
         assert connection.exec_driver_sql("SELECT email FROM mailctl_users").scalar() == "zoe@example.com"
     with pytest.raises(LogUnavailable, match="readonly database"), writing(engine) as connection:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from kombu import Connection
 
-from mailctl.worker.lost_connection import outlive_connection
+from mailctl.worker.lost_connection import tolerate_lost_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ def delivered(connection: Connection) -> Message:
     queue = connection.SimpleQueue("celery")
     queue.put("an email")
     message = queue.get(timeout=5)
-    outlive_connection(message.channel)
+    tolerate_lost_connection(message.channel)
     return message
 
 

@@ -55,13 +55,13 @@ class TestSettings:
 
     def test_a_service_is_told_when_it_starts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """By `prepare`, before the first request."""
-        runtime.use(Settings(mailctl_home=tmp_path / "home", email_from_address="nobody"))
+        runtime.configure(Settings(mailctl_home=tmp_path / "home", email_from_address="nobody"))
         try:
             with pytest.raises(ConfigurationError, match="EMAIL_FROM_ADDRESS"):
                 asyncio.run(EmailService.prepare())
         finally:
-            runtime.shut()
-            runtime.use(Settings())
+            runtime.close()
+            runtime.configure(Settings())
 
     def test_the_first_lines_of_a_worker_tell_of_misspelt_names(
         self, mailctl: Mailctl, monkeypatch: pytest.MonkeyPatch
@@ -222,6 +222,6 @@ class TestMailServer:
         trouble = Outcome(kind=OutcomeKind.DEFERRED, reply=SmtpReply(text="refused"), stage="connect")
         circuits = runtime.current().circuits
         assert circuits is not None
-        circuits.fail(trouble.with_stage)
-        runtime.shut()
-        assert self.hop(mailctl)["detail"] == f"the last 1 attempt failed: {trouble.with_stage}"
+        circuits.record_failure(trouble.text_with_stage)
+        runtime.close()
+        assert self.hop(mailctl)["detail"] == f"the last 1 attempt failed: {trouble.text_with_stage}"

@@ -160,9 +160,9 @@ def test_what_is_offered_for_an_email_works(
 def by_the_dashboard(log: dict[str, str]) -> Iterator[Offered]:
     """Yield what pages and answers about single emails offer."""
     settings = Settings.load()
-    runtime.use(settings)
+    runtime.configure(settings)
     with serving(web.create_app(settings)) as address:
-        key = runtime.current().keys.create("test").text
+        key = runtime.current().api_keys.create("test").plaintext
         headers = {"Authorization": f"Bearer {key}"}
         with httpx.Client(base_url=address, headers=headers, timeout=60) as client:
             for what, email_id in log.items():
@@ -176,7 +176,7 @@ def by_the_dashboard(log: dict[str, str]) -> Iterator[Offered]:
             unknown = client.get("/api/emails/--nobody;/why").json()
             yield Offered(unknown["fix"], "API, unknown", is_unknown=True)
             yield from in_prose(client.get("/emails/--nobody;").text, "page, unknown", is_unknown=True)
-    runtime.shut()
+    runtime.close()
 
 
 def by_commands(mailctl: Mailctl, log: dict[str, str]) -> Iterator[Offered]:
@@ -261,12 +261,12 @@ def test_what_is_offered_on_other_pages_works(
     monkeypatch.setenv("CELERY_QUEUE_DEFAULT", HOSTILE_QUEUE)
     parts = runtime.Runtime(Settings.load())
     settings = Settings.load()
-    runtime.use(settings)
+    runtime.configure(settings)
     found: list[Offered] = []
     here = partial(beat, parts, HOSTILE_WORKER, pid=sleeper.pid, queues=("other",))
     there = partial(beat, parts, "w@elsewhere", pid=1, queues=("other",), host="elsewhere")
     with beating(here), beating(there), serving(web.create_app(settings)) as address:
-        headers = {"Authorization": f"Bearer {runtime.current().keys.create('test').text}"}
+        headers = {"Authorization": f"Bearer {runtime.current().api_keys.create('test').plaintext}"}
         with httpx.Client(base_url=address, headers=headers, timeout=60) as client:
             for path in PAGES:
                 answer = client.get(path)
@@ -276,7 +276,7 @@ def test_what_is_offered_on_other_pages_works(
                 [client.get(path).json() for path in ("/api/queues", "/api/workers", "/api/x")]
             )
             found += in_prose(checks, "API")
-        runtime.shut()
+        runtime.close()
         assert f"mailctl queue peek '{HOSTILE_QUEUE}'" in [each.line for each in found]
         assert not [each for each in found if "w@elsewhere" in each.line]
         assert "\n".join(operator.refusals(found)) == ""
@@ -400,7 +400,7 @@ def test_what_a_task_of_the_services_own_sends_cannot_be_stopped(mailctl: Mailct
     parts.close()
     # In a process of its own: an app is for good.
     program = (
-        "import sys\nfrom mailctl.diagnosis.email_facts import Eligibility\n"
+        "import sys\nfrom mailctl.diagnosis.eligibility_checker import Eligibility\n"
         "from mailctl.runtime import Runtime\n"
         "from mailctl.settings import Settings\n"
         "parts = Runtime(Settings(mailctl_app='ownapp:app'))\n"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.delivery_log.pauses import Scope
+from mailctl.delivery_log.pauses import PauseScope
 from mailctl.domain.catalog import RESET, WELCOME
 from mailctl.domain.factory import make_content, make_user
 from mailctl.domain.models import State
@@ -35,7 +35,7 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runtime]:
 
 def record(log: Runtime, kind: Kind = WELCOME) -> str:
     """Record an email."""
-    content = make_content(kind, make_user(email="zoe@example.com"), origins=log.origins)
+    content = make_content(kind, make_user(email="zoe@example.com"), origins=log.link_origins)
     return Enqueuer(log).record(kind, [content]).ids[0]
 
 
@@ -44,35 +44,35 @@ def state(log: Runtime, email_id: str) -> State:
     return log.history.find(email_id)[0].state
 
 
-def pause(log: Runtime, scope: Scope, name: str) -> bool:
+def pause(log: Runtime, scope: PauseScope, name: str) -> bool:
     """Stop something."""
     return log.pauses.pause(scope, name, actor="zoe", reason="why not")
 
 
-@pytest.mark.parametrize(("scope", "name"), [(Scope.QUEUE, "celery"), (Scope.KIND, "welcome")])
-def test_a_claim_does_not_take_what_is_paused(log: Runtime, scope: Scope, name: str) -> None:
+@pytest.mark.parametrize(("scope", "name"), [(PauseScope.QUEUE, "celery"), (PauseScope.KIND, "welcome")])
+def test_a_claim_does_not_take_what_is_paused(log: Runtime, scope: PauseScope, name: str) -> None:
     """The message is gone, so the email goes back into the log; no attempt is counted, and it says why."""
     email_id = record(log)
     log.outbox.mark_queued([email_id], held_in="w-1")
     pause(log, scope, name)
-    assert log.claims.take([email_id], worker=WORKER).claims == []
+    assert log.claims.claim([email_id], worker=WORKER).claims == []
     [email] = log.history.find(email_id)
     assert (email.state, email.attempts, email.queued_at) == (State.PENDING, 0, None)
     assert "paused by zoe" in log.history.events(email_id)[-1].text
     assert log.outbox.reserve_due(limit=9) == []
     log.pauses.resume(scope, name)
     assert [found.id for found in log.outbox.reserve_due(limit=9)] == [email_id]
-    assert len(log.claims.take([email_id], worker=WORKER).claims) == 1
+    assert len(log.claims.claim([email_id], worker=WORKER).claims) == 1
 
 
 def test_a_pause_stops_nothing_else(log: Runtime) -> None:
     """Other kinds of the same queue go on, also past many that are paused."""
     stopped = [record(log, RESET) for _ in range(3)]
     email_id = record(log)
-    pause(log, Scope.KIND, "reset")
+    pause(log, PauseScope.KIND, "reset")
     log.pauses.park()
     assert [found.id for found in log.outbox.reserve_due(limit=1)] == [email_id]
-    taken = log.claims.take([*stopped, email_id], worker=WORKER)
+    taken = log.claims.claim([*stopped, email_id], worker=WORKER)
     assert [claim.id for claim in taken.claims] == [email_id]
     assert {state(log, each) for each in stopped} == {State.PENDING}
 
@@ -80,7 +80,7 @@ def test_a_pause_stops_nothing_else(log: Runtime) -> None:
 def test_what_is_paused_is_no_work_to_wait_for(log: Runtime) -> None:
     """A worker that drains the log stops."""
     email_id = record(log)
-    pause(log, Scope.QUEUE, "celery")
+    pause(log, PauseScope.QUEUE, "celery")
     log.pauses.park()
     now = log.history.find(email_id)[0].due_at
     assert log.history.backlog(now=now.replace(year=now.year - 1)).ready == 0
@@ -89,26 +89,26 @@ def test_what_is_paused_is_no_work_to_wait_for(log: Runtime) -> None:
 def test_the_first_pause_stays(log: Runtime) -> None:
     """A second one changes neither who nor why; of two, both have to end."""
     email_id = record(log)
-    assert pause(log, Scope.QUEUE, "celery")
-    assert not log.pauses.pause(Scope.QUEUE, "celery", actor="eve", reason="")
-    pause(log, Scope.KIND, "welcome")
+    assert pause(log, PauseScope.QUEUE, "celery")
+    assert not log.pauses.pause(PauseScope.QUEUE, "celery", actor="eve", reason="")
+    pause(log, PauseScope.KIND, "welcome")
     assert [each.actor for each in log.pauses.read()] == ["zoe", "zoe"]
     log.pauses.park()
-    assert log.pauses.resume(Scope.QUEUE, "celery")
+    assert log.pauses.resume(PauseScope.QUEUE, "celery")
     assert log.outbox.reserve_due(limit=9) == []
-    assert log.pauses.resume(Scope.KIND, "welcome")
-    assert not log.pauses.resume(Scope.KIND, "welcome")
+    assert log.pauses.resume(PauseScope.KIND, "welcome")
+    assert not log.pauses.resume(PauseScope.KIND, "welcome")
     assert [found.id for found in log.outbox.reserve_due(limit=9)] == [email_id]
 
 
 def test_a_pause_that_ends_meanwhile_strands_nothing(log: Runtime) -> None:
     """What a claim has left alone goes back into the log in any case: its message is gone."""
-    from mailctl.delivery_log.pauses import put_back
+    from mailctl.delivery_log.pauses import return_paused
     from mailctl.delivery_log.storage.engine import writing
 
     email_id = record(log)
     log.outbox.mark_queued([email_id])
     with writing(log.engine) as connection:
-        put_back(connection, [email_id], now=log.history.find(email_id)[0].due_at)
+        return_paused(connection, [email_id], now=log.history.find(email_id)[0].due_at)
     assert state(log, email_id) is State.PENDING
     assert [found.id for found in log.outbox.reserve_due(limit=9)] == [email_id]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 
-from mailctl.broker.inspector import Broker
+from mailctl.broker.inspector import BrokerInspector
 from tests.servers import FEW_ATTEMPTS, HangUpServer
 
 if TYPE_CHECKING:
@@ -144,9 +144,9 @@ class TestOnRedis:
         message = client.send_task("mailctl.deliver_batch", args=[["a1", "b2"]], queue="mailctl.bulk")
         [waiting] = on_redis("queue", "peek", "mailctl.bulk")[1]
         assert (waiting["task_id"], waiting["kind"]) == (message.id, "2 of a campaign")
-        found = Broker(client).find("b2", queue="mailctl.bulk")
-        assert found.place is not None
-        assert (found.place.ahead, found.place.message.task_id) == (0, message.id)
+        found = BrokerInspector(client).find_message("b2", queue="mailctl.bulk")
+        assert found.position is not None
+        assert (found.position.ahead, found.position.message.task_id) == (0, message.id)
 
 
 def test_a_broker_that_is_down_is_told_after_what_the_log_knows(
@@ -177,8 +177,8 @@ def test_other_brokers_tell_what_they_can(tmp_path: Path) -> None:
         "control_folder": folder,
     }
     app.send_task("report.build", queue="reports")
-    found = Broker(app).survey(["reports"])["reports"]
+    found = BrokerInspector(app).inspect_queues(["reports"])["reports"]
     assert (found.ready, found.messages, found.unacked) == (1, None, None)
-    search = Broker(app).find("x", queue="reports")
-    assert (search.place, search.is_complete) == (None, False)
+    search = BrokerInspector(app).find_message("x", queue="reports")
+    assert (search.position, search.is_complete) == (None, False)
     app.close()

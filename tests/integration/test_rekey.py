@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from mailctl import runtime as runtimes
 from mailctl.cli.main import main
-from mailctl.delivery_log.rekey import BATCH, Rekeyed
+from mailctl.delivery_log.rekey import BATCH_SIZE, RekeyResult
 from mailctl.delivery_log.retention import Retention
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.catalog import WELCOME
@@ -49,27 +49,27 @@ def open_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callab
 
 def record(site: Runtime, count: int) -> list[str]:
     contents = [
-        make_content(WELCOME, make_user(email=f"u{number}@example.com"), origins=site.origins)
+        make_content(WELCOME, make_user(email=f"u{number}@example.com"), origins=site.link_origins)
         for number in range(count)
     ]
     return Enqueuer(site).record(WELCOME, contents).ids
 
 
-def total(site: Runtime, **options: bool) -> Rekeyed:
-    return sum(rekey(site, **options), Rekeyed())
+def total(site: Runtime, **options: bool) -> RekeyResult:
+    return sum(rekey(site, **options), RekeyResult())
 
 
 def test_everything_is_sealed_anew_once(open_site: Callable[..., Runtime]) -> None:
     """After that the old key is needed no more, and a second run finds nothing to do."""
-    count = BATCH + 3
+    count = BATCH_SIZE + 3
     ids = record(open_site(OLD), count)
     both = open_site(NEW, old=OLD)
-    assert total(both, dry_run=True) == Rekeyed(outdated=count)
-    assert total(both) == Rekeyed(outdated=count)
-    assert total(both) == Rekeyed(current=count)
+    assert total(both, dry_run=True) == RekeyResult(outdated=count)
+    assert total(both) == RekeyResult(outdated=count)
+    assert total(both) == RekeyResult(current=count)
     only_new = open_site(NEW)
-    assert total(only_new) == Rekeyed(current=count)
-    taken = only_new.claims.take(ids[:10], worker="w")
+    assert total(only_new) == RekeyResult(current=count)
+    taken = only_new.claims.claim(ids[:10], worker="w")
     assert (len(taken.claims), taken.unreadable) == (10, [])
 
 
@@ -78,15 +78,15 @@ def test_what_no_key_opens_is_told_and_left(open_site: Callable[..., Runtime]) -
     [lost] = record(open_site(OLD), 1)
     stranger = open_site(NEW)
     [fine] = record(stranger, 1)
-    assert total(stranger) == Rekeyed(current=1, unreadable=(lost,))
-    assert total(open_site(NEW, old=OLD)) == Rekeyed(outdated=1, current=1)
+    assert total(stranger) == RekeyResult(current=1, unreadable=(lost,))
+    assert total(open_site(NEW, old=OLD)) == RekeyResult(outdated=1, current=1)
     assert fine != lost
 
 
 def test_what_a_worker_scrubs_meanwhile_stays_scrubbed(open_site: Callable[..., Runtime]) -> None:
     """Sealing goes on in small steps; between them emails are sent, recorded and forgotten."""
     site = open_site(OLD)
-    ids = record(site, 3 * BATCH)
+    ids = record(site, 3 * BATCH_SIZE)
     both = open_site(NEW, old=OLD)
     stopped = threading.Event()
 
@@ -120,7 +120,7 @@ def test_the_command_counts_and_fails_for_what_no_key_opens(
         try:
             return main([*arguments]), ""
         finally:
-            runtimes.shut()
+            runtimes.close()
 
     assert run("send", "welcome", "--user-id", "1")[0] == ExitCode.DONE
     monkeypatch.setenv("SECRET_KEY", NEW)

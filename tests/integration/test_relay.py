@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING
 from mailctl.delivery_log.heartbeats import Worker
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.models import Content, User
-from mailctl.domain.recipient_list import Recipient
-from mailctl.enqueue.campaign import Campaign, Mailing
+from mailctl.domain.recipient_list import RecipientRow
+from mailctl.enqueue.campaign import CampaignRecorder, CampaignRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
 from mailctl.settings import BULK_QUEUE, Settings
-from mailctl.worker.relay import BATCH, BATCHES_ON_BROKER, LOCAL_TICK_SECONDS, SERVER_TICK_SECONDS, Relay
+from mailctl.worker.relay import (
+    BATCH_SIZE,
+    LOCAL_TICK_SECONDS,
+    MAX_BATCHES_ON_BROKER,
+    SERVER_TICK_SECONDS,
+    Relay,
+)
 from tests.servers import HangUpServer
 
 if TYPE_CHECKING:
@@ -69,10 +75,10 @@ def test_on_a_server_a_campaign_is_looked_after_more_often(
     with closing(Runtime(settings)) as log:
         assert tick_after_a_turn(log) == SERVER_TICK_SECONDS
         rows = [
-            Recipient(line=number, email=f"user{number}@example.com")
-            for number in range(BATCH * (BATCHES_ON_BROKER + 5))
+            RecipientRow(line=number, email=f"user{number}@example.com")
+            for number in range(BATCH_SIZE * (MAX_BATCHES_ON_BROKER + 5))
         ]
-        for _ in Campaign(log, Mailing(campaign="spring", kind=WELCOME)).record(rows):
+        for _ in CampaignRecorder(log, CampaignRequest(campaign="spring", kind=WELCOME)).record(rows):
             pass
         assert tick_after_a_turn(log) == LOCAL_TICK_SECONDS
 

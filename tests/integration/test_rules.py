@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mailctl.delivery_log.suppressions import Source
+from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.domain.catalog import GENERIC, RESET, WELCOME, Kind, Link
 from mailctl.domain.factory import make_content, make_drafts, make_user
 from mailctl.domain.models import State
@@ -50,7 +50,7 @@ def states(post: Post, ids: list[str]) -> list[State]:
 def suppress(post: Post, *addresses: str) -> None:
     """Do what `mailctl suppress add` does."""
     post.runtime.suppressions.add(
-        dict.fromkeys(addresses, "asked us to stop"), source=Source.OPERATOR, actor="ops@host"
+        dict.fromkeys(addresses, "asked us to stop"), source=SuppressionSource.OPERATOR, actor="ops@host"
     )
 
 
@@ -63,7 +63,7 @@ class TestSuppression:
         assert "suppressed from now on" in post.runtime.history.events(first)[-1].text
         [entry] = post.runtime.suppressions.page(limit=9).entries
         assert (entry.address, entry.code, entry.enhanced) == ("zoe@example.com", 550, "5.1.1")
-        assert (entry.source, entry.reason) == (Source.BOUNCE, "no such user")
+        assert (entry.source, entry.reason) == (SuppressionSource.BOUNCE, "no such user")
         second = record(post, address="zOe@example.com")
         assert post.email(second).state is State.SUPPRESSED
         [_, event] = post.runtime.history.events(second)
@@ -121,9 +121,9 @@ class TestSuppression:
             )[0]
             for n in range(3)
         ]
-        added = post.runtime.campaigns.add(post.runtime.campaigns.batch(drafts))
+        added = post.runtime.campaigns.add(post.runtime.campaigns.prepare_batch(drafts))
         assert (len(added.new), list(added.suppressed)) == (3, [drafts[1].id])
-        assert drafts[1].id not in post.runtime.campaigns.release(limit=9)
+        assert drafts[1].id not in post.runtime.campaigns.take_due(limit=9)
 
     def test_who_is_removed_is_mailed_again(self, post: Post) -> None:
         """The list goes page by page."""

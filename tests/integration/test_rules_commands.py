@@ -115,8 +115,8 @@ class TestSuppress:
         mailctl("retry", email_id)
         assert mailctl("status", email_id, "--json").lines[0]["state"] == "suppressed"
         assert mailctl("retry", email_id, "--force").code == 0
-        taken = runtime.current().claims.take([email_id], worker="w@host")
-        runtime.shut()
+        taken = runtime.current().claims.claim([email_id], worker="w@host")
+        runtime.close()
         assert [claim.id for claim in taken.claims] == [email_id]
         assert mailctl("status", email_id, "--json").lines[0]["state"] == "sending"
 
@@ -182,7 +182,7 @@ class TestOwnKinds:
 
     def test_a_service_sends_it(self, mailctl: Mailctl, shop: Path) -> None:
         """`EmailService.send` knows every kind."""
-        runtime.use(Settings.load(shop))
+        runtime.configure(Settings.load(shop))
         user = SimpleNamespace(id=7, email="zoe@example.com", username="zoe")
 
         async def send(kind: str, **context: str) -> str:

@@ -162,12 +162,12 @@ class TestSessions:
             await asyncio.to_thread(server.wait_for_line, "QUIT")
 
         with ScriptedSmtpServer() as server:
-            with_pool(plain(server), scenario, limits=PoolLimits(idle_seconds=0.05))
+            with_pool(plain(server), scenario, limits=PoolLimits(max_idle_seconds=0.05))
 
     def test_a_session_ends_at_its_age(self) -> None:
         """However busy it is."""
         with ScriptedSmtpServer() as server:
-            send(plain(server), message("a"), message("b"), limits=PoolLimits(age_seconds=0.0))
+            send(plain(server), message("a"), message("b"), limits=PoolLimits(max_age_seconds=0.0))
             assert server.sessions == 2
 
     def test_a_session_that_the_server_ended_is_replaced_unnoticed(self) -> None:

@@ -12,13 +12,13 @@ from sqlalchemy.event import listen
 
 from mailctl.delivery_log.queries.stat_models import Dimension, Totals
 from mailctl.delivery_log.queries.statistics import Statistics
-from mailctl.delivery_log.queries.time_series import course
+from mailctl.delivery_log.queries.time_series import time_series
 from mailctl.delivery_log.storage.engine import open_engine, parse_url, writing
 from mailctl.delivery_log.storage.schema_version import ensure_current
 from mailctl.delivery_log.storage.tables import emails, events
-from mailctl.domain.catalog import KINDS
+from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.models import State
-from mailctl.web.charts import Chart, Line, scale_end
+from mailctl.web.charts import Chart, Series, round_scale_max
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,16 +120,18 @@ class TestBy:
         self, engine: Engine, dimension: str, expected: list[tuple[str, int, float]]
     ) -> None:
         """The largest come first; addresses in the text of a refusal do not make groups of their own."""
-        assert shares(Statistics(engine).by(Dimension(dimension))) == expected
+        assert shares(Statistics(engine).grouped_by(Dimension(dimension))) == expected
 
     def test_a_limit_leaves_shares_as_they_are(self, engine: Engine) -> None:
         """They are of all emails, not of those shown."""
-        assert shares(Statistics(engine).by(Dimension.KIND, limit=1)) == [("welcome", 8, 0.8)]
-        assert shares(Statistics(engine).by(Dimension.HOUR, limit=1)) == [("2030-05-04T13:00Z", 1, 0.1)]
+        assert shares(Statistics(engine).grouped_by(Dimension.KIND, limit=1)) == [("welcome", 8, 0.8)]
+        assert shares(Statistics(engine).grouped_by(Dimension.HOUR, limit=1)) == [
+            ("2030-05-04T13:00Z", 1, 0.1)
+        ]
 
     def test_each_group_knows_its_states(self, engine: Engine) -> None:
         """To tell which kind fails."""
-        [welcome, _] = Statistics(engine).by(Dimension.KIND)
+        [welcome, _] = Statistics(engine).grouped_by(Dimension.KIND)
         assert (welcome.totals.delivered, welcome.totals.failed) == (5, 3)
 
 
@@ -165,10 +167,10 @@ class TestLatency:
 
     def test_a_kind_of_the_service_has_its_own_lifetime(self, engine: Engine, record: Any) -> None:
         """By which its schedule is known."""
-        invoice = replace(KINDS["welcome"], name="invoice", lifetime=timedelta(days=3))
+        invoice = replace(BUILT_IN_KINDS["welcome"], name="invoice", lifetime=timedelta(days=3))
         times = {"expires_at": NOON + timedelta(days=3) + HOUR, "not_before": NOON + HOUR}
         record(1, after=3600 + 2, kind="invoice", **times)
-        found = Statistics(engine, kinds={**KINDS, "invoice": invoice}).latency()
+        found = Statistics(engine, kinds={**BUILT_IN_KINDS, "invoice": invoice}).latency()
         assert found.longest == pytest.approx(2, abs=0.001)
 
     def test_nothing_sent_has_no_latency(self, engine: Engine, record: Any) -> None:
@@ -181,9 +183,9 @@ class TestLatency:
         """Each bound has all that were faster."""
         for seconds in (0.5, 2, 30):
             record(1, after=seconds)
-        found = Statistics(engine).latency_counts([1, 5, 60])
-        assert (found.within, found.count) == ({1: 1, 5: 2, 60: 3}, 3)
-        assert found.seconds == pytest.approx(32.5, abs=0.001)
+        found = Statistics(engine).latency_histogram([1, 5, 60])
+        assert (found.cumulative_counts, found.count) == ({1: 1, 5: 2, 60: 3}, 3)
+        assert found.sum_seconds == pytest.approx(32.5, abs=0.001)
 
 
 class TestQueues:
@@ -227,13 +229,13 @@ class TestSpeed:
         statistics = Statistics(engine)
         statistics.totals(NOON, NOON + HOUR)
         for dimension in Dimension:
-            statistics.by(dimension, NOON, NOON + HOUR)
+            statistics.grouped_by(dimension, NOON, NOON + HOUR)
         statistics.over_time(NOON, NOON + HOUR, MINUTE)
         statistics.latency(NOON, NOON + HOUR)
-        statistics.latency_counts([1], NOON)
+        statistics.latency_histogram([1], NOON)
         statistics.activity(since=NOON)
         statistics.queues(now=NOON)
-        statistics.failures()
+        statistics.recent_failures()
         engine.dispose()
         assert len(plans) > 10
         assert [plan for plan in plans if plan.startswith("SCAN mailctl_")] == []
@@ -257,8 +259,8 @@ class TestActivity:
     def test_an_empty_log_has_none(self, engine: Engine) -> None:
         """And no error."""
         assert Statistics(engine).activity(since=NOON).entered == {}
-        assert Statistics(engine).recorded_ever() == 0
-        assert Statistics(engine).failures() == []
+        assert Statistics(engine).total_recorded() == 0
+        assert Statistics(engine).recent_failures() == []
 
 
 class TestCourse:
@@ -279,7 +281,7 @@ class TestCourse:
                 for minute, state in steps
             ]
             connection.execute(insert(events), rows)
-        found = course(engine, NOON, NOON + 2 * MINUTE + MINUTE / 2, MINUTE)
+        found = time_series(engine, NOON, NOON + 2 * MINUTE + MINUTE / 2, MINUTE)
         assert [(s.recorded, s.delivered, s.deferred, s.failed, s.ended) for s in found] == [
             (3, 3, 0, 0, 3),
             (0, 0, 0, 0, 0),
@@ -292,9 +294,9 @@ def test_charts_are_told_in_words() -> None:
     """A scale ends at a round number, gaps stay gaps, and who sees no line hears its numbers."""
     times = tuple(NOON + number * MINUTE for number in range(4))
     chart = Chart(
-        title="Emails", unit="", times=times, lines=(Line(name="sent", values=(None, 7.0, None, 30.0)),)
+        title="Emails", unit="", times=times, series=(Series(name="sent", values=(None, 7.0, None, 30.0)),)
     )
-    assert (chart.top, scale_end([0.03]), scale_end([])) == (50, 0.05, 1)
+    assert (chart.scale_max, round_scale_max([0.03]), round_scale_max([])) == (50, 0.05, 1)
     assert chart.description == "Emails, 12:15 to 12:18 UTC: sent up to 30, 30 at the end."
-    assert chart.paths(chart.lines[0]).count("M") == 2
+    assert chart.svg_path(chart.series[0]).count("M") == 2
     assert chart.rows == (("12:16", ("7",)), ("12:18", ("30",)))

@@ -17,14 +17,14 @@ from mailctl.delivery_log.storage.schema_version import ensure_current
 from mailctl.domain.models import RowProblem, User
 from mailctl.errors import (
     ConfigurationError,
-    DirectoryUnavailable,
     InvalidInput,
     LogUnavailable,
     NotFound,
     Refused,
+    UserDirectoryUnavailable,
 )
 from mailctl.settings import Settings
-from mailctl.users import EmbeddedDirectory, ImportReport, ServiceDirectory, open_directory
+from mailctl.users import EmbeddedUserDirectory, ImportReport, ServiceUserDirectory, open_user_directory
 from tests.integration.commands import execute_sql
 from tests.servers import free_port
 
@@ -59,7 +59,7 @@ def engine(service_url: str) -> Iterator[sqlalchemy.Engine]:
 
 
 def get(url: str, user_id: str, *, query: str = "") -> User:
-    directory = ServiceDirectory(url, query=query)
+    directory = ServiceUserDirectory(url, query=query)
     try:
         return directory.get(user_id)
     finally:
@@ -67,7 +67,7 @@ def get(url: str, user_id: str, *, query: str = "") -> User:
 
 
 def describe(url: str, *, query: str = "") -> str:
-    directory = ServiceDirectory(url, query=query)
+    directory = ServiceUserDirectory(url, query=query)
     try:
         return directory.describe()
     finally:
@@ -278,7 +278,7 @@ class TestManners:
     def test_a_missing_sqlite_file_is_not_made(self, tmp_path: Path) -> None:
         """A typing error in DATABASE_URL says so and leaves no empty database behind."""
         path = tmp_path / "typo.db"
-        with pytest.raises(DirectoryUnavailable, match=r"typo\.db does not exist"):
+        with pytest.raises(UserDirectoryUnavailable, match=r"typo\.db does not exist"):
             get(f"sqlite:///{path}", "1")
         assert not path.exists()
 
@@ -321,7 +321,7 @@ class TestManners:
         """The driver's words are kept."""
         path = tmp_path / "app.db"
         path.write_text("This is not a database, however long one looks at it." * 20)
-        with pytest.raises(DirectoryUnavailable, match="not a database"):
+        with pytest.raises(UserDirectoryUnavailable, match="not a database"):
             get(f"sqlite:///{path}", "1")
 
     @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ class TestManners:
         """The text says where nobody answers; the password is in none of the chain's own texts."""
         url = f"postgresql://{secret_place.format(port=free_port())}"
         with pytest.raises(
-            DirectoryUnavailable, match=r"the users' database at postgresql.*127\.0\.0\.1"
+            UserDirectoryUnavailable, match=r"the users' database at postgresql.*127\.0\.0\.1"
         ) as caught:
             get(url, "1")
         error: BaseException | None = caught.value
@@ -347,20 +347,20 @@ class TestManners:
 
     def test_closing_what_was_never_opened_is_fine(self) -> None:
         """Nothing is opened before the first question."""
-        ServiceDirectory("nonsense").close()
+        ServiceUserDirectory("nonsense").close()
 
 
 class TestTableOfOurs:
     def test_development_starts_with_three_users(self, engine: sqlalchemy.Engine) -> None:
         """`mailctl send welcome --user-id 1` works at once."""
-        directory = EmbeddedDirectory(engine, with_demo_users=True)
+        directory = EmbeddedUserDirectory(engine, with_demo_users=True)
         assert directory.get("1") == User(id="1", email="ada@example.com", username="ada", first_name="Ada")
-        assert [user.id for user in directory.list()] == ["1", "2", "3"]
+        assert [user.id for user in directory.list_users()] == ["1", "2", "3"]
         assert directory.describe().endswith(", 3 users")
 
     def test_production_starts_with_none(self, engine: sqlalchemy.Engine) -> None:
         """Demo users are for development."""
-        directory = EmbeddedDirectory(engine, with_demo_users=False)
+        directory = EmbeddedUserDirectory(engine, with_demo_users=False)
         assert directory.describe().startswith("table mailctl_users in ")
         with pytest.raises(NotFound, match=r"^There is no user 1 in table mailctl_users\.$") as caught:
             directory.get("1")
@@ -368,11 +368,13 @@ class TestTableOfOurs:
 
     def test_looking_at_them_puts_nothing_into_the_table(self, engine: sqlalchemy.Engine) -> None:
         """What only reads writes nothing; the first change does it."""
-        directory = EmbeddedDirectory(engine, with_demo_users=True)
-        assert (directory.get("3").username, len(directory.list())) == ("alan", 3)
-        assert EmbeddedDirectory(engine, with_demo_users=False).list() == []
+        directory = EmbeddedUserDirectory(engine, with_demo_users=True)
+        assert (directory.get("3").username, len(directory.list_users())) == ("alan", 3)
+        assert EmbeddedUserDirectory(engine, with_demo_users=False).list_users() == []
         directory.add("zoe@example.com")
-        assert [user.id for user in EmbeddedDirectory(engine, with_demo_users=False).list()] == list("1234")
+        assert [
+            user.id for user in EmbeddedUserDirectory(engine, with_demo_users=False).list_users()
+        ] == list("1234")
 
     def test_those_who_change_it_first_together_seed_once(self, engine: sqlalchemy.Engine) -> None:
         """Whoever is first puts the demo users in; the others see them."""
@@ -382,7 +384,7 @@ class TestTableOfOurs:
             own = open_engine(engine.url, setting="X")
             start.wait()
             try:
-                EmbeddedDirectory(own, with_demo_users=True).add(f"user{number}@example.com")
+                EmbeddedUserDirectory(own, with_demo_users=True).add(f"user{number}@example.com")
             except Exception as error:
                 failures.append(error)
             own.dispose()
@@ -393,11 +395,11 @@ class TestTableOfOurs:
         for thread in threads:
             thread.join()
         assert failures == []
-        assert len(EmbeddedDirectory(engine, with_demo_users=True).list()) == 3 + 6
+        assert len(EmbeddedUserDirectory(engine, with_demo_users=True).list_users()) == 3 + 6
 
     def test_added_users_get_the_next_id(self, engine: sqlalchemy.Engine) -> None:
         """After the demo users, and after ids that were given."""
-        directory = EmbeddedDirectory(engine, with_demo_users=True)
+        directory = EmbeddedUserDirectory(engine, with_demo_users=True)
         first = directory.add("New@Example.com", username="new", first_name="Nell")
         assert first == User(id="4", email="New@example.com", username="new", first_name="Nell")
         assert directory.add("b@example.com", id="9").id == "9"
@@ -411,10 +413,10 @@ class TestTableOfOurs:
         self, engine: sqlalchemy.Engine, email: str, user_id: str | None
     ) -> None:
         """Two users never share an address, whatever its case."""
-        directory = EmbeddedDirectory(engine, with_demo_users=True)
+        directory = EmbeddedUserDirectory(engine, with_demo_users=True)
         with pytest.raises(Refused, match=r"^User 1 has this (address|id) already"):
             directory.add(email, id=user_id)
-        assert len(directory.list()) == 3
+        assert len(directory.list_users()) == 3
 
     @pytest.mark.parametrize(
         ("values", "field"),
@@ -431,29 +433,29 @@ class TestTableOfOurs:
         self, engine: sqlalchemy.Engine, values: dict[str, str], field: str
     ) -> None:
         """What is added passes the same gate as all input."""
-        directory = EmbeddedDirectory(engine, with_demo_users=False)
+        directory = EmbeddedUserDirectory(engine, with_demo_users=False)
         with pytest.raises(InvalidInput) as caught:
             directory.add(**values)
         assert caught.value.field == field
-        assert directory.list() == []
+        assert directory.list_users() == []
 
     def test_an_id_that_is_no_number_is_wrong_usage(self, engine: sqlalchemy.Engine) -> None:
         """Ids of this table are numbers."""
         with pytest.raises(InvalidInput, match="user id"):
-            EmbeddedDirectory(engine, with_demo_users=True).get("abc")
+            EmbeddedUserDirectory(engine, with_demo_users=True).get("abc")
 
     def test_a_log_without_schema_is_named(self, service_url: str) -> None:
         """The table stands in the delivery log's database, and its errors are the log's."""
         engine = open_engine(parse_url(service_url, setting="X"), setting="X")
         with pytest.raises(LogUnavailable):
-            EmbeddedDirectory(engine, with_demo_users=True).get("1")
+            EmbeddedUserDirectory(engine, with_demo_users=True).get("1")
         engine.dispose()
 
 
 class TestImport:
     def test_adds_and_updates(self, engine: sqlalchemy.Engine) -> None:
         """A row is known by its id or its address; columns that the file lacks stay as they are."""
-        directory = EmbeddedDirectory(engine, with_demo_users=True)
+        directory = EmbeddedUserDirectory(engine, with_demo_users=True)
         stream = io.StringIO(
             "id,email,username\n"
             "1,lovelace@example.com,countess\n"
@@ -462,7 +464,7 @@ class TestImport:
             ",next@example.com,\n"
         )
         assert directory.import_csv(stream) == ImportReport(added=2, updated=2)
-        assert directory.list() == [
+        assert directory.list_users() == [
             User(id="1", email="lovelace@example.com", username="countess", first_name="Ada"),
             User(id="2", email="GRACE@example.com", username="admiral", first_name="Grace"),
             User(id="3", email="alan@example.com", username="alan", first_name="Alan"),
@@ -472,7 +474,7 @@ class TestImport:
 
     def test_bad_rows_are_reported_by_line_and_good_ones_kept(self, engine: sqlalchemy.Engine) -> None:
         """The line is that of the file, whatever stands before it."""
-        directory = EmbeddedDirectory(engine, with_demo_users=True)
+        directory = EmbeddedUserDirectory(engine, with_demo_users=True)
         stream = io.StringIO(
             "email,first_name,id\n"
             "nonsense,X,\n"
@@ -490,11 +492,11 @@ class TestImport:
         assert (report.added, report.updated) == (2, 0)
         assert [problem.line for problem in report.problems] == [2, 4, 6, 7, 8, 10, 11]
         assert report.problems[2] == RowProblem(line=6, reason="email: is the address of user 1.")
-        assert [user.email for user in directory.list()][3:] == ["good@example.com", "fine@example.com"]
+        assert [user.email for user in directory.list_users()][3:] == ["good@example.com", "fine@example.com"]
 
     def test_rows_see_what_rows_before_them_did(self, engine: sqlalchemy.Engine) -> None:
         """An address that a row gave up is free for the next, one that a row took is its user's."""
-        directory = EmbeddedDirectory(engine, with_demo_users=True)
+        directory = EmbeddedUserDirectory(engine, with_demo_users=True)
         stream = io.StringIO(
             "id,email,username\n"
             "1,x@example.com,x\n"
@@ -503,44 +505,44 @@ class TestImport:
             ",ada@example.com,another-again\n"
         )
         assert directory.import_csv(stream) == ImportReport(added=1, updated=3)
-        names = {user.id: (user.email, user.username) for user in directory.list()}
+        names = {user.id: (user.email, user.username) for user in directory.list_users()}
         assert names["1"] == ("X@example.com", "again")
         assert names["4"] == ("ada@example.com", "another-again")
 
     def test_many_rows_are_all_kept(self, engine: sqlalchemy.Engine) -> None:
         """More than fit into one transaction."""
-        directory = EmbeddedDirectory(engine, with_demo_users=False)
+        directory = EmbeddedUserDirectory(engine, with_demo_users=False)
         rows = "".join(f"u{number}@example.com\n" for number in range(1201))
         assert directory.import_csv(io.StringIO("email\n" + rows)).added == 1201
         assert directory.describe().endswith(", 1201 users")
 
     def test_a_byte_order_mark_and_spaces_are_not_part_of_a_name(self, engine: sqlalchemy.Engine) -> None:
         """As spreadsheets write it, whether the caller opened the file as utf-8-sig or not."""
-        directory = EmbeddedDirectory(engine, with_demo_users=False)
+        directory = EmbeddedUserDirectory(engine, with_demo_users=False)
         stream = io.StringIO("\ufeffEmail ; x, email,\r\nz, a@example.com ,\r\n")
         assert directory.import_csv(stream).added == 1
-        assert [user.email for user in directory.list()] == ["a@example.com"]
+        assert [user.email for user in directory.list_users()] == ["a@example.com"]
 
     @pytest.mark.parametrize("content", ["", "\n", "mail,name\na@example.com,A\n", "a@example.com\n"])
     def test_a_file_without_a_column_email_is_refused(self, engine: sqlalchemy.Engine, content: str) -> None:
         """Nobody guesses which column holds the address."""
         with pytest.raises(InvalidInput, match="no column email"):
-            EmbeddedDirectory(engine, with_demo_users=False).import_csv(io.StringIO(content))
+            EmbeddedUserDirectory(engine, with_demo_users=False).import_csv(io.StringIO(content))
 
     def test_a_file_that_is_not_utf_8_is_refused(self, engine: sqlalchemy.Engine) -> None:
         """One clear sentence instead of a codec's."""
         stream = io.TextIOWrapper(io.BytesIO(b"email,username\na@example.com,J\xfcrgen\n"), encoding="utf-8")
-        directory = EmbeddedDirectory(engine, with_demo_users=False)
+        directory = EmbeddedUserDirectory(engine, with_demo_users=False)
         with pytest.raises(InvalidInput, match="it is not UTF-8 text"):
             directory.import_csv(stream)
-        assert directory.list() == []
+        assert directory.list_users() == []
 
 
 def test_the_service_s_database_wins(engine: sqlalchemy.Engine, service_url: str) -> None:
     """DATABASE_URL decides where users are looked up."""
     execute_sql(service_url, *USERS)
-    directory = open_directory(Settings(database_url=service_url), engine)
-    assert isinstance(directory, ServiceDirectory)
+    directory = open_user_directory(Settings(database_url=service_url), engine)
+    assert isinstance(directory, ServiceUserDirectory)
     assert directory.get("42") == URSULA
     directory.close()
 
@@ -548,9 +550,9 @@ def test_the_service_s_database_wins(engine: sqlalchemy.Engine, service_url: str
 @pytest.mark.parametrize(("debug", "count"), [(True, 3), (False, 0)])
 def test_without_a_database_our_table_serves(engine: sqlalchemy.Engine, debug: bool, count: int) -> None:
     """In development it comes with demo users."""
-    directory = open_directory(Settings(debug=debug), engine)
-    assert isinstance(directory, EmbeddedDirectory)
-    assert len(directory.list()) == count
+    directory = open_user_directory(Settings(debug=debug), engine)
+    assert isinstance(directory, EmbeddedUserDirectory)
+    assert len(directory.list_users()) == count
     directory.close()
 
 
@@ -558,7 +560,7 @@ def test_the_query_setting_reaches_the_directory(engine: sqlalchemy.Engine, serv
     """MAILCTL_USERS_QUERY is used where DATABASE_URL is set."""
     execute_sql(service_url, *USERS)
     query = "SELECT id, 'other@example.com' AS email FROM users WHERE id = :id"
-    directory = open_directory(Settings(database_url=service_url, mailctl_users_query=query), engine)
+    directory = open_user_directory(Settings(database_url=service_url, mailctl_users_query=query), engine)
     assert directory.get("42").email == "other@example.com"
     directory.close()
 

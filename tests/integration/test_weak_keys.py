@@ -99,7 +99,7 @@ def test_what_needs_no_key_still_runs(mailctl: Mailctl, blamed: str) -> None:
 def test_neither_the_service_nor_its_parts_run_on_it(blamed: str) -> None:
     """EmailService, the runtime of workers and dashboard, and links."""
     settings = Settings.load()
-    runtime.use(settings)
+    runtime.configure(settings)
     with pytest.raises(ConfigurationError, match=f"^{blamed} "):
         asyncio.run(EmailService.prepare())
     with pytest.raises(ConfigurationError, match=f"^{blamed} "):
@@ -112,8 +112,8 @@ def test_the_dashboard_in_a_service_refuses_every_request(
     blamed: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its sign-in page and files too; only the server's own log says why."""
-    runtime.shut()
-    runtime.use(Settings.load())
+    runtime.close()
+    runtime.configure(Settings.load())
     app = FastAPI()
     app.include_router(make_router(), prefix="/mail")
     headers = {"Authorization": "Bearer mk_0_0"}

@@ -13,12 +13,12 @@ from hypothesis import given as drawn
 from hypothesis import settings as bounds
 
 from mailctl import runtime, web
-from mailctl.domain.catalog import KINDS
+from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.factory import make_content, make_user
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.settings import Settings
-from mailctl.web.auth import COOKIE, Access
-from mailctl.web.login_throttle import MOST_FAILURES, Throttle
+from mailctl.web.auth import COOKIE_NAME, AccessControl
+from mailctl.web.login_throttle import MAX_FAILURES, LoginThrottle
 from tests.web_server import serving
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Site:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.key = runtime.current().keys.create("test")
+        self.key = runtime.current().api_keys.create("test")
         self.email_id = self.record("ada@example.com")
 
     def record(self, address: str, kind: str = "reset") -> str:
@@ -52,9 +52,9 @@ class Site:
         parts = runtime.current()
         tokens = {"token": TOKEN} if kind == "reset" else {}
         content = make_content(
-            KINDS[kind], make_user(email=address, id="7"), origins=parts.origins, tokens=tokens
+            BUILT_IN_KINDS[kind], make_user(email=address, id="7"), origins=parts.link_origins, tokens=tokens
         )
-        return Enqueuer(parts).record(KINDS[kind], [content]).ids[0]
+        return Enqueuer(parts).record(BUILT_IN_KINDS[kind], [content]).ids[0]
 
     def client(self, key: str | None = None) -> httpx.Client:
         """Return a client with a key, or without one."""
@@ -88,10 +88,10 @@ def _route_paths(routes: Any) -> list[str]:
 def given(tmp_path: Path) -> Iterator[Settings]:
     """Settings with a log of their own."""
     made = Settings(mailctl_home=tmp_path / "home")
-    runtime.shut()
-    runtime.use(made)
+    runtime.close()
+    runtime.configure(made)
     yield made
-    runtime.shut()
+    runtime.close()
 
 
 @pytest.fixture
@@ -105,19 +105,19 @@ class TestAccess:
     @pytest.mark.parametrize("credential", ["none", "wrong", "revoked", "garbage", "no session"])
     def test_nothing_is_shown_without_a_valid_key(self, given: Settings, credential: str) -> None:
         """Programs are told, people are led to the sign-in page: on every route that there is but `OPEN`."""
-        app = web.create_app(given, access=Access(throttle=Throttle(most=10**9)))
+        app = web.create_app(given, access=AccessControl(throttle=LoginThrottle(most=10**9)))
         with serving(app) as address:
             site = Site(address)
-            key = {"wrong": f"mk_{site.key.id}_wrong", "garbage": "é'\"", "revoked": site.key.text}.get(
+            key = {"wrong": f"mk_{site.key.id}_wrong", "garbage": "é'\"", "revoked": site.key.plaintext}.get(
                 credential
             )
             if credential == "revoked":
-                runtime.current().keys.revoke(site.key.id)
+                runtime.current().api_keys.revoke(site.key.id)
             with site.client() as client:
                 if key:
                     client.headers = httpx.Headers({"Authorization": f"Bearer {key}"}, encoding="utf-8")
                 if credential == "no session":
-                    client.cookies.set(COOKIE, "forged")
+                    client.cookies.set(COOKIE_NAME, "forged")
                 for path in site.all_paths(app):
                     answer = client.get(path)
                     is_page = answer.headers.get("location", "").startswith("/login?next=%2F")
@@ -132,16 +132,16 @@ class TestAccess:
 
     def test_a_key_opens_everything(self, site: Site) -> None:
         """As a bearer key; and its use is noted."""
-        with site.client(site.key.text) as client:
+        with site.client(site.key.plaintext) as client:
             for path in site.paths((*PAGES, *ENDPOINTS)):
                 expected = {"/": 303, "/api/other": 404}.get(path, 200)
                 assert client.get(path).status_code == expected, path
-        [key] = runtime.current().keys.list()
+        [key] = runtime.current().api_keys.list()
         assert key.last_used_at is not None
 
     def test_only_the_hash_of_a_key_is_kept(self, site: Site) -> None:
         """Not in the file of the log, nor beside it."""
-        secret = site.key.text.rpartition("_")[2].encode()
+        secret = site.key.plaintext.rpartition("_")[2].encode()
         home = runtime.current().settings.mailctl_home
         assert not [file for file in home.rglob("*") if file.is_file() and secret in file.read_bytes()]
 
@@ -149,21 +149,21 @@ class TestAccess:
         """The session cookie is out of reach for scripts and other sites, and ends with the key."""
         with site.client() as client:
             client.headers["Origin"] = site.address
-            form = {"key": site.key.text, "next": "/workers"}
+            form = {"key": site.key.plaintext, "next": "/workers"}
             answer = client.post("/login", data=form)
             assert (answer.status_code, answer.headers["location"]) == (303, "/workers")
             cookie = answer.headers["set-cookie"]
             assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(cookie.split("; "))
-            assert site.key.text not in cookie
+            assert site.key.plaintext not in cookie
             assert client.get("/workers").status_code == 200
-            runtime.current().keys.revoke(site.key.id)
+            runtime.current().api_keys.revoke(site.key.id)
             assert client.get("/workers").status_code == 303
 
     def test_they_sign_out(self, site: Site) -> None:
         """The cookie goes."""
         with site.client() as client:
             client.headers["Origin"] = site.address
-            client.post("/login", data={"key": site.key.text})
+            client.post("/login", data={"key": site.key.plaintext})
             assert client.post("/logout").status_code == 303
             assert client.get("/emails").status_code == 303
 
@@ -172,7 +172,7 @@ class TestAccess:
         """Whatever the address said."""
         with site.client() as client:
             client.headers["Origin"] = site.address
-            answer = client.post("/login", data={"key": site.key.text, "next": next_page})
+            answer = client.post("/login", data={"key": site.key.plaintext, "next": next_page})
             assert answer.headers["location"] == "/"
 
     @pytest.mark.parametrize(
@@ -182,24 +182,24 @@ class TestAccess:
         """Both of them."""
         with site.client() as client:
             for path in ("/login", "/logout"):
-                answer = client.post(path, data={"key": site.key.text}, headers=headers)
+                answer = client.post(path, data={"key": site.key.plaintext}, headers=headers)
                 assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
 
     def test_guessing_is_slowed_down(self, site: Site) -> None:
         """After some wrong keys an address has to wait, with the right key, too; a session goes on."""
         with site.client() as signed_in, site.client() as client:
             signed_in.headers["Origin"] = client.headers["Origin"] = site.address
-            signed_in.post("/login", data={"key": site.key.text})
-            for _ in range(MOST_FAILURES):
+            signed_in.post("/login", data={"key": site.key.plaintext})
+            for _ in range(MAX_FAILURES):
                 assert client.post("/login", data={"key": "mk_1_x"}).status_code == 401
-            answer = client.post("/login", data={"key": site.key.text})
+            answer = client.post("/login", data={"key": site.key.plaintext})
             assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (429, True)
             assert client.get("/api/emails", headers={"Authorization": "Bearer x"}).status_code == 429
             assert signed_in.get("/emails").status_code == 200
 
     def test_answers_keep_browsers_in_check(self, site: Site) -> None:
         """Pages, endpoints and errors alike: no script but ours, no frame, no copy."""
-        with site.client(site.key.text) as client:
+        with site.client(site.key.plaintext) as client:
             for path in (*site.paths((*PAGES, *ENDPOINTS)), "/login", "/nothing", "/static/page.js"):
                 headers = client.get(path).headers
                 policy = headers["content-security-policy"]
@@ -210,7 +210,7 @@ class TestAccess:
 
     def test_nothing_acts(self, site: Site) -> None:
         """Every other method is refused, and the log is as it was."""
-        with site.client(site.key.text) as client:
+        with site.client(site.key.plaintext) as client:
             for path in site.paths((*PAGES, *ENDPOINTS)):
                 for method in ("POST", "PUT", "PATCH", "DELETE"):
                     assert client.request(method, path).status_code == 405, (method, path)
@@ -220,7 +220,7 @@ class TestAccess:
 class TestContents:
     def test_links_and_tokens_are_masked(self, site: Site) -> None:
         """On the page, in the frame, and for programs."""
-        with site.client(site.key.text) as client:
+        with site.client(site.key.plaintext) as client:
             for path in site.paths(PAGES + ENDPOINTS):
                 text = client.get(path).text
                 assert TOKEN not in text
@@ -230,7 +230,7 @@ class TestContents:
     def test_filters_are_those_of_the_command(self, site: Site) -> None:
         """Empty fields of the form do not count; the page shows the command that lists the same."""
         other = site.record("zoe@example.com", kind="welcome")
-        with site.client(site.key.text) as client:
+        with site.client(site.key.plaintext) as client:
             page = client.get("/emails?to=ZOE&state=&kind=welcome&error=&since=1h").text
             assert (other in page, site.email_id in page) == (True, False)
             assert "mailctl list --kind welcome --to ZOE --since 1h" in page
@@ -242,7 +242,7 @@ class TestContents:
     def test_pages_follow_each_other(self, site: Site) -> None:
         """Each email is on one of them."""
         ids = [site.email_id, *(site.record(f"user{number}@example.com") for number in range(4))]
-        with site.client(site.key.text) as client:
+        with site.client(site.key.plaintext) as client:
             first = client.get("/api/emails?limit=3").json()
             rest = client.get(f"/api/emails?limit=3&after={first['next']}").json()
             listed = [each["task_id"] for each in (*first["emails"], *rest["emails"])]
@@ -251,7 +251,7 @@ class TestContents:
 
     def test_one_email_is_explained(self, site: Site) -> None:
         """With its timeline, and the commands that would act; the start of its id is enough."""
-        with site.client(site.key.text) as client:
+        with site.client(site.key.plaintext) as client:
             page = client.get(f"/emails/{site.email_id[:8]}").text
             assert "no worker" in page
             assert f"mailctl cancel {site.email_id}" in page
@@ -261,8 +261,8 @@ class TestContents:
 
     def test_what_people_wrote_stays_text(self, site: Site) -> None:
         """A reason that looks like a page is none."""
-        runtime.current().outbox.give_up(site.email_id, reason="<script>alert(1)</script>")
-        with site.client(site.key.text) as client:
+        runtime.current().outbox.fail_unpublishable(site.email_id, reason="<script>alert(1)</script>")
+        with site.client(site.key.plaintext) as client:
             for path in ("/emails", f"/emails/{site.email_id}"):
                 assert "<script>alert" not in client.get(path).text
 
@@ -277,7 +277,9 @@ def test_it_fits_into_a_service(given: Settings) -> None:
             client.headers["Origin"] = address
             led = client.get("/ops/mail/emails")
             assert led.headers["location"].startswith("/ops/mail/login?next=%2Fops%2Fmail%2Femails")
-            answer = client.post("/ops/mail/login", data={"key": site.key.text, "next": "/ops/mail/workers"})
+            answer = client.post(
+                "/ops/mail/login", data={"key": site.key.plaintext, "next": "/ops/mail/workers"}
+            )
             assert answer.headers["location"] == "/ops/mail/workers"
             assert "Path=/ops/mail/" in answer.headers["set-cookie"]
             page = client.get("/ops/mail/emails").text
@@ -289,17 +291,17 @@ def test_it_fits_into_a_service(given: Settings) -> None:
 
 def test_every_answer_is_as_the_openapi_document_says(given: Settings) -> None:
     """Schemathesis: no 500, and status, type and content of every answer are documented."""
-    patient = Access(throttle=Throttle(most=10**9))
+    patient = AccessControl(throttle=LoginThrottle(most=10**9))
     with serving(web.create_app(given, access=patient)) as address:
         _examine(Site(address))
 
 
 def _examine(site: Site) -> None:
-    with site.client(site.key.text) as client:
+    with site.client(site.key.plaintext) as client:
         document: dict[str, Any] = client.get("/api/openapi.json").json()
     schema = schemathesis.openapi.from_dict(document)
     schema.config.update(base_url=site.address)
-    headers = {"Authorization": f"Bearer {site.key.text}"}
+    headers = {"Authorization": f"Bearer {site.key.plaintext}"}
     answered: list[int] = []
     # Which times there are, no schema can say.
     [accepts_valid] = schemathesis.checks.CHECKS.get_by_names(["positive_data_acceptance"])
@@ -320,10 +322,10 @@ def _examine(site: Site) -> None:
 class TestPreviews:
     def test_every_kind_is_shown_and_checked(self, site: Site) -> None:
         """As HTML, text, headers and source, with links that lead nowhere; ours have no fault."""
-        with site.client(site.key.text) as client:
+        with site.client(site.key.plaintext) as client:
             overview = client.get("/previews").text
-            assert all(f"/previews/{kind}" in overview for kind in KINDS)
-            for kind in KINDS:
+            assert all(f"/previews/{kind}" in overview for kind in BUILT_IN_KINDS)
+            for kind in BUILT_IN_KINDS:
                 for part in ("html", "text", "headers", "source"):
                     page = client.get(f"/previews/{kind}?part={part}&width=phone")
                     assert page.status_code == 200
@@ -334,7 +336,7 @@ class TestPreviews:
 
     def test_a_real_users_name_may_be_in_it(self, site: Site) -> None:
         """Looked up as the commands do."""
-        with site.client(site.key.text) as client:
+        with site.client(site.key.plaintext) as client:
             assert "ada@example.com" in client.get("/previews/welcome?part=headers&user_id=1").text
             assert client.get("/previews/welcome?user_id=999").status_code == 404
 
@@ -346,7 +348,7 @@ class TestPreviews:
         (folder / "welcome.html").write_text("<p>Hello</p>")
         with serving(web.create_app(given.model_copy(update={"mailctl_templates": folder}))) as address:
             site = Site(address)
-            with site.client(site.key.text) as client:
+            with site.client(site.key.plaintext) as client:
                 before = client.get("/previews/welcome/version").json()["version"]
                 assert client.get("/previews/welcome/version").json()["version"] == before
                 (folder / "welcome.html").write_text('<p style="color:#aaaaaa">Hi <a href="#">x</a></p>')

@@ -86,7 +86,7 @@ def test_wrong_input_gets_one_sentence(
     found = {}
     for line in lines:
         found[line] = main(shlex.split(line))
-        runtime.shut()
+        runtime.close()
         printed = capsys.readouterr()
         assert printed.err.startswith("error: "), line
         assert (printed.err.count("\n"), printed.out) == (1, ""), line

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from mailctl.command import chmod, is_plain, mailctl, sharing_options, start_worker
+from mailctl.shell_command import (
+    chmod_command,
+    is_safe_unquoted,
+    mailctl_command,
+    sharing_options,
+    start_worker_command,
+)
 from tests.command_line import parse
 
 #: Names that somebody else chose: of queues, workers, campaigns, addresses.
@@ -74,8 +80,8 @@ def received(lines: list[str], folder: Path, *, shell: str) -> list[list[str]]:
 )
 def test_a_shell_hands_over_exactly_the_value(tmp_path: Path, shell: str, values: list[str]) -> None:
     """As an argument and as an option, and nothing else happens."""
-    commands = [mailctl("queue", "peek", arguments=[value]) for value in values]
-    commands += [mailctl("list", to=value, oldest_first=True) for value in values]
+    commands = [mailctl_command("queue", "peek", arguments=[value]) for value in values]
+    commands += [mailctl_command("list", to=value, oldest_first=True) for value in values]
     called = received([str(command) for command in commands], tmp_path, shell=shell)
     assert called == [list(command.words[1:]) for command in commands]
 
@@ -83,60 +89,62 @@ def test_a_shell_hands_over_exactly_the_value(tmp_path: Path, shell: str, values
 @pytest.mark.parametrize("value", HOSTILE)
 def test_a_line_splits_into_its_words(value: str) -> None:
     """As Python's own reader of shell lines has it."""
-    command = mailctl("queue", "resume", kind=value, arguments=[value])
+    command = mailctl_command("queue", "resume", kind=value, arguments=[value])
     assert shlex.split(str(command)) == list(command.words)
 
 
 @pytest.mark.parametrize("value", [value for value in HOSTILE + UNPRINTABLE if value])
 def test_no_value_is_taken_for_an_option(value: str) -> None:
     """The command line gets what was meant, also where it begins with a hyphen."""
-    assert parse(mailctl("queue", "peek", arguments=[value]).words[1:])["name"] == value
-    assert parse(mailctl("list", to=value).words[1:])["to"] == value
-    assert parse(mailctl("worker", Q=value).words[1:])["queues"] == value
+    assert parse(mailctl_command("queue", "peek", arguments=[value]).words[1:])["name"] == value
+    assert parse(mailctl_command("list", to=value).words[1:])["to"] == value
+    assert parse(mailctl_command("worker", Q=value).words[1:])["queues"] == value
 
 
 @pytest.mark.parametrize("value", UNPRINTABLE)
 def test_nothing_in_a_line_acts_on_a_terminal(value: str) -> None:
     """Each character of it can be printed."""
-    assert str(mailctl("why", arguments=[value])).isprintable()
+    assert str(mailctl_command("why", arguments=[value])).isprintable()
 
 
 def test_plain_commands_look_plain() -> None:
     """Arguments come before options; what is empty is left out."""
     assert (
-        str(mailctl("retry", arguments=["e1"], include="resent", state=None))
+        str(mailctl_command("retry", arguments=["e1"], include="resent", state=None))
         == "mailctl retry e1 --include resent"
     )
     assert (
-        str(mailctl("list", state=("failed", "held"), watch=True))
+        str(mailctl_command("list", state=("failed", "held"), watch=True))
         == "mailctl list --state failed --state held --watch"
     )
-    assert str(start_worker("reports")) == "mailctl worker -Q reports"
-    assert str(mailctl("why").with_environment(MAILCTL_HOME="/a b")) == "MAILCTL_HOME='/a b' mailctl why"
+    assert str(start_worker_command("reports")) == "mailctl worker -Q reports"
+    assert (
+        str(mailctl_command("why").with_environment(MAILCTL_HOME="/a b")) == "MAILCTL_HOME='/a b' mailctl why"
+    )
 
 
 def test_files_are_quoted_too() -> None:
     """A folder may have any name."""
-    assert str(chmod("600", [Path("/srv/a b;x"), Path("/y")])) == "chmod 600 '/srv/a b;x' /y"
-    assert str(chmod("o-r", [Path("-x")])) == "chmod o-r -- -x"
+    assert str(chmod_command("600", [Path("/srv/a b;x"), Path("/y")])) == "chmod 600 '/srv/a b;x' /y"
+    assert str(chmod_command("o-r", [Path("-x")])) == "chmod o-r -- -x"
 
 
 def test_commands_read_the_settings_that_this_one_read() -> None:
     """One that is copied must not act on another environment."""
     with sharing_options(app="shop:app", env_file="prod env"):
         assert (
-            str(mailctl("retry", state="failed"))
+            str(mailctl_command("retry", state="failed"))
             == "mailctl --app shop:app --env-file 'prod env' retry --state failed"
         )
-    assert str(mailctl("retry")) == "mailctl retry"
+    assert str(mailctl_command("retry")) == "mailctl retry"
 
 
 def test_a_queue_that_cannot_be_named_gets_no_worker() -> None:
     """Celery takes the names of queues apart at commas."""
-    assert start_worker("a,b") is None
+    assert start_worker_command("a,b") is None
 
 
 def test_only_plain_words_are_completed() -> None:
     """A shell runs what it completes, once Enter is pressed."""
-    assert [word for word in HOSTILE + UNPRINTABLE if is_plain(word)] == []
-    assert is_plain("mailctl.bulk")
+    assert [word for word in HOSTILE + UNPRINTABLE if is_safe_unquoted(word)] == []
+    assert is_safe_unquoted("mailctl.bulk")

@@ -15,9 +15,9 @@ from psycopg.pq import Conninfo
 from redis.connection import URL_QUERY_ARGUMENT_PARSERS
 from sqlalchemy import make_url
 
-from mailctl.connection_urls import BrokerUrl, DatabaseUrl, InvalidUrl, LogUrl, RedisUrl, ResultsUrl
+from mailctl.connection_urls import BrokerUrl, DatabaseUrl, InvalidUrl, LogUrl, RedisUrl, ResultBackendUrl
 from mailctl.connection_urls.options import LIBPQ_OPTIONS, REDIS_RESULT_OPTIONS
-from mailctl.connection_urls.parts import split
+from mailctl.connection_urls.parts import split_url
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def test_what_passes_means_the_same_to_all(user: str, password: str) -> None:
         database = DatabaseUrl(f"postgresql://{user}:{password}@host.internal:6380/db").get_secret_value()
     except InvalidUrl:
         return
-    ours, kombu, sqlalchemy = split(redis), url_to_parts(redis), make_url(database)
+    ours, kombu, sqlalchemy = split_url(redis), url_to_parts(redis), make_url(database)
     assert (ours.host, ours.port, ours.path) == ("host.internal", 6380, "3")
     assert (kombu.hostname, kombu.port, kombu.path) == ("host.internal", 6380, "3")
     assert (sqlalchemy.host, sqlalchemy.port, sqlalchemy.database) == ("host.internal", 6380, "db")
@@ -59,12 +59,12 @@ def test_what_passes_means_the_same_to_all(user: str, password: str) -> None:
         (BrokerUrl, "memory://"),
         (BrokerUrl, "filesystem://"),
         (BrokerUrl, "sqla+postgresql://u:p@h/db"),
-        (ResultsUrl, "cache+memory://"),
-        (ResultsUrl, "cache+memcached://127.0.0.1:11211;127.0.0.2:11211/"),
-        (ResultsUrl, "db+sqlite:///results.db"),
-        (ResultsUrl, "disabled"),
-        (ResultsUrl, "rpc://"),
-        (ResultsUrl, "redis://h/0?password=pw&socket_timeout=1.5"),
+        (ResultBackendUrl, "cache+memory://"),
+        (ResultBackendUrl, "cache+memcached://127.0.0.1:11211;127.0.0.2:11211/"),
+        (ResultBackendUrl, "db+sqlite:///results.db"),
+        (ResultBackendUrl, "disabled"),
+        (ResultBackendUrl, "rpc://"),
+        (ResultBackendUrl, "redis://h/0?password=pw&socket_timeout=1.5"),
         (DatabaseUrl, "postgresql+asyncpg://app:pw@h/shop?ssl=require&prepared_statement_cache_size=0"),
         (DatabaseUrl, "mysql+aiomysql://app:pw@h:3306/shop?charset=utf8mb4"),
         (DatabaseUrl, "sqlite+aiosqlite:///./shop.db?check_same_thread=false"),
@@ -92,7 +92,7 @@ def test_what_people_use_passes_as_it_is(kind: type[ConnectionUrl], url: str) ->
 )
 def test_it_is_shown_without_its_password(kind: type[ConnectionUrl], url: str, shown: str) -> None:
     """And not at all where nobody asked for that."""
-    assert kind(url).shown == shown
+    assert kind(url).masked == shown
     assert "pw" not in f"{kind(url)!r} {kind(url)}"
 
 
@@ -101,7 +101,7 @@ def test_the_schemes_are_those_of_kombu_and_celery() -> None:
     for scheme in TRANSPORT_ALIASES.keys() - {"sqla", "sqlalchemy"}:
         BrokerUrl(f"{scheme}://")
     for scheme in BACKEND_ALIASES.keys() - {"db", "database", "disabled"}:
-        ResultsUrl(f"{scheme}://")
+        ResultBackendUrl(f"{scheme}://")
 
 
 def test_the_options_are_those_of_the_drivers() -> None:
@@ -110,7 +110,7 @@ def test_the_options_are_those_of_the_drivers() -> None:
     numbers = {name for name, parser in URL_QUERY_ARGUMENT_PARSERS.items() if parser in (int, float)}
     for name in numbers & REDIS_RESULT_OPTIONS:
         with pytest.raises(InvalidUrl, match=f"{name} that is not a number"):
-            ResultsUrl(f"redis://h/0?{name}=text")
+            ResultBackendUrl(f"redis://h/0?{name}=text")
 
 
 def test_a_misspelt_option_is_answered_with_the_right_one() -> None:
@@ -121,7 +121,7 @@ def test_a_misspelt_option_is_answered_with_the_right_one() -> None:
     assert "treshold" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", [RedisUrl, BrokerUrl, ResultsUrl])
+@pytest.mark.parametrize("kind", [RedisUrl, BrokerUrl, ResultBackendUrl])
 def test_the_schemes_that_are_advised_are_those_that_the_setting_takes(kind: type[ConnectionUrl]) -> None:
     """Whoever follows the advice is not refused again."""
     with pytest.raises(InvalidUrl) as caught:
@@ -142,7 +142,7 @@ def test_valkey_is_told_its_scheme() -> None:
 @pytest.mark.parametrize("name", ["a?b", "a#b", "a%41b", "a@b", "a b"])
 def test_a_folder_may_have_any_name(name: str, tmp_path: object) -> None:
     """The default log is a file, not a URL."""
-    from mailctl.delivery_log.storage.engine import log_address
+    from mailctl.delivery_log.storage.engine import delivery_log_url
 
     settings = Settings(mailctl_home=f"{tmp_path}/{name}")
-    assert log_address(settings).database == f"{tmp_path}/{name}/mailctl.db"
+    assert delivery_log_url(settings).database == f"{tmp_path}/{name}/mailctl.db"

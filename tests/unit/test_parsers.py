@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from mailctl.broker.task_arguments import from_arguments, to_arguments
 from mailctl.delivery_log.storage import encryption
 from mailctl.domain import validation
-from mailctl.domain.catalog import KINDS, Kind
+from mailctl.domain.catalog import BUILT_IN_KINDS, Kind
 from mailctl.domain.factory import make_recipient, make_user
 from mailctl.domain.models import Content, OutcomeKind, RowProblem, User
-from mailctl.domain.recipient_list import Recipient, read_recipients
-from mailctl.domain.template_context import MAX_CHARACTERS, MAX_DEPTH, variables
+from mailctl.domain.recipient_list import RecipientRow, read_recipients
+from mailctl.domain.template_context import MAX_CHARACTERS, MAX_DEPTH, validate_variables
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError
-from mailctl.redaction import without_addresses
+from mailctl.redaction import mask_addresses_in_text
 from mailctl.security.keyring import Keyring
 from mailctl.settings import Settings
 from mailctl.smtp.classify import classify_error, classify_reply
-from mailctl.timefmt import parse_length, parse_moment, parse_past, parse_rate
+from mailctl.timefmt import parse_duration, parse_future_time, parse_past_time, parse_rate
 
 ORIGINS = frozenset({"https://app.example.com"})
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
@@ -38,22 +38,22 @@ JSON = st.recursive(
 NAMES = ("user_data", "subject", "recipients", "template_name", "context", "reset_url", "ip_address")
 ARGUMENTS = st.dictionaries(st.sampled_from(NAMES), JSON)
 GATES = [
-    validation.address,
-    validation.display_name,
-    validation.subject,
-    validation.ip_address,
-    validation.template_name,
-    validation.idempotency_key,
-    validation.token,
-    validation.variable_name,
-    validation.file_name,
-    validation.locale,
-    validation.header_name,
-    validation.header_value,
-    validation.email_id,
-    validation.user_id,
-    variables,
-    lambda value: validation.action_url(value, origins=ORIGINS),
+    validation.validate_address,
+    validation.validate_display_name,
+    validation.validate_subject,
+    validation.validate_ip_address,
+    validation.validate_template_name,
+    validation.validate_idempotency_key,
+    validation.validate_token,
+    validation.validate_variable_name,
+    validation.validate_file_name,
+    validation.validate_locale,
+    validation.validate_header_name,
+    validation.validate_header_value,
+    validation.validate_email_id,
+    validation.validate_user_id,
+    validate_variables,
+    lambda value: validation.validate_action_url(value, origins=ORIGINS),
     lambda value: make_user(email="u@example.com", id=value, username=value, first_name=value),
     lambda value: make_recipient(email="u@example.com", name=value),
 ]
@@ -74,10 +74,10 @@ def test_a_gate_answers_or_refuses(gate: Any, value: object) -> None:
 @given(JSON)
 def test_a_name_is_greeted_or_not(value: object) -> None:
     """It never fails an email."""
-    assert isinstance(validation.greeting_name(value), str)
+    assert isinstance(validation.safe_greeting_name(value), str)
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("kind", BUILT_IN_KINDS.values(), ids=BUILT_IN_KINDS)
 @given(arguments=ARGUMENTS)
 def test_arguments_of_a_message_are_taken_or_refused(kind: Kind, arguments: dict[str, Any]) -> None:
     """And what is taken can be sealed, opened and sent on."""
@@ -94,7 +94,7 @@ def test_arguments_of_a_message_are_taken_or_refused(kind: Kind, arguments: dict
 def test_variables_come_back_from_their_seal(value: dict[str, Any]) -> None:
     """What the gate lets in is JSON, to the letter."""
     try:
-        given_variables = variables(value)
+        given_variables = validate_variables(value)
     except InvalidInput:
         return
     content = Content(user=User(email="u@example.com"), context=given_variables)
@@ -126,7 +126,7 @@ def test_variables_come_back_from_their_seal(value: dict[str, Any]) -> None:
 def test_what_no_email_can_hold_is_refused(value: object) -> None:
     """At every door, before it is recorded."""
     with pytest.raises(InvalidInput):
-        variables(value)
+        validate_variables(value)
 
 
 def test_lists_in_lists_have_a_limit() -> None:
@@ -134,9 +134,9 @@ def test_lists_in_lists_have_a_limit() -> None:
     value: Any = "x"
     for _ in range(MAX_DEPTH - 1):
         value = [value]
-    assert variables({"a": value})
+    assert validate_variables({"a": value})
     with pytest.raises(InvalidInput, match="deep"):
-        variables({"a": [[value]]})
+        validate_variables({"a": [[value]]})
 
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
@@ -157,17 +157,17 @@ def _read(data: bytes) -> None:
         rows = list(read_recipients(data))
     except InvalidInput:
         return
-    assert all(isinstance(row, Recipient | RowProblem) for row in rows)
+    assert all(isinstance(row, RecipientRow | RowProblem) for row in rows)
 
 
 @given(st.text(max_size=40) | st.from_regex(r"\d{1,30}[smhd]", fullmatch=True))
 def test_times_are_read_or_refused(text: str) -> None:
     """As lengths, rates, moments to come and moments that passed."""
     for parse in (
-        lambda: parse_length(text, field="--in"),
+        lambda: parse_duration(text, field="--in"),
         lambda: parse_rate(text, field="--rate"),
-        lambda: parse_moment(text, field="--at", now=NOW),
-        lambda: parse_past(text, field="--since", now=NOW),
+        lambda: parse_future_time(text, field="--at", now=NOW),
+        lambda: parse_past_time(text, field="--since", now=NOW),
     ):
         try:
             assert isinstance(parse(), timedelta | float | datetime)
@@ -219,7 +219,7 @@ def test_a_setting_is_taken_or_refused(name: str, value: str) -> None:
 @given(st.emails(), TEXT)
 def test_no_address_is_readable_in_what_is_logged(address: str, text: str) -> None:
     """What stays is its first letter and its domain."""
-    shown = without_addresses(f"550 <{address}>: {text}")
+    shown = mask_addresses_in_text(f"550 <{address}>: {text}")
     local_part = address.partition("@")[0]
     assert len(local_part) < 3 or f"{local_part}@" not in shown.replace(text, "")
-    assert without_addresses("to zoe.smith@shop.example.") == "to z…@shop.example."
+    assert mask_addresses_in_text("to zoe.smith@shop.example.") == "to z…@shop.example."

@@ -39,14 +39,14 @@ class TestSources:
         monkeypatch.setenv("EMAIL_HOST", "mail.example.com")
         settings = Settings.load()
         assert settings.email_host == "mail.example.com"
-        assert settings.origin("EMAIL_HOST") == "environment"
+        assert settings.source_of("EMAIL_HOST") == "environment"
 
     def test_the_env_file_of_the_working_directory_is_read(self, tmp_path: Path) -> None:
         """Without being asked for, if it is there."""
         write(tmp_path / ".env", "EMAIL_HOST=mail.example.com\n")
         settings = Settings.load()
         assert settings.email_host == "mail.example.com"
-        assert settings.origin("EMAIL_HOST") == ".env"
+        assert settings.source_of("EMAIL_HOST") == ".env"
 
     def test_another_env_file_takes_its_place(self, tmp_path: Path) -> None:
         """`--env-file` names the one file that counts."""
@@ -54,7 +54,7 @@ class TestSources:
         path = write(tmp_path / "other.env", "EMAIL_HOST=mail.example.com\n")
         settings = Settings.load(path)
         assert (settings.email_host, settings.email_port) == ("mail.example.com", 587)
-        assert settings.origin("EMAIL_HOST") == str(path)
+        assert settings.source_of("EMAIL_HOST") == str(path)
 
     def test_the_environment_comes_first(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """As with every program that reads a `.env` file."""
@@ -62,13 +62,13 @@ class TestSources:
         monkeypatch.setenv("EMAIL_HOST", "environment.example.com")
         settings = Settings.load()
         assert (settings.email_host, settings.email_port) == ("environment.example.com", 26)
-        assert settings.origin("EMAIL_PORT") == ".env"
+        assert settings.source_of("EMAIL_PORT") == ".env"
 
     def test_without_both_there_are_defaults(self) -> None:
         """Development works with no settings at all."""
         settings = Settings.load()
         assert settings.debug
-        assert settings.origin("DEBUG") == "default"
+        assert settings.source_of("DEBUG") == "default"
         assert (settings.email_enabled, settings.email_port, settings.email_tls) == (False, 587, "starttls")
         assert (settings.celery_task_time_limit, settings.celery_result_expires) == (1800, 3600)
         assert settings.celery_queue_default == "celery"
@@ -325,7 +325,7 @@ class TestProfiles:
         other = settings.for_profile(Profile.PRODUCTION)
         assert (settings.profile, other.profile) == (Profile.DEVELOPMENT, Profile.PRODUCTION)
         assert other.broker_url.startswith("redis://")
-        assert other.origin("DEBUG") == "the profile asked for"
+        assert other.source_of("DEBUG") == "the profile asked for"
 
 
 class TestTheLog:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from mailctl.cli.action_runner import carry_out
+from mailctl.cli.action_runner import run_action
 from mailctl.cli.arguments import read_ids
-from mailctl.cli.context import Session, uses_log
-from mailctl.cli.option_groups import Daring, Doing, Filters, Ids, with_options
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.option_groups import ActionOptions, FilterOptions, IdsArgument, OverrideOptions, with_options
+from mailctl.delivery_log.storage.access_mode import AccessMode
 
 
-@uses_log(LogMode.UPDATE)
+@uses_log(AccessMode.UPDATE)
 @with_options
-def retry(session: Session, filters: Filters, daring: Daring, doing: Doing, ids: Ids = None) -> None:
+def retry(
+    session: CliSession,
+    filters: FilterOptions,
+    daring: OverrideOptions,
+    doing: ActionOptions,
+    ids: IdsArgument = None,
+) -> None:
     """Let undelivered emails go out again: those that it is safe for, others only when they are named.
 
     Works on failed, expired, deferred, cancelled and suppressed emails. Left out unless --include names them,
@@ -20,49 +26,65 @@ def retry(session: Session, filters: Filters, daring: Daring, doing: Doing, ids:
     """
     from mailctl.domain.eligibility import RETRY
 
-    carry_out(session, RETRY, doing, ids=_given(ids), wanted=filters.read(session), daring=daring)
+    run_action(
+        session, RETRY, doing, ids=_read_given_ids(ids), wanted=filters.to_filter(session), daring=daring
+    )
 
 
-@uses_log(LogMode.UPDATE)
+@uses_log(AccessMode.UPDATE)
 @with_options
-def cancel(session: Session, filters: Filters, doing: Doing, ids: Ids = None) -> None:
+def cancel(
+    session: CliSession, filters: FilterOptions, doing: ActionOptions, ids: IdsArgument = None
+) -> None:
     """Take emails back that are not out yet, also where a worker has their message; `release` undoes it."""
     from mailctl.domain.eligibility import CANCEL
 
-    carry_out(session, CANCEL, doing, ids=_given(ids), wanted=filters.read(session))
+    run_action(session, CANCEL, doing, ids=_read_given_ids(ids), wanted=filters.to_filter(session))
 
 
-@uses_log(LogMode.UPDATE)
+@uses_log(AccessMode.UPDATE)
 @with_options
-def hold(session: Session, filters: Filters, doing: Doing, ids: Ids = None) -> None:
+def hold(session: CliSession, filters: FilterOptions, doing: ActionOptions, ids: IdsArgument = None) -> None:
     """Keep emails back until they are released."""
     from mailctl.domain.eligibility import HOLD
 
-    carry_out(session, HOLD, doing, ids=_given(ids), wanted=filters.read(session))
+    run_action(session, HOLD, doing, ids=_read_given_ids(ids), wanted=filters.to_filter(session))
 
 
-@uses_log(LogMode.UPDATE)
+@uses_log(AccessMode.UPDATE)
 @with_options
-def release(session: Session, filters: Filters, daring: Daring, doing: Doing, ids: Ids = None) -> None:
+def release(
+    session: CliSession,
+    filters: FilterOptions,
+    daring: OverrideOptions,
+    doing: ActionOptions,
+    ids: IdsArgument = None,
+) -> None:
     """Let held and cancelled emails go: at once, or when they were to go.
 
     Filters without --state mean held ones. Left out unless named: maybe-sent, resent.
     """
     from mailctl.domain.eligibility import RELEASE
 
-    carry_out(
+    run_action(
         session,
         RELEASE,
         doing,
-        ids=_given(ids),
-        wanted=filters.read(session),
+        ids=_read_given_ids(ids),
+        wanted=filters.to_filter(session),
         daring=daring,
     )
 
 
-@uses_log(LogMode.UPDATE)
+@uses_log(AccessMode.UPDATE)
 @with_options
-def resend(session: Session, filters: Filters, daring: Daring, doing: Doing, ids: Ids = None) -> None:
+def resend(
+    session: CliSession,
+    filters: FilterOptions,
+    daring: OverrideOptions,
+    doing: ActionOptions,
+    ids: IdsArgument = None,
+) -> None:
     """Make new emails of undelivered ones: with ids, links and lifetimes of their own.
 
     Delivered emails lose their content: use `mailctl send` for another. Left out unless named: permanent,
@@ -70,15 +92,15 @@ def resend(session: Session, filters: Filters, daring: Daring, doing: Doing, ids
     """
     from mailctl.domain.eligibility import RESEND
 
-    carry_out(
+    run_action(
         session,
         RESEND,
         doing,
-        ids=_given(ids),
-        wanted=filters.read(session),
+        ids=_read_given_ids(ids),
+        wanted=filters.to_filter(session),
         daring=daring,
     )
 
 
-def _given(ids: list[str] | None) -> list[str] | None:
+def _read_given_ids(ids: list[str] | None) -> list[str] | None:
     return read_ids(ids) if ids else None

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.context import Session, uses_log
+from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.views import finding_view
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ class ProfileName(StrEnum):
     PRODUCTION = "production"
 
 
-@uses_log(LogMode.READ)
+@uses_log(AccessMode.READ)
 def check_config(
-    session: Session,
+    session: CliSession,
     profile: Annotated[
         ProfileName | None, typer.Option("--profile", help="Check as if DEBUG said this.")
     ] = None,
@@ -49,12 +49,12 @@ def check_config(
         checks = [finding_view(finding) for finding in findings]
         session.output.record({"ok": is_ok(findings), "profile": settings.profile, "checks": checks})
     else:
-        _show_sum(session, findings)
+        _show_summary(session, findings)
     if not is_ok(findings):
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _show(session: Session, finding: Finding, *, is_new_group: bool) -> None:
+def _show(session: CliSession, finding: Finding, *, is_new_group: bool) -> None:
     if session.output.as_json:
         return
     if is_new_group:
@@ -65,9 +65,9 @@ def _show(session: Session, finding: Finding, *, is_new_group: bool) -> None:
         session.output.line(f"      -> {finding.fix}")
 
 
-def _show_sum(session: Session, findings: list[Finding]) -> None:
-    from mailctl.checks import Status
+def _show_summary(session: CliSession, findings: list[Finding]) -> None:
+    from mailctl.checks import FindingStatus
 
-    count = {status: sum(finding.status is status for finding in findings) for status in Status}
+    count = {status: sum(finding.status is status for finding in findings) for status in FindingStatus}
     session.output.line()
     session.output.line(", ".join(f"{number} {status}" for status, number in count.items() if number))

@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.context import Session, uses_log
-from mailctl.cli.lazy_commands import Commands
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.lazy_commands import CommandGroup
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:
-    from mailctl.delivery_log.rekey import Rekeyed
+    from mailctl.delivery_log.rekey import RekeyResult
     from mailctl.delivery_log.storage.schema_version import SchemaVersion
 
-app = Commands("db", "The schema of the delivery log, and its key.")
+app = CommandGroup("db", "The schema of the delivery log, and its key.")
 #: Ids that are told of emails that no key opens.
-_SHOWN = 10
+_MAX_SHOWN_IDS = 10
 
 
-@uses_log(LogMode.READ)
-def current(session: Session) -> None:
+@uses_log(AccessMode.READ)
+def current(session: CliSession) -> None:
     """Tell the version of the schema; exit 1 if this mailctl works with another."""
     from mailctl.operations.maintenance import schema_version
 
@@ -31,8 +31,8 @@ def current(session: Session) -> None:
         raise typer.Exit(ExitCode.FAILED)
 
 
-@uses_log(LogMode.CREATE)
-def upgrade(session: Session) -> None:
+@uses_log(AccessMode.CREATE)
+def upgrade(session: CliSession) -> None:
     """Bring the schema to the version that this mailctl works with."""
     from mailctl.operations.maintenance import schema_version, upgrade_schema
 
@@ -43,18 +43,18 @@ def upgrade(session: Session) -> None:
         session.output.note(f"upgraded from {before.current or 'nothing'}")
 
 
-@uses_log(LogMode.UPDATE)
+@uses_log(AccessMode.UPDATE)
 def rekey(
-    session: Session,
+    session: CliSession,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
 ) -> None:
     """Seal with SECRET_KEY what earlier keys sealed; exit 1 if there is something that no key opens."""
-    from mailctl.delivery_log.rekey import Rekeyed
+    from mailctl.delivery_log.rekey import RekeyResult
     from mailctl.operations import maintenance
 
     if dry_run:
-        session.log_mode = LogMode.READ
-    total = Rekeyed()
+        session.log_mode = AccessMode.READ
+    total = RekeyResult()
     with session.output.spinner("sealing") as update:
         try:
             for step in maintenance.rekey(session.runtime, dry_run=dry_run):
@@ -73,7 +73,7 @@ app.add("upgrade", upgrade)
 app.add("rekey", rekey)
 
 
-def _show_rekeyed(session: Session, total: Rekeyed, *, dry_run: bool) -> None:
+def _show_rekeyed(session: CliSession, total: RekeyResult, *, dry_run: bool) -> None:
     if session.output.as_json:
         session.output.record(
             {
@@ -88,14 +88,16 @@ def _show_rekeyed(session: Session, total: Rekeyed, *, dry_run: bool) -> None:
         text = f"{total.outdated} contents {verb} with the newest key; {total.current} were already"
         session.output.prose(text, hang=0)
     if total.unreadable:
-        some = ", ".join(total.unreadable[:_SHOWN]) + (" …" if len(total.unreadable) > _SHOWN else "")
+        some = ", ".join(total.unreadable[:_MAX_SHOWN_IDS]) + (
+            " …" if len(total.unreadable) > _MAX_SHOWN_IDS else ""
+        )
         session.output.note(
             f"{len(total.unreadable)} contents open with no key: {some}. "
             "Name their key in MAILCTL_SECRET_KEYS_OLD, or cancel these emails."
         )
 
 
-def _show(session: Session, version: SchemaVersion) -> None:
+def _show(session: CliSession, version: SchemaVersion) -> None:
     if session.output.as_json:
         session.output.record({"current": version.current, "head": version.head, "ok": version.is_current})
     else:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.cli.context import Session, uses_log
+from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.views import email_view
-from mailctl.command import mailctl
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ConfigurationError, EmailFailed
+from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 
-@uses_log(LogMode.CREATE)
-def demo(session: Session) -> None:
+@uses_log(AccessMode.CREATE)
+def demo(session: CliSession) -> None:
     """Send four emails to a demo user through a real worker, without any server or set-up."""
-    from mailctl.cli.demo_tour import Demo
+    from mailctl.cli.demo_tour import DemoTour
 
-    tour = Demo()
+    tour = DemoTour()
     session.output.note(f"scratch home: {tour.home}")
     latest = {}
     with session.output.spinner("starting a worker"):
@@ -35,14 +35,14 @@ def demo(session: Session) -> None:
         for email in latest.values():
             session.output.line(f"  {email.kind:<13} {email.reply.text}")
         session.output.line()
-        again = mailctl("status", arguments=[next(iter(latest))])
-        variables = tour.variables(_settings(session))
+        again = mailctl_command("status", arguments=[next(iter(latest))])
+        variables = tour.required_environment(_settings(session))
         session.output.line(f"Look again: {again.with_environment(**variables)}")
     if not all(email.is_delivered for email in latest.values()):
         raise EmailFailed("Not every email arrived.", fix=f"See {tour.home / 'worker.log'}.")
 
 
-def _settings(session: Session) -> Settings | None:
+def _settings(session: CliSession) -> Settings | None:
     """Return the settings in force, which the tour does without; None if they are not usable."""
     try:
         return session.settings

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from mailctl.cli.context import Session, uses_log
-from mailctl.cli.lazy_commands import Commands
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.lazy_commands import CommandGroup
+from mailctl.delivery_log.storage.access_mode import AccessMode
 
 
-@uses_log(LogMode.OPTIONAL)
+@uses_log(AccessMode.OPTIONAL)
 def flower(
-    session: Session,
+    session: CliSession,
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[ARGS]...", help="Flower's own, such as --port=5566.")
     ] = None,
@@ -24,5 +24,5 @@ def flower(
     run_flower(session.runtime.app, arguments or [])
 
 
-app = Commands("flower", "Flower on the app.")
+app = CommandGroup("flower", "Flower on the app.")
 app.add("flower", flower, takes_anything=True)

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.context import Session, uses_log
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.cli.context import CliSession, uses_log
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
     from mailctl.monitoring.health import Hop
 
 
-@uses_log(LogMode.READ)
+@uses_log(AccessMode.READ)
 def health(
-    session: Session,
+    session: CliSession,
     canary: Annotated[
         bool,
         typer.Option("--canary", help="Go all the way up to RCPT through a worker; nothing is delivered."),
@@ -33,15 +33,15 @@ def health(
     ] = 20.0,
 ) -> None:
     """Check log, broker, results, workers and mail server; exit code 1, 3, 5 or 8 tells what failed."""
-    from mailctl.domain.validation import address
-    from mailctl.monitoring.health import CanaryWish, check_health
+    from mailctl.domain.validation import validate_address
+    from mailctl.monitoring.health import CanaryOptions, check_health
 
     if not canary and (to or queue):
         raise InvalidInput("--to" if to else "--queue", "is for a canary.", fix="Give --canary with it.")
     if canary:
-        session.log_mode = LogMode.UPDATE
-    recipient = None if to is None else address(to, field="--to")
-    wish = CanaryWish(to=recipient, queue=queue, timeout=timeout) if canary else None
+        session.log_mode = AccessMode.UPDATE
+    recipient = None if to is None else validate_address(to, field="--to")
+    wish = CanaryOptions(to=recipient, queue=queue, timeout_seconds=timeout) if canary else None
     _ = session.settings.secret_keys  # no hop is to blame for settings
     hops: list[Hop] = []
     with session.output.spinner("asking") as update:
@@ -61,12 +61,12 @@ def _view(hop: Hop) -> dict[str, object]:
     return {name: value for name, value in vars(hop).items() if name != "exit_code"}
 
 
-def _show(session: Session, hop: Hop) -> None:
+def _show(session: CliSession, hop: Hop) -> None:
     if session.output.as_json:
         return
-    from mailctl.deadlines import as_milliseconds
+    from mailctl.deadlines import format_milliseconds
 
-    took = f" ({as_milliseconds(hop.seconds)})" if hop.seconds is not None else ""
+    took = f" ({format_milliseconds(hop.seconds)})" if hop.seconds is not None else ""
     session.output.state("ok  " if hop.ok else "fail", f"{hop.name}: {hop.detail}{took}")
     if hop.fix:
         session.output.line(f"      -> {hop.fix}")

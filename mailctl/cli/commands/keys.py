@@ -6,38 +6,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mailctl.cli.context import Session, uses_log
-from mailctl.cli.lazy_commands import Commands
+from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.views import time_view
-from mailctl.command import mailctl
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
-    from mailctl.delivery_log.api_keys import Key
+    from mailctl.delivery_log.api_keys import ApiKey
 
-app = Commands("keys", "The keys that open the dashboard of `mailctl web`.")
+app = CommandGroup("keys", "The keys that open the dashboard of `mailctl web`.")
 
 
-@uses_log(LogMode.ON_WRITE)
+@uses_log(AccessMode.ON_WRITE)
 def create_key(
-    session: Session,
+    session: CliSession,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Who or what it is for.")],
 ) -> None:
     """Make a key; it is shown this once."""
-    made = session.runtime.keys.create(name)
-    revoke = mailctl("keys", "revoke", arguments=[made.id])
-    session.output.done = f"The key is made, and cannot be shown again; end it with: {revoke}"
+    made = session.runtime.api_keys.create(name)
+    revoke = mailctl_command("keys", "revoke", arguments=[made.id])
+    session.output.already_done = f"The key is made, and cannot be shown again; end it with: {revoke}"
     if session.output.as_json:
-        session.output.record({"id": made.id, "name": made.name, "key": made.text})
+        session.output.record({"id": made.id, "name": made.name, "key": made.plaintext})
         return
-    session.output.line(made.text)
+    session.output.line(made.plaintext)
     session.output.note("It is not shown again. `Authorization: Bearer KEY`, or the sign-in page, takes it.")
 
 
-@uses_log(LogMode.READ)
-def list_keys(session: Session) -> None:
+@uses_log(AccessMode.READ)
+def list_keys(session: CliSession) -> None:
     """List the keys; none can be read back."""
-    keys = session.runtime.keys.list()
+    keys = session.runtime.api_keys.list()
     if session.output.as_json:
         for key in keys:
             session.output.record(_view(key))
@@ -45,13 +45,13 @@ def list_keys(session: Session) -> None:
     session.output.table(["id", "name", "made", "last used", "state"], [_row(key) for key in keys])
 
 
-@uses_log(LogMode.UPDATE)
+@uses_log(AccessMode.UPDATE)
 def revoke_key(
-    session: Session,
+    session: CliSession,
     key_id: Annotated[str, typer.Argument(metavar="ID", help="As `keys list` shows it.")],
 ) -> None:
     """End a key, and the sessions that were begun with it."""
-    key = session.runtime.keys.revoke(key_id)
+    key = session.runtime.api_keys.revoke(key_id)
     if session.output.as_json:
         session.output.record(_view(key))
     else:
@@ -63,16 +63,16 @@ app.add("list", list_keys)
 app.add("revoke", revoke_key)
 
 
-def _row(key: Key) -> list[str]:
+def _row(key: ApiKey) -> list[str]:
     made, used = f"{key.created_at:%Y-%m-%d}", key.last_used_at
     return [key.id, key.name, made, f"{used:%Y-%m-%d %H:%M}Z" if used else "never", _state(key)]
 
 
-def _state(key: Key) -> str:
+def _state(key: ApiKey) -> str:
     return "valid" if key.is_valid else "revoked"
 
 
-def _view(key: Key) -> dict[str, Any]:
+def _view(key: ApiKey) -> dict[str, Any]:
     return {
         "id": key.id,
         "name": key.name,

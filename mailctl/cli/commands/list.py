@@ -8,30 +8,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.completion import complete_sort
-from mailctl.cli.context import Session, uses_log
-from mailctl.cli.option_groups import Filters, name_in, with_options
+from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.option_groups import FilterOptions, require_choice, with_options
 from mailctl.cli.terminal.interrupts import watching
 from mailctl.cli.views import listed_view
-from mailctl.command import quoted
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.shell_command import shell_quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mailctl.delivery_log.pauses import Pause
-    from mailctl.delivery_log.queries.search import Filter, Page
+    from mailctl.delivery_log.queries.search import EmailFilter, EmailPage
     from mailctl.domain.models import Email
 
 _COLUMNS = ("id", "state", "kind", "to", "recorded", "reason")
 #: Seconds between looks of --watch.
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 
 
-@uses_log(LogMode.READ)
+@uses_log(AccessMode.READ)
 @with_options
 def list_emails(
-    session: Session,
-    filters: Filters,
+    session: CliSession,
+    filters: FilterOptions,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many at most.")] = 50,
     sort: Annotated[
         str,
@@ -53,10 +53,10 @@ def list_emails(
     """Find emails: filters compose, the newest come first."""
     from mailctl.delivery_log.queries.search import Sort, search
 
-    wanted = filters.read(session)
-    order = Sort(name_in(sort, list(Sort), field="--sort"))
+    wanted = filters.to_filter(session)
+    order = Sort(require_choice(sort, list(Sort), field="--sort"))
 
-    def look(limit: int) -> Page:
+    def look(limit: int) -> EmailPage:
         engine = session.runtime.engine
         return search(engine, wanted, limit=limit, after=after, oldest_first=oldest_first, sort=order)
 
@@ -71,30 +71,30 @@ def list_emails(
         session.output.note(left)
 
 
-def _watch(session: Session, look: Callable[[int], Page], limit: int) -> None:
+def _watch(session: CliSession, look: Callable[[int], EmailPage], limit: int) -> None:
     with watching():
         if session.output.has_screen:
-            with session.output.redrawing(_COLUMNS) as (draw, room):
+            with session.output.live_table(_COLUMNS) as (draw, room):
                 while True:
                     draw(_rows(session, look(min(limit, room())).emails))
-                    time.sleep(_LOOK_SECONDS)
+                    time.sleep(_POLL_SECONDS)
         else:
             _print_changes(session, look, limit)
 
 
-def _print_changes(session: Session, look: Callable[[int], Page], limit: int) -> None:
+def _print_changes(session: CliSession, look: Callable[[int], EmailPage], limit: int) -> None:
     shown: dict[str, Email] = {}
     while True:
         page = {email.id: email for email in reversed(look(limit).emails)}
         # What fits no longer has changed too, or only made room for others.
         gone = [session.runtime.history.find(email_id, limit=1) for email_id in shown.keys() - page.keys()]
         emails = [*(email for found in gone for email in found), *page.values()]
-        _print_lines(session, [email for email in emails if _differs(email, shown.get(email.id))])
+        _print_lines(session, [email for email in emails if _has_changed(email, shown.get(email.id))])
         shown = page
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
-def _differs(email: Email, before: Email | None) -> bool:
+def _has_changed(email: Email, before: Email | None) -> bool:
     """Whether it has changed in a way that people care about; leases and the like do not count."""
     return before is None or (email.state, email.attempts, email.error) != (
         before.state,
@@ -103,7 +103,7 @@ def _differs(email: Email, before: Email | None) -> bool:
     )
 
 
-def _show(session: Session, emails: Sequence[Email]) -> None:
+def _show(session: CliSession, emails: Sequence[Email]) -> None:
     if session.output.as_json:
         for email in emails:
             session.output.record(listed_view(email))
@@ -111,7 +111,7 @@ def _show(session: Session, emails: Sequence[Email]) -> None:
         session.output.table(_COLUMNS, _rows(session, emails))
 
 
-def _print_lines(session: Session, emails: Sequence[Email]) -> None:
+def _print_lines(session: CliSession, emails: Sequence[Email]) -> None:
     if session.output.as_json:
         _show(session, emails)
         return
@@ -119,15 +119,15 @@ def _print_lines(session: Session, emails: Sequence[Email]) -> None:
         session.output.prose("  ".join(cell for cell in row if cell), hang=len(row[0]) + 2)
 
 
-def _what_is_left(session: Session, page: Page, wanted: Filter) -> str:
+def _what_is_left(session: CliSession, page: EmailPage, wanted: EmailFilter) -> str:
     if not page.emails:
-        from mailctl.operations.selection import nothing_fits
+        from mailctl.operations.selection import no_match_message
 
-        return nothing_fits(session.runtime, wanted)
-    return "" if page.cursor is None else f"There are more: --after {quoted(page.cursor)}"
+        return no_match_message(session.runtime, wanted)
+    return "" if page.cursor is None else f"There are more: --after {shell_quote(page.cursor)}"
 
 
-def _rows(session: Session, emails: Sequence[Email]) -> list[list[str]]:
+def _rows(session: CliSession, emails: Sequence[Email]) -> list[list[str]]:
     pauses = session.runtime.pauses.read()
     short_ids = session.runtime.history.short_ids(email.id for email in emails)
     return [[short_ids[email.id], *_row(email, pauses)] for email in emails]

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from mailctl.cli.context import Session, uses_log
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.cli.context import CliSession, uses_log
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode
 
 
-@uses_log(LogMode.READ)
+@uses_log(AccessMode.READ)
 def monitor(
-    session: Session,
+    session: CliSession,
     max_depth: Annotated[
         int, typer.Option("--max-depth", min=0, help="Emails that may wait in one queue.")
     ] = 1000,
@@ -33,18 +33,18 @@ def monitor(
     ] = "15m",
 ) -> None:
     """Check limits: exit code 1 and the reasons if one is broken. Made for a probe, with --json."""
-    from mailctl.monitoring.thresholds import Limits, check_limits
-    from mailctl.timefmt import parse_length, parse_share
+    from mailctl.monitoring.thresholds import Thresholds, check_thresholds
+    from mailctl.timefmt import parse_duration, parse_share
 
-    limits = Limits(
+    limits = Thresholds(
         max_depth=max_depth,
-        max_age=parse_length(max_age, field="--max-age"),
-        max_failed=parse_share(max_failed, field="--max-failed"),
+        max_age=parse_duration(max_age, field="--max-age"),
+        max_failure_rate=parse_share(max_failed, field="--max-failed"),
         min_workers=min_workers,
         queue=queue,
-        since=parse_length(since, field="--since"),
+        failure_window=parse_duration(since, field="--since"),
     )
-    checks = check_limits(session.runtime, limits)
+    checks = check_thresholds(session.runtime, limits)
     is_ok = all(check.ok for check in checks)
     if session.output.as_json:
         session.output.record({"ok": is_ok, "checks": [vars(check) for check in checks]})
@@ -55,16 +55,16 @@ def monitor(
         raise typer.Exit(ExitCode.FAILED)
 
 
-@uses_log(LogMode.READ)
+@uses_log(AccessMode.READ)
 def metrics(
-    session: Session,
+    session: CliSession,
     since: Annotated[
         str,
         typer.Option("--since", metavar="LENGTH", help="How far back emails are counted by kind and speed."),
     ] = "1h",
 ) -> None:
     """Print figures in Prometheus' text form, such as for node_exporter's textfile collector."""
-    from mailctl.monitoring.prometheus import collect
-    from mailctl.timefmt import parse_length
+    from mailctl.monitoring.prometheus import render_metrics
+    from mailctl.timefmt import parse_duration
 
-    session.output.raw(collect(session.runtime, since=parse_length(since, field="--since")).encode())
+    session.output.raw(render_metrics(session.runtime, since=parse_duration(since, field="--since")).encode())

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.arguments import read_variables
-from mailctl.cli.context import Session, uses_log
+from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.views import envelope_view
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import InvalidInput, MailctlError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mailctl.delivery_log.api_keys import NewKey
+    from mailctl.delivery_log.api_keys import NewApiKey
     from mailctl.domain.models import Envelope
     from mailctl.operations.preview import Preview
 
 
-@uses_log(LogMode.OPTIONAL)
+@uses_log(AccessMode.OPTIONAL)
 def preview(
-    session: Session,
+    session: CliSession,
     kind: Annotated[
         str | None, typer.Argument(metavar="[KIND]", help="Such as reset; with --serve all are shown.")
     ] = None,
@@ -54,7 +54,7 @@ def preview(
     ] = 8025,
 ) -> None:
     """Show an email without sending it: sample data, or a user's. Its links lead nowhere."""
-    from mailctl.operations.preview import Wish, make_preview
+    from mailctl.operations.preview import PreviewRequest, make_preview
 
     if serve:
         _serve(session, kind, port=port)
@@ -63,8 +63,8 @@ def preview(
         raise InvalidInput("KIND", "is missing.", fix="Name one, such as reset, or give --serve.")
     if sum((in_browser, html is not None, text, raw, session.output.as_json)) > 1:
         raise InvalidInput("--open", "only one of --open, --html, --text, --raw and --json can be given.")
-    wish = Wish(
-        kind=session.catalog.named(kind),
+    wish = PreviewRequest(
+        kind=session.catalog.get(kind),
         user_id=user_id,
         email=email,
         variables=read_variables(variables or []),
@@ -83,7 +83,7 @@ def preview(
         _show(session, found)
 
 
-def show_preview(session: Session, envelopes: Iterable[Envelope]) -> None:
+def show_preview(session: CliSession, envelopes: Iterable[Envelope]) -> None:
     """Print messages: one object each, or headers and text."""
     for envelope in envelopes:
         if session.output.as_json:
@@ -96,21 +96,21 @@ def show_preview(session: Session, envelopes: Iterable[Envelope]) -> None:
             session.output.line(text)
 
 
-def _serve(session: Session, kind: str | None, *, port: int) -> None:
+def _serve(session: CliSession, kind: str | None, *, port: int) -> None:
     from mailctl.web.server import serve_previews
 
     if kind is not None:
-        session.catalog.named(kind)
+        session.catalog.get(kind)
 
-    def say(address: str, guest: NewKey | None) -> None:
+    def say(address: str, guest: NewApiKey | None) -> None:
         session.output.note(f"previews: {address}{f'/{kind}' if kind else ''}")
         if guest is not None:
-            session.output.note(f"key, until this process ends: {guest.text}")
+            session.output.note(f"key, until this process ends: {guest.plaintext}")
 
     serve_previews(session.settings, port=port, on_ready=say)
 
 
-def _show(session: Session, found: Preview) -> None:
+def _show(session: CliSession, found: Preview) -> None:
     if session.output.as_json:
         links = dict(found.envelope.links)
         view = envelope_view(found.envelope)
@@ -119,7 +119,7 @@ def _show(session: Session, found: Preview) -> None:
         show_preview(session, [found.envelope])
 
 
-def _write(session: Session, html: str, file: Path) -> None:
+def _write(session: CliSession, html: str, file: Path) -> None:
     if str(file) == "-":
         session.output.raw(html.encode())
         return
@@ -130,7 +130,7 @@ def _write(session: Session, html: str, file: Path) -> None:
     session.output.note(f"Written to {file}.")
 
 
-def _open(session: Session, html: str) -> None:
+def _open(session: CliSession, html: str) -> None:
     import tempfile
     import webbrowser
 

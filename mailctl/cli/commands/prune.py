@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-from mailctl.cli.context import Session, uses_log
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.cli.context import CliSession, uses_log
+from mailctl.delivery_log.storage.access_mode import AccessMode
 
 #: How long the content of undelivered emails is kept where nothing is said.
 _CONTENTS_KEPT = timedelta(days=30)
 
 
-@uses_log(LogMode.UPDATE)
+@uses_log(AccessMode.UPDATE)
 def prune(
-    session: Session,
+    session: CliSession,
     older_than: Annotated[
         str, typer.Option("--older-than", metavar="LENGTH", help="Remove emails that ended before that.")
     ] = "90d",
@@ -31,18 +31,18 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
 ) -> None:
     """Forget finished emails: their content first, then that they were. Workers may go on meanwhile."""
-    from mailctl.operations.maintenance import Pruning
-    from mailctl.timefmt import parse_length
+    from mailctl.operations.maintenance import Pruner
+    from mailctl.timefmt import parse_duration
 
-    kept = parse_length(older_than, field="--older-than")
+    kept = parse_duration(older_than, field="--older-than")
     contents_kept = (
-        parse_length(contents_older_than, field="--contents-older-than")
+        parse_duration(contents_older_than, field="--contents-older-than")
         if contents_older_than
         else min(kept, _CONTENTS_KEPT)
     )
     if dry_run:
-        session.log_mode = LogMode.READ
-    pruning = Pruning(session.runtime, older_than=kept, contents_older_than=contents_kept)
+        session.log_mode = AccessMode.READ
+    pruning = Pruner(session.runtime, older_than=kept, contents_older_than=contents_kept)
     found = pruning.count()
     if not dry_run:
         with session.output.spinner("pruning") as update:

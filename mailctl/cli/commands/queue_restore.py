@@ -7,15 +7,15 @@ from typing import Annotated
 import typer
 
 from mailctl.cli.completion import complete_queue
-from mailctl.cli.context import Session, uses_log
+from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.terminal.confirm import confirm
-from mailctl.delivery_log.storage.access_mode import LogMode
-from mailctl.timefmt import count
+from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.timefmt import pluralize
 
 
-@uses_log(LogMode.OPTIONAL)
+@uses_log(AccessMode.OPTIONAL)
 def restore(
-    session: Session,
+    session: CliSession,
     queue: Annotated[
         str | None,
         typer.Argument(
@@ -30,12 +30,12 @@ def restore(
     A worker moves a message for a task that it does not have to `QUEUE.unclaimed` when nobody has taken it
     for a minute. Start the workers of that app first.
     """
-    from mailctl.broker.unclaimed import Unclaimed
+    from mailctl.broker.unclaimed import UnclaimedMessages
     from mailctl.monitoring.queues import Queues
     from mailctl.operations.known_names import check_queue_anywhere
 
-    session.prefer_broker()
-    unclaimed = Unclaimed(session.runtime.app)
+    session.allow_missing_log()
+    unclaimed = UnclaimedMessages(session.runtime.app)
     counts = unclaimed.counts([queue] if queue else Queues(session.runtime).names())
     if queue and not counts:
         check_queue_anywhere(session.runtime, queue)
@@ -43,7 +43,7 @@ def restore(
         session.output.note("No messages are unclaimed.")
         counts = {queue: 0} if queue else {}
     elif not dry_run:
-        where = ", ".join(f"{count(number, 'message')} on {name}" for name, number in counts.items())
+        where = ", ".join(f"{pluralize(number, 'message')} on {name}" for name, number in counts.items())
         confirm(f"Put back {where}?", is_sure=yes)
     for name, number in counts.items():
         restored = 0 if dry_run else unclaimed.restore(name)
@@ -51,4 +51,6 @@ def restore(
             session.output.record({"queue": name, "unclaimed": number, "restored": restored})
         else:
             verb = "would be put" if dry_run else "put"
-            session.output.line(f"{name}  {count(number if dry_run else restored, 'message')} {verb} back")
+            session.output.line(
+                f"{name}  {pluralize(number if dry_run else restored, 'message')} {verb} back"
+            )

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mailctl.cli.arguments import forced_by, read_tokens, read_variables, when
+from mailctl.cli.arguments import forced_by, parse_send_time, read_tokens, read_variables
 from mailctl.cli.commands.preview import show_preview
-from mailctl.cli.context import Session, uses_log, with_parameters
-from mailctl.cli.lazy_commands import Commands
-from mailctl.cli.send_campaign import carry_out_campaign
-from mailctl.cli.send_options import Common, Words
+from mailctl.cli.context import CliSession, uses_log, with_signature
+from mailctl.cli.lazy_commands import CommandGroup
+from mailctl.cli.send_campaign import send_campaign
+from mailctl.cli.send_options import KindArguments, SendOptions
 from mailctl.cli.views import email_view
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -24,61 +24,61 @@ if TYPE_CHECKING:
 
     from mailctl.domain.catalog import Kind
     from mailctl.domain.models import Email
-    from mailctl.enqueue.send_request import Order
+    from mailctl.enqueue.send_request import SendRequest
 
 _VARIABLES = typer.Option("--set", metavar="NAME=VALUE", help="A variable of the template; repeatable.")
 
 
-def _own_commands(session: Session) -> dict[str, Callable[..., None]]:
+def _custom_kind_commands(session: CliSession) -> dict[str, Callable[..., None]]:
     """Return a command for each kind of the service's own, by name."""
-    return {name: _own_command(kind) for name, kind in session.catalog.own.items()}
+    return {name: _custom_kind_command(kind) for name, kind in session.catalog.custom_kinds.items()}
 
 
-app = Commands("send", "Send an email, now or later, to one or to many.", more=_own_commands)
+app = CommandGroup("send", "Send an email, now or later, to one or to many.", more=_custom_kind_commands)
 
 
 @cache
-def _common_options() -> tuple[inspect.Parameter, ...]:
-    return tuple(inspect.signature(Common, eval_str=True).parameters.values())
+def _send_option_parameters() -> tuple[inspect.Parameter, ...]:
+    return tuple(inspect.signature(SendOptions, eval_str=True).parameters.values())
 
 
-def _sends(name: str) -> Callable[[Callable[..., Words]], None]:
+def _register_kind(name: str) -> Callable[[Callable[..., KindArguments]], None]:
     """Make a command of a function that returns the words of a kind."""
 
-    def register(function: Callable[..., Words]) -> None:
-        app.add(name, _with_common_options(function))
+    def register(function: Callable[..., KindArguments]) -> None:
+        app.add(name, _with_send_options(function))
 
     return register
 
 
-def _with_common_options(function: Callable[..., Words]) -> Callable[..., None]:
+def _with_send_options(function: Callable[..., KindArguments]) -> Callable[..., None]:
     """Return the body of a command: a function that returns the words, and the common options."""
     own = list(inspect.signature(function, eval_str=True).parameters.values())
-    common = _common_options()
+    common = _send_option_parameters()
 
-    @uses_log(LogMode.ON_WRITE)
+    @uses_log(AccessMode.ON_WRITE)
     @wraps(function)
-    def run(session: Session, **values: Any) -> None:
-        chosen = Common(**{each.name: values.pop(each.name) for each in common})
-        _carry_out(session, function(**values), chosen)
+    def run(session: CliSession, **values: Any) -> None:
+        chosen = SendOptions(**{each.name: values.pop(each.name) for each in common})
+        _send(session, function(**values), chosen)
 
-    session = inspect.Parameter("session", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Session)
+    session = inspect.Parameter("session", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=CliSession)
     keyword = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *common)]
-    return with_parameters(run, [session, *keyword])
+    return with_signature(run, [session, *keyword])
 
 
-def _own_command(kind: Kind) -> Callable[..., None]:
+def _custom_kind_command(kind: Kind) -> Callable[..., None]:
     def words(
         variables: Annotated[list[str] | None, _VARIABLES] = None, token_stdin: TokenStdin = False
-    ) -> Words:
+    ) -> KindArguments:
         tokens = read_tokens(kind, from_stdin=token_stdin)
-        return Words(kind=kind, tokens=tokens, context=read_variables(variables or []))
+        return KindArguments(kind=kind, tokens=tokens, context=read_variables(variables or []))
 
-    words.__doc__ = _described(kind)
-    return _with_common_options(words)
+    words.__doc__ = _kind_help(kind)
+    return _with_send_options(words)
 
 
-def _described(kind: Kind) -> str:
+def _kind_help(kind: Kind) -> str:
     """Return what the help of a kind of the service's own says."""
     summary = kind.summary or f"sends an email of kind {kind.name}"
     takes = ", ".join([*kind.variables, *(f"{name} (optional)" for name in kind.optional or ())])
@@ -94,25 +94,25 @@ TokenStdin = Annotated[
 ]
 
 
-@_sends("welcome")
-def welcome() -> Words:
+@_register_kind("welcome")
+def welcome() -> KindArguments:
     """Greet a new user."""
-    return _words("welcome")
+    return _built_in_arguments("welcome")
 
 
-@_sends("reset")
-def reset(token_stdin: TokenStdin = False) -> Words:
+@_register_kind("reset")
+def reset(token_stdin: TokenStdin = False) -> KindArguments:
     """Send a password-reset link."""
-    return _words("reset", token_stdin=token_stdin)
+    return _built_in_arguments("reset", token_stdin=token_stdin)
 
 
-@_sends("verification")
-def verification(token_stdin: TokenStdin = False) -> Words:
+@_register_kind("verification")
+def verification(token_stdin: TokenStdin = False) -> KindArguments:
     """Ask a user to confirm an address."""
-    return _words("verification", token_stdin=token_stdin)
+    return _built_in_arguments("verification", token_stdin=token_stdin)
 
 
-@_sends("new-ip")
+@_register_kind("new-ip")
 def new_ip(
     ip: Annotated[str, typer.Option("--ip", metavar="ADDRESS", help="Where the sign-in came from.")],
     token_stdin: Annotated[
@@ -123,35 +123,37 @@ def new_ip(
             "from MAILCTL_WHITELIST_TOKEN and MAILCTL_BLACKLIST_TOKEN; else they are made.",
         ),
     ] = False,
-) -> Words:
+) -> KindArguments:
     """Tell a user of a sign-in from a new address."""
-    return _words("new-ip", token_stdin=token_stdin, context={"ip_address": ip})
+    return _built_in_arguments("new-ip", token_stdin=token_stdin, context={"ip_address": ip})
 
 
-@_sends("email")
+@_register_kind("email")
 def generic(
     subject: Annotated[str, typer.Option("--subject", help="The subject line.")],
     template: Annotated[str, typer.Option("--template", metavar="NAME", help="A template.")] = "message",
     variables: Annotated[list[str] | None, _VARIABLES] = None,
-) -> Words:
+) -> KindArguments:
     """Send any template with any subject."""
-    return _words("email", context=read_variables(variables or []), subject=subject, template=template)
+    return _built_in_arguments(
+        "email", context=read_variables(variables or []), subject=subject, template=template
+    )
 
 
-def _words(kind_name: str, *, token_stdin: bool = False, **more: Any) -> Words:
-    from mailctl.domain.catalog import KINDS
+def _built_in_arguments(kind_name: str, *, token_stdin: bool = False, **more: Any) -> KindArguments:
+    from mailctl.domain.catalog import BUILT_IN_KINDS
 
-    kind = KINDS[kind_name]
-    return Words(kind=kind, tokens=read_tokens(kind, from_stdin=token_stdin), **more)
+    kind = BUILT_IN_KINDS[kind_name]
+    return KindArguments(kind=kind, tokens=read_tokens(kind, from_stdin=token_stdin), **more)
 
 
-def _carry_out(session: Session, words: Words, common: Common) -> None:
+def _send(session: CliSession, words: KindArguments, common: SendOptions) -> None:
     if common.dry_run:
-        session.log_mode = LogMode.OPTIONAL
-    if in_force := str(session.runtime.audience):
+        session.log_mode = AccessMode.OPTIONAL
+    if in_force := str(session.runtime.recipient_policy):
         session.output.note(in_force)
     if common.is_campaign:
-        carry_out_campaign(session, words, common)
+        send_campaign(session, words, common)
         return
     for option, value in (
         ("--campaign", common.campaign),
@@ -161,19 +163,19 @@ def _carry_out(session: Session, words: Words, common: Common) -> None:
     ):
         if value:
             raise InvalidInput(option, "is for many.", fix="Give --users-file or --all-users with it.")
-    from mailctl.enqueue.send_request import Sending
-    from mailctl.timefmt import count
+    from mailctl.enqueue.send_request import SendService
+    from mailctl.timefmt import pluralize
 
-    sending = Sending(session.runtime)
-    order = _order(words, common)
+    sending = SendService(session.runtime)
+    order = _make_request(words, common)
     if common.dry_run:
         show_preview(session, sending.preview(order))
         return
     sent = sending.send(order)
     ids = " ".join(email.id for email in sent.emails)
-    session.output.done = f"{count(len(sent.emails), 'email')} recorded all the same: {ids}"
-    if sent.broker_trouble:
-        session.output.note(f"{sent.broker_trouble} Recorded; a worker sends it when the broker is back.")
+    session.output.already_done = f"{pluralize(len(sent.emails), 'email')} recorded all the same: {ids}"
+    if sent.broker_error:
+        session.output.note(f"{sent.broker_error} Recorded; a worker sends it when the broker is back.")
     if common.wait:
         _follow(session, sent.emails, timeout=common.timeout)
     else:
@@ -181,11 +183,11 @@ def _carry_out(session: Session, words: Words, common: Common) -> None:
             _show(session, email)
 
 
-def _order(words: Words, common: Common) -> Order:
-    from mailctl.enqueue.send_request import Order
+def _make_request(words: KindArguments, common: SendOptions) -> SendRequest:
+    from mailctl.enqueue.send_request import SendRequest
     from mailctl.users import screening_for
 
-    return Order(
+    return SendRequest(
         kind=words.kind,
         user_ids=common.user_id or (),
         email=common.email,
@@ -194,17 +196,17 @@ def _order(words: Words, common: Common) -> Order:
         context=words.context,
         subject=words.subject,
         template=words.template,
-        not_before=when(at=common.at, after=common.in_),
+        not_before=parse_send_time(at=common.at, after=common.in_),
         idempotency_key=common.idempotency_key,
         forced_by=forced_by(common),
         screening=screening_for(words.kind.name, include_inactive=common.include_inactive),
     )
 
 
-def _follow(session: Session, emails: tuple[Email, ...], *, timeout: float) -> None:
-    from mailctl.diagnosis.status import Inquiry, raise_for
+def _follow(session: CliSession, emails: tuple[Email, ...], *, timeout: float) -> None:
+    from mailctl.diagnosis.status import StatusService, raise_for_undelivered
 
-    inquiry = Inquiry(session.runtime)
+    inquiry = StatusService(session.runtime)
     deadline = time.monotonic() + timeout
     for email in emails:
         # Before anything can go wrong: without its id nobody finds it again.
@@ -222,10 +224,10 @@ def _follow(session: Session, emails: tuple[Email, ...], *, timeout: float) -> N
         for email in session.runtime.history.emails(list(followed)):
             _show(session, email)
         raise
-    raise_for([inquiry.status(email.id) for email in emails])
+    raise_for_undelivered([inquiry.status(email.id) for email in emails])
 
 
-def _show(session: Session, email: Email) -> None:
+def _show(session: CliSession, email: Email) -> None:
     if session.output.as_json:
         session.output.record(email_view(email))
     else:

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.completion import complete_id
-from mailctl.cli.context import Session, uses_log
-from mailctl.cli.views import exhibit_view
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.views import message_view
+from mailctl.delivery_log.storage.access_mode import AccessMode
 
 if TYPE_CHECKING:
-    from mailctl.operations.message_viewer import Exhibit
+    from mailctl.operations.message_viewer import MessageDetails
 
 
-@uses_log(LogMode.READ)
+@uses_log(AccessMode.READ)
 def show(
-    session: Session,
+    session: CliSession,
     task_id: Annotated[
         str,
         typer.Argument(
@@ -31,29 +31,29 @@ def show(
     ] = False,
 ) -> None:
     """Show what an email says: headers and text, links and tokens masked."""
-    from mailctl.operations.message_viewer import Exhibition
+    from mailctl.operations.message_viewer import MessageViewer
 
-    exhibition = Exhibition(session.runtime, reveals=reveal)
+    exhibition = MessageViewer(session.runtime, reveals=reveal)
     if raw:
         exhibit, data = exhibition.raw(task_id)
-        _say(session, exhibit, reveal=reveal)
+        _show_notes(session, exhibit, reveal=reveal)
         if session.output.as_json:
-            session.output.record(exhibit_view(exhibit) | {"raw": data.decode(errors="replace")})
+            session.output.record(message_view(exhibit) | {"raw": data.decode(errors="replace")})
         else:
             session.output.raw(data)
         return
     exhibit = exhibition.show(task_id)
-    _say(session, exhibit, reveal=reveal)
+    _show_notes(session, exhibit, reveal=reveal)
     if session.output.as_json:
-        session.output.record(exhibit_view(exhibit))
+        session.output.record(message_view(exhibit))
         return
     session.output.fields(exhibit.headers)
-    if (body := exhibit.html if html else exhibit.text) is not None:
+    if (body := exhibit.html_as_text if html else exhibit.text) is not None:
         session.output.line()
         session.output.line(body)
 
 
-def _say(session: Session, exhibit: Exhibit, *, reveal: bool) -> None:
+def _show_notes(session: CliSession, exhibit: MessageDetails, *, reveal: bool) -> None:
     session.output.note(exhibit.note)
     if reveal and exhibit.raw is not None:
         session.output.note("Links and tokens are shown as they are: who has them can use them.")

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.context import Session, uses_log
+from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.terminal.charts import bar, sparkline
-from mailctl.cli.views_stats import percent, report_view, seconds_text, span_text
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.cli.views_stats import percent, seconds_text, span_text, stats_view
+from mailctl.delivery_log.storage.access_mode import AccessMode
 
 if TYPE_CHECKING:
-    from mailctl.delivery_log.queries.stat_models import Share
-    from mailctl.monitoring.stats import Report
+    from mailctl.delivery_log.queries.stat_models import StatsGroup
+    from mailctl.monitoring.stats import StatsReport
 
 #: Cells of the longest bar on a terminal of the usual width, or in a pipe.
-_BAR = 20
-_NARROW_BAR = 10
-_NARROW = 72
+_BAR_WIDTH = 20
+_NARROW_BAR_WIDTH = 10
+_NARROW_WIDTH = 72
 
 
-class By(StrEnum):
+class GroupBy(StrEnum):
     """What emails are counted by."""
 
     KIND = "kind"
@@ -35,44 +35,44 @@ class By(StrEnum):
     CAMPAIGN = "campaign"
 
 
-@uses_log(LogMode.READ)
+@uses_log(AccessMode.READ)
 def stats(
-    session: Session,
+    session: CliSession,
     since: Annotated[
         str, typer.Option("--since", metavar="WHEN", help="Recorded since: 24h, or a time (ISO 8601).")
     ] = "24h",
     until: Annotated[
         str | None, typer.Option("--until", metavar="WHEN", help="Recorded before: 1h, or a time; else now.")
     ] = None,
-    by: Annotated[By, typer.Option("--by", help="What to count by.")] = By.KIND,
+    by: Annotated[GroupBy, typer.Option("--by", help="What to count by.")] = GroupBy.KIND,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Groups at most.")] = 24,
 ) -> None:
     """Count emails: what became of them, how fast, by what they have in common, and over time."""
     from mailctl.delivery_log.queries.stat_models import Dimension
     from mailctl.monitoring.stats import make_report
-    from mailctl.timefmt import parse_past
+    from mailctl.timefmt import parse_past_time
 
     now = datetime.now(UTC)
     report = make_report(
         session.runtime,
         Dimension(by),
-        since=parse_past(since, field="--since", now=now),
-        until=parse_past(until, field="--until", now=now) if until else now,
+        since=parse_past_time(since, field="--since", now=now),
+        until=parse_past_time(until, field="--until", now=now) if until else now,
         limit=limit,
     )
     if session.output.as_json:
-        session.output.record(report_view(report))
+        session.output.record(stats_view(report))
     else:
         _show(session, report)
 
 
-def _show(session: Session, report: Report) -> None:
+def _show(session: CliSession, report: StatsReport) -> None:
     totals, latency = report.totals, report.latency
     session.output.line(f"{report.since:%Y-%m-%d %H:%M}Z to {report.until:%Y-%m-%d %H:%M}Z")
     session.output.line()
     if not totals.recorded:
         session.output.line("No email was recorded in that time.")
-        session.output.note(f"The delivery log is {session.runtime.log}.")
+        session.output.note(f"The delivery log is {session.runtime.masked_log_url}.")
         return
     tried = f"{percent(totals.failure_rate)} of those tried to the end" if totals.failed else ""
     session.output.fields(
@@ -86,18 +86,18 @@ def _show(session: Session, report: Report) -> None:
     )
     if latency.count:
         session.output.line()
-    _show_course(session, report)
+    _show_time_series(session, report)
     session.output.line()
     _show_groups(session, report)
 
 
-def _latency(report: Report) -> str:
+def _latency(report: StatsReport) -> str:
     latency = report.latency
     figures = (("p50", latency.p50), ("p95", latency.p95), ("p99", latency.p99), ("longest", latency.longest))
     return "  ".join(f"{name} {seconds_text(value)}" for name, value in figures if value is not None)
 
 
-def _show_course(session: Session, report: Report) -> None:
+def _show_time_series(session: CliSession, report: StatsReport) -> None:
     room = max(10, (session.output.width or 80) - 26)
     joined = -(-len(report.points) // room)
     rows = {
@@ -105,27 +105,29 @@ def _show_course(session: Session, report: Report) -> None:
         "delivered": [point.delivered for point in report.points],
         "failed": [point.failed for point in report.points],
     }
-    session.output.fields([(name, _course(values, joined)) for name, values in rows.items() if any(values)])
+    session.output.fields(
+        [(name, _series_line(values, joined)) for name, values in rows.items() if any(values)]
+    )
     legend = f"{'':<11}each is {span_text(report.bucket * joined)}, each row of its own scale"
     session.output.prose(legend, hang=11)
 
 
-def _course(values: list[int], joined: int) -> str:
+def _series_line(values: list[int], joined: int) -> str:
     sums = [sum(values[start : start + joined]) for start in range(0, len(values), joined)]
     return f"{sparkline(sums)}  max {max(sums)}"
 
 
-def _show_groups(session: Session, report: Report) -> None:
-    is_narrow = (session.output.width or _NARROW) < _NARROW
+def _show_groups(session: CliSession, report: StatsReport) -> None:
+    is_narrow = (session.output.width or _NARROW_WIDTH) < _NARROW_WIDTH
     greatest = max((share.share for share in report.groups), default=1.0)
     rows = [
-        _row(share, bar(share.share / greatest, width=_NARROW_BAR if is_narrow else _BAR))
+        _row(share, bar(share.share / greatest, width=_NARROW_BAR_WIDTH if is_narrow else _BAR_WIDTH))
         for share in report.groups
     ]
     session.output.table([report.dimension, "emails", "share", "failed", "failing", ""], rows)
 
 
-def _row(share: Share, drawn: str) -> list[str]:
+def _row(share: StatsGroup, drawn: str) -> list[str]:
     totals = share.totals
     failing = percent(totals.failure_rate) if totals.failed else ""
     return [

@@ -8,22 +8,22 @@ import typer
 
 from mailctl.cli.arguments import NO_IDS, read_ids
 from mailctl.cli.completion import complete_id
-from mailctl.cli.context import Session, uses_log
+from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.terminal.interrupts import watching
-from mailctl.cli.views import status_view, time_text, unknown_view
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.cli.views import status_view, time_text, unknown_id_view
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode, InvalidInput, MailctlError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mailctl.diagnosis.status import Inquiry, Status
+    from mailctl.diagnosis.status import EmailStatus, StatusService
     from mailctl.domain.models import Event
 
 
-@uses_log(LogMode.OPTIONAL)
+@uses_log(AccessMode.OPTIONAL)
 def status(
-    session: Session,
+    session: CliSession,
     task_ids: Annotated[
         list[str],
         typer.Argument(
@@ -35,9 +35,9 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end, or until Ctrl-C.")] = False,
 ) -> None:
     """Tell what became of emails, and why they are where they are."""
-    from mailctl.diagnosis.status import Inquiry
+    from mailctl.diagnosis.status import StatusService
 
-    inquiry = Inquiry(session.runtime)
+    inquiry = StatusService(session.runtime)
     ids = read_ids(task_ids)
     if len(ids) != 1 or "-" in task_ids:
         _show_each(session, inquiry, ids, watch=watch)
@@ -51,7 +51,7 @@ def status(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _show_each(session: Session, inquiry: Inquiry, ids: Sequence[str], *, watch: bool) -> None:
+def _show_each(session: CliSession, inquiry: StatusService, ids: Sequence[str], *, watch: bool) -> None:
     """Print a line for each; the exit code is that of what is not known, else of what has failed."""
     if watch:
         raise InvalidInput("--watch", "follows one email.", fix="Use `mailctl list --watch` for many.")
@@ -69,17 +69,17 @@ def _show_each(session: Session, inquiry: Inquiry, ids: Sequence[str], *, watch:
         else:
             session.output.state(f"{found.state or 'unknown':<9}", f"{found.task_id}  {found.explanation}")
     if codes:
-        raise typer.Exit(ExitCode.gravest(codes))
+        raise typer.Exit(ExitCode.most_severe(codes))
 
 
-def _show_unknown(session: Session, given: str, error: MailctlError) -> None:
+def _show_unknown(session: CliSession, given: str, error: MailctlError) -> None:
     if session.output.as_json:
-        session.output.record(unknown_view(given, error.message))
+        session.output.record(unknown_id_view(given, error.message))
     else:
         session.output.state("unknown  ", f"{given}  {error.message}")
 
 
-def _watch(session: Session, inquiry: Inquiry, first: Status) -> Status:
+def _watch(session: CliSession, inquiry: StatusService, first: EmailStatus) -> EmailStatus:
     """Show an email and what happens to it, and return how it stood last."""
     latest = first
     with watching():
@@ -98,7 +98,7 @@ def _watch(session: Session, inquiry: Inquiry, first: Status) -> Status:
     return latest
 
 
-def _show(session: Session, found: Status) -> None:
+def _show(session: CliSession, found: EmailStatus) -> None:
     if session.output.as_json:
         session.output.record(status_view(found))
         return
@@ -110,7 +110,7 @@ def _show(session: Session, found: Status) -> None:
         _show_events(session, found.events)
 
 
-def _fields(found: Status) -> list[tuple[str, str]]:
+def _fields(found: EmailStatus) -> list[tuple[str, str]]:
     rows = [("task id", found.task_id)]
     email = found.email
     if email is not None:
@@ -131,7 +131,7 @@ def _fields(found: Status) -> list[tuple[str, str]]:
     return rows
 
 
-def _show_events(session: Session, events: tuple[Event, ...]) -> None:
+def _show_events(session: CliSession, events: tuple[Event, ...]) -> None:
     for event in events:
         by_worker = f" by {event.worker}" if event.worker and event.state == "sending" else ""
         who = f" (by {event.actor})" if event.actor else by_worker

@@ -7,56 +7,56 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.arguments import read_list
-from mailctl.cli.context import Session, uses_log
-from mailctl.cli.lazy_commands import Commands
+from mailctl.cli.arguments import read_input_file
+from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.views import suppression_view
-from mailctl.command import quoted
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode, InvalidInput, NotFound
+from mailctl.shell_command import shell_quote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mailctl.delivery_log.suppressions import Suppression
 
-app = Commands(
+app = CommandGroup(
     "suppress", "The addresses that nothing is sent to: bounces add themselves, operators add and remove."
 )
 
 _Addresses = Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="One address, or several.")]
 
 
-@uses_log(LogMode.ON_WRITE)
+@uses_log(AccessMode.ON_WRITE)
 def add(
-    session: Session,
+    session: CliSession,
     addresses: _Addresses,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for whoever asks.")] = "",
 ) -> None:
     """Send nothing to these addresses any more; emails that wait for them end suppressed."""
-    from mailctl.delivery_log.suppressions import Source
+    from mailctl.delivery_log.suppressions import SuppressionSource
     from mailctl.operations.identity import current_actor
 
-    wanted = _checked(addresses)
+    wanted = _validated(addresses)
     new = session.runtime.suppressions.add(
-        dict.fromkeys(wanted, reason), source=Source.OPERATOR, actor=current_actor()
+        dict.fromkeys(wanted, reason), source=SuppressionSource.OPERATOR, actor=current_actor()
     )
-    _tell(session, wanted, {True: "suppressed", False: "suppressed already"}, done=new)
+    _show_changes(session, wanted, {True: "suppressed", False: "suppressed already"}, done=new)
 
 
-@uses_log(LogMode.UPDATE)
-def remove(session: Session, addresses: _Addresses) -> None:
+@uses_log(AccessMode.UPDATE)
+def remove(session: CliSession, addresses: _Addresses) -> None:
     """Let these addresses be mailed again; what ended suppressed stays so until it is retried."""
-    wanted = list(dict.fromkeys(map(_as_listed, addresses)))
+    wanted = list(dict.fromkeys(map(_normalized, addresses)))
     removed = session.runtime.suppressions.remove(wanted)
-    _tell(session, wanted, {True: "removed", False: "not suppressed"}, done=removed)
+    _show_changes(session, wanted, {True: "removed", False: "not suppressed"}, done=removed)
     if not removed:
         raise NotFound("None of these addresses is suppressed.", fix="See `mailctl suppress list`.")
 
 
-@uses_log(LogMode.READ)
+@uses_log(AccessMode.READ)
 def list_suppressed(
-    session: Session,
+    session: CliSession,
     source: Annotated[
         str | None,
         typer.Option("--source", metavar="SOURCE", help="How it came here: bounce, operator or import."),
@@ -67,12 +67,14 @@ def list_suppressed(
     ] = None,
 ) -> None:
     """List the suppressed addresses, with reason, code and time."""
-    from mailctl.delivery_log.suppressions import Source
+    from mailctl.delivery_log.suppressions import SuppressionSource
 
-    if source is not None and source not in list(Source):
-        raise InvalidInput("--source", f"{source!r} is none.", fix=f"Use one of: {', '.join(Source)}.")
+    if source is not None and source not in list(SuppressionSource):
+        raise InvalidInput(
+            "--source", f"{source!r} is none.", fix=f"Use one of: {', '.join(SuppressionSource)}."
+        )
     page = session.runtime.suppressions.page(
-        limit=limit, after=after, source=Source(source) if source else None
+        limit=limit, after=after, source=SuppressionSource(source) if source else None
     )
     if session.output.as_json:
         for entry in page.entries:
@@ -83,12 +85,12 @@ def list_suppressed(
     if not page.entries:
         session.output.note("No address is suppressed.")
     elif page.cursor is not None:
-        session.output.note(f"There are more: --after {quoted(page.cursor)}")
+        session.output.note(f"There are more: --after {shell_quote(page.cursor)}")
 
 
-@uses_log(LogMode.ON_WRITE)
+@uses_log(AccessMode.ON_WRITE)
 def import_suppressed(
-    session: Session,
+    session: CliSession,
     file: Annotated[
         Path,
         typer.Argument(
@@ -98,13 +100,13 @@ def import_suppressed(
     ],
 ) -> None:
     """Suppress the addresses of a list; bad rows are told with their line, and skipped."""
-    from mailctl.delivery_log.suppressions import Source
-    from mailctl.domain.recipient_list import read_suppressed
+    from mailctl.delivery_log.suppressions import SuppressionSource
+    from mailctl.domain.recipient_list import read_suppression_list
     from mailctl.operations.identity import current_actor
-    from mailctl.timefmt import count
+    from mailctl.timefmt import pluralize
 
-    reasons, problems = read_suppressed(read_list(file, field="FILE"), field="FILE")
-    new = session.runtime.suppressions.add(reasons, source=Source.IMPORT, actor=current_actor())
+    reasons, problems = read_suppression_list(read_input_file(file, field="FILE"), field="FILE")
+    new = session.runtime.suppressions.add(reasons, source=SuppressionSource.IMPORT, actor=current_actor())
     for problem in problems:
         session.output.note(f"line {problem.line}: {problem.reason}")
     known = len(reasons) - len(new)
@@ -112,7 +114,7 @@ def import_suppressed(
         bad = [{"line": problem.line, "reason": problem.reason} for problem in problems]
         session.output.record({"added": len(new), "known": known, "problems": bad})
     else:
-        skipped = count(len(problems), "bad row")
+        skipped = pluralize(len(problems), "bad row")
         session.output.prose(f"{len(new)} added, {known} suppressed already, {skipped} skipped", hang=0)
     if problems:
         raise typer.Exit(ExitCode.FAILED)
@@ -124,23 +126,27 @@ app.add("list", list_suppressed)
 app.add("import", import_suppressed)
 
 
-def _checked(addresses: Sequence[str]) -> list[str]:
+def _validated(addresses: Sequence[str]) -> list[str]:
     from mailctl.domain import validation
 
-    return list(dict.fromkeys(validation.address(address, field=address).lower() for address in addresses))
+    return list(
+        dict.fromkeys(validation.validate_address(address, field=address).lower() for address in addresses)
+    )
 
 
-def _as_listed(address: str) -> str:
+def _normalized(address: str) -> str:
     """Return an address as the list has it; what came on it once may be one that is not taken any more."""
     from mailctl.domain import validation
 
     try:
-        return validation.address(address, field=address).lower()
+        return validation.validate_address(address, field=address).lower()
     except InvalidInput:
         return address.lower()
 
 
-def _tell(session: Session, addresses: Sequence[str], words: dict[bool, str], *, done: Sequence[str]) -> None:
+def _show_changes(
+    session: CliSession, addresses: Sequence[str], words: dict[bool, str], *, done: Sequence[str]
+) -> None:
     for address in addresses:
         if session.output.as_json:
             session.output.record({"address": address, "changed": address in done})

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.context import Session, uses_log
+from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.terminal.charts import sparkline
 from mailctl.cli.terminal.interrupts import watching
 from mailctl.cli.views import time_text
-from mailctl.cli.views_stats import age_seconds, overview_view, seconds_text
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.cli.views_stats import age_seconds, seconds_text, snapshot_view
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import MailctlError
 
 if TYPE_CHECKING:
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
-    from mailctl.monitoring.snapshot import Overview
+    from mailctl.monitoring.snapshot import Snapshot
 
 #: Looks that the sparklines remember.
-_MEMORY = 300
+_MAX_SNAPSHOTS = 300
 #: Cells of a line before its sparkline.
-_BEFORE_CURVE = 26
+_SPARKLINE_OFFSET = 26
 _QUEUE_COLUMNS = ("queue", "ready", "sending", "deferred", "scheduled", "held", "oldest")
 
 
-@uses_log(LogMode.READ)
+@uses_log(AccessMode.READ)
 def top(
-    session: Session,
+    session: CliSession,
     interval: Annotated[
         float | None,
         typer.Option("--interval", min=0.1, max=3600, help="Seconds between looks; 1 if not given."),
@@ -54,30 +54,30 @@ def top(
             _print(session, seconds=seconds, looks=None if is_endless else count or 1)
 
 
-def _print(session: Session, *, seconds: float, looks: int | None) -> None:
-    for overview in _looks(session, seconds=seconds, looks=looks):
+def _print(session: CliSession, *, seconds: float, looks: int | None) -> None:
+    for overview in _snapshots(session, seconds=seconds, looks=looks):
         if session.output.as_json:
-            session.output.record(overview_view(overview))
+            session.output.record(snapshot_view(overview))
         else:
             session.output.lines(_lines(overview, width=session.output.width))
 
 
-def _looks(session: Session, *, seconds: float, looks: int | None) -> Iterator[Overview]:
-    from mailctl.monitoring.snapshot import take_overview
+def _snapshots(session: CliSession, *, seconds: float, looks: int | None) -> Iterator[Snapshot]:
+    from mailctl.monitoring.snapshot import take_snapshot
 
     for number in itertools.count(1):
-        yield take_overview(session.runtime)
+        yield take_snapshot(session.runtime)
         if number == looks:
             return
         time.sleep(seconds)
 
 
-def _watch(session: Session, *, seconds: float, looks: int | None) -> None:
+def _watch(session: CliSession, *, seconds: float, looks: int | None) -> None:
     from mailctl.cli.terminal.keyboard import keyboard
-    from mailctl.monitoring.snapshot import take_overview
+    from mailctl.monitoring.snapshot import take_snapshot
 
-    latest, trouble = take_overview(session.runtime), ""
-    memory: deque[Overview] = deque([latest], maxlen=_MEMORY)
+    latest, trouble = take_snapshot(session.runtime), ""
+    memory: deque[Snapshot] = deque([latest], maxlen=_MAX_SNAPSHOTS)
     with keyboard() as keys, session.output.full_screen() as show:
         for number in itertools.count(1):
             key: str | None = None
@@ -85,18 +85,18 @@ def _watch(session: Session, *, seconds: float, looks: int | None) -> None:
                 show(partial(_screen, memory, trouble))
                 if number == looks:
                     return
-                key = keys.rest(seconds)
+                key = keys.wait_for_quit(seconds)
             if key == "q":
                 return
             try:
-                memory.append(take_overview(session.runtime))
+                memory.append(take_snapshot(session.runtime))
                 trouble = ""
             except MailctlError as error:
                 # The log may be back in a moment, and then one wants to be here.
                 trouble = error.message
 
 
-def _screen(memory: Sequence[Overview], trouble: str, width: int, height: int) -> list[Text]:
+def _screen(memory: Sequence[Snapshot], trouble: str, width: int, height: int) -> list[Text]:
     from rich.text import Text
 
     latest = memory[-1]
@@ -104,38 +104,42 @@ def _screen(memory: Sequence[Overview], trouble: str, width: int, height: int) -
     lines = [Text.assemble((title, "bold"), f"{'q quits':>{max(9, width - len(title))}}")]
     if trouble:
         lines.append(Text(f"not current: {trouble}", style="bold red"))
-    for name, values in _courses(memory).items():
-        room = max(0, width - _BEFORE_CURVE)
+    for name, values in _rate_series(memory).items():
+        room = max(0, width - _SPARKLINE_OFFSET)
         lines.append(Text(f"{name:<10}{values[-1]:>6}/min     {sparkline(values[-room:]) if room else ''}"))
-    lines += _alarm(latest)
+    lines += _circuit_lines(latest)
     lines += _tables(latest, width=width, failures=max(1, height - len(lines) - 8 - len(latest.workers)))
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return lines
 
 
-def _lines(overview: Overview, *, width: int | None) -> list[Text]:
+def _lines(overview: Snapshot, *, width: int | None) -> list[Text]:
     from rich.text import Text
 
-    rates = [Text(f"{name:<10}{values[-1]:>6}/min") for name, values in _courses([overview]).items()]
-    return [*rates, *_alarm(overview), *_tables(overview, width=width, failures=len(overview.failures))]
+    rates = [Text(f"{name:<10}{values[-1]:>6}/min") for name, values in _rate_series([overview]).items()]
+    return [
+        *rates,
+        *_circuit_lines(overview),
+        *_tables(overview, width=width, failures=len(overview.failures)),
+    ]
 
 
-def _courses(memory: Sequence[Overview]) -> dict[str, list[int]]:
+def _rate_series(memory: Sequence[Snapshot]) -> dict[str, list[int]]:
     return {
-        "recorded": [overview.lately.recorded for overview in memory],
-        "delivered": [overview.lately.delivered for overview in memory],
-        "failed": [overview.lately.failed for overview in memory],
+        "recorded": [overview.recent_activity.recorded for overview in memory],
+        "delivered": [overview.recent_activity.delivered for overview in memory],
+        "failed": [overview.recent_activity.failed for overview in memory],
     }
 
 
-def _alarm(overview: Overview) -> list[Text]:
+def _circuit_lines(overview: Snapshot) -> list[Text]:
     from rich.text import Text
 
     return [Text(str(overview.circuit), style="bold red")] if overview.circuit else []
 
 
-def _tables(overview: Overview, *, width: int | None, failures: int) -> list[Text]:
+def _tables(overview: Snapshot, *, width: int | None, failures: int) -> list[Text]:
     from rich.text import Text
 
     from mailctl.cli.terminal.output import COLORS
@@ -159,7 +163,7 @@ def _tables(overview: Overview, *, width: int | None, failures: int) -> list[Tex
     return lines
 
 
-def _queue_rows(overview: Overview) -> list[list[str]]:
+def _queue_rows(overview: Snapshot) -> list[list[str]]:
     rows = []
     for queue in overview.queues:
         states = {str(state): count for state, count in queue.states.items()}
@@ -171,7 +175,7 @@ def _queue_rows(overview: Overview) -> list[list[str]]:
     return rows
 
 
-def _worker_rows(overview: Overview) -> list[list[str]]:
+def _worker_rows(overview: Snapshot) -> list[list[str]]:
     return [
         [worker.name, str(worker.pid), worker.pool, str(worker.concurrency), " ".join(worker.queues)]
         for worker in overview.workers

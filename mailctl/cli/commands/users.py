@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.context import Session, uses_log
-from mailctl.cli.lazy_commands import Commands
+from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.views import user_view
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode, InvalidInput
 
 if TYPE_CHECKING:
     from mailctl.domain.models import User
 
-app = Commands("users", "The users; they are added here only where DATABASE_URL is not set.")
+app = CommandGroup("users", "The users; they are added here only where DATABASE_URL is not set.")
 
 
-@uses_log(LogMode.OPTIONAL)
-def list_users(session: Session) -> None:
+@uses_log(AccessMode.OPTIONAL)
+def list_users(session: CliSession) -> None:
     """List the users; where DATABASE_URL is set, the first 100 of the service's."""
     from mailctl.users import list_users as users_in
 
@@ -34,28 +34,28 @@ def list_users(session: Session) -> None:
         session.output.table(["id", "email", "username", "first name"], rows)
     for problem in found.problems:
         session.output.note(f"line {problem.line}: {problem.reason}")
-    if found.is_cut:
+    if found.is_truncated:
         session.output.note("There are more: only the first users of the service's database are listed.")
 
 
-@uses_log(LogMode.ON_WRITE)
+@uses_log(AccessMode.ON_WRITE)
 def add_user(
-    session: Session,
+    session: CliSession,
     email: Annotated[str, typer.Argument(metavar="ADDRESS", help="The user's address.")],
     username: Annotated[str, typer.Option("--username", help="Defaults to the part before the @.")] = "",
     first_name: Annotated[str, typer.Option("--first-name", help="Whom to greet.")] = "",
 ) -> None:
     """Add a user."""
-    from mailctl.users import embedded
+    from mailctl.users import require_embedded_directory
 
-    directory = embedded(session.runtime.directory)
+    directory = require_embedded_directory(session.runtime.directory)
     user = directory.add(email, username=username or email.partition("@")[0], first_name=first_name)
     _show(session, user)
 
 
-@uses_log(LogMode.ON_WRITE)
+@uses_log(AccessMode.ON_WRITE)
 def import_users(
-    session: Session,
+    session: CliSession,
     file: Annotated[
         Path,
         typer.Argument(
@@ -65,9 +65,9 @@ def import_users(
     ],
 ) -> None:
     """Add or update users from a CSV file; bad rows are told with their line, and skipped."""
-    from mailctl.users import embedded
+    from mailctl.users import require_embedded_directory
 
-    directory = embedded(session.runtime.directory)
+    directory = require_embedded_directory(session.runtime.directory)
     if str(file) == "-":
         report = directory.import_csv(sys.stdin)
     else:
@@ -93,7 +93,7 @@ app.add("add", add_user)
 app.add("import", import_users)
 
 
-def _show(session: Session, user: User) -> None:
+def _show(session: CliSession, user: User) -> None:
     if session.output.as_json:
         session.output.record(user_view(user))
     else:

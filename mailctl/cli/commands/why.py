@@ -7,26 +7,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mailctl.cli.context import Session, uses_log
+from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.views import time_text, time_view
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:
-    from mailctl.diagnosis import Case, Cause, Diagnosis, Unknown
+    from mailctl.diagnosis import Case, Cause, Diagnosis, UnknownId
 
 
-@uses_log(LogMode.OPTIONAL)
+@uses_log(AccessMode.OPTIONAL)
 def why(
-    session: Session,
+    session: CliSession,
     task_id: Annotated[
         str, typer.Argument(metavar="TASK_ID", help="The id, a unique start of it, or an idempotency key.")
     ],
 ) -> None:
     """Tell why an email is where it is, and what to do next: the most likely cause first."""
-    from mailctl.diagnosis.status import Inquiry
+    from mailctl.diagnosis.status import StatusService
 
-    found = Inquiry(session.runtime).why(task_id)
+    found = StatusService(session.runtime).why(task_id)
     if session.output.as_json:
         session.output.record(diagnosis_view(found))
     else:
@@ -60,7 +60,7 @@ def _cause_view(cause: Cause) -> dict[str, Any]:
 
 
 def _facts(found: Diagnosis) -> dict[str, Any]:
-    facts = dict.fromkeys(_FACTS)
+    facts = dict.fromkeys(_FACT_NAMES)
     facts["log"] = found.log
     if found.case is not None:
         facts |= _facts_of_case(found.case)
@@ -71,7 +71,7 @@ def _facts(found: Diagnosis) -> dict[str, Any]:
 
 def _facts_of_case(case: Case) -> dict[str, Any]:
     email, evidence = case.email, case.evidence
-    place = evidence.search.place if evidence.search else None
+    place = evidence.search.position if evidence.search else None
     circuit = evidence.circuit
     return {
         "kind": email.kind,
@@ -83,47 +83,49 @@ def _facts_of_case(case: Case) -> dict[str, Any]:
         "lease_until": email.lease_until,
         "worker": email.worker,
         "error": email.error,
-        "workers": None if email.is_final else {name: list(found) for name, found in evidence.queues.items()},
-        "broker": _broker_word(case),
-        "on_broker": _place_word(place.ahead if place else None, is_there=place is not None)
+        "workers": None
+        if email.is_final
+        else {name: list(found) for name, found in evidence.queues_by_worker.items()},
+        "broker": _broker_text(case),
+        "on_broker": _place_text(place.ahead if place else None, is_there=place is not None)
         if evidence.search
         else None,
-        "ahead": evidence.ahead,
-        "out_per_minute": round(evidence.rate, 2) if evidence.ahead else None,
+        "ahead": evidence.emails_ahead,
+        "out_per_minute": round(evidence.attempts_per_minute, 2) if evidence.emails_ahead else None,
         "circuit": str(circuit) if circuit else None,
         "paused": [f"{pause.scope} {pause.name}" for pause in evidence.pauses],
     }
 
 
-def _facts_of_unknown(unknown: Unknown) -> dict[str, Any]:
-    place = unknown.search.place if unknown.search else None
+def _facts_of_unknown(unknown: UnknownId) -> dict[str, Any]:
+    place = unknown.search.position if unknown.search else None
     return {
         "log_is_empty": unknown.is_log_empty,
         "other_homes": [str(home) for home in unknown.other_homes],
         "celery_state": unknown.result.state if unknown.result else None,
-        "broker": "in memory" if unknown.is_in_memory else unknown.broker_trouble or "answers",
-        "on_broker": _place_word(place.ahead if place else None, is_there=place is not None)
+        "broker": "in memory" if unknown.is_in_memory else unknown.broker_error or "answers",
+        "on_broker": _place_text(place.ahead if place else None, is_there=place is not None)
         if unknown.search
         else None,
     }
 
 
-def _broker_word(case: Case) -> str | None:
+def _broker_text(case: Case) -> str | None:
     evidence = case.evidence
     if evidence.is_in_memory:
         return "in memory"
-    if evidence.broker_trouble:
-        return evidence.broker_trouble
+    if evidence.broker_error:
+        return evidence.broker_error
     return "answers" if evidence.search else None
 
 
-def _place_word(ahead: int | None, *, is_there: bool) -> str:
+def _place_text(ahead: int | None, *, is_there: bool) -> str:
     if not is_there:
         return "not found"
     return "with a worker" if ahead is None else f"number {ahead + 1}"
 
 
-def _show(session: Session, found: Diagnosis) -> None:
+def _show(session: CliSession, found: Diagnosis) -> None:
     output = session.output
     first, *others = found.causes
     output.state(found.state or "unknown", first.sentence)
@@ -135,10 +137,12 @@ def _show(session: Session, found: Diagnosis) -> None:
         if cause.next_step:
             output.line(f"  next step  {cause.next_step}")
     output.line("\nlooked at")
-    output.fields([(f"  {name.replace('_', ' ')}", _word(value)) for name, value in _facts(found).items()])
+    output.fields(
+        [(f"  {name.replace('_', ' ')}", _fact_text(value)) for name, value in _facts(found).items()]
+    )
 
 
-def _word(value: Any) -> str:
+def _fact_text(value: Any) -> str:
     if isinstance(value, dict):
         return (
             "; ".join(f"{name} takes {', '.join(queues)}" for name, queues in value.items()) or "none alive"
@@ -153,7 +157,7 @@ def _word(value: Any) -> str:
 
 
 #: The facts that any diagnosis has, in the order in which people read them.
-_FACTS = (
+_FACT_NAMES = (
     "log",
     "log_is_empty",
     "other_homes",

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from mailctl.cli.context import Session, uses_log
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.cli.context import CliSession, uses_log
+from mailctl.delivery_log.storage.access_mode import AccessMode
 
 
-@uses_log(LogMode.ON_WRITE)
+@uses_log(AccessMode.ON_WRITE)
 def worker(
-    session: Session,
+    session: CliSession,
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", "-c", min=1, help="Emails at the same time.")
     ] = None,

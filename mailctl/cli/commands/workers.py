@@ -7,77 +7,79 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mailctl.cli.context import Session, uses_log
-from mailctl.cli.lazy_commands import Commands
+from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.terminal.confirm import confirm
 from mailctl.cli.views import time_view
-from mailctl.command import mailctl
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode
+from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
-    from mailctl.monitoring.workers import Member
+    from mailctl.monitoring.workers import WorkerStatus
 
-app = Commands("workers", "Who works; without a command: `list`.", default="list")
+app = CommandGroup("workers", "Who works; without a command: `list`.", default="list")
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Node names, as listed.")]
+NamesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]...", help="Node names, as listed.")
+]
 
 
-@uses_log(LogMode.READ)
-def list_workers(session: Session) -> None:
+@uses_log(AccessMode.READ)
+def list_workers(session: CliSession) -> None:
     """List the workers: alive, host, pid, pool, queues, busy, throughput, since."""
-    from mailctl.monitoring.workers import Workforce
+    from mailctl.monitoring.workers import WorkerService
 
-    session.prefer_broker()
-    roll = Workforce(session.runtime).roll()
+    session.allow_missing_log()
+    roll = WorkerService(session.runtime).list_workers()
     if session.output.as_json:
-        for member in roll.members:
-            session.output.record(member_view(member))
-    elif roll.members:
+        for member in roll.workers:
+            session.output.record(worker_view(member))
+    elif roll.workers:
         columns = ["worker", "pid", "pool", "queues", "busy", "1 min", "5 min", "since", "answers"]
-        session.output.table(columns, [_row(member) for member in roll.members])
-    if not roll.members and not roll.trouble:
-        session.output.note(f"No worker is alive. Start one: {mailctl('worker')}")
-    if roll.trouble:
-        raise roll.trouble
+        session.output.table(columns, [_row(member) for member in roll.workers])
+    if not roll.workers and not roll.broker_error:
+        session.output.note(f"No worker is alive. Start one: {mailctl_command('worker')}")
+    if roll.broker_error:
+        raise roll.broker_error
 
 
-@uses_log(LogMode.READ)
-def ping(session: Session, names: Names = None) -> None:
+@uses_log(AccessMode.READ)
+def ping(session: CliSession, names: NamesArgument = None) -> None:
     """Ask workers for a sign of life; exit 1 if one gives no answer."""
-    from mailctl.monitoring.workers import Answer, Workforce
+    from mailctl.monitoring.workers import PingResult, WorkerService
 
-    session.prefer_broker()
-    answers = Workforce(session.runtime).ping(names or ())
+    session.allow_missing_log()
+    answers = WorkerService(session.runtime).ping(names or ())
     for name, answer in answers.items():
         if session.output.as_json:
-            session.output.record({"worker": name, "answers": answer is Answer.YES})
+            session.output.record({"worker": name, "answers": answer is PingResult.ANSWERED})
         else:
-            session.output.line(f"{name}  {'answers' if answer is Answer.YES else answer}")
-    if Answer.NONE in answers.values():
+            session.output.line(f"{name}  {'answers' if answer is PingResult.ANSWERED else answer}")
+    if PingResult.NO_ANSWER in answers.values():
         raise typer.Exit(ExitCode.FAILED)
 
 
-@uses_log(LogMode.READ)
+@uses_log(AccessMode.READ)
 def stop(
-    session: Session,
-    names: Names = None,
+    session: CliSession,
+    names: NamesArgument = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Tell workers to finish what they have in hand and stop; all of them where none is named."""
-    from mailctl.monitoring.workers import Workforce
+    from mailctl.monitoring.workers import WorkerService
 
-    session.prefer_broker()
-    workforce = Workforce(session.runtime)
+    session.allow_missing_log()
+    workforce = WorkerService(session.runtime)
     wanted = names or list(workforce.ping())
     confirm(f"Stop {', '.join(wanted)}?", is_sure=yes)
     told = workforce.stop(wanted)
     for each in told:
         if session.output.as_json:
-            session.output.record({"worker": each.name, "told": each.is_told, "detail": each.detail})
+            session.output.record({"worker": each.name, "told": each.is_requested, "detail": each.detail})
         else:
             session.output.line(f"{each.name}  {each.detail}")
-    if not all(each.is_told for each in told):
+    if not all(each.is_requested for each in told):
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -86,7 +88,7 @@ app.add("ping", ping)
 app.add("stop", stop)
 
 
-def member_view(member: Member) -> dict[str, Any]:
+def worker_view(member: WorkerStatus) -> dict[str, Any]:
     """Return a worker; what it does not tell is null."""
     throughput = member.throughput
     return {
@@ -105,8 +107,8 @@ def member_view(member: Member) -> dict[str, Any]:
     }
 
 
-def _row(member: Member) -> list[str]:
-    from mailctl.timefmt import span
+def _row(member: WorkerStatus) -> list[str]:
+    from mailctl.timefmt import format_duration
 
     throughput = member.throughput
     pool = " ".join(str(part) for part in (member.pool, member.concurrency) if part)
@@ -118,6 +120,6 @@ def _row(member: Member) -> list[str]:
         "" if member.busy is None else str(member.busy),
         str(throughput.last_minute) if throughput else "",
         str(throughput.last_five_minutes) if throughput else "",
-        span(datetime.now(UTC) - member.since) if member.since else "",
+        format_duration(datetime.now(UTC) - member.since) if member.since else "",
         member.answer if member.shares_log else f"{member.answer}; another log",
     ]

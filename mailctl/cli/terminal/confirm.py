@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mailctl.errors import Refused, Unanswered
-from mailctl.unicode_safety import visible_line
+from mailctl.unicode_safety import escape_controls_as_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def confirm(question: str, *, is_sure: bool, fix: str = "Add --yes.") -> None:
     if not sys.stdin.isatty():
         raise Refused(f"{question} Nobody is here to answer.", fix=fix)
     with _answered():
-        is_wanted = typer.confirm(visible_line(question), err=True)
+        is_wanted = typer.confirm(escape_controls_as_line(question), err=True)
     if not is_wanted:
         raise Refused("Nothing was done.")
 

@@ -44,7 +44,7 @@ class Keyboard:
             return pressed.decode("ascii", "replace")
         return ""
 
-    def rest(self, seconds: float) -> str | None:
+    def wait_for_quit(self, seconds: float) -> str | None:
         """Wait like `wait`, and take no key but the ends of waiting and `q` for one."""
         until = time.monotonic() + seconds
         while (key := self.wait(until - time.monotonic())) not in ("", "q", "Q", None):
@@ -68,11 +68,11 @@ def keyboard() -> Iterator[Keyboard]:
             undo.callback(signal.signal, number, signal.signal(number, action))
         terminal = sys.stdin.fileno() if sys.stdin.isatty() else None
         if terminal is not None:
-            _take_keys(terminal, undo)
+            _enter_cbreak_mode(terminal, undo)
         yield Keyboard(terminal=terminal, wake=wake)
 
 
-def _take_keys(terminal: int, undo: ExitStack) -> None:
+def _enter_cbreak_mode(terminal: int, undo: ExitStack) -> None:
     import termios
 
     before = termios.tcgetattr(terminal)

@@ -11,9 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from mailctl.cli.terminal.progress import Motion
+from mailctl.cli.terminal.progress import LiveDisplay
 from mailctl.cli.terminal.streams import is_unicode
-from mailctl.unicode_safety import has_controls, json_line, visible, visible_line
+from mailctl.unicode_safety import (
+    escape_controls,
+    escape_controls_as_line,
+    escape_json_controls,
+    has_controls,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -41,20 +46,20 @@ class Output:
     as_json: bool = False
     with_color: bool = True
     #: What the command has done already: told where its results cannot be written.
-    done: str = ""
+    already_done: str = ""
 
     def record(self, data: Mapping[str, Any]) -> None:
         """Print one object for programs."""
         # Where the locale lacks a character, JSON has another way to write it.
         is_ascii = not is_unicode(sys.stdout)
-        with self._motion.cleared():
+        with self._live_display.suspended():
             text = json.dumps({"schema": SCHEMA, **data}, ensure_ascii=is_ascii)
-            sys.stdout.write(json_line(text) + "\n")
+            sys.stdout.write(escape_json_controls(text) + "\n")
             sys.stdout.flush()
 
     def line(self, text: str = "") -> None:
         """Print one line of text, whole: what can be copied is never folded."""
-        self._print(self._stdout, visible(text))
+        self._print(self._stdout, escape_controls(text))
 
     def prose(self, text: str | Text, *, hang: int) -> None:
         """Print one line of text; a terminal that is too narrow gets it folded at words.
@@ -64,10 +69,10 @@ class Output:
         """
         from rich.text import Text
 
-        from mailctl.cli.terminal.table import folded
+        from mailctl.cli.terminal.table import wrap_line
 
-        line = text if isinstance(text, Text) else Text(visible_line(text))
-        self.lines(folded(line, width=self.width, hang=hang))
+        line = text if isinstance(text, Text) else Text(escape_controls_as_line(text))
+        self.lines(wrap_line(line, width=self.width, hang=hang))
 
     def raw(self, data: bytes) -> None:
         """Print bytes: unchanged into a pipe or a file, as text without control characters on a terminal."""
@@ -79,7 +84,7 @@ class Output:
                     "Control characters are escaped here. Redirect the output to a file for the exact bytes."
                 )
             return
-        with self._motion.cleared():
+        with self._live_display.suspended():
             sys.stdout.flush()
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
@@ -88,7 +93,7 @@ class Output:
         """Print a line that begins with a state in its colour."""
         from rich.text import Text
 
-        line = Text.assemble((state, COLORS.get(state.strip(), "")), "  ", visible_line(text))
+        line = Text.assemble((state, COLORS.get(state.strip(), "")), "  ", escape_controls_as_line(text))
         self.prose(line, hang=len(state) + 2)
 
     def fields(self, rows: Sequence[tuple[str, str]]) -> None:
@@ -96,7 +101,7 @@ class Output:
         shown = [(name, value) for name, value in rows if value]
         width = max((len(name) for name, _ in shown), default=0)
         for name, value in shown:
-            self.prose(f"{name:<{width}}  {visible_line(value)}", hang=width + 2)
+            self.prose(f"{name:<{width}}  {escape_controls_as_line(value)}", hang=width + 2)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table: fitted to a terminal, or with whole rows into a pipe or file."""
@@ -133,7 +138,7 @@ class Output:
             yield show
 
     @contextmanager
-    def redrawing(self, columns: Sequence[str]) -> Iterator[tuple[Any, Callable[[], int]]]:
+    def live_table(self, columns: Sequence[str]) -> Iterator[tuple[Any, Callable[[], int]]]:
         """Draw a table over and over on a terminal, which is left with the last one.
 
         Yields a function that takes the rows to draw now, and one that returns how many there is room for.
@@ -159,22 +164,24 @@ class Output:
 
     def note(self, text: str) -> None:
         """Tell the operator something that is not data."""
-        self._print(self._stderr, visible(text))
+        self._print(self._stderr, escape_controls(text))
 
     def error(self, text: str, fix: str = "") -> None:
         """Tell what is wrong, and what to do."""
         from rich.text import Text
 
-        line = Text.assemble(("error: ", "bold red"), visible(text), f" {visible(fix)}" if fix else "")
+        line = Text.assemble(
+            ("error: ", "bold red"), escape_controls(text), f" {escape_controls(fix)}" if fix else ""
+        )
         self._print(self._stderr, line)
 
     @contextmanager
     def spinner(self, text: str) -> Iterator[Callable[[str], None]]:
         """Show on a terminal that the command works; yields a function that changes the text."""
-        if not self._has_motion:
+        if not self._can_animate:
             yield lambda _: None
             return
-        with self._motion.spinner(text) as update:
+        with self._live_display.spinner(text) as update:
             yield update
 
     @contextmanager
@@ -186,14 +193,14 @@ class Output:
 
         Yields a function that takes how many more are done.
         """
-        if not self._has_motion:
+        if not self._can_animate:
             yield lambda _: None
             return
-        with self._motion.progress(text, total=total()) as advance:
+        with self._live_display.progress(text, total=total()) as advance:
             yield advance
 
     @property
-    def _has_motion(self) -> bool:
+    def _can_animate(self) -> bool:
         """Whether people look at a terminal on which something may move."""
         return sys.stderr.isatty() and not self.as_json and self.has_color
 
@@ -207,12 +214,12 @@ class Output:
         return not self.with_color or bool(os.environ.get("NO_COLOR"))
 
     def _print(self, console: Console, line: str | Text) -> None:
-        with self._motion.cleared():
+        with self._live_display.suspended():
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     @cached_property
-    def _motion(self) -> Motion:
-        return Motion(self._stderr)
+    def _live_display(self) -> LiveDisplay:
+        return LiveDisplay(self._stderr)
 
     @cached_property
     def _stdout(self) -> Console:
@@ -232,7 +239,7 @@ class Output:
             ) -> Iterable[Segment]:
                 # Live tables, spinners and styled text are rendered here, too.
                 for each in super().render(renderable, options):
-                    yield each if each.control else Segment(visible(each.text), each.style)
+                    yield each if each.control else Segment(escape_controls(each.text), each.style)
 
             @property
             def encoding(self) -> str:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
 #: Columns of a terminal that is too narrow for a bar.
-_NARROW = 72
-_BAR = 20
+_NARROW_WIDTH = 72
+_BAR_WIDTH = 20
 _REFRESHES_PER_SECOND = 12.5
 
 
 @dataclass
-class Motion:
+class LiveDisplay:
     """The spinner or progress bar that is shown now, if there is one.
 
     Args:
@@ -59,7 +59,7 @@ class Motion:
             yield lambda count: progress.advance(task, count)
 
     @contextmanager
-    def cleared(self) -> Iterator[None]:
+    def suspended(self) -> Iterator[None]:
         """Give the lines of the terminal to what is printed now."""
         live = self._live
         if live is None:
@@ -100,6 +100,6 @@ class Motion:
                 return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
 
         yield TextColumn("{task.description}", markup=False)
-        if self.console.width >= _NARROW:
-            yield BarColumn(_BAR)
+        if self.console.width >= _NARROW_WIDTH:
+            yield BarColumn(_BAR_WIDTH)
         yield from (Count(), Rate(), TimeRemainingColumn(compact=True))

@@ -30,7 +30,7 @@ def prepare() -> None:
     under it otherwise, and get what is meant for the screen.
     """
     for number in range(3):
-        _occupy(number)
+        _ensure_open(number)
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as the process
     sys.stdout = sys.stdout or _writer(1)
     sys.stderr = sys.stderr or _writer(2)
@@ -45,7 +45,7 @@ def is_unicode(stream: TextIO) -> bool:
     return (stream.encoding or "utf-8").lower().startswith("utf")
 
 
-def _occupy(number: int) -> None:
+def _ensure_open(number: int) -> None:
     try:
         os.fstat(number)
     except OSError:

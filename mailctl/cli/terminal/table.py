@@ -10,7 +10,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from mailctl.unicode_safety import visible_line
+from mailctl.unicode_safety import escape_controls_as_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 #: Cells between two columns.
 _GAP = 2
 #: Columns up to this many cells are never cut; longer ones share what is left.
-_WHOLE = 20
+_MAX_UNCUT_WIDTH = 20
 #: A column that is cut keeps at least this many cells, or goes to lines of its own.
-_LEAST = 20
+_MIN_CUT_WIDTH = 20
 _INDENT = 2
 _ELLIPSIS = "…"
 _NUMBER = re.compile(r"[+-]?\d[\d.,]*(?:%|/[smh]|[smhd]| (?:ms|s|min|h|days))?")
@@ -31,9 +31,9 @@ class _Column:
     index: int
     name: str
     #: Cells that its longest value takes.
-    natural: int
-    is_right: bool
-    is_whole: bool
+    natural_width: int
+    is_right_aligned: bool
+    is_never_cut: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ def table_lines(
         width: cells of the terminal; None for a pipe, where each row is one whole line.
         colors: styles of cells by what they say.
     """
-    cells = [[visible_line(" ".join(cell.split())) for cell in row] for row in rows]
+    cells = [[escape_controls_as_line(" ".join(cell.split())) for cell in row] for row in rows]
     described = [_describe(index, name, cells) for index, name in enumerate(columns)]
     layout = _fit(described, width)
     yield _line([Text(column.name, style="bold") for column in described], layout)
@@ -68,10 +68,10 @@ def table_lines(
             if row[column.index]:
                 name = f"{column.name}: " if column.name else ""
                 below = Text(" " * _INDENT + name + row[column.index], style="dim")
-                yield from folded(below, width=width, hang=_INDENT)
+                yield from wrap_line(below, width=width, hang=_INDENT)
 
 
-def folded(line: Text, *, width: int | None, hang: int) -> Iterator[Text]:
+def wrap_line(line: Text, *, width: int | None, hang: int) -> Iterator[Text]:
     """Yield a line of words in lines that fit, with its style.
 
     Args:
@@ -81,7 +81,7 @@ def folded(line: Text, *, width: int | None, hang: int) -> Iterator[Text]:
     if width is None or cell_len(line.plain) <= width:
         yield line
         return
-    hang = hang if hang < width - _LEAST else _INDENT
+    hang = hang if hang < width - _MIN_CUT_WIDTH else _INDENT
     head, rest = line[:hang], line[hang:]
     room = max(1, width - hang)
     for number, part in enumerate(rest.wrap(Console(width=room), room, overflow="fold")):
@@ -97,39 +97,39 @@ def _describe(index: int, name: str, rows: Sequence[Sequence[str]]) -> _Column:
     return _Column(
         index=index,
         name=name,
-        natural=natural,
-        is_right=bool(filled) and not is_id and all(_NUMBER.fullmatch(value) for value in filled),
-        is_whole=is_id or natural <= _WHOLE,
+        natural_width=natural,
+        is_right_aligned=bool(filled) and not is_id and all(_NUMBER.fullmatch(value) for value in filled),
+        is_never_cut=is_id or natural <= _MAX_UNCUT_WIDTH,
     )
 
 
 def _fit(columns: Sequence[_Column], width: int | None) -> _Layout:
     if width is None:
-        return _Layout(beside=[(column, column.natural) for column in columns], below=[])
+        return _Layout(beside=[(column, column.natural_width) for column in columns], below=[])
     room, below = width + _GAP, []
     beside: list[_Column] = []
     for column in columns:
-        if column.is_whole and (column.natural + _GAP <= room or not beside):
+        if column.is_never_cut and (column.natural_width + _GAP <= room or not beside):
             beside.append(column)
-            room -= column.natural + _GAP
-        elif column.is_whole:
+            room -= column.natural_width + _GAP
+        elif column.is_never_cut:
             below.append(column)
-    flexible = [column for column in columns if not column.is_whole]
-    while flexible and sum(min(column.natural, _LEAST) + _GAP for column in flexible) > room:
+    flexible = [column for column in columns if not column.is_never_cut]
+    while flexible and sum(min(column.natural_width, _MIN_CUT_WIDTH) + _GAP for column in flexible) > room:
         below.append(flexible.pop())
-    widths = {column.index: column.natural for column in beside} | _shared(flexible, room)
+    widths = {column.index: column.natural_width for column in beside} | _share_width(flexible, room)
     return _Layout(
         beside=[(column, widths[column.index]) for column in columns if column.index in widths],
         below=sorted(below, key=lambda column: column.index),
     )
 
 
-def _shared(columns: Sequence[_Column], room: int) -> dict[int, int]:
+def _share_width(columns: Sequence[_Column], room: int) -> dict[int, int]:
     """Share cells among columns: the short ones get what they want, the long ones equal parts of the rest."""
     widths: dict[int, int] = {}
     left = len(columns)
-    for column in sorted(columns, key=lambda column: column.natural):
-        widths[column.index] = min(column.natural, room // left - _GAP)
+    for column in sorted(columns, key=lambda column: column.natural_width):
+        widths[column.index] = min(column.natural_width, room // left - _GAP)
         room -= widths[column.index] + _GAP
         left -= 1
     return widths
@@ -144,8 +144,8 @@ def _line(cells: Sequence[Text], layout: _Layout) -> Text:
         padding = " " * (width - cell_len(text))
         if line:
             line.append(" " * _GAP)
-        line.append(padding if column.is_right else "")
+        line.append(padding if column.is_right_aligned else "")
         line.append(text, style)
-        line.append("" if column.is_right else padding)
+        line.append("" if column.is_right_aligned else padding)
     line.rstrip()
     return line

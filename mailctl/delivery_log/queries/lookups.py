@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select
 
 from mailctl.delivery_log.pauses import is_not_paused
-from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from, event_from
+from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row, event_from_row
 from mailctl.delivery_log.storage.engine import reading
-from mailctl.delivery_log.storage.tables import STATE_OF_FOUND, UtcDateTime, emails, events
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, UtcDateTime, emails, events
 from mailctl.domain.models import Email, Event, State
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _BY_IDS: Any = (
     select(*EMAIL_COLUMNS).where(emails.c.id.in_(bindparam("ids", expanding=True))).order_by(emails.c.seq)
 )
 _PUBLISHABLE: Any = _BY_IDS.where(
-    STATE_OF_FOUND == State.PENDING,
+    UNINDEXED_STATE == State.PENDING,
     or_(emails.c.not_before.is_(None), emails.c.not_before <= bindparam("now", type_=UtcDateTime)),
     is_not_paused(),
 )
@@ -35,11 +35,11 @@ _NEIGHBOURS: Any = select(
     select(func.min(_other.c.id)).where(_other.c.id > emails.c.id).scalar_subquery().label("after"),
 ).where(emails.c.id.in_(bindparam("ids", expanding=True)))
 #: Characters of a short id: as many as it takes, and no fewer than this.
-_SHORTEST_ID = 8
+_MIN_SHORT_ID_LENGTH = 8
 #: What a relay keeps to itself, or puts off, is due again by then; what is paused is not.
-_SOON = timedelta(minutes=1)
+_BACKLOG_HORIZON = timedelta(minutes=1)
 #: Whatever a worker could still do something about.
-_UNFINISHED = (State.PENDING, State.QUEUED, State.SENDING, State.DEFERRED)
+_BACKLOG_STATES = (State.PENDING, State.QUEUED, State.SENDING, State.DEFERRED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Backlog:
     waiting: int
 
 
-class History:
+class EmailLookups:
     """Reads the delivery log.
 
     Args:
@@ -93,22 +93,23 @@ class History:
         with reading(self._engine) as connection:
             for row in connection.execute(_NEIGHBOURS, {"ids": given}):
                 length = max(_common_length(row.id, other or "") for other in (row.before, row.after)) + 1
-                short[row.id] = row.id[: max(_SHORTEST_ID, length)]
+                short[row.id] = row.id[: max(_MIN_SHORT_ID_LENGTH, length)]
         return short
 
     def emails(self, ids: Sequence[str]) -> list[Email]:
         """Return the emails with these ids, in the order in which they were recorded."""
         with reading(self._engine) as connection:
-            return [email_from(row) for row in connection.execute(_BY_IDS, {"ids": list(ids)})]
+            return [email_from_row(row) for row in connection.execute(_BY_IDS, {"ids": list(ids)})]
 
     def publishable(self, ids: Sequence[str], *, now: datetime) -> list[Email]:
         """Return those of some emails that are in the log, wait for no later time, and are not paused."""
         with reading(self._engine) as connection:
             return [
-                email_from(row) for row in connection.execute(_PUBLISHABLE, {"ids": list(ids), "now": now})
+                email_from_row(row)
+                for row in connection.execute(_PUBLISHABLE, {"ids": list(ids), "now": now})
             ]
 
-    def group(self, email: Email) -> list[Email]:
+    def find_group(self, email: Email) -> list[Email]:
         """Return the emails that were recorded by the same call, in order; it is among them."""
         if email.group_id is None:
             return [email]
@@ -118,21 +119,21 @@ class History:
         """Return what happened to an email, oldest first."""
         query = select(events).where(events.c.email_id == email_id).order_by(events.c.seq)
         with reading(self._engine) as connection:
-            return [event_from(row) for row in connection.execute(query)]
+            return [event_from_row(row) for row in connection.execute(query)]
 
     def backlog(self, *, now: datetime) -> Backlog:
         """Return how much is left to do at `now`."""
-        is_waiting = or_(emails.c.not_before > now, emails.c.due_at > now + _SOON)
+        is_waiting = or_(emails.c.not_before > now, emails.c.due_at > now + _BACKLOG_HORIZON)
         query = (
             select(func.count().label("all"), func.count().filter(is_waiting).label("waiting"))
             .select_from(emails)
-            .where(emails.c.state.in_(_UNFINISHED))
+            .where(emails.c.state.in_(_BACKLOG_STATES))
         )
         with reading(self._engine) as connection:
             row = connection.execute(query).one()
         return Backlog(ready=row.all - row.waiting, waiting=row.waiting)
 
-    def counts(self) -> dict[State, int]:
+    def count_by_state(self) -> dict[State, int]:
         """Return how many emails are in each state; states without any are left out."""
         query = select(emails.c.state, func.count()).group_by(emails.c.state)
         with reading(self._engine) as connection:
@@ -143,22 +144,22 @@ class History:
         with reading(self._engine) as connection:
             return connection.execute(select(emails.c.seq).limit(1)).first() is None
 
-    def queues(self, *, queued_before: datetime) -> list[str]:
+    def queues_with_unclaimed(self, *, queued_before: datetime) -> list[str]:
         """Return the queues that have emails which were published before a time and not taken yet."""
-        query = select(emails.c.queue).where(_is_queued(queued_before)).distinct()
+        query = select(emails.c.queue).where(_was_queued_before(queued_before)).distinct()
         with reading(self._engine) as connection:
             return list(connection.execute(query).scalars())
 
-    def queued(self, kinds: Collection[str], *, queued_before: datetime) -> list[str]:
+    def queued_ids(self, kinds: Collection[str], *, queued_before: datetime) -> list[str]:
         """Return the ids of those of some kinds."""
-        query = select(emails.c.id).where(_is_queued(queued_before), emails.c.kind.in_(kinds))
+        query = select(emails.c.id).where(_was_queued_before(queued_before), emails.c.kind.in_(kinds))
         with reading(self._engine) as connection:
             return list(connection.execute(query).scalars())
 
     def _select(self, where: ColumnElement[bool], *, limit: int | None = None) -> list[Email]:
         query: Any = select(*EMAIL_COLUMNS).where(where).order_by(emails.c.seq).limit(limit)
         with reading(self._engine) as connection:
-            return [email_from(row) for row in connection.execute(query)]
+            return [email_from_row(row) for row in connection.execute(query)]
 
 
 def _common_length(first: str, second: str) -> int:
@@ -166,7 +167,7 @@ def _common_length(first: str, second: str) -> int:
     return next((place for place, (one, other) in pairs if one != other), min(len(first), len(second)))
 
 
-def _is_queued(queued_before: datetime) -> ColumnElement[bool]:
+def _was_queued_before(queued_before: datetime) -> ColumnElement[bool]:
     """Whether an email was published before a time to a broker that outlives workers."""
     return and_(
         emails.c.state == State.QUEUED, emails.c.queued_in.is_(None), emails.c.queued_at < queued_before

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, func, or_, select
 
 from mailctl.delivery_log.due import waiting_since
-from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from
+from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.delivery_log.transitions import utc_now
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Email
 
 #: How far rates look back.
-WINDOW = timedelta(minutes=5)
+RATE_WINDOW = timedelta(minutes=5)
 #: The newest events that rates are counted over; when it is busy they do not reach back as far as `WINDOW`.
 NEWEST_EVENTS = 20_000
 #: Minutes that a rate is counted over at least: one email is no trend.
-_SHORTEST_MINUTES = 0.5
+_MIN_RATE_MINUTES = 0.5
 #: States of what has not ended.
 _UNFINISHED = (State.PENDING, State.QUEUED, State.SENDING, State.DEFERRED, State.HELD)
 #: States in which an email has left its queue; one that is deferred has not.
-_OUT = (State.SENT, State.CAPTURED, State.FAILED)
+_OUTGOING_STATES = (State.SENT, State.CAPTURED, State.FAILED)
 #: Ids that one statement names: databases limit the number of parameters.
-_MOST_IDS = 500
+_MAX_IDS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stock:
+class QueueDepth:
     """What a queue has, by the log."""
 
     queue: str
@@ -59,7 +59,7 @@ class Stock:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rate:
+class QueueRate:
     """How many emails a minute a queue was given, and how many left it for good."""
 
     incoming: float = 0.0
@@ -82,7 +82,7 @@ class Answer:
     state: State
 
 
-class Flow:
+class QueueStats:
     """Counts what flows through a delivery log.
 
     Args:
@@ -94,7 +94,7 @@ class Flow:
         self._engine = engine
         self._clock = clock
 
-    def stock(self) -> dict[str, Stock]:
+    def depths(self) -> dict[str, QueueDepth]:
         """Return what each queue has, by its name; queues where nothing is unfinished are left out."""
         now = self._clock()
         is_ready = or_(emails.c.state == State.QUEUED, _is_due(now))
@@ -116,35 +116,35 @@ class Flow:
             .group_by(emails.c.queue)
         )
         with reading(self._engine) as connection:
-            return {row.queue: Stock(**row._asdict()) for row in connection.execute(query)}
+            return {row.queue: QueueDepth(**row._asdict()) for row in connection.execute(query)}
 
-    def rates(self) -> dict[str, Rate]:
+    def rates(self) -> dict[str, QueueRate]:
         """Return the rates of each queue in the last minutes, by its name; quiet queues are left out."""
         now = self._clock()
-        recent = _newest_events(since=now - WINDOW)
+        recent = _newest_events(since=now - RATE_WINDOW)
         left = (
             select(emails.c.queue, func.count(), func.min(recent.c.at))
             .join(recent, recent.c.email_id == emails.c.id)
-            .where(recent.c.state.in_(_OUT))
+            .where(recent.c.state.in_(_OUTGOING_STATES))
             .group_by(emails.c.queue)
         )
         came = (
             select(emails.c.queue, func.count(), func.min(emails.c.created_at))
-            .where(emails.c.created_at > now - WINDOW)
+            .where(emails.c.created_at > now - RATE_WINDOW)
             .group_by(emails.c.queue)
         )
         with reading(self._engine) as connection:
             outgoing = {queue: _per_minute(*row, now=now) for queue, *row in connection.execute(left)}
             incoming = {queue: _per_minute(*row, now=now) for queue, *row in connection.execute(came)}
         return {
-            queue: Rate(incoming=incoming.get(queue, 0.0), outgoing=outgoing.get(queue, 0.0))
+            queue: QueueRate(incoming=incoming.get(queue, 0.0), outgoing=outgoing.get(queue, 0.0))
             for queue in incoming.keys() | outgoing.keys()
         }
 
     def throughput(self) -> dict[str, Throughput]:
         """Return what each worker has delivered lately, by its node name; idle ones are left out."""
         now = self._clock()
-        recent = _newest_events(since=now - WINDOW)
+        recent = _newest_events(since=now - RATE_WINDOW)
         is_last_minute = recent.c.at > now - timedelta(minutes=1)
         query = (
             select(recent.c.worker, _count(is_last_minute), func.count())
@@ -172,7 +172,7 @@ class Flow:
             row = connection.execute(query).first()
         return None if row is None else Answer(at=row.at, state=State(row.state))
 
-    def busy(self) -> dict[str, int]:
+    def sending_by_worker(self) -> dict[str, int]:
         """Return how many emails each worker is sending, by its node name; idle ones are left out."""
         query = (
             select(emails.c.worker, func.count().label("number"))
@@ -182,7 +182,7 @@ class Flow:
         with reading(self._engine) as connection:
             return {row.worker: row.number for row in connection.execute(query)}
 
-    def ahead_of(self, email: Email) -> int:
+    def count_ahead_of(self, email: Email) -> int:
         """Return how many emails of its queue go before one that waits: those published, or due, earlier."""
         now = self._clock()
         in_queue = and_(emails.c.queue == email.queue, emails.c.state.in_((State.QUEUED, State.PENDING)))
@@ -197,7 +197,7 @@ class Flow:
                 select(func.count()).select_from(emails).where(in_queue, before)
             ).scalar_one()
 
-    def next_up(self, queue: str, *, limit: int) -> list[Email]:
+    def next_emails(self, queue: str, *, limit: int) -> list[Email]:
         """Return the emails of a queue that go out next, in order: those published, then those due."""
         now = self._clock()
         found: list[Email] = []
@@ -209,17 +209,17 @@ class Flow:
             for where, order in steps:
                 query = select(*EMAIL_COLUMNS).where(emails.c.queue == queue, where).order_by(*order)
                 rows: Any = connection.execute(query.limit(limit - len(found)))
-                found += [email_from(row) for row in rows]
+                found += [email_from_row(row) for row in rows]
         return found
 
-    def known(self, ids: Collection[str]) -> dict[str, Email]:
+    def find_known(self, ids: Collection[str]) -> dict[str, Email]:
         """Return those of these emails that the log has, by their ids."""
         wanted, found = list(ids), {}
         with reading(self._engine) as connection:
-            for start in range(0, len(wanted), _MOST_IDS):
-                is_wanted = emails.c.id.in_(wanted[start : start + _MOST_IDS])
+            for start in range(0, len(wanted), _MAX_IDS):
+                is_wanted = emails.c.id.in_(wanted[start : start + _MAX_IDS])
                 rows: Any = connection.execute(select(*EMAIL_COLUMNS).where(is_wanted))
-                found.update({row.id: email_from(row) for row in rows})
+                found.update({row.id: email_from_row(row) for row in rows})
         return found
 
 
@@ -245,4 +245,4 @@ def _newest_events(*, since: datetime) -> Any:
 
 def _per_minute(number: int, first: datetime, *, now: datetime) -> float:
     """Return the rate since the first of what was counted, so that a burst is not spread over the window."""
-    return number / max((now - first) / timedelta(minutes=1), _SHORTEST_MINUTES)
+    return number / max((now - first) / timedelta(minutes=1), _MIN_RATE_MINUTES)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
-from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from
+from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.models import State
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 #: Characters of a text to search for.
-_LONGEST = 500
+_MAX_TEXT_LENGTH = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filter:
+class EmailFilter:
     """What emails have to have in common; what is left out does not matter."""
 
     states: Sequence[State] = ()
@@ -45,7 +45,7 @@ class Filter:
     #: Recorded before that time.
     until: datetime | None = None
     #: Recorded no later than the email of this number.
-    last: int | None = None
+    max_seq: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no database can be asked for.
@@ -55,15 +55,15 @@ class Filter:
         """
         for name in ("user_id", "to", "queue", "campaign", "error"):
             text = getattr(self, name) or ""
-            if len(text) > _LONGEST:
-                raise InvalidInput(name, f"is longer than {_LONGEST} characters.")
+            if len(text) > _MAX_TEXT_LENGTH:
+                raise InvalidInput(name, f"is longer than {_MAX_TEXT_LENGTH} characters.")
             if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
                 raise InvalidInput(name, "holds a character that is in no text.")
 
     @property
-    def fits_all(self) -> bool:
+    def matches_all(self) -> bool:
         """Whether nothing is asked of an email."""
-        return self == Filter()
+        return self == EmailFilter()
 
 
 class Sort(StrEnum):
@@ -76,7 +76,7 @@ class Sort(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class EmailPage:
     """Some of the emails that were found."""
 
     emails: tuple[Email, ...]
@@ -86,13 +86,13 @@ class Page:
 
 def search(
     engine: Engine,
-    wanted: Filter,
+    wanted: EmailFilter,
     *,
     limit: int,
     after: str | None = None,
     oldest_first: bool = False,
     sort: Sort = Sort.CREATED,
-) -> Page:
+) -> EmailPage:
     """Return the emails that fit, in an order.
 
     Args:
@@ -106,7 +106,7 @@ def search(
         InvalidInput: the cursor is not one of a list with this order.
         LogUnavailable: the delivery log cannot be read.
     """
-    order = _Order(sort, oldest_first=oldest_first)
+    order = _SortOrder(sort, oldest_first=oldest_first)
     conditions = _conditions(wanted)
     if after is not None:
         conditions.append(order.is_after(after))
@@ -114,13 +114,13 @@ def search(
     with reading(engine) as connection:
         rows = connection.execute(query.limit(limit + 1)).all()
     shown = rows[:limit]
-    return Page(
-        emails=tuple(email_from(row) for row in shown),
+    return EmailPage(
+        emails=tuple(email_from_row(row) for row in shown),
         cursor=order.cursor(shown[-1]) if len(rows) > limit else None,
     )
 
 
-def count_fitting(engine: Engine, wanted: Filter) -> int:
+def count_matching(engine: Engine, wanted: EmailFilter) -> int:
     """Return how many emails fit.
 
     Raises:
@@ -131,7 +131,7 @@ def count_fitting(engine: Engine, wanted: Filter) -> int:
         return connection.execute(query).scalar_one()
 
 
-def count_states(engine: Engine, wanted: Filter) -> dict[State, int]:
+def count_by_state(engine: Engine, wanted: EmailFilter) -> dict[State, int]:
     """Return how many emails fit, by their state.
 
     Raises:
@@ -142,7 +142,7 @@ def count_states(engine: Engine, wanted: Filter) -> dict[State, int]:
         return {State(state): number for state, number in connection.execute(query)}
 
 
-def newest(engine: Engine) -> int:
+def newest_seq(engine: Engine) -> int:
     """Return the number of the email that was recorded last; 0 if there is none.
 
     Raises:
@@ -152,21 +152,21 @@ def newest(engine: Engine) -> int:
         return connection.execute(select(func.max(emails.c.seq))).scalar() or 0
 
 
-class _Order:
+class _SortOrder:
     """An order without ties: emails that have the same follow each other as they were recorded."""
 
     def __init__(self, sort: Sort, *, oldest_first: bool) -> None:
         self._column: Any = _SORT_COLUMNS[sort]
         self._is_time = sort is Sort.UPDATED
-        self._rises = oldest_first if self._is_time else True
-        self._seq_rises = oldest_first
+        self._is_ascending = oldest_first if self._is_time else True
+        self._is_seq_ascending = oldest_first
 
     @property
     def columns(self) -> list[Any]:
-        seq = emails.c.seq.asc() if self._seq_rises else emails.c.seq.desc()
+        seq = emails.c.seq.asc() if self._is_seq_ascending else emails.c.seq.desc()
         if self._column is None:
             return [seq]
-        return [self._column.asc() if self._rises else self._column.desc(), seq]
+        return [self._column.asc() if self._is_ascending else self._column.desc(), seq]
 
     def is_after(self, cursor: str) -> ColumnElement[bool]:
         number, _, value = cursor.partition(":")
@@ -175,16 +175,16 @@ class _Order:
             place: Any = datetime.fromisoformat(value).astimezone(UTC) if self._is_time else value
         except ValueError:
             seq, place = -1, ""
-        if not 0 <= seq < _NO_SEQ or bool(place) != (self._column is not None):
+        if not 0 <= seq < _SEQ_LIMIT or bool(place) != (self._column is not None):
             raise InvalidInput(
                 "--after",
                 f"{cursor!r} is no place in a list of this order.",
                 fix="Give what the page before ended with.",
             )
-        follows = emails.c.seq > seq if self._seq_rises else emails.c.seq < seq
+        follows = emails.c.seq > seq if self._is_seq_ascending else emails.c.seq < seq
         if self._column is None:
             return follows
-        beyond = self._column > place if self._rises else self._column < place
+        beyond = self._column > place if self._is_ascending else self._column < place
         return or_(beyond, and_(self._column == place, follows))
 
     def cursor(self, row: Any) -> str:
@@ -195,7 +195,7 @@ class _Order:
 
 
 #: No database numbers rows as high.
-_NO_SEQ = 2**63
+_SEQ_LIMIT = 2**63
 _SORT_COLUMNS = {
     Sort.CREATED: None,
     Sort.UPDATED: emails.c.updated_at,
@@ -204,7 +204,7 @@ _SORT_COLUMNS = {
 }
 
 
-def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+def _conditions(wanted: EmailFilter) -> list[ColumnElement[bool]]:
     given: list[tuple[Any, Callable[[Any], ColumnElement[bool]]]] = [
         (wanted.user_id, lambda value: emails.c.user_id == value),
         (wanted.to, lambda value: emails.c.to_address.icontains(value, autoescape=True)),
@@ -213,7 +213,7 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
         (wanted.error, lambda value: emails.c.error.icontains(value, autoescape=True)),
         (wanted.since, lambda value: emails.c.created_at >= value),
         (wanted.until, lambda value: emails.c.created_at < value),
-        (wanted.last, lambda value: emails.c.seq <= value),
+        (wanted.max_seq, lambda value: emails.c.seq <= value),
     ]
     found: list[ColumnElement[bool]] = [fits(value) for value, fits in given if value is not None]
     if wanted.states:

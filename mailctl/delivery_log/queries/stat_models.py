@@ -43,17 +43,17 @@ class Totals:
     @property
     def delivered(self) -> int:
         """Sent or captured."""
-        return self._in(DELIVERED_STATES)
+        return self._count_in(DELIVERED_STATES)
 
     @property
     def failed(self) -> int:
         """Refused, out of attempts, or too late."""
-        return self._in(FAILED_STATES)
+        return self._count_in(FAILED_STATES)
 
     @property
     def unfinished(self) -> int:
         """Something may still become of them."""
-        return self._in(UNFINISHED_STATES)
+        return self._count_in(UNFINISHED_STATES)
 
     @property
     def failure_rate(self) -> float | None:
@@ -61,12 +61,12 @@ class Totals:
         tried = self.delivered + self.failed
         return self.failed / tried if tried else None
 
-    def _in(self, states: frozenset[State]) -> int:
+    def _count_in(self, states: frozenset[State]) -> int:
         return sum(count for state, count in self.states.items() if state in states)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class StatsGroup:
     """The emails that have one thing in common."""
 
     #: What that is, such as a kind; "" for those that have none, such as no campaign.
@@ -77,7 +77,7 @@ class Share:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class StatsPoint:
     """The emails that were recorded within one span of time, and what became of them so far."""
 
     at: datetime
@@ -99,18 +99,18 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatencyCounts:
+class LatencyHistogram:
     """How many emails were accepted how fast."""
 
     #: How many within so many seconds.
-    within: Mapping[float, int]
+    cumulative_counts: Mapping[float, int]
     count: int
     #: All of them together.
-    seconds: float
+    sum_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Queue:
+class QueueTotals:
     """What is unfinished in a queue, as the delivery log knows it."""
 
     name: str
@@ -125,9 +125,9 @@ class Queue:
         """How many emails should be out by now; held and scheduled ones are not among them."""
         return sum(self.states.values()) - self.states.get(State.HELD, 0) - self.scheduled
 
-    def plus(self, state: State, count: int, *, scheduled: int, oldest: datetime | None) -> Queue:
+    def with_state(self, state: State, count: int, *, scheduled: int, oldest: datetime | None) -> QueueTotals:
         """Return it with the emails of one more state."""
-        return Queue(
+        return QueueTotals(
             name=self.name,
             states={**self.states, state: count},
             scheduled=self.scheduled + scheduled,

@@ -14,17 +14,17 @@ from mailctl.delivery_log.queries.stat_models import (
     Activity,
     Dimension,
     Latency,
-    LatencyCounts,
-    Point,
-    Queue,
-    Share,
+    LatencyHistogram,
+    QueueTotals,
+    StatsGroup,
+    StatsPoint,
     Totals,
 )
-from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from
+from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.sql_functions import Domain, Epoch, Hour
 from mailctl.delivery_log.storage.tables import emails, events
-from mailctl.domain.catalog import KINDS
+from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.models import DELIVERED_STATES, State
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Statistics:
         kinds: those whose lifetimes are known: what was scheduled is as fast as it was after its time.
     """
 
-    def __init__(self, engine: Engine, *, kinds: Mapping[str, Kind] = KINDS) -> None:
+    def __init__(self, engine: Engine, *, kinds: Mapping[str, Kind] = BUILT_IN_KINDS) -> None:
         self._engine = engine
         self._kinds = kinds
 
@@ -67,20 +67,20 @@ class Statistics:
         with reading(self._engine) as connection:
             return Totals(states={State(state): count for state, count in connection.execute(query)})
 
-    def by(
+    def grouped_by(
         self,
         dimension: Dimension,
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int = 20,
-    ) -> list[Share]:
+    ) -> list[StatsGroup]:
         """Return the emails by what they have in common: the largest groups first; hours in their order.
 
         Args:
             dimension: what to group by; by error counts only emails that have one.
             limit: how many groups at most; of hours, the latest.
         """
-        name, is_hour = _name(dimension).label("name"), dimension is Dimension.HOUR
+        name, is_hour = _group_expression(dimension).label("name"), dimension is Dimension.HOUR
         count = func.count().label("amount")
         query: Select[Any] = (
             select(name, count, func.sum(func.count()).over().label("all"), *_STATE_COUNTS)
@@ -94,11 +94,12 @@ class Statistics:
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
         shares = [
-            Share(name=row.name or "", totals=_totals(row), share=row.amount / int(row.all)) for row in rows
+            StatsGroup(name=row.name or "", totals=_totals(row), share=row.amount / int(row.all))
+            for row in rows
         ]
         return shares[::-1] if is_hour else shares
 
-    def over_time(self, since: datetime, until: datetime, bucket: timedelta) -> list[Point]:
+    def over_time(self, since: datetime, until: datetime, bucket: timedelta) -> list[StatsPoint]:
         """Return the emails by when they were recorded, oldest first, with a point for each empty span.
 
         Args:
@@ -143,7 +144,7 @@ class Statistics:
             count, p50, p95, p99, longest = connection.execute(query).one()
         return Latency(count=count or 0, p50=p50, p95=p95, p99=p99, longest=longest)
 
-    def latency_counts(self, bounds: Sequence[float], since: datetime | None = None) -> LatencyCounts:
+    def latency_histogram(self, bounds: Sequence[float], since: datetime | None = None) -> LatencyHistogram:
         """Return how many emails were accepted within each of some numbers of seconds."""
         seconds = latency_seconds(self._kinds).label("seconds")
         found = select(seconds).where(emails.c.sent_at.is_not(None), *_within(since, None)).subquery()
@@ -156,21 +157,21 @@ class Statistics:
         with reading(self._engine) as connection:
             row = connection.execute(query).one()
         counts = dict(zip(bounds, row, strict=False))
-        return LatencyCounts(within=counts, count=row.all, seconds=row.total)
+        return LatencyHistogram(cumulative_counts=counts, count=row.all, sum_seconds=row.total)
 
-    def failures(self, limit: int = 10) -> list[Email]:
+    def recent_failures(self, limit: int = 10) -> list[Email]:
         """Return the emails that failed, the latest recorded first."""
         query: Any = select(*EMAIL_COLUMNS).where(emails.c.state == State.FAILED)
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(emails.c.seq.desc()).limit(limit)).all()
-        return [email_from(row) for row in rows]
+        return [email_from_row(row) for row in rows]
 
-    def recorded_ever(self) -> int:
+    def total_recorded(self) -> int:
         """Return how many emails were recorded since the log began; pruning does not lessen it."""
         with reading(self._engine) as connection:
             return connection.execute(select(func.max(emails.c.seq))).scalar() or 0
 
-    def queues(self, *, now: datetime) -> list[Queue]:
+    def queues(self, *, now: datetime) -> list[QueueTotals]:
         """Return what is unfinished in each queue, by the delivery log; queues without any are left out."""
         # Not NULL for what has no such time, or its opposite would not be true of it either.
         is_later = and_(emails.c.not_before.is_not(None), emails.c.not_before > now)
@@ -187,11 +188,11 @@ class Statistics:
             .where(emails.c.state.in_(UNFINISHED_STATES))
             .group_by(emails.c.queue, emails.c.state)
         )
-        found: dict[str, Queue] = {}
+        found: dict[str, QueueTotals] = {}
         with reading(self._engine) as connection:
             for row in connection.execute(query):
-                queue = found.get(row.queue) or Queue(name=row.queue)
-                found[row.queue] = queue.plus(
+                queue = found.get(row.queue) or QueueTotals(name=row.queue)
+                found[row.queue] = queue.with_state(
                     State(row.state), row.amount, scheduled=row.scheduled, oldest=row.oldest
                 )
         return [found[name] for name in sorted(found)]
@@ -208,7 +209,7 @@ class Statistics:
             recorded = recorded.where(emails.c.queue == queue)
             entered = entered.where(events.c.email_id == emails.c.id, emails.c.queue == queue)
         with reading(self._engine) as connection:
-            first = first_event_since(connection, since)
+            first = first_event_seq_since(connection, since)
             rows = connection.execute(entered.where(events.c.seq >= first).group_by(events.c.state)).all()
             count = connection.execute(recorded).scalar_one()
         return Activity(recorded=count, entered={State(state): number for state, number in rows})
@@ -231,14 +232,14 @@ def _totals(row: Row[Any]) -> Totals:
     return Totals(states={state: count for state, count in counts.items() if count})
 
 
-def _point(number: int, length: int, row: Any) -> Point:
+def _point(number: int, length: int, row: Any) -> StatsPoint:
     at = datetime.fromtimestamp(number * length, tz=UTC)
     if row is None:
-        return Point(at=at, recorded=0, delivered=0, failed=0)
-    return Point(at=at, recorded=row.recorded, delivered=row.delivered, failed=row.failed)
+        return StatsPoint(at=at, recorded=0, delivered=0, failed=0)
+    return StatsPoint(at=at, recorded=row.recorded, delivered=row.delivered, failed=row.failed)
 
 
-def _name(dimension: Dimension) -> ColumnElement[Any]:
+def _group_expression(dimension: Dimension) -> ColumnElement[Any]:
     match dimension:
         case Dimension.ERROR:
             reply = func.trim(
@@ -271,7 +272,7 @@ def latency_seconds(kinds: Mapping[str, Kind]) -> ColumnElement[float]:
     return case((least < 0, 0.0), else_=least)
 
 
-def first_event_since(connection: Connection, since: datetime) -> int:
+def first_event_seq_since(connection: Connection, since: datetime) -> int:
     """Return the first event that is not older, by halving: events are numbered as they happen."""
     # Each by itself is the end of an index; SQLite reads all of it for both at once.
     first, final = (select(end(events.c.seq)).scalar_subquery() for end in (func.min, func.max))

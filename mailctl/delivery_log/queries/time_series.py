@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Integer, cast, func, select
 
 from mailctl.delivery_log.queries.stat_models import FAILED_STATES
-from mailctl.delivery_log.queries.statistics import first_event_since, latency_seconds
+from mailctl.delivery_log.queries.statistics import first_event_seq_since, latency_seconds
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.sql_functions import Epoch
 from mailctl.delivery_log.storage.tables import emails, events
-from mailctl.domain.catalog import KINDS
+from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.models import DELIVERED_STATES, FINAL_STATES, State
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _PERCENTILES = (0.5, 0.95, 0.99)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class TimeSeriesPoint:
     """What happened within one span of time, whenever the emails were recorded."""
 
     at: datetime
@@ -46,14 +46,14 @@ class Step:
     p99: float | None
 
 
-def course(
+def time_series(
     engine: Engine,
     since: datetime,
     until: datetime,
     bucket: timedelta,
     *,
-    kinds: Mapping[str, Kind] = KINDS,
-) -> list[Step]:
+    kinds: Mapping[str, Kind] = BUILT_IN_KINDS,
+) -> list[TimeSeriesPoint]:
     """Return what happened, oldest first, with a step for each span where nothing did.
 
     Args:
@@ -66,21 +66,21 @@ def course(
     """
     length = int(bucket.total_seconds())
     with reading(engine) as connection:
-        entered = _entered(connection, since, until, length)
-        recorded = _recorded(connection, since, until, length)
-        latency = _latency(connection, since, until, length, kinds)
+        entered = _count_entered_states(connection, since, until, length)
+        recorded = _count_recorded(connection, since, until, length)
+        latency = _latency_percentiles(connection, since, until, length, kinds)
     first, last = (int(moment.timestamp()) // length for moment in (since, until))
     return [
-        _step(number, length, entered.get(number, {}), recorded.get(number, 0), latency.get(number))
+        _point(number, length, entered.get(number, {}), recorded.get(number, 0), latency.get(number))
         for number in range(first, last + 1)
     ]
 
 
-def _step(
+def _point(
     number: int, length: int, entered: dict[State, int], recorded: int, latency: tuple[Any, ...] | None
-) -> Step:
+) -> TimeSeriesPoint:
     p50, p95, p99 = latency or (None, None, None)
-    return Step(
+    return TimeSeriesPoint(
         at=datetime.fromtimestamp(number * length, tz=UTC),
         recorded=recorded,
         delivered=_sum(entered, DELIVERED_STATES),
@@ -97,19 +97,19 @@ def _sum(entered: dict[State, int], states: frozenset[State]) -> int:
     return sum(count for state, count in entered.items() if state in states)
 
 
-def _number(moment: ColumnElement[Any], length: int) -> ColumnElement[int]:
+def _interval_number(moment: ColumnElement[Any], length: int) -> ColumnElement[int]:
     # SQLite knows times to less than a millisecond only: what is on the border had better not fall before it.
     return cast(func.floor((Epoch(moment) + 0.0005) / length), Integer)
 
 
-def _entered(
+def _count_entered_states(
     connection: Connection, since: datetime, until: datetime, length: int
 ) -> dict[int, dict[State, int]]:
     """Return how often emails entered each state, by the number of the span."""
-    number = _number(events.c.at, length).label("number")
+    number = _interval_number(events.c.at, length).label("number")
     query = (
         select(number, events.c.state, func.count())
-        .where(events.c.seq >= first_event_since(connection, since), events.c.at < until)
+        .where(events.c.seq >= first_event_seq_since(connection, since), events.c.at < until)
         .group_by(number, events.c.state)
     )
     found: dict[int, dict[State, int]] = {}
@@ -118,8 +118,8 @@ def _entered(
     return found
 
 
-def _recorded(connection: Connection, since: datetime, until: datetime, length: int) -> dict[int, int]:
-    number = _number(emails.c.created_at, length).label("number")
+def _count_recorded(connection: Connection, since: datetime, until: datetime, length: int) -> dict[int, int]:
+    number = _interval_number(emails.c.created_at, length).label("number")
     query = (
         select(number, func.count())
         .where(emails.c.created_at >= since, emails.c.created_at < until)
@@ -128,11 +128,11 @@ def _recorded(connection: Connection, since: datetime, until: datetime, length: 
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def _latency(
+def _latency_percentiles(
     connection: Connection, since: datetime, until: datetime, length: int, kinds: Mapping[str, Kind]
 ) -> dict[int, tuple[Any, ...]]:
     """Return the percentiles of each span, exact ones, by its number."""
-    number = _number(emails.c.created_at, length).label("number")
+    number = _interval_number(emails.c.created_at, length).label("number")
     found = (
         select(number, latency_seconds(kinds).label("seconds"))
         .where(emails.c.created_at >= since, emails.c.created_at < until, emails.c.sent_at.is_not(None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class LogMode(StrEnum):
+class AccessMode(StrEnum):
     """What opening a delivery log may do to it."""
 
     CREATE = "create"  #: it is created where there is none

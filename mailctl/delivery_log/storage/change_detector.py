@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-class Watch:
+class ChangeDetector:
     """Compares the log with how it was when somebody looked last.
 
     Args:
@@ -21,9 +21,9 @@ class Watch:
         self._engine = engine
         self._connection: Any = None
         self._version: int | None = None
-        self.is_local = engine.dialect.name == "sqlite"
+        self.is_sqlite = engine.dialect.name == "sqlite"
 
-    def look(self) -> None:
+    def mark_seen(self) -> None:
         """Take the log as it is now for seen."""
         self._version = self._read()
 
@@ -45,7 +45,7 @@ class Watch:
 
     def _read(self) -> int | None:
         """Return a number that another connection's writing changes (SQLite's `data_version`)."""
-        if not self.is_local:
+        if not self.is_sqlite:
             return None
         try:
             if self._connection is None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from mailctl.security.keyring import Keyring
 
 #: What the key is for that seals contents.
-CONTENT = "log/content"
-_FINGERPRINT = "log/fingerprint"
+CONTENT_PURPOSE = "log/content"
+_FINGERPRINT_PURPOSE = "log/fingerprint"
 _ENCODER = json.JSONEncoder(sort_keys=True, allow_nan=False)
 
 
@@ -26,7 +26,7 @@ def seal(content: Content, keyring: Keyring) -> bytes:
     Raises:
         InvalidInput: its variables are not JSON.
     """
-    return keyring.seal_bytes(_encode(content), purpose=CONTENT)
+    return keyring.seal_bytes(_encode(content), purpose=CONTENT_PURPOSE)
 
 
 def open_sealed(sealed: bytes, keyring: Keyring) -> Content:
@@ -35,7 +35,7 @@ def open_sealed(sealed: bytes, keyring: Keyring) -> Content:
     Raises:
         ConfigurationError: no key that this process knows opens it.
     """
-    plain = keyring.open(sealed, purpose=CONTENT)
+    plain = keyring.open(sealed, purpose=CONTENT_PURPOSE)
     if plain is None:
         raise ConfigurationError(
             "The content of this email was sealed with another SECRET_KEY.",
@@ -50,7 +50,7 @@ def fingerprints(kind: str, contents: Sequence[Content], keyring: Keyring) -> li
     # Two requests that ask for the same differ in their traces.
     untraced = (replace(content, trace={}) if content.trace else content for content in contents)
     plain = b"\0".join([kind.encode(), *(_encode(content) for content in untraced)])
-    return keyring.digests(plain, purpose=_FINGERPRINT)
+    return keyring.digests(plain, purpose=_FINGERPRINT_PURPOSE)
 
 
 def _encode(content: Content) -> bytes:

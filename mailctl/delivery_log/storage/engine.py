@@ -19,7 +19,7 @@ from mailctl.connection_urls import DatabaseUrl, InvalidUrl
 from mailctl.connection_urls.options import ASYNCPG_OPTIONS, PREPARE_THRESHOLD
 from mailctl.delivery_log.storage import sqlite
 from mailctl.errors import ConfigurationError, ExtraMissing, LogUnavailable, ServiceUnavailable
-from mailctl.redaction import without_credentials
+from mailctl.redaction import mask_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 #: Seconds to wait for a database server to accept a connection.
-CONNECT_SECONDS = 3
+CONNECT_TIMEOUT_SECONDS = 3
 #: The execution option of an engine that holds its `LateCreation`.
 _LATE_CREATION = "mailctl_late_creation"
 _SYNC_DRIVERS = {
@@ -41,7 +41,7 @@ _SYNC_DRIVERS = {
 }
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 #: With less than this left, SQLite cannot extend its files.
-_SPARE_BYTES = 64 * 1024
+_MIN_FREE_BYTES = 64 * 1024
 #: Options that hold a secret.
 _SECRET_OPTIONS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 
@@ -58,29 +58,29 @@ def parse_url(url: str, *, setting: str) -> URL:
         raise ConfigurationError(f"{setting} {error}", fix=error.fix) from None
     backend, _, driver = parsed.drivername.partition("+")
     if driver == "asyncpg":
-        parsed = _in_the_words_of_libpq(parsed)
+        parsed = _to_libpq_options(parsed)
     return parsed.set(drivername=_SYNC_DRIVERS.get(backend, parsed.drivername))
 
 
-def _in_the_words_of_libpq(url: URL) -> URL:
+def _to_libpq_options(url: URL) -> URL:
     sslmode = url.query.get("ssl")
     url = url.difference_update_query(ASYNCPG_OPTIONS)
     return url.update_query_dict({"sslmode": sslmode}) if sslmode else url
 
 
-def log_address(settings: Settings) -> URL:
+def delivery_log_url(settings: Settings) -> URL:
     """Return the address of the delivery log."""
     if settings.mailctl_database_url is not None:
         return parse_url(settings.log_url, setting="MAILCTL_DATABASE_URL")
-    return sqlite_address(settings.mailctl_home / "mailctl.db")
+    return sqlite_url(settings.mailctl_home / "mailctl.db")
 
 
-def sqlite_address(path: Path) -> URL:
+def sqlite_url(path: Path) -> URL:
     """Return the address of a file, whatever characters are in its name."""
     return URL.create("sqlite", database=str(path.absolute()))
 
 
-def shown(url: URL) -> str:
+def mask_url(url: URL) -> str:
     """Return the address as people may read it: without its password."""
     return url.difference_update_query(_SECRET_OPTIONS).render_as_string(hide_password=True)
 
@@ -110,13 +110,13 @@ def open_engine(url: URL, *, setting: str, read_only: bool = False) -> Engine:
         ConfigurationError: the driver is not installed.
     """
     if url.get_backend_name() == "sqlite":
-        return sqlite.open_reader(url) if read_only else sqlite.open_writer(url)
+        return sqlite.open_external_reader(url) if read_only else sqlite.open_writer(url)
     if not read_only:
-        return _open_server(url, setting=setting, options=_own_options(url))
+        return _open_server(url, setting=setting, options=_log_engine_options(url))
     engine = _open_server(url, setting=setting)
     if url.get_backend_name() == "postgresql":
-        event.listen(engine, "begin", _begin_as_postgresql_reader)
-        event.listen(engine, "begin", _limit_postgresql_statements)
+        event.listen(engine, "begin", _set_transaction_read_only)
+        event.listen(engine, "begin", _set_statement_timeout)
     return engine
 
 
@@ -127,13 +127,13 @@ def open_log_reader(url: URL, *, setting: str) -> Engine:
     """
     if url.get_backend_name() == "sqlite":
         return sqlite.open_log_reader(url)
-    engine = _open_server(url, setting=setting, options=_own_options(url))
+    engine = _open_server(url, setting=setting, options=_log_engine_options(url))
     if url.get_backend_name() == "postgresql":
-        event.listen(engine, "begin", _begin_as_postgresql_reader)
+        event.listen(engine, "begin", _set_transaction_read_only)
     return engine
 
 
-def _own_options(url: URL) -> dict[str, Any]:
+def _log_engine_options(url: URL) -> dict[str, Any]:
     """Return options of engines on a delivery log."""
     # Who has waited for a lock must see what was committed meanwhile, whatever the server's default is.
     return {"isolation_level": "READ COMMITTED"} if url.get_backend_name() == "postgresql" else {}
@@ -141,10 +141,10 @@ def _own_options(url: URL) -> dict[str, Any]:
 
 def _open_server(url: URL, *, setting: str, options: Mapping[str, Any] = _NO_OPTIONS) -> Engine:
     threshold = url.query.get(PREPARE_THRESHOLD)
-    arguments: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS}
+    arguments: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
     if isinstance(threshold, str):
         arguments[PREPARE_THRESHOLD] = int(threshold) if threshold.isdigit() else None
-    with _driver_required(url, setting=setting):
+    with _require_driver(url, setting=setting):
         engine = sqlalchemy.create_engine(
             url.difference_update_query([PREPARE_THRESHOLD]),
             pool_pre_ping=True,
@@ -166,7 +166,7 @@ def _open_server(url: URL, *, setting: str, options: Mapping[str, Any] = _NO_OPT
 
 
 @contextmanager
-def _driver_required(url: URL, *, setting: str) -> Iterator[None]:
+def _require_driver(url: URL, *, setting: str) -> Iterator[None]:
     try:
         yield
     except (ModuleNotFoundError, NoSuchModuleError) as error:
@@ -180,13 +180,13 @@ def _driver_required(url: URL, *, setting: str) -> Iterator[None]:
         ) from error
 
 
-def _begin_as_postgresql_reader(connection: Connection) -> None:
+def _set_transaction_read_only(connection: Connection) -> None:
     # Said in each transaction, not when connecting: PgBouncer refuses start-up options.
     connection.exec_driver_sql("SET TRANSACTION READ ONLY")
 
 
-def _limit_postgresql_statements(connection: Connection) -> None:
-    connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{CONNECT_SECONDS}s'")
+def _set_statement_timeout(connection: Connection) -> None:
+    connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{CONNECT_TIMEOUT_SECONDS}s'")
 
 
 class LateCreation:
@@ -244,8 +244,8 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """
     late = _late_creation(engine)
     source = engine if late is None else late.readable(engine)
-    with translated(engine.url), source.connect() as connection:
-        yield connection.execution_options(**{sqlite.READS: True})
+    with translate_database_errors(engine.url), source.connect() as connection:
+        yield connection.execution_options(**{sqlite.READ_ONLY: True})
 
 
 @contextmanager
@@ -260,14 +260,14 @@ def writing(engine: Engine, *, is_lasting: bool = True) -> Iterator[Connection]:
         LogUnavailable: the delivery log cannot be reached or written.
     """
     create_log(engine)
-    with translated(engine.url), engine.connect() as connection:
-        connection.execution_options(**{sqlite.IS_LASTING: is_lasting})
+    with translate_database_errors(engine.url), engine.connect() as connection:
+        connection.execution_options(**{sqlite.DURABLE: is_lasting})
         with connection.begin():
             if not is_lasting and not can_flush(engine):
                 connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield connection
     if is_lasting:
-        tidy(engine)
+        checkpoint(engine)
 
 
 def can_flush(engine: Engine) -> bool:
@@ -281,27 +281,27 @@ def flush(engine: Engine) -> None:
     Raises:
         LogUnavailable: the delivery log cannot be written.
     """
-    _tend(engine, sqlite.flush, sqlite.tidy)
+    _maintain(engine, sqlite.flush, sqlite.checkpoint)
 
 
-def tidy(engine: Engine) -> None:
+def checkpoint(engine: Engine) -> None:
     """Keep SQLite's write-ahead log short; who writes without pause does it between two transactions.
 
     Raises:
         LogUnavailable: the delivery log cannot be written.
     """
-    _tend(engine, sqlite.tidy)
+    _maintain(engine, sqlite.checkpoint)
 
 
-def _tend(engine: Engine, *works: Callable[[Engine], None]) -> None:
+def _maintain(engine: Engine, *works: Callable[[Engine], None]) -> None:
     if can_flush(engine):
-        with translated(engine.url):
+        with translate_database_errors(engine.url):
             for work in works:
                 work(engine)
 
 
 @contextmanager
-def translated(
+def translate_database_errors(
     url: URL, *, what: str = "the delivery log", error_class: type[ServiceUnavailable] = LogUnavailable
 ) -> Iterator[None]:
     """Turn the driver's errors into one sentence that names the database and never its password."""
@@ -310,16 +310,16 @@ def translated(
     except (DBAPIError, PoolTimeoutError) as error:
         if _is_disk_full(url):
             raise error_class(
-                f"{what} at {shown(url)} cannot be used: its disk is full.", fix="Make room on that disk."
+                f"{what} at {mask_url(url)} cannot be used: its disk is full.", fix="Make room on that disk."
             ) from error
         reason = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
         raise error_class(
-            f"{what} at {shown(url)} cannot be used: {without_credentials(reason[0])}.",
+            f"{what} at {mask_url(url)} cannot be used: {mask_credentials(reason[0])}.",
             fix="Check that it is there, running, and that this user may use it.",
         ) from error
     except SQLAlchemyError as error:
         raise error_class(
-            f"{what} at {shown(url)} cannot be used: {type(error).__name__}.",
+            f"{what} at {mask_url(url)} cannot be used: {type(error).__name__}.",
             fix="Run `mailctl check-config`.",
         ) from error
 
@@ -329,6 +329,6 @@ def _is_disk_full(url: URL) -> bool:
     if url.get_backend_name() != "sqlite" or not url.database:
         return False
     try:
-        return shutil.disk_usage(Path(url.database).parent).free < _SPARE_BYTES
+        return shutil.disk_usage(Path(url.database).parent).free < _MIN_FREE_BYTES
     except OSError:
         return False

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
 #: Parameters of one statement: SQLite's own limit is 32,766.
-_MOST_PARAMETERS = 32_000
+_MAX_PARAMETERS = 32_000
 #: What stands for a value where drivers take them by place alone (PEP 249); others number them.
-_MARKS = {"qmark": "?", "format": "%s", "pyformat": "%s"}
+_PLACEHOLDERS = {"qmark": "?", "format": "%s", "pyformat": "%s"}
 
 
-class ReadyRows:
+class PreparedInsert:
     """Rows that only wait to be inserted, all with the same columns; made by any thread, before the lock.
 
     Args:
@@ -36,7 +36,7 @@ class ReadyRows:
     """
 
     def __init__(self, table: Table, rows: Sequence[Mapping[str, Any]], dialect: Dialect) -> None:
-        self._insertion = _insertion(table, tuple(rows[0]), dialect) if rows else None
+        self._insertion = _insert_statement(table, tuple(rows[0]), dialect) if rows else None
         self._values = self._insertion.values(rows) if self._insertion else []
 
     def insert(self, connection: Connection) -> None:
@@ -52,22 +52,22 @@ class ReadyRows:
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows in the transaction of a connection, like `ReadyRows`."""
-    ReadyRows(table, rows, connection.dialect).insert(connection)
+    PreparedInsert(table, rows, connection.dialect).insert(connection)
 
 
-def present(connection: Connection, column: Column[str], values: Sequence[str]) -> set[str]:
+def find_existing(connection: Connection, column: Column[str], values: Sequence[str]) -> set[str]:
     """Return those of some values that a column holds.
 
     Raises:
         sqlalchemy.exc.DBAPIError: the database refuses the question, as from `Connection.execute`.
     """
-    mark = _MARKS.get(connection.dialect.paramstyle)
+    mark = _PLACEHOLDERS.get(connection.dialect.paramstyle)
     if mark is None:
         return set(connection.execute(select(column).where(column.in_(values))).scalars())
     found: set[str] = set()
-    for start in range(0, len(values), _MOST_PARAMETERS):
-        some = values[start : start + _MOST_PARAMETERS]
-        text = _question(column, len(some), mark)
+    for start in range(0, len(values), _MAX_PARAMETERS):
+        some = values[start : start + _MAX_PARAMETERS]
+        text = _existing_values_sql(column, len(some), mark)
         with _cursor(connection, text) as cursor:
             cursor.execute(text, some)
             found |= {value for (value,) in cursor.fetchall()}
@@ -80,7 +80,7 @@ def is_empty(connection: Connection, column: Column[str]) -> bool:
     Raises:
         sqlalchemy.exc.DBAPIError: the database refuses the question, as from `Connection.execute`.
     """
-    text = _first(column)
+    text = _first_row_sql(column)
     with _cursor(connection, text) as cursor:
         cursor.execute(text)
         return cursor.fetchone() is None
@@ -105,7 +105,7 @@ def _cursor(connection: Connection, text: str) -> Iterator[Any]:
         ) from error
 
 
-class _Insertion:
+class _InsertStatement:
     """An INSERT into certain columns, in the words of a driver."""
 
     def __init__(self, table: Table, names: tuple[str, ...], dialect: Dialect) -> None:
@@ -113,37 +113,37 @@ class _Insertion:
         self.text = str(compiled)
         self._is_positional = compiled.positional
         self._names = tuple(compiled.positiontup or names)
-        ways = {"pysqlite": self._run_at_once, "aiosqlite": self._run_at_once}
+        ways = {"pysqlite": self._run_multirow, "aiosqlite": self._run_multirow}
         # The cursor of an asynchronous session does not copy.
         if dialect.driver == "psycopg" and not dialect.is_async:
             ways["psycopg"] = self._copy
-        self._run_many = ways.get(dialect.driver, self._run_each)
+        self._run_many = ways.get(dialect.driver, self._run_executemany)
         self._copy_text = f"COPY {table.name} ({', '.join(self._names)}) FROM STDIN"
-        self._columns = len(self._names)
-        self._values_of = itemgetter(*self._names)
+        self._column_count = len(self._names)
+        self._get_values = itemgetter(*self._names)
         types = [table.c[name].type.dialect_impl(dialect) for name in self._names]
         processors = [each.bind_processor(dialect) for each in types]
         self._processors = {place: process for place, process in enumerate(processors) if process}
 
     def values(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Return the values of rows as the driver takes them, one row after the other."""
-        flat = list(chain.from_iterable(map(self._values_of, rows)))
+        flat = list(chain.from_iterable(map(self._get_values, rows)))
         for place, process in self._processors.items():
-            flat[place :: self._columns] = map(process, flat[place :: self._columns])
+            flat[place :: self._column_count] = map(process, flat[place :: self._column_count])
         return flat
 
     def run(self, cursor: Any, values: list[Any]) -> None:
         """Insert rows, of which there is one at least."""
-        if len(values) == self._columns:
-            cursor.execute(self.text, self._in_place(values))
+        if len(values) == self._column_count:
+            cursor.execute(self.text, self._to_parameters(values))
         else:
             self._run_many(cursor, values)
 
-    def _in_place(self, row: Sequence[Any]) -> Any:
+    def _to_parameters(self, row: Sequence[Any]) -> Any:
         return row if self._is_positional else dict(zip(self._names, row, strict=True))
 
-    def _run_each(self, cursor: Any, values: list[Any]) -> None:
-        cursor.executemany(self.text, [self._in_place(row) for row in self._rows(values)])
+    def _run_executemany(self, cursor: Any, values: list[Any]) -> None:
+        cursor.executemany(self.text, [self._to_parameters(row) for row in self._rows(values)])
 
     def _copy(self, cursor: Any, values: list[Any]) -> None:
         with cursor.copy(self._copy_text) as copy:
@@ -151,27 +151,27 @@ class _Insertion:
                 copy.write_row(row)
 
     def _rows(self, values: list[Any]) -> Iterator[tuple[Any, ...]]:
-        return zip(*[iter(values)] * self._columns, strict=True)
+        return zip(*[iter(values)] * self._column_count, strict=True)
 
-    def _run_at_once(self, cursor: Any, values: list[Any]) -> None:
+    def _run_multirow(self, cursor: Any, values: list[Any]) -> None:
         """Give SQLite many rows in one statement, so that it works while other threads do."""
         head, _, row = self.text.rpartition(" VALUES ")
-        most = _MOST_PARAMETERS // self._columns * self._columns
+        most = _MAX_PARAMETERS // self._column_count * self._column_count
         for start in range(0, len(values), most):
             some = values[start : start + most]
-            cursor.execute(f"{head} VALUES {', '.join([row] * (len(some) // self._columns))}", some)
+            cursor.execute(f"{head} VALUES {', '.join([row] * (len(some) // self._column_count))}", some)
 
 
 @lru_cache(maxsize=64)
-def _insertion(table: Table, names: tuple[str, ...], dialect: Dialect) -> _Insertion:
-    return _Insertion(table, names, dialect)
+def _insert_statement(table: Table, names: tuple[str, ...], dialect: Dialect) -> _InsertStatement:
+    return _InsertStatement(table, names, dialect)
 
 
 @lru_cache(maxsize=64)
-def _question(column: Column[str], count: int, mark: str) -> str:
+def _existing_values_sql(column: Column[str], count: int, mark: str) -> str:
     return f"{select(column)} WHERE {column.name} IN ({', '.join([mark] * count)})"
 
 
 @lru_cache(maxsize=64)
-def _first(column: Column[str]) -> str:
+def _first_row_sql(column: Column[str]) -> str:
     return f"{select(column)} LIMIT 1"

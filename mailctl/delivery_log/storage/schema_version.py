@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import column, inspect, select, table, text
 
-from mailctl.command import mailctl
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.errors import ConfigurationError, LogUnavailable
+from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -49,7 +49,7 @@ def read_version(engine: Engine) -> SchemaVersion:
         return SchemaVersion(current=_current(connection))
 
 
-def may_create(engine: Engine) -> bool:
+def can_create_tables(engine: Engine) -> bool:
     """Whether this user may create tables in a database that has none.
 
     Raises:
@@ -69,30 +69,30 @@ def ensure_current(engine: Engine) -> None:
         ConfigurationError: the schema is older or newer than this mailctl.
         LogUnavailable: the database cannot be reached or written.
     """
-    _make_folder(engine)
+    _create_sqlite_file(engine)
     version = read_version(engine)
     if version.current is None:
         upgrade(engine)
     else:
-        refuse_other_version(version)
+        require_current_version(version)
 
 
-def bring_up(engine: Engine) -> SchemaVersion:
+def create_or_upgrade(engine: Engine) -> SchemaVersion:
     """Upgrade a schema that is missing or older; return the version it had.
 
     Raises:
         ConfigurationError: it is newer than this mailctl.
         LogUnavailable: the database cannot be reached or written.
     """
-    _make_folder(engine)
+    _create_sqlite_file(engine)
     version = read_version(engine)
     if version.current is not None and version.current > version.head:
-        refuse_other_version(version)
+        require_current_version(version)
     upgrade(engine)
     return version
 
 
-def refuse_other_version(version: SchemaVersion) -> None:
+def require_current_version(version: SchemaVersion) -> None:
     """Refuse a schema that this mailctl does not work with.
 
     Raises:
@@ -102,7 +102,7 @@ def refuse_other_version(version: SchemaVersion) -> None:
         return
     is_older = version.current is not None and version.current < version.head
     fix = (
-        f"Run: {mailctl('db', 'upgrade')}"
+        f"Run: {mailctl_command('db', 'upgrade')}"
         if is_older
         else "Install the mailctl that made it, or a newer one."
     )
@@ -141,7 +141,7 @@ def _current(connection: Connection) -> str | None:
     return str(found) if found is not None else None
 
 
-def _make_folder(engine: Engine) -> None:
+def _create_sqlite_file(engine: Engine) -> None:
     database = engine.url.database
     if engine.url.get_backend_name() != "sqlite" or not database or database == ":memory:":
         return
@@ -158,10 +158,10 @@ def _make_folder(engine: Engine) -> None:
         ) from error
 
 
-def _renew_lock() -> None:
+def _reset_lock() -> None:
     global _alembic_lock
     _alembic_lock = threading.Lock()
 
 
 # Another thread of the parent may have held it at that moment.
-os.register_at_fork(after_in_child=_renew_lock)
+os.register_at_fork(after_in_child=_reset_lock)

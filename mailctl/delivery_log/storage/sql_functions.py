@@ -31,7 +31,7 @@ class Domain(FunctionElement[str]):
 
 
 # Neither database knows the functions of the other; SQLite keeps times as text, in UTC.
-_IN_WORDS_OF: dict[tuple[type[FunctionElement[Any]], str], str] = {
+_SQL_TEMPLATES: dict[tuple[type[FunctionElement[Any]], str], str] = {
     (Epoch, "sqlite"): "((julianday({0}) - 2440587.5) * 86400.0)",
     (Epoch, "postgresql"): "CAST(EXTRACT(EPOCH FROM {0}) AS DOUBLE PRECISION)",
     (Hour, "sqlite"): "(substr({0}, 1, 10) || 'T' || substr({0}, 12, 2) || ':00Z')",
@@ -41,11 +41,11 @@ _IN_WORDS_OF: dict[tuple[type[FunctionElement[Any]], str], str] = {
 }
 
 
-def _teach(function: type[FunctionElement[Any]], dialect: str, words: str) -> None:
+def _register_compiler(function: type[FunctionElement[Any]], dialect: str, words: str) -> None:
     @compiles(function, dialect)
     def _compile(element: Any, compiler: Any, **options: Any) -> str:
         return words.format(compiler.process(element.clauses, **options))
 
 
-for (_function, _dialect), _words in _IN_WORDS_OF.items():
-    _teach(_function, _dialect, _words)
+for (_function, _dialect), _words in _SQL_TEMPLATES.items():
+    _register_compiler(_function, _dialect, _words)

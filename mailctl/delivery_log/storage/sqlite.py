@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 #: Seconds that a writer waits for the lock.
-BUSY_SECONDS = 10
+BUSY_TIMEOUT_SECONDS = 10
 #: Seconds that a reader of somebody else's database waits.
-READER_SECONDS = 3
+READER_TIMEOUT_SECONDS = 3
 #: Execution options: the transaction only reads; it is on disk when it has ended.
-READS = "mailctl_reads"
-IS_LASTING = "mailctl_is_lasting"
+READ_ONLY = "mailctl_reads"
+DURABLE = "mailctl_is_lasting"
 #: Seconds between looks whether the lock is free. SQLite itself waits up to 0.1 s between two looks, and so
 #: lets one busy writer keep all others out.
-_LOOK_SECONDS = 0.0005
+_BUSY_POLL_SECONDS = 0.0005
 #: Bytes of the write-ahead log after which it is copied into the main file. It is long, and stays so, because
 #: a writer waits for the disk when it begins it anew, or makes it longer while it is being flushed.
-_LONGEST_LOG = 32 * 1024 * 1024
+_MAX_WAL_BYTES = 32 * 1024 * 1024
 #: What SQLite says where it may not create the files that it keeps beside a database in use.
-_NO_COMPANIONS = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+_CANNOT_CREATE_WAL_CODES = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _CACHE_KIB = 16 * 1024
 
 
 def open_writer(url: URL) -> Engine:
     """Return an engine; nothing is connected yet."""
     engine = sqlalchemy.create_engine(
-        url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, hide_parameters=True
+        url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False}, hide_parameters=True
     )
 
     @event.listens_for(engine, "connect")
@@ -52,33 +52,33 @@ def open_writer(url: URL) -> Engine:
         connection.isolation_level = None
         # While another process switches a new file to this mode, SQLite refuses at once: its own timeout does
         # not apply.
-        _when_free(lambda: connection.execute("PRAGMA journal_mode=WAL"))
+        _retry_while_busy(lambda: connection.execute("PRAGMA journal_mode=WAL"))
         connection.execute("PRAGMA foreign_keys=ON")
         # What is scrubbed is overwritten, not only forgotten.
         connection.execute("PRAGMA secure_delete=ON")
         # `tidy` copies, while nobody waits for it.
         connection.execute("PRAGMA wal_autocheckpoint=0")
-        connection.execute(f"PRAGMA journal_size_limit={_LONGEST_LOG}")
+        connection.execute(f"PRAGMA journal_size_limit={_MAX_WAL_BYTES}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # A deferred transaction that writes after it has read fails at once when another has written
         # meanwhile; an immediate one waits its turn.
-        if connection.get_execution_options().get(READS, False):
+        if connection.get_execution_options().get(READ_ONLY, False):
             connection.exec_driver_sql("BEGIN")
         else:
-            _begin_to_write(connection)
+            _begin_immediate(connection)
 
     return engine
 
 
-def open_reader(url: URL) -> Engine:
+def open_external_reader(url: URL) -> Engine:
     """Return an engine on somebody else's database, which never writes and makes no file."""
     path = sqlite_path(url)
 
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(
-            f"{path.as_uri()}?mode=ro", uri=True, timeout=READER_SECONDS, check_same_thread=False
+            f"{path.as_uri()}?mode=ro", uri=True, timeout=READER_TIMEOUT_SECONDS, check_same_thread=False
         )
 
     return sqlalchemy.create_engine(url, creator=connect, hide_parameters=True)
@@ -90,15 +90,17 @@ def open_log_reader(url: URL) -> Engine:
 
     def connect() -> sqlite3.Connection:
         try:
-            return _open_to_read(path, "mode=rw")  # never creates it; a read-only one would leave a -wal file
+            return _connect_query_only(
+                path, "mode=rw"
+            )  # never creates it; a read-only one would leave a -wal file
         except sqlite3.OperationalError as error:
-            if _primary_code(error) not in _NO_COMPANIONS or not _is_at_rest(path):
+            if _primary_code(error) not in _CANNOT_CREATE_WAL_CODES or not _has_no_wal_file(path):
                 raise
         # In a folder where this user may not create the companions of a log that nobody writes.
-        return _open_to_read(path, "mode=ro&immutable=1")
+        return _connect_query_only(path, "mode=ro&immutable=1")
 
     engine = sqlalchemy.create_engine(url, creator=connect, hide_parameters=True)
-    event.listen(engine, "begin", _begin_to_read)
+    event.listen(engine, "begin", _begin_deferred)
     return engine
 
 
@@ -117,34 +119,34 @@ def open_empty(statements: Sequence[str]) -> Engine:
         return connection
 
     engine = sqlalchemy.create_engine("sqlite://", creator=connect, poolclass=QueuePool, hide_parameters=True)
-    event.listen(engine, "begin", _begin_to_read)
+    event.listen(engine, "begin", _begin_deferred)
     return engine
 
 
-def _is_at_rest(path: Path) -> bool:
+def _has_no_wal_file(path: Path) -> bool:
     """Whether a database is in one file, as SQLite leaves it when nobody has it open."""
     return path.is_file() and not path.with_name(f"{path.name}-wal").exists()
 
 
-def _open_to_read(path: Path, options: str) -> sqlite3.Connection:
+def _connect_query_only(path: Path, options: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.as_uri()}?{options}",
         uri=True,
-        timeout=BUSY_SECONDS,
+        timeout=BUSY_TIMEOUT_SECONDS,
         isolation_level=None,
         check_same_thread=False,
     )
     try:
         connection.execute("PRAGMA query_only=ON")
         # SQLite opens the files at the first question.
-        _when_free(lambda: connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall())
+        _retry_while_busy(lambda: connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall())
     except sqlite3.Error:
         connection.close()
         raise
     return connection
 
 
-def _begin_to_read(connection: Connection) -> None:
+def _begin_deferred(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN")
 
 
@@ -158,7 +160,7 @@ def is_absent(url: URL) -> bool:
     return url.get_backend_name() == "sqlite" and not sqlite_path(url).exists()
 
 
-def remember_pages(connection: Connection) -> None:
+def enlarge_page_cache(connection: Connection) -> None:
     """Let a connection keep more pages in memory from now on: what adds many rows comes by most of them."""
     connection.exec_driver_sql(f"PRAGMA cache_size={-_CACHE_KIB}")
 
@@ -166,48 +168,48 @@ def remember_pages(connection: Connection) -> None:
 def flush(engine: Engine) -> None:
     """Bring to disk what was committed without lasting, and make no writer wait for it."""
     with suppress(FileNotFoundError):  # it is in the main file, then, which SQLite has flushed
-        descriptor = os.open(_write_ahead_log(engine), os.O_RDONLY)
+        descriptor = os.open(_wal_path(engine), os.O_RDONLY)
         try:
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
 
 
-def tidy(engine: Engine) -> None:
+def checkpoint(engine: Engine) -> None:
     """Copy a write-ahead log that has grown long into the main file; no writer waits for it."""
     with suppress(FileNotFoundError):
-        if _write_ahead_log(engine).stat().st_size > _LONGEST_LOG:
+        if _wal_path(engine).stat().st_size > _MAX_WAL_BYTES:
             with closing(engine.raw_connection()) as connection:
                 connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
-def _write_ahead_log(engine: Engine) -> Path:
+def _wal_path(engine: Engine) -> Path:
     return Path(f"{sqlite_path(engine.url)}-wal")
 
 
-def _begin_to_write(connection: Connection) -> None:
+def _begin_immediate(connection: Connection) -> None:
     """Take the lock as soon as it is free."""
-    is_lasting = connection.get_execution_options().get(IS_LASTING, True)
+    is_lasting = connection.get_execution_options().get(DURABLE, True)
     driver: Any = connection.connection.driver_connection
-    if connection.info.get(IS_LASTING) is not is_lasting:
+    if connection.info.get(DURABLE) is not is_lasting:
         driver.execute(f"PRAGMA synchronous = {'FULL' if is_lasting else 'NORMAL'}")
-        connection.info[IS_LASTING] = is_lasting
+        connection.info[DURABLE] = is_lasting
     driver.execute("PRAGMA busy_timeout = 0")
     try:
-        _when_free(lambda: driver.execute("BEGIN IMMEDIATE"))
+        _retry_while_busy(lambda: driver.execute("BEGIN IMMEDIATE"))
     except sqlite3.OperationalError:
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # so that the error is SQLAlchemy's
     finally:
-        driver.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+        driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
 
 
-def _when_free(attempt: Callable[[], object]) -> None:
+def _retry_while_busy(attempt: Callable[[], object]) -> None:
     """Attempt something until no other connection locks it out.
 
     Raises:
         sqlite3.OperationalError: it fails for another reason, or is still locked out after BUSY_SECONDS.
     """
-    deadline = time.monotonic() + BUSY_SECONDS
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
     while True:
         try:
             attempt()
@@ -215,7 +217,7 @@ def _when_free(attempt: Callable[[], object]) -> None:
         except sqlite3.OperationalError as error:
             if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_BUSY_POLL_SECONDS)
 
 
 def _primary_code(error: sqlite3.Error) -> int:

@@ -70,7 +70,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 #: Of emails that a worker may still claim: few, however long the log is.
 IS_CLAIMABLE = "state IN ('pending', 'queued', 'deferred')"
 #: Of emails that are in the memory of a worker: none where the broker outlives it.
-IS_HELD = "queued_in IS NOT NULL"
+IS_IN_WORKER_MEMORY = "queued_in IS NOT NULL"
 
 emails = Table(
     "mailctl_emails",
@@ -118,7 +118,7 @@ emails = Table(
 )
 #: The state of emails that are found by their ids or places. By its index, which SQLite otherwise takes for
 #: the better one, it would go through all emails in that state to find a hundred.
-STATE_OF_FOUND = emails.c.state.concat("")
+UNINDEXED_STATE = emails.c.state.concat("")
 
 events = Table(
     "mailctl_events",
@@ -208,7 +208,7 @@ pauses = Table(
     Column("since", UtcDateTime, nullable=False),
 )
 
-keys = Table(
+api_keys = Table(
     "mailctl_keys",
     metadata,
     Column("id", String(16), primary_key=True),
@@ -257,7 +257,7 @@ def add_partial_indices() -> None:
     for name, columns, where in (
         ("mailctl_emails_lease", [emails.c.lease_until], "lease_until IS NOT NULL"),
         ("mailctl_emails_expiry", [emails.c.state, emails.c.expires_at], IS_CLAIMABLE),
-        ("mailctl_emails_held", [emails.c.queued_in], IS_HELD),
+        ("mailctl_emails_held", [emails.c.queued_in], IS_IN_WORKER_MEMORY),
     ):
         if name not in {index.name for index in emails.indexes}:
             Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))

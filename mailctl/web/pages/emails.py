@@ -15,28 +15,28 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from mailctl import runtime
 from mailctl.checks import run_checks
-from mailctl.command import mailctl
 from mailctl.delivery_log.queries.search import search
-from mailctl.diagnosis.email_facts import Eligibility
-from mailctl.diagnosis.status import Inquiry, Status
+from mailctl.diagnosis.eligibility_checker import EligibilityChecker
+from mailctl.diagnosis.status import EmailStatus, StatusService
 from mailctl.domain.models import State
 from mailctl.errors import InvalidInput, MailctlError, NotFound
-from mailctl.operations.message_viewer import Exhibition
-from mailctl.timefmt import per_minute, span
+from mailctl.operations.message_viewer import MessageViewer
+from mailctl.shell_command import mailctl_command
+from mailctl.timefmt import format_duration, format_rate
 from mailctl.web.api.emails import TaskId
-from mailctl.web.auth import Access, refuse_other_sites
-from mailctl.web.charts import shown
-from mailctl.web.filters import Search, read_search
-from mailctl.web.problem import Denied, headers_of, problem_of
-from mailctl.web.routing import EMAIL_POLICY, PageRoute
+from mailctl.web.auth import AccessControl, check_same_origin
+from mailctl.web.charts import short_number
+from mailctl.web.filters import EmailQuery, read_email_query
+from mailctl.web.problem import AccessDenied, headers_of, problem_of
+from mailctl.web.routing import EMAIL_CSP, PageRoute
 
 if TYPE_CHECKING:
-    from mailctl.command import Command
-    from mailctl.operations.message_viewer import Exhibit
+    from mailctl.operations.message_viewer import MessageDetails
+    from mailctl.shell_command import ShellCommand
 
 _STATIC = {"style.css": "text/css", "page.js": "text/javascript"}
 #: A form on the sign-in page is as long as a key.
-_LONGEST_FORM = 4096
+_MAX_FORM_BYTES = 4096
 
 router = APIRouter(route_class=PageRoute, default_response_class=HTMLResponse, include_in_schema=False)
 
@@ -50,9 +50,14 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["mailctl"] = mailctl
+    environment.globals["mailctl"] = mailctl_command
     environment.filters.update(
-        moment=_moment, age=_age, seconds=_seconds, percent=_percent, number=shown, per_minute=per_minute
+        moment=_time_text,
+        age=_duration_text,
+        seconds=_seconds,
+        percent=_percent,
+        number=short_number,
+        per_minute=format_rate,
     )
     return environment
 
@@ -91,11 +96,11 @@ def home(request: Request) -> Response:
 
 
 @router.get("/emails", name="mailctl:emails")
-def emails_page(request: Request, wanted: Annotated[Search, Depends(read_search)]) -> Response:
+def emails_page(request: Request, wanted: Annotated[EmailQuery, Depends(read_email_query)]) -> Response:
     """Show emails that fit the filters in the address."""
     found = search(
         runtime.current().engine,
-        wanted.filter(),
+        wanted.to_filter(),
         limit=wanted.limit,
         after=wanted.after,
         oldest_first=wanted.oldest_first,
@@ -106,8 +111,8 @@ def emails_page(request: Request, wanted: Annotated[Search, Depends(read_search)
         wanted=wanted,
         page=found,
         short_ids=runtime.current().history.short_ids(email.id for email in found.emails),
-        next=wanted.query(after=found.cursor) if found.cursor is not None else None,
-        first=wanted.query(after=None) if wanted.after is not None else None,
+        next=wanted.query_string(after=found.cursor) if found.cursor is not None else None,
+        first=wanted.query_string(after=None) if wanted.after is not None else None,
         states=list(State),
         kinds=list(runtime.current().catalog.kinds),
         command=wanted.command(),
@@ -117,9 +122,9 @@ def emails_page(request: Request, wanted: Annotated[Search, Depends(read_search)
 @router.get("/emails/{task_id}", name="mailctl:email")
 def email_page(request: Request, task_id: TaskId) -> Response:
     """Show what became of one email, why, and what it says."""
-    inquiry = Inquiry(runtime.current())
+    inquiry = StatusService(runtime.current())
     status = inquiry.status(task_id)
-    exhibit, trouble = _exhibit(status)
+    exhibit, trouble = _message_details(status)
     return render(
         request,
         "email.html",
@@ -135,8 +140,8 @@ def email_page(request: Request, task_id: TaskId) -> Response:
 @router.get("/emails/{task_id}/html", name="mailctl:email_html")
 def email_html(task_id: TaskId) -> Response:
     """Return the HTML of an email for the frame on its page: nothing in it runs or loads."""
-    page = Exhibition(runtime.current(), reveals=False).show(task_id).page
-    headers = {"Content-Security-Policy": EMAIL_POLICY, "X-Frame-Options": "SAMEORIGIN"}
+    page = MessageViewer(runtime.current(), reveals=False).show(task_id).html_source
+    headers = {"Content-Security-Policy": EMAIL_CSP, "X-Frame-Options": "SAMEORIGIN"}
     return HTMLResponse(page or "<!doctype html><title>Nothing</title>", headers=headers)
 
 
@@ -148,7 +153,7 @@ def check_config_page(request: Request) -> Response:
     return render(request, "check_config.html", findings=findings, counts=counts)
 
 
-def sign_in_router(access: Access) -> APIRouter:
+def sign_in_router(access: AccessControl) -> APIRouter:
     """Return what is open to everybody: the sign-in page, and the files that it needs."""
     made = APIRouter(route_class=PageRoute, default_response_class=HTMLResponse, include_in_schema=False)
 
@@ -160,23 +165,23 @@ def sign_in_router(access: Access) -> APIRouter:
     @made.post("/login")
     async def sign_in(request: Request) -> Response:
         """Begin a session."""
-        refuse_other_sites(request)
-        form = await _form(request)
+        check_same_origin(request)
+        form = await _read_form(request)
         wanted = form.get("next", "")
         try:
-            key_id = await _in_thread(access.check, request, form.get("key", "").strip())
-        except Denied as error:
+            key_id = await _in_thread(access.check_key, request, form.get("key", "").strip())
+        except AccessDenied as error:
             page = render(request, "login.html", status_code=error.status, next=wanted, trouble=error.message)
             page.headers.update(headers_of(error))
             return page
-        response = RedirectResponse(_own_page(request, wanted), 303)
+        response = RedirectResponse(_safe_redirect_path(request, wanted), 303)
         access.begin_session(request, response, key_id, path=path_to(request, "home"))
         return response
 
     @made.post("/logout", name="mailctl:sign_out")
     async def sign_out(request: Request) -> Response:
         """End the session."""
-        refuse_other_sites(request)
+        check_same_origin(request)
         response = RedirectResponse(path_to(request, "sign_in"), 303)
         access.end_session(response, path=path_to(request, "home"))
         return response
@@ -198,59 +203,61 @@ async def _in_thread(function: Any, *arguments: Any) -> Any:
     return await run_in_threadpool(function, *arguments)
 
 
-async def _form(request: Request) -> dict[str, str]:
+async def _read_form(request: Request) -> dict[str, str]:
     """Return the fields of a small form."""
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > _LONGEST_FORM:
+        if len(body) > _MAX_FORM_BYTES:
             raise InvalidInput("form", "is too long.")
     return {name: values[-1] for name, values in parse_qs(body.decode("ascii", "replace")).items()}
 
 
-def _own_page(request: Request, wanted: str) -> str:
+def _safe_redirect_path(request: Request, wanted: str) -> str:
     """Return where to go after signing in: a page of ours, never another site."""
     home = path_to(request, "home")
     is_own = wanted.startswith(home) and not wanted.startswith("//") and "\\" not in wanted
     return wanted if is_own and wanted.isprintable() else home
 
 
-def _exhibit(status: Status) -> tuple[Exhibit | None, str]:
+def _message_details(status: EmailStatus) -> tuple[MessageDetails | None, str]:
     """Return what an email says, its links masked; or why it cannot be shown."""
     if status.email is None:
         return None, ""
     try:
-        return Exhibition(runtime.current(), reveals=False).show(status.email.id), ""
+        return MessageViewer(runtime.current(), reveals=False).show(status.email.id), ""
     except MailctlError as error:
         return None, str(error)
 
 
-def _commands(status: Status, *, can_be_shown: bool) -> list[tuple[str, Command]]:
+def _commands(status: EmailStatus, *, can_be_shown: bool) -> list[tuple[str, ShellCommand]]:
     """Return the commands that are about one email, each with what it does."""
-    commands = [("Follow it", mailctl("status", arguments=[status.task_id], watch=True))]
+    commands = [("Follow it", mailctl_command("status", arguments=[status.task_id], watch=True))]
     if status.email is not None:
-        found = Eligibility(runtime.current()).offers(status.email)
-        commands += [(offer.what, offer.command) for offer in found]
+        found = EligibilityChecker(runtime.current()).available_actions(status.email)
+        commands += [(offer.description, offer.command) for offer in found]
     if can_be_shown:
-        commands.append(("Read it whole", mailctl("show", arguments=[status.task_id])))
+        commands.append(("Read it whole", mailctl_command("show", arguments=[status.task_id])))
     return commands
 
 
-def _moment(at: datetime | None) -> str:
+def _time_text(at: datetime | None) -> str:
     """Return a time as people read it, to the second."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z" if at else ""
 
 
-def _age(seconds: float | None) -> str:
+def _duration_text(seconds: float | None) -> str:
     """Return a length of time in the unit that suits it."""
-    return "" if seconds is None else span(timedelta(seconds=seconds))
+    return "" if seconds is None else format_duration(timedelta(seconds=seconds))
 
 
 def _seconds(value: float | None) -> str:
     """Return how long something took."""
     if value is None:
         return "-"
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.3g} s" if value < 90 else _age(value)
+    return (
+        f"{value * 1000:.0f} ms" if value < 1 else f"{value:.3g} s" if value < 90 else _duration_text(value)
+    )
 
 
 def _percent(share: float | None) -> str:

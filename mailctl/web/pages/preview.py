@@ -12,8 +12,8 @@ from starlette.responses import HTMLResponse, Response
 from mailctl import runtime
 from mailctl.errors import NotFound
 from mailctl.web.pages.emails import render
-from mailctl.web.preview_checks import Proof, in_scheme, make_proof
-from mailctl.web.routing import EMAIL_POLICY, ApiRoute, PageRoute
+from mailctl.web.preview_checks import CheckedPreview, check_preview, with_color_scheme
+from mailctl.web.routing import EMAIL_CSP, ApiRoute, PageRoute
 
 
 class Width(StrEnum):
@@ -23,7 +23,7 @@ class Width(StrEnum):
     DESKTOP = "desktop"
 
 
-class Scheme(StrEnum):
+class ColorScheme(StrEnum):
     """What its reader prefers."""
 
     LIGHT = "light"
@@ -39,7 +39,7 @@ class Part(StrEnum):
     SOURCE = "source"
 
 
-class Version(BaseModel):
+class PreviewVersion(BaseModel):
     """What a page compares to know that a template has changed."""
 
     version: str
@@ -54,7 +54,7 @@ version_router = APIRouter(route_class=ApiRoute, include_in_schema=False)
 def previews_page(request: Request) -> Response:
     """Show which kinds there are, and whether something is wrong with them."""
     parts = runtime.current()
-    proofs = [make_proof(parts, kind, user_id=None) for kind in parts.catalog.kinds.values()]
+    proofs = [check_preview(parts, kind, user_id=None) for kind in parts.catalog.kinds.values()]
     return render(request, "previews.html", proofs=proofs)
 
 
@@ -63,7 +63,7 @@ def preview_page(
     request: Request,
     kind: str,
     width: Width = Width.DESKTOP,
-    scheme: Scheme = Scheme.LIGHT,
+    scheme: ColorScheme = ColorScheme.LIGHT,
     part: Part = Part.HTML,
     user_id: UserId = "",
 ) -> Response:
@@ -71,30 +71,30 @@ def preview_page(
     return render(
         request,
         "preview.html",
-        proof=_proof(kind, user_id),
+        proof=_checked_preview(kind, user_id),
         kinds=list(runtime.current().catalog.kinds),
         chosen={"width": width, "scheme": scheme, "part": part, "user_id": user_id},
-        choices={"part": list(Part), "width": list(Width), "scheme": list(Scheme)},
+        choices={"part": list(Part), "width": list(Width), "scheme": list(ColorScheme)},
     )
 
 
 @router.get("/previews/{kind}/html", name="mailctl:preview_html")
-def preview_html(kind: str, scheme: Scheme = Scheme.LIGHT, user_id: UserId = "") -> Response:
+def preview_html(kind: str, scheme: ColorScheme = ColorScheme.LIGHT, user_id: UserId = "") -> Response:
     """Return the HTML for the frame on the page: nothing in it runs or loads."""
-    html = in_scheme(_proof(kind, user_id).html, dark=scheme is Scheme.DARK)
-    headers = {"Content-Security-Policy": EMAIL_POLICY, "X-Frame-Options": "SAMEORIGIN"}
+    html = with_color_scheme(_checked_preview(kind, user_id).html, dark=scheme is ColorScheme.DARK)
+    headers = {"Content-Security-Policy": EMAIL_CSP, "X-Frame-Options": "SAMEORIGIN"}
     return HTMLResponse(html, headers=headers)
 
 
 @version_router.get("/previews/{kind}/version", name="mailctl:preview_version")
-def preview_version(kind: str, user_id: UserId = "") -> Version:
+def preview_version(kind: str, user_id: UserId = "") -> PreviewVersion:
     """Tell whether a page that shows this kind is out of date."""
-    return Version(version=_proof(kind, user_id).version)
+    return PreviewVersion(version=_checked_preview(kind, user_id).version)
 
 
-def _proof(kind: str, user_id: str) -> Proof:
+def _checked_preview(kind: str, user_id: str) -> CheckedPreview:
     parts = runtime.current()
     known = parts.catalog.kinds
     if kind not in known:
         raise NotFound(f"There is no kind {kind!r}.", fix=f"Use one of: {', '.join(known)}.")
-    return make_proof(parts, known[kind], user_id=user_id.strip() or None)
+    return check_preview(parts, known[kind], user_id=user_id.strip() or None)

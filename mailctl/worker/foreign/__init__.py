@@ -15,9 +15,16 @@ from typing_extensions import override
 
 from mailctl import runtime
 from mailctl.celery_app import is_redis
-from mailctl.worker.foreign.keeper import Keeper, Kept, Schedule
-from mailctl.worker.foreign.message import RAW, Copier, ForeignMessage, move_all, read_foreign, remember_raw
-from mailctl.worker.foreign.raw_bytes import keep_bytes
+from mailctl.worker.foreign.message import (
+    RAW_ATTRIBUTE,
+    ForeignMessage,
+    MessageCopier,
+    move_all,
+    read_foreign_message,
+    remember_raw,
+)
+from mailctl.worker.foreign.requeuer import DelayedMessage, MessageRequeuer, RequeueSchedule
+from mailctl.worker.foreign.unreadable_bytes import preserve_unreadable_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,10 +33,10 @@ _log = logging.getLogger("mailctl.worker")
 #: Seconds that Redis has for its answer to a worker that has asked for messages.
 _ANSWER_SECONDS = 2.0
 #: Seconds before a message that could not be kept is given back: at once, the broker would send it for ever.
-_RETURN_SECONDS = 10.0
+_REQUEUE_DELAY_SECONDS = 10.0
 
 
-class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
+class ForeignMessageStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Takes what Celery has no task for out of its hands, each time that the worker has connected.
 
     Args:
@@ -38,20 +45,20 @@ class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """
 
     #: After the guards, which change how messages are received.
-    requires: ClassVar = {"mailctl.worker.consumer_guards:RubbishStep"}
+    requires: ClassVar = {"mailctl.worker.consumer_guards:MessageGuardStep"}
 
     def __init__(
         self,
         parent: Any,
         *,
         drop_foreign: bool = False,
-        foreign_schedule: Schedule | None = None,
+        foreign_schedule: RequeueSchedule | None = None,
         **options: Any,
     ) -> None:
         super().__init__(parent, **options)
         self._drops = drop_foreign
-        self._schedule = foreign_schedule or Schedule()
-        self._keeper: Keeper | None = None
+        self._schedule = foreign_schedule or RequeueSchedule()
+        self._keeper: MessageRequeuer | None = None
         self._queue_now = ""
         self._raw_now: Any = None
 
@@ -62,14 +69,14 @@ class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
         consumer = parent.task_consumer
         is_virtual = isinstance(consumer.channel, virtual.Channel)
         if is_virtual:
-            self._note_queues(consumer.channel.connection)
+            self._track_deliveries(consumer.channel.connection)
             if is_redis(str(parent.app.conf.broker_url)):
-                keep_bytes(consumer.channel)
+                preserve_unreadable_bytes(consumer.channel)
         else:
             remember_raw(consumer.channel)
-        slots = _Slots(parent)
-        copier = None if is_virtual else Copier(parent.app)
-        self._keeper = Keeper(
+        slots = _PrefetchSlots(parent)
+        copier = None if is_virtual else MessageCopier(parent.app)
+        self._keeper = MessageRequeuer(
             runtime.current().foreign_messages,
             copier=copier,
             depth=copier.depth if copier else consumer.channel._size,
@@ -77,12 +84,12 @@ class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
             connection_errors=parent.connection_errors,
             acknowledge=partial(_acknowledge, errors=parent.connection_errors),
             schedule=self._schedule,
-            each_turn=slots.renew,
+            each_turn=slots.renew_consumer,
         )
         self._keeper.start()
-        keep = partial(self._keep, parent, self._keeper, slots)
+        keep = partial(self._keep_or_requeue, parent, self._keeper, slots)
         # The guards call these for all that is for no task of this app, however it is damaged.
-        parent.on_unknown_task = lambda _, message, error: keep(message, _named_in(error))
+        parent.on_unknown_task = lambda _, message, error: keep(message, _unknown_task_name(error))
         parent.on_unknown_message = lambda _, message: keep(message, None)
 
     @override
@@ -95,7 +102,7 @@ class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
         if not kept:
             return  # what AMQP has given out it takes back with the channel
         try:
-            _stop_taking(parent.task_consumer)
+            _stop_consuming(parent.task_consumer)
             for queue in {foreign.queue for foreign in kept}:
                 of_queue = [foreign for foreign in reversed(kept) if foreign.queue == queue]
                 move_all(of_queue, queue, to_head=True)
@@ -105,28 +112,32 @@ class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     terminate = stop
 
-    def _keep(self, parent: Any, keeper: Keeper, slots: _Slots, message: Any, task: object) -> None:
+    def _keep_or_requeue(
+        self, parent: Any, keeper: MessageRequeuer, slots: _PrefetchSlots, message: Any, task: object
+    ) -> None:
         try:
-            self._take(parent, keeper, slots, message, task)
+            self._add_to_requeuer(parent, keeper, slots, message, task)
         except parent.connection_errors:
             raise
         except Exception as error:  # whatever is wrong here, the message is another app's
             _log.error(
                 "a message of another app is given back, as it cannot be kept: %s", type(error).__name__
             )
-            give_back = partial(
-                _give_back, message, errors=(*parent.connection_errors, *parent.channel_errors)
-            )
-            parent.timer.call_after(_RETURN_SECONDS, give_back)
+            give_back = partial(_requeue, message, errors=(*parent.connection_errors, *parent.channel_errors))
+            parent.timer.call_after(_REQUEUE_DELAY_SECONDS, give_back)
 
-    def _take(self, parent: Any, keeper: Keeper, slots: _Slots, message: Any, task: object) -> None:
-        raw = self._raw_now if isinstance(message.channel, virtual.Channel) else getattr(message, RAW)
-        foreign = read_foreign(message, raw, task=task, queue=self._queue_of(parent, message))
+    def _add_to_requeuer(
+        self, parent: Any, keeper: MessageRequeuer, slots: _PrefetchSlots, message: Any, task: object
+    ) -> None:
+        raw = (
+            self._raw_now if isinstance(message.channel, virtual.Channel) else getattr(message, RAW_ATTRIBUTE)
+        )
+        foreign = read_foreign_message(message, raw, task=task, queue=self._queue_of(parent, message))
         may_take_more = not keeper.is_full or keeper.may_pass_more
-        release = slots.take() if may_take_more else _nothing
-        keeper.take(Kept(foreign=foreign, release=release, counts=not keeper.is_full))
+        release = slots.reserve() if may_take_more else _do_nothing
+        keeper.add(DelayedMessage(foreign=foreign, release_slot=release, counts_as_round=not keeper.is_full))
 
-    def _note_queues(self, transport: Any) -> None:
+    def _track_deliveries(self, transport: Any) -> None:
         """Remember from which list each message comes, and what it was there: the guards repair it."""
         deliver = transport._deliver
 
@@ -149,7 +160,7 @@ class ForeignStep(bootsteps.StartStopStep):  # type: ignore[misc]
         )
 
 
-class _Slots:
+class _PrefetchSlots:
     """Keeps what waits from taking the place of emails: a worker takes a few messages at a time only.
 
     Celery raises that number for tasks that wait for their time. RabbitMQ does not apply another number to a
@@ -163,17 +174,17 @@ class _Slots:
         self._is_by_consumer = is_amqp and not getattr(parent, "qos_global", True)
         self._is_filled = False
 
-    def take(self) -> Callable[[], None]:
+    def reserve(self) -> Callable[[], None]:
         """Let the worker take one message more; return what undoes that."""
         if self._is_by_consumer:
             self._is_filled = True
-            self._parent.call_soon(self.renew)
-            return _nothing
+            self._parent.call_soon(self.renew_consumer)
+            return _do_nothing
         qos = self._parent.qos
         before = qos.value
-        return qos.decrement_eventually if qos.increment_eventually() > before else _nothing
+        return qos.decrement_eventually if qos.increment_eventually() > before else _do_nothing
 
-    def renew(self) -> None:
+    def renew_consumer(self) -> None:
         """Replace the consumer if messages that wait fill its share, and there is room for more work."""
         parent = self._parent
         if not self._is_filled or len(state.reserved_requests) >= parent.initial_prefetch_count:
@@ -184,7 +195,7 @@ class _Slots:
             parent.task_consumer.consume()
 
 
-def _stop_taking(consumer: Any) -> None:
+def _stop_consuming(consumer: Any) -> None:
     """Cancel a consumer, and hear Redis out: it would give this worker the first message that goes back."""
     consumer.cancel()
     asking = getattr(consumer.channel, "_in_poll", None)
@@ -198,7 +209,7 @@ def _acknowledge(foreign: ForeignMessage, *, errors: tuple[type[Exception], ...]
     foreign.message.ack_log_error(_log, errors)
 
 
-def _give_back(message: Any, *, errors: tuple[type[Exception], ...]) -> None:
+def _requeue(message: Any, *, errors: tuple[type[Exception], ...]) -> None:
     try:
         message.requeue()
     except errors as error:
@@ -206,10 +217,10 @@ def _give_back(message: Any, *, errors: tuple[type[Exception], ...]) -> None:
         _log.debug("a message is left to the broker: %s", type(error).__name__)
 
 
-def _named_in(error: Exception) -> object:
+def _unknown_task_name(error: Exception) -> object:
     """Return the name of a task that Celery looked up in vain."""
     return error.args[0] if error.args else None
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     """There is nothing to undo."""

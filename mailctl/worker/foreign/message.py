@@ -18,8 +18,8 @@ from kombu.utils.json import dumps
 
 from mailctl.broker.inspector import count_ready_on
 from mailctl.broker.messages import is_unclaimed_queue, unclaimed_queue
-from mailctl.broker.unclaimed import COPIED_AS, copy_of, declare_unclaimed
-from mailctl.celery_app import BROKER_SECONDS
+from mailctl.broker.unclaimed import COPIED_HEADER_NAMES, copy_of, declare_unclaimed
+from mailctl.celery_app import BROKER_TIMEOUT_SECONDS
 from mailctl.worker.foreign.confirms import Confirms
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("mailctl.worker")
 #: Headers that brokers and kombu set when they deliver a message again.
-_VOLATILE = frozenset({"redelivered", "x-delivery-count", "x-acquired-count", "x-death"})
+_REDELIVERY_HEADERS = frozenset({"redelivered", "x-delivery-count", "x-acquired-count", "x-death"})
 #: Those that a copy has under another name.
-_RENAMED = frozenset({*COPIED_AS, *COPIED_AS.values()})
+_RENAMED_HEADERS = frozenset({*COPIED_HEADER_NAMES, *COPIED_HEADER_NAMES.values()})
 #: Messages that go to the broker before it is asked for an answer.
 BATCH = 100
 #: Octets, or characters, of a body that are looked at at a time.
@@ -51,7 +51,7 @@ redis.call('HDEL', KEYS[1], ARGV[1])
 return 1
 """
 #: Where `remember_raw` keeps what the driver has received.
-RAW = "mailctl_raw"
+RAW_ATTRIBUTE = "mailctl_raw"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,12 +77,12 @@ class ForeignMessage:
         return isinstance(self.message.channel, virtual.Channel)
 
     @property
-    def aside(self) -> str:
+    def unclaimed_queue_name(self) -> str:
         """The queue for what nobody takes."""
         return self.queue if is_unclaimed_queue(self.queue) else unclaimed_queue(self.queue)
 
 
-def read_foreign(message: Any, raw: Any, *, task: object, queue: str) -> ForeignMessage:
+def read_foreign_message(message: Any, raw: Any, *, task: object, queue: str) -> ForeignMessage:
     """Return what is known of a message.
 
     Args:
@@ -91,9 +91,11 @@ def read_foreign(message: Any, raw: Any, *, task: object, queue: str) -> Foreign
         task: whatever it has in place of a task's name.
         queue: the one that it was taken from.
     """
-    headers, body = _parts(raw)
-    known = {name: value for name, value in headers.items() if name not in _VOLATILE | _RENAMED}
-    digest = hashlib.sha256(f"{queue}\0{_canonical(known)}\0".encode("utf-8", "surrogatepass"))
+    headers, body = _headers_and_body(raw)
+    known = {
+        name: value for name, value in headers.items() if name not in _REDELIVERY_HEADERS | _RENAMED_HEADERS
+    }
+    digest = hashlib.sha256(f"{queue}\0{_canonical_text(known)}\0".encode("utf-8", "surrogatepass"))
     size = 0
     for piece in _pieces(body):
         digest.update(piece)
@@ -124,7 +126,7 @@ def remember_raw(channel: Any) -> None:
 
     def make_and_remember(raw: Any) -> Any:
         message = make(raw)
-        setattr(message, RAW, raw)
+        setattr(message, RAW_ATTRIBUTE, raw)
         return message
 
     channel.message_to_python = make_and_remember
@@ -185,7 +187,7 @@ def _move_arguments(foreign: ForeignMessage, queue: str, *, to_head: bool) -> tu
     )
 
 
-class Copier:
+class MessageCopier:
     """Copies messages on AMQP, over a connection of its own; used by one thread.
 
     Args:
@@ -209,7 +211,7 @@ class Copier:
         """
         try:
             connection = self._open()
-            if messages[0].aside == queue and queue not in self._declared:
+            if messages[0].unclaimed_queue_name == queue and queue not in self._declared:
                 declare_unclaimed(connection, messages[0].queue)
                 self._declared.add(queue)
         except Exception:
@@ -245,7 +247,9 @@ class Copier:
     def _open(self) -> Any:
         if self._connection is None:
             # Nobody would answer heartbeats while there is nothing to copy.
-            self._connection = self._app.connection_for_write(heartbeat=0, connect_timeout=BROKER_SECONDS)
+            self._connection = self._app.connection_for_write(
+                heartbeat=0, connect_timeout=BROKER_TIMEOUT_SECONDS
+            )
             # Which tries once; left to itself, kombu tries for ever.
             self._connection.connect()
             self._confirms = Confirms(self._connection.default_channel)
@@ -262,7 +266,7 @@ def _copy_or_error(foreign: ForeignMessage) -> Any:
     return copy
 
 
-def _canonical(headers: dict[Any, Any]) -> str:
+def _canonical_text(headers: dict[Any, Any]) -> str:
     """Return the same text for the same headers, whatever they are."""
     try:
         return json.dumps(headers, sort_keys=True, default=repr)
@@ -274,7 +278,7 @@ def _canonical(headers: dict[Any, Any]) -> str:
         return ""
 
 
-def _parts(raw: Any) -> tuple[dict[Any, Any], bytes | memoryview | bytearray | str]:
+def _headers_and_body(raw: Any) -> tuple[dict[Any, Any], bytes | memoryview | bytearray | str]:
     """Return headers and body as they were received."""
     if isinstance(raw, dict):
         headers, body = raw.get("headers"), raw.get("body")

@@ -9,7 +9,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from mailctl.worker.envelope.headers import is_name
+from mailctl.worker.message_validation.headers import is_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

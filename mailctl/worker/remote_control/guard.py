@@ -15,10 +15,10 @@ from celery import bootsteps
 from celery.worker.consumer.control import Control
 from typing_extensions import override
 
-from mailctl.celery_app import is_own
+from mailctl.celery_app import is_built_in_app
 from mailctl.worker.consumer_guards import unexpanded
-from mailctl.worker.envelope import Wire, check_charset, frames
-from mailctl.worker.envelope.headers import Unusable
+from mailctl.worker.message_validation import IncomingMessage, amqp_frames, check_charset
+from mailctl.worker.message_validation.headers import InvalidMessage
 from mailctl.worker.remote_control import message as control_message
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class _Guard:
         consumer.on_message = self._receive
         consumer.channel.Message = unexpanded(consumer.channel.Message)
         if self._consumer.connection.transport.driver_type == "amqp":
-            frames.tolerate_deliveries(consumer.channel)
+            amqp_frames.tolerate_deliveries(consumer.channel)
         return consumer
 
     def _add_queue(self, add: Any, queue: str, *args: Any, **options: Any) -> None:
@@ -84,19 +84,19 @@ class _Guard:
         """Hand a message to Celery if the worker obeys it."""
         try:
             control = control_message.read(_payload(message), self._receiver())
-        except Unusable as fault:
+        except InvalidMessage as fault:
             _log.warning("refused a control message: %s", fault)
             return
         if control is None:
             return
         try:
             control_message.check_command(control, self._receiver())
-        except Unusable as fault:
+        except InvalidMessage as fault:
             self._refuse(control, fault)
             return
         self._box.on_message(control.body, message)
 
-    def _refuse(self, control: ControlMessage, fault: Unusable) -> None:
+    def _refuse(self, control: ControlMessage, fault: InvalidMessage) -> None:
         # An unknown name is only what somebody else wrote.
         name = control.method if control.method in self._node.handlers else "(unknown)"
         _log.warning("refused the control command %s: %s", name, fault)
@@ -117,7 +117,7 @@ class _Guard:
             hostname=self._node.hostname,
             reply_exchange=self._node.mailbox.reply_exchange.name,
             commands=self._node.handlers,
-            is_own=is_own(self._consumer.app),
+            is_own=is_built_in_app(self._consumer.app),
             pool_size=self._consumer.pool.num_processes or 1,
         )
 
@@ -130,12 +130,12 @@ def _payload(message: Any) -> Any:
     """
     control_message.check_clock(message.headers.get("clock"))
     if message.headers.get("compression"):
-        raise Unusable("it is compressed.")
+        raise InvalidMessage("it is compressed.")
     body = message.body
     if not isinstance(body, str | bytes | memoryview) or len(body) > _MAX_BODY:
-        raise Unusable(f"its body has more than {_MAX_BODY} octets.")
-    check_charset(Wire(headers={}, content_encoding=message.content_encoding))
+        raise InvalidMessage(f"its body has more than {_MAX_BODY} octets.")
+    check_charset(IncomingMessage(headers={}, content_encoding=message.content_encoding))
     try:
         return message.decode()
     except Exception as error:  # its words may hold what is in the body
-        raise Unusable(f"it cannot be decoded ({type(error).__name__}).") from None
+        raise InvalidMessage(f"it cannot be decoded ({type(error).__name__}).") from None

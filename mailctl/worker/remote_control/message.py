@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from celery.worker import control
 from kombu.matcher import registry
 
-from mailctl.worker.envelope.headers import Unusable, check_size, is_name
+from mailctl.worker.message_validation.headers import InvalidMessage, check_size, is_name
 from mailctl.worker.remote_control.arguments import ARGUMENTS, are_names, is_text
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def check_clock(value: object) -> None:
         Unusable: it is no number, or too large.
     """
     if value is not None and not (isinstance(value, int) and 0 <= value < _MAX_CLOCK):
-        raise Unusable("its clock is not usable.")
+        raise InvalidMessage("its clock is not usable.")
 
 
 def read(payload: object, receiver: Receiver) -> ControlMessage | None:
@@ -93,18 +93,18 @@ def read(payload: object, receiver: Receiver) -> ControlMessage | None:
         Unusable: it has the wrong form.
     """
     if not isinstance(payload, dict) or not payload.keys() <= _FIELDS:
-        raise Unusable("it is not a control message.")
+        raise InvalidMessage("it is not a control message.")
     check_size(payload, "fields")
     if not _is_for(payload, receiver):
         return None
     method, arguments = payload.get("method"), payload.get("arguments")
     if not is_name(method):
-        raise Unusable("it names no command.")
+        raise InvalidMessage("it names no command.")
     if not isinstance(arguments, dict | None) or not all(isinstance(name, str) for name in arguments or ()):
-        raise Unusable("its arguments are not an object.")
+        raise InvalidMessage("its arguments are not an object.")
     ticket = payload.get("ticket")
     if ticket is not None and not is_name(ticket):
-        raise Unusable("its ticket is not usable.")
+        raise InvalidMessage("its ticket is not usable.")
     return ControlMessage(
         method=method,
         arguments=arguments or {},
@@ -122,22 +122,24 @@ def check_command(message: ControlMessage, receiver: Receiver) -> None:
     """
     command = receiver.commands.get(message.method)
     if command is None:
-        raise Unusable("there is no such command.")
+        raise InvalidMessage("there is no such command.")
     if receiver.is_own:
         _check_own(message)
     try:
         inspect.signature(command).bind(None, **message.arguments)
     except TypeError:
-        raise Unusable("its arguments are not those of the command.") from None
+        raise InvalidMessage("its arguments are not those of the command.") from None
     if getattr(command, "__module__", None) == control.__name__:
         _check_arguments(message, pool_size=receiver.pool_size)
 
 
 def _check_own(message: ControlMessage) -> None:
     if message.method not in OBEYED:
-        raise Unusable("a worker of mailctl does not obey it; see `mailctl queue`, `hold` and `cancel`.")
+        raise InvalidMessage(
+            "a worker of mailctl does not obey it; see `mailctl queue`, `hold` and `cancel`."
+        )
     if message.method == _SHUTDOWN and (not message.is_addressed or message.arguments):
-        raise Unusable("it has to name the worker, and nothing else; use `mailctl workers stop`.")
+        raise InvalidMessage("it has to name the worker, and nothing else; use `mailctl workers stop`.")
 
 
 def _check_arguments(message: ControlMessage, *, pool_size: int) -> None:
@@ -145,11 +147,11 @@ def _check_arguments(message: ControlMessage, *, pool_size: int) -> None:
     known = ARGUMENTS.get(message.method, {})
     for name, value in message.arguments.items():
         if name not in known:
-            raise Unusable("its arguments are not those of the command.")
+            raise InvalidMessage("its arguments are not those of the command.")
         if not known[name](value):
-            raise Unusable("an argument has the wrong type, or is out of range.")
+            raise InvalidMessage("an argument has the wrong type, or is out of range.")
     if message.method == "pool_shrink" and message.arguments.get("n", 1) >= pool_size:
-        raise Unusable("nothing would be left of the pool.")
+        raise InvalidMessage("nothing would be left of the pool.")
 
 
 def _reply_to(value: object, receiver: Receiver) -> dict[str, str] | None:
@@ -157,19 +159,19 @@ def _reply_to(value: object, receiver: Receiver) -> dict[str, str] | None:
     if value is None:
         return None
     if not isinstance(value, dict) or value.get("exchange") != receiver.reply_exchange:
-        raise Unusable("its reply does not go to the exchange for replies.")
+        raise InvalidMessage("its reply does not go to the exchange for replies.")
     routing_key = value.get("routing_key")
     if not is_name(routing_key):
-        raise Unusable("its reply has no usable routing key.")
+        raise InvalidMessage("its reply has no usable routing key.")
     return {"exchange": receiver.reply_exchange, "routing_key": routing_key}
 
 
 def _is_for(payload: dict[Any, Any], receiver: Receiver) -> bool:
     destination, pattern, matcher = (payload.get(name) for name in ("destination", "pattern", "matcher"))
     if destination is not None and not (isinstance(destination, list | tuple) and are_names(destination)):
-        raise Unusable("its destination is not a list of names.")
+        raise InvalidMessage("its destination is not a list of names.")
     if not all(value is None or is_text(value) for value in (pattern, matcher)):
-        raise Unusable("its pattern is not a text.")
+        raise InvalidMessage("its pattern is not a text.")
     if destination:
         return receiver.hostname in destination
     if not (pattern and matcher):
@@ -184,8 +186,8 @@ def _matches(pattern: str, matcher: str, receiver: Receiver) -> bool:
     if matcher == "pcre":
         is_known = "(" not in pattern and len(_REPETITION.findall(pattern)) <= _MAX_REPETITIONS
     if not is_known:
-        raise Unusable("its pattern is not usable.")
+        raise InvalidMessage("its pattern is not usable.")
     try:
         return bool(registry.match(receiver.hostname, pattern, matcher))  # type: ignore[arg-type]
     except Exception:  # a regular expression, or whatever else the service's matcher takes
-        raise Unusable("its pattern is not usable.") from None
+        raise InvalidMessage("its pattern is not usable.") from None

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from mailctl.checks import Finding, Status, check_names, is_ok, run_checks
-from mailctl.deadlines import ask
+from mailctl.checks import Finding, FindingStatus, check_names, is_ok, run_checks
+from mailctl.deadlines import call_with_deadline
 from mailctl.delivery_log.heartbeats import Worker
-from mailctl.domain.catalog import KINDS, TASK_NAMES
+from mailctl.domain.catalog import BUILT_IN_KINDS, TASK_NAMES
 from mailctl.errors import ServiceUnavailable
-from mailctl.redaction import masked_url
+from mailctl.redaction import mask_url
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-OK, WARN, FAIL, SKIP = Status
+OK, WARN, FAIL, SKIP = FindingStatus
 
 
 @pytest.fixture(autouse=True)
@@ -149,13 +149,13 @@ class TestQuestions:
         """Some drivers wait for longer than any option of theirs says."""
         is_over = threading.Event()
         with pytest.raises(ServiceUnavailable, match=r"The log gave no answer within 0\.05 s\."):
-            ask(is_over.wait, whom="The log", seconds=0.05)
+            call_with_deadline(is_over.wait, whom="The log", seconds=0.05)
         is_over.set()
 
     def test_what_a_question_raises_comes_through(self) -> None:
         """Its text says more than ours could."""
         with pytest.raises(ZeroDivisionError):
-            ask(lambda: 1 // 0, whom="The log")
+            call_with_deadline(lambda: 1 // 0, whom="The log")
 
 
 class TestSettings:
@@ -216,7 +216,7 @@ class TestSettings:
             (tmp_path / place).write_text(f"{name}=x\n")
         settings = Settings.load(tmp_path / place if place == "other.env" else None)
         [finding] = check_names(settings)
-        assert (finding.name, finding.status) == (name, Status.WARN)
+        assert (finding.name, finding.status) == (name, FindingStatus.WARN)
         assert place in finding.detail
         assert finding.fix == f"Did you mean {meant}?"
 
@@ -254,7 +254,7 @@ class TestSettings:
     )
     def test_addresses_are_shown_without_their_passwords(self, address: str, shown: str) -> None:
         """Whatever characters a password has, rather too much is hidden than too little."""
-        assert masked_url(address) == shown
+        assert mask_url(address) == shown
 
 
 class TestApp:
@@ -426,8 +426,8 @@ class TestTemplates:
     def test_each_kind_makes_an_email(self) -> None:
         """From sample data, as it would go out."""
         found = check()
-        names = {kind.template or "message" for kind in KINDS.values()}
-        assert [found[f"templates/{name}"].status for name in names] == [OK] * len(KINDS)
+        names = {kind.template or "message" for kind in BUILT_IN_KINDS.values()}
+        assert [found[f"templates/{name}"].status for name in names] == [OK] * len(BUILT_IN_KINDS)
 
     def test_templates_of_the_services_own_are_compiled(self, folder: Path) -> None:
         """What they will be given is not known here."""
@@ -473,7 +473,7 @@ class TestTemplates:
         ],
     )
     def test_a_maker_of_links_is_tried(
-        self, source: str, status: Status, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        self, source: str, status: FindingStatus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         """Whatever it does, the templates are checked without it."""
         module = write_module("shop_links", source, tmp_path, monkeypatch)
@@ -579,7 +579,9 @@ class TestHazards:
             ({"email_tls": "none", "email_host_user": "app"}, "credentials", FAIL),
         ],
     )
-    def test_each_is_found_in_production(self, changes: dict[str, Any], name: str, status: Status) -> None:
+    def test_each_is_found_in_production(
+        self, changes: dict[str, Any], name: str, status: FindingStatus
+    ) -> None:
         """And no other with it, but for what follows from it."""
         assert check(production(**changes))[f"hazards/{name}"].status is status
 
@@ -644,7 +646,7 @@ def beat(*, queues: tuple[str, ...], host: str = "here.example.org") -> None:
     """Let a worker on some host say that it is alive."""
     now = datetime.now(UTC)
     runtime = Runtime(Settings())
-    runtime.workers.beat(
+    runtime.workers.record_heartbeat(
         Worker(
             id="w1",
             name="celery@here",

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from mailctl.broker.messages import Message, Place, Search
+from mailctl.broker.messages import CeleryMessage, MessagePosition, MessageSearchResult
 from mailctl.delivery_log.circuits import Circuit
 from mailctl.delivery_log.heartbeats import Worker
-from mailctl.delivery_log.idempotency import UsedKey
-from mailctl.delivery_log.pauses import Pause, Scope
-from mailctl.delivery_log.suppressions import Source, Suppression
-from mailctl.diagnosis import Case, Cause, Certainty, Evidence, Unknown, diagnose, diagnose_unknown
-from mailctl.domain.eligibility import Facts, offers
+from mailctl.delivery_log.idempotency import IdempotencyKey
+from mailctl.delivery_log.pauses import Pause, PauseScope
+from mailctl.delivery_log.suppressions import Suppression, SuppressionSource
+from mailctl.diagnosis import Case, Cause, Certainty, Evidence, UnknownId, diagnose, diagnose_unknown
+from mailctl.domain.eligibility import EligibilityFacts, available_actions
 from mailctl.domain.models import CeleryResult, Email, Event, SmtpReply, State
 from tests.emails import NOW, email
 
@@ -41,17 +41,21 @@ WORKER = Worker(
     started_at=NOW - timedelta(hours=1),
     seen_at=NOW,
 )
-MESSAGE = Message(
+MESSAGE = CeleryMessage(
     task_id="e1",
     task="send_welcome_email_task",
     queue="celery",
     email_ids=("e1",),
     to=None,
-    is_ours=True,
+    is_from_mailctl=True,
 )
-NOT_FOUND = Search(place=None, is_complete=True)
+NOT_FOUND = MessageSearchResult(position=None, is_complete=True)
 PAUSE = Pause(
-    scope=Scope.KIND, name="welcome", reason="wrong link", actor="ada@ops", since=NOW - timedelta(hours=1)
+    scope=PauseScope.KIND,
+    name="welcome",
+    reason="wrong link",
+    actor="ada@ops",
+    since=NOW - timedelta(hours=1),
 )
 
 
@@ -83,16 +87,18 @@ def names(*arguments: Any, **more: Any) -> list[str]:
     return [cause.name for cause in causes(*arguments, **more)]
 
 
-def place(ahead: int | None) -> Search:
+def place(ahead: int | None) -> MessageSearchResult:
     """Return a message that was found."""
-    return Search(place=Place(queue="celery", ahead=ahead, message=MESSAGE), is_complete=True)
+    return MessageSearchResult(
+        position=MessagePosition(queue="celery", ahead=ahead, message=MESSAGE), is_complete=True
+    )
 
 
 class TestWaiting:
     @pytest.mark.parametrize("email", [EMAIL, PENDING])
     def test_what_has_to_be_put_right_first_comes_first(self, email: Email) -> None:
         """A pause before the broker, the broker before workers, workers before their queues."""
-        assert names(email, workers=(), pauses=(PAUSE,), broker_trouble="It is down.") == [
+        assert names(email, workers=(), pauses=(PAUSE,), broker_error="It is down.") == [
             "paused",
             "broker_down",
             "no_worker",
@@ -101,7 +107,7 @@ class TestWaiting:
 
     def test_a_pause_of_something_else_does_not_matter(self) -> None:
         """It has a scope and a name."""
-        assert "paused" not in names(EMAIL, pauses=(replace(PAUSE, scope=Scope.QUEUE),), search=place(0))
+        assert "paused" not in names(EMAIL, pauses=(replace(PAUSE, scope=PauseScope.QUEUE),), search=place(0))
 
     def test_workers_of_others_count_where_messages_are_on_the_broker(self) -> None:
         """Not where somebody has to publish first."""
@@ -127,12 +133,12 @@ class TestWaiting:
 
     def test_the_position_has_an_expected_wait(self) -> None:
         """By what has left the queue lately."""
-        [first] = causes(EMAIL, search=place(12), rate=6.0)
+        [first] = causes(EMAIL, search=place(12), attempts_per_minute=6.0)
         assert first.name == "in_line"
         assert first.sentence == (
             "queued 3 min ago; 12 messages before it in queue 'celery', about 2 min at 6 a minute"
         )
-        assert names(EMAIL, ahead=3, is_in_memory=True) == ["in_line"]
+        assert names(EMAIL, emails_ahead=3, is_in_memory=True) == ["in_line"]
 
     def test_a_message_that_is_nowhere_was_lost(self) -> None:
         """Unless it is on its way, or not everything could be looked through."""
@@ -141,7 +147,7 @@ class TestWaiting:
         assert "publishes it again by 2026-03-01 12:00:05 UTC" in first.sentence
         fresh = replace(EMAIL, queued_at=NOW - timedelta(seconds=2))
         assert names(fresh, search=NOT_FOUND) == ["on_its_way"]
-        assert names(EMAIL, search=Search(place=None, is_complete=False)) == ["on_its_way"]
+        assert names(EMAIL, search=MessageSearchResult(position=None, is_complete=False)) == ["on_its_way"]
 
     def test_a_worker_may_have_its_message(self) -> None:
         """And have died with it; then the log brings it back."""
@@ -159,8 +165,8 @@ class TestWaiting:
 
     def test_a_key_that_was_used_again_is_told_last(self) -> None:
         """The second call sent nothing."""
-        key = UsedKey(key="order-7", email_id="e1", expires_at=NOW + timedelta(hours=1))
-        found = causes(PENDING, keys=(key,))
+        key = IdempotencyKey(key="order-7", email_id="e1", expires_at=NOW + timedelta(hours=1))
+        found = causes(PENDING, idempotency_keys=(key,))
         assert [cause.name for cause in found] == ["on_its_way", "idempotency"]
         assert "'order-7'" in found[1].sentence
 
@@ -279,8 +285,10 @@ class TestEnded:
     def test_who_held_it_is_named(self) -> None:
         """With the reason, and how it goes on."""
         held = replace(EMAIL, state=State.HELD)
-        can_be_done = offers(held, Facts(has_content=True, may_be_sent=False, is_resent=False), now=NOW)
-        [first] = causes(held, event(State.HELD, "bad text", actor="ada@ops"), offers=can_be_done)
+        can_be_done = available_actions(
+            held, EligibilityFacts(has_content=True, may_have_been_sent=False, has_been_resent=False), now=NOW
+        )
+        [first] = causes(held, event(State.HELD, "bad text", actor="ada@ops"), available_actions=can_be_done)
         assert first.sentence == "held by ada@ops since 2026-03-01 12:00:00 UTC: bad text"
         assert str(first.next_step) == "mailctl release e1"
 
@@ -300,7 +308,7 @@ class TestEnded:
         rule = Suppression(
             address="zoe@example.com",
             reason="550 5.1.1",
-            source=Source.BOUNCE,
+            source=SuppressionSource.BOUNCE,
             code=550,
             enhanced="5.1.1",
             actor=None,
@@ -311,7 +319,9 @@ class TestEnded:
 
 
 class TestUnknown:
-    UNKNOWN = Unknown(task_id="e1", log="sqlite:///here", is_log_empty=False, relative_home=Path(".mailctl"))
+    UNKNOWN = UnknownId(
+        task_id="e1", log="sqlite:///here", is_log_empty=False, relative_home=Path(".mailctl")
+    )
 
     def first(self, **more: Any) -> Cause:
         """Return the first cause."""
@@ -326,23 +336,28 @@ class TestUnknown:
     def test_our_own_message_was_recorded_in_another_log(self) -> None:
         """A message of another program was not."""
         assert self.first(search=place(0)).name == "log_elsewhere"
-        theirs = Search(
-            place=Place(queue="celery", ahead=4, message=replace(MESSAGE, is_ours=False)), is_complete=True
+        theirs = MessageSearchResult(
+            position=MessagePosition(
+                queue="celery", ahead=4, message=replace(MESSAGE, is_from_mailctl=False)
+            ),
+            is_complete=True,
         )
         assert self.first(search=theirs).name == "another_program"
 
     def test_a_queue_of_another_program_is_looked_at_under_any_name(self) -> None:
         """It may be one that a shell would act on, or that looks like an option."""
         for name, shown in (("celery;touch${IFS}x", "'celery;touch${IFS}x'"), ("--all", "-- --all")):
-            message = replace(MESSAGE, is_ours=False, queue=name)
-            search = Search(place=Place(queue=name, ahead=4, message=message), is_complete=True)
+            message = replace(MESSAGE, is_from_mailctl=False, queue=name)
+            search = MessageSearchResult(
+                position=MessagePosition(queue=name, ahead=4, message=message), is_complete=True
+            )
             assert str(self.first(search=search).next_step) == f"mailctl queue peek {shown}"
 
     def test_a_result_tells_whose_task_it_was(self) -> None:
         """By what was stored."""
-        result = CeleryResult(state="SUCCESS", text="", is_ours=True)
+        result = CeleryResult(state="SUCCESS", text="", is_from_mailctl=True)
         assert self.first(result=result).name == "log_elsewhere"
-        assert self.first(result=replace(result, is_ours=False)).name == "another_program"
+        assert self.first(result=replace(result, is_from_mailctl=False)).name == "another_program"
 
     def test_an_empty_log_is_likely_the_wrong_one(self) -> None:
         """A full one less so; each cause is named once."""

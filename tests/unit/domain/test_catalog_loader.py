@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mailctl.domain.catalog import KINDS, Kind, Link
-from mailctl.domain.catalog_loader import catalog_for
+from mailctl.domain.catalog import BUILT_IN_KINDS, Kind, Link
+from mailctl.domain.catalog_loader import catalog_from_settings
 from mailctl.domain.factory import make_content, make_user
 from mailctl.domain.samples import sample_content
 from mailctl.errors import ConfigurationError, InvalidInput
@@ -50,15 +50,15 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Register:
 
 def test_they_stand_beside_ours(register: Register) -> None:
     """And are found by name."""
-    catalog = catalog_for(register(INVOICE))
-    assert list(catalog.kinds) == [*KINDS, "invoice"]
-    assert catalog.named("invoice") is INVOICE
+    catalog = catalog_from_settings(register(INVOICE))
+    assert list(catalog.kinds) == [*BUILT_IN_KINDS, "invoice"]
+    assert catalog.get("invoice") is INVOICE
 
 
 @pytest.mark.parametrize("value", [INVOICE, [INVOICE], {"invoice": INVOICE}])
 def test_one_some_or_a_table(register: Register, value: object) -> None:
     """However the service keeps them."""
-    assert catalog_for(register(value=value)).named("invoice") is INVOICE
+    assert catalog_from_settings(register(value=value)).get("invoice") is INVOICE
 
 
 def test_a_package_may_bring_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,25 +73,25 @@ def test_a_package_may_bring_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: a-packaged-shop\nVersion: 1.0\n")
     (installed / "entry_points.txt").write_text("[mailctl.kinds]\nreceipt = a_packaged_shop:KIND\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert catalog_for(Settings()).named("receipt").subject == "Hi"
+    assert catalog_from_settings(Settings()).get("receipt").subject == "Hi"
 
 
 def test_ours_are_known_without_loading() -> None:
     """So that a catalog costs nothing where nobody asks for it."""
-    catalog = catalog_for(Settings(mailctl_catalog="there.is.no.such.module"))
-    assert catalog.named("reset").name == "reset"
+    catalog = catalog_from_settings(Settings(mailctl_catalog="there.is.no.such.module"))
+    assert catalog.get("reset").name == "reset"
     with pytest.raises(ConfigurationError, match="cannot be imported"):
-        catalog.named("invoice")
+        catalog.get("invoice")
 
 
 def test_who_knows_no_such_kind_says_so() -> None:
     """To who asks, with the names; of an email in the log it is the settings that are wrong."""
-    catalog = catalog_for(Settings())
+    catalog = catalog_from_settings(Settings())
     with pytest.raises(InvalidInput, match="invoice") as caught:
-        catalog.named("invoice")
+        catalog.get("invoice")
     assert "welcome" in caught.value.fix
     with pytest.raises(ConfigurationError, match="invoice"):
-        catalog.of_email("invoice")
+        catalog.get_recorded("invoice")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_who_knows_no_such_kind_says_so() -> None:
 def test_one_that_cannot_be_used_is_told(register: Register, change: dict[str, Any], problem: str) -> None:
     """When it is loaded, and not when the first email fails."""
     with pytest.raises(ConfigurationError) as caught:
-        catalog_for(register(replace(INVOICE, **change))).kinds  # noqa: B018 - loads them
+        catalog_from_settings(register(replace(INVOICE, **change))).kinds  # noqa: B018 - loads them
     assert problem in caught.value.message
     assert "MAILCTL_CATALOG" in caught.value.message
 
@@ -126,14 +126,14 @@ def test_one_that_cannot_be_used_is_told(register: Register, change: dict[str, A
 def test_a_name_is_for_one(register: Register) -> None:
     """Two of one name are an error."""
     with pytest.raises(ConfigurationError, match="registered twice"):
-        catalog_for(register(INVOICE, replace(INVOICE, template="other"))).kinds  # noqa: B018
+        catalog_from_settings(register(INVOICE, replace(INVOICE, template="other"))).kinds  # noqa: B018
 
 
 @pytest.mark.parametrize("value", ["text", 42, ["invoice"]])
 def test_what_is_no_kind_is_told(register: Register, value: object) -> None:
     """In one sentence."""
     with pytest.raises(ConfigurationError, match="a_shop_emails"):
-        catalog_for(register(value=value)).kinds  # noqa: B018
+        catalog_from_settings(register(value=value)).kinds  # noqa: B018
 
 
 class TestVariables:

@@ -14,19 +14,19 @@ import pytest
 
 from mailctl.broker.messages import read_message, read_unacked
 from mailctl.broker.task_arguments import from_arguments
-from mailctl.delivery_log.queries.search import Filter
+from mailctl.delivery_log.queries.search import EmailFilter
 from mailctl.domain import validation
 from mailctl.domain.catalog import GENERIC, NEW_IP, RESET, WELCOME, Kind
 from mailctl.domain.factory import make_content, make_drafts, make_recipient, make_user
 from mailctl.domain.models import RowProblem
 from mailctl.domain.recipient_list import read_recipients
-from mailctl.domain.template_context import variables
+from mailctl.domain.template_context import validate_variables
 from mailctl.errors import InvalidInput
-from mailctl.redaction import without_addresses
+from mailctl.redaction import mask_addresses_in_text
 from mailctl.security.links import InvalidLink, Links
 from mailctl.settings import Settings
-from mailctl.timefmt import parse_length, parse_moment, parse_past, parse_rate, parse_share
-from mailctl.users.service_database import ServiceDirectory
+from mailctl.timefmt import parse_duration, parse_future_time, parse_past_time, parse_rate, parse_share
+from mailctl.users.service_database import ServiceUserDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,26 +71,26 @@ def generic(**more: Any) -> Any:
 
 #: What takes a text from outside and refuses one that is too long.
 GATES: dict[str, Callable[[str], Any]] = {
-    "address": validation.address,
-    "display name": validation.display_name,
-    "subject": validation.subject,
-    "IP address": validation.ip_address,
-    "link": lambda text: validation.action_url(text, origins=ORIGINS),
-    "template": validation.template_name,
-    "file name": validation.file_name,
-    "locale": validation.locale,
-    "name of a header": validation.header_name,
-    "value of a header": validation.header_value,
-    "id of an email": validation.email_id,
-    "id of a user": validation.user_id,
-    "idempotency key": validation.idempotency_key,
-    "token": validation.token,
-    "name of a variable": validation.variable_name,
+    "address": validation.validate_address,
+    "display name": validation.validate_display_name,
+    "subject": validation.validate_subject,
+    "IP address": validation.validate_ip_address,
+    "link": lambda text: validation.validate_action_url(text, origins=ORIGINS),
+    "template": validation.validate_template_name,
+    "file name": validation.validate_file_name,
+    "locale": validation.validate_locale,
+    "name of a header": validation.validate_header_name,
+    "value of a header": validation.validate_header_value,
+    "id of an email": validation.validate_email_id,
+    "id of a user": validation.validate_user_id,
+    "idempotency key": validation.validate_idempotency_key,
+    "token": validation.validate_token,
+    "name of a variable": validation.validate_variable_name,
     "recipient's name": lambda text: make_recipient(email="zoe@example.com", name=text),
     "user's id": lambda text: make_user(email="zoe@example.com", id=text),
-    "user to look up": lambda text: ServiceDirectory("sqlite://").get(text),
-    "variable": lambda text: variables({"body": text}),
-    "name in a variable": lambda text: variables({"body": {text: 1}}),
+    "user to look up": lambda text: ServiceUserDirectory("sqlite://").get(text),
+    "variable": lambda text: validate_variables({"body": text}),
+    "name in a variable": lambda text: validate_variables({"body": {text: 1}}),
     "variable of a subject": lambda text: make(INVOICE, context={"number": text}),
     "generic subject": lambda text: generic(subject=text),
     "generic template": lambda text: generic(template=text),
@@ -110,12 +110,12 @@ GATES: dict[str, Callable[[str], Any]] = {
     "key of a draft": lambda text: make_drafts(
         WELCOME, [make(WELCOME)], queue="celery", now=NOW, idempotency_key=text
     ),
-    "length of time": lambda text: parse_length(text, field="--in"),
-    "moment": lambda text: parse_moment(text, field="--at", now=NOW),
-    "past": lambda text: parse_past(text, field="--since", now=NOW),
+    "length of time": lambda text: parse_duration(text, field="--in"),
+    "moment": lambda text: parse_future_time(text, field="--at", now=NOW),
+    "past": lambda text: parse_past_time(text, field="--since", now=NOW),
     "rate": lambda text: parse_rate(text, field="--rate"),
     "share": lambda text: parse_share(text, field="--max-failures"),
-    "filter": lambda text: Filter(to=text),
+    "filter": lambda text: EmailFilter(to=text),
 }
 
 
@@ -143,7 +143,7 @@ def test_a_text_of_millions_is_refused(gate: str) -> None:
 @pytest.mark.parametrize("what", LONG)
 def test_a_stranger_s_long_name_is_left_out(what: str) -> None:
     """A reset must not fail for the name that somebody gave himself, nor take long over it."""
-    assert validation.greeting_name(LONG[what]) == ""
+    assert validation.safe_greeting_name(LONG[what]) == ""
     user = make_user(email="zoe@example.com", username=LONG[what], first_name=LONG[what])
     assert (user.username, user.first_name) == ("", "")
 
@@ -151,9 +151,9 @@ def test_a_stranger_s_long_name_is_left_out(what: str) -> None:
 def test_the_length_of_a_line_counts_when_it_is_composed() -> None:
     """Names that are written with separate marks are as long as they look."""
     name = "é" * validation.MAX_DISPLAY_NAME
-    assert validation.display_name(unicodedata.normalize("NFD", name)) == name
+    assert validation.validate_display_name(unicodedata.normalize("NFD", name)) == name
     with pytest.raises(InvalidInput, match="is longer than 128 characters"):
-        validation.display_name(unicodedata.normalize("NFD", name + "é"))
+        validation.validate_display_name(unicodedata.normalize("NFD", name + "é"))
 
 
 @pytest.mark.parametrize("what", LONG)
@@ -185,5 +185,5 @@ def test_a_huge_or_deep_message_is_nobody_s() -> None:
 
 def test_addresses_are_masked_in_linear_time() -> None:
     """In whatever a mail server, or a message, says."""
-    assert without_addresses("a" * 1_000_000 + " b@example.com") == "a" * 1_000_000 + " b…@example.com"
-    assert without_addresses("a." * 500_000) == "a." * 500_000
+    assert mask_addresses_in_text("a" * 1_000_000 + " b@example.com") == "a" * 1_000_000 + " b…@example.com"
+    assert mask_addresses_in_text("a." * 500_000) == "a." * 500_000

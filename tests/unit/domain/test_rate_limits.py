@@ -6,16 +6,16 @@ from datetime import timedelta
 
 import pytest
 
-from mailctl.domain.rate_limits import Limit, limits_of
+from mailctl.domain.rate_limits import RateLimit, rate_limits_from_settings
 from mailctl.errors import ConfigurationError
 from mailctl.settings import Settings
 
 
 def test_security_mails_have_limits_by_default() -> None:
     """The generic kind and the whole have none."""
-    limits = limits_of(Settings())
-    assert limits.per_recipient["reset"] == (Limit(count=5, unit="h"),)
-    assert (limits.per_recipient.keys(), limits.per_user, limits.overall) == (
+    limits = rate_limits_from_settings(Settings())
+    assert limits.per_recipient["reset"] == (RateLimit(count=5, unit="h"),)
+    assert (limits.per_recipient.keys(), limits.per_user, limits.global_limit) == (
         {"reset", "verification", "new-ip"},
         {},
         None,
@@ -24,20 +24,23 @@ def test_security_mails_have_limits_by_default() -> None:
 
 def test_a_kind_may_have_several() -> None:
     """And all kinds together one of their own."""
-    limits = limits_of(Settings(mailctl_limit_per_user="reset=1/m, reset=5/h ,*=20/d"))
+    limits = rate_limits_from_settings(Settings(mailctl_limit_per_user="reset=1/m, reset=5/h ,*=20/d"))
     assert [str(limit.window) for limit in limits.per_user["reset"]] == ["0:01:00", "1:00:00"]
     assert limits.per_user["*"][0].window == timedelta(days=1)
 
 
 def test_they_can_be_taken_away() -> None:
     """By a word, because an empty setting is the default."""
-    assert str(limits_of(Settings(mailctl_limit_per_recipient="none"))) == "none"
+    assert str(rate_limits_from_settings(Settings(mailctl_limit_per_recipient="none"))) == "none"
 
 
 def test_they_are_told_in_words() -> None:
     """For `check-config`."""
     settings = Settings(mailctl_limit_per_recipient="*=9/d", mailctl_limit_global="600/m")
-    assert str(limits_of(settings)) == "9 emails per day and address, 600 emails per minute over all"
+    assert (
+        str(rate_limits_from_settings(settings))
+        == "9 emails per day and address, 600 emails per minute over all"
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,7 +49,7 @@ def test_they_are_told_in_words() -> None:
 def test_what_is_no_limit_is_an_error(text: str) -> None:
     """With the form that it should have."""
     with pytest.raises(ConfigurationError, match="MAILCTL_LIMIT_PER_RECIPIENT") as caught:
-        limits_of(Settings(mailctl_limit_per_recipient=text))
+        rate_limits_from_settings(Settings(mailctl_limit_per_recipient=text))
     assert "reset=5/h" in caught.value.fix
 
 
@@ -54,4 +57,4 @@ def test_what_is_no_limit_is_an_error(text: str) -> None:
 def test_the_ceiling_is_one_number(text: str) -> None:
     """With its unit."""
     with pytest.raises(ConfigurationError, match="MAILCTL_LIMIT_GLOBAL"):
-        limits_of(Settings(mailctl_limit_global=text))
+        rate_limits_from_settings(Settings(mailctl_limit_global=text))

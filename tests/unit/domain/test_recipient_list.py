@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailctl.domain.models import RowProblem
-from mailctl.domain.recipient_list import Recipient, read_recipients
+from mailctl.domain.recipient_list import RecipientRow, read_recipients
 from mailctl.errors import InvalidInput
 
 
@@ -13,8 +13,8 @@ def test_csv_names_its_columns() -> None:
     """An id or an address, a name, and variables of the row's own."""
     data = "\ufeffemail,name,city\r\nada@example.com,Ada,London\r\n\r\nzoe@example.com,,\r\n".encode()
     assert list(read_recipients(data)) == [
-        Recipient(line=2, email="ada@example.com", name="Ada", variables={"city": "London"}),
-        Recipient(line=4, email="zoe@example.com", variables={"city": ""}),
+        RecipientRow(line=2, email="ada@example.com", name="Ada", variables={"city": "London"}),
+        RecipientRow(line=4, email="zoe@example.com", variables={"city": ""}),
     ]
 
 
@@ -22,9 +22,9 @@ def test_json_lines_may_be_bare() -> None:
     """Objects, ids or addresses; numbers are ids."""
     data = b'{"user_id": 7, "plan": "pro"}\n"zoe@example.com"\n"42"\n'
     assert list(read_recipients(data)) == [
-        Recipient(line=1, user_id="7", variables={"plan": "pro"}),
-        Recipient(line=2, email="zoe@example.com"),
-        Recipient(line=3, user_id="42"),
+        RecipientRow(line=1, user_id="7", variables={"plan": "pro"}),
+        RecipientRow(line=2, email="zoe@example.com"),
+        RecipientRow(line=3, user_id="42"),
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailctl.domain.recipient_policy import audience_of
+from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.errors import ConfigurationError
 from mailctl.settings import Settings
 
@@ -33,39 +33,41 @@ def settings(*, allow: str = "", redirect: str = "") -> Settings:
 )
 def test_only_what_is_listed_is_allowed(allow: str, address: str, is_allowed: bool) -> None:
     """By address, by domain, or below a domain; in any case of letters."""
-    assert (audience_of(settings(allow=allow)).refusal(address) == "") is is_allowed
+    assert (recipient_policy_from_settings(settings(allow=allow)).refusal_reason(address) == "") is is_allowed
 
 
 @pytest.mark.parametrize("allow", [",", " ", "example.com", "@", "*.", "@a@b", "zoe@example.com,", "*"])
 def test_a_list_that_nobody_understands_allows_nothing(allow: str) -> None:
     """The setting is an error: a slip of the pen must not open it to all."""
     with pytest.raises(ConfigurationError, match="nothing is sent"):
-        audience_of(settings(allow=allow))
+        recipient_policy_from_settings(settings(allow=allow))
 
 
 def test_a_redirect_takes_everything() -> None:
     """The subject says whom it was meant for; nobody else passes the last look."""
-    audience = audience_of(settings(redirect="QA@corp.example"))
-    addressed = audience.addressed("zoe@example.com", subject="Hello")
+    audience = recipient_policy_from_settings(settings(redirect="QA@corp.example"))
+    addressed = audience.resolve_destination("zoe@example.com", subject="Hello")
     assert (addressed.to, addressed.subject) == ("QA@corp.example", "[to zoe@example.com] Hello")
-    assert addressed.meant_for == "zoe@example.com"
-    assert audience.refusal("zoe@example.com")
-    assert audience.refusal("qa@corp.example") == ""
-    assert audience.addressed("qa@corp.example", subject="Hello").subject == "Hello"
+    assert addressed.original_recipient == "zoe@example.com"
+    assert audience.refusal_reason("zoe@example.com")
+    assert audience.refusal_reason("qa@corp.example") == ""
+    assert audience.resolve_destination("qa@corp.example", subject="Hello").subject == "Hello"
 
 
 @pytest.mark.parametrize("redirect", ["qa", "qa@corp.example, qb@corp.example", "@corp.example", " "])
 def test_a_redirect_is_one_address(redirect: str) -> None:
     """Anything else is an error."""
     with pytest.raises(ConfigurationError, match="MAILCTL_REDIRECT_TO"):
-        audience_of(settings(redirect=redirect))
+        recipient_policy_from_settings(settings(redirect=redirect))
 
 
 def test_both_must_agree() -> None:
     """The address that gets all mail is one that may be mailed."""
     assert (
-        audience_of(settings(allow="@corp.example", redirect="qa@corp.example")).refusal("qa@corp.example")
+        recipient_policy_from_settings(
+            settings(allow="@corp.example", redirect="qa@corp.example")
+        ).refusal_reason("qa@corp.example")
         == ""
     )
     with pytest.raises(ConfigurationError, match="is not among"):
-        audience_of(settings(allow="@corp.example", redirect="qa@other.example"))
+        recipient_policy_from_settings(settings(allow="@corp.example", redirect="qa@other.example"))

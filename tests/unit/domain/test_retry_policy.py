@@ -13,16 +13,16 @@ from mailctl.domain.retry_policy import (
     CONFIG_RETRY_SECONDS,
     MAX_ATTEMPTS,
     MIN_DELAY_SECONDS,
-    MIN_LIFE_SECONDS,
+    MIN_REMAINING_LIFETIME_SECONDS,
     GiveUp,
     RetryAt,
     RetryPolicy,
-    decide,
+    decide_retry,
     is_too_late,
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-POLICY = RetryPolicy(first=10, cap=900)
+POLICY = RetryPolicy(first_seconds=10, cap_seconds=900)
 DEFERRED = Outcome(kind=OutcomeKind.DEFERRED, reply=SmtpReply(code=451, enhanced="4.7.1", text="Try later"))
 CONFIG = Outcome(kind=OutcomeKind.CONFIG, reply=SmtpReply(code=535, text="Wrong password"))
 JITTER = st.floats(min_value=0, max_value=1)
@@ -32,7 +32,9 @@ def after(
     outcome: Outcome = DEFERRED, *, attempt: int = 1, lives: float | None = None, jitter: float = 1.0
 ) -> RetryAt | GiveUp:
     expires_at = None if lives is None else NOW + timedelta(seconds=lives)
-    return decide(outcome, attempt=attempt, now=NOW, expires_at=expires_at, policy=POLICY, jitter=jitter)
+    return decide_retry(
+        outcome, attempt=attempt, now=NOW, expires_at=expires_at, policy=POLICY, jitter=jitter
+    )
 
 
 @pytest.mark.parametrize(("attempt", "seconds"), [(1, 10), (2, 20), (3, 40), (7, 640), (8, 900), (1000, 900)])
@@ -45,7 +47,7 @@ def test_the_longest_wait_doubles_up_to_the_cap(attempt: int, seconds: int) -> N
 def test_a_wait_lies_between_a_second_and_the_cap(attempt: int, jitter: float) -> None:
     """Full jitter: anywhere in between, so that those who failed together do not come back together."""
     seconds = POLICY.delay(attempt, jitter=jitter).total_seconds()
-    assert MIN_DELAY_SECONDS <= seconds <= POLICY.cap
+    assert MIN_DELAY_SECONDS <= seconds <= POLICY.cap_seconds
 
 
 @given(st.integers(min_value=1, max_value=50), JITTER, JITTER)
@@ -57,23 +59,23 @@ def test_more_jitter_never_means_less_waiting(attempt: int, one: float, other: f
 
 def test_a_policy_shorter_than_the_shortest_wait_is_obeyed() -> None:
     """Tests and impatient operators may ask for less than a second."""
-    assert RetryPolicy(first=0.1, cap=1).delay(1, jitter=0.5) == timedelta(seconds=0.1)
+    assert RetryPolicy(first_seconds=0.1, cap_seconds=1).delay(1, jitter=0.5) == timedelta(seconds=0.1)
 
 
 def test_a_cap_below_the_shortest_wait_is_obeyed() -> None:
     """No wait is longer than the cap."""
-    assert RetryPolicy(first=10, cap=0.5).delay(1, jitter=0.5) <= timedelta(seconds=0.5)
+    assert RetryPolicy(first_seconds=10, cap_seconds=0.5).delay(1, jitter=0.5) <= timedelta(seconds=0.5)
 
 
 @pytest.mark.parametrize("kind", [OutcomeKind.DEFERRED, OutcomeKind.AMBIGUOUS])
 def test_an_email_is_tried_again_after_the_wait(kind: OutcomeKind) -> None:
     """And the attempt was its own."""
-    assert after(Outcome(kind=kind)) == RetryAt(at=NOW + timedelta(seconds=10), counts=True)
+    assert after(Outcome(kind=kind)) == RetryAt(at=NOW + timedelta(seconds=10), counts_as_attempt=True)
 
 
 def test_our_own_mistakes_cost_an_email_no_attempt() -> None:
     """Wrong credentials are tried at a steady pace, until they are corrected."""
-    expected = RetryAt(at=NOW + timedelta(seconds=CONFIG_RETRY_SECONDS), counts=False)
+    expected = RetryAt(at=NOW + timedelta(seconds=CONFIG_RETRY_SECONDS), counts_as_attempt=False)
     assert after(CONFIG, attempt=1) == after(CONFIG, attempt=MAX_ATTEMPTS + 1) == expected
 
 
@@ -81,25 +83,26 @@ def test_an_email_is_given_up_after_its_last_attempt() -> None:
     """With what the server said last."""
     assert isinstance(after(attempt=MAX_ATTEMPTS - 1), RetryAt)
     assert after(attempt=MAX_ATTEMPTS) == GiveUp(
-        reason=f"gave up after {MAX_ATTEMPTS} attempts; last: 451 4.7.1 Try later", expired=False
+        reason=f"gave up after {MAX_ATTEMPTS} attempts; last: 451 4.7.1 Try later", is_expired=False
     )
 
 
 @pytest.mark.parametrize(
-    ("lives", "is_worth_it"), [(10 + MIN_LIFE_SECONDS, True), (9 + MIN_LIFE_SECONDS, False)]
+    ("lives", "is_worth_it"),
+    [(10 + MIN_REMAINING_LIFETIME_SECONDS, True), (9 + MIN_REMAINING_LIFETIME_SECONDS, False)],
 )
 def test_no_attempt_is_made_when_it_would_be_too_late(lives: float, is_worth_it: bool) -> None:
     """A link must live long enough to be clicked."""
     decision = after(lives=lives)
     assert isinstance(decision, RetryAt) is is_worth_it
     if isinstance(decision, GiveUp):
-        assert decision.expired
+        assert decision.is_expired
 
 
 def test_our_own_mistakes_do_not_outlive_the_email() -> None:
     """An expired link is of no use, whoever was at fault."""
     assert after(CONFIG, lives=CONFIG_RETRY_SECONDS) == GiveUp(
-        reason="would expire before the next attempt; last: 535 Wrong password", expired=True
+        reason="would expire before the next attempt; last: 535 Wrong password", is_expired=True
     )
 
 
@@ -117,12 +120,17 @@ def test_the_next_attempt_is_ahead_and_within_the_life(
     if isinstance(decision, RetryAt):
         assert decision.at > NOW
         assert not is_too_late(decision.at, NOW + timedelta(seconds=lives))
-        assert decision.counts is (outcome is DEFERRED)
+        assert decision.counts_as_attempt is (outcome is DEFERRED)
 
 
 @pytest.mark.parametrize(
     ("lives", "too_late"),
-    [(None, False), (MIN_LIFE_SECONDS, False), (MIN_LIFE_SECONDS - 1, True), (-1, True)],
+    [
+        (None, False),
+        (MIN_REMAINING_LIFETIME_SECONDS, False),
+        (MIN_REMAINING_LIFETIME_SECONDS - 1, True),
+        (-1, True),
+    ],
 )
 def test_an_email_needs_a_minute_to_be_of_use(lives: float | None, too_late: bool) -> None:
     """Its reader still has to click."""

@@ -23,16 +23,16 @@ LINES = [
     for line in (Path(__file__).parents[2] / "data" / "hostile.jsonl").read_text("utf-8").splitlines()
 ]
 GATES: dict[str, Callable[[Any], str]] = {
-    "email": validation.address,
-    "reply_to": validation.address,
-    "display_name": validation.display_name,
-    "from_name": validation.display_name,
-    "subject": validation.subject,
-    "action_url": lambda value: validation.action_url(value, origins=ORIGINS),
-    "ip": validation.ip_address,
-    "template_name": validation.template_name,
-    "idempotency_key": validation.idempotency_key,
-    "token": validation.token,
+    "email": validation.validate_address,
+    "reply_to": validation.validate_address,
+    "display_name": validation.validate_display_name,
+    "from_name": validation.validate_display_name,
+    "subject": validation.validate_subject,
+    "action_url": lambda value: validation.validate_action_url(value, origins=ORIGINS),
+    "ip": validation.validate_ip_address,
+    "template_name": validation.validate_template_name,
+    "idempotency_key": validation.validate_idempotency_key,
+    "token": validation.validate_token,
 }
 #: Nothing from outside chooses these, so nothing checks them.
 WITHOUT_GATE = {"header_name", "header_value", "locale", "attachment_filename"}
@@ -70,13 +70,13 @@ def test_odd_but_good_values_come_in(field: str, value: str) -> None:
 @pytest.mark.parametrize(("field", "value"), lines("reject", greeting=True))
 def test_hostile_names_are_not_greeted(field: str, value: str) -> None:
     """A name that carries a link, an address or markup does not appear; the email goes out without it."""
-    assert validation.greeting_name(value) == ""
+    assert validation.safe_greeting_name(value) == ""
 
 
 @pytest.mark.parametrize(("field", "value"), lines("accept", greeting=True))
 def test_real_names_are_greeted(field: str, value: str) -> None:
     """As they were given."""
-    assert validation.greeting_name(value) == value
+    assert validation.safe_greeting_name(value) == value
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_real_names_are_greeted(field: str, value: str) -> None:
 )
 def test_other_ways_to_write_a_link_are_not_greeted(value: str) -> None:
     """Mail clients make links of more than ASCII."""
-    assert validation.greeting_name(value) == ""
+    assert validation.safe_greeting_name(value) == ""
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_other_ways_to_write_a_link_are_not_greeted(value: str) -> None:
 )
 def test_dots_after_titles_and_initials_make_no_link(value: str) -> None:
     """A filter must not take people's names away."""
-    assert validation.greeting_name(value) == value
+    assert validation.safe_greeting_name(value) == value
 
 
 @pytest.mark.parametrize(
@@ -128,11 +128,11 @@ def test_dots_after_titles_and_initials_make_no_link(value: str) -> None:
 )
 def test_addresses_come_out_as_smtp_takes_them(value: str, canonical: str) -> None:
     """The local part is the mail server's business; the domain is lower-case A-labels."""
-    assert validation.address(value) == canonical
+    assert validation.validate_address(value) == canonical
 
 
 @pytest.mark.parametrize("value", [None, 42, b"u@example.com", ["u@example.com"], {}])
-@pytest.mark.parametrize("gate", [*GATES.values(), validation.variable_name])
+@pytest.mark.parametrize("gate", [*GATES.values(), validation.validate_variable_name])
 def test_what_is_not_text_is_refused(gate: Callable[[Any], str], value: object) -> None:
     """Values come from JSON too, where they may be anything."""
     with pytest.raises(InvalidInput):
@@ -142,7 +142,7 @@ def test_what_is_not_text_is_refused(gate: Callable[[Any], str], value: object) 
 @pytest.mark.parametrize("value", [None, 42, b"Bob", ["Bob"]])
 def test_a_name_that_is_not_text_is_not_greeted(value: object) -> None:
     """A user without a first name is greeted without one."""
-    assert validation.greeting_name(value) == ""
+    assert validation.safe_greeting_name(value) == ""
 
 
 @pytest.mark.parametrize(
@@ -156,14 +156,14 @@ def test_a_name_that_is_not_text_is_not_greeted(value: object) -> None:
 )
 def test_ip_addresses_come_out_canonical(value: str, canonical: str) -> None:
     """One address, one spelling (RFC 5952); IPv4 that came over IPv6 is IPv4."""
-    assert validation.ip_address(value) == canonical
+    assert validation.validate_ip_address(value) == canonical
 
 
 @pytest.mark.parametrize("value", ["0.0.0.0", "::ffff:224.0.0.1", "ff02::1", "01.2.3.4", "\u0661.2.3.4"])
 def test_what_no_client_has_is_no_address_of_a_client(value: str) -> None:
     """It would be printed in a security email."""
     with pytest.raises(InvalidInput):
-        validation.ip_address(value)
+        validation.validate_ip_address(value)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_what_no_client_has_is_no_address_of_a_client(value: str) -> None:
 def test_links_that_could_lead_elsewhere_are_refused(value: str) -> None:
     """Wherever parsers could disagree, there is no link."""
     with pytest.raises(InvalidInput):
-        validation.action_url(value, origins=ORIGINS)
+        validation.validate_action_url(value, origins=ORIGINS)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_links_that_could_lead_elsewhere_are_refused(value: str) -> None:
 )
 def test_one_origin_has_several_spellings(value: str) -> None:
     """Scheme and host know no case, and the default port may be said."""
-    assert validation.action_url(value, origins=ORIGINS) == value
+    assert validation.validate_action_url(value, origins=ORIGINS) == value
 
 
 @pytest.mark.parametrize(
@@ -217,13 +217,13 @@ def test_origins_are_compared_in_one_form(url: str, origin: str) -> None:
 def test_odd_variable_names_are_refused(name: str) -> None:
     """A template variable never reaches the insides of an object."""
     with pytest.raises(InvalidInput):
-        validation.variable_name(name)
+        validation.validate_variable_name(name)
 
 
 def test_the_reason_names_the_field_as_its_giver_knows_it() -> None:
     """An operator sees which of several values is meant."""
     with pytest.raises(InvalidInput, match=r"^reply address: ") as caught:
-        validation.address("x", field="reply address")
+        validation.validate_address("x", field="reply address")
     assert caught.value.field == "reply address"
 
 
@@ -232,27 +232,29 @@ def test_the_reason_names_the_field_as_its_giver_knows_it() -> None:
 def test_an_address_that_comes_in_is_one_safe_mailbox(value: str) -> None:
     """Nothing that comes out could end a command, a header or an address; going in again changes nothing."""
     try:
-        address = validation.address(value)
+        address = validation.validate_address(value)
     except InvalidInput:
         return
     assert address.isascii()
     assert address.count("@") == 1
     assert not set(address) & set(' \t\r\n\x00<>(),;:"[]\\')
     assert len(address) <= validation.MAX_ADDRESS
-    assert validation.address(address) == address
+    assert validation.validate_address(address) == address
 
 
 @given(st.emails(domains=st.just("example.com")))
 def test_local_parts_keep_their_case(value: str) -> None:
     """`U@example.com` and `u@example.com` may be two people."""
     try:
-        assert validation.address(value) == value
+        assert validation.validate_address(value) == value
     except InvalidInput:
         assert "=?" in value or value.startswith("-")
 
 
 @given(st.text(max_size=300))
-@pytest.mark.parametrize("gate", [validation.display_name, validation.subject, validation.greeting_name])
+@pytest.mark.parametrize(
+    "gate", [validation.validate_display_name, validation.validate_subject, validation.safe_greeting_name]
+)
 def test_a_line_that_comes_in_stays_one_line(gate: Callable[[Any], str], value: str) -> None:
     """No control characters, nothing invisible that reorders, no encoded word."""
     try:
@@ -274,24 +276,24 @@ def test_a_line_that_comes_in_stays_one_line(gate: Callable[[Any], str], value: 
 )
 def test_a_link_in_a_name_is_seen_wherever_it_stands(before: str, link: str, after: str) -> None:
     """Between words, that is; within one it is another word."""
-    assert validation.greeting_name(f"{before} {link} {after}") == ""
+    assert validation.safe_greeting_name(f"{before} {link} {after}") == ""
 
 
 @given(st.ip_addresses())
 def test_an_ip_address_that_comes_in_is_stable(address: object) -> None:
     """Its canonical form is its own canonical form."""
     try:
-        canonical = validation.ip_address(str(address))
+        canonical = validation.validate_ip_address(str(address))
     except InvalidInput:
         return
-    assert validation.ip_address(canonical) == canonical
+    assert validation.validate_ip_address(canonical) == canonical
 
 
 @given(st.text(max_size=60))
 def test_a_link_always_stays_at_its_origin(rest: str) -> None:
     """Whatever follows the origin, the link that comes in leads there."""
     try:
-        url = validation.action_url(f"https://app.example.com{rest}", origins=ORIGINS)
+        url = validation.validate_action_url(f"https://app.example.com{rest}", origins=ORIGINS)
     except InvalidInput:
         return
     assert validation.url_origin(url) == "https://app.example.com"

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailctl.domain.catalog import GENERIC, KINDS, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
+from mailctl.domain.catalog import BUILT_IN_KINDS, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
 from mailctl.domain.models import Content, User
 from mailctl.domain.samples import sample_content
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError, RenderError
@@ -116,7 +116,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=str)
+@pytest.mark.parametrize("kind", BUILT_IN_KINDS.values(), ids=str)
 def test_every_kind_renders_with_the_expected_headers(kind: Kind) -> None:
     """Each header once, in order, and two readable bodies without leftovers."""
     envelope = compose(kind)
@@ -386,7 +386,7 @@ def test_own_templates_come_first(folder: Path) -> None:
     mail = read(compose(RESET, by=by))
     assert mail.text.startswith("Ours: https://app.example.com/")
     assert ">Ours</h1>" in mail.html
-    assert by.templates() == ["news", "reset", "message", "new-ip", "verification", "welcome"]
+    assert by.list_templates() == ["news", "reset", "message", "new-ip", "verification", "welcome"]
 
 
 def test_only_html_is_escaped(folder: Path) -> None:
@@ -398,11 +398,11 @@ def test_only_html_is_escaped(folder: Path) -> None:
 
 def test_packaged_templates_are_listed_and_compile() -> None:
     """Every kind finds its template; parts that start with _ are not templates of their own."""
-    names = COMPOSER.templates()
-    assert {kind.template for kind in KINDS.values()} <= {*names, None}
+    names = COMPOSER.list_templates()
+    assert {kind.template for kind in BUILT_IN_KINDS.values()} <= {*names, None}
     assert not any(name.startswith("_") for name in names)
     for name in names:
-        COMPOSER.check(name)
+        COMPOSER.check_template(name)
 
 
 def test_a_missing_variable_is_an_error_that_names_it(folder: Path) -> None:
@@ -423,7 +423,7 @@ def test_half_a_template_is_an_error_with_its_remedy(folder: Path, there: str, m
     """An own half is never silently paired with the packaged other half."""
     (folder / f"reset.{there}").write_text("Ours\n")
     by = composer(mailctl_templates=folder)
-    for attempt in (lambda: by.check("reset"), lambda: compose(RESET, by=by)):
+    for attempt in (lambda: by.check_template("reset"), lambda: compose(RESET, by=by)):
         with pytest.raises(RenderError) as raised:
             attempt()
         assert raised.value.fix == f"Add reset.{missing} beside reset.{there}."
@@ -450,7 +450,7 @@ def test_a_check_finds_the_file_and_line(folder: Path, source: str, expected: st
     (folder / "news.html").write_text(source)
     (folder / "_broken.html").write_text("{% block %}")
     with pytest.raises(RenderError, match=expected):
-        composer(mailctl_templates=folder).check("news")
+        composer(mailctl_templates=folder).check_template("news")
 
 
 @pytest.mark.parametrize(

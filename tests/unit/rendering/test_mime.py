@@ -33,7 +33,7 @@ body_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=
 
 
 def message_with(*headers: Header, text: str = "text\n", html: str = "<p>html</p>\n") -> bytes:
-    return mime.alternative(list(headers), text=text, html=html)
+    return mime.build_multipart_alternative(list(headers), text=text, html=html)
 
 
 def accepted(gate, value: str) -> str:
@@ -76,7 +76,7 @@ def without_spaces(text: str) -> str:
 @example("Zoë  with  two  spaces")
 def test_any_name_that_the_gate_accepts_leaves_one_mailbox(value: str) -> None:
     """Two parsers find one recipient and the name (the newer one is careless with spaces)."""
-    name = accepted(validation.display_name, value)
+    name = accepted(validation.validate_display_name, value)
     data = message_with(Header.mailbox("To", ADDRESS, display_name=name))
     (modern,) = as_modern(data)["To"].addresses
     ((old_name, old_address),) = getaddresses([as_old(data)["To"]])
@@ -87,7 +87,7 @@ def test_any_name_that_the_gate_accepts_leaves_one_mailbox(value: str) -> None:
 @given(printable_text)
 def test_any_subject_that_the_gate_accepts_arrives_unchanged(value: str) -> None:
     """The subject that was asked for is the subject that is read, by both parsers."""
-    subject = accepted(validation.subject, value)
+    subject = accepted(validation.validate_subject, value)
     data = message_with(Header.text("Subject", subject))
     assert as_modern(data)["Subject"] == subject
     assert decoded(as_old(data)["Subject"]) == subject
@@ -109,13 +109,13 @@ def test_no_text_adds_a_header(name: str, subject: str) -> None:
 def test_encoded_words_and_their_lines_keep_to_rfc_2047(name: str, subject: str) -> None:
     """A word has at most 75 characters and stands for whole characters; its line has at most 76."""
     headers = [
-        Header.mailbox("From", ADDRESS, display_name=accepted(validation.display_name, name)),
-        Header.text("Subject", accepted(validation.subject, subject)),
+        Header.mailbox("From", ADDRESS, display_name=accepted(validation.validate_display_name, name)),
+        Header.text("Subject", accepted(validation.validate_subject, subject)),
     ]
     for line in header_lines(message_with(*headers)):
         words = ENCODED_WORD.findall(line)
-        assert len(line) <= (mime.MAX_WORD_LINE if words else mime.MAX_TIDY_LINE)
-        assert all(len(word) <= mime.MAX_WORD and decoded(word.decode()) for word in words)
+        assert len(line) <= (mime.MAX_ENCODED_WORD_LINE if words else mime.MAX_RECOMMENDED_LINE)
+        assert all(len(word) <= mime.MAX_ENCODED_WORD and decoded(word.decode()) for word in words)
 
 
 def test_an_ordinary_name_and_subject_stay_readable() -> None:
@@ -239,7 +239,7 @@ def test_a_header_that_is_not_ascii_is_never_written() -> None:
 
 def test_the_message_id_is_stable_and_keeps_the_id_to_itself() -> None:
     """The same email has the same Message-ID at every attempt (RFC 5322 section 3.6.4)."""
-    first = mime.message_id("secret-id", domain="example.com")
-    assert first == mime.message_id("secret-id", domain="example.com")
-    assert first != mime.message_id("other-id", domain="example.com")
+    first = mime.make_message_id("secret-id", domain="example.com")
+    assert first == mime.make_message_id("secret-id", domain="example.com")
+    assert first != mime.make_message_id("other-id", domain="example.com")
     assert re.fullmatch(r"<[0-9a-f]{32}@example\.com>", first)

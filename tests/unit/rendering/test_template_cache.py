@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jinja2 import Environment
 
-from mailctl.domain.catalog import KINDS
-from mailctl.rendering.template_cache import PRINTED, Skeletons
+from mailctl.domain.catalog import BUILT_IN_KINDS
+from mailctl.rendering.template_cache import PLACEHOLDER_VARIABLES, TemplateCache
 from mailctl.rendering.templates import Templates
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ TEMPLATE = Environment(autoescape=True).from_string(SOURCE)
 @pytest.mark.parametrize("word", [1, True, 1.0, "<i>", None, ["a", "b"]])
 def test_it_gives_what_rendering_gives(name: str, word: Any) -> None:
     """Escaped alike, with and without a name, and for values that are equal and print differently."""
-    skeletons = Skeletons(lambda _, context: TEMPLATE.render(context), lay_out=fill)
+    skeletons = TemplateCache(lambda _, context: TEMPLATE.render(context), lay_out=fill)
     for other in (1, word):  # the first must not stand in for the second
         context = {"greeting_name": name, "recipient_email": "a@example.com", "word": other}
         assert skeletons.render(["page.html"], context) == [TEMPLATE.render(context)]
@@ -38,7 +38,7 @@ def test_what_is_the_same_is_rendered_once() -> None:
         calls[file] += 1
         return TEMPLATE.render(context)
 
-    skeletons = Skeletons(render, lay_out=fill)
+    skeletons = TemplateCache(render, lay_out=fill)
     for number in range(5):
         context = {"greeting_name": "Ada", "recipient_email": f"u{number}@example.com", "word": "x"}
         assert f"u{number}@example.com" in "".join(skeletons.render(["page.html"], context))
@@ -51,7 +51,7 @@ VALUES = ["Ada", "", "O'Brien & <b>", "two words", "a\nb  c", "x" * 90, "word " 
 
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize(
-    "template", sorted(filter(None, {kind.template for kind in KINDS.values()} | {"message"}))
+    "template", sorted(filter(None, {kind.template for kind in BUILT_IN_KINDS.values()} | {"message"}))
 )
 def test_the_packaged_templates_are_filled_in_as_they_are_rendered(template: str, value: str) -> None:
     """Their paragraphs are broken into lines after the names and addresses in them are known."""
@@ -64,7 +64,7 @@ def test_the_packaged_templates_are_filled_in_as_they_are_rendered(template: str
         "locale": "en",
         "expires_in": "1 hour",
     }
-    first, other = (context | dict.fromkeys(PRINTED, each) for each in (value and "Bob", value))
+    first, other = (context | dict.fromkeys(PLACEHOLDER_VARIABLES, each) for each in (value and "Bob", value))
     templates = Templates(None)
     templates.render(template, first)  # the first must not stand in for the second
     found = templates.render(template, other)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mailctl.domain.models import Content, User
-from mailctl.rendering.html_text import as_text
-from mailctl.security.content_masking import Veil
+from mailctl.rendering.html_text import html_to_text
+from mailctl.security.content_masking import SecretMasker
 
 USER = User(email="zoe@example.com")
 
@@ -27,7 +27,7 @@ USER = User(email="zoe@example.com")
 )
 def test_what_works_is_covered(text: str, covered: str) -> None:
     """Where a link leads can still be read."""
-    assert Veil().cover(text) == covered
+    assert SecretMasker().mask(text) == covered
 
 
 def test_what_is_known_to_be_secret_is_covered_by_name() -> None:
@@ -39,7 +39,7 @@ def test_what_is_known_to_be_secret_is_covered_by_name() -> None:
         context={"access_code": "a&b-c", "title": "Hello"},
     )
     text = "swordfish https://shop.example/r/letters a&b-c a&amp;b-c Hello"
-    assert Veil(content).cover(text) == "*** https://shop.example/r/*** *** *** Hello"
+    assert SecretMasker(content).mask(text) == "*** https://shop.example/r/*** *** *** Hello"
 
 
 def test_html_is_read_as_text() -> None:
@@ -49,6 +49,6 @@ def test_html_is_read_as_text() -> None:
         "<p>Hello <b>Zoe</b>,</p><ul><li>one</li><li>two</li></ul>"
         "<p><a href='https://x.example/a'>Click</a> or <a href='https://x.example/'>https://x.example/</a></p>"
     )
-    assert as_text(html) == (
+    assert html_to_text(html) == (
         "Hello Zoe,\n\n- one\n\n- two\n\nClick <https://x.example/a> or https://x.example/"
     )

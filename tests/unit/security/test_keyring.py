@@ -135,7 +135,7 @@ class TestBytes:
     def test_it_is_renewed_by_the_newest_secret(self) -> None:
         """Once."""
         ring = Keyring(["a new secret", "a secret"])
-        renewed = ring.renew(self.SEALED, purpose="test")
+        renewed = ring.reseal(self.SEALED, purpose="test")
         assert renewed is not None
         assert Keyring(["a new secret"]).open(renewed, purpose="test") == b"plain text"
-        assert ring.renew(renewed, purpose="test") == renewed
+        assert ring.reseal(renewed, purpose="test") == renewed

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailctl.domain.catalog import KINDS, NEW_IP, RESET, VERIFICATION, Kind
+from mailctl.domain.catalog import BUILT_IN_KINDS, NEW_IP, RESET, VERIFICATION, Kind
 from mailctl.domain.models import Content, User
 from mailctl.errors import ConfigurationError
 from mailctl.security.links import CLOCK_SKEW_SECONDS, InvalidLink, LinkClaims, Links, link_origins
@@ -20,7 +20,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SETTINGS = Settings(secret_key="a secret", frontend_url="https://app.example.com")
 LINKS = Links(SETTINGS)
 USER = User(id="42", email="u@example.com", username="u")
-PURPOSES = {link.purpose: kind for kind in KINDS.values() for link in kind.links}
+PURPOSES = {link.purpose: kind for kind in BUILT_IN_KINDS.values() for link in kind.links}
 
 
 def claims(purpose: str = "reset-password", *, expires_at: datetime = NOW) -> LinkClaims:
@@ -84,7 +84,7 @@ def test_each_kind_has_its_links(
     kind: Kind, links: dict[str, tuple[str, str, str | None, timedelta]]
 ) -> None:
     """At the paths that the web service serves, for as long as it promises."""
-    urls = LINKS.urls(kind, Content(user=USER), now=NOW)
+    urls = LINKS.make_urls(kind, Content(user=USER), now=NOW)
     assert urls.keys() == links.keys()
     for variable, (path, purpose, action, lifetime) in links.items():
         assert urls[variable].startswith(f"https://app.example.com{path}?t=")
@@ -96,7 +96,7 @@ def test_each_kind_has_its_links(
 def test_the_token_of_the_service_travels_in_the_link() -> None:
     """What was given to EmailService comes back to the service."""
     content = Content(user=USER, tokens={"whitelist_token": "good-token", "blacklist_token": "bad-token"})
-    urls = LINKS.urls(NEW_IP, content, now=NOW)
+    urls = LINKS.make_urls(NEW_IP, content, now=NOW)
     assert LINKS.verify(t_of(urls["whitelist_url"]), purpose="ip-whitelist", now=NOW).token == "good-token"
     assert LINKS.verify(t_of(urls["blacklist_url"]), purpose="ip-blacklist", now=NOW).token == "bad-token"
 
@@ -105,7 +105,7 @@ def test_without_a_token_each_link_has_one_of_its_own() -> None:
     """Minted anew at each attempt."""
     first, second = (
         LINKS.verify(t_of(url), purpose="reset-password", now=NOW).token
-        for url in (LINKS.urls(RESET, Content(user=USER), now=NOW)["reset_url"] for _ in range(2))
+        for url in (LINKS.make_urls(RESET, Content(user=USER), now=NOW)["reset_url"] for _ in range(2))
     )
     assert first != second
     assert len(first) >= 24
@@ -114,7 +114,7 @@ def test_without_a_token_each_link_has_one_of_its_own() -> None:
 def test_a_link_that_came_ready_made_is_kept() -> None:
     """Another program made it and knows how to read it."""
     content = Content(user=USER, urls={"reset_url": "https://app.example.com/x"})
-    assert LINKS.urls(RESET, content, now=NOW) == {"reset_url": "https://app.example.com/x"}
+    assert LINKS.make_urls(RESET, content, now=NOW) == {"reset_url": "https://app.example.com/x"}
 
 
 def test_the_address_is_not_readable_in_a_link() -> None:
@@ -125,7 +125,7 @@ def test_the_address_is_not_readable_in_a_link() -> None:
 def test_a_slash_at_the_end_of_the_base_does_not_double() -> None:
     """FRONTEND_URL is written both ways."""
     settings = Settings(secret_key="a secret", frontend_url="https://app.example.com/")
-    url = Links(settings).urls(RESET, Content(user=USER), now=NOW)["reset_url"]
+    url = Links(settings).make_urls(RESET, Content(user=USER), now=NOW)["reset_url"]
     assert url.startswith("https://app.example.com/reset-password?t=")
 
 
@@ -197,7 +197,7 @@ def test_a_service_may_mint_links_itself() -> None:
         frontend_url="https://app.example.com",
         mailctl_link_mint="tests.unit.security.test_links:mint_by_user",
     )
-    url = Links(settings).urls(RESET, Content(user=USER), now=NOW)["reset_url"]
+    url = Links(settings).make_urls(RESET, Content(user=USER), now=NOW)["reset_url"]
     assert url == "https://app.example.com/reset-password?t=reset-password%2F42%2B%3D%3A~"
 
 
@@ -285,7 +285,7 @@ def test_a_mint_that_fails_is_told_without_what_it_was_given(name: str) -> None:
     links = Links(SETTINGS.model_copy(update={"mailctl_link_mint": f"{__name__}:{name}"}))
     content = Content(user=USER, tokens={"token": "secret-token-123"})
     with pytest.raises(ConfigurationError, match="MAILCTL_LINK_MINT") as caught:
-        links.urls(RESET, content, now=NOW)
+        links.make_urls(RESET, content, now=NOW)
     assert "secret-token-123" not in str(caught.value)
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from mailctl.users.eligibility import Screening, eligibility_columns, exclusion, screening_for
+from mailctl.users.screening import Screening, eligibility_columns, find_exclusion, screening_for
 
 NOW = datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
 PAST, FUTURE = NOW - timedelta(days=1), NOW + timedelta(days=1)
@@ -91,7 +91,7 @@ VALUES = [
 @pytest.mark.parametrize(("column", "value", "reason"), VALUES)
 def test_a_value_speaks_for_or_against_mailing(column: str, value: object, reason: str) -> None:
     """Whatever type the driver gives it in; what is not understood speaks against it."""
-    found = exclusion({"id": 1, column: value}, Screening.FULL, now=NOW)
+    found = find_exclusion({"id": 1, column: value}, Screening.FULL, now=NOW)
     assert (found.reason if found else "") == reason
 
 
@@ -107,8 +107,8 @@ def test_a_value_speaks_for_or_against_mailing(column: str, value: object, reaso
 def test_who_is_only_not_active_yet_may_be_asked_to_confirm_the_address(column: str, value: object) -> None:
     """That is how users become active."""
     user = {column: value}
-    assert exclusion(user, Screening.FULL, now=NOW)
-    assert exclusion(user, Screening.INACTIVE_ALLOWED, now=NOW) is None
+    assert find_exclusion(user, Screening.FULL, now=NOW)
+    assert find_exclusion(user, Screening.INACTIVE_ALLOWED, now=NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -117,17 +117,17 @@ def test_who_is_only_not_active_yet_may_be_asked_to_confirm_the_address(column: 
 )
 def test_what_is_not_understood_counts_for_every_kind(column: str, value: object) -> None:
     """It may mean more than that a user is not active yet."""
-    assert exclusion({column: value}, Screening.INACTIVE_ALLOWED, now=NOW)
+    assert find_exclusion({column: value}, Screening.INACTIVE_ALLOWED, now=NOW)
 
 
 def test_a_ban_or_a_deletion_counts_for_every_kind() -> None:
     """And is the reason that is given where the user is not active either."""
     user = {"is_active": False, "banned": True}
     for screening in (Screening.FULL, Screening.INACTIVE_ALLOWED):
-        found = exclusion(user, screening, now=NOW)
+        found = find_exclusion(user, screening, now=NOW)
         assert found is not None
         assert found.reason == "banned is true"
-    assert exclusion(user, Screening.NONE, now=NOW) is None
+    assert find_exclusion(user, Screening.NONE, now=NOW) is None
 
 
 def test_only_verification_goes_to_inactive_users() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailctl.web.contrast import faint_words, ratio
+from mailctl.web.contrast import contrast_ratio, find_low_contrast
 
 DARK = (
     "<style>@media (prefers-color-scheme: dark)"
@@ -18,14 +18,14 @@ DARK = (
 )
 def test_the_ratio_is_the_standards(one: str, other: str, expected: float) -> None:
     """Known values, in any order and notation."""
-    assert ratio(one, other) == pytest.approx(expected, abs=0.01)
-    assert ratio(other, one) == ratio(one, other)
+    assert contrast_ratio(one, other) == pytest.approx(expected, abs=0.01)
+    assert contrast_ratio(other, one) == contrast_ratio(one, other)
 
 
 def test_faint_words_are_found_where_they_are_inherited() -> None:
     """Colour and background may come from different elements around."""
     html = '<div style="background-color:#ffffff"><p style="color:#999999">dim <b>too</b></p></div>'
-    assert [(each.words, each.ratio) for each in faint_words(html, dark=False)] == [
+    assert [(each.text, each.ratio) for each in find_low_contrast(html, dark=False)] == [
         ("dim", 2.85),
         ("too", 2.85),
     ]
@@ -34,18 +34,20 @@ def test_faint_words_are_found_where_they_are_inherited() -> None:
 def test_large_text_may_be_fainter() -> None:
     """3:1 is enough from 24 px, or bold from 18.66 px."""
     html = '<p style="color:#888888;font-size:{}px;font-weight:{}">words</p>'
-    found = [bool(faint_words(html.format(*look), dark=False)) for look in ((16, 400), (24, 400), (19, 700))]
+    found = [
+        bool(find_low_contrast(html.format(*look), dark=False)) for look in ((16, 400), (24, 400), (19, 700))
+    ]
     assert found == [True, False, False]
 
 
 def test_dark_is_what_the_rules_for_dark_make_of_it() -> None:
     """A class that they forget stays as it is in the light, on the dark."""
     html = '<td class="card" bgcolor="#ffffff"><p class="text" style="color:#1f2328">words</p></td>'
-    assert faint_words(DARK % "" + html, dark=False) == []
-    assert [each.words for each in faint_words(DARK % "" + html, dark=True)] == ["words"]
-    assert faint_words(DARK % ".text { color: #e8eaed !important; }" + html, dark=True) == []
+    assert find_low_contrast(DARK % "" + html, dark=False) == []
+    assert [each.text for each in find_low_contrast(DARK % "" + html, dark=True)] == ["words"]
+    assert find_low_contrast(DARK % ".text { color: #e8eaed !important; }" + html, dark=True) == []
 
 
 def test_what_nobody_sees_does_not_count() -> None:
     """Such as the words that mail programs show in their list."""
-    assert faint_words('<div style="display:none;color:#fff">hidden</div>', dark=False) == []
+    assert find_low_contrast('<div style="display:none;color:#fff">hidden</div>', dark=False) == []

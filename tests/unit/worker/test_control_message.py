@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from celery.worker.control import Panel
 
-from mailctl.worker.envelope.headers import Unusable
+from mailctl.worker.message_validation.headers import InvalidMessage
 from mailctl.worker.remote_control.message import ControlMessage, Receiver, check_command, read
 
 NAME = "mail@a-host-whose-name-is-of-some-length"
@@ -46,7 +46,7 @@ def test_a_message_is_for_all_for_names_or_for_a_pattern(fields: dict[str, Any],
 def test_no_pattern_takes_long(pattern: str) -> None:
     """A regular expression that could is refused before it is tried."""
     started = time.process_time()
-    with pytest.raises(Unusable, match=re.escape("its pattern is not usable.")):
+    with pytest.raises(InvalidMessage, match=re.escape("its pattern is not usable.")):
         read_ping(pattern=pattern, matcher="pcre")
     assert time.process_time() - started < 1
 
@@ -57,7 +57,7 @@ def test_a_reply_goes_to_the_exchange_for_replies_alone() -> None:
     message = read_ping(reply_to=reply_to, ticket="t")
     assert message is not None
     assert message.body["reply_to"] == {"exchange": REPLIES, "routing_key": "someone"}
-    with pytest.raises(Unusable):
+    with pytest.raises(InvalidMessage):
         read_ping(reply_to={"exchange": "", "routing_key": "celery"})
 
 
@@ -65,9 +65,9 @@ def test_a_pool_keeps_a_process() -> None:
     """However many are to go."""
     smaller, empty = (message("pool_shrink", n=number) for number in (3, 4))
     check_command(smaller, OF_A_SERVICE)
-    with pytest.raises(Unusable, match="nothing would be left"):
+    with pytest.raises(InvalidMessage, match="nothing would be left"):
         check_command(empty, OF_A_SERVICE)
-    with pytest.raises(Unusable, match="does not obey"):
+    with pytest.raises(InvalidMessage, match="does not obey"):
         check_command(smaller, OWN)
 
 
@@ -76,7 +76,7 @@ def test_shutdown_has_to_name_a_worker_of_mailctl() -> None:
     to_all, to_one = message("shutdown"), replace(message("shutdown"), is_addressed=True)
     check_command(to_one, OWN)
     check_command(to_all, OF_A_SERVICE)
-    with pytest.raises(Unusable, match="name the worker"):
+    with pytest.raises(InvalidMessage, match="name the worker"):
         check_command(to_all, OWN)
 
 
@@ -88,9 +88,9 @@ def test_a_command_of_the_services_own_has_its_own_arguments() -> None:
 
     service = replace(OF_A_SERVICE, commands={"ping": ping})
     check_command(message("ping", soon=[{"x": 1}]), service)
-    with pytest.raises(Unusable, match="are not those of the command"):
+    with pytest.raises(InvalidMessage, match="are not those of the command"):
         check_command(message("ping", late=1), service)
-    with pytest.raises(Unusable, match="no such command"):
+    with pytest.raises(InvalidMessage, match="no such command"):
         check_command(message("stats"), service)
 
 

@@ -21,10 +21,10 @@ from amqp import serialization, spec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailctl.worker import envelope
-from mailctl.worker.envelope import Accepted, Refused, Wire, expansion, frames
-from mailctl.worker.envelope.headers import Unusable, is_deep
-from mailctl.worker.envelope.raw import repaired
+from mailctl.worker import message_validation
+from mailctl.worker.message_validation import Accepted, IncomingMessage, Refused, amqp_frames, decompression
+from mailctl.worker.message_validation.headers import InvalidMessage, is_nested_too_deep
+from mailctl.worker.message_validation.redis_messages import repair_message
 
 TASK = "send_welcome_email_task"
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -42,23 +42,23 @@ NAMES = st.sampled_from(
 TABLES = st.dictionaries(NAMES | TEXT, VALUES, max_size=6)
 
 
-def wire(*, body: bytes | None = None, **headers: Any) -> Wire:
+def wire(*, body: bytes | None = None, **headers: Any) -> IncomingMessage:
     """Return a good message, with other headers."""
     own = {"lang": "py", "task": TASK, "id": "an-id", "root_id": "an-id", "parent_id": None}
     whole = json.dumps([[], USER, EMBED]).encode() if body is None else body
-    return Wire(headers={**own, **headers}, properties={"correlation_id": "an-id"}, body=whole)
+    return IncomingMessage(headers={**own, **headers}, properties={"correlation_id": "an-id"}, body=whole)
 
 
-def accepted(message: Wire, task: str = TASK) -> Accepted:
+def accepted(message: IncomingMessage, task: str = TASK) -> Accepted:
     """Return what a task gets of a message, which is accepted."""
-    verdict = envelope.judge(message, task, now=NOW)
+    verdict = message_validation.validate_message(message, task, now=NOW)
     assert isinstance(verdict, Accepted), verdict
     return verdict
 
 
-def reason(message: Wire) -> str:
+def reason(message: IncomingMessage) -> str:
     """Return why a message is refused."""
-    verdict = envelope.judge(message, TASK, now=NOW)
+    verdict = message_validation.validate_message(message, TASK, now=NOW)
     assert isinstance(verdict, Refused), verdict
     return verdict.reason
 
@@ -87,10 +87,10 @@ def test_protocol_1_becomes_protocol_2() -> None:
         "eta": eta,
         "callbacks": [{"task": "x"}],
     }
-    message = Wire(headers={}, body=json.dumps(payload).encode())
-    assert envelope.task_name(message) == TASK
+    message = IncomingMessage(headers={}, body=json.dumps(payload).encode())
+    assert message_validation.task_name(message) == TASK
     verdict = accepted(message)
-    assert (verdict.id, verdict.headers[envelope.NOT_BEFORE]) == ("an-id", eta)
+    assert (verdict.id, verdict.headers[message_validation.NOT_BEFORE_HEADER]) == ("an-id", eta)
     assert json.loads(verdict.body) == [[1], USER, {}]
 
 
@@ -109,7 +109,15 @@ def test_headers_that_would_become_a_part_of_the_request_are_left_out(name: str)
     assert name not in accepted(wire(**{name: None})).headers
 
 
-@pytest.mark.parametrize("name", [envelope.REFUSAL, envelope.NOT_BEFORE, envelope.EXPIRES, "mailctl_x"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        message_validation.REFUSAL_HEADER,
+        message_validation.NOT_BEFORE_HEADER,
+        message_validation.EXPIRES_HEADER,
+        "mailctl_x",
+    ],
+)
 def test_headers_that_only_a_worker_sets_are_not_taken_from_outside(name: str) -> None:
     """What one says would be printed, or obeyed."""
     assert name not in accepted(wire(**{name: "x"})).headers
@@ -128,14 +136,14 @@ def test_headers_of_tracers_reach_the_task() -> None:
 def test_only_a_later_eta_makes_an_email_wait(ahead: timedelta, waits: bool) -> None:
     """It waits in the log."""
     headers = accepted(wire(eta=(NOW + ahead).isoformat())).headers
-    assert (envelope.NOT_BEFORE in headers) is waits
+    assert (message_validation.NOT_BEFORE_HEADER in headers) is waits
     assert "eta" not in headers
 
 
 def test_only_a_canary_expires_on_the_broker() -> None:
     """Celery forgets what has expired: an email that is not sent has to be recorded."""
     expires = NOW.isoformat()
-    assert accepted(wire(expires=expires)).headers.get(envelope.EXPIRES) == expires
+    assert accepted(wire(expires=expires)).headers.get(message_validation.EXPIRES_HEADER) == expires
     assert accepted(wire(expires=expires), "mailctl.canary").headers.get("expires") == expires
 
 
@@ -159,7 +167,7 @@ def test_only_a_canary_expires_on_the_broker() -> None:
         (replace(wire(), properties={"reply_to": ["x"]}), "reply_to"),
     ],
 )
-def test_what_celery_or_its_pool_would_stumble_over_is_refused(message: Wire, part: str) -> None:
+def test_what_celery_or_its_pool_would_stumble_over_is_refused(message: IncomingMessage, part: str) -> None:
     """In a sentence without anything that the message says."""
     assert part in reason(message)
 
@@ -174,8 +182,8 @@ def test_a_refused_message_is_recorded_under_an_id_that_it_has() -> None:
     )
 
 
-def reason_id(message: Wire) -> str:
-    verdict = envelope.judge(message, TASK, now=NOW)
+def reason_id(message: IncomingMessage) -> str:
+    verdict = message_validation.validate_message(message, TASK, now=NOW)
     assert isinstance(verdict, Refused)
     return verdict.id
 
@@ -186,13 +194,13 @@ def test_no_envelope_breaks_the_decision(
 ) -> None:
     """It is accepted or refused, and what is accepted can be pickled and printed."""
     body = repr(payload).encode(errors="replace") if isinstance(payload, bytes) else dumped(payload)
-    message = Wire(headers=headers, properties=properties, body=body, content_type=content_type)
-    envelope.task_name(message)
-    verdict = envelope.judge(message, TASK, now=NOW)
+    message = IncomingMessage(headers=headers, properties=properties, body=body, content_type=content_type)
+    message_validation.task_name(message)
+    verdict = message_validation.validate_message(message, TASK, now=NOW)
     assert 0 < len(verdict.id) <= 155
     assert verdict.id.isprintable()
     if isinstance(verdict, Accepted):
-        assert not is_deep(verdict.headers, limit=2)
+        assert not is_nested_too_deep(verdict.headers, limit=2)
         assert verdict.headers["id"] == verdict.id
     else:
         assert verdict.reason.isprintable()
@@ -206,7 +214,7 @@ def dumped(payload: Any) -> bytes:
 def test_whatever_lies_in_redis_becomes_a_message_or_is_none(raw: Any) -> None:
     """With all types that kombu takes for granted."""
     try:
-        message = repaired(raw, "celery")
+        message = repair_message(raw, "celery")
     except ValueError:
         assert not isinstance(raw, dict)
         return
@@ -221,7 +229,7 @@ def test_a_message_of_redis_has_a_tag_of_its_own_and_goes_back_to_its_queue() ->
     properties = {"delivery_info": info, "delivery_tag": "x", "priority": 3, "body_encoding": "base64"}
     raw = {"body": "e30=", "content-type": "application/json", "content-encoding": "utf-8"}
     raw |= {"headers": {"task": "theirs"}, "properties": properties}
-    first, second = repaired(raw, "celery"), repaired(raw, "celery")
+    first, second = repair_message(raw, "celery"), repair_message(raw, "celery")
     assert len({each["properties"]["delivery_tag"] for each in (raw, first, second)}) == 3  # type: ignore[index]
     way = {"delivery_info": {"exchange": "", "routing_key": "celery"}}
     tag = {"delivery_tag": first["properties"]["delivery_tag"]}
@@ -242,7 +250,7 @@ def test_a_message_of_redis_has_a_tag_of_its_own_and_goes_back_to_its_queue() ->
 def test_what_kombu_could_not_restore_is_kept_as_it_was_repaired(broken: dict[str, Any]) -> None:
     """It would throw it away."""
     raw = {"body": "", "headers": {}, "properties": {"delivery_info": {}}} | broken
-    message = repaired(raw, "celery")
+    message = repair_message(raw, "celery")
     assert message.stored == message
     assert message.stored is not raw
 
@@ -259,12 +267,12 @@ def test_what_kombu_could_not_restore_is_kept_as_it_was_repaired(broken: dict[st
 )
 def test_a_body_is_expanded_up_to_a_limit_and_no_further(method: str, compress: Any) -> None:
     """However much it holds, no more than the limit is in memory."""
-    assert expansion.expand(compress(b"x" * 1000), method, limit=1000) == b"x" * 1000
+    assert decompression.decompress(compress(b"x" * 1000), method, limit=1000) == b"x" * 1000
     bomb = compress(b"x" * (64 * 2**20))
     gc.collect()
     tracemalloc.start()
-    with pytest.raises(expansion.TooLarge):
-        expansion.expand(bomb, method, limit=2**20)
+    with pytest.raises(decompression.DecompressedTooLarge):
+        decompression.decompress(bomb, method, limit=2**20)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 16 * 2**20
@@ -298,20 +306,20 @@ def test_brotli_takes_a_whole_body_at_once_where_its_decoder_has_a_limit(
     """An older one gets it in pieces so small that none of them can hold gigabytes."""
     body = random.Random(1).randbytes(64 * 1024)
     decoder = make()
-    adapted = expansion._Brotli(decoder)
+    adapted = decompression._Brotli(decoder)
     assert adapted.decompress(brotli.compress(body), len(body) + 1) == body
     assert adapted.eof
     assert decoder.calls <= most_calls
-    bomb = expansion._Brotli(make())
+    bomb = decompression._Brotli(make())
     assert len(bomb.decompress(brotli.compress(b"x" * 64 * 2**20), 2**20)) < 32 * 2**20
     assert not bomb.eof
 
 
 def test_streams_in_a_row_count_together() -> None:
     """As bzip2 and xz read them."""
-    assert expansion.expand(bz2.compress(b"a") + bz2.compress(b"b"), "bzip2", limit=2) == b"ab"
-    with pytest.raises(expansion.TooLarge):
-        expansion.expand(bz2.compress(b"aa") * 2, "bzip2", limit=3)
+    assert decompression.decompress(bz2.compress(b"a") + bz2.compress(b"b"), "bzip2", limit=2) == b"ab"
+    with pytest.raises(decompression.DecompressedTooLarge):
+        decompression.decompress(bz2.compress(b"aa") * 2, "bzip2", limit=3)
 
 
 @pytest.mark.parametrize(
@@ -321,10 +329,10 @@ def test_a_body_of_very_many_streams_is_not_expanded(method: str, compress: Any)
     """Each adds nothing, costs a copy of all that follows, and so never meets the limit."""
     streams = compress(b"") * 17
     with pytest.raises(ValueError, match="damaged"):
-        expansion.expand(streams, method, limit=2**20)
-    unnamed = Wire(headers={"compression": method}, body=streams)
-    assert envelope.task_name(unnamed) is None
-    assert expansion.expand(compress(b"a") * 16, method, limit=16) == b"a" * 16
+        decompression.decompress(streams, method, limit=2**20)
+    unnamed = IncomingMessage(headers={"compression": method}, body=streams)
+    assert message_validation.task_name(unnamed) is None
+    assert decompression.decompress(compress(b"a") * 16, method, limit=16) == b"a" * 16
 
 
 def test_a_compressed_body_that_is_longer_than_the_limit_is_not_expanded() -> None:
@@ -335,17 +343,17 @@ def test_a_compressed_body_that_is_longer_than_the_limit_is_not_expanded() -> No
 def test_a_message_for_a_services_own_task_keeps_what_it_asks_for() -> None:
     """Callbacks, chains and times are the service's business; its limits are wider."""
     body = json.dumps([[], {}, {"chain": [{"task": "x"}]}]).encode()
-    assert envelope.foreign_body(wire(body=body)) == body
+    assert message_validation.service_task_body(wire(body=body)) == body
     large = b"[" + b"1," * 2**20 + b"1]"
-    assert envelope.foreign_body(wire(body=zlib.compress(large), compression="gzip")) == large
+    assert message_validation.service_task_body(wire(body=zlib.compress(large), compression="gzip")) == large
     for broken in (wire(timelimit=[10**400, None]), wire(id=None), wire(body=b"[" * 900 + b"]" * 900)):
-        with pytest.raises(Unusable):
-            envelope.foreign_body(broken)
+        with pytest.raises(InvalidMessage):
+            message_validation.service_task_body(broken)
 
 
 def test_properties_that_are_no_utf_8_are_read_as_far_as_they_can_be() -> None:
     """py-amqp ends the connection instead, and the broker sends the message again."""
-    frames.tolerate_properties()
+    amqp_frames.tolerate_properties()
     message = amqp.Message(b"", content_type="a" * 7, application_headers={"id": "x"}, correlation_id="b" * 5)
     octets = message._serialize_properties().replace(b"a" * 7, b"\xff" * 7)
     decode = serialization.PROPERTY_CLASSES[spec.Basic.CLASS_ID]
@@ -357,7 +365,7 @@ def test_properties_that_are_no_utf_8_are_read_as_far_as_they_can_be() -> None:
 
 def test_only_the_value_of_a_header_that_cannot_be_read_is_replaced() -> None:
     """A timestamp that is none becomes a number; all else stays, at any level."""
-    frames.tolerate_properties()
+    amqp_frames.tolerate_properties()
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     seconds = int(moment.timestamp())
     headers = {
@@ -381,7 +389,7 @@ def test_only_the_value_of_a_header_that_cannot_be_read_is_replaced() -> None:
 
 def test_a_header_that_nests_too_deep_is_replaced_and_those_behind_it_stay() -> None:
     """py-amqp meets Python's recursion limit."""
-    frames.tolerate_properties()
+    amqp_frames.tolerate_properties()
     deep = b""
     for _ in range(3000):
         deep = b"A" + struct.pack(">I", len(deep)) + deep

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from mailctl.delivery_log.storage.tables import IS_CLAIMABLE, IS_HELD
+from mailctl.delivery_log.storage.tables import IS_CLAIMABLE, IS_IN_WORKER_MEMORY
 
 revision = "0005"
 down_revision = "0004"
@@ -16,7 +16,7 @@ def upgrade() -> None:
     op.drop_index("mailctl_emails_expiry", "mailctl_emails")
     for name, columns, where in (
         ("mailctl_emails_expiry", ["state", "expires_at"], IS_CLAIMABLE),
-        ("mailctl_emails_held", ["queued_in"], IS_HELD),
+        ("mailctl_emails_held", ["queued_in"], IS_IN_WORKER_MEMORY),
     ):
         op.create_index(
             name, "mailctl_emails", columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where)

@@ -12,9 +12,9 @@ import pytest
 from amqp.exceptions import MessageNacked
 
 from mailctl.errors import LogUnavailable
-from mailctl.worker.foreign.keeper import Keeper, Kept, Schedule
-from mailctl.worker.foreign.message import read_foreign
+from mailctl.worker.foreign.message import read_foreign_message
 from mailctl.worker.foreign.pace import PAUSE_SECONDS, Pace
+from mailctl.worker.foreign.requeuer import DelayedMessage, MessageRequeuer, RequeueSchedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -30,11 +30,11 @@ class Log:
         self.failures = 0
         self.counts: dict[str, int] = {}
 
-    def rounds(self, digests: Collection[str]) -> dict[str, int]:
+    def requeue_counts(self, digests: Collection[str]) -> dict[str, int]:
         self._fail()
         return {digest: self.counts[digest] for digest in digests if digest in self.counts}
 
-    def count(self, digests: Collection[str]) -> None:
+    def record_requeues(self, digests: Collection[str]) -> None:
         for digest in digests:
             self.counts[digest] = self.counts.get(digest, 0) + 1
 
@@ -94,14 +94,14 @@ class Bench:
         self.acknowledged: list[str] = []
         self.released = 0
         self._soon: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self.keeper = Keeper(
+        self.keeper = MessageRequeuer(
             self.log,  # type: ignore[arg-type]
             copier=self.broker,  # type: ignore[arg-type]
             depth=self.broker.depth,
             run_soon=self._soon.put,
             connection_errors=(ConnectionError,),
             acknowledge=lambda foreign: self.acknowledged.append(foreign.digest),
-            schedule=Schedule(**schedule),
+            schedule=RequeueSchedule(**schedule),
             each_turn=lambda: None,
         )
         if is_started:
@@ -110,8 +110,8 @@ class Bench:
     def take(self, *, raw: dict[str, Any] = RAW, counts: bool = True, task: str = "warehouse.ship") -> str:
         """Let it keep a message; return the digest."""
         message = SimpleNamespace(channel=None)
-        foreign = read_foreign(message, raw, task=task, queue="celery")
-        self.keeper.take(Kept(foreign=foreign, release=self._release, counts=counts))
+        foreign = read_foreign_message(message, raw, task=task, queue="celery")
+        self.keeper.add(DelayedMessage(foreign=foreign, release_slot=self._release, counts_as_round=counts))
         return foreign.digest
 
     def run_until(self, is_done: Callable[[], bool]) -> None:
@@ -161,7 +161,7 @@ def test_a_message_that_the_broker_refuses_holds_up_no_other(bench: Bench) -> No
 
 def test_what_is_kept_is_bounded_and_the_rest_goes_back_without_a_round() -> None:
     """By number and by bytes."""
-    bench = Bench(delays=(PATIENCE,), most=2, most_bytes=1000)
+    bench = Bench(delays=(PATIENCE,), max_messages=2, max_bytes=1000)
     bench.take()
     assert not bench.keeper.is_full
     bench.take(raw={**RAW, "body": "x" * 2000})
@@ -174,7 +174,7 @@ def test_what_is_kept_is_bounded_and_the_rest_goes_back_without_a_round() -> Non
 
 def test_copies_are_confirmed_together() -> None:
     """What the broker has not taken of a batch stays with the worker, and is tried again."""
-    bench = Bench(is_started=False, delays=(PATIENCE,), most=0)
+    bench = Bench(is_started=False, delays=(PATIENCE,), max_messages=0)
     bench.broker.ready, bench.broker.nacked = 1000, 2
     for number in range(50):
         bench.take(raw={**RAW, "body": str(number)}, counts=False)
@@ -209,7 +209,7 @@ def test_a_message_is_known_again_whoever_delivers_it() -> None:
     retried = {**RAW, "headers": {**headers, "retries": 1}}  # type: ignore[dict-item]
 
     def digest(raw: dict[str, Any], of: str = "celery") -> str:
-        return read_foreign(SimpleNamespace(channel=None), raw, task="t", queue=of).digest
+        return read_foreign_message(SimpleNamespace(channel=None), raw, task="t", queue=of).digest
 
     assert digest(RAW) == digest(again)
     assert len({digest(RAW), digest(retried), digest({**RAW, "body": "W11d"}), digest(RAW, "other")}) == 4
@@ -219,13 +219,13 @@ def test_headers_of_any_kind_tell_a_message_from_others() -> None:
     """Those that are no text, too; under which name a copy has them does not count."""
 
     def digest(**headers: Any) -> str:
-        return read_foreign(
+        return read_foreign_message(
             SimpleNamespace(channel=None), {**RAW, "headers": headers}, task="t", queue="celery"
         ).digest
 
     def mixed(value: Any) -> str:
         raw = {**RAW, "headers": {b"caf\xe9": value, "x": 1}}
-        return read_foreign(SimpleNamespace(channel=None), raw, task="t", queue="celery").digest
+        return read_foreign_message(SimpleNamespace(channel=None), raw, task="t", queue="celery").digest
 
     assert mixed("a") == mixed("a") != mixed("b")
     assert digest(CC=["a"], x=1) == digest(mailctl_cc=["a"], x=1) != digest(CC=["a"], x=2)
@@ -235,7 +235,9 @@ def test_headers_of_any_kind_tell_a_message_from_others() -> None:
 def test_a_large_body_is_not_copied(body: str | bytes) -> None:
     """To know it again, its octets are looked at piece by piece."""
     tracemalloc.start()
-    known = read_foreign(SimpleNamespace(channel=None), {**RAW, "body": body}, task="t", queue="celery")
+    known = read_foreign_message(
+        SimpleNamespace(channel=None), {**RAW, "body": body}, task="t", queue="celery"
+    )
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert known.size == 2**25

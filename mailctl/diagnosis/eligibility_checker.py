@@ -5,33 +5,41 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mailctl.command import mailctl
 from mailctl.domain.catalog import GENERIC, NEW_IP
-from mailctl.domain.eligibility import RELEASE, RESEND, Facts, Hazard, is_useless, judge, offers
+from mailctl.domain.eligibility import (
+    RELEASE,
+    RESEND,
+    EligibilityFacts,
+    Hazard,
+    available_actions,
+    check_eligibility,
+    is_expired,
+)
 from mailctl.domain.factory import make_user
 from mailctl.domain.models import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError, NotFound
+from mailctl.shell_command import mailctl_command
 from mailctl.users import screening_for
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from mailctl.command import Command
-    from mailctl.delivery_log.operator_actions import Known
+    from mailctl.delivery_log.operator_actions import ActionFacts
     from mailctl.domain.catalog import Kind
-    from mailctl.domain.eligibility import Action, Judgement, Offer
+    from mailctl.domain.eligibility import Action, AvailableAction, EligibilityResult
     from mailctl.domain.models import Content, Email
     from mailctl.runtime import Runtime
+    from mailctl.shell_command import ShellCommand
 
 #: What `mailctl send` has to be told besides the user; what nobody knows any more is in capitals.
-_NEEDS: Mapping[str, Mapping[str, str]] = {
+_REQUIRED_OPTIONS: Mapping[str, Mapping[str, str]] = {
     NEW_IP.name: {"ip": "ADDRESS"},
     GENERIC.name: {"subject": "SUBJECT", "set": "body=TEXT"},
 }
 
 
-class Eligibility:
+class EligibilityChecker:
     """Decides what may be done to emails.
 
     Args:
@@ -42,9 +50,9 @@ class Eligibility:
         self._runtime = runtime
         self._enqueuer = Enqueuer(runtime)
 
-    def judged(
+    def check(
         self, action: Action, emails: Sequence[Email], *, include: Collection[Hazard] = ()
-    ) -> list[tuple[Email, Judgement]]:
+    ) -> list[tuple[Email, EligibilityResult]]:
         """Return the emails, each with whether the action can be done to it.
 
         Args:
@@ -54,31 +62,34 @@ class Eligibility:
             LogUnavailable: the delivery log cannot be read.
         """
         now = datetime.now(UTC)
-        known = self._runtime.actions.known([email.id for email in emails])
+        known = self._runtime.actions.read_facts([email.id for email in emails])
         # Opened only where it matters: for what is made anew, or goes out although it is late.
         opens_late = action is RELEASE or Hazard.USELESS in include
         opened = [
-            each.id for each in emails if action is RESEND or (opens_late and is_useless(each, now=now))
+            each.id for each in emails if action is RESEND or (opens_late and is_expired(each, now=now))
         ]
         contents = self._runtime.outbox.contents(opened) if opened else {}
         return [
-            (email, judge(action, email, self._facts(email, known, contents, now=now), now=now))
+            (email, check_eligibility(action, email, self._facts(email, known, contents, now=now), now=now))
             for email in emails
         ]
 
-    def offers(self, email: Email) -> tuple[Offer, ...]:
+    def available_actions(self, email: Email) -> tuple[AvailableAction, ...]:
         """Return what an operator may do about an email, each with a command that is not refused.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
         now = datetime.now(UTC)
-        known, contents = self._runtime.actions.known([email.id]), self._runtime.outbox.contents([email.id])
-        return offers(email, self._facts(email, known, contents, now=now), now=now)
+        known, contents = (
+            self._runtime.actions.read_facts([email.id]),
+            self._runtime.outbox.contents([email.id]),
+        )
+        return available_actions(email, self._facts(email, known, contents, now=now), now=now)
 
     def _facts(
-        self, email: Email, known: Known, contents: Mapping[str, Content | None], *, now: datetime
-    ) -> Facts:
+        self, email: Email, known: ActionFacts, contents: Mapping[str, Content | None], *, now: datetime
+    ) -> EligibilityFacts:
         """Return what decides about an email.
 
         Args:
@@ -86,20 +97,22 @@ class Eligibility:
         """
         has_content = email.id in known.with_content
         kind, content = self._kind(email), contents.get(email.id)
-        has_dead_links = content is not None and bool(content.urls) and is_useless(email, now=now)
+        has_dead_links = content is not None and bool(content.urls) and is_expired(email, now=now)
         is_for_good = email.is_final and (not has_content or has_dead_links)
-        return Facts(
+        return EligibilityFacts(
             has_content=has_content,
-            may_be_sent=email.id in known.maybe_sent,
-            is_resent=email.id in known.resent,
-            is_of_known_kind=kind is not None,
-            is_out_of_reach=email.state is State.QUEUED
+            may_have_been_sent=email.id in known.maybe_sent,
+            has_been_resent=email.id in known.resent,
+            has_known_kind=kind is not None,
+            is_queued_for_custom_task=email.state is State.QUEUED
             and kind is not None
             and self._enqueuer.is_own_task(kind),
-            has_foreign_links=has_dead_links,
-            is_readable=content is not None or email.id not in contents,
-            is_listed=email.id in known.listed,
-            another=self._another(email, kind) if is_for_good and kind is not None else None,
+            has_ready_made_links=has_dead_links,
+            can_be_decrypted=content is not None or email.id not in contents,
+            is_address_suppressed=email.id in known.to_suppressed_address,
+            send_another_command=self._send_another_command(email, kind)
+            if is_for_good and kind is not None
+            else None,
         )
 
     def _kind(self, email: Email) -> Kind | None:
@@ -108,15 +121,15 @@ class Eligibility:
         except ConfigurationError:
             return None  # a service's own that cannot be loaded here
 
-    def _another(self, email: Email, kind: Kind) -> Command | None:
+    def _send_another_command(self, email: Email, kind: Kind) -> ShellCommand | None:
         """Return the command that sends another email like one that cannot go out any more."""
-        whom = self._recipient(email, kind)
+        whom = self._recipient_options(email, kind)
         if whom is None:
             return None
-        needs = _NEEDS.get(kind.name, {"set": [f"{name}=VALUE" for name in kind.variables]})
-        return mailctl("send", kind.name, is_complete=not any(needs.values()), **whom, **needs)
+        needs = _REQUIRED_OPTIONS.get(kind.name, {"set": [f"{name}=VALUE" for name in kind.variables]})
+        return mailctl_command("send", kind.name, is_complete=not any(needs.values()), **whom, **needs)
 
-    def _recipient(self, email: Email, kind: Kind) -> Mapping[str, str] | None:
+    def _recipient_options(self, email: Email, kind: Kind) -> Mapping[str, str] | None:
         """Return how `send` is told to whom an email went; None if it would not send there."""
         whom, address = {"email": email.to}, email.to
         try:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from mailctl.worker.envelope.headers import is_deep
+from mailctl.worker.message_validation.headers import is_nested_too_deep
 
 _MAX_PRIORITY = 255
 _TOO_DEEP = "(nested too deep)"
-_ENCODINGS = (None, "base64")
+_BODY_ENCODINGS = (None, "base64")
 
 
 class Repaired(dict[str, Any]):
@@ -28,7 +28,7 @@ class Repaired(dict[str, Any]):
         self.stored = stored
 
 
-def repaired(raw: Any, queue: str) -> Repaired:
+def repair_message(raw: Any, queue: str) -> Repaired:
     """Return a raw message in which everything has the type that kombu takes for granted.
 
     Its tag and its way are ours: until it is acknowledged kombu keeps it under the tag, where another message
@@ -43,20 +43,20 @@ def repaired(raw: Any, queue: str) -> Repaired:
     """
     if not isinstance(raw, dict):
         raise ValueError("no message")
-    headers, properties = _object(raw.get("headers")), _object(raw.get("properties"))
-    info, priority = _object(properties.get("delivery_info")), properties.get("priority")
+    headers, properties = _object_or_empty(raw.get("headers")), _object_or_empty(raw.get("properties"))
+    info, priority = _object_or_empty(properties.get("delivery_info")), properties.get("priority")
     encoding = properties.get("body_encoding")
     values = {
         "body": raw.get("body") if isinstance(raw.get("body"), str) else "",
-        "content-type": _text(raw.get("content-type")),
-        "content-encoding": _text(raw.get("content-encoding")),
+        "content-type": _string_or_none(raw.get("content-type")),
+        "content-encoding": _string_or_none(raw.get("content-encoding")),
         "headers": headers,
         "properties": {
             **properties,
             "delivery_info": {**info, "exchange": "", "routing_key": queue},
             "delivery_tag": str(uuid.uuid4()),
             "priority": priority if isinstance(priority, int) and 0 <= priority <= _MAX_PRIORITY else 0,
-            "body_encoding": encoding if encoding in _ENCODINGS else None,
+            "body_encoding": encoding if encoding in _BODY_ENCODINGS else None,
         },
     }
     return Repaired(values, stored=raw if _is_restorable(raw) else values)
@@ -65,20 +65,24 @@ def repaired(raw: Any, queue: str) -> Repaired:
 def _is_restorable(raw: dict[str, Any]) -> bool:
     """Whether kombu can put a message back: it notes in two places that it was delivered before."""
     properties = raw.get("properties")
-    if not isinstance(raw.get("headers"), dict) or not isinstance(properties, dict) or is_deep(raw):
+    if (
+        not isinstance(raw.get("headers"), dict)
+        or not isinstance(properties, dict)
+        or is_nested_too_deep(raw)
+    ):
         return False
     # An infinite priority, which JSON in Python has, is no integer.
     has_integer = not isinstance(properties.get("priority"), float)
     return has_integer and isinstance(properties.get("delivery_info"), dict)
 
 
-def _object(value: Any) -> dict[str, Any]:
+def _object_or_empty(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         return {}
-    if not is_deep(value):
+    if not is_nested_too_deep(value):
         return value
-    return {name: _TOO_DEEP if is_deep(each) else each for name, each in value.items()}
+    return {name: _TOO_DEEP if is_nested_too_deep(each) else each for name, each in value.items()}
 
 
-def _text(value: Any) -> str | None:
+def _string_or_none(value: Any) -> str | None:
     return value if isinstance(value, str) else None

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 _LZMA_MEMORY = 96 * 2**20
 #: Octets of Brotli that are expanded at a time by its older decoders, which know no limit: a few octets more
 #: could hold gigabytes.
-_PIECE = 16
+_BROTLI_CHUNK_SIZE = 16
 #: Streams in one body: each costs a decompressor and a copy of the rest, and an empty one adds nothing.
 _MAX_STREAMS = 16
 
 
-class TooLarge(ValueError):
+class DecompressedTooLarge(ValueError):
     """A body expands to more than is taken."""
 
 
@@ -39,7 +39,7 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
-def expand(body: bytes, method: str, *, limit: int) -> bytes:
+def decompress(body: bytes, method: str, *, limit: int) -> bytes:
     """Return what a body holds that was compressed by a method of kombu's.
 
     Args:
@@ -52,30 +52,30 @@ def expand(body: bytes, method: str, *, limit: int) -> bytes:
     """
     try:
         content_type = compression._aliases.get(method, method)
-        expand_by = _EXPANDERS[content_type]
+        expand_by = _DECOMPRESSORS[content_type]
     except (KeyError, TypeError):
         raise ValueError("unknown compression") from None
     try:
         return expand_by(body, limit)
-    except TooLarge:
+    except DecompressedTooLarge:
         raise
     except Exception as error:  # each library has its own
         raise ValueError(f"damaged ({type(error).__name__})") from None
 
 
-def limit_kombu(limit: int) -> None:
+def limit_kombu_decompression(limit: int) -> None:
     """Let kombu expand no message of this process beyond a limit, whoever consumes it."""
-    for content_type, expand_by in _EXPANDERS.items():
+    for content_type, expand_by in _DECOMPRESSORS.items():
         if content_type in compression.encoders():
             encoder, _ = compression.get_encoder(content_type)
-            compression.register(encoder, partial(_expand_whole, expand_by, limit), content_type)
+            compression.register(encoder, partial(_decompress_within_limit, expand_by, limit), content_type)
 
 
-def _expand_whole(expand_by: Callable[[bytes, int], bytes], limit: int, body: bytes) -> bytes:
+def _decompress_within_limit(expand_by: Callable[[bytes, int], bytes], limit: int, body: bytes) -> bytes:
     return expand_by(body, limit)
 
 
-def _expand_streams(make: Callable[[], _Decompressor], body: bytes, limit: int) -> bytes:
+def _decompress_streams(make: Callable[[], _Decompressor], body: bytes, limit: int) -> bytes:
     parts: list[bytes] = []
     while body:
         if len(parts) == _MAX_STREAMS:
@@ -84,7 +84,7 @@ def _expand_streams(make: Callable[[], _Decompressor], body: bytes, limit: int) 
         parts.append(stream.decompress(body, limit + 1))
         limit -= len(parts[-1])
         if limit < 0:
-            raise TooLarge
+            raise DecompressedTooLarge
         if not stream.eof:
             raise EOFError
         body = stream.unused_data
@@ -114,14 +114,14 @@ class _Brotli:
 
     def _decompress_in_pieces(self, data: bytes, max_length: int) -> bytes:
         expanded = bytearray()
-        for start in range(0, len(data), _PIECE):
-            expanded += self._decoder.process(data[start : start + _PIECE])
+        for start in range(0, len(data), _BROTLI_CHUNK_SIZE):
+            expanded += self._decoder.process(data[start : start + _BROTLI_CHUNK_SIZE])
             if len(expanded) >= max_length:
                 break
         return bytes(expanded)
 
 
-def _installed(*names: str) -> Any:
+def _import_first(*names: str) -> Any:
     """Return the first of some modules that is installed; None if none is."""
     for name in names:
         try:
@@ -131,17 +131,17 @@ def _installed(*names: str) -> Any:
     return None
 
 
-def _make_expanders() -> dict[str, Callable[[bytes, int], bytes]]:
+def _make_decompressors() -> dict[str, Callable[[bytes, int], bytes]]:
     makers: dict[str, Callable[[], Any]] = {
         "application/x-gzip": zlib.decompressobj,
         "application/x-bz2": bz2.BZ2Decompressor,
         "application/x-lzma": partial(lzma.LZMADecompressor, memlimit=_LZMA_MEMORY),
     }
-    if brotli := _installed("brotli", "brotlicffi"):
+    if brotli := _import_first("brotli", "brotlicffi"):
         makers["application/x-brotli"] = lambda: _Brotli(brotli.Decompressor())
-    if zstd := _installed("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"):
+    if zstd := _import_first("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"):
         makers["application/zstd"] = zstd.ZstdDecompressor
-    return {name: partial(_expand_streams, make) for name, make in makers.items()}
+    return {name: partial(_decompress_streams, make) for name, make in makers.items()}
 
 
-_EXPANDERS = _make_expanders()
+_DECOMPRESSORS = _make_decompressors()

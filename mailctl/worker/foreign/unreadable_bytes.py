@@ -8,25 +8,25 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from mailctl.broker.messages import unclaimed_queue
-from mailctl.worker.consumer_guards import KEEP
+from mailctl.worker.consumer_guards import UNREADABLE_HANDLER_ATTRIBUTE
 
 _log = logging.getLogger("mailctl.worker")
-_TAKE = "BRPOP"
+_POP_COMMAND = "BRPOP"
 
 
-def keep_bytes(channel: Any) -> None:
+def preserve_unreadable_bytes(channel: Any) -> None:
     """Let a channel of Redis move what it has taken and cannot read to the list for unclaimed messages."""
     taken = _Taken(channel)
     parse = channel.client.parse_response
 
     def parse_and_remember(connection: Any, command: str, **options: Any) -> Any:
         reply = parse(connection, command, **options)
-        if command == _TAKE and reply:
+        if command == _POP_COMMAND and reply:
             taken.remember(_octets(reply[0]), reply[1])
         return reply
 
     channel.client.parse_response = parse_and_remember
-    setattr(channel, KEEP, taken)
+    setattr(channel, UNREADABLE_HANDLER_ATTRIBUTE, taken)
 
 
 class _Taken:

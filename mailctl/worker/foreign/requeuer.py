@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from amqp.exceptions import MessageNacked
 
-from mailctl.broker.messages import tasks_shown
+from mailctl.broker.messages import summarize_tasks
 from mailctl.errors import MailctlError
 from mailctl.worker.foreign.message import BATCH, move_all
 from mailctl.worker.foreign.pace import Pace
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mailctl.delivery_log.foreign_messages import ForeignMessages
-    from mailctl.worker.foreign.message import Copier, ForeignMessage
+    from mailctl.worker.foreign.message import ForeignMessage, MessageCopier
 
 _log = logging.getLogger("mailctl.worker")
 
@@ -43,7 +43,7 @@ _STOP_SECONDS = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class RequeueSchedule:
     """When a message of another app goes back to its queue, and when it is moved aside."""
 
     #: Seconds before each time that it is put back: the worker of its own app may be about to start, and
@@ -51,37 +51,37 @@ class Schedule:
     delays: tuple[float, ...] = (1.0, 10.0, 60.0)
     #: Messages, and bytes of their bodies, that wait in a worker at the same time; what comes then goes back
     #: at once. Without bounds a long queue of another app would fill the memory.
-    most: int = 1000
-    most_bytes: int = 64 * 1024 * 1024
+    max_messages: int = 1000
+    max_bytes: int = 64 * 1024 * 1024
 
-    def delay(self, rounds: int) -> float | None:
+    def delay_seconds(self, rounds: int) -> float | None:
         """Return how long to wait with a message that was put back so many times; None moves it aside."""
         return self.delays[rounds] if rounds < len(self.delays) else None
 
 
 @dataclass(kw_only=True, eq=False)
-class Kept:
+class DelayedMessage:
     """A message that waits."""
 
     foreign: ForeignMessage
     #: Gives back what the worker may have of its own in the meantime.
-    release: Callable[[], None]
+    release_slot: Callable[[], None]
     #: Whether this wait counts as a round.
-    counts: bool = True
+    counts_as_round: bool = True
     #: How often it was put back before, and None until that is known.
     rounds: int | None = None
     #: Whether the delivery log and the text log know of what becomes of it now.
-    is_noted: bool = False
+    is_recorded: bool = False
 
 
 @dataclass(order=True)
-class _Due:
+class _HeapEntry:
     at: float
     number: int
-    kept: Kept = field(compare=False)
+    kept: DelayedMessage = field(compare=False)
 
 
-class Keeper:
+class MessageRequeuer:
     """Keeps messages until their time has come.
 
     Args:
@@ -99,12 +99,12 @@ class Keeper:
         self,
         log: ForeignMessages,
         *,
-        copier: Copier | None,
+        copier: MessageCopier | None,
         depth: Callable[[str], int],
         run_soon: Callable[[Callable[[], None]], object],
         connection_errors: tuple[type[Exception], ...],
         acknowledge: Callable[[ForeignMessage], None],
-        schedule: Schedule,
+        schedule: RequeueSchedule,
         each_turn: Callable[[], None],
     ) -> None:
         self._log = log
@@ -116,10 +116,10 @@ class Keeper:
         self._connection_errors = connection_errors
         self._schedule = schedule
         self._each_turn = each_turn
-        self._arrived: queue.SimpleQueue[Kept | None] = queue.SimpleQueue()
-        self._waiting: list[_Due] = []
+        self._arrived: queue.SimpleQueue[DelayedMessage | None] = queue.SimpleQueue()
+        self._waiting: list[_HeapEntry] = []
         #: Every message that is kept, by its identity; bytes of their bodies.
-        self._kept: dict[int, Kept] = {}
+        self._kept: dict[int, DelayedMessage] = {}
         self._bytes = 0
         #: The same of those that are not kept, and only pass.
         self._passing = 0
@@ -132,7 +132,7 @@ class Keeper:
     @property
     def is_full(self) -> bool:
         """Whether what comes now goes back at once."""
-        return len(self._kept) >= self._schedule.most or self._bytes >= self._schedule.most_bytes
+        return len(self._kept) >= self._schedule.max_messages or self._bytes >= self._schedule.max_bytes
 
     def start(self) -> None:
         """Begin to keep messages."""
@@ -143,15 +143,15 @@ class Keeper:
         """Whether the worker may receive another message while those that are not kept are on their way."""
         return self._passing < _MOST_PASSING and self._passing_bytes < _MOST_PASSING_BYTES
 
-    def take(self, kept: Kept) -> None:
+    def add(self, kept: DelayedMessage) -> None:
         """Keep a message; in the thread that receives messages."""
         self._kept[id(kept)] = kept
         self._count(kept, 1)
         self._arrived.put(kept)
 
-    def _count(self, kept: Kept, number: int) -> None:
+    def _count(self, kept: DelayedMessage, number: int) -> None:
         self._bytes += number * kept.foreign.size
-        if not kept.counts:
+        if not kept.counts_as_round:
             self._passing += number
             self._passing_bytes += number * kept.foreign.size
 
@@ -164,16 +164,16 @@ class Keeper:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            self._plan(self._await_arrivals())
-            self._release(self._pop_due())
+            self._schedule_all(self._await_arrivals())
+            self._process_due(self._pop_due())
             if self._kept:
                 self._run_soon(self._each_turn)
         if self._copier:
             self._copier.close()
 
-    def _await_arrivals(self) -> list[Kept]:
+    def _await_arrivals(self) -> list[DelayedMessage]:
         seconds = self._waiting[0].at - time.monotonic() if self._waiting else _TICK_SECONDS
-        found: list[Kept] = []
+        found: list[DelayedMessage] = []
         try:
             kept = self._arrived.get(timeout=min(max(seconds, 0.001), _TICK_SECONDS))
             while kept is not None:
@@ -183,17 +183,17 @@ class Keeper:
             pass
         return found
 
-    def _plan(self, arrived: Sequence[Kept]) -> None:
+    def _schedule_all(self, arrived: Sequence[DelayedMessage]) -> None:
         """Find out how long each message has to wait."""
         for kept in arrived:
-            if not kept.counts:
-                self._wait(kept, self._pace.due(kept.foreign.queue, now=time.monotonic()))
-        counting = [kept for kept in arrived if kept.counts]
-        with self._trying_later(counting):
-            rounds = self._log.rounds({kept.foreign.digest for kept in counting}) if counting else {}
+            if not kept.counts_as_round:
+                self._schedule_at(kept, self._pace.due(kept.foreign.queue, now=time.monotonic()))
+        counting = [kept for kept in arrived if kept.counts_as_round]
+        with self._retrying_on_error(counting):
+            rounds = self._log.requeue_counts({kept.foreign.digest for kept in counting}) if counting else {}
             for kept in counting:
                 kept.rounds = rounds.get(kept.foreign.digest, 0)
-                self._wait(kept, time.monotonic() + (self._schedule.delay(kept.rounds) or 0.0))
+                self._schedule_at(kept, time.monotonic() + (self._schedule.delay_seconds(kept.rounds) or 0.0))
 
     def _depth(self, queue: str) -> int:
         try:
@@ -202,46 +202,46 @@ class Keeper:
             _log.debug("the depth of queue %r is not known: %s", queue, type(error).__name__)
             return 0
 
-    def _wait(self, kept: Kept, until: float) -> None:
+    def _schedule_at(self, kept: DelayedMessage, until: float) -> None:
         self._number += 1
-        heapq.heappush(self._waiting, _Due(until, self._number, kept))
+        heapq.heappush(self._waiting, _HeapEntry(until, self._number, kept))
 
-    def _pop_due(self) -> list[Kept]:
+    def _pop_due(self) -> list[DelayedMessage]:
         now, due = time.monotonic(), []
         while self._waiting and self._waiting[0].at <= now:
             due.append(heapq.heappop(self._waiting).kept)
         return due
 
-    def _release(self, due: Sequence[Kept]) -> None:
-        groups: dict[tuple[str, int | None, bool], list[Kept]] = {}
+    def _process_due(self, due: Sequence[DelayedMessage]) -> None:
+        groups: dict[tuple[str, int | None, bool], list[DelayedMessage]] = {}
         for kept in due:
-            groups.setdefault((kept.foreign.queue, kept.rounds, kept.counts), []).append(kept)
+            groups.setdefault((kept.foreign.queue, kept.rounds, kept.counts_as_round), []).append(kept)
         for (name, rounds, counts), group in groups.items():
             if not counts:
-                self._send(group, name)
+                self._transfer(group, name)
             elif rounds is None:
-                self._plan(group)
-            elif self._schedule.delay(rounds) is None:
-                self._move_aside(name, group)
+                self._schedule_all(group)
+            elif self._schedule.delay_seconds(rounds) is None:
+                self._move_to_unclaimed(name, group)
             else:
-                self._put_back(name, rounds, group)
+                self._requeue(name, rounds, group)
 
-    def _put_back(self, name: str, rounds: int, group: Sequence[Kept]) -> None:
+    def _requeue(self, name: str, rounds: int, group: Sequence[DelayedMessage]) -> None:
         """Put messages back on their queue, after they are counted: whatever happens then, the rounds end."""
-        with self._trying_later(group):
-            uncounted = [kept for kept in group if not kept.is_noted]
+        with self._retrying_on_error(group):
+            uncounted = [kept for kept in group if not kept.is_recorded]
             if uncounted:
-                self._log.count([kept.foreign.digest for kept in uncounted])
+                self._log.record_requeues([kept.foreign.digest for kept in uncounted])
                 turn, messages = f"{rounds + 1} of {len(self._schedule.delays)}", _summary(uncounted)
                 _log.info("put back on queue %r, where no task here is meant (%s): %s", name, turn, messages)
             for kept in uncounted:
-                kept.is_noted = True
-            self._send(group, name)
+                kept.is_recorded = True
+            self._transfer(group, name)
 
-    def _move_aside(self, name: str, group: Sequence[Kept]) -> None:
-        aside = group[0].foreign.aside
-        with self._trying_later(group):
-            unnoted = [kept for kept in group if not kept.is_noted]
+    def _move_to_unclaimed(self, name: str, group: Sequence[DelayedMessage]) -> None:
+        aside = group[0].foreign.unclaimed_queue_name
+        with self._retrying_on_error(group):
+            unnoted = [kept for kept in group if not kept.is_recorded]
             if unnoted:
                 # First, so that an operator who restores them gives them new rounds.
                 self._log.forget([kept.foreign.digest for kept in unnoted])
@@ -249,10 +249,10 @@ class Keeper:
                     "moved from queue %r to %r, as nobody takes it: %s", name, aside, _summary(unnoted)
                 )
             for kept in unnoted:
-                kept.is_noted = True
-            self._send(group, aside)
+                kept.is_recorded = True
+            self._transfer(group, aside)
 
-    def _send(self, group: Sequence[Kept], target: str) -> None:
+    def _transfer(self, group: Sequence[DelayedMessage], target: str) -> None:
         """Let messages go to a queue, and the worker take others in their place."""
         if self._copier is None:
             # All of them together: an event loop keeps no order.
@@ -263,45 +263,47 @@ class Keeper:
             try:
                 errors = self._copier.copy_all([kept.foreign for kept in batch], target)
             except Exception as error:  # of whatever type: all of them are still the worker's
-                self._try_later(group[start:], error)
+                self._retry_later(group[start:], error)
                 return
             self._settle(batch, errors, target)
 
-    def _settle(self, batch: Sequence[Kept], errors: Sequence[Exception | None], target: str) -> None:
+    def _settle(
+        self, batch: Sequence[DelayedMessage], errors: Sequence[Exception | None], target: str
+    ) -> None:
         """Let those messages be acknowledged whose copies are safe, and copy others one by one or later."""
         safe, alone = [], []
         for kept, error in zip(batch, errors, strict=True):
             if error is None:
                 safe.append(kept)
             elif len(batch) == 1 or isinstance(error, (*self._connection_errors, MessageNacked)):
-                self._try_later([kept], error)
+                self._retry_later([kept], error)
             else:
                 # One that the broker or the driver does not take has kept others from being copied.
                 alone.append(kept)
         self._run_soon(partial(self._acknowledge_all, safe))
         for kept in alone:
-            self._send([kept], target)
+            self._transfer([kept], target)
 
-    def _acknowledge_all(self, safe: Sequence[Kept]) -> None:
+    def _acknowledge_all(self, safe: Sequence[DelayedMessage]) -> None:
         for kept in self._let_go(safe):
             self._is_in_trouble = False
             self._acknowledge(kept.foreign)
-            kept.release()
+            kept.release_slot()
 
-    def _move_all(self, group: Sequence[Kept], target: str) -> None:
+    def _move_all(self, group: Sequence[DelayedMessage], target: str) -> None:
         """Move messages in the thread that receives them."""
         let_go = self._let_go(group)
         errors = move_all([kept.foreign for kept in let_go], target)
         for kept, error in zip(let_go, errors, strict=True):
             if error is None:
-                kept.release()
+                kept.release_slot()
             else:
-                self.take(kept)
+                self.add(kept)
         if failed := next(filter(None, errors), None):
             # Such as a Redis that is full: they are still the worker's.
             _log.error("messages of other apps cannot be put back yet: %s", type(failed).__name__)
 
-    def _let_go(self, group: Sequence[Kept]) -> list[Kept]:
+    def _let_go(self, group: Sequence[DelayedMessage]) -> list[DelayedMessage]:
         """Return those of a group that are not given back already; they are not kept any more."""
         if self._stopped.is_set():
             return []
@@ -311,26 +313,26 @@ class Keeper:
         return ours
 
     @contextmanager
-    def _trying_later(self, group: Sequence[Kept]) -> Iterator[None]:
+    def _retrying_on_error(self, group: Sequence[DelayedMessage]) -> Iterator[None]:
         try:
             yield
         except MailctlError as error:
-            self._try_later(group, error)
+            self._retry_later(group, error)
 
-    def _try_later(self, group: Sequence[Kept], error: Exception) -> None:
+    def _retry_later(self, group: Sequence[DelayedMessage], error: Exception) -> None:
         if not self._is_in_trouble:
             self._is_in_trouble = True
-            reason = str(error) if isinstance(error, MailctlError) else _named(error)
+            reason = str(error) if isinstance(error, MailctlError) else _error_name(error)
             _log.error("messages of other apps are kept until this is over: %s", reason)
         for kept in group:
-            self._wait(kept, time.monotonic() + _RETRY_SECONDS)
+            self._schedule_at(kept, time.monotonic() + _RETRY_SECONDS)
 
 
-def _named(error: Exception) -> str:
+def _error_name(error: Exception) -> str:
     """Return what a driver says, without what a broker quotes of a message."""
     code = getattr(error, "reply_code", None)
     return f"{type(error).__name__} ({code})" if code else type(error).__name__
 
 
-def _summary(group: Sequence[Kept]) -> str:
-    return tasks_shown([kept.foreign.task for kept in group])
+def _summary(group: Sequence[DelayedMessage]) -> str:
+    return summarize_tasks([kept.foreign.task for kept in group])

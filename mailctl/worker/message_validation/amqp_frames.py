@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("mailctl.worker")
 #: Octets of properties that are no texts or tables.
-_SIZES = {"o": 1, "L": 8}
+_FIXED_SIZES = {"o": 1, "L": 8}
 _FIRST_FLAG = 0x8000
 #: Types of values in a table.
 _TIMESTAMP, _TABLE, _ARRAY = "TFA"
 #: Octets of type and length.
-_LIST_HEAD = 5
+_CONTAINER_HEADER_SIZE = 5
 _TOO_DEEP = "(nested too deep)"
 
 
@@ -31,7 +31,7 @@ def tolerate_properties() -> None:
     """Let py-amqp give a message with as many of its properties as can be read, in this process."""
     decode = serialization.PROPERTY_CLASSES[spec.Basic.CLASS_ID]
     if not hasattr(decode, "__wrapped__"):
-        serialization.PROPERTY_CLASSES[spec.Basic.CLASS_ID] = _tolerant(decode)
+        serialization.PROPERTY_CLASSES[spec.Basic.CLASS_ID] = _tolerate_undecodable(decode)
 
 
 def tolerate_deliveries(channel: Any) -> None:
@@ -45,12 +45,12 @@ def tolerate_deliveries(channel: Any) -> None:
         except UnicodeDecodeError:
             if method_sig != spec.Basic.Deliver:
                 raise
-        return dispatch(method_sig, _in_ascii(payload), content)
+        return dispatch(method_sig, _replace_non_ascii(payload), content)
 
     channel.dispatch_method = dispatch_any
 
 
-def _tolerant(decode: Callable[..., Any]) -> Callable[..., Any]:
+def _tolerate_undecodable(decode: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(decode)
     def decode_any(buf: bytes, offset: int) -> tuple[dict[str, Any], int]:
         try:
@@ -69,20 +69,20 @@ def _readable_properties(buf: bytes, offset: int) -> tuple[dict[str, Any], int]:
     for number, (name, kind) in enumerate(Message.PROPERTIES):
         if not flags & (_FIRST_FLAG >> number):
             continue
-        if kind in _SIZES:
-            end = offset + _SIZES[kind]
+        if kind in _FIXED_SIZES:
+            end = offset + _FIXED_SIZES[kind]
             properties[name] = int.from_bytes(buf[offset:end])
         elif kind == "s":
             end = offset + 1 + buf[offset]
             properties[name] = buf[offset + 1 : end].decode(errors="replace")
         else:
             end = offset + 4 + int.from_bytes(buf[offset : offset + 4])
-            properties[name] = _table(buf[offset:end])
+            properties[name] = _read_table(buf[offset:end])
         offset = end
     return properties, offset
 
 
-def _table(buf: bytes) -> dict[Any, Any]:
+def _read_table(buf: bytes) -> dict[Any, Any]:
     """Return what can be read of a table: a value that cannot be is replaced, and nothing else."""
     table: dict[Any, Any] = {}
     offset = 4
@@ -90,66 +90,66 @@ def _table(buf: bytes) -> dict[Any, Any]:
         while offset < len(buf):
             end = offset + 1 + buf[offset]
             name, offset = buf[offset + 1 : end], end
-            value, offset = _outer_value(buf, offset)
-            table[_text(name)] = value
+            value, offset = _read_top_level_value(buf, offset)
+            table[_decode_name(name)] = value
     except Exception as error:  # of a type that is not known, so that nobody knows where it ends
         _log.debug("headers of a message end early: %s", type(error).__name__)
     return table
 
 
-def _outer_value(buf: bytes, offset: int) -> tuple[Any, int]:
+def _read_top_level_value(buf: bytes, offset: int) -> tuple[Any, int]:
     try:
-        return _value(buf, offset)
+        return _read_value(buf, offset)
     except RecursionError:
-        return _TOO_DEEP, _end_of_list(buf, offset)
+        return _TOO_DEEP, _end_of_container(buf, offset)
 
 
-def _value(buf: bytes, offset: int) -> tuple[Any, int]:
+def _read_value(buf: bytes, offset: int) -> tuple[Any, int]:
     kind = chr(buf[offset])
     if kind == _TIMESTAMP:
         try:
-            return _plain_value(buf, offset)
+            return _read_scalar(buf, offset)
         except (ValueError, OverflowError, OSError):  # such as one in milliseconds
-            end = offset + 1 + _SIZES["L"]
+            end = offset + 1 + _FIXED_SIZES["L"]
             # With the sign that py-amqp takes when it sends the number on.
             return int.from_bytes(buf[offset + 1 : end], signed=True), end
     if kind == _TABLE:
-        return _inner_table(buf, offset), _end_of_list(buf, offset)
+        return _read_inner_table(buf, offset), _end_of_container(buf, offset)
     if kind == _ARRAY:
-        return _inner_array(buf, offset), _end_of_list(buf, offset)
-    return _plain_value(buf, offset)
+        return _read_inner_array(buf, offset), _end_of_container(buf, offset)
+    return _read_scalar(buf, offset)
 
 
-def _plain_value(buf: bytes, offset: int) -> tuple[Any, int]:
+def _read_scalar(buf: bytes, offset: int) -> tuple[Any, int]:
     value, end = serialization._read_item(buf, offset)
     return value, end
 
 
-def _inner_table(buf: bytes, offset: int) -> dict[Any, Any]:
-    table, end = {}, _end_of_list(buf, offset)
-    offset += _LIST_HEAD
+def _read_inner_table(buf: bytes, offset: int) -> dict[Any, Any]:
+    table, end = {}, _end_of_container(buf, offset)
+    offset += _CONTAINER_HEADER_SIZE
     while offset < end:
         name_end = offset + 1 + buf[offset]
-        name = _text(buf[offset + 1 : name_end])
-        table[name], offset = _value(buf, name_end)
+        name = _decode_name(buf[offset + 1 : name_end])
+        table[name], offset = _read_value(buf, name_end)
     return table
 
 
-def _inner_array(buf: bytes, offset: int) -> list[Any]:
-    values, end = [], _end_of_list(buf, offset)
-    offset += _LIST_HEAD
+def _read_inner_array(buf: bytes, offset: int) -> list[Any]:
+    values, end = [], _end_of_container(buf, offset)
+    offset += _CONTAINER_HEADER_SIZE
     while offset < end:
-        value, offset = _value(buf, offset)
+        value, offset = _read_value(buf, offset)
         values.append(value)
     return values
 
 
-def _end_of_list(buf: bytes, offset: int) -> int:
+def _end_of_container(buf: bytes, offset: int) -> int:
     """Return where a table or an array ends, which begins with its type and its length."""
-    return offset + _LIST_HEAD + int.from_bytes(buf[offset + 1 : offset + _LIST_HEAD])
+    return offset + _CONTAINER_HEADER_SIZE + int.from_bytes(buf[offset + 1 : offset + _CONTAINER_HEADER_SIZE])
 
 
-def _text(name: bytes) -> str | bytes:
+def _decode_name(name: bytes) -> str | bytes:
     """Return the name of a header as py-amqp does."""
     try:
         return name.decode()
@@ -157,7 +157,7 @@ def _text(name: bytes) -> str | bytes:
         return name
 
 
-def _in_ascii(payload: bytes) -> bytes:
+def _replace_non_ascii(payload: bytes) -> bytes:
     """Return the arguments of a delivery with other octets of its three texts replaced."""
     fixed, offset = bytearray(payload), 4
     for skipped in (0, 9, 0):  # the delivery tag and a flag stand between the consumer and the exchange

@@ -6,40 +6,40 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mailctl.cli.context import Session, uses_log
-from mailctl.delivery_log.storage.access_mode import LogMode
+from mailctl.cli.context import CliSession, uses_log
+from mailctl.delivery_log.storage.access_mode import AccessMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mailctl.delivery_log.pauses import Pause
-    from mailctl.monitoring.queues import Line, Overview, QueueStatus, Waiting
+    from mailctl.monitoring.queues import PeekResult, QueueEntry, QueueList, QueueStatus
 
 #: What comes in and goes out, in a minute.
 _RATES = "in/out"
 _COLUMNS = ["queue", "depth", "busy", "later", "retry", "oldest", _RATES, "empty in", ""]
 
 
-@uses_log(LogMode.READ)
-def list_queues(session: Session) -> None:
+@uses_log(AccessMode.READ)
+def list_queues(session: CliSession) -> None:
     """List the queues: depth, in flight, oldest age, rates a minute, and when each will be empty."""
     from mailctl.monitoring.queues import Queues
 
-    session.prefer_broker()
-    found = Queues(session.runtime).overview()
+    session.allow_missing_log()
+    found = Queues(session.runtime).list_queues()
     if session.output.as_json:
         for queue in found.queues:
             session.output.record(queue_view(queue))
     else:
         session.output.table(_COLUMNS, [_row(queue) for queue in found.queues])
-    _note(session, found)
-    if found.trouble:
-        raise found.trouble
+    _note_pauses(session, found)
+    if found.broker_error:
+        raise found.broker_error
 
 
-@uses_log(LogMode.READ)
+@uses_log(AccessMode.READ)
 def peek(
-    session: Session,
+    session: CliSession,
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="A queue; default: CELERY_QUEUE_DEFAULT.")
     ] = None,
@@ -49,32 +49,32 @@ def peek(
     from mailctl.monitoring.queues import Queues
     from mailctl.operations.known_names import check_queue_anywhere
 
-    session.prefer_broker()
+    session.allow_missing_log()
     line = Queues(session.runtime).peek(name, limit=number)
-    if name is not None and not line.waiting and not line.trouble:
+    if name is not None and not line.entries and not line.broker_error:
         check_queue_anywhere(session.runtime, name)
     if session.output.as_json:
-        for waiting in line.waiting:
+        for waiting in line.entries:
             session.output.record(waiting_view(line, waiting))
-    elif line.waiting:
+    elif line.entries:
         columns = ["", "id", "kind", "to", "age", "attempts", "state"]
-        ids = (waiting.task_id for waiting in line.waiting if waiting.task_id)
+        ids = (waiting.task_id for waiting in line.entries if waiting.task_id)
         short_ids = session.runtime.history.short_ids(ids)
-        session.output.table(columns, [_waiting_row(waiting, short_ids) for waiting in line.waiting])
-    if not line.waiting:
+        session.output.table(columns, [_waiting_row(waiting, short_ids) for waiting in line.entries])
+    if not line.entries:
         session.output.note(f"Nothing waits in queue {line.queue!r}.")
-    if line.trouble:
-        raise line.trouble
+    if line.broker_error:
+        raise line.broker_error
 
 
 def queue_view(queue: QueueStatus) -> dict[str, Any]:
     """Return a queue; what could not be found out is null."""
-    stock, broker = queue.stock, queue.on_broker
+    stock, broker = queue.log_depth, queue.on_broker
     on_broker = (
         {
             "ready": broker.ready,
             "unacked": None if broker.unacked is None else len(broker.unacked),
-            "foreign": None if broker.messages is None else queue.foreign_ready + queue.foreign_unacked,
+            "foreign": None if broker.messages is None else queue.unlogged_ready + queue.unlogged_unacked,
             "looked_at": None if broker.messages is None else len(broker.messages),
         }
         if broker
@@ -100,7 +100,7 @@ def queue_view(queue: QueueStatus) -> dict[str, Any]:
     }
 
 
-def waiting_view(line: Line, waiting: Waiting) -> dict[str, Any]:
+def waiting_view(line: PeekResult, waiting: QueueEntry) -> dict[str, Any]:
     """Return one of those that come next."""
     return {
         "queue": line.queue,
@@ -124,54 +124,54 @@ def _pause_view(pause: Pause | None) -> dict[str, Any] | None:
 
 
 def _row(queue: QueueStatus) -> list[str]:
-    from mailctl.timefmt import per_minute
+    from mailctl.timefmt import format_rate
 
-    stock, rate = queue.stock, queue.rate
+    stock, rate = queue.log_depth, queue.rate
     numbers = (queue.depth, queue.in_flight, stock.scheduled, stock.deferred)
     return [
         queue.name,
         *(str(number) for number in numbers),
-        _length(queue.oldest_age_seconds),
-        f"{per_minute(rate.incoming)}/{per_minute(rate.outgoing)}",
-        "never" if queue.seconds_to_empty is None else _length(queue.seconds_to_empty),
+        _duration_text(queue.oldest_age_seconds),
+        f"{format_rate(rate.incoming)}/{format_rate(rate.outgoing)}",
+        "never" if queue.seconds_to_empty is None else _duration_text(queue.seconds_to_empty),
         ", ".join(mark for mark, is_set in _marks(queue).items() if is_set),
     ]
 
 
 def _marks(queue: QueueStatus) -> dict[str, bool]:
-    foreign = queue.foreign_ready + queue.foreign_unacked
+    foreign = queue.unlogged_ready + queue.unlogged_unacked
     return {
         "paused": queue.pause is not None,
         "no worker": not queue.workers and bool(queue.depth),
-        f"{queue.stock.held} held": bool(queue.stock.held),
+        f"{queue.log_depth.held} held": bool(queue.log_depth.held),
         f"{foreign} not in the log": bool(foreign),
         f"{queue.unclaimed} unclaimed": bool(queue.unclaimed),
     }
 
 
-def _note(session: Session, found: Overview) -> None:
+def _note_pauses(session: CliSession, found: QueueList) -> None:
     for pause in (*(queue.pause for queue in found.queues if queue.pause), *found.paused_kinds):
         session.output.note(str(pause))
 
 
-def _waiting_row(waiting: Waiting, short_ids: Mapping[str, str]) -> list[str]:
+def _waiting_row(waiting: QueueEntry, short_ids: Mapping[str, str]) -> list[str]:
     return [
         str(waiting.position),
         short_ids.get(waiting.task_id or "", "?"),
         waiting.kind or "?",
         waiting.to or "",
-        _length(waiting.age_seconds),
+        _duration_text(waiting.age_seconds),
         "" if waiting.attempts is None else str(waiting.attempts),
         waiting.state or "not in the log",
     ]
 
 
-def _length(seconds: float | None) -> str:
+def _duration_text(seconds: float | None) -> str:
     from datetime import timedelta
 
-    from mailctl.timefmt import span
+    from mailctl.timefmt import format_duration
 
-    return "" if seconds is None else span(timedelta(seconds=seconds))
+    return "" if seconds is None else format_duration(timedelta(seconds=seconds))
 
 
 def _rounded(number: float | None) -> float | None:

@@ -35,7 +35,7 @@ class Exclusion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeftOut:
+class ExcludedUser:
     """A user who is not to be mailed."""
 
     reason: str
@@ -57,12 +57,12 @@ def screening_for(kind: str, *, include_inactive: bool) -> Screening:
 #: Names of columns, as `_normalized` gives them. A user is active only where one of these is true.
 _ACTIVE = frozenset({"active", "isactive"})
 _ENABLED = frozenset({"enabled", "isenabled"})
-_ENDED = frozenset({"deleted", "disabled", "deactivated", "banned", "blocked", "suspended"})
+_DISABLED_WORDS = frozenset({"deleted", "disabled", "deactivated", "banned", "blocked", "suspended"})
 #: A user is out where one of these is true, or a time that has come.
-_FLAGS = _ENDED | {f"is{word}" for word in _ENDED}
-_TIMES = frozenset(f"{word}at" for word in _ENDED)
+_DISABLED_FLAGS = _DISABLED_WORDS | {f"is{word}" for word in _DISABLED_WORDS}
+_DISABLED_TIMES = frozenset(f"{word}at" for word in _DISABLED_WORDS)
 _STATUS = frozenset({"status", "accountstatus", "userstatus"})
-_COLUMNS = _ACTIVE | _ENABLED | _FLAGS | _TIMES | _STATUS
+_COLUMNS = _ACTIVE | _ENABLED | _DISABLED_FLAGS | _DISABLED_TIMES | _STATUS
 
 #: Words of a status that say that a user may be mailed. Any other counts against it: services have too many.
 _GOOD_STATUSES = frozenset(
@@ -83,7 +83,7 @@ _NOT_YET_STATUSES = frozenset(
         *("unconfirmed", "unverified"),
     }
 )
-_BAD_STATUSES = _ENDED | {"closed"}
+_BAD_STATUSES = _DISABLED_WORDS | {"closed"}
 #: A status of more characters is not repeated in a reason.
 _MAX_WORD = 32
 
@@ -92,7 +92,7 @@ _FALSE = frozenset({"0", "f", "false", "n", "no", "off", ""})
 #: What drivers give for BIT(1) of MySQL.
 _BITS: Mapping[bytes, bool] = MappingProxyType({b"\x00": False, b"\x01": True})
 #: Numbers above this are times in milliseconds since 1970.
-_MILLISECONDS = 10**11
+_MILLISECONDS_THRESHOLD = 10**11
 #: Times of PostgreSQL that Python has no value for.
 _INFINITE: Mapping[str, datetime] = MappingProxyType(
     {"infinity": datetime.max.replace(tzinfo=UTC), "-infinity": datetime.min.replace(tzinfo=UTC)}
@@ -104,7 +104,7 @@ def eligibility_columns(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if _normalized(name) in _COLUMNS)
 
 
-def exclusion(values: Mapping[str, object], screening: Screening, *, now: datetime) -> Exclusion | None:
+def find_exclusion(values: Mapping[str, object], screening: Screening, *, now: datetime) -> Exclusion | None:
     """Return why a user is left out; None for one who may be mailed.
 
     What cannot be understood speaks against mailing the user: nobody is mailed by mistake.
@@ -119,7 +119,7 @@ def exclusion(values: Mapping[str, object], screening: Screening, *, now: dateti
     found = [
         reason
         for name in eligibility_columns(values)
-        if (reason := _judge(name, _plain(values[name]), now=now)) is not None
+        if (reason := _judge(name, _simplify(values[name]), now=now)) is not None
     ]
     if screening is Screening.INACTIVE_ALLOWED:
         found = [each for each in found if not each.is_inactive]
@@ -136,7 +136,7 @@ def _letters(text: str) -> str:
     return "".join(filter(str.isalnum, text.lower()))
 
 
-def _plain(value: object) -> object:
+def _simplify(value: object) -> object:
     """Return a value of a driver's in one of the few types that are judged."""
     if isinstance(value, bytes):
         return _BITS.get(value, value)
@@ -153,12 +153,12 @@ def _judge(name: str, value: object, *, now: datetime) -> Exclusion | None:
         return _judge_positive(name, value, is_inactive=False)
     if kind in _STATUS:
         return _judge_status(name, value)
-    return _judge_ended(name, value, now=now)
+    return _judge_disabled(name, value, now=now)
 
 
 def _judge_positive(name: str, value: object, *, is_inactive: bool) -> Exclusion | None:
     """Judge a column that must be true."""
-    truth = _truth(value)
+    truth = _parse_bool(value)
     if truth:
         return None
     if value is None:
@@ -168,16 +168,16 @@ def _judge_positive(name: str, value: object, *, is_inactive: bool) -> Exclusion
     return Exclusion(reason=reason, is_inactive=is_inactive and (truth is False or value is None))
 
 
-def _judge_ended(name: str, value: object, *, now: datetime) -> Exclusion | None:
+def _judge_disabled(name: str, value: object, *, now: datetime) -> Exclusion | None:
     """Judge a column that must be empty or false, or a time ahead."""
     is_number = _is_number(value) and value != 0
-    is_time = is_number and _normalized(name) in _TIMES
-    truth = None if is_time else True if is_number else _truth(value)
+    is_time = is_number and _normalized(name) in _DISABLED_TIMES
+    truth = None if is_time else True if is_number else _parse_bool(value)
     if value is None or truth is False:
         return None
     if truth:
         return Exclusion(reason=f"{name} is true")
-    at = _moment(value)
+    at = _parse_time(value)
     if at is None:
         return Exclusion(reason=_not_understood(name, value))
     return Exclusion(reason=f"{name} is set") if at <= now else None
@@ -187,7 +187,7 @@ def _judge_status(name: str, value: object) -> Exclusion | None:
     """Judge a column of words, or of flags: only what is known as active speaks for mailing."""
     if value is None or value == "":
         return Exclusion(reason=f"{name} is not set", is_inactive=True)
-    if not isinstance(value, str) or _truth(value) is not None:
+    if not isinstance(value, str) or _parse_bool(value) is not None:
         return _judge_positive(name, value, is_inactive=False)
     word = value.strip().lower()
     known = _letters(word)
@@ -199,7 +199,7 @@ def _judge_status(name: str, value: object) -> Exclusion | None:
     return Exclusion(reason=f"{name} {shown} is not known as active")
 
 
-def _truth(value: object) -> bool | None:
+def _parse_bool(value: object) -> bool | None:
     """Return what a value says as a flag; None if it is none."""
     if isinstance(value, bool | int | float):
         return bool(value) if value in (0, 1) else None
@@ -207,7 +207,7 @@ def _truth(value: object) -> bool | None:
     return True if word in _TRUE else False if word in _FALSE else None
 
 
-def _moment(value: object) -> datetime | None:
+def _parse_time(value: object) -> datetime | None:
     """Return what a value says as a time, UTC where it has no zone; None if it is none."""
     try:
         if isinstance(value, str):
@@ -215,7 +215,9 @@ def _moment(value: object) -> datetime | None:
             value = _INFINITE.get(word.lower()) or datetime.fromisoformat(word)
         if _is_number(value):
             seconds = float(str(value))
-            return datetime.fromtimestamp(seconds / 1000 if seconds > _MILLISECONDS else seconds, UTC)
+            return datetime.fromtimestamp(
+                seconds / 1000 if seconds > _MILLISECONDS_THRESHOLD else seconds, UTC
+            )
     except (ValueError, OverflowError, OSError):
         return None
     if isinstance(value, date) and not isinstance(value, datetime):
