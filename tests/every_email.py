@@ -142,7 +142,7 @@ class EveryEmail:
         target = State.HELD if action is HOLD else State.CANCELLED
         deed = AuditInfo(actor="ada@desk", batch_mark=mark)
         assert self.parts.actions.stop(
-            [email_id], target, works_on=action.works_on, done=action.done, deed=deed
+            [email_id], target, works_on=action.allowed_states, done=action.past_participle, deed=deed
         )
         return email_id
 

@@ -210,7 +210,7 @@ def _close_log() -> None:
     """Close what a command has opened: SQLite then leaves the whole log in one file."""
     # Not by an import, which takes longer than a command that opens nothing.
     if (runtime := sys.modules.get("mailctl.runtime")) is not None:
-        runtime.shut()
+        runtime.close()
 
 
 def _usage_sentence(error: typer.TyperException) -> str:

@@ -400,12 +400,12 @@ def test_what_a_task_of_the_services_own_sends_cannot_be_stopped(mailctl: Mailct
     parts.close()
     # In a process of its own: an app is for good.
     program = (
-        "import sys\nfrom mailctl.diagnosis.eligibility_checker import Eligibility\n"
+        "import sys\nfrom mailctl.diagnosis.eligibility_checker import EligibilityChecker\n"
         "from mailctl.runtime import Runtime\n"
         "from mailctl.settings import Settings\n"
         "parts = Runtime(Settings(mailctl_app='ownapp:app'))\n"
         "for email in parts.history.emails(sys.argv[1:]):\n"
-        "    print([offer.action for offer in Eligibility(parts).offers(email)])"
+        "    print([offer.action for offer in EligibilityChecker(parts).available_actions(email)])"
     )
     ran = subprocess.run([sys.executable, "-c", program, *ids], capture_output=True, check=True, text=True)
     assert ran.stdout.splitlines() == ["[]", "['hold', 'cancel']"]
