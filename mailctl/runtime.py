@@ -215,13 +215,11 @@ class Runtime:
         """Refuse settings with which no worker could make an email, before one is recorded.
 
         Raises:
-            ConfigurationError: the sender, a header, the templates, the service's own kinds, where links lead
-                or their maker cannot be used.
+            ConfigurationError: the sender, a header, the templates, where links lead or their maker cannot be
+                used.
         """
         message_settings_of(self.settings)
         _ = self.link_origins
-        if self.settings.mailctl_catalog:
-            _ = self.catalog.custom_kinds
         if self.settings.mailctl_link_mint:
             _ = self.links
 

@@ -215,7 +215,7 @@ def test_what_nobody_takes_is_moved_aside_unchanged_and_restored(yard: Yard) -> 
 def test_a_long_queue_of_jobs_does_not_fill_the_memory(yard: Yard) -> None:
     """What is too much goes back at once, and emails behind it go out."""
     yard.publish(150)
-    yard.worker(FOR_EVER, most=5)
+    yard.worker(FOR_EVER, max_messages=5)
     email = yard.terminal.send("welcome", "--email", "zoe@example.com")
     yard.terminal.wait_for(email, "sent")
     # Beside those that are kept, a hundred may be on their way back.

@@ -72,7 +72,7 @@ def test_nothing_is_imported_where_nobody_traces(terminal: Terminal) -> None:
     script = (
         "import sys\n"
         "from mailctl import tracing\n"
-        "with tracing.span('x') as span: span.note(email_id='1')\n"
+        "with tracing.span('x') as span: span.set_attributes(email_id='1')\n"
         "assert (tracing.inject_trace_context(), tracing.trace_ids(None)) == ({}, {})\n"
         "print([name for name in sys.modules if name.startswith('opentelemetry')])\n"
     )

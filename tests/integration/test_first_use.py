@@ -47,7 +47,7 @@ for line in sys.stdin:
     try:
         runtime = Runtime(Settings(mailctl_home=Path(home), mailctl_database_url=SecretStr(url)))
         runtime.directory.add(f"{sys.argv[1]}@example.com")
-        runtime.keys.create(sys.argv[1])
+        runtime.api_keys.create(sys.argv[1])
         addresses = {"sender": "a@example.com", "recipient": "b@example.com"}
         envelope = Envelope(message_id="<one@example.com>", subject="", data=b".", **addresses)
         asyncio.run(runtime.make_sender().send(envelope))

@@ -28,7 +28,6 @@ UNUSABLE = {
     "MAILCTL_REPLY_TO": "nobody",
     "MAILCTL_HEADERS": "X-Tenant",
     "MAILCTL_TEMPLATES": "nowhere",
-    "MAILCTL_CATALOG": "nowhere.emails",
     "MAILCTL_LINK_MINT": "nowhere:mint",
     "FRONTEND_URL": "ftp://shop.example",
 }
