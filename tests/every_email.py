@@ -21,6 +21,7 @@ from mailctl.delivery_log.transitions import utc_now
 from mailctl.domain.eligibility import CANCEL, HOLD, PURGE
 from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import Content, Outcome, OutcomeKind, SmtpReply, State, User
+from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.enqueue.enqueuer import Enqueuer
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ FULL = outcome(OutcomeKind.BOUNCED, 552, "5.2.2")
 LATER = outcome(OutcomeKind.DEFERRED, 451, "4.3.0", "body")
 LOST = outcome(OutcomeKind.AMBIGUOUS, stage="body")
 ACCEPTED = outcome(OutcomeKind.ACCEPTED, 250)
-CAPTURED = Outcome(kind=OutcomeKind.CAPTURED, reply=SmtpReply(text="mail/x.eml"))
+CAPTURED = Outcome(kind=OutcomeKind.CAPTURED, captured_file="mail/x.eml")
 
 
 @dataclass
@@ -120,14 +121,13 @@ class EveryEmail:
         [claim] = self.parts.claims.claim([email_id], worker=worker).claims
         return claim
 
-    def finish(self, email_id: str, state: State, result: Outcome | None, reason: str = "") -> str:
+    def finish(
+        self, email_id: str, state: State, result: Outcome | None, reason: Reason | None = None
+    ) -> str:
         """Let a worker end an email."""
-        told = reason or (
-            ""
-            if state in (State.SENT, State.CAPTURED)
-            else f"refused {result.text_with_stage if result else ''}"
-        )
-        self.parts.outbox.finish(self.claim(email_id), state, outcome=result, reason=told)
+        if reason is None and result is not None and state not in (State.SENT, State.CAPTURED):
+            reason = Reason(code=ReasonCode.REFUSED, text=f"refused {result.text_with_stage}")
+        self.parts.outbox.finish(self.claim(email_id), state, outcome=result, reason=reason)
         return email_id
 
     def defer(self, email_id: str, result: Outcome, *, until: datetime | None = None) -> str:
@@ -191,8 +191,10 @@ class EveryEmail:
             self.finish(self.record(f"failed, {what}"), State.FAILED, result)
         self.finish(self.defer(self.record("failed, maybe sent"), LOST, until=utc_now()), State.FAILED, LATER)
         self.defer(self.record("failed, out of attempts"), LATER, until=utc_now())
-        self.finish(self.ids["failed, out of attempts"], State.FAILED, LATER, "gave up after 2 attempts")
-        self.finish(self.record("failed, not made"), State.FAILED, None, "the template is broken")
+        gave_up = Reason(code=ReasonCode.OUT_OF_ATTEMPTS, text="gave up after 2 attempts")
+        self.finish(self.ids["failed, out of attempts"], State.FAILED, LATER, gave_up)
+        not_made = Reason(code=ReasonCode.NOT_COMPOSED, text="the template is broken")
+        self.finish(self.record("failed, not made"), State.FAILED, None, not_made)
         own = self.record("failed, by a task of the service's own")
         self.parts.outbox.mark_queued([own])
         self.parts.recovery.apply_celery_result(own, celery_state="FAILURE", text="no")
@@ -232,9 +234,8 @@ class EveryEmail:
         self.change(self.stop(self.record("held, of no kind any more")), kind="gone")
         content = Content(user=User(email="zoe@example.com"), urls=LINK)
         self.age(self.stop(self.record("held, late, with links of others", "reset", content=content)))
-        self.finish(
-            self.record("held, maybe sent"), State.HELD, LOST, "held: the mail server may have it already"
-        )
+        in_doubt = Reason(code=ReasonCode.NO_REPLY, text="held: the mail server may have it already")
+        self.finish(self.record("held, maybe sent"), State.HELD, LOST, in_doubt)
         self.stop(self.record("cancelled"), CANCEL)
         self.age(self.stop(self.record("cancelled, late", "reset"), CANCEL))
         self.change(self.stop(self.record("cancelled, content forgotten"), CANCEL), content=None)

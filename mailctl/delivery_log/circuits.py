@@ -40,6 +40,8 @@ class Circuit:
     #: Attempts since it opened.
     probes: int
     reason: str
+    #: The SMTP stage of that failure; None if it has none.
+    stage: str | None = None
     since: datetime
     probe_at: datetime
 
@@ -72,8 +74,13 @@ class Circuits:
             row = connection.execute(select(circuits).where(circuits.c.server == self._server)).first()
         return None if row is None else Circuit(**row._asdict())
 
-    def record_failure(self, reason: str) -> Circuit:
-        """Count a failure of the server; return what is known now."""
+    def record_failure(self, reason: str, *, stage: str | None = None) -> Circuit:
+        """Count a failure of the server and return the circuit as it is now.
+
+        Args:
+            reason: what failed, for people.
+            stage: the SMTP stage at which it failed.
+        """
         now = self._clock()
         new = {"server": self._server, "failures": 0, "probes": 0, "since": now, "probe_at": now}
         with writing(self._engine) as connection:
@@ -84,7 +91,12 @@ class Circuits:
             changed = (
                 update(circuits)
                 .where(circuits.c.server == self._server)
-                .values(failures=circuits.c.failures + 1, reason=reason, probe_at=now + _probe_delay(probes))
+                .values(
+                    failures=circuits.c.failures + 1,
+                    reason=reason,
+                    stage=stage,
+                    probe_at=now + _probe_delay(probes),
+                )
                 .returning(*circuits.c)
             )
             return Circuit(**connection.execute(changed).one()._asdict())

@@ -14,9 +14,10 @@ from mailctl.delivery_log.rule_enforcement import is_not_suppressed, suppress_wa
 from mailctl.delivery_log.storage import encryption
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, UtcDateTime, emails, events
-from mailctl.delivery_log.transitions import CLAIM_CLEARED, StateChange, change_state, utc_now
+from mailctl.delivery_log.transitions import CLAIM_CLEARED, StateChange, change_state, reason_values, utc_now
 from mailctl.domain.catalog import CANARY
 from mailctl.domain.models import Claim, DeliveredClaim, State
+from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import CONFIG_RETRY_SECONDS
 from mailctl.errors import ConfigurationError
 
@@ -151,16 +152,25 @@ class Claims:
         values = {"due_at": now, "queued_at": None, "queued_in": None}
         is_unclaimed = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.QUEUED)
         with writing(self._engine) as connection:
-            change_state(connection, is_unclaimed, State.PENDING, text=reason, values=values, now=now)
+            change_state(
+                connection,
+                is_unclaimed,
+                State.PENDING,
+                text=reason,
+                values=values,
+                now=now,
+                code=ReasonCode.NOT_STARTED,
+            )
 
     def _defer_unreadable(self, email_id: str, token: str, *, reason: str) -> None:
         now = self._clock()
         until = now + timedelta(seconds=CONFIG_RETRY_SECONDS)
-        values = CLAIM_CLEARED | {"due_at": until, "not_before": until, "error": reason}
-        values["attempts"] = emails.c.attempts - 1
+        code = ReasonCode.UNREADABLE_CONTENT
+        values = CLAIM_CLEARED | reason_values(Reason(code=code, text=reason))
+        values |= {"due_at": until, "not_before": until, "attempts": emails.c.attempts - 1}
         is_ours = and_(emails.c.id == email_id, emails.c.claim == token)
         with writing(self._engine) as connection:
-            change_state(connection, is_ours, State.DEFERRED, text=reason, values=values, now=now)
+            change_state(connection, is_ours, State.DEFERRED, text=reason, values=values, now=now, code=code)
 
 
 _HAS_GIVEN_ID = emails.c.id.in_(bindparam("ids", expanding=True))
@@ -215,8 +225,9 @@ _FINISH = (
         smtp_code=bindparam("b_code"),
         smtp_enhanced=bindparam("b_enhanced"),
         smtp_text=bindparam("b_text"),
+        captured_file=bindparam("b_captured_file"),
         content=None,
-        error=None,
+        **reason_values(None),
         claim=None,
         lease_until=None,
     )
@@ -240,6 +251,7 @@ def _finished_row(end: DeliveredClaim, now: datetime) -> dict[str, Any]:
         "b_code": reply.code,
         "b_enhanced": reply.enhanced,
         "b_text": reply.text or None,
+        "b_captured_file": end.outcome.captured_file,
     }
 
 

@@ -21,7 +21,7 @@ WAITING_STATES = (State.DEFERRED, State.PENDING)
 
 def waiting_since() -> ColumnElement[datetime]:
     """Return, of an email that waits, since when: the time of a later attempt says nothing of it."""
-    is_untried = and_(emails.c.attempts == 0, emails.c.error.is_(None))
+    is_untried = and_(emails.c.attempts == 0, emails.c.reason_code.is_(None))
     return case(
         (and_(is_untried, emails.c.not_before.is_not(None)), emails.c.not_before), else_=emails.c.created_at
     )

@@ -5,26 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, case, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, select, update
 
 from mailctl.delivery_log.rule_enforcement import is_not_suppressed
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.raw_insert import insert_rows
-from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
-from mailctl.delivery_log.transitions import append_events, change_state, utc_now
-from mailctl.domain.models import MAYBE_SENT, State
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails
+from mailctl.delivery_log.transitions import append_events, change_state, reason_values, utc_now
+from mailctl.domain.models import State
+from mailctl.domain.reason_codes import Reason, ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from datetime import datetime, timedelta
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from mailctl.delivery_log.outbox import Outbox
     from mailctl.domain.models import Draft
-
-#: How the reason begins of an email that a new one was made from.
-RESENT_PREFIX = "resent as "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +71,8 @@ class OperatorActions:
         """Return which of the emails have content, may be delivered, were resent, and go to nobody."""
         are_they = emails.c.id.in_(ids)
         with_content = select(emails.c.id).where(are_they, emails.c.content.is_not(None))
-        resent = select(emails.c.id).where(are_they, emails.c.error.startswith(RESENT_PREFIX))
-        maybe_sent = select(events.c.email_id).where(
-            events.c.email_id.in_(ids), events.c.text.contains(MAYBE_SENT)
-        )
+        resent = select(emails.c.id).where(are_they, emails.c.resent_as.is_not(None))
+        maybe_sent = select(emails.c.id).where(are_they, emails.c.maybe_sent.is_(True))
         with reading(self._engine) as connection:
 
             def found(query: Any) -> frozenset[str]:
@@ -104,9 +100,12 @@ class OperatorActions:
         """
         mark = f" ({deed.batch_mark})" if deed.batch_mark else ""
         error = deed.describe(f"{done} by {deed.actor}{mark}")
-        values = {"error": error, "queued_at": None, "queued_in": None}
+        values = reason_values(Reason(code=ReasonCode.STOPPED, text=error))
+        values |= {"queued_at": None, "queued_in": None}
         are_fit = and_(emails.c.id.in_(ids), UNINDEXED_STATE.in_(works_on))
-        return self._change_state(are_fit, target, text=deed.describe(done), values=values, deed=deed)
+        return self._change_state(
+            are_fit, target, text=deed.describe(done), code=ReasonCode.STOPPED, values=values, deed=deed
+        )
 
     def retry(
         self,
@@ -142,9 +141,8 @@ class OperatorActions:
         if is_forced:
             values["is_forced"] = True
         are_fit = _can_be_sent(ids, works_on, again=again)
-        return self._change_state(
-            are_fit, State.PENDING, text=deed.describe("retried"), values=values, deed=deed
-        )
+        text, code = deed.describe("retried"), ReasonCode.RETRIED
+        return self._change_state(are_fit, State.PENDING, text=text, code=code, values=values, deed=deed)
 
     def release(
         self, ids: Collection[str], *, works_on: Collection[State], deed: AuditInfo, again: bool
@@ -159,9 +157,8 @@ class OperatorActions:
         is_scheduled = emails.c.not_before > now
         values = {"due_at": case((is_scheduled, emails.c.not_before), else_=now), **_CLEARED}
         are_fit = _can_be_sent(ids, works_on, again=again)
-        return self._change_state(
-            are_fit, State.PENDING, text=deed.describe("released"), values=values, deed=deed
-        )
+        text, code = deed.describe("released"), ReasonCode.RELEASED
+        return self._change_state(are_fit, State.PENDING, text=text, code=code, values=values, deed=deed)
 
     def resend(
         self, email_id: str, draft: Draft, *, works_on: Collection[State], deed: AuditInfo, again: bool
@@ -177,37 +174,49 @@ class OperatorActions:
         Returns:
             Whether it was done.
         """
-        now = self._clock()
-        resent = f"{RESENT_PREFIX}{draft.id}"
+        now, resent = self._clock(), Reason(code=ReasonCode.RESENT, text=f"resent as {draft.id}")
         # The mark is on the row, so that of two operators one comes second.
         marked = (
             update(emails)
             .where(_can_be_sent([email_id], works_on, again=again))
-            .values(error=resent, updated_at=now)
+            .values(**reason_values(resent), resent_as=draft.id, updated_at=now)
             .returning(emails.c.id)
         )
         with writing(self._engine) as connection:
             if connection.execute(marked).first() is None:
                 return False
-            append_events(connection, [email_id], text=deed.describe(resent), now=now, actor=deed.actor)
+            self._append_event(connection, email_id, resent, deed, now=now)
             row = self._outbox.build_row(draft, state=State.PENDING, due_at=now, now=now)
             insert_rows(connection, emails, [row])
-            text = deed.describe(f"recorded; is a resend of {email_id}")
-            append_events(connection, [draft.id], text=text, now=now, actor=deed.actor)
+            made = Reason(code=ReasonCode.RESEND, text=f"recorded; is a resend of {email_id}")
+            self._append_event(connection, draft.id, made, deed, now=now)
         return True
 
+    def _append_event(
+        self, connection: Connection, email_id: str, reason: Reason, deed: AuditInfo, *, now: datetime
+    ) -> None:
+        text = deed.describe(reason.text)
+        append_events(connection, [email_id], text=text, now=now, code=reason.code, actor=deed.actor)
+
     def _change_state(
-        self, where: ColumnElement[bool], target: State, *, text: str, values: dict[str, Any], deed: AuditInfo
+        self,
+        where: ColumnElement[bool],
+        target: State,
+        *,
+        text: str,
+        code: ReasonCode,
+        values: dict[str, Any],
+        deed: AuditInfo,
     ) -> frozenset[str]:
         now = self._clock()
         with writing(self._engine) as connection:
             rows = change_state(
-                connection, where, target, text=text, values=values, now=now, actor=deed.actor
+                connection, where, target, text=text, values=values, now=now, code=code, actor=deed.actor
             )
         return frozenset(row.id for row in rows)
 
 
-_CLEARED: dict[str, Any] = {"error": None, "queued_at": None, "queued_in": None}
+_CLEARED: dict[str, Any] = reason_values(None) | {"resent_as": None, "queued_at": None, "queued_in": None}
 
 
 def _can_be_sent(ids: Collection[str], works_on: Collection[State], *, again: bool) -> ColumnElement[bool]:
@@ -217,5 +226,5 @@ def _can_be_sent(ids: Collection[str], works_on: Collection[State], *, again: bo
         emails.c.content.is_not(None),
     ]
     if not again:
-        conditions.append(or_(emails.c.error.is_(None), ~emails.c.error.startswith(RESENT_PREFIX)))
+        conditions.append(emails.c.resent_as.is_(None))
     return and_(*conditions)

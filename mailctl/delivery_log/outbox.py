@@ -27,6 +27,7 @@ from mailctl.delivery_log.transitions import (
     append_events,
     change_state,
     insert_or_ignore,
+    reason_values,
     utc_now,
 )
 from mailctl.domain.catalog import CANARY
@@ -42,14 +43,16 @@ from mailctl.domain.models import (
     OutcomeKind,
     State,
 )
+from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Engine, Row
+    from sqlalchemy import Connection, Engine
 
+    from mailctl.domain.models import Json
     from mailctl.security.keyring import Keyring
 
 #: Seconds for which a relay keeps a due email to itself; should it fail, another tries after that.
@@ -63,8 +66,6 @@ _MARK_QUEUED = StateChange(
     State.QUEUED,
     values={"queued_at": bindparam("moment"), "queued_in": bindparam("queued_in")},
 )
-#: How the reason begins why an email waits for the mail server.
-OUTAGE_REASON_PREFIX = "kept back: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,19 +160,18 @@ class Outbox:
                 if insert_or_ignore(connection, emails, row)
             ]
             ids = [draft.id for draft in new]
-            append_events(connection, ids, text="received from another program", now=now)
+            text = "received from another program"
+            append_events(connection, ids, text=text, now=now, code=ReasonCode.RECEIVED)
             return self.rules.apply(connection, new, now=now)
 
     def record_failed_message(self, draft: Draft, *, reason: str) -> None:
         """Record a message of another program that can never become an email, as failed."""
-        now = self._clock()
-        row = self.build_row(draft, state=State.FAILED, due_at=now, now=now) | {
-            "content": None,
-            "error": reason,
-        }
+        now, code = self._clock(), ReasonCode.INVALID_MESSAGE
+        row = self.build_row(draft, state=State.FAILED, due_at=now, now=now)
+        row |= {"content": None, **reason_values(Reason(code=code, text=reason))}
         with writing(self._engine) as connection:
             if insert_or_ignore(connection, emails, row):
-                append_events(connection, [row["id"]], text=reason, now=now)
+                append_events(connection, [row["id"]], text=reason, now=now, code=code)
 
     def reserve_due(self, *, limit: int) -> list[Email]:
         """Return emails that should be on the broker by now; those of campaigns are not among them.
@@ -218,7 +218,8 @@ class Outbox:
         """Note why a due email could not be published, and when a relay should look at it again."""
         is_waiting = and_(emails.c.id == email_id, emails.c.state.in_([State.PENDING, State.DEFERRED]))
         with writing(self._engine) as connection:
-            connection.execute(update(emails).where(is_waiting).values(due_at=until, error=reason))
+            problem = reason_values(Reason(code=ReasonCode.PUBLISHING_FAILED, text=reason))
+            connection.execute(update(emails).where(is_waiting).values(due_at=until, **problem))
 
     def mark_queued(self, ids: Collection[str], *, held_in: str | None = None) -> int:
         """Say that messages for these emails are on the broker now.
@@ -244,32 +245,35 @@ class Outbox:
         now = self._clock()
         is_due = and_(emails.c.id == email_id, or_(emails.c.not_before.is_(None), emails.c.not_before <= now))
         is_published = and_(is_due, emails.c.state.in_([State.QUEUED, State.DEFERRED]))
-        text = OUTAGE_REASON_PREFIX + reason
-        values = {"due_at": until, "not_before": until, "error": text, "queued_at": None, "queued_in": None}
+        code, text = ReasonCode.MAIL_SERVER_DOWN, f"kept back: {reason}"
+        values = reason_values(Reason(code=code, text=text))
+        values |= {"due_at": until, "not_before": until, "queued_at": None, "queued_in": None}
         with writing(self._engine) as connection:
             # Its message may have overtaken the note that it was published. This is asked first: it waits for
             # a publisher that is writing the note.
             is_overtaken = and_(is_due, emails.c.state == State.PENDING)
             kept = update(emails).where(is_overtaken).values(**values, updated_at=now)
             if connection.execute(kept).rowcount:
-                append_events(connection, [email_id], text=text, now=now)
+                append_events(connection, [email_id], text=text, now=now, code=code)
                 return True
             return bool(
-                change_state(connection, is_published, State.PENDING, text=text, values=values, now=now)
+                change_state(
+                    connection, is_published, State.PENDING, text=text, values=values, now=now, code=code
+                )
             )
 
     def release_after_outage(self) -> int:
         """Let everything that was kept back go out now; return how many."""
         now = self._clock()
-        is_kept = and_(emails.c.state == State.PENDING, emails.c.error.startswith(OUTAGE_REASON_PREFIX))
-        values = {"due_at": now, "not_before": None, "error": None}
+        is_kept = and_(emails.c.state == State.PENDING, emails.c.reason_code == ReasonCode.MAIL_SERVER_DOWN)
+        values = {"due_at": now, "not_before": None, **reason_values(None)}
         with writing(self._engine) as connection:
             return connection.execute(update(emails).where(is_kept).values(**values)).rowcount
 
     def fail_unpublishable(self, email_id: str, *, reason: str) -> None:
         """Record that an email can never be published."""
         is_waiting = and_(emails.c.id == email_id, emails.c.state.in_([State.PENDING, State.DEFERRED]))
-        self._change_state(is_waiting, State.FAILED, text=reason, values={"error": reason})
+        self._end(is_waiting, State.FAILED, Reason(code=ReasonCode.UNPUBLISHABLE, text=reason))
 
     def delete_canary(self, email_id: str) -> None:
         """Remove a canary and its events, whatever state it is in; emails are for `prune` alone."""
@@ -281,7 +285,7 @@ class Outbox:
     def suppress(self, email_id: str, *, reason: str) -> None:
         """Record that a rule keeps an email that nobody sends from going out."""
         is_free = and_(emails.c.id == email_id, emails.c.state.in_(CLAIMABLE_STATES))
-        self._change_state(is_free, State.SUPPRESSED, text=reason, values={"error": reason})
+        self._end(is_free, State.SUPPRESSED, Reason(code=ReasonCode.NOT_ALLOWED, text=reason))
 
     def finish(
         self,
@@ -289,23 +293,27 @@ class Outbox:
         state: State,
         *,
         outcome: Outcome | None = None,
-        reason: str = "",
+        reason: Reason | None = None,
         message_id: str | None = None,
+        canary_report: Sequence[Json] | None = None,
     ) -> bool:
         """Record the end of a claimed email; an address that turned out not to exist is suppressed.
 
         Args:
             state: a final one, or held.
             outcome: what the mail server said, if it was asked.
-            reason: why it was not delivered; "" where it was.
+            reason: why it was not delivered; None where it was.
+            canary_report: of a canary, how each of its steps went.
 
         Returns:
             Whether it was recorded; False if the claim is not ours any more.
         """
-        values = _reply_values(outcome) | {"error": reason or None, "message_id": message_id} | CLAIM_CLEARED
+        values = _outcome_values(outcome) | reason_values(reason) | {"message_id": message_id} | CLAIM_CLEARED
+        if canary_report is not None:
+            values["canary_report"] = list(canary_report)
         if state in DELIVERED_STATES:
             values |= {"sent_at": self._clock(), "content": None}
-        text = reason or (str(outcome) if outcome else "")
+        text = reason.text if reason else str(outcome or "")
         now = self._clock()
         with writing(self._engine) as connection:
             dead = (
@@ -314,7 +322,16 @@ class Outbox:
                 else None
             )
             text += "; the address is suppressed from now on" if dead else ""
-            ended = change_state(connection, _is_ours(claim), state, text=text, values=values, now=now)
+            ended = change_state(
+                connection,
+                _is_ours(claim),
+                state,
+                text=text,
+                values=values,
+                now=now,
+                code=reason.code if reason else None,
+                stage=(outcome.stage if outcome else "") or None,
+            )
             if ended and dead:
                 suppress_dead_mailbox(connection, claim.content.user.email, dead, now=now)
         return bool(ended)
@@ -331,20 +348,36 @@ class Outbox:
         Returns:
             Whether it was recorded; False if the claim is not ours any more.
         """
-        values = _reply_values(outcome) | CLAIM_CLEARED
-        values |= {"due_at": until, "not_before": until, "error": str(outcome), "message_id": message_id}
+        code = outcome.reason_code or ReasonCode.UNSPECIFIED
+        values = (
+            _outcome_values(outcome) | reason_values(Reason(code=code, text=str(outcome))) | CLAIM_CLEARED
+        )
+        values |= {"due_at": until, "not_before": until, "message_id": message_id}
         if not counts:
             values["attempts"] = emails.c.attempts - 1
         text = f"{outcome.kind} {outcome.text_with_stage}" if outcome.stage else str(outcome)
         if outcome.kind is OutcomeKind.AMBIGUOUS:
             text += f"; {MAYBE_SENT}"
-        return bool(self._change_state(_is_ours(claim), State.DEFERRED, text=text, values=values))
-
-    def _change_state(
-        self, where: ColumnElement[bool], target: State, *, text: str, values: dict[str, Any]
-    ) -> Sequence[Row[Any]]:
         with writing(self._engine) as connection:
-            return change_state(connection, where, target, text=text, values=values, now=self._clock())
+            return bool(
+                change_state(
+                    connection,
+                    _is_ours(claim),
+                    State.DEFERRED,
+                    text=text,
+                    values=values,
+                    now=self._clock(),
+                    code=code,
+                    stage=outcome.stage or None,
+                )
+            )
+
+    def _end(self, where: ColumnElement[bool], target: State, reason: Reason) -> None:
+        values, now = reason_values(reason), self._clock()
+        with writing(self._engine) as connection:
+            change_state(
+                connection, where, target, text=reason.text, values=values, now=now, code=reason.code
+            )
 
     def build_row(self, draft: Draft, *, state: State, due_at: datetime, now: datetime) -> dict[str, Any]:
         """Return an email as it is recorded, its content sealed."""
@@ -373,13 +406,10 @@ class Outbox:
 def first_events(drafts: Sequence[Draft], *, now: datetime) -> list[dict[str, Any]]:
     """Return the first events of emails that are new and pending, all of one call."""
     forced_by = drafts[0].forced_by if drafts else None
-    event = {
-        "at": now,
-        "state": State.PENDING,
-        "attempt": 0,
-        "text": "recorded" if forced_by is None else "recorded; no rule keeps it back",
-        "actor": forced_by,
-    }
+    event: dict[str, Any] = {"at": now, "state": State.PENDING, "attempt": 0, "text": "recorded"}
+    if forced_by is not None:
+        text = "recorded; no rule keeps it back"
+        event |= {"text": text, "actor": forced_by, "reason_code": ReasonCode.FORCED}
     return [{"email_id": draft.id, **event} for draft in drafts]
 
 
@@ -409,8 +439,11 @@ def _is_ours(claim: Claim) -> ColumnElement[bool]:
     return and_(emails.c.id == claim.id, emails.c.claim == claim.token, emails.c.state == State.SENDING)
 
 
-def _reply_values(outcome: Outcome | None) -> dict[str, Any]:
+def _outcome_values(outcome: Outcome | None) -> dict[str, Any]:
     if outcome is None:
         return {}
     reply = outcome.reply
-    return {"smtp_code": reply.code, "smtp_enhanced": reply.enhanced, "smtp_text": reply.text or None}
+    values = {"smtp_code": reply.code, "smtp_enhanced": reply.enhanced, "smtp_text": reply.text or None}
+    # Once in doubt, always in doubt: a later attempt does not tell what became of an earlier one.
+    in_doubt = {"maybe_sent": True} if outcome.kind is OutcomeKind.AMBIGUOUS else {}
+    return {**values, **in_doubt, "captured_file": outcome.captured_file}

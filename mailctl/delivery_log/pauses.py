@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 
@@ -18,6 +18,7 @@ from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, pauses
 from mailctl.delivery_log.transitions import change_state, insert_or_ignore, utc_now
 from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.shell_command import ShellCommand, mailctl_command
 
 if TYPE_CHECKING:
@@ -154,9 +155,14 @@ def return_paused(connection: Connection, ids: Collection[str], *, now: datetime
     for pause in _read(connection):
         is_stopped = and_(is_left, _is_in_scope(pause.scope, pause.name))
         parked = values | {"due_at": now + PARKED_FOR}
-        change_state(connection, is_stopped, State.PENDING, text=str(pause), values=parked, now=now)
-    text = "was paused for a moment"
-    change_state(connection, is_left, State.PENDING, text=text, values=values | {"due_at": now}, now=now)
+        _return(connection, is_stopped, text=str(pause), values=parked, now=now)
+    _return(connection, is_left, text="was paused for a moment", values=values | {"due_at": now}, now=now)
+
+
+def _return(
+    connection: Connection, where: ColumnElement[bool], *, text: str, values: dict[str, Any], now: datetime
+) -> None:
+    change_state(connection, where, State.PENDING, text=text, values=values, now=now, code=ReasonCode.PAUSED)
 
 
 def _is_in_campaign(campaign: str | None) -> ColumnElement[bool]:

@@ -16,8 +16,9 @@ from mailctl.delivery_log.storage.tables import (
     emails,
     idempotency_keys,
 )
-from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, utc_now
+from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, reason_values, utc_now
 from mailctl.domain.models import DELIVERED_STATES, MAYBE_SENT, State
+from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import MAX_ATTEMPTS, MIN_REMAINING_LIFETIME_SECONDS
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-#: What the event says of an email that is published again.
-BROKER_LOST_IT = "the broker lost its message"
-WORKER_LOST_IT = "the worker that held its message is gone"
 #: What a Celery result says of an email.
 _STATE_BY_CELERY_RESULT = {"SUCCESS": State.SENT, "FAILURE": State.FAILED}
 
@@ -54,15 +52,17 @@ class Recovery:
         now = self._clock()
         is_stale = and_(emails.c.state == State.SENDING, emails.c.lease_until < now)
         text = f"its worker disappeared while sending; {MAYBE_SENT}"
+        code, in_doubt = ReasonCode.WORKER_DISAPPEARED, CLAIM_CLEARED | {"maybe_sent": True}
         if hold:
-            values = CLAIM_CLEARED | {"error": text}
-            return self._change_state(is_stale, State.HELD, text=text, values=values)
+            values = in_doubt | reason_values(Reason(code=code, text=text))
+            return self._change_state(is_stale, State.HELD, text=text, code=code, values=values)
         spent = and_(is_stale, emails.c.attempts >= MAX_ATTEMPTS)
         gone = f"gave up: {MAX_ATTEMPTS} workers disappeared while sending it; {MAYBE_SENT}"
-        given_up = self._change_state(spent, State.FAILED, text=gone, values=CLAIM_CLEARED | {"error": gone})
-        values = CLAIM_CLEARED | {"due_at": now, "not_before": None}
+        values = in_doubt | reason_values(Reason(code=code, text=gone))
+        given_up = self._change_state(spent, State.FAILED, text=gone, code=code, values=values)
+        values = in_doubt | {"due_at": now, "not_before": None}
         text += " (same Message-ID)"
-        return given_up + self._change_state(is_stale, State.PENDING, text=text, values=values)
+        return given_up + self._change_state(is_stale, State.PENDING, text=text, code=code, values=values)
 
     def return_lost(self, *, queue: str, queued_before: datetime, on_broker: int) -> int:
         """Put back what the broker lost.
@@ -91,7 +91,10 @@ class Recovery:
         # Asked first without the lock: nothing is lost most of the time, and sorting them takes long.
         with reading(self._engine) as connection:
             count = connection.execute(select(func.count()).where(is_queued)).scalar_one()
-        return self._return_to_pending(is_lost, text=BROKER_LOST_IT) if count > on_broker else 0
+        if count <= on_broker:
+            return 0
+        reason = Reason(code=ReasonCode.BROKER_LOST, text="the broker lost its message")
+        return self._return_to_pending(is_lost, reason)
 
     def return_orphans(self, *, alive: Collection[str]) -> int:
         """Put back what was in the memory of workers that are not among the living."""
@@ -101,7 +104,8 @@ class Recovery:
             emails.c.queued_in.not_in(alive),
             UNINDEXED_STATE == State.QUEUED,
         )
-        return self._return_to_pending(is_orphan, text=WORKER_LOST_IT)
+        text = "the worker that held its message is gone"
+        return self._return_to_pending(is_orphan, Reason(code=ReasonCode.WORKER_LOST, text=text))
 
     def apply_celery_result(self, email_id: str, *, celery_state: str, text: str) -> bool:
         """Record what a task of the service's own reports by its Celery result, for it does not write here.
@@ -117,14 +121,19 @@ class Recovery:
             return False
         now, state = self._clock(), _STATE_BY_CELERY_RESULT[celery_state]
         reason = f"a task of the service's own reports {celery_state}" + (f": {text}" if text else "")
-        values: dict[str, Any] = {"error": reason}
+        code = ReasonCode.OWN_TASK_FAILED
+        values = reason_values(Reason(code=code, text=reason))
         if state in DELIVERED_STATES:
-            values = {"error": None, "sent_at": now, "content": None}
-        is_queued = and_(emails.c.id == email_id, emails.c.state == State.QUEUED)
+            code = ReasonCode.OWN_TASK_SUCCEEDED
+            values = reason_values(None) | {"sent_at": now, "content": None}
+        is_it = emails.c.id == email_id
+        is_queued = and_(is_it, emails.c.state == State.QUEUED)
         with writing(self._engine) as connection:
-            taken = change_state(connection, is_queued, State.SENDING, text=reason, values={}, now=now)
+            taken = change_state(
+                connection, is_queued, State.SENDING, text=reason, values={}, now=now, code=code
+            )
             return bool(taken) and bool(
-                change_state(connection, emails.c.id == email_id, state, text=reason, values=values, now=now)
+                change_state(connection, is_it, state, text=reason, values=values, now=now, code=code)
             )
 
     def expire(self) -> int:
@@ -133,12 +142,21 @@ class Recovery:
         limit = now + timedelta(seconds=MIN_REMAINING_LIFETIME_SECONDS)
         # In the words of the index, which holds only these.
         is_late = and_(sql_text(IS_CLAIMABLE), emails.c.expires_at < limit)
-        text = "its links died, or it lost its use, before it could go out"
+        reason = Reason(
+            code=ReasonCode.EXPIRED, text="its links died, or it lost its use, before it could go out"
+        )
         with writing(self._engine) as connection:
             connection.execute(delete(idempotency_keys).where(idempotency_keys.c.expires_at <= now))
-            return len(
-                change_state(connection, is_late, State.EXPIRED, text=text, values={"error": text}, now=now)
+            expired = change_state(
+                connection,
+                is_late,
+                State.EXPIRED,
+                text=reason.text,
+                values=reason_values(reason),
+                now=now,
+                code=reason.code,
             )
+        return len(expired)
 
     def correct_future_times(self, *, longest: timedelta) -> int:
         """Bring back what was written while the clock was ahead: it would wait for times that are far away.
@@ -157,7 +175,7 @@ class Recovery:
             emails.c.state == State.DEFERRED,
             and_(
                 emails.c.state == State.PENDING,
-                or_(emails.c.not_before.is_(None), emails.c.error.is_not(None)),
+                or_(emails.c.not_before.is_(None), emails.c.reason_code.is_not(None)),
             ),
         )
         corrections: list[tuple[ColumnElement[bool], dict[str, Any]]] = [
@@ -172,12 +190,19 @@ class Recovery:
                 for where, values in corrections
             )
 
-    def _return_to_pending(self, where: ColumnElement[bool], *, text: str) -> int:
+    def _return_to_pending(self, where: ColumnElement[bool], reason: Reason) -> int:
         values = {"due_at": self._clock(), "queued_at": None, "queued_in": None}
-        return self._change_state(where, State.PENDING, text=text, values=values)
+        return self._change_state(where, State.PENDING, text=reason.text, code=reason.code, values=values)
 
     def _change_state(
-        self, where: ColumnElement[bool], target: State, *, text: str, values: dict[str, Any]
+        self,
+        where: ColumnElement[bool],
+        target: State,
+        *,
+        text: str,
+        code: ReasonCode,
+        values: dict[str, Any],
     ) -> int:
+        now = self._clock()
         with writing(self._engine) as connection:
-            return len(change_state(connection, where, target, text=text, values=values, now=self._clock()))
+            return len(change_state(connection, where, target, text=text, values=values, now=now, code=code))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.models import Email, Event, SmtpReply, State
+from mailctl.domain.reason_codes import ReasonCode
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -35,6 +36,9 @@ EMAIL_COLUMNS = (
     emails.c.error,
     emails.c.group_id,
     emails.c.campaign,
+    emails.c.reason_code,
+    emails.c.resent_as,
+    emails.c.captured_file,
 )
 
 
@@ -62,6 +66,9 @@ def email_from_row(row: Row[tuple[object, ...]]) -> Email:
         error=row.error,
         group_id=row.group_id,
         campaign=row.campaign,
+        reason_code=_reason_code(row.reason_code),
+        resent_as=row.resent_as,
+        captured_file=row.captured_file,
     )
 
 
@@ -75,4 +82,10 @@ def event_from_row(row: Row[tuple[object, ...]]) -> Event:
         code=row.code,
         text=row.text,
         actor=row.actor,
+        reason_code=_reason_code(row.reason_code),
+        stage=row.stage,
     )
+
+
+def _reason_code(value: str | None) -> ReasonCode | None:
+    return None if value is None else ReasonCode(value)

@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, suppressions
 from mailctl.delivery_log.suppressions import explain_suppression, suppression_from_row, suppression_reasons
-from mailctl.delivery_log.transitions import append_events, change_state
+from mailctl.delivery_log.transitions import append_events, change_state, reason_values
 from mailctl.domain.models import CLAIMABLE_STATES, State
 from mailctl.domain.rate_limits import (
     ALL_KINDS,
@@ -37,6 +37,7 @@ from mailctl.domain.rate_limits import (
     RateLimits,
     describe_counted_emails,
 )
+from mailctl.domain.reason_codes import Reason, ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Draft
     from mailctl.domain.rate_limits import RateLimit
 
-#: How the reason begins why an email waits for the ceiling over all.
-GLOBAL_LIMIT_PREFIX = "over the ceiling: "
 #: Not an index: the planner must not walk through all emails that belong to no campaign.
 _IS_NOT_CAMPAIGN = func.coalesce(emails.c.campaign, "") == ""
 _IS_COUNTED = and_(_IS_NOT_CAMPAIGN, emails.c.state != State.SUPPRESSED)
@@ -82,10 +81,10 @@ class Rules:
             for draft in ruled
             if (address := draft.content.user.email.lower()) in listed
         }
-        _suppress(connection, refused, now=now)
+        _suppress(connection, refused, code=ReasonCode.SUPPRESSED_ADDRESS, now=now)
         counted = [draft for draft in ruled if draft.campaign is None and draft.id not in refused]
         over = self._over_limit(connection, counted, now)
-        _suppress(connection, over, now=now)
+        _suppress(connection, over, code=ReasonCode.OVER_LIMIT, now=now)
         if self._limits.global_limit is not None:
             going = [draft for draft in counted if draft.id not in over and draft.not_before is None]
             _delay(connection, going, self._limits.global_limit, now)
@@ -178,19 +177,26 @@ def suppress_waiting(
         row.id: explain_suppression(suppression_from_row(row))
         for row in connection.execute(_SELECT_WAITING_SUPPRESSED, {"ids": list(ids)})
     }
-    _suppress(connection, found, now=now, worker=worker)
+    _suppress(connection, found, code=ReasonCode.SUPPRESSED_ADDRESS, now=now, worker=worker)
     return found
 
 
 def _suppress(
-    connection: Connection, reasons: dict[str, str], *, now: datetime, worker: str | None = None
+    connection: Connection,
+    reasons: dict[str, str],
+    *,
+    code: ReasonCode,
+    now: datetime,
+    worker: str | None = None,
 ) -> None:
     by_reason: dict[str, list[str]] = {}
     for email_id, reason in reasons.items():
         by_reason.setdefault(reason, []).append(email_id)
     for reason, ids in by_reason.items():
-        values = {"error": reason, "worker": worker, "queued_at": None, "queued_in": None}
-        change_state(connection, emails.c.id.in_(ids), State.SUPPRESSED, text=reason, values=values, now=now)
+        values = reason_values(Reason(code=code, text=reason))
+        values |= {"worker": worker, "queued_at": None, "queued_in": None}
+        are_they = emails.c.id.in_(ids)
+        change_state(connection, are_they, State.SUPPRESSED, text=reason, values=values, now=now, code=code)
 
 
 def _lock(connection: Connection, keys: Collection[str]) -> None:
@@ -248,7 +254,7 @@ def _delay(connection: Connection, drafts: Sequence[Draft], limit: RateLimit, no
                 connection,
                 email_id,
                 until=last,
-                reason=f"{GLOBAL_LIMIT_PREFIX}{limit.describe('emails')} ({GLOBAL_SETTING})",
+                reason=f"over the ceiling: {limit.describe('emails')} ({GLOBAL_SETTING})",
                 now=now,
             )
 
@@ -258,7 +264,7 @@ _LAST_WAITING = (
     .where(
         emails.c.state == State.PENDING,
         emails.c.campaign.is_(None),
-        emails.c.error.startswith(GLOBAL_LIMIT_PREFIX),
+        emails.c.reason_code == ReasonCode.OVER_GLOBAL_LIMIT,
     )
     .order_by(emails.c.due_at.desc())
     .limit(1)
@@ -279,9 +285,9 @@ def _oldest_in_window_query(limit: RateLimit, *, but: Collection[str], now: date
 def _delay_email(
     connection: Connection, email_id: str, *, until: datetime, reason: str, now: datetime
 ) -> None:
-    is_it = emails.c.id == email_id
-    values: dict[str, Any] = {"due_at": until, "not_before": until, "error": reason}
+    is_it, code = emails.c.id == email_id, ReasonCode.OVER_GLOBAL_LIMIT
+    values = reason_values(Reason(code=code, text=reason)) | {"due_at": until, "not_before": until}
     on_broker = values | {"queued_at": None, "queued_in": None}
-    if not change_state(connection, is_it, State.PENDING, text=reason, values=on_broker, now=now):
+    if not change_state(connection, is_it, State.PENDING, text=reason, values=on_broker, now=now, code=code):
         connection.execute(update(emails).where(is_it).values(**values))
-        append_events(connection, [email_id], text=reason, now=now)
+        append_events(connection, [email_id], text=reason, now=now, code=code)

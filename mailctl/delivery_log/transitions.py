@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row, Table
 
+    from mailctl.domain.reason_codes import Reason, ReasonCode
+
 #: The values that end a claim.
 CLAIM_CLEARED: dict[str, Any] = {"claim": None, "lease_until": None}
 _NOW = "moment"
 _APPEND_EVENTS = insert(events).from_select(
-    ["email_id", "at", "state", "attempt", "worker", "code", "text", "actor"],
+    ["email_id", "at", "state", "attempt", "worker", "code", "text", "actor", "reason_code"],
     select(
         emails.c.id,
         bindparam(_NOW, type_=UtcDateTime),
@@ -31,6 +33,7 @@ _APPEND_EVENTS = insert(events).from_select(
         case((emails.c.state == State.SENDING, None), else_=emails.c.smtp_code),
         bindparam("text", type_=String),
         bindparam("actor", type_=String),
+        bindparam("reason_code", type_=String),
     ).where(emails.c.id.in_(bindparam("ids", expanding=True))),
 )
 #: Emails that one statement names: databases limit the number of parameters.
@@ -75,13 +78,17 @@ class StateChange:
         *,
         text: str,
         now: datetime,
+        code: ReasonCode | None = None,
+        stage: str | None = None,
         actor: str | None = None,
     ) -> Sequence[Row[Any]]:
         """Change the state of all emails that match and may change to it, and append their events.
 
         Args:
             parameters: values of the bind parameters.
-            text: what the events say.
+            text: the text of the events, for people.
+            code: the reason code of the events; None for ordinary progress.
+            stage: the SMTP stage of the events.
             actor: the operator who does it; None for what happens by itself.
 
         Returns:
@@ -89,7 +96,10 @@ class StateChange:
         """
         rows = connection.execute(self._statement, {**(parameters or {}), _NOW: now}).all()
         # Not by `append_events`, which would have to find them again.
-        common = {"at": now, "state": self._target, "text": text, "actor": actor}
+        common: dict[str, Any] = {"at": now, "state": self._target, "text": text, "actor": actor}
+        # Ordinary progress, which every email makes, has neither.
+        if code is not None:
+            common |= {"reason_code": code, "stage": stage}
         insert_rows(connection, events, [common | _event_values(row, self._target) for row in rows])
         return rows
 
@@ -112,21 +122,36 @@ def change_state(
     text: str,
     values: dict[str, Any],
     now: datetime,
+    code: ReasonCode | None = None,
+    stage: str | None = None,
     returning: Sequence[ColumnElement[Any]] = (),
     actor: str | None = None,
 ) -> Sequence[Row[Any]]:
-    """Change the state of all emails that match and may change to it: a `Move` that is made once."""
+    """Change the state of all emails that match and may change to it, as a `StateChange` that runs once."""
     change = StateChange(where, target, values=values, returning=returning)
-    return change.run(connection, text=text, now=now, actor=actor)
+    return change.run(connection, text=text, now=now, code=code, stage=stage, actor=actor)
 
 
 def append_events(
-    connection: Connection, ids: Sequence[str], *, text: str, now: datetime, actor: str | None = None
+    connection: Connection,
+    ids: Sequence[str],
+    *,
+    text: str,
+    now: datetime,
+    code: ReasonCode | None = None,
+    actor: str | None = None,
 ) -> None:
-    """Record that these emails are in their state since now."""
+    """Append an event in their present state to each of some emails."""
+    values = {_NOW: now, "text": text, "actor": actor, "reason_code": code}
     for start in range(0, len(ids), _MAX_IDS):
-        parameters = {"ids": ids[start : start + _MAX_IDS], _NOW: now, "text": text, "actor": actor}
-        connection.execute(_APPEND_EVENTS, parameters)
+        connection.execute(_APPEND_EVENTS, {**values, "ids": ids[start : start + _MAX_IDS]})
+
+
+def reason_values(reason: Reason | None) -> dict[str, Any]:
+    """Return the columns of an email that say why it is not delivered; None empties them."""
+    if reason is None:
+        return {"error": None, "reason_code": None}
+    return {"error": reason.text, "reason_code": reason.code}
 
 
 def insert_or_ignore(connection: Connection, table: Table, row: dict[str, Any]) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.outbox import OUTAGE_REASON_PREFIX
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
-from mailctl.domain.models import OutcomeKind, State, parse_stage
+from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.shell_command import ShellCommand, mailctl_command
 from mailctl.timefmt import format_duration
 
@@ -67,12 +67,12 @@ def in_hand(case: Case) -> Cause | None:
 def circuit_open(case: Case) -> Cause | None:
     """The mail server does not work, and the email waits in the log until it does."""
     email, circuit = case.email, case.evidence.circuit
-    is_kept = bool(email.error and email.error.startswith(OUTAGE_REASON_PREFIX))
+    is_kept = email.reason_code is ReasonCode.MAIL_SERVER_DOWN
     if not is_kept and (circuit is None or not circuit.is_open):
         return None
     if circuit is None or not circuit.is_open:
         return Cause(name="mail_server_down", sentence=f"{email.error}; it goes out {_at(email.not_before)}")
-    cause = cause_of_server_failure(parse_stage(circuit.reason))
+    cause = cause_of_server_failure(circuit.stage)
     waiting = f"{circuit}; emails are kept back, and one tries it again {_at(circuit.probe_at)}"
     return replace(cause, sentence=f"{cause.sentence}: {waiting}")
 
@@ -80,10 +80,11 @@ def circuit_open(case: Case) -> Cause | None:
 def attempt_failed(case: Case) -> Cause | None:
     """The last attempt failed, and there will be another."""
     email = case.email
-    if email.state is not State.DEFERRED and not (case.is_waiting_for_time and email.error):
+    if email.state is not State.DEFERRED and not (case.is_waiting_for_time and email.reason_code):
         return None
-    text = case.last_event_text(State.DEFERRED)
-    cause = cause_of_attempt(text, code=email.reply.code, enhanced=email.reply.enhanced or "")
+    event = case.last_event(State.DEFERRED)
+    code, stage = (event.reason_code, event.stage) if event else (email.reason_code, None)
+    cause = cause_of_attempt(code, stage=stage, enhanced=email.reply.enhanced or "")
     when = email.not_before or email.due_at
     again = f"next attempt {_at(when)}, in {format_duration(when - case.now)}"
     if when <= case.now:
@@ -91,20 +92,19 @@ def attempt_failed(case: Case) -> Cause | None:
     # What our own credentials, TLS or sender identity caused does not count as an attempt.
     tried = f"attempt {email.attempts} failed" if email.attempts else "not sent"
     circuit = case.evidence.circuit
-    is_open = circuit is not None and circuit.is_open and parse_stage(text) in ("connect", "tls", "auth")
+    is_open = circuit is not None and circuit.is_open and stage in ("connect", "tls", "auth")
     kept = "; the circuit is open, emails are kept back" if is_open else ""
     return replace(cause, sentence=f"{tried}, {cause.sentence}: {email.error}; {again}{kept}")
 
 
-def cause_of_attempt(text: str, *, code: int | None, enhanced: str) -> Cause:
-    """Return what an attempt failed of.
+def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, enhanced: str) -> Cause:
+    """Return why an attempt failed.
 
     Args:
-        text: what the event says: kind of outcome, stage, reply.
-        code: of the mail server's reply.
-        enhanced: status code of the reply.
+        code: the reason code of the attempt.
+        stage: the SMTP stage at which it failed; None if no mail server was asked.
+        enhanced: the enhanced status code of the reply; "" if it has none.
     """
-    stage = parse_stage(text)
     if stage in ("tls", "auth"):
         return cause_of_server_failure(stage)
     if enhanced.startswith(_TEMPORARY_POLICY_PREFIX):
@@ -115,19 +115,19 @@ def cause_of_attempt(text: str, *, code: int | None, enhanced: str) -> Cause:
         )
     if stage == "connect":
         return cause_of_server_failure(stage)
-    if text.startswith(OutcomeKind.AMBIGUOUS):
+    if code is ReasonCode.NO_REPLY:
         return Cause(
             name="no_reply",
             sentence="the mail server took the message and gave no reply, so that it may have it already",
             certainty=Certainty.LIKELY,
         )
-    if text.startswith(OutcomeKind.CONFIG):
+    if code is ReasonCode.CONFIGURATION and stage:
         return Cause(
             name="sender_refused",
             sentence="the mail server does not let us send as EMAIL_FROM_ADDRESS",
             next_step=mailctl_command("check-config"),
         )
-    if not stage and code is None:
+    if not stage:
         return Cause(
             name="our_settings",
             sentence="something on our side is not usable",
@@ -138,7 +138,7 @@ def cause_of_attempt(text: str, *, code: int | None, enhanced: str) -> Cause:
     )
 
 
-def cause_of_server_failure(stage: str) -> Cause:
+def cause_of_server_failure(stage: str | None) -> Cause:
     """Return why the mail server itself cannot be used, whatever the email."""
     if stage == "auth":
         return Cause(

@@ -123,9 +123,9 @@ class Case:
         found = [offer for offer in self.evidence.available_actions if offer.action in ways]
         return min(found, key=lambda offer: len(offer.hazards)).command if found else None
 
-    def last_event_text(self, *states: State) -> str:
-        """Return what the latest event of one of these states says; "" if there is none."""
-        return next((event.text for event in reversed(self.events) if event.state in states), "")
+    def last_event(self, state: State) -> Event | None:
+        """Return the latest event of a state; None if there is none."""
+        return next((event for event in reversed(self.events) if event.state is state), None)
 
 
 @dataclass(frozen=True, kw_only=True)

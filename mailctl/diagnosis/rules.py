@@ -60,7 +60,7 @@ def diagnose(case: Case) -> tuple[Cause, ...]:
 
 def _waits_after_attempt(case: Case) -> bool:
     """Whether an attempt of its own, or the circuit, is why it is not due."""
-    return case.is_waiting_for_time and bool(case.email.error)
+    return case.is_waiting_for_time and case.email.reason_code is not None
 
 
 def _rules_after_attempt(case: Case) -> tuple[Rule, ...]:

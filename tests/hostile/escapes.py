@@ -67,6 +67,7 @@ def _rows(at: datetime) -> Iterator[tuple[Any, dict[str, Any]]]:
         "updated_at": at,
         "due_at": at,
         "error": hostile("error"),
+        "reason_code": "unspecified",
         "worker": hostile("worker"),
         "smtp_code": 550,
         "smtp_enhanced": "5.7.1",

@@ -11,6 +11,7 @@ import sqlalchemy
 from mailctl import runtime
 from mailctl.delivery_log.storage.engine import parse_url
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.reason_codes import Reason, ReasonCode
 
 LOST = Outcome(kind=OutcomeKind.AMBIGUOUS, reply=SmtpReply(text="timed out"), stage="body")
 REFUSED = Outcome(kind=OutcomeKind.BOUNCED, reply=SmtpReply(code=550, enhanced="5.7.1", text="blocked"))
@@ -42,6 +43,11 @@ def welcome(mailctl: Mailctl, address: str = "zoe@example.com") -> str:
     return send(mailctl, "welcome", "--email", address)
 
 
+def refusal(outcome: Outcome) -> Reason:
+    """Return why an email failed that a mail server refused."""
+    return Reason(code=ReasonCode.REFUSED, text=f"refused: {outcome}")
+
+
 def fail(email_id: str, outcome: Outcome, *, state: State = State.FAILED) -> None:
     """Let a worker try an email, and record what became of it."""
     parts = runtime.current()
@@ -49,7 +55,7 @@ def fail(email_id: str, outcome: Outcome, *, state: State = State.FAILED) -> Non
     if outcome is LOST:
         parts.outbox.defer(claim, until=claim.created_at, outcome=outcome, counts=True, message_id=None)
         [claim] = parts.claims.claim([email_id], worker="w@host").claims
-    parts.outbox.finish(claim, state, outcome=outcome, reason=f"refused: {outcome}")
+    parts.outbox.finish(claim, state, outcome=outcome, reason=refusal(outcome))
     runtime.close()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl import runtime
-from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.models import Outcome, OutcomeKind, State
 from tests.integration.commands import DEAD, LOST, REFUSED, fail, send, state_of, welcome
 
 if TYPE_CHECKING:
@@ -276,7 +276,7 @@ class TestNextSteps:
         email_id = welcome(mailctl)
         parts = runtime.current()
         [claim] = parts.claims.claim([email_id], worker="w@host").claims
-        outcome = Outcome(kind=OutcomeKind.CAPTURED, reply=SmtpReply(text="mail/x.eml"))
+        outcome = Outcome(kind=OutcomeKind.CAPTURED, captured_file="mail/x.eml")
         parts.outbox.finish(claim, State.CAPTURED, outcome=outcome)
         runtime.close()
         step, done = self.take(mailctl, email_id)

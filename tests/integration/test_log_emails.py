@@ -23,6 +23,7 @@ from mailctl.delivery_log.storage.schema_version import upgrade
 from mailctl.domain.catalog import CANARY, RESET, WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
 from mailctl.domain.models import DeliveredClaim, Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.errors import IdempotencyConflict
 from mailctl.security.keyring import Keyring
 
@@ -435,7 +436,7 @@ class TestForgetting:
         failed, waiting = log.queue(), log.add()
         claim = log.claim(failed, worker="w")
         assert claim is not None
-        log.outbox.finish(claim, State.FAILED, reason="refused")
+        log.outbox.finish(claim, State.FAILED, reason=Reason(code=ReasonCode.REFUSED, text="refused"))
         retention = Retention(log.engine)
         end = log.clock.forward(days=100)
         found = retention.count(contents_before=end, emails_before=START)

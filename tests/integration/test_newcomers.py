@@ -221,6 +221,6 @@ class TestMailServer:
         trouble = Outcome(kind=OutcomeKind.DEFERRED, reply=SmtpReply(text="refused"), stage="connect")
         circuits = runtime.current().circuits
         assert circuits is not None
-        circuits.record_failure(trouble.text_with_stage)
+        circuits.record_failure(trouble.text_with_stage, stage=trouble.stage)
         runtime.close()
         assert self.hop(mailctl)["detail"] == f"the last 1 attempt failed: {trouble.text_with_stage}"

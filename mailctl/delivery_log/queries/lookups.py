@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from mailctl.domain.models import Json
+
 _BY_IDS: Any = (
     select(*EMAIL_COLUMNS).where(emails.c.id.in_(bindparam("ids", expanding=True))).order_by(emails.c.seq)
 )
@@ -120,6 +122,12 @@ class EmailLookups:
         query = select(events).where(events.c.email_id == email_id).order_by(events.c.seq)
         with reading(self._engine) as connection:
             return [event_from_row(row) for row in connection.execute(query)]
+
+    def canary_report(self, canary_id: str) -> list[Json]:
+        """Return how each step of a canary went; empty while it is not finished."""
+        query = select(emails.c.canary_report).where(emails.c.id == canary_id)
+        with reading(self._engine) as connection:
+            return connection.execute(query).scalar() or []
 
     def backlog(self, *, now: datetime) -> Backlog:
         """Return how much is left to do at `now`."""

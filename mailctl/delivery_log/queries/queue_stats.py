@@ -99,7 +99,7 @@ class QueueStats:
         now = self._clock()
         is_ready = or_(emails.c.state == State.QUEUED, _is_due(now))
         is_later = and_(emails.c.state == State.PENDING, emails.c.not_before > now)
-        is_again = and_(is_later, emails.c.error.is_not(None))
+        is_again = and_(is_later, emails.c.reason_code.is_not(None))
         is_deferred = or_(emails.c.state == State.DEFERRED, is_again)
         query = (
             select(
@@ -107,7 +107,7 @@ class QueueStats:
                 _count(_is_due(now)).label("pending"),
                 _count(emails.c.state == State.QUEUED).label("queued"),
                 _count(emails.c.state == State.SENDING).label("sending"),
-                _count(and_(is_later, emails.c.error.is_(None))).label("scheduled"),
+                _count(and_(is_later, emails.c.reason_code.is_(None))).label("scheduled"),
                 _count(is_deferred).label("deferred"),
                 _count(emails.c.state == State.HELD).label("held"),
                 func.min(waiting_since()).filter(or_(is_ready, is_deferred)).label("waiting_since"),

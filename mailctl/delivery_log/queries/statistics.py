@@ -175,7 +175,7 @@ class Statistics:
         """Return what is unfinished in each queue, by the delivery log; queues without any are left out."""
         # Not NULL for what has no such time, or its opposite would not be true of it either.
         is_later = and_(emails.c.not_before.is_not(None), emails.c.not_before > now)
-        is_scheduled = and_(emails.c.state == State.PENDING, is_later, emails.c.error.is_(None))
+        is_scheduled = and_(emails.c.state == State.PENDING, is_later, emails.c.reason_code.is_(None))
         waits = and_(emails.c.state != State.HELD, not_(is_scheduled))
         query = (
             select(

@@ -46,7 +46,7 @@ class PreparedInsert:
             sqlalchemy.exc.DBAPIError: the database refuses them, as from `Connection.execute`.
         """
         if self._insertion is not None:
-            with _cursor(connection, self._insertion.text) as cursor:
+            with _cursor(connection, self._insertion.sql) as cursor:
                 self._insertion.run(cursor, self._values)
 
 
@@ -110,7 +110,7 @@ class _InsertStatement:
 
     def __init__(self, table: Table, names: tuple[str, ...], dialect: Dialect) -> None:
         compiled = insert(table).inline().compile(dialect=dialect, column_keys=list(names))
-        self.text = str(compiled)
+        self.sql = str(compiled)
         self._is_positional = compiled.positional
         self._names = tuple(compiled.positiontup or names)
         ways = {"pysqlite": self._run_multirow, "aiosqlite": self._run_multirow}
@@ -135,7 +135,7 @@ class _InsertStatement:
     def run(self, cursor: Any, values: list[Any]) -> None:
         """Insert rows, of which there is one at least."""
         if len(values) == self._column_count:
-            cursor.execute(self.text, self._to_parameters(values))
+            cursor.execute(self.sql, self._to_parameters(values))
         else:
             self._run_many(cursor, values)
 
@@ -143,7 +143,7 @@ class _InsertStatement:
         return row if self._is_positional else dict(zip(self._names, row, strict=True))
 
     def _run_executemany(self, cursor: Any, values: list[Any]) -> None:
-        cursor.executemany(self.text, [self._to_parameters(row) for row in self._rows(values)])
+        cursor.executemany(self.sql, [self._to_parameters(row) for row in self._rows(values)])
 
     def _copy(self, cursor: Any, values: list[Any]) -> None:
         with cursor.copy(self._copy_text) as copy:
@@ -155,7 +155,7 @@ class _InsertStatement:
 
     def _run_multirow(self, cursor: Any, values: list[Any]) -> None:
         """Give SQLite many rows in one statement, so that it works while other threads do."""
-        head, _, row = self.text.rpartition(" VALUES ")
+        head, _, row = self.sql.rpartition(" VALUES ")
         most = _MAX_PARAMETERS // self._column_count * self._column_count
         for start in range(0, len(values), most):
             some = values[start : start + most]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 #: The newest migration; a test holds it to the files.
-HEAD = "0006"
+HEAD = "0007"
 VERSION_TABLE = "mailctl_version"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 #: Any number that other users of the same PostgreSQL server are unlikely to lock.

@@ -102,11 +102,21 @@ emails = Table(
     Column("smtp_code", Integer),
     Column("smtp_enhanced", String(12)),
     Column("smtp_text", Text),
+    # Why it is not delivered: the text is for people, the code (a ReasonCode) is what statements compare.
     Column("error", Text),
+    Column("reason_code", String(32)),
     Column("group_id", String(155)),
     Column("campaign", String(100)),
     # An operator has said that neither suppression nor limits keep it back.
     Column("is_forced", Boolean, nullable=False, server_default=false()),
+    # An attempt ended in such a way that the mail server may have accepted it.
+    Column("maybe_sent", Boolean, nullable=False, server_default=false()),
+    # The email that an operator made of this one.
+    Column("resent_as", String(155)),
+    # The file that it was written to instead of being sent.
+    Column("captured_file", Text),
+    # How each step of a canary went.
+    Column("canary_report", JSON),
     Index("mailctl_emails_due", "state", "campaign", "due_at"),
     Index("mailctl_emails_state", "state", "seq"),
     Index("mailctl_emails_user", "user_id", "seq"),
@@ -133,6 +143,9 @@ events = Table(
     Column("text", Text, nullable=False, default=""),
     # The operator who did it; NULL for what happened by itself.
     Column("actor", String(128)),
+    Column("reason_code", String(32)),
+    # The SMTP stage at which an attempt failed.
+    Column("stage", String(8)),
     Index("mailctl_events_email", "email_id"),
 )
 
@@ -179,6 +192,8 @@ circuits = Table(
     Column("failures", Integer, nullable=False),
     Column("probes", Integer, nullable=False),
     Column("reason", Text, nullable=False),
+    # The SMTP stage of the failure that the reason tells of.
+    Column("stage", String(8)),
     Column("since", UtcDateTime, nullable=False),
     Column("probe_at", UtcDateTime, nullable=False),
 )
