@@ -134,15 +134,17 @@ class EveryEmail:
         """Let a worker put an email off."""
         claim = self.claim(email_id)
         when = until or utc_now() + timedelta(minutes=5)
-        self.parts.outbox.defer(claim, until=when, outcome=result, counts=True, message_id="<x@example.org>")
+        self.parts.outbox.defer(
+            claim, until=when, outcome=result, counts_as_attempt=True, message_id="<x@example.org>"
+        )
         return email_id
 
     def stop(self, email_id: str, action: Any = HOLD, mark: str = "") -> str:
         """Let an operator stop an email."""
         target = State.HELD if action is HOLD else State.CANCELLED
-        deed = AuditInfo(actor="ada@desk", batch_mark=mark)
+        audit = AuditInfo(actor="ada@desk", batch_mark=mark)
         assert self.parts.actions.stop(
-            [email_id], target, works_on=action.allowed_states, done=action.past_participle, deed=deed
+            [email_id], target, from_states=action.allowed_states, done=action.past_participle, audit=audit
         )
         return email_id
 
@@ -158,7 +160,7 @@ class EveryEmail:
         self.age(self.ids["pending, late"])
         self.record("scheduled", not_before=utc_now() + timedelta(hours=2))
         outbox.mark_queued([self.record("queued")])
-        outbox.mark_queued([self.record("queued in a worker")], held_in="w1")
+        outbox.mark_queued([self.record("queued in a worker")], worker_id="w1")
         outbox.mark_queued([self.record("queued, of no kind any more")])
         self.change(self.ids["queued, of no kind any more"], kind="gone")
         self.claim(self.record("sending"))
@@ -224,7 +226,7 @@ class EveryEmail:
             self.parts.catalog.get("welcome"), [_content("welcome")], queue="celery", now=utc_now()
         )[0]
         assert self.parts.actions.resend(
-            old, new, works_on=(State.FAILED,), deed=AuditInfo(actor="ada"), again=False
+            old, new, from_states=(State.FAILED,), audit=AuditInfo(actor="ada"), again=False
         )
         self.ids["pending, made of another"] = new.id
 

@@ -114,7 +114,7 @@ class Campaigns:
         """
         if not batch.rows:
             return AddResult(new=[], suppressed={})
-        with writing(self._engine, is_lasting=not can_flush(self._engine)) as connection:
+        with writing(self._engine, durable=not can_flush(self._engine)) as connection:
             new = self._insert_new(connection, batch)
             refused = self._outbox.rules.apply(connection, new, now=batch.at)
         # Here, where it need not be left unfinished because the next transaction has begun.
@@ -144,23 +144,23 @@ class Campaigns:
         with reading(self._engine) as connection:
             return any(_is_due(connection, campaign, now) for campaign in waiting_campaigns(connection))
 
-    def take_due(self, *, limit: int, held_in: str | None = None) -> dict[str, str]:
+    def take_due(self, *, limit: int, worker_id: str | None = None) -> dict[str, str]:
         """Take emails of one campaign that are due and that its rate allows, to be published now.
 
         They count as published from here on: what the broker then does not get, it has lost.
 
         Args:
-            held_in: the id of the worker in whose memory they will be; None where they outlive it.
+            worker_id: the id of the worker in whose memory they will be; None where they outlive it.
 
         Returns:
             Their ids, each with its kind.
         """
         now = self._clock()
         # Should this be lost, they are published twice, and claimed once.
-        with writing(self._engine, is_lasting=False) as connection:
+        with writing(self._engine, durable=False) as connection:
             for campaign in waiting_campaigns(connection):
                 allowed, released_until = _allowance(connection, campaign, limit=limit, now=now)
-                found = _take_due(connection, campaign, limit=allowed, held_in=held_in, now=now)
+                found = _take_due(connection, campaign, limit=allowed, worker_id=worker_id, now=now)
                 if not found:
                     continue
                 _consume_allowance(connection, campaign, len(found), released_until)
@@ -187,10 +187,10 @@ def _is_due(connection: Connection, campaign: str, now: datetime) -> bool:
 
 
 def _take_due(
-    connection: Connection, campaign: str, *, limit: int, held_in: str | None, now: datetime
+    connection: Connection, campaign: str, *, limit: int, worker_id: str | None, now: datetime
 ) -> dict[str, str]:
     found: dict[str, str] = {}
-    values = {"queued_at": now, "queued_in": held_in}
+    values = {"queued_at": now, "queued_in": worker_id}
     for state in WAITING_STATES:
         due = (
             select(emails.c.seq)

@@ -50,7 +50,7 @@ class Claims:
         engine: of the delivery log's database, its schema current.
         keyring: opens the content.
         lease: how long a claim holds.
-        is_lasting: whether a claim is on disk before its email is sent: only then is it known after a power
+        durable: whether a claim is on disk before its email is sent: only then is it known after a power
             failure that the mail server may have it already.
         clock: gives the time.
     """
@@ -61,11 +61,11 @@ class Claims:
         keyring: Keyring,
         *,
         lease: timedelta,
-        is_lasting: bool = True,
+        durable: bool = True,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._engine = engine
-        self._durable = is_lasting
+        self._durable = durable
         self._keyring = keyring
         self._lease = lease
         self._clock = clock
@@ -88,7 +88,7 @@ class Claims:
             "lease_until": now + self._lease,
             "by_worker": worker,
         }
-        with writing(self._engine, is_lasting=self._durable) as connection:
+        with writing(self._engine, durable=self._durable) as connection:
             take = _CLAIM_CANARIES if are_canaries else _CLAIM_EMAILS
             rows = take.run(connection, parameters, text="", now=now)
             suppressed = {}
@@ -139,7 +139,7 @@ class Claims:
         recorded = {end.claim.id: _event(end, now) for end in ended}
         parameters = {"ids": list(rows), "tokens": list({end.claim.token for end in ended})}
         # Should this be lost, the emails count as in doubt, which they are until then anyway.
-        with writing(self._engine, is_lasting=False) as connection:
+        with writing(self._engine, durable=False) as connection:
             ours = connection.execute(_SELECT_STILL_CLAIMED, parameters).scalars().all()
             if ours:
                 connection.execute(_FINISH, [rows[email_id] for email_id in ours])

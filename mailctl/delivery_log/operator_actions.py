@@ -86,33 +86,39 @@ class OperatorActions:
             )
 
     def stop(
-        self, ids: Collection[str], target: State, *, works_on: Collection[State], done: str, deed: AuditInfo
+        self,
+        ids: Collection[str],
+        target: State,
+        *,
+        from_states: Collection[State],
+        done: str,
+        audit: AuditInfo,
     ) -> frozenset[str]:
         """Hold or cancel emails that nobody is sending; a message that is out finds nothing to do then.
 
         Args:
             target: held or cancelled.
-            works_on: the states in which that can be done.
+            from_states: the states in which that can be done.
             done: what the reason says was done.
 
         Returns:
             The ids of those that were stopped.
         """
-        mark = f" ({deed.batch_mark})" if deed.batch_mark else ""
-        error = deed.describe(f"{done} by {deed.actor}{mark}")
+        mark = f" ({audit.batch_mark})" if audit.batch_mark else ""
+        error = audit.describe(f"{done} by {audit.actor}{mark}")
         values = reason_values(Reason(code=ReasonCode.STOPPED, text=error))
         values |= {"queued_at": None, "queued_in": None}
-        are_fit = and_(emails.c.id.in_(ids), UNINDEXED_STATE.in_(works_on))
+        are_fit = and_(emails.c.id.in_(ids), UNINDEXED_STATE.in_(from_states))
         return self._change_state(
-            are_fit, target, text=deed.describe(done), code=ReasonCode.STOPPED, values=values, deed=deed
+            are_fit, target, text=audit.describe(done), code=ReasonCode.STOPPED, values=values, audit=audit
         )
 
     def retry(
         self,
         ids: Collection[str],
         *,
-        works_on: Collection[State],
-        deed: AuditInfo,
+        from_states: Collection[State],
+        audit: AuditInfo,
         lifetime: timedelta | None,
         is_forced: bool,
         again: bool,
@@ -120,7 +126,7 @@ class OperatorActions:
         """Let undelivered emails go out now.
 
         Args:
-            works_on: the states in which that can be done.
+            from_states: the states in which that can be done.
             lifetime: what each has to live from now on; None leaves it as it was.
             is_forced: whether neither suppression nor limits shall keep them back.
             again: also those that a new email was made from.
@@ -140,35 +146,35 @@ class OperatorActions:
             values["expires_at"] = now + lifetime
         if is_forced:
             values["is_forced"] = True
-        are_fit = _can_be_sent(ids, works_on, again=again)
-        text, code = deed.describe("retried"), ReasonCode.RETRIED
-        return self._change_state(are_fit, State.PENDING, text=text, code=code, values=values, deed=deed)
+        are_fit = _can_be_sent(ids, from_states, again=again)
+        text, code = audit.describe("retried"), ReasonCode.RETRIED
+        return self._change_state(are_fit, State.PENDING, text=text, code=code, values=values, audit=audit)
 
     def release(
-        self, ids: Collection[str], *, works_on: Collection[State], deed: AuditInfo, again: bool
+        self, ids: Collection[str], *, from_states: Collection[State], audit: AuditInfo, again: bool
     ) -> frozenset[str]:
         """Let held and cancelled emails go out when they would have; return the ids of those that do.
 
         Args:
-            works_on: the states in which that can be done.
+            from_states: the states in which that can be done.
             again: also those that a new email was made from.
         """
         now = self._clock()
         is_scheduled = emails.c.not_before > now
         values = {"due_at": case((is_scheduled, emails.c.not_before), else_=now), **_CLEARED}
-        are_fit = _can_be_sent(ids, works_on, again=again)
-        text, code = deed.describe("released"), ReasonCode.RELEASED
-        return self._change_state(are_fit, State.PENDING, text=text, code=code, values=values, deed=deed)
+        are_fit = _can_be_sent(ids, from_states, again=again)
+        text, code = audit.describe("released"), ReasonCode.RELEASED
+        return self._change_state(are_fit, State.PENDING, text=text, code=code, values=values, audit=audit)
 
     def resend(
-        self, email_id: str, draft: Draft, *, works_on: Collection[State], deed: AuditInfo, again: bool
+        self, email_id: str, draft: Draft, *, from_states: Collection[State], audit: AuditInfo, again: bool
     ) -> bool:
         """Record a new email that is made of an old one; both events name the other.
 
         Args:
             email_id: of the old one.
             draft: the new one.
-            works_on: the states of the old one in which that can be done.
+            from_states: the states of the old one in which that can be done.
             again: also if one was made of it before.
 
         Returns:
@@ -178,25 +184,25 @@ class OperatorActions:
         # The mark is on the row, so that of two operators one comes second.
         marked = (
             update(emails)
-            .where(_can_be_sent([email_id], works_on, again=again))
+            .where(_can_be_sent([email_id], from_states, again=again))
             .values(**reason_values(resent), resent_as=draft.id, updated_at=now)
             .returning(emails.c.id)
         )
         with writing(self._engine) as connection:
             if connection.execute(marked).first() is None:
                 return False
-            self._append_event(connection, email_id, resent, deed, now=now)
+            self._append_event(connection, email_id, resent, audit, now=now)
             row = self._outbox.build_row(draft, state=State.PENDING, due_at=now, now=now)
             insert_rows(connection, emails, [row])
             made = Reason(code=ReasonCode.RESEND, text=f"recorded; is a resend of {email_id}")
-            self._append_event(connection, draft.id, made, deed, now=now)
+            self._append_event(connection, draft.id, made, audit, now=now)
         return True
 
     def _append_event(
-        self, connection: Connection, email_id: str, reason: Reason, deed: AuditInfo, *, now: datetime
+        self, connection: Connection, email_id: str, reason: Reason, audit: AuditInfo, *, now: datetime
     ) -> None:
-        text = deed.describe(reason.text)
-        append_events(connection, [email_id], text=text, now=now, code=reason.code, actor=deed.actor)
+        text = audit.describe(reason.text)
+        append_events(connection, [email_id], text=text, now=now, code=reason.code, actor=audit.actor)
 
     def _change_state(
         self,
@@ -206,12 +212,12 @@ class OperatorActions:
         text: str,
         code: ReasonCode,
         values: dict[str, Any],
-        deed: AuditInfo,
+        audit: AuditInfo,
     ) -> frozenset[str]:
         now = self._clock()
         with writing(self._engine) as connection:
             rows = change_state(
-                connection, where, target, text=text, values=values, now=now, code=code, actor=deed.actor
+                connection, where, target, text=text, values=values, now=now, code=code, actor=audit.actor
             )
         return frozenset(row.id for row in rows)
 
@@ -219,10 +225,10 @@ class OperatorActions:
 _CLEARED: dict[str, Any] = reason_values(None) | {"resent_as": None, "queued_at": None, "queued_in": None}
 
 
-def _can_be_sent(ids: Collection[str], works_on: Collection[State], *, again: bool) -> ColumnElement[bool]:
+def _can_be_sent(ids: Collection[str], from_states: Collection[State], *, again: bool) -> ColumnElement[bool]:
     conditions: list[ColumnElement[bool]] = [
         emails.c.id.in_(ids),
-        UNINDEXED_STATE.in_(works_on),
+        UNINDEXED_STATE.in_(from_states),
         emails.c.content.is_not(None),
     ]
     if not again:

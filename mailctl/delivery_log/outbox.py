@@ -107,19 +107,19 @@ class Outbox:
         self.rules = rules or Rules()
         self._clock = clock
 
-    def add(self, drafts: Sequence[Draft], *, due_at: datetime, is_lasting: bool = True) -> RecordResult:
+    def add(self, drafts: Sequence[Draft], *, due_at: datetime, durable: bool = True) -> RecordResult:
         """Record the emails of one call, pending; the rules suppress some of them, or let them wait.
 
         Args:
             drafts: one per recipient; the first one's id and idempotency key stand for all.
             due_at: when a relay may publish them.
-            is_lasting: whether they are on disk when this returns; else `flush` brings them there.
+            durable: whether they are on disk when this returns; else `flush` brings them there.
 
         Raises:
             IdempotencyConflict: that earlier call had other content.
             LogUnavailable: the log cannot be written.
         """
-        with writing(self._engine, is_lasting=is_lasting) as connection:
+        with writing(self._engine, durable=durable) as connection:
             return self.add_in_transaction(connection, drafts, due_at=due_at)
 
     def add_in_transaction(
@@ -136,10 +136,10 @@ class Outbox:
         insert_rows(connection, emails, rows)
         insert_rows(connection, events, first_events(drafts, now=now))
         refused = self.rules.apply(connection, drafts, now=now)
-        free: tuple[Draft, ...] = ()
+        publishable: tuple[Draft, ...] = ()
         if not self.rules.can_delay and is_empty(connection, pauses.c.name):
-            free = tuple(each for each in drafts if each.id not in refused and each.not_before is None)
-        return RecordResult(id=drafts[0].id, publishable=free)
+            publishable = tuple(each for each in drafts if each.id not in refused and each.not_before is None)
+        return RecordResult(id=drafts[0].id, publishable=publishable)
 
     def record_from_message(self, drafts: Sequence[Draft]) -> dict[str, str]:
         """Record what one message of another program asks for; what is known already stays as it is.
@@ -221,19 +221,19 @@ class Outbox:
             problem = reason_values(Reason(code=ReasonCode.PUBLISHING_FAILED, text=reason))
             connection.execute(update(emails).where(is_waiting).values(due_at=until, **problem))
 
-    def mark_queued(self, ids: Collection[str], *, held_in: str | None = None) -> int:
+    def mark_queued(self, ids: Collection[str], *, worker_id: str | None = None) -> int:
         """Say that messages for these emails are on the broker now.
 
         Args:
-            held_in: the id of the worker in whose memory they are; None where they outlive their publisher.
+            worker_id: the id of the worker in whose memory they are; None where they outlive their publisher.
 
         Returns:
             How many of them were still waiting for it.
         """
         now = self._clock()
-        parameters = {"ids": list(ids), "queued_in": held_in}
+        parameters = {"ids": list(ids), "queued_in": worker_id}
         # Should this be lost, they are published twice, and claimed once.
-        with writing(self._engine, is_lasting=False) as connection:
+        with writing(self._engine, durable=False) as connection:
             return len(_MARK_QUEUED.run(connection, parameters, text="published to the broker", now=now))
 
     def flush(self) -> None:
@@ -337,13 +337,19 @@ class Outbox:
         return bool(ended)
 
     def defer(
-        self, claim: Claim, *, until: datetime, outcome: Outcome, counts: bool, message_id: str | None
+        self,
+        claim: Claim,
+        *,
+        until: datetime,
+        outcome: Outcome,
+        counts_as_attempt: bool,
+        message_id: str | None,
     ) -> bool:
         """Record that a claimed email has to be tried again.
 
         Args:
             until: not before this time.
-            counts: whether the attempt was one of the email's own.
+            counts_as_attempt: whether the attempt was one of the email's own.
 
         Returns:
             Whether it was recorded; False if the claim is not ours any more.
@@ -353,7 +359,7 @@ class Outbox:
             _outcome_values(outcome) | reason_values(Reason(code=code, text=str(outcome))) | CLAIM_CLEARED
         )
         values |= {"due_at": until, "not_before": until, "message_id": message_id}
-        if not counts:
+        if not counts_as_attempt:
             values["attempts"] = emails.c.attempts - 1
         text = f"{outcome.kind} {outcome.text_with_stage}" if outcome.stage else str(outcome)
         if outcome.kind is OutcomeKind.AMBIGUOUS:

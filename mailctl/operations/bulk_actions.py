@@ -238,22 +238,22 @@ class BulkAction:
         return groups
 
     def _apply_to_ids(self, ids: Sequence[str], *, lifetime_of: str | None) -> frozenset[str]:
-        actions, action, deed = self._runtime.actions, self._action, self._request.audit
+        actions, action, audit = self._runtime.actions, self._action, self._request.audit
         if action.is_stop:
             target = State.HELD if action is HOLD else State.CANCELLED
             return actions.stop(
-                ids, target, works_on=action.allowed_states, done=action.past_participle, deed=deed
+                ids, target, from_states=action.allowed_states, done=action.past_participle, audit=audit
             )
         again = Hazard.RESENT in self._request.include
         if action is RELEASE:
-            return actions.release(ids, works_on=action.allowed_states, deed=deed, again=again)
+            return actions.release(ids, from_states=action.allowed_states, audit=audit, again=again)
         lifetime = (
             self._runtime.catalog.get_recorded(lifetime_of).lifetime if lifetime_of is not None else None
         )
         return actions.retry(
             ids,
-            works_on=action.allowed_states,
-            deed=deed,
+            from_states=action.allowed_states,
+            audit=audit,
             lifetime=lifetime,
             is_forced=self._is_forced,
             again=again,
@@ -270,7 +270,7 @@ class BulkAction:
         [draft] = make_drafts(kind, [content], queue=queue, now=now, forced_by=forced_by)
         again = Hazard.RESENT in self._request.include
         is_done = self._runtime.actions.resend(
-            email.id, draft, works_on=self._action.allowed_states, deed=self._request.audit, again=again
+            email.id, draft, from_states=self._action.allowed_states, audit=self._request.audit, again=again
         )
         return draft.id if is_done else None
 

@@ -184,7 +184,7 @@ class OutcomeRecorder:
                 claim,
                 until=decision.at,
                 outcome=outcome,
-                counts=decision.counts_as_attempt,
+                counts_as_attempt=decision.counts_as_attempt,
                 message_id=message_id,
             ),
             claim,

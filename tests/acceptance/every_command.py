@@ -179,9 +179,9 @@ def _fill(runtime: Runtime) -> dict[str, str]:
     runtime.actions.stop(
         [ids["held"]],
         State.HELD,
-        works_on=[State.PENDING],
+        from_states=[State.PENDING],
         done="held",
-        deed=AuditInfo(actor="ada"),
+        audit=AuditInfo(actor="ada"),
     )
     ids["campaign"] = recorded.emails[0][0]
     ids["key"] = runtime.api_keys.create("laptop").id

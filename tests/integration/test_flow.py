@@ -81,7 +81,7 @@ class Post:
         """Have a worker try an email in vain."""
         email_id = self.begin(worker)
         until = self.now + timedelta(minutes=10)
-        self._outbox.defer(self._claim, until=until, outcome=LATER, counts=True, message_id=None)
+        self._outbox.defer(self._claim, until=until, outcome=LATER, counts_as_attempt=True, message_id=None)
         return email_id
 
     def email(self, email_id: str) -> Email:

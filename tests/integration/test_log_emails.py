@@ -288,7 +288,7 @@ class TestClaiming:
             claim = log.claim(email_id, worker="w")
             assert claim is not None
             until = log.clock.now + timedelta(seconds=30)
-            log.outbox.defer(claim, until=until, outcome=LATER, counts=counts, message_id=None)
+            log.outbox.defer(claim, until=until, outcome=LATER, counts_as_attempt=counts, message_id=None)
             assert log.claim(email_id, worker="w") is None
             assert log.history.find(email_id)[0].attempts == attempts
             log.clock.forward(seconds=30)
@@ -324,7 +324,7 @@ class TestClaiming:
         assert in_hand is not None
         assert retried is not None
         until = log.clock.now + timedelta(seconds=30)
-        log.outbox.defer(retried, until=until, outcome=LATER, counts=True, message_id=None)
+        log.outbox.defer(retried, until=until, outcome=LATER, counts_as_attempt=True, message_id=None)
         log.clock.forward(hours=-1)
         assert log.outbox.reserve_due(limit=9) == []
         assert log.recovery.correct_future_times(longest=LEASE) == 3
@@ -416,7 +416,7 @@ class TestMending:
     def test_what_a_gone_worker_held_in_memory_goes_back(self, log: Log) -> None:
         """A memory broker dies with its process."""
         email_id = log.add()
-        log.outbox.mark_queued([email_id], held_in="gone")
+        log.outbox.mark_queued([email_id], worker_id="gone")
         assert log.recovery.return_orphans(alive=["gone"]) == 0
         assert log.recovery.return_orphans(alive=["other"]) == 1
         assert log.state(email_id) is State.PENDING

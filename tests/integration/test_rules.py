@@ -334,7 +334,7 @@ def test_an_own_kind_travels_in_full_as_the_generic_one(
         kind, make_user(email="zoe@example.com"), origins=frozenset(), context={"number": "7"}
     )
     [email_id] = Enqueuer(post.runtime).record(kind, [content]).ids
-    publisher = Publisher(post.runtime, held_in="this-process")
+    publisher = Publisher(post.runtime, worker_id="this-process")
     publisher.publish(post.email(email_id))
     with post.runtime.app.connection_for_read() as connection:
         message = connection.default_channel.basic_get("celery", no_ack=True)
@@ -361,7 +361,7 @@ def test_a_worker_that_does_not_know_a_kind_leaves_it(make_post: MakePost) -> No
     report = post.deliver(email_id)
     assert (report.state, "unheard-of" in report.text) == (State.DEFERRED, True)
     assert post.email(email_id).attempts == 0
-    publisher = Publisher(post.runtime, held_in="this-process")
+    publisher = Publisher(post.runtime, worker_id="this-process")
     waiting = post.email(record(post, kind))
     assert publisher.publish_all([waiting]) == 0
     publisher.close()
@@ -371,7 +371,7 @@ def test_a_worker_that_does_not_know_a_kind_leaves_it(make_post: MakePost) -> No
 def test_what_may_not_be_mailed_is_not_published_in_full(make_post: MakePost) -> None:
     """Who takes it may know nothing of this environment."""
     post = make_post(mailctl_messages="full", mailctl_recipients_allow="@corp.example")
-    publisher = Publisher(post.runtime, held_in="this-process")
+    publisher = Publisher(post.runtime, worker_id="this-process")
     email_id = record(post)
     assert publisher.publish_all([post.email(email_id)]) == 0
     publisher.close()

@@ -249,11 +249,11 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def writing(engine: Engine, *, is_lasting: bool = True) -> Iterator[Connection]:
+def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
     """A transaction that writes: committed at the end, rolled back by an error.
 
     Args:
-        is_lasting: whether it is on disk when this returns. Otherwise it gets there with the next one that
+        durable: whether it is on disk when this returns. Otherwise it gets there with the next one that
             is: a moment of it may be lost when the power fails, and nothing when a process is killed.
 
     Raises:
@@ -261,12 +261,12 @@ def writing(engine: Engine, *, is_lasting: bool = True) -> Iterator[Connection]:
     """
     create_log(engine)
     with translate_database_errors(engine.url), engine.connect() as connection:
-        connection.execution_options(**{sqlite.DURABLE: is_lasting})
+        connection.execution_options(**{sqlite.DURABLE: durable})
         with connection.begin():
-            if not is_lasting and not can_flush(engine):
+            if not durable and not can_flush(engine):
                 connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield connection
-    if is_lasting:
+    if durable:
         checkpoint(engine)
 
 

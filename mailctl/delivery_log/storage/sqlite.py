@@ -189,11 +189,11 @@ def _wal_path(engine: Engine) -> Path:
 
 def _begin_immediate(connection: Connection) -> None:
     """Take the lock as soon as it is free."""
-    is_lasting = connection.get_execution_options().get(DURABLE, True)
+    durable = connection.get_execution_options().get(DURABLE, True)
     driver: Any = connection.connection.driver_connection
-    if connection.info.get(DURABLE) is not is_lasting:
-        driver.execute(f"PRAGMA synchronous = {'FULL' if is_lasting else 'NORMAL'}")
-        connection.info[DURABLE] = is_lasting
+    if connection.info.get(DURABLE) is not durable:
+        driver.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        connection.info[DURABLE] = durable
     driver.execute("PRAGMA busy_timeout = 0")
     try:
         _retry_while_busy(lambda: driver.execute("BEGIN IMMEDIATE"))
