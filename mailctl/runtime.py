@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from mailctl.delivery_log.attempt_results import AttemptResults
 from mailctl.delivery_log.campaigns import Campaigns
 from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.claims import Claims
@@ -114,7 +115,6 @@ class Runtime:
         self.outbox = Outbox(
             self.engine,
             self.keyring,
-            lease=lease,
             idempotency_window=timedelta(seconds=settings.mailctl_idempotency_seconds),
             rules=Rules(limits),
         )
@@ -125,6 +125,7 @@ class Runtime:
             # Where what is in doubt is sent again anyway, knowing of the doubt changes nothing.
             durable=settings.mailctl_on_ambiguous == "hold",
         )
+        self.attempt_results = AttemptResults(self.engine)
         self.campaigns = Campaigns(self.engine, self.outbox)
         self.actions = OperatorActions(self.engine, self.outbox)
         self.pauses = Pauses(self.engine)

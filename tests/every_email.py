@@ -127,14 +127,14 @@ class EveryEmail:
         """Let a worker end an email."""
         if reason is None and result is not None and state not in (State.SENT, State.CAPTURED):
             reason = Reason(code=ReasonCode.REFUSED, text=f"refused {result.text_with_stage}")
-        self.parts.outbox.finish(self.claim(email_id), state, outcome=result, reason=reason)
+        self.parts.attempt_results.finish(self.claim(email_id), state, outcome=result, reason=reason)
         return email_id
 
     def defer(self, email_id: str, result: Outcome, *, until: datetime | None = None) -> str:
         """Let a worker put an email off."""
         claim = self.claim(email_id)
         when = until or utc_now() + timedelta(minutes=5)
-        self.parts.outbox.defer(
+        self.parts.attempt_results.defer(
             claim, until=when, outcome=result, counts_as_attempt=True, message_id="<x@example.org>"
         )
         return email_id

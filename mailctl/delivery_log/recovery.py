@@ -1,4 +1,4 @@
-"""What a relay puts right: leases that ran out, messages that the broker lost, emails that came too late."""
+"""Recovery: leases that ran out, messages that the broker lost, expired emails, and wrong clocks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy import text as sql_text
 
+from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import (
     IS_CLAIMABLE,
@@ -16,38 +17,28 @@ from mailctl.delivery_log.storage.tables import (
     emails,
     idempotency_keys,
 )
-from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, reason_values, utc_now
+from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, reason_values
 from mailctl.domain.models import DELIVERED_STATES, MAYBE_SENT, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import MAX_ATTEMPTS, MIN_REMAINING_LIFETIME_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
     from datetime import datetime
 
-    from sqlalchemy import Engine
-
-#: What a Celery result says of an email.
+#: The states that follow from the Celery result of a task.
 _STATE_BY_CELERY_RESULT = {"SUCCESS": State.SENT, "FAILURE": State.FAILED}
 
 
-class Recovery:
-    """Finds emails that got stuck, and moves them on.
-
-    Args:
-        engine: of the delivery log's database, its schema current.
-        clock: gives the time.
-    """
-
-    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = utc_now) -> None:
-        self._engine = engine
-        self._clock = clock
+class Recovery(Repository):
+    """Finds emails that are stuck, and changes their state so that they are sent or end."""
 
     def release_stale(self, *, hold: bool) -> int:
-        """Put back what a worker claimed and never finished: its lease has run out.
+        """Release emails whose worker let the lease run out; return how many.
 
         Args:
-            hold: keep it for an operator instead, since the mail server may have it already.
+            hold: whether to hold them for an operator instead of sending them again: the mail server may have
+                accepted them already.
         """
         now = self._clock()
         is_stale = and_(emails.c.state == State.SENDING, emails.c.lease_until < now)
@@ -65,14 +56,14 @@ class Recovery:
         return given_up + self._change_state(is_stale, State.PENDING, text=text, code=code, values=values)
 
     def return_lost(self, *, queue: str, queued_before: datetime, on_broker: int) -> int:
-        """Put back what the broker lost.
+        """Return emails whose messages the broker lost to the log; return how many.
 
         A queue is first in, first out: of the emails published to it, only the last `on_broker` can still be
         there.
 
         Args:
-            queued_before: only what was published earlier; it takes a moment from broker to claim.
-            on_broker: how many messages the broker has for this queue, waiting or handed to a worker.
+            queued_before: only emails that were published earlier: a message takes a moment to be claimed.
+            on_broker: how many messages the broker has for this queue, waiting or delivered to a worker.
         """
         is_queued = and_(
             emails.c.state == State.QUEUED, emails.c.queue == queue, emails.c.queued_in.is_(None)
@@ -88,7 +79,7 @@ class Recovery:
             emails.c.seq.in_(newest_first.scalar_subquery()),
             emails.c.queued_at < queued_before,
         )
-        # Asked first without the lock: nothing is lost most of the time, and sorting them takes long.
+        # Counted first, without the lock: mostly nothing is lost, and sorting the emails takes long.
         with reading(self._engine) as connection:
             count = connection.execute(select(func.count()).where(is_queued)).scalar_one()
         if count <= on_broker:
@@ -97,9 +88,13 @@ class Recovery:
         return self._return_to_pending(is_lost, reason)
 
     def return_orphans(self, *, alive: Collection[str]) -> int:
-        """Put back what was in the memory of workers that are not among the living."""
+        """Return emails whose messages were in the memory of dead workers to the log; return how many.
+
+        Args:
+            alive: the ids of the workers that are alive.
+        """
         is_orphan = and_(
-            # Not `IS NOT NULL`, for which SQLite does not use the index that has only these.
+            # Not `IS NOT NULL`, for which SQLite does not use the partial index.
             emails.c.queued_in > "",
             emails.c.queued_in.not_in(alive),
             UNINDEXED_STATE == State.QUEUED,
@@ -108,14 +103,14 @@ class Recovery:
         return self._return_to_pending(is_orphan, Reason(code=ReasonCode.WORKER_LOST, text=text))
 
     def apply_celery_result(self, email_id: str, *, celery_state: str, text: str) -> bool:
-        """Record what a task of the service's own reports by its Celery result, for it does not write here.
+        """Record the Celery result of a task that the service itself defines, which does not use the log.
 
         Args:
-            celery_state: SUCCESS and FAILURE end the email, others change nothing.
-            text: what the task said about a failure.
+            celery_state: SUCCESS and FAILURE end the email, other states change nothing.
+            text: the error message of a failed task.
 
         Returns:
-            Whether the email is finished by that.
+            Whether this ended the email.
         """
         if celery_state not in _STATE_BY_CELERY_RESULT:
             return False
@@ -137,10 +132,14 @@ class Recovery:
             )
 
     def expire(self) -> int:
-        """End what has too little life left to be worth sending; forget old idempotency keys."""
+        """Expire emails that have too little lifetime left to be worth sending, and idempotency keys.
+
+        Returns:
+            How many emails expired.
+        """
         now = self._clock()
         limit = now + timedelta(seconds=MIN_REMAINING_LIFETIME_SECONDS)
-        # In the words of the index, which holds only these.
+        # The condition of the partial index, literally, so that the index is used.
         is_late = and_(sql_text(IS_CLAIMABLE), emails.c.expires_at < limit)
         reason = Reason(
             code=ReasonCode.EXPIRED, text="its links died, or it lost its use, before it could go out"
@@ -159,15 +158,15 @@ class Recovery:
         return len(expired)
 
     def correct_future_times(self, *, longest: timedelta) -> int:
-        """Bring back what was written while the clock was ahead: it would wait for times that are far away.
+        """Correct times that were written while the clock was ahead, and are too far in the future now.
 
-        What the caller of an email scheduled is left alone, for a time of day was meant.
+        Scheduled times stay as they are, because the caller meant that time of day.
 
         Args:
-            longest: no lease and no wait for a retry is longer.
+            longest: the longest time of a lease or of a wait for the next attempt.
 
         Returns:
-            How many emails were brought back.
+            How many emails were corrected.
         """
         now = self._clock()
         too_far = now + longest

@@ -1,4 +1,4 @@
-"""Rows of the delivery log as values."""
+"""Conversion of rows of the delivery log to values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mailctl.domain.reason_codes import ReasonCode
 if TYPE_CHECKING:
     from sqlalchemy import Row
 
-#: What an `Email` is read from: everything but the sealed content.
+#: The columns of an `Email`: all but the encrypted content.
 EMAIL_COLUMNS = (
     emails.c.id,
     emails.c.kind,
@@ -43,7 +43,7 @@ EMAIL_COLUMNS = (
 
 
 def email_from_row(row: Row[tuple[object, ...]]) -> Email:
-    """Return the email that a row of `EMAIL_COLUMNS` holds."""
+    """Return the email in a row of `EMAIL_COLUMNS`."""
     return Email(
         id=row.id,
         kind=row.kind,
@@ -73,7 +73,7 @@ def email_from_row(row: Row[tuple[object, ...]]) -> Email:
 
 
 def event_from_row(row: Row[tuple[object, ...]]) -> Event:
-    """Return the event that a row holds."""
+    """Return the event in a row of the events table."""
     return Event(
         at=row.at,
         state=State(row.state),

@@ -1,7 +1,7 @@
-"""What must not go out, or not yet: suppressed addresses and limits, applied where emails are recorded.
+"""Suppressions and limits, applied in the transaction that records emails.
 
-The rows are inserted first: from then on SQLite lets nobody else write until the transaction ends, and on
-PostgreSQL a lock for each address and user does the same, so that no two emails take the last free place.
+The rows are inserted first: from then on nobody else writes to SQLite until the transaction ends. On
+PostgreSQL a lock for each address and user has the same effect: no two emails are the last within a limit.
 """
 
 from __future__ import annotations
@@ -48,16 +48,17 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Draft
     from mailctl.domain.rate_limits import RateLimit
 
-#: Not an index: the planner must not walk through all emails that belong to no campaign.
+#: Without the index: the planner must not read all emails that belong to no campaign.
 _IS_NOT_CAMPAIGN = func.coalesce(emails.c.campaign, "") == ""
 _IS_COUNTED = and_(_IS_NOT_CAMPAIGN, emails.c.state != State.SUPPRESSED)
 
 
 class Rules:
-    """Applies the rules to emails that are being recorded; those that an operator forces pass.
+    """Applies suppressions and limits to emails that are being recorded, except forced ones.
 
     Args:
-        limits: how many may go to whom; campaigns are exempt, for each has one email per address and a rate.
+        limits: how many emails may be sent to one address, to one user, and in all. Campaigns are exempt:
+            each has one email per address, and a rate.
     """
 
     def __init__(self, limits: RateLimits | None = None) -> None:
@@ -65,14 +66,14 @@ class Rules:
 
     @property
     def can_delay(self) -> bool:
-        """Whether they let emails wait."""
+        """Whether the rules can delay emails."""
         return self._limits.global_limit is not None
 
     def apply(self, connection: Connection, drafts: Sequence[Draft], *, now: datetime) -> dict[str, str]:
-        """Suppress or delay what the rules say, in the transaction that has just recorded the emails.
+        """Suppress or delay emails as the rules say, in the transaction that has just recorded them.
 
         Returns:
-            Why, for each that is suppressed now, by id.
+            Why each suppressed email was suppressed, by id.
         """
         ruled = [draft for draft in drafts if draft.forced_by is None]
         listed = suppression_reasons(connection, [draft.content.user.email for draft in ruled])
@@ -97,7 +98,7 @@ class Rules:
                 connection,
                 {f"{bound.subject_type}/{bound.value}" for several in bounds.values() for bound in several},
             )
-        # Each is counted against those before it: these are neither refused nor passed yet.
+        # Each email is counted against those before it: these are not decided yet.
         waiting = set(bounds)
         refused: dict[str, str] = {}
         for email_id, several in bounds.items():
@@ -109,7 +110,7 @@ class Rules:
         return refused
 
     def _applicable_limits(self, draft: Draft) -> list[_AppliedLimit]:
-        """Return the limits that an email is counted for."""
+        """Return the limits in which an email counts."""
         user, limits = draft.content.user, self._limits
         address = user.email.lower()
         bounds = [
@@ -128,9 +129,9 @@ class Rules:
 
 @dataclass(frozen=True, kw_only=True)
 class _AppliedLimit:
-    """A limit of one address or user."""
+    """A limit, applied to one address or user."""
 
-    #: to or user.
+    #: "to" for an address, or "user".
     subject_type: str
     value: str
     kind: str
@@ -138,11 +139,11 @@ class _AppliedLimit:
 
     @property
     def reason(self) -> str:
-        whom, setting = (
+        subject, setting = (
             ("address", PER_RECIPIENT_SETTING) if self.subject_type == "to" else ("user", PER_USER_SETTING)
         )
         limit = self.limit.describe(describe_counted_emails(self.kind))
-        return f"over the limit of {limit} to one {whom} ({setting})"
+        return f"over the limit of {limit} to one {subject} ({setting})"
 
 
 _SELECT_WAITING_SUPPRESSED = (
@@ -157,7 +158,7 @@ _SELECT_WAITING_SUPPRESSED = (
 
 
 def is_not_suppressed() -> ColumnElement[bool]:
-    """Return the condition that an email may go to its address."""
+    """Return the condition that the address of an email is not suppressed, or the email is forced."""
     is_listed = exists().where(suppressions.c.address == func.lower(emails.c.to_address)).correlate(emails)
     return or_(emails.c.is_forced.is_(True), ~is_listed)
 
@@ -165,13 +166,13 @@ def is_not_suppressed() -> ColumnElement[bool]:
 def suppress_waiting(
     connection: Connection, ids: Collection[str], *, worker: str, now: datetime
 ) -> dict[str, str]:
-    """Suppress those of the emails whose address was put on the list while they waited.
+    """Suppress those of the emails whose address was suppressed while they waited.
 
     Args:
-        worker: who would have sent them.
+        worker: the node name of the worker that would have sent them.
 
     Returns:
-        Why, by id.
+        Why each of them was suppressed, by id.
     """
     found = {
         row.id: explain_suppression(suppression_from_row(row))
@@ -200,7 +201,7 @@ def _suppress(
 
 
 def _lock(connection: Connection, keys: Collection[str]) -> None:
-    """Let nobody else count for the same address or user until this transaction ends; always in order."""
+    """Lock addresses and users until this transaction ends, in a fixed order to avoid deadlocks."""
     for key in sorted(keys):
         number = int.from_bytes(hashlib.sha256(f"mailctl/{key}".encode()).digest()[:8], signed=True)
         connection.execute(select(func.pg_advisory_xact_lock(number)))
@@ -209,7 +210,7 @@ def _lock(connection: Connection, keys: Collection[str]) -> None:
 def _is_limit_reached(
     connection: Connection, bound: _AppliedLimit, *, but: Collection[str], now: datetime
 ) -> bool:
-    """Whether a limit has no place left; suppressed emails and campaigns take none."""
+    """Whether a limit is reached, not counting suppressed emails and campaigns."""
     values = {
         "value": bound.value,
         "kind": bound.kind,
@@ -223,9 +224,9 @@ def _is_limit_reached(
 
 
 @cache
-def _count_query(holder: str, *, is_of_one_kind: bool) -> Select[Any]:
-    """Return the question how many emails take a place; made once, for that takes longer than asking it."""
-    column = emails.c.to_address if holder == "to" else emails.c.user_id
+def _count_query(subject_type: str, *, is_of_one_kind: bool) -> Select[Any]:
+    """Return the query that counts emails within a limit; cached, because building it takes long."""
+    column = emails.c.to_address if subject_type == "to" else emails.c.user_id
     recent = select(literal(1)).where(
         column == bindparam("value"),
         emails.c.created_at > bindparam("since"),
@@ -238,7 +239,7 @@ def _count_query(holder: str, *, is_of_one_kind: bool) -> Select[Any]:
 
 
 def _delay(connection: Connection, drafts: Sequence[Draft], limit: RateLimit, now: datetime) -> None:
-    """Let emails over the ceiling wait: one after the other, at the pace of the limit."""
+    """Delay emails that are over the limit for all emails: one after the other, at the rate of the limit."""
     last: datetime | None = connection.execute(_LAST_WAITING.where(emails.c.due_at > now)).scalar()
     going = [draft.id for draft in drafts]
     while going:
@@ -272,7 +273,7 @@ _LAST_WAITING = (
 
 
 def _oldest_in_window_query(limit: RateLimit, *, but: Collection[str], now: datetime) -> Select[Any]:
-    """Return the question for the time of the oldest of the emails that fill the ceiling."""
+    """Return the query for when the oldest of the emails was recorded that reach the limit together."""
     return (
         select(emails.c.created_at)
         .where(emails.c.created_at > now - limit.window, _IS_COUNTED, emails.c.id.not_in(but))

@@ -57,7 +57,7 @@ def respond_to_logged_canary(runtime: Runtime, email_id: str, *, worker: str) ->
     state = State.FAILED if failed else State.SENT
     text = f"{failed['name']}: {failed['detail']}" if failed else ""
     reason = Reason(code=ReasonCode.CANARY_FAILED, text=text) if failed else None
-    runtime.outbox.finish(claim, state, reason=reason, canary_report=steps)
+    runtime.attempt_results.finish(claim, state, reason=reason, canary_report=steps)
     return str(state)
 
 

@@ -63,8 +63,7 @@ class OutcomeRecorder:
     """
 
     def __init__(self, runtime: Runtime, breaker: CircuitBreaker) -> None:
-        self._outbox = runtime.outbox
-        self._claims = runtime.claims
+        self._results = runtime.attempt_results
         self._settings = runtime.settings
         self._policy = runtime.retry_policy
         self._breaker = breaker
@@ -129,7 +128,7 @@ class OutcomeRecorder:
             return
         while True:
             try:
-                lost = self._claims.finish(ended)
+                lost = self._results.finish_delivered(ended)
             except LogUnavailable as error:
                 _log.error("%d outcomes are not recorded yet: %s", len(ended), error)
                 time.sleep(_RECORD_RETRY_SECONDS)
@@ -180,7 +179,7 @@ class OutcomeRecorder:
             reason = Reason(code=code, text=decision.reason)
             return self._finish(claim, state, outcome=outcome, reason=reason, message_id=message_id)
         self._record_until_successful(
-            lambda: self._outbox.defer(
+            lambda: self._results.defer(
                 claim,
                 until=decision.at,
                 outcome=outcome,
@@ -206,7 +205,7 @@ class OutcomeRecorder:
         message_id: str | None = None,
     ) -> DeliveryResult:
         self._record_until_successful(
-            lambda: self._outbox.finish(claim, state, outcome=outcome, reason=reason, message_id=message_id),
+            lambda: self._results.finish(claim, state, outcome=outcome, reason=reason, message_id=message_id),
             claim,
         )
         text = mask_addresses_in_text(reason.text if reason else str(outcome or ""))

@@ -169,10 +169,10 @@ def _fill(runtime: Runtime) -> dict[str, str]:
     ids = {name: send(f"{name}@example.com") for name in ("pending", "held", "sent", "failed")}
     [claim] = runtime.claims.claim([ids["sent"]], worker="w@host").claims
     accepted = Outcome(kind=OutcomeKind.ACCEPTED, reply=SmtpReply(code=250, text="ok"))
-    runtime.outbox.finish(claim, State.SENT, outcome=accepted)
+    runtime.attempt_results.finish(claim, State.SENT, outcome=accepted)
     [claim] = runtime.claims.claim([ids["failed"]], worker="w@host").claims
     refused = Reason(code=ReasonCode.REFUSED, text=f"refused: {_REFUSED}")
-    runtime.outbox.finish(claim, State.FAILED, outcome=_REFUSED, reason=refused)
+    runtime.attempt_results.finish(claim, State.FAILED, outcome=_REFUSED, reason=refused)
     mailing = CampaignRequest(kind=BUILT_IN_KINDS["welcome"], campaign="spring")
     rows = [RecipientRow(line=n, email=f"zoe{n}@example.com", name="Zoë") for n in range(30)]
     [recorded] = CampaignRecorder(runtime, mailing).record(rows)

@@ -53,11 +53,11 @@ def fail(email_id: str, outcome: Outcome, *, state: State = State.FAILED) -> Non
     parts = runtime.current()
     [claim] = parts.claims.claim([email_id], worker="w@host").claims
     if outcome is LOST:
-        parts.outbox.defer(
+        parts.attempt_results.defer(
             claim, until=claim.created_at, outcome=outcome, counts_as_attempt=True, message_id=None
         )
         [claim] = parts.claims.claim([email_id], worker="w@host").claims
-    parts.outbox.finish(claim, state, outcome=outcome, reason=refusal(outcome))
+    parts.attempt_results.finish(claim, state, outcome=outcome, reason=refusal(outcome))
     runtime.close()
 
 

@@ -277,7 +277,7 @@ class TestNextSteps:
         parts = runtime.current()
         [claim] = parts.claims.claim([email_id], worker="w@host").claims
         outcome = Outcome(kind=OutcomeKind.CAPTURED, captured_file="mail/x.eml")
-        parts.outbox.finish(claim, State.CAPTURED, outcome=outcome)
+        parts.attempt_results.finish(claim, State.CAPTURED, outcome=outcome)
         runtime.close()
         step, done = self.take(mailctl, email_id)
         assert (step, done.code) == ("mailctl send welcome --email zoe@example.com", 0)

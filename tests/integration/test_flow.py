@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mailctl.delivery_log.attempt_results import AttemptResults
 from mailctl.delivery_log.claims import Claims
 from mailctl.delivery_log.idempotency import IdempotencyKeys
 from mailctl.delivery_log.outbox import Outbox
@@ -43,7 +44,8 @@ class Post:
         self.flow = QueueStats(engine, clock=clock)
         self.history = EmailLookups(engine)
         self.used_keys = IdempotencyKeys(engine)
-        self._outbox = Outbox(engine, KEYRING, lease=LEASE, idempotency_window=LEASE, clock=clock)
+        self._outbox = Outbox(engine, KEYRING, idempotency_window=LEASE, clock=clock)
+        self._results = AttemptResults(engine, clock=clock)
         self._claims = Claims(engine, KEYRING, lease=LEASE, clock=clock)
 
     def forward(self, seconds: float) -> None:
@@ -74,14 +76,14 @@ class Post:
     def send(self, worker: str = "w1") -> str:
         """Have a worker send an email."""
         email_id = self.begin(worker)
-        self._outbox.finish(self._claim, State.SENT, outcome=SENT)
+        self._results.finish(self._claim, State.SENT, outcome=SENT)
         return email_id
 
     def defer(self, worker: str = "w1") -> str:
         """Have a worker try an email in vain."""
         email_id = self.begin(worker)
         until = self.now + timedelta(minutes=10)
-        self._outbox.defer(self._claim, until=until, outcome=LATER, counts_as_attempt=True, message_id=None)
+        self._results.defer(self._claim, until=until, outcome=LATER, counts_as_attempt=True, message_id=None)
         return email_id
 
     def email(self, email_id: str) -> Email:

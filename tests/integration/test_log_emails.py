@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event
 
+from mailctl.delivery_log.attempt_results import AttemptResults
 from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.claims import Claims
 from mailctl.delivery_log.outbox import Outbox
@@ -66,14 +67,13 @@ class Log:
         self.engine = engine
         self.clock = Clock()
         self.outbox = self.outbox_with(KEYRING)
+        self.results = AttemptResults(engine, clock=self.clock)
         self.recovery = Recovery(engine, clock=self.clock)
         self.history = EmailLookups(engine)
 
     def outbox_with(self, keyring: Keyring) -> Outbox:
         """Return the outbox of a process that knows these keys."""
-        return Outbox(
-            self.engine, keyring, lease=LEASE, idempotency_window=timedelta(days=1), clock=self.clock
-        )
+        return Outbox(self.engine, keyring, idempotency_window=timedelta(days=1), clock=self.clock)
 
     def drafts(
         self,
@@ -276,7 +276,7 @@ class TestClaiming:
         email_id = log.queue()
         claim = log.claim(email_id, worker="w")
         assert claim is not None
-        assert log.outbox.finish(claim, State.SENT, outcome=SENT, message_id="<m@example.com>")
+        assert log.results.finish(claim, State.SENT, outcome=SENT, message_id="<m@example.com>")
         assert log.claim(email_id, worker="w") is None
         assert log.outbox.content(email_id) is None
         assert log.story(email_id) == ["pending", "queued", "sending", "sent"]
@@ -288,7 +288,7 @@ class TestClaiming:
             claim = log.claim(email_id, worker="w")
             assert claim is not None
             until = log.clock.now + timedelta(seconds=30)
-            log.outbox.defer(claim, until=until, outcome=LATER, counts_as_attempt=counts, message_id=None)
+            log.results.defer(claim, until=until, outcome=LATER, counts_as_attempt=counts, message_id=None)
             assert log.claim(email_id, worker="w") is None
             assert log.history.find(email_id)[0].attempts == attempts
             log.clock.forward(seconds=30)
@@ -300,7 +300,7 @@ class TestClaiming:
         assert late is not None
         log.clock.forward(seconds=61)
         assert log.recovery.release_stale(hold=False) == 1
-        assert not log.outbox.finish(late, State.SENT, outcome=SENT)
+        assert not log.results.finish(late, State.SENT, outcome=SENT)
         assert not log.extend(late)
         assert log.claim(email_id, worker="next") is not None
 
@@ -324,7 +324,7 @@ class TestClaiming:
         assert in_hand is not None
         assert retried is not None
         until = log.clock.now + timedelta(seconds=30)
-        log.outbox.defer(retried, until=until, outcome=LATER, counts_as_attempt=True, message_id=None)
+        log.results.defer(retried, until=until, outcome=LATER, counts_as_attempt=True, message_id=None)
         log.clock.forward(hours=-1)
         assert log.outbox.reserve_due(limit=9) == []
         assert log.recovery.correct_future_times(longest=LEASE) == 3
@@ -374,7 +374,7 @@ def _steps_of_a_batch(path: Path, backlog: int) -> dict[str, int]:
     part = "take"
     taken = claims.claim(ids[:50], worker="w").claims
     part = "finish"
-    lost = claims.finish(
+    lost = log.results.finish_delivered(
         [DeliveredClaim(claim=claim, state=State.SENT, outcome=SENT, message_id="<a@b>") for claim in taken]
     )
     part = "give back"
@@ -436,7 +436,7 @@ class TestForgetting:
         failed, waiting = log.queue(), log.add()
         claim = log.claim(failed, worker="w")
         assert claim is not None
-        log.outbox.finish(claim, State.FAILED, reason=Reason(code=ReasonCode.REFUSED, text="refused"))
+        log.results.finish(claim, State.FAILED, reason=Reason(code=ReasonCode.REFUSED, text="refused"))
         retention = Retention(log.engine)
         end = log.clock.forward(days=100)
         found = retention.count(contents_before=end, emails_before=START)

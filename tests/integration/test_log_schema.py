@@ -160,7 +160,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """With the setting that moves it."""
     (tmp_path / "file").write_text("in the way")
     engine = open_engine(parse_url(f"sqlite:///{tmp_path / 'file' / 'mailctl.db'}", setting="X"), setting="X")
-    with pytest.raises(LogUnavailable, match="cannot be made") as caught:
+    with pytest.raises(LogUnavailable, match="cannot be created") as caught:
         ensure_current(engine)
     assert "MAILCTL_HOME" in caught.value.fix
 
