@@ -50,6 +50,6 @@ def first_events(drafts: Sequence[Draft], *, now: datetime) -> list[dict[str, An
     forced_by = drafts[0].forced_by if drafts else None
     event: dict[str, Any] = {"at": now, "state": State.PENDING, "attempt": 0, "text": "recorded"}
     if forced_by is not None:
-        text = "recorded; no rule keeps it back"
+        text = "recorded; neither suppressions nor limits apply"
         event |= {"text": text, "actor": forced_by, "reason_code": ReasonCode.FORCED}
     return [{"email_id": draft.id, **event} for draft in drafts]

@@ -255,7 +255,7 @@ class Outbox(Repository):
         Returns:
             Whether that was done; False if the email is not waiting to be sent any more.
         """
-        now, code, text = self._clock(), ReasonCode.MAIL_SERVER_DOWN, f"kept back: {reason}"
+        now, code, text = self._clock(), ReasonCode.MAIL_SERVER_DOWN, f"postponed: {reason}"
         values = reason_values(Reason(code=code, text=text))
         values |= {"due_at": until, "not_before": until, "queued_at": None, "queued_in": None}
         is_due = and_(emails.c.id == email_id, or_(emails.c.not_before.is_(None), emails.c.not_before <= now))

@@ -148,7 +148,8 @@ def return_paused(connection: Connection, ids: Collection[str], *, now: datetime
         is_stopped = and_(is_left, _is_in_scope(pause.scope, pause.name))
         parked = values | {"due_at": now + PARKED_FOR}
         _return(connection, is_stopped, text=str(pause), values=parked, now=now)
-    _return(connection, is_left, text="was paused for a moment", values=values | {"due_at": now}, now=now)
+    text = "its queue or kind was paused a moment ago"
+    _return(connection, is_left, text=text, values=values | {"due_at": now}, now=now)
 
 
 def _return(

@@ -141,9 +141,7 @@ class Recovery(Repository):
         limit = now + timedelta(seconds=MIN_REMAINING_LIFETIME_SECONDS)
         # The condition of the partial index, literally, so that the index is used.
         is_late = and_(sql_text(IS_CLAIMABLE), emails.c.expires_at < limit)
-        reason = Reason(
-            code=ReasonCode.EXPIRED, text="its links died, or it lost its use, before it could go out"
-        )
+        reason = Reason(code=ReasonCode.EXPIRED, text="it expired before it could be sent")
         with writing(self._engine) as connection:
             connection.execute(delete(idempotency_keys).where(idempotency_keys.c.expires_at <= now))
             expired = change_state(

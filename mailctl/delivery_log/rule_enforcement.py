@@ -255,7 +255,7 @@ def _delay(connection: Connection, drafts: Sequence[Draft], limit: RateLimit, no
                 connection,
                 email_id,
                 until=last,
-                reason=f"over the ceiling: {limit.describe('emails')} ({GLOBAL_SETTING})",
+                reason=f"delayed by the limit of {limit.describe('emails')} ({GLOBAL_SETTING})",
                 now=now,
             )
 

@@ -47,7 +47,7 @@ class ReasonCode(StrEnum):
     RELEASED = "released"  #: an operator released it
     RESENT = "resent"  #: an operator made a new email of it
     RESEND = "resend"  #: an operator made it of an older email
-    FORCED = "forced"  #: an operator said that no rule keeps it back
+    FORCED = "forced"  #: neither suppressions nor limits apply, as an operator said
     RECEIVED = "received"  #: it came as a message of another program
     # Recorded before reasons had codes, in words that the migration did not know.
     UNSPECIFIED = "unspecified"

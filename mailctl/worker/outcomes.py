@@ -38,7 +38,7 @@ _log = logging.getLogger("mailctl.delivery")
 _RECORD_RETRY_SECONDS = 1.0
 #: The outcomes of emails that went where they should, and the states of these.
 DELIVERED_STATE_BY_KIND = {OutcomeKind.ACCEPTED: State.SENT, OutcomeKind.CAPTURED: State.CAPTURED}
-_TOO_LATE = "its links died before it could go out"
+_TOO_LATE = "it expired before it could be sent"
 
 #: A finished message and what became of it, or what ended the attempt.
 AttemptResult = tuple[Envelope, Outcome] | BaseException

@@ -427,7 +427,7 @@ class TestMending:
         log.clock.forward(hours=1)
         assert log.recovery.expire() == 1
         [email] = log.history.find(email_id)
-        assert (email.state, "links died" in (email.error or "")) == (State.EXPIRED, True)
+        assert (email.state, email.reason_code) == (State.EXPIRED, ReasonCode.EXPIRED)
 
 
 class TestForgetting:

@@ -15,6 +15,7 @@ from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.domain.catalog import GENERIC, RESET, WELCOME, Kind, Link
 from mailctl.domain.factory import make_content, make_drafts, make_user
 from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.enqueue.publisher import Publisher
 from tests.integration.test_delivery import WORKER, Post
@@ -204,7 +205,7 @@ class TestLimits:
         ]
         assert [round(wait) for wait in waits] == [60, 90, 120]
         assert post.deliver(ids[2]).state is None
-        assert "over the ceiling" in post.runtime.history.events(ids[2])[-1].text
+        assert post.runtime.history.events(ids[2])[-1].reason_code is ReasonCode.OVER_GLOBAL_LIMIT
         assert states(post, [record(post, forced_by="ops")]) == [State.PENDING]
 
     def test_a_message_over_the_ceiling_waits_in_the_log(self, make_post: MakePost) -> None:
