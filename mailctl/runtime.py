@@ -29,7 +29,8 @@ from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.recovery import Recovery
 from mailctl.delivery_log.rule_enforcement import Rules
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.delivery_log.storage.engine import delivery_log_url, mask_url, open_engine
+from mailctl.delivery_log.storage.engine import open_engine
+from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url
 from mailctl.delivery_log.suppressions import Suppressions
 from mailctl.domain.rate_limits import rate_limits_from_settings
 from mailctl.domain.recipient_policy import recipient_policy_from_settings

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from mailctl.delivery_log.storage.engine import open_engine, reading, sqlite_url
+from mailctl.delivery_log.storage.engine import open_engine, reading
 from mailctl.delivery_log.storage.tables import emails
+from mailctl.delivery_log.storage.urls import sqlite_url
 from mailctl.errors import LogUnavailable
 
 if TYPE_CHECKING:

@@ -12,16 +12,10 @@ from sqlalchemy.schema import CreateTable
 from mailctl.delivery_log.discovery import find_homes
 from mailctl.delivery_log.storage import sqlite
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.delivery_log.storage.engine import (
-    LateCreation,
-    delivery_log_url,
-    mask_url,
-    open_engine,
-    open_log_reader,
-    sqlite_url,
-)
+from mailctl.delivery_log.storage.engine import LateCreation, open_engine, open_log_reader
 from mailctl.delivery_log.storage.schema_version import ensure_current, read_version, require_current_version
 from mailctl.delivery_log.storage.tables import metadata
+from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url, sqlite_url
 from mailctl.errors import LogMissing
 from mailctl.shell_command import shell_quote
 

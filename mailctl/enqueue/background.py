@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import event
 
 from mailctl import runtime
-from mailctl.delivery_log.storage.engine import is_same_database, translate_database_errors
+from mailctl.delivery_log.storage.engine import translate_database_errors
+from mailctl.delivery_log.storage.urls import is_same_database
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import BrokerUnavailable, ConfigurationError, MailctlError
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert
 
-from mailctl.delivery_log.storage.engine import open_engine, parse_url, writing
+from mailctl.delivery_log.storage.engine import open_engine, writing
 from mailctl.delivery_log.storage.schema_version import ensure_current
 from mailctl.delivery_log.storage.tables import (
     api_keys,
@@ -19,6 +19,7 @@ from mailctl.delivery_log.storage.tables import (
     suppressions,
     workers,
 )
+from mailctl.delivery_log.storage.urls import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

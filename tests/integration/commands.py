@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy
 
 from mailctl import runtime
-from mailctl.delivery_log.storage.engine import parse_url
+from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 

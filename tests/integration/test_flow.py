@@ -13,8 +13,9 @@ from mailctl.delivery_log.idempotency import IdempotencyKeys
 from mailctl.delivery_log.outbox import Outbox
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.queries.queue_stats import Answer, QueueDepth, QueueRate, QueueStats, Throughput
-from mailctl.delivery_log.storage.engine import open_engine, parse_url
+from mailctl.delivery_log.storage.engine import open_engine
 from mailctl.delivery_log.storage.schema_version import upgrade
+from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State

@@ -14,9 +14,10 @@ from mailctl.delivery_log.circuits import read_circuits
 from mailctl.delivery_log.operator_actions import ActionFacts, OperatorActions
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.storage import schema_version
-from mailctl.delivery_log.storage.engine import open_engine, parse_url, writing
+from mailctl.delivery_log.storage.engine import open_engine, writing
 from mailctl.delivery_log.storage.schema_version import upgrade
 from mailctl.delivery_log.storage.tables import UtcDateTime
+from mailctl.delivery_log.storage.urls import parse_url
 from tests.emails import NOW
 from tests.old_emails import OLD
 

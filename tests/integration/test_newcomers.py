@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl import EmailService, runtime
-from mailctl.delivery_log.storage.engine import open_engine, parse_url
+from mailctl.delivery_log.storage.engine import open_engine
+from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
 from mailctl.errors import ConfigurationError, ExtraMissing
 from mailctl.settings import Settings

@@ -14,8 +14,9 @@ from mailctl.delivery_log.outbox import Outbox
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.recovery import Recovery
 from mailctl.delivery_log.rule_enforcement import Rules
-from mailctl.delivery_log.storage.engine import open_engine, sqlite_url, writing
+from mailctl.delivery_log.storage.engine import open_engine, writing
 from mailctl.delivery_log.storage.tables import emails, metadata
+from mailctl.delivery_log.storage.urls import sqlite_url
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import Content, Outcome, OutcomeKind, SmtpReply, User

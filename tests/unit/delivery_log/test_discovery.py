@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from mailctl.delivery_log.discovery import find_homes, find_homes_with_email
-from mailctl.delivery_log.storage.engine import open_engine, sqlite_url, writing
+from mailctl.delivery_log.storage.engine import open_engine, writing
 from mailctl.delivery_log.storage.tables import metadata
+from mailctl.delivery_log.storage.urls import sqlite_url
 from tests.unit.delivery_log.conftest import Log
 
 HOME = Path(".mailctl")
