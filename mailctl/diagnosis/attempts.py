@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from mailctl.delivery_log.outbox import OUTAGE_REASON_PREFIX
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
-from mailctl.domain.models import OutcomeKind, State, parse_stage
+from mailctl.domain.models import OutcomeKind, SmtpReply, State, parse_stage
 from mailctl.shell_command import ShellCommand, mailctl_command
+from mailctl.smtp.classify import is_rate_limit, is_server_stage
 from mailctl.timefmt import format_duration
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.heartbeats import Worker
     from mailctl.diagnosis.models import Case
 
-#: Security and policy (RFC 3463 section 3.8): temporary ones are limits, reputation and greylisting.
-_TEMPORARY_POLICY_PREFIX = "4.7."
 #: Seconds after which sending one email is slow.
 _SLOW_SECONDS = 30
 
@@ -91,7 +90,7 @@ def attempt_failed(case: Case) -> Cause | None:
     # What our own credentials, TLS or sender identity caused does not count as an attempt.
     tried = f"attempt {email.attempts} failed" if email.attempts else "not sent"
     circuit = case.evidence.circuit
-    is_open = circuit is not None and circuit.is_open and parse_stage(text) in ("connect", "tls", "auth")
+    is_open = circuit is not None and circuit.is_open and is_server_stage(parse_stage(text))
     kept = "; the circuit is open, emails are kept back" if is_open else ""
     return replace(cause, sentence=f"{tried}, {cause.sentence}: {email.error}; {again}{kept}")
 
@@ -107,7 +106,7 @@ def cause_of_attempt(text: str, *, code: int | None, enhanced: str) -> Cause:
     stage = parse_stage(text)
     if stage in ("tls", "auth"):
         return cause_of_server_failure(stage)
-    if enhanced.startswith(_TEMPORARY_POLICY_PREFIX):
+    if is_rate_limit(SmtpReply(code=code, enhanced=enhanced), stage=stage):
         return Cause(
             name="rate_limited",
             sentence="the mail server limits us (its rate limit, our reputation, or greylisting)",

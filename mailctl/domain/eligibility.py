@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from mailctl.domain.models import SmtpReply
-
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
@@ -109,11 +107,6 @@ _CONTENT_DELETED = "its content was forgotten"
 _CONTENT_DELETED_REASONS = (_CONTENT_DELETED_ON_DELIVERY, _CONTENT_DELETED)
 _EXPIRED_REASON = "its time is over"
 _HELD_REASON = "it is held"
-#: Enhanced status codes about the address that are not the recipient's (RFC 3463 section 3.2).
-_SENDER_STATUS_CODES = frozenset({"5.1.7", "5.1.8"})
-_DISABLED_MAILBOX = "5.2.1"
-#: What a server without enhanced codes says of a mailbox that it does not have (RFC 5321 section 4.2.3).
-_NO_MAILBOX_CODES = frozenset({550, 551, 553})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +118,8 @@ class EligibilityFacts:
     may_have_been_sent: bool
     #: A new copy was made of it.
     has_been_resent: bool
+    #: The mail server said that the mailbox does not exist.
+    is_mailbox_dead: bool = False
     has_known_kind: bool = True
     #: Its message is on the broker for a task that does not ask the log.
     is_queued_for_custom_task: bool = False
@@ -221,17 +216,9 @@ def is_expired(email: Email, *, now: datetime) -> bool:
     return email.state is State.EXPIRED or is_too_late(now, email.expires_at)
 
 
-def is_dead_mailbox(reply: SmtpReply) -> bool:
-    """Whether a refusal says that there is no such mailbox, so that trying again is of no use."""
-    if reply.enhanced:
-        is_address = reply.enhanced.startswith("5.1.") and reply.enhanced not in _SENDER_STATUS_CODES
-        return is_address or reply.enhanced == _DISABLED_MAILBOX
-    return reply.code in _NO_MAILBOX_CODES
-
-
 def _hazards(email: Email, facts: EligibilityFacts, *, now: datetime) -> frozenset[Hazard]:
     found = {
-        Hazard.PERMANENT: is_dead_mailbox(email.reply),
+        Hazard.PERMANENT: facts.is_mailbox_dead,
         Hazard.MAYBE_SENT: facts.may_have_been_sent,
         Hazard.USELESS: is_expired(email, now=now),
         Hazard.SUPPRESSED: email.state is State.SUPPRESSED or facts.is_address_suppressed,

@@ -226,6 +226,18 @@ class CeleryResult:
     is_from_mailctl: bool = False
 
 
+class ReplyCategory(StrEnum):
+    """What a negative reply of a mail server is about."""
+
+    DEAD_MAILBOX = "dead-mailbox"  #: the mailbox or its domain does not exist or takes no email
+    RECIPIENT = "recipient"  #: the recipient, for another reason, such as a full mailbox
+    SENDER = "sender"  #: EMAIL_FROM_ADDRESS, or our right to use it
+    CREDENTIALS = "credentials"  #: sign-in or encryption
+    QUOTA = "quota"  #: how much our account may send
+    POLICY = "policy"  #: security or policy: rate limits, reputation, greylisting, spam
+    OTHER = "other"
+
+
 class OutcomeKind(StrEnum):
     """What became of one attempt to hand an email to the mail server."""
 
@@ -246,6 +258,8 @@ class Outcome:
     reply: SmtpReply = SmtpReply()
     #: The SMTP stage that decided: connect, tls, auth, mail, rcpt, data, body.
     stage: str = ""
+    #: What the reply is about, if it is a negative one (`mailctl.smtp.classify`).
+    category: ReplyCategory | None = None
 
     def __str__(self) -> str:
         reply = self.reply

@@ -18,7 +18,8 @@ import aiosmtplib
 from mailctl.errors import ConfigurationError
 from mailctl.redaction import mask_password
 from mailctl.rendering.mime import has_bare_line_ends
-from mailctl.smtp.classify import BAD_SEQUENCE_CODE, CLOSING_CODE, classify_error, classify_reply
+from mailctl.smtp.classify import BAD_SEQUENCE_CODE, CLOSING_CODE, classify_reply
+from mailctl.smtp.failures import classify_error
 from mailctl.smtp.protocol import SmtpProtocol
 
 if TYPE_CHECKING:

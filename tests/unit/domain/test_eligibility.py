@@ -19,33 +19,19 @@ from mailctl.domain.eligibility import (
     Hazard,
     available_actions,
     check_eligibility,
-    is_dead_mailbox,
 )
-from mailctl.domain.models import SmtpReply, State
+from mailctl.domain.models import State
 from mailctl.shell_command import mailctl_command
 from tests.emails import NOW, email
 
 FACTS = EligibilityFacts(has_content=True, may_have_been_sent=False, has_been_resent=False)
 
 
-@pytest.mark.parametrize(
-    ("code", "enhanced", "is_dead"),
-    [
-        (550, "5.1.1", True),
-        (550, "5.1.10", True),
-        (550, "5.2.1", True),
-        (550, None, True),
-        (550, "5.7.1", False),
-        (552, "5.2.2", False),
-        (550, "5.1.8", False),
-        (554, None, False),
-        (451, "4.2.1", False),
-        (None, None, False),
-    ],
-)
-def test_a_dead_mailbox_is_told_by_its_code(code: int | None, enhanced: str | None, is_dead: bool) -> None:
-    """The enhanced code counts where there is one; a full mailbox or a blocked sender is no dead one."""
-    assert is_dead_mailbox(SmtpReply(code=code, enhanced=enhanced)) is is_dead
+def test_retrying_a_dead_mailbox_is_a_hazard() -> None:
+    """The mail server has said that the mailbox does not exist."""
+    facts = replace(FACTS, is_mailbox_dead=True)
+    result = check_eligibility(RETRY, email(State.FAILED), facts, now=NOW)
+    assert (result.obstacle, result.hazards) == ("", {Hazard.PERMANENT})
 
 
 def test_a_failure_without_hazards_is_safe_to_retry() -> None:
