@@ -25,7 +25,7 @@ from jinja2 import (
 
 from mailctl.domain import validation
 from mailctl.errors import InvalidInput, RenderError
-from mailctl.rendering.sandbox import Sandbox, TemplateLimitExceeded
+from mailctl.rendering.sandbox import Sandbox, TemplateLimitExceeded, time_limit
 from mailctl.rendering.template_cache import TemplateCache
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Templates:
 
     def _render(self, file: str, context: Mapping[str, Json]) -> str:
         pieces, size = [], 0
-        with _as_render_error(file):
+        with _as_render_error(file), time_limit():
             for piece in self._environment.get_template(file).generate(context):
                 pieces.append(piece)
                 size += len(piece)

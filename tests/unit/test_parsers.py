@@ -136,7 +136,7 @@ def test_lists_in_lists_have_a_limit() -> None:
     for _ in range(MAX_DEPTH - 1):
         value = [value]
     assert validate_variables({"a": value})
-    with pytest.raises(InvalidInput, match="deep"):
+    with pytest.raises(InvalidInput, match="levels of nesting"):
         validate_variables({"a": [[value]]})
 
 
