@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from mailctl.errors import ServiceUnavailable
+from mailctl.timefmt import format_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,8 +66,3 @@ def timed_call_with_deadline(
     started = time.monotonic()
     answer = call_with_deadline(question, whom=whom, seconds=seconds)
     return answer, format_milliseconds(time.monotonic() - started)
-
-
-def format_milliseconds(seconds: float) -> str:
-    """Return a length of time as people read it."""
-    return f"{seconds * 1000:.1f} ms"

@@ -15,6 +15,7 @@ from sqlalchemy import and_, delete, select, update
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import circuits
 from mailctl.delivery_log.transitions import insert_or_ignore, utc_now
+from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,8 @@ class Circuit:
         return self.failures >= FAILURES_TO_OPEN
 
     def __str__(self) -> str:
-        return f"the mail server {self.server} does not work since {self.since:%H:%M} UTC: {self.reason}"
+        since = format_time(self.since, TimeStyle.SENTENCE_CLOCK)
+        return f"the mail server {self.server} does not work since {since}: {self.reason}"
 
 
 class Circuits:

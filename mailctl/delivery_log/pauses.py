@@ -19,6 +19,7 @@ from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, pauses
 from mailctl.delivery_log.transitions import change_state, insert_or_ignore, utc_now
 from mailctl.domain.models import State
 from mailctl.shell_command import ShellCommand, mailctl_command
+from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -64,7 +65,8 @@ class Pause:
 
     def __str__(self) -> str:
         why = f": {self.reason}" if self.reason else ""
-        return f"{self.scope} {self.name} paused by {self.actor} since {self.since:%Y-%m-%d %H:%M}Z{why}"
+        since = format_time(self.since, TimeStyle.MINUTE)
+        return f"{self.scope} {self.name} paused by {self.actor} since {since}{why}"
 
 
 class Pauses:

@@ -13,6 +13,7 @@ from mailctl.delivery_log.storage.raw_insert import find_existing
 from mailctl.delivery_log.storage.tables import suppressions
 from mailctl.delivery_log.transitions import dialect_insert, insert_or_ignore, utc_now
 from mailctl.domain.models import OutcomeKind, ReplyCategory
+from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -164,7 +165,9 @@ def suppression_reasons(connection: Connection, addresses: Collection[str]) -> d
 def explain_suppression(entry: Suppression) -> str:
     """Return why nothing is sent to a suppressed address."""
     said = " ".join(str(part) for part in (entry.code, entry.enhanced, entry.reason) if part)
-    since = f"the address is suppressed since {entry.created_at:%Y-%m-%d} ({entry.source})"
+    since = (
+        f"the address is suppressed since {format_time(entry.created_at, TimeStyle.DATE)} ({entry.source})"
+    )
     return f"{since}: {said}" if said else since
 
 

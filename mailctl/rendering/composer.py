@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from mailctl.rendering import mime
 from mailctl.rendering.message_settings import message_settings_of
 from mailctl.rendering.mime import Header
 from mailctl.rendering.templates import Templates
-from mailctl.timefmt import pluralize
+from mailctl.timefmt import format_lifetime, format_long_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -295,12 +295,7 @@ def _expiry(kind: Kind, *, since: datetime) -> dict[str, str]:
     if not kind.links:
         return {}
     lifetime = kind.link_lifetime
-    return {"expires_in": _format_link_lifetime(lifetime), "expires_at": _format_time(since + lifetime)}
-
-
-def _format_link_lifetime(span: timedelta) -> str:
-    hours, rest = divmod(span, timedelta(hours=1))
-    return pluralize(span // timedelta(minutes=1), "minute") if rest else pluralize(hours, "hour")
+    return {"expires_in": format_lifetime(lifetime), "expires_at": _format_time(since + lifetime)}
 
 
 @lru_cache(maxsize=64)
@@ -309,7 +304,4 @@ def _format_date_header(at: datetime) -> str:
     return format_datetime(at.astimezone(UTC))
 
 
-@lru_cache(maxsize=64)
-def _format_time(at: datetime) -> str:
-    utc = at.astimezone(UTC)
-    return f"{utc.day} {utc:%B %Y, %H:%M} UTC"
+_format_time = lru_cache(maxsize=64)(format_long_time)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.validation import validate_file_name
+from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
     from mailctl.domain.models import Envelope
@@ -73,4 +74,4 @@ class CaptureSender:
 def _stem(message_id: str) -> str:
     local_part = message_id.strip("<> ").partition("@")[0]
     name = _NOT_IN_NAMES.sub("_", local_part)[:_MAX_NAME_LENGTH].strip(".") or "message"
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}"
+    return f"{format_time(datetime.now(UTC), TimeStyle.FILE_NAME)}-{name}"

@@ -17,6 +17,7 @@ from mailctl.smtp.session import (
     TransactionStep,
     make_tls_context,
 )
+from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,7 +114,8 @@ def _tls_detail(session: SmtpSession) -> str:
         return "not encrypted"
     certificate = tls.getpeercert() or {}
     expiry = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), tz=UTC)
-    return f"{tls.version()}, certificate for {_subject(certificate)}, valid until {expiry:%Y-%m-%d}"
+    valid_until = format_time(expiry, TimeStyle.DATE)
+    return f"{tls.version()}, certificate for {_subject(certificate)}, valid until {valid_until}"
 
 
 def _subject(certificate: Mapping[str, object]) -> str:
