@@ -33,14 +33,14 @@ def classify_error(
     """Decide what an exception in the middle of a session means.
 
     Args:
-        error: what was raised.
-        stage: the stage that was under way.
-        body_handed_over: whether the body had gone to the transport: without a reply, nobody knows then.
-        timeout_seconds: how long the stage was allowed to take, for the text.
-        implicit_tls: whether TLS began with the connection, for the hint about a wrong port.
+        error: the exception.
+        stage: the stage at which it was raised.
+        body_handed_over: whether the body was given to the transport; the outcome is then ambiguous.
+        timeout_seconds: the time limit of the stage, for the text.
+        implicit_tls: whether TLS starts with the connection, for a hint about the port.
 
     Returns:
-        The outcome; its reply text names the reason and never an address or a password.
+        The outcome; its reply text names the reason, but no address or password.
     """
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return classify_reply(error.code, error.message, stage=stage)
@@ -93,7 +93,7 @@ def _tls_reason(error: ssl.SSLError) -> str:
 
 
 def _openssl_reason(error: ssl.SSLError) -> str:
-    return getattr(error, "reason", None) or "unknown"  # missing where OpenSSL did not raise it itself
+    return getattr(error, "reason", None) or "unknown"  # missing if OpenSSL did not raise the error
 
 
 def _is_lost_handshake(error: ssl.SSLError) -> bool:
@@ -102,12 +102,12 @@ def _is_lost_handshake(error: ssl.SSLError) -> bool:
 
 
 def _is_cut_off(chain: list[BaseException]) -> bool:
-    """Whether a connection that stood was ended from the other side: where TLS comes first, during TLS."""
+    """Whether the server ended an established connection; with implicit TLS, that is during the handshake."""
     return any(isinstance(error, ConnectionResetError | ConnectionAbortedError) for error in chain)
 
 
 def _greeting_hint(chain: list[BaseException], *, implicit_tls: bool) -> str:
-    """Return a hint if the connection stood but nobody greeted: the server may be waiting for TLS."""
+    """Return a hint for a connection without a greeting: the server may be waiting for TLS."""
     is_silent = _first(chain, aiosmtplib.SMTPConnectTimeoutError) and _first(
         chain, aiosmtplib.SMTPReadTimeoutError
     )
@@ -119,7 +119,7 @@ def _greeting_hint(chain: list[BaseException], *, implicit_tls: bool) -> str:
 
 
 def _errno(chain: list[BaseException]) -> int | None:
-    """Return the system's error number; asyncio hides it in the text when several addresses were tried."""
+    """Return the system's error number, which asyncio hides in the text if it tried several addresses."""
     for error in chain:
         if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
             if error.errno is not None:
