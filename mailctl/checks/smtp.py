@@ -77,7 +77,7 @@ def _probe(settings: Settings) -> Generator[Finding, None, bool]:
     server = _with_short_timeouts(smtp_server_from_settings(settings))
     try:
         steps = call_with_deadline(
-            lambda: asyncio.run(_probe_steps(server)), whom=_SERVICE_NAME, seconds=_PROBE_SECONDS
+            lambda: asyncio.run(_probe_steps(server)), service=_SERVICE_NAME, seconds=_PROBE_SECONDS
         )
     except MailctlError as error:
         yield _GROUP.error("connect", error)
