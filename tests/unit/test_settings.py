@@ -244,7 +244,7 @@ class TestSecrets:
     ) -> None:
         """What belongs into a URL is not taken for one, and not quoted."""
         monkeypatch.setenv(name, value)
-        with pytest.raises(ConfigurationError, match=rf"^{name} \(environment\): is not the name") as caught:
+        with pytest.raises(ConfigurationError, match=rf"^{name} \(environment\): must be the name") as caught:
             Settings.load()
         assert "hunter2" not in f"{caught.value} {caught.value.fix}"
 
