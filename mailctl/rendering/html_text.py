@@ -57,6 +57,8 @@ class _TextExtractor(HTMLParser):
 
     @override
     def handle_endtag(self, tag: str) -> None:
+        if tag in _VOID:
+            return  # of <br/>, which has broken the line already
         if self._hidden_stack:
             if tag in self._hidden_stack:
                 del self._hidden_stack[len(self._hidden_stack) - 1 - self._hidden_stack[::-1].index(tag) :]
