@@ -23,6 +23,7 @@ from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import Content, Outcome, OutcomeKind, SmtpReply, State, User
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.enqueue.enqueuer import Enqueuer
+from mailctl.smtp.classify import reply_category
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +54,9 @@ def outcome(
     kind: OutcomeKind, code: int | None = None, enhanced: str | None = None, stage: str = "rcpt"
 ) -> Outcome:
     """Return what became of an attempt."""
-    return Outcome(kind=kind, reply=SmtpReply(code=code, enhanced=enhanced, text="said so"), stage=stage)
+    reply = SmtpReply(code=code, enhanced=enhanced, text="said so")
+    category = reply_category(reply, stage=stage) if enhanced else None
+    return Outcome(kind=kind, reply=reply, stage=stage, category=category)
 
 
 REFUSED = outcome(OutcomeKind.BOUNCED, 550, "5.7.1", "body")

@@ -65,6 +65,6 @@ def _embedded(settings: Settings, log: Engine | None) -> Finding:
 
 def _ask_directory(name: str, question: Callable[[], str]) -> Finding:
     try:
-        return _GROUP.ok(name, call_with_deadline(question, whom="The users' database"))
+        return _GROUP.ok(name, call_with_deadline(question, service="The users' database"))
     except MailctlError as error:
         return _GROUP.error(name, error)

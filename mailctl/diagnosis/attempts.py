@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
-from mailctl.domain.models import State
+from mailctl.domain.models import SmtpReply, State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.shell_command import ShellCommand, mailctl_command
+from mailctl.smtp.classify import is_rate_limit, is_server_stage
 from mailctl.timefmt import format_duration
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.heartbeats import Worker
     from mailctl.diagnosis.models import Case
 
-#: Security and policy (RFC 3463 section 3.8): temporary ones are limits, reputation and greylisting.
-_TEMPORARY_POLICY_PREFIX = "4.7."
 #: Seconds after which sending one email is slow.
 _SLOW_SECONDS = 30
 
@@ -92,7 +91,7 @@ def attempt_failed(case: Case) -> Cause | None:
     # What our own credentials, TLS or sender identity caused does not count as an attempt.
     tried = f"attempt {email.attempts} failed" if email.attempts else "not sent"
     circuit = case.evidence.circuit
-    is_open = circuit is not None and circuit.is_open and stage in ("connect", "tls", "auth")
+    is_open = circuit is not None and circuit.is_open and is_server_stage(stage or "")
     kept = "; the circuit is open, emails are kept back" if is_open else ""
     return replace(cause, sentence=f"{tried}, {cause.sentence}: {email.error}; {again}{kept}")
 
@@ -107,7 +106,7 @@ def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, enhanced: st
     """
     if stage in ("tls", "auth"):
         return cause_of_server_failure(stage)
-    if enhanced.startswith(_TEMPORARY_POLICY_PREFIX):
+    if is_rate_limit(SmtpReply(enhanced=enhanced), stage=stage or ""):
         return Cause(
             name="rate_limited",
             sentence="the mail server limits us (its rate limit, our reputation, or greylisting)",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mailctl import timefmt
 from mailctl.shell_command import ShellCommand, mailctl_command
-from mailctl.timefmt import pluralize
+from mailctl.timefmt import TimeStyle, pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +21,7 @@ _MOST_NAMES = 3
 
 def format_time(at: datetime) -> str:
     """Return a time, to the second."""
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    return timefmt.format_time(at, TimeStyle.SENTENCE)
 
 
 def join_names(found: Iterable[str]) -> str:

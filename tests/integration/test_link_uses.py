@@ -63,7 +63,7 @@ def test_a_link_works_once(engine: Engine) -> None:
     """The second use is refused, and says why."""
     t, store = sealed(), LinkUses(engine)
     assert LINKS.redeem(t, purpose=PURPOSE, store=store).token == "t" * 20
-    with pytest.raises(UsedLink, match="used before"):
+    with pytest.raises(UsedLink, match="already used"):
         LINKS.redeem(t, purpose=PURPOSE, store=store)
 
 

@@ -148,14 +148,14 @@ class TestQuestions:
     def test_an_answer_that_is_late_is_not_waited_for(self) -> None:
         """Some drivers wait for longer than any option of theirs says."""
         is_over = threading.Event()
-        with pytest.raises(ServiceUnavailable, match=r"The log gave no answer within 0\.05 s\."):
-            call_with_deadline(is_over.wait, whom="The log", seconds=0.05)
+        with pytest.raises(ServiceUnavailable, match=r"The log did not answer within 0\.05 s\."):
+            call_with_deadline(is_over.wait, service="The log", seconds=0.05)
         is_over.set()
 
     def test_what_a_question_raises_comes_through(self) -> None:
         """Its text says more than ours could."""
         with pytest.raises(ZeroDivisionError):
-            call_with_deadline(lambda: 1 // 0, whom="The log")
+            call_with_deadline(lambda: 1 // 0, service="The log")
 
 
 class TestSettings:

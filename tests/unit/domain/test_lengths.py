@@ -110,7 +110,7 @@ GATES: dict[str, Callable[[str], Any]] = {
     "key of a draft": lambda text: make_drafts(
         WELCOME, [make(WELCOME)], queue="celery", now=NOW, idempotency_key=text
     ),
-    "length of time": lambda text: parse_duration(text, field="--in"),
+    "duration": lambda text: parse_duration(text, field="--in"),
     "moment": lambda text: parse_future_time(text, field="--at", now=NOW),
     "past": lambda text: parse_past_time(text, field="--since", now=NOW),
     "rate": lambda text: parse_rate(text, field="--rate"),
