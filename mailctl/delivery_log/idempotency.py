@@ -76,7 +76,7 @@ def register_key(
     Raises:
         IdempotencyConflict: that earlier call had other content.
     """
-    key = drafts[0].idempotency_key
+    key = drafts[0].request.idempotency_key
     if key is None:
         return None
     is_ours = idempotency_keys.c.key == key

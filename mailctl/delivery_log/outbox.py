@@ -137,7 +137,7 @@ class Outbox:
         refused = self.rules.apply(connection, drafts, now=now)
         free: tuple[Draft, ...] = ()
         if not self.rules.can_delay and is_empty(connection, pauses.c.name):
-            free = tuple(each for each in drafts if each.id not in refused and each.not_before is None)
+            free = tuple(each for each in drafts if each.id not in refused and each.request.is_due_at_once)
         return RecordResult(id=drafts[0].id, publishable=free)
 
     def record_from_message(self, drafts: Sequence[Draft]) -> dict[str, str]:
@@ -150,7 +150,7 @@ class Outbox:
         """
         now = self._clock()
         rows = [self.build_row(draft, state=State.PENDING, due_at=now, now=now) for draft in drafts]
-        if drafts[0].not_before is None:
+        if drafts[0].request.is_due_at_once:
             rows[0] |= {"state": State.QUEUED, "queued_at": now}
         with writing(self._engine) as connection:
             new = [
@@ -348,7 +348,7 @@ class Outbox:
 
     def build_row(self, draft: Draft, *, state: State, due_at: datetime, now: datetime) -> dict[str, Any]:
         """Return an email as it is recorded, its content sealed."""
-        user = draft.content.user
+        request, user = draft.request, draft.content.user
         return {
             "id": draft.id,
             "kind": draft.kind,
@@ -361,18 +361,18 @@ class Outbox:
             "attempts": 0,
             "created_at": draft.created_at,
             "updated_at": now,
-            "due_at": max(due_at, draft.not_before) if draft.not_before else due_at,
-            "not_before": draft.not_before,
+            "due_at": request.earliest_start(due_at),
+            "not_before": request.not_before,
             "expires_at": draft.expires_at,
             "group_id": draft.group_id,
-            "campaign": draft.campaign,
-            "is_forced": draft.forced_by is not None,
+            "campaign": request.campaign,
+            "is_forced": request.forced_by is not None,
         }
 
 
 def first_events(drafts: Sequence[Draft], *, now: datetime) -> list[dict[str, Any]]:
     """Return the first events of emails that are new and pending, all of one call."""
-    forced_by = drafts[0].forced_by if drafts else None
+    forced_by = drafts[0].request.forced_by if drafts else None
     event = {
         "at": now,
         "state": State.PENDING,

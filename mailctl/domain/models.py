@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from mailctl.domain.request import EmailRequest
+
 #: How events say that an attempt may have delivered an email although nobody knows.
 MAYBE_SENT = "the mail server may have it already"
 #: A value that JSON can carry.
@@ -98,23 +100,21 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """An email that is about to be recorded."""
+    """An email that is about to be recorded: a request, applied to one recipient."""
 
     id: str
-    kind: str
+    request: EmailRequest
     content: Content
     queue: str
     created_at: datetime
-    expires_at: datetime | None
-    #: Not to be sent before this time.
-    not_before: datetime | None = None
-    idempotency_key: str | None = None
+    expires_at: datetime
     #: Emails of one call share the id of the first.
     group_id: str | None = None
-    #: What it is sent as a part of, with many others and behind everything else.
-    campaign: str | None = None
-    #: The operator who says that neither suppression nor limits keep it back.
-    forced_by: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """The name of its kind."""
+        return self.request.kind.name
 
 
 @dataclass(frozen=True, kw_only=True)

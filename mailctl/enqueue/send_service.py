@@ -1,58 +1,49 @@
-"""What an operator orders to be sent: to whom, what, when; checked as a whole before anything is recorded."""
+"""What `mailctl send` does: validate a request as a whole, record its emails, and publish them."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mailctl.domain.factory import make_content, make_recipient
+from mailctl.domain.factory import make_recipient
 from mailctl.domain.samples import with_dead_links
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import BrokerUnavailable, InvalidInput
 from mailctl.users import Screening
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from mailctl.domain.catalog import Kind
-    from mailctl.domain.models import Content, Email, Envelope, Json, User
+    from mailctl.domain.models import Content, Email, Envelope, User
+    from mailctl.domain.request import EmailRequest
     from mailctl.runtime import Runtime
 
 
 @dataclass(frozen=True, kw_only=True)
-class SendRequest:
-    """One wish of an operator's: the same kind of email to each of some people."""
+class Recipients:
+    """The recipients of a request: either users of the service, or one address."""
 
-    kind: Kind
     user_ids: Sequence[str] = ()
-    #: An address instead of a user.
     email: str | None = None
+    #: The name that goes with `email`.
     name: str = ""
-    tokens: Mapping[str, str] = field(default_factory=dict)
-    context: Mapping[str, Json] = field(default_factory=dict)
-    subject: str | None = None
-    template: str | None = None
-    not_before: datetime | None = None
-    idempotency_key: str | None = None
-    #: The operator who says that neither suppression nor limits keep it back.
-    forced_by: str | None = None
     #: Which users are refused.
     screening: Screening = Screening.FULL
 
 
 @dataclass(frozen=True, kw_only=True)
 class SendResult:
-    """What became of an order."""
+    """The emails that a request recorded."""
 
     emails: tuple[Email, ...]
-    #: Why the broker has not got them yet; "" if it has, or need not.
+    #: Why the emails are not on the broker yet; "" if they are, or need not be.
     broker_error: str = ""
 
 
 class SendService:
-    """Carries out orders.
+    """Sends emails that an operator requests.
 
     Args:
         runtime: the parts of this process.
@@ -62,89 +53,80 @@ class SendService:
         self._runtime = runtime
         self._enqueuer = Enqueuer(runtime)
 
-    def send(self, order: SendRequest) -> SendResult:
-        """Record the emails of an order and publish them.
+    def send(self, request: EmailRequest, recipients: Recipients) -> SendResult:
+        """Record an email to each recipient and publish them.
+
+        All emails are validated before the first one is recorded.
 
         Raises:
-            ConfigurationError: no email can be made with these settings; nothing was recorded.
-            InvalidInput: something in it cannot be used; nothing was recorded.
-            NotFound: there is no such user; nothing was recorded.
-            Refused: a user is deactivated, deleted or the like; nothing was recorded.
-            IdempotencyConflict: its key was used for other content.
-            LogUnavailable: the log cannot be written.
-            DirectoryUnavailable: the users cannot be looked up.
+            ConfigurationError: the settings do not allow composing an email.
+            InvalidInput: a value of the request is missing or not usable.
+            NotFound: there is no such user.
+            Refused: a user is deactivated, deleted or otherwise not to be mailed.
+            IdempotencyConflict: the idempotency key was used for other content.
+            LogUnavailable: the delivery log cannot be written.
+            UserDirectoryUnavailable: the users cannot be looked up.
         """
         self._runtime.check_message_settings()
-        contents = self._contents(order)
-        at = order.not_before or datetime.now(UTC)
-        self._enqueuer.refuse_unrenderable(order.kind, contents, at=at)
+        contents = self._contents(request, recipients)
+        self._enqueuer.refuse_unrenderable(request, contents)
         ids = [
             email_id
             for content in contents
             for email_id in self._enqueuer.record(
-                order.kind,
-                [content],
-                idempotency_key=_idempotency_key(order, content, is_one_of_many=len(contents) > 1),
-                not_before=order.not_before,
-                forced_by=order.forced_by,
+                request if len(contents) == 1 else _with_own_key(request, content), [content]
             ).ids
         ]
-        trouble = ""
-        try:
-            self._enqueuer.publish(ids)
-        except BrokerUnavailable as error:
-            trouble = error.message
-        emails = self._runtime.history.emails(ids)
-        return SendResult(emails=tuple(emails), broker_error=trouble)
+        broker_error = self._publish(ids)
+        return SendResult(emails=tuple(self._runtime.history.emails(ids)), broker_error=broker_error)
 
-    def preview(self, order: SendRequest) -> list[Envelope]:
-        """Return the finished messages of an order, with links that open nothing, and record nothing.
+    def preview(self, request: EmailRequest, recipients: Recipients) -> list[Envelope]:
+        """Return the composed messages of a request without recording them; their links do not work.
 
         Raises:
-            InvalidInput, NotFound: as `send`.
+            InvalidInput: a value of the request is missing or not usable.
+            NotFound: there is no such user.
             RenderError: a template cannot be rendered.
         """
         self._runtime.check_message_settings()
-        at = order.not_before or datetime.now(UTC)
-        composer = self._runtime.composer
-
+        kind, at = request.kind, request.earliest_start(datetime.now(UTC))
         base = self._runtime.settings.frontend_url
-        contents = [with_dead_links(each, order.kind, frontend_url=base) for each in self._contents(order)]
+        contents = [
+            with_dead_links(content, kind, frontend_url=base)
+            for content in self._contents(request, recipients)
+        ]
 
         async def compose_all() -> list[Envelope]:
-            return [await composer.preview(order.kind, content, at=at) for content in contents]
+            return [await self._runtime.composer.preview(kind, content, at=at) for content in contents]
 
         return asyncio.run(compose_all())
 
-    def _contents(self, order: SendRequest) -> list[Content]:
-        return [
-            make_content(
-                order.kind,
-                user,
-                origins=self._runtime.link_origins,
-                tokens=order.tokens,
-                context=order.context,
-                subject=order.subject,
-                template=order.template,
-                catalog=self._runtime.catalog,
+    def _publish(self, ids: Sequence[str]) -> str:
+        """Publish emails and return why the broker has not taken them; "" if it has."""
+        try:
+            self._enqueuer.publish(ids)
+        except BrokerUnavailable as error:
+            return error.message
+        return ""
+
+    def _contents(self, request: EmailRequest, recipients: Recipients) -> list[Content]:
+        if request.tokens and len(recipients.user_ids) > 1:
+            raise InvalidInput(
+                "token", "cannot be given for several users.", fix="Give one --user-id with a token."
             )
-            for user in self._users(order)
-        ]
+        return [self._enqueuer.make_content(request, user) for user in self._users(recipients)]
 
-    def _users(self, order: SendRequest) -> list[User]:
-        if bool(order.user_ids) == (order.email is not None):
+    def _users(self, recipients: Recipients) -> list[User]:
+        if bool(recipients.user_ids) == (recipients.email is not None):
             raise InvalidInput("recipient", "is missing or given twice.", fix="Give --user-id, or --email.")
-        if order.tokens and len(order.user_ids) > 1:
-            raise InvalidInput("token", "belongs to one user.", fix="Give one --user-id with a token.")
-        if order.email is not None:
-            return [make_recipient(email=order.email, name=order.name)]
-        directory = self._runtime.directory
-        return [
-            directory.get(user_id, screening=order.screening) for user_id in dict.fromkeys(order.user_ids)
-        ]
+        if recipients.email is not None:
+            return [make_recipient(email=recipients.email, name=recipients.name)]
+        directory, screening = self._runtime.directory, recipients.screening
+        return [directory.get(user_id, screening=screening) for user_id in dict.fromkeys(recipients.user_ids)]
 
 
-def _idempotency_key(order: SendRequest, content: Content, *, is_one_of_many: bool) -> str | None:
-    if order.idempotency_key is None or not is_one_of_many:
-        return order.idempotency_key
-    return f"{order.idempotency_key}/{content.user.id}"
+def _with_own_key(request: EmailRequest, content: Content) -> EmailRequest:
+    """Return a request whose idempotency key, if it has one, stands for this recipient alone."""
+    if request.idempotency_key is None:
+        return request
+    return replace(request, idempotency_key=f"{request.idempotency_key}/{content.user.id}")

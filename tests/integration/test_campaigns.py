@@ -18,7 +18,8 @@ from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
 from mailctl.domain.models import DeliveredClaim, Outcome, OutcomeKind, SmtpReply, State
 from mailctl.domain.recipient_list import RecipientRow
-from mailctl.enqueue.campaign import CampaignRecorder, CampaignRequest
+from mailctl.domain.request import EmailRequest
+from mailctl.enqueue.campaign import CampaignRecorder
 from mailctl.runtime import Runtime
 from mailctl.security.keyring import Keyring
 from mailctl.settings import Settings
@@ -52,12 +53,11 @@ class Log:
         """Return emails with ids that follow from their addresses."""
         return [
             make_drafts(
-                WELCOME,
+                EmailRequest(kind=WELCOME, campaign=campaign),
                 [make_content(WELCOME, make_user(email=f"u{n}@example.com"), origins=frozenset())],
                 queue="mailctl.bulk",
                 now=self.now,
                 first_id=f"{campaign}-{n}",
-                campaign=campaign,
             )[0]
             for n in range(count)
         ]
@@ -110,7 +110,9 @@ def test_a_relay_finds_other_emails_first(log: Log) -> None:
     """Emails of campaigns are not among what is due."""
     log.begin(50)
     [reset] = log.drafts(1, campaign="none")
-    log.outbox.add(make_drafts(WELCOME, [reset.content], queue="celery", now=log.now), due_at=log.now)
+    log.outbox.add(
+        make_drafts(EmailRequest(kind=WELCOME), [reset.content], queue="celery", now=log.now), due_at=log.now
+    )
     assert [email.campaign for email in log.outbox.reserve_due(limit=10)] == [None]
 
 
@@ -155,7 +157,7 @@ def test_a_long_campaign_leaves_the_write_ahead_log_short(tmp_path: Path) -> Non
     """Who writes without pause makes room in it: rows of any number need no more disk beside the log."""
     with closing(Runtime(Settings(mailctl_home=tmp_path / "home"))) as runtime:
         rows = [RecipientRow(line=n, email=f"user{n}@example.com") for n in range(60_000)]
-        steps = CampaignRecorder(runtime, CampaignRequest(campaign="long", kind=WELCOME)).record(rows)
+        steps = CampaignRecorder(runtime, EmailRequest(campaign="long", kind=WELCOME)).record(rows)
         lengths = [(tmp_path / "home" / "mailctl.db-wal").stat().st_size for _ in steps]
     assert sum(lengths) > 0
     assert max(lengths) < 64 * 1024 * 1024
