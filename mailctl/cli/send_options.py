@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.arguments import forced_by, parse_send_time
+from mailctl.cli.arguments import parse_send_time
 
 if TYPE_CHECKING:
     from mailctl.domain.request import EmailRequest
@@ -109,10 +109,12 @@ class SendOptions:
         Raises:
             InvalidInput: the time to send is not usable.
         """
+        from mailctl.operations.identity import current_actor
+
         return replace(
             request,
             not_before=parse_send_time(at=self.at, after=self.in_),
             idempotency_key=self.idempotency_key,
             campaign=self.campaign or None,
-            forced_by=forced_by(self),
+            forced_by=current_actor() if self.force else None,
         )
