@@ -1,4 +1,4 @@
-"""A value per process: made once, by one thread, and again after a fork."""
+"""PerProcess: one value per process, also with threads and forks."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_peeking_makes_nothing() -> None:
 
 
 def test_a_removed_value_is_made_anew() -> None:
-    """What was taken out is returned to its taker alone."""
+    """`pop` returns the value, and the next call makes a new one."""
     values = PerProcess[object]()
     first = values.get(object)
     assert values.pop() is first
@@ -61,7 +61,7 @@ def test_a_removed_value_is_made_anew() -> None:
 
 
 def test_an_unusable_value_is_replaced() -> None:
-    """The caller decides whether the value still serves."""
+    """The caller decides whether the existing value may be returned."""
     values = PerProcess[str]()
     assert values.get(lambda: "old") == "old"
     assert values.get(lambda: "new", is_usable=lambda value: value != "old") == "new"
@@ -99,7 +99,7 @@ def test_threads_share_one_value() -> None:
 
 
 def test_a_forked_child_makes_its_own_value() -> None:
-    """Neither the value of its parent nor a lock that a thread of its parent holds is any of its business."""
+    """A child does not see the value of its parent, nor wait for a lock that a thread of its parent holds."""
     # Forking beside a thread is what a newer Python warns of, and what Celery does.
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _FORK_WHILE_MAKING]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)

@@ -1,4 +1,4 @@
-"""What `from mailctl import ...` offers, and that it costs nothing until it is used."""
+"""The names that `from mailctl import ...` offers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.typing import public_api
 
 
 def _imports(source: str, *, module: str | None = None) -> set[str]:
-    """Return the names that a source imports from a module, or from any."""
+    """Return the names that a source imports from one module, or from all modules."""
     return {
         alias.name
         for node in ast.walk(ast.parse(source))
@@ -25,7 +25,7 @@ def _imports(source: str, *, module: str | None = None) -> set[str]:
 
 
 def test_every_public_name_is_exported_lazily() -> None:
-    """The list for readers, the table for the interpreter and the imports for type checkers agree."""
+    """`__all__`, the table of lazy imports and the imports for type checkers agree."""
     assert set(mailctl.__all__) == set(mailctl._EXPORTS)
     assert len(set(mailctl.__all__)) == len(mailctl.__all__)
     for_type_checkers = _imports(inspect.getsource(mailctl)) - {
@@ -38,7 +38,7 @@ def test_every_public_name_is_exported_lazily() -> None:
 
 @pytest.mark.parametrize("name", mailctl.__all__)
 def test_every_public_name_resolves(name: str) -> None:
-    """Each is the object of that name in the module that defines it."""
+    """Each public name returns the object of that name."""
     found = getattr(mailctl, name)
     defined_as = found.__name__.rpartition(".")[2] if isinstance(found, ModuleType) else found.__name__
     assert defined_as == name
@@ -46,19 +46,19 @@ def test_every_public_name_resolves(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["runtime_settings", "Email", "__wrapped__"])
 def test_other_names_are_attribute_errors(name: str) -> None:
-    """As of any module, so that `hasattr` and `from mailctl import` work as usual."""
+    """Unknown names raise AttributeError, on which `hasattr` and imports rely."""
     with pytest.raises(AttributeError, match=name):
         getattr(mailctl, name)
 
 
 def test_importing_the_package_imports_nothing_else() -> None:
-    """Neither libraries nor modules of its own: the command line starts with this import."""
+    """The command line starts with this import, so it must load no other module of mailctl."""
     code = "import sys, mailctl; print(*(name for name in sys.modules if name.startswith('mailctl')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["mailctl"]
 
 
 def test_the_typing_test_uses_every_public_name() -> None:
-    """A new export needs a use that must type-check."""
+    """Every export has a use that must type-check."""
     used = _imports(inspect.getsource(public_api), module="mailctl")
     assert used == set(mailctl.__all__)

@@ -1,4 +1,4 @@
-"""The parts of a process: what they are built from, and in which order they are closed."""
+"""The runtime: how its parts are built, and in which order they are closed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def parts(settings: Settings) -> Iterator[Runtime]:
 
 @pytest.fixture
 def process(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have the process work with these settings, and with what it had afterwards."""
+    """Configure this process with the settings for the time of a test."""
     runtime.close()
     for name in ("_settings", "_app", "_log_mode"):
         monkeypatch.setattr(runtime, name, getattr(runtime, name))
@@ -45,21 +45,21 @@ def process(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 
 class Part:
-    """Notes when it is closed."""
+    """A part that notes when it is closed."""
 
     def __init__(self, name: str, closed: list[str]) -> None:
         self.name, self.closed = name, closed
 
     def close(self) -> None:
-        """Note it."""
+        """Note the name."""
         self.closed.append(self.name)
 
 
 class TestClosing:
-    """What was opened last is closed first."""
+    """Closing runs in reverse order."""
 
     def test_actions_run_before_the_parts_that_they_need(self, settings: Settings) -> None:
-        """The latest first."""
+        """Registered actions run latest first, before any part is closed."""
         closed: list[str] = []
         parts = Runtime(settings, log_mode=AccessMode.OPTIONAL)
         parts.__dict__["directory"] = Part("directory", closed)
@@ -69,13 +69,13 @@ class TestClosing:
         assert closed == ["second", "first", "directory"]
 
     def test_parts_that_were_not_used_are_not_opened_for_it(self, settings: Settings) -> None:
-        """Closing looks up no users."""
+        """Closing does not open the directory of users."""
         parts = Runtime(settings, log_mode=AccessMode.OPTIONAL)
         parts.close()
         assert "directory" not in vars(parts)
 
     def test_closing_twice_runs_actions_once(self, parts: Runtime) -> None:
-        """Workers and services may both do it."""
+        """A second call has nothing left to do."""
         closed: list[str] = []
         parts.on_close(Part("once", closed).close)
         parts.close()
@@ -84,26 +84,26 @@ class TestClosing:
 
 
 class TestParts:
-    """Built from the settings alone."""
+    """Parts follow from the settings."""
 
     def test_a_given_app_is_used(self, settings: Settings) -> None:
-        """None is made beside it."""
+        """A given app is returned as it is."""
         app = Celery("service", set_as_current=False)
         parts = Runtime(settings, app=app, log_mode=AccessMode.OPTIONAL)
         assert parts.app is app
         parts.close()
 
     def test_an_empty_log_stands_in_for_a_missing_one(self, parts: Runtime) -> None:
-        """Where the mode allows it."""
+        """The mode OPTIONAL replaces a missing log by an empty one."""
         assert parts.is_log_missing
 
     def test_a_missing_log_is_an_error_to_commands_that_need_it(self, settings: Settings) -> None:
-        """They do not create it."""
+        """The mode READ requires a log."""
         with pytest.raises(LogMissing):
             Runtime(settings, log_mode=AccessMode.READ)
 
     def test_the_password_of_the_log_is_not_shown(self, tmp_path: Path) -> None:
-        """Its address is in the output of commands."""
+        """The masked URL has the user and not the password."""
         url = f"sqlite:///{tmp_path / 'log.db'}"
         parts = Runtime(Settings(mailctl_database_url=url), log_mode=AccessMode.OPTIONAL)
         parts.settings = Settings(mailctl_database_url="postgresql://ada:secret@db/mail")
@@ -115,14 +115,14 @@ class TestParts:
     def test_captured_emails_have_no_circuit(
         self, settings: Settings, *, is_enabled: bool, has_circuits: bool
     ) -> None:
-        """There is no mail server that could fail."""
+        """Without a mail server there is no circuit to open."""
         changed = settings.model_copy(update={"email_enabled": is_enabled})
         parts = Runtime(changed, log_mode=AccessMode.OPTIONAL)
         assert (parts.circuits is not None) is has_circuits
         parts.close()
 
     def test_every_sender_keeps_to_the_recipient_policy(self, parts: Runtime) -> None:
-        """Also the one that writes files."""
+        """The capture sender is guarded like the SMTP sender."""
         assert isinstance(parts.make_sender(), GuardedSender)
 
     @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ class TestParts:
     def test_settings_with_which_no_email_can_be_made_are_refused(
         self, settings: Settings, broken: dict[str, str]
     ) -> None:
-        """Before an email is recorded that no worker could send."""
+        """Each setting that every worker needs is checked."""
         parts = Runtime(settings.model_copy(update=broken), log_mode=AccessMode.OPTIONAL)
         with pytest.raises(ConfigurationError):
             parts.check_message_settings()
@@ -147,17 +147,17 @@ class TestParts:
 
 @pytest.mark.usefixtures("process")
 class TestTheRuntimeOfThisProcess:
-    """Opened at the first call, and again after it was closed."""
+    """`current` opens the runtime on first use."""
 
     def test_it_is_opened_once(self) -> None:
-        """From the settings that the process was given."""
+        """The first call opens the runtime, and later calls return it."""
         assert not runtime.is_open()
         first = runtime.current()
         assert runtime.current() is first
         assert runtime.is_open()
 
     def test_it_can_be_opened_again(self) -> None:
-        """Closing forgets it; closing what is not open does nothing."""
+        """Closing is idempotent, and the next call opens a new runtime."""
         first = runtime.current()
         runtime.close()
         runtime.close()
@@ -165,27 +165,27 @@ class TestTheRuntimeOfThisProcess:
         assert runtime.current() is not first
 
     def test_a_failed_opening_is_tried_again(self, settings: Settings) -> None:
-        """The log may be there by then."""
+        """An error is not remembered."""
         with pytest.raises(LogMissing):
             runtime.current(log_mode=AccessMode.READ)
         assert not runtime.is_open()
         assert runtime.current().is_log_missing
 
     def test_the_app_of_a_worker_is_adopted(self) -> None:
-        """A worker runs in the app of the service."""
+        """A worker gives the app that it runs."""
         app = Celery("service", set_as_current=False)
         runtime.adopt_app(app)
         assert runtime.current().app is app
 
     def test_a_configured_app_stays(self, settings: Settings) -> None:
-        """The command line has said which one to use."""
+        """The app of `configure` has priority over the adopted one."""
         mine, other = (Celery(name, set_as_current=False) for name in ("mine", "other"))
         runtime.configure(settings, app=mine, log_mode=AccessMode.OPTIONAL)
         runtime.adopt_app(other)
         assert runtime.current().app is mine
 
     def test_weak_keys_are_refused_without_opening_anything(self, settings: Settings) -> None:
-        """In production, where anybody could make links."""
+        """The check of the keys opens no delivery log."""
         weak = {"debug": False, "secret_key": "changeme"}
         runtime.configure(Settings(mailctl_home=settings.mailctl_home, **weak))
         with pytest.raises(ConfigurationError):

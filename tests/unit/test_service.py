@@ -1,4 +1,4 @@
-"""What the web service calls, and the requests that it makes of it."""
+"""The public methods of EmailService, with an outbox that keeps drafts."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ ZOE: Any = SimpleNamespace(id=7, email="zoe@example.com", username="zoe")
 
 @dataclass
 class Outbox:
-    """Takes what is recorded."""
+    """An outbox that keeps drafts."""
 
     drafts: list[Draft] = field(default_factory=list)
 
     def add(self, drafts: Sequence[Draft], **_: Any) -> RecordResult:
-        """Record."""
+        """Keep drafts."""
         self.drafts += drafts
         return RecordResult(id=drafts[0].id)
 
     def flush(self) -> None:
-        """Flush nothing."""
+        """Do nothing."""
 
 
 @pytest.fixture
 def outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
-    """The outbox of this process, whose broker and log are in memory."""
+    """The outbox of this process, whose broker and delivery log are in memory."""
     runtime.close()
     for name in ("_settings", "_app", "_log_mode"):
         monkeypatch.setattr(runtime, name, getattr(runtime, name))
@@ -65,52 +65,52 @@ def draft(outbox: Outbox, call: Coroutine[Any, Any, str]) -> Draft:
 
 
 class TestTheKindsOfEmail:
-    """One method each; tokens go into links, addresses and names into the greeting."""
+    """Each method makes a request of its kind."""
 
     def test_welcome(self, outbox: Outbox) -> None:
-        """It needs the user alone."""
+        """A welcome email needs nothing but the user."""
         found = draft(outbox, EmailService.send_welcome_email(ZOE))
         assert found.kind == "welcome"
         assert found.content.user == User(id="7", email="zoe@example.com", username="zoe")
 
     def test_password_reset(self, outbox: Outbox) -> None:
-        """With the token of the service."""
+        """A password reset carries the token of the service."""
         found = draft(outbox, EmailService.send_password_reset_email(ZOE, TOKEN))
         assert (found.kind, found.content.tokens) == ("reset", {"token": TOKEN})
 
     def test_verification(self, outbox: Outbox) -> None:
-        """With the token of the service."""
+        """A verification carries the token of the service."""
         found = draft(outbox, EmailService.send_verification_email(ZOE, TOKEN))
         assert (found.kind, found.content.tokens) == ("verification", {"token": TOKEN})
 
     def test_new_ip(self, outbox: Outbox) -> None:
-        """With a token for each answer; the address is normalized."""
+        """A notification carries both tokens and the normalized IP address."""
         found = draft(outbox, EmailService.send_new_ip_notification(ZOE, "2001:DB8::1", TOKEN, OTHER))
         assert found.kind == "new-ip"
         assert found.content.tokens == {"whitelist_token": TOKEN, "blacklist_token": OTHER}
         assert found.content.context == {"ip_address": "2001:db8::1"}
 
     def test_any_kind_by_its_name(self, outbox: Outbox) -> None:
-        """Built-in ones too."""
+        """`send` takes the name of any kind, also of a built-in one."""
         found = draft(outbox, EmailService.send("reset", ZOE, tokens={"token": TOKEN}))
         assert (found.kind, found.content.tokens) == ("reset", {"token": TOKEN})
 
     def test_unknown_kinds_are_refused(self, outbox: Outbox) -> None:
-        """A slip of the pen is no new kind."""
+        """A misspelt name is refused."""
         with pytest.raises((InvalidInput, NotFound), match="welcom"):
             asyncio.run(EmailService.send("welcom", ZOE))
 
     def test_a_first_name_is_preferred(self, outbox: Outbox) -> None:
-        """If the user has one."""
+        """The optional attribute `first_name` is used."""
         user: Any = SimpleNamespace(**vars(ZOE), first_name="Zoe")
         assert draft(outbox, EmailService.send_welcome_email(user)).content.user.first_name == "Zoe"
 
 
 class TestGenericEmails:
-    """Any subject, any template, several recipients."""
+    """A generic email goes to several recipients."""
 
     def test_each_recipient_gets_an_email(self, outbox: Outbox) -> None:
-        """Given as an address, an object or a mapping; the id is that of the first."""
+        """Recipients are strings, objects or mappings, and the first id is the group id."""
         call = EmailService.send_email(
             "News",
             ["a@example.com", Recipient(email="b@example.com", name="B"), {"email": "c@example.com"}],
@@ -137,19 +137,19 @@ class TestGenericEmails:
         ],
     )
     def test_unusable_recipients_are_refused(self, outbox: Outbox, recipients: Any, message: str) -> None:
-        """All of them are checked before anything is recorded."""
+        """Recipients that cannot be used are refused before anything is recorded."""
         with pytest.raises(InvalidInput, match=message):
             asyncio.run(EmailService.send_email("News", recipients, "message"))
         assert outbox.drafts == []
 
     @pytest.mark.parametrize("context", [[], "", 7])
     def test_variables_have_names(self, outbox: Outbox, context: Any) -> None:
-        """An empty list is no empty object."""
+        """Variables must be a mapping, also if they are empty."""
         with pytest.raises(InvalidInput):
             asyncio.run(EmailService.send_email("News", ["zoe@example.com"], "message", context))
 
 
 def test_the_idempotency_key_is_that_of_the_request(outbox: Outbox) -> None:
-    """The log compares it."""
+    """The key of a call is part of its request."""
     found = draft(outbox, EmailService.send_welcome_email(ZOE, idempotency_key="signup-7"))
     assert found.request.idempotency_key == "signup-7"

@@ -1,4 +1,4 @@
-"""What callers ask for, and the emails that are recorded for it."""
+"""Requests, and the drafts that are made of them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ CONTENT = Content(user=User(email="zoe@example.com"))
     ("not_before", "start"), [(None, NOW), (NOW - HOUR, NOW), (NOW + HOUR, NOW + HOUR)], ids=str
 )
 def test_emails_start_now_or_at_a_later_time(not_before: datetime | None, start: datetime) -> None:
-    """A time that has passed is now."""
+    """A time in the past counts as now."""
     request = EmailRequest(kind=WELCOME, not_before=not_before)
     assert request.earliest_start(NOW) == start
     assert request.is_due_at_once is (not_before is None)
 
 
 def test_emails_expire_a_lifetime_after_their_start() -> None:
-    """Of their kind."""
+    """The lifetime of the kind begins at the start."""
     request = EmailRequest(kind=RESET, not_before=NOW + HOUR)
     [draft] = make_drafts(request, [CONTENT], queue="celery", now=NOW)
     assert (draft.created_at, draft.expires_at) == (NOW, NOW + HOUR + RESET.lifetime)
@@ -38,7 +38,7 @@ def test_emails_expire_a_lifetime_after_their_start() -> None:
 def test_emails_with_a_security_template_live_no_longer_than_its_kind(
     kind: Kind, template: str | None
 ) -> None:
-    """Also where a task of the service sends them as generic emails."""
+    """The shorter lifetime of the two kinds counts."""
     content = Content(user=CONTENT.user, template=template)
     [draft] = make_drafts(EmailRequest(kind=kind), [content], queue="celery", now=NOW)
     assert draft.expires_at == NOW + RESET.lifetime
@@ -46,14 +46,14 @@ def test_emails_with_a_security_template_live_no_longer_than_its_kind(
 
 @pytest.mark.parametrize(("given", "expected"), [(HOUR, HOUR), (timedelta(days=99), WELCOME.lifetime)])
 def test_a_request_may_end_the_lifetime_earlier(given: timedelta, expected: timedelta) -> None:
-    """It never prolongs it."""
+    """`expires_at` shortens the lifetime of the kind and never prolongs it."""
     request = EmailRequest(kind=WELCOME, expires_at=NOW + given)
     [draft] = make_drafts(request, [CONTENT], queue="celery", now=NOW)
     assert draft.expires_at == NOW + expected
 
 
 def test_emails_of_one_call_are_a_group() -> None:
-    """Named after the first, whose id the others follow from; one alone is none."""
+    """The first id is the group id, and the other ids are derived from it."""
     request = EmailRequest(kind=WELCOME)
     first, second = make_drafts(request, [CONTENT] * 2, queue="celery", now=NOW, first_id="task-1")
     again = make_drafts(request, [CONTENT] * 2, queue="celery", now=NOW, first_id="task-1")
@@ -64,7 +64,7 @@ def test_emails_of_one_call_are_a_group() -> None:
 
 
 def test_drafts_have_the_kind_and_the_queue_of_the_request() -> None:
-    """And refer to it, instead of repeating what it says."""
+    """A draft refers to its request instead of copying its fields."""
     request = EmailRequest(kind=WELCOME, campaign="spring", forced_by="ada")
     [draft] = make_drafts(request, [CONTENT], queue="celery", now=NOW)
     assert (draft.kind, draft.queue, draft.content) == ("welcome", "celery", CONTENT)
@@ -73,6 +73,6 @@ def test_drafts_have_the_kind_and_the_queue_of_the_request() -> None:
 
 @pytest.mark.parametrize("key", ["", "two words", "k" * 300])
 def test_unusable_idempotency_keys_are_refused(key: str) -> None:
-    """Before anything is recorded."""
+    """An unusable key is refused before anything is recorded."""
     with pytest.raises(InvalidInput, match="idempotency key"):
         make_drafts(EmailRequest(kind=WELCOME, idempotency_key=key), [CONTENT], queue="celery", now=NOW)

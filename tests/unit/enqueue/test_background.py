@@ -1,4 +1,4 @@
-"""The dispatcher of a web process: it records at once, and publishes a moment later."""
+"""The dispatcher of a web process, with an outbox and a publisher that keep what they get."""
 
 from __future__ import annotations
 
@@ -36,31 +36,31 @@ WELCOME_ONE = EmailRequest(kind=WELCOME)
 
 @dataclass
 class Outbox:
-    """Takes what is recorded; half of it may be published unasked."""
+    """An outbox that keeps drafts; every other one is publishable without asking the log."""
 
     drafts: list[Draft] = field(default_factory=list)
     is_durable: bool | None = None
     flushes: int = 0
 
     def add(self, drafts: Sequence[Draft], *, is_lasting: bool, **_: Any) -> RecordResult:
-        """Record in a transaction of its own."""
+        """Keep drafts of a new transaction."""
         self.drafts += drafts
         self.is_durable = is_lasting
         return RecordResult(id=drafts[0].id, publishable=tuple(drafts[::2]))
 
     def add_in_transaction(self, connection: object, drafts: Sequence[Draft], **_: Any) -> RecordResult:
-        """Record in the transaction of the caller."""
+        """Keep drafts of the transaction of the caller."""
         self.drafts += drafts
         return RecordResult(id=drafts[0].id)
 
     def flush(self) -> None:
-        """Count."""
+        """Count the flushes."""
         self.flushes += 1
 
 
 @dataclass
 class Publisher:
-    """Takes what is published, or fails."""
+    """A publisher that keeps ids and may fail."""
 
     error: Exception | None = None
     published: list[str] = field(default_factory=list)
@@ -68,7 +68,7 @@ class Publisher:
     can_reach_worker: bool = True
 
     def publish_all(self, emails: Sequence[Draft | str], **_: Any) -> None:
-        """Publish."""
+        """Keep ids, then fail if there is an error."""
         self.published += [email if isinstance(email, str) else email.id for email in emails]
         self.is_done.set()
         if self.error is not None:
@@ -76,7 +76,7 @@ class Publisher:
 
 
 class Site:
-    """A dispatcher, and what it records and publishes."""
+    """A dispatcher with its outbox and its publisher."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime, self.outbox, self.publisher = runtime, Outbox(), Publisher()
@@ -87,13 +87,13 @@ class Site:
         self.dispatcher._enqueuer.__dict__["_publisher"] = self.publisher
 
     def record(self, *users: User, request: EmailRequest = WELCOME_ONE) -> str:
-        """Record as a request of the service does."""
+        """Record emails as a handler of the service does."""
         return asyncio.run(self.dispatcher.record(request, users))
 
 
 @pytest.fixture
 def site(make_runtime: MakeRuntime) -> Site:
-    """A site whose log is empty, and whose broker reaches workers."""
+    """A dispatcher whose broker reaches workers."""
     return Site(make_runtime(celery_broker_url="redis://localhost:1/0"))
 
 
@@ -106,10 +106,10 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 class TestTransactionsOfItsOwn:
-    """One commit for all recipients."""
+    """Without a session the dispatcher commits."""
 
     def test_the_id_is_that_of_the_first_email(self, site: Site) -> None:
-        """One email per user."""
+        """Each user gets an email, and the id of the first is returned."""
         assert site.record(ZOE, User(email="ada@example.com")) == site.outbox.drafts[0].id
         assert [draft.content.user.email for draft in site.outbox.drafts] == [
             "zoe@example.com",
@@ -117,20 +117,20 @@ class TestTransactionsOfItsOwn:
         ]
 
     def test_all_emails_are_published(self, site: Site) -> None:
-        """Those that are free at once, the others if the log agrees."""
+        """Publishable emails and emails that the log allows are published before the runtime closes."""
         site.record(ZOE, ZOE, ZOE)
         site.runtime.close()
         assert sorted(site.publisher.published) == sorted(draft.id for draft in site.outbox.drafts)
 
     def test_the_disk_is_not_waited_for(self, site: Site) -> None:
-        """The log is flushed later, and at the end."""
+        """Recording does not flush, and closing does."""
         site.record(ZOE)
         assert site.outbox.is_durable is False
         site.runtime.close()
         assert site.outbox.flushes
 
     def test_what_cannot_be_used_is_refused_before_anything_is_recorded(self, site: Site) -> None:
-        """The request of the service fails with it."""
+        """An unusable token is refused before anything is recorded."""
         with pytest.raises(InvalidInput):
             site.record(ZOE, request=EmailRequest(kind=RESET, tokens={"other": "t" * 20}))
         assert site.outbox.drafts == []
@@ -141,7 +141,7 @@ class TestTransactionsOfItsOwn:
     def test_failing_to_publish_does_not_fail_the_call(
         self, site: Site, caplog: pytest.LogCaptureFixture, error: Exception
     ) -> None:
-        """It is logged: the email waits for a relay."""
+        """The failure is logged with the id of the email, which a relay will publish."""
         site.publisher.error = error
         email_id = site.record(ZOE)
         assert site.publisher.is_done.wait(60)
@@ -150,16 +150,16 @@ class TestTransactionsOfItsOwn:
 
 
 class TestTransactionsOfTheCaller:
-    """Published when they end, however they end."""
+    """With a session, publishing waits for the end of its transaction."""
 
     def with_log_in(self, site: Site, engine: Engine) -> Site:
-        """Let the log be in the database of the service."""
+        """Put the delivery log into the database of the service."""
         site.runtime.engine.dispose()
         site.runtime.engine = engine
         return site
 
     def test_emails_are_published_after_the_commit(self, site: Site, engine: Engine) -> None:
-        """Not before: a worker would find no row."""
+        """Before the commit, a worker would find no row."""
         self.with_log_in(site, engine)
         with Session(engine) as session:
             email_id = site.dispatcher.record_in(session, WELCOME_ONE, [ZOE])
@@ -169,7 +169,7 @@ class TestTransactionsOfTheCaller:
         assert site.publisher.published == [email_id]
 
     def test_a_session_can_be_used_again(self, site: Site, engine: Engine) -> None:
-        """Each transaction publishes its own emails, once."""
+        """Each transaction of a session publishes its own emails once."""
         self.with_log_in(site, engine)
         with Session(engine) as session:
             ids = []
@@ -181,18 +181,18 @@ class TestTransactionsOfTheCaller:
         assert site.publisher.published == ids
 
     def test_another_database_is_refused(self, site: Site, engine: Engine) -> None:
-        """Its transaction says nothing about the log."""
+        """A session of another database is refused before anything is recorded."""
         with Session(engine) as session, pytest.raises(ConfigurationError, match="another database"):
             site.dispatcher.record_in(session, WELCOME_ONE, [ZOE])
         assert site.outbox.drafts == []
 
 
 class TestTheDispatcherOfThisProcess:
-    """Made at the first call, on the runtime of the process."""
+    """The dispatcher of the process is made on first use."""
 
     @pytest.fixture(autouse=True)
     def process(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        """Let the runtime of the process be one without files."""
+        """Give the process a runtime without files."""
         process_runtime.close()
         for name in ("_settings", "_app", "_log_mode"):
             monkeypatch.setattr(process_runtime, name, getattr(process_runtime, name))
@@ -201,14 +201,14 @@ class TestTheDispatcherOfThisProcess:
         process_runtime.close()
 
     def test_it_is_made_once(self) -> None:
-        """And is open from then on."""
+        """The first call makes the dispatcher, and later calls return it."""
         assert not background.is_open()
         first = background.current()
         assert background.current() is first
         assert background.is_open()
 
     def test_a_new_runtime_gets_a_new_one(self) -> None:
-        """The other is closed with its runtime."""
+        """A dispatcher is not used after its runtime was closed."""
         first = background.current()
         process_runtime.close()
         assert not background.is_open()

@@ -1,4 +1,4 @@
-"""Rows become emails of a campaign, each address once."""
+"""The campaign recorder, with rows that are validated but not recorded."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def drafts(runtime: Runtime, rows: Iterable[Any], request: EmailRequest = WELCOM
 
 
 class Directory:
-    """Knows one user; another makes it fail."""
+    """A directory that has user 7 and cannot be reached for user `down`."""
 
     def close(self) -> None:
-        """Close nothing."""
+        """Close the directory."""
 
     def get(self, user_id: str, *, screening: Screening) -> User:
-        """Return a user."""
+        """Return user 7."""
         if user_id == "down":
             raise UserDirectoryUnavailable("The database of users does not answer.")
         if user_id != "7":
@@ -63,16 +63,16 @@ class Directory:
 
 
 class TestTheNameOfACampaign:
-    """An operator types it, and lists go by it."""
+    """A campaign has a name that an operator can type and find."""
 
     @pytest.mark.parametrize("name", [None, "", " spring", "spring ", "a\nb", "x" * 101])
     def test_unusable_names_are_refused(self, runtime: Runtime, name: str | None) -> None:
-        """Before anything else."""
+        """Names must be short, printable and without spaces around them."""
         with pytest.raises(InvalidInput, match="--campaign"):
             CampaignRecorder(runtime, EmailRequest(kind=WELCOME, campaign=name))
 
     def test_the_same_list_and_words_have_the_same_name(self) -> None:
-        """So that the same command sends nothing twice."""
+        """Repeating a command finds the same campaign again."""
         assert with_derived_name(MESSAGE_ALL, b"a@example.com") == with_derived_name(
             MESSAGE_ALL, b"a@example.com"
         )
@@ -86,23 +86,23 @@ class TestTheNameOfACampaign:
         ],
     )
     def test_another_list_or_other_words_have_another_name(self, request_: EmailRequest, data: bytes) -> None:
-        """The name begins with the kind."""
+        """Derived names differ with the kind, the content and the list."""
         named = with_derived_name(request_, data)
         assert named.campaign != with_derived_name(MESSAGE_ALL, b"a@example.com").campaign
         assert str(named.campaign).startswith(f"{request_.kind.name}-")
 
 
 class TestEmails:
-    """What a row becomes."""
+    """Each usable row becomes an email."""
 
     def test_all_share_the_request_and_the_bulk_queue(self, runtime: Runtime) -> None:
-        """No copy of the request is made for a recipient."""
+        """Drafts refer to one request without copying it, and go to the bulk queue."""
         found = drafts(runtime, [row("a@example.com"), row("b@example.com")])
         assert [draft.request is WELCOME_ALL for draft in found] == [True, True]
         assert {draft.queue for draft in found} == {BULK_QUEUE}
 
     def test_an_address_has_the_same_id_in_any_spelling(self, runtime: Runtime) -> None:
-        """So nobody gets two emails of one campaign; another campaign is another email."""
+        """Ids are derived from the campaign and the address in lower case."""
         one, same = drafts(runtime, [row("zoe@example.com"), row("Zoe@Example.com")])
         [other] = drafts(runtime, [row("zoe@example.com")], EmailRequest(kind=WELCOME, campaign="autumn"))
         assert one.id == same.id
@@ -110,18 +110,18 @@ class TestEmails:
         assert uuid.UUID(one.id).version == 8
 
     def test_ids_of_a_campaign_begin_alike(self, runtime: Runtime) -> None:
-        """Indices of databases like it."""
+        """Ids with a common prefix are close together in database indices."""
         found = drafts(runtime, [row(f"{n}@example.com") for n in range(9)])
         assert len({draft.id[:8] for draft in found}) == 1
 
     def test_variables_of_a_row_win(self, runtime: Runtime) -> None:
-        """Other rows get those of the request."""
+        """Variables of one row override those of the request for this row alone."""
         rows = [row("a@example.com", variables={"title": "For you"}), row("b@example.com")]
         found = drafts(runtime, rows, MESSAGE_ALL)
         assert [draft.content.context["title"] for draft in found] == ["For you", "News"]
 
     def test_a_generic_email_is_recorded_as_the_kind_of_its_template(self, runtime: Runtime) -> None:
-        """As everywhere."""
+        """A campaign with the template `reset` has the rate limits of password resets."""
         request = EmailRequest(
             kind=GENERIC,
             campaign="spring",
@@ -133,7 +133,7 @@ class TestEmails:
         assert draft.kind == RESET.name
 
     def test_users_are_looked_up_by_id(self, runtime: Runtime) -> None:
-        """And screened as the caller wants."""
+        """The directory gets the screening of the campaign."""
         runtime.__dict__["directory"] = Directory()
         recorder = CampaignRecorder(runtime, WELCOME_ALL, screening=Screening.NONE)
         [[draft]] = recorder._check_in_chunks([RecipientRow(line=1, email=None, user_id="7", name="")])
@@ -142,10 +142,10 @@ class TestEmails:
 
 
 class TestRowsThatCannotBeUsed:
-    """They are reported, and keep no other row."""
+    """Rows that cannot be used are reported and do not stop the others."""
 
     def test_they_keep_their_line_and_get_a_reason(self, runtime: Runtime) -> None:
-        """Whether the list was bad, or the user is unknown."""
+        """Problems of the list and unknown users are reported alike."""
         runtime.__dict__["directory"] = Directory()
         rows = [
             RowProblem(line=1, reason="is no row."),
@@ -160,21 +160,21 @@ class TestRowsThatCannotBeUsed:
         assert result.new == 1
 
     def test_users_that_cannot_be_looked_up_end_it(self, runtime: Runtime) -> None:
-        """The rest would fail as well."""
+        """A directory that cannot be reached ends the campaign, as all other rows would fail too."""
         runtime.__dict__["directory"] = Directory()
         with pytest.raises(UserDirectoryUnavailable):
             drafts(runtime, [RecipientRow(line=1, email=None, user_id="down", name="")])
 
 
 def test_a_check_counts_each_address_once(runtime: Runtime) -> None:
-    """As recording does."""
+    """An address that appears twice is one new email."""
     rows = [row("a@example.com"), row("A@example.com"), row("b@example.com")]
     result = CampaignRecorder(runtime, WELCOME_ALL).check(rows)
     assert (result.new, result.already_recorded) == (2, 1)
 
 
 def test_chunks_grow_to_a_limit(runtime: Runtime) -> None:
-    """Few rows first, so that workers can begin."""
+    """Chunks begin small, so that workers can start early, and double up to the maximum."""
     rows = [RowProblem(line=n, reason="") for n in range(FIRST_CHUNK_ROWS + 4 * MAX_CHUNK_ROWS)]
     sizes = [len(chunk) for chunk in CampaignRecorder(runtime, WELCOME_ALL)._check_in_chunks(rows)]
     assert sizes[:3] == [FIRST_CHUNK_ROWS, 2 * FIRST_CHUNK_ROWS, 4 * FIRST_CHUNK_ROWS]
@@ -183,7 +183,7 @@ def test_chunks_grow_to_a_limit(runtime: Runtime) -> None:
 
 
 def test_a_preview_shows_the_first_usable_row(runtime: Runtime) -> None:
-    """Without recording it; no usable row, no preview."""
+    """The preview skips bad rows, and there is none without a usable row."""
     recorder = CampaignRecorder(runtime, WELCOME_ALL)
     problem = RowProblem(line=1, reason="is no row.")
     shown = recorder.preview([problem, row("a@example.com"), row("b@example.com")])
@@ -193,7 +193,7 @@ def test_a_preview_shows_the_first_usable_row(runtime: Runtime) -> None:
 
 
 def test_the_rows_of_a_chunk_are_new_known_or_bad() -> None:
-    """A progress bar counts them all."""
+    """The number of rows includes known and bad ones."""
     chunk = ChunkResult(
         emails=(("id", "a@example.com"),),
         already_recorded=2,

@@ -1,4 +1,4 @@
-"""The steps that all callers share, on a log that is empty and with a broker that is not asked."""
+"""The enqueuer, with an outbox and a publisher that keep what they get."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ INVOICE = Kind(
 
 @dataclass
 class Outbox:
-    """Takes what is recorded; `earlier` is the id of an earlier request with the same key."""
+    """An outbox that keeps drafts; `earlier` is the id of an earlier request with the same key."""
 
     earlier: str = ""
     calls: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, drafts: Sequence[Draft], *, due_at: datetime, is_lasting: bool) -> RecordResult:
-        """Record in a transaction of its own."""
+        """Record drafts in a new transaction."""
         self.calls.append({"drafts": drafts, "due_at": due_at, "is_lasting": is_lasting})
         return RecordResult(
             id=self.earlier or drafts[0].id, publishable=() if self.earlier else tuple(drafts)
@@ -53,20 +53,20 @@ class Outbox:
     def add_in_transaction(
         self, connection: object, drafts: Sequence[Draft], *, due_at: datetime
     ) -> RecordResult:
-        """Record in a transaction of the caller."""
+        """Record drafts in the transaction of the caller."""
         self.calls.append({"drafts": drafts, "due_at": due_at, "connection": connection})
         return RecordResult(id=drafts[0].id)
 
 
 @dataclass
 class Publisher:
-    """Takes what is published."""
+    """A publisher that keeps the ids of emails."""
 
     can_reach_worker: bool = True
     published: list[str] = field(default_factory=list)
 
     def publish_all(self, emails: Sequence[Draft], *, head_start_seconds: float) -> None:
-        """Publish."""
+        """Keep the ids of emails."""
         self.published += [email.id for email in emails]
 
 
@@ -90,7 +90,7 @@ def service_app(*tasks: str) -> Celery:
 
 
 def _task_of_the_service() -> None:
-    """Send with templates of its own."""
+    """Stand for a task that has its own templates."""
 
 
 def drafts(count: int) -> list[Draft]:
@@ -98,10 +98,10 @@ def drafts(count: int) -> list[Draft]:
 
 
 class TestTheKindOfAnEmail:
-    """Limits, pauses and lists go by the kind under which an email is recorded."""
+    """Rate limits, pauses and lists use the kind that an email is recorded as."""
 
     def test_a_generic_email_has_the_kind_of_its_template(self, runtime: Runtime) -> None:
-        """So a reset that is sent as a generic email gets no round its limits."""
+        """A password reset sent as a generic email has the rate limits of password resets."""
         request = EmailRequest(kind=GENERIC)
         assert enqueuer(runtime).with_recorded_kind(request, "reset").kind is RESET
 
@@ -109,30 +109,30 @@ class TestTheKindOfAnEmail:
     def test_other_requests_stay_as_they_are(
         self, runtime: Runtime, kind: Kind, template: str | None
     ) -> None:
-        """Not even a copy is made."""
+        """A request whose kind does not change is not copied."""
         request = EmailRequest(kind=kind)
         assert enqueuer(runtime).with_recorded_kind(request, template) is request
 
     def test_templates_of_a_task_of_the_service_are_unknown(self, make_runtime: MakeRuntime) -> None:
-        """Its `reset` need not be a password reset."""
+        """The template `reset` of a service need not be a password reset."""
         runtime = make_runtime(app=service_app(GENERIC.task), mailctl_app="service:app")
         request = EmailRequest(kind=GENERIC)
         assert enqueuer(runtime).with_recorded_kind(request, "reset") is request
 
 
 class TestTheQueueOfAnEmail:
-    """A queue of the kind, else where the app of the service routes its task."""
+    """Emails go to the queue of their kind, or to where the service routes the task."""
 
     def test_a_kind_may_have_a_queue_of_its_own(self, runtime: Runtime) -> None:
-        """Whatever the settings say."""
+        """The queue of a kind overrides the default queue."""
         assert enqueuer(runtime).queue_for(INVOICE) == "billing"
 
     def test_others_go_to_the_default_queue(self, make_runtime: MakeRuntime) -> None:
-        """Of the settings."""
+        """The setting CELERY_QUEUE_DEFAULT names the queue of other kinds."""
         assert enqueuer(make_runtime(celery_queue_default="mail")).queue_for(WELCOME) == "mail"
 
     def test_the_app_of_the_service_may_route_tasks(self, make_runtime: MakeRuntime) -> None:
-        """Tasks without a route go to the default queue of the app."""
+        """A route decides, and tasks without one go to the default queue of the app."""
         app = service_app()
         app.conf.task_routes = {WELCOME.task: {"queue": "greetings"}}
         app.conf.task_default_queue = "others"
@@ -141,16 +141,16 @@ class TestTheQueueOfAnEmail:
 
 
 class TestContent:
-    """The request, applied to one recipient."""
+    """Content is a request, applied to one recipient."""
 
     def test_it_is_what_the_request_says(self, runtime: Runtime) -> None:
-        """With the recipient."""
+        """Content has the tokens of the request and the recipient."""
         request = EmailRequest(kind=RESET, tokens={"token": "a-token-of-the-service"})
         content = enqueuer(runtime).make_content(request, ZOE)
         assert (content.user, content.tokens) == (ZOE, {"token": "a-token-of-the-service"})
 
     def test_variables_of_the_recipient_win(self, runtime: Runtime) -> None:
-        """Over those of the request, which others still get."""
+        """Variables of one recipient override those of the request for this recipient alone."""
         request = EmailRequest(
             kind=GENERIC, subject="Hi", template="message", context={"title": "All", "body": "Hello"}
         )
@@ -162,46 +162,46 @@ class TestContent:
         assert made.make_content(request, ZOE).context == {"title": "All", "body": "Hello"}
 
     def test_tokens_of_other_kinds_are_refused(self, runtime: Runtime) -> None:
-        """A welcome email carries none."""
+        """A welcome email has no links, so it takes no token."""
         with pytest.raises(InvalidInput, match="token"):
             enqueuer(runtime).make_content(EmailRequest(kind=WELCOME, tokens={"token": "t" * 20}), ZOE)
 
 
 class Composer:
-    """Renders nothing."""
+    """A composer whose templates are all broken."""
 
     async def preview(self, kind: Kind, content: Content, *, at: datetime) -> None:
-        """Fail as a broken template does."""
+        """Raise the error of a broken template."""
         raise RenderError("The template has no end.", fix="Repair it.")
 
 
 class TestUnrenderableTemplates:
-    """What the caller brings is rendered before it is recorded."""
+    """Templates that could fail are rendered before emails are recorded."""
 
     def test_they_are_refused(self, runtime: Runtime) -> None:
-        """With what the template lacks, and what to do."""
+        """The error names the problem of the template and its fix."""
         runtime.__dict__["composer"] = Composer()
         with pytest.raises(InvalidInput, match="no end") as caught:
             enqueuer(runtime).refuse_unrenderable(EmailRequest(kind=GENERIC), [Content(user=ZOE)])
         assert caught.value.fix == "Repair it."
 
     def test_templates_of_mailctl_are_not_rendered(self, runtime: Runtime) -> None:
-        """They are known to work, and rendering takes time."""
+        """Packaged templates of built-in kinds are known to work."""
         runtime.__dict__["composer"] = Composer()
         enqueuer(runtime).refuse_unrenderable(EmailRequest(kind=WELCOME), [Content(user=ZOE)])
 
     def test_templates_of_tasks_of_the_service_are_not_rendered(self, make_runtime: MakeRuntime) -> None:
-        """They are in the code of the service."""
+        """Templates of the service are not known to mailctl."""
         runtime = make_runtime(app=service_app(GENERIC.task), mailctl_app="service:app")
         runtime.__dict__["composer"] = Composer()
         enqueuer(runtime).refuse_unrenderable(EmailRequest(kind=GENERIC), [Content(user=ZOE)])
 
 
 class TestRecording:
-    """One request, one email per content."""
+    """Each content of a request becomes an email."""
 
     def test_ids_are_those_of_the_emails(self, runtime: Runtime) -> None:
-        """And all may be published if no rule keeps one back."""
+        """All emails are publishable if no rule delays them."""
         outbox = Outbox()
         result = enqueuer(runtime, outbox=outbox).record(EmailRequest(kind=WELCOME), [Content(user=ZOE)] * 2)
         assert result.ids == tuple(draft.id for draft in outbox.calls[0]["drafts"])
@@ -209,20 +209,20 @@ class TestRecording:
         assert result.ids_to_check == ()
 
     def test_a_repeated_key_returns_the_earlier_id(self, runtime: Runtime) -> None:
-        """And nothing to publish, unless the log says so."""
+        """A repeated request has nothing to publish without asking the delivery log."""
         result = enqueuer(runtime, outbox=Outbox(earlier="first")).record(
             EmailRequest(kind=WELCOME, idempotency_key="k"), [Content(user=ZOE)] * 2
         )
         assert (result.ids, result.ids_to_check) == (("first",), ("first",))
 
     def test_all_emails_share_the_request(self, runtime: Runtime) -> None:
-        """No copy is made of it on its way to the log."""
+        """Drafts refer to the request of the caller without copying it."""
         outbox, request = Outbox(), EmailRequest(kind=WELCOME, forced_by="ada")
         enqueuer(runtime, outbox=outbox).record(request, [Content(user=ZOE)] * 2)
         assert all(draft.request is request for draft in outbox.calls[0]["drafts"])
 
     def test_relays_leave_new_emails_to_who_can_publish_them(self, make_runtime: MakeRuntime) -> None:
-        """For a moment; emails of other processes are due at once."""
+        """Emails are due after a grace period if this process publishes them, otherwise at once."""
         outbox, redis = Outbox(), make_runtime(celery_broker_url="redis://localhost:1/0")
         for can_reach_worker in (True, False):
             enqueuer(redis, outbox=outbox, publisher=Publisher(can_reach_worker)).record(
@@ -232,7 +232,7 @@ class TestRecording:
         assert (mine, of_relays) == (timedelta(seconds=GRACE_SECONDS), timedelta(0))
 
     def test_a_transaction_of_the_caller_is_used(self, runtime: Runtime) -> None:
-        """Nothing is committed."""
+        """Emails of an open transaction are recorded in it."""
         outbox, connection = Outbox(), object()
         enqueuer(runtime, outbox=outbox).record(
             EmailRequest(kind=WELCOME),
@@ -243,7 +243,7 @@ class TestRecording:
 
     @pytest.mark.parametrize("is_durable", [True, False])
     def test_the_caller_decides_about_the_disk(self, runtime: Runtime, *, is_durable: bool) -> None:
-        """A request of the service does not wait for it."""
+        """The flag reaches the outbox unchanged."""
         outbox = Outbox()
         enqueuer(runtime, outbox=outbox).record(
             EmailRequest(kind=WELCOME), [Content(user=ZOE)], is_durable=is_durable
@@ -252,10 +252,10 @@ class TestRecording:
 
 
 class TestPublishing:
-    """Only where a worker could receive it."""
+    """Emails are published only if a worker can receive them."""
 
     def test_a_private_broker_gets_nothing(self, runtime: Runtime) -> None:
-        """No worker reads the memory of this process; Celery is not even asked."""
+        """Outside a worker, publishing to a memory broker would lose the message."""
         publisher = Publisher()
         made = enqueuer(runtime, publisher=publisher)
         made.publish([], publishable=drafts(2))
@@ -263,14 +263,14 @@ class TestPublishing:
         assert publisher.published == []
 
     def test_publishable_emails_are_published_unasked(self, make_runtime: MakeRuntime) -> None:
-        """The log need not be read for them."""
+        """Emails that are known to be publishable need no query."""
         publisher, emails = Publisher(), drafts(2)
         redis = make_runtime(celery_broker_url="redis://localhost:1/0")
         enqueuer(redis, publisher=publisher).publish([], publishable=emails)
         assert publisher.published == [email.id for email in emails]
 
     def test_other_emails_are_published_if_the_log_has_them(self, make_runtime: MakeRuntime) -> None:
-        """It has not: their transaction was rolled back."""
+        """An id whose transaction was rolled back is not published."""
         publisher = Publisher()
         redis = make_runtime(celery_broker_url="redis://localhost:1/0")
         enqueuer(redis, publisher=publisher).publish(["rolled-back"])
@@ -278,7 +278,7 @@ class TestPublishing:
 
 
 def test_the_log_is_asked_about_the_emails_that_may_have_to_wait() -> None:
-    """All but those that are known to be free."""
+    """Emails that are not known to be publishable have to be checked."""
     first, second = drafts(2)
     result = EnqueueResult(ids=(first.id, second.id), publishable=(first,))
     assert result.ids_to_check == (second.id,)

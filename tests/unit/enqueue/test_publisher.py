@@ -1,4 +1,4 @@
-"""What goes to the broker, on a broker in memory and a log that keeps what it is told."""
+"""The publisher, with a broker in memory and an outbox that keeps what it is told."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ UNKNOWN_KIND = Kind(name="gone", subject="", template="gone", lifetime=timedelta
 
 @dataclass
 class Outbox:
-    """Has the content of emails, and keeps what it is told."""
+    """An outbox that has the content of emails and notes every call."""
 
     stored: dict[str, Content | None] = field(default_factory=dict)
     queued: list[str] = field(default_factory=list)
@@ -42,23 +42,23 @@ class Outbox:
     suppressed: list[str] = field(default_factory=list)
 
     def content(self, email_id: str) -> Content | None:
-        """Return what an email is made of."""
+        """Return the content of an email."""
         return self.stored[email_id]
 
     def mark_queued(self, ids: Collection[str], *, held_in: str | None) -> None:
-        """Keep which emails are published."""
+        """Note which emails are published."""
         self.queued += ids
 
     def postpone_publishing(self, email_id: str, *, until: datetime, reason: str) -> None:
-        """Keep which emails are postponed."""
+        """Note which emails are postponed."""
         self.postponed.append(email_id)
 
     def fail_unpublishable(self, email_id: str, *, reason: str) -> None:
-        """Keep which emails fail."""
+        """Note which emails failed."""
         self.failed.append(email_id)
 
     def suppress(self, email_id: str, *, reason: str) -> None:
-        """Keep which emails are suppressed."""
+        """Note which emails are suppressed."""
         self.suppressed.append(email_id)
 
 
@@ -74,7 +74,7 @@ class Site:
         self.publisher = Publisher(runtime, held_in="w1")
 
     def draft(self, kind: Kind = WELCOME, *, context: dict[str, Any] | None = None) -> Draft:
-        """Return an email, whose content the log has."""
+        """Return a draft whose content is in the outbox."""
         content = Content(user=ZOE, context=context or {})
         now = datetime.now(UTC)
         [draft] = make_drafts(EmailRequest(kind=kind), [content], queue=self.queue, now=now)
@@ -82,7 +82,7 @@ class Site:
         return draft
 
     def messages(self, queue: str = "") -> Iterator[tuple[dict[str, Any], Any, dict[str, Any]]]:
-        """Take the messages: their headers, arguments and keyword arguments."""
+        """Consume all messages; yield their headers, arguments and keyword arguments."""
         with self.runtime.app.connection_for_read() as connection:
             found = connection.SimpleQueue(queue or self.queue, no_ack=True)
             while True:
@@ -100,17 +100,17 @@ class Site:
 
 @pytest.fixture
 def site(runtime: Runtime) -> Iterator[Site]:
-    """A site whose worker shares the log."""
+    """A publisher whose queue a worker of the same delivery log consumes."""
     site = Site(runtime)
     yield site
     site.close()
 
 
 class TestAMessage:
-    """What other programs, and whoever reads the broker, get to see."""
+    """Messages carry a reference or the whole email."""
 
     def test_it_is_a_reference_for_a_worker_that_shares_the_log(self, site: Site) -> None:
-        """No address is on the broker."""
+        """A reference contains no address."""
         draft = site.draft()
         site.publisher.publish_all([draft])
         [(headers, _, kwargs)] = site.messages()
@@ -119,7 +119,7 @@ class TestAMessage:
         assert site.outbox.queued == [draft.id]
 
     def test_it_is_the_whole_email_for_others(self, runtime: Runtime) -> None:
-        """With its links; its headers show nothing of the arguments."""
+        """A full message has the address and the links, and redacted representations."""
         site = Site(runtime, has_worker=False)
         site.publisher.publish_all([site.draft(RESET)])
         [(headers, _, kwargs)] = site.messages()
@@ -130,7 +130,7 @@ class TestAMessage:
 
     @pytest.mark.parametrize(("mode", "is_full"), [("full", True), ("reference", False)])
     def test_the_operator_may_decide(self, make_runtime: MakeRuntime, mode: str, *, is_full: bool) -> None:
-        """Whoever consumes the queue."""
+        """MAILCTL_MESSAGES overrides what the live workers suggest."""
         site = Site(make_runtime(mailctl_messages=mode), has_worker=not is_full)
         site.publisher.publish_all([site.draft()])
         [(_, _, kwargs)] = site.messages()
@@ -138,7 +138,7 @@ class TestAMessage:
         site.close()
 
     def test_no_full_message_leaves_the_environment(self, make_runtime: MakeRuntime) -> None:
-        """The receiver may know nothing of its recipient policy."""
+        """A forbidden recipient is suppressed before publishing, because the receiver may have no policy."""
         runtime = make_runtime(mailctl_messages="full", mailctl_recipients_allow="qa@corp.example")
         site = Site(runtime)
         draft = site.draft()
@@ -147,7 +147,7 @@ class TestAMessage:
         site.close()
 
     def test_a_redirected_email_is_addressed_to_its_new_recipient(self, make_runtime: MakeRuntime) -> None:
-        """Also on the broker."""
+        """A full message is addressed to the recipient of MAILCTL_REDIRECT_TO."""
         site = Site(make_runtime(mailctl_messages="full", mailctl_redirect_to="qa@corp.example"))
         site.publisher.publish_all([site.draft()])
         [(_, _, kwargs)] = site.messages()
@@ -155,7 +155,7 @@ class TestAMessage:
         site.close()
 
     def test_an_email_without_content_is_not_published(self, make_runtime: MakeRuntime) -> None:
-        """It is finished, and its content deleted."""
+        """A finished email has no content left to publish."""
         site = Site(make_runtime(mailctl_messages="full"))
         draft = site.draft()
         site.outbox.stored[draft.id] = None
@@ -165,14 +165,14 @@ class TestAMessage:
 
 
 def test_one_email_that_cannot_be_published_stops_no_other(site: Site) -> None:
-    """Its kind may be known again after the next deployment."""
+    """An email of an unknown kind is postponed and the next one is published."""
     unknown, good = site.draft(UNKNOWN_KIND), site.draft()
     assert site.publisher.publish_all([unknown, good]) == 1
     assert (site.outbox.postponed, site.outbox.queued) == ([unknown.id], [good.id])
 
 
 class BrokenProducer:
-    """Publishes one message, then loses the connection."""
+    """A producer that publishes some messages and then loses the connection."""
 
     def __init__(self, producer: Any) -> None:
         self._producer, self._left = producer, 1
@@ -181,7 +181,7 @@ class BrokenProducer:
         return getattr(self._producer, name)
 
     def publish(self, *args: Any, **options: Any) -> Any:
-        """Publish, or fail."""
+        """Publish while messages are left, then raise."""
         if not self._left:
             raise ConnectionResetError("gone")
         self._left -= 1
@@ -189,10 +189,10 @@ class BrokenProducer:
 
 
 class TestABrokerThatFails:
-    """Emails wait in the log."""
+    """Emails stay in the delivery log while the broker fails."""
 
     def test_what_was_published_before_is_recorded(self, site: Site) -> None:
-        """So it is not published twice."""
+        """Emails that the broker took before it failed are recorded as published."""
         first, second = site.draft(), site.draft()
         site.publisher._producer = BrokenProducer(site.publisher._open_producer())
         with pytest.raises(BrokerUnavailable):
@@ -201,7 +201,7 @@ class TestABrokerThatFails:
         assert site.publisher.published_count == 1
 
     def test_it_is_not_asked_again_at_once(self, site: Site) -> None:
-        """Each attempt may take a second."""
+        """A broker that failed is not asked again for a moment."""
         assert not site.publisher.is_backing_off
         site.publisher._producer = BrokenProducer(site.publisher._open_producer())
         with pytest.raises(BrokerUnavailable):
@@ -211,7 +211,7 @@ class TestABrokerThatFails:
             site.publisher.publish_all([site.draft()])
 
     def test_emails_of_a_batch_go_back(self, site: Site) -> None:
-        """Into the log, where another relay finds them."""
+        """Emails of a batch that was not published are returned to the delivery log."""
         returned: list[str] = []
         site.runtime.campaigns.take_due = lambda limit, held_in: {"a": "welcome", "b": "welcome"}  # type: ignore[method-assign]
         site.runtime.claims.return_unstarted = lambda ids, reason: returned.extend(ids)  # type: ignore[assignment, method-assign, misc]
@@ -224,7 +224,7 @@ class TestABrokerThatFails:
 
 
 def test_a_batch_is_one_message(site: Site) -> None:
-    """With ids alone, on the queue of campaigns."""
+    """A batch is one message with ids on the bulk queue."""
     list(site.messages(BULK_QUEUE))
     site.runtime.campaigns.take_due = lambda limit, held_in: {"a": "welcome", "b": "welcome"}  # type: ignore[method-assign]
     assert site.publisher.publish_batch(limit=10) == 2
@@ -233,24 +233,24 @@ def test_a_batch_is_one_message(site: Site) -> None:
 
 
 class TestReachingAWorker:
-    """A memory broker is private to its process."""
+    """Only some brokers connect processes."""
 
     @pytest.mark.parametrize(("held_in", "can_reach"), [("w1", True), (None, False)])
     def test_a_memory_broker_reaches_its_own_worker(
         self, runtime: Runtime, held_in: str | None, *, can_reach: bool
     ) -> None:
-        """And no other."""
+        """A memory broker reaches the worker that holds it and nobody else."""
         publisher = Publisher(runtime, held_in=held_in)
         assert publisher.can_reach_worker is can_reach
         publisher.close()
 
     def test_other_brokers_reach_every_worker(self, make_runtime: MakeRuntime) -> None:
-        """Whoever publishes; nothing is connected for the answer."""
+        """A Redis broker reaches workers, which is decided without connecting."""
         publisher = Publisher(make_runtime(celery_broker_url="redis://localhost:1/0"))
         assert publisher.can_reach_worker
         publisher.close()
 
     def test_a_queue_is_consumed_if_a_live_worker_says_so(self, site: Site) -> None:
-        """In the log that both share."""
+        """The queues of live workers in the delivery log decide."""
         assert site.publisher.is_consumed(site.queue)
         assert not site.publisher.is_consumed("another")

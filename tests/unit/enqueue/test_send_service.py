@@ -1,4 +1,4 @@
-"""What `mailctl send` does with a request, on an enqueuer that keeps what it gets."""
+"""The send service, with an outbox that keeps drafts and a directory of two users."""
 
 from __future__ import annotations
 
@@ -25,45 +25,45 @@ if TYPE_CHECKING:
 
 @dataclass
 class Outbox:
-    """Takes what is recorded."""
+    """An outbox that keeps drafts."""
 
     drafts: list[Draft] = field(default_factory=list)
 
     def add(self, drafts: Sequence[Draft], **_: Any) -> RecordResult:
-        """Record."""
+        """Keep drafts."""
         self.drafts += drafts
         return RecordResult(id=drafts[0].id)
 
 
 class Directory:
-    """Knows users 7 and 8."""
+    """A directory that has users 7 and 8."""
 
     def __init__(self) -> None:
         self.screenings = set[Screening]()
 
     def get(self, user_id: str, *, screening: Screening) -> User:
-        """Return a user."""
+        """Return a user and note the screening."""
         self.screenings.add(screening)
         if user_id not in ("7", "8"):
             raise NotFound(f"There is no user {user_id}.")
         return User(id=user_id, email=f"user{user_id}@example.com")
 
     def close(self) -> None:
-        """Close nothing."""
+        """Close the directory."""
 
 
 class DownPublisher:
-    """Publishes on a broker that is down."""
+    """A publisher whose broker is down."""
 
     can_reach_worker = True
 
     def publish_all(self, emails: object, **_: Any) -> None:
-        """Fail."""
+        """Raise the error of a broker that is down."""
         raise BrokerUnavailable("The broker does not answer.")
 
 
 class Site:
-    """A send service, and what it reads and writes."""
+    """A send service with its outbox and its directory."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.outbox, self.directory = Outbox(), Directory()
@@ -74,75 +74,75 @@ class Site:
 
 @pytest.fixture
 def site(runtime: Runtime) -> Site:
-    """A site in development."""
+    """A send service in development."""
     return Site(runtime)
 
 
 class TestRecipients:
-    """Users, or one address."""
+    """Recipients are either users or one address."""
 
     @pytest.mark.parametrize(
         "recipients", [Recipients(), Recipients(user_ids=["7"], email="zoe@example.com")]
     )
     def test_one_of_both_is_needed(self, site: Site, recipients: Recipients) -> None:
-        """Neither none, nor both."""
+        """Neither and both are refused."""
         with pytest.raises(InvalidInput, match="missing or given twice"):
             site.service.send(EmailRequest(kind=WELCOME), recipients)
         assert site.outbox.drafts == []
 
     def test_each_user_gets_an_email_once(self, site: Site) -> None:
-        """However often the operator names one."""
+        """A user id that is given twice counts once."""
         site.service.send(EmailRequest(kind=WELCOME), Recipients(user_ids=["7", "8", "7"]))
         assert [draft.content.user.id for draft in site.outbox.drafts] == ["7", "8"]
 
     def test_an_address_may_have_a_name(self, site: Site) -> None:
-        """It is no user of the service."""
+        """An address is greeted by its name and has no user id."""
         site.service.send(EmailRequest(kind=WELCOME), Recipients(email="zoe@example.com", name="Zoe"))
         assert [draft.content.user for draft in site.outbox.drafts] == [
             User(email="zoe@example.com", first_name="Zoe")
         ]
 
     def test_users_are_screened_as_the_caller_wants(self, site: Site) -> None:
-        """The directory decides who is refused."""
+        """The directory gets the screening of the caller."""
         recipients = Recipients(user_ids=["7"], screening=Screening.NONE)
         site.service.send(EmailRequest(kind=WELCOME), recipients)
         assert site.directory.screenings == {Screening.NONE}
 
     def test_a_token_is_for_one_user(self, site: Site) -> None:
-        """It acts on one account."""
+        """A token acts on one account, so several users are refused."""
         request = EmailRequest(kind=RESET, tokens={"token": "a-token-of-the-service"})
         with pytest.raises(InvalidInput, match="several users"):
             site.service.send(request, Recipients(user_ids=["7", "8"]))
 
     def test_all_are_checked_before_the_first_is_recorded(self, site: Site) -> None:
-        """Nobody gets an email because another does not exist."""
+        """One unknown user prevents all emails."""
         with pytest.raises(NotFound):
             site.service.send(EmailRequest(kind=WELCOME), Recipients(user_ids=["7", "9"]))
         assert site.outbox.drafts == []
 
 
 class TestIdempotencyKeys:
-    """One key, one email."""
+    """An idempotency key stands for one email."""
 
     def test_a_single_email_has_the_key_as_it_is(self, site: Site) -> None:
-        """So other callers find it."""
+        """The key of a single email is not changed."""
         site.service.send(EmailRequest(kind=WELCOME, idempotency_key="k"), Recipients(user_ids=["7"]))
         assert [draft.request.idempotency_key for draft in site.outbox.drafts] == ["k"]
 
     def test_of_several_emails_each_has_a_key_of_its_own(self, site: Site) -> None:
-        """That a repetition with other users derives again."""
+        """Each user gets a key derived from the given one."""
         site.service.send(EmailRequest(kind=WELCOME, idempotency_key="k"), Recipients(user_ids=["7", "8"]))
         assert [draft.request.idempotency_key for draft in site.outbox.drafts] == ["k/7", "k/8"]
 
     def test_without_a_key_all_share_the_request(self, site: Site) -> None:
-        """There is nothing to derive."""
+        """Without a key the request is not copied."""
         request = EmailRequest(kind=WELCOME)
         site.service.send(request, Recipients(user_ids=["7", "8"]))
         assert all(draft.request is request for draft in site.outbox.drafts)
 
 
 def test_a_broker_that_is_down_does_not_undo_the_recording(make_runtime: MakeRuntime) -> None:
-    """The caller learns that the emails wait."""
+    """The emails are recorded and the result says why they wait."""
     site = Site(make_runtime(celery_broker_url="redis://localhost:1/0"))
     site.service._enqueuer.__dict__["_publisher"] = DownPublisher()
     site.service._runtime.history.publishable = lambda ids, now: list(ids)  # type: ignore[method-assign]
@@ -152,14 +152,14 @@ def test_a_broker_that_is_down_does_not_undo_the_recording(make_runtime: MakeRun
 
 
 def test_a_preview_records_nothing(site: Site) -> None:
-    """It shows every message, with links that open nothing."""
+    """A preview composes every message and records none."""
     envelopes = site.service.preview(EmailRequest(kind=RESET), Recipients(user_ids=["7", "8"]))
     assert [envelope.recipient for envelope in envelopes] == ["user7@example.com", "user8@example.com"]
     assert site.outbox.drafts == []
 
 
 def test_a_template_that_cannot_be_rendered_is_refused(site: Site) -> None:
-    """Before the first email is recorded."""
+    """A missing template is found before the first email is recorded."""
     request = EmailRequest(kind=GENERIC, subject="Hi", template="no-such-template")
     with pytest.raises(InvalidInput, match="template"):
         site.service.send(request, Recipients(email="zoe@example.com"))
