@@ -31,8 +31,8 @@ BROKER_RETRY_SECONDS = 2.0
 #: Seconds for which the list of live workers is cached; an empty list for less.
 _WORKERS_CACHE_SECONDS = 5.0
 _NO_WORKER_CACHE_SECONDS = 1.0
-#: The `argsrepr` and `kwargsrepr` of every message.
-_REDACTED = "(redacted)"
+#: What Celery shows of the arguments of a message, in logs and in monitoring.
+_REDACTED_REPRESENTATIONS: Mapping[str, Any] = {"argsrepr": "(redacted)", "kwargsrepr": "(redacted)"}
 #: The name of a task and its arguments.
 _TaskCall = tuple[str, "Mapping[str, Json]"]
 
@@ -135,16 +135,7 @@ class Publisher:
 
     def _send_batch(self, ids: Sequence[str]) -> None:
         if ids:
-            with self._broker_errors():
-                self._app.send_task(
-                    BATCH_TASK,
-                    args=[ids],
-                    queue=BULK_QUEUE,
-                    producer=self._open_producer(),
-                    ignore_result=True,
-                    retry=False,
-                    headers={"mailctl": "1"},
-                )
+            self._send_task(BATCH_TASK, queue=BULK_QUEUE, args=[ids])
 
     def is_consumed(self, queue: str) -> bool:
         """Return whether a live worker that shares this delivery log consumes a queue."""
@@ -164,20 +155,14 @@ class Publisher:
         Raises:
             BrokerUnavailable: the broker does not answer.
         """
-        with self._broker_errors():
-            self._app.send_task(
-                CANARY.task,
-                kwargs={"to": to},
-                task_id=canary_id,
-                queue=queue,
-                producer=self._open_producer(),
-                expires=expires_seconds,
-                ignore_result=True,
-                retry=False,
-                argsrepr=_REDACTED,
-                kwargsrepr=_REDACTED,
-                headers={"mailctl": "1"},
-            )
+        self._send_task(
+            CANARY.task,
+            queue=queue,
+            task_id=canary_id,
+            kwargs={"to": to},
+            expires=expires_seconds,
+            **_REDACTED_REPRESENTATIONS,
+        )
 
     def _send(self, email: Email | Draft) -> bool:
         kind = CANARY if email.kind == CANARY.name else self._runtime.catalog.get_recorded(email.kind)
@@ -189,22 +174,31 @@ class Publisher:
         if message is None:
             return False
         task, arguments = message
+        self._send_task(
+            task,
+            queue=email.queue,
+            task_id=email.id,
+            kwargs=arguments,
+            # A task of the service reports by its result only; tasks of mailctl write to the log.
+            headers={"ignore_result": task not in overridden_tasks(self._app)},
+            **_REDACTED_REPRESENTATIONS,
+        )
+        return True
+
+    def _send_task(
+        self, task: str, *, queue: str, headers: Mapping[str, object] | None = None, **options: Any
+    ) -> None:
         with self._broker_errors():
             self._app.send_task(
                 task,
-                kwargs=arguments,
-                task_id=email.id,
-                queue=email.queue,
+                queue=queue,
                 producer=self._open_producer(),
                 # Subscribing to the result would block while the result backend is down.
                 ignore_result=True,
                 retry=False,
-                argsrepr=_REDACTED,
-                kwargsrepr=_REDACTED,
-                # A task of the service reports by its result only; tasks of mailctl write to the log.
-                headers={"mailctl": "1", "ignore_result": task not in overridden_tasks(self._app)},
+                headers={"mailctl": "1", **(headers or {})},
+                **options,
             )
-        return True
 
     def _postpone(self, email: Email | Draft, error: MailctlError) -> None:
         until = datetime.now(UTC) + timedelta(seconds=CONFIG_RETRY_SECONDS)
