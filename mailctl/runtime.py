@@ -216,8 +216,8 @@ class Runtime:
         Call this before an email is recorded: with wrong settings no worker could send it.
 
         Raises:
-            ConfigurationError: the sender, a header, the template folder, a link origin or MAILCTL_LINK_MINT is
-                not usable.
+            ConfigurationError: the sender, a header, the template folder, a link origin or MAILCTL_LINK_MINT
+                is not usable.
         """
         message_settings_of(self.settings)
         _ = self.link_origins

@@ -130,7 +130,6 @@ class TestParts:
         [
             {"email_from_address": "nobody"},
             {"frontend_url": "ftp://shop.example"},
-            {"mailctl_catalog": "no.such:catalog"},
             {"mailctl_link_mint": "no.such:mint"},
         ],
         ids=lambda broken: next(iter(broken)),
