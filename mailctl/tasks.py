@@ -190,11 +190,10 @@ def deliver(self: Task, *, email_id: Json) -> str:
 def deliver_batch(self: Task, ids: Json = None) -> str:
     """Send a batch of emails of a campaign, which the delivery log has."""
     if not isinstance(ids, list):
-        raise InvalidInput("ids", "are not a list.")
+        raise InvalidInput("ids", "must be a list.")
     ids = [validation.validate_email_id(email_id, field="ids") for email_id in ids]
-    worker = self.request.hostname or socket.gethostname()
     with _requeue_if_log_unavailable(f"{len(ids)} emails"):
-        delivered = process_state.current().delivery.deliver_batch(ids, worker=worker)
+        delivered = process_state.current().delivery.deliver_batch(ids, worker=_worker_name(self))
     return f"{delivered} of {len(ids)} delivered"
 
 
@@ -208,9 +207,10 @@ def canary(self: Task, to: Json = None, *, email_id: Json = None) -> str:
     """
     if email_id is not None:
         email_id = validation.validate_email_id(email_id, field=REFERENCE_ARGUMENT)
-        worker = self.request.hostname or socket.gethostname()
         with _requeue_if_log_unavailable(f"canary {email_id}"):
-            return respond_to_logged_canary(process_state.current().runtime, email_id, worker=worker)
+            return respond_to_logged_canary(
+                process_state.current().runtime, email_id, worker=_worker_name(self)
+            )
     steps = respond_to_canary(process_state.current().runtime, to)
     self.app.backend.store_result(
         self.request.id, {"worker": self.request.hostname, "steps": steps}, "SUCCESS"
@@ -237,15 +237,14 @@ def _deliver(task: Task, kind: Kind, arguments: dict[str, Json], email_id: Json)
             email_id = validation.validate_email_id(email_id, field=REFERENCE_ARGUMENT)
         except InvalidInput as error:
             return _reject_message(task, kind, str(error))
-    request = task.request
-    worker = request.hostname or socket.gethostname()
-    with _requeue_if_log_unavailable(f"email {email_id or request.id!a}"):
+    task_id, worker = task.request.id, _worker_name(task)
+    with _requeue_if_log_unavailable(f"email {email_id or task_id!a}"):
         delivery = process_state.current().delivery
         if email_id is not None:
             report = delivery.deliver(email_id, worker=worker)
         else:
             report = delivery.deliver_message(
-                request.id, _email_request(task, kind), arguments, queue=_queue_of(task), worker=worker
+                task_id, _email_request(task, kind), arguments, queue=_queue_of(task), worker=worker
             )
     return _finish(task, report)
 
@@ -262,6 +261,10 @@ def _reject_message(task: Task, kind: Kind, reason: str) -> str:
             task.request.id, kind, queue=_queue_of(task), reason=reason
         )
     return _finish(task, report)
+
+
+def _worker_name(task: Task) -> str:
+    return task.request.hostname or socket.gethostname()
 
 
 def _queue_of(task: Task) -> str:
