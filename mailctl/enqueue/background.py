@@ -88,7 +88,7 @@ class Dispatcher:
 
     def _record(self, request: EmailRequest, contents: list[Content], is_cancelled: threading.Event) -> str:
         # Committed, not flushed: a crash of a process loses nothing, and requests do not wait for the disk.
-        enqueued = self._enqueuer.record(request, contents, is_durable=False)
+        enqueued = self._enqueuer.record(request, contents, durable=False)
         self._flush_soon()
         self._publishable.extend(enqueued.publishable)
         self._ids_to_check.extend(enqueued.ids_to_check)

@@ -145,14 +145,14 @@ class Enqueuer:
         contents: Sequence[Content],
         *,
         connection: Connection | None = None,
-        is_durable: bool = True,
+        durable: bool = True,
     ) -> EnqueueResult:
         """Record the emails of one request, one per content.
 
         Args:
             connection: an open transaction of the caller on the database of the delivery log; None commits
                 the emails at once.
-            is_durable: whether the emails are on disk when this returns; if not, `Outbox.flush` writes them.
+            durable: whether the emails are on disk when this returns; if not, `Outbox.flush` writes them.
 
         Raises:
             InvalidInput: the idempotency key is not usable.
@@ -170,7 +170,7 @@ class Enqueuer:
             due_at = now + timedelta(seconds=GRACE_SECONDS) if self.can_reach_worker else now
             outbox = self._runtime.outbox
             if connection is None:
-                recorded = outbox.add(drafts, due_at=due_at, is_lasting=is_durable)
+                recorded = outbox.add(drafts, due_at=due_at, is_lasting=durable)
             else:
                 recorded = outbox.add_in_transaction(connection, drafts, due_at=due_at)
             span.set_attributes(email_id=recorded.id, kind=drafts[0].kind)

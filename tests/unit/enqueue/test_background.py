@@ -39,13 +39,13 @@ class Outbox:
     """An outbox that keeps drafts; every other one is publishable without asking the log."""
 
     drafts: list[Draft] = field(default_factory=list)
-    is_durable: bool | None = None
+    durable: bool | None = None
     flushes: int = 0
 
     def add(self, drafts: Sequence[Draft], *, is_lasting: bool, **_: Any) -> RecordResult:
         """Keep drafts of a new transaction."""
         self.drafts += drafts
-        self.is_durable = is_lasting
+        self.durable = is_lasting
         return RecordResult(id=drafts[0].id, publishable=tuple(drafts[::2]))
 
     def add_in_transaction(self, connection: object, drafts: Sequence[Draft], **_: Any) -> RecordResult:
@@ -125,7 +125,7 @@ class TestTransactionsOfItsOwn:
     def test_the_disk_is_not_waited_for(self, site: Site) -> None:
         """Recording does not flush, and closing does."""
         site.record(ZOE)
-        assert site.outbox.is_durable is False
+        assert site.outbox.durable is False
         site.runtime.close()
         assert site.outbox.flushes
 

@@ -235,14 +235,14 @@ class TestRecording:
         )
         assert [call["connection"] for call in outbox.calls] == [connection]
 
-    @pytest.mark.parametrize("is_durable", [True, False])
-    def test_the_caller_decides_about_the_disk(self, runtime: Runtime, *, is_durable: bool) -> None:
+    @pytest.mark.parametrize("durable", [True, False])
+    def test_the_caller_decides_about_the_disk(self, runtime: Runtime, *, durable: bool) -> None:
         """The flag reaches the outbox unchanged."""
         outbox = Outbox()
         enqueuer(runtime, outbox=outbox).record(
-            EmailRequest(kind=WELCOME), [Content(user=ZOE)], is_durable=is_durable
+            EmailRequest(kind=WELCOME), [Content(user=ZOE)], durable=durable
         )
-        assert [call["is_lasting"] for call in outbox.calls] == [is_durable]
+        assert [call["is_lasting"] for call in outbox.calls] == [durable]
 
 
 class TestPublishing:
