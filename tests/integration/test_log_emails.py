@@ -265,11 +265,12 @@ class TestClaiming:
         """Whatever id a canary's message names, no email ends by it; nor does a canary as an email."""
         email_id = log.add()
         [draft] = log.drafts()
-        canary_id = log.outbox.add([replace(draft, request=EmailRequest(kind=CANARY))], due_at=log.clock.now).id
+        canary = replace(draft, request=EmailRequest(kind=CANARY))
+        canary_id = log.outbox.add([canary], due_at=log.clock.now).id
         claims = Claims(log.engine, KEYRING, lease=LEASE, clock=log.clock)
         ids = [email_id, canary_id]
-        [canary] = claims.claim(ids, worker="w", are_canaries=True).claims
-        assert (canary.id, log.state(email_id)) == (canary_id, State.PENDING)
+        [claimed] = claims.claim(ids, worker="w", are_canaries=True).claims
+        assert (claimed.id, log.state(email_id)) == (canary_id, State.PENDING)
         [email] = claims.claim(ids, worker="w").claims
         assert email.id == email_id
 
