@@ -42,7 +42,7 @@ class Publisher:
 
     Args:
         runtime: the parts of this process.
-        held_in: the id of the worker in which this runs, for which alone a memory broker holds messages; None
+        held_in: the id of the worker in which this runs, the only one that a memory broker reaches; None
             outside a worker.
     """
 
