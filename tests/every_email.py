@@ -22,6 +22,7 @@ from mailctl.domain.eligibility import CANCEL, HOLD, PURGE
 from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import Content, Outcome, OutcomeKind, SmtpReply, State, User
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.smtp.classify import reply_category
 
@@ -107,7 +108,10 @@ class EveryEmail:
         known = self.parts.catalog.get(kind)
         now = utc_now()
         [draft] = make_drafts(
-            known, [made], queue=queue or Enqueuer(self.parts).queue_for(known), now=now, **more
+            EmailRequest(kind=known, **more),
+            [made],
+            queue=queue or Enqueuer(self.parts).queue_for(known),
+            now=now,
         )
         draft = replace(draft, id=id) if id else draft
         self.parts.outbox.add([draft], due_at=now)
@@ -220,13 +224,19 @@ class EveryEmail:
             self.finish(self.record(f"failed, {what}", "reset", content=content), State.FAILED, REFUSED)
         self.age(self.ids["failed, late, with links of others"])
         draft = make_drafts(
-            self.parts.catalog.get("welcome"), [_content("welcome")], queue="celery", now=utc_now()
+            EmailRequest(kind=self.parts.catalog.get("welcome")),
+            [_content("welcome")],
+            queue="celery",
+            now=utc_now(),
         )
         self.parts.outbox.record_failed_message(draft[0], reason="its header retries is not usable.")
         self.ids["failed, a message that could not be read"] = draft[0].id
         old = self.finish(self.record("failed, sent anew"), State.FAILED, REFUSED)
         new = make_drafts(
-            self.parts.catalog.get("welcome"), [_content("welcome")], queue="celery", now=utc_now()
+            EmailRequest(kind=self.parts.catalog.get("welcome")),
+            [_content("welcome")],
+            queue="celery",
+            now=utc_now(),
         )[0]
         assert self.parts.actions.resend(
             old, new, from_states=(State.FAILED,), audit=AuditInfo(actor="ada"), again=False

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from mailctl.domain.catalog import Catalog, Kind
     from mailctl.domain.models import Json
+    from mailctl.domain.request import EmailRequest
 
 #: Characters of a stored name; longer ones are dropped, as they are never printed in a greeting.
 _MAX_STORED_NAME = 200
@@ -166,55 +167,44 @@ def _refuse_others(given: Iterable[str], known: Iterable[str], *, field: str, ki
 
 
 def make_drafts(
-    kind: Kind,
+    request: EmailRequest,
     contents: Sequence[Content],
     *,
     queue: str,
     now: datetime,
     first_id: str | None = None,
-    not_before: datetime | None = None,
-    idempotency_key: str | None = None,
-    campaign: str | None = None,
-    forced_by: str | None = None,
 ) -> list[Draft]:
-    """Return the emails of one call, ready to be recorded: one for each content.
+    """Return the emails of one request, ready to be recorded: one per content.
 
     Args:
-        kind: the kind of the emails.
-        contents: the contents, one for each recipient.
-        queue: the Celery queue.
-        now: the time of the call.
-        first_id: the Celery task id of the first email, from which the others follow; None generates one.
-        not_before: the earliest time to send them; None for at once.
-        idempotency_key: the idempotency key of the call.
-        campaign: the name of the campaign that they belong to.
-        forced_by: the operator who overrides suppression and rate limits.
+        request: its kind is the kind that the emails are recorded as.
+        queue: the Celery queue that they go to.
+        first_id: the Celery task id of the first, from which the other ids are derived; None makes one.
 
     Raises:
         InvalidInput: the idempotency key is invalid.
     """
+    if request.idempotency_key is not None:
+        validation.validate_idempotency_key(request.idempotency_key)
     first_id = first_id or str(uuid.uuid4())
-    start = max(now, not_before) if not_before else now
     return [
         Draft(
             id=first_id if number == 0 else str(uuid.uuid5(uuid.NAMESPACE_OID, f"{first_id}/{number}")),
-            kind=kind.name,
+            request=request,
             content=content,
             queue=queue,
             created_at=now,
-            expires_at=start + min(kind.lifetime, effective_kind(kind, content.template).lifetime),
-            not_before=not_before,
-            idempotency_key=_key(idempotency_key) if number == 0 else None,
+            expires_at=_expiry(request, content, now=now),
             group_id=first_id if len(contents) > 1 else None,
-            campaign=campaign,
-            forced_by=forced_by,
         )
         for number, content in enumerate(contents)
     ]
 
 
-def _key(value: str | None) -> str | None:
-    return None if value is None else validation.validate_idempotency_key(value)
+def _expiry(request: EmailRequest, content: Content, *, now: datetime) -> datetime:
+    lifetime = min(request.kind.lifetime, effective_kind(request.kind, content.template).lifetime)
+    expiry = request.earliest_start(now) + lifetime
+    return min(expiry, request.expires_at) if request.expires_at else expiry
 
 
 def _name(value: object) -> str:

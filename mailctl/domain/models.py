@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from mailctl.domain.request import EmailRequest
+
 #: How texts for people say that an attempt may have delivered an email although nobody knows.
 MAYBE_SENT = "the mail server may have it already"
 #: A value that JSON can carry.
@@ -99,23 +101,21 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """An email that is ready to be recorded."""
+    """An email that is about to be recorded: a request, applied to one recipient."""
 
     id: str
-    kind: str
+    request: EmailRequest
     content: Content
     queue: str
     created_at: datetime
-    expires_at: datetime | None
-    #: The earliest time to send it; None for at once.
-    not_before: datetime | None = None
-    idempotency_key: str | None = None
-    #: The id of the first email of the call, if the call records several.
+    expires_at: datetime
+    #: Emails of one call share the id of the first.
     group_id: str | None = None
-    #: The campaign that it belongs to; campaigns are sent behind all other email.
-    campaign: str | None = None
-    #: The operator who overrides suppression and rate limits for it.
-    forced_by: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """The name of its kind."""
+        return self.request.kind.name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from mailctl.diagnosis.status import INITIAL_POLL_SECONDS, MAX_POLL_SECONDS
 from mailctl.domain.catalog import CANARY
 from mailctl.domain.factory import make_drafts, make_user
 from mailctl.domain.models import Content
+from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.publisher import Publisher
 from mailctl.errors import ConfigurationError, StillPending
 from mailctl.worker.canary_responder import CANARY_PURPOSE
@@ -82,7 +83,7 @@ def _through_log(runtime: Runtime, *, queue: str, to: str | None, timeout: float
     """Let the relay of a worker carry it, and the delivery log the answer."""
     now, until = datetime.now(UTC), time.monotonic() + timeout
     content = Content(user=make_user(email=to or runtime.settings.email_from_address))
-    [draft] = make_drafts(CANARY, [content], queue=queue, now=now)
+    [draft] = make_drafts(EmailRequest(kind=CANARY), [content], queue=queue, now=now)
     canary_id = runtime.outbox.add([draft], due_at=now).id
 
     def ended() -> Any:
