@@ -303,7 +303,7 @@ def _celery_result(report: DeliveryResult) -> tuple[str, object]:
 def _add_bootsteps(instance: Any, **_: object) -> None:
     """Give every worker that has these tasks a relay, and guards."""
     from mailctl.worker.consumer_guards import MessageGuardStep
-    from mailctl.worker.foreign import ForeignMessageStep
+    from mailctl.worker.foreign.step import ForeignMessageStep
     from mailctl.worker.remote_control.guard import ControlGuard  # only a worker needs what they import
 
     instance.app.steps["worker"].add(RelayStep)

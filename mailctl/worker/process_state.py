@@ -1,4 +1,4 @@
-"""What a process of a worker sends with: made at its first task, after the fork, and closed at its end."""
+"""The state of a worker process: made at its first task, after the fork, and closed when the process ends."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ class ProcessState:
     def __init__(self) -> None:
         self.runtime = parts = runtime.current()
         self._sender = parts.make_sender()
-        self._bridge = EventLoopThread()
-        self.delivery = Delivery(parts, bridge=self._bridge, sender=self._sender)
+        self._event_loop = EventLoopThread()
+        self.delivery = Delivery(parts, event_loop=self._event_loop, sender=self._sender)
 
     def close(self) -> None:
-        """Say goodbye to the mail server and end the loop."""
-        self._bridge.close(self._sender.close())
+        """Close the SMTP sessions, the event loop and the runtime."""
+        self._event_loop.close(self._sender.close())
         tracing.flush()
         runtime.close()
 
 
 _lock = threading.Lock()
-#: By process: a child must not use its parent's loop, whose thread does not exist there.
+#: By process id: a child process inherits its parent's state, but not the thread of its event loop.
 _states_by_pid: dict[int, ProcessState] = {}
 
 
 def current() -> ProcessState:
-    """Return what this process sends with.
+    """Return the state of this process, and make it at the first call.
 
     Raises:
-        ConfigurationError: the settings, templates or the log's schema are not usable.
-        LogUnavailable: the delivery log cannot be reached; the next call tries again.
+        ConfigurationError: the settings, the templates or the schema of the delivery log are invalid.
+        LogUnavailable: the delivery log does not answer; the next call tries again.
     """
     pid = os.getpid()
     with _lock:
@@ -46,7 +46,7 @@ def current() -> ProcessState:
 
 
 def close() -> None:
-    """Close what this process sends with, if it has sent."""
+    """Close the state of this process, if there is one."""
     with _lock:
         process = _states_by_pid.pop(os.getpid(), None)
     if process is not None:
