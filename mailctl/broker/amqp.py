@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Seconds that RabbitMQ has to confirm a message.
 CONFIRM_SECONDS = 10.0
 #: The reply code for a queue that does not exist.
-_NO_SUCH_QUEUE = 404
+_NO_SUCH_QUEUE = "404"
 #: The reply code for a mandatory message that no queue receives.
 _NO_ROUTE = 312
 #: Headers that a quorum queue adds when it delivers a message again.
@@ -98,7 +98,7 @@ def count_messages(connection: Any, queue: str) -> int:
         try:
             return int(channel.queue_declare(queue=queue, passive=True).message_count)
         except connection.channel_errors as error:
-            if getattr(error, "code", None) == _NO_SUCH_QUEUE:
+            if _is_missing_queue(error):
                 return 0
             raise
 
@@ -155,7 +155,12 @@ def declare_unclaimed(connection: Any, queue: str) -> None:
             channel.queue_declare(queue=unclaimed_queue(queue), passive=True)
             return
         except connection.channel_errors as error:
-            if getattr(error, "code", None) != _NO_SUCH_QUEUE:
+            if not _is_missing_queue(error):
                 raise
     with connection.channel() as channel:
         channel.queue_declare(queue=unclaimed_queue(queue), durable=True, auto_delete=False)
+
+
+def _is_missing_queue(error: Exception) -> bool:
+    # kombu's emulation of a broker raises the code as a string.
+    return str(getattr(error, "reply_code", None)) == _NO_SUCH_QUEUE
