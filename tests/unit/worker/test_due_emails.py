@@ -56,9 +56,7 @@ def test_nothing_is_reserved_while_the_broker_is_given_a_rest() -> None:
 def test_a_campaign_fills_the_broker_up_to_a_number_of_batches() -> None:
     """The others wait in the log."""
     publisher = Publisher(is_consumed=True, publish_batch=True)
-    due = make(
-        publisher, outbox=Calls(), has_campaign=True, on_broker=MAX_BATCHES_ON_BROKER - 3
-    )
+    due = make(publisher, outbox=Calls(), has_campaign=True, on_broker=MAX_BATCHES_ON_BROKER - 3)
     due.publish()
     assert publisher.names.count("publish_batch") == 3
     assert due.has_campaign
