@@ -52,9 +52,8 @@ def run_worker(
     Args:
         runtime: the parts of this process.
         concurrency: the number of emails at the same time; None for one per core, or a few threads.
-        pool: prefork, threads or solo; None for threads with a memory broker, which is private to its
-            process,
-            and for prefork with any other.
+        pool: prefork, threads or solo; None means threads with a memory broker, which is private to its
+            process, and prefork with any other.
         queues: the names of the queues, separated by commas; None for the queues of the app, of the service's
             own kinds, and of campaigns.
         loglevel: the level of the log, in upper or lower case.
