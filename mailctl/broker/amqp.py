@@ -6,20 +6,16 @@ is the original acknowledged: a crash in between leaves two messages, never none
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import amqp
 
-from mailctl.broker.messages import BrokerQueue, MessageSearchResult, unclaimed_queue
+from mailctl.broker.counting import CountingAdapter, count_messages, is_missing_queue
+from mailctl.broker.messages import unclaimed_queue
 from mailctl.errors import NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 #: Seconds that RabbitMQ has to confirm a message.
 CONFIRM_SECONDS = 10.0
-#: The reply code for a queue that does not exist.
-_NO_SUCH_QUEUE = "404"
 #: The reply code for a mandatory message that no queue receives.
 _NO_ROUTE = 312
 #: Headers that a quorum queue adds when it delivers a message again.
@@ -30,37 +26,8 @@ COPIED_HEADER_NAMES = {"CC": "mailctl_cc", "BCC": "mailctl_bcc"}
 _PUBLISHER_PROPERTIES = frozenset({"user_id"})
 
 
-class AmqpAdapter:
-    """Asks a broker over AMQP, which counts messages but does not show them.
-
-    Args:
-        connection: an open kombu connection.
-    """
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def ping(self) -> None:
-        """Open and close a channel, which the broker confirms."""
-        self._connection.default_channel.close()
-
-    def ready_count(self, queue: str) -> int:
-        """Return how many messages of a queue no worker has taken; 0 if there is no such queue."""
-        return count_messages(self._connection, queue)
-
-    def unacked_count(self) -> None:
-        """Return None: AMQP does not report unacknowledged messages."""
-
-    def read_queues(self, queues: Collection[str]) -> dict[str, BrokerQueue]:
-        """Return the message counts of queues by name."""
-        return {queue: counted_queue(self._connection, queue) for queue in queues}
-
-    def find_message(self, _task_id: str, _queue: str, /) -> MessageSearchResult:
-        """Return an incomplete search: AMQP shows a message only to its consumer."""
-        return MessageSearchResult(position=None, is_complete=False)
-
-    def server_setting(self, _name: str, /) -> None:
-        """Return None: AMQP reads no settings of the server."""
+class AmqpAdapter(CountingAdapter):
+    """Asks a broker over AMQP, and restores messages by copying them."""
 
     def restore_unclaimed(self, queue: str) -> int:
         """Copy the unclaimed messages of a queue back to it, and return their number.
@@ -89,29 +56,6 @@ class AmqpAdapter:
                 f"There is no queue {queue!r} on the broker.",
                 fix="Start the app that consumes it, then repeat.",
             ) from error
-
-
-def count_messages(connection: Any, queue: str) -> int:
-    """Return how many messages a queue has that no worker has taken; 0 if there is no such queue."""
-    # On a channel of its own: the broker closes the channel if there is no such queue.
-    with connection.channel() as channel:
-        try:
-            return int(channel.queue_declare(queue=queue, passive=True).message_count)
-        except connection.channel_errors as error:
-            if _is_missing_queue(error):
-                return 0
-            raise
-
-
-def counted_queue(connection: Any, queue: str) -> BrokerQueue:
-    """Return a queue of which only the message counts are known."""
-    return BrokerQueue(
-        queue=queue,
-        ready=count_messages(connection, queue),
-        messages=None,
-        unacked=None,
-        unclaimed=count_messages(connection, unclaimed_queue(queue)),
-    )
 
 
 def copy_message(channel: Any, message: Any, queue: str) -> None:
@@ -155,12 +99,7 @@ def declare_unclaimed(connection: Any, queue: str) -> None:
             channel.queue_declare(queue=unclaimed_queue(queue), passive=True)
             return
         except connection.channel_errors as error:
-            if not _is_missing_queue(error):
+            if not is_missing_queue(error):
                 raise
     with connection.channel() as channel:
         channel.queue_declare(queue=unclaimed_queue(queue), durable=True, auto_delete=False)
-
-
-def _is_missing_queue(error: Exception) -> bool:
-    # kombu's emulation of a broker raises the code as a string.
-    return str(getattr(error, "reply_code", None)) == _NO_SUCH_QUEUE

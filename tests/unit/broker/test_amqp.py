@@ -10,7 +10,8 @@ import amqp
 import pytest
 from amqp.exceptions import NotFound, PreconditionFailed
 
-from mailctl.broker.amqp import AmqpAdapter, copy_of, count_messages, declare_unclaimed
+from mailctl.broker.amqp import AmqpAdapter, copy_of, declare_unclaimed
+from mailctl.broker.counting import count_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
