@@ -79,7 +79,7 @@ def _eviction(broker: BrokerInspector) -> Iterator[Finding]:
     if broker.is_in_memory:
         return
     try:
-        policy = broker.redis_setting(_EVICTION_SETTING)
+        policy = broker.server_setting(_EVICTION_SETTING)
     except BrokerUnavailable:
         # Hosted servers forbid CONFIG; that it answers is known by now.
         yield _GROUP.skip(_EVICTION_SETTING, "the server does not tell")

@@ -39,7 +39,7 @@ def check_shared_queues(
     ]
     for sharing in found:
         yield _GROUP.warn(
-            "shared queue", f"{sharing}; workers put foreign messages back, and delay both", fix=_FIX
+            "shared queue", f"{sharing}; workers put messages of other apps back, and delay both", fix=_FIX
         )
     for queue, number in UnclaimedMessages(app).counts(queues).items():
         yield _GROUP.warn(

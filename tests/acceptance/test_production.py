@@ -248,6 +248,6 @@ def test_an_email_that_is_being_sent_is_not_terminated(
         email = desk.send()
         desk.wait_for_state(email, "sending")
         client.control.revoke(email, terminate=True, signal="SIGKILL", reply=True, timeout=PATIENCE, limit=1)
-        window.wait_until_printed("is not terminated")
+        window.wait_until_printed("ignored a request to terminate task")
         desk.wait_for_state(email, "sent", "failed")
         assert (desk.run("status", email)[1][0]["attempts"], len(slow.messages)) == (1, 1)

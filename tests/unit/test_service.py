@@ -49,7 +49,7 @@ def outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
     runtime.close()
     for name in ("_settings", "_app", "_log_mode"):
         monkeypatch.setattr(runtime, name, getattr(runtime, name))
-    runtime.configure(Settings(mailctl_home=tmp_path / "none"), log_mode=AccessMode.OPTIONAL)
+    runtime.configure(Settings(mailctl_home=tmp_path / "none"), access_mode=AccessMode.OPTIONAL)
     outbox = Outbox()
     runtime.current().outbox = outbox  # type: ignore[assignment]
     yield outbox

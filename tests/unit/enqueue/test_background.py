@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from mailctl import runtime as process_runtime
 from mailctl.delivery_log.outbox import RecordResult
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.catalog import RESET, WELCOME
 from mailctl.domain.models import User
 from mailctl.domain.request import EmailRequest
@@ -194,9 +195,9 @@ class TestTheDispatcherOfThisProcess:
     def process(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         """Give the process a runtime without files."""
         process_runtime.close()
-        for name in ("_settings", "_app", "_log_mode"):
+        for name in ("_settings", "_app", "_access_mode"):
             monkeypatch.setattr(process_runtime, name, getattr(process_runtime, name))
-        process_runtime.configure(site.runtime.settings, log_mode=process_runtime.AccessMode.OPTIONAL)
+        process_runtime.configure(site.runtime.settings, access_mode=AccessMode.OPTIONAL)
         yield
         process_runtime.close()
 

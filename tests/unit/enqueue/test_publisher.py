@@ -71,7 +71,7 @@ class Site:
         runtime.outbox = self.outbox  # type: ignore[assignment]
         workers = [SimpleNamespace(queues=(self.queue,))] if has_worker else []
         runtime.workers.list_alive = lambda: workers  # type: ignore[assignment, method-assign, return-value]
-        self.publisher = Publisher(runtime, held_in="w1")
+        self.publisher = Publisher(runtime, worker_id="w1")
 
     def draft(self, kind: Kind = WELCOME, *, context: dict[str, Any] | None = None) -> Draft:
         """Return a draft whose content is in the outbox."""
@@ -240,7 +240,7 @@ class TestReachingAWorker:
         self, runtime: Runtime, held_in: str | None, *, can_reach: bool
     ) -> None:
         """A memory broker reaches the worker that holds it and nobody else."""
-        publisher = Publisher(runtime, held_in=held_in)
+        publisher = Publisher(runtime, worker_id=held_in)
         assert publisher.can_reach_worker is can_reach
         publisher.close()
 
