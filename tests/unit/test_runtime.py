@@ -37,7 +37,7 @@ def parts(settings: Settings) -> Iterator[Runtime]:
 def process(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Configure this process with the settings for the time of a test."""
     runtime.close()
-    for name in ("_settings", "_app", "_log_mode"):
+    for name in ("_settings", "_app", "_access_mode"):
         monkeypatch.setattr(runtime, name, getattr(runtime, name))
     runtime.configure(settings, access_mode=AccessMode.OPTIONAL)
     yield

@@ -43,10 +43,10 @@ class Outbox:
     durable: bool | None = None
     flushes: int = 0
 
-    def add(self, drafts: Sequence[Draft], *, is_lasting: bool, **_: Any) -> RecordResult:
+    def add(self, drafts: Sequence[Draft], *, durable: bool, **_: Any) -> RecordResult:
         """Keep drafts of a new transaction."""
         self.drafts += drafts
-        self.durable = is_lasting
+        self.durable = durable
         return RecordResult(id=drafts[0].id, publishable=tuple(drafts[::2]))
 
     def add_in_transaction(self, connection: object, drafts: Sequence[Draft], **_: Any) -> RecordResult:
