@@ -91,10 +91,10 @@ def read_house() -> House:
     named = {part.removeprefix(f"{PACKAGE}."): found for part, found in imports.items()}
     sizes = {part.removeprefix(f"{PACKAGE}."): len(modules) for part, modules in inside.items()}
     packages = frozenset(part for part in sizes if (ROOT / PACKAGE / part / "__init__.py").exists())
-    return House(imports=named, sizes=sizes, packages=packages, cycles=_cycles(named))
+    return House(imports=named, sizes=sizes, packages=packages, cycles=find_cycles(named))
 
 
-def _cycles(imports: dict[str, frozenset[str]]) -> frozenset[frozenset[str]]:
+def find_cycles(imports: dict[str, frozenset[str]]) -> frozenset[frozenset[str]]:
     """Return the sets of parts of which each leads to each other."""
     house = House(imports=imports, sizes={}, packages=frozenset(), cycles=frozenset())
     below = {part: house._below(part) for part in imports}

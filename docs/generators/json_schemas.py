@@ -32,13 +32,13 @@ def _section(name: str, schema: Mapping[str, Any], common: Mapping[str, Any]) ->
     definitions = {**common.get("$defs", {}), **schema.get("$defs", {})}
     required = set(schema.get("required", ()))
     rows = (
-        [f"`{key}`", _type(value, definitions) + ("" if key in required else " (may be missing)")]
+        [f"`{key}`", describe_type(value, definitions) + ("" if key in required else " (may be missing)")]
         for key, value in schema.get("properties", {}).items()
     )
     return f"## {name}\n\n{escape(schema.get('title', ''))}.\n\n{table(['key', 'value'], rows)}"
 
 
-def _type(value: Any, definitions: Mapping[str, Any]) -> str:
+def describe_type(value: Any, definitions: Mapping[str, Any]) -> str:
     """Return what a value may be, in a few words."""
     if not isinstance(value, dict):
         return "anything"
@@ -48,10 +48,14 @@ def _type(value: Any, definitions: Mapping[str, Any]) -> str:
         return " or ".join(f"`{json.dumps(each)}`" for each in value["enum"])
     if "$ref" in value:
         name = value["$ref"].rpartition("/")[2]
-        return _type(definitions[name], definitions) if name in definitions else name.removesuffix(".json")
+        return (
+            describe_type(definitions[name], definitions)
+            if name in definitions
+            else name.removesuffix(".json")
+        )
     for word in ("anyOf", "oneOf"):
         if word in value:
-            return " or ".join(dict.fromkeys(_type(each, definitions) for each in value[word]))
+            return " or ".join(dict.fromkeys(describe_type(each, definitions) for each in value[word]))
     return _plain_type(value, definitions)
 
 
@@ -62,7 +66,7 @@ def _plain_type(value: Mapping[str, Any], definitions: Mapping[str, Any]) -> str
     if value.get("format") == "date-time" or "T" in str(value.get("pattern", "")):
         text = text.replace("string", "time (UTC, ISO 8601)")
     if "items" in value:
-        return f"{text} of {_type(value['items'], definitions)}"
+        return f"{text} of {describe_type(value['items'], definitions)}"
     if "object" in kinds and value.get("properties"):
         return f"{text} with {', '.join(f'`{key}`' for key in value['properties'])}"
     return text

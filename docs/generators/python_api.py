@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SECTION = re.compile(r"(?P<title>(?:Args|Returns|Raises|Yields)[^:]*):$")
+#: An annotation as a signature prints it, in quotes.
+_ANNOTATION = re.compile(r"(: |-> )'([^']*)'")
+#: Classes whose instances the caller does not make.
+_NEVER_MADE = frozenset({"EmailService", "links.UseStore"})
+#: What is public in a module that is exported as a whole.
+_OF_MODULES = {"links": ("verify", "redeem", "LinkClaims", "UseStore")}
 _ENTRY = re.compile(r"(?P<name>[\w*]+): (?P<text>.*)$")
 
 
@@ -31,24 +37,21 @@ def _rank(name: str) -> tuple[bool, bool, str]:
     return (is_error, name != "EmailService", name.lower())
 
 
-def _section(name: str, found: Any) -> str:
+def _section(name: str, found: Any, *, level: int = 2) -> str:
     if isinstance(found, ModuleType):
-        functions = _public_functions(found)
-        parts = [f"## {name}\n", _text(found)]
-        parts += [_callable(f"{name}.{each}", function) for each, function in functions]
-        return "\n".join(parts)
+        members = (_section(f"{name}.{each}", getattr(found, each), level=3) for each in _OF_MODULES[name])
+        return "\n".join([f"## {name}\n", _text(found), *members])
     if not isinstance(found, type):
-        return _callable(name, found, level=2)
-    return "\n".join([f"## {name}\n", _constructor(name, found), _text(found), *_members(name, found)])
+        return _callable(name, found, level=level)
+    head = f"{'#' * level} {name}\n"
+    return "\n".join([head, _constructor(name, found), _text(found), *_members(name, found, level=level)])
 
 
 def _constructor(name: str, cls: type) -> str:
-    if name == "EmailService":  # never made: all its methods are static
-        return ""
-    return _signature(name, cls)
+    return "" if name in _NEVER_MADE else _signature(name, cls).replace(") -> None", ")")
 
 
-def _members(name: str, cls: type) -> Iterator[str]:
+def _members(name: str, cls: type, *, level: int) -> Iterator[str]:
     if dataclasses.is_dataclass(cls):
         comments = member_comments(cls)
         fields = (field.name for field in dataclasses.fields(cls))
@@ -57,25 +60,19 @@ def _members(name: str, cls: type) -> Iterator[str]:
     for each in public:
         member = getattr(cls, each)
         if inspect.isfunction(member):
-            yield _callable(f"{name}.{each}", member)
+            yield _callable(f"{name}.{each}", member, level=level + 1)
         elif isinstance(member, property):
-            yield f"### {name}.{each}\n\n{_text(member)}"
+            yield f"{'#' * (level + 1)} {name}.{each}\n\n{_text(member)}"
 
 
-def _public_functions(module: ModuleType) -> Iterator[tuple[str, Any]]:
-    for name, function in inspect.getmembers(module, inspect.isfunction):
-        if function.__module__ == module.__name__ and name in ("redeem", "verify"):
-            yield name, function
-
-
-def _callable(name: str, function: Any, *, level: int = 3) -> str:
+def _callable(name: str, function: Any, *, level: int) -> str:
     return f"{'#' * level} {name}\n\n{_signature(name, function)}\n{_text(function)}"
 
 
 def _signature(name: str, found: Any) -> str:
     """Return how it is called, one argument a line where it would be too long."""
-    signature = str(inspect.signature(found)).replace("'", "")
-    signature = re.sub(r"<factory>|<object object[^>]*>", "...", signature)
+    signature = _ANNOTATION.sub(r"\1\2", str(inspect.signature(found)))
+    signature = signature.replace("(self, ", "(").replace("(self)", "()").replace("<factory>", "...")
     word = "await " if inspect.iscoroutinefunction(found) else ""
     text = f"{word}{name}{signature}"
     if len(text) > 88:
@@ -86,10 +83,14 @@ def _signature(name: str, found: Any) -> str:
 
 
 def _text(found: Any) -> str:
+    return docstring_text(found.__doc__ or "")
+
+
+def docstring_text(docstring: str) -> str:
     """Return a docstring as Markdown: its sections become lists."""
     lines: list[str] = []
     in_section = False
-    for line in inspect.cleandoc(found.__doc__ or "").splitlines():
+    for line in inspect.cleandoc(docstring).splitlines():
         if title := _SECTION.match(line):
             lines += ["", f"**{title['title']}**", ""]
             in_section = True
@@ -97,4 +98,4 @@ def _text(found: Any) -> str:
             lines.append(f"- `{entry['name']}`: {entry['text']}")
         else:
             lines.append(line.strip() if in_section else line)
-    return "\n".join(lines) + "\n"
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 
-_MEMBER = re.compile(r"^    (?P<name>\w+)(?:: [^=#]+)?(?: = [^#]+?)?(?:  #: (?P<comment>.+))?$")
+_MEMBER = re.compile(r"^    (?P<name>\w+)(?:: [^=#]+)?(?: = [^#]+?)?(?:  #: (?P<comment>.+)|  # .*)?$")
 _COMMENT = re.compile(r"^    #: ?(?P<text>.*)$")
 
 
