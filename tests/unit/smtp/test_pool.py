@@ -1,0 +1,133 @@
+"""The state of a pool: idle, leased and expired sessions; `tests/integration` has it with a server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mailctl.domain.models import Outcome, OutcomeKind
+from mailctl.smtp.classify import classify_reply
+from mailctl.smtp.pool import PoolLimits, SmtpPool, SmtpServer
+
+ACCEPTED = Outcome(kind=OutcomeKind.ACCEPTED, stage="body")
+REFUSED = classify_reply(550, "5.1.1 no", stage="rcpt")
+SERVER = SmtpServer(host="mail.example.com", port=587)
+
+
+class FakeSession:
+    """A session without a connection."""
+
+    def __init__(self, *, transactions: int = 1) -> None:
+        self.is_connected = True
+        self.is_clean = True
+        self.is_closed = False
+        self.has_quit = False
+        self.transactions = transactions
+        self.opened_at = self.used_at = 0.0
+
+    def can_be_reused(self, outcome: Outcome) -> bool:
+        """Return whether the outcome is a plain refusal."""
+        return outcome.kind is OutcomeKind.BOUNCED
+
+    async def reset(self) -> bool:
+        """Return whether the session is clean."""
+        return self.is_clean
+
+    async def quit(self) -> None:
+        """Record QUIT."""
+        self.has_quit = True
+
+    def close(self) -> None:
+        """Record the end of the connection."""
+        self.is_closed = True
+
+
+class Pool(SmtpPool):
+    """A pool whose state can be inspected."""
+
+    def lease(self, session: Any) -> None:
+        """Lease a session, as `send` does."""
+        self._slots._value -= 1
+        self._leased.add(session)
+
+    @property
+    def state(self) -> tuple[int, int, int]:
+        """The numbers of idle and leased sessions, and of free slots."""
+        return len(self._idle), len(self._leased), self._slots._value
+
+
+async def released(session: FakeSession, outcome: Outcome, **limits: Any) -> tuple[int, int, int]:
+    pool = Pool(SERVER, limits=PoolLimits(connections=2, max_idle_seconds=1e9, max_age_seconds=1e9, **limits))
+    pool.lease(session)
+    pool._release(session, outcome)  # type: ignore[arg-type]
+    while pool._background:
+        await asyncio.gather(*pool._background)
+    state = pool.state
+    await pool.close()
+    return state
+
+
+def test_a_session_is_idle_after_a_success() -> None:
+    """It closes with QUIT when the pool is closed."""
+    session = FakeSession()
+    assert asyncio.run(released(session, ACCEPTED)) == (1, 0, 2)
+    assert (session.is_closed, session.has_quit) == (False, True)
+
+
+@pytest.mark.parametrize(("is_clean", "idle"), [(True, 1), (False, 0)])
+def test_a_session_is_reset_after_a_refusal(is_clean: bool, idle: int) -> None:
+    """It is closed if the server does not agree."""
+    session = FakeSession()
+    session.is_clean = is_clean
+    assert asyncio.run(released(session, REFUSED)) == (idle, 0, 2)
+    assert session.is_closed is not is_clean
+
+
+def test_a_session_is_closed_after_any_other_outcome() -> None:
+    """Its replies may belong to other commands."""
+    session = FakeSession()
+    assert asyncio.run(released(session, Outcome(kind=OutcomeKind.AMBIGUOUS, stage="body"))) == (0, 0, 2)
+    assert session.is_closed
+
+
+def test_a_session_ends_after_its_number_of_messages() -> None:
+    """Servers limit them."""
+    session = FakeSession(transactions=100)
+    assert asyncio.run(released(session, ACCEPTED, messages_per_session=100)) == (0, 0, 2)
+    assert session.has_quit
+
+
+@pytest.mark.parametrize(
+    ("change", "is_expired"),
+    [
+        ({}, False),
+        ({"is_connected": False}, True),
+        ({"used_at": 79.0}, True),
+        ({"opened_at": -201.0}, True),
+        ({"transactions": 100}, True),
+    ],
+)
+def test_idle_sessions_expire(change: dict[str, Any], is_expired: bool) -> None:
+    """By idle time, age, number of messages, or because the server closed them."""
+    session = FakeSession()
+    session.used_at = session.opened_at = 99.0
+    vars(session).update(change)
+
+    async def expired() -> bool:
+        return Pool(SERVER)._is_expired(session, now=100.0)  # type: ignore[arg-type]
+
+    assert asyncio.run(expired()) is is_expired
+
+
+def test_a_closed_pool_opens_no_session() -> None:
+    """A message that comes too late is not sent."""
+
+    async def lease() -> None:
+        pool = Pool(SERVER)
+        await pool.close()
+        pool._lease_fresh()
+
+    with pytest.raises(RuntimeError, match="closed"):
+        asyncio.run(lease())
