@@ -46,7 +46,7 @@ class JsonFormatter(logging.Formatter):
 
     @override
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
+        """Return a record as one line of JSON."""
         line: dict[str, Any] = {
             "time": format_iso(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname.lower(),
@@ -78,7 +78,7 @@ class EscapingFormatter(logging.Formatter):
 
     @override
     def format(self, record: logging.LogRecord) -> str:
-        """Return the lines."""
+        """Return a record as text, with its control characters escaped."""
         shown = copy.copy(record)  # other handlers get the same record
         message = record.getMessage()
         if has_controls(message):

@@ -14,7 +14,7 @@ from mailctl.domain.models import Outcome, OutcomeKind, ReplyCategory, SmtpReply
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Characters of a server's text that are kept.
+#: The longest stored text of a reply, in characters.
 MAX_TEXT_LENGTH = 500
 
 #: The server is about to close the channel (RFC 5321 section 3.8): the session cannot be used any more.
@@ -145,7 +145,7 @@ def _kind_of_reply(code: int, category: ReplyCategory | None, stage: str) -> Out
         return OutcomeKind.DEFERRED
     if 500 <= code <= 599:
         return _kind_of_refusal(code, category, stage)
-    # Not a reply to what was asked: the session is confused, and after the body nobody knows.
+    # Not a reply to the command: after the body, it is unknown whether the server accepted the message.
     return OutcomeKind.AMBIGUOUS if stage == "body" else OutcomeKind.DEFERRED
 
 

@@ -203,7 +203,7 @@ def _known_id(connection: Connection, number: int | None) -> int | None:
 
 
 def _insert(connection: Connection, values: Mapping[str, Any]) -> Row[Any]:
-    # PostgreSQL's own sequence does not know of ids that were given.
+    # PostgreSQL's sequence does not account for ids that were inserted explicitly.
     following = connection.execute(select(func.coalesce(func.max(users.c.id), 0) + 1)).scalar_one()
     return connection.execute(insert(users).values({"id": following, **values}).returning(users)).one()
 

@@ -28,7 +28,7 @@ class Screening(StrEnum):
 class Exclusion:
     """The reason why a user is excluded."""
 
-    #: Such as "is_active is false".
+    #: The column and what is wrong, such as "is_active is false".
     reason: str
     #: Whether the user is merely not active yet.
     is_inactive: bool = False
