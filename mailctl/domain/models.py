@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mailctl.domain.request import EmailRequest
 
-#: How texts for people say that an attempt may have delivered an email although nobody knows.
+#: How texts for operators say that an attempt may have delivered an email although there was no answer.
 MAYBE_SENT = "the mail server may have it already"
 #: A value that JSON can carry.
 Json = Any
@@ -157,12 +157,12 @@ class Email:
     worker: str | None
     message_id: str | None
     reply: SmtpReply
-    #: For people; `reason_code` is the same for programs. Both are None, or neither is.
+    #: The reason in words, for operators; None exactly if `reason_code` is.
     error: str | None
     group_id: str | None
     campaign: str | None
     reason_code: ReasonCode | None = None
-    #: The email that an operator made of this one.
+    #: The id of the email that an operator created by resending this one.
     resent_as: str | None = None
     #: The file that it was written to instead of being sent.
     captured_file: str | None = None
@@ -196,7 +196,7 @@ class Event:
     #: The operator who caused it; None if mailctl did.
     actor: str | None = None
     reason_code: ReasonCode | None = None
-    #: The SMTP stage at which an attempt failed, as in `Outcome`; None where no mail server was asked.
+    #: The SMTP stage at which an attempt failed, as in `Outcome`; None if there was no session.
     stage: str | None = None
 
 
@@ -289,7 +289,7 @@ class Outcome:
 
     @property
     def text_with_stage(self) -> str:
-        """The outcome as text with its stage, for people."""
+        """The outcome as text, with its stage."""
         return f"at {self.stage}: {self}" if self.stage else str(self)
 
     @property

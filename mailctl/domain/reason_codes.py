@@ -1,4 +1,4 @@
-"""Reasons: why an email waits, why it ended, and what an operator did, as codes that programs compare."""
+"""Reason codes: why an email waits or ended, and what an operator did with it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class ReasonCode(StrEnum):
-    """Why an email changed or did not go out; the text beside a code is for people and is never compared.
+    """The reason for a change of an email; programs compare the code, never the text beside it.
 
     An email has the reason that keeps it from being delivered; an event has the reason for that one change.
     Ordinary progress (recorded, published, claimed, delivered) has none.
@@ -15,47 +15,47 @@ class ReasonCode(StrEnum):
 
     # It waits.
     MAIL_SERVER_DOWN = "mail_server_down"  #: the circuit to the mail server is open
-    OVER_GLOBAL_LIMIT = "over_global_limit"  #: it waits for its turn under the limit for all emails
-    PUBLISHING_FAILED = "publishing_failed"  #: a relay could not publish it, and tries again
-    PAUSED = "paused"  #: an operator has paused its queue or kind
-    NOT_STARTED = "not_started"  #: its batch ended, or was not published, before its turn came
+    OVER_GLOBAL_LIMIT = "over_global_limit"  #: the rate limit for all email is reached
+    PUBLISHING_FAILED = "publishing_failed"  #: a relay could not publish it, and will try again
+    PAUSED = "paused"  #: an operator paused its queue or kind
+    NOT_STARTED = "not_started"  #: its batch ended, or was not published, before it was sent
     BROKER_LOST = "broker_lost"  #: the broker lost its message
-    WORKER_LOST = "worker_lost"  #: the worker whose memory held its message is gone
+    WORKER_LOST = "worker_lost"  #: the worker that had its message in memory is gone
     # An attempt failed.
-    WORKER_DISAPPEARED = "worker_disappeared"  #: the lease of the worker that was sending it ran out
+    WORKER_DISAPPEARED = "worker_disappeared"  #: the lease of the worker that was sending it expired
     DEFERRED = "deferred"  #: the mail server said "later", or could not be reached
-    NO_REPLY = "no_reply"  #: the message was handed over, and no reply came
-    CONFIGURATION = "configuration"  #: credentials, TLS, sender or files on this side are not usable
-    UNREADABLE_CONTENT = "unreadable_content"  #: its content was sealed with a key that is not known here
+    NO_REPLY = "no_reply"  #: the body was sent, and no reply came
+    CONFIGURATION = "configuration"  #: credentials, TLS, the sender or files of this installation are wrong
+    UNREADABLE_CONTENT = "unreadable_content"  #: its content is encrypted with an unknown key
     # It ended.
-    REFUSED = "refused"  #: the mail server refused it for good
-    OUT_OF_ATTEMPTS = "out_of_attempts"  #: each attempt failed, up to the last
-    WOULD_EXPIRE = "would_expire"  #: it would lose its use before the next attempt
-    EXPIRED = "expired"  #: it lost its use before it could go out
-    NOT_COMPOSED = "not_composed"  #: its template, kind or values do not make a message
-    INVALID_MESSAGE = "invalid_message"  #: another program's message that can never become an email
+    REFUSED = "refused"  #: the mail server refused it permanently
+    OUT_OF_ATTEMPTS = "out_of_attempts"  #: the last allowed attempt failed
+    WOULD_EXPIRE = "would_expire"  #: it would expire before the next attempt
+    EXPIRED = "expired"  #: it expired before it could be sent
+    NOT_COMPOSED = "not_composed"  #: no message can be composed from its template, kind and values
+    INVALID_MESSAGE = "invalid_message"  #: another program's message was invalid
     UNPUBLISHABLE = "unpublishable"  #: it can never be published
-    NOT_ALLOWED = "not_allowed"  #: this environment may not mail its recipient
-    SUPPRESSED_ADDRESS = "suppressed_address"  #: nothing is sent to its address
-    OVER_LIMIT = "over_limit"  #: its address or user has had as many emails as the limits allow
-    OWN_TASK_SUCCEEDED = "own_task_succeeded"  #: a task of the service itself reports that it was sent
-    OWN_TASK_FAILED = "own_task_failed"  #: a task of the service itself reports a failure
+    NOT_ALLOWED = "not_allowed"  #: the recipient policy of this environment forbids its recipient
+    SUPPRESSED_ADDRESS = "suppressed_address"  #: its address is suppressed
+    OVER_LIMIT = "over_limit"  #: a rate limit of its address or user is reached
+    OWN_TASK_SUCCEEDED = "own_task_succeeded"  #: the service's own task reports that it was sent
+    OWN_TASK_FAILED = "own_task_failed"  #: the service's own task reports a failure
     CANARY_FAILED = "canary_failed"  #: a step of a canary failed
     # An operator, or another program, acted.
     STOPPED = "stopped"  #: an operator held or cancelled it
-    RETRIED = "retried"  #: an operator had it tried again
+    RETRIED = "retried"  #: an operator retried it
     RELEASED = "released"  #: an operator released it
-    RESENT = "resent"  #: an operator made a new email of it
-    RESEND = "resend"  #: an operator made it of an older email
-    FORCED = "forced"  #: neither suppressions nor limits apply, as an operator said
+    RESENT = "resent"  #: an operator resent it as a new email
+    RESEND = "resend"  #: an operator created it by resending another email
+    FORCED = "forced"  #: an operator overrode suppression and rate limits
     RECEIVED = "received"  #: it came as a message of another program
-    # Recorded before reasons had codes, in words that the migration did not know.
+    # Recorded before there were reason codes, with a text that the migration did not recognise.
     UNSPECIFIED = "unspecified"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """Why an email is not delivered: a code for programs, and a sentence for people."""
+    """A reason why an email is not delivered: its code, and its text for operators."""
 
     code: ReasonCode
     text: str
