@@ -34,7 +34,7 @@ with no_fork():
 
 
 def test_a_fork_waits_for_threads_that_use_the_broker() -> None:
-    """What they lock would stay locked in the child; parent and child go on without the gate."""
+    """Their locks would stay locked in the child."""
     # Forking beside a thread is what a newer Python warns of, and what Celery does.
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _SCRIPT]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Commands that are offered for copying: what a shell and the command line make of them."""
+"""Suggested commands can be copied into a shell, whatever their values."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def received(lines: list[str], folder: Path, *, shell: str) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("shell", "values"), [("sh", HOSTILE), ("bash", HOSTILE + UNPRINTABLE)], ids=["sh", "bash"]
 )
-def test_a_shell_hands_over_exactly_the_value(tmp_path: Path, shell: str, values: list[str]) -> None:
+def test_a_shell_passes_the_value_unchanged(tmp_path: Path, shell: str, values: list[str]) -> None:
     """As an argument and as an option, and nothing else happens."""
     commands = [mailctl_command("queue", "peek", arguments=[value]) for value in values]
     commands += [mailctl_command("list", to=value, oldest_first=True) for value in values]
@@ -88,27 +88,27 @@ def test_a_shell_hands_over_exactly_the_value(tmp_path: Path, shell: str, values
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_a_line_splits_into_its_words(value: str) -> None:
-    """As Python's own reader of shell lines has it."""
+    """As Python's shlex splits it."""
     command = mailctl_command("queue", "resume", kind=value, arguments=[value])
     assert shlex.split(str(command)) == list(command.words)
 
 
 @pytest.mark.parametrize("value", [value for value in HOSTILE + UNPRINTABLE if value])
-def test_no_value_is_taken_for_an_option(value: str) -> None:
-    """The command line gets what was meant, also where it begins with a hyphen."""
+def test_a_value_is_never_taken_for_an_option(value: str) -> None:
+    """Also if it starts with a hyphen."""
     assert parse(mailctl_command("queue", "peek", arguments=[value]).words[1:])["name"] == value
     assert parse(mailctl_command("list", to=value).words[1:])["to"] == value
     assert parse(mailctl_command("worker", Q=value).words[1:])["queues"] == value
 
 
 @pytest.mark.parametrize("value", UNPRINTABLE)
-def test_nothing_in_a_line_acts_on_a_terminal(value: str) -> None:
-    """Each character of it can be printed."""
+def test_a_line_contains_no_control_characters(value: str) -> None:
+    """Each character is printable."""
     assert str(mailctl_command("why", arguments=[value])).isprintable()
 
 
-def test_plain_commands_look_plain() -> None:
-    """Arguments come before options; what is empty is left out."""
+def test_simple_commands_are_not_quoted() -> None:
+    """Arguments come before options, and empty options are left out."""
     assert (
         str(mailctl_command("retry", arguments=["e1"], include="resent", state=None))
         == "mailctl retry e1 --include resent"
@@ -129,8 +129,8 @@ def test_files_are_quoted_too() -> None:
     assert str(chmod_command("o-r", [Path("-x")])) == "chmod o-r -- -x"
 
 
-def test_commands_read_the_settings_that_this_one_read() -> None:
-    """One that is copied must not act on another environment."""
+def test_commands_repeat_the_options_for_settings() -> None:
+    """A copied command must not act on another environment."""
     with sharing_options(app="shop:app", env_file="prod env"):
         assert (
             str(mailctl_command("retry", state="failed"))
@@ -139,12 +139,12 @@ def test_commands_read_the_settings_that_this_one_read() -> None:
     assert str(mailctl_command("retry")) == "mailctl retry"
 
 
-def test_a_queue_that_cannot_be_named_gets_no_worker() -> None:
-    """Celery takes the names of queues apart at commas."""
+def test_a_queue_with_a_comma_has_no_worker_command() -> None:
+    """Celery splits the names of queues at commas."""
     assert start_worker_command("a,b") is None
 
 
-def test_only_plain_words_are_completed() -> None:
-    """A shell runs what it completes, once Enter is pressed."""
+def test_only_words_that_need_no_quotes_are_completed() -> None:
+    """A shell would interpret others."""
     assert [word for word in HOSTILE + UNPRINTABLE if is_safe_unquoted(word)] == []
     assert is_safe_unquoted("mailctl.bulk")

@@ -1,4 +1,4 @@
-"""Connection URLs: what passes means the same to every driver, and what does not is never quoted."""
+"""Accepted connection URLs mean the same to every driver, and refused ones are never quoted."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ NOISE = st.text(st.sampled_from("ab1:/?#[]@!$&'()*+,;=%.-_~ é\t"), max_size=12)
 
 
 @given(NOISE, NOISE)
-def test_what_passes_means_the_same_to_all(user: str, password: str) -> None:
-    """kombu, which Celery's result backends use too, and SQLAlchemy find the parts that were found here."""
+def test_an_accepted_url_means_the_same_to_all_drivers(user: str, password: str) -> None:
+    """kombu, which Celery's result backends also use, and SQLAlchemy find the same parts."""
     try:
         redis = RedisUrl(f"redis://{user}:{password}@host.internal:6380/3").get_secret_value()
         database = DatabaseUrl(f"postgresql://{user}:{password}@host.internal:6380/db").get_secret_value()
@@ -76,8 +76,8 @@ def test_what_passes_means_the_same_to_all(user: str, password: str) -> None:
         (LogUrl, "sqlite:///file:mail.db?uri=true&mode=rw"),
     ],
 )
-def test_what_people_use_passes_as_it_is(kind: type[ConnectionUrl], url: str) -> None:
-    """Nothing of it is changed."""
+def test_common_urls_are_accepted_unchanged(kind: type[ConnectionUrl], url: str) -> None:
+    """Nothing is rewritten."""
     assert kind(url).get_secret_value() == url
 
 
@@ -90,14 +90,14 @@ def test_what_people_use_passes_as_it_is(kind: type[ConnectionUrl], url: str) ->
         (LogUrl, "postgresql://u@h/db?password=pw", "postgresql://u@h/db?password=***"),
     ],
 )
-def test_it_is_shown_without_its_password(kind: type[ConnectionUrl], url: str, shown: str) -> None:
-    """And not at all where nobody asked for that."""
+def test_a_url_is_displayed_without_its_password(kind: type[ConnectionUrl], url: str, shown: str) -> None:
+    """And its representation shows nothing at all."""
     assert kind(url).masked == shown
     assert "pw" not in f"{kind(url)!r} {kind(url)}"
 
 
 def test_the_schemes_are_those_of_kombu_and_celery() -> None:
-    """Each has a place, so that none is refused that works."""
+    """Every working scheme is accepted."""
     for scheme in TRANSPORT_ALIASES.keys() - {"sqla", "sqlalchemy"}:
         BrokerUrl(f"{scheme}://")
     for scheme in BACKEND_ALIASES.keys() - {"db", "database", "disabled"}:
@@ -105,7 +105,7 @@ def test_the_schemes_are_those_of_kombu_and_celery() -> None:
 
 
 def test_the_options_are_those_of_the_drivers() -> None:
-    """What libpq takes is taken; what Celery reads as a number must be one."""
+    """Those of libpq, and numbers where Celery expects them."""
     assert {option.keyword.decode() for option in Conninfo.get_defaults()} <= LIBPQ_OPTIONS
     numbers = {name for name, parser in URL_QUERY_ARGUMENT_PARSERS.items() if parser in (int, float)}
     for name in numbers & REDIS_RESULT_OPTIONS:
@@ -113,8 +113,8 @@ def test_the_options_are_those_of_the_drivers() -> None:
             ResultBackendUrl(f"redis://h/0?{name}=text")
 
 
-def test_a_misspelt_option_is_answered_with_the_right_one() -> None:
-    """The name that was given is not repeated: it may be part of a password."""
+def test_a_similar_option_is_suggested() -> None:
+    """The given name is not repeated: it may be part of a password."""
     with pytest.raises(InvalidUrl) as caught:
         LogUrl("postgresql://u:p@h/db?prepare_treshold=0")
     assert caught.value.fix == "Did you mean prepare_threshold?"
@@ -122,8 +122,8 @@ def test_a_misspelt_option_is_answered_with_the_right_one() -> None:
 
 
 @pytest.mark.parametrize("kind", [RedisUrl, BrokerUrl, ResultBackendUrl])
-def test_the_schemes_that_are_advised_are_those_that_the_setting_takes(kind: type[ConnectionUrl]) -> None:
-    """Whoever follows the advice is not refused again."""
+def test_suggested_schemes_are_accepted(kind: type[ConnectionUrl]) -> None:
+    """An operator who follows the fix is not refused again."""
     with pytest.raises(InvalidUrl) as caught:
         kind("nonsense://h")
     advised = re.findall(r"\w+://", caught.value.fix)
@@ -132,8 +132,8 @@ def test_the_schemes_that_are_advised_are_those_that_the_setting_takes(kind: typ
         kind(f"{scheme}h")
 
 
-def test_valkey_is_told_its_scheme() -> None:
-    """kombu knows no other for the same protocol."""
+def test_the_scheme_for_valkey_is_suggested() -> None:
+    """kombu has no other for this protocol."""
     with pytest.raises(InvalidUrl) as caught:
         RedisUrl("valkeys://h:6379/0")
     assert caught.value.fix.startswith("Use rediss://")

@@ -1,4 +1,4 @@
-"""The kinds of email that a service registers."""
+"""A service registers its own kinds of email."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Register:
     return put
 
 
-def test_they_stand_beside_ours(register: Register) -> None:
-    """And are found by name."""
+def test_own_kinds_are_added_to_the_built_in_ones(register: Register) -> None:
+    """They are found by name."""
     catalog = catalog_from_settings(register(INVOICE))
     assert list(catalog.kinds) == [*BUILT_IN_KINDS, "invoice"]
     assert catalog.get("invoice") is INVOICE
 
 
 @pytest.mark.parametrize("value", [INVOICE, [INVOICE], {"invoice": INVOICE}])
-def test_one_some_or_a_table(register: Register, value: object) -> None:
-    """However the service keeps them."""
+def test_kinds_come_alone_in_a_list_or_in_a_mapping(register: Register, value: object) -> None:
+    """All forms are equivalent."""
     assert catalog_from_settings(register(value=value)).get("invoice") is INVOICE
 
 
-def test_a_package_may_bring_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By an entry point, once it is installed."""
+def test_a_package_registers_kinds_by_an_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are available once it is installed."""
     (tmp_path / "a_packaged_shop.py").write_text(
         "from datetime import timedelta\n"
         "from mailctl.domain.catalog import Kind\n"
@@ -76,16 +76,16 @@ def test_a_package_may_bring_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert catalog_from_settings(Settings()).get("receipt").subject == "Hi"
 
 
-def test_ours_are_known_without_loading() -> None:
-    """So that a catalog costs nothing where nobody asks for it."""
+def test_built_in_kinds_need_no_loading() -> None:
+    """Code of the service is not imported for them."""
     catalog = catalog_from_settings(Settings(mailctl_catalog="there.is.no.such.module"))
     assert catalog.get("reset").name == "reset"
     with pytest.raises(ConfigurationError, match="cannot be imported"):
         catalog.get("invoice")
 
 
-def test_who_knows_no_such_kind_says_so() -> None:
-    """To who asks, with the names; of an email in the log it is the settings that are wrong."""
+def test_an_unknown_kind_is_an_error() -> None:
+    """Of the caller, or of the settings if the email is in the log."""
     catalog = catalog_from_settings(Settings())
     with pytest.raises(InvalidInput, match="invoice") as caught:
         catalog.get("invoice")
@@ -115,22 +115,22 @@ def test_who_knows_no_such_kind_says_so() -> None:
         ({"links": (replace(LINK, variable="number"),)}, "name of another variable"),
     ],
 )
-def test_one_that_cannot_be_used_is_told(register: Register, change: dict[str, Any], problem: str) -> None:
-    """When it is loaded, and not when the first email fails."""
+def test_an_invalid_kind_is_refused(register: Register, change: dict[str, Any], problem: str) -> None:
+    """When it is loaded, not when the first email fails."""
     with pytest.raises(ConfigurationError) as caught:
         catalog_from_settings(register(replace(INVOICE, **change))).kinds  # noqa: B018 - loads them
     assert problem in caught.value.message
     assert "MAILCTL_CATALOG" in caught.value.message
 
 
-def test_a_name_is_for_one(register: Register) -> None:
-    """Two of one name are an error."""
+def test_two_kinds_of_one_name_are_refused(register: Register) -> None:
+    """The error names the kind."""
     with pytest.raises(ConfigurationError, match="registered twice"):
         catalog_from_settings(register(INVOICE, replace(INVOICE, template="other"))).kinds  # noqa: B018
 
 
 @pytest.mark.parametrize("value", ["text", 42, ["invoice"]])
-def test_what_is_no_kind_is_told(register: Register, value: object) -> None:
+def test_other_objects_are_refused(register: Register, value: object) -> None:
     """In one sentence."""
     with pytest.raises(ConfigurationError, match="a_shop_emails"):
         catalog_from_settings(register(value=value)).kinds  # noqa: B018
@@ -141,28 +141,28 @@ class TestVariables:
         """Make an email of the kind."""
         return make_content(INVOICE, USER, origins=frozenset(), context=context)
 
-    def test_a_missing_one_is_named(self) -> None:
+    def test_a_missing_variable_is_named(self) -> None:
         """With the kind."""
         with pytest.raises(InvalidInput, match="amount: is missing; an email of kind invoice"):
             self.make(number="7")
 
-    def test_an_unknown_one_is_named(self) -> None:
-        """With those that it knows."""
+    def test_an_unknown_variable_is_named(self) -> None:
+        """With the known ones."""
         with pytest.raises(InvalidInput, match="kind invoice has no variable 'amont'") as caught:
             self.make(number="7", amount="30", amont="30")
         assert "number, amount, note" in caught.value.fix
 
-    def test_an_optional_one_may_come(self) -> None:
-        """And `locale`, which all have."""
+    def test_optional_variables_are_accepted(self) -> None:
+        """And `locale`, which all kinds have."""
         assert self.make(number="7", amount="30", note="Thanks", locale="de").context["note"] == "Thanks"
 
-    def test_what_breaks_the_subject_is_refused(self) -> None:
-        """A line break would begin another header."""
+    def test_a_variable_cannot_break_the_subject(self) -> None:
+        """A line break would start another header."""
         with pytest.raises(InvalidInput, match="subject"):
             self.make(number="7\r\nBcc: eve@evil.example", amount="30")
 
-    def test_a_token_needs_its_link(self) -> None:
-        """This kind has none."""
+    def test_a_token_without_a_link_is_refused(self) -> None:
+        """This kind has no link."""
         with pytest.raises(InvalidInput, match="has no token 'token'"):
             make_content(
                 INVOICE,
@@ -173,7 +173,7 @@ class TestVariables:
             )
 
 
-def test_samples_are_made_up_where_there_are_none() -> None:
+def test_variables_without_a_sample_get_one() -> None:
     """A check needs a value for each variable."""
     content = sample_content(replace(INVOICE, samples={"amount": "30.00"}))
     assert content.context == {"number": "[number]", "amount": "30.00"}

@@ -1,4 +1,4 @@
-"""Length first: a text that is too long is refused before anything takes time over it.
+"""The length of a text is checked first, before anything spends time on it.
 
 Normalization takes quadratic time on marks in a row, and many a search does: 400,000 characters take 20 s.
 """
@@ -133,8 +133,8 @@ def normalization(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("gate", GATES)
-def test_a_text_of_millions_is_refused(gate: str) -> None:
-    """At once, and the reason does not repeat it."""
+def test_a_text_of_millions_of_characters_is_refused(gate: str) -> None:
+    """At once, and the error does not repeat it."""
     for text in LONG.values():
         with pytest.raises(InvalidInput) as caught:
             GATES[gate](text)
@@ -142,15 +142,15 @@ def test_a_text_of_millions_is_refused(gate: str) -> None:
 
 
 @pytest.mark.parametrize("what", LONG)
-def test_a_stranger_s_long_name_is_left_out(what: str) -> None:
-    """A reset must not fail for the name that somebody gave himself, nor take long over it."""
+def test_a_long_name_is_dropped(what: str) -> None:
+    """A password reset must neither fail nor take long because of the name of a user."""
     assert validation.safe_greeting_name(LONG[what]) == ""
     user = make_user(email="zoe@example.com", username=LONG[what], first_name=LONG[what])
     assert (user.username, user.first_name) == ("", "")
 
 
-def test_the_length_of_a_line_counts_when_it_is_composed() -> None:
-    """Names that are written with separate marks are as long as they look."""
+def test_the_length_of_a_line_counts_after_normalization() -> None:
+    """Names with separate combining marks are as long as they look."""
     name = "é" * validation.MAX_DISPLAY_NAME
     assert validation.validate_display_name(unicodedata.normalize("NFD", name)) == name
     with pytest.raises(InvalidInput, match="is longer than 128 characters"):
@@ -158,8 +158,8 @@ def test_the_length_of_a_line_counts_when_it_is_composed() -> None:
 
 
 @pytest.mark.parametrize("what", LONG)
-def test_a_long_link_opens_nothing(what: str) -> None:
-    """Before it is decoded."""
+def test_a_long_link_is_invalid(what: str) -> None:
+    """It is not even decoded."""
     links = Links(Settings(secret_key="a-secret-key-of-more-than-32-characters"))
     with pytest.raises(InvalidLink):
         links.verify(LONG[what], purpose="reset-password")
@@ -167,7 +167,7 @@ def test_a_long_link_opens_nothing(what: str) -> None:
 
 @pytest.mark.parametrize("what", LONG)
 def test_a_long_row_of_a_list_is_a_bad_row(what: str) -> None:
-    """The others count."""
+    """The other rows are read."""
     text = "\n".join(
         [json.dumps({"email": "a@example.com", "name": LONG[what]}), '{"email": "b@example.com"}']
     )
@@ -177,14 +177,14 @@ def test_a_long_row_of_a_list_is_a_bad_row(what: str) -> None:
     assert not isinstance(good, RowProblem)
 
 
-def test_a_huge_or_deep_message_is_nobody_s() -> None:
-    """Whoever looks into a queue of Redis goes on."""
+def test_a_huge_or_deeply_nested_message_is_not_parsed() -> None:
+    """Looking into a queue continues with the next message."""
     for raw in (json.dumps({"headers": {"id": "x" * 5_000_000}}), "[" * 100_000, '{"a":' * 100_000):
         assert read_message(raw, queue="celery").task_id == ""
         assert read_unacked(raw).task_id == ""
 
 
 def test_addresses_are_masked_in_linear_time() -> None:
-    """In whatever a mail server, or a message, says."""
+    """In any text of a mail server or a message."""
     assert mask_addresses_in_text("a" * 1_000_000 + " b@example.com") == "a" * 1_000_000 + " b…@example.com"
     assert mask_addresses_in_text("a." * 500_000) == "a." * 500_000

@@ -1,4 +1,4 @@
-"""States and their transitions, and what values say about themselves."""
+"""States, their transitions, and what values derive from their fields."""
 
 from __future__ import annotations
 
@@ -30,40 +30,40 @@ def test_every_state_is_in_the_table() -> None:
     assert TRANSITIONS.keys() == set(State)
 
 
-def test_before_is_the_inverse_of_after() -> None:
-    """`states_before` reads the same table from the other end."""
+def test_states_before_are_the_inverse_of_the_transitions() -> None:
+    """`states_before` reads the same table."""
     for source in State:
         for target in State:
             assert (source in states_before(target)) is (target in TRANSITIONS[source])
 
 
 def test_no_state_follows_itself() -> None:
-    """A change of state is a change."""
+    """A transition changes the state."""
     assert not [state for state in State if state in TRANSITIONS[state]]
 
 
-def test_what_was_delivered_stays_so() -> None:
+def test_a_delivered_email_stays_delivered() -> None:
     """Nothing is knowingly sent twice."""
     assert not any(TRANSITIONS[state] for state in DELIVERED_STATES)
 
 
 def test_only_a_claimed_email_is_delivered() -> None:
-    """There is no way to `sent` but through a claim."""
+    """A claim is the only way to `sent`."""
     assert states_before(State.SENT) == states_before(State.CAPTURED) == {State.SENDING}
 
 
-def test_exactly_what_may_be_claimed_can_become_sending() -> None:
-    """Neither a held nor a finished email does."""
+def test_claimable_states_are_those_before_sending() -> None:
+    """Neither held nor final emails are claimed."""
     assert states_before(State.SENDING) == CLAIMABLE_STATES
 
 
-def test_a_final_state_changes_only_at_an_operator_s_word() -> None:
-    """To be sent again, it starts at the beginning."""
+def test_only_an_operator_changes_a_final_state() -> None:
+    """The email starts again from `pending`."""
     assert all(TRANSITIONS[state] <= {State.PENDING} for state in FINAL_STATES)
 
 
 def test_every_state_can_be_reached() -> None:
-    """From `pending`, where each email begins."""
+    """From `pending`, where each email starts."""
     reached, ahead = {State.PENDING}, {State.PENDING}
     while ahead:
         ahead = {target for source in ahead for target in TRANSITIONS[source]} - reached
@@ -71,8 +71,8 @@ def test_every_state_can_be_reached() -> None:
     assert reached == set(State)
 
 
-def test_an_email_that_waits_can_be_taken_back() -> None:
-    """Until it is delivered, and held ones too."""
+def test_a_waiting_email_can_be_cancelled() -> None:
+    """Until it is delivered, and also while it is held."""
     assert states_before(State.CANCELLED) >= CLAIMABLE_STATES | {State.HELD}
 
 
@@ -83,8 +83,8 @@ def test_an_email_knows_whether_it_is_final(state: State) -> None:
 
 
 @pytest.mark.parametrize("state", State)
-def test_only_an_email_that_waits_has_a_next_attempt(state: State) -> None:
-    """Pending or deferred, and not before a time."""
+def test_only_a_waiting_email_has_a_next_attempt(state: State) -> None:
+    """It is pending or deferred, with a time."""
     later = NOW + timedelta(minutes=5)
     email = replace(EMAIL, state=state, not_before=later)
     assert email.next_attempt_at == (later if state in (State.PENDING, State.DEFERRED) else None)
@@ -99,19 +99,19 @@ def test_only_an_email_that_waits_has_a_next_attempt(state: State) -> None:
         (SmtpReply(), "deferred"),
     ],
 )
-def test_an_outcome_reads_as_the_server_put_it(reply: SmtpReply, text: str) -> None:
-    """Code, enhanced code and text, or at least its kind."""
+def test_an_outcome_is_shown_as_the_reply(reply: SmtpReply, text: str) -> None:
+    """Code, enhanced status code and text, or at least its kind."""
     assert str(Outcome(kind=OutcomeKind.DEFERRED, reply=reply)) == text
 
 
-def test_values_do_not_change() -> None:
+def test_values_are_frozen() -> None:
     """A change is a new value."""
     with pytest.raises(FrozenInstanceError):
         EMAIL.state = State.SENT
 
 
-def test_a_content_has_mappings_of_its_own() -> None:
-    """Two emails never share one by accident."""
+def test_contents_do_not_share_mappings() -> None:
+    """Not even by default."""
     one, other = Content(user=User(email="a@example.com")), Content(user=User(email="a@example.com"))
     assert one == other
     assert one.context is not other.context

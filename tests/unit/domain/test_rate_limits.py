@@ -1,4 +1,4 @@
-"""Limits as settings."""
+"""Rate limits from settings."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mailctl.errors import ConfigurationError
 from mailctl.settings import Settings
 
 
-def test_security_mails_have_limits_by_default() -> None:
-    """The generic kind and the whole have none."""
+def test_security_emails_have_limits_by_default() -> None:
+    """The generic kind and the whole service have none."""
     limits = rate_limits_from_settings(Settings())
     assert limits.per_recipient["reset"] == (RateLimit(count=5, unit="h"),)
     assert (limits.per_recipient.keys(), limits.per_user, limits.global_limit) == (
@@ -22,19 +22,19 @@ def test_security_mails_have_limits_by_default() -> None:
     )
 
 
-def test_a_kind_may_have_several() -> None:
-    """And all kinds together one of their own."""
+def test_a_kind_may_have_several_limits() -> None:
+    """All kinds together may have one, too."""
     limits = rate_limits_from_settings(Settings(mailctl_limit_per_user="reset=1/m, reset=5/h ,*=20/d"))
     assert [str(limit.window) for limit in limits.per_user["reset"]] == ["0:01:00", "1:00:00"]
     assert limits.per_user["*"][0].window == timedelta(days=1)
 
 
-def test_they_can_be_taken_away() -> None:
-    """By a word, because an empty setting is the default."""
+def test_limits_can_be_removed() -> None:
+    """With the word `none`, because an empty setting means the default."""
     assert str(rate_limits_from_settings(Settings(mailctl_limit_per_recipient="none"))) == "none"
 
 
-def test_they_are_told_in_words() -> None:
+def test_limits_are_described_in_words() -> None:
     """For `check-config`."""
     settings = Settings(mailctl_limit_per_recipient="*=9/d", mailctl_limit_global="600/m")
     assert (
@@ -46,15 +46,15 @@ def test_they_are_told_in_words() -> None:
 @pytest.mark.parametrize(
     "text", ["reset", "reset=5", "reset=0/h", "reset=5/w", "Reset=5/h", "reset=5/h;", ","]
 )
-def test_what_is_no_limit_is_an_error(text: str) -> None:
-    """With the form that it should have."""
+def test_an_invalid_limit_is_an_error(text: str) -> None:
+    """With the right form."""
     with pytest.raises(ConfigurationError, match="MAILCTL_LIMIT_PER_RECIPIENT") as caught:
         rate_limits_from_settings(Settings(mailctl_limit_per_recipient=text))
     assert "reset=5/h" in caught.value.fix
 
 
 @pytest.mark.parametrize("text", ["600", "reset=5/h", "0/m"])
-def test_the_ceiling_is_one_number(text: str) -> None:
+def test_the_global_limit_is_one_number(text: str) -> None:
     """With its unit."""
     with pytest.raises(ConfigurationError, match="MAILCTL_LIMIT_GLOBAL"):
         rate_limits_from_settings(Settings(mailctl_limit_global=text))

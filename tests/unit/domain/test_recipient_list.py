@@ -1,4 +1,4 @@
-"""Lists of recipients."""
+"""Lists of recipients are read row by row."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from mailctl.domain.recipient_list import RecipientRow, read_recipients
 from mailctl.errors import InvalidInput
 
 
-def test_csv_names_its_columns() -> None:
-    """An id or an address, a name, and variables of the row's own."""
+def test_the_first_line_of_csv_names_the_columns() -> None:
+    """An id or an address, a name, and variables."""
     data = "\ufeffemail,name,city\r\nada@example.com,Ada,London\r\n\r\nzoe@example.com,,\r\n".encode()
     assert list(read_recipients(data)) == [
         RecipientRow(line=2, email="ada@example.com", name="Ada", variables={"city": "London"}),
@@ -38,13 +38,13 @@ def test_json_lines_may_be_bare() -> None:
         (b'{"email": ["a@b.example", "c@d.example"]}\n', 1, "has an address or a name that is not text."),
     ],
 )
-def test_a_bad_row_is_told_with_its_line(data: bytes, line: int, reason: str) -> None:
-    """The others stay."""
+def test_a_bad_row_is_reported_with_its_line(data: bytes, line: int, reason: str) -> None:
+    """The other rows are read."""
     assert list(read_recipients(data))[-1] == RowProblem(line=line, reason=reason)
 
 
 @pytest.mark.parametrize("data", [b"", b"name,city\nAda,London\n", b"email\n\xff\xfe\n"])
-def test_what_is_no_list_is_refused(data: bytes) -> None:
+def test_other_files_are_refused(data: bytes) -> None:
     """In one sentence that says what to do."""
     with pytest.raises(InvalidInput) as refused:
         list(read_recipients(data))

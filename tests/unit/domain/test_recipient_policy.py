@@ -1,4 +1,4 @@
-"""Whom an environment may mail."""
+"""The recipient policy of an environment."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def settings(*, allow: str = "", redirect: str = "") -> Settings:
         ("zoe@example.com", "zoe@example.com.evil.example", False),
     ],
 )
-def test_only_what_is_listed_is_allowed(allow: str, address: str, is_allowed: bool) -> None:
-    """By address, by domain, or below a domain; in any case of letters."""
+def test_only_listed_recipients_are_allowed(allow: str, address: str, is_allowed: bool) -> None:
+    """By address, by domain or by parent domain, in upper or lower case."""
     assert (recipient_policy_from_settings(settings(allow=allow)).refusal_reason(address) == "") is is_allowed
 
 
 @pytest.mark.parametrize("allow", [",", " ", "example.com", "@", "*.", "@a@b", "zoe@example.com,", "*"])
-def test_a_list_that_nobody_understands_allows_nothing(allow: str) -> None:
-    """The setting is an error: a slip of the pen must not open it to all."""
+def test_an_invalid_list_allows_nothing(allow: str) -> None:
+    """A typing error must not allow all recipients."""
     with pytest.raises(ConfigurationError, match="nothing is sent"):
         recipient_policy_from_settings(settings(allow=allow))
 
 
-def test_a_redirect_takes_everything() -> None:
-    """The subject says whom it was meant for; nobody else passes the last look."""
+def test_a_redirect_applies_to_all_email() -> None:
+    """The subject names the intended recipient, and no other recipient is allowed."""
     audience = recipient_policy_from_settings(settings(redirect="QA@corp.example"))
     addressed = audience.resolve_destination("zoe@example.com", subject="Hello")
     assert (addressed.to, addressed.subject) == ("QA@corp.example", "[to zoe@example.com] Hello")
@@ -56,13 +56,13 @@ def test_a_redirect_takes_everything() -> None:
 
 @pytest.mark.parametrize("redirect", ["qa", "qa@corp.example, qb@corp.example", "@corp.example", " "])
 def test_a_redirect_is_one_address(redirect: str) -> None:
-    """Anything else is an error."""
+    """Other values are errors."""
     with pytest.raises(ConfigurationError, match="MAILCTL_REDIRECT_TO"):
         recipient_policy_from_settings(settings(redirect=redirect))
 
 
-def test_both_must_agree() -> None:
-    """The address that gets all mail is one that may be mailed."""
+def test_list_and_redirect_must_agree() -> None:
+    """The redirect address must be allowed."""
     assert (
         recipient_policy_from_settings(
             settings(allow="@corp.example", redirect="qa@corp.example")

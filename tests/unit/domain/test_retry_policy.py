@@ -1,4 +1,4 @@
-"""When an email is tried again: decisions without a clock."""
+"""Decides when an email is tried again, without a clock."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_longest_wait_doubles_up_to_the_cap(attempt: int, seconds: int) -> N
 
 @given(st.integers(min_value=1, max_value=10**9), JITTER)
 def test_a_wait_lies_between_a_second_and_the_cap(attempt: int, jitter: float) -> None:
-    """Full jitter: anywhere in between, so that those who failed together do not come back together."""
+    """Full jitter: emails that failed together are not retried together."""
     seconds = POLICY.delay(attempt, jitter=jitter).total_seconds()
     assert MIN_DELAY_SECONDS <= seconds <= POLICY.cap_seconds
 
@@ -57,30 +57,30 @@ def test_more_jitter_never_means_less_waiting(attempt: int, one: float, other: f
     assert POLICY.delay(attempt, jitter=less) <= POLICY.delay(attempt, jitter=more)
 
 
-def test_a_policy_shorter_than_the_shortest_wait_is_obeyed() -> None:
-    """Tests and impatient operators may ask for less than a second."""
+def test_a_policy_may_wait_less_than_a_second() -> None:
+    """Tests and impatient operators configure that."""
     assert RetryPolicy(first_seconds=0.1, cap_seconds=1).delay(1, jitter=0.5) == timedelta(seconds=0.1)
 
 
-def test_a_cap_below_the_shortest_wait_is_obeyed() -> None:
-    """No wait is longer than the cap."""
+def test_no_wait_is_longer_than_the_cap() -> None:
+    """Not even the shortest one."""
     assert RetryPolicy(first_seconds=10, cap_seconds=0.5).delay(1, jitter=0.5) <= timedelta(seconds=0.5)
 
 
 @pytest.mark.parametrize("kind", [OutcomeKind.DEFERRED, OutcomeKind.AMBIGUOUS])
 def test_an_email_is_tried_again_after_the_wait(kind: OutcomeKind) -> None:
-    """And the attempt was its own."""
+    """The attempt counts."""
     assert after(Outcome(kind=kind)) == RetryAt(at=NOW + timedelta(seconds=10), counts_as_attempt=True)
 
 
-def test_our_own_mistakes_cost_an_email_no_attempt() -> None:
-    """Wrong credentials are tried at a steady pace, until they are corrected."""
+def test_configuration_errors_do_not_count_as_attempts() -> None:
+    """Wrong credentials are tried at a steady pace until they are corrected."""
     expected = RetryAt(at=NOW + timedelta(seconds=CONFIG_RETRY_SECONDS), counts_as_attempt=False)
     assert after(CONFIG, attempt=1) == after(CONFIG, attempt=MAX_ATTEMPTS + 1) == expected
 
 
-def test_an_email_is_given_up_after_its_last_attempt() -> None:
-    """With what the server said last."""
+def test_an_email_fails_after_its_last_attempt() -> None:
+    """With the last reply."""
     assert isinstance(after(attempt=MAX_ATTEMPTS - 1), RetryAt)
     assert after(attempt=MAX_ATTEMPTS) == GiveUp(
         reason=f"gave up after {MAX_ATTEMPTS} attempts; last: 451 4.7.1 Try later", is_expired=False
@@ -99,8 +99,8 @@ def test_no_attempt_is_made_when_it_would_be_too_late(lives: float, is_worth_it:
         assert decision.is_expired
 
 
-def test_our_own_mistakes_do_not_outlive_the_email() -> None:
-    """An expired link is of no use, whoever was at fault."""
+def test_an_email_expires_during_configuration_errors() -> None:
+    """An expired link is useless, whatever the cause."""
     assert after(CONFIG, lives=CONFIG_RETRY_SECONDS) == GiveUp(
         reason="would expire before the next attempt; last: 535 Wrong password", is_expired=True
     )
@@ -112,10 +112,10 @@ def test_our_own_mistakes_do_not_outlive_the_email() -> None:
     st.floats(min_value=-1000, max_value=10**6),
     JITTER,
 )
-def test_the_next_attempt_is_ahead_and_within_the_life(
+def test_the_next_attempt_is_before_the_email_expires(
     outcome: Outcome, attempt: int, lives: float, jitter: float
 ) -> None:
-    """Whatever happened, and however often."""
+    """After any outcome and any number of attempts."""
     decision = after(outcome, attempt=attempt, lives=lives, jitter=jitter)
     if isinstance(decision, RetryAt):
         assert decision.at > NOW
@@ -132,7 +132,7 @@ def test_the_next_attempt_is_ahead_and_within_the_life(
         (-1, True),
     ],
 )
-def test_an_email_needs_a_minute_to_be_of_use(lives: float | None, too_late: bool) -> None:
-    """Its reader still has to click."""
+def test_an_email_must_be_valid_for_another_minute(lives: float | None, too_late: bool) -> None:
+    """Its reader has to click."""
     expires_at = None if lives is None else NOW + timedelta(seconds=lives)
     assert is_too_late(NOW, expires_at) is too_late

@@ -1,4 +1,4 @@
-"""Links and addresses in template variables: the gate goes by what they are, at any depth."""
+"""Links and IP addresses in template variables are validated at any depth."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ NO_LINKS = (
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_no_link_runs_a_script_or_breaks_a_line(place: str) -> None:
-    """In any variable that is named like one."""
+def test_a_link_cannot_be_a_script_or_have_a_line_break(place: str) -> None:
+    """In any variable with the name of a link."""
     for name, value in product(NAMES, NO_LINKS):
         with pytest.raises(InvalidInput, match=f"{name}: is not a link"):
             passed(PLACES[place](name, value))
@@ -73,20 +73,20 @@ def test_no_link_runs_a_script_or_breaks_a_line(place: str) -> None:
 @pytest.mark.parametrize(
     "value", [ELSEWHERE, "http://intranet.example.net/", "mailto:help@example.net", "/orders/7", "", None, 7]
 )
-def test_a_template_of_the_service_links_anywhere(place: str, value: Any) -> None:
-    """Its emails lead to other sites: to pay, to read on, to write back."""
+def test_a_service_s_own_template_may_link_anywhere(place: str, value: Any) -> None:
+    """To pay, to read more, to write an email."""
     context = PLACES[place]("invoice_url", value)
     assert passed(context) == context
 
 
-def test_what_only_looks_like_a_name_of_a_link_is_text() -> None:
-    """Prose is no link, and lines of it may break."""
+def test_similar_variable_names_are_text() -> None:
+    """They may have line breaks."""
     context = {"curly": "javascript: a language", "blink": "data:\n1", "linked": "x:y", "urls_seen": "a:\nb"}
     assert passed(context) == context
 
 
-def test_every_entry_of_a_list_of_links_is_one() -> None:
-    """A plural names several."""
+def test_each_item_of_a_list_of_links_is_validated() -> None:
+    """A plural name means several links."""
     assert passed({"links": [ELSEWHERE, {"shop": ELSEWHERE}]})
     for links in ([ELSEWHERE, "javascript:x"], [{"shop": "javascript:x"}], {"shop": ["javascript:x"]}):
         with pytest.raises(InvalidInput, match="is not a link"):
@@ -97,8 +97,8 @@ def test_every_entry_of_a_list_of_links_is_one() -> None:
 @pytest.mark.parametrize(
     "name", ["action_url", "reset_url", "verification_url", "whitelist_url", "blacklist_url"]
 )
-def test_links_of_our_templates_lead_to_the_service(place: str, name: str) -> None:
-    """Whatever the template."""
+def test_links_of_built_in_templates_lead_to_the_service(place: str, name: str) -> None:
+    """Whatever template uses them."""
     assert passed(PLACES[place](name, OURS)) == PLACES[place](name, OURS)
     for value in (ELSEWHERE, "http://app.example.com/", "", [OURS], {"x": OURS}, 7):
         with pytest.raises(InvalidInput, match=name):
@@ -106,8 +106,8 @@ def test_links_of_our_templates_lead_to_the_service(place: str, name: str) -> No
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_an_ip_address_is_one(place: str) -> None:
-    """In its one spelling."""
+def test_an_ip_address_is_validated(place: str) -> None:
+    """And normalized."""
     assert passed(PLACES[place]("ip_address", "2001:DB8::0:1")) == PLACES[place]("ip_address", "2001:db8::1")
     for value in ("<b>1.2.3.4</b>", "", "1.2.3", ["1.2.3.4"]):
         with pytest.raises(InvalidInput, match="ip_address: is not an IP address"):
@@ -123,8 +123,8 @@ def test_all_links_of_a_security_email_lead_to_the_service(template: str, name: 
         passed({"more": [{name: ELSEWHERE}]}, template=template)
 
 
-def test_a_link_that_a_kind_declares_leads_to_the_service() -> None:
-    """In the template of that kind, whatever its name; in others it is a variable like any."""
+def test_a_declared_link_of_a_kind_leads_to_the_service() -> None:
+    """In the template of the kind; in others it is an ordinary variable."""
     assert passed({"confirm": OURS}, template="delete-account") == {"confirm": OURS}
     with pytest.raises(InvalidInput, match="confirm: leads to"):
         passed({"confirm": ELSEWHERE}, template="delete-account")
@@ -203,15 +203,15 @@ def test_a_link_that_a_template_needs_is_never_null(template: str, name: str) ->
             passed({name: value}, template=template)
 
 
-def test_a_kind_of_its_own_name_needs_its_links_too() -> None:
-    """By every door: as a kind, its context does no better."""
+def test_a_kind_requires_its_links_in_its_context() -> None:
+    """However the email was requested."""
     for kind, name in ((RESET, "reset_url"), (NEW_IP, "ip_address"), (WELCOME, "action_url")):
         with pytest.raises(InvalidInput, match=name):
             make_content(kind, USER, origins=frozenset(), context={"ip_address": "203.0.113.7", name: None})
 
 
-def test_a_link_among_the_variables_of_a_kind_is_one() -> None:
-    """Though it may lead anywhere."""
+def test_a_link_among_the_variables_of_a_kind_is_validated() -> None:
+    """It may lead anywhere."""
     kind = Kind(
         name="bill",
         subject="Bill",
@@ -229,6 +229,6 @@ def test_a_link_among_the_variables_of_a_kind_is_one() -> None:
             taken(value)
 
 
-def test_a_button_that_is_not_there_may_be_null() -> None:
-    """In the message, which does without."""
+def test_an_optional_button_may_be_null() -> None:
+    """The message template has none then."""
     assert passed({"action_url": None}, template="message") == {"action_url": None}

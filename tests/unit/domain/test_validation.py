@@ -1,4 +1,4 @@
-"""The gate: what comes in from outside, and what never does."""
+"""Validation of values from outside: what is accepted, and what never is."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def lines(expect: str, *, greeting: bool = False) -> list[Any]:
     ]
 
 
-def test_every_field_of_the_list_has_a_gate_or_no_door() -> None:
+def test_every_field_of_the_list_is_validated_here_or_elsewhere() -> None:
     """A field that is added to the list of hostile values is not overlooked here."""
     assert {line["field"] for line in LINES} == GATES.keys() | WITHOUT_GATE | {"first_name"}
 
 
 @pytest.mark.parametrize(("field", "value"), lines("reject"))
 def test_hostile_values_are_refused(field: str, value: str) -> None:
-    """Each is wrong usage with a reason; none is repaired and let in."""
+    """Each is wrong usage with a reason; none is repaired."""
     with pytest.raises(InvalidInput) as caught:
         GATES[field](value)
     assert caught.value.exit_code is ExitCode.USAGE
@@ -62,20 +62,20 @@ def test_hostile_values_are_refused(field: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(("field", "value"), lines("accept"))
-def test_odd_but_good_values_come_in(field: str, value: str) -> None:
-    """What real users and services have passes."""
+def test_unusual_valid_values_are_accepted(field: str, value: str) -> None:
+    """Real users and services have them."""
     assert isinstance(GATES[field](value), str)
 
 
 @pytest.mark.parametrize(("field", "value"), lines("reject", greeting=True))
-def test_hostile_names_are_not_greeted(field: str, value: str) -> None:
-    """A name that carries a link, an address or markup does not appear; the email goes out without it."""
+def test_hostile_names_are_not_printed_in_greetings(field: str, value: str) -> None:
+    """The email greets without a name."""
     assert validation.safe_greeting_name(value) == ""
 
 
 @pytest.mark.parametrize(("field", "value"), lines("accept", greeting=True))
-def test_real_names_are_greeted(field: str, value: str) -> None:
-    """As they were given."""
+def test_real_names_are_printed_in_greetings(field: str, value: str) -> None:
+    """Unchanged."""
     assert validation.safe_greeting_name(value) == value
 
 
@@ -101,8 +101,8 @@ def test_real_names_are_greeted(field: str, value: str) -> None:
         "例え.テスト",
     ],
 )
-def test_other_ways_to_write_a_link_are_not_greeted(value: str) -> None:
-    """Mail clients make links of more than ASCII."""
+def test_disguised_links_are_not_printed_in_greetings(value: str) -> None:
+    """Mail clients turn more than ASCII into links."""
     assert validation.safe_greeting_name(value) == ""
 
 
@@ -110,8 +110,8 @@ def test_other_ways_to_write_a_link_are_not_greeted(value: str) -> None:
     "value",
     ["J.R.R. Tolkien", "П. И. Чайковский", "Mr. T", "Sammy Davis Jr.", "St. John", "Louis XIV", "R2-D2"],
 )
-def test_dots_after_titles_and_initials_make_no_link(value: str) -> None:
-    """A filter must not take people's names away."""
+def test_dots_after_titles_and_initials_are_not_links(value: str) -> None:
+    """The filter must not drop real names."""
     assert validation.safe_greeting_name(value) == value
 
 
@@ -126,21 +126,21 @@ def test_dots_after_titles_and_initials_make_no_link(value: str) -> None:
         ("ops@service.test", "ops@service.test"),
     ],
 )
-def test_addresses_come_out_as_smtp_takes_them(value: str, canonical: str) -> None:
-    """The local part is the mail server's business; the domain is lower-case A-labels."""
+def test_addresses_are_normalized_for_smtp(value: str, canonical: str) -> None:
+    """The local part is unchanged; the domain becomes lower-case A-labels."""
     assert validation.validate_address(value) == canonical
 
 
 @pytest.mark.parametrize("value", [None, 42, b"u@example.com", ["u@example.com"], {}])
 @pytest.mark.parametrize("gate", [*GATES.values(), validation.validate_variable_name])
-def test_what_is_not_text_is_refused(gate: Callable[[Any], str], value: object) -> None:
-    """Values come from JSON too, where they may be anything."""
+def test_other_types_than_text_are_refused(gate: Callable[[Any], str], value: object) -> None:
+    """JSON values may have any type."""
     with pytest.raises(InvalidInput):
         gate(value)
 
 
 @pytest.mark.parametrize("value", [None, 42, b"Bob", ["Bob"]])
-def test_a_name_that_is_not_text_is_not_greeted(value: object) -> None:
+def test_a_name_that_is_not_text_is_not_printed(value: object) -> None:
     """A user without a first name is greeted without one."""
     assert validation.safe_greeting_name(value) == ""
 
@@ -154,14 +154,14 @@ def test_a_name_that_is_not_text_is_not_greeted(value: object) -> None:
         ("10.0.0.1", "10.0.0.1"),
     ],
 )
-def test_ip_addresses_come_out_canonical(value: str, canonical: str) -> None:
-    """One address, one spelling (RFC 5952); IPv4 that came over IPv6 is IPv4."""
+def test_ip_addresses_are_normalized(value: str, canonical: str) -> None:
+    """One spelling for each (RFC 5952); IPv4-mapped addresses become IPv4."""
     assert validation.validate_ip_address(value) == canonical
 
 
 @pytest.mark.parametrize("value", ["0.0.0.0", "::ffff:224.0.0.1", "ff02::1", "01.2.3.4", "\u0661.2.3.4"])
-def test_what_no_client_has_is_no_address_of_a_client(value: str) -> None:
-    """It would be printed in a security email."""
+def test_reserved_addresses_are_not_addresses_of_clients(value: str) -> None:
+    """They would be printed in a security email."""
     with pytest.raises(InvalidInput):
         validation.validate_ip_address(value)
 
@@ -185,8 +185,8 @@ def test_what_no_client_has_is_no_address_of_a_client(value: str) -> None:
         "https://app.example.com/<script>",
     ],
 )
-def test_links_that_could_lead_elsewhere_are_refused(value: str) -> None:
-    """Wherever parsers could disagree, there is no link."""
+def test_ambiguous_links_are_refused(value: str) -> None:
+    """If parsers could disagree about the origin."""
     with pytest.raises(InvalidInput):
         validation.validate_action_url(value, origins=ORIGINS)
 
@@ -195,7 +195,7 @@ def test_links_that_could_lead_elsewhere_are_refused(value: str) -> None:
     "value", ["https://app.example.com:443/x", "HTTPS://app.example.com/x", "https://APP.EXAMPLE.com/x"]
 )
 def test_one_origin_has_several_spellings(value: str) -> None:
-    """Scheme and host know no case, and the default port may be said."""
+    """Scheme and host are case-insensitive, and the default port is optional."""
     assert validation.validate_action_url(value, origins=ORIGINS) == value
 
 
@@ -214,14 +214,14 @@ def test_origins_are_compared_in_one_form(url: str, origin: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["__class__", "a-b", "1a", "", "a.b", "a" * 65, "é"])
-def test_odd_variable_names_are_refused(name: str) -> None:
-    """A template variable never reaches the insides of an object."""
+def test_private_variable_names_are_refused(name: str) -> None:
+    """A template variable never reaches the attributes of an object."""
     with pytest.raises(InvalidInput):
         validation.validate_variable_name(name)
 
 
-def test_the_reason_names_the_field_as_its_giver_knows_it() -> None:
-    """An operator sees which of several values is meant."""
+def test_an_error_names_the_field() -> None:
+    """An operator sees which of several values is wrong."""
     with pytest.raises(InvalidInput, match=r"^reply address: ") as caught:
         validation.validate_address("x", field="reply address")
     assert caught.value.field == "reply address"
@@ -229,8 +229,8 @@ def test_the_reason_names_the_field_as_its_giver_knows_it() -> None:
 
 @given(st.text() | st.emails() | st.from_regex(r"[^@]{0,70}@[^@]{0,70}"))
 @example("u@example.com\n")
-def test_an_address_that_comes_in_is_one_safe_mailbox(value: str) -> None:
-    """Nothing that comes out could end a command, a header or an address; going in again changes nothing."""
+def test_a_valid_address_is_one_safe_mailbox(value: str) -> None:
+    """It cannot end a command, a header or an address, and validating it again changes nothing."""
     try:
         address = validation.validate_address(value)
     except InvalidInput:
@@ -244,7 +244,7 @@ def test_an_address_that_comes_in_is_one_safe_mailbox(value: str) -> None:
 
 @given(st.emails(domains=st.just("example.com")))
 def test_local_parts_keep_their_case(value: str) -> None:
-    """`U@example.com` and `u@example.com` may be two people."""
+    """`U@example.com` and `u@example.com` may be two users."""
     try:
         assert validation.validate_address(value) == value
     except InvalidInput:
@@ -255,8 +255,8 @@ def test_local_parts_keep_their_case(value: str) -> None:
 @pytest.mark.parametrize(
     "gate", [validation.validate_display_name, validation.validate_subject, validation.safe_greeting_name]
 )
-def test_a_line_that_comes_in_stays_one_line(gate: Callable[[Any], str], value: str) -> None:
-    """No control characters, nothing invisible that reorders, no encoded word."""
+def test_a_valid_line_is_one_line(gate: Callable[[Any], str], value: str) -> None:
+    """Without control characters, invisible reordering or encoded words."""
     try:
         line = gate(value)
     except InvalidInput:
@@ -280,8 +280,8 @@ def test_a_link_in_a_name_is_seen_wherever_it_stands(before: str, link: str, aft
 
 
 @given(st.ip_addresses())
-def test_an_ip_address_that_comes_in_is_stable(address: object) -> None:
-    """Its canonical form is its own canonical form."""
+def test_normalizing_an_ip_address_again_changes_nothing(address: object) -> None:
+    """The canonical form is stable."""
     try:
         canonical = validation.validate_ip_address(str(address))
     except InvalidInput:
@@ -290,8 +290,8 @@ def test_an_ip_address_that_comes_in_is_stable(address: object) -> None:
 
 
 @given(st.text(max_size=60))
-def test_a_link_always_stays_at_its_origin(rest: str) -> None:
-    """Whatever follows the origin, the link that comes in leads there."""
+def test_a_valid_link_leads_to_its_origin(rest: str) -> None:
+    """Whatever follows the origin."""
     try:
         url = validation.validate_action_url(f"https://app.example.com{rest}", origins=ORIGINS)
     except InvalidInput:

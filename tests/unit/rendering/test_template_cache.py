@@ -1,4 +1,4 @@
-"""Skeletons: what is filled in gives what rendering gives."""
+"""The cache gives the same text as rendering."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ TEMPLATE = Environment(autoescape=True).from_string(SOURCE)
 
 @pytest.mark.parametrize("name", ["", "Ada", "<b>O'Brien & Co</b>", "{{ word }}", "Zoë"])
 @pytest.mark.parametrize("word", [1, True, 1.0, "<i>", None, ["a", "b"]])
-def test_it_gives_what_rendering_gives(name: str, word: Any) -> None:
-    """Escaped alike, with and without a name, and for values that are equal and print differently."""
+def test_cached_bodies_equal_rendered_ones(name: str, word: Any) -> None:
+    """Also with escaping, without a name, and for values that are equal but print differently."""
     skeletons = TemplateCache(lambda _, context: TEMPLATE.render(context), wrap=fill)
     for other in (1, word):  # the first must not stand in for the second
         context = {"greeting_name": name, "recipient_email": "a@example.com", "word": other}
         assert skeletons.render(["page.html"], context) == [TEMPLATE.render(context)]
 
 
-def test_what_is_the_same_is_rendered_once() -> None:
-    """However many people get it."""
+def test_a_body_is_rendered_once() -> None:
+    """However many recipients get it."""
     calls: Counter[str] = Counter()
 
     def render(file: str, context: Mapping[str, Any]) -> str:
@@ -53,8 +53,8 @@ VALUES = ["Ada", "", "O'Brien & <b>", "two words", "a\nb  c", "x" * 90, "word " 
 @pytest.mark.parametrize(
     "template", sorted(filter(None, {kind.template for kind in BUILT_IN_KINDS.values()} | {"message"}))
 )
-def test_the_packaged_templates_are_filled_in_as_they_are_rendered(template: str, value: str) -> None:
-    """Their paragraphs are broken into lines after the names and addresses in them are known."""
+def test_built_in_templates_are_cached_correctly(template: str, value: str) -> None:
+    """Their paragraphs are wrapped after names and addresses are filled in."""
     context: dict[str, Any] = {
         "project_name": "Shop",
         "frontend_url": "https://shop.example",

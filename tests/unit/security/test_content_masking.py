@@ -1,4 +1,4 @@
-"""Links and tokens in what is shown."""
+"""Links and tokens are masked in displayed texts."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ USER = User(email="zoe@example.com")
         ("Ordinary words stay as they are, 12 of them.", "Ordinary words stay as they are, 12 of them."),
     ],
 )
-def test_what_works_is_covered(text: str, covered: str) -> None:
-    """Where a link leads can still be read."""
+def test_links_and_tokens_are_masked(text: str, covered: str) -> None:
+    """The target of a link stays readable."""
     assert SecretMasker().mask(text) == covered
 
 
-def test_what_is_known_to_be_secret_is_covered_by_name() -> None:
-    """Tokens, ready-made links, and variables whose name says so, also in HTML."""
+def test_known_secrets_are_masked() -> None:
+    """Tokens, links of other programs and variables with the name of a secret, also in HTML."""
     content = Content(
         user=USER,
         tokens={"token": "swordfish"},

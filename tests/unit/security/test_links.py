@@ -1,4 +1,4 @@
-"""Action links: made, read back, and never taken for what they are not."""
+"""Action links are created, verified and bound to their purpose."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ not_a_function = "text"
 
 
 @pytest.mark.parametrize("purpose", PURPOSES)
-def test_what_a_link_says_is_read_back(purpose: str) -> None:
+def test_a_link_returns_its_content(purpose: str) -> None:
     """Purpose, user, address, token and expiry."""
     assert LINKS.verify(LINKS.seal(claims(purpose)), purpose=purpose, now=NOW) == claims(purpose)
 
@@ -83,7 +83,7 @@ def test_what_a_link_says_is_read_back(purpose: str) -> None:
 def test_each_kind_has_its_links(
     kind: Kind, links: dict[str, tuple[str, str, str | None, timedelta]]
 ) -> None:
-    """At the paths that the web service serves, for as long as it promises."""
+    """At the paths of the web service, for their lifetime."""
     urls = LINKS.make_urls(kind, Content(user=USER), now=NOW)
     assert urls.keys() == links.keys()
     for variable, (path, purpose, action, lifetime) in links.items():
@@ -93,16 +93,16 @@ def test_each_kind_has_its_links(
         assert read.expires_at == NOW + lifetime
 
 
-def test_the_token_of_the_service_travels_in_the_link() -> None:
-    """What was given to EmailService comes back to the service."""
+def test_a_link_contains_the_token_of_the_service() -> None:
+    """It was passed to EmailService."""
     content = Content(user=USER, tokens={"whitelist_token": "good-token", "blacklist_token": "bad-token"})
     urls = LINKS.make_urls(NEW_IP, content, now=NOW)
     assert LINKS.verify(t_of(urls["whitelist_url"]), purpose="ip-whitelist", now=NOW).token == "good-token"
     assert LINKS.verify(t_of(urls["blacklist_url"]), purpose="ip-blacklist", now=NOW).token == "bad-token"
 
 
-def test_without_a_token_each_link_has_one_of_its_own() -> None:
-    """Minted anew at each attempt."""
+def test_without_a_token_each_link_has_a_random_one() -> None:
+    """A new one for each attempt."""
     first, second = (
         LINKS.verify(t_of(url), purpose="reset-password", now=NOW).token
         for url in (LINKS.make_urls(RESET, Content(user=USER), now=NOW)["reset_url"] for _ in range(2))
@@ -111,27 +111,27 @@ def test_without_a_token_each_link_has_one_of_its_own() -> None:
     assert len(first) >= 24
 
 
-def test_a_link_that_came_ready_made_is_kept() -> None:
-    """Another program made it and knows how to read it."""
+def test_a_link_of_another_program_is_kept() -> None:
+    """That program can read it."""
     content = Content(user=USER, urls={"reset_url": "https://app.example.com/x"})
     assert LINKS.make_urls(RESET, content, now=NOW) == {"reset_url": "https://app.example.com/x"}
 
 
 def test_the_address_is_not_readable_in_a_link() -> None:
-    """Links end up in histories and logs."""
+    """Links appear in histories and logs."""
     assert b"example" not in base64.urlsafe_b64decode(SEALED)
 
 
-def test_a_slash_at_the_end_of_the_base_does_not_double() -> None:
-    """FRONTEND_URL is written both ways."""
+def test_a_slash_at_the_end_of_frontend_url_is_ignored() -> None:
+    """Both spellings are common."""
     settings = Settings(secret_key="a secret", frontend_url="https://app.example.com/")
     url = Links(settings).make_urls(RESET, Content(user=USER), now=NOW)["reset_url"]
     assert url.startswith("https://app.example.com/reset-password?t=")
 
 
 @given(st.integers(min_value=0), st.integers(min_value=0, max_value=7))
-def test_no_changed_bit_passes(position: int, bit: int) -> None:
-    """Neither in what is sealed nor in its spelling."""
+def test_a_changed_bit_makes_a_link_invalid(position: int, bit: int) -> None:
+    """In any byte."""
     raw = bytearray(base64.urlsafe_b64decode(SEALED))
     raw[position % len(raw)] ^= 1 << bit
     with pytest.raises(InvalidLink):
@@ -139,22 +139,22 @@ def test_no_changed_bit_passes(position: int, bit: int) -> None:
 
 
 @given(st.integers(min_value=0, max_value=len(SEALED) - 1))
-def test_no_part_passes(length: int) -> None:
+def test_a_part_of_a_link_is_invalid(length: int) -> None:
     """A mail client may cut a link."""
     with pytest.raises(InvalidLink):
         LINKS.verify(SEALED[:length], purpose="reset-password", now=NOW)
 
 
 @given(st.text(max_size=300))
-def test_no_noise_passes(noise: str) -> None:
-    """Whatever stands in the address bar, the answer is that the link is not valid."""
+def test_other_text_is_not_a_link(noise: str) -> None:
+    """The error is the same as for an altered link."""
     with pytest.raises(InvalidLink, match="not valid"):
         LINKS.verify(noise, purpose="reset-password", now=NOW)
 
 
 @given(st.sampled_from(sorted(PURPOSES)), st.sampled_from(sorted(PURPOSES)))
-def test_no_link_passes_for_another(made_for: str, used_for: str) -> None:
-    """A link that allows an address never blocks one, and neither resets a password."""
+def test_a_link_is_valid_for_its_purpose_only(made_for: str, used_for: str) -> None:
+    """One that allows an address cannot block it or reset a password."""
     t = LINKS.seal(claims(made_for))
     if made_for == used_for:
         assert LINKS.verify(t, purpose=used_for, now=NOW).purpose == used_for
@@ -164,8 +164,8 @@ def test_no_link_passes_for_another(made_for: str, used_for: str) -> None:
 
 
 @given(st.integers(min_value=-(10**6), max_value=10**6))
-def test_a_link_dies_at_its_time(seconds: int) -> None:
-    """Give or take what two clocks may differ by."""
+def test_a_link_expires(seconds: int) -> None:
+    """With tolerance for the difference of two clocks."""
     now = NOW + timedelta(seconds=seconds)
     if seconds <= CLOCK_SKEW_SECONDS:
         assert LINKS.verify(SEALED, purpose="reset-password", now=now).expires_at == NOW
@@ -174,8 +174,8 @@ def test_a_link_dies_at_its_time(seconds: int) -> None:
             LINKS.verify(SEALED, purpose="reset-password", now=now)
 
 
-def test_without_a_time_the_clock_decides() -> None:
-    """As the web service calls it."""
+def test_expiry_is_checked_with_the_system_clock_by_default() -> None:
+    """As the web service does."""
     later = datetime.now(UTC) + timedelta(hours=1)
     assert LINKS.verify(LINKS.seal(claims(expires_at=later)), purpose="reset-password").email == USER.email
     long_ago = datetime.now(UTC) - timedelta(hours=1)
@@ -183,16 +183,16 @@ def test_without_a_time_the_clock_decides() -> None:
         LINKS.verify(LINKS.seal(claims(expires_at=long_ago)), purpose="reset-password")
 
 
-def test_links_survive_a_change_of_the_secret() -> None:
-    """While MAILCTL_SECRET_KEYS_OLD holds the earlier one, and no longer."""
+def test_links_survive_a_key_rotation() -> None:
+    """While MAILCTL_SECRET_KEYS_OLD contains the earlier key."""
     rotated = Settings(secret_key="a new secret", mailctl_secret_keys_old="even older, a secret")
     assert Links(rotated).verify(SEALED, purpose="reset-password", now=NOW) == claims()
     with pytest.raises(InvalidLink):
         Links(Settings(secret_key="a new secret")).verify(SEALED, purpose="reset-password", now=NOW)
 
 
-def test_a_service_may_mint_links_itself() -> None:
-    """Whatever its function returns is encoded into the URL."""
+def test_a_service_may_create_links_itself() -> None:
+    """The value of its function is encoded into the URL."""
     settings = Settings(
         frontend_url="https://app.example.com",
         mailctl_link_mint="tests.unit.security.test_links:mint_by_user",
@@ -211,14 +211,14 @@ def test_a_service_may_mint_links_itself() -> None:
         ":mint",
     ],
 )
-def test_a_mint_that_cannot_be_called_is_refused_at_once(spec: str) -> None:
-    """Not when the first email goes out."""
+def test_a_link_mint_must_be_callable(spec: str) -> None:
+    """The error comes before the first email."""
     with pytest.raises(ConfigurationError, match="MAILCTL_LINK_MINT"):
         Links(Settings(mailctl_link_mint=spec))
 
 
-def test_ready_made_links_may_lead_to_the_service_and_its_friends() -> None:
-    """FRONTEND_URL's origin, and those of MAILCTL_LINK_ORIGINS."""
+def test_links_of_other_programs_may_lead_to_configured_origins() -> None:
+    """FRONTEND_URL and MAILCTL_LINK_ORIGINS."""
     settings = Settings(
         frontend_url="https://app.example.com/base/",
         mailctl_link_origins="https://www.example.com/x, http://localhost:3000,",
@@ -232,24 +232,24 @@ def test_ready_made_links_may_lead_to_the_service_and_its_friends() -> None:
 
 @pytest.mark.parametrize("name", ["frontend_url", "mailctl_link_origins"])
 @pytest.mark.parametrize("value", ["app.example.com", "ftp://app.example.com", "https://", "https://h:port"])
-def test_an_origin_that_is_none_is_a_matter_of_configuration(name: str, value: str) -> None:
-    """Both settings are named as the place to look."""
+def test_an_invalid_origin_is_a_configuration_error(name: str, value: str) -> None:
+    """It names both settings."""
     with pytest.raises(ConfigurationError) as caught:
         link_origins(Settings(**{name: value}))
     assert "FRONTEND_URL" in caught.value.fix
 
 
 @given(st.integers(min_value=0, max_value=len(SEALED)), st.text(min_size=1, max_size=5))
-def test_nothing_added_passes(position: int, more: str) -> None:
-    """One spelling is the link; decoders of base64 read past anything else."""
+def test_text_added_to_a_link_makes_it_invalid(position: int, more: str) -> None:
+    """Base64 decoders would ignore it."""
     changed = SEALED[:position] + more + SEALED[position:]
     with pytest.raises(InvalidLink):
         LINKS.verify(changed, purpose="reset-password", now=NOW)
 
 
 @given(st.integers(min_value=0, max_value=len(SEALED) - 1), st.characters())
-def test_no_other_character_passes(position: int, other: str) -> None:
-    """Not even one that decodes to the same bytes."""
+def test_another_character_makes_a_link_invalid(position: int, other: str) -> None:
+    """Also one that decodes to the same bytes."""
     changed = SEALED[:position] + other + SEALED[position + 1 :]
     if changed == SEALED:
         return
@@ -258,8 +258,8 @@ def test_no_other_character_passes(position: int, other: str) -> None:
 
 
 @given(st.sampled_from(sorted(PURPOSES)), st.text(max_size=40))
-def test_no_link_passes_for_any_other_purpose(made_for: str, used_for: str) -> None:
-    """Whatever a service calls it."""
+def test_a_link_is_invalid_for_any_other_purpose(made_for: str, used_for: str) -> None:
+    """Whatever its name."""
     t = LINKS.seal(claims(made_for))
     if used_for == made_for:
         return
@@ -268,7 +268,7 @@ def test_no_link_passes_for_any_other_purpose(made_for: str, used_for: str) -> N
 
 
 @pytest.mark.parametrize("t", [None, 7, b"x", ["x"], {}, "", "\ud800", "é" * 40, "A" * 100_000])
-def test_what_is_no_text_of_ours_is_no_link(t: object) -> None:
+def test_other_values_are_not_links(t: object) -> None:
     """A query parameter may be anything."""
     with pytest.raises(InvalidLink):
         LINKS.verify(t, purpose="reset-password", now=NOW)  # type: ignore[arg-type]
@@ -280,8 +280,8 @@ def raising(claims: LinkClaims) -> str:
 
 
 @pytest.mark.parametrize("name", ["raising", "not_text", "too_short"])
-def test_a_mint_that_fails_is_told_without_what_it_was_given(name: str) -> None:
-    """Its words may hold the token."""
+def test_a_failing_link_mint_is_reported_without_its_message(name: str) -> None:
+    """It may contain the token."""
     links = Links(SETTINGS.model_copy(update={"mailctl_link_mint": f"{__name__}:{name}"}))
     content = Content(user=USER, tokens={"token": "secret-token-123"})
     with pytest.raises(ConfigurationError, match="MAILCTL_LINK_MINT") as caught:
@@ -309,15 +309,15 @@ def too_short(claims: LinkClaims) -> str:
         ("https://shop.example", False, True),
     ],
 )
-def test_http_is_for_this_computer_in_development(url: str, is_debug: bool, is_allowed: bool) -> None:
-    """Elsewhere whoever reads along could use a link."""
+def test_http_is_allowed_for_localhost_in_development(url: str, is_debug: bool, is_allowed: bool) -> None:
+    """Elsewhere links could be intercepted."""
     origins = link_origins(Settings(frontend_url=url, debug=is_debug))
     assert (url in origins) is is_allowed
 
 
 @pytest.mark.parametrize("url", ["http://shop.example", "http://10.0.0.1", "http://localhost.evil.com"])
-def test_http_to_another_host_is_a_matter_of_configuration(url: str) -> None:
-    """In development too."""
+def test_http_to_another_host_is_a_configuration_error(url: str) -> None:
+    """In development, too."""
     for is_debug in (True, False):
         with pytest.raises(ConfigurationError, match="http"):
             Links(Settings(frontend_url=url, debug=is_debug))

@@ -1,4 +1,4 @@
-"""Settings: read from the environment and `.env`, under the web service's names, and never shown whole."""
+"""Settings are read from the environment and `.env`, under the web service's names."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ class TestSources:
         assert settings.email_host == "mail.example.com"
         assert settings.source_of("EMAIL_HOST") == ".env"
 
-    def test_another_env_file_takes_its_place(self, tmp_path: Path) -> None:
-        """`--env-file` names the one file that counts."""
+    def test_a_named_env_file_replaces_the_default_one(self, tmp_path: Path) -> None:
+        """`--env-file` selects the only file."""
         write(tmp_path / ".env", "EMAIL_HOST=wrong.example.com\nEMAIL_PORT=26\n")
         path = write(tmp_path / "other.env", "EMAIL_HOST=mail.example.com\n")
         settings = Settings.load(path)
         assert (settings.email_host, settings.email_port) == ("mail.example.com", 587)
         assert settings.source_of("EMAIL_HOST") == str(path)
 
-    def test_the_environment_comes_first(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_the_environment_takes_precedence(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """As with every program that reads a `.env` file."""
         write(tmp_path / ".env", "EMAIL_HOST=file.example.com\nEMAIL_PORT=26\n")
         monkeypatch.setenv("EMAIL_HOST", "environment.example.com")
@@ -64,8 +64,8 @@ class TestSources:
         assert (settings.email_host, settings.email_port) == ("environment.example.com", 26)
         assert settings.source_of("EMAIL_PORT") == ".env"
 
-    def test_without_both_there_are_defaults(self) -> None:
-        """Development works with no settings at all."""
+    def test_there_are_defaults(self) -> None:
+        """Development needs no settings."""
         settings = Settings.load()
         assert settings.debug
         assert settings.source_of("DEBUG") == "default"
@@ -73,8 +73,8 @@ class TestSources:
         assert (settings.celery_task_time_limit, settings.celery_result_expires) == (1800, 3600)
         assert settings.celery_queue_default == "celery"
 
-    def test_names_are_taken_case_as_given(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        """`email_host` may be some other program's."""
+    def test_names_are_case_sensitive(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """`email_host` may belong to another program."""
         monkeypatch.setenv("email_host", "wrong.example.com")
         write(tmp_path / ".env", "Email_Port=26\n")
         settings = Settings.load()
@@ -87,8 +87,8 @@ class TestSources:
         assert Settings.load().debug
 
     @pytest.mark.parametrize("name", sorted(field.upper() for field in Settings.model_fields))
-    def test_empty_means_not_set(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-        """`REDIS_PASSWORD=` in a file means that there is none."""
+    def test_an_empty_value_means_not_set(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        """Such as `REDIS_PASSWORD=` in a file."""
         monkeypatch.setenv(name, "")
         field = name.lower()
         assert getattr(Settings.load(), field) == Settings.model_fields[field].get_default()
@@ -115,10 +115,8 @@ class TestSources:
             ("PROJECT_NAME=Bob's\nnonsense here\n", 2, "this is not NAME=value"),
         ],
     )
-    def test_a_line_that_cannot_be_read_is_named(
-        self, tmp_path: Path, content: str, line: int, reason: str
-    ) -> None:
-        """A quote that is not closed would swallow the settings that follow."""
+    def test_an_invalid_line_is_named(self, tmp_path: Path, content: str, line: int, reason: str) -> None:
+        """A quote that is not closed would include the next settings."""
         write(tmp_path / ".env", content)
         with pytest.raises(ConfigurationError, match=rf"^\.env, line {line}: {reason}"):
             Settings.load()
@@ -128,38 +126,38 @@ class TestSources:
         write(tmp_path / ".env", 'KEY="-----\nABC=\n-----"\nMAILCTL_USERS_QUERY="SELECT 1\nWHERE id=:id"\n')
         assert Settings.load().mailctl_users_query == "SELECT 1\nWHERE id=:id"
 
-    def test_a_byte_order_mark_is_no_part_of_the_first_name(self, tmp_path: Path) -> None:
+    def test_a_byte_order_mark_is_ignored(self, tmp_path: Path) -> None:
         """Editors on Windows write one."""
         write(tmp_path / ".env", "\ufeffEMAIL_HOST=mail.example.com\n")
         assert Settings.load().email_host == "mail.example.com"
 
-    def test_a_dollar_sign_is_a_dollar_sign(self, tmp_path: Path) -> None:
-        """Passwords hold them."""
+    def test_a_dollar_sign_has_no_meaning(self, tmp_path: Path) -> None:
+        """Passwords contain it."""
         write(tmp_path / ".env", "EMAIL_HOST_PASSWORD=pa$$word${HOME}\n")
         assert Settings.load().email_host_password.get_secret_value() == "pa$$word${HOME}"
 
 
 class TestProblems:
-    def test_a_file_that_was_named_must_be_there(self, tmp_path: Path) -> None:
-        """Only the `.env` of the working directory may be missing."""
+    def test_a_named_file_must_exist(self, tmp_path: Path) -> None:
+        """Only the default `.env` may be missing."""
         with pytest.raises(ConfigurationError, match=r"missing\.env does not exist") as caught:
             Settings.load(tmp_path / "missing.env")
         assert caught.value.exit_code is ExitCode.USAGE
 
-    def test_a_folder_is_no_file(self, tmp_path: Path) -> None:
-        """The reason is the system's."""
+    def test_a_folder_is_refused(self, tmp_path: Path) -> None:
+        """With the reason of the system."""
         (tmp_path / "folder").mkdir()
         with pytest.raises(ConfigurationError, match="cannot be read"):
             Settings.load(tmp_path / "folder")
 
-    def test_a_file_must_be_text(self, tmp_path: Path) -> None:
-        """UTF-8, that is."""
+    def test_a_file_must_be_utf_8(self, tmp_path: Path) -> None:
+        """Other encodings are refused."""
         (tmp_path / ".env").write_bytes(b"PROJECT_NAME=M\xfcller\n")
         with pytest.raises(ConfigurationError, match="it is not UTF-8 text"):
             Settings.load()
 
-    def test_a_line_that_is_none_is_named_by_its_number(self, tmp_path: Path) -> None:
-        """And not shown, as it may hold a secret."""
+    def test_an_invalid_line_is_named_by_its_number(self, tmp_path: Path) -> None:
+        """It is not shown, because it may contain a secret."""
         write(tmp_path / ".env", 'DEBUG=True\nSECRET_KEY="hunter2\n')
         with pytest.raises(ConfigurationError, match="line 2") as caught:
             Settings.load()
@@ -184,17 +182,17 @@ class TestProblems:
             ("MAILCTL_HOME", "a\udcffb"),
         ],
     )
-    def test_an_unusable_value_is_named_with_its_origin(
+    def test_an_invalid_value_is_named_with_its_source(
         self, monkeypatch: pytest.MonkeyPatch, name: str, value: str
     ) -> None:
-        """Which setting, where it came from, and what is wrong with it."""
+        """The setting, its source and what is wrong."""
         monkeypatch.setenv(name, value)
         with pytest.raises(ConfigurationError, match=rf"^{name} \(environment\): ") as caught:
             Settings.load()
         assert "pydantic" not in str(caught.value)
 
-    def test_all_problems_are_told_at_once(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        """Nobody wants to correct them one by one."""
+    def test_all_problems_are_reported_at_once(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """So that they can be corrected together."""
         monkeypatch.setenv("EMAIL_PORT", "x")
         write(tmp_path / ".env", "REDIS_PORT=y\n")
         with pytest.raises(ConfigurationError, match=r"REDIS_PORT \(\.env\): .*EMAIL_PORT \(environment\): "):
@@ -216,7 +214,7 @@ class TestSecrets:
 
     @pytest.mark.parametrize("name", SECRETS)
     def test_a_secret_is_not_shown(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-        """Neither by the settings nor when they are dumped."""
+        """Neither in the representation nor in a dump."""
         scheme = "postgresql" if "DATABASE" in name else "redis"
         monkeypatch.setenv(name, f"{scheme}://user:hunter2@host/0")
         settings = Settings.load()
@@ -224,16 +222,16 @@ class TestSecrets:
         assert "hunter2" not in str(settings)
         assert "hunter2" not in settings.model_dump_json()
 
-    def test_no_error_shows_a_value(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A secret may stand in the wrong place."""
+    def test_an_error_never_shows_a_value(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A secret may be in the wrong setting."""
         monkeypatch.setenv("EMAIL_PORT", "hunter2")
         monkeypatch.setenv("EMAIL_TLS", "hunter2")
         with pytest.raises(ConfigurationError) as caught:
             Settings.load()
         assert "hunter2" not in f"{caught.value} {caught.value.fix} {caught.value!r}"
 
-    def test_settings_do_not_change(self) -> None:
-        """One value, handed down."""
+    def test_settings_are_frozen(self) -> None:
+        """They are passed down as one value."""
         with pytest.raises(ValueError, match="frozen"):
             Settings.load().debug = False
 
@@ -242,20 +240,20 @@ class TestSecrets:
     def test_a_host_is_a_name_or_an_address(
         self, monkeypatch: pytest.MonkeyPatch, name: str, value: str
     ) -> None:
-        """What belongs into a URL is not taken for one, and not quoted."""
+        """A URL is refused, and not quoted."""
         monkeypatch.setenv(name, value)
         with pytest.raises(ConfigurationError, match=rf"^{name} \(environment\): must be the name") as caught:
             Settings.load()
         assert "hunter2" not in f"{caught.value} {caught.value.fix}"
 
     @pytest.mark.parametrize("value", ["localhost", "redis_1", "a.b.example.", "127.0.0.1", "2001:db8::1"])
-    def test_every_form_of_a_host_is_taken(self, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-        """Names of containers, too."""
+    def test_every_form_of_a_host_is_accepted(self, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+        """Also names of containers."""
         monkeypatch.setenv("REDIS_HOST", value)
         assert Settings.load().redis_host == value
 
-    def test_earlier_keys_open_and_the_newest_seals(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The order says which one seals."""
+    def test_the_present_key_comes_before_earlier_ones(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The keyring encrypts with the first."""
         monkeypatch.setenv("SECRET_KEY", "new")
         monkeypatch.setenv("MAILCTL_SECRET_KEYS_OLD", "old, , older")
         assert Settings.load().secret_keys == ["new", "old", "older"]
@@ -263,15 +261,15 @@ class TestSecrets:
 
 class TestProfiles:
     def test_development_needs_no_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Exactly these addresses, whatever Redis settings there are."""
+        """Whatever the settings for Redis."""
         monkeypatch.setenv("REDIS_HOST", "redis.example.com")
         monkeypatch.setenv("REDIS_URL", "redis://redis.example.com:6379/1")
         settings = Settings.load()
         assert settings.profile is Profile.DEVELOPMENT
         assert (settings.broker_url, settings.result_backend) == ("memory://", "cache+memory://")
 
-    def test_production_uses_redis_for_both(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """At the address that the parts give."""
+    def test_production_uses_redis_for_broker_and_results(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With the parts of its address."""
         for name, value in {"DEBUG": "False", "REDIS_HOST": "redis.example.com", "REDIS_DB": "2"}.items():
             monkeypatch.setenv(name, value)
         settings = Settings.load()
@@ -280,7 +278,7 @@ class TestProfiles:
 
     @pytest.mark.parametrize("password", ["p@ss/w:rd?#[]", "%41", "päss wörd", "+"])
     def test_any_password_reaches_redis(self, monkeypatch: pytest.MonkeyPatch, password: str) -> None:
-        """It is quoted in the address, and read back by Celery as it was."""
+        """It is encoded in the URL, and Celery decodes it."""
         monkeypatch.setenv("DEBUG", "False")
         monkeypatch.setenv("REDIS_PASSWORD", password)
         address = Settings.load().broker_url
@@ -289,13 +287,13 @@ class TestProfiles:
         assert urlsplit(address).path == "/0"
 
     def test_a_redis_host_may_be_an_ipv6_address(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It is bracketed in the address."""
+        """The URL has it in brackets."""
         monkeypatch.setenv("DEBUG", "False")
         monkeypatch.setenv("REDIS_HOST", "2001:db8::1")
         parsed = urlsplit(Settings.load().broker_url)
         assert (parsed.hostname, parsed.port) == ("2001:db8::1", 6379)
 
-    def test_redis_url_overrides_its_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_redis_url_takes_precedence_over_its_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """For both broker and results."""
         for name, value in {
             "DEBUG": "0",
@@ -309,7 +307,7 @@ class TestProfiles:
         )
 
     @pytest.mark.parametrize("debug", ["True", "False"])
-    def test_celery_s_own_addresses_override_all(self, monkeypatch: pytest.MonkeyPatch, debug: str) -> None:
+    def test_the_urls_of_celery_take_precedence(self, monkeypatch: pytest.MonkeyPatch, debug: str) -> None:
         """In both profiles."""
         monkeypatch.setenv("DEBUG", debug)
         monkeypatch.setenv("REDIS_URL", "redis://wrong/0")
@@ -318,7 +316,7 @@ class TestProfiles:
         settings = Settings.load()
         assert (settings.broker_url, settings.result_backend) == ("amqp://broker", "redis://results/1")
 
-    def test_the_other_profile_can_be_looked_at(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_settings_can_be_read_for_the_other_profile(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """As a new value that says where its profile came from."""
         monkeypatch.setenv("DEBUG", "True")
         settings = Settings.load()
@@ -329,16 +327,16 @@ class TestProfiles:
 
 
 class TestTheLog:
-    def test_is_a_file_in_the_home(self, tmp_path: Path) -> None:
-        """By its full path, so that a change of directory does not change it."""
+    def test_the_log_is_a_file_in_the_home(self, tmp_path: Path) -> None:
+        """With an absolute path, so that the working directory may change."""
         assert Settings.load().log_url == f"sqlite:///{tmp_path / '.mailctl' / 'mailctl.db'}"
 
-    def test_follows_the_home(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_log_follows_the_home(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """MAILCTL_HOME moves it."""
         monkeypatch.setenv("MAILCTL_HOME", "/var/lib/mailctl")
         assert Settings.load().log_url == "sqlite:////var/lib/mailctl/mailctl.db"
 
-    def test_may_be_any_database(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_log_may_be_in_another_database(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """MAILCTL_DATABASE_URL names it."""
         monkeypatch.setenv("MAILCTL_DATABASE_URL", "postgresql://host/log")
         assert Settings.load().log_url == "postgresql://host/log"
@@ -354,7 +352,7 @@ def test_emails_come_from_the_project_unless_named(
     assert Settings.load().sender_name == expected
 
 
-def test_nothing_is_read_behind_the_caller_s_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only `load` reads the environment."""
+def test_constructing_settings_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only `load` does."""
     monkeypatch.setenv("EMAIL_HOST", "mail.example.com")
     assert Settings().email_host == "localhost"

@@ -54,7 +54,7 @@ def silent_server() -> aiosmtplib.SMTPConnectTimeoutError:
         (aiosmtplib.SMTPServerDisconnected("x"), "the server closed the connection at connect"),
     ],
 )
-def test_a_server_that_cannot_be_reached_means_later(error: Exception, text: str) -> None:
+def test_an_unreachable_server_defers_the_email(error: Exception, text: str) -> None:
     """The text names the reason without an address."""
     outcome = classify_error(error, stage="connect", body_handed_over=False, timeout_seconds=30)
     assert outcome.kind is OutcomeKind.DEFERRED
@@ -63,8 +63,8 @@ def test_a_server_that_cannot_be_reached_means_later(error: Exception, text: str
 
 
 @pytest.mark.parametrize("message", ["self-signed certificate in certificate chain", "Hostname mismatch"])
-def test_a_certificate_that_does_not_verify_is_a_matter_of_configuration(message: str) -> None:
-    """Trying again would not help, and the recipient has nothing to do with it."""
+def test_an_invalid_certificate_is_a_configuration_error(message: str) -> None:
+    """A retry would not help, and the recipient is not the cause."""
     outcome = classify_error(bad_certificate(message), stage="connect", body_handed_over=False)
     assert (outcome.kind, outcome.stage) == (OutcomeKind.CONFIG, "tls")
     assert outcome.reply.text == f"certificate verify failed: {message}"
@@ -84,27 +84,27 @@ def test_a_connection_without_greeting_hints_at_implicit_tls() -> None:
     assert "EMAIL_TLS=implicit" in outcome.reply.text
 
 
-def test_no_hint_at_implicit_tls_where_it_is_set() -> None:
-    """A hint that cannot be the cause misleads."""
+def test_there_is_no_hint_at_implicit_tls_if_it_is_set() -> None:
+    """A wrong hint misleads."""
     outcome = classify_error(silent_server(), stage="connect", body_handed_over=False, implicit_tls=True)
     assert "EMAIL_TLS" not in outcome.reply.text
 
 
-def test_a_handshake_that_breaks_off_means_later() -> None:
-    """A lost connection says nothing about certificates."""
+def test_a_lost_handshake_defers_the_email() -> None:
+    """It says nothing about certificates."""
     error = ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
     assert classify_error(error, stage="tls", body_handed_over=False).kind is OutcomeKind.DEFERRED
 
 
-def test_our_own_refusal_keeps_its_sentence() -> None:
-    """What the session found out about the settings reaches the operator as it is."""
+def test_a_configuration_error_keeps_its_message() -> None:
+    """It reaches the operator unchanged."""
     error = ConfigurationError("the server does not offer STARTTLS")
     outcome = classify_error(error, stage="tls", body_handed_over=False)
     assert (outcome.kind, outcome.reply.text) == (OutcomeKind.CONFIG, "the server does not offer STARTTLS")
 
 
-def test_an_error_with_a_reply_is_classified_by_the_reply() -> None:
-    """aiosmtplib raises some replies; they mean what they mean."""
+def test_an_exception_with_a_reply_is_classified_by_the_reply() -> None:
+    """aiosmtplib raises some replies."""
     error = aiosmtplib.SMTPAuthenticationError(535, "5.7.8 wrong")
     outcome = classify_error(error, stage="auth", body_handed_over=False)
     assert (outcome.kind, outcome.reply) == (
@@ -123,14 +123,14 @@ def test_an_error_with_a_reply_is_classified_by_the_reply() -> None:
         asyncio.CancelledError(),
     ],
 )
-def test_whatever_happens_after_the_body_without_a_reply_is_ambiguous(error: BaseException) -> None:
-    """The server may have taken the email, or not."""
+def test_a_failure_after_the_body_is_ambiguous(error: BaseException) -> None:
+    """The server may have accepted the email."""
     assert classify_error(error, stage="body", body_handed_over=True).kind is OutcomeKind.AMBIGUOUS
 
 
 @pytest.mark.parametrize(("stage", "kind"), [("rcpt", OutcomeKind.BOUNCED), ("mail", OutcomeKind.CONFIG)])
-def test_an_unusable_address_is_refused_without_repeating_it(stage: str, kind: OutcomeKind) -> None:
-    """The recipient's is the email's fault, the sender's is ours; the text names neither."""
+def test_an_invalid_address_is_not_repeated(stage: str, kind: OutcomeKind) -> None:
+    """The recipient's fails the email, the sender's is a configuration error."""
     outcome = classify_error(ValueError("u@example.com\r\n"), stage=stage, body_handed_over=False)
     assert outcome.kind is kind
     assert "example.com" not in outcome.reply.text

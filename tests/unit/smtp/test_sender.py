@@ -1,4 +1,4 @@
-"""The sender: how the settings become a mail server."""
+"""The settings of the mail server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mailctl.smtp.session import SmtpServer
 
 
 def test_every_setting_of_the_mail_server_is_used() -> None:
-    """The names of the environment on one side, the pool's words on the other."""
+    """Names of the environment become fields of the server."""
     settings = Settings(
         email_host="mail.example.com",
         email_port=465,

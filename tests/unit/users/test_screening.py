@@ -1,4 +1,4 @@
-"""Which users may be mailed: what the columns of a users table say, in the types that databases give."""
+"""Which users get email: the columns of a users table, in the types that databases return."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ VALUES = [
 
 
 @pytest.mark.parametrize(("column", "value", "reason"), VALUES)
-def test_a_value_speaks_for_or_against_mailing(column: str, value: object, reason: str) -> None:
-    """Whatever type the driver gives it in; what is not understood speaks against it."""
+def test_a_value_includes_or_excludes_a_user(column: str, value: object, reason: str) -> None:
+    """Whatever its type; a value that is not understood excludes the user."""
     found = find_exclusion({"id": 1, column: value}, Screening.FULL, now=NOW)
     assert (found.reason if found else "") == reason
 
@@ -113,7 +113,7 @@ def test_a_value_speaks_for_or_against_mailing(column: str, value: object, reaso
         *[("status", word) for word in (None, "inactive", "Pending", "unverified", "pending verification")],
     ],
 )
-def test_who_is_only_not_active_yet_may_be_asked_to_confirm_the_address(column: str, value: object) -> None:
+def test_inactive_users_get_verification_emails(column: str, value: object) -> None:
     """That is how users become active."""
     user = {column: value}
     assert find_exclusion(user, Screening.FULL, now=NOW)
@@ -124,13 +124,13 @@ def test_who_is_only_not_active_yet_may_be_asked_to_confirm_the_address(column: 
     ("column", "value"),
     [("status", "pending_deletion"), ("status", "locked"), ("status", 0), ("is_active", -1)],
 )
-def test_what_is_not_understood_counts_for_every_kind(column: str, value: object) -> None:
-    """It may mean more than that a user is not active yet."""
+def test_a_value_that_is_not_understood_excludes_from_every_kind(column: str, value: object) -> None:
+    """It may mean more than an inactive user."""
     assert find_exclusion({column: value}, Screening.INACTIVE_ALLOWED, now=NOW)
 
 
-def test_a_ban_or_a_deletion_counts_for_every_kind() -> None:
-    """And is the reason that is given where the user is not active either."""
+def test_a_ban_or_a_deletion_excludes_from_every_kind() -> None:
+    """It is the reason that is given, even if the user is inactive as well."""
     user = {"is_active": False, "banned": True}
     for screening in (Screening.FULL, Screening.INACTIVE_ALLOWED):
         found = find_exclusion(user, screening, now=NOW)
@@ -146,8 +146,8 @@ def test_only_verification_goes_to_inactive_users() -> None:
     assert screening_for("reset", include_inactive=True) is Screening.NONE
 
 
-def test_the_columns_are_known_by_name() -> None:
-    """In any spelling, as PostgreSQL folds names to lower case; others of the service's are passed over."""
+def test_columns_are_recognised_by_name() -> None:
+    """In any spelling, as PostgreSQL folds names to lower case; other columns are ignored."""
     known = ("is_active", "isActive", "isactive", "ISACTIVE", "deletedAt", "deletedat", "status", "bannedAt")
     others = ("id", "is_admin", "created_at", "active_until", "interactive", "status_note")
     assert eligibility_columns((*known, *others)) == known
