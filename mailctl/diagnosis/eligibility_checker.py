@@ -17,6 +17,7 @@ from mailctl.domain.eligibility import (
 )
 from mailctl.domain.factory import make_user
 from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError, NotFound
 from mailctl.shell_command import mailctl_command
@@ -104,7 +105,8 @@ class EligibilityChecker:
             has_content=has_content,
             may_have_been_sent=email.id in known.maybe_sent,
             has_been_resent=email.id in known.resent,
-            is_mailbox_dead=is_dead_mailbox(email.reply, stage=known.refused_stages.get(email.id, "")),
+            is_mailbox_dead=email.reason_code is ReasonCode.REFUSED
+            and is_dead_mailbox(email.reply, stage=""),
             has_known_kind=kind is not None,
             is_queued_for_custom_task=email.state is State.QUEUED
             and kind is not None

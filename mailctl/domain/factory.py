@@ -174,12 +174,14 @@ def make_drafts(
     now: datetime,
     first_id: str | None = None,
 ) -> list[Draft]:
-    """Return the emails of one request, ready to be recorded: one per content.
+    """Return the emails of one request, ready to be recorded: one for each content.
 
     Args:
-        request: its kind is the kind that the emails are recorded as.
-        queue: the Celery queue that they go to.
-        first_id: the Celery task id of the first, from which the other ids are derived; None makes one.
+        request: the request; its kind is the kind of the recorded emails.
+        contents: the contents, one for each recipient.
+        queue: the Celery queue.
+        now: the time of the request.
+        first_id: the Celery task id of the first email, from which the others follow; None generates one.
 
     Raises:
         InvalidInput: the idempotency key is invalid.

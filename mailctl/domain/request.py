@@ -1,4 +1,4 @@
-"""A request for emails: what callers ask for, and what the delivery log records of it."""
+"""A request for emails, as callers make it and the delivery log records it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class EmailRequest:
     """
 
     kind: Kind
-    #: Tokens of the service for the links of the kind, by the name of the token; missing ones are made.
+    #: The service's own tokens for the links of the kind, by name; missing ones are generated.
     tokens: Mapping[str, str] = field(default_factory=dict)
     #: Template variables.
     context: Mapping[str, Json] = field(default_factory=dict)
-    #: The subject and the template, for the generic kind only.
+    #: Subject and template, for the generic kind only.
     subject: str | None = None
     template: str | None = None
     #: The earliest time to send; None for at once.

@@ -20,6 +20,7 @@ from mailctl.delivery_log.storage.urls import sqlite_url
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import Content, Outcome, OutcomeKind, SmtpReply, User
+from mailctl.domain.request import EmailRequest
 from mailctl.security.keyring import Keyring
 from tests.emails import NOW
 
@@ -69,10 +70,17 @@ class Log:
         window = timedelta(days=1)
         return Outbox(self.engine, KEYRING, idempotency_window=window, rules=Rules(limits), clock=self.time)
 
-    def draft(self, address: str = "Zoe@Example.com", user_id: str | None = None, **more: Any) -> Draft:
+    def draft(
+        self,
+        address: str = "Zoe@Example.com",
+        user_id: str | None = None,
+        first_id: str | None = None,
+        **more: Any,
+    ) -> Draft:
         """Return an email that is about to be recorded."""
         content = Content(user=User(email=address, id=user_id))
-        return make_drafts(WELCOME, [content], queue="celery", now=self.now, **more)[0]
+        request = EmailRequest(kind=WELCOME, **more)
+        return make_drafts(request, [content], queue="celery", now=self.now, first_id=first_id)[0]
 
     def add(self, address: str = "Zoe@Example.com", **more: Any) -> str:
         """Record an email that is due, and return its id."""

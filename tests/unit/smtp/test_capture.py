@@ -32,7 +32,7 @@ def capture(folder: Path, *envelopes: Envelope) -> list[str]:
         outcomes = [await sender.send(each) for each in envelopes]
         await sender.close()
         assert {outcome.kind for outcome in outcomes} <= {OutcomeKind.CAPTURED}
-        return [outcome.reply.text for outcome in outcomes]
+        return [outcome.captured_file or "" for outcome in outcomes]
 
     return asyncio.run(send_all())
 
