@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from mailctl.delivery_log.heartbeats import Worker
-    from mailctl.delivery_log.queries.stat_models import Activity, QueueTotals, StatsGroup, Totals
+    from mailctl.delivery_log.queries.queue_stats import QueueDepth
+    from mailctl.delivery_log.queries.stat_models import Activity, StatsGroup, Totals
     from mailctl.domain.models import Email
     from mailctl.monitoring.snapshot import Snapshot
     from mailctl.monitoring.stats import StatsReport
@@ -115,12 +116,12 @@ def _activity_view(activity: Activity) -> dict[str, Any]:
     }
 
 
-def _queue_view(queue: QueueTotals, *, now: datetime) -> dict[str, Any]:
+def _queue_view(queue: QueueDepth, *, now: datetime) -> dict[str, Any]:
     return {
-        "queue": queue.name,
+        "queue": queue.queue,
         "depth": queue.depth,
         "scheduled": queue.scheduled,
-        "oldest_seconds": age_seconds(queue.oldest, now=now),
+        "oldest_seconds": age_seconds(queue.waiting_since, now=now),
         "states": {str(state): count for state, count in queue.states.items()},
     }
 

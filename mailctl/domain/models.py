@@ -37,6 +37,8 @@ class State(StrEnum):
 FINAL_STATES = frozenset(
     {State.SENT, State.CAPTURED, State.FAILED, State.CANCELLED, State.EXPIRED, State.SUPPRESSED}
 )
+#: Something may still become of an email in one of these.
+UNFINISHED_STATES = frozenset(State) - FINAL_STATES
 #: The email went where it should.
 DELIVERED_STATES = frozenset({State.SENT, State.CAPTURED})
 #: A worker that gets the message may claim the email.

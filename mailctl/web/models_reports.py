@@ -12,7 +12,8 @@ from mailctl.domain.models import State
 from mailctl.web.models import ApiModel
 
 if TYPE_CHECKING:
-    from mailctl.delivery_log.queries.stat_models import QueueTotals, StatsGroup
+    from mailctl.delivery_log.queries.queue_stats import QueueDepth
+    from mailctl.delivery_log.queries.stat_models import StatsGroup
     from mailctl.delivery_log.queries.time_series import TimeSeriesPoint
     from mailctl.delivery_log.suppressions import SuppressionPage
     from mailctl.monitoring.queues import QueueList as AllQueues
@@ -76,15 +77,15 @@ class DepthModel(ApiModel):
     """What is unfinished in a queue, by the log."""
 
     queue: str
-    depth: int = Field(description="Emails that should be out by now.")
+    depth: int = Field(description="Emails that are due now and not finished.")
     scheduled: int
     states: dict[State, int]
 
     @classmethod
-    def of(cls, queue: QueueTotals) -> DepthModel:
+    def of(cls, queue: QueueDepth) -> DepthModel:
         """Return it for programs."""
         states = dict(queue.states)
-        return cls(queue=queue.name, depth=queue.depth, scheduled=queue.scheduled, states=states)
+        return cls(queue=queue.queue, depth=queue.depth, scheduled=queue.scheduled, states=states)
 
 
 class OverviewModel(ApiModel):
@@ -127,7 +128,7 @@ class QueueModel(ApiModel):
     """A queue, as `mailctl queue list --json` has it."""
 
     queue: str
-    depth: int = Field(description="How many wait to be sent now.")
+    depth: int = Field(description="Emails that are due now and not finished.")
     pending: int
     queued: int
     in_flight: int

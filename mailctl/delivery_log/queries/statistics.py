@@ -5,17 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Integer, String, and_, case, cast, func, not_, select
+from sqlalchemy import ColumnElement, Integer, String, case, cast, func, select
 
-from mailctl.delivery_log.due import waiting_since
 from mailctl.delivery_log.queries.stat_models import (
     FAILED_STATES,
-    UNFINISHED_STATES,
     Activity,
     Dimension,
     Latency,
     LatencyHistogram,
-    QueueTotals,
     StatsGroup,
     StatsPoint,
     Totals,
@@ -170,32 +167,6 @@ class Statistics:
         """Return how many emails were recorded since the log began; pruning does not lessen it."""
         with reading(self._engine) as connection:
             return connection.execute(select(func.max(emails.c.seq))).scalar() or 0
-
-    def queues(self, *, now: datetime) -> list[QueueTotals]:
-        """Return what is unfinished in each queue, by the delivery log; queues without any are left out."""
-        # Not NULL for what has no such time, or its opposite would not be true of it either.
-        is_later = and_(emails.c.not_before.is_not(None), emails.c.not_before > now)
-        is_scheduled = and_(emails.c.state == State.PENDING, is_later, emails.c.error.is_(None))
-        waits = and_(emails.c.state != State.HELD, not_(is_scheduled))
-        query = (
-            select(
-                emails.c.queue,
-                emails.c.state,
-                func.count().label("amount"),
-                func.count().filter(is_scheduled).label("scheduled"),
-                func.min(waiting_since()).filter(waits).label("oldest"),
-            )
-            .where(emails.c.state.in_(UNFINISHED_STATES))
-            .group_by(emails.c.queue, emails.c.state)
-        )
-        found: dict[str, QueueTotals] = {}
-        with reading(self._engine) as connection:
-            for row in connection.execute(query):
-                queue = found.get(row.queue) or QueueTotals(name=row.queue)
-                found[row.queue] = queue.with_state(
-                    State(row.state), row.amount, scheduled=row.scheduled, oldest=row.oldest
-                )
-        return [found[name] for name in sorted(found)]
 
     def activity(self, *, since: datetime, queue: str | None = None) -> Activity:
         """Return what has happened since a time, whenever the emails were recorded.

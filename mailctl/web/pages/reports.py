@@ -116,8 +116,8 @@ def _trend_charts(trend: Trend) -> list[Chart]:
             ),
         ),
         Chart(
-            title="Queue depth",
-            unit="emails not finished",
+            title="Unfinished emails",
+            unit="emails",
             times=times,
             series=(Series(name="unfinished", values=tuple(float(depth) for depth in unfinished)),),
         ),
