@@ -32,7 +32,11 @@ class TestShow:
         email_id = send(mailctl, "reset", "--user-id", "1")
         fail(email_id, Outcome(kind=OutcomeKind.ACCEPTED), state=State.SENT)
         shown = mailctl("show", email_id)
-        assert (shown.code, "The content was deleted" in shown.err, "ada@example.com" in shown.out) == (0, True, True)
+        assert (shown.code, "The content was deleted" in shown.err, "ada@example.com" in shown.out) == (
+            0,
+            True,
+            True,
+        )
         assert mailctl("show", email_id, "--raw").code == 1
         assert mailctl("show", "ffff").code == 3
 

@@ -136,7 +136,7 @@ class TestWaiting:
         [first] = causes(EMAIL, search=place(12), attempts_per_minute=6.0)
         assert first.name == "in_line"
         assert first.sentence == (
-            "queued 3 min ago; 12 messages before it in queue 'celery', about 2 min at 6 a minute"
+            "queued 3 min ago; 12 messages are ahead of it in queue 'celery', about 2 min at 6 a minute"
         )
         assert names(EMAIL, emails_ahead=3, is_in_memory=True) == ["in_line"]
 
@@ -144,7 +144,7 @@ class TestWaiting:
         """Unless it is on its way, or not everything could be looked through."""
         [first] = causes(EMAIL, search=NOT_FOUND)
         assert first.name == "broker_lost"
-        assert "publishes it again by 2026-03-01 12:00:05 UTC" in first.sentence
+        assert "will publish it again by 2026-03-01 12:00:05 UTC" in first.sentence
         fresh = replace(EMAIL, queued_at=NOW - timedelta(seconds=2))
         assert names(fresh, search=NOT_FOUND) == ["on_its_way"]
         assert names(EMAIL, search=MessageSearchResult(position=None, is_complete=False)) == ["on_its_way"]
@@ -204,7 +204,7 @@ class TestAttempts:
         """The next attempt is named."""
         [first] = causes(replace(self.DEFERRED, reply=reply), event(State.DEFERRED, text))
         assert first.name == expected
-        assert "next attempt at 2026-03-01 12:00:40 UTC, in 40 s" in first.sentence
+        assert "the next attempt is at 2026-03-01 12:00:40 UTC, in 40 s" in first.sentence
 
     def test_who_is_missing_for_the_next_attempt_comes_second_until_it_is_due(self) -> None:
         """Then it comes first."""
@@ -218,7 +218,7 @@ class TestAttempts:
         kept = replace(PENDING, not_before=NOW + timedelta(seconds=20), error="kept back: it does not work")
         [first, *_] = causes(kept, circuit=circuit("at auth: 535 5.7.8 no"))
         assert first.name == "smtp_auth"
-        assert "one tries it again at 2026-03-01 12:00:20 UTC" in first.sentence
+        assert "the next probe is at 2026-03-01 12:00:20 UTC" in first.sentence
         assert names(PENDING, circuit=circuit("at connect: connection refused"))[0] == "mail_server_down"
         assert names(PENDING, circuit=circuit("at auth: no", failures=1)) == ["on_its_way"]
 
@@ -246,7 +246,7 @@ class TestAttempts:
         """Also where one of its name was started since; it is said when the lease runs out."""
         [first] = causes(self.SENDING, workers=workers)
         assert (first.name, first.certainty) == ("lease_of_dead_worker", Certainty.CERTAIN)
-        assert "runs out at 2026-03-01 12:00:50 UTC" in first.sentence
+        assert "its lease expires at 2026-03-01 12:00:50 UTC" in first.sentence
 
     def test_a_lease_that_has_run_out_says_so(self) -> None:
         """Whoever holds it."""
@@ -296,7 +296,7 @@ class TestEnded:
         """That is the cause behind the cause."""
         kept = event(State.DEFERRED, "config at auth: 535 no")
         [first] = causes(replace(EMAIL, state=State.EXPIRED, error="its links died"), kept)
-        assert first.sentence == "its links died; what kept it was: config at auth: 535 no"
+        assert first.sentence == "its links died; the delay was caused by: config at auth: 535 no"
 
     def test_what_was_made_anew_leads_to_the_new_one(self) -> None:
         """That is the one which counts."""
