@@ -67,8 +67,8 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
 def _warn_about_placeholders(settings: Settings) -> None:
     found = list(find_placeholders(settings))
     if found:
-        words = " ".join(f"{each.setting} {each.reason}" for each in found)
-        _log.warning("this is production, and %s Run `mailctl check-config`.", words)
+        reasons = " ".join(f"{each.setting}: {each.reason}" for each in found)
+        _log.warning("example values in production: %s Run `mailctl check-config`.", reasons)
 
 
 def _make_worker_record(worker: Any) -> Worker:

@@ -111,7 +111,7 @@ class TestBroker:
             client.close()
             finding = check(on_redis(server.url))["broker/maxmemory-policy"]
         assert finding.status is WARN
-        assert finding.detail.startswith("allkeys-lru")
+        assert finding.detail == "A full Redis deletes messages and results (allkeys-lru)."
         assert "CONFIG SET maxmemory-policy noeviction" in finding.fix
 
     def test_a_redis_that_keeps_its_settings_to_itself_is_no_fault(self, tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ class TestSendTest:
             finding = check(mailing(server, certificates), send_test="ada@example.com")["smtp/send-test"]
             [message] = server.messages
         assert finding.status is OK
-        assert finding.detail.startswith("the server took the message: 250 ")
+        assert finding.detail.startswith("the mail server accepted the message: 250 ")
         assert message.recipients == ("ada@example.com",)
         assert b"Subject: mailctl test message\r\n" in message.data
 
@@ -285,7 +285,7 @@ class TestSendTest:
         with ScriptedSmtpServer({stage: [Reply(reply)]}) as server:
             finding = check(mailing(server), send_test="ada@example.com")["smtp/send-test"]
         assert finding.status is FAIL
-        assert finding.detail == f"the server did not take the message: {reply}."
+        assert finding.detail == f"The mail server did not accept the message: {reply}."
         assert fix in finding.fix
 
     def test_no_reply_to_the_message_leaves_it_open(self) -> None:
@@ -305,7 +305,7 @@ class TestWorkers:
             apart = wait_for_worker(settings)
             together = check(settings.model_copy(update={"mailctl_home": tmp_path / "worker"}))
         assert apart["workers/queue celery"].status is OK
-        assert "does not share this delivery log" in apart["hazards/SQLite log"].detail
+        assert "do not share this delivery log" in apart["hazards/SQLite log"].detail
         assert together["workers/alive"].detail == "1: mail@test on celery"
         assert "hazards/SQLite log" not in together
 

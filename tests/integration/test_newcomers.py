@@ -69,7 +69,7 @@ class TestSettings:
         monkeypatch.setenv("debug", "False")
         ran = mailctl("worker", "--loglevel", "nothing")
         first, *_ = ran.err.splitlines()
-        assert first.startswith("warning: debug is in the environment")
+        assert first.startswith("warning: debug: This is set in the environment")
         assert first.endswith("Did you mean DEBUG?")
 
     @pytest.mark.parametrize(
