@@ -39,7 +39,7 @@ class _MetricFamily:
     def lines(self) -> Iterator[str]:
         yield f"# HELP {self.name} {self.help}"
         yield f"# TYPE {self.name} {self.type}"
-        yield from (_line(self.name, *sample) for sample in self.samples)
+        yield from (format_sample(self.name, *sample) for sample in self.samples)
 
 
 def render_metrics(runtime: Runtime, *, since: timedelta) -> str:
@@ -116,9 +116,9 @@ def _latency_lines(counts: LatencyHistogram, seconds: str) -> list[str]:
         f"# HELP {name} Time from when an email was due until it was accepted, for emails recorded in the "
         f"last {seconds}. This is a window already: use histogram_quantile without rate.",
         f"# TYPE {name} histogram",
-        *(_line(f"{name}_bucket", {"le": _format_number(bound)}, count) for bound, count in bounds),
-        _line(f"{name}_sum", {}, counts.sum_seconds),
-        _line(f"{name}_count", {}, counts.count),
+        *(format_sample(f"{name}_bucket", {"le": _format_number(bound)}, count) for bound, count in bounds),
+        format_sample(f"{name}_sum", {}, counts.sum_seconds),
+        format_sample(f"{name}_count", {}, counts.count),
     ]
 
 
@@ -130,7 +130,8 @@ def _counter(name: str, help: str, value: float) -> _MetricFamily:
     return _MetricFamily(name=f"mailctl_{name}", type="counter", help=help, samples=[({}, value)])
 
 
-def _line(name: str, labels: Mapping[str, str], value: float) -> str:
+def format_sample(name: str, labels: Mapping[str, str], value: float) -> str:
+    """Return the line of one sample, with its labels escaped."""
     pairs = ",".join(f'{label}="{_escape(text)}"' for label, text in labels.items())
     return f"{name}{{{pairs}}} {_format_number(value)}" if pairs else f"{name} {_format_number(value)}"
 

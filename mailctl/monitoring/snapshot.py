@@ -96,12 +96,12 @@ def take_trend(runtime: Runtime, *, now: datetime) -> Trend:
     unfinished = sum(queue.unfinished for queue in depths.values())
     return Trend(
         steps=steps,
-        unfinished=_unfinished_per_step(steps, unfinished),
+        unfinished=unfinished_per_step(steps, unfinished),
         latency=statistics.latency(since, now),
     )
 
 
-def _unfinished_per_step(steps: tuple[TimeSeriesPoint, ...], unfinished: int) -> tuple[int, ...]:
+def unfinished_per_step(steps: tuple[TimeSeriesPoint, ...], unfinished: int) -> tuple[int, ...]:
     """Return the number of unfinished emails at the end of each step, computed backwards.
 
     Args:

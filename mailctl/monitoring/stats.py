@@ -53,7 +53,7 @@ def make_report(
     if since >= until:
         raise InvalidInput("--until", "must be after --since.", fix="Give a later --until.")
     statistics = Statistics(runtime.engine, kinds=runtime.catalog.kinds)
-    bucket = _choose_bucket(until - since)
+    bucket = choose_bucket(until - since)
     return StatsReport(
         since=since,
         until=until,
@@ -66,7 +66,8 @@ def make_report(
     )
 
 
-def _choose_bucket(span: timedelta) -> timedelta:
+def choose_bucket(span: timedelta) -> timedelta:
+    """Return the length of the buckets into which a report divides its period."""
     seconds = span.total_seconds()
     fitting = (length for length in _BUCKETS if seconds / length <= _MAX_POINTS)
     return timedelta(seconds=next(fitting, 30 * 86400))

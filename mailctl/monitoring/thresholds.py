@@ -15,6 +15,7 @@ from mailctl.timefmt import format_duration, pluralize
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mailctl.delivery_log.queries.stat_models import Activity
     from mailctl.runtime import Runtime
 
 
@@ -59,10 +60,11 @@ def check_thresholds(runtime: Runtime, limits: Thresholds) -> list[ThresholdChec
     now, statistics = datetime.now(UTC), Statistics(runtime.engine)
     depths = QueueStats(runtime.engine, clock=lambda: now).depths()
     queues = [queue for queue in depths.values() if _is_watched(queue, limits)]
+    recent = statistics.activity(since=now - limits.failure_window, queue=limits.queue)
     checks = [
-        _depth(queues, limits),
-        _age(queues, limits, now=now),
-        _failed(statistics, limits, now=now),
+        check_depth(queues, limits),
+        check_age(queues, limits, now=now),
+        check_failures(recent, limits),
         _workers(runtime, limits),
         _mail_server(runtime),
     ]
@@ -75,7 +77,8 @@ def _is_watched(queue: QueueDepth, limits: Thresholds) -> bool:
     return queue.queue == limits.queue if limits.queue else queue.queue != BULK_QUEUE
 
 
-def _depth(queues: Sequence[QueueDepth], limits: Thresholds) -> ThresholdCheck:
+def check_depth(queues: Sequence[QueueDepth], limits: Thresholds) -> ThresholdCheck:
+    """Compare the depth of the deepest queue with its limit."""
     deepest = max(queues, key=lambda queue: queue.depth, default=QueueDepth(queue=limits.queue or "any"))
     return ThresholdCheck(
         name="depth",
@@ -86,7 +89,8 @@ def _depth(queues: Sequence[QueueDepth], limits: Thresholds) -> ThresholdCheck:
     )
 
 
-def _age(queues: Sequence[QueueDepth], limits: Thresholds, *, now: datetime) -> ThresholdCheck:
+def check_age(queues: Sequence[QueueDepth], limits: Thresholds, *, now: datetime) -> ThresholdCheck:
+    """Compare the age of the oldest waiting email with its limit."""
     waiting = [(queue.waiting_since, queue.queue) for queue in queues if queue.waiting_since is not None]
     limit = limits.max_age.total_seconds()
     if not waiting:
@@ -100,8 +104,8 @@ def _age(queues: Sequence[QueueDepth], limits: Thresholds, *, now: datetime) -> 
     return ThresholdCheck(name="age", value=round(age, 3), limit=limit, ok=age <= limit, reason=reason)
 
 
-def _failed(statistics: Statistics, limits: Thresholds, *, now: datetime) -> ThresholdCheck:
-    recent = statistics.activity(since=now - limits.failure_window, queue=limits.queue)
+def check_failures(recent: Activity, limits: Thresholds) -> ThresholdCheck:
+    """Compare the failure rate of the recent activity with its limit."""
     rate, limit = recent.failure_rate, limits.max_failure_rate
     window = f"in the last {limits.failure_window.total_seconds() / 60:g} min"
     if rate is None:
@@ -136,5 +140,5 @@ def _workers(runtime: Runtime, limits: Thresholds) -> ThresholdCheck:
 def _mail_server(runtime: Runtime) -> ThresholdCheck:
     circuit = runtime.circuits.read() if runtime.circuits else None
     is_open = circuit is not None and circuit.is_open
-    reason = str(circuit) if is_open else "the circuit to the mail server is closed"
+    reason = str(circuit) if is_open else "the mail server is not failing"
     return ThresholdCheck(name="mail-server", value=float(is_open), limit=0, ok=not is_open, reason=reason)

@@ -258,10 +258,14 @@ def _ping_result(name: str, nodes: dict[str, Node] | None) -> PingResult:
 
 
 def _stop_obstacle(worker: Worker) -> str:
-    """Return why a worker cannot be stopped by a signal from this host; "" if it can."""
-    if worker.host != socket.gethostname():
+    return find_stop_obstacle(worker, host=socket.gethostname(), now=datetime.now(UTC))
+
+
+def find_stop_obstacle(worker: Worker, *, host: str, now: datetime) -> str:
+    """Return why a worker cannot be stopped by a signal from a host; "" if it can."""
+    if worker.host != host:
         return f"it runs on host {worker.host}; stop process {worker.pid} there"
-    silence = datetime.now(UTC) - worker.seen_at
+    silence = now - worker.seen_at
     if silence > timedelta(seconds=_MAX_SILENCE_SECONDS):
         return f"no heartbeat for {silence.total_seconds():.0f} s; check process {worker.pid}"
     return ""

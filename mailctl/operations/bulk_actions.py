@@ -143,7 +143,7 @@ class BulkAction:
         yield from _unresolved_results(selection)
         for chunk in selection.chunks(self._runtime.engine):
             for email, eligibility in self._check(chunk):
-                yield self._result(email, eligibility)
+                yield plan_result(email, eligibility, include=self._request.include)
 
     def execute(
         self, selection: Selection, *, is_stopped: Callable[[], bool] = lambda: False
@@ -162,7 +162,7 @@ class BulkAction:
             if is_stopped():
                 return
             checked = {email.id: (email, eligibility) for email, eligibility in self._check(chunk)}
-            results = [self._result(*each) for each in checked.values()]
+            results = [plan_result(*each, include=self._request.include) for each in checked.values()]
             done = self._apply(
                 [checked[result.id] for result in results if result.outcome is ActionOutcome.PLANNED]
             )
@@ -191,27 +191,13 @@ class BulkAction:
     def _check(self, chunk: Sequence[Email]) -> list[tuple[Email, EligibilityResult]]:
         return self._eligibility.check(self._action, chunk, include=self._request.include)
 
-    def _result(self, email: Email, eligibility: EligibilityResult) -> ActionResult:
-        blocking = eligibility.describe_blocking_hazards(self._request.include)
-        if eligibility.obstacle:
-            outcome = ActionOutcome.IMPOSSIBLE
-        else:
-            outcome = ActionOutcome.LEFT_OUT if blocking else ActionOutcome.PLANNED
-        return ActionResult(
-            id=email.id,
-            email=email,
-            outcome=outcome,
-            reason=eligibility.obstacle or blocking,
-            fix=eligibility.fix,
-            hazards=tuple(sorted(eligibility.hazards)),
-        )
-
     def _recheck(self, result: ActionResult) -> ActionResult:
         """Return the result for an email that changed between its check and the action."""
         found = self._runtime.history.find(result.id, limit=1)
-        now = [self._result(*each) for each in self._check(found)]
-        if now and now[0].outcome is not ActionOutcome.PLANNED:
-            return now[0]
+        for email, eligibility in self._check(found):
+            current = plan_result(email, eligibility, include=self._request.include)
+            if current.outcome is not ActionOutcome.PLANNED:
+                return current
         return replace(
             result, outcome=ActionOutcome.IMPOSSIBLE, reason="another process changed it in the meantime"
         )
@@ -287,6 +273,29 @@ class BulkAction:
             self._enqueuer.publish(ids)
         except BrokerUnavailable as error:
             self.broker_error = error.message
+
+
+def plan_result(email: Email, eligibility: EligibilityResult, *, include: frozenset[Hazard]) -> ActionResult:
+    """Return what an action would do to an email.
+
+    Args:
+        email: the email.
+        eligibility: whether it is eligible for the action, and which hazards it has.
+        include: the hazards that do not exclude it.
+    """
+    blocking = eligibility.describe_blocking_hazards(include)
+    if eligibility.obstacle:
+        outcome = ActionOutcome.IMPOSSIBLE
+    else:
+        outcome = ActionOutcome.LEFT_OUT if blocking else ActionOutcome.PLANNED
+    return ActionResult(
+        id=email.id,
+        email=email,
+        outcome=outcome,
+        reason=eligibility.obstacle or blocking,
+        fix=eligibility.fix,
+        hazards=tuple(sorted(eligibility.hazards)),
+    )
 
 
 def _unresolved_results(selection: Selection) -> Iterator[ActionResult]:

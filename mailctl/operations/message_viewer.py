@@ -128,9 +128,9 @@ class MessageViewer:
             email=email,
             source=source,
             note=note,
-            headers=tuple((name, _printable(str(value))) for name, value in message.items()),
-            text=_printable(_body(message, "plain")),
-            html_as_text=_printable(html_to_text(_body(message, "html"))),
+            headers=tuple((name, printable_text(str(value))) for name, value in message.items()),
+            text=printable_text(_body(message, "plain")),
+            html_as_text=printable_text(html_to_text(_body(message, "html"))),
             raw=data,
         )
 
@@ -177,7 +177,7 @@ def _body(message: EmailMessage, subtype: str) -> str:
     return str(part.get_content()) if part is not None else ""
 
 
-def _printable(text: str) -> str:
+def printable_text(text: str) -> str:
     """Return a text without control characters, so that it is safe to print on a terminal."""
     lines = text.replace("\r\n", "\n").split("\n")
     return "\n".join(

@@ -155,10 +155,10 @@ def nothing_to_do_message(runtime: Runtime, action: Action, wanted: EmailFilter)
     names_states = wanted.states and wanted.states != action.default_states
     counts = {} if names_states else count_by_state(runtime.engine, replace(wanted, states=()))
     others = Counter({state: n for state, n in counts.items() if state not in action.default_states})
-    return _not_applicable_message(action, others) if others else no_match
+    return not_applicable_message(action, others) if others else no_match
 
 
-def _not_applicable_message(action: Action, others: Counter[State]) -> str:
+def not_applicable_message(action: Action, others: Counter[State]) -> str:
     """Return a sentence that says in which states the matching emails are.
 
     Args:
