@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +14,9 @@ from mailctl.delivery_log.heartbeats import Worker
 from mailctl.delivery_log.idempotency import IdempotencyKey
 from mailctl.delivery_log.pauses import Pause, PauseScope
 from mailctl.delivery_log.suppressions import Suppression, SuppressionSource
-from mailctl.diagnosis import Case, Cause, Certainty, Evidence, UnknownId, diagnose, diagnose_unknown
+from mailctl.diagnosis import Case, Cause, Certainty, Evidence, diagnose
 from mailctl.domain.eligibility import EligibilityFacts, available_actions
-from mailctl.domain.models import CeleryResult, Email, Event, SmtpReply, State
+from mailctl.domain.models import Email, Event, SmtpReply, State
 from tests.emails import NOW, email
 
 RECORDED = NOW - timedelta(minutes=3)
@@ -316,52 +315,3 @@ class TestEnded:
         )
         [first] = causes(replace(EMAIL, state=State.SUPPRESSED), suppression=rule)
         assert str(first.next_step) == "mailctl suppress remove zoe@example.com"
-
-
-class TestUnknown:
-    UNKNOWN = UnknownId(
-        task_id="e1", log="sqlite:///here", is_log_empty=False, relative_home=Path(".mailctl")
-    )
-
-    def first(self, **more: Any) -> Cause:
-        """Return the first cause."""
-        return diagnose_unknown(replace(self.UNKNOWN, **more))[0]
-
-    def test_a_log_nearby_that_has_it_settles_the_matter(self) -> None:
-        """The next step reads that one."""
-        first = self.first(other_homes=(Path("/srv/shop/.mailctl"),))
-        assert (first.name, first.certainty) == ("log_elsewhere", Certainty.CERTAIN)
-        assert str(first.next_step) == "MAILCTL_HOME=/srv/shop/.mailctl mailctl why e1"
-
-    def test_our_own_message_was_recorded_in_another_log(self) -> None:
-        """A message of another program was not."""
-        assert self.first(search=place(0)).name == "log_elsewhere"
-        theirs = MessageSearchResult(
-            position=MessagePosition(
-                queue="celery", ahead=4, message=replace(MESSAGE, is_from_mailctl=False)
-            ),
-            is_complete=True,
-        )
-        assert self.first(search=theirs).name == "another_program"
-
-    def test_a_queue_of_another_program_is_looked_at_under_any_name(self) -> None:
-        """It may be one that a shell would act on, or that looks like an option."""
-        for name, shown in (("celery;touch${IFS}x", "'celery;touch${IFS}x'"), ("--all", "-- --all")):
-            message = replace(MESSAGE, is_from_mailctl=False, queue=name)
-            search = MessageSearchResult(
-                position=MessagePosition(queue=name, ahead=4, message=message), is_complete=True
-            )
-            assert str(self.first(search=search).next_step) == f"mailctl queue peek {shown}"
-
-    def test_a_result_tells_whose_task_it_was(self) -> None:
-        """By what was stored."""
-        result = CeleryResult(state="SUCCESS", text="", is_from_mailctl=True)
-        assert self.first(result=result).name == "log_elsewhere"
-        assert self.first(result=replace(result, is_from_mailctl=False)).name == "another_program"
-
-    def test_an_empty_log_is_likely_the_wrong_one(self) -> None:
-        """A full one less so; each cause is named once."""
-        found = diagnose_unknown(replace(self.UNKNOWN, is_log_empty=True))
-        assert [cause.name for cause in found] == ["log_elsewhere", "never_existed"]
-        assert found[0].certainty is Certainty.LIKELY
-        assert self.first().certainty is Certainty.POSSIBLE
