@@ -11,7 +11,9 @@ from mailctl.timefmt import pluralize
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mailctl.broker.messages import MessagePosition
     from mailctl.diagnosis.models import UnknownId
+    from mailctl.domain.models import CeleryResult
 
 
 def diagnose_unknown(unknown: UnknownId) -> tuple[Cause, ...]:
@@ -49,43 +51,44 @@ def _causes(unknown: UnknownId) -> Iterator[Cause]:
 
 
 def _celery_causes(unknown: UnknownId) -> Iterator[Cause]:
-    """Yield the causes that follow from what Celery knows of the task."""
-    place = unknown.search.position if unknown.search else None
-    message = place.message if place else None
-    if message is not None and message.is_from_mailctl:
-        is_in_worker = place is not None and place.ahead is None
-        where = "a worker holds its message" if is_in_worker else f"its message is in queue {message.queue!r}"
-        yield Cause(
-            name="log_elsewhere",
-            sentence=f"mailctl recorded it in another delivery log, not in {unknown.log}; {where}",
-            next_step=mailctl_command("check-config"),
-        )
-    elif message is not None and place is not None:
-        where = (
-            "a worker holds its message, which was"
-            if place.ahead is None
-            else f"{pluralize(place.ahead, 'message')} ahead of it"
-        )
-        yield Cause(
-            name="another_program",
-            sentence=f"another program published it, and it is not in the delivery log; {where} in queue"
-            f" {message.queue!r}",
-            next_step=mailctl_command("queue", "peek", arguments=[message.queue]),
-        )
+    """Yield the cause that follows from what Celery knows of the task."""
+    position = unknown.search.position if unknown.search else None
+    if position is not None:
+        yield _cause_of_message(position, log=unknown.log)
     elif unknown.result is not None:
-        text = f": {unknown.result.text}" if unknown.result.text else ""
-        name = "log_elsewhere" if unknown.result.is_from_mailctl else "another_program"
-        origin = (
-            "mailctl recorded it in another delivery log, not in this one"
-            if unknown.result.is_from_mailctl
-            else "another program published it, and it is not in the delivery log"
-        )
-        yield Cause(
-            name=name,
-            sentence=f"{origin}; Celery reports {unknown.result.state}{text}",
+        yield _cause_of_result(unknown.result)
+
+
+def _cause_of_message(position: MessagePosition, *, log: str) -> Cause:
+    queue, ahead = position.message.queue, position.ahead
+    if position.message.is_from_mailctl:
+        where = "a worker holds its message" if ahead is None else f"its message is in queue {queue!r}"
+        return Cause(
+            name="log_elsewhere",
+            sentence=f"mailctl recorded it in another delivery log, not in {log}; {where}",
             next_step=mailctl_command("check-config"),
-            certainty=Certainty.LIKELY,
         )
+    held = f"a worker holds its message from queue {queue!r}"
+    where = held if ahead is None else f"{pluralize(ahead, 'message')} ahead of it in queue {queue!r}"
+    return Cause(
+        name="another_program",
+        sentence=f"another program published it, and it is not in the delivery log; {where}",
+        next_step=mailctl_command("queue", "peek", arguments=[queue]),
+    )
+
+
+def _cause_of_result(result: CeleryResult) -> Cause:
+    if result.is_from_mailctl:
+        name, origin = "log_elsewhere", "mailctl recorded it in another delivery log, not in this one"
+    else:
+        name, origin = "another_program", "another program published it, and it is not in the delivery log"
+    text = f": {result.text}" if result.text else ""
+    return Cause(
+        name=name,
+        sentence=f"{origin}; Celery reports {result.state}{text}",
+        next_step=mailctl_command("check-config"),
+        certainty=Certainty.LIKELY,
+    )
 
 
 def _other_log_causes(unknown: UnknownId) -> Iterator[Cause]:

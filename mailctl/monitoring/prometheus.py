@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from mailctl.delivery_log.queries.queue_stats import QueueDepth
     from mailctl.delivery_log.queries.stat_models import LatencyHistogram
+    from mailctl.monitoring.snapshot import Snapshot
     from mailctl.runtime import Runtime
 
 #: Upper bounds of the latency buckets: from a fast server to a greylisting one.
@@ -53,40 +54,40 @@ def render_metrics(runtime: Runtime, *, since: timedelta) -> str:
     """
     snapshot = take_snapshot(runtime)
     statistics = Statistics(runtime.engine, kinds=runtime.catalog.kinds)
-    now = snapshot.at
-    seconds = f"{since.total_seconds():g} s"
-    recent = statistics.grouped_by(Dimension.KIND, now - since, limit=_MAX_KINDS)
+    start, seconds = snapshot.at - since, f"{since.total_seconds():g} s"
     families = [
-        _counter(
-            "emails_recorded_total",
-            "Emails recorded since the delivery log was created.",
-            statistics.total_recorded(),
-        ),
-        _gauge(
-            "emails",
-            "Emails in the delivery log, by state.",
-            [({"state": state}, count) for state, count in statistics.totals().states.items()],
-        ),
-        _gauge(
-            "recent_emails",
-            f"Emails recorded in the last {seconds}, by kind and state.",
-            [
-                ({"kind": group.name, "state": state}, count)
-                for group in recent
-                for state, count in sorted(group.totals.states.items())
-            ],
-        ),
-        *_queue_metrics(snapshot.queues, now=now),
-        _gauge("workers", "Living workers.", [({}, len(snapshot.workers))]),
-        _gauge(
-            "mail_server_circuit_open",
-            "1 while the mail server is failing and sending is suspended, else 0.",
-            [({}, float(snapshot.circuit is not None))],
-        ),
+        *_email_metrics(statistics, start=start, seconds=seconds),
+        *_queue_metrics(snapshot.queues, now=snapshot.at),
+        *_service_metrics(snapshot),
     ]
     lines = [line for family in families for line in family.lines()]
-    lines += _latency_lines(statistics.latency_histogram(_LATENCY_BUCKETS_SECONDS, now - since), seconds)
+    lines += _latency_lines(statistics.latency_histogram(_LATENCY_BUCKETS_SECONDS, start), seconds)
     return "\n".join(lines) + "\n"
+
+
+def _email_metrics(statistics: Statistics, *, start: datetime, seconds: str) -> list[_MetricFamily]:
+    """Return the metrics of emails, the recent ones since `start`, which was `seconds` ago."""
+    recorded = statistics.total_recorded()
+    by_state = [({"state": state}, float(count)) for state, count in statistics.totals().states.items()]
+    recent = [
+        ({"kind": group.name, "state": state}, float(count))
+        for group in statistics.grouped_by(Dimension.KIND, start, limit=_MAX_KINDS)
+        for state, count in sorted(group.totals.states.items())
+    ]
+    return [
+        _counter("emails_recorded_total", "Emails recorded since the delivery log was created.", recorded),
+        _gauge("emails", "Emails in the delivery log, by state.", by_state),
+        _gauge("recent_emails", f"Emails recorded in the last {seconds}, by kind and state.", recent),
+    ]
+
+
+def _service_metrics(snapshot: Snapshot) -> list[_MetricFamily]:
+    is_open = float(snapshot.circuit is not None)
+    suspended = "1 while the mail server is failing and sending is suspended, else 0."
+    return [
+        _gauge("workers", "Living workers.", [({}, len(snapshot.workers))]),
+        _gauge("mail_server_circuit_open", suspended, [({}, is_open)]),
+    ]
 
 
 def _queue_metrics(queues: Sequence[QueueDepth], *, now: datetime) -> list[_MetricFamily]:

@@ -5,9 +5,6 @@ A worker that does not answer may still be alive: it may be too busy, or remote 
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,9 +12,9 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.heartbeats import HEARTBEAT_SECONDS
 from mailctl.delivery_log.queries.queue_stats import QueueStats, Throughput
 from mailctl.errors import BrokerUnavailable, NotFound
+from mailctl.monitoring.worker_signals import STOP_REQUESTED, StopResult, stop_obstacle, terminate
 from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
@@ -31,8 +28,6 @@ if TYPE_CHECKING:
 #: How long `ping` waits for a heartbeat; a living worker writes one within this time.
 _HEARTBEAT_WAIT_SECONDS = 2.8
 _POLL_SECONDS = 0.1
-#: The age of a heartbeat after which its process id may belong to another process.
-_MAX_SILENCE_SECONDS = 2.5 * HEARTBEAT_SECONDS
 
 
 class PingResult(StrEnum):
@@ -70,15 +65,6 @@ class WorkerList:
     workers: tuple[WorkerStatus, ...]
     #: Why remote control could not be used; the list then holds only workers that share the log.
     broker_error: MailctlError | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class StopResult:
-    """The result of asking a worker to stop."""
-
-    name: str
-    is_requested: bool
-    detail: str
 
 
 class WorkerService:
@@ -125,7 +111,7 @@ class WorkerService:
             return None, error
 
     def _can_be_stopped(self, worker: Worker, nodes: dict[str, Node] | None) -> bool:
-        return not _stop_obstacle(worker) if self._control is None else worker.name in (nodes or {})
+        return not stop_obstacle(worker) if self._control is None else worker.name in (nodes or {})
 
     def ping(self, names: Sequence[str] = ()) -> dict[str, PingResult]:
         """Ping workers; return the result of each, by its node name.
@@ -160,13 +146,13 @@ class WorkerService:
         """
         workers = self._select_workers(names)
         if self._control is None:
-            return [self._terminate(worker) for worker in workers]
+            return [terminate(worker) for worker in workers]
         answered = self._ping_known(self._control, names, workers)
         reachable = [name for name in names if name in answered]
         if reachable:
             self._control.stop(reachable)
         return [
-            StopResult(name=name, is_requested=True, detail=_STOP_REQUESTED)
+            StopResult(name=name, is_requested=True, detail=STOP_REQUESTED)
             if name in answered
             else StopResult(name=name, is_requested=False, detail="no answer")
             for name in names
@@ -222,17 +208,6 @@ class WorkerService:
             for worker in workers
         }
 
-    def _terminate(self, worker: Worker) -> StopResult:
-        """Send SIGTERM to a worker of this host; its process id is surely its own only while it beats."""
-        if obstacle := _stop_obstacle(worker):
-            return StopResult(name=worker.name, is_requested=False, detail=obstacle)
-        try:
-            os.kill(worker.pid, signal.SIGTERM)
-        except OSError as error:
-            detail = f"process {worker.pid}: {(error.strerror or 'cannot be stopped').lower()}"
-            return StopResult(name=worker.name, is_requested=False, detail=detail)
-        return StopResult(name=worker.name, is_requested=True, detail=_STOP_REQUESTED)
-
     @cached_property
     def _control(self) -> RemoteControl | None:
         """Remote control; None where the broker is private to each process."""
@@ -244,9 +219,6 @@ class WorkerService:
         return None if has_memory_broker(self._runtime.app) else RemoteControl(self._runtime.app)
 
 
-_STOP_REQUESTED = "stopping; it finishes its current emails first"
-
-
 def _start_fix() -> str:
     return f"Start one: {mailctl_command('worker')}"
 
@@ -255,20 +227,6 @@ def _ping_result(name: str, nodes: dict[str, Node] | None) -> PingResult:
     if nodes is None:
         return PingResult.NOT_ASKED
     return PingResult.ANSWERED if name in nodes else PingResult.NO_ANSWER
-
-
-def _stop_obstacle(worker: Worker) -> str:
-    return find_stop_obstacle(worker, host=socket.gethostname(), now=datetime.now(UTC))
-
-
-def find_stop_obstacle(worker: Worker, *, host: str, now: datetime) -> str:
-    """Return why a worker cannot be stopped by a signal from a host; "" if it can."""
-    if worker.host != host:
-        return f"it runs on host {worker.host}; stop process {worker.pid} there"
-    silence = now - worker.seen_at
-    if silence > timedelta(seconds=_MAX_SILENCE_SECONDS):
-        return f"no heartbeat for {silence.total_seconds():.0f} s; check process {worker.pid}"
-    return ""
 
 
 def _from_heartbeat(

@@ -276,13 +276,7 @@ class BulkAction:
 
 
 def plan_result(email: Email, eligibility: EligibilityResult, *, include: frozenset[Hazard]) -> ActionResult:
-    """Return what an action would do to an email.
-
-    Args:
-        email: the email.
-        eligibility: whether it is eligible for the action, and which hazards it has.
-        include: the hazards that do not exclude it.
-    """
+    """Return what an action would do to an email; the hazards in `include` do not exclude it."""
     blocking = eligibility.describe_blocking_hazards(include)
     if eligibility.obstacle:
         outcome = ActionOutcome.IMPOSSIBLE

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from mailctl.delivery_log.heartbeats import Worker
-from mailctl.monitoring.workers import find_stop_obstacle
+from mailctl.monitoring.worker_signals import find_stop_obstacle
 from tests.emails import NOW
 
 WORKER = Worker(
