@@ -38,7 +38,7 @@ def check_pitfalls(
     Args:
         settings: the settings.
         app: the Celery app; None if it is not available.
-        workers: the living workers.
+        workers: the live workers.
     """
     found = [
         *(_production(settings, app) if not settings.debug else ()),

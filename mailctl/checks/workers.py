@@ -28,7 +28,7 @@ _GROUP = CheckGroup(name="workers")
 
 @dataclass(frozen=True, kw_only=True)
 class DiscoveredWorkers:
-    """The living workers that were found."""
+    """The live workers that were found."""
 
     #: The workers that share the delivery log.
     heartbeats: tuple[Worker, ...] = ()
@@ -55,7 +55,7 @@ def check_workers(
     catalog: Catalog,
     is_log_missing: bool,
 ) -> Generator[Finding, None, DiscoveredWorkers]:
-    """Check for living workers, by heartbeats in the delivery log and by answers on the broker.
+    """Check for live workers, by heartbeats in the delivery log and by answers on the broker.
 
     Args:
         app: the Celery app, whose routes determine the queues of emails; None if it is not available.

@@ -51,7 +51,7 @@ def dead_worker(case: Case) -> Cause | None:
 
 
 def in_hand(case: Case) -> Cause | None:
-    """Return the cause if a living worker is sending it."""
+    """Return the cause if a live worker is sending it."""
     if _lease_holder(case) is None:
         return None
     length = case.now - case.email.updated_at
@@ -169,7 +169,7 @@ def cause_of_server_failure(stage: str) -> Cause:
 
 
 def _lease_holder(case: Case) -> Worker | None:
-    """Return the living worker that claimed it; a worker that started after the claim is another one."""
+    """Return the live worker that claimed it; a worker that started after the claim is another one."""
     claimed_at = case.email.updated_at
     return next(
         (

@@ -54,7 +54,7 @@ class Cause:
 class Evidence:
     """The evidence about one email."""
 
-    #: Living workers that share the delivery log.
+    #: Live workers that share the delivery log.
     workers: tuple[Worker, ...] = ()
     #: The queues of all Celery workers that answer, by node name; None if they were not asked.
     consumers: Mapping[str, tuple[str, ...]] | None = None
@@ -92,7 +92,7 @@ class Evidence:
         return dict(self.consumers or {}) | {worker.name: worker.queues for worker in self.workers}
 
     def consumes(self, queue: str) -> bool:
-        """Whether a living worker consumes a queue."""
+        """Whether a live worker consumes a queue."""
         return any(queue in queues for queues in self.queues_by_worker.values())
 
 

@@ -85,7 +85,7 @@ def _service_metrics(snapshot: Snapshot) -> list[_MetricFamily]:
     is_open = float(snapshot.circuit is not None)
     suspended = "1 while the mail server is failing and sending is suspended, else 0."
     return [
-        _gauge("workers", "Living workers.", [({}, len(snapshot.workers))]),
+        _gauge("workers", "Live workers.", [({}, len(snapshot.workers))]),
         _gauge("mail_server_circuit_open", suspended, [({}, is_open)]),
     ]
 

@@ -27,7 +27,7 @@ class QueueStatus:
 
     log_depth: QueueDepth
     rate: QueueRate
-    #: The number of living workers that share this log and consume the queue.
+    #: The number of live workers that share this log and consume the queue.
     workers: int
     #: The pause that an operator has set, if any.
     pause: Pause | None
@@ -199,7 +199,7 @@ class Queues:
         return (self._runtime.settings.celery_queue_default, BULK_QUEUE)
 
     def _consumed_queues(self) -> list[str]:
-        """Return the queues of each living worker; a queue appears once for each of its workers."""
+        """Return the queues of each live worker; a queue appears once for each of its workers."""
         return [queue for worker in self._runtime.workers.list_alive() for queue in worker.queues]
 
     def _inspect_broker(self, names: Collection[str]) -> tuple[dict[str, BrokerQueue], MailctlError | None]:

@@ -37,7 +37,7 @@ class Snapshot:
     recent_activity: Activity
     #: The queues with unfinished emails, and those that workers consume, by name.
     queues: tuple[QueueDepth, ...]
-    #: The living workers that share the delivery log.
+    #: The live workers that share the delivery log.
     workers: tuple[Worker, ...]
     #: The latest failed emails, newest first.
     failures: tuple[Email, ...]

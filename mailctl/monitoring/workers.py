@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mailctl.errors import MailctlError
     from mailctl.runtime import Runtime
 
-#: How long `ping` waits for a heartbeat; a living worker writes one within this time.
+#: How long `ping` waits for a heartbeat; a live worker writes one within this time.
 _HEARTBEAT_WAIT_SECONDS = 2.8
 _POLL_SECONDS = 0.1
 
@@ -40,7 +40,7 @@ class PingResult(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerStatus:
-    """The status of one living worker."""
+    """The status of one live worker."""
 
     name: str
     host: str | None
@@ -60,7 +60,7 @@ class WorkerStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerList:
-    """All living workers."""
+    """All live workers."""
 
     workers: tuple[WorkerStatus, ...]
     #: Why remote control could not be used; the list then holds only workers that share the log.
@@ -79,7 +79,7 @@ class WorkerService:
         self._stats = QueueStats(runtime.engine)
 
     def list_workers(self) -> WorkerList:
-        """Return the living workers: those with a heartbeat in the log, then those that answer on the broker.
+        """Return the live workers: those with a heartbeat in the log, then those that answer on the broker.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
@@ -170,7 +170,7 @@ class WorkerService:
         known = {worker.name for worker in alive}
         missing = [name for name in names if name not in known]
         if missing:
-            fix = f"Living workers: {', '.join(sorted(known)) or 'none'}."
+            fix = f"Live workers: {', '.join(sorted(known)) or 'none'}."
             raise NotFound(f"Worker {missing[0]!r} is not alive.", fix=fix)
         if not alive:
             raise NotFound("No worker has a heartbeat in this log.", fix=_start_fix())
@@ -190,7 +190,7 @@ class WorkerService:
         if unknown:
             raise NotFound(
                 f"Worker {unknown[0]!r} has no heartbeat in this log and does not answer on the broker.",
-                fix=f"List the living workers: {mailctl_command('workers')}",
+                fix=f"List the live workers: {mailctl_command('workers')}",
             )
         return answered
 

@@ -179,7 +179,7 @@ class BulkAction:
 
     @property
     def may_still_be_sent(self) -> bool:
-        """Whether stopped emails may still be sent: no living worker checks this log before sending."""
+        """Whether stopped emails may still be sent: no live worker checks this log before sending."""
         settings = self._runtime.settings
         is_private = settings.uses_memory_broker and not settings.mailctl_app
         return bool(self.stopped_on_broker) and not is_private and not self._runtime.workers.list_alive()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def known_queues(runtime: Runtime) -> frozenset[str]:
-    """Return the queues that the settings, living workers or pauses name.
+    """Return the queues that the settings, live workers or pauses name.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
