@@ -37,10 +37,10 @@ def dead_worker(case: Case) -> Cause | None:
         lease = f"its lease expires {_at(email.lease_until)}"
     step: ShellCommand = wording.follow_command(email)
     if evidence.workers:
-        takeover = f"after that {evidence.workers[0].name} will take it over"
-        recovery = "a relay will release it now" if has_expired else takeover
+        takeover = f"after which {evidence.workers[0].name} will take it over"
+        recovery = "and a relay will release it now" if has_expired else takeover
     else:
-        recovery, step = "no worker is alive to take it over", mailctl_command("worker")
+        recovery, step = "and no worker is alive to take it over", mailctl_command("worker")
     failure = "died while sending it" if holder is None else "is alive but has not finished sending it"
     return Cause(
         name="lease_of_dead_worker",
