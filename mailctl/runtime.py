@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from mailctl.delivery_log.attempt_results import AttemptResults
 from mailctl.delivery_log.campaigns import Campaigns
 from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.claims import Claims
@@ -28,7 +29,8 @@ from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.recovery import Recovery
 from mailctl.delivery_log.rule_enforcement import Rules
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.delivery_log.storage.engine import delivery_log_url, mask_url, open_engine
+from mailctl.delivery_log.storage.engine import open_engine
+from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url
 from mailctl.delivery_log.suppressions import Suppressions
 from mailctl.domain.rate_limits import rate_limits_from_settings
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
@@ -90,7 +92,7 @@ class Runtime:
     Args:
         settings: what to build them from.
         app: the Celery app, where somebody has it already; else made from the settings when asked for.
-        log_mode: what opening the delivery log may do to it.
+        access_mode: what opening the delivery log may do to it.
 
     Raises:
         ConfigurationError: the delivery log's address or schema, the limits, the secret keys, or whom this
@@ -100,7 +102,7 @@ class Runtime:
     """
 
     def __init__(
-        self, settings: Settings, *, app: Celery | None = None, log_mode: AccessMode = AccessMode.CREATE
+        self, settings: Settings, *, app: Celery | None = None, access_mode: AccessMode = AccessMode.CREATE
     ) -> None:
         self.settings = settings
         self._given_app = app
@@ -109,12 +111,11 @@ class Runtime:
         self.recipient_policy = recipient_policy_from_settings(settings)
         limits = rate_limits_from_settings(settings)
         self.keyring = Keyring(settings.secret_keys)
-        self.engine = open_delivery_log(settings, log_mode)
+        self.engine = open_delivery_log(settings, access_mode)
         lease = timedelta(seconds=settings.mailctl_lease_seconds)
         self.outbox = Outbox(
             self.engine,
             self.keyring,
-            lease=lease,
             idempotency_window=timedelta(seconds=settings.mailctl_idempotency_seconds),
             rules=Rules(limits),
         )
@@ -123,8 +124,9 @@ class Runtime:
             self.keyring,
             lease=lease,
             # Where what is in doubt is sent again anyway, knowing of the doubt changes nothing.
-            is_lasting=settings.mailctl_on_ambiguous == "hold",
+            durable=settings.mailctl_on_ambiguous == "hold",
         )
+        self.attempt_results = AttemptResults(self.engine)
         self.campaigns = Campaigns(self.engine, self.outbox)
         self.actions = OperatorActions(self.engine, self.outbox)
         self.pauses = Pauses(self.engine)
@@ -255,17 +257,17 @@ class Runtime:
 _lock = threading.Lock()
 _settings: Settings | None = None
 _app: Celery | None = None
-_log_mode = AccessMode.CREATE
+_access_mode = AccessMode.CREATE
 #: By process: what a parent opened is of no use to its child, but must not be closed by it either.
 _runtimes: dict[int, Runtime] = {}
 
 
 def configure(
-    settings: Settings, *, app: Celery | None = None, log_mode: AccessMode = AccessMode.CREATE
+    settings: Settings, *, app: Celery | None = None, access_mode: AccessMode = AccessMode.CREATE
 ) -> None:
     """Say what this process, and those forked from it, are to work with, instead of the environment."""
-    global _settings, _app, _log_mode
-    _settings, _app, _log_mode = settings, app, log_mode
+    global _settings, _app, _access_mode
+    _settings, _app, _access_mode = settings, app, access_mode
 
 
 def adopt_app(app: Celery) -> None:
@@ -274,11 +276,11 @@ def adopt_app(app: Celery) -> None:
     _app = _app or app
 
 
-def current(*, log_mode: AccessMode | None = None) -> Runtime:
+def current(*, access_mode: AccessMode | None = None) -> Runtime:
     """Return the runtime of this process, opened at the first call.
 
     Args:
-        log_mode: what opening the delivery log may do to it; None for what `use` said.
+        access_mode: what opening the delivery log may do to it; None for what `use` said.
 
     Raises:
         ConfigurationError: the settings or the log's schema are not usable.
@@ -288,7 +290,9 @@ def current(*, log_mode: AccessMode | None = None) -> Runtime:
     pid = os.getpid()
     with _lock:
         if pid not in _runtimes:
-            _runtimes[pid] = Runtime(_settings or Settings.load(), app=_app, log_mode=log_mode or _log_mode)
+            _runtimes[pid] = Runtime(
+                _settings or Settings.load(), app=_app, access_mode=access_mode or _access_mode
+            )
         return _runtimes[pid]
 
 

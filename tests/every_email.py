@@ -21,6 +21,7 @@ from mailctl.delivery_log.transitions import utc_now
 from mailctl.domain.eligibility import CANCEL, HOLD, PURGE
 from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import Content, Outcome, OutcomeKind, SmtpReply, State, User
+from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.enqueue.enqueuer import Enqueuer
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ FULL = outcome(OutcomeKind.BOUNCED, 552, "5.2.2")
 LATER = outcome(OutcomeKind.DEFERRED, 451, "4.3.0", "body")
 LOST = outcome(OutcomeKind.AMBIGUOUS, stage="body")
 ACCEPTED = outcome(OutcomeKind.ACCEPTED, 250)
-CAPTURED = Outcome(kind=OutcomeKind.CAPTURED, reply=SmtpReply(text="mail/x.eml"))
+CAPTURED = Outcome(kind=OutcomeKind.CAPTURED, captured_file="mail/x.eml")
 
 
 @dataclass
@@ -120,29 +121,30 @@ class EveryEmail:
         [claim] = self.parts.claims.claim([email_id], worker=worker).claims
         return claim
 
-    def finish(self, email_id: str, state: State, result: Outcome | None, reason: str = "") -> str:
+    def finish(
+        self, email_id: str, state: State, result: Outcome | None, reason: Reason | None = None
+    ) -> str:
         """Let a worker end an email."""
-        told = reason or (
-            ""
-            if state in (State.SENT, State.CAPTURED)
-            else f"refused {result.text_with_stage if result else ''}"
-        )
-        self.parts.outbox.finish(self.claim(email_id), state, outcome=result, reason=told)
+        if reason is None and result is not None and state not in (State.SENT, State.CAPTURED):
+            reason = Reason(code=ReasonCode.REFUSED, text=f"refused {result.text_with_stage}")
+        self.parts.attempt_results.finish(self.claim(email_id), state, outcome=result, reason=reason)
         return email_id
 
     def defer(self, email_id: str, result: Outcome, *, until: datetime | None = None) -> str:
         """Let a worker put an email off."""
         claim = self.claim(email_id)
         when = until or utc_now() + timedelta(minutes=5)
-        self.parts.outbox.defer(claim, until=when, outcome=result, counts=True, message_id="<x@example.org>")
+        self.parts.attempt_results.defer(
+            claim, until=when, outcome=result, counts_as_attempt=True, message_id="<x@example.org>"
+        )
         return email_id
 
     def stop(self, email_id: str, action: Any = HOLD, mark: str = "") -> str:
         """Let an operator stop an email."""
         target = State.HELD if action is HOLD else State.CANCELLED
-        deed = AuditInfo(actor="ada@desk", batch_mark=mark)
+        audit = AuditInfo(actor="ada@desk", batch_mark=mark)
         assert self.parts.actions.stop(
-            [email_id], target, works_on=action.allowed_states, done=action.past_participle, deed=deed
+            [email_id], target, from_states=action.allowed_states, done=action.past_participle, audit=audit
         )
         return email_id
 
@@ -158,7 +160,7 @@ class EveryEmail:
         self.age(self.ids["pending, late"])
         self.record("scheduled", not_before=utc_now() + timedelta(hours=2))
         outbox.mark_queued([self.record("queued")])
-        outbox.mark_queued([self.record("queued in a worker")], held_in="w1")
+        outbox.mark_queued([self.record("queued in a worker")], worker_id="w1")
         outbox.mark_queued([self.record("queued, of no kind any more")])
         self.change(self.ids["queued, of no kind any more"], kind="gone")
         self.claim(self.record("sending"))
@@ -191,8 +193,10 @@ class EveryEmail:
             self.finish(self.record(f"failed, {what}"), State.FAILED, result)
         self.finish(self.defer(self.record("failed, maybe sent"), LOST, until=utc_now()), State.FAILED, LATER)
         self.defer(self.record("failed, out of attempts"), LATER, until=utc_now())
-        self.finish(self.ids["failed, out of attempts"], State.FAILED, LATER, "gave up after 2 attempts")
-        self.finish(self.record("failed, not made"), State.FAILED, None, "the template is broken")
+        gave_up = Reason(code=ReasonCode.OUT_OF_ATTEMPTS, text="gave up after 2 attempts")
+        self.finish(self.ids["failed, out of attempts"], State.FAILED, LATER, gave_up)
+        not_made = Reason(code=ReasonCode.NOT_COMPOSED, text="the template is broken")
+        self.finish(self.record("failed, not made"), State.FAILED, None, not_made)
         own = self.record("failed, by a task of the service's own")
         self.parts.outbox.mark_queued([own])
         self.parts.recovery.apply_celery_result(own, celery_state="FAILURE", text="no")
@@ -222,7 +226,7 @@ class EveryEmail:
             self.parts.catalog.get("welcome"), [_content("welcome")], queue="celery", now=utc_now()
         )[0]
         assert self.parts.actions.resend(
-            old, new, works_on=(State.FAILED,), deed=AuditInfo(actor="ada"), again=False
+            old, new, from_states=(State.FAILED,), audit=AuditInfo(actor="ada"), again=False
         )
         self.ids["pending, made of another"] = new.id
 
@@ -232,9 +236,8 @@ class EveryEmail:
         self.change(self.stop(self.record("held, of no kind any more")), kind="gone")
         content = Content(user=User(email="zoe@example.com"), urls=LINK)
         self.age(self.stop(self.record("held, late, with links of others", "reset", content=content)))
-        self.finish(
-            self.record("held, maybe sent"), State.HELD, LOST, "held: the mail server may have it already"
-        )
+        in_doubt = Reason(code=ReasonCode.NO_REPLY, text="held: the mail server may have it already")
+        self.finish(self.record("held, maybe sent"), State.HELD, LOST, in_doubt)
         self.stop(self.record("cancelled"), CANCEL)
         self.age(self.stop(self.record("cancelled, late", "reset"), CANCEL))
         self.change(self.stop(self.record("cancelled, content forgotten"), CANCEL), content=None)

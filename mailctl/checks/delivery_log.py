@@ -11,9 +11,10 @@ from mailctl.deadlines import call_with_deadline, timed_call_with_deadline
 from mailctl.delivery_log.circuits import read_circuits
 from mailctl.delivery_log.opening import describe_nearby_logs
 from mailctl.delivery_log.queries.lookups import EmailLookups
-from mailctl.delivery_log.storage.engine import delivery_log_url, mask_url, open_log_reader
+from mailctl.delivery_log.storage.engine import open_log_reader
 from mailctl.delivery_log.storage.schema_version import can_create_tables, read_version
 from mailctl.delivery_log.storage.sqlite import sqlite_path
+from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url
 from mailctl.errors import MailctlError
 from mailctl.shell_command import chmod_command, mailctl_command
 

@@ -177,7 +177,7 @@ def _sender(settings: Settings) -> Sender:
 
 def _test_result(outcome: Outcome, settings: Settings) -> Finding:
     if outcome.kind is OutcomeKind.CAPTURED:
-        return _GROUP.ok(_SEND_TEST, f"the message was captured to {outcome.reply.text}")
+        return _GROUP.ok(_SEND_TEST, f"the message was captured to {outcome.captured_file}")
     if outcome.kind is OutcomeKind.ACCEPTED:
         return _GROUP.ok(_SEND_TEST, f"the mail server accepted the message: {outcome}")
     if outcome.kind is OutcomeKind.AMBIGUOUS:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.checks.finding import CheckGroup, Finding, FindingStatus
 from mailctl.deadlines import call_with_deadline
-from mailctl.delivery_log.storage.engine import parse_url
+from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.errors import MailctlError
 from mailctl.users import ServiceUserDirectory, open_user_directory
 

@@ -62,11 +62,11 @@ def run_action(
     if ids is not None and not ids:
         session.output.note(NO_IDS)
     if doing.dry_run:
-        session.log_mode = AccessMode.READ
+        session.access_mode = AccessMode.READ
     mark = f"{action.name}-{secrets.token_hex(3)}" if action.is_stop and ids is None else ""
-    deed = AuditInfo(actor=current_actor(), reason=" ".join(doing.reason.split()), batch_mark=mark)
+    audit = AuditInfo(actor=current_actor(), reason=" ".join(doing.reason.split()), batch_mark=mark)
     include = _included_hazards(daring, is_named=ids is not None) if daring else frozenset()
-    acting = BulkAction(session.runtime, ActionRequest(action=action, audit=deed, include=include))
+    acting = BulkAction(session.runtime, ActionRequest(action=action, audit=audit, include=include))
     selection = (
         _select_by_ids(session, ids) if ids is not None else select_by_filter(session.runtime, action, wanted)
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 _PANEL = "Shared options"
-_LOG_MODE = "mailctl_log_mode"
+_ACCESS_MODE = "mailctl_access_mode"
 _Body = TypeVar("_Body", bound=Callable[..., None])
 
 AppOption = Annotated[
@@ -68,7 +68,7 @@ class CliSession:
 
     options: dict[str, Any] = field(default_factory=lambda: dict(_DEFAULTS))
     #: What the command may do to the delivery log.
-    log_mode: AccessMode = AccessMode.READ
+    access_mode: AccessMode = AccessMode.READ
 
     def merge_options(self, given: dict[str, Any]) -> None:
         """Take options that were given; those left out keep what was said before the command."""
@@ -111,13 +111,13 @@ class CliSession:
         from mailctl import runtime
 
         runtime.configure(self.settings)
-        return runtime.current(log_mode=self.log_mode)
+        return runtime.current(access_mode=self.access_mode)
 
     def allow_missing_log(self) -> None:
         """Let the command do without a delivery log where it can ask a broker; say so if there is none."""
         if self.settings.is_broker_private:
             return
-        self.log_mode = AccessMode.OPTIONAL
+        self.access_mode = AccessMode.OPTIONAL
         if self.runtime.is_log_missing:
             log = self.runtime.masked_log_url
             self.output.note(f"There is no delivery log at {log}: only the broker was asked.")
@@ -130,15 +130,15 @@ def uses_log(mode: AccessMode) -> Callable[[_Body], _Body]:
     """
 
     def declare(function: _Body) -> _Body:
-        vars(function)[_LOG_MODE] = mode
+        vars(function)[_ACCESS_MODE] = mode
         return function
 
     return declare
 
 
-def log_mode_of(function: Callable[..., None]) -> AccessMode:
+def access_mode_of(function: Callable[..., None]) -> AccessMode:
     """Return what a command may do to the delivery log."""
-    found = vars(function).get(_LOG_MODE)
+    found = vars(function).get(_ACCESS_MODE)
     if not isinstance(found, AccessMode):
         raise TypeError(f"{function.__name__} needs @uses_log, which says what it may do to the delivery log")
     return found
@@ -148,13 +148,13 @@ def make_command(function: Callable[..., None]) -> Callable[..., None]:
     """Make a command of a function whose first parameter is the session: adds the shared options to it."""
     signature = inspect.signature(function, eval_str=True)
     own = list(signature.parameters.values())[1:]
-    log_mode = log_mode_of(function)
+    access_mode = access_mode_of(function)
 
     @wraps(function)
     def run(ctx: typer.Context, **values: Any) -> None:
         session = session_of(ctx)
         session.merge_options({name: values.pop(name) for name in _SHARED})
-        session.log_mode = log_mode
+        session.access_mode = access_mode
         try:
             with sharing_options(**session.settings_options):
                 function(session, **values)

@@ -111,6 +111,8 @@ def event_view(event: Event) -> dict[str, Any]:
         "code": event.code,
         "text": event.text,
         "actor": event.actor,
+        "reason_code": event.reason_code,
+        "stage": event.stage,
     }
 
 
@@ -178,6 +180,8 @@ def _email_fields(email: Email) -> dict[str, Any]:
         "worker": email.worker,
         "message_id": email.message_id,
         "smtp": {"code": reply.code, "enhanced": reply.enhanced, "text": reply.text or None},
+        "reason_code": email.reason_code,
+        "captured_file": email.captured_file,
     }
 
 
@@ -197,4 +201,6 @@ _STATUS_KEYS = (
     "worker",
     "message_id",
     "smtp",
+    "reason_code",
+    "captured_file",
 )

@@ -1,4 +1,4 @@
-"""The keys that open the dashboard: only their hash is kept, and each can be revoked."""
+"""API keys of the dashboard: only a hash of each is stored, and each can be revoked."""
 
 from __future__ import annotations
 
@@ -7,32 +7,26 @@ import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, update
 
+from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import api_keys
-from mailctl.delivery_log.transitions import utc_now
 from mailctl.errors import InvalidInput, NotFound
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sqlalchemy import Engine
-
-#: What a key begins with, so that people and scanners know one when they see it.
+#: The prefix of every key, by which people and secret scanners recognise one.
 PREFIX = "mk"
-#: Bytes of chance in a key's secret; a plain hash of so many needs no salt and no slowness.
+#: Random bytes in the secret of a key: enough that its hash needs neither salt nor key stretching.
 SECRET_BYTES = 32
 MAX_NAME_LENGTH = 100
-#: The last use of a key is written down this often at most: a page must not cost a write.
+#: The last use of a key is recorded this often at most, so that not every page costs a write.
 _LAST_USED_INTERVAL = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiKey:
-    """A key as the log knows it; it cannot be read back."""
+    """An API key without its secret, which is not stored."""
 
     id: str
     name: str
@@ -42,40 +36,31 @@ class ApiKey:
 
     @property
     def is_valid(self) -> bool:
-        """Whether it opens anything."""
+        """Whether the key has not been revoked."""
         return self.revoked_at is None
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewApiKey:
-    """A key at the one moment at which it can be read."""
+    """A new API key with its secret, which can be read only now."""
 
     id: str
     name: str
     plaintext: str
 
 
-class ApiKeys:
-    """The keys of one delivery log.
-
-    Args:
-        engine: of the log's database, its schema current.
-        clock: gives the time.
-    """
-
-    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = utc_now) -> None:
-        self._engine = engine
-        self._clock = clock
+class ApiKeys(Repository):
+    """Creates, lists, revokes and checks the API keys of a delivery log."""
 
     def create(self, name: str) -> NewApiKey:
-        """Make a key; what it reads is returned this once.
+        """Create a key; only this call returns its secret.
 
         Args:
-            name: who or what it is for, for people.
+            name: who or what uses the key, for people.
 
         Raises:
-            InvalidInput: the name is empty, too long, or not on one printable line.
-            LogUnavailable: the log cannot be written.
+            InvalidInput: the name is empty, too long, or not one printable line.
+            LogUnavailable: the delivery log cannot be written.
         """
         name = name.strip()
         if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
@@ -89,20 +74,20 @@ class ApiKeys:
         return made
 
     def list(self) -> list[ApiKey]:
-        """Return all keys, oldest first, revoked ones among them."""
+        """Return all keys, oldest first, including revoked ones."""
         query = select(*_COLUMNS).order_by(api_keys.c.created_at, api_keys.c.id)
         with reading(self._engine) as connection:
             return [ApiKey(**row._asdict()) for row in connection.execute(query)]
 
     def revoke(self, id: str) -> ApiKey:
-        """End a key: it opens nothing from now on, and neither do sessions that were begun with it.
+        """Revoke a key, and so end the sessions that began with it; a revoked key stays as it is.
 
         Returns:
-            The key; revoking it again changes nothing.
+            The revoked key.
 
         Raises:
             NotFound: there is no such key.
-            LogUnavailable: the log cannot be written.
+            LogUnavailable: the delivery log cannot be written.
         """
         revoked = update(api_keys).where(api_keys.c.id == id, api_keys.c.revoked_at.is_(None))
         with writing(self._engine) as connection:
@@ -113,16 +98,16 @@ class ApiKeys:
         return found
 
     def has_valid(self) -> bool:
-        """Whether any key opens anything."""
+        """Whether any key has not been revoked."""
         query = select(api_keys.c.id).where(api_keys.c.revoked_at.is_(None)).limit(1)
         with reading(self._engine) as connection:
             return connection.execute(query).first() is not None
 
     def authenticate(self, text: str) -> ApiKey | None:
-        """Return the valid key that reads so; None if there is none.
+        """Return the valid key with this plaintext; None if there is none.
 
         Raises:
-            LogUnavailable: the log cannot be read.
+            LogUnavailable: the delivery log cannot be read.
         """
         key_id = parse_key_id(text)
         query = select(*_COLUMNS, api_keys.c.digest).where(api_keys.c.id == key_id)
@@ -133,7 +118,7 @@ class ApiKeys:
         return self._record_use(key_id)
 
     def find_valid(self, id: str) -> ApiKey | None:
-        """Return the key with that id, if it is still valid: what a session asks."""
+        """Return the valid key with this id, for a session that began with it; None if there is none."""
         found = self._find(id)
         return found if found is not None and found.is_valid else None
 
@@ -162,7 +147,7 @@ _COLUMNS = (
 
 
 def generate_api_key(name: str) -> NewApiKey:
-    """Return a new key, which nobody has recorded."""
+    """Return a new key; it is not recorded."""
     key_id = secrets.token_hex(4)
     return NewApiKey(
         id=key_id, name=name, plaintext=f"{PREFIX}_{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
@@ -170,7 +155,7 @@ def generate_api_key(name: str) -> NewApiKey:
 
 
 def parse_key_id(text: str) -> str:
-    """Return the id that a key names; "" if it is none."""
+    """Return the id within a plaintext key; "" if the text is no key."""
     prefix, _, rest = text.partition("_")
     key_id, _, secret = rest.partition("_")
     return key_id if prefix == PREFIX and secret else ""

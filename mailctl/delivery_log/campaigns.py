@@ -1,4 +1,4 @@
-"""Campaigns: many emails that are recorded and sent together, at a rate that all workers share."""
+"""Campaigns: emails that are recorded and sent in batches, at a rate that all workers share."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from mailctl.delivery_log.due import WAITING_STATES, waiting_campaigns
-from mailctl.delivery_log.outbox import first_events
+from mailctl.delivery_log.new_rows import first_events
 from mailctl.delivery_log.pauses import is_not_paused
+from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import can_flush, checkpoint, reading, writing
 from mailctl.delivery_log.storage.raw_insert import PreparedInsert, find_existing, insert_rows
 from mailctl.delivery_log.storage.sqlite import enlarge_page_cache
@@ -27,53 +28,52 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.outbox import Outbox
     from mailctl.domain.models import Draft
 
-#: Seconds of a rate that may go out at once after a pause.
+#: Seconds of a rate that may be sent at once after a break.
 BURST_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class AddResult:
-    """What became of emails that were to be recorded."""
+    """Which emails of a batch were recorded."""
 
-    #: The ids of those that are new.
+    #: The ids of the new emails.
     new: list[str]
-    #: Why, for each of them that is suppressed at once, by id.
+    #: Why each of them that is suppressed at once is suppressed, by id.
     suppressed: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignBatch:
-    """Emails of a campaign that are to be recorded together."""
+    """Emails of a campaign that are ready to be recorded together."""
 
-    #: How many emails these were to be; some may have been the same.
+    #: How many emails were given; some may have had the same id.
     requested: int
-    #: One for each id among them.
+    #: One draft for each id.
     drafts: list[Draft]
     rows: list[dict[str, Any]]
     at: datetime
-    #: The same, and their first events, as the driver takes them.
+    #: The rows and their first events, as parameters of the driver.
     prepared_inserts: tuple[PreparedInsert, PreparedInsert]
 
 
-class Campaigns:
-    """Records campaigns and hands them out.
+class Campaigns(Repository):
+    """Records campaigns, and hands out their emails at the rate of each.
 
     Args:
-        engine: of the delivery log's database, its schema current.
+        engine: of the delivery log's database, with the current schema.
         outbox: of the same log.
-        clock: gives the time.
+        clock: returns the current time, aware.
     """
 
     def __init__(self, engine: Engine, outbox: Outbox, *, clock: Callable[[], datetime] = utc_now) -> None:
-        self._engine = engine
+        super().__init__(engine, clock=clock)
         self._outbox = outbox
-        self._clock = clock
 
     def create_or_update(self, campaign: str, *, kind: str, rate: float | None) -> None:
-        """Begin a campaign, or go on with it at another rate.
+        """Record a campaign, or change the rate of a known one.
 
         Args:
-            rate: emails a second, all workers together; None for as fast as it goes.
+            rate: emails a second of all workers together; None for no limit.
         """
         now = self._clock()
         row = {"id": campaign, "kind": kind, "rate": rate, "released_until": now, "created_at": now}
@@ -82,10 +82,10 @@ class Campaigns:
                 connection.execute(update(campaigns).where(campaigns.c.id == campaign).values(rate=rate))
 
     def prepare_batch(self, drafts: Sequence[Draft]) -> CampaignBatch:
-        """Return emails of a campaign as they are to be recorded, sealed; nothing is recorded yet."""
+        """Return emails of a campaign as rows with encrypted content; nothing is recorded yet."""
         now = self._clock()
         distinct = list({draft.id: draft for draft in drafts}.values())
-        rows = [self._outbox.build_row(draft, state=State.PENDING, due_at=now, now=now) for draft in distinct]
+        rows = [self._outbox.new_row(draft, due_at=now, now=now) for draft in distinct]
         return CampaignBatch(
             requested=len(drafts),
             drafts=distinct,
@@ -95,7 +95,7 @@ class Campaigns:
         )
 
     def known(self, ids: Sequence[str]) -> set[str]:
-        """Return those of some ids that the log has."""
+        """Return which of the ids the log has."""
         with reading(self._engine) as connection:
             return find_existing(connection, emails.c.id, ids)
 
@@ -108,25 +108,25 @@ class Campaigns:
         )
 
     def add(self, batch: CampaignBatch) -> AddResult:
-        """Record emails of a campaign; what is known by its id already stays as it is.
+        """Record a batch of emails; those whose id is known stay as they are.
 
         On SQLite they are on disk after the next `Outbox.flush`.
         """
         if not batch.rows:
             return AddResult(new=[], suppressed={})
-        with writing(self._engine, is_lasting=not can_flush(self._engine)) as connection:
+        with writing(self._engine, durable=not can_flush(self._engine)) as connection:
             new = self._insert_new(connection, batch)
             refused = self._outbox.rules.apply(connection, new, now=batch.at)
-        # Here, where it need not be left unfinished because the next transaction has begun.
+        # Between two transactions of this thread, when no transaction of its own keeps it from completing.
         checkpoint(self._engine)
         return AddResult(new=[draft.id for draft in new], suppressed=refused)
 
     def _insert_new(self, connection: Connection, batch: CampaignBatch) -> list[Draft]:
-        """Insert those that are not known yet, and return them."""
+        """Insert the emails that are not known yet, and return them."""
         if connection.dialect.name == "sqlite":
             enlarge_page_cache(connection)
         try:
-            # Mostly all are new, and to find out first takes long.
+            # Mostly all are new, and looking for known ones first takes long.
             with connection.begin_nested():
                 for ready in batch.prepared_inserts:
                     ready.insert(connection)
@@ -139,28 +139,28 @@ class Campaigns:
         return new
 
     def has_due(self) -> bool:
-        """Whether emails of any campaign could go out now, whatever its rate says."""
+        """Whether any campaign has due emails, whether or not its rate allows them now."""
         now = self._clock()
         with reading(self._engine) as connection:
             return any(_is_due(connection, campaign, now) for campaign in waiting_campaigns(connection))
 
-    def take_due(self, *, limit: int, held_in: str | None = None) -> dict[str, str]:
-        """Take emails of one campaign that are due and that its rate allows, to be published now.
+    def take_due(self, *, limit: int, worker_id: str | None = None) -> dict[str, str]:
+        """Take due emails of one campaign, as many as its rate allows, to be published now.
 
-        They count as published from here on: what the broker then does not get, it has lost.
+        They are marked as queued; the caller has to publish them, or return them to the log.
 
         Args:
-            held_in: the id of the worker in whose memory they will be; None where they outlive it.
+            worker_id: the worker in whose memory the messages will be; None for a broker outside the process.
 
         Returns:
-            Their ids, each with its kind.
+            The kind of each email, by id.
         """
         now = self._clock()
-        # Should this be lost, they are published twice, and claimed once.
-        with writing(self._engine, is_lasting=False) as connection:
+        # If a power failure undoes this, the emails are published twice, and claimed once.
+        with writing(self._engine, durable=False) as connection:
             for campaign in waiting_campaigns(connection):
                 allowed, released_until = _allowance(connection, campaign, limit=limit, now=now)
-                found = _take_due(connection, campaign, limit=allowed, held_in=held_in, now=now)
+                found = _take_due(connection, campaign, limit=allowed, worker_id=worker_id, now=now)
                 if not found:
                     continue
                 _consume_allowance(connection, campaign, len(found), released_until)
@@ -169,7 +169,7 @@ class Campaigns:
 
 
 def _insert_unless_known(connection: Connection, rows: Sequence[dict[str, Any]]) -> frozenset[str]:
-    """Return the ids of those that were not known."""
+    """Insert the rows whose id is not known yet; return their ids."""
     if connection.dialect.name == "postgresql":
         statement = dialect_insert(connection, emails).on_conflict_do_nothing().returning(emails.c.id)
         return frozenset(connection.execute(statement, rows).scalars())
@@ -187,10 +187,10 @@ def _is_due(connection: Connection, campaign: str, now: datetime) -> bool:
 
 
 def _take_due(
-    connection: Connection, campaign: str, *, limit: int, held_in: str | None, now: datetime
+    connection: Connection, campaign: str, *, limit: int, worker_id: str | None, now: datetime
 ) -> dict[str, str]:
     found: dict[str, str] = {}
-    values = {"queued_at": now, "queued_in": held_in}
+    values = {"queued_at": now, "queued_in": worker_id}
     for state in WAITING_STATES:
         due = (
             select(emails.c.seq)
@@ -216,7 +216,10 @@ def _take_due(
 def _allowance(
     connection: Connection, campaign: str, *, limit: int, now: datetime
 ) -> tuple[int, datetime | None]:
-    """Return how many emails may go out now, and since when they are counted; the row is locked."""
+    """Return how many emails may be sent now and since when they are counted, and lock the campaign.
+
+    The time is None for a campaign without a rate.
+    """
     query = select(campaigns.c.rate, campaigns.c.released_until).where(campaigns.c.id == campaign)
     row = connection.execute(query.with_for_update()).first()
     if row is None or row.rate is None:

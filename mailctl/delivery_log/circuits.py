@@ -1,7 +1,7 @@
-"""The circuit to the mail server, shared by all workers of a log: open while the server is of no use.
+"""Circuit breakers: one for each mail server, shared by all workers of a log, open while the server fails.
 
-While it is open nothing is published but one email at a time, as a probe: a dead server is not hammered,
-wrong credentials do not lock an account, and no email burns attempts on what is not its fault.
+While a circuit is open, one email at a time is tried as a probe: a dead server is not flooded, wrong
+credentials do not lock an account, and no email uses up attempts because of the server.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, delete, select, update
 
+from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import circuits
 from mailctl.delivery_log.transitions import insert_or_ignore, utc_now
@@ -21,59 +22,66 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-#: Failures in a row, of the server and not of an email, that open the circuit.
+#: Consecutive failures of the server, not of single emails, that open the circuit.
 FAILURES_TO_OPEN = 3
-#: Seconds until the first probe; they double with each probe that fails.
+#: Seconds until the first probe; doubled with each probe that fails.
 FIRST_PROBE_DELAY_SECONDS = 10.0
 MAX_PROBE_DELAY_SECONDS = 300.0
-#: Seconds that a probe may take before another worker makes one.
+#: Seconds that a probe may take before another worker may start one.
 _PROBE_LEASE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Circuit:
-    """What is known of a mail server that does not work."""
+    """The state of the circuit to a mail server that has failed."""
 
     #: host:port.
     server: str
     failures: int
-    #: Attempts since it opened.
+    #: Probes since it opened.
     probes: int
+    #: What failed last, for people.
     reason: str
+    #: The SMTP stage of that failure; None if it has none.
+    stage: str | None = None
     since: datetime
     probe_at: datetime
 
     @property
     def is_open(self) -> bool:
-        """Whether emails are kept back."""
+        """Whether emails wait until the server works again."""
         return self.failures >= FAILURES_TO_OPEN
 
     def __str__(self) -> str:
         return f"the mail server {self.server} does not work since {self.since:%H:%M} UTC: {self.reason}"
 
 
-class Circuits:
-    """Counts failures of the mail server, and says who may try it.
+class Circuits(Repository):
+    """Counts failures of a mail server, and decides which worker may probe it.
 
     Args:
-        engine: of the delivery log's database, its schema current.
+        engine: of the delivery log's database, with the current schema.
         server: host:port of the mail server.
-        clock: gives the time.
+        clock: returns the current time, aware.
     """
 
     def __init__(self, engine: Engine, server: str, *, clock: Callable[[], datetime] = utc_now) -> None:
-        self._engine = engine
+        super().__init__(engine, clock=clock)
         self._server = server
-        self._clock = clock
 
     def read(self) -> Circuit | None:
-        """Return what is known of the server; None if it works as far as is known."""
+        """Return the circuit to the server; None if no failure is recorded."""
         with reading(self._engine) as connection:
             row = connection.execute(select(circuits).where(circuits.c.server == self._server)).first()
         return None if row is None else Circuit(**row._asdict())
 
-    def record_failure(self, reason: str) -> Circuit:
-        """Count a failure of the server; return what is known now."""
+    def record_failure(self, reason: str, *, stage: str | None = None) -> Circuit:
+        """Count a failure of the server and return the circuit as it is now.
+
+        Args:
+            reason: what failed, for people.
+            stage: the SMTP stage at which it failed.
+        """
         now = self._clock()
         new = {"server": self._server, "failures": 0, "probes": 0, "since": now, "probe_at": now}
         with writing(self._engine) as connection:
@@ -84,18 +92,26 @@ class Circuits:
             changed = (
                 update(circuits)
                 .where(circuits.c.server == self._server)
-                .values(failures=circuits.c.failures + 1, reason=reason, probe_at=now + _probe_delay(probes))
+                .values(
+                    failures=circuits.c.failures + 1,
+                    reason=reason,
+                    stage=stage,
+                    probe_at=now + _probe_delay(probes),
+                )
                 .returning(*circuits.c)
             )
             return Circuit(**connection.execute(changed).one()._asdict())
 
     def record_success(self) -> None:
-        """Close the circuit: the server has answered for an email."""
+        """Close the circuit, because the server has answered."""
         with writing(self._engine) as connection:
             connection.execute(delete(circuits).where(circuits.c.server == self._server))
 
     def acquire_probe(self) -> bool:
-        """Whether the caller may publish one email to try an open circuit; only one caller at a time may."""
+        """Acquire the right to probe the server with one email; return whether the caller has it.
+
+        Only one caller at a time has it.
+        """
         now = self._clock()
         is_due = and_(circuits.c.server == self._server, circuits.c.probe_at <= now)
         taken = (
@@ -109,7 +125,7 @@ class Circuits:
 
 
 def read_circuits(engine: Engine) -> list[Circuit]:
-    """Return what is known of every mail server that does not work."""
+    """Return the circuits to all mail servers that have failed."""
     with reading(engine) as connection:
         return [Circuit(**row._asdict()) for row in connection.execute(select(circuits))]
 

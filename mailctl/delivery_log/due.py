@@ -1,4 +1,4 @@
-"""What waits: for a relay, found by the index alone; and since when."""
+"""Emails that wait for a relay: their campaigns, found by the index alone, and since when they wait."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-#: Emails in one of these wait for a relay.
+#: The states of emails that wait for a relay.
 WAITING_STATES = (State.DEFERRED, State.PENDING)
 
 
 def waiting_since() -> ColumnElement[datetime]:
-    """Return, of an email that waits, since when: the time of a later attempt says nothing of it."""
-    is_untried = and_(emails.c.attempts == 0, emails.c.error.is_(None))
+    """Return the time since which an email waits: when it was recorded, or for which it was scheduled.
+
+    The time of its next attempt does not count.
+    """
+    is_untried = and_(emails.c.attempts == 0, emails.c.reason_code.is_(None))
     return case(
         (and_(is_untried, emails.c.not_before.is_not(None)), emails.c.not_before), else_=emails.c.created_at
     )
 
 
 def waiting_campaigns(connection: Connection) -> Iterator[str]:
-    """Go through the campaigns that wait for a relay, not through their emails."""
+    """Yield the campaigns that have waiting emails, without reading the emails."""
     for state in WAITING_STATES:
         last = ""
         while True:

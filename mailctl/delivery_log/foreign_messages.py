@@ -1,7 +1,7 @@
-"""How often messages of other apps were put back on their queue, by a digest of each.
+"""Messages of other apps: how often workers have returned each to its queue, by a digest of the message.
 
-The messages themselves stay as they are: a header of ours would reach the tasks of the other app, and Celery
-passes headers on when a task is retried. Workers that share the log share the counts; a restart keeps them.
+The messages are not changed: a header with the count would reach the tasks of the other app, and Celery
+copies headers when a task is retried. Workers that share the log share the counts, which survive a restart.
 """
 
 from __future__ import annotations
@@ -11,34 +11,23 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select, update
 
+from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import foreign_messages
-from mailctl.delivery_log.transitions import insert_or_ignore, utc_now
+from mailctl.delivery_log.transitions import insert_or_ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-    from datetime import datetime
+    from collections.abc import Collection
 
-    from sqlalchemy import Engine
-
-#: How long a message is remembered after it was last put back: its own app has most likely taken it.
+#: How long a count is kept after a message was last returned: by then its own app has most likely taken it.
 RETENTION = timedelta(days=1)
 
 
-class ForeignMessages:
-    """Counts the rounds of foreign messages.
-
-    Args:
-        engine: of the delivery log's database, its schema current.
-        clock: gives the time.
-    """
-
-    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = utc_now) -> None:
-        self._engine = engine
-        self._clock = clock
+class ForeignMessages(Repository):
+    """Counts how often messages of other apps were requeued."""
 
     def requeue_counts(self, digests: Collection[str]) -> dict[str, int]:
-        """Return how often each message was put back; those that never were are left out."""
+        """Return how often each message was requeued, by digest; those that never were are left out."""
         query = select(foreign_messages.c.digest, foreign_messages.c.rounds).where(
             foreign_messages.c.digest.in_(digests)
         )
@@ -46,11 +35,11 @@ class ForeignMessages:
             return {row.digest: row.rounds for row in connection.execute(query)}
 
     def record_requeues(self, digests: Collection[str]) -> None:
-        """Record that each message is put back once more, and forget those that were not for long."""
+        """Count one more requeue of each message, and delete counts that are old."""
         now, each = self._clock(), foreign_messages.c
         with writing(self._engine) as connection:
             connection.execute(delete(foreign_messages).where(each.seen_at < now - RETENTION))
-            for digest in sorted(set(digests)):  # in one order, so that two workers never wait for each other
+            for digest in sorted(set(digests)):  # in a fixed order, to avoid deadlocks
                 row = {"digest": digest, "rounds": 1, "seen_at": now}
                 if not insert_or_ignore(connection, foreign_messages, row):
                     is_it = each.digest == digest
@@ -58,6 +47,6 @@ class ForeignMessages:
                     connection.execute(again.values(rounds=each.rounds + 1, seen_at=now))
 
     def forget(self, digests: Collection[str]) -> None:
-        """Forget messages that were moved aside: an operator who restores them gives them new rounds."""
+        """Delete the counts of messages that were moved aside; after a restore they start anew."""
         with writing(self._engine) as connection:
             connection.execute(delete(foreign_messages).where(foreign_messages.c.digest.in_(digests)))

@@ -1,4 +1,4 @@
-"""The workers that share this delivery log: each writes a heartbeat, and everybody can see who is alive."""
+"""Heartbeats of the workers that share a delivery log, by which it is known which of them are alive."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ import os
 import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
+from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import workers
-from mailctl.delivery_log.transitions import insert_or_ignore, utc_now
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sqlalchemy import Engine
+from mailctl.delivery_log.transitions import insert_or_ignore
 
 #: Seconds between heartbeats.
 HEARTBEAT_SECONDS = 2.0
@@ -27,9 +22,9 @@ DEAD_AFTER_SECONDS = 15.0
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """A worker of ours: a `mailctl worker` process, with what it consumes."""
+    """A `mailctl worker` process, and the queues that it consumes."""
 
-    #: New for each start.
+    #: Unique for each start of a worker.
     id: str
     #: The Celery node name.
     name: str
@@ -42,20 +37,11 @@ class Worker:
     seen_at: datetime
 
 
-class WorkerRegistry:
-    """Who works on this log.
-
-    Args:
-        engine: of the log's database, its schema current.
-        clock: gives the time.
-    """
-
-    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = utc_now) -> None:
-        self._engine = engine
-        self._clock = clock
+class WorkerRegistry(Repository):
+    """Records heartbeats, and lists the workers that are alive."""
 
     def record_heartbeat(self, worker: Worker) -> None:
-        """Say that a worker is alive, and forget those that have been silent for long."""
+        """Record that a worker is alive, and delete workers that have been silent for long."""
         now = self._clock()
         row = {
             "id": worker.id,
@@ -76,16 +62,16 @@ class WorkerRegistry:
                 connection.execute(changed.values(seen_at=now, queues=row["queues"]))
 
     def unregister(self, worker_id: str) -> None:
-        """Say that a worker has stopped in good order."""
+        """Delete a worker that is shutting down."""
         with writing(self._engine) as connection:
             connection.execute(delete(workers).where(workers.c.id == worker_id))
 
     def list_alive(self) -> list[Worker]:
         """Return the workers that are alive, oldest first."""
         now, silence = self._clock(), timedelta(seconds=DEAD_AFTER_SECONDS)
-        # Nobody was seen in the future: that was written by a clock that was ahead.
-        is_heard = workers.c.seen_at.between(now - silence, now + silence)
-        query = select(workers).where(is_heard).order_by(workers.c.started_at)
+        # A heartbeat in the future comes from a clock that was ahead, and tells nothing.
+        is_recent = workers.c.seen_at.between(now - silence, now + silence)
+        query = select(workers).where(is_recent).order_by(workers.c.started_at)
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
         found = [Worker(**{**row._asdict(), "queues": tuple(row.queues)}) for row in rows]
@@ -93,7 +79,7 @@ class WorkerRegistry:
 
 
 def _is_known_dead(worker: Worker) -> bool:
-    """Whether it was killed on this host, which is known before its silence tells."""
+    """Whether a worker on this host has no process any more; that is known before its heartbeats stop."""
     if worker.host != socket.gethostname():
         return False
     try:

@@ -1,4 +1,4 @@
-"""The keys of calls that must happen only once."""
+"""Idempotency keys: a call that is repeated with its key returns the emails of the first one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class IdempotencyKey:
-    """An idempotency key, and the email that it stands for."""
+    """An idempotency key and the first email of the call that used it."""
 
     key: str
     email_id: str
@@ -33,22 +33,22 @@ class IdempotencyKey:
 
 
 class IdempotencyKeys:
-    """Answers questions about keys.
+    """Finds idempotency keys.
 
     Args:
-        engine: of the delivery log's database, the schema current.
+        engine: of the delivery log's database, with the current schema.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def find(self, key: str, *, now: datetime) -> IdempotencyKey | None:
-        """Return what an idempotency key stands for; None if it is not in use."""
+        """Return an idempotency key with its email; None if it is not in use."""
         found = self._select(idempotency_keys.c.key == key, now=now)
         return found[0] if found else None
 
     def find_by_email(self, email_id: str, *, now: datetime) -> tuple[IdempotencyKey, ...]:
-        """Return the idempotency keys that stand for an email."""
+        """Return the idempotency keys whose calls recorded an email."""
         return self._select(idempotency_keys.c.email_id == email_id, now=now)
 
     def _select(self, where: ColumnElement[bool], *, now: datetime) -> tuple[IdempotencyKey, ...]:
@@ -61,31 +61,32 @@ class IdempotencyKeys:
 def register_key(
     connection: Connection, drafts: Sequence[Draft], keyring: Keyring, *, now: datetime, expires_at: datetime
 ) -> str | None:
-    """Remember the key of the call that records these emails.
+    """Record the idempotency key of the call that records these emails.
 
-    A key that another transaction is about to remember is waited for, so that only one of two calls goes on.
+    If another transaction has inserted the same key and not ended yet, this waits for it: of two calls at the
+    same time only one records its emails.
 
     Args:
-        connection: the transaction in which they are recorded.
-        drafts: the first one's key and id stand for all.
+        connection: in the transaction that records the emails.
+        drafts: the idempotency key and the id of the first stand for all.
         expires_at: until when the key is remembered.
 
     Returns:
-        The id that the key stood for already; None if it is new, or the call has none.
+        The id that an earlier call with this key returned; None if the key is new, or the call has none.
 
     Raises:
-        IdempotencyConflict: that earlier call had other content.
+        IdempotencyConflict: the earlier call had other content.
     """
     key = drafts[0].idempotency_key
     if key is None:
         return None
-    is_ours = idempotency_keys.c.key == key
-    connection.execute(delete(idempotency_keys).where(is_ours, idempotency_keys.c.expires_at <= now))
+    has_key = idempotency_keys.c.key == key
+    connection.execute(delete(idempotency_keys).where(has_key, idempotency_keys.c.expires_at <= now))
     prints = encryption.fingerprints(drafts[0].kind, [draft.content for draft in drafts], keyring)
     row = {"key": key, "email_id": drafts[0].id, "fingerprint": prints[0], "expires_at": expires_at}
     if insert_or_ignore(connection, idempotency_keys, row):
         return None
-    known = connection.execute(select(idempotency_keys).where(is_ours)).one()
+    known = connection.execute(select(idempotency_keys).where(has_key)).one()
     if known.fingerprint not in prints:
         raise IdempotencyConflict(
             f"The idempotency key {key!r} was used for other content (email {known.email_id}).",

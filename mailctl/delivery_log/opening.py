@@ -1,4 +1,4 @@
-"""Opening the delivery log that the settings name, in one of the modes that there are."""
+"""Opening of the delivery log that the settings name, in one of the access modes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,10 @@ from sqlalchemy.schema import CreateTable
 from mailctl.delivery_log.discovery import find_homes
 from mailctl.delivery_log.storage import sqlite
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.delivery_log.storage.engine import (
-    LateCreation,
-    delivery_log_url,
-    mask_url,
-    open_engine,
-    open_log_reader,
-    sqlite_url,
-)
+from mailctl.delivery_log.storage.engine import LateCreation, open_engine, open_log_reader
 from mailctl.delivery_log.storage.schema_version import ensure_current, read_version, require_current_version
 from mailctl.delivery_log.storage.tables import metadata
+from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url, sqlite_url
 from mailctl.errors import LogMissing
 from mailctl.shell_command import shell_quote
 
@@ -35,17 +29,21 @@ if TYPE_CHECKING:
 
 DATABASE_URL_SETTING = "MAILCTL_DATABASE_URL"
 _DEFAULT_HOME = Path(".mailctl")
-#: Logs nearby that are named at most.
+#: How many other logs nearby an error message names.
 _MAX_NEARBY = 3
 
 
 def open_delivery_log(settings: Settings, mode: AccessMode) -> Engine:
-    """Return an engine on the delivery log, whose schema is current.
+    """Return an engine on the delivery log, with the current schema.
+
+    Args:
+        settings: they name the log.
+        mode: what opening the log may do to it.
 
     Raises:
-        ConfigurationError: its address is not usable, or its schema is older or newer than this mailctl.
-        LogMissing: there is none, and the mode needs one.
-        LogUnavailable: it cannot be reached, or not be created.
+        ConfigurationError: the URL is not usable, or the schema is older or newer than this mailctl.
+        LogMissing: there is no log, and the mode does not create it.
+        LogUnavailable: the log cannot be reached or created.
     """
     if mode is AccessMode.CREATE:
         return _create(delivery_log_url(settings))
@@ -67,7 +65,7 @@ def open_reader(settings: Settings, *, any_version: bool = False) -> Engine:
     """Return an engine that only reads the delivery log, and creates nothing.
 
     Args:
-        any_version: also one whose schema is older or newer than this mailctl.
+        any_version: whether to accept a schema that is older or newer than this mailctl.
 
     Raises: as `open_delivery_log`.
     """
@@ -93,7 +91,7 @@ def _create(url: URL) -> Engine:
 
 def _created_on_write(url: URL) -> Engine:
     engine = open_engine(url, setting=DATABASE_URL_SETTING)
-    # By another engine: this one reads the stand-in until all tables are there.
+    # Created by another engine: this one reads the stand-in until all tables exist.
     LateCreation(_empty_log(), lambda: _create(url).dispose()).attach_to(engine)
     return engine
 
@@ -128,7 +126,7 @@ def _log_missing_error(url: URL, settings: Settings) -> LogMissing:
 
 
 def describe_nearby_logs(settings: Settings) -> str:
-    """Return a clause that names the logs in and around the working directory; "" if there is none."""
+    """Return a clause that names delivery logs near the working directory; "" if there are none."""
     relative = _DEFAULT_HOME if settings.mailctl_home.is_absolute() else settings.mailctl_home
     own = delivery_log_url(settings)
     homes = [
@@ -143,7 +141,7 @@ def describe_nearby_logs(settings: Settings) -> str:
 
 
 def _setting_assignment(home: Path, settings: Settings) -> str:
-    """Return the assignment that leads to a home's log: MAILCTL_HOME does not where there is an address."""
+    """Return the setting that selects the log of a home; MAILCTL_DATABASE_URL overrides MAILCTL_HOME."""
     if settings.mailctl_database_url is None:
         return f"MAILCTL_HOME={shell_quote(str(home))}"
     return f"{DATABASE_URL_SETTING}={shell_quote(mask_url(sqlite_url(home / 'mailctl.db')))}"

@@ -1,139 +1,142 @@
-"""What operators do to emails: conditional on the state, with an event that says who, when and why."""
+"""The actions of operators: each changes only emails in a fitting state, and its events say who and why."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, case, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, select, update
 
+from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rule_enforcement import is_not_suppressed
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.raw_insert import insert_rows
-from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
-from mailctl.delivery_log.transitions import append_events, change_state, utc_now
-from mailctl.domain.models import MAYBE_SENT, State
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails
+from mailctl.delivery_log.transitions import append_events, change_state, reason_values, utc_now
+from mailctl.domain.models import State
+from mailctl.domain.reason_codes import Reason, ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from datetime import datetime, timedelta
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from mailctl.delivery_log.outbox import Outbox
     from mailctl.domain.models import Draft
 
-#: How the reason begins of an email that a new one was made from.
-RESENT_PREFIX = "resent as "
-
 
 @dataclass(frozen=True, kw_only=True)
 class AuditInfo:
-    """Who does something, and why."""
+    """Who acts, and why."""
 
     actor: str
-    #: In the operator's words; "" if nothing was said.
+    #: In the operator's own words; "" if none was given.
     reason: str = ""
-    #: A word by which the emails are found again that were stopped together.
+    #: A name for one bulk action, by which the emails that it stopped are found again; "" for single emails.
     batch_mark: str = ""
 
-    def describe(self, what: str) -> str:
-        """Return what was done, with the reason."""
-        return f"{what}: {self.reason}" if self.reason else what
+    def describe(self, done: str) -> str:
+        """Return what was done, followed by the operator's reason."""
+        return f"{done}: {self.reason}" if self.reason else done
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActionFacts:
-    """Which of some emails have what their own fields do not tell."""
+    """Which of some emails have a property that decides about actions and is not a field of `Email`."""
 
     with_content: frozenset[str]
+    #: The mail server may have accepted an attempt.
     maybe_sent: frozenset[str]
     resent: frozenset[str]
-    #: To addresses that nothing is sent to, and not forced.
+    #: To a suppressed address, and not forced.
     to_suppressed_address: frozenset[str]
 
 
-class OperatorActions:
-    """Stops emails, lets them go again, and makes new ones of them.
+class OperatorActions(Repository):
+    """Stops emails, retries and releases them, and records new copies of them.
 
-    Each statement takes only what is still in a fitting state: what a worker has claimed, it keeps.
+    Each statement changes only emails that are still in a fitting state: a worker keeps what it has claimed.
 
     Args:
-        engine: of the delivery log's database, its schema current.
-        outbox: of the same log.
-        clock: gives the time.
+        engine: of the delivery log's database, with the current schema.
+        outbox: of the same log; records the new copies.
+        clock: returns the current time, aware.
     """
 
     def __init__(self, engine: Engine, outbox: Outbox, *, clock: Callable[[], datetime] = utc_now) -> None:
-        self._engine = engine
+        super().__init__(engine, clock=clock)
         self._outbox = outbox
-        self._clock = clock
 
     def read_facts(self, ids: Collection[str]) -> ActionFacts:
-        """Return which of the emails have content, may be delivered, were resent, and go to nobody."""
-        are_they = emails.c.id.in_(ids)
-        with_content = select(emails.c.id).where(are_they, emails.c.content.is_not(None))
-        resent = select(emails.c.id).where(are_they, emails.c.error.startswith(RESENT_PREFIX))
-        maybe_sent = select(events.c.email_id).where(
-            events.c.email_id.in_(ids), events.c.text.contains(MAYBE_SENT)
-        )
+        """Return which of the emails have content, may have been sent, were resent, or may not be sent."""
         with reading(self._engine) as connection:
 
-            def found(query: Any) -> frozenset[str]:
+            def ids_where(condition: ColumnElement[bool]) -> frozenset[str]:
+                query = select(emails.c.id).where(emails.c.id.in_(ids), condition)
                 return frozenset(connection.execute(query).scalars())
 
             return ActionFacts(
-                with_content=found(with_content),
-                maybe_sent=found(maybe_sent),
-                resent=found(resent),
-                to_suppressed_address=found(select(emails.c.id).where(are_they, ~is_not_suppressed())),
+                with_content=ids_where(emails.c.content.is_not(None)),
+                maybe_sent=ids_where(emails.c.maybe_sent.is_(True)),
+                resent=ids_where(emails.c.resent_as.is_not(None)),
+                to_suppressed_address=ids_where(~is_not_suppressed()),
             )
 
     def stop(
-        self, ids: Collection[str], target: State, *, works_on: Collection[State], done: str, deed: AuditInfo
+        self,
+        ids: Collection[str],
+        target: State,
+        *,
+        from_states: Collection[State],
+        done: str,
+        audit: AuditInfo,
     ) -> frozenset[str]:
-        """Hold or cancel emails that nobody is sending; a message that is out finds nothing to do then.
+        """Hold or cancel emails that no worker has claimed; their messages on the broker then do nothing.
 
         Args:
             target: held or cancelled.
-            works_on: the states in which that can be done.
-            done: what the reason says was done.
+            from_states: the states in which this can be done.
+            done: the past participle of the action, such as "purged", for the texts.
 
         Returns:
-            The ids of those that were stopped.
+            The ids of the emails that were stopped.
         """
-        mark = f" ({deed.batch_mark})" if deed.batch_mark else ""
-        error = deed.describe(f"{done} by {deed.actor}{mark}")
-        values = {"error": error, "queued_at": None, "queued_in": None}
-        are_fit = and_(emails.c.id.in_(ids), UNINDEXED_STATE.in_(works_on))
-        return self._change_state(are_fit, target, text=deed.describe(done), values=values, deed=deed)
+        mark = f" ({audit.batch_mark})" if audit.batch_mark else ""
+        error = audit.describe(f"{done} by {audit.actor}{mark}")
+        values = reason_values(Reason(code=ReasonCode.STOPPED, text=error))
+        values |= {"queued_at": None, "queued_in": None}
+        can_stop = and_(emails.c.id.in_(ids), UNINDEXED_STATE.in_(from_states))
+        return self._change_state(
+            can_stop, target, Reason(code=ReasonCode.STOPPED, text=done), values=values, audit=audit
+        )
 
     def retry(
         self,
         ids: Collection[str],
         *,
-        works_on: Collection[State],
-        deed: AuditInfo,
+        from_states: Collection[State],
+        audit: AuditInfo,
         lifetime: timedelta | None,
         is_forced: bool,
         again: bool,
     ) -> frozenset[str]:
-        """Let undelivered emails go out now.
+        """Make undelivered emails due now.
 
         Args:
-            works_on: the states in which that can be done.
-            lifetime: what each has to live from now on; None leaves it as it was.
-            is_forced: whether neither suppression nor limits shall keep them back.
-            again: also those that a new email was made from.
+            from_states: the states in which this can be done.
+            lifetime: how long each is worth sending from now on; None keeps the time at which it expires.
+            is_forced: whether suppressions and limits no longer apply to them.
+            again: whether to include emails that were resent.
 
         Returns:
-            The ids of those that go out.
+            The ids of the emails that are due now.
         """
         now = self._clock()
         values: dict[str, Any] = {
             "due_at": now,
             "not_before": None,
-            # They begin anew, but for those that were in the middle of it.
+            # Attempts are counted anew, except for a deferred email, which is in the middle of its attempts.
             "attempts": case((emails.c.state == State.DEFERRED, emails.c.attempts), else_=0),
             **_CLEARED,
         }
@@ -141,81 +144,100 @@ class OperatorActions:
             values["expires_at"] = now + lifetime
         if is_forced:
             values["is_forced"] = True
-        are_fit = _can_be_sent(ids, works_on, again=again)
-        return self._change_state(
-            are_fit, State.PENDING, text=deed.describe("retried"), values=values, deed=deed
-        )
+        can_send = _can_be_sent(ids, from_states, again=again)
+        reason = Reason(code=ReasonCode.RETRIED, text="retried")
+        return self._change_state(can_send, State.PENDING, reason, values=values, audit=audit)
 
     def release(
-        self, ids: Collection[str], *, works_on: Collection[State], deed: AuditInfo, again: bool
+        self, ids: Collection[str], *, from_states: Collection[State], audit: AuditInfo, again: bool
     ) -> frozenset[str]:
-        """Let held and cancelled emails go out when they would have; return the ids of those that do.
+        """Release held and cancelled emails: they are due now, or at the time for which they are scheduled.
 
         Args:
-            works_on: the states in which that can be done.
-            again: also those that a new email was made from.
+            from_states: the states in which this can be done.
+            again: whether to include emails that were resent.
+
+        Returns:
+            The ids of the emails that were released.
         """
         now = self._clock()
         is_scheduled = emails.c.not_before > now
         values = {"due_at": case((is_scheduled, emails.c.not_before), else_=now), **_CLEARED}
-        are_fit = _can_be_sent(ids, works_on, again=again)
-        return self._change_state(
-            are_fit, State.PENDING, text=deed.describe("released"), values=values, deed=deed
-        )
+        can_send = _can_be_sent(ids, from_states, again=again)
+        reason = Reason(code=ReasonCode.RELEASED, text="released")
+        return self._change_state(can_send, State.PENDING, reason, values=values, audit=audit)
 
     def resend(
-        self, email_id: str, draft: Draft, *, works_on: Collection[State], deed: AuditInfo, again: bool
+        self, email_id: str, draft: Draft, *, from_states: Collection[State], audit: AuditInfo, again: bool
     ) -> bool:
-        """Record a new email that is made of an old one; both events name the other.
+        """Record a new copy of an email; an event of each names the other.
 
         Args:
-            email_id: of the old one.
-            draft: the new one.
-            works_on: the states of the old one in which that can be done.
-            again: also if one was made of it before.
+            email_id: of the old email.
+            draft: the new copy.
+            from_states: the states of the old email in which this can be done.
+            again: whether to do it although the old email was resent before.
 
         Returns:
             Whether it was done.
         """
-        now = self._clock()
-        resent = f"{RESENT_PREFIX}{draft.id}"
-        # The mark is on the row, so that of two operators one comes second.
+        now, resent = self._clock(), Reason(code=ReasonCode.RESENT, text=f"resent as {draft.id}")
+        # The id of the copy is on the old row, so that the second of two operators finds it there.
         marked = (
             update(emails)
-            .where(_can_be_sent([email_id], works_on, again=again))
-            .values(error=resent, updated_at=now)
+            .where(_can_be_sent([email_id], from_states, again=again))
+            .values(**reason_values(resent), resent_as=draft.id, updated_at=now)
             .returning(emails.c.id)
         )
         with writing(self._engine) as connection:
             if connection.execute(marked).first() is None:
                 return False
-            append_events(connection, [email_id], text=deed.describe(resent), now=now, actor=deed.actor)
-            row = self._outbox.build_row(draft, state=State.PENDING, due_at=now, now=now)
-            insert_rows(connection, emails, [row])
-            text = deed.describe(f"recorded; is a resend of {email_id}")
-            append_events(connection, [draft.id], text=text, now=now, actor=deed.actor)
+            _append_event(connection, email_id, resent, audit, now=now)
+            insert_rows(connection, emails, [self._outbox.new_row(draft, due_at=now, now=now)])
+            copy = Reason(code=ReasonCode.RESEND, text=f"recorded; is a resend of {email_id}")
+            _append_event(connection, draft.id, copy, audit, now=now)
         return True
 
     def _change_state(
-        self, where: ColumnElement[bool], target: State, *, text: str, values: dict[str, Any], deed: AuditInfo
+        self,
+        where: ColumnElement[bool],
+        target: State,
+        reason: Reason,
+        *,
+        values: dict[str, Any],
+        audit: AuditInfo,
     ) -> frozenset[str]:
-        now = self._clock()
+        now, text = self._clock(), audit.describe(reason.text)
         with writing(self._engine) as connection:
             rows = change_state(
-                connection, where, target, text=text, values=values, now=now, actor=deed.actor
+                connection,
+                where,
+                target,
+                text=text,
+                values=values,
+                now=now,
+                code=reason.code,
+                actor=audit.actor,
             )
         return frozenset(row.id for row in rows)
 
 
-_CLEARED: dict[str, Any] = {"error": None, "queued_at": None, "queued_in": None}
+_CLEARED: dict[str, Any] = reason_values(None) | {"resent_as": None, "queued_at": None, "queued_in": None}
 
 
-def _can_be_sent(ids: Collection[str], works_on: Collection[State], *, again: bool) -> ColumnElement[bool]:
+def _append_event(
+    connection: Connection, email_id: str, reason: Reason, audit: AuditInfo, *, now: datetime
+) -> None:
+    text = audit.describe(reason.text)
+    append_events(connection, [email_id], text=text, now=now, code=reason.code, actor=audit.actor)
+
+
+def _can_be_sent(ids: Collection[str], from_states: Collection[State], *, again: bool) -> ColumnElement[bool]:
     conditions: list[ColumnElement[bool]] = [
         emails.c.id.in_(ids),
-        UNINDEXED_STATE.in_(works_on),
+        UNINDEXED_STATE.in_(from_states),
         emails.c.content.is_not(None),
     ]
     if not again:
-        conditions.append(or_(emails.c.error.is_(None), ~emails.c.error.startswith(RESENT_PREFIX)))
+        conditions.append(emails.c.resent_as.is_(None))
     return and_(*conditions)

@@ -1,7 +1,7 @@
-"""Pauses: queues and kinds of email that an operator has stopped, for all workers, until they are resumed.
+"""Pauses: an operator stops a queue or a kind of email for all workers, and resumes it later.
 
-A claim never takes what is paused, so that a pause holds from the moment at which it is recorded, whatever is
-on the broker or in the hands of a worker by then.
+No worker can claim a paused email. So a pause works from the moment at which it is recorded, whatever
+messages are on the broker or with a worker by then.
 """
 
 from __future__ import annotations
@@ -9,27 +9,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 
 from mailctl.delivery_log.due import WAITING_STATES, waiting_campaigns
+from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, pauses
-from mailctl.delivery_log.transitions import change_state, insert_or_ignore, utc_now
+from mailctl.delivery_log.transitions import change_state, insert_or_ignore
 from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.shell_command import ShellCommand, mailctl_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
     from mailctl.domain.models import Email
 
-#: For so long paused emails are out of the way of relays, which look at what is due again and again.
+#: How long paused emails are not due, so that relays do not read them again and again.
 PARKED_FOR = timedelta(hours=1)
-#: Emails of one transaction, so that workers need not wait long for the database.
+#: Emails in one transaction, so that workers do not wait long for the database.
 _BATCH_SIZE = 1000
 
 
@@ -42,22 +44,22 @@ class PauseScope(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Pause:
-    """A queue or a kind that is stopped."""
+    """A paused queue or kind."""
 
     scope: PauseScope
     name: str
-    #: Why, in the operator's words; "" if nothing was said.
+    #: The operator's reason; "" if none was given.
     reason: str
     actor: str
     since: datetime
 
     def covers(self, email: Email) -> bool:
-        """Whether it stops an email."""
+        """Whether the pause stops an email."""
         return self.name == (email.queue if self.scope is PauseScope.QUEUE else email.kind)
 
     @property
     def resume_command(self) -> ShellCommand:
-        """The command that ends it."""
+        """The command that ends the pause."""
         if self.scope is PauseScope.KIND:
             return mailctl_command("queue", "resume", kind=self.name)
         return mailctl_command("queue", "resume", arguments=[self.name])
@@ -67,31 +69,22 @@ class Pause:
         return f"{self.scope} {self.name} paused by {self.actor} since {self.since:%Y-%m-%d %H:%M}Z{why}"
 
 
-class Pauses:
-    """Stops and starts the sending of queues and kinds.
-
-    Args:
-        engine: of the delivery log's database, its schema current.
-        clock: gives the time.
-    """
-
-    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = utc_now) -> None:
-        self._engine = engine
-        self._clock = clock
+class Pauses(Repository):
+    """Pauses and resumes queues and kinds."""
 
     def read(self) -> list[Pause]:
-        """Return what is paused, the longest first."""
+        """Return the pauses, oldest first."""
         with reading(self._engine) as connection:
             return _read(connection)
 
     def pause(self, scope: PauseScope, name: str, *, actor: str, reason: str) -> bool:
-        """Stop a queue or a kind; return whether it is new: a pause that is there stays as it is."""
+        """Pause a queue or a kind; return False if it is paused already, which changes nothing."""
         row = {"scope": scope, "name": name, "reason": reason, "actor": actor, "since": self._clock()}
         with writing(self._engine) as connection:
             return insert_or_ignore(connection, pauses, row)
 
     def resume(self, scope: PauseScope, name: str) -> bool:
-        """Let a queue or a kind go on at once; return whether it was paused."""
+        """Resume a queue or a kind, and make its emails due; return whether it was paused."""
         is_it = and_(pauses.c.scope == scope, pauses.c.name == name)
         with writing(self._engine) as connection:
             was_paused = bool(connection.execute(delete(pauses).where(is_it)).rowcount)
@@ -102,7 +95,7 @@ class Pauses:
         return was_paused
 
     def park(self) -> None:
-        """Put what is due and paused out of the way of relays."""
+        """Make paused emails not due for a while, so that relays do not read them again and again."""
         if not self.read():
             return
         now = self._clock()
@@ -113,7 +106,7 @@ class Pauses:
             campaigns = [None, *waiting_campaigns(connection)]
         for campaign in dict.fromkeys(campaigns):
             for state in WAITING_STATES:
-                # By state and campaign, as the index has them.
+                # By state and campaign, which are the first columns of the index.
                 while self._set_due_batch(campaign, state, where, due_at=due_at) == _BATCH_SIZE:
                     pass
 
@@ -132,7 +125,7 @@ class Pauses:
 
 
 def is_not_paused() -> ColumnElement[bool]:
-    """Return the condition that an email is of no paused queue and no paused kind."""
+    """Return the condition that neither the queue nor the kind of an email is paused."""
     stops_it = or_(
         and_(pauses.c.scope == PauseScope.QUEUE, pauses.c.name == emails.c.queue),
         and_(pauses.c.scope == PauseScope.KIND, pauses.c.name == emails.c.kind),
@@ -141,9 +134,9 @@ def is_not_paused() -> ColumnElement[bool]:
 
 
 def return_paused(connection: Connection, ids: Collection[str], *, now: datetime) -> None:
-    """Put emails back into the log that a claim has just left alone because they are paused.
+    """Return emails to the log that a claim has just skipped because they are paused.
 
-    Their messages are gone, so none of them may stay published, also where the pause has ended meanwhile.
+    Their messages are consumed, so none of them may stay queued, even if the pause has ended meanwhile.
     """
     is_left = and_(
         emails.c.id.in_(ids),
@@ -154,9 +147,15 @@ def return_paused(connection: Connection, ids: Collection[str], *, now: datetime
     for pause in _read(connection):
         is_stopped = and_(is_left, _is_in_scope(pause.scope, pause.name))
         parked = values | {"due_at": now + PARKED_FOR}
-        change_state(connection, is_stopped, State.PENDING, text=str(pause), values=parked, now=now)
-    text = "was paused for a moment"
-    change_state(connection, is_left, State.PENDING, text=text, values=values | {"due_at": now}, now=now)
+        _return(connection, is_stopped, text=str(pause), values=parked, now=now)
+    text = "its queue or kind was paused a moment ago"
+    _return(connection, is_left, text=text, values=values | {"due_at": now}, now=now)
+
+
+def _return(
+    connection: Connection, where: ColumnElement[bool], *, text: str, values: dict[str, Any], now: datetime
+) -> None:
+    change_state(connection, where, State.PENDING, text=text, values=values, now=now, code=ReasonCode.PAUSED)
 
 
 def _is_in_campaign(campaign: str | None) -> ColumnElement[bool]:

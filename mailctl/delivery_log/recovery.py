@@ -1,4 +1,4 @@
-"""What a relay puts right: leases that ran out, messages that the broker lost, emails that came too late."""
+"""Recovery: leases that ran out, messages that the broker lost, expired emails, and wrong clocks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy import text as sql_text
 
+from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import (
     IS_CLAIMABLE,
@@ -16,63 +17,53 @@ from mailctl.delivery_log.storage.tables import (
     emails,
     idempotency_keys,
 )
-from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, utc_now
+from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, reason_values
 from mailctl.domain.models import DELIVERED_STATES, MAYBE_SENT, State
+from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import MAX_ATTEMPTS, MIN_REMAINING_LIFETIME_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
     from datetime import datetime
 
-    from sqlalchemy import Engine
-
-#: What the event says of an email that is published again.
-BROKER_LOST_IT = "the broker lost its message"
-WORKER_LOST_IT = "the worker that held its message is gone"
-#: What a Celery result says of an email.
+#: The states that follow from the Celery result of a task.
 _STATE_BY_CELERY_RESULT = {"SUCCESS": State.SENT, "FAILURE": State.FAILED}
 
 
-class Recovery:
-    """Finds emails that got stuck, and moves them on.
-
-    Args:
-        engine: of the delivery log's database, its schema current.
-        clock: gives the time.
-    """
-
-    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = utc_now) -> None:
-        self._engine = engine
-        self._clock = clock
+class Recovery(Repository):
+    """Finds emails that are stuck, and changes their state so that they are sent or end."""
 
     def release_stale(self, *, hold: bool) -> int:
-        """Put back what a worker claimed and never finished: its lease has run out.
+        """Release emails whose worker let the lease run out; return how many.
 
         Args:
-            hold: keep it for an operator instead, since the mail server may have it already.
+            hold: whether to hold them for an operator instead of sending them again: the mail server may have
+                accepted them already.
         """
         now = self._clock()
         is_stale = and_(emails.c.state == State.SENDING, emails.c.lease_until < now)
         text = f"its worker disappeared while sending; {MAYBE_SENT}"
+        code, in_doubt = ReasonCode.WORKER_DISAPPEARED, CLAIM_CLEARED | {"maybe_sent": True}
         if hold:
-            values = CLAIM_CLEARED | {"error": text}
-            return self._change_state(is_stale, State.HELD, text=text, values=values)
+            values = in_doubt | reason_values(Reason(code=code, text=text))
+            return self._change_state(is_stale, State.HELD, text=text, code=code, values=values)
         spent = and_(is_stale, emails.c.attempts >= MAX_ATTEMPTS)
         gone = f"gave up: {MAX_ATTEMPTS} workers disappeared while sending it; {MAYBE_SENT}"
-        given_up = self._change_state(spent, State.FAILED, text=gone, values=CLAIM_CLEARED | {"error": gone})
-        values = CLAIM_CLEARED | {"due_at": now, "not_before": None}
+        values = in_doubt | reason_values(Reason(code=code, text=gone))
+        given_up = self._change_state(spent, State.FAILED, text=gone, code=code, values=values)
+        values = in_doubt | {"due_at": now, "not_before": None}
         text += " (same Message-ID)"
-        return given_up + self._change_state(is_stale, State.PENDING, text=text, values=values)
+        return given_up + self._change_state(is_stale, State.PENDING, text=text, code=code, values=values)
 
     def return_lost(self, *, queue: str, queued_before: datetime, on_broker: int) -> int:
-        """Put back what the broker lost.
+        """Return emails whose messages the broker lost to the log; return how many.
 
         A queue is first in, first out: of the emails published to it, only the last `on_broker` can still be
         there.
 
         Args:
-            queued_before: only what was published earlier; it takes a moment from broker to claim.
-            on_broker: how many messages the broker has for this queue, waiting or handed to a worker.
+            queued_before: only emails that were published earlier: a message takes a moment to be claimed.
+            on_broker: how many messages the broker has for this queue, waiting or delivered to a worker.
         """
         is_queued = and_(
             emails.c.state == State.QUEUED, emails.c.queue == queue, emails.c.queued_in.is_(None)
@@ -88,68 +79,92 @@ class Recovery:
             emails.c.seq.in_(newest_first.scalar_subquery()),
             emails.c.queued_at < queued_before,
         )
-        # Asked first without the lock: nothing is lost most of the time, and sorting them takes long.
+        # Counted first, without the lock: mostly nothing is lost, and sorting the emails takes long.
         with reading(self._engine) as connection:
             count = connection.execute(select(func.count()).where(is_queued)).scalar_one()
-        return self._return_to_pending(is_lost, text=BROKER_LOST_IT) if count > on_broker else 0
+        if count <= on_broker:
+            return 0
+        reason = Reason(code=ReasonCode.BROKER_LOST, text="the broker lost its message")
+        return self._return_to_pending(is_lost, reason)
 
     def return_orphans(self, *, alive: Collection[str]) -> int:
-        """Put back what was in the memory of workers that are not among the living."""
+        """Return emails whose messages were in the memory of dead workers to the log; return how many.
+
+        Args:
+            alive: the ids of the workers that are alive.
+        """
         is_orphan = and_(
-            # Not `IS NOT NULL`, for which SQLite does not use the index that has only these.
+            # Not `IS NOT NULL`, for which SQLite does not use the partial index.
             emails.c.queued_in > "",
             emails.c.queued_in.not_in(alive),
             UNINDEXED_STATE == State.QUEUED,
         )
-        return self._return_to_pending(is_orphan, text=WORKER_LOST_IT)
+        text = "the worker that held its message is gone"
+        return self._return_to_pending(is_orphan, Reason(code=ReasonCode.WORKER_LOST, text=text))
 
     def apply_celery_result(self, email_id: str, *, celery_state: str, text: str) -> bool:
-        """Record what a task of the service's own reports by its Celery result, for it does not write here.
+        """Record the Celery result of a task that the service itself defines, which does not use the log.
 
         Args:
-            celery_state: SUCCESS and FAILURE end the email, others change nothing.
-            text: what the task said about a failure.
+            celery_state: SUCCESS and FAILURE end the email, other states change nothing.
+            text: the error message of a failed task.
 
         Returns:
-            Whether the email is finished by that.
+            Whether this ended the email.
         """
         if celery_state not in _STATE_BY_CELERY_RESULT:
             return False
         now, state = self._clock(), _STATE_BY_CELERY_RESULT[celery_state]
         reason = f"a task of the service's own reports {celery_state}" + (f": {text}" if text else "")
-        values: dict[str, Any] = {"error": reason}
+        code = ReasonCode.OWN_TASK_FAILED
+        values = reason_values(Reason(code=code, text=reason))
         if state in DELIVERED_STATES:
-            values = {"error": None, "sent_at": now, "content": None}
-        is_queued = and_(emails.c.id == email_id, emails.c.state == State.QUEUED)
+            code = ReasonCode.OWN_TASK_SUCCEEDED
+            values = reason_values(None) | {"sent_at": now, "content": None}
+        is_it = emails.c.id == email_id
+        is_queued = and_(is_it, emails.c.state == State.QUEUED)
         with writing(self._engine) as connection:
-            taken = change_state(connection, is_queued, State.SENDING, text=reason, values={}, now=now)
+            taken = change_state(
+                connection, is_queued, State.SENDING, text=reason, values={}, now=now, code=code
+            )
             return bool(taken) and bool(
-                change_state(connection, emails.c.id == email_id, state, text=reason, values=values, now=now)
+                change_state(connection, is_it, state, text=reason, values=values, now=now, code=code)
             )
 
     def expire(self) -> int:
-        """End what has too little life left to be worth sending; forget old idempotency keys."""
-        now = self._clock()
-        limit = now + timedelta(seconds=MIN_REMAINING_LIFETIME_SECONDS)
-        # In the words of the index, which holds only these.
-        is_late = and_(sql_text(IS_CLAIMABLE), emails.c.expires_at < limit)
-        text = "its links died, or it lost its use, before it could go out"
-        with writing(self._engine) as connection:
-            connection.execute(delete(idempotency_keys).where(idempotency_keys.c.expires_at <= now))
-            return len(
-                change_state(connection, is_late, State.EXPIRED, text=text, values={"error": text}, now=now)
-            )
-
-    def correct_future_times(self, *, longest: timedelta) -> int:
-        """Bring back what was written while the clock was ahead: it would wait for times that are far away.
-
-        What the caller of an email scheduled is left alone, for a time of day was meant.
-
-        Args:
-            longest: no lease and no wait for a retry is longer.
+        """Expire emails that have too little lifetime left to be worth sending, and idempotency keys.
 
         Returns:
-            How many emails were brought back.
+            How many emails expired.
+        """
+        now = self._clock()
+        limit = now + timedelta(seconds=MIN_REMAINING_LIFETIME_SECONDS)
+        # The condition of the partial index, literally, so that the index is used.
+        is_late = and_(sql_text(IS_CLAIMABLE), emails.c.expires_at < limit)
+        reason = Reason(code=ReasonCode.EXPIRED, text="it expired before it could be sent")
+        with writing(self._engine) as connection:
+            connection.execute(delete(idempotency_keys).where(idempotency_keys.c.expires_at <= now))
+            expired = change_state(
+                connection,
+                is_late,
+                State.EXPIRED,
+                text=reason.text,
+                values=reason_values(reason),
+                now=now,
+                code=reason.code,
+            )
+        return len(expired)
+
+    def correct_future_times(self, *, longest: timedelta) -> int:
+        """Correct times that were written while the clock was ahead, and are too far in the future now.
+
+        Scheduled times stay as they are, because the caller meant that time of day.
+
+        Args:
+            longest: the longest time of a lease or of a wait for the next attempt.
+
+        Returns:
+            How many emails were corrected.
         """
         now = self._clock()
         too_far = now + longest
@@ -157,7 +172,7 @@ class Recovery:
             emails.c.state == State.DEFERRED,
             and_(
                 emails.c.state == State.PENDING,
-                or_(emails.c.not_before.is_(None), emails.c.error.is_not(None)),
+                or_(emails.c.not_before.is_(None), emails.c.reason_code.is_not(None)),
             ),
         )
         corrections: list[tuple[ColumnElement[bool], dict[str, Any]]] = [
@@ -172,12 +187,19 @@ class Recovery:
                 for where, values in corrections
             )
 
-    def _return_to_pending(self, where: ColumnElement[bool], *, text: str) -> int:
+    def _return_to_pending(self, where: ColumnElement[bool], reason: Reason) -> int:
         values = {"due_at": self._clock(), "queued_at": None, "queued_in": None}
-        return self._change_state(where, State.PENDING, text=text, values=values)
+        return self._change_state(where, State.PENDING, text=reason.text, code=reason.code, values=values)
 
     def _change_state(
-        self, where: ColumnElement[bool], target: State, *, text: str, values: dict[str, Any]
+        self,
+        where: ColumnElement[bool],
+        target: State,
+        *,
+        text: str,
+        code: ReasonCode,
+        values: dict[str, Any],
     ) -> int:
+        now = self._clock()
         with writing(self._engine) as connection:
-            return len(change_state(connection, where, target, text=text, values=values, now=self._clock()))
+            return len(change_state(connection, where, target, text=text, values=values, now=now, code=code))

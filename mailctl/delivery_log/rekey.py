@@ -1,4 +1,4 @@
-"""Sealing again with the newest key what older ones sealed, while workers go on."""
+"""Rekeying: content that an older key encrypted is encrypted again with the newest, while workers run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from mailctl.security.keyring import Keyring
 
-#: Rows of one transaction, so that workers need not wait long for the database.
+#: Rows in one transaction, so that workers do not wait long for the database.
 BATCH_SIZE = 200
-# Whoever has changed or scrubbed a content meanwhile was right.
+# Content that was changed or deleted meanwhile stays so.
 _RESEAL = (
     update(emails)
     .where(emails.c.seq == bindparam("b_seq"), emails.c.content == bindparam("b_old"))
@@ -31,13 +31,13 @@ _RESEAL = (
 
 @dataclass(frozen=True, kw_only=True)
 class RekeyResult:
-    """What was found in some rows."""
+    """Counts of the contents in some rows, by the key that encrypted them."""
 
-    #: Contents that an older key had sealed.
+    #: Contents that an older key encrypted.
     outdated: int = 0
-    #: Contents that the newest key had sealed already.
+    #: Contents that the newest key encrypted.
     current: int = 0
-    #: The ids of emails whose content no key opens that this process knows.
+    #: The ids of emails whose content no known key decrypts.
     unreadable: tuple[str, ...] = ()
 
     def __add__(self, other: RekeyResult) -> RekeyResult:
@@ -49,17 +49,17 @@ class RekeyResult:
 
 
 def rekey(engine: Engine, keyring: Keyring, *, dry_run: bool) -> Iterator[RekeyResult]:
-    """Go through every content there is, some in a transaction; yields what each step found.
+    """Encrypt all outdated contents again, in small transactions; yield the counts of each.
 
-    It may be stopped and started again: what the newest key has sealed stays as it is.
+    It can be stopped and started again: content that the newest key encrypted stays as it is.
 
     Args:
-        engine: of the delivery log's database, its schema current.
-        keyring: opens and seals.
-        dry_run: only look.
+        engine: of the delivery log's database, with the current schema.
+        keyring: decrypts and encrypts the content.
+        dry_run: whether to count only, and change nothing.
 
     Raises:
-        LogUnavailable: the log cannot be read or written.
+        LogUnavailable: the delivery log cannot be read or written.
     """
     last = 0
     while rows := _next_rows(engine, last):

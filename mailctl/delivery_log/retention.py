@@ -1,4 +1,4 @@
-"""Forgetting: what emails are made of first, then that they were."""
+"""Retention: old emails lose their content first, and are deleted later."""
 
 from __future__ import annotations
 
@@ -7,45 +7,38 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, delete, func, select, update
 
+from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import emails, events, link_uses
-from mailctl.delivery_log.transitions import utc_now
 from mailctl.domain.models import FINAL_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
-#: Rows of one transaction, so that workers need not wait long for the database.
+#: Rows in one transaction, so that workers do not wait long for the database.
 BATCH_SIZE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrunableCounts:
-    """What is old enough to be forgotten."""
+    """How many rows are old enough to be pruned."""
 
     #: Emails that still have their content.
     contents: int
-    #: Emails that go altogether, with their events.
+    #: Emails that are deleted with their events.
     emails: int
-    #: Uses of links that are dead by themselves.
+    #: Uses of expired links.
     link_uses: int
 
 
-class Retention:
-    """Removes what is finished and old; whatever is unfinished stays, however old it is.
-
-    Args:
-        engine: of the delivery log's database, its schema current.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+class Retention(Repository):
+    """Prunes old emails in a final state; unfinished emails stay, however old they are."""
 
     def count(self, *, contents_before: datetime, emails_before: datetime) -> PrunableCounts:
-        """Return how much there is to forget."""
+        """Return how many rows `prune` would change or delete, with the same arguments."""
         with reading(self._engine) as connection:
 
             def number(where: ColumnElement[bool]) -> int:
@@ -54,11 +47,16 @@ class Retention:
             return PrunableCounts(
                 contents=number(and_(_is_old(contents_before), emails.c.content.is_not(None))),
                 emails=number(_is_old(emails_before)),
-                link_uses=number(link_uses.c.expires_at < utc_now()),
+                link_uses=number(link_uses.c.expires_at < self._clock()),
             )
 
     def prune(self, *, contents_before: datetime, emails_before: datetime) -> Iterator[int]:
-        """Forget it in small transactions; yields how many emails each touched."""
+        """Prune emails in small transactions; yield how many emails each has changed or deleted.
+
+        Args:
+            contents_before: emails that ended before this time lose their content.
+            emails_before: emails that ended before this time are deleted with their events.
+        """
         with_content = and_(_is_old(contents_before), emails.c.content.is_not(None))
         yield from self._in_batches(
             with_content, lambda ids: [update(emails).where(emails.c.id.in_(ids)).values(content=None)]
@@ -71,7 +69,7 @@ class Retention:
             ],
         )
         with writing(self._engine) as connection:
-            delete_expired_link_uses(connection, now=utc_now())
+            delete_expired_link_uses(connection, now=self._clock())
 
     def _in_batches(self, where: ColumnElement[bool], statements: Any) -> Iterator[int]:
         while True:
@@ -92,7 +90,7 @@ class Retention:
 
 
 def delete_expired_link_uses(connection: Connection, *, now: datetime) -> int:
-    """Forget the uses of links that are dead by themselves by now; return how many."""
+    """Delete the uses of links that have expired; return how many."""
     return connection.execute(delete(link_uses).where(link_uses.c.expires_at < now)).rowcount
 
 

@@ -1,4 +1,4 @@
-"""Rows of the delivery log as values."""
+"""Conversion of rows of the delivery log to values."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.models import Email, Event, SmtpReply, State
+from mailctl.domain.reason_codes import ReasonCode
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
 
-#: What an `Email` is read from: everything but the sealed content.
+#: The columns of an `Email`: all but the encrypted content.
 EMAIL_COLUMNS = (
     emails.c.id,
     emails.c.kind,
@@ -35,11 +36,14 @@ EMAIL_COLUMNS = (
     emails.c.error,
     emails.c.group_id,
     emails.c.campaign,
+    emails.c.reason_code,
+    emails.c.resent_as,
+    emails.c.captured_file,
 )
 
 
 def email_from_row(row: Row[tuple[object, ...]]) -> Email:
-    """Return the email that a row of `EMAIL_COLUMNS` holds."""
+    """Return the email in a row of `EMAIL_COLUMNS`."""
     return Email(
         id=row.id,
         kind=row.kind,
@@ -62,11 +66,14 @@ def email_from_row(row: Row[tuple[object, ...]]) -> Email:
         error=row.error,
         group_id=row.group_id,
         campaign=row.campaign,
+        reason_code=_reason_code(row.reason_code),
+        resent_as=row.resent_as,
+        captured_file=row.captured_file,
     )
 
 
 def event_from_row(row: Row[tuple[object, ...]]) -> Event:
-    """Return the event that a row holds."""
+    """Return the event in a row of the events table."""
     return Event(
         at=row.at,
         state=State(row.state),
@@ -75,4 +82,10 @@ def event_from_row(row: Row[tuple[object, ...]]) -> Event:
         code=row.code,
         text=row.text,
         actor=row.actor,
+        reason_code=_reason_code(row.reason_code),
+        stage=row.stage,
     )
+
+
+def _reason_code(value: str | None) -> ReasonCode | None:
+    return None if value is None else ReasonCode(value)

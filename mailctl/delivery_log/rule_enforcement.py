@@ -1,7 +1,7 @@
-"""What must not go out, or not yet: suppressed addresses and limits, applied where emails are recorded.
+"""Suppressions and limits, applied in the transaction that records emails.
 
-The rows are inserted first: from then on SQLite lets nobody else write until the transaction ends, and on
-PostgreSQL a lock for each address and user does the same, so that no two emails take the last free place.
+The rows are inserted first: from then on nobody else writes to SQLite until the transaction ends. On
+PostgreSQL a lock for each address and user has the same effect: no two emails are the last within a limit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, suppressions
 from mailctl.delivery_log.suppressions import explain_suppression, suppression_from_row, suppression_reasons
-from mailctl.delivery_log.transitions import append_events, change_state
+from mailctl.delivery_log.transitions import append_events, change_state, reason_values
 from mailctl.domain.models import CLAIMABLE_STATES, State
 from mailctl.domain.rate_limits import (
     ALL_KINDS,
@@ -37,6 +37,7 @@ from mailctl.domain.rate_limits import (
     RateLimits,
     describe_counted_emails,
 )
+from mailctl.domain.reason_codes import Reason, ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -47,18 +48,17 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Draft
     from mailctl.domain.rate_limits import RateLimit
 
-#: How the reason begins why an email waits for the ceiling over all.
-GLOBAL_LIMIT_PREFIX = "over the ceiling: "
-#: Not an index: the planner must not walk through all emails that belong to no campaign.
+#: Without the index: the planner must not read all emails that belong to no campaign.
 _IS_NOT_CAMPAIGN = func.coalesce(emails.c.campaign, "") == ""
 _IS_COUNTED = and_(_IS_NOT_CAMPAIGN, emails.c.state != State.SUPPRESSED)
 
 
 class Rules:
-    """Applies the rules to emails that are being recorded; those that an operator forces pass.
+    """Applies suppressions and limits to emails that are being recorded, except forced ones.
 
     Args:
-        limits: how many may go to whom; campaigns are exempt, for each has one email per address and a rate.
+        limits: how many emails may be sent to one address, to one user, and in all. Campaigns are exempt:
+            each has one email per address, and a rate.
     """
 
     def __init__(self, limits: RateLimits | None = None) -> None:
@@ -66,14 +66,14 @@ class Rules:
 
     @property
     def can_delay(self) -> bool:
-        """Whether they let emails wait."""
+        """Whether the rules can delay emails."""
         return self._limits.global_limit is not None
 
     def apply(self, connection: Connection, drafts: Sequence[Draft], *, now: datetime) -> dict[str, str]:
-        """Suppress or delay what the rules say, in the transaction that has just recorded the emails.
+        """Suppress or delay emails as the rules say, in the transaction that has just recorded them.
 
         Returns:
-            Why, for each that is suppressed now, by id.
+            Why each suppressed email was suppressed, by id.
         """
         ruled = [draft for draft in drafts if draft.forced_by is None]
         listed = suppression_reasons(connection, [draft.content.user.email for draft in ruled])
@@ -82,10 +82,10 @@ class Rules:
             for draft in ruled
             if (address := draft.content.user.email.lower()) in listed
         }
-        _suppress(connection, refused, now=now)
+        _suppress(connection, refused, code=ReasonCode.SUPPRESSED_ADDRESS, now=now)
         counted = [draft for draft in ruled if draft.campaign is None and draft.id not in refused]
         over = self._over_limit(connection, counted, now)
-        _suppress(connection, over, now=now)
+        _suppress(connection, over, code=ReasonCode.OVER_LIMIT, now=now)
         if self._limits.global_limit is not None:
             going = [draft for draft in counted if draft.id not in over and draft.not_before is None]
             _delay(connection, going, self._limits.global_limit, now)
@@ -98,7 +98,7 @@ class Rules:
                 connection,
                 {f"{bound.subject_type}/{bound.value}" for several in bounds.values() for bound in several},
             )
-        # Each is counted against those before it: these are neither refused nor passed yet.
+        # Each email is counted against those before it: these are not decided yet.
         waiting = set(bounds)
         refused: dict[str, str] = {}
         for email_id, several in bounds.items():
@@ -110,7 +110,7 @@ class Rules:
         return refused
 
     def _applicable_limits(self, draft: Draft) -> list[_AppliedLimit]:
-        """Return the limits that an email is counted for."""
+        """Return the limits in which an email counts."""
         user, limits = draft.content.user, self._limits
         address = user.email.lower()
         bounds = [
@@ -129,9 +129,9 @@ class Rules:
 
 @dataclass(frozen=True, kw_only=True)
 class _AppliedLimit:
-    """A limit of one address or user."""
+    """A limit, applied to one address or user."""
 
-    #: to or user.
+    #: "to" for an address, or "user".
     subject_type: str
     value: str
     kind: str
@@ -139,11 +139,11 @@ class _AppliedLimit:
 
     @property
     def reason(self) -> str:
-        whom, setting = (
+        subject, setting = (
             ("address", PER_RECIPIENT_SETTING) if self.subject_type == "to" else ("user", PER_USER_SETTING)
         )
         limit = self.limit.describe(describe_counted_emails(self.kind))
-        return f"over the limit of {limit} to one {whom} ({setting})"
+        return f"over the limit of {limit} to one {subject} ({setting})"
 
 
 _SELECT_WAITING_SUPPRESSED = (
@@ -158,7 +158,7 @@ _SELECT_WAITING_SUPPRESSED = (
 
 
 def is_not_suppressed() -> ColumnElement[bool]:
-    """Return the condition that an email may go to its address."""
+    """Return the condition that the address of an email is not suppressed, or the email is forced."""
     is_listed = exists().where(suppressions.c.address == func.lower(emails.c.to_address)).correlate(emails)
     return or_(emails.c.is_forced.is_(True), ~is_listed)
 
@@ -166,35 +166,42 @@ def is_not_suppressed() -> ColumnElement[bool]:
 def suppress_waiting(
     connection: Connection, ids: Collection[str], *, worker: str, now: datetime
 ) -> dict[str, str]:
-    """Suppress those of the emails whose address was put on the list while they waited.
+    """Suppress those of the emails whose address was suppressed while they waited.
 
     Args:
-        worker: who would have sent them.
+        worker: the node name of the worker that would have sent them.
 
     Returns:
-        Why, by id.
+        Why each of them was suppressed, by id.
     """
     found = {
         row.id: explain_suppression(suppression_from_row(row))
         for row in connection.execute(_SELECT_WAITING_SUPPRESSED, {"ids": list(ids)})
     }
-    _suppress(connection, found, now=now, worker=worker)
+    _suppress(connection, found, code=ReasonCode.SUPPRESSED_ADDRESS, now=now, worker=worker)
     return found
 
 
 def _suppress(
-    connection: Connection, reasons: dict[str, str], *, now: datetime, worker: str | None = None
+    connection: Connection,
+    reasons: dict[str, str],
+    *,
+    code: ReasonCode,
+    now: datetime,
+    worker: str | None = None,
 ) -> None:
     by_reason: dict[str, list[str]] = {}
     for email_id, reason in reasons.items():
         by_reason.setdefault(reason, []).append(email_id)
     for reason, ids in by_reason.items():
-        values = {"error": reason, "worker": worker, "queued_at": None, "queued_in": None}
-        change_state(connection, emails.c.id.in_(ids), State.SUPPRESSED, text=reason, values=values, now=now)
+        values = reason_values(Reason(code=code, text=reason))
+        values |= {"worker": worker, "queued_at": None, "queued_in": None}
+        are_they = emails.c.id.in_(ids)
+        change_state(connection, are_they, State.SUPPRESSED, text=reason, values=values, now=now, code=code)
 
 
 def _lock(connection: Connection, keys: Collection[str]) -> None:
-    """Let nobody else count for the same address or user until this transaction ends; always in order."""
+    """Lock addresses and users until this transaction ends, in a fixed order to avoid deadlocks."""
     for key in sorted(keys):
         number = int.from_bytes(hashlib.sha256(f"mailctl/{key}".encode()).digest()[:8], signed=True)
         connection.execute(select(func.pg_advisory_xact_lock(number)))
@@ -203,7 +210,7 @@ def _lock(connection: Connection, keys: Collection[str]) -> None:
 def _is_limit_reached(
     connection: Connection, bound: _AppliedLimit, *, but: Collection[str], now: datetime
 ) -> bool:
-    """Whether a limit has no place left; suppressed emails and campaigns take none."""
+    """Whether a limit is reached, not counting suppressed emails and campaigns."""
     values = {
         "value": bound.value,
         "kind": bound.kind,
@@ -217,9 +224,9 @@ def _is_limit_reached(
 
 
 @cache
-def _count_query(holder: str, *, is_of_one_kind: bool) -> Select[Any]:
-    """Return the question how many emails take a place; made once, for that takes longer than asking it."""
-    column = emails.c.to_address if holder == "to" else emails.c.user_id
+def _count_query(subject_type: str, *, is_of_one_kind: bool) -> Select[Any]:
+    """Return the query that counts emails within a limit; cached, because building it takes long."""
+    column = emails.c.to_address if subject_type == "to" else emails.c.user_id
     recent = select(literal(1)).where(
         column == bindparam("value"),
         emails.c.created_at > bindparam("since"),
@@ -232,7 +239,7 @@ def _count_query(holder: str, *, is_of_one_kind: bool) -> Select[Any]:
 
 
 def _delay(connection: Connection, drafts: Sequence[Draft], limit: RateLimit, now: datetime) -> None:
-    """Let emails over the ceiling wait: one after the other, at the pace of the limit."""
+    """Delay emails that are over the limit for all emails: one after the other, at the rate of the limit."""
     last: datetime | None = connection.execute(_LAST_WAITING.where(emails.c.due_at > now)).scalar()
     going = [draft.id for draft in drafts]
     while going:
@@ -248,7 +255,7 @@ def _delay(connection: Connection, drafts: Sequence[Draft], limit: RateLimit, no
                 connection,
                 email_id,
                 until=last,
-                reason=f"{GLOBAL_LIMIT_PREFIX}{limit.describe('emails')} ({GLOBAL_SETTING})",
+                reason=f"delayed by the limit of {limit.describe('emails')} ({GLOBAL_SETTING})",
                 now=now,
             )
 
@@ -258,7 +265,7 @@ _LAST_WAITING = (
     .where(
         emails.c.state == State.PENDING,
         emails.c.campaign.is_(None),
-        emails.c.error.startswith(GLOBAL_LIMIT_PREFIX),
+        emails.c.reason_code == ReasonCode.OVER_GLOBAL_LIMIT,
     )
     .order_by(emails.c.due_at.desc())
     .limit(1)
@@ -266,7 +273,7 @@ _LAST_WAITING = (
 
 
 def _oldest_in_window_query(limit: RateLimit, *, but: Collection[str], now: datetime) -> Select[Any]:
-    """Return the question for the time of the oldest of the emails that fill the ceiling."""
+    """Return the query for when the oldest of the emails was recorded that reach the limit together."""
     return (
         select(emails.c.created_at)
         .where(emails.c.created_at > now - limit.window, _IS_COUNTED, emails.c.id.not_in(but))
@@ -279,9 +286,9 @@ def _oldest_in_window_query(limit: RateLimit, *, but: Collection[str], now: date
 def _delay_email(
     connection: Connection, email_id: str, *, until: datetime, reason: str, now: datetime
 ) -> None:
-    is_it = emails.c.id == email_id
-    values: dict[str, Any] = {"due_at": until, "not_before": until, "error": reason}
+    is_it, code = emails.c.id == email_id, ReasonCode.OVER_GLOBAL_LIMIT
+    values = reason_values(Reason(code=code, text=reason)) | {"due_at": until, "not_before": until}
     on_broker = values | {"queued_at": None, "queued_in": None}
-    if not change_state(connection, is_it, State.PENDING, text=reason, values=on_broker, now=now):
+    if not change_state(connection, is_it, State.PENDING, text=reason, values=on_broker, now=now, code=code):
         connection.execute(update(emails).where(is_it).values(**values))
-        append_events(connection, [email_id], text=reason, now=now)
+        append_events(connection, [email_id], text=reason, now=now, code=code)

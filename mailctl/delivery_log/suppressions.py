@@ -1,4 +1,4 @@
-"""Addresses that nothing is sent to: those that do not exist, and those that an operator names."""
+"""Suppressions: addresses to which nothing is sent, because they do not exist or an operator says so."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, select
 
+from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.raw_insert import find_existing
 from mailctl.delivery_log.storage.tables import suppressions
-from mailctl.delivery_log.transitions import dialect_insert, insert_or_ignore, utc_now
+from mailctl.delivery_log.transitions import dialect_insert, insert_or_ignore
 from mailctl.domain.models import OutcomeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Engine, Row
+    from sqlalchemy import Connection, Row
 
     from mailctl.domain.models import Outcome
 
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 #: bad syntax, moved, no mail here (RFC 7505), disabled; 5.4.1 is what Exchange says of an unknown user.
 #: Neither policy (5.7.x) nor a full mailbox (5.2.2) says so.
 _DEAD_MAILBOX_CODES = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1", "5.4.1"})
-#: Addresses that one statement names: databases limit the number of parameters.
+#: Addresses in one statement: databases limit the number of parameters.
 _MAX_ADDRESSES = 500
 
 
 class SuppressionSource(StrEnum):
-    """Who has suppressed an address."""
+    """What caused a suppression."""
 
     BOUNCE = "bounce"
     OPERATOR = "operator"
@@ -40,7 +41,7 @@ class SuppressionSource(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Suppression:
-    """An address that nothing is sent to."""
+    """A suppressed address."""
 
     address: str
     reason: str
@@ -53,37 +54,28 @@ class Suppression:
 
 @dataclass(frozen=True, kw_only=True)
 class SuppressionPage:
-    """Some suppressed addresses."""
+    """A page of the list of suppressed addresses."""
 
     entries: tuple[Suppression, ...]
-    #: Where to go on; None at the end.
+    #: The `after` of the next page; None on the last.
     cursor: str | None
 
 
-class Suppressions:
-    """Keeps the list.
-
-    Args:
-        engine: of the delivery log's database, its schema current.
-        clock: gives the time.
-    """
-
-    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = utc_now) -> None:
-        self._engine = engine
-        self._clock = clock
+class Suppressions(Repository):
+    """Reads and changes the list of suppressed addresses."""
 
     def add(self, reasons: dict[str, str], *, source: SuppressionSource, actor: str) -> list[str]:
-        """Suppress addresses; what is suppressed already stays as it is.
+        """Suppress addresses; those that are suppressed already stay as they are.
 
         Args:
-            reasons: by address.
+            reasons: why each address is suppressed, for people, by address.
             actor: the operator who does it.
 
         Returns:
             The addresses that are new on the list, in lower case.
 
         Raises:
-            LogUnavailable: the log cannot be written.
+            LogUnavailable: the delivery log cannot be written.
         """
         now = self._clock()
         how = {"source": source, "actor": actor, "created_at": now}
@@ -95,14 +87,14 @@ class Suppressions:
         return new
 
     def remove(self, addresses: Collection[str]) -> list[str]:
-        """Let addresses be mailed again; return those that were on the list, in lower case."""
+        """Remove addresses from the list; return those that were on it, in lower case."""
         listed = suppressions.c.address.in_([address.lower() for address in addresses])
         with writing(self._engine) as connection:
             removed = connection.execute(delete(suppressions).where(listed).returning(suppressions.c.address))
             return list(removed.scalars())
 
     def find(self, address: str) -> Suppression | None:
-        """Return why nothing is sent to an address; None if it is not suppressed."""
+        """Return the suppression of an address; None if it is not suppressed."""
         query = select(suppressions).where(suppressions.c.address == address.lower())
         with reading(self._engine) as connection:
             row = connection.execute(query).first()
@@ -111,11 +103,12 @@ class Suppressions:
     def page(
         self, *, limit: int, after: str | None = None, source: SuppressionSource | None = None
     ) -> SuppressionPage:
-        """Return the list by address.
+        """Return a page of the list, in the order of the addresses.
 
         Args:
+            limit: how many addresses at most.
             after: the cursor of the page before.
-            source: only those that came this way.
+            source: only addresses that were suppressed for this cause.
         """
         query = select(suppressions).order_by(suppressions.c.address).limit(limit + 1)
         if after is not None:
@@ -128,19 +121,19 @@ class Suppressions:
         return SuppressionPage(entries=entries, cursor=entries[-1].address if len(found) > limit else None)
 
 
-#: Made once: making a statement takes longer than asking it, and every email asks this one.
+#: Built once: building a statement takes longer than running it, and it runs for every email.
 _SELECT_BY_ADDRESSES = select(suppressions).where(
     suppressions.c.address.in_(bindparam("addresses", expanding=True))
 )
 
 
 def is_dead_mailbox(outcome: Outcome) -> bool:
-    """Whether a refusal says that the address does not exist, so that no other email can reach it either."""
+    """Whether a refusal says that the mailbox does not exist, so that no other email can reach it either."""
     return outcome.kind is OutcomeKind.BOUNCED and outcome.reply.enhanced in _DEAD_MAILBOX_CODES
 
 
 def suppress_dead_mailbox(connection: Connection, address: str, outcome: Outcome, *, now: datetime) -> None:
-    """Suppress an address that a mail server says does not exist."""
+    """Suppress an address whose mailbox does not exist, as a mail server has said."""
     row = {
         "address": address.lower(),
         "reason": outcome.reply.text,
@@ -153,9 +146,9 @@ def suppress_dead_mailbox(connection: Connection, address: str, outcome: Outcome
 
 
 def suppression_reasons(connection: Connection, addresses: Collection[str]) -> dict[str, str]:
-    """Return why those of the addresses that are suppressed are, by address in lower case."""
+    """Return why addresses are suppressed, by address in lower case; the others are left out."""
     wanted = list({address.lower() for address in addresses})
-    # Mostly none is.
+    # Mostly none is suppressed.
     listed = list(find_existing(connection, suppressions.c.address, wanted))
     found: dict[str, str] = {}
     for start in range(0, len(listed), _MAX_ADDRESSES):
@@ -166,7 +159,7 @@ def suppression_reasons(connection: Connection, addresses: Collection[str]) -> d
 
 
 def explain_suppression(entry: Suppression) -> str:
-    """Return why nothing is sent to a suppressed address."""
+    """Return one sentence, without a full stop, that says why an address is suppressed."""
     said = " ".join(str(part) for part in (entry.code, entry.enhanced, entry.reason) if part)
     since = f"the address is suppressed since {entry.created_at:%Y-%m-%d} ({entry.source})"
     return f"{since}: {said}" if said else since
@@ -187,7 +180,7 @@ def _insert_new(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[
 
 
 def suppression_from_row(row: Row[Any]) -> Suppression:
-    """Return the entry that a row holds."""
+    """Return the suppression in a row of the table."""
     return Suppression(
         address=row.address,
         reason=row.reason,

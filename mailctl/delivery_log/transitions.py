@@ -1,4 +1,4 @@
-"""The one place that changes states: a conditional statement and its events, in one transaction."""
+"""Changes of state: the one place that updates states and appends their events, in one transaction."""
 
 from __future__ import annotations
 
@@ -16,29 +16,32 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row, Table
 
-#: The values that end a claim.
+    from mailctl.domain.reason_codes import Reason, ReasonCode
+
+#: The columns that hold a claim, emptied.
 CLAIM_CLEARED: dict[str, Any] = {"claim": None, "lease_until": None}
 _NOW = "moment"
 _APPEND_EVENTS = insert(events).from_select(
-    ["email_id", "at", "state", "attempt", "worker", "code", "text", "actor"],
+    ["email_id", "at", "state", "attempt", "worker", "code", "text", "actor", "reason_code"],
     select(
         emails.c.id,
         bindparam(_NOW, type_=UtcDateTime),
         emails.c.state,
         emails.c.attempts,
         emails.c.worker,
-        # The reply is that to the last attempt, and a new one has none yet.
+        # The row still has the reply to the attempt before; the one that begins has none yet.
         case((emails.c.state == State.SENDING, None), else_=emails.c.smtp_code),
         bindparam("text", type_=String),
         bindparam("actor", type_=String),
+        bindparam("reason_code", type_=String),
     ).where(emails.c.id.in_(bindparam("ids", expanding=True))),
 )
-#: Emails that one statement names: databases limit the number of parameters.
+#: Ids in one statement: databases limit the number of parameters.
 _MAX_IDS = 1000
 
 
 def utc_now() -> datetime:
-    """Return the time, aware."""
+    """Return the current time, aware, in UTC."""
     return datetime.now(UTC)
 
 
@@ -46,10 +49,10 @@ class StateChange:
     """A change of state, as a statement that is built once and run often.
 
     Args:
-        where: which emails, in words that an index finds them by; it may hold bind parameters.
-        target: their new state; emails in a state that must not become it stay as they are.
+        where: which emails; an index should support the condition, and it may hold bind parameters.
+        target: their new state; emails whose state cannot change to it stay as they are.
         values: other columns to set; they may hold bind parameters.
-        returning: columns to return besides the id.
+        returning: columns to return besides those that the events repeat.
     """
 
     def __init__(
@@ -75,31 +78,38 @@ class StateChange:
         *,
         text: str,
         now: datetime,
+        code: ReasonCode | None = None,
+        stage: str | None = None,
         actor: str | None = None,
     ) -> Sequence[Row[Any]]:
         """Change the state of all emails that match and may change to it, and append their events.
 
         Args:
             parameters: values of the bind parameters.
-            text: what the events say.
-            actor: the operator who does it; None for what happens by itself.
+            text: the text of the events, for people.
+            code: the reason code of the events; None for ordinary progress.
+            stage: the SMTP stage of the events.
+            actor: the operator who acts; None for what happens by itself.
 
         Returns:
-            The rows that changed, as they are now.
+            The rows that changed, with their new values.
         """
         rows = connection.execute(self._statement, {**(parameters or {}), _NOW: now}).all()
-        # Not by `append_events`, which would have to find them again.
-        common = {"at": now, "state": self._target, "text": text, "actor": actor}
+        # Not with `append_events`, which would have to find the rows again.
+        common: dict[str, Any] = {"at": now, "state": self._target, "text": text, "actor": actor}
+        # Ordinary progress, which every email makes, has neither.
+        if code is not None:
+            common |= {"reason_code": code, "stage": stage}
         insert_rows(connection, events, [common | _event_values(row, self._target) for row in rows])
         return rows
 
 
-#: What an event repeats of its email.
+#: The columns of an email that its events repeat.
 _EVENT_COLUMNS = (emails.c.id, emails.c.attempts, emails.c.worker, emails.c.smtp_code)
 
 
 def _event_values(row: Row[Any], state: State) -> dict[str, Any]:
-    # The reply is that to the last attempt, and a new one has none yet.
+    # The row still has the reply to the attempt before; the one that begins has none yet.
     code = None if state is State.SENDING else row.smtp_code
     return {"email_id": row.id, "attempt": row.attempts, "worker": row.worker, "code": code}
 
@@ -112,33 +122,48 @@ def change_state(
     text: str,
     values: dict[str, Any],
     now: datetime,
+    code: ReasonCode | None = None,
+    stage: str | None = None,
     returning: Sequence[ColumnElement[Any]] = (),
     actor: str | None = None,
 ) -> Sequence[Row[Any]]:
-    """Change the state of all emails that match and may change to it: a `Move` that is made once."""
+    """Change the state of all emails that match and may change to it; see `StateChange.run`."""
     change = StateChange(where, target, values=values, returning=returning)
-    return change.run(connection, text=text, now=now, actor=actor)
+    return change.run(connection, text=text, now=now, code=code, stage=stage, actor=actor)
 
 
 def append_events(
-    connection: Connection, ids: Sequence[str], *, text: str, now: datetime, actor: str | None = None
+    connection: Connection,
+    ids: Sequence[str],
+    *,
+    text: str,
+    now: datetime,
+    code: ReasonCode | None = None,
+    actor: str | None = None,
 ) -> None:
-    """Record that these emails are in their state since now."""
+    """Append an event in their present state to each of some emails."""
+    values = {_NOW: now, "text": text, "actor": actor, "reason_code": code}
     for start in range(0, len(ids), _MAX_IDS):
-        parameters = {"ids": ids[start : start + _MAX_IDS], _NOW: now, "text": text, "actor": actor}
-        connection.execute(_APPEND_EVENTS, parameters)
+        connection.execute(_APPEND_EVENTS, {**values, "ids": ids[start : start + _MAX_IDS]})
+
+
+def reason_values(reason: Reason | None) -> dict[str, Any]:
+    """Return the columns of an email that say why it is not delivered; None empties them."""
+    if reason is None:
+        return {"error": None, "reason_code": None}
+    return {"error": reason.text, "reason_code": reason.code}
 
 
 def insert_or_ignore(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
-    """Insert a row unless one with its key is there; return whether it is new."""
+    """Insert a row unless the table has one with its key; return whether it was inserted."""
     statement = dialect_insert(connection, table).values(**row).on_conflict_do_nothing()
-    # Not by `rowcount`: SQLAlchemy does not know it of an INSERT on PostgreSQL.
+    # Not `rowcount`, which SQLAlchemy does not have for an INSERT on PostgreSQL.
     return connection.execute(statement.returning(*table.primary_key)).first() is not None
 
 
 def dialect_insert(connection: Connection, table: Table) -> Any:
-    """Return an INSERT of the database's own, which knows ON CONFLICT."""
-    # Here, as each takes long to import and a process needs one.
+    """Return an INSERT of the dialect in use, which has ON CONFLICT."""
+    # Imported here, because each dialect takes long to import and a process needs one.
     if connection.dialect.name == "postgresql":
         from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 

@@ -1,4 +1,4 @@
-"""Which links were used, in a SQL database: of many who use one link at the same moment, one is the first."""
+"""Used links in a SQL database: of several uses of a link at the same time exactly one succeeds."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
 
 
 class LinkUses:
-    """Keeps the uses of links in the table `mailctl_link_uses`, which every delivery log has.
+    """Records used links in the table `mailctl_link_uses`, which every delivery log has.
 
-    With a session or a connection a use belongs to the transaction of the caller: where the new password is
-    rolled back, the link is as good as before. With an engine it counts at once.
+    With a session or a connection a use is part of the caller's transaction: if the new password is rolled
+    back, the link can be used again. With an engine a use is committed at once.
 
     Args:
-        bind: of the service; of the database of the delivery log, or of one where `create` was called.
+        bind: a connection to the delivery log's database, or to one in which `create` was called.
     """
 
     def __init__(self, bind: Session | Connection | Engine) -> None:
         self._bind = bind
 
     def create(self) -> None:
-        """Make the table where there is none."""
+        """Create the table if it does not exist."""
         bind = self._bind.connection() if isinstance(self._bind, Session) else self._bind
         link_uses.create(bind, checkfirst=True)
 
     def use(self, digest: str, *, purpose: str, until: datetime) -> bool:
-        """Remember a use; see `mailctl.security.links.UseStore`."""
+        """Record a use and return whether it is the first; see `mailctl.security.links.UseStore`."""
         row = {"digest": digest, "purpose": purpose, "used_at": datetime.now(UTC), "expires_at": until}
         if isinstance(self._bind, Engine):
             with self._bind.begin() as connection:
                 return insert_or_ignore(connection, link_uses, row)
-        # A second one waits here until the transaction of the first has ended, and then knows how.
+        # A second use waits here until the transaction of the first has ended, and then knows how it ended.
         return insert_or_ignore(self._connection(), link_uses, row)
 
     def forget(self) -> int:
-        """Forget the uses of links that are dead by themselves, as `mailctl prune` does; return how many."""
+        """Delete the uses of expired links, as `mailctl prune` does; return how many."""
         if isinstance(self._bind, Engine):
             with self._bind.begin() as connection:
                 return delete_expired_link_uses(connection, now=datetime.now(UTC))
@@ -60,10 +60,14 @@ class LinkUses:
 
 
 async def redeem(t: str, *, purpose: str, session: AsyncSession) -> LinkClaims:
-    """Read the `t` of a link and use it up in the transaction of an asynchronous session.
+    """Read the token of a link, and record its use in the transaction of an asynchronous session.
+
+    Args:
+        t: the query parameter `t` of the link.
+        purpose: the purpose for which the link must have been made.
 
     Raises:
-        UsedLink: it was used before.
-        InvalidLink: it is not a link of ours, was altered, was made for another purpose, or has expired.
+        UsedLink: the link was used before.
+        InvalidLink: the token is not one of mailctl's, was altered, has another purpose, or has expired.
     """
     return await session.run_sync(lambda sync: links.redeem(t, purpose=purpose, store=LinkUses(sync)))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.outbox import OUTAGE_REASON_PREFIX
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
-from mailctl.domain.models import OutcomeKind, State, parse_stage
+from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.shell_command import ShellCommand, mailctl_command
 from mailctl.timefmt import format_duration
 
@@ -68,14 +68,14 @@ def in_hand(case: Case) -> Cause | None:
 def circuit_open(case: Case) -> Cause | None:
     """Return the cause if the mail server is failing and the email waits until it works again."""
     email, circuit = case.email, case.evidence.circuit
-    is_kept = bool(email.error and email.error.startswith(OUTAGE_REASON_PREFIX))
+    is_kept = email.reason_code is ReasonCode.MAIL_SERVER_DOWN
     if not is_kept and (circuit is None or not circuit.is_open):
         return None
     if circuit is None or not circuit.is_open:
         return Cause(
             name="mail_server_down", sentence=f"{email.error}; the next attempt is {_at(email.not_before)}"
         )
-    cause = cause_of_server_failure(parse_stage(circuit.reason))
+    cause = cause_of_server_failure(circuit.stage)
     details = f"{circuit}; sending is suspended, and the next probe is {_at(circuit.probe_at)}"
     return replace(cause, sentence=f"{cause.sentence}: {details}")
 
@@ -83,10 +83,11 @@ def circuit_open(case: Case) -> Cause | None:
 def attempt_failed(case: Case) -> Cause | None:
     """Return the cause if the last attempt failed and another one will follow."""
     email = case.email
-    if email.state is not State.DEFERRED and not (case.is_waiting_for_time and email.error):
+    if email.state is not State.DEFERRED and not (case.is_waiting_for_time and email.reason_code):
         return None
-    text = case.last_event_text(State.DEFERRED)
-    cause = cause_of_attempt(text, code=email.reply.code, enhanced=email.reply.enhanced or "")
+    event = case.last_event(State.DEFERRED)
+    code, stage = (event.reason_code, event.stage) if event else (email.reason_code, None)
+    cause = cause_of_attempt(code, stage=stage, enhanced=email.reply.enhanced or "")
     when = email.not_before or email.due_at
     again = f"the next attempt is {_at(when)}, in {format_duration(when - case.now)}"
     if when <= case.now:
@@ -94,20 +95,19 @@ def attempt_failed(case: Case) -> Cause | None:
     # Failures caused by our credentials, TLS settings or sender identity do not count as attempts.
     attempt = f"attempt {email.attempts} failed" if email.attempts else "it was not sent"
     circuit = case.evidence.circuit
-    is_open = circuit is not None and circuit.is_open and parse_stage(text) in ("connect", "tls", "auth")
+    is_open = circuit is not None and circuit.is_open and stage in ("connect", "tls", "auth")
     suspended = "; the circuit is open, and sending is suspended" if is_open else ""
     return replace(cause, sentence=f"{attempt} because {cause.sentence}: {email.error}; {again}{suspended}")
 
 
-def cause_of_attempt(text: str, *, code: int | None, enhanced: str) -> Cause:
+def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, enhanced: str) -> Cause:
     """Return why an attempt failed.
 
     Args:
-        text: the text of its event: kind of outcome, stage and reply.
-        code: the reply code of the mail server, if it replied.
-        enhanced: the enhanced status code of the reply, or "".
+        code: the reason code of the attempt.
+        stage: the SMTP stage at which it failed; None if no mail server was asked.
+        enhanced: the enhanced status code of the reply; "" if it has none.
     """
-    stage = parse_stage(text)
     if stage in ("tls", "auth"):
         return cause_of_server_failure(stage)
     if enhanced.startswith(_TEMPORARY_POLICY_PREFIX):
@@ -118,19 +118,19 @@ def cause_of_attempt(text: str, *, code: int | None, enhanced: str) -> Cause:
         )
     if stage == "connect":
         return cause_of_server_failure(stage)
-    if text.startswith(OutcomeKind.AMBIGUOUS):
+    if code is ReasonCode.NO_REPLY:
         return Cause(
             name="no_reply",
             sentence="the mail server received the message but did not reply, so it may have accepted it",
             certainty=Certainty.LIKELY,
         )
-    if text.startswith(OutcomeKind.CONFIG):
+    if code is ReasonCode.CONFIGURATION and stage:
         return Cause(
             name="sender_refused",
             sentence="the mail server does not allow EMAIL_FROM_ADDRESS as the sender",
             next_step=mailctl_command("check-config"),
         )
-    if not stage and code is None:
+    if not stage:
         return Cause(
             name="our_settings",
             sentence="the settings or the content cannot be used",
@@ -143,11 +143,11 @@ def cause_of_attempt(text: str, *, code: int | None, enhanced: str) -> Cause:
     )
 
 
-def cause_of_server_failure(stage: str) -> Cause:
+def cause_of_server_failure(stage: str | None) -> Cause:
     """Return why the mail server cannot be used at all.
 
     Args:
-        stage: the stage of the SMTP session at which it failed.
+        stage: the SMTP stage at which it failed; None if no mail server was asked.
     """
     if stage == "auth":
         return Cause(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.operator_actions import RESENT_PREFIX
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
 from mailctl.domain.eligibility import RELEASE
-from mailctl.domain.models import State, parse_stage
+from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def captured(case: Case) -> Cause:
     """Return the cause of `captured`."""
     return Cause(
         name="captured",
-        sentence=f"captured to {case.email.reply.text}, because EMAIL_ENABLED is False for"
+        sentence=f"captured to {case.email.captured_file}, because EMAIL_ENABLED is False for"
         f" {case.email.worker or 'the worker'}; set it to True, restart the worker and send the email again",
         next_step=case.command_to_send_again(),
     )
@@ -42,23 +42,24 @@ def failed(case: Case) -> Cause:
     """Return the cause of `failed`."""
     email = case.email
     error, enhanced = email.error or "failed", email.reply.enhanced or ""
-    stage = parse_stage(error)
+    is_refused = email.reason_code is ReasonCode.REFUSED
+    event = case.last_event(State.FAILED)
     again = case.command_to_send_again()
-    if stage == "rcpt" or enhanced.startswith(_ABOUT_RECIPIENT):
+    if is_refused and ((event and event.stage == "rcpt") or enhanced.startswith(_ABOUT_RECIPIENT)):
         sentence = f"the mail server refused the recipient: {error}"
         return Cause(
             name="recipient_refused",
             sentence=sentence,
             next_step=mailctl_command("list", to=email.to, limit="10"),
         )
-    if stage:
+    if is_refused:
         sentence = f"the mail server refused the message: {error}"
         return Cause(name="message_refused", sentence=sentence, next_step=again)
-    if email.attempts > 1 and email.reply.code:
+    if email.reason_code is ReasonCode.OUT_OF_ATTEMPTS:
         return Cause(name="out_of_attempts", sentence=error, next_step=again)
-    if email.worker:
-        return Cause(name="not_made", sentence=f"it could not be sent: {error}", next_step=again)
-    return Cause(name="own_task_failed", sentence=error, next_step=again, certainty=Certainty.LIKELY)
+    if email.reason_code is ReasonCode.OWN_TASK_FAILED:
+        return Cause(name="own_task_failed", sentence=error, next_step=again)
+    return Cause(name="not_made", sentence=f"it could not be sent: {error}", next_step=again)
 
 
 def held(case: Case) -> Cause:
@@ -121,11 +122,12 @@ def suppressed(case: Case) -> Cause:
 
 def resent(case: Case) -> Cause | None:
     """Return the cause if it was resent as a new email."""
-    error = case.email.error or ""
-    if not error.startswith(RESENT_PREFIX):
+    new = case.email.resent_as
+    if case.email.reason_code is not ReasonCode.RESENT or new is None:
         return None
-    new = error.removeprefix(RESENT_PREFIX)
-    return Cause(name="resent", sentence=error, next_step=mailctl_command("why", arguments=[new]))
+    return Cause(
+        name="resent", sentence=f"resent as {new}", next_step=mailctl_command("why", arguments=[new])
+    )
 
 
 def idempotency(case: Case) -> Cause | None:

@@ -122,9 +122,9 @@ class Case:
         found = [each for each in self.evidence.available_actions if each.action in ways]
         return min(found, key=lambda each: len(each.hazards)).command if found else None
 
-    def last_event_text(self, *states: State) -> str:
-        """Return the text of the latest event in one of these states; "" if there is none."""
-        return next((event.text for event in reversed(self.events) if event.state in states), "")
+    def last_event(self, state: State) -> Event | None:
+        """Return the latest event in a state; None if there is none."""
+        return next((event for event in reversed(self.events) if event.state is state), None)
 
 
 @dataclass(frozen=True, kw_only=True)

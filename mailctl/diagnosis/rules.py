@@ -58,7 +58,7 @@ def diagnose(case: Case) -> tuple[Cause, ...]:
 
 def _waits_after_attempt(case: Case) -> bool:
     """Whether a failed attempt or the open circuit is why the email is not due."""
-    return case.is_waiting_for_time and bool(case.email.error)
+    return case.is_waiting_for_time and case.email.reason_code is not None
 
 
 def _rules_after_attempt(case: Case) -> tuple[Rule, ...]:

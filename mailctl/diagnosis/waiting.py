@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.outbox import OUTAGE_REASON_PREFIX
-from mailctl.delivery_log.recovery import BROKER_LOST_IT, WORKER_LOST_IT
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
 from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.retry_policy import (
     BLIND_REPUBLISH_SECONDS,
     LOST_MESSAGE_CHECK_SECONDS,
@@ -33,7 +32,7 @@ def paused(case: Case) -> Cause | None:
 def scheduled(case: Case) -> Cause | None:
     """Return the cause if it is scheduled for later."""
     email = case.email
-    if email.not_before is None or not case.is_waiting_for_time or email.error:
+    if email.not_before is None or not case.is_waiting_for_time or email.reason_code:
         return None
     wait = format_duration(email.not_before - case.now)
     when = f"scheduled for {wording.format_time(email.not_before)}, in {wait}"
@@ -92,13 +91,11 @@ def wrong_queue(case: Case) -> Cause | None:
 def unpublishable(case: Case) -> Cause | None:
     """Return the cause if a relay could not publish it."""
     email = case.email
-    if email.state is not State.PENDING or email.attempts or not email.error:
-        return None
-    if email.error.startswith(OUTAGE_REASON_PREFIX):
+    if email.state is not State.PENDING or email.reason_code is not ReasonCode.PUBLISHING_FAILED:
         return None
     return Cause(
         name="unpublishable",
-        sentence=f"{describe_wait(case)}; it could not be published: {email.error.rstrip('.')}",
+        sentence=f"{describe_wait(case)}; it could not be published: {(email.error or '').rstrip('.')}",
         next_step=mailctl_command("check-config"),
         certainty=Certainty.LIKELY,
     )
@@ -108,9 +105,10 @@ def broker_lost(case: Case) -> Cause | None:
     """Return the cause if the broker has lost its message."""
     email, search = case.email, case.evidence.search
     if email.state is State.PENDING:
-        if case.last_event_text(State.PENDING) not in (BROKER_LOST_IT, WORKER_LOST_IT):
+        event = case.last_event(State.PENDING)
+        if event is None or event.reason_code not in (ReasonCode.BROKER_LOST, ReasonCode.WORKER_LOST):
             return None
-        sentence = f"{case.last_event_text(State.PENDING)}; a relay will publish it again"
+        sentence = f"{event.text}; a relay will publish it again"
         return Cause(name="broker_lost", sentence=sentence, next_step=wording.follow_command(email))
     if email.queued_at is None or search is None or search.position or not search.is_complete:
         return None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from mailctl.domain.reason_codes import ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-#: How events say that an attempt may have delivered an email although nobody knows.
+#: How texts for people say that an attempt may have delivered an email although nobody knows.
 MAYBE_SENT = "the mail server may have it already"
 #: A value that JSON can carry.
 Json = Any
@@ -158,9 +159,15 @@ class Email:
     worker: str | None
     message_id: str | None
     reply: SmtpReply
+    #: For people; `reason_code` is the same for programs. Both are None, or neither is.
     error: str | None
     group_id: str | None
     campaign: str | None
+    reason_code: ReasonCode | None = None
+    #: The email that an operator made of this one.
+    resent_as: str | None = None
+    #: The file that it was written to instead of being sent.
+    captured_file: str | None = None
 
     @property
     def is_final(self) -> bool:
@@ -190,6 +197,9 @@ class Event:
     text: str
     #: The operator who did it; None for what happened by itself.
     actor: str | None = None
+    reason_code: ReasonCode | None = None
+    #: The SMTP stage at which an attempt failed, as in `Outcome`; None where no mail server was asked.
+    stage: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +250,15 @@ class OutcomeKind(StrEnum):
     CONFIG = "config"  #: our credentials, TLS or sender identity are wrong; not the recipient's fault
 
 
+_REASON_CODES: Mapping[OutcomeKind, ReasonCode] = {
+    OutcomeKind.DEFERRED: ReasonCode.DEFERRED,
+    OutcomeKind.BOUNCED: ReasonCode.REFUSED,
+    OutcomeKind.AMBIGUOUS: ReasonCode.NO_REPLY,
+    OutcomeKind.FORBIDDEN: ReasonCode.NOT_ALLOWED,
+    OutcomeKind.CONFIG: ReasonCode.CONFIGURATION,
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """The result of one attempt."""
@@ -248,25 +267,23 @@ class Outcome:
     reply: SmtpReply = SmtpReply()
     #: The SMTP stage that decided: connect, tls, auth, mail, rcpt, data, body.
     stage: str = ""
+    #: The file that the message was written to instead of being sent.
+    captured_file: str | None = None
 
     def __str__(self) -> str:
         reply = self.reply
         words = [str(part) for part in (reply.code, reply.enhanced, reply.text) if part]
-        return " ".join(words) or self.kind
+        return " ".join(words) or self.captured_file or self.kind
 
     @property
     def text_with_stage(self) -> str:
-        """What happened, and at which stage; `stage_told_by` reads that back."""
+        """What happened, and at which stage, for people."""
         return f"at {self.stage}: {self}" if self.stage else str(self)
 
-
-_STAGE = re.compile(r"\bat (connect|tls|auth|mail|rcpt|data|body): ")
-
-
-def parse_stage(text: str) -> str:
-    """Return the SMTP stage that a recorded reason names; "" if it names none."""
-    found = _STAGE.search(text)
-    return found[1] if found else ""
+    @property
+    def reason_code(self) -> ReasonCode | None:
+        """Why the email was not delivered; None if it was."""
+        return _REASON_CODES.get(self.kind)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import event
 
 from mailctl import runtime
-from mailctl.delivery_log.storage.engine import is_same_database, translate_database_errors
+from mailctl.delivery_log.storage.engine import translate_database_errors
+from mailctl.delivery_log.storage.urls import is_same_database
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import BrokerUnavailable, ConfigurationError, MailctlError
 
@@ -53,7 +54,7 @@ class Dispatcher:
     def __init__(self, parts: Runtime) -> None:
         parts.check_message_settings()
         self.runtime = parts
-        self._enqueuer = Enqueuer(parts, lead_seconds=_WORKER_HEAD_START_SECONDS)
+        self._enqueuer = Enqueuer(parts, head_start_seconds=_WORKER_HEAD_START_SECONDS)
         # Asked for here, where no event loop waits: the answer may import Celery.
         _ = self._enqueuer.can_reach_worker
         # One thread, because a publisher is for one at a time; the interpreter waits for it at its end.
@@ -89,7 +90,7 @@ class Dispatcher:
         self, kind: Kind, contents: list[Content], idempotency_key: str | None, given_up: threading.Event
     ) -> str:
         # Committed here, so that no crash of a process loses it; a request does not wait for the disk.
-        enqueued = self._enqueuer.record(kind, contents, idempotency_key=idempotency_key, is_lasting=False)
+        enqueued = self._enqueuer.record(kind, contents, idempotency_key=idempotency_key, durable=False)
         self._flush_soon()
         self._publishable.extend(enqueued.publishable)
         self._ids_to_check.extend(enqueued.ids_to_check)
@@ -162,12 +163,12 @@ class Dispatcher:
 
     def _publish(self) -> None:
         """Publish what has come together meanwhile."""
-        free, ids = _drain(self._publishable), _drain(self._ids_to_check)
-        if not free and not ids:
+        publishable, ids = _drain(self._publishable), _drain(self._ids_to_check)
+        if not publishable and not ids:
             return
-        first = free[0].id if free else ids[0]
+        first = publishable[0].id if publishable else ids[0]
         try:
-            self._enqueuer.publish(ids, free=free)
+            self._enqueuer.publish(ids, publishable=publishable)
         except BrokerUnavailable as error:
             _log.warning("email %s waits in the delivery log: %s", first, error)
         except MailctlError as error:

@@ -39,8 +39,8 @@ class EnqueueResult:
     @property
     def ids_to_check(self) -> tuple[str, ...]:
         """The ids of those of which the log has to be asked."""
-        free = {draft.id for draft in self.publishable}
-        return tuple(email_id for email_id in self.ids if email_id not in free)
+        publishable = {draft.id for draft in self.publishable}
+        return tuple(email_id for email_id in self.ids if email_id not in publishable)
 
 
 class Enqueuer:
@@ -48,12 +48,12 @@ class Enqueuer:
 
     Args:
         runtime: the parts of this process.
-        lead_seconds: for how long a worker goes on with what is published before the log is told.
+        head_start_seconds: for how long a worker goes on with what is published before the log is told.
     """
 
-    def __init__(self, runtime: Runtime, *, lead_seconds: float = 0.0) -> None:
+    def __init__(self, runtime: Runtime, *, head_start_seconds: float = 0.0) -> None:
         self._runtime = runtime
-        self._head_start_seconds = lead_seconds
+        self._head_start_seconds = head_start_seconds
 
     @property
     def can_reach_worker(self) -> bool:
@@ -116,7 +116,7 @@ class Enqueuer:
         not_before: datetime | None = None,
         forced_by: str | None = None,
         connection: Connection | None = None,
-        is_lasting: bool = True,
+        durable: bool = True,
     ) -> EnqueueResult:
         """Record the emails of one call, one per content.
 
@@ -124,7 +124,7 @@ class Enqueuer:
             not_before: a time to wait for; None sends at once.
             forced_by: the operator who says that no rule keeps them back.
             connection: a transaction of the caller's on the log's database; None commits at once.
-            is_lasting: whether they are on disk when this returns; else `Outbox.flush` brings them there.
+            durable: whether they are on disk when this returns; else `Outbox.flush` brings them there.
 
         Raises:
             InvalidInput: the key is not usable.
@@ -145,7 +145,7 @@ class Enqueuer:
             due_at = now + timedelta(seconds=GRACE_SECONDS) if self.can_reach_worker else now
             outbox = self._runtime.outbox
             if connection is None:
-                entry = outbox.add(drafts, due_at=due_at, is_lasting=is_lasting)
+                entry = outbox.add(drafts, due_at=due_at, durable=durable)
             else:
                 entry = outbox.add_in_transaction(connection, drafts, due_at=due_at)
             span.set_attributes(email_id=entry.id, kind=drafts[0].kind)
@@ -154,12 +154,12 @@ class Enqueuer:
             ids=tuple(each.id for each in drafts) if is_new else (entry.id,), publishable=entry.publishable
         )
 
-    def publish(self, ids: Sequence[str], *, free: Sequence[Draft] = ()) -> None:
+    def publish(self, ids: Sequence[str], *, publishable: Sequence[Draft] = ()) -> None:
         """Put recorded emails on the broker that may go out now; the rest is a relay's to do.
 
         Args:
             ids: those of which the log is asked.
-            free: those that nothing keeps back.
+            publishable: those that nothing keeps back.
 
         Raises:
             BrokerUnavailable: the broker does not answer; a relay publishes them when it does.
@@ -168,7 +168,7 @@ class Enqueuer:
         if not self.can_reach_worker:
             return
         asked = self._runtime.history.publishable(ids, now=datetime.now(UTC)) if ids else []
-        self._publisher.publish_all([*free, *asked], lead_seconds=self._head_start_seconds)
+        self._publisher.publish_all([*publishable, *asked], head_start_seconds=self._head_start_seconds)
 
     @cached_property
     def _publisher(self) -> Publisher:

@@ -42,14 +42,14 @@ class Publisher:
 
     Args:
         runtime: the parts of this process.
-        held_in: the id of the worker in which this runs; its own memory broker reaches itself.
+        worker_id: the id of the worker in which this runs; its own memory broker reaches itself.
     """
 
-    def __init__(self, runtime: Runtime, *, held_in: str | None = None) -> None:
+    def __init__(self, runtime: Runtime, *, worker_id: str | None = None) -> None:
         self._runtime = runtime
         self._app: Celery = runtime.app
         self._is_in_memory = has_memory_broker(self._app)
-        self._worker_id = held_in if self._is_in_memory else None
+        self._worker_id = worker_id if self._is_in_memory else None
         self._connection: Any = fail_fast_connection(self._app)
         self._producer: Any = None
         #: Messages that the broker took.
@@ -76,16 +76,16 @@ class Publisher:
             LogUnavailable: the delivery log cannot be used.
         """
         if self._send(email):
-            self._runtime.outbox.mark_queued([email.id], held_in=self._worker_id)
+            self._runtime.outbox.mark_queued([email.id], worker_id=self._worker_id)
 
-    def publish_all(self, emails: Sequence[Email | Draft], *, lead_seconds: float = 0.0) -> int:
+    def publish_all(self, emails: Sequence[Email | Draft], *, head_start_seconds: float = 0.0) -> int:
         """Put emails on the broker and record that they are there; return how many.
 
         One whose content cannot be read or whose kind is not known here is put off, and one that cannot be
         published at all has failed; neither keeps others.
 
         Args:
-            lead_seconds: for how long a worker goes on with them before it is recorded: both want the log.
+            head_start_seconds: for how long a worker may take them before it is recorded: both want the log.
 
         Raises:
             BrokerUnavailable: the broker does not answer; what was published before is recorded.
@@ -103,8 +103,8 @@ class Publisher:
                     self._runtime.outbox.fail_unpublishable(email.id, reason=str(error))
         finally:
             if published:
-                time.sleep(lead_seconds)
-                self._runtime.outbox.mark_queued(published, held_in=self._worker_id)
+                time.sleep(head_start_seconds)
+                self._runtime.outbox.mark_queued(published, worker_id=self._worker_id)
         return len(published)
 
     def publish_batch(self, *, limit: int) -> int:
@@ -116,7 +116,7 @@ class Publisher:
             BrokerUnavailable: the broker does not answer; the emails are back in the log.
             LogUnavailable: the delivery log cannot be used.
         """
-        kinds = self._runtime.campaigns.take_due(limit=limit, held_in=self._worker_id)
+        kinds = self._runtime.campaigns.take_due(limit=limit, worker_id=self._worker_id)
         own = overridden_tasks(self._app)
         own_kinds = {kind.name for kind in BUILT_IN_KINDS.values() if kind.task in own}
         waiting = list(kinds)

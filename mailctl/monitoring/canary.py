@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from dataclasses import dataclass
@@ -96,6 +95,7 @@ def _through_log(runtime: Runtime, *, queue: str, to: str | None, timeout: float
 
     try:
         email = _poll(finished_email, queue=queue, until=until)
+        steps = runtime.history.canary_report(canary_id)
         times = {str(event.state): event.at for event in runtime.history.events(canary_id)}
     finally:
         runtime.outbox.delete_canary(canary_id)
@@ -105,7 +105,7 @@ def _through_log(runtime: Runtime, *, queue: str, to: str | None, timeout: float
     return [
         CanaryStep(name="publish", ok=True, detail=relayed, seconds=_seconds(published - now)),
         CanaryStep(name="worker", ok=True, detail=taken, seconds=_seconds(claimed - published)),
-        *(CanaryStep(**step) for step in json.loads(email.reply.text or "[]")),
+        *(CanaryStep(**step) for step in steps),
     ]
 
 

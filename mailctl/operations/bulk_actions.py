@@ -231,18 +231,18 @@ class BulkAction:
         if action.is_stop:
             target = State.HELD if action is HOLD else State.CANCELLED
             return actions.stop(
-                ids, target, works_on=action.allowed_states, done=action.past_participle, deed=audit
+                ids, target, from_states=action.allowed_states, done=action.past_participle, audit=audit
             )
         again = Hazard.RESENT in self._request.include
         if action is RELEASE:
-            return actions.release(ids, works_on=action.allowed_states, deed=audit, again=again)
+            return actions.release(ids, from_states=action.allowed_states, audit=audit, again=again)
         lifetime = (
             self._runtime.catalog.get_recorded(lifetime_of).lifetime if lifetime_of is not None else None
         )
         return actions.retry(
             ids,
-            works_on=action.allowed_states,
-            deed=audit,
+            from_states=action.allowed_states,
+            audit=audit,
             lifetime=lifetime,
             is_forced=self._is_forced,
             again=again,
@@ -259,7 +259,7 @@ class BulkAction:
         [draft] = make_drafts(kind, [content], queue=queue, now=now, forced_by=forced_by)
         again = Hazard.RESENT in self._request.include
         is_done = self._runtime.actions.resend(
-            email.id, draft, works_on=self._action.allowed_states, deed=self._request.audit, again=again
+            email.id, draft, from_states=self._action.allowed_states, audit=self._request.audit, again=again
         )
         return draft.id if is_done else None
 

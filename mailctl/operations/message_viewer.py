@@ -158,7 +158,7 @@ class MessageViewer:
 
     def _file_of(self, email: Email) -> Path | None:
         """Return the file that an email was captured to, if it exists; no other folder is read."""
-        path = self._runtime.settings.mailctl_home.absolute() / "mail" / Path(email.reply.text).name
+        path = self._runtime.settings.mailctl_home.absolute() / "mail" / Path(email.captured_file or "").name
         return path if path.is_file() else None
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
+from mailctl.domain.models import Outcome, OutcomeKind
 from mailctl.domain.validation import validate_file_name
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ class CaptureSender:
         """Write one message as `<UTC time>-<local part of Message-ID>.eml`.
 
         Returns:
-            The outcome `captured`; its reply text is the path of the file.
+            The outcome `captured`, with the path of the file.
 
         Raises:
             OSError: the file cannot be written.
         """
         path = await asyncio.to_thread(self._write, envelope)
-        return Outcome(kind=OutcomeKind.CAPTURED, reply=SmtpReply(text=str(path)))
+        return Outcome(kind=OutcomeKind.CAPTURED, captured_file=str(path))
 
     async def close(self) -> None:
         """Do nothing: nothing is open."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
-from mailctl.delivery_log.storage.engine import mask_url, reading, writing
+from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import users
+from mailctl.delivery_log.storage.urls import mask_url
 from mailctl.domain.models import RowProblem, User
 from mailctl.domain.validation import validate_address, validate_display_name
 from mailctl.errors import InvalidInput, NotFound, Refused

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import column, func, inspect, select, table, text
 from sqlalchemy.exc import DBAPIError, InternalError, ProgrammingError
 
-from mailctl.delivery_log.storage.engine import mask_url, open_engine, parse_url, translate_database_errors
+from mailctl.delivery_log.storage.engine import open_engine, translate_database_errors
 from mailctl.delivery_log.storage.sqlite import sqlite_path
+from mailctl.delivery_log.storage.urls import mask_url, parse_url
 from mailctl.domain.factory import make_user
 from mailctl.domain.models import RowProblem, User
 from mailctl.domain.validation import validate_address

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mailctl.diagnosis import Certainty
 from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
 
 if TYPE_CHECKING:
     from mailctl.delivery_log.queries.search import EmailPage
@@ -56,6 +57,8 @@ class EmailModel(ApiModel):
     message_id: str | None
     smtp: SmtpModel
     error: str | None
+    reason_code: ReasonCode | None = Field(description="Why it is not delivered, for programs.")
+    captured_file: str | None = Field(description="The file that it was written to instead of being sent.")
 
     @classmethod
     def of(cls, email: Email) -> EmailModel:
@@ -78,6 +81,8 @@ class EmailModel(ApiModel):
             message_id=email.message_id,
             smtp=SmtpModel.of(email.reply),
             error=email.error,
+            reason_code=email.reason_code,
+            captured_file=email.captured_file,
         )
 
 
@@ -91,6 +96,8 @@ class EventModel(ApiModel):
     code: int | None
     text: str
     actor: str | None = Field(description="The operator who did it; null for what happened by itself.")
+    reason_code: ReasonCode | None = Field(description="Why, for programs; null for ordinary progress.")
+    stage: str | None = Field(description="The SMTP stage at which an attempt failed.")
 
 
 class StatusModel(ApiModel):

@@ -50,7 +50,7 @@ def serve(
         LogUnavailable: the delivery log cannot be read.
     """
     _configure_logging(log_format)
-    runtime.configure(settings, log_mode=AccessMode.UPDATE if on_missing_log else AccessMode.OPTIONAL)
+    runtime.configure(settings, access_mode=AccessMode.UPDATE if on_missing_log else AccessMode.OPTIONAL)
     missing, has_key = _look_for_key()
     guest = None if has_key else _make_process_key(host)
     listening = _listen(host, port)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from mailctl.deadlines import DEADLINE_SECONDS
 from mailctl.domain import validation
-from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.models import State
+from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError
 from mailctl.smtp.probe import ProbeStep, probe_recipient
 from mailctl.smtp.sender import smtp_server_from_settings
@@ -55,10 +55,9 @@ def respond_to_logged_canary(runtime: Runtime, email_id: str, *, worker: str) ->
     steps = _probe_server(runtime, claim.content.user.email)
     failed = next((step for step in steps if not step["ok"]), None)
     state = State.FAILED if failed else State.SENT
-    kind = OutcomeKind.BOUNCED if failed else OutcomeKind.ACCEPTED
-    outcome = Outcome(kind=kind, reply=SmtpReply(text=json.dumps(steps)))
-    reason = f"{failed['name']}: {failed['detail']}" if failed else ""
-    runtime.outbox.finish(claim, state, outcome=outcome, reason=reason)
+    text = f"{failed['name']}: {failed['detail']}" if failed else ""
+    reason = Reason(code=ReasonCode.CANARY_FAILED, text=text) if failed else None
+    runtime.attempt_results.finish(claim, state, reason=reason, canary_report=steps)
     return str(state)
 
 

@@ -56,7 +56,7 @@ class CircuitBreaker:
         if self._circuits is None:
             return None
         if is_server_failure(outcome):
-            return self._record_failure(self._circuits, outcome.text_with_stage)
+            return self._record_failure(self._circuits, outcome)
         if outcome.kind is not OutcomeKind.AMBIGUOUS and self._read_circuit() is not None:
             self._circuits.record_success()
             released = self._outbox.release_after_outage()
@@ -64,9 +64,9 @@ class CircuitBreaker:
             self._circuit = None
         return None
 
-    def _record_failure(self, circuits: Circuits, reason: str) -> Circuit:
+    def _record_failure(self, circuits: Circuits, outcome: Outcome) -> Circuit:
         was_open = self._circuit is not None and self._circuit.is_open
-        self._circuit = circuits.record_failure(reason)
+        self._circuit = circuits.record_failure(outcome.text_with_stage, stage=outcome.stage or None)
         self._looked_at = time.monotonic()
         if self._circuit.is_open and not was_open:
             _log.error("%s", self._circuit)

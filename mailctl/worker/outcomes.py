@@ -19,6 +19,7 @@ from mailctl.domain.models import (
     SmtpReply,
     State,
 )
+from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import GiveUp, decide_retry, is_too_late
 from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
 from mailctl.json_logging import log_extra
@@ -37,7 +38,7 @@ _log = logging.getLogger("mailctl.delivery")
 _RECORD_RETRY_SECONDS = 1.0
 #: The outcomes of emails that went where they should, and the states of these.
 DELIVERED_STATE_BY_KIND = {OutcomeKind.ACCEPTED: State.SENT, OutcomeKind.CAPTURED: State.CAPTURED}
-_TOO_LATE = "its links died before it could go out"
+_TOO_LATE = "it expired before it could be sent"
 
 #: A finished message and what became of it, or what ended the attempt.
 AttemptResult = tuple[Envelope, Outcome] | BaseException
@@ -62,8 +63,7 @@ class OutcomeRecorder:
     """
 
     def __init__(self, runtime: Runtime, breaker: CircuitBreaker) -> None:
-        self._outbox = runtime.outbox
-        self._claims = runtime.claims
+        self._results = runtime.attempt_results
         self._settings = runtime.settings
         self._policy = runtime.retry_policy
         self._breaker = breaker
@@ -72,7 +72,8 @@ class OutcomeRecorder:
         """End an email whose links have died meanwhile; return None if they have not."""
         if not is_too_late(datetime.now(UTC), claim.expires_at):
             return None
-        return self._finish(claim, State.EXPIRED, reason=_TOO_LATE)
+        reason = Reason(code=ReasonCode.EXPIRED, text=_TOO_LATE)
+        return self._finish(claim, State.EXPIRED, reason=reason)
 
     def record(self, claim: Claim, result: AttemptResult) -> DeliveryResult:
         """Record what became of one email.
@@ -81,14 +82,15 @@ class OutcomeRecorder:
             BaseException: whatever ended the attempt that is neither the email's fault nor the settings'.
         """
         if isinstance(result, RenderError | InvalidInput):
-            return self._finish(claim, State.FAILED, reason=str(result))
+            reason = Reason(code=ReasonCode.NOT_COMPOSED, text=str(result))
+            return self._finish(claim, State.FAILED, reason=reason)
         if isinstance(result, ConfigurationError | OSError):
-            reason = (
+            text = (
                 result.message
                 if isinstance(result, MailctlError)
                 else f"the message cannot be kept: {result}"
             )
-            broken = Outcome(kind=OutcomeKind.CONFIG, reply=SmtpReply(text=reason))
+            broken = Outcome(kind=OutcomeKind.CONFIG, reply=SmtpReply(text=text))
             return self._defer_or_give_up(claim, broken, message_id=None)
         if isinstance(result, BaseException):
             raise result
@@ -126,7 +128,7 @@ class OutcomeRecorder:
             return
         while True:
             try:
-                lost = self._claims.finish(ended)
+                lost = self._results.finish_delivered(ended)
             except LogUnavailable as error:
                 _log.error("%d outcomes are not recorded yet: %s", len(ended), error)
                 time.sleep(_RECORD_RETRY_SECONDS)
@@ -138,15 +140,16 @@ class OutcomeRecorder:
     def _record_outcome(self, claim: Claim, outcome: Outcome, *, message_id: str) -> DeliveryResult:
         kind = outcome.kind
         if kind is OutcomeKind.FORBIDDEN:
-            return self._finish(claim, State.SUPPRESSED, reason=outcome.reply.text)
+            reason = Reason(code=ReasonCode.NOT_ALLOWED, text=outcome.reply.text)
+            return self._finish(claim, State.SUPPRESSED, reason=reason)
         circuit = self._update_breaker(outcome)
         if kind in DELIVERED_STATE_BY_KIND:
             return self._finish(claim, DELIVERED_STATE_BY_KIND[kind], outcome=outcome, message_id=message_id)
         if kind is OutcomeKind.BOUNCED:
-            reason = f"refused {outcome.text_with_stage}"
+            reason = Reason(code=ReasonCode.REFUSED, text=f"refused {outcome.text_with_stage}")
             return self._finish(claim, State.FAILED, outcome=outcome, reason=reason, message_id=message_id)
         if kind is OutcomeKind.AMBIGUOUS and self._settings.mailctl_on_ambiguous == "hold":
-            reason = f"held: {MAYBE_SENT} ({outcome})"
+            reason = Reason(code=ReasonCode.NO_REPLY, text=f"held: {MAYBE_SENT} ({outcome})")
             return self._finish(claim, State.HELD, outcome=outcome, reason=reason, message_id=message_id)
         return self._defer_or_give_up(claim, outcome, message_id=message_id, circuit=circuit)
 
@@ -170,14 +173,17 @@ class OutcomeRecorder:
             probe_at=circuit.probe_at if circuit else None,
         )
         if isinstance(decision, GiveUp):
-            state = State.EXPIRED if decision.is_expired else State.FAILED
-            return self._finish(claim, state, outcome=outcome, reason=decision.reason, message_id=message_id)
+            state, code = State.FAILED, ReasonCode.OUT_OF_ATTEMPTS
+            if decision.is_expired:
+                state, code = State.EXPIRED, ReasonCode.WOULD_EXPIRE
+            reason = Reason(code=code, text=decision.reason)
+            return self._finish(claim, state, outcome=outcome, reason=reason, message_id=message_id)
         self._record_until_successful(
-            lambda: self._outbox.defer(
+            lambda: self._results.defer(
                 claim,
                 until=decision.at,
                 outcome=outcome,
-                counts=decision.counts_as_attempt,
+                counts_as_attempt=decision.counts_as_attempt,
                 message_id=message_id,
             ),
             claim,
@@ -195,14 +201,14 @@ class OutcomeRecorder:
         state: State,
         *,
         outcome: Outcome | None = None,
-        reason: str = "",
+        reason: Reason | None = None,
         message_id: str | None = None,
     ) -> DeliveryResult:
         self._record_until_successful(
-            lambda: self._outbox.finish(claim, state, outcome=outcome, reason=reason, message_id=message_id),
+            lambda: self._results.finish(claim, state, outcome=outcome, reason=reason, message_id=message_id),
             claim,
         )
-        text = mask_addresses_in_text(reason or str(outcome or ""))
+        text = mask_addresses_in_text(reason.text if reason else str(outcome or ""))
         level = logging.ERROR if reason else logging.INFO
         fact = log_extra(claim.id, f"email_{state}", trace=claim.content.trace)
         _log.log(level, "email %s %s: %s", claim.id, state, text, extra=fact)

@@ -129,7 +129,7 @@ class Relay:
         self._on_drained = on_drained
         self._is_busy = is_busy
         self._each_turn = each_turn
-        self._publisher = Publisher(runtime, held_in=worker.id)
+        self._publisher = Publisher(runtime, worker_id=worker.id)
         self._broker = BrokerInspector(runtime.app)
         self._watch = ChangeDetector(runtime.engine)
         self._tick_seconds = LOCAL_TICK_SECONDS if self._watch.is_sqlite else SERVER_TICK_SECONDS

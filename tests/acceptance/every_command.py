@@ -13,6 +13,7 @@ from mailctl.cli.main import app
 from mailctl.delivery_log.operator_actions import AuditInfo
 from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.recipient_list import RecipientRow
 from mailctl.enqueue.campaign import CampaignRecorder, CampaignRequest
 from mailctl.enqueue.send_request import SendRequest, SendService
@@ -168,18 +169,19 @@ def _fill(runtime: Runtime) -> dict[str, str]:
     ids = {name: send(f"{name}@example.com") for name in ("pending", "held", "sent", "failed")}
     [claim] = runtime.claims.claim([ids["sent"]], worker="w@host").claims
     accepted = Outcome(kind=OutcomeKind.ACCEPTED, reply=SmtpReply(code=250, text="ok"))
-    runtime.outbox.finish(claim, State.SENT, outcome=accepted, reason="accepted")
+    runtime.attempt_results.finish(claim, State.SENT, outcome=accepted)
     [claim] = runtime.claims.claim([ids["failed"]], worker="w@host").claims
-    runtime.outbox.finish(claim, State.FAILED, outcome=_REFUSED, reason=f"refused: {_REFUSED}")
+    refused = Reason(code=ReasonCode.REFUSED, text=f"refused: {_REFUSED}")
+    runtime.attempt_results.finish(claim, State.FAILED, outcome=_REFUSED, reason=refused)
     mailing = CampaignRequest(kind=BUILT_IN_KINDS["welcome"], campaign="spring")
     rows = [RecipientRow(line=n, email=f"zoe{n}@example.com", name="Zoë") for n in range(30)]
     [recorded] = CampaignRecorder(runtime, mailing).record(rows)
     runtime.actions.stop(
         [ids["held"]],
         State.HELD,
-        works_on=[State.PENDING],
+        from_states=[State.PENDING],
         done="held",
-        deed=AuditInfo(actor="ada"),
+        audit=AuditInfo(actor="ada"),
     )
     ids["campaign"] = recorded.emails[0][0]
     ids["key"] = runtime.api_keys.create("laptop").id

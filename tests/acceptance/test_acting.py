@@ -140,9 +140,9 @@ def test_cancel_reaches_what_a_worker_has_fetched(site: Site, run: Run) -> None:
 def test_hold_and_release_never_make_two_copies(site: Site) -> None:
     """Whatever the workers are doing at that moment."""
     site.start_worker("-c", "2")
-    deed = AuditInfo(actor="a test")
-    hold = BulkAction(site.runtime, ActionRequest(action=HOLD, audit=deed))
-    release = BulkAction(site.runtime, ActionRequest(action=RELEASE, audit=deed))
+    audit = AuditInfo(actor="a test")
+    hold = BulkAction(site.runtime, ActionRequest(action=HOLD, audit=audit))
+    release = BulkAction(site.runtime, ActionRequest(action=RELEASE, audit=audit))
     held = 0
     enqueuing = threading.Thread(target=lambda: site.enqueue(120))
     enqueuing.start()

@@ -21,7 +21,7 @@ def test_what_one_terminal_sends_the_other_captures(terminal: Terminal) -> None:
     sent = terminal.run("send", "welcome", "--user-id", "1", "--json")
     assert (sent.code, sent.data["schema"], sent.data["state"]) == (0, "mailctl/1", "pending")
     found = terminal.wait_for(sent.data["task_id"], "captured")
-    message = email.message_from_bytes(Path(found["smtp"]["text"]).read_bytes(), policy=email.policy.default)
+    message = email.message_from_bytes(Path(found["captured_file"]).read_bytes(), policy=email.policy.default)
     assert message["To"] == "Ada <ada@example.com>"
     assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "text/html"]
     assert found["celery_state"] == "SUCCESS"

@@ -39,6 +39,7 @@ from mailctl.delivery_log.heartbeats import Worker
 from mailctl.delivery_log.storage import tables
 from mailctl.delivery_log.storage.encryption import seal
 from mailctl.domain.models import DELIVERED_STATES, FINAL_STATES, Content, State, User
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from tests.servers import PostgresServer
@@ -230,6 +231,8 @@ def _email(number: int, state: State, content: bytes, chance: random.Random, now
         "smtp_enhanced": None,
         "smtp_text": None,
         "error": None,
+        "reason_code": None,
+        "captured_file": ".mailctl/mail/20261124T043246Z-24f90160.eml" if state is State.CAPTURED else None,
     }
     if state is State.FAILED:
         reply = chance.choice(REFUSALS)
@@ -237,16 +240,17 @@ def _email(number: int, state: State, content: bytes, chance: random.Random, now
         reply = (451, "4.7.1", "Greylisted, please come back in five minutes")
     elif state is State.SENT:
         reply = (250, "2.0.0", "OK")
-    elif state is State.CAPTURED:
-        reply = (None, None, ".mailctl/mail/20261124T043246Z-24f90160.eml")
     else:
         reply = None
     if reply is not None:
         row["smtp_code"], row["smtp_enhanced"], row["smtp_text"] = reply
         words = " ".join(str(part) for part in reply if part)
-        row["error"] = None if state in DELIVERED_STATES else f"at rcpt: {words}"
+        if state not in DELIVERED_STATES:
+            code = ReasonCode.REFUSED if state is State.FAILED else ReasonCode.DEFERRED
+            row |= {"error": f"at rcpt: {words}", "reason_code": code}
     if state is State.SUPPRESSED:
         row["error"] = "the address is suppressed: 550 5.1.1 no such user"
+        row["reason_code"] = ReasonCode.SUPPRESSED_ADDRESS
     return row
 
 

@@ -131,7 +131,7 @@ def test_the_disk_is_full(site: Site, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done
     assert "full: 5" in done.stdout, done
-    assert "its disk is full. Make room" in done.stderr, done
+    assert "its disk is full. Free space" in done.stderr, done
     states = [json.loads(line)["state"] for line in done.stdout.splitlines() if line.startswith("{")]
     assert states
     assert set(states) == {"sent"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert
 
-from mailctl.delivery_log.storage.engine import open_engine, parse_url, writing
+from mailctl.delivery_log.storage.engine import open_engine, writing
 from mailctl.delivery_log.storage.schema_version import ensure_current
 from mailctl.delivery_log.storage.tables import (
     api_keys,
@@ -19,6 +19,7 @@ from mailctl.delivery_log.storage.tables import (
     suppressions,
     workers,
 )
+from mailctl.delivery_log.storage.urls import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +68,7 @@ def _rows(at: datetime) -> Iterator[tuple[Any, dict[str, Any]]]:
         "updated_at": at,
         "due_at": at,
         "error": hostile("error"),
+        "reason_code": "unspecified",
         "worker": hostile("worker"),
         "smtp_code": 550,
         "smtp_enhanced": "5.7.1",

@@ -9,8 +9,9 @@ from typing import Any
 import sqlalchemy
 
 from mailctl import runtime
-from mailctl.delivery_log.storage.engine import parse_url
+from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.reason_codes import Reason, ReasonCode
 
 LOST = Outcome(kind=OutcomeKind.AMBIGUOUS, reply=SmtpReply(text="timed out"), stage="body")
 REFUSED = Outcome(kind=OutcomeKind.BOUNCED, reply=SmtpReply(code=550, enhanced="5.7.1", text="blocked"))
@@ -42,14 +43,21 @@ def welcome(mailctl: Mailctl, address: str = "zoe@example.com") -> str:
     return send(mailctl, "welcome", "--email", address)
 
 
+def refusal(outcome: Outcome) -> Reason:
+    """Return why an email failed that a mail server refused."""
+    return Reason(code=ReasonCode.REFUSED, text=f"refused: {outcome}")
+
+
 def fail(email_id: str, outcome: Outcome, *, state: State = State.FAILED) -> None:
     """Let a worker try an email, and record what became of it."""
     parts = runtime.current()
     [claim] = parts.claims.claim([email_id], worker="w@host").claims
     if outcome is LOST:
-        parts.outbox.defer(claim, until=claim.created_at, outcome=outcome, counts=True, message_id=None)
+        parts.attempt_results.defer(
+            claim, until=claim.created_at, outcome=outcome, counts_as_attempt=True, message_id=None
+        )
         [claim] = parts.claims.claim([email_id], worker="w@host").claims
-    parts.outbox.finish(claim, state, outcome=outcome, reason=f"refused: {outcome}")
+    parts.attempt_results.finish(claim, state, outcome=outcome, reason=refusal(outcome))
     runtime.close()
 
 

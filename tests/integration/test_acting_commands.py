@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl import runtime
-from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.models import Outcome, OutcomeKind, State
 from tests.integration.commands import DEAD, LOST, REFUSED, fail, send, state_of, welcome
 
 if TYPE_CHECKING:
@@ -276,8 +276,8 @@ class TestNextSteps:
         email_id = welcome(mailctl)
         parts = runtime.current()
         [claim] = parts.claims.claim([email_id], worker="w@host").claims
-        outcome = Outcome(kind=OutcomeKind.CAPTURED, reply=SmtpReply(text="mail/x.eml"))
-        parts.outbox.finish(claim, State.CAPTURED, outcome=outcome)
+        outcome = Outcome(kind=OutcomeKind.CAPTURED, captured_file="mail/x.eml")
+        parts.attempt_results.finish(claim, State.CAPTURED, outcome=outcome)
         runtime.close()
         step, done = self.take(mailctl, email_id)
         assert (step, done.code) == ("mailctl send welcome --email zoe@example.com", 0)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mailctl.delivery_log.attempt_results import AttemptResults
 from mailctl.delivery_log.campaigns import Campaigns
 from mailctl.delivery_log.claims import Claims
 from mailctl.delivery_log.outbox import Outbox
 from mailctl.delivery_log.queries.lookups import EmailLookups
-from mailctl.delivery_log.storage.engine import open_engine, parse_url
+from mailctl.delivery_log.storage.engine import open_engine
 from mailctl.delivery_log.storage.schema_version import upgrade
+from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
 from mailctl.domain.models import DeliveredClaim, Outcome, OutcomeKind, SmtpReply, State
@@ -42,9 +44,10 @@ class Log:
     def __init__(self, engine: Engine) -> None:
         self.now = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
         clock = lambda: self.now  # noqa: E731
-        outbox = Outbox(engine, KEYRING, lease=LEASE, idempotency_window=LEASE, clock=clock)
+        outbox = Outbox(engine, KEYRING, idempotency_window=LEASE, clock=clock)
         self.outbox = outbox
         self.campaigns = Campaigns(engine, outbox, clock=clock)
+        self.results = AttemptResults(engine, clock=clock)
         self.claims = Claims(engine, KEYRING, lease=LEASE, clock=clock)
         self.history = EmailLookups(engine)
 
@@ -130,8 +133,8 @@ def test_a_batch_is_recorded_together(log: Log) -> None:
         )
         for n, claim in enumerate(claims)
     ]
-    assert log.claims.finish(ended[:1]) == []
-    assert log.claims.finish(ended) == [claims[0].id]
+    assert log.results.finish_delivered(ended[:1]) == []
+    assert log.results.finish_delivered(ended) == [claims[0].id]
     found = [log.history.find(end.claim.id)[0] for end in ended]
     assert {email.state for email in found} == {State.SENT}
     assert [email.reply.text for email in found] == [f"queued as {n}" for n in range(4)]

@@ -38,7 +38,7 @@ def test_the_file_holds_the_message_byte_for_byte(tmp_path: Path) -> None:
     [outcome] = capture(tmp_path, message(data=data))
     [path] = tmp_path.iterdir()
     assert path.read_bytes() == data
-    assert (outcome.kind, outcome.reply.text) == (OutcomeKind.CAPTURED, str(path))
+    assert (outcome.kind, outcome.captured_file) == (OutcomeKind.CAPTURED, str(path))
 
 
 def test_the_name_tells_time_and_message(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_only_this_user_may_read_captured_messages(tmp_path: Path) -> None:
 def test_the_same_message_again_gets_a_number(tmp_path: Path) -> None:
     """Nothing is ever overwritten, not even by many at the same moment."""
     outcomes = capture(tmp_path, *(message(data=b"%d\r\n" % number) for number in range(20)))
-    assert len({outcome.reply.text for outcome in outcomes}) == 20
+    assert len({outcome.captured_file for outcome in outcomes}) == 20
     assert sorted(int(path.read_bytes()) for path in tmp_path.iterdir()) == list(range(20))
     assert any(path.name.endswith("-abc123-2.eml") for path in tmp_path.iterdir())
 

@@ -16,6 +16,7 @@ from mailctl.delivery_log.heartbeats import Worker
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.models import FINAL_STATES, State
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.settings import Settings
 from tests.web_server import serving
 
@@ -35,7 +36,7 @@ DUE = [
 ]
 NOT_DUE = [
     (4, {"state": State.PENDING, "not_before": SOON}),
-    (2, {"state": State.PENDING, "not_before": SOON, "error": "the mail server is down"}),
+    (2, {"state": State.PENDING, "not_before": SOON, "reason_code": ReasonCode.MAIL_SERVER_DOWN}),
     (3, {"state": State.DEFERRED, "not_before": SOON, "attempts": 1, "error": "451 later"}),
     (1, {"state": State.DEFERRED, "not_before": BEFORE, "attempts": 1, "error": "451 later"}),
     (2, {"state": State.HELD}),

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.delivery_log.storage.engine import open_engine, open_log_reader, parse_url, reading
+from mailctl.delivery_log.storage.engine import open_engine, open_log_reader, reading
 from mailctl.delivery_log.storage.schema_version import ensure_current, read_version
+from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.users import EmbeddedUserDirectory
 
 if TYPE_CHECKING:

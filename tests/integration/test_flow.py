@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mailctl.delivery_log.attempt_results import AttemptResults
 from mailctl.delivery_log.claims import Claims
 from mailctl.delivery_log.idempotency import IdempotencyKeys
 from mailctl.delivery_log.outbox import Outbox
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.queries.queue_stats import Answer, QueueDepth, QueueRate, QueueStats, Throughput
-from mailctl.delivery_log.storage.engine import open_engine, parse_url
+from mailctl.delivery_log.storage.engine import open_engine
 from mailctl.delivery_log.storage.schema_version import upgrade
+from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
@@ -43,7 +45,8 @@ class Post:
         self.flow = QueueStats(engine, clock=clock)
         self.history = EmailLookups(engine)
         self.used_keys = IdempotencyKeys(engine)
-        self._outbox = Outbox(engine, KEYRING, lease=LEASE, idempotency_window=LEASE, clock=clock)
+        self._outbox = Outbox(engine, KEYRING, idempotency_window=LEASE, clock=clock)
+        self._results = AttemptResults(engine, clock=clock)
         self._claims = Claims(engine, KEYRING, lease=LEASE, clock=clock)
 
     def forward(self, seconds: float) -> None:
@@ -74,14 +77,14 @@ class Post:
     def send(self, worker: str = "w1") -> str:
         """Have a worker send an email."""
         email_id = self.begin(worker)
-        self._outbox.finish(self._claim, State.SENT, outcome=SENT)
+        self._results.finish(self._claim, State.SENT, outcome=SENT)
         return email_id
 
     def defer(self, worker: str = "w1") -> str:
         """Have a worker try an email in vain."""
         email_id = self.begin(worker)
         until = self.now + timedelta(minutes=10)
-        self._outbox.defer(self._claim, until=until, outcome=LATER, counts=True, message_id=None)
+        self._results.defer(self._claim, until=until, outcome=LATER, counts_as_attempt=True, message_id=None)
         return email_id
 
     def email(self, email_id: str) -> Email:

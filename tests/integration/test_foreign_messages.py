@@ -9,8 +9,9 @@ import pytest
 from celery import Celery
 
 from mailctl.delivery_log.foreign_messages import RETENTION, ForeignMessages
-from mailctl.delivery_log.storage.engine import open_engine, parse_url
+from mailctl.delivery_log.storage.engine import open_engine
 from mailctl.delivery_log.storage.schema_version import ensure_current
+from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.worker.foreign.requeuer import RequeueSchedule
 from tests.integration.commands import Mailctl, welcome
 

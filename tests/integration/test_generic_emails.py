@@ -156,7 +156,7 @@ def test_in_full_it_travels_as_the_generic_task(
     """The task of a reset takes neither a subject nor variables; who receives it knows the kind again."""
     post = make_post(mailctl_messages="full")
     email = record(post, "reset", CONTEXTS["reset"] | {"title": "Hello"})
-    publisher = Publisher(post.runtime, held_in="this-process")
+    publisher = Publisher(post.runtime, worker_id="this-process")
     publisher.publish(email)
     with post.runtime.app.connection_for_read() as connection:
         message = connection.default_channel.basic_get("celery", no_ack=True)

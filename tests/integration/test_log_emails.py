@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event
 
+from mailctl.delivery_log.attempt_results import AttemptResults
 from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.claims import Claims
 from mailctl.delivery_log.outbox import Outbox
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.recovery import Recovery
 from mailctl.delivery_log.retention import PrunableCounts, Retention
-from mailctl.delivery_log.storage.engine import open_engine, parse_url
+from mailctl.delivery_log.storage.engine import open_engine
 from mailctl.delivery_log.storage.schema_version import upgrade
+from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.catalog import CANARY, RESET, WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
 from mailctl.domain.models import DeliveredClaim, Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.errors import IdempotencyConflict
 from mailctl.security.keyring import Keyring
 
@@ -65,14 +68,13 @@ class Log:
         self.engine = engine
         self.clock = Clock()
         self.outbox = self.outbox_with(KEYRING)
+        self.results = AttemptResults(engine, clock=self.clock)
         self.recovery = Recovery(engine, clock=self.clock)
         self.history = EmailLookups(engine)
 
     def outbox_with(self, keyring: Keyring) -> Outbox:
         """Return the outbox of a process that knows these keys."""
-        return Outbox(
-            self.engine, keyring, lease=LEASE, idempotency_window=timedelta(days=1), clock=self.clock
-        )
+        return Outbox(self.engine, keyring, idempotency_window=timedelta(days=1), clock=self.clock)
 
     def drafts(
         self,
@@ -275,7 +277,7 @@ class TestClaiming:
         email_id = log.queue()
         claim = log.claim(email_id, worker="w")
         assert claim is not None
-        assert log.outbox.finish(claim, State.SENT, outcome=SENT, message_id="<m@example.com>")
+        assert log.results.finish(claim, State.SENT, outcome=SENT, message_id="<m@example.com>")
         assert log.claim(email_id, worker="w") is None
         assert log.outbox.content(email_id) is None
         assert log.story(email_id) == ["pending", "queued", "sending", "sent"]
@@ -287,7 +289,7 @@ class TestClaiming:
             claim = log.claim(email_id, worker="w")
             assert claim is not None
             until = log.clock.now + timedelta(seconds=30)
-            log.outbox.defer(claim, until=until, outcome=LATER, counts=counts, message_id=None)
+            log.results.defer(claim, until=until, outcome=LATER, counts_as_attempt=counts, message_id=None)
             assert log.claim(email_id, worker="w") is None
             assert log.history.find(email_id)[0].attempts == attempts
             log.clock.forward(seconds=30)
@@ -299,7 +301,7 @@ class TestClaiming:
         assert late is not None
         log.clock.forward(seconds=61)
         assert log.recovery.release_stale(hold=False) == 1
-        assert not log.outbox.finish(late, State.SENT, outcome=SENT)
+        assert not log.results.finish(late, State.SENT, outcome=SENT)
         assert not log.extend(late)
         assert log.claim(email_id, worker="next") is not None
 
@@ -323,7 +325,7 @@ class TestClaiming:
         assert in_hand is not None
         assert retried is not None
         until = log.clock.now + timedelta(seconds=30)
-        log.outbox.defer(retried, until=until, outcome=LATER, counts=True, message_id=None)
+        log.results.defer(retried, until=until, outcome=LATER, counts_as_attempt=True, message_id=None)
         log.clock.forward(hours=-1)
         assert log.outbox.reserve_due(limit=9) == []
         assert log.recovery.correct_future_times(longest=LEASE) == 3
@@ -373,7 +375,7 @@ def _steps_of_a_batch(path: Path, backlog: int) -> dict[str, int]:
     part = "take"
     taken = claims.claim(ids[:50], worker="w").claims
     part = "finish"
-    lost = claims.finish(
+    lost = log.results.finish_delivered(
         [DeliveredClaim(claim=claim, state=State.SENT, outcome=SENT, message_id="<a@b>") for claim in taken]
     )
     part = "give back"
@@ -415,7 +417,7 @@ class TestMending:
     def test_what_a_gone_worker_held_in_memory_goes_back(self, log: Log) -> None:
         """A memory broker dies with its process."""
         email_id = log.add()
-        log.outbox.mark_queued([email_id], held_in="gone")
+        log.outbox.mark_queued([email_id], worker_id="gone")
         assert log.recovery.return_orphans(alive=["gone"]) == 0
         assert log.recovery.return_orphans(alive=["other"]) == 1
         assert log.state(email_id) is State.PENDING
@@ -426,7 +428,7 @@ class TestMending:
         log.clock.forward(hours=1)
         assert log.recovery.expire() == 1
         [email] = log.history.find(email_id)
-        assert (email.state, "links died" in (email.error or "")) == (State.EXPIRED, True)
+        assert (email.state, email.reason_code) == (State.EXPIRED, ReasonCode.EXPIRED)
 
 
 class TestForgetting:
@@ -435,7 +437,7 @@ class TestForgetting:
         failed, waiting = log.queue(), log.add()
         claim = log.claim(failed, worker="w")
         assert claim is not None
-        log.outbox.finish(claim, State.FAILED, reason="refused")
+        log.results.finish(claim, State.FAILED, reason=Reason(code=ReasonCode.REFUSED, text="refused"))
         retention = Retention(log.engine)
         end = log.clock.forward(days=100)
         found = retention.count(contents_before=end, emails_before=START)

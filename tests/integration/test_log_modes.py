@@ -20,7 +20,7 @@ import pytest
 import sqlalchemy
 import typer
 
-from mailctl.cli.context import log_mode_of
+from mailctl.cli.context import access_mode_of
 from mailctl.cli.main import app
 from mailctl.delivery_log.opening import open_delivery_log
 from mailctl.delivery_log.storage.access_mode import AccessMode
@@ -144,7 +144,9 @@ def contents(folder: Path) -> dict[str, str]:
 
 def test_every_command_says_what_it_may_do_to_the_log() -> None:
     """One that does not cannot even be registered."""
-    declared = {name: log_mode_of(found.callback) for name, found in commands_of(typer.main.get_command(app))}
+    declared = {
+        name: access_mode_of(found.callback) for name, found in commands_of(typer.main.get_command(app))
+    }
     assert declared == {name: mode for name, (mode, _) in COMMANDS.items()}
 
 

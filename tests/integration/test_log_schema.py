@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from mailctl.delivery_log.storage import schema_version
-from mailctl.delivery_log.storage.engine import is_same_database, open_engine, parse_url, reading, writing
+from mailctl.delivery_log.storage.engine import open_engine, reading, writing
 from mailctl.delivery_log.storage.schema_version import (
     HEAD,
     VERSION_TABLE,
@@ -24,6 +24,7 @@ from mailctl.delivery_log.storage.schema_version import (
     upgrade,
 )
 from mailctl.delivery_log.storage.tables import add_partial_indices, metadata
+from mailctl.delivery_log.storage.urls import is_same_database, parse_url
 from mailctl.errors import ConfigurationError, LogUnavailable
 from tests.servers import free_port
 
@@ -160,7 +161,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """With the setting that moves it."""
     (tmp_path / "file").write_text("in the way")
     engine = open_engine(parse_url(f"sqlite:///{tmp_path / 'file' / 'mailctl.db'}", setting="X"), setting="X")
-    with pytest.raises(LogUnavailable, match="cannot be made") as caught:
+    with pytest.raises(LogUnavailable, match="cannot be created") as caught:
         ensure_current(engine)
     assert "MAILCTL_HOME" in caught.value.fix
 

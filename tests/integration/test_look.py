@@ -11,9 +11,10 @@ import pytest
 from sqlalchemy import insert
 
 from mailctl.cli.terminal.charts import bar, sparkline
-from mailctl.delivery_log.storage.engine import open_engine, parse_url, writing
+from mailctl.delivery_log.storage.engine import open_engine, writing
 from mailctl.delivery_log.storage.schema_version import ensure_current
 from mailctl.delivery_log.storage.tables import emails, events
+from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.security.links import InvalidLink, Links
 from mailctl.settings import Settings
 

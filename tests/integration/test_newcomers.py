@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl import EmailService, runtime
-from mailctl.delivery_log.storage.engine import open_engine, parse_url
+from mailctl.delivery_log.storage.engine import open_engine
+from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
 from mailctl.errors import ConfigurationError, ExtraMissing
 from mailctl.settings import Settings
@@ -221,6 +222,6 @@ class TestMailServer:
         trouble = Outcome(kind=OutcomeKind.DEFERRED, reply=SmtpReply(text="refused"), stage="connect")
         circuits = runtime.current().circuits
         assert circuits is not None
-        circuits.record_failure(trouble.text_with_stage)
+        circuits.record_failure(trouble.text_with_stage, stage=trouble.stage)
         runtime.close()
         assert self.hop(mailctl)["detail"] == f"the last 1 attempt failed: {trouble.text_with_stage}"

@@ -53,7 +53,7 @@ def pause(log: Runtime, scope: PauseScope, name: str) -> bool:
 def test_a_claim_does_not_take_what_is_paused(log: Runtime, scope: PauseScope, name: str) -> None:
     """The message is gone, so the email goes back into the log; no attempt is counted, and it says why."""
     email_id = record(log)
-    log.outbox.mark_queued([email_id], held_in="w-1")
+    log.outbox.mark_queued([email_id], worker_id="w-1")
     pause(log, scope, name)
     assert log.claims.claim([email_id], worker=WORKER).claims == []
     [email] = log.history.find(email_id)

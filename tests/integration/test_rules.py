@@ -15,6 +15,7 @@ from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.domain.catalog import GENERIC, RESET, WELCOME, Kind, Link
 from mailctl.domain.factory import make_content, make_drafts, make_user
 from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.enqueue.publisher import Publisher
 from tests.integration.test_delivery import WORKER, Post
@@ -204,7 +205,7 @@ class TestLimits:
         ]
         assert [round(wait) for wait in waits] == [60, 90, 120]
         assert post.deliver(ids[2]).state is None
-        assert "over the ceiling" in post.runtime.history.events(ids[2])[-1].text
+        assert post.runtime.history.events(ids[2])[-1].reason_code is ReasonCode.OVER_GLOBAL_LIMIT
         assert states(post, [record(post, forced_by="ops")]) == [State.PENDING]
 
     def test_a_message_over_the_ceiling_waits_in_the_log(self, make_post: MakePost) -> None:
@@ -334,7 +335,7 @@ def test_an_own_kind_travels_in_full_as_the_generic_one(
         kind, make_user(email="zoe@example.com"), origins=frozenset(), context={"number": "7"}
     )
     [email_id] = Enqueuer(post.runtime).record(kind, [content]).ids
-    publisher = Publisher(post.runtime, held_in="this-process")
+    publisher = Publisher(post.runtime, worker_id="this-process")
     publisher.publish(post.email(email_id))
     with post.runtime.app.connection_for_read() as connection:
         message = connection.default_channel.basic_get("celery", no_ack=True)
@@ -361,7 +362,7 @@ def test_a_worker_that_does_not_know_a_kind_leaves_it(make_post: MakePost) -> No
     report = post.deliver(email_id)
     assert (report.state, "unheard-of" in report.text) == (State.DEFERRED, True)
     assert post.email(email_id).attempts == 0
-    publisher = Publisher(post.runtime, held_in="this-process")
+    publisher = Publisher(post.runtime, worker_id="this-process")
     waiting = post.email(record(post, kind))
     assert publisher.publish_all([waiting]) == 0
     publisher.close()
@@ -371,7 +372,7 @@ def test_a_worker_that_does_not_know_a_kind_leaves_it(make_post: MakePost) -> No
 def test_what_may_not_be_mailed_is_not_published_in_full(make_post: MakePost) -> None:
     """Who takes it may know nothing of this environment."""
     post = make_post(mailctl_messages="full", mailctl_recipients_allow="@corp.example")
-    publisher = Publisher(post.runtime, held_in="this-process")
+    publisher = Publisher(post.runtime, worker_id="this-process")
     email_id = record(post)
     assert publisher.publish_all([post.email(email_id)]) == 0
     publisher.close()

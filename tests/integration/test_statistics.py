@@ -14,9 +14,10 @@ from mailctl.delivery_log.queries.queue_stats import QueueStats
 from mailctl.delivery_log.queries.stat_models import Dimension, Totals
 from mailctl.delivery_log.queries.statistics import Statistics
 from mailctl.delivery_log.queries.time_series import time_series
-from mailctl.delivery_log.storage.engine import open_engine, parse_url, writing
+from mailctl.delivery_log.storage.engine import open_engine, writing
 from mailctl.delivery_log.storage.schema_version import ensure_current
 from mailctl.delivery_log.storage.tables import emails, events
+from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.models import State
 from mailctl.web.charts import Chart, Series, round_scale_max

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy
 
-from mailctl.delivery_log.storage.engine import open_engine, parse_url
+from mailctl.delivery_log.storage.engine import open_engine
 from mailctl.delivery_log.storage.schema_version import ensure_current
+from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.models import RowProblem, User
 from mailctl.errors import (
     ConfigurationError,

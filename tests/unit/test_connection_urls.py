@@ -142,7 +142,7 @@ def test_valkey_is_told_its_scheme() -> None:
 @pytest.mark.parametrize("name", ["a?b", "a#b", "a%41b", "a@b", "a b"])
 def test_a_folder_may_have_any_name(name: str, tmp_path: object) -> None:
     """The default log is a file, not a URL."""
-    from mailctl.delivery_log.storage.engine import delivery_log_url
+    from mailctl.delivery_log.storage.urls import delivery_log_url
 
     settings = Settings(mailctl_home=f"{tmp_path}/{name}")
     assert delivery_log_url(settings).database == f"{tmp_path}/{name}/mailctl.db"

@@ -53,7 +53,7 @@ def rekey(
     from mailctl.operations import maintenance
 
     if dry_run:
-        session.log_mode = AccessMode.READ
+        session.access_mode = AccessMode.READ
     total = RekeyResult()
     with session.output.spinner("sealing") as update:
         try:

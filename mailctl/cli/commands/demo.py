@@ -33,7 +33,7 @@ def demo(session: CliSession) -> None:
         session.output.line()
         session.output.line("Captured, because EMAIL_ENABLED is False:")
         for email in latest.values():
-            session.output.line(f"  {email.kind:<13} {email.reply.text}")
+            session.output.line(f"  {email.kind:<13} {email.captured_file}")
         session.output.line()
         again = mailctl_command("status", arguments=[next(iter(latest))])
         variables = tour.required_environment(_settings(session))

@@ -39,7 +39,7 @@ def health(
     if not canary and (to or queue):
         raise InvalidInput("--to" if to else "--queue", "is for a canary.", fix="Give --canary with it.")
     if canary:
-        session.log_mode = AccessMode.UPDATE
+        session.access_mode = AccessMode.UPDATE
     recipient = None if to is None else validate_address(to, field="--to")
     wish = CanaryOptions(to=recipient, queue=queue, timeout_seconds=timeout) if canary else None
     _ = session.settings.secret_keys  # no hop is to blame for settings

@@ -41,7 +41,7 @@ def prune(
         else min(kept, _CONTENTS_KEPT)
     )
     if dry_run:
-        session.log_mode = AccessMode.READ
+        session.access_mode = AccessMode.READ
     pruning = Pruner(session.runtime, older_than=kept, contents_older_than=contents_kept)
     found = pruning.count()
     if not dry_run:

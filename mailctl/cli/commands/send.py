@@ -149,7 +149,7 @@ def _built_in_arguments(kind_name: str, *, token_stdin: bool = False, **more: An
 
 def _send(session: CliSession, words: KindArguments, common: SendOptions) -> None:
     if common.dry_run:
-        session.log_mode = AccessMode.OPTIONAL
+        session.access_mode = AccessMode.OPTIONAL
     if in_force := str(session.runtime.recipient_policy):
         session.output.note(in_force)
     if common.is_campaign:

@@ -1,1 +1,1 @@
-"""What the delivery log answers: search, look-ups, statistics."""
+"""Queries of the delivery log: search, lookups, statistics."""

@@ -1,4 +1,4 @@
-"""What the delivery log knows: questions, and nothing that changes an answer."""
+"""Lookups: emails by id, by prefix, by call, and what is left to do."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from mailctl.domain.models import Json
+
 _BY_IDS: Any = (
     select(*EMAIL_COLUMNS).where(emails.c.id.in_(bindparam("ids", expanding=True))).order_by(emails.c.seq)
 )
@@ -28,44 +30,44 @@ _PUBLISHABLE: Any = _BY_IDS.where(
     is_not_paused(),
 )
 _other = emails.alias()
-#: Of each id in the log, the one before it and the one after it: two looks at the index.
+#: The ids before and after each id in the log, for which the index is read twice.
 _NEIGHBOURS: Any = select(
     emails.c.id,
     select(func.max(_other.c.id)).where(_other.c.id < emails.c.id).scalar_subquery().label("before"),
     select(func.min(_other.c.id)).where(_other.c.id > emails.c.id).scalar_subquery().label("after"),
 ).where(emails.c.id.in_(bindparam("ids", expanding=True)))
-#: Characters of a short id: as many as it takes, and no fewer than this.
+#: The fewest characters of a short id.
 _MIN_SHORT_ID_LENGTH = 8
-#: What a relay keeps to itself, or puts off, is due again by then; what is paused is not.
+#: An email that a relay has reserved or postponed is due again by then; a paused one is not.
 _BACKLOG_HORIZON = timedelta(minutes=1)
-#: Whatever a worker could still do something about.
+#: The states of emails that workers still have to do something about.
 _BACKLOG_STATES = (State.PENDING, State.QUEUED, State.SENDING, State.DEFERRED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backlog:
-    """What is left to do."""
+    """How many emails are left to do."""
 
-    #: May be sent now, or is being sent.
+    #: They can be sent now, or are being sent.
     ready: int
-    #: Waits for a time that has not come.
+    #: They wait for a later time.
     waiting: int
 
 
 class EmailLookups:
-    """Reads the delivery log.
+    """Looks up emails and their events.
 
     Args:
-        engine: of its database, the schema current.
+        engine: of the delivery log's database, with the current schema.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def find(self, prefix: str, *, limit: int = 6) -> list[Email]:
-        """Return the emails whose id is `prefix`, else up to `limit` whose id starts with it.
+        """Return the email whose id is `prefix`; if there is none, up to `limit` whose id starts with it.
 
-        Ids of mailctl are in lower case, and found in any; those of other programs only as they are.
+        Ids of mailctl are in lower case and are found in any case; ids of other programs only as they are.
         """
         given = prefix.strip()
         found = self._find(given, limit=limit)
@@ -77,16 +79,16 @@ class EmailLookups:
         exact = self._select(emails.c.id == prefix, limit=1)
         if exact or not prefix:
             return exact
-        # A range, not LIKE: it uses the index in every collation, and `%` and `_` are ordinary letters.
+        # A range, not LIKE: it uses the index in every collation, and `%` and `_` have no special meaning.
         is_near = (emails.c.id >= prefix) & (emails.c.id < prefix + "\U0010ffff")
-        # Collations that pass over hyphens put other ids into that range.
+        # Collations that ignore hyphens put other ids into that range.
         starts_like_it = func.substr(emails.c.id, 1, len(prefix)) == prefix
         return self._select(is_near & starts_like_it, limit=limit)
 
     def short_ids(self, ids: Iterable[str]) -> dict[str, str]:
-        """Return for each id the shortest start that no other id in the log has, of 8 characters at least.
+        """Return the shortest unique prefix of each id, of at least 8 characters, by id.
 
-        An id that is not in the log has no short form: only the whole of it can be looked up elsewhere.
+        An id that is not in the log is not shortened: only the whole of it can be looked up elsewhere.
         """
         given = list(dict.fromkeys(ids))
         short = dict(zip(given, given, strict=True))
@@ -102,7 +104,7 @@ class EmailLookups:
             return [email_from_row(row) for row in connection.execute(_BY_IDS, {"ids": list(ids)})]
 
     def publishable(self, ids: Sequence[str], *, now: datetime) -> list[Email]:
-        """Return those of some emails that are in the log, wait for no later time, and are not paused."""
+        """Return those of some emails that are pending, not scheduled for later, and not paused."""
         with reading(self._engine) as connection:
             return [
                 email_from_row(row)
@@ -110,19 +112,25 @@ class EmailLookups:
             ]
 
     def find_group(self, email: Email) -> list[Email]:
-        """Return the emails that were recorded by the same call, in order; it is among them."""
+        """Return the emails that the same call recorded, including the given one, in order."""
         if email.group_id is None:
             return [email]
         return self._select(emails.c.group_id == email.group_id)
 
     def events(self, email_id: str) -> list[Event]:
-        """Return what happened to an email, oldest first."""
+        """Return the events of an email, oldest first."""
         query = select(events).where(events.c.email_id == email_id).order_by(events.c.seq)
         with reading(self._engine) as connection:
             return [event_from_row(row) for row in connection.execute(query)]
 
+    def canary_report(self, canary_id: str) -> list[Json]:
+        """Return how each step of a canary went; empty while it is not finished."""
+        query = select(emails.c.canary_report).where(emails.c.id == canary_id)
+        with reading(self._engine) as connection:
+            return connection.execute(query).scalar() or []
+
     def backlog(self, *, now: datetime) -> Backlog:
-        """Return how much is left to do at `now`."""
+        """Return how many emails are left to do at a time."""
         is_waiting = or_(emails.c.not_before > now, emails.c.due_at > now + _BACKLOG_HORIZON)
         query = (
             select(func.count().label("all"), func.count().filter(is_waiting).label("waiting"))
@@ -134,24 +142,24 @@ class EmailLookups:
         return Backlog(ready=row.all - row.waiting, waiting=row.waiting)
 
     def count_by_state(self) -> dict[State, int]:
-        """Return how many emails are in each state; states without any are left out."""
+        """Return how many emails are in each state; states without emails are left out."""
         query = select(emails.c.state, func.count()).group_by(emails.c.state)
         with reading(self._engine) as connection:
             return {State(state): count for state, count in connection.execute(query)}
 
     def is_empty(self) -> bool:
-        """Whether no email is in it."""
+        """Whether the log has no emails."""
         with reading(self._engine) as connection:
             return connection.execute(select(emails.c.seq).limit(1)).first() is None
 
     def queues_with_unclaimed(self, *, queued_before: datetime) -> list[str]:
-        """Return the queues that have emails which were published before a time and not taken yet."""
+        """Return the queues with emails that were published before a time and not claimed yet."""
         query = select(emails.c.queue).where(_was_queued_before(queued_before)).distinct()
         with reading(self._engine) as connection:
             return list(connection.execute(query).scalars())
 
     def queued_ids(self, kinds: Collection[str], *, queued_before: datetime) -> list[str]:
-        """Return the ids of those of some kinds."""
+        """Return the ids of emails of some kinds that were published before a time and not claimed yet."""
         query = select(emails.c.id).where(_was_queued_before(queued_before), emails.c.kind.in_(kinds))
         with reading(self._engine) as connection:
             return list(connection.execute(query).scalars())
@@ -168,7 +176,7 @@ def _common_length(first: str, second: str) -> int:
 
 
 def _was_queued_before(queued_before: datetime) -> ColumnElement[bool]:
-    """Whether an email was published before a time to a broker that outlives workers."""
+    """Whether an email was published before a time, to a broker outside the worker processes."""
     return and_(
         emails.c.state == State.QUEUED, emails.c.queued_in.is_(None), emails.c.queued_at < queued_before
     )

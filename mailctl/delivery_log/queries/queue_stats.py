@@ -1,6 +1,6 @@
-"""How emails flow through the queues: what waits, what comes in, what goes out, who works at it.
+"""Queue statistics: depth, rates, and the throughput of workers.
 
-What has been sent is never scanned: depths are counted over what is unfinished, rates over the newest events.
+Emails that were sent are never scanned: depths are counted over unfinished emails, rates over recent events.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, func, or_, select
 
 from mailctl.delivery_log.due import waiting_since
+from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails, events
-from mailctl.delivery_log.transitions import utc_now
 from mailctl.domain.models import DELIVERED_STATES, UNFINISHED_STATES, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
-    from sqlalchemy import ColumnElement, Engine
+    from sqlalchemy import ColumnElement
 
     from mailctl.domain.models import Email
 
-#: How far rates look back.
+#: The period over which rates are computed.
 RATE_WINDOW = timedelta(minutes=5)
-#: The newest events that rates are counted over; when it is busy they do not reach back as far as `WINDOW`.
+#: How many recent events rates are computed over; on a busy log they cover less than `RATE_WINDOW`.
 NEWEST_EVENTS = 20_000
-#: Minutes that a rate is counted over at least: one email is no trend.
+#: The shortest period of a rate, in minutes: a single email is not a rate.
 _MIN_RATE_MINUTES = 0.5
-#: States in which an email has left its queue; one that is deferred has not.
+#: The states in which an email has left its queue; a deferred one has not.
 _OUTGOING_STATES = (State.SENT, State.CAPTURED, State.FAILED)
-#: Ids that one statement names: databases limit the number of parameters.
+#: Ids in one statement: databases limit the number of parameters.
 _MAX_IDS = 500
 
 
@@ -82,7 +82,7 @@ class QueueDepth:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueRate:
-    """How many emails a minute a queue was given, and how many left it for good."""
+    """How many emails a minute entered a queue, and how many left it for good."""
 
     incoming: float = 0.0
     outgoing: float = 0.0
@@ -98,23 +98,14 @@ class Throughput:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a mail server said last of an email."""
+    """The last reply of a mail server to an email."""
 
     at: datetime
     state: State
 
 
-class QueueStats:
-    """Counts what flows through a delivery log.
-
-    Args:
-        engine: of its database, the schema current.
-        clock: gives the time.
-    """
-
-    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = utc_now) -> None:
-        self._engine = engine
-        self._clock = clock
+class QueueStats(Repository):
+    """Computes depths, rates and throughput."""
 
     def depths(self) -> dict[str, QueueDepth]:
         """Return the depth of each queue, by its name; queues without unfinished emails are left out.
@@ -124,8 +115,8 @@ class QueueStats:
         """
         now = self._clock()
         is_due, is_later = _is_due(now), _is_later(now)
-        is_scheduled = and_(is_later, emails.c.error.is_(None))
-        is_postponed = and_(is_later, emails.c.error.is_not(None))
+        is_scheduled = and_(is_later, emails.c.reason_code.is_(None))
+        is_postponed = and_(is_later, emails.c.reason_code.is_not(None))
         is_deferred = or_(emails.c.state == State.DEFERRED, is_postponed)
         is_waiting = or_(is_due, emails.c.state.in_((State.QUEUED, State.SENDING)), is_deferred)
         query = (
@@ -147,7 +138,7 @@ class QueueStats:
             return {row.queue: QueueDepth(**row._asdict()) for row in connection.execute(query)}
 
     def rates(self) -> dict[str, QueueRate]:
-        """Return the rates of each queue in the last minutes, by its name; quiet queues are left out."""
+        """Return the rates of each queue in the last minutes, by name; idle queues are left out."""
         now = self._clock()
         recent = _newest_events(since=now - RATE_WINDOW)
         left = (
@@ -170,7 +161,7 @@ class QueueStats:
         }
 
     def throughput(self) -> dict[str, Throughput]:
-        """Return what each worker has delivered lately, by its node name; idle ones are left out."""
+        """Return the throughput of each worker, by node name; idle workers are left out."""
         now = self._clock()
         recent = _newest_events(since=now - RATE_WINDOW)
         is_last_minute = recent.c.at > now - timedelta(minutes=1)
@@ -186,7 +177,7 @@ class QueueStats:
             }
 
     def last_answer(self, *, since: datetime) -> Answer | None:
-        """Return what the mail server said last of an email; None if it was not asked lately."""
+        """Return the last reply of a mail server to an email; None if there was none since a time."""
         is_reply = and_(events.c.state.in_((State.DEFERRED, State.FAILED)), events.c.code.is_not(None))
         newest = select(func.max(events.c.seq)).scalar_subquery()
         query = (
@@ -201,7 +192,7 @@ class QueueStats:
         return None if row is None else Answer(at=row.at, state=State(row.state))
 
     def sending_by_worker(self) -> dict[str, int]:
-        """Return how many emails each worker is sending, by its node name; idle ones are left out."""
+        """Return how many emails each worker is sending, by node name; idle workers are left out."""
         query = (
             select(emails.c.worker, func.count().label("number"))
             .where(emails.c.state == State.SENDING)
@@ -211,7 +202,7 @@ class QueueStats:
             return {row.worker: row.number for row in connection.execute(query)}
 
     def count_ahead_of(self, email: Email) -> int:
-        """Return how many emails of its queue go before one that waits: those published, or due, earlier."""
+        """Return how many emails of the same queue were published, or were due, before a waiting one."""
         now = self._clock()
         in_queue = and_(emails.c.queue == email.queue, emails.c.state.in_((State.QUEUED, State.PENDING)))
         if email.state is State.QUEUED:
@@ -226,7 +217,7 @@ class QueueStats:
             ).scalar_one()
 
     def next_emails(self, queue: str, *, limit: int) -> list[Email]:
-        """Return the emails of a queue that go out next, in order: those published, then those due."""
+        """Return the next emails of a queue, in order: those on the broker, then those that are due."""
         now = self._clock()
         found: list[Email] = []
         steps = (
@@ -241,7 +232,7 @@ class QueueStats:
         return found
 
     def find_known(self, ids: Collection[str]) -> dict[str, Email]:
-        """Return those of these emails that the log has, by their ids."""
+        """Return the emails that the log has, by id; unknown ids are left out."""
         wanted, found = list(ids), {}
         with reading(self._engine) as connection:
             for start in range(0, len(wanted), _MAX_IDS):
@@ -252,7 +243,7 @@ class QueueStats:
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
-    """Whether an email is in the log, not on the broker, and waits for no later time."""
+    """Whether an email is pending, and not scheduled for later."""
     is_time = or_(emails.c.not_before.is_(None), emails.c.not_before <= now)
     return and_(emails.c.state == State.PENDING, is_time)
 
@@ -267,7 +258,7 @@ def _count(where: ColumnElement[bool]) -> Any:
 
 
 def _newest_events(*, since: datetime) -> Any:
-    """Return the newest events as a subquery: they are numbered in the order of time."""
+    """Return recent events as a subquery; events are numbered in their order."""
     newest = select(func.max(events.c.seq)).scalar_subquery()
     return (
         select(events.c.email_id, events.c.at, events.c.state, events.c.worker)
@@ -277,5 +268,5 @@ def _newest_events(*, since: datetime) -> Any:
 
 
 def _per_minute(number: int, first: datetime, *, now: datetime) -> float:
-    """Return the rate since the first of what was counted, so that a burst is not spread over the window."""
+    """Return the rate since the first of the counted emails: a burst is not spread over the whole period."""
     return number / max((now - first) / timedelta(minutes=1), _MIN_RATE_MINUTES)

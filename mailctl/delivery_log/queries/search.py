@@ -1,4 +1,4 @@
-"""Finding emails by what is known of them: filters that compose, page by page."""
+"""Search for emails by filters, page by page."""
 
 from __future__ import annotations
 
@@ -23,51 +23,51 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Email
 
 
-#: Characters of a text to search for.
+#: The longest text to search for, in characters.
 _MAX_TEXT_LENGTH = 500
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmailFilter:
-    """What emails have to have in common; what is left out does not matter."""
+    """Conditions that emails must meet; those that are not given do not matter."""
 
     states: Sequence[State] = ()
     kinds: Sequence[str] = ()
     user_id: str | None = None
-    #: A part of the address, upper or lower case.
+    #: A part of the address, in upper or lower case.
     to: str | None = None
     queue: str | None = None
     campaign: str | None = None
-    #: A part of the reason, such as the reply code of the mail server.
+    #: A part of the error, such as a reply code of the mail server, in upper or lower case.
     error: str | None = None
     #: Recorded at that time or later.
     since: datetime | None = None
     #: Recorded before that time.
     until: datetime | None = None
-    #: Recorded no later than the email of this number.
+    #: Recorded no later than the email with this sequence number.
     max_seq: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no database can be asked for.
+        """Refuse texts for which no database can search.
 
         Raises:
-            InvalidInput: a text is too long, or holds a NUL or half a character.
+            InvalidInput: a text is too long, or has a NUL or a surrogate.
         """
         for name in ("user_id", "to", "queue", "campaign", "error"):
             text = getattr(self, name) or ""
             if len(text) > _MAX_TEXT_LENGTH:
                 raise InvalidInput(name, f"is longer than {_MAX_TEXT_LENGTH} characters.")
             if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
-                raise InvalidInput(name, "holds a character that is in no text.")
+                raise InvalidInput(name, "contains a character that no text can have.")
 
     @property
     def matches_all(self) -> bool:
-        """Whether nothing is asked of an email."""
+        """Whether no condition is given."""
         return self == EmailFilter()
 
 
 class Sort(StrEnum):
-    """What a list is ordered by."""
+    """What a list of emails is ordered by."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -77,10 +77,10 @@ class Sort(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class EmailPage:
-    """Some of the emails that were found."""
+    """A page of the emails that were found."""
 
     emails: tuple[Email, ...]
-    #: What to give as `after` for the next page; None if this is the last one.
+    #: The `after` of the next page; None on the last page.
     cursor: str | None
 
 
@@ -93,14 +93,14 @@ def search(
     oldest_first: bool = False,
     sort: Sort = Sort.CREATED,
 ) -> EmailPage:
-    """Return the emails that fit, in an order.
+    """Return a page of the emails that match a filter.
 
     Args:
-        limit: how many at most.
+        limit: how many emails at most.
         after: the cursor of the page before, of a list with the same order.
-        oldest_first: else the newest come first; addresses and states go from a to z, and only those that
-            are the same follow this.
-        sort: what comes first: by when it was recorded or changed last, by address or state.
+        oldest_first: whether old emails come before new ones. Addresses and states are in ascending order in
+            either case, and only emails that have the same follow this.
+        sort: what the list is ordered by.
 
     Raises:
         InvalidInput: the cursor is not one of a list with this order.
@@ -121,7 +121,7 @@ def search(
 
 
 def count_matching(engine: Engine, wanted: EmailFilter) -> int:
-    """Return how many emails fit.
+    """Return how many emails match a filter.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
@@ -132,7 +132,7 @@ def count_matching(engine: Engine, wanted: EmailFilter) -> int:
 
 
 def count_by_state(engine: Engine, wanted: EmailFilter) -> dict[State, int]:
-    """Return how many emails fit, by their state.
+    """Return how many emails match a filter, by state.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
@@ -143,7 +143,7 @@ def count_by_state(engine: Engine, wanted: EmailFilter) -> dict[State, int]:
 
 
 def newest_seq(engine: Engine) -> int:
-    """Return the number of the email that was recorded last; 0 if there is none.
+    """Return the sequence number of the email that was recorded last; 0 if there is none.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
@@ -153,7 +153,7 @@ def newest_seq(engine: Engine) -> int:
 
 
 class _SortOrder:
-    """An order without ties: emails that have the same follow each other as they were recorded."""
+    """A total order: emails that are equal in the column are ordered by when they were recorded."""
 
     def __init__(self, sort: Sort, *, oldest_first: bool) -> None:
         self._column: Any = _SORT_COLUMNS[sort]
@@ -178,8 +178,8 @@ class _SortOrder:
         if not 0 <= seq < _SEQ_LIMIT or bool(place) != (self._column is not None):
             raise InvalidInput(
                 "--after",
-                f"{cursor!r} is no place in a list of this order.",
-                fix="Give what the page before ended with.",
+                f"{cursor!r} is not a cursor of a list in this order.",
+                fix="Use the cursor that the page before has returned.",
             )
         follows = emails.c.seq > seq if self._is_seq_ascending else emails.c.seq < seq
         if self._column is None:
@@ -194,7 +194,7 @@ class _SortOrder:
         return f"{row.seq}:{value.isoformat() if self._is_time else value}"
 
 
-#: No database numbers rows as high.
+#: Sequence numbers are below this in every database.
 _SEQ_LIMIT = 2**63
 _SORT_COLUMNS = {
     Sort.CREATED: None,

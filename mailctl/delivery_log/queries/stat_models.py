@@ -1,4 +1,4 @@
-"""What counting the delivery log gives: frozen values, with the sums and rates that follow from them."""
+"""Results of statistics: frozen values, with the sums and rates that follow from them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-#: The email ended without going where it should, and nobody had wished that.
+#: The states of emails that ended undelivered although nobody stopped them.
 FAILED_STATES = frozenset({State.FAILED, State.EXPIRED})
 
 
 class Dimension(StrEnum):
-    """What emails can be counted by."""
+    """What emails can be grouped by."""
 
     KIND = "kind"
     STATE = "state"
-    ERROR = "error"  #: the reply codes of the mail server, else the beginning of the reason
-    HOUR = "hour"  #: in which they were recorded, in UTC
+    ERROR = "error"  #: the reply codes of the mail server, or the beginning of the error
+    HOUR = "hour"  #: when they were recorded, in UTC
     DOMAIN = "domain"  #: of the recipient
     QUEUE = "queue"
     CAMPAIGN = "campaign"
@@ -30,33 +30,33 @@ class Dimension(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """How many emails are in each state; states without any are left out."""
+    """How many emails are in each state; states without emails are left out."""
 
     states: Mapping[State, int]
 
     @property
     def recorded(self) -> int:
-        """All of them."""
+        """All emails."""
         return sum(self.states.values())
 
     @property
     def delivered(self) -> int:
-        """Sent or captured."""
+        """Emails that were sent or captured."""
         return self._count_in(DELIVERED_STATES)
 
     @property
     def failed(self) -> int:
-        """Refused, out of attempts, or too late."""
+        """Emails that failed or expired."""
         return self._count_in(FAILED_STATES)
 
     @property
     def unfinished(self) -> int:
-        """Something may still become of them."""
+        """Emails that are not in a final state."""
         return self._count_in(UNFINISHED_STATES)
 
     @property
     def failure_rate(self) -> float | None:
-        """The share of those that failed in those that were tried to the end; None if there are none."""
+        """The share of failed emails in those that were delivered or failed; None if there are none."""
         tried = self.delivered + self.failed
         return self.failed / tried if tried else None
 
@@ -66,18 +66,18 @@ class Totals:
 
 @dataclass(frozen=True, kw_only=True)
 class StatsGroup:
-    """The emails that have one thing in common."""
+    """A group of emails that have the value of one dimension in common."""
 
-    #: What that is, such as a kind; "" for those that have none, such as no campaign.
+    #: The value, such as a kind; "" for emails without one, such as those of no campaign.
     name: str
     totals: Totals
-    #: Of all emails that were counted, those of no shown group included.
+    #: The share of the group in all counted emails, including those of groups that are left out.
     share: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class StatsPoint:
-    """The emails that were recorded within one span of time, and what became of them so far."""
+    """The emails that were recorded within an interval, by how they have ended so far."""
 
     at: datetime
     recorded: int
@@ -87,9 +87,9 @@ class StatsPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Seconds from the moment an email might go out to the moment the mail server took it."""
+    """Percentiles of latencies: seconds from when an email could be sent to when it was accepted."""
 
-    #: How many emails this was counted from.
+    #: How many emails were measured.
     count: int
     p50: float | None = None
     p95: float | None = None
@@ -99,36 +99,36 @@ class Latency:
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyHistogram:
-    """How many emails were accepted how fast."""
+    """A cumulative histogram of latencies."""
 
-    #: How many within so many seconds.
+    #: How many emails were accepted within a number of seconds.
     cumulative_counts: Mapping[float, int]
     count: int
-    #: All of them together.
+    #: The sum of all latencies, in seconds.
     sum_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Activity:
-    """What happened in a span of time."""
+    """What happened in a period."""
 
-    #: Emails that were recorded.
+    #: How many emails were recorded.
     recorded: int
-    #: How often an email entered each state.
+    #: How many times an email entered each state.
     entered: Mapping[State, int]
 
     @property
     def delivered(self) -> int:
-        """Emails that went where they should."""
+        """How many times an email was sent or captured."""
         return sum(self.entered.get(state, 0) for state in DELIVERED_STATES)
 
     @property
     def failed(self) -> int:
-        """Emails that failed."""
+        """How many times an email failed or expired."""
         return sum(self.entered.get(state, 0) for state in FAILED_STATES)
 
     @property
     def failure_rate(self) -> float | None:
-        """The share of those that failed in those that ended; None if none did."""
+        """The share of failures in what ended; None if nothing did."""
         ended = self.delivered + self.failed
         return self.failed / ended if ended else None

@@ -1,4 +1,4 @@
-"""How many, how fast, how well: questions about the whole delivery log, answered by its database."""
+"""Statistics over the whole delivery log, each computed by the database in one query."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
     from mailctl.domain.catalog import Kind
     from mailctl.domain.models import Email
 
-#: Characters of a reason that is not the reply of a mail server.
+#: Characters of an error by which emails are grouped that have no reply of a mail server.
 _MAX_REASON = 60
-#: Shares of emails that were at least as fast.
+#: The percentiles of latencies.
 _PERCENTILES = (0.5, 0.95, 0.99)
 
 
 class Statistics:
-    """Counts emails; each answer is one grouped query, whatever the length of the log.
+    """Counts emails; each method runs one grouped query, however long the log is.
 
-    Times are those at which emails were recorded: `since` inclusive, `until` exclusive; None has no limit.
+    Periods refer to when emails were recorded: `since` is inclusive, `until` exclusive, None means no limit.
 
     Args:
-        engine: of the delivery log's database, the schema current.
-        kinds: those whose lifetimes are known: what was scheduled is as fast as it was after its time.
+        engine: of the delivery log's database, with the current schema.
+        kinds: the kinds of email by name: their lifetimes tell for when an email was scheduled.
     """
 
     def __init__(self, engine: Engine, *, kinds: Mapping[str, Kind] = BUILT_IN_KINDS) -> None:
@@ -56,7 +56,7 @@ class Statistics:
         """Return how many emails are in each state.
 
         Raises:
-            LogUnavailable: the delivery log cannot be read; so do all questions here.
+            LogUnavailable: the delivery log cannot be read; all methods here raise it.
         """
         is_all = since is None and until is None
         state: ColumnElement[str] = emails.c.state if is_all else _unindexed(emails.c.state)
@@ -71,10 +71,10 @@ class Statistics:
         until: datetime | None = None,
         limit: int = 20,
     ) -> list[StatsGroup]:
-        """Return the emails by what they have in common: the largest groups first; hours in their order.
+        """Return emails in groups, the largest first; hours are in their own order.
 
         Args:
-            dimension: what to group by; by error counts only emails that have one.
+            dimension: what to group by; `error` counts only emails that have one.
             limit: how many groups at most; of hours, the latest.
         """
         name, is_hour = _group_expression(dimension).label("name"), dimension is Dimension.HOUR
@@ -97,10 +97,10 @@ class Statistics:
         return shares[::-1] if is_hour else shares
 
     def over_time(self, since: datetime, until: datetime, bucket: timedelta) -> list[StatsPoint]:
-        """Return the emails by when they were recorded, oldest first, with a point for each empty span.
+        """Return the emails that were recorded in each interval, oldest first, including empty intervals.
 
         Args:
-            bucket: the length of each span, whole seconds; spans begin at multiples of it (since 1970, UTC).
+            bucket: the length of an interval in whole seconds; intervals begin at multiples of it since 1970.
         """
         length = int(bucket.total_seconds())
         number = cast(func.floor(Epoch(emails.c.created_at) / length), Integer).label("number")
@@ -120,10 +120,10 @@ class Statistics:
         return [_point(number, length, found.get(number)) for number in range(first, last + 1)]
 
     def latency(self, since: datetime | None = None, until: datetime | None = None) -> Latency:
-        """Return how long it took until the mail server had accepted an email, or it was captured.
+        """Return how long emails took to be accepted by the mail server, or captured.
 
-        Counted from when it might go out: when it was recorded, or the time that it was scheduled for.
-        Percentiles are exact: the least time within which that share of the emails was accepted.
+        Latency is measured from when an email could be sent: when it was recorded, or for when it was
+        scheduled. Percentiles are exact: that share of the emails was accepted within that time.
         """
         seconds = latency_seconds(self._kinds).label("seconds")
         latencies = select(seconds).where(emails.c.sent_at.is_not(None), *_within(since, until)).subquery()
@@ -142,7 +142,11 @@ class Statistics:
         return Latency(count=count or 0, p50=p50, p95=p95, p99=p99, longest=longest)
 
     def latency_histogram(self, bounds: Sequence[float], since: datetime | None = None) -> LatencyHistogram:
-        """Return how many emails were accepted within each of some numbers of seconds."""
+        """Return a histogram of latencies.
+
+        Args:
+            bounds: upper bounds in seconds.
+        """
         seconds = latency_seconds(self._kinds).label("seconds")
         found = select(seconds).where(emails.c.sent_at.is_not(None), *_within(since, None)).subquery()
         within = [
@@ -157,14 +161,14 @@ class Statistics:
         return LatencyHistogram(cumulative_counts=counts, count=row.all, sum_seconds=row.total)
 
     def recent_failures(self, limit: int = 10) -> list[Email]:
-        """Return the emails that failed, the latest recorded first."""
+        """Return failed emails, those recorded last first."""
         query: Any = select(*EMAIL_COLUMNS).where(emails.c.state == State.FAILED)
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(emails.c.seq.desc()).limit(limit)).all()
         return [email_from_row(row) for row in rows]
 
     def total_recorded(self) -> int:
-        """Return how many emails were recorded since the log began; pruning does not lessen it."""
+        """Return how many emails were ever recorded, including pruned ones."""
         with reading(self._engine) as connection:
             return connection.execute(select(func.max(emails.c.seq))).scalar() or 0
 
@@ -172,7 +176,7 @@ class Statistics:
         """Return what has happened since a time, whenever the emails were recorded.
 
         Args:
-            queue: the one queue to look at; None looks at all.
+            queue: counts only this queue; None counts all.
         """
         recorded: Any = select(func.count()).select_from(emails).where(emails.c.created_at >= since)
         entered: Any = select(events.c.state, func.count()).where(events.c.at >= since)
@@ -226,13 +230,13 @@ def _group_expression(dimension: Dimension) -> ColumnElement[Any]:
 
 
 def _unindexed(column: ColumnElement[str]) -> ColumnElement[str]:
-    """Return a column whose index SQLite does not follow; it would rather than look at few rows."""
+    """Return a column without its index, which SQLite would use although another one finds fewer rows."""
     return cast(column, String)
 
 
 def latency_seconds(kinds: Mapping[str, Kind]) -> ColumnElement[float]:
-    """Return, of an email, the seconds from when it might go out to when it was accepted."""
-    # A retry overwrites `not_before`; but an email expires its kind's lifetime after its first time.
+    """Return the seconds from when an email could be sent to when it was accepted."""
+    # Retries overwrite `not_before`, but an email still expires one lifetime after its scheduled time.
     lifetime = case(
         {kind.name: kind.lifetime.total_seconds() for kind in kinds.values()}, value=emails.c.kind, else_=None
     )
@@ -244,8 +248,8 @@ def latency_seconds(kinds: Mapping[str, Kind]) -> ColumnElement[float]:
 
 
 def first_event_seq_since(connection: Connection, since: datetime) -> int:
-    """Return the first event that is not older, by halving: events are numbered as they happen."""
-    # Each by itself is the end of an index; SQLite reads all of it for both at once.
+    """Return the number of the first event since a time, by bisection: events are numbered in their order."""
+    # Two subqueries: SQLite would read the whole index for both aggregates in one query.
     first, final = (select(end(events.c.seq)).scalar_subquery() for end in (func.min, func.max))
     low, last = connection.execute(select(first, final)).one()
     if last is None:

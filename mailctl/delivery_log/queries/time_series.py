@@ -1,4 +1,4 @@
-"""What happened over time: a step for each span, whether anything happened in it or not."""
+"""Time series of what happened in a delivery log, with a point for each interval."""
 
 from __future__ import annotations
 
@@ -23,24 +23,23 @@ if TYPE_CHECKING:
 
     from mailctl.domain.catalog import Kind
 
-#: Shares of emails that were at least as fast.
+#: The percentiles of latencies.
 _PERCENTILES = (0.5, 0.95, 0.99)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimeSeriesPoint:
-    """What happened within one span of time, whenever the emails were recorded."""
+    """What happened within an interval, whenever the emails were recorded."""
 
     at: datetime
     recorded: int
-    #: How often an email was sent or captured, put off, and given up or too late.
+    #: How many times an email was sent or captured, was deferred, and failed or expired.
     delivered: int
     deferred: int
     failed: int
-    #: Emails that ended, in whatever way.
+    #: How many times an email entered a final state.
     ended: int
-    #: Seconds from the moment an email might go out to the moment the mail server took it, of those recorded
-    #: in this span; None where there are none.
+    #: Percentiles of the latencies, in seconds, of emails recorded in the interval; None if there are none.
     p50: float | None
     p95: float | None
     p99: float | None
@@ -54,12 +53,12 @@ def time_series(
     *,
     kinds: Mapping[str, Kind] = BUILT_IN_KINDS,
 ) -> list[TimeSeriesPoint]:
-    """Return what happened, oldest first, with a step for each span where nothing did.
+    """Return what happened in each interval, oldest first, including intervals in which nothing did.
 
     Args:
-        engine: of the delivery log's database, the schema current.
-        bucket: the length of each span, whole seconds; spans begin at multiples of it (since 1970, UTC).
-        kinds: of emails, by name: how long each lives tells when a scheduled one might go out.
+        engine: of the delivery log's database, with the current schema.
+        bucket: the length of an interval in whole seconds; intervals begin at multiples of it since 1970.
+        kinds: the kinds of email by name: their lifetimes tell for when an email was scheduled.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
@@ -98,14 +97,14 @@ def _sum(entered: dict[State, int], states: frozenset[State]) -> int:
 
 
 def _interval_number(moment: ColumnElement[Any], length: int) -> ColumnElement[int]:
-    # SQLite knows times to less than a millisecond only: what is on the border had better not fall before it.
+    # SQLite computes with milliseconds: a time on the border must not be rounded to the interval before.
     return cast(func.floor((Epoch(moment) + 0.0005) / length), Integer)
 
 
 def _count_entered_states(
     connection: Connection, since: datetime, until: datetime, length: int
 ) -> dict[int, dict[State, int]]:
-    """Return how often emails entered each state, by the number of the span."""
+    """Return how many times emails entered each state, by the number of the interval."""
     number = _interval_number(events.c.at, length).label("number")
     query = (
         select(number, events.c.state, func.count())
@@ -113,8 +112,8 @@ def _count_entered_states(
         .group_by(number, events.c.state)
     )
     found: dict[int, dict[State, int]] = {}
-    for span, state, count in connection.execute(query):
-        found.setdefault(span, {})[State(state)] = count
+    for interval, state, count in connection.execute(query):
+        found.setdefault(interval, {})[State(state)] = count
     return found
 
 
@@ -131,7 +130,7 @@ def _count_recorded(connection: Connection, since: datetime, until: datetime, le
 def _latency_percentiles(
     connection: Connection, since: datetime, until: datetime, length: int, kinds: Mapping[str, Kind]
 ) -> dict[int, tuple[Any, ...]]:
-    """Return the percentiles of each span, exact ones, by its number."""
+    """Return the exact percentiles of each interval, by its number."""
     number = _interval_number(emails.c.created_at, length).label("number")
     found = (
         select(number, latency_seconds(kinds).label("seconds"))
@@ -149,4 +148,4 @@ def _latency_percentiles(
         for share in _PERCENTILES
     ]
     query: Any = select(ranked.c.number, *bounds).group_by(ranked.c.number)
-    return {span: tuple(percentiles) for span, *percentiles in connection.execute(query)}
+    return {interval: tuple(percentiles) for interval, *percentiles in connection.execute(query)}

@@ -1,4 +1,4 @@
-"""How a delivery log is opened: who may create it, who may change it, who only reads."""
+"""Access modes: whether a delivery log may be created, changed or only read."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from enum import StrEnum
 class AccessMode(StrEnum):
     """What opening a delivery log may do to it."""
 
-    CREATE = "create"  #: it is created where there is none
-    ON_WRITE = "on write"  #: the first write creates it where there is none; what is refused writes nothing
+    CREATE = "create"  #: it is created if it does not exist
+    ON_WRITE = "on write"  #: the first write creates it if it does not exist
     UPDATE = "update"  #: it must exist
     READ = "read"  #: it must exist, and nothing is written to it
-    OPTIONAL = "optional"  #: as READ, but where there is none, an empty one in memory stands in
+    OPTIONAL = "optional"  #: as READ, but an empty one in memory stands in for one that does not exist

@@ -1,4 +1,4 @@
-"""Telling cheaply whether anybody has written to a log in SQLite."""
+"""Detection of changes: a cheap way to know whether anybody has written to a log in SQLite."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class ChangeDetector:
-    """Compares the log with how it was when somebody looked last.
+    """Detects changes since the last call of `mark_seen`.
 
     Args:
-        engine: of the delivery log's database; of one on a server nothing is known without asking it.
+        engine: of the delivery log's database. On a database server changes cannot be detected this way.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -24,16 +24,16 @@ class ChangeDetector:
         self.is_sqlite = engine.dialect.name == "sqlite"
 
     def mark_seen(self) -> None:
-        """Take the log as it is now for seen."""
+        """Mark all changes until now as seen."""
         self._version = self._read()
 
     def has_changed(self) -> bool:
-        """Whether somebody has written since."""
+        """Whether somebody is known to have written since the last `mark_seen`."""
         version = self._read()
         return version is not None and version != self._version
 
     def may_have_changed(self) -> bool:
-        """Whether somebody has written since, or nobody knows."""
+        """Whether somebody has written since the last `mark_seen`, or this cannot be detected."""
         version = self._read()
         return version is None or version != self._version
 
@@ -44,7 +44,7 @@ class ChangeDetector:
             self._connection = None
 
     def _read(self) -> int | None:
-        """Return a number that another connection's writing changes (SQLite's `data_version`)."""
+        """Return SQLite's `data_version`, which writes of other connections change; None if unknown."""
         if not self.is_sqlite:
             return None
         try:

@@ -1,4 +1,4 @@
-"""The content of an email while it rests: JSON, sealed with a key from SECRET_KEY."""
+"""Encryption at rest: the content of an email is JSON, encrypted with a key derived from SECRET_KEY."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
 
     from mailctl.security.keyring import Keyring
 
-#: What the key is for that seals contents.
+#: The purpose of the key that encrypts content.
 CONTENT_PURPOSE = "log/content"
 _FINGERPRINT_PURPOSE = "log/fingerprint"
 _ENCODER = json.JSONEncoder(sort_keys=True, allow_nan=False)
 
 
 def seal(content: Content, keyring: Keyring) -> bytes:
-    """Return `content`, readable only with the key.
+    """Return the content, encrypted with the newest key.
 
     Raises:
-        InvalidInput: its variables are not JSON.
+        InvalidInput: a template variable cannot be written as JSON.
     """
     return keyring.seal_bytes(_encode(content), purpose=CONTENT_PURPOSE)
 
 
 def open_sealed(sealed: bytes, keyring: Keyring) -> Content:
-    """Return the content that was sealed.
+    """Return the decrypted content.
 
     Raises:
-        ConfigurationError: no key that this process knows opens it.
+        ConfigurationError: no key that this process knows decrypts it.
     """
     plain = keyring.open(sealed, purpose=CONTENT_PURPOSE)
     if plain is None:
@@ -46,18 +46,21 @@ def open_sealed(sealed: bytes, keyring: Keyring) -> Content:
 
 
 def fingerprints(kind: str, contents: Sequence[Content], keyring: Keyring) -> list[str]:
-    """Return a keyed hash that tells requests apart and gives nothing away, per known key, newest first."""
-    # Two requests that ask for the same differ in their traces.
+    """Return keyed hashes of the content of a call, one for each known key, newest first.
+
+    Calls with the same content have the same hashes, from which the content cannot be guessed.
+    """
+    # Two calls for the same email differ in their traces.
     untraced = (replace(content, trace={}) if content.trace else content for content in contents)
     plain = b"\0".join([kind.encode(), *(_encode(content) for content in untraced)])
     return keyring.digests(plain, purpose=_FINGERPRINT_PURPOSE)
 
 
 def _encode(content: Content) -> bytes:
-    # Not `asdict`, which copies everything and takes as long as the encryption.
+    # Not `asdict`, which copies all values and takes as long as the encryption.
     fields = {**vars(content), "user": vars(content.user)}
     if not content.trace:
-        # As it was written before there were traces.
+        # Without the key, as versions without traces wrote it: fingerprints of both must be equal.
         del fields["trace"]
     try:
         return _ENCODER.encode(fields).encode()

@@ -1,4 +1,4 @@
-"""Opening a database: drivers, SQLite's manners, and its errors in our words."""
+"""Database engines: drivers, transactions that read or write, and translation of errors."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from sqlalchemy import event
-from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from mailctl.connection_urls import DatabaseUrl, InvalidUrl
-from mailctl.connection_urls.options import ASYNCPG_OPTIONS, PREPARE_THRESHOLD
+from mailctl.connection_urls.options import PREPARE_THRESHOLD
 from mailctl.delivery_log.storage import sqlite
+from mailctl.delivery_log.storage.urls import mask_url
 from mailctl.errors import ConfigurationError, ExtraMissing, LogUnavailable, ServiceUnavailable
 from mailctl.redaction import mask_credentials
 
@@ -25,86 +24,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy import Connection, Engine
+    from sqlalchemy.engine import URL
 
-    from mailctl.settings import Settings
 
 #: Seconds to wait for a database server to accept a connection.
 CONNECT_TIMEOUT_SECONDS = 3
 #: The execution option of an engine that holds its `LateCreation`.
 _LATE_CREATION = "mailctl_late_creation"
-_SYNC_DRIVERS = {
-    "sqlite": "sqlite",
-    "postgresql": "postgresql+psycopg",
-    "postgres": "postgresql+psycopg",
-    "mysql": "mysql+pymysql",
-    "mariadb": "mariadb+pymysql",
-}
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
-#: With less than this left, SQLite cannot extend its files.
+#: With less free space than this, SQLite cannot extend its files.
 _MIN_FREE_BYTES = 64 * 1024
-#: Options that hold a secret.
-_SECRET_OPTIONS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
-
-
-def parse_url(url: str, *, setting: str) -> URL:
-    """Return the address with a synchronous driver in place of `+asyncpg`, `+aiosqlite` and the like.
-
-    Raises:
-        ConfigurationError: it is not the address of a database.
-    """
-    try:
-        parsed = make_url(DatabaseUrl(url).get_secret_value())
-    except InvalidUrl as error:
-        raise ConfigurationError(f"{setting} {error}", fix=error.fix) from None
-    backend, _, driver = parsed.drivername.partition("+")
-    if driver == "asyncpg":
-        parsed = _to_libpq_options(parsed)
-    return parsed.set(drivername=_SYNC_DRIVERS.get(backend, parsed.drivername))
-
-
-def _to_libpq_options(url: URL) -> URL:
-    sslmode = url.query.get("ssl")
-    url = url.difference_update_query(ASYNCPG_OPTIONS)
-    return url.update_query_dict({"sslmode": sslmode}) if sslmode else url
-
-
-def delivery_log_url(settings: Settings) -> URL:
-    """Return the address of the delivery log."""
-    if settings.mailctl_database_url is not None:
-        return parse_url(settings.log_url, setting="MAILCTL_DATABASE_URL")
-    return sqlite_url(settings.mailctl_home / "mailctl.db")
-
-
-def sqlite_url(path: Path) -> URL:
-    """Return the address of a file, whatever characters are in its name."""
-    return URL.create("sqlite", database=str(path.absolute()))
-
-
-def mask_url(url: URL) -> str:
-    """Return the address as people may read it: without its password."""
-    return url.difference_update_query(_SECRET_OPTIONS).render_as_string(hide_password=True)
-
-
-def is_same_database(one: URL, other: URL) -> bool:
-    """Whether two addresses lead to the same database, whatever driver and user they name."""
-
-    def identity(url: URL) -> tuple[object, ...]:
-        backend = url.get_backend_name()
-        if backend == "sqlite":
-            return (backend, Path(url.database or "").absolute())
-        default_port = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}.get(backend)
-        return (backend, url.host or "localhost", url.port or default_port, url.database)
-
-    return identity(one) == identity(other)
 
 
 def open_engine(url: URL, *, setting: str, read_only: bool = False) -> Engine:
-    """Return an engine; nothing is connected yet.
+    """Return an engine, which does not connect yet.
 
     Args:
-        url: the address, from `parse_url`.
-        setting: the setting that named it, for error messages.
-        read_only: somebody else's database: never write to it, never make it, never make it wait.
+        url: from `parse_url`.
+        setting: the setting that has the URL, for error messages.
+        read_only: whether the database is another program's, which must never be created, changed or blocked.
 
     Raises:
         ConfigurationError: the driver is not installed.
@@ -121,10 +59,7 @@ def open_engine(url: URL, *, setting: str, read_only: bool = False) -> Engine:
 
 
 def open_log_reader(url: URL, *, setting: str) -> Engine:
-    """Return an engine that only reads a delivery log, and creates neither file nor table.
-
-    Args, Raises: as `open_engine`.
-    """
+    """Return an engine that only reads a delivery log, and creates nothing; see `open_engine`."""
     if url.get_backend_name() == "sqlite":
         return sqlite.open_log_reader(url)
     engine = _open_server(url, setting=setting, options=_log_engine_options(url))
@@ -134,8 +69,8 @@ def open_log_reader(url: URL, *, setting: str) -> Engine:
 
 
 def _log_engine_options(url: URL) -> dict[str, Any]:
-    """Return options of engines on a delivery log."""
-    # Who has waited for a lock must see what was committed meanwhile, whatever the server's default is.
+    """Return the options of an engine on a delivery log."""
+    # A statement that has waited for a lock must see what was committed meanwhile, whatever the default is.
     return {"isolation_level": "READ COMMITTED"} if url.get_backend_name() == "postgresql" else {}
 
 
@@ -159,7 +94,8 @@ def _open_server(url: URL, *, setting: str, options: Mapping[str, Any] = _NO_OPT
             return dialect.connect(*positional, **named)
         except (TypeError, ValueError):
             raise ConfigurationError(
-                f"{setting} has an option that its driver does not take.", fix="Correct what follows the `?`."
+                f"{setting} has an option that its driver does not take.",
+                fix="Correct the options after the `?`.",
             ) from None
 
     return engine
@@ -173,7 +109,7 @@ def _require_driver(url: URL, *, setting: str) -> Iterator[None]:
         problem = f"{setting}: the driver {url.drivername} is not installed."
         if url.get_backend_name() == "postgresql":
             raise ExtraMissing(problem, extra="postgres") from error
-        # Only the users of a service may be there; the log takes no other scheme.
+        # Only the database of the service's users may have another scheme: the log refuses it earlier.
         how = f"pip install {error.name}" if isinstance(error, ModuleNotFoundError) else "Install its dialect"
         raise ConfigurationError(
             problem, fix=f"Use PostgreSQL or SQLite, which mailctl supports, or: {how}"
@@ -181,7 +117,7 @@ def _require_driver(url: URL, *, setting: str) -> Iterator[None]:
 
 
 def _set_transaction_read_only(connection: Connection) -> None:
-    # Said in each transaction, not when connecting: PgBouncer refuses start-up options.
+    # Set in each transaction, not when connecting: PgBouncer refuses start-up options.
     connection.exec_driver_sql("SET TRANSACTION READ ONLY")
 
 
@@ -190,11 +126,11 @@ def _set_statement_timeout(connection: Connection) -> None:
 
 
 class LateCreation:
-    """The creation of a log by the first write; until then an empty one stands in for reading.
+    """Creation of a delivery log by the first write; until then readers see an empty one.
 
     Args:
-        stand_in: an engine on the empty one.
-        create: creates the log.
+        stand_in: an engine on the empty log.
+        create: creates the real log.
     """
 
     def __init__(self, stand_in: Engine, create: Callable[[], None]) -> None:
@@ -204,16 +140,16 @@ class LateCreation:
         self._is_done = False
 
     def attach_to(self, engine: Engine) -> None:
-        """Let `reading` and `writing` of an engine on the log mind this."""
+        """Make `reading` and `writing` of an engine use this late creation."""
         engine.update_execution_options(**{_LATE_CREATION: self})
         event.listen(engine, "engine_disposed", lambda _: self._stand_in.dispose())
 
     def readable(self, engine: Engine) -> Engine:
-        """Return the engine to read from at this moment."""
+        """Return the engine to read from: the given one after the creation, the stand-in before."""
         return engine if self._is_done else self._stand_in
 
     def finish(self) -> None:
-        """Create the log, unless that is done."""
+        """Create the log, unless it was created before."""
         with self._lock:
             if not self._is_done:
                 self._create()
@@ -221,10 +157,10 @@ class LateCreation:
 
 
 def create_log(engine: Engine) -> None:
-    """Create the log of an engine now, if the first write was to do that.
+    """Create the delivery log of an engine now, if its creation was left to the first write.
 
     Raises:
-        LogUnavailable: it cannot be created.
+        LogUnavailable: the delivery log cannot be created.
     """
     if (late := _late_creation(engine)) is not None:
         late.finish()
@@ -237,7 +173,7 @@ def _late_creation(engine: Engine) -> LateCreation | None:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection that only reads, and so never waits for a writer.
+    """Yield a connection that only reads, and so never waits for a writer.
 
     Raises:
         LogUnavailable: the delivery log cannot be reached or read.
@@ -249,34 +185,34 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def writing(engine: Engine, *, is_lasting: bool = True) -> Iterator[Connection]:
-    """A transaction that writes: committed at the end, rolled back by an error.
+def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
+    """Yield a connection in a transaction that writes, committed at the end and rolled back by an error.
 
     Args:
-        is_lasting: whether it is on disk when this returns. Otherwise it gets there with the next one that
-            is: a moment of it may be lost when the power fails, and nothing when a process is killed.
+        durable: whether the transaction is on disk when this returns. Otherwise it is on disk with the next
+            durable one: a power failure may undo it, the end of the process cannot.
 
     Raises:
         LogUnavailable: the delivery log cannot be reached or written.
     """
     create_log(engine)
     with translate_database_errors(engine.url), engine.connect() as connection:
-        connection.execution_options(**{sqlite.DURABLE: is_lasting})
+        connection.execution_options(**{sqlite.DURABLE: durable})
         with connection.begin():
-            if not is_lasting and not can_flush(engine):
+            if not durable and not can_flush(engine):
                 connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield connection
-    if is_lasting:
+    if durable:
         checkpoint(engine)
 
 
 def can_flush(engine: Engine) -> bool:
-    """Whether `flush` makes last what did not; a database server does that itself within a second."""
+    """Whether `flush` does anything: a database server writes to disk by itself within a second."""
     return engine.dialect.name == "sqlite"
 
 
 def flush(engine: Engine) -> None:
-    """Bring to disk what was committed without lasting, and make no writer wait for it.
+    """Write to disk what was committed with `durable=False`, without blocking writers.
 
     Raises:
         LogUnavailable: the delivery log cannot be written.
@@ -285,7 +221,7 @@ def flush(engine: Engine) -> None:
 
 
 def checkpoint(engine: Engine) -> None:
-    """Keep SQLite's write-ahead log short; who writes without pause does it between two transactions.
+    """Keep SQLite's write-ahead log short; callers that write without pause do so between transactions.
 
     Raises:
         LogUnavailable: the delivery log cannot be written.
@@ -293,29 +229,35 @@ def checkpoint(engine: Engine) -> None:
     _maintain(engine, sqlite.checkpoint)
 
 
-def _maintain(engine: Engine, *works: Callable[[Engine], None]) -> None:
+def _maintain(engine: Engine, *steps: Callable[[Engine], None]) -> None:
     if can_flush(engine):
         with translate_database_errors(engine.url):
-            for work in works:
-                work(engine)
+            for step in steps:
+                step(engine)
 
 
 @contextmanager
 def translate_database_errors(
     url: URL, *, what: str = "the delivery log", error_class: type[ServiceUnavailable] = LogUnavailable
 ) -> Iterator[None]:
-    """Turn the driver's errors into one sentence that names the database and never its password."""
+    """Translate errors of the database driver to one sentence that names the database, without its password.
+
+    Args:
+        url: of the database.
+        what: how the sentence names the database.
+        error_class: the class of the error that is raised.
+    """
     try:
         yield
     except (DBAPIError, PoolTimeoutError) as error:
         if _is_disk_full(url):
             raise error_class(
-                f"{what} at {mask_url(url)} cannot be used: its disk is full.", fix="Make room on that disk."
+                f"{what} at {mask_url(url)} cannot be used: its disk is full.", fix="Free space on that disk."
             ) from error
         reason = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
         raise error_class(
             f"{what} at {mask_url(url)} cannot be used: {mask_credentials(reason[0])}.",
-            fix="Check that it is there, running, and that this user may use it.",
+            fix="Check that it exists and runs, and that this user may use it.",
         ) from error
     except SQLAlchemyError as error:
         raise error_class(
@@ -325,7 +267,7 @@ def translate_database_errors(
 
 
 def _is_disk_full(url: URL) -> bool:
-    """Whether that is why: SQLite itself often says "disk I/O error" then."""
+    """Whether the disk of a SQLite database is full, for which SQLite often reports "disk I/O error"."""
     if url.get_backend_name() != "sqlite" or not url.database:
         return False
     try:

@@ -1,4 +1,4 @@
-"""The version of the delivery log's schema: made when missing, refused when it is not ours."""
+"""The version of the delivery log's schema: created if missing, upgraded on demand, refused if it differs."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from mailctl.shell_command import mailctl_command
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-#: The newest migration; a test holds it to the files.
-HEAD = "0006"
+#: The newest migration; a test compares it with the files.
+HEAD = "0007"
 VERSION_TABLE = "mailctl_version"
 _MIGRATIONS = Path(__file__).parent / "migrations"
-#: Any number that other users of the same PostgreSQL server are unlikely to lock.
+#: An arbitrary number that other users of a PostgreSQL server are unlikely to lock.
 _ADVISORY_LOCK = 6_245_285_001
 _alembic_lock = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
 class SchemaVersion:
-    """What is there and what this mailctl works with."""
+    """The version of a schema, and the version with which this mailctl works."""
 
     current: str | None
     head: str = HEAD
 
     @property
     def is_current(self) -> bool:
-        """Whether the schema is the one this mailctl works with."""
+        """Whether this mailctl works with the schema."""
         return self.current == self.head
 
 
 def read_version(engine: Engine) -> SchemaVersion:
-    """Return the version of the schema; `current` is None in a database without one.
+    """Return the version of the schema; its `current` is None in a database without tables of mailctl.
 
     Raises:
         LogUnavailable: the database cannot be reached.
@@ -50,7 +50,7 @@ def read_version(engine: Engine) -> SchemaVersion:
 
 
 def can_create_tables(engine: Engine) -> bool:
-    """Whether this user may create tables in a database that has none.
+    """Whether this database user may create tables.
 
     Raises:
         LogUnavailable: the database cannot be reached.
@@ -63,7 +63,7 @@ def can_create_tables(engine: Engine) -> bool:
 
 
 def ensure_current(engine: Engine) -> None:
-    """Make the tables in a database that has none; leave a current schema alone; refuse any other.
+    """Create the tables in an empty database, accept the current schema, and refuse any other.
 
     Raises:
         ConfigurationError: the schema is older or newer than this mailctl.
@@ -78,10 +78,10 @@ def ensure_current(engine: Engine) -> None:
 
 
 def create_or_upgrade(engine: Engine) -> SchemaVersion:
-    """Upgrade a schema that is missing or older; return the version it had.
+    """Upgrade a schema that is missing or older; return the version that it had.
 
     Raises:
-        ConfigurationError: it is newer than this mailctl.
+        ConfigurationError: the schema is newer than this mailctl.
         LogUnavailable: the database cannot be reached or written.
     """
     _create_sqlite_file(engine)
@@ -96,7 +96,7 @@ def require_current_version(version: SchemaVersion) -> None:
     """Refuse a schema that this mailctl does not work with.
 
     Raises:
-        ConfigurationError: it is older or newer.
+        ConfigurationError: the schema is older or newer.
     """
     if version.is_current:
         return
@@ -104,7 +104,7 @@ def require_current_version(version: SchemaVersion) -> None:
     fix = (
         f"Run: {mailctl_command('db', 'upgrade')}"
         if is_older
-        else "Install the mailctl that made it, or a newer one."
+        else "Install the version of mailctl that upgraded it, or a newer one."
     )
     raise ConfigurationError(
         f"The delivery log has schema {version.current}, this mailctl works with {version.head}.", fix=fix
@@ -112,12 +112,12 @@ def require_current_version(version: SchemaVersion) -> None:
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the schema to the newest version; processes that do so at the same time wait for each other.
+    """Upgrade the schema to the newest version; processes that do so at the same time wait for each other.
 
     Raises:
         LogUnavailable: the database cannot be reached or written.
     """
-    # Alembic costs start-up time that only this moment needs.
+    # Imported here, because Alembic takes long to import and is rarely needed.
     from alembic import command
     from alembic.config import Config
 
@@ -129,7 +129,7 @@ def upgrade(engine: Engine) -> None:
         if _current(connection) == HEAD:
             return
         config.attributes["connection"] = connection
-        # What Alembic works with belongs to the whole process.
+        # Alembic keeps its state in globals of the process.
         with _alembic_lock:
             command.upgrade(config, "head")
 
@@ -153,8 +153,8 @@ def _create_sqlite_file(engine: Engine) -> None:
             path.touch(mode=0o600)
     except OSError as error:
         raise LogUnavailable(
-            f"the delivery log {path} cannot be made: {error.strerror}.",
-            fix="Let this user write there, or set MAILCTL_HOME or MAILCTL_DATABASE_URL.",
+            f"the delivery log {path} cannot be created: {error.strerror}.",
+            fix="Give this user write permission there, or set MAILCTL_HOME or MAILCTL_DATABASE_URL.",
         ) from error
 
 
@@ -163,5 +163,5 @@ def _reset_lock() -> None:
     _alembic_lock = threading.Lock()
 
 
-# Another thread of the parent may have held it at that moment.
+# Another thread of the parent may have held the lock at the time of the fork.
 os.register_at_fork(after_in_child=_reset_lock)

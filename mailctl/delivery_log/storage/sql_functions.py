@@ -1,4 +1,4 @@
-"""Functions of SQL that SQLite and PostgreSQL have under different names."""
+"""SQL functions that SQLite and PostgreSQL write differently."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from sqlalchemy.sql.functions import FunctionElement
 
 
 class Epoch(FunctionElement[float]):
-    """Seconds since 1970."""
+    """The seconds from 1970 to a time."""
 
     type = Float()
     inherit_cache = True
 
 
 class Hour(FunctionElement[str]):
-    """The hour in UTC, such as 2030-01-31T09:00Z."""
+    """The hour of a time in UTC, such as 2030-01-31T09:00Z."""
 
     type = String()
     inherit_cache = True
 
 
 class Domain(FunctionElement[str]):
-    """What follows the @ of an address."""
+    """The domain of an email address."""
 
     type = String()
     inherit_cache = True
 
 
-# Neither database knows the functions of the other; SQLite keeps times as text, in UTC.
+# SQLite stores times as text, in UTC.
 _SQL_TEMPLATES: dict[tuple[type[FunctionElement[Any]], str], str] = {
     (Epoch, "sqlite"): "((julianday({0}) - 2440587.5) * 86400.0)",
     (Epoch, "postgresql"): "CAST(EXTRACT(EPOCH FROM {0}) AS DOUBLE PRECISION)",
@@ -41,11 +41,11 @@ _SQL_TEMPLATES: dict[tuple[type[FunctionElement[Any]], str], str] = {
 }
 
 
-def _register_compiler(function: type[FunctionElement[Any]], dialect: str, words: str) -> None:
+def _register_compiler(function: type[FunctionElement[Any]], dialect: str, template: str) -> None:
     @compiles(function, dialect)
     def _compile(element: Any, compiler: Any, **options: Any) -> str:
-        return words.format(compiler.process(element.clauses, **options))
+        return template.format(compiler.process(element.clauses, **options))
 
 
-for (_function, _dialect), _words in _SQL_TEMPLATES.items():
-    _register_compiler(_function, _dialect, _words)
+for (_function, _dialect), _template in _SQL_TEMPLATES.items():
+    _register_compiler(_function, _dialect, _template)

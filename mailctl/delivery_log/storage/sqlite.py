@@ -1,4 +1,4 @@
-"""SQLite's manners: who waits for whom, and when what is on disk.
+"""SQLite engines: locking and durability.
 
 The log is in write-ahead mode: readers never wait, writers wait for each other.
 """
@@ -24,46 +24,45 @@ if TYPE_CHECKING:
 
 #: Seconds that a writer waits for the lock.
 BUSY_TIMEOUT_SECONDS = 10
-#: Seconds that a reader of somebody else's database waits.
+#: Seconds that a reader of another program's database waits for a lock.
 READER_TIMEOUT_SECONDS = 3
-#: Execution options: the transaction only reads; it is on disk when it has ended.
-READ_ONLY = "mailctl_reads"
-DURABLE = "mailctl_is_lasting"
-#: Seconds between looks whether the lock is free. SQLite itself waits up to 0.1 s between two looks, and so
-#: lets one busy writer keep all others out.
+#: Execution options: the transaction only reads; the transaction is on disk when it has ended.
+READ_ONLY = "mailctl_read_only"
+DURABLE = "mailctl_durable"
+#: Seconds between attempts to take the lock. SQLite itself waits up to 0.1 s between two attempts, so that
+#: one busy writer can keep all others out.
 _BUSY_POLL_SECONDS = 0.0005
-#: Bytes of the write-ahead log after which it is copied into the main file. It is long, and stays so, because
-#: a writer waits for the disk when it begins it anew, or makes it longer while it is being flushed.
+#: Bytes of the write-ahead log after which it is copied into the main file. It is large and keeps its size,
+#: because a writer waits for the disk when the log starts anew, or grows while it is being flushed.
 _MAX_WAL_BYTES = 32 * 1024 * 1024
-#: What SQLite says where it may not create the files that it keeps beside a database in use.
+#: Error codes of SQLite where it cannot create the files that it keeps beside a database in use.
 _CANNOT_CREATE_WAL_CODES = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _CACHE_KIB = 16 * 1024
 
 
 def open_writer(url: URL) -> Engine:
-    """Return an engine; nothing is connected yet."""
+    """Return an engine that reads and writes, and does not connect yet."""
     engine = sqlalchemy.create_engine(
         url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False}, hide_parameters=True
     )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:
-        # The driver must not open transactions by itself: "begin" below says which kind.
+        # The driver must not begin transactions by itself: "begin" below chooses the kind.
         connection.isolation_level = None
-        # While another process switches a new file to this mode, SQLite refuses at once: its own timeout does
-        # not apply.
+        # While another process switches a new file to this mode, SQLite fails at once, without its timeout.
         _retry_while_busy(lambda: connection.execute("PRAGMA journal_mode=WAL"))
         connection.execute("PRAGMA foreign_keys=ON")
-        # What is scrubbed is overwritten, not only forgotten.
+        # Deleted content is overwritten.
         connection.execute("PRAGMA secure_delete=ON")
-        # `tidy` copies, while nobody waits for it.
+        # `checkpoint` copies the log, while no writer waits for it.
         connection.execute("PRAGMA wal_autocheckpoint=0")
         connection.execute(f"PRAGMA journal_size_limit={_MAX_WAL_BYTES}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # A deferred transaction that writes after it has read fails at once when another has written
-        # meanwhile; an immediate one waits its turn.
+        # A deferred transaction that writes after it has read fails at once if another has written meanwhile;
+        # an immediate one waits for the lock.
         if connection.get_execution_options().get(READ_ONLY, False):
             connection.exec_driver_sql("BEGIN")
         else:
@@ -73,7 +72,7 @@ def open_writer(url: URL) -> Engine:
 
 
 def open_external_reader(url: URL) -> Engine:
-    """Return an engine on somebody else's database, which never writes and makes no file."""
+    """Return an engine on another program's database, which never writes and creates no file."""
     path = sqlite_path(url)
 
     def connect() -> sqlite3.Connection:
@@ -85,7 +84,7 @@ def open_external_reader(url: URL) -> Engine:
 
 
 def open_log_reader(url: URL) -> Engine:
-    """Return an engine on a delivery log that only reads it, and leaves no file behind."""
+    """Return an engine that only reads a delivery log, and leaves no file behind."""
     path = sqlite_path(url)
 
     def connect() -> sqlite3.Connection:
@@ -96,7 +95,7 @@ def open_log_reader(url: URL) -> Engine:
         except sqlite3.OperationalError as error:
             if _primary_code(error) not in _CANNOT_CREATE_WAL_CODES or not _has_no_wal_file(path):
                 raise
-        # In a folder where this user may not create the companions of a log that nobody writes.
+        # This user may not create files beside a log that nobody has open.
         return _connect_query_only(path, "mode=ro&immutable=1")
 
     engine = sqlalchemy.create_engine(url, creator=connect, hide_parameters=True)
@@ -105,10 +104,10 @@ def open_log_reader(url: URL) -> Engine:
 
 
 def open_empty(statements: Sequence[str]) -> Engine:
-    """Return an engine whose connections each read an empty database of their own, in memory.
+    """Return an engine each of whose connections reads an empty database of its own in memory.
 
     Args:
-        statements: create its tables.
+        statements: the SQL statements that create the tables.
     """
 
     def connect() -> sqlite3.Connection:
@@ -124,7 +123,7 @@ def open_empty(statements: Sequence[str]) -> Engine:
 
 
 def _has_no_wal_file(path: Path) -> bool:
-    """Whether a database is in one file, as SQLite leaves it when nobody has it open."""
+    """Whether a database consists of one file, as SQLite leaves it when nobody has it open."""
     return path.is_file() and not path.with_name(f"{path.name}-wal").exists()
 
 
@@ -138,7 +137,7 @@ def _connect_query_only(path: Path, options: str) -> sqlite3.Connection:
     )
     try:
         connection.execute("PRAGMA query_only=ON")
-        # SQLite opens the files at the first question.
+        # SQLite opens the files with the first query.
         _retry_while_busy(lambda: connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall())
     except sqlite3.Error:
         connection.close()
@@ -156,18 +155,18 @@ def sqlite_path(url: URL) -> Path:
 
 
 def is_absent(url: URL) -> bool:
-    """Whether an address is that of a SQLite file that does not exist."""
+    """Whether a URL is that of a SQLite file that does not exist."""
     return url.get_backend_name() == "sqlite" and not sqlite_path(url).exists()
 
 
 def enlarge_page_cache(connection: Connection) -> None:
-    """Let a connection keep more pages in memory from now on: what adds many rows comes by most of them."""
+    """Enlarge the page cache of a connection: a transaction that inserts many rows changes most pages."""
     connection.exec_driver_sql(f"PRAGMA cache_size={-_CACHE_KIB}")
 
 
 def flush(engine: Engine) -> None:
-    """Bring to disk what was committed without lasting, and make no writer wait for it."""
-    with suppress(FileNotFoundError):  # it is in the main file, then, which SQLite has flushed
+    """Write to disk what was committed without durability, without blocking writers."""
+    with suppress(FileNotFoundError):  # then it is in the main file, which SQLite has flushed
         descriptor = os.open(_wal_path(engine), os.O_RDONLY)
         try:
             os.fdatasync(descriptor)
@@ -176,7 +175,7 @@ def flush(engine: Engine) -> None:
 
 
 def checkpoint(engine: Engine) -> None:
-    """Copy a write-ahead log that has grown long into the main file; no writer waits for it."""
+    """Copy a write-ahead log that has grown large into the main file, without blocking writers."""
     with suppress(FileNotFoundError):
         if _wal_path(engine).stat().st_size > _MAX_WAL_BYTES:
             with closing(engine.raw_connection()) as connection:
@@ -188,12 +187,12 @@ def _wal_path(engine: Engine) -> Path:
 
 
 def _begin_immediate(connection: Connection) -> None:
-    """Take the lock as soon as it is free."""
-    is_lasting = connection.get_execution_options().get(DURABLE, True)
+    """Begin a transaction that writes, as soon as the lock is free."""
+    durable = connection.get_execution_options().get(DURABLE, True)
     driver: Any = connection.connection.driver_connection
-    if connection.info.get(DURABLE) is not is_lasting:
-        driver.execute(f"PRAGMA synchronous = {'FULL' if is_lasting else 'NORMAL'}")
-        connection.info[DURABLE] = is_lasting
+    if connection.info.get(DURABLE) is not durable:
+        driver.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        connection.info[DURABLE] = durable
     driver.execute("PRAGMA busy_timeout = 0")
     try:
         _retry_while_busy(lambda: driver.execute("BEGIN IMMEDIATE"))
@@ -204,10 +203,10 @@ def _begin_immediate(connection: Connection) -> None:
 
 
 def _retry_while_busy(attempt: Callable[[], object]) -> None:
-    """Attempt something until no other connection locks it out.
+    """Call a function again and again while another connection has the lock.
 
     Raises:
-        sqlite3.OperationalError: it fails for another reason, or is still locked out after BUSY_SECONDS.
+        sqlite3.OperationalError: it fails for another reason, or still after BUSY_TIMEOUT_SECONDS.
     """
     deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
     while True:
@@ -221,5 +220,5 @@ def _retry_while_busy(attempt: Callable[[], object]) -> None:
 
 
 def _primary_code(error: sqlite3.Error) -> int:
-    """Return the code of an error without its extension, such as BUSY for BUSY_RECOVERY."""
+    """Return the primary result code of an error, such as BUSY for BUSY_RECOVERY."""
     return error.sqlite_errorcode & 0xFF

@@ -38,20 +38,20 @@ _Key = BigInteger().with_variant(Integer, "sqlite")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware time in UTC, whether the database knows zones (PostgreSQL) or not (SQLite)."""
+    """An aware time in UTC, in databases with time zones (PostgreSQL) and without (SQLite)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     @override
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
-        """Write a time out once for all the rows that hold it."""
+        """Convert each time once for all rows that have it."""
         process = super().bind_processor(dialect)
         return process and lru_cache(maxsize=64)(process)
 
     @override
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive times; hand SQLite the same moment without its zone."""
+        """Refuse naive times, and convert aware ones to UTC, for SQLite without the time zone."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -61,15 +61,15 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     @override
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give every time back as UTC."""
+        """Return times as aware times in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-#: Of emails that a worker may still claim: few, however long the log is.
+#: The condition of an index on claimable emails, which are few however long the log is.
 IS_CLAIMABLE = "state IN ('pending', 'queued', 'deferred')"
-#: Of emails that are in the memory of a worker: none where the broker outlives it.
+#: The condition of an index on emails whose messages are in the memory of a worker.
 IS_IN_WORKER_MEMORY = "queued_in IS NOT NULL"
 
 emails = Table(
@@ -86,12 +86,12 @@ emails = Table(
     Column("attempts", Integer, nullable=False, default=0),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
-    # When the relay may publish it; moves on while somebody else is at it.
+    # When a relay may publish it; a relay that reserves it moves this on.
     Column("due_at", UtcDateTime, nullable=False),
-    # Before this it must not be sent, whoever asks.
+    # It must not be claimed before this time.
     Column("not_before", UtcDateTime),
     Column("queued_at", UtcDateTime),
-    # The worker in whose memory the message is; NULL for a broker that outlives its publisher.
+    # The worker in whose memory the message is; NULL for a broker outside the process.
     Column("queued_in", String(64)),
     Column("sent_at", UtcDateTime),
     Column("expires_at", UtcDateTime),
@@ -102,11 +102,21 @@ emails = Table(
     Column("smtp_code", Integer),
     Column("smtp_enhanced", String(12)),
     Column("smtp_text", Text),
+    # Why it is not delivered: the text is for people, the code (a ReasonCode) is what statements compare.
     Column("error", Text),
+    Column("reason_code", String(32)),
     Column("group_id", String(155)),
     Column("campaign", String(100)),
-    # An operator has said that neither suppression nor limits keep it back.
+    # Neither suppressions nor limits apply to it, because an operator has said so.
     Column("is_forced", Boolean, nullable=False, server_default=false()),
+    # An attempt ended in such a way that the mail server may have accepted it.
+    Column("maybe_sent", Boolean, nullable=False, server_default=false()),
+    # The email that an operator made of this one.
+    Column("resent_as", String(155)),
+    # The file that it was written to instead of being sent.
+    Column("captured_file", Text),
+    # How each step of a canary went.
+    Column("canary_report", JSON),
     Index("mailctl_emails_due", "state", "campaign", "due_at"),
     Index("mailctl_emails_state", "state", "seq"),
     Index("mailctl_emails_user", "user_id", "seq"),
@@ -116,8 +126,8 @@ emails = Table(
     Index("mailctl_emails_recipient", "to_address", "created_at"),
     sqlite_autoincrement=True,
 )
-#: The state of emails that are found by their ids or places. By its index, which SQLite otherwise takes for
-#: the better one, it would go through all emails in that state to find a hundred.
+#: The state, for conditions on emails that are found by their ids. With the index on the state, which SQLite
+#: would choose otherwise, it reads all emails in that state to find a hundred.
 UNINDEXED_STATE = emails.c.state.concat("")
 
 events = Table(
@@ -131,8 +141,11 @@ events = Table(
     Column("worker", String(255)),
     Column("code", Integer),
     Column("text", Text, nullable=False, default=""),
-    # The operator who did it; NULL for what happened by itself.
+    # The operator who acted; NULL for what happened by itself.
     Column("actor", String(128)),
+    Column("reason_code", String(32)),
+    # The SMTP stage at which an attempt failed.
+    Column("stage", String(8)),
     Index("mailctl_events_email", "email_id"),
 )
 
@@ -165,9 +178,9 @@ campaigns = Table(
     metadata,
     Column("id", String(100), primary_key=True),
     Column("kind", String(64), nullable=False),
-    # Emails a second, all workers together; NULL for as fast as it goes.
+    # Emails a second of all workers together; NULL for no limit.
     Column("rate", Float),
-    # What the rate allowed until then has been released.
+    # The emails that the rate allows until this time have been taken.
     Column("released_until", UtcDateTime, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
 )
@@ -179,6 +192,8 @@ circuits = Table(
     Column("failures", Integer, nullable=False),
     Column("probes", Integer, nullable=False),
     Column("reason", Text, nullable=False),
+    # The SMTP stage of that failure.
+    Column("stage", String(8)),
     Column("since", UtcDateTime, nullable=False),
     Column("probe_at", UtcDateTime, nullable=False),
 )
@@ -225,7 +240,7 @@ link_uses = Table(
     Column("digest", String(64), primary_key=True),
     Column("purpose", String(64), nullable=False),
     Column("used_at", UtcDateTime, nullable=False),
-    # After this the link is dead by itself, and its use may be forgotten.
+    # When the link expires; after that its use may be deleted.
     Column("expires_at", UtcDateTime, nullable=False),
 )
 
@@ -233,7 +248,7 @@ foreign_messages = Table(
     "mailctl_foreign_messages",
     metadata,
     Column("digest", String(64), primary_key=True),
-    # How often a worker has put it back on its queue.
+    # How often workers have requeued it.
     Column("rounds", Integer, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
     Index("mailctl_foreign_messages_seen", "seen_at"),
@@ -250,9 +265,9 @@ users = Table(
 
 
 def add_partial_indices() -> None:
-    """Complete the tables for a comparison with a database.
+    """Add the partial indices to the tables, for a comparison with a database.
 
-    They are apart, because naming the options of a database imports all that is known of it.
+    They are separate, because the options of a dialect import the whole dialect.
     """
     for name, columns, where in (
         ("mailctl_emails_lease", [emails.c.lease_until], "lease_until IS NOT NULL"),

@@ -17,6 +17,7 @@ from mailctl.delivery_log.suppressions import Suppression, SuppressionSource
 from mailctl.diagnosis import Case, Cause, Certainty, Evidence, diagnose
 from mailctl.domain.eligibility import EligibilityFacts, available_actions
 from mailctl.domain.models import Email, Event, SmtpReply, State
+from mailctl.domain.reason_codes import ReasonCode
 from tests.emails import NOW, email
 
 RECORDED = NOW - timedelta(minutes=3)
@@ -58,21 +59,39 @@ PAUSE = Pause(
 )
 
 
-def circuit(reason: str, *, failures: int = 3) -> Circuit:
+def failed(email: Email, code: ReasonCode, **more: Any) -> Email:
+    """Return an email that is not delivered for a reason, in words that say nothing."""
+    return replace(email, error="said so", reason_code=code, **more)
+
+
+def circuit(stage: str, *, failures: int = 3) -> Circuit:
     """Return what is known of a server that does not work."""
     return Circuit(
         server="smtp:587",
         failures=failures,
         probes=0,
-        reason=reason,
+        reason=f"at {stage}: said so",
+        stage=stage,
         since=NOW - timedelta(minutes=5),
         probe_at=NOW + timedelta(seconds=20),
     )
 
 
-def event(state: State, text: str, *, actor: str | None = None) -> Event:
+def event(
+    state: State, text: str, *, code: ReasonCode | None = None, stage: str | None = None, actor: str = ""
+) -> Event:
     """Return one step of an email's life."""
-    return Event(at=NOW, state=state, attempt=1, worker=None, code=None, text=text, actor=actor)
+    return Event(
+        at=NOW,
+        state=state,
+        attempt=1,
+        worker=None,
+        code=None,
+        text=text,
+        actor=actor or None,
+        reason_code=code,
+        stage=stage,
+    )
 
 
 def causes(email: Email, *events: Event, workers: tuple[Worker, ...] = (WORKER,), **more: Any) -> list[Cause]:
@@ -156,7 +175,14 @@ class TestWaiting:
 
     def test_what_a_relay_cannot_publish_says_why(self) -> None:
         """Such as content that was sealed with another key."""
-        assert names(replace(PENDING, error="sealed with another SECRET_KEY"))[0] == "unpublishable"
+        assert names(failed(PENDING, ReasonCode.PUBLISHING_FAILED))[0] == "unpublishable"
+
+    @pytest.mark.parametrize("code", [ReasonCode.BROKER_LOST, ReasonCode.WORKER_LOST])
+    def test_what_goes_back_into_the_log_says_what_lost_it(self, code: ReasonCode) -> None:
+        """By the code of its last event, however that is worded."""
+        [first, *_] = causes(PENDING, event(State.PENDING, "it is gone", code=code))
+        assert (first.name, first.sentence) == ("broker_lost", "it is gone; a relay publishes it again next")
+        assert names(PENDING, event(State.PENDING, "the broker lost its message")) == ["on_its_way"]
 
     def test_nothing_wrong_is_said_so(self) -> None:
         """There is always an answer."""
@@ -178,48 +204,49 @@ class TestAttempts:
         not_before=NOW + timedelta(seconds=40),
         worker="celery@web",
         error="said so",
+        reason_code=ReasonCode.DEFERRED,
     )
 
     @pytest.mark.parametrize(
-        ("text", "reply", "expected"),
+        ("code", "stage", "enhanced", "expected"),
         [
-            ("config at auth: 535 5.7.8 no", SmtpReply(code=535, enhanced="5.7.8"), "smtp_auth"),
-            ("deferred at auth: 454 4.7.0 later", SmtpReply(code=454, enhanced="4.7.0"), "smtp_auth"),
-            ("config at tls: certificate verify failed", SmtpReply(), "smtp_tls"),
-            ("deferred at connect: connection refused", SmtpReply(), "mail_server_down"),
-            (
-                "deferred at connect: 421 4.7.0 many",
-                SmtpReply(code=421, enhanced="4.7.0"),
-                "rate_limited",
-            ),
-            ("deferred at rcpt: 451 4.7.1 slow down", SmtpReply(code=451, enhanced="4.7.1"), "rate_limited"),
-            ("deferred at body: 451 4.3.0 later", SmtpReply(code=451, enhanced="4.3.0"), "mail_server_later"),
-            ("ambiguous at body: timed out", SmtpReply(), "no_reply"),
-            ("config at mail: 553 5.7.1 not yours", SmtpReply(code=553, enhanced="5.7.1"), "sender_refused"),
-            ("no key opens it", SmtpReply(), "our_settings"),
+            (ReasonCode.CONFIGURATION, "auth", "5.7.8", "smtp_auth"),
+            (ReasonCode.DEFERRED, "auth", "4.7.0", "smtp_auth"),
+            (ReasonCode.CONFIGURATION, "tls", None, "smtp_tls"),
+            (ReasonCode.DEFERRED, "connect", None, "mail_server_down"),
+            (ReasonCode.DEFERRED, "connect", "4.7.0", "rate_limited"),
+            (ReasonCode.DEFERRED, "rcpt", "4.7.1", "rate_limited"),
+            (ReasonCode.DEFERRED, "body", "4.3.0", "mail_server_later"),
+            (ReasonCode.NO_REPLY, "body", None, "no_reply"),
+            (ReasonCode.CONFIGURATION, "mail", "5.7.1", "sender_refused"),
+            (ReasonCode.CONFIGURATION, None, None, "our_settings"),
+            (ReasonCode.UNREADABLE_CONTENT, None, None, "our_settings"),
         ],
     )
-    def test_the_stage_and_the_reply_decide(self, text: str, reply: SmtpReply, expected: str) -> None:
-        """The next attempt is named."""
-        [first] = causes(replace(self.DEFERRED, reply=reply), event(State.DEFERRED, text))
+    def test_the_code_the_stage_and_the_status_decide(
+        self, code: ReasonCode, stage: str | None, enhanced: str | None, expected: str
+    ) -> None:
+        """The next attempt is named; the wording decides nothing."""
+        misleading = event(State.DEFERRED, "ambiguous at connect: config", code=code, stage=stage)
+        [first] = causes(replace(self.DEFERRED, reply=SmtpReply(enhanced=enhanced)), misleading)
         assert first.name == expected
         assert "the next attempt is at 2026-03-01 12:00:40 UTC, in 40 s" in first.sentence
 
     def test_who_is_missing_for_the_next_attempt_comes_second_until_it_is_due(self) -> None:
         """Then it comes first."""
-        text = event(State.DEFERRED, "deferred at rcpt: 451 later")
+        text = event(State.DEFERRED, "451 later", code=ReasonCode.DEFERRED, stage="rcpt")
         assert names(self.DEFERRED, text, workers=()) == ["mail_server_later", "no_worker"]
         due = replace(self.DEFERRED, not_before=NOW - timedelta(seconds=1))
         assert names(due, text, workers=()) == ["no_worker", "mail_server_later"]
 
     def test_an_open_circuit_keeps_back_what_was_never_tried(self) -> None:
         """With what the server said to others."""
-        kept = replace(PENDING, not_before=NOW + timedelta(seconds=20), error="kept back: it does not work")
-        [first, *_] = causes(kept, circuit=circuit("at auth: 535 5.7.8 no"))
+        kept = failed(PENDING, ReasonCode.MAIL_SERVER_DOWN, not_before=NOW + timedelta(seconds=20))
+        [first, *_] = causes(kept, circuit=circuit("auth"))
         assert first.name == "smtp_auth"
         assert "the next probe is at 2026-03-01 12:00:20 UTC" in first.sentence
-        assert names(PENDING, circuit=circuit("at connect: connection refused"))[0] == "mail_server_down"
-        assert names(PENDING, circuit=circuit("at auth: no", failures=1)) == ["on_its_way"]
+        assert names(PENDING, circuit=circuit("connect"))[0] == "mail_server_down"
+        assert names(PENDING, circuit=circuit("auth", failures=1)) == ["on_its_way"]
 
     SENDING = replace(
         EMAIL,
@@ -258,20 +285,15 @@ class TestEnded:
         ("email", "expected"),
         [
             (replace(EMAIL, state=State.SENT, reply=SmtpReply(code=250, text="ok")), "accepted"),
-            (replace(EMAIL, state=State.FAILED, error="refused at rcpt: 550 5.1.1 x"), "recipient_refused"),
-            (replace(EMAIL, state=State.FAILED, error="refused at body: 554 5.7.1 spam"), "message_refused"),
             (
-                replace(
-                    EMAIL,
-                    state=State.FAILED,
-                    attempts=100,
-                    reply=SmtpReply(code=451),
-                    error="gave up after 100 attempts",
-                ),
-                "out_of_attempts",
+                failed(EMAIL, ReasonCode.REFUSED, state=State.FAILED, reply=SmtpReply(enhanced="5.1.1")),
+                "recipient_refused",
             ),
-            (replace(EMAIL, state=State.FAILED, worker="w", error="no template"), "not_made"),
-            (replace(EMAIL, state=State.FAILED, error="a task reports FAILURE"), "own_task_failed"),
+            (failed(EMAIL, ReasonCode.REFUSED, state=State.FAILED), "message_refused"),
+            (failed(EMAIL, ReasonCode.OUT_OF_ATTEMPTS, state=State.FAILED), "out_of_attempts"),
+            (failed(EMAIL, ReasonCode.NOT_COMPOSED, state=State.FAILED), "not_made"),
+            (failed(EMAIL, ReasonCode.INVALID_MESSAGE, state=State.FAILED), "not_made"),
+            (failed(EMAIL, ReasonCode.OWN_TASK_FAILED, state=State.FAILED), "own_task_failed"),
             (replace(EMAIL, state=State.CANCELLED), "cancelled"),
             (replace(EMAIL, state=State.HELD), "held"),
             (replace(EMAIL, state=State.SUPPRESSED), "suppressed"),
@@ -280,6 +302,12 @@ class TestEnded:
     def test_each_end_has_its_cause(self, email: Email, expected: str) -> None:
         """One, and certain or likely."""
         assert names(email) == [expected]
+
+    def test_a_refusal_at_rcpt_is_about_the_recipient(self) -> None:
+        """Whatever the status says; a refusal at another stage is about the message."""
+        email = failed(EMAIL, ReasonCode.REFUSED, state=State.FAILED)
+        assert names(email, event(State.FAILED, "no", stage="rcpt")) == ["recipient_refused"]
+        assert names(email, event(State.FAILED, "at rcpt: no", stage="body")) == ["message_refused"]
 
     def test_who_held_it_is_named(self) -> None:
         """With the reason, and how it goes on."""
@@ -299,7 +327,7 @@ class TestEnded:
 
     def test_what_was_made_anew_leads_to_the_new_one(self) -> None:
         """That is the one which counts."""
-        [first] = causes(replace(EMAIL, state=State.FAILED, error="resent as e2"))
+        [first] = causes(failed(EMAIL, ReasonCode.RESENT, state=State.FAILED, resent_as="e2"))
         assert (first.name, str(first.next_step)) == ("resent", "mailctl why e2")
 
     def test_a_suppressed_address_can_be_let_go(self) -> None:

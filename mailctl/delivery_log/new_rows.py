@@ -1,0 +1,55 @@
+"""The rows that record new emails, and their first events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mailctl.delivery_log.storage import encryption
+from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from mailctl.domain.models import Draft
+    from mailctl.security.keyring import Keyring
+
+
+def email_row(draft: Draft, keyring: Keyring, *, due_at: datetime, now: datetime) -> dict[str, Any]:
+    """Return the row of a pending email, with encrypted content.
+
+    Args:
+        keyring: encrypts the content.
+        due_at: when a relay may publish the email, unless the email itself has to wait for longer.
+    """
+    user = draft.content.user
+    return {
+        "id": draft.id,
+        "kind": draft.kind,
+        "state": State.PENDING,
+        "queue": draft.queue,
+        # In lower case, as the limits count: another spelling of an address is no other address.
+        "to_address": user.email.lower(),
+        "user_id": user.id,
+        "content": encryption.seal(draft.content, keyring),
+        "attempts": 0,
+        "created_at": draft.created_at,
+        "updated_at": now,
+        "due_at": max(due_at, draft.not_before) if draft.not_before else due_at,
+        "not_before": draft.not_before,
+        "expires_at": draft.expires_at,
+        "group_id": draft.group_id,
+        "campaign": draft.campaign,
+        "is_forced": draft.forced_by is not None,
+    }
+
+
+def first_events(drafts: Sequence[Draft], *, now: datetime) -> list[dict[str, Any]]:
+    """Return the rows of the first events of pending emails; all drafts come from one call."""
+    forced_by = drafts[0].forced_by if drafts else None
+    event: dict[str, Any] = {"at": now, "state": State.PENDING, "attempt": 0, "text": "recorded"}
+    if forced_by is not None:
+        text = "recorded; neither suppressions nor limits apply"
+        event |= {"text": text, "actor": forced_by, "reason_code": ReasonCode.FORCED}
+    return [{"email_id": draft.id, **event} for draft in drafts]

@@ -1,0 +1,26 @@
+"""The base of the classes that read and write one subject of the delivery log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailctl.delivery_log.transitions import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from sqlalchemy import Engine
+
+
+class Repository:
+    """Holds the database and the clock of a part of the delivery log.
+
+    Args:
+        engine: of the delivery log's database, with the current schema.
+        clock: returns the current time, aware.
+    """
+
+    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._engine = engine
+        self._clock = clock

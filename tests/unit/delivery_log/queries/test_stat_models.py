@@ -1,0 +1,27 @@
+"""Results of statistics: sums and shares."""
+
+from __future__ import annotations
+
+from mailctl.delivery_log.queries.stat_models import Activity, Totals
+from mailctl.domain.models import State
+
+STATES = {State.SENT: 5, State.CAPTURED: 1, State.FAILED: 1, State.EXPIRED: 1, State.CANCELLED: 4}
+
+
+def test_totals_add_up() -> None:
+    """Cancelled emails neither failed nor were delivered."""
+    totals = Totals(states=STATES | {State.HELD: 2})
+    assert (totals.recorded, totals.delivered, totals.failed, totals.unfinished) == (14, 6, 2, 2)
+    assert totals.failure_rate == 0.25
+
+
+def test_no_rate_without_emails() -> None:
+    """Nothing is divided by zero."""
+    assert Totals(states={State.PENDING: 3}).failure_rate is None
+    assert Activity(recorded=3, entered={}).failure_rate is None
+
+
+def test_activity_counts_what_ended() -> None:
+    """An email may have ended more than once."""
+    activity = Activity(recorded=1, entered=STATES)
+    assert (activity.delivered, activity.failed, activity.failure_rate) == (6, 2, 0.25)

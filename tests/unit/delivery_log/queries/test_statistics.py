@@ -1,0 +1,83 @@
+"""Statistics and time series: what is counted where."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl.delivery_log.queries.stat_models import Dimension
+from mailctl.delivery_log.queries.statistics import Statistics, first_event_seq_since
+from mailctl.delivery_log.queries.time_series import time_series
+from mailctl.delivery_log.storage.engine import reading
+from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
+from tests.unit.delivery_log.conftest import SENT
+
+if TYPE_CHECKING:
+    from tests.unit.delivery_log.conftest import Log
+
+MINUTE = timedelta(minutes=1)
+
+
+def send(log: Log, *, seconds: float) -> None:
+    """Have an email sent after some seconds."""
+    claim = log.claim(log.queue())
+    log.forward(seconds)
+    log.results.finish(claim, State.SENT, outcome=SENT)
+
+
+def test_scheduled_emails_are_known_by_having_no_reason(log: Log) -> None:
+    """A delayed one is part of the depth."""
+    later = log.now + timedelta(hours=1)
+    log.add(not_before=later)
+    log.change(log.add(not_before=later), error="so", reason_code=ReasonCode.OVER_GLOBAL_LIMIT)
+    [queue] = Statistics(log.engine).queues(now=log.now)
+    assert (queue.scheduled, queue.states[State.PENDING]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("dimension", "name"),
+    [
+        (Dimension.KIND, "welcome"),
+        (Dimension.DOMAIN, "example.com"),
+        (Dimension.HOUR, "2026-03-01T12:00Z"),
+        (Dimension.ERROR, "550 5.1.1"),
+    ],
+)
+def test_emails_are_grouped(log: Log, dimension: Dimension, name: str) -> None:
+    """By a reply's codes rather than by its text."""
+    log.change(log.add(), error="no zoe here", smtp_code=550, smtp_enhanced="5.1.1")
+    [group] = Statistics(log.engine).grouped_by(dimension)
+    assert (group.name, group.share, group.totals.recorded) == (name, 1.0, 1)
+
+
+def test_latency_is_exact(log: Log) -> None:
+    """The least time within which that share of the emails was accepted."""
+    for seconds in (1, 2, 3, 4):
+        send(log, seconds=seconds)
+    latency = Statistics(log.engine).latency()
+    assert (latency.count, round(latency.p50 or 0, 2), round(latency.longest or 0, 2)) == (4, 2.0, 4.0)
+    histogram = Statistics(log.engine).latency_histogram([2.5, 10])
+    assert (dict(histogram.cumulative_counts), histogram.count) == ({2.5: 2, 10: 4}, 4)
+
+
+def test_the_first_event_of_a_period_is_found(log: Log) -> None:
+    """Whether all are older, or none."""
+    for _ in range(5):
+        log.add()
+        log.forward(60)
+    with reading(log.engine) as connection:
+        found = [first_event_seq_since(connection, log.now - n * MINUTE) for n in (0, 2, 9)]
+    assert found == [6, 4, 1]
+
+
+def test_a_time_series_has_a_point_for_each_interval(log: Log) -> None:
+    """Also where nothing happened."""
+    start = log.now
+    send(log, seconds=60)
+    log.forward(60)
+    points = time_series(log.engine, start, log.now, MINUTE)
+    assert [(point.recorded, point.delivered) for point in points] == [(1, 0), (0, 1), (0, 0)]
+    assert [point.p50 for point in points] == [pytest.approx(60), None, None]

@@ -1,0 +1,53 @@
+"""Campaigns: how many emails their rates let go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl.delivery_log.campaigns import Campaigns
+
+if TYPE_CHECKING:
+    from tests.unit.delivery_log.conftest import Log
+
+
+def started(log: Log, *, rate: float | None, count: int = 20) -> Campaigns:
+    """Return a campaign with emails that are due."""
+    campaigns = Campaigns(log.engine, log.outbox, clock=log.time)
+    campaigns.create_or_update("spring", kind="welcome", rate=rate)
+    drafts = [log.draft(f"u{n}@example.com", first_id=f"c{n}", campaign="spring") for n in range(count)]
+    campaigns.add(campaigns.prepare_batch(drafts))
+    return campaigns
+
+
+def test_without_a_rate_all_due_emails_go(log: Log) -> None:
+    """As many as are asked for."""
+    campaigns = started(log, rate=None)
+    assert len(campaigns.take_due(limit=15)) == 15
+    assert len(campaigns.take_due(limit=15)) == 5
+    assert not campaigns.has_due()
+
+
+def test_a_rate_counts_for_all_callers_together(log: Log) -> None:
+    """What one has taken, another does not get."""
+    campaigns = started(log, rate=4.0)
+    log.forward(0.5)
+    assert [len(campaigns.take_due(limit=50)) for _ in range(2)] == [2, 0]
+
+
+def test_after_a_break_no_more_than_a_second_of_the_rate_goes(log: Log) -> None:
+    """A burst would be more than the rate allows."""
+    campaigns = started(log, rate=4.0)
+    log.forward(3600)
+    assert len(campaigns.take_due(limit=50)) == 4
+
+
+@pytest.mark.parametrize("given", [1, 2])
+def test_a_known_email_is_not_recorded_again(log: Log, given: int) -> None:
+    """Within one batch or in the next."""
+    campaigns = started(log, rate=None, count=given)
+    drafts = [log.draft("u0@example.com", first_id="c0", campaign="spring") for _ in range(2)]
+    batch = campaigns.prepare_batch([*drafts, log.draft("n@example.com", first_id="n", campaign="spring")])
+    assert (batch.requested, campaigns.add(batch).new) == (3, ["n"])
+    assert campaigns.known(["c0", "n", "other"]) == {"c0", "n"}

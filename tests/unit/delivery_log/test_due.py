@@ -1,0 +1,45 @@
+"""Emails that wait: since when, and for which campaigns."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from mailctl.delivery_log.due import waiting_campaigns, waiting_since
+from mailctl.delivery_log.storage.engine import reading
+from mailctl.delivery_log.storage.tables import emails
+from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tests.unit.delivery_log.conftest import Log
+
+
+def waits_since(log: Log, email_id: str) -> datetime:
+    """Return since when an email waits."""
+    query = select(waiting_since()).where(emails.c.id == email_id)
+    with reading(log.engine) as connection:
+        return connection.execute(query).scalar_one()
+
+
+def test_a_scheduled_email_waits_since_its_time(log: Log) -> None:
+    """It could not be sent before; one that a reason delays waits since it was recorded."""
+    later = log.now + timedelta(hours=1)
+    scheduled, delayed, plain = log.add(not_before=later), log.add(), log.add()
+    log.change(delayed, not_before=later, reason_code=ReasonCode.MAIL_SERVER_DOWN)
+    assert [waits_since(log, each) for each in (scheduled, delayed, plain)] == [later, log.now, log.now]
+
+
+def test_campaigns_with_waiting_emails_are_named_once(log: Log) -> None:
+    """Whether their emails are pending or deferred; finished campaigns are left out."""
+    for number, (campaign, state) in enumerate(
+        [("a", State.PENDING), ("a", State.PENDING), ("b", State.DEFERRED), ("c", State.SENT)]
+    ):
+        log.change(log.add(f"u{number}@example.com"), campaign=campaign, state=state)
+    log.add()
+    with reading(log.engine) as connection:
+        assert sorted(waiting_campaigns(connection)) == ["a", "b"]

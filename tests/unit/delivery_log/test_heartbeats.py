@@ -1,0 +1,68 @@
+"""Heartbeats: which workers count as alive."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl.delivery_log.heartbeats import DEAD_AFTER_SECONDS, Worker, WorkerRegistry
+from tests.emails import NOW
+
+if TYPE_CHECKING:
+    from tests.unit.delivery_log.conftest import Log
+
+WORKER = Worker(
+    id="w1",
+    name="celery@web",
+    host="another-host",
+    pid=1,
+    pool="threads",
+    concurrency=2,
+    queues=("celery",),
+    started_at=NOW,
+    seen_at=NOW,
+)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "is_alive"), [(0, True), (DEAD_AFTER_SECONDS, True), (DEAD_AFTER_SECONDS + 1, False)]
+)
+def test_a_silent_worker_is_dead(log: Log, seconds: float, is_alive: bool) -> None:
+    """After some seconds, wherever it runs."""
+    workers = WorkerRegistry(log.engine, clock=log.time)
+    workers.record_heartbeat(WORKER)
+    log.forward(seconds)
+    assert bool(workers.list_alive()) is is_alive
+
+
+def test_a_heartbeat_of_the_future_tells_nothing(log: Log) -> None:
+    """A clock was ahead when it was written."""
+    workers = WorkerRegistry(log.engine, clock=log.time)
+    log.forward(3600)
+    workers.record_heartbeat(WORKER)
+    log.forward(-3600)
+    assert workers.list_alive() == []
+
+
+def test_a_worker_without_a_process_on_this_host_is_dead_at_once(log: Log) -> None:
+    """Its heartbeats need not run out first."""
+    workers = WorkerRegistry(log.engine, clock=log.time)
+    here = replace(WORKER, host=socket.gethostname())
+    workers.record_heartbeat(replace(here, id="alive", pid=os.getpid()))
+    # Above the largest process id that Linux gives.
+    workers.record_heartbeat(replace(here, id="dead", pid=2**22 + 1))
+    assert [worker.id for worker in workers.list_alive()] == ["alive"]
+
+
+def test_a_heartbeat_updates_the_queues(log: Log) -> None:
+    """An operator may change what a worker consumes; a worker that stops is deleted."""
+    workers = WorkerRegistry(log.engine, clock=log.time)
+    workers.record_heartbeat(WORKER)
+    workers.record_heartbeat(replace(WORKER, queues=("celery", "billing")))
+    assert [worker.queues for worker in workers.list_alive()] == [("celery", "billing")]
+    workers.unregister("w1")
+    assert workers.list_alive() == []

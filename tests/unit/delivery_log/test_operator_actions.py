@@ -1,0 +1,112 @@
+"""Actions of operators: what each changes, and what the log says about it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl.delivery_log.operator_actions import AuditInfo
+from mailctl.domain.eligibility import HOLD, RELEASE, RETRY
+from mailctl.domain.models import State
+from mailctl.domain.reason_codes import Reason, ReasonCode
+from tests.unit.delivery_log.conftest import REFUSED
+
+if TYPE_CHECKING:
+    from mailctl.domain.models import Draft
+    from tests.unit.delivery_log.conftest import Log
+
+ADA = AuditInfo(actor="ada", reason="wrong link")
+
+
+def failed(log: Log) -> str:
+    """Return an email that was refused."""
+    email_id = log.queue()
+    reason = Reason(code=ReasonCode.REFUSED, text="refused")
+    log.results.finish(log.claim(email_id), State.FAILED, outcome=REFUSED, reason=reason)
+    return email_id
+
+
+def resend(log: Log, email_id: str, *, again: bool = False) -> Draft | None:
+    """Make a copy of an email; return it unless that was refused."""
+    copy = log.draft()
+    is_done = log.actions.resend(email_id, copy, from_states=[State.FAILED], audit=ADA, again=again)
+    return copy if is_done else None
+
+
+@pytest.mark.parametrize(("reason", "expected"), [("", "held"), ("later", "held: later")])
+def test_a_reason_follows_what_was_done(reason: str, expected: str) -> None:
+    """If one was given."""
+    assert AuditInfo(actor="ada", reason=reason).describe("held") == expected
+
+
+def test_a_stopped_email_says_who_and_why(log: Log) -> None:
+    """With the mark of the bulk action, if it was one."""
+    email_id = log.queue()
+    audit = AuditInfo(actor="ada", reason="spam", batch_mark="purge-1")
+    log.actions.stop([email_id], State.HELD, from_states=HOLD.allowed_states, done="held", audit=audit)
+    email, event = log.email(email_id), log.last_event(email_id)
+    assert (email.error, email.reason_code) == ("held by ada (purge-1): spam", ReasonCode.STOPPED)
+    assert (event.text, event.actor, event.reason_code) == ("held: spam", "ada", ReasonCode.STOPPED)
+
+
+def test_a_worker_keeps_what_it_has_claimed(log: Log) -> None:
+    """Only emails in a fitting state are stopped."""
+    claim = log.claim(log.queue())
+    stopped = log.actions.stop(
+        [claim.id], State.HELD, from_states=HOLD.allowed_states, done="held", audit=ADA
+    )
+    assert stopped == frozenset()
+
+
+def test_a_retried_email_starts_anew(log: Log) -> None:
+    """Its attempts, its reason and its lifetime."""
+    email_id = failed(log)
+    lifetime = timedelta(hours=2)
+    log.actions.retry(
+        [email_id],
+        from_states=RETRY.allowed_states,
+        audit=ADA,
+        lifetime=lifetime,
+        is_forced=False,
+        again=False,
+    )
+    email = log.email(email_id)
+    assert (email.state, email.attempts, email.reason_code) == (State.PENDING, 0, None)
+    assert (email.expires_at, log.last_event(email_id).reason_code) == (
+        log.now + lifetime,
+        ReasonCode.RETRIED,
+    )
+
+
+def test_a_released_email_keeps_its_scheduled_time(log: Log) -> None:
+    """If that has not come yet."""
+    later = log.now + timedelta(hours=1)
+    email_id = log.add(not_before=later)
+    log.actions.stop([email_id], State.HELD, from_states=HOLD.allowed_states, done="held", audit=ADA)
+    log.actions.release([email_id], from_states=RELEASE.allowed_states, audit=ADA, again=False)
+    assert log.email(email_id).due_at == later
+
+
+def test_an_email_is_resent_once(log: Log) -> None:
+    """Unless the operator says so again; a column names the copy, and the wording does not count."""
+    email_id = failed(log)
+    copy = resend(log, email_id)
+    assert copy is not None
+    old = log.email(email_id)
+    assert (old.resent_as, old.reason_code) == (copy.id, ReasonCode.RESENT)
+    assert log.last_event(copy.id).reason_code is ReasonCode.RESEND
+    log.change(email_id, error="in other words")
+    assert resend(log, email_id) is None
+    assert resend(log, email_id, again=True) is not None
+    assert log.actions.read_facts([email_id]).resent == {email_id}
+
+
+def test_a_text_alone_is_no_resend(log: Log) -> None:
+    """A mail server may say what it likes."""
+    email_id = failed(log)
+    log.change(email_id, error="resent as e2; the mail server may have it already")
+    facts = log.actions.read_facts([email_id])
+    assert (facts.resent, facts.maybe_sent) == (frozenset(), frozenset())
+    assert facts.with_content == {email_id}
