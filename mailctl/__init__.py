@@ -1,6 +1,6 @@
-"""mailctl: operate a web service's Celery email. Send, work off, find, explain, act.
+"""mailctl: send the emails of a web service through Celery, and find out what became of each of them.
 
-What is exported here is the public API; the modules it comes from may change their places.
+The names exported here are the public API; the modules that define them may move.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mailctl.security.links import InvalidLink, UsedLink
     from mailctl.service import EmailService, Recipient
 
-#: Where each name comes from, imported on first use: `mailctl --help` needs neither SQLAlchemy nor Celery.
+#: The module that defines each name; it is imported on first use, so that `mailctl --help` starts fast.
 _EXPORTS = {
     "BrokerUnavailable": "mailctl.errors",
     "ConfigurationError": "mailctl.errors",
@@ -46,6 +46,7 @@ _EXPORTS = {
     "RenderError": "mailctl.errors",
     "ServiceUnavailable": "mailctl.errors",
     "UsedLink": "mailctl.security.links",
+    "links": "mailctl.security.links",
     "redeem": "mailctl.delivery_log.used_links",
 }
 
@@ -73,8 +74,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name == "links":
-        return import_module("mailctl.security.links")
-    if name in _EXPORTS:
-        return getattr(import_module(_EXPORTS[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(_EXPORTS[name])
+    return module if module.__name__.endswith(f".{name}") else getattr(module, name)

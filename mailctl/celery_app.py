@@ -1,7 +1,7 @@
 """The Celery app that the web service, the workers and the command line share.
 
-`celery -A mailctl.celery_app` works: `celery_app` and `app` are made at the first question for them, from the
-environment of that moment, and nothing is read at import.
+`celery -A mailctl.celery_app` works: `celery_app` and `app` are created at their first use, from the
+environment at that time; importing this module reads nothing.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from mailctl.settings import MEMORY_BACKEND, MEMORY_BROKER, Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-#: Seconds to wait for the broker or the result backend to accept a connection or to answer.
+#: Seconds to wait for the broker or the result backend to connect or to answer.
 BROKER_TIMEOUT_SECONDS = 0.5
-#: Seconds after which Redis gives a message to another worker; far above the time that one email takes.
+#: The visibility timeout in seconds, after which Redis gives a message to another worker; one email takes far
+#: less.
 VISIBILITY_TIMEOUT_SECONDS = 900
-#: Options that make kombu's Redis transports give up at once.
+#: Transport options that make kombu's Redis transports fail at once.
 FAIL_FAST = {
     "socket_timeout": BROKER_TIMEOUT_SECONDS,
     "socket_connect_timeout": BROKER_TIMEOUT_SECONDS,
@@ -43,13 +44,13 @@ _NAME = "mailctl"
 
 
 def create_celery_app(settings: Settings) -> Celery:
-    """Return a Celery app for these settings; nothing is connected yet.
+    """Return a Celery app for these settings, without connecting.
 
-    JSON only, UTC. Publishing fails at once when the broker does not answer, because the delivery log has the
-    email; a message is acknowledged when its email is recorded, and comes back when its process was killed.
+    It uses JSON only, and UTC. Publishing fails at once if the broker does not answer, because the delivery
+    log has the email. A message is acknowledged late: it is redelivered if its process was killed.
 
     Raises:
-        ConfigurationError: the environment has Celery use a URL that cannot be used.
+        ConfigurationError: the environment makes Celery use an invalid URL.
     """
     app = Celery(_NAME, broker=settings.broker_url, backend=settings.result_backend, set_as_current=False)
     app.conf.update(
@@ -63,7 +64,7 @@ def create_celery_app(settings: Settings) -> Celery:
         task_time_limit=settings.celery_task_time_limit,
         result_expires=settings.celery_result_expires,
         task_default_queue=settings.celery_queue_default,
-        # Waiting for a result to be announced blocks a publisher for 19 s when the backend is down.
+        # Subscribing to a result blocks a publisher for 19 s when the backend is down.
         task_ignore_result=True,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
@@ -81,7 +82,7 @@ def create_celery_app(settings: Settings) -> Celery:
         redis_socket_timeout=BROKER_TIMEOUT_SECONDS,
         redis_socket_connect_timeout=BROKER_TIMEOUT_SECONDS,
         worker_soft_shutdown_timeout=10,
-        # Arguments and exceptions of other programs' tasks may carry tokens.
+        # Arguments and exceptions of other programs' tasks may contain tokens.
         result_extended=False,
         worker_send_task_events=False,
         task_send_sent_event=False,
@@ -93,14 +94,16 @@ def create_celery_app(settings: Settings) -> Celery:
 
 
 def load_app(spec: str) -> Celery:
-    """Return a service's own Celery app, with its tasks and ours; of a name that both have, its own wins.
+    """Return a service's own Celery app with its tasks and mailctl's.
+
+    If the service defines a task of the same name as mailctl, the service's task is used.
 
     Args:
         spec: MODULE:ATTRIBUTE.
 
     Raises:
-        ConfigurationError: there is no such app, importing it fails, or the URL of its broker or results
-            cannot be used.
+        ConfigurationError: there is no such app, importing it fails, or the URL of its broker or result
+            backend is invalid.
     """
     app = _import_app(spec)
     with _allow_overridden_tasks():
@@ -110,7 +113,7 @@ def load_app(spec: str) -> Celery:
             app.loader.import_default_modules()
         except Exception as error:
             raise ConfigurationError(
-                f"--app {spec}: importing its tasks failed: {summarize_error(error)}.", fix="Mend the app."
+                f"--app {spec}: importing its tasks failed: {summarize_error(error)}.", fix="Correct the app."
             ) from error
         importlib.import_module(_TASKS)
     _refuse_unusable_urls(app, whose=f"--app {spec}")
@@ -118,54 +121,54 @@ def load_app(spec: str) -> Celery:
 
 
 def is_built_in_app(app: Celery) -> bool:
-    """Whether an app is mailctl's own, not one that a service brought."""
+    """Whether an app is mailctl's own, not a service's."""
     return bool(app.main == _NAME)
 
 
 def app_from_settings(settings: Settings) -> Celery:
-    """Return the app that MAILCTL_APP names, else our own.
+    """Return the app that MAILCTL_APP names, or else mailctl's own.
 
     Raises:
-        ConfigurationError: MAILCTL_APP names none.
+        ConfigurationError: MAILCTL_APP does not name a usable app.
     """
     return load_app(settings.mailctl_app) if settings.mailctl_app else create_celery_app(settings)
 
 
 def overridden_tasks(app: Celery) -> frozenset[str]:
-    """Return the names of email tasks that the service defines itself, instead of ours."""
+    """Return the names of mailctl's tasks that the service defines itself."""
     tasks: Mapping[str, Any] = app.tasks
     return frozenset(name for name in TASK_NAMES if name in tasks and type(tasks[name]).__module__ != _TASKS)
 
 
 def queue_for_task(app: Celery, task: str) -> str:
-    """Return the queue that messages for a task go to, by the app's routes."""
+    """Return the queue for messages of a task, according to the app's routes."""
     queue = app.amqp.router.route({}, task).get("queue")
     return str(getattr(queue, "name", queue) or app.conf.task_default_queue)
 
 
 def consumed_queues(app: Celery) -> tuple[str, ...]:
-    """Return the queues that a worker of the app consumes which was not told otherwise."""
+    """Return the queues that a worker of the app consumes by default."""
     return tuple(app.amqp.queues.consume_from)
 
 
 def has_memory_broker(app: Celery) -> bool:
-    """Whether the broker is private to its process."""
+    """Whether only this process can see the broker."""
     return str(app.conf.broker_url or "").startswith(MEMORY_BROKER)
 
 
 def has_private_results(app: Celery) -> bool:
-    """Whether results are seen by the process alone that stores them."""
+    """Whether only this process can see the results."""
     return str(app.conf.result_backend or "").startswith(MEMORY_BACKEND)
 
 
 def is_redis(broker_url: str) -> bool:
-    """Whether an address is one of Redis, by itself, over TLS or behind Sentinels."""
+    """Whether a URL is one of Redis: direct, with TLS or through Sentinels."""
     return broker_url.partition(":")[0] in _REDIS_SCHEMES
 
 
 @contextmanager
 def _allow_overridden_tasks() -> Iterator[None]:
-    """Keep Celery (5.7) from warning of a name that the service and we both have: that is meant."""
+    """Suppress Celery's warning (5.7) that a service redefines one of mailctl's tasks, which is allowed."""
     with warnings.catch_warnings():
         names = "|".join(sorted(TASK_NAMES))
         warnings.filterwarnings(
@@ -182,13 +185,13 @@ def _import_app(spec: str) -> Celery:
 
 
 def _evaluate_pending_tasks(app: Celery) -> None:
-    """Make the tasks that the service declared, before Celery shares out those of every module at random."""
+    """Evaluate the tasks that the service declared, before Celery evaluates shared ones in random order."""
     for declared in list(app._pending):
         maybe_evaluate(declared)
 
 
 def _refuse_unusable_urls(app: Celery, *, whose: str) -> None:
-    """Refuse what kombu and Celery would quote in their errors; the environment may override any of them."""
+    """Refuse invalid URLs, which may come from the environment, and which Celery would quote in errors."""
     kinds = {"broker_read_url": BrokerUrl, "broker_write_url": BrokerUrl, "result_backend": ResultBackendUrl}
     for name, kind in kinds.items():
         given = getattr(app.conf, name)
@@ -210,14 +213,14 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
         "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
-        # A worker asks its queues in the order in which it was given them: campaigns come last.
+        # A worker asks its queues in their given order: campaigns come last.
         "queue_order_strategy": "priority",
         **_sentinel_options(settings.broker_url, settings),
     }
 
 
 def _sentinel_options(url: str, settings: Settings) -> dict[str, Any]:
-    """Sentinels are asked for a master by its name, and may have a password of their own."""
+    """Return the options for Sentinels: the name of the master, and their own password."""
     if not url.startswith("sentinel:"):
         return {}
     password = settings.redis_sentinel_password

@@ -1,4 +1,4 @@
-"""Questions to services: each with a deadline, and the time that the answer took."""
+"""Calls to services with a deadline, and their duration."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from mailctl.errors import ServiceUnavailable
+from mailctl.timefmt import format_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Seconds after which a service counts as one that does not answer.
+#: Seconds after which a service counts as unavailable.
 DEADLINE_SECONDS = 3.0
 _T = TypeVar("_T")
 
@@ -19,22 +20,23 @@ _T = TypeVar("_T")
 def call_with_deadline(
     question: Callable[[], _T],
     *,
-    whom: str,
+    service: str,
     seconds: float = DEADLINE_SECONDS,
     error_class: type[ServiceUnavailable] = ServiceUnavailable,
 ) -> _T:
-    """Return the answer to a question, or give up on it.
+    """Return the result of a function, or raise an error after a deadline.
 
-    It is asked in a thread that is left behind if the answer is late: name resolution and some drivers wait
-    for longer than any of their options says.
+    The function runs in a thread, which is abandoned at the deadline: name resolution and some drivers wait
+    for longer than their options say.
 
     Args:
-        whom: who is asked, for the error's text.
-        seconds: how long to wait.
-        error_class: what to raise when there is no answer.
+        question: the function, which asks a service.
+        service: the name of the service for the error message.
+        seconds: the time limit in seconds.
+        error_class: the class of the error.
 
     Raises:
-        ServiceUnavailable: there was no answer in time. What the question itself raises comes through.
+        ServiceUnavailable: there was no result in time. Exceptions of the function are raised unchanged.
     """
     answers: list[_T] = []
     errors: list[BaseException] = []
@@ -52,21 +54,16 @@ def call_with_deadline(
         raise errors[0]
     if not answers:
         raise error_class(
-            f"{whom} gave no answer within {seconds:g} s.",
-            fix="Is it running, reachable from this host, and not overloaded?",
+            f"{service} did not answer within {seconds:g} s.",
+            fix="Check that it is running, reachable from this host and not overloaded.",
         )
     return answers[0]
 
 
 def timed_call_with_deadline(
-    question: Callable[[], _T], *, whom: str, seconds: float = DEADLINE_SECONDS
+    question: Callable[[], _T], *, service: str, seconds: float = DEADLINE_SECONDS
 ) -> tuple[_T, str]:
-    """Return the answer like `ask`, and how long it took, such as "1.4 ms"."""
+    """Return the result like `call_with_deadline`, and the time that it took, such as "1.4 ms"."""
     started = time.monotonic()
-    answer = call_with_deadline(question, whom=whom, seconds=seconds)
+    answer = call_with_deadline(question, service=service, seconds=seconds)
     return answer, format_milliseconds(time.monotonic() - started)
-
-
-def format_milliseconds(seconds: float) -> str:
-    """Return a length of time as people read it."""
-    return f"{seconds * 1000:.1f} ms"

@@ -1,4 +1,4 @@
-"""One hierarchy of errors; every class knows its exit code, every instance what to do next."""
+"""The hierarchy of errors: each class has an exit code, each instance says what to do next."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """The exit codes of every `mailctl` command, and nowhere else."""
+    """The exit codes of `mailctl` commands."""
 
     DONE = 0
-    FAILED = 1  #: the operation failed: an email failed, a check failed
+    FAILED = 1  #: the operation failed, such as an email or a check
     USAGE = 2  #: wrong usage or configuration
     NOT_FOUND = 3
-    REFUSED = 4  #: needs confirmation, a guard says no, or a conflict
-    UNAVAILABLE = 5  #: a service that is needed cannot be reached
-    PENDING = 8  #: not finished in the time given (the code that `gh` uses)
+    REFUSED = 4  #: confirmation is required, a rule forbids it, or there is a conflict
+    UNAVAILABLE = 5  #: a required service cannot be reached
+    PENDING = 8  #: not finished within the time limit (as in `gh`)
     INTERRUPTED = 130  #: Ctrl-C
 
     @staticmethod
     def most_severe(codes: Iterable[ExitCode]) -> ExitCode:
-        """Return the code of a command to several emails of which each has a code of its own."""
+        """Return the exit code of a command on several emails from the codes of the emails."""
         return min(codes, key=_BY_SEVERITY.index, default=ExitCode.DONE)
 
 
@@ -31,10 +31,10 @@ _BY_SEVERITY = (ExitCode.UNAVAILABLE, ExitCode.USAGE, ExitCode.NOT_FOUND, ExitCo
 
 
 class MailctlError(Exception):
-    """Something that an operator can act on.
+    """An error that an operator can act on.
 
     Args:
-        message: one sentence that says what is wrong.
+        message: what is wrong, one sentence.
         fix: what to do about it.
     """
 
@@ -47,11 +47,12 @@ class MailctlError(Exception):
 
 
 class InvalidInput(MailctlError):
-    """A value that was given cannot be used.
+    """A value from a caller or operator is invalid.
 
     Args:
-        field: the name of the value, as its giver knows it.
-        reason: why it cannot be used.
+        field: the name of the value.
+        reason: why the value is invalid.
+        fix: what to do about it.
     """
 
     exit_code = ExitCode.USAGE
@@ -63,64 +64,66 @@ class InvalidInput(MailctlError):
 
 
 class ConfigurationError(MailctlError):
-    """The settings, the app or the templates are not usable as they stand."""
+    """The settings, the app or the templates are invalid."""
 
     exit_code = ExitCode.USAGE
 
 
 class ExtraMissing(ConfigurationError):
-    """A package is not installed that an extra of mailctl brings.
+    """A package of one of mailctl's extras is not installed.
 
     Args:
         message: what is missing.
-        extra: its name.
+        extra: the name of the extra.
     """
 
     def __init__(self, message: str, *, extra: str) -> None:
-        super().__init__(message, fix=f"In the folder of mailctl's source: pip install '.[{extra}]'")
+        super().__init__(message, fix=f"Run in the folder of mailctl's source: pip install '.[{extra}]'")
 
 
 class NotFound(MailctlError):
-    """Nobody knows the email, the user or the template that was asked for."""
+    """The requested email, user, template or other object does not exist."""
 
     exit_code = ExitCode.NOT_FOUND
 
 
 class LogMissing(NotFound):
-    """There is no delivery log at the address of the settings, and what was asked for does not create one."""
+    """There is no delivery log at the configured address, and this operation does not create one."""
 
 
 class Refused(MailctlError):
-    """A guard says no; nothing was changed."""
+    """A rule forbids the operation; nothing was changed."""
 
     exit_code = ExitCode.REFUSED
 
 
 class IdempotencyConflict(Refused):
-    """The same idempotency key came with other content within its window."""
+    """An idempotency key was used again with different content."""
 
 
 class Unanswered(MailctlError):
-    """The operator left a question with Ctrl-C or Ctrl-D; nothing was changed."""
+    """The operator ended a question with Ctrl-C or Ctrl-D; nothing was changed."""
 
     exit_code = ExitCode.INTERRUPTED
 
 
 class ServiceUnavailable(MailctlError):
-    """A service that is needed cannot be reached."""
+    """A required service cannot be reached."""
 
     exit_code = ExitCode.UNAVAILABLE
 
 
 class BrokerUnavailable(ServiceUnavailable):
-    """The Celery broker (or the result backend) cannot be reached."""
+    """The Celery broker or the result backend cannot be reached."""
 
 
 class BrokerRefused(BrokerUnavailable):
-    """The broker answers, and refuses what was asked of it.
+    """The broker refused a request.
 
     Args:
-        exit_code: that of the command.
+        message: what is wrong, one sentence.
+        fix: what to do about it.
+        exit_code: the exit code of the command.
     """
 
     def __init__(self, message: str, *, fix: str = "", exit_code: ExitCode = ExitCode.FAILED) -> None:
@@ -133,22 +136,22 @@ class LogUnavailable(ServiceUnavailable):
 
 
 class UserDirectoryUnavailable(ServiceUnavailable):
-    """The database in which the users live cannot be reached."""
+    """The database of users cannot be reached."""
 
 
 class RenderError(MailctlError):
-    """A template cannot be rendered, or a message is not what it was meant to be."""
+    """A template cannot be rendered, or the resulting message is invalid."""
 
 
 class EmailFailed(MailctlError):
-    """The email reached a final state in which it was not delivered."""
+    """An email reached a final state without being delivered."""
 
 
 class ContentDeleted(MailctlError):
-    """What an email was made of is not kept any more."""
+    """The content of an email was deleted."""
 
 
 class StillPending(MailctlError):
-    """The email was not finished in the time given."""
+    """An email did not reach a final state within the time limit."""
 
     exit_code = ExitCode.PENDING

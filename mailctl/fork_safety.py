@@ -1,7 +1,7 @@
-"""Keeps a process from forking while one of its threads uses the client of the broker.
+"""Prevents forks while a thread uses the broker's client.
 
-redis-py locks its pools of connections. A pool process that is forked while another thread holds such a lock
-waits for it for ever, and takes its slot of the worker with it.
+redis-py locks its connection pools. A pool process that is forked while another thread holds such a lock
+waits for it forever, and blocks its slot of the worker.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Seconds that a fork waits at most.
+#: The longest time in seconds that a fork waits.
 _MAX_FORK_WAIT_SECONDS = 5.0
 
 
 class _ForkGate:
-    """Lets any number of threads in, or a fork through."""
+    """A lock that either any number of threads or one fork can hold."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -27,31 +27,31 @@ class _ForkGate:
         self._is_closed = False
 
     def enter(self) -> None:
-        """Wait until no fork is under way, and go in."""
+        """Wait until no fork is in progress, and hold the gate as a thread."""
         with self._changed:
             self._changed.wait_for(lambda: not self._is_closed)
             self._inside += 1
 
     def leave(self) -> None:
-        """Go out."""
+        """Release the gate as a thread."""
         with self._changed:
             self._inside -= 1
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let nobody in any more, and wait until nobody is inside."""
+        """Close the gate to threads, and wait until none holds it."""
         with self._changed:
             self._is_closed = True
             self._changed.wait_for(lambda: not self._inside, timeout=_MAX_FORK_WAIT_SECONDS)
 
     def open(self) -> None:
-        """Let threads in again."""
+        """Open the gate to threads again."""
         with self._changed:
             self._is_closed = False
             self._changed.notify_all()
 
     def reset(self) -> None:
-        """Forget the threads of the parent: a child has none of them."""
+        """Reset the gate in a child process, which does not have the threads of its parent."""
         self._changed = threading.Condition()
         self._inside = 0
         self._is_closed = False
@@ -63,7 +63,7 @@ os.register_at_fork(before=_gate.close, after_in_parent=_gate.open, after_in_chi
 
 @contextmanager
 def no_fork() -> Iterator[None]:
-    """Hold back forks of this process for as long as the block takes."""
+    """Delay forks of this process during the block."""
     _gate.enter()
     try:
         yield

@@ -1,7 +1,4 @@
-"""Log lines: one JSON object each for programs, with what happened and the id of the email it happened to.
-
-In these, and in the text log of a worker, control characters are escaped.
-"""
+"""Log formatters: JSON lines with the action and the id of the email, and escaping of control characters."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from mailctl import tracing
+from mailctl.timefmt import format_iso
 from mailctl.unicode_safety import (
     escape_controls,
     escape_controls_as_line,
@@ -29,24 +27,28 @@ LOG_FORMATS = ("text", "json")
 
 
 def log_extra(email_id: str, action: str, *, trace: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the `extra` of a log line about an email.
+    """Return the `extra` of a log record about an email.
 
     Args:
-        action: what happened, in one word or a few joined by underscores; it stays over versions.
-        trace: of the email.
+        email_id: the id of the email.
+        action: a stable name of what happened, such as `email_sent`.
+        trace: the trace context of the email.
     """
     return {"email_id": email_id, "action": action, "traceparent": (trace or {}).get("traceparent", "")}
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes a record as one JSON object: time, level, logger, message, and action and email_id if known,
-    trace_id and span_id if there is a trace."""
+    """Formats a record as a JSON object.
+
+    The fields are time, level, logger, action, email_id and message, trace_id and span_id if there is a
+    trace, and error and traceback of an exception.
+    """
 
     @override
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+            "time": format_iso(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname.lower(),
             "logger": record.name,
             "action": getattr(record, "action", None),
@@ -61,13 +63,13 @@ class JsonFormatter(logging.Formatter):
 
 
 class EscapingFormatter(logging.Formatter):
-    """Escapes control characters in a record, then lets another formatter write it.
+    """Escapes control characters in a record before another formatter formats it.
 
-    Line feeds that come with the arguments of a message are escaped, too, so that no value from outside can
-    forge a line of the log; those of the message itself and of tracebacks stay.
+    Line feeds in the arguments of a message are escaped as well, so that no value can forge a log line; those
+    of the message itself and of tracebacks remain.
 
     Args:
-        inner: the other formatter; colours that it adds stay.
+        inner: the other formatter, which may add colours.
     """
 
     def __init__(self, inner: logging.Formatter) -> None:
@@ -77,7 +79,7 @@ class EscapingFormatter(logging.Formatter):
     @override
     def format(self, record: logging.LogRecord) -> str:
         """Return the lines."""
-        shown = copy.copy(record)  # other handlers have the record, too
+        shown = copy.copy(record)  # other handlers get the same record
         message = record.getMessage()
         if has_controls(message):
             is_one_line = record.args and "\n" not in str(record.msg)
@@ -95,7 +97,7 @@ def escape_handlers(logger: logging.Logger) -> None:
 
 
 def configure_json_logging(level: int | str) -> None:
-    """Have this process write its log to stderr as JSON, one object a line, from a level on."""
+    """Write the log of this process to stderr as JSON, one object a line, from a level up."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()

@@ -1,4 +1,4 @@
-"""What a service plugs in: an object named MODULE:ATTRIBUTE, imported from where the command runs."""
+"""Loads objects of a service that settings name as MODULE:ATTRIBUTE."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def load_object(spec: str, *, setting: str) -> object:
     """Return the object that a setting names.
 
     Args:
-        spec: MODULE:ATTRIBUTE.
-        setting: what the operator knows it by, for error messages.
+        spec: MODULE:ATTRIBUTE; modules in the working directory can be imported.
+        setting: the name of the setting for error messages.
 
     Raises:
         ConfigurationError: there is no such object, or importing it fails.
@@ -23,7 +23,7 @@ def load_object(spec: str, *, setting: str) -> object:
     module, _, attribute = spec.partition(":")
     if not module or not attribute:
         raise ConfigurationError(
-            f"{setting} {spec}: not MODULE:ATTRIBUTE.", fix="Give one like shop.celery:app."
+            f"{setting} {spec}: this is not MODULE:ATTRIBUTE.", fix="Give a value such as shop.celery:app."
         )
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # as `celery -A` and `uvicorn` do
@@ -31,11 +31,11 @@ def load_object(spec: str, *, setting: str) -> object:
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:
         raise ConfigurationError(
-            f"{setting} {spec}: cannot be imported: {summarize_error(error)}.",
-            fix="Name a module that can be imported from here, and what is in it.",
+            f"{setting} {spec} cannot be imported: {summarize_error(error)}.",
+            fix="Name a module that can be imported from this folder, and an object in it.",
         ) from error
 
 
 def summarize_error(error: Exception) -> str:
-    """Return the first line of what somebody else's code raised."""
+    """Return an exception of a service's code in one line, without credentials."""
     return mask_credentials(f"{type(error).__name__}: {error}".rstrip(".").splitlines()[0])

@@ -1,27 +1,27 @@
-"""What may be shown of secrets, and of an address: enough to recognise it, not enough to write to it."""
+"""Masks email addresses, passwords and other credentials in texts."""
 
 from __future__ import annotations
 
 import re
 from base64 import b64encode
 
-#: Stands for a secret.
+#: Replaces a secret.
 MASK = "***"
-#: A shorter password may be a part of any word.
+#: Shorter passwords may occur within ordinary words.
 _SHORTEST_PASSWORD = 4
 _LOCAL = r"[\w.!#$%&'*+/=?^`{|}~-]"
-# It begins where a word does: a search from each letter of a long one would take quadratic time.
+# It starts at the start of a word: searching from each letter of a long word would take quadratic time.
 _ADDRESS = re.compile(rf"(?<!{_LOCAL}){_LOCAL}+@[\w-]+(?:\.[\w-]+)*")
 _URL = re.compile(r"(?P<scheme>[\w+.-]+)://(?:(?P<credentials>.*)@)?(?P<rest>.*)", re.DOTALL)
 _USER = re.compile(r"[\w.%+-]*")
 _SECRET_OPTION = re.compile(r"([?&;][^=&;]*(?:pass|pwd|secret|token|key)[^=&;]*)=[^&;]*", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"(?P<before>[\w+.-]+://(?:[\w.%+-]*:)?)\S*@")
-#: How programs write a password into a text, such as a connection string of libpq.
+#: A password as programs print it, such as in a connection string of libpq.
 _ASSIGNED = re.compile(
     r"(?P<name>\w*(?:passw(?:or)?d|pwd|secret)\w*(?:\s*=\s*|[\"']\s*:\s*))(?:'[^']*'|\"[^\"]*\"|[^\s,;&)]+)",
     re.IGNORECASE,
 )
-#: How parsers quote what they take for a port or a host, which may be part of a password.
+#: A text that parsers quote as an invalid port or host, and that may be part of a password.
 _QUOTED = re.compile(
     r"(?P<before>to integer value as |with base 10: |invalid port number: |invalid integer value )"
     r"(?:'[^']*'|\"[^\"]*\")"
@@ -30,7 +30,7 @@ _QUOTED = re.compile(
 
 
 def mask_address(address: str) -> str:
-    """Return as much of an address as tells an operator whose it is, and nobody else: z…@example.com."""
+    """Return a masked address that an operator can recognise, such as z…@example.com."""
     local, at, domain = address.rpartition("@")
     return f"{local[:1]}…{at}{domain}"
 
@@ -41,9 +41,9 @@ def mask_addresses_in_text(text: str) -> str:
 
 
 def mask_url(value: object) -> str:
-    """Return a value on one printable line; if it is a URL, without its password.
+    """Return a value as one printable line, and a URL without its password.
 
-    Everything up to the last @ counts as credentials: a password may contain any other character.
+    Everything up to the last @ counts as credentials, because a password may contain any character.
     """
     text = "".join(char if char.isprintable() else " " for char in str(value))
     found = _URL.fullmatch(text)
@@ -58,22 +58,24 @@ def mask_url(value: object) -> str:
 
 
 def mask_credentials(text: str) -> str:
-    """Return a text of somebody else's program in which no URL, option or parser's error shows a password."""
+    """Return a message of another program, with the passwords in its URLs, options and quotations masked."""
     text = _CREDENTIALS.sub(rf"\g<before>{MASK}@", text)
     text = _ASSIGNED.sub(rf"\g<name>{MASK}", text)
     return _QUOTED.sub(lambda found: f"{found['before'] or ''}{MASK}{found['after'] or ''}", text)
 
 
 def mask_password(text: str, password: str, *, user: str, also_plain: bool) -> str:
-    """Return a text of a server without the password that it was given, as SMTP carries it (RFC 4616).
+    """Return a reply of a mail server without the password that it was given (RFC 4616).
 
     Args:
-        user: who signed in with it.
-        also_plain: mask it as it is written, too; it may be a word that the text uses.
+        text: the reply.
+        password: the password, which is masked in its base64 encodings.
+        user: the user name that was sent with it.
+        also_plain: whether to mask the password in clear as well; it may also be an ordinary word.
     """
     if len(password) < _SHORTEST_PASSWORD:
         return text
-    # The longest first: the encoding of one may hold that of another.
+    # The longest first, because an encoding may contain another.
     for sent in (f"{user}\0{user}\0{password}", f"\0{user}\0{password}", password):
         encoded = b64encode(sent.encode("utf-8", "surrogateescape")).decode().rstrip("=")
         text = re.sub(re.escape(encoded) + "={0,2}", MASK, text)

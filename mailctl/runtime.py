@@ -1,9 +1,7 @@
-"""What a process works with: built once from the settings, opened when first asked for, closed in reverse."""
+"""The parts that a process works with, built once from the settings and closed in reverse order."""
 
 from __future__ import annotations
 
-import os
-import threading
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -35,6 +33,7 @@ from mailctl.delivery_log.suppressions import Suppressions
 from mailctl.domain.rate_limits import rate_limits_from_settings
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.domain.retry_policy import RetryPolicy
+from mailctl.per_process import PerProcess
 from mailctl.rendering.message_settings import message_settings_of
 from mailctl.security.keyring import Keyring
 from mailctl.settings import Settings
@@ -55,10 +54,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_log(settings: Settings) -> Iterator[Engine]:
-    """Open the delivery log's database, whatever its schema.
+    """Open the database of the delivery log without checking its schema.
 
     Raises:
-        ConfigurationError: its address is not usable.
+        ConfigurationError: the database URL is not usable.
     """
     engine = open_engine(delivery_log_url(settings), setting=DATABASE_URL_SETTING)
     try:
@@ -69,15 +68,15 @@ def open_log(settings: Settings) -> Iterator[Engine]:
 
 @contextmanager
 def open_log_for_reading(settings: Settings, *, any_version: bool = False) -> Iterator[Engine]:
-    """Open the delivery log's database to read it.
+    """Open the database of the delivery log for reading.
 
     Args:
-        any_version: also one whose schema is older or newer than this mailctl.
+        any_version: also accept a schema that is older or newer than this mailctl.
 
     Raises:
-        ConfigurationError: its address or its schema is not usable.
-        LogMissing: there is none.
-        LogUnavailable: it cannot be reached.
+        ConfigurationError: the database URL or the schema is not usable.
+        LogMissing: there is no delivery log.
+        LogUnavailable: the database cannot be reached.
     """
     engine = open_reader(settings, any_version=any_version)
     try:
@@ -87,18 +86,18 @@ def open_log_for_reading(settings: Settings, *, any_version: bool = False) -> It
 
 
 class Runtime:
-    """The parts of one process.
+    """The parts of one process: the delivery log, the Celery app, the composer and others.
 
     Args:
-        settings: what to build them from.
-        app: the Celery app, where somebody has it already; else made from the settings when asked for.
+        settings: the settings that all parts are built from.
+        app: the Celery app, if the process already has one; None creates it from the settings on first use.
         access_mode: what opening the delivery log may do to it.
 
     Raises:
-        ConfigurationError: the delivery log's address or schema, the limits, the secret keys, or whom this
-            environment may mail is not usable.
-        LogMissing: there is no delivery log, and the mode needs one.
-        LogUnavailable: the log cannot be reached.
+        ConfigurationError: the URL or schema of the delivery log, the rate limits, the secret keys or the
+            recipient policy is not usable.
+        LogMissing: there is no delivery log, and the mode requires one.
+        LogUnavailable: the delivery log cannot be reached.
     """
 
     def __init__(
@@ -107,7 +106,7 @@ class Runtime:
         self.settings = settings
         self._given_app = app
         self._closing: list[Callable[[], None]] = []
-        #: Whom this environment may mail.
+        #: The recipients that this environment may send to.
         self.recipient_policy = recipient_policy_from_settings(settings)
         limits = rate_limits_from_settings(settings)
         self.keyring = Keyring(settings.secret_keys)
@@ -123,7 +122,7 @@ class Runtime:
             self.engine,
             self.keyring,
             lease=lease,
-            # Where what is in doubt is sent again anyway, knowing of the doubt changes nothing.
+            # With `resend`, an ambiguous email is sent again in any case, so the claim need not survive.
             durable=settings.mailctl_on_ambiguous == "hold",
         )
         self.attempt_results = AttemptResults(self.engine)
@@ -141,22 +140,22 @@ class Runtime:
 
     @property
     def masked_log_url(self) -> str:
-        """The address of the delivery log, without its password."""
+        """The URL of the delivery log, with its password masked."""
         return mask_url(delivery_log_url(self.settings))
 
     @property
     def is_log_missing(self) -> bool:
-        """Whether an empty log stands in for one that does not exist."""
+        """Whether the delivery log does not exist and an empty one in memory stands in for it."""
         return is_stand_in(self.engine)
 
     @property
     def logs_nearby(self) -> str:
-        """A clause that names other delivery logs in the folders around; "" if there is none."""
+        """A clause that names delivery logs in nearby folders, or "" if there are none."""
         return describe_nearby_logs(self.settings)
 
     @cached_property
     def app(self) -> Celery:
-        """The Celery app."""
+        """The Celery app of the service, or of mailctl itself."""
         if self._given_app is not None:
             return self._given_app
         from mailctl.celery_app import app_from_settings
@@ -165,60 +164,62 @@ class Runtime:
 
     @cached_property
     def catalog(self) -> Catalog:
-        """The kinds of email that there are."""
+        """The catalog of all kinds of email."""
         from mailctl.domain.catalog_loader import catalog_from_settings
 
         return catalog_from_settings(self.settings)
 
     @cached_property
     def links(self) -> Links:
-        """The maker of action links."""
+        """The factory and verifier of action links."""
         from mailctl.security.links import Links
 
         return Links(self.settings)
 
     @cached_property
     def link_origins(self) -> frozenset[str]:
-        """Where ready-made links may lead to."""
+        """The origins that ready-made links may lead to."""
         from mailctl.security.links import link_origins
 
         return link_origins(self.settings)
 
     @cached_property
     def directory(self) -> ServiceUserDirectory | EmbeddedUserDirectory:
-        """Who the users are."""
+        """The directory of users."""
         from mailctl.users import open_user_directory
 
         return open_user_directory(self.settings, self.engine)
 
     @cached_property
     def composer(self) -> Composer:
-        """The maker of finished messages."""
+        """The composer, which makes MIME messages of emails."""
         from mailctl.rendering.composer import Composer
 
         return Composer(self.settings, self.links, catalog=self.catalog)
 
     @cached_property
     def api_keys(self) -> ApiKeys:
-        """Who may look at the dashboard."""
+        """The API keys of the dashboard."""
         from mailctl.delivery_log.api_keys import ApiKeys
 
         return ApiKeys(self.engine)
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        """How long to wait between attempts."""
+        """The policy that decides how long to wait between attempts."""
         settings = self.settings
         return RetryPolicy(
             first_seconds=settings.mailctl_retry_first_seconds, cap_seconds=settings.mailctl_retry_cap_seconds
         )
 
     def check_message_settings(self) -> None:
-        """Refuse settings with which no worker could make an email, before one is recorded.
+        """Check the settings that every worker needs to compose a message.
+
+        Call this before an email is recorded: with wrong settings no worker could send it.
 
         Raises:
-            ConfigurationError: the sender, a header, the templates, where links lead or their maker cannot be
-                used.
+            ConfigurationError: the sender, a header, the template folder, a link origin or MAILCTL_LINK_MINT
+                is not usable.
         """
         message_settings_of(self.settings)
         _ = self.link_origins
@@ -226,7 +227,7 @@ class Runtime:
             _ = self.links
 
     def make_sender(self) -> Sender:
-        """Return what messages go out by: SMTP, or files where EMAIL_ENABLED=False; to whom it may be."""
+        """Return a new sender, SMTP or capture (EMAIL_ENABLED=False), that enforces the recipient policy."""
         from mailctl.smtp.recipient_guard import GuardedSender
 
         return GuardedSender(self._make_unguarded_sender(), self.recipient_policy)
@@ -242,11 +243,11 @@ class Runtime:
         return SmtpSender(SmtpPool(smtp_server_from_settings(self.settings), limits=limits))
 
     def on_close(self, action: Callable[[], None]) -> None:
-        """Have `action` called by `close`, before the parts are closed that it may need."""
+        """Register an action that `close` runs before it closes the parts that the action may need."""
         self._closing.append(action)
 
     def close(self) -> None:
-        """Close what was opened, in reverse."""
+        """Run the registered actions, latest first, and close what was opened."""
         while self._closing:
             self._closing.pop()()
         if "directory" in self.__dict__:
@@ -254,75 +255,64 @@ class Runtime:
         self.engine.dispose()
 
 
-_lock = threading.Lock()
 _settings: Settings | None = None
 _app: Celery | None = None
 _access_mode = AccessMode.CREATE
-#: By process: what a parent opened is of no use to its child, but must not be closed by it either.
-_runtimes: dict[int, Runtime] = {}
+_runtimes = PerProcess[Runtime]()
 
 
 def configure(
     settings: Settings, *, app: Celery | None = None, access_mode: AccessMode = AccessMode.CREATE
 ) -> None:
-    """Say what this process, and those forked from it, are to work with, instead of the environment."""
+    """Set what `current` builds the runtime from, in this process and in processes forked from it.
+
+    Args:
+        settings: used instead of the environment.
+        app: the Celery app; None creates it from the settings.
+        access_mode: what opening the delivery log may do to it.
+    """
     global _settings, _app, _access_mode
     _settings, _app, _access_mode = settings, app, access_mode
 
 
 def adopt_app(app: Celery) -> None:
-    """Say which Celery app this process runs, unless it was told with `use`."""
+    """Set the Celery app that this process runs, unless `configure` has set one."""
     global _app
     _app = _app or app
 
 
 def current(*, access_mode: AccessMode | None = None) -> Runtime:
-    """Return the runtime of this process, opened at the first call.
+    """Return the runtime of this process; the first call opens it.
 
     Args:
-        access_mode: what opening the delivery log may do to it; None for what `use` said.
+        access_mode: what opening the delivery log may do to it; None takes the mode that `configure` has set.
 
     Raises:
-        ConfigurationError: the settings or the log's schema are not usable.
-        LogMissing: there is no delivery log, and the mode needs one; the next call tries again.
+        ConfigurationError: the settings or the schema of the delivery log is not usable.
+        LogMissing: there is no delivery log, and the mode requires one; the next call tries again.
         LogUnavailable: the delivery log cannot be reached; the next call tries again.
     """
-    pid = os.getpid()
-    with _lock:
-        if pid not in _runtimes:
-            _runtimes[pid] = Runtime(
-                _settings or Settings.load(), app=_app, access_mode=access_mode or _access_mode
-            )
-        return _runtimes[pid]
+    return _runtimes.get(
+        lambda: Runtime(_settings or Settings.load(), app=_app, access_mode=access_mode or _access_mode)
+    )
 
 
 def require_usable_keys() -> None:
-    """Check the secret keys of this process; nothing is opened.
+    """Check the secret keys of this process without opening anything.
 
     Raises:
-        ConfigurationError: this is production, and one of them protects nothing.
+        ConfigurationError: DEBUG is False and a secret key is empty, published or too short.
     """
-    if not is_open():  # which has passed this check
+    if not is_open():  # an open runtime has passed this check
         _ = (_settings or Settings.load()).secret_keys
 
 
 def is_open() -> bool:
-    """Whether `current` returns at once."""
-    return os.getpid() in _runtimes
+    """Return whether the runtime of this process is open, so that `current` returns at once."""
+    return _runtimes.peek() is not None
 
 
 def close() -> None:
     """Close the runtime of this process, if it is open."""
-    with _lock:
-        runtime = _runtimes.pop(os.getpid(), None)
-    if runtime is not None:
+    if (runtime := _runtimes.pop()) is not None:
         runtime.close()
-
-
-def _reset_lock() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-# Another thread of the parent may have held it at that moment.
-os.register_at_fork(after_in_child=_reset_lock)

@@ -1,4 +1,4 @@
-"""Which values of SECRET_KEY protect nothing, because everybody knows them or can guess them."""
+"""Finds values of SECRET_KEY that are published or easy to guess."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from mailctl.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: The key that development starts with.
+#: The default key for development.
 DEVELOPMENT_SECRET_KEY = "development-only-secret-key-change-me"  # noqa: S105 - known, and refused in production
-#: Keys that stand in examples, in lower case.
+#: Keys from examples, in lower case.
 _PUBLISHED = frozenset({DEVELOPMENT_SECRET_KEY, "change-me", "changeme", "secret", "secret-key", "…"})
-#: What keys hold that come from an example or a template of a project, without what is no letter.
+#: Letters that keys from examples and project templates contain.
 _PLACEHOLDERS = ("changeme", "djangoinsecure", "yoursecretkey", "secretkeyhere", "development")
 _NO_LETTER = re.compile(r"[\W\d_]+")
-#: Characters of a key that nobody guesses, and how many of them must differ.
+#: The shortest strong key in characters, and how many of them must differ.
 MIN_KEY_LENGTH = 32
 _MIN_DISTINCT_CHARACTERS = 8
-#: A key that repeats a word of at most so many characters is as weak as the word.
+#: A key that repeats a word of at most this length is as weak as the word.
 _MAX_REPEATED_LENGTH = MIN_KEY_LENGTH // 2
 _OLD_KEYS_SETTING = "MAILCTL_SECRET_KEYS_OLD"
 _GENERATE_KEY_COMMAND = 'python -c "import secrets; print(secrets.token_urlsafe(48))"'
 
 
 class WeakKey(ConfigurationError):
-    """A key cannot be used in production.
+    """A key is too weak for production.
 
     Args:
-        setting: where it stands.
-        reason: what is wrong with it.
+        setting: the name of the setting.
+        reason: what is wrong with the key.
+        fix: what to do about it.
     """
 
     def __init__(self, setting: str, reason: str, *, fix: str) -> None:
@@ -41,18 +42,21 @@ class WeakKey(ConfigurationError):
 
 
 def check_keys(keys: Sequence[str]) -> None:
-    """Refuse keys for production, the one that seals first.
+    """Refuse weak keys for production.
 
-    An earlier key may be short, so that a site can leave it behind, but not published: whoever knows a key
-    makes links that it opens.
+    An earlier key may be short, so that a site can rotate it, but not published: whoever knows a key can
+    create valid links.
+
+    Args:
+        keys: the present key, followed by earlier ones.
 
     Raises:
-        WeakKey: one of them protects nothing.
+        WeakKey: a key is too weak.
     """
     newest, *earlier = keys
-    fix = f"Give SECRET_KEY the value that the web service has; a new one comes from: {_GENERATE_KEY_COMMAND}"
+    fix = f"Set SECRET_KEY to the value of the web service; create a new one with: {_GENERATE_KEY_COMMAND}"
     if is_published(newest):
-        raise WeakKey("SECRET_KEY", "is not set, or has a published value that everybody knows.", fix=fix)
+        raise WeakKey("SECRET_KEY", "is not set, or has a published value.", fix=fix)
     if len(newest.strip()) < MIN_KEY_LENGTH:
         raise WeakKey("SECRET_KEY", f"has fewer than {MIN_KEY_LENGTH} characters.", fix=fix)
     if _is_repetitive(newest.strip()):
@@ -61,13 +65,13 @@ def check_keys(keys: Sequence[str]) -> None:
     if any(map(is_published, earlier)):
         raise WeakKey(
             _OLD_KEYS_SETTING,
-            "has a published value that everybody knows.",
+            "contains a published value.",
             fix=f"Remove it from {_OLD_KEYS_SETTING}.",
         )
 
 
 def is_published(key: str) -> bool:
-    """Whether everybody knows a key, or it was left as an example has it."""
+    """Whether a key is published, or comes from an example."""
     known = key.strip().lower()
     letters = _NO_LETTER.sub("", known)
     return known in _PUBLISHED or any(placeholder in letters for placeholder in _PLACEHOLDERS)

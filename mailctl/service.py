@@ -1,17 +1,18 @@
-"""What the web service calls: record the email, then let it be published; never wait for the broker."""
+"""The public API for web services: record emails without waiting for the broker."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mailctl import runtime
-from mailctl.domain.catalog import GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
-from mailctl.domain.factory import make_content, make_recipient, make_user
+from mailctl.domain.catalog import GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME
+from mailctl.domain.factory import make_recipient, make_user
+from mailctl.domain.request import EmailRequest
 from mailctl.enqueue import background
 from mailctl.errors import InvalidInput
 
@@ -20,14 +21,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from mailctl.domain.models import Content, Json, User
-    from mailctl.runtime import Runtime
-
-_ContentMaker = Callable[["Runtime"], list["Content"]]
+    from mailctl.domain.models import Json, User
 
 
 class ServiceUser(Protocol):
-    """A user of the service, as its own code knows one; `first_name` is used where there is one."""
+    """A user of the service; an optional attribute `first_name` is used for the greeting."""
 
     id: Any
     email: str
@@ -36,36 +34,44 @@ class ServiceUser(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Recipient:
-    """Somebody whom the generic email goes to."""
+    """A recipient of a generic email."""
 
     email: str
     name: str = ""
 
 
 class EmailService:
-    """Sends the service's emails in the background.
+    """Sends emails of the service in the background.
 
-    Each method records the email in the delivery log and returns its id, the Celery task id. A worker
-    sends it; a broker that is down neither fails nor delays the call. With `session`, the record joins the
-    caller's transaction: it is published after the commit, and gone after a rollback. With
-    `idempotency_key`, a second call with the same key and content returns the first id and sends nothing.
+    Each method records an email in the delivery log and returns its id, which is also its Celery task id. A
+    worker sends the email. A broker that is down neither delays the call nor makes it fail.
 
-    Raises (all methods):
-        InvalidInput: a value cannot be used; nothing was recorded.
-        IdempotencyConflict: the key was used for other content.
-        ConfigurationError: the settings are not usable, or `session` is of another database than the log.
+    Args (all sending methods):
+        session: a session of the service. The email joins its transaction: it is published after the commit,
+            and a rollback removes it. None commits the email at once.
+        idempotency_key: a second call with the same key and content returns the id of the first call and
+            sends nothing.
+
+    Raises (all sending methods):
+        InvalidInput: a value is missing or not usable; nothing was recorded.
+        IdempotencyConflict: the idempotency key was used for other content.
+        ConfigurationError: the settings are not usable, or `session` is connected to another database than
+            the delivery log.
         LogUnavailable: the delivery log cannot be written.
     """
 
     @staticmethod
     async def prepare() -> None:
-        """Open the delivery log and load the kinds: at the start of the service, so no request waits."""
+        """Open the delivery log and load the custom kinds.
+
+        Call this at the start of the service, so that the first request need not wait for it.
+        """
         parts = (await asyncio.to_thread(background.current)).runtime
         await asyncio.to_thread(lambda: parts.catalog.custom_kinds)
 
     @staticmethod
     async def close() -> None:
-        """Finish what is being published and close all connections: at the end of the service."""
+        """Publish what is still to be published, and close all connections; call this at shutdown."""
         await asyncio.to_thread(runtime.close)
 
     @staticmethod
@@ -78,43 +84,30 @@ class EmailService:
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
     ) -> str:
-        """Send an email of the service's own: one message to each recipient.
+        """Send a generic email, with its own subject and template, to each recipient.
 
-        With the template `reset`, `verification` or `new-ip` it is recorded as an email of that kind, with
-        its limits and lifetime, and all its links must lead to FRONTEND_URL or MAILCTL_LINK_ORIGINS. Links in
-        other templates may lead anywhere, but `javascript:`, `data:` and line breaks are refused in every
-        variable whose name ends in url, uri, href or link, at any depth.
+        With the template `reset`, `verification` or `new-ip` the email is recorded as that kind, with the
+        rate limits and the lifetime of the kind, and all its links must lead to FRONTEND_URL or
+        MAILCTL_LINK_ORIGINS. Links in other templates may lead anywhere, but a variable whose name ends in
+        url, uri, href or link, at any depth, must not contain `javascript:`, `data:` or line breaks.
 
         Args:
-            subject: its subject line.
-            recipients: addresses, or names with addresses.
-            template_name: a template of mailctl's or of the folder MAILCTL_TEMPLATES.
-            context: the template's variables, of JSON types.
+            subject: the subject line.
+            recipients: addresses, `Recipient` objects, or mappings with `email` and optionally `name`.
+            template_name: a template of mailctl or of the folder MAILCTL_TEMPLATES.
+            context: the variables of the template, as JSON types.
 
         Returns:
-            The id of the email to the first recipient; the others share it as their group.
+            The id of the email to the first recipient; it is also the group id of the others.
         """
-        if isinstance(recipients, str):
-            raise InvalidInput("recipients", "is one text, not a list.", fix="Give a list of addresses.")
-        people = [_to_user(recipient) for recipient in recipients]
-        if not people:
-            raise InvalidInput("recipients", "are missing.", fix="Give at least one.")
-
-        def make(parts: Runtime) -> list[Content]:
-            return [
-                make_content(
-                    GENERIC,
-                    person,
-                    origins=parts.link_origins,
-                    context=context,
-                    subject=subject,
-                    template=template_name,
-                    catalog=parts.catalog,
-                )
-                for person in people
-            ]
-
-        return await _record(GENERIC, make, session=session, idempotency_key=idempotency_key)
+        request = EmailRequest(
+            kind=GENERIC,
+            subject=subject,
+            template=template_name,
+            context={} if context is None else context,
+            idempotency_key=idempotency_key,
+        )
+        return await _record(request, _to_users(recipients), session)
 
     @staticmethod
     async def send_welcome_email(
@@ -123,8 +116,9 @@ class EmailService:
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
     ) -> str:
-        """Greet a new user; returns the id."""
-        return await _record_for(user, WELCOME, {}, session=session, idempotency_key=idempotency_key)
+        """Send a welcome email to a new user; return its id."""
+        request = EmailRequest(kind=WELCOME, idempotency_key=idempotency_key)
+        return await _record(request, [_to_user(user)], session)
 
     @staticmethod
     async def send_password_reset_email(
@@ -134,9 +128,9 @@ class EmailService:
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
     ) -> str:
-        """Send a link to choose a new password, which carries `token`, sealed; returns the id."""
-        tokens = {"token": token}
-        return await _record_for(user, RESET, tokens, session=session, idempotency_key=idempotency_key)
+        """Send a password-reset link that carries `token`; return the id of the email."""
+        request = EmailRequest(kind=RESET, tokens={"token": token}, idempotency_key=idempotency_key)
+        return await _record(request, [_to_user(user)], session)
 
     @staticmethod
     async def send_verification_email(
@@ -146,9 +140,9 @@ class EmailService:
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
     ) -> str:
-        """Send a link to confirm the address, which carries `token`, sealed; returns the id."""
-        tokens = {"token": token}
-        return await _record_for(user, VERIFICATION, tokens, session=session, idempotency_key=idempotency_key)
+        """Send a link that carries `token` and confirms the email address; return the id of the email."""
+        request = EmailRequest(kind=VERIFICATION, tokens={"token": token}, idempotency_key=idempotency_key)
+        return await _record(request, [_to_user(user)], session)
 
     @staticmethod
     async def send_new_ip_notification(
@@ -160,16 +154,14 @@ class EmailService:
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
     ) -> str:
-        """Tell of a sign-in from `ip_address`, with links to allow and to block it; returns the id."""
-        tokens = {"whitelist_token": whitelist_token, "blacklist_token": blacklist_token}
-        return await _record_for(
-            user,
-            NEW_IP,
-            tokens,
+        """Notify a user of a sign-in from `ip_address`, with links that allow and block it; return the id."""
+        request = EmailRequest(
+            kind=NEW_IP,
+            tokens={"whitelist_token": whitelist_token, "blacklist_token": blacklist_token},
             context={"ip_address": ip_address},
-            session=session,
             idempotency_key=idempotency_key,
         )
+        return await _record(request, [_to_user(user)], session)
 
     @staticmethod
     async def send(
@@ -181,67 +173,57 @@ class EmailService:
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
     ) -> str:
-        """Send an email of any kind, also of the service's own (MAILCTL_CATALOG); returns the id.
+        """Send an email of any kind, built-in or custom (MAILCTL_CATALOG); return its id.
 
         Args:
-            kind: its name.
-            context: its variables, of JSON types.
-            tokens: the service's own for its links, by the `token` of each; else they are made.
+            kind: the name of the kind.
+            context: the template variables, as JSON types.
+            tokens: tokens of the service for the links of the kind, by the `token` of each link; mailctl
+                makes those that are missing.
         """
-        dispatcher = await asyncio.to_thread(background.current)
-        return await _record_for(
-            user,
-            dispatcher.runtime.catalog.get(kind),
-            tokens or {},
-            context=context,
-            session=session,
+        catalog = (await asyncio.to_thread(background.current)).runtime.catalog
+        request = EmailRequest(
+            kind=catalog.get(kind),
+            tokens=tokens or {},
+            context={} if context is None else context,
             idempotency_key=idempotency_key,
         )
-
-
-async def _record_for(
-    user: ServiceUser,
-    kind: Kind,
-    tokens: Mapping[str, str],
-    *,
-    context: Mapping[str, Json] | None = None,
-    session: Session | AsyncSession | None,
-    idempotency_key: str | None,
-) -> str:
-    person = make_user(
-        email=user.email, id=user.id, username=user.username, first_name=getattr(user, "first_name", "")
-    )
-
-    def make(parts: Runtime) -> list[Content]:
-        return [make_content(kind, person, origins=parts.link_origins, tokens=tokens, context=context)]
-
-    return await _record(kind, make, session=session, idempotency_key=idempotency_key)
+        return await _record(request, [_to_user(user)], session)
 
 
 async def _record(
-    kind: Kind,
-    make: _ContentMaker,
-    *,
-    session: Session | AsyncSession | None,
-    idempotency_key: str | None,
+    request: EmailRequest, users: Sequence[User], session: Session | AsyncSession | None
 ) -> str:
-    # In another thread only while it is still to be opened: each change of threads costs time.
+    # Only opening it needs another thread: each change of threads takes time.
     dispatcher = background.current() if background.is_open() else await asyncio.to_thread(background.current)
-    contents = make(dispatcher.runtime)
     if session is None:
-        return await dispatcher.record(kind, contents, idempotency_key=idempotency_key)
+        return await dispatcher.record(request, users)
     if isinstance(session, AsyncSession):
-        return await session.run_sync(
-            lambda sync: dispatcher.record_in(sync, kind, contents, idempotency_key=idempotency_key)
+        return await session.run_sync(lambda sync: dispatcher.record_in(sync, request, users))
+    return dispatcher.record_in(session, request, users)
+
+
+def _to_user(user: ServiceUser) -> User:
+    first_name = getattr(user, "first_name", "")
+    return make_user(email=user.email, id=user.id, username=user.username, first_name=first_name)
+
+
+def _to_users(recipients: Sequence[Recipient | Mapping[str, str] | str]) -> list[User]:
+    if isinstance(recipients, str):
+        raise InvalidInput("recipients", "must be a list, not a string.", fix="Give a list of addresses.")
+    users = [_recipient_to_user(recipient) for recipient in recipients]
+    if not users:
+        raise InvalidInput("recipients", "must not be empty.", fix="Give at least one recipient.")
+    return users
+
+
+def _recipient_to_user(recipient: Recipient | Mapping[str, str] | str) -> User:
+    if isinstance(recipient, str):
+        return make_recipient(email=recipient)
+    if isinstance(recipient, Recipient):
+        return make_recipient(email=recipient.email, name=recipient.name)
+    if not isinstance(recipient, Mapping):
+        raise InvalidInput(
+            "recipients", "must be addresses.", fix="Give strings, Recipient objects or mappings."
         )
-    return dispatcher.record_in(session, kind, contents, idempotency_key=idempotency_key)
-
-
-def _to_user(value: Recipient | Mapping[str, str] | str) -> User:
-    if isinstance(value, str):
-        return make_recipient(email=value)
-    if isinstance(value, Recipient):
-        return make_recipient(email=value.email, name=value.name)
-    if not isinstance(value, Mapping):
-        raise InvalidInput("recipients", "are not addresses.", fix="Give texts, Recipients or objects.")
-    return make_recipient(email=value.get("email"), name=value.get("name"))
+    return make_recipient(email=recipient.get("email"), name=recipient.get("name"))

@@ -1,4 +1,4 @@
-"""Commands that are offered for copying: composed of words, and quoted for a shell in one place."""
+"""Shell commands to suggest to operators: built from words, and quoted in one place."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    #: What an option is given: True for one that takes nothing; those that are empty are left out.
+    #: The value of an option: True for one without a value; empty values omit the option.
     OptionValue = str | bool | Sequence[str] | None
 
-#: The options of this call that say where the settings come from; a command without them would read others.
+#: The options of the present command that select the settings, and that suggested commands must repeat.
 _shared: ContextVar[tuple[str, ...]] = ContextVar("mailctl_shared_options", default=())
 
 
 @dataclass(frozen=True)
 class ShellCommand:
-    """A command line; as text, it can be copied into a shell whatever its words are.
+    """A command line, whose text can be copied into a shell, whatever its words.
 
     Args:
         words: the program and its arguments.
-        environment: variables that are set for it, by name.
-        is_complete: whether it runs as it stands; else what is in capitals has to be filled in.
+        environment: names and values of environment variables.
+        is_complete: whether the command can be run as it is; otherwise words in capitals must be replaced.
     """
 
     words: tuple[str, ...]
@@ -34,7 +34,7 @@ class ShellCommand:
     is_complete: bool = True
 
     def with_environment(self, **variables: str) -> ShellCommand:
-        """Return the same command with variables set for it."""
+        """Return the command with environment variables."""
         return replace(self, environment=tuple(variables.items()))
 
     def __str__(self) -> str:
@@ -48,16 +48,17 @@ def mailctl_command(
     is_complete: bool = True,
     **options: OptionValue,
 ) -> ShellCommand:
-    """Return a command of ours.
+    """Return a mailctl command.
 
     Args:
-        name: of the command, such as "queue", "peek".
-        arguments: values that stand alone; none of them is taken for an option, whatever it is.
-        options: values by the option's name, with _ for -; a sequence for one that is repeated.
+        name: the words of the command's name, such as "queue", "peek".
+        arguments: positional arguments, which are never taken for options.
+        is_complete: whether the command can be run as it is.
+        options: values by name of the option, with _ for -; a sequence for a repeated option.
     """
     given = _option_words(options)
-    is_told_apart = any(argument.startswith("-") for argument in arguments)
-    rest = [*given, "--", *arguments] if is_told_apart else [*arguments, *given]
+    needs_separator = any(argument.startswith("-") for argument in arguments)
+    rest = [*given, "--", *arguments] if needs_separator else [*arguments, *given]
     return ShellCommand(("mailctl", *_shared.get(), *name, *rest), is_complete=is_complete)
 
 
@@ -65,30 +66,30 @@ def start_worker_command(queue: str | None = None) -> ShellCommand | None:
     """Return the command that starts a worker; None for a queue that `-Q` cannot name.
 
     Args:
-        queue: the one it has to consume; None means the usual ones.
+        queue: the queue that the worker must consume; None for the default queues.
     """
     if queue is None:
         return mailctl_command("worker")
-    # Celery takes the names apart at commas.
+    # Celery splits the names at commas.
     return mailctl_command("worker", Q=queue) if queue and "," not in queue else None
 
 
 def start_worker_fix(queue: str) -> str:
-    """Return what to do about a queue that no worker consumes."""
+    """Return the fix for a queue that no worker consumes."""
     command = start_worker_command(queue)
     return f"Start one: {command}" if command else "Rename the queue: -Q takes names without commas."
 
 
 def chmod_command(mode: str, paths: Sequence[Path]) -> ShellCommand:
-    """Return the command that changes who may read files."""
+    """Return the command that changes the permissions of files."""
     names = [str(path) for path in paths]
-    is_told_apart = any(name.startswith("-") for name in names)
-    return ShellCommand(("chmod", mode, *(["--"] if is_told_apart else []), *names))
+    needs_separator = any(name.startswith("-") for name in names)
+    return ShellCommand(("chmod", mode, *(["--"] if needs_separator else []), *names))
 
 
 @contextmanager
 def sharing_options(**options: OptionValue) -> Iterator[None]:
-    """Give all commands that are offered meanwhile these options; see `mailctl`."""
+    """Add options to all mailctl commands that are created during the block."""
     token = _shared.set(_option_words(options))
     try:
         yield
@@ -97,9 +98,9 @@ def sharing_options(**options: OptionValue) -> Iterator[None]:
 
 
 def shell_quote(word: str) -> str:
-    """Return a word as a shell reads it back, and as nothing that a terminal acts on.
+    """Return a word quoted for a shell, without characters that a terminal interprets.
 
-    Characters that cannot be printed are escaped in the form $'…' (POSIX 2024; bash, zsh, ksh).
+    Unprintable characters are escaped in the form $'…' (POSIX 2024; bash, zsh, ksh).
     """
     if word.isprintable():
         return shlex.quote(word)
@@ -115,7 +116,7 @@ def _escaped(character: str) -> str:
 
 
 def is_safe_unquoted(word: str) -> bool:
-    """Whether a shell takes a word as it is, so that it can be typed, or completed, without quotes."""
+    """Whether a word can be typed or completed in a shell without quotes."""
     return shell_quote(word) == word and not word.startswith("-")
 
 

@@ -1,6 +1,6 @@
-"""The wire tasks: names and arguments that other programs rely on; each goes straight into delivery.
+"""The Celery tasks of mailctl; other programs rely on the names and the arguments of most of them.
 
-They are shared tasks: every Celery app of the process has them once this module is imported.
+They are shared tasks: once this module is imported, every Celery app of the process has them.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from mailctl.broker.task_arguments import REFERENCE_ARGUMENT
 from mailctl.domain import validation
 from mailctl.domain.catalog import CANARY, DELIVER_TASK, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
 from mailctl.domain.models import DELIVERED_STATES, State
+from mailctl.domain.request import EmailRequest
 from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable
 from mailctl.json_logging import escape_handlers
 from mailctl.worker import message_validation, process_state
@@ -43,18 +44,18 @@ if TYPE_CHECKING:
     from mailctl.worker.outcomes import DeliveryResult
 
 _log = logging.getLogger("mailctl.tasks")
-#: Characters of a reason that are shown: whoever wrote the message may have chosen them.
-_MAX_REASON = 500
-#: Seconds before a message goes back to the broker while the delivery log does not answer.
+#: The length in characters to which a reason is cut: the author of the message may have chosen its text.
+_MAX_REASON_LENGTH = 500
+#: Seconds to wait before a message returns to the broker because the delivery log does not answer.
 _REQUEUE_DELAY_SECONDS = 1.0
 
 
 class EmailDeferred(Exception):
-    """The email is tried again later; the delivery log says when."""
+    """The email is deferred; the delivery log has the time of the next attempt."""
 
 
 class _WireTask(PrivateTask):
-    """A task that survives any message."""
+    """A task that fails cleanly if the arguments of its message are not usable."""
 
     abstract = True
     ignore_result = True
@@ -62,18 +63,18 @@ class _WireTask(PrivateTask):
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if reason := _rejection_reason(self, args, kwargs):
-            raise EmailFailed(unicode_safety.escape_controls_as_line(reason[:_MAX_REASON]))
+            raise EmailFailed(unicode_safety.escape_controls_as_line(reason[:_MAX_REASON_LENGTH]))
         try:
             return self.run(*args, **kwargs)
         except InvalidInput as error:
-            # Celery cannot pickle this one, and would print all that led to it.
+            # Celery cannot pickle InvalidInput, and would log its whole traceback.
             raise EmailFailed(str(error)) from None
 
 
 class _EmailTask(_WireTask):
-    """A task of the wire: what its arguments cannot be is an email that failed, not an error of Python's.
+    """A task that sends an email; unusable arguments are recorded as an email that failed.
 
-    Its message comes back when its process is killed.
+    The broker delivers its message again if the worker process is killed.
     """
 
     abstract = True
@@ -88,7 +89,7 @@ class _EmailTask(_WireTask):
 
 
 def _rejection_reason(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """Return why a task cannot do what its message asks for; "" if it can try."""
+    """Return why a task must reject its message; "" if it accepts the message."""
     if reason := getattr(task.request, message_validation.REFUSAL_HEADER, ""):
         return f"message: {reason}"
     try:
@@ -103,7 +104,7 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
 
 
 def _task(name: str, *, base: type[Task], **attributes: Any) -> Callable[[Callable[..., Any]], Task]:
-    """Return a decorator that makes a function a task of every app."""
+    """Return a decorator that registers a function as a task of every Celery app."""
     decorator: Callable[[Callable[..., Any]], Task] = shared_task(
         name=name, base=base, bind=True, **attributes
     )
@@ -111,7 +112,7 @@ def _task(name: str, *, base: type[Task], **attributes: Any) -> Callable[[Callab
 
 
 def _email_task(kind: Kind) -> Callable[[Callable[..., Any]], Task]:
-    """Return a decorator that makes a function the task of a kind."""
+    """Return a decorator that registers a function as the task of a kind of email."""
     return _task(kind.task, base=_EmailTask, mailctl_kind=kind)
 
 
@@ -125,7 +126,7 @@ def send_email_task(
     *,
     email_id: Json = None,
 ) -> str:
-    """Send one email, with its own subject and template, to each recipient."""
+    """Send a generic email, with its own subject and template, to each recipient."""
     arguments = {
         "subject": subject,
         "recipients": recipients,
@@ -137,7 +138,7 @@ def send_email_task(
 
 @_email_task(WELCOME)
 def send_welcome_email_task(self: Task, user_data: Json = None, *, email_id: Json = None) -> str:
-    """Greet a new user."""
+    """Send a welcome email to a new user."""
     return _deliver(self, WELCOME, {"user_data": user_data}, email_id)
 
 
@@ -145,7 +146,7 @@ def send_welcome_email_task(self: Task, user_data: Json = None, *, email_id: Jso
 def send_password_reset_email_task(
     self: Task, user_data: Json = None, reset_url: Json = None, *, email_id: Json = None
 ) -> str:
-    """Send a password-reset link."""
+    """Send a password-reset link to a user."""
     return _deliver(self, RESET, {"user_data": user_data, "reset_url": reset_url}, email_id)
 
 
@@ -153,7 +154,7 @@ def send_password_reset_email_task(
 def send_verification_email_task(
     self: Task, user_data: Json = None, verification_url: Json = None, *, email_id: Json = None
 ) -> str:
-    """Ask a user to confirm an address."""
+    """Send a user a link that confirms the email address."""
     return _deliver(
         self, VERIFICATION, {"user_data": user_data, "verification_url": verification_url}, email_id
     )
@@ -169,7 +170,7 @@ def send_new_ip_notification_task(
     *,
     email_id: Json = None,
 ) -> str:
-    """Tell a user of a sign-in from a new address."""
+    """Notify a user of a sign-in from a new IP address."""
     arguments = {
         "user_data": user_data,
         "ip_address": ip_address,
@@ -181,30 +182,35 @@ def send_new_ip_notification_task(
 
 @_task(DELIVER_TASK, base=_EmailTask, mailctl_kind=GENERIC)
 def deliver(self: Task, *, email_id: Json) -> str:
-    """Send an email of the log, of a kind of the service's own."""
+    """Send an email of a custom kind, which the delivery log has."""
     return _deliver(self, GENERIC, {}, email_id)
 
 
 @_task(BATCH_TASK, base=_WireTask, acks_late=True, reject_on_worker_lost=True)
 def deliver_batch(self: Task, ids: Json = None) -> str:
-    """Send emails of a campaign."""
+    """Send a batch of emails of a campaign, which the delivery log has."""
     if not isinstance(ids, list):
-        raise InvalidInput("ids", "are not a list.")
+        raise InvalidInput("ids", "must be a list.")
     ids = [validation.validate_email_id(email_id, field="ids") for email_id in ids]
-    worker = self.request.hostname or socket.gethostname()
     with _requeue_if_log_unavailable(f"{len(ids)} emails"):
-        delivered = process_state.current().delivery.deliver_batch(ids, worker=worker)
+        delivered = process_state.current().delivery.deliver_batch(ids, worker=_worker_name(self))
     return f"{delivered} of {len(ids)} delivered"
 
 
 @_task(CANARY.task, base=_WireTask)
 def canary(self: Task, to: Json = None, *, email_id: Json = None) -> str:
-    """Show that emails get through, without sending one."""
+    """Test the path to the mail server up to RCPT, without sending an email.
+
+    Args:
+        to: the recipient, encrypted; None takes the sender address of the worker.
+        email_id: the id of a canary that the delivery log has; None if the canary has no row.
+    """
     if email_id is not None:
         email_id = validation.validate_email_id(email_id, field=REFERENCE_ARGUMENT)
-        worker = self.request.hostname or socket.gethostname()
         with _requeue_if_log_unavailable(f"canary {email_id}"):
-            return respond_to_logged_canary(process_state.current().runtime, email_id, worker=worker)
+            return respond_to_logged_canary(
+                process_state.current().runtime, email_id, worker=_worker_name(self)
+            )
     steps = respond_to_canary(process_state.current().runtime, to)
     self.app.backend.store_result(
         self.request.id, {"worker": self.request.hostname, "steps": steps}, "SUCCESS"
@@ -213,41 +219,43 @@ def canary(self: Task, to: Json = None, *, email_id: Json = None) -> str:
 
 
 def _deliver(task: Task, kind: Kind, arguments: dict[str, Json], email_id: Json) -> str:
-    """Deliver, and store the Celery result; a message goes back to the broker while the log is down.
+    """Deliver the email of a message and store its Celery result.
+
+    Args:
+        arguments: the arguments of the kind's task, used if the message carries no reference.
+        email_id: the reference to an email of the delivery log; None if the message holds the email in full.
 
     Returns:
-        Where the email stands, for the worker's log.
+        The state of the email, for the log of the worker.
 
     Raises:
         EmailFailed: the email will not be delivered.
-        Reject: the delivery log does not answer.
+        Reject: the delivery log does not answer; the message returns to the broker.
     """
     if email_id is not None:
         try:
             email_id = validation.validate_email_id(email_id, field=REFERENCE_ARGUMENT)
         except InvalidInput as error:
             return _reject_message(task, kind, str(error))
-    request = task.request
-    worker = request.hostname or socket.gethostname()
-    with _requeue_if_log_unavailable(f"email {email_id or request.id!a}"):
+    task_id, worker = task.request.id, _worker_name(task)
+    with _requeue_if_log_unavailable(f"email {email_id or task_id!a}"):
         delivery = process_state.current().delivery
         if email_id is not None:
             report = delivery.deliver(email_id, worker=worker)
         else:
             report = delivery.deliver_message(
-                request.id,
-                kind,
-                arguments,
-                queue=_queue_of(task),
-                worker=worker,
-                not_before=_datetime_header(request, message_validation.NOT_BEFORE_HEADER),
-                expires_at=_datetime_header(request, message_validation.EXPIRES_HEADER),
+                task_id, _email_request(task, kind), arguments, queue=_queue_of(task), worker=worker
             )
     return _finish(task, report)
 
 
 def _reject_message(task: Task, kind: Kind, reason: str) -> str:
-    """Record a message that can never become an email; raises what `_work` does."""
+    """Record a message that can never become an email, and fail its task.
+
+    Raises:
+        EmailFailed: always, once the message is recorded.
+        Reject: the delivery log does not answer; the message returns to the broker.
+    """
     with _requeue_if_log_unavailable(f"email {task.request.id!a}"):
         report = process_state.current().delivery.record_invalid_message(
             task.request.id, kind, queue=_queue_of(task), reason=reason
@@ -255,8 +263,20 @@ def _reject_message(task: Task, kind: Kind, reason: str) -> str:
     return _finish(task, report)
 
 
+def _worker_name(task: Task) -> str:
+    return task.request.hostname or socket.gethostname()
+
+
 def _queue_of(task: Task) -> str:
     return (task.request.delivery_info or {}).get("routing_key") or str(task.app.conf.task_default_queue)
+
+
+def _email_request(task: Task, kind: Kind) -> EmailRequest:
+    return EmailRequest(
+        kind=kind,
+        not_before=_datetime_header(task.request, message_validation.NOT_BEFORE_HEADER),
+        expires_at=_datetime_header(task.request, message_validation.EXPIRES_HEADER),
+    )
 
 
 def _datetime_header(request: Any, header: str) -> datetime | None:
@@ -274,17 +294,17 @@ def _finish(task: Task, report: DeliveryResult) -> str:
 
 @contextmanager
 def _requeue_if_log_unavailable(what: str) -> Iterator[None]:
-    """Return a message to the broker, a little later, when the delivery log does not answer."""
+    """Return the message to the broker, after a delay, if the delivery log does not answer in the block."""
     try:
         yield
     except LogUnavailable as error:
-        _log.error("%s: back to the broker: %s", what, error)
+        _log.error("%s: returned to the broker: %s", what, error)
         time.sleep(_REQUEUE_DELAY_SECONDS)
         raise Reject(str(error), requeue=True) from None
 
 
 def _store_result(task: Task, report: DeliveryResult) -> None:
-    """Let programs that ask Celery see what became of the email; the delivery log stays the truth."""
+    """Store the Celery result of an email for programs that read it; the delivery log is authoritative."""
     state, result = _celery_result(report)
     try:
         task.app.backend.store_result(report.email_id, result, state)
@@ -301,10 +321,10 @@ def _celery_result(report: DeliveryResult) -> tuple[str, object]:
 
 
 def _add_bootsteps(instance: Any, **_: object) -> None:
-    """Give every worker that has these tasks a relay, and guards."""
+    """Add the relay and the message guards to every worker that has these tasks."""
     from mailctl.worker.consumer_guards import MessageGuardStep
     from mailctl.worker.foreign import ForeignMessageStep
-    from mailctl.worker.remote_control.guard import ControlGuard  # only a worker needs what they import
+    from mailctl.worker.remote_control.guard import ControlGuard  # slow to import, and only workers need them
 
     instance.app.steps["worker"].add(RelayStep)
     instance.app.steps["consumer"].update((MessageGuardStep, ForeignMessageStep, ControlGuard))

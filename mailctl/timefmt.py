@@ -1,9 +1,10 @@
-"""Times, lengths of time and numbers as people write them."""
+"""Parses and formats times, durations and rates: the one place that knows how people read and write them."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 
 from mailctl.errors import InvalidInput
 
@@ -11,22 +12,39 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(?:\d+[smhd])+")
 _RATE = re.compile(r"(\d{1,7})/([smh])")
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)(%?)")
-#: Characters of a time, or a length of time.
+#: The longest text of a time or a duration, in characters.
 _MAX_CHARACTERS = 64
-#: Emails are scheduled for hours or days, not for years.
+#: How far ahead an email can be scheduled.
 MAX_AHEAD = timedelta(days=366)
 
 
+class TimeStyle(StrEnum):
+    """The formats in which times are shown, always in UTC."""
+
+    SECOND = "%Y-%m-%d %H:%M:%SZ"  #: in tables and on pages
+    MINUTE = "%Y-%m-%d %H:%MZ"
+    DATE = "%Y-%m-%d"
+    DAY_SECOND = "%m-%d %H:%M:%SZ"  #: in narrow columns
+    CLOCK = "%H:%M:%SZ"
+    SENTENCE = "%Y-%m-%d %H:%M:%S UTC"  #: within a sentence
+    SENTENCE_CLOCK = "%H:%M UTC"
+    LABEL = "%m-%d %H:%M"  #: on the axis of a chart
+    LABEL_CLOCK = "%H:%M"
+    FILE_NAME = "%Y%m%dT%H%M%SZ"
+
+
 def parse_duration(text: str, *, field: str) -> timedelta:
-    """Return a length of time such as 90s, 10m, 2h30m or 1d.
+    """Return a duration such as 90s, 10m, 2h30m or 1d.
+
+    Args:
+        text: the duration.
+        field: the name of the value for error messages.
 
     Raises:
-        InvalidInput: it is not one, or longer than a year.
+        InvalidInput: the text is not a duration, or longer than a year.
     """
     if not _is_duration(text):
-        raise InvalidInput(
-            field, f"{_shown(text)} is not a length of time.", fix="Give one like 90s or 2h30m."
-        )
+        raise InvalidInput(field, f"{_shown(text)} is not a duration.", fix="Give one like 90s or 2h30m.")
     seconds = sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([smhd])", text))
     if seconds > MAX_AHEAD.total_seconds():
         raise InvalidInput(field, f"{text!r} is longer than a year.")
@@ -34,10 +52,14 @@ def parse_duration(text: str, *, field: str) -> timedelta:
 
 
 def parse_rate(text: str, *, field: str) -> float:
-    """Return a rate such as 50/s, 3000/m or 10000/h, in a second.
+    """Return a rate such as 50/s, 3000/m or 10000/h, as a number per second.
+
+    Args:
+        text: the rate.
+        field: the name of the value for error messages.
 
     Raises:
-        InvalidInput: it is not one.
+        InvalidInput: the text is not a rate.
     """
     found = _RATE.fullmatch(text)
     if not found or not int(found[1]):
@@ -46,10 +68,14 @@ def parse_rate(text: str, *, field: str) -> float:
 
 
 def parse_share(text: str, *, field: str) -> float:
-    """Return a share such as 5% or 0.05, from 0 to 1.
+    """Return a share such as 5% or 0.05, as a number from 0 to 1.
+
+    Args:
+        text: the share.
+        field: the name of the value for error messages.
 
     Raises:
-        InvalidInput: it is not one.
+        InvalidInput: the text is not a share.
     """
     found = _SHARE.fullmatch(text)
     share = float(found[1]) / (100 if found[2] else 1) if found else -1.0
@@ -59,10 +85,15 @@ def parse_share(text: str, *, field: str) -> float:
 
 
 def parse_future_time(text: str, *, field: str, now: datetime) -> datetime:
-    """Return a time in the future, given in ISO 8601; without a zone it is local.
+    """Return a time in the future.
+
+    Args:
+        text: the time in ISO 8601; without a time zone, it is local time.
+        field: the name of the value for error messages.
+        now: the present time.
 
     Raises:
-        InvalidInput: it is not a time, has passed, or is more than a year ahead.
+        InvalidInput: the text is not a time, or the time has passed or is more than a year ahead.
     """
     try:
         moment = _parse_time(text)
@@ -81,10 +112,16 @@ def parse_future_time(text: str, *, field: str, now: datetime) -> datetime:
 
 
 def parse_past_time(text: str, *, field: str, now: datetime) -> datetime:
-    """Return a time given as a length before `now`, such as 24h, or in ISO 8601; without a zone it is local.
+    """Return a time in the past.
+
+    Args:
+        text: a duration before `now`, such as 24h, or a time in ISO 8601; without a time zone, the time is
+            local.
+        field: the name of the value for error messages.
+        now: the present time.
 
     Raises:
-        InvalidInput: it is neither.
+        InvalidInput: the text is neither a duration nor a time.
     """
     if _is_duration(text):
         return now - parse_duration(text, field=field)
@@ -98,8 +135,29 @@ def parse_past_time(text: str, *, field: str, now: datetime) -> datetime:
         ) from None
 
 
+def format_time(at: datetime, style: TimeStyle = TimeStyle.SECOND) -> str:
+    """Return a time in a style, such as `2026-03-01 12:00:00Z`."""
+    return at.astimezone(UTC).strftime(style)
+
+
+def format_optional_time(at: datetime | None) -> str:
+    """Return a time to the second; "" for None."""
+    return "" if at is None else format_time(at)
+
+
+def format_long_time(at: datetime) -> str:
+    """Return a time for the text of an email, such as `1 March 2026, 12:00 UTC`."""
+    utc = at.astimezone(UTC)
+    return f"{utc.day} {utc:%B %Y, %H:%M} UTC"
+
+
+def format_iso(at: datetime) -> str:
+    """Return a time in ISO 8601, in UTC, such as `2026-03-01T12:00:00Z`."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def format_duration(length: timedelta) -> str:
-    """Return a length of time in the unit that suits it; "0 s" if it has passed."""
+    """Return a duration rounded to one unit, such as `5 min`; "0 s" if it is negative."""
     seconds = max(0, round(length.total_seconds()))
     if seconds < 90:
         return f"{seconds} s"
@@ -110,18 +168,67 @@ def format_duration(length: timedelta) -> str:
     return f"{round(seconds / 86400)} days"
 
 
+def format_age(seconds: float | None) -> str:
+    """Return a number of seconds as `format_duration` does; "" for None."""
+    return "" if seconds is None else format_duration(timedelta(seconds=seconds))
+
+
+def format_elapsed(seconds: float | None) -> str:
+    """Return an elapsed time in two units, such as `12 ms`, `3.4 s` or `2h05m`; "-" for None."""
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours < 48 else f"{hours // 24}d{hours % 24:02}h"
+
+
+def format_latency(seconds: float | None) -> str:
+    """Return an elapsed time in one unit, such as `12 ms`, `3.46 s` or `5 min`; "-" for None."""
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.3g} s" if seconds < 90 else format_age(seconds)
+
+
+def format_milliseconds(seconds: float) -> str:
+    """Return an elapsed time in milliseconds, such as `1.4 ms`."""
+    return f"{seconds * 1000:.1f} ms"
+
+
+def format_exact_duration(length: timedelta) -> str:
+    """Return a duration in its largest whole unit, such as `10 min`."""
+    seconds = int(length.total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def format_lifetime(length: timedelta) -> str:
+    """Return a duration for the text of an email, in hours if it is whole hours, such as `2 hours`."""
+    hours, rest = divmod(length, timedelta(hours=1))
+    return pluralize(length // timedelta(minutes=1), "minute") if rest else pluralize(hours, "hour")
+
+
 def pluralize(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural where it belongs there."""
+    """Return a number with its noun, in the plural unless it is 1."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def format_rate(rate: float) -> str:
-    """Return a rate as people read it."""
+    """Return a rate with two significant digits, such as `0.25`, or `12`."""
     return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def _example_time(day: datetime) -> str:
-    """Return an example of a time, near enough to be accepted, as UTC or as local time."""
+    """Return an example of a time on a day, without a time zone."""
     return day.strftime("%Y-%m-%dT09:00")
 
 

@@ -1,6 +1,6 @@
-"""Traces from the request to the mail server, where OpenTelemetry is there and set up; else nothing of it.
+"""Traces emails from the request to the mail server with OpenTelemetry, if it is installed and configured.
 
-Whoever sets up a tracer has imported the API: where nobody has, this module imports nothing either.
+Configuring a tracer imports the API of OpenTelemetry: without that, this module imports nothing.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-#: The attribute that joins a span with an email.
+#: The attribute with the id of the email.
 EMAIL_ID_ATTRIBUTE = "mailctl.email_id"
 _API = "opentelemetry.trace"
 #: W3C Trace Context: version, trace, span and flags.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}")
-#: Milliseconds that a process at its end gives the exporter.
+#: The time limit for exporting spans when a process ends, in milliseconds.
 _FLUSH_MILLISECONDS = 2000
 
 
 class Span:
-    """What is being traced; does nothing where nothing is.
+    """A span; it does nothing without OpenTelemetry.
 
     Args:
-        span: OpenTelemetry's.
+        span: the span of OpenTelemetry; None if there is none.
     """
 
     def __init__(self, span: Any = None) -> None:
         self._span = span
 
-    def set_attributes(self, **facts: str | int | None) -> None:
-        """Add facts, under `mailctl.`; never an address, a link or a token."""
+    def set_attributes(self, **attributes: str | int | None) -> None:
+        """Set attributes with the prefix `mailctl.`; they must not contain addresses, links or tokens."""
         if self._span is not None:
-            known = {f"mailctl.{name}": value for name, value in facts.items() if value is not None}
+            known = {f"mailctl.{name}": value for name, value in attributes.items() if value is not None}
             self._span.set_attributes(known)
 
     def fail(self, reason: str) -> None:
-        """Mark it as failed."""
+        """Mark the span as failed."""
         if self._span is not None:
             api = sys.modules[_API]
             self._span.set_status(api.StatusCode.ERROR, reason)
@@ -47,12 +47,12 @@ class Span:
 
 @contextmanager
 def span(name: str, *, parent: Mapping[str, str] | None = None, is_client: bool = False) -> Iterator[Span]:
-    """Trace what happens inside.
+    """Trace the block.
 
     Args:
-        name: of the span.
-        parent: what `carried` returned in another process; None goes on from the current span.
-        is_client: whether it waits for another program.
+        name: the name of the span.
+        parent: the trace context of another process (`inject_trace_context`); None for the current span.
+        is_client: whether the block calls another program.
     """
     api = _api()
     if api is None:
@@ -63,7 +63,7 @@ def span(name: str, *, parent: Mapping[str, str] | None = None, is_client: bool 
         name,
         context=context,
         kind=api.SpanKind.CLIENT if is_client else api.SpanKind.INTERNAL,
-        # Its words may hold what nobody but the log may know.
+        # The message of an exception may contain addresses.
         record_exception=False,
         set_status_on_exception=False,
     )
@@ -77,7 +77,7 @@ def span(name: str, *, parent: Mapping[str, str] | None = None, is_client: bool 
 
 
 def inject_trace_context() -> dict[str, str]:
-    """Return the current span in the form in which another process can go on from it; {} if there is none."""
+    """Return the trace context of the current span, for another process; {} if there is none."""
     carrier: dict[str, str] = {}
     if _api() is not None:
         _propagator().inject(carrier)
@@ -85,7 +85,14 @@ def inject_trace_context() -> dict[str, str]:
 
 
 def trace_ids(traceparent: str | None) -> dict[str, str]:
-    """Return trace and span for a log line: those given, else the current ones; {} if there are none."""
+    """Return the ids of trace and span for a log record.
+
+    Args:
+        traceparent: the trace context of an email; None for the current span.
+
+    Returns:
+        `trace_id` and `span_id`; {} if there is no trace.
+    """
     if traceparent:
         found = _TRACEPARENT.fullmatch(traceparent)
         return {"trace_id": found["trace"], "span_id": found["span"]} if found else {}
@@ -97,7 +104,7 @@ def trace_ids(traceparent: str | None) -> dict[str, str]:
 
 
 def flush() -> None:
-    """Let what was traced leave the process, which is about to end."""
+    """Export finished spans before the process ends."""
     api = _api()
     provider = api.get_tracer_provider() if api else None
     if provider is not None and hasattr(provider, "force_flush"):

@@ -22,7 +22,9 @@ from mailctl.domain.eligibility import CANCEL, HOLD, PURGE
 from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import Content, Outcome, OutcomeKind, SmtpReply, State, User
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
+from mailctl.smtp.classify import reply_category
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +55,9 @@ def outcome(
     kind: OutcomeKind, code: int | None = None, enhanced: str | None = None, stage: str = "rcpt"
 ) -> Outcome:
     """Return what became of an attempt."""
-    return Outcome(kind=kind, reply=SmtpReply(code=code, enhanced=enhanced, text="said so"), stage=stage)
+    reply = SmtpReply(code=code, enhanced=enhanced, text="said so")
+    category = reply_category(reply, stage=stage) if enhanced else None
+    return Outcome(kind=kind, reply=reply, stage=stage, category=category)
 
 
 REFUSED = outcome(OutcomeKind.BOUNCED, 550, "5.7.1", "body")
@@ -104,7 +108,10 @@ class EveryEmail:
         known = self.parts.catalog.get(kind)
         now = utc_now()
         [draft] = make_drafts(
-            known, [made], queue=queue or Enqueuer(self.parts).queue_for(known), now=now, **more
+            EmailRequest(kind=known, **more),
+            [made],
+            queue=queue or Enqueuer(self.parts).queue_for(known),
+            now=now,
         )
         draft = replace(draft, id=id) if id else draft
         self.parts.outbox.add([draft], due_at=now)
@@ -217,13 +224,19 @@ class EveryEmail:
             self.finish(self.record(f"failed, {what}", "reset", content=content), State.FAILED, REFUSED)
         self.age(self.ids["failed, late, with links of others"])
         draft = make_drafts(
-            self.parts.catalog.get("welcome"), [_content("welcome")], queue="celery", now=utc_now()
+            EmailRequest(kind=self.parts.catalog.get("welcome")),
+            [_content("welcome")],
+            queue="celery",
+            now=utc_now(),
         )
         self.parts.outbox.record_failed_message(draft[0], reason="its header retries is not usable.")
         self.ids["failed, a message that could not be read"] = draft[0].id
         old = self.finish(self.record("failed, sent anew"), State.FAILED, REFUSED)
         new = make_drafts(
-            self.parts.catalog.get("welcome"), [_content("welcome")], queue="celery", now=utc_now()
+            EmailRequest(kind=self.parts.catalog.get("welcome")),
+            [_content("welcome")],
+            queue="celery",
+            now=utc_now(),
         )[0]
         assert self.parts.actions.resend(
             old, new, from_states=(State.FAILED,), audit=AuditInfo(actor="ada"), again=False

@@ -230,7 +230,7 @@ class BrokerInspector:
             with no_fork(), _translate_backend_errors():
                 return question()
 
-        return call_with_deadline(answer, whom="The result backend", error_class=BrokerUnavailable)
+        return call_with_deadline(answer, service="The result backend", error_class=BrokerUnavailable)
 
 
 def ask_broker(app: Celery, question: Callable[[Any], _T]) -> _T:
@@ -248,7 +248,7 @@ def ask_broker(app: Celery, question: Callable[[Any], _T]) -> _T:
         with no_fork(), connection, _translate_broker_errors(connection):
             return question(connection)
 
-    return call_with_deadline(answer, whom="The broker", error_class=BrokerUnavailable)
+    return call_with_deadline(answer, service="The broker", error_class=BrokerUnavailable)
 
 
 def count_ready(app: Celery, queues: Collection[str]) -> dict[str, int]:

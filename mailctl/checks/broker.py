@@ -8,9 +8,9 @@ from mailctl.broker.inspector import BrokerInspector
 from mailctl.celery_app import has_private_results
 from mailctl.checks.app import has_results, masked_broker_url
 from mailctl.checks.finding import CheckGroup, Finding
-from mailctl.deadlines import format_milliseconds
 from mailctl.errors import BrokerUnavailable
 from mailctl.redaction import mask_url
+from mailctl.timefmt import format_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

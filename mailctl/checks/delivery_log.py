@@ -101,7 +101,7 @@ def _check_database(engine: Engine, settings: Settings) -> Generator[Finding, No
         yield _GROUP.fail("database", f"{path} is not writable.", fix=_WRITE_FIX)
         return False
     try:
-        version, took = timed_call_with_deadline(lambda: read_version(engine), whom=_SERVICE_NAME)
+        version, took = timed_call_with_deadline(lambda: read_version(engine), service=_SERVICE_NAME)
     except MailctlError as error:
         yield _GROUP.error("database", error)
         return False
@@ -127,7 +127,7 @@ def _schema(version: SchemaVersion, engine: Engine, settings: Settings) -> Findi
 
 def _missing_schema(engine: Engine, settings: Settings) -> Finding:
     try:
-        is_allowed = call_with_deadline(lambda: can_create_tables(engine), whom=_SERVICE_NAME)
+        is_allowed = call_with_deadline(lambda: can_create_tables(engine), service=_SERVICE_NAME)
     except MailctlError as error:
         return _GROUP.error("schema", error)
     if not is_allowed:
@@ -141,7 +141,7 @@ def _missing_schema(engine: Engine, settings: Settings) -> Finding:
 
 def _counts(engine: Engine) -> Finding:
     try:
-        counts = call_with_deadline(EmailLookups(engine).count_by_state, whom=_SERVICE_NAME)
+        counts = call_with_deadline(EmailLookups(engine).count_by_state, service=_SERVICE_NAME)
     except MailctlError as error:
         return _GROUP.error("emails", error)
     by_state = [f"{count} {state}" for state, count in sorted(counts.items())]
@@ -151,7 +151,7 @@ def _counts(engine: Engine) -> Finding:
 def _circuits(engine: Engine) -> Iterator[Finding]:
     """Yield a failure for each open circuit to a mail server."""
     try:
-        found = call_with_deadline(lambda: read_circuits(engine), whom=_SERVICE_NAME)
+        found = call_with_deadline(lambda: read_circuits(engine), service=_SERVICE_NAME)
     except MailctlError as error:
         yield _GROUP.error("mail server", error)
         return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.checks.templates import make_throwaway_composer
-from mailctl.deadlines import DEADLINE_SECONDS, call_with_deadline, format_milliseconds
+from mailctl.deadlines import DEADLINE_SECONDS, call_with_deadline
 from mailctl.domain import validation
 from mailctl.domain.catalog import GENERIC
 from mailctl.domain.models import Content, OutcomeKind, User
@@ -20,6 +20,7 @@ from mailctl.smtp.capture import CaptureSender
 from mailctl.smtp.pool import SmtpPool
 from mailctl.smtp.recipient_guard import GuardedSender
 from mailctl.smtp.sender import SmtpSender, smtp_server_from_settings
+from mailctl.timefmt import format_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -80,7 +81,7 @@ def _probe(settings: Settings) -> Generator[Finding, None, bool]:
     server = _with_short_timeouts(smtp_server_from_settings(settings))
     try:
         steps = call_with_deadline(
-            lambda: asyncio.run(_probe_steps(server)), whom=_SERVICE_NAME, seconds=_PROBE_SECONDS
+            lambda: asyncio.run(_probe_steps(server)), service=_SERVICE_NAME, seconds=_PROBE_SECONDS
         )
     except MailctlError as error:
         yield _GROUP.error("connect", error)

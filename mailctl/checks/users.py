@@ -70,6 +70,6 @@ def _embedded(settings: Settings, log: Engine | None) -> Finding:
 
 def _ask_directory(name: str, describe: Callable[[], str]) -> Finding:
     try:
-        return _GROUP.ok(name, call_with_deadline(describe, whom="The users' database"))
+        return _GROUP.ok(name, call_with_deadline(describe, service="The users' database"))
     except MailctlError as error:
         return _GROUP.error(name, error)

@@ -94,7 +94,7 @@ def needed_queues(app: Celery, catalog: Catalog = BUILT_IN_CATALOG) -> dict[str,
 
 def _heartbeats(log: Engine | None) -> tuple[Worker, ...]:
     return (
-        tuple(call_with_deadline(WorkerRegistry(log).list_alive, whom="The delivery log"))
+        tuple(call_with_deadline(WorkerRegistry(log).list_alive, service="The delivery log"))
         if log is not None
         else ()
     )

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from mailctl.cli.send_options import SendOptions
     from mailctl.domain.catalog import Kind
 
 
@@ -80,13 +79,6 @@ def read_input_file(path: Path, *, field: str) -> bytes:
         raise InvalidInput(
             field, f"{path} cannot be read ({error.strerror}).", fix="Name a CSV or JSON lines file."
         ) from error
-
-
-def forced_by(common: SendOptions) -> str | None:
-    """Return who says that no rule keeps emails back; None if nobody does."""
-    from mailctl.operations.identity import current_actor
-
-    return current_actor() if common.force else None
 
 
 def parse_send_time(*, at: str | None, after: str | None) -> datetime | None:

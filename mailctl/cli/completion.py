@@ -99,7 +99,7 @@ def _ask_log(ctx: typer.Context, question: Callable[[Engine], list[_T]]) -> list
 
         with open_log_for_reading(settings) as engine:
             found = call_with_deadline(
-                lambda: question(engine), whom="the delivery log", seconds=_TIMEOUT_SECONDS
+                lambda: question(engine), service="the delivery log", seconds=_TIMEOUT_SECONDS
             )
             return [each for each in found if not _has_controls(each)]
     except MailctlError:

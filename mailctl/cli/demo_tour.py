@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from mailctl.diagnosis.status import StatusService
 from mailctl.domain.catalog import BUILT_IN_KINDS
-from mailctl.enqueue.send_request import SendRequest, SendService
+from mailctl.domain.request import EmailRequest
+from mailctl.enqueue.send_service import Recipients, SendService
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 
@@ -40,7 +41,8 @@ class DemoTour:
         runtime = Runtime(self._settings)
         try:
             sending, inquiry = SendService(runtime), StatusService(runtime)
-            emails = [sending.send(order).emails[0] for order in _send_requests()]
+            user = Recipients(user_ids=[_USER_ID])
+            emails = [sending.send(request, user).emails[0] for request in _requests()]
             yield from emails
             deadline = time.monotonic() + TOUR_TIMEOUT_SECONDS
             with self._worker():
@@ -92,9 +94,9 @@ class DemoTour:
         return others | {"MAILCTL_HOME": str(self.home)}
 
 
-def _send_requests() -> list[SendRequest]:
+def _requests() -> list[EmailRequest]:
     return [
-        SendRequest(kind=kind, user_ids=[_USER_ID], context=kind.samples)
+        EmailRequest(kind=kind, context=kind.samples)
         for kind in BUILT_IN_KINDS.values()
         if kind.template is not None
     ]

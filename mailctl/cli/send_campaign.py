@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mailctl.cli.arguments import forced_by, parse_send_time, read_input_file
+from mailctl.cli.arguments import read_input_file
 from mailctl.cli.commands.preview import show_preview
 from mailctl.cli.terminal.confirm import confirm
 from mailctl.errors import ExitCode, InvalidInput
@@ -15,26 +15,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mailctl.cli.context import CliSession
-    from mailctl.cli.send_options import KindArguments, SendOptions
+    from mailctl.cli.send_options import SendOptions
     from mailctl.domain.models import RowProblem
-    from mailctl.enqueue.campaign import CampaignRecorder, CampaignRequest, ChunkResult
+    from mailctl.domain.request import EmailRequest
+    from mailctl.enqueue.campaign import CampaignRecorder, ChunkResult
     from mailctl.enqueue.mailing_list import MailingList
+    from mailctl.users import Screening
 
 #: A status may be any text: no more reasons are told, the most frequent ones.
 _MAX_REASONS = 10
 
 
-def send_campaign(session: CliSession, words: KindArguments, common: SendOptions) -> None:
+def send_campaign(session: CliSession, request: EmailRequest, common: SendOptions) -> None:
     """Record the emails of a campaign, or with --dry-run show the first of them."""
     from mailctl.enqueue.campaign import CampaignRecorder
-    from mailctl.timefmt import pluralize
+    from mailctl.timefmt import parse_rate, pluralize
+    from mailctl.users import screening_for
 
-    addressees, mailing = _mailing(session, words, common)
+    _refuse_single_email_options(request, common)
+    rate = parse_rate(common.rate, field="--rate") if common.rate else None
+    screening = screening_for(request.kind.name, include_inactive=common.include_inactive)
+    request, addressees = _request_and_list(session, common.apply_to(request), common, screening=screening)
     if common.users_file is not None:
         addressees.refuse_empty(field="--users-file")
     if common.max_ is not None:
         addressees.refuse_more_than(common.max_)
-    campaign = CampaignRecorder(session.runtime, mailing)
+    campaign = CampaignRecorder(session.runtime, request, rate=rate, screening=screening)
     checked = campaign.check(addressees.rows) if common.strict or common.dry_run else None
     problems = list(checked.problems) if checked else []
     if checked and common.dry_run:
@@ -42,9 +48,10 @@ def send_campaign(session: CliSession, words: KindArguments, common: SendOptions
         envelope = campaign.preview(addressees.rows)
         show_preview(session, [envelope] if envelope else [])
         _note_left_out(session, addressees)
-        in_already = f", {checked.known} {'is' if checked.known == 1 else 'are'} in already"
+        known = checked.already_recorded
+        in_already = f", {known} {'is' if known == 1 else 'are'} in already"
         session.output.note(
-            f"{pluralize(checked.new, 'email')} would go out{in_already if checked.known else ''}; "
+            f"{pluralize(checked.new, 'email')} would go out{in_already if known else ''}; "
             f"{pluralize(len(problems), 'bad row')}."
         )
     elif problems:
@@ -54,45 +61,32 @@ def send_campaign(session: CliSession, words: KindArguments, common: SendOptions
         )
     else:
         if common.all_users:
-            _confirm_recipients(session, mailing, addressees, is_sure=common.yes)
-        problems = _record(session, campaign, mailing, addressees)
+            _confirm_recipients(session, request, addressees, is_sure=common.yes)
+        problems = _record(session, campaign, request, addressees)
     if problems:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _mailing(
-    session: CliSession, words: KindArguments, common: SendOptions
-) -> tuple[MailingList, CampaignRequest]:
-    from mailctl.enqueue.campaign import CampaignRequest, with_derived_name
+def _request_and_list(
+    session: CliSession, request: EmailRequest, common: SendOptions, *, screening: Screening
+) -> tuple[EmailRequest, MailingList]:
+    """Return the request with the name of its campaign, and the list of its recipients."""
+    from mailctl.enqueue.campaign import with_derived_name
     from mailctl.enqueue.mailing_list import read_all_users, read_list_file
-    from mailctl.timefmt import parse_rate
-    from mailctl.users import screening_for
 
-    _refuse_single_email_options(words, common)
-    mailing = CampaignRequest(
-        campaign=common.campaign or "",
-        kind=words.kind,
-        context=words.context,
-        subject=words.subject,
-        template=words.template,
-        not_before=parse_send_time(at=common.at, after=common.in_),
-        forced_by=forced_by(common),
-        rate=parse_rate(common.rate, field="--rate") if common.rate else None,
-        screening=screening_for(words.kind.name, include_inactive=common.include_inactive),
-    )
     if common.users_file is not None:
         data = read_input_file(common.users_file, field="--users-file")
-        named = mailing if common.campaign is not None else with_derived_name(mailing, data)
-        return read_list_file(data), named
+        named = request if common.campaign is not None else with_derived_name(request, data)
+        return named, read_list_file(data)
     if common.campaign is None:
         raise InvalidInput(
             "--campaign", "is missing.", fix="Name it, so that running it again sends no second copy."
         )
-    return read_all_users(session.runtime.directory, screening=mailing.screening), mailing
+    return request, read_all_users(session.runtime.directory, screening=screening)
 
 
 def _confirm_recipients(
-    session: CliSession, mailing: CampaignRequest, users: MailingList, *, is_sure: bool
+    session: CliSession, request: EmailRequest, users: MailingList, *, is_sure: bool
 ) -> None:
     """Show how many users would get an email, and who; go on if that is what the operator means.
 
@@ -108,12 +102,12 @@ def _confirm_recipients(
         session.output.note("Such as:" if users.recipient_count > len(users.sample) else "These:")
     for user in users.sample:
         session.output.note(f"  {user.email}" + (f"  (user {user.user_id})" if user.user_id else ""))
-    if mailing.kind.links:
+    if request.kind.links:
         session.output.note(
             "Each email carries a personal link that acts on the account, and nobody has asked for it."
         )
     confirm(
-        f"Send {mailing.kind.name} to {pluralize(users.recipient_count, 'user')}?",
+        f"Send {request.kind.name} to {pluralize(users.recipient_count, 'user')}?",
         is_sure=False,
         fix="Add --yes to send, or --dry-run to only look.",
     )
@@ -131,7 +125,7 @@ def _note_left_out(session: CliSession, users: MailingList) -> None:
         )
 
 
-def _refuse_single_email_options(words: KindArguments, common: SendOptions) -> None:
+def _refuse_single_email_options(request: EmailRequest, common: SendOptions) -> None:
     if common.user_id or common.email or (common.users_file and common.all_users):
         raise InvalidInput(
             "recipient",
@@ -142,12 +136,12 @@ def _refuse_single_email_options(words: KindArguments, common: SendOptions) -> N
         raise InvalidInput("--wait", "is for one email.", fix="Follow with `mailctl list --campaign NAME`.")
     if common.idempotency_key:
         raise InvalidInput("--idempotency-key", "is for one email.", fix="Use --campaign NAME.")
-    if words.tokens:
+    if request.tokens:
         raise InvalidInput("token", "belongs to one user.", fix="Leave it out; each email gets its own.")
 
 
 def _record(
-    session: CliSession, campaign: CampaignRecorder, mailing: CampaignRequest, addressees: MailingList
+    session: CliSession, campaign: CampaignRecorder, request: EmailRequest, addressees: MailingList
 ) -> list[RowProblem]:
     """Record row by row, and say what became of them, also when it is cut short."""
     from mailctl.timefmt import pluralize
@@ -160,17 +154,17 @@ def _record(
                 problems += step.problems
                 suppressed += step.suppressed
                 session.output.already_done = (
-                    f"Campaign {mailing.campaign}: {pluralize(new, 'email')} recorded all the same. "
+                    f"Campaign {request.campaign}: {pluralize(new, 'email')} recorded all the same. "
                     "The same command goes on with the rest."
                 )
-                _show_recorded(session, mailing, step)
+                _show_recorded(session, request, step)
                 advance(step.rows)
     except KeyboardInterrupt:
         done = f"{campaign.rows_in_log} of {addressees.size}"
-        session.output.note(f"Stopped: {done} are in, campaign {mailing.campaign}. The same command goes on.")
+        session.output.note(f"Stopped: {done} are in, campaign {request.campaign}. The same command goes on.")
         raise
     summary = {
-        "campaign": mailing.campaign,
+        "campaign": request.campaign,
         "recorded": new,
         "known": known,
         "suppressed": suppressed,
@@ -199,11 +193,11 @@ def _summary_text(summary: dict[str, Any]) -> str:
     return f"{', '.join(part for part in parts if part)}; campaign {summary['campaign']}"
 
 
-def _show_recorded(session: CliSession, mailing: CampaignRequest, step: ChunkResult) -> None:
+def _show_recorded(session: CliSession, request: EmailRequest, step: ChunkResult) -> None:
     _note_problems(session, step.problems)
     if session.output.as_json:
         for email_id, address in step.emails:
-            session.output.record({"task_id": email_id, "to": address, "campaign": mailing.campaign})
+            session.output.record({"task_id": email_id, "to": address, "campaign": request.campaign})
 
 
 def _note_problems(session: CliSession, problems: Iterable[RowProblem]) -> None:

@@ -1,17 +1,17 @@
-"""What one orders on the command line: the options of every kind of email, and the words of one."""
+"""The options that `mailctl send` has for every kind of email."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from mailctl.cli.arguments import parse_send_time
 
-    from mailctl.domain.catalog import Kind
+if TYPE_CHECKING:
+    from mailctl.domain.request import EmailRequest
 
 _BULK_PANEL = "To many"
 _MANY_HELP = (
@@ -103,13 +103,18 @@ class SendOptions:
         """Whether it is sent behind everything else, in batches."""
         return self.users_file is not None or self.all_users
 
+    def apply_to(self, request: EmailRequest) -> EmailRequest:
+        """Return the request with what these options say about sending it.
 
-@dataclass(frozen=True, kw_only=True)
-class KindArguments:
-    """What only one kind of email has."""
+        Raises:
+            InvalidInput: the time to send is not usable.
+        """
+        from mailctl.operations.identity import current_actor
 
-    kind: Kind
-    tokens: Mapping[str, str] = field(default_factory=dict)
-    context: Mapping[str, str] = field(default_factory=dict)
-    subject: str | None = None
-    template: str | None = None
+        return replace(
+            request,
+            not_before=parse_send_time(at=self.at, after=self.in_),
+            idempotency_key=self.idempotency_key,
+            campaign=self.campaign or None,
+            forced_by=current_actor() if self.force else None,
+        )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mailctl.timefmt import format_iso
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -159,12 +161,7 @@ def finding_view(finding: Finding) -> dict[str, Any]:
 
 def time_view(moment: datetime | None) -> str | None:
     """Return a time as ISO 8601 in UTC."""
-    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
-
-
-def time_text(moment: datetime | None) -> str:
-    """Return a time for people, in UTC to the second; "" for none."""
-    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"
+    return None if moment is None else format_iso(moment)
 
 
 def _email_fields(email: Email) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mailctl.cli.views import time_view
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from mailctl.delivery_log.heartbeats import Worker
     from mailctl.delivery_log.queries.queue_stats import QueueDepth
@@ -66,30 +66,6 @@ def age_seconds(moment: datetime | None, *, now: datetime) -> float | None:
 def percent(share: float | None) -> str:
     """Return a share as people read it, such as 3.5%."""
     return "-" if share is None else f"{share * 100:.1f}%"
-
-
-def seconds_text(seconds: float | None) -> str:
-    """Return a length of time in the unit that suits it, such as 12 ms, 3.4 s or 2h05m."""
-    if seconds is None:
-        return "-"
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02}s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02}m" if hours < 48 else f"{hours // 24}d{hours % 24:02}h"
-
-
-def span_text(span: timedelta) -> str:
-    """Return a round length of time in words, such as 10 min."""
-    seconds = int(span.total_seconds())
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds % length == 0:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"
 
 
 def _totals_view(totals: Totals) -> dict[str, Any]:

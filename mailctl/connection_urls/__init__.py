@@ -1,7 +1,7 @@
-"""Connection URLs: each is parsed here before a driver sees it, and shown without its password.
+"""Connection URLs, which are validated before a driver parses them, and displayed without password.
 
-Drivers disagree about what an unescaped character in a password means, and quote it in their errors. What
-passes here means the same to all of them; what does not is refused without quoting any part of it.
+Drivers disagree about the meaning of unescaped characters in a password, and quote them in their errors. A
+URL that is accepted here means the same to all of them; any other is refused without quoting a part of it.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ __all__ = [
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _REDIS = frozenset({"redis", "rediss", "sentinel"})
-#: The same for people.
+#: The same for messages.
 _REDIS_SCHEMES = ("redis://", "rediss://", "sentinel://")
-#: Redis behind a Unix socket, as kombu and Celery write it.
+#: The scheme of kombu and Celery for Redis on a Unix socket.
 _REDIS_SOCKET = "redis+socket"
 _AMQP = frozenset({"amqp", "amqps", "pyamqp", "librabbitmq"})
-#: Schemes of kombu besides.
+#: Other schemes of kombu.
 _OTHER_BROKERS = word_set(
     "confluentkafka consul etcd filesystem kafka memory pgmq pyro qpid SLMQ slmq SQS sqs zookeeper"
 )
-#: Those whose URLs their transports parse by rules of their own.
+#: Schemes whose transports parse URLs in their own way.
 _SPECIAL_BROKERS = word_set("azureservicebus azurestoragequeues gcpubsub mongodb")
 #: The same for Celery's result backends.
 _OTHER_RESULTS = word_set("arangodb consul cosmosdbsql couchbase couchdb dynamodb elasticsearch riak")
@@ -68,18 +68,18 @@ _SQL_RESULTS = frozenset({"db", "database"})
 
 
 class ConnectionUrl(SecretStr, ABC):
-    """A connection URL that was found sound.
+    """A validated connection URL.
 
     Args:
         secret_value: the URL.
 
     Raises:
-        InvalidUrl: it cannot be used.
+        InvalidUrl: the URL is invalid.
     """
 
     def __init__(self, secret_value: str) -> None:
         if _CONTROL.search(secret_value):
-            raise InvalidUrl("holds a control character or a line break.", fix="Write it on one line.")
+            raise InvalidUrl("contains a control character or a line break.", fix="Write it on one line.")
         super().__init__(self._checked(secret_value))
 
     @classmethod
@@ -96,29 +96,29 @@ class ConnectionUrl(SecretStr, ABC):
             return value
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if not isinstance(text, str):
-            raise InvalidUrl("is not a text.", fix="Give a URL.")
+            raise InvalidUrl("is not text.", fix="Give a URL.")
         return cls(text)
 
     @classmethod
     @abstractmethod
     def _checked(cls, text: str) -> str:
-        """Return the URL as drivers are given it."""
+        """Return the URL in the form for drivers."""
 
     @property
     def scheme(self) -> str:
-        """What stands before `://`; the whole where there is no such thing."""
+        """The part before `://`, or the whole URL if there is none."""
         return self.get_secret_value().partition("://")[0]
 
     @property
     def masked(self) -> str:
-        """The URL as people may read it: without its password."""
+        """The URL without its password, for display."""
         return ";".join(map(mask_url, self.get_secret_value().split(";")))
 
 
 class DatabaseUrl(ConnectionUrl):
     """The URL of a database."""
 
-    #: By scheme without driver.
+    #: The allowed schemes, without driver.
     backends: ClassVar[AbstractSet[str]] = frozenset(
         {"sqlite", "postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle"}
     )
@@ -130,7 +130,7 @@ class DatabaseUrl(ConnectionUrl):
         scheme = parse_scheme(text, example=cls.example)
         backend, _, driver = scheme.partition("+")
         if backend not in cls.backends:
-            raise InvalidUrl("is not the URL of a database that can be used here.", fix=f"Use {cls.example}.")
+            raise InvalidUrl("is not the URL of a supported database.", fix=f"Use {cls.example}.")
         if backend == "sqlite":
             return _checked_sqlite(text)
         parts = split_url(text)
@@ -142,13 +142,13 @@ class DatabaseUrl(ConnectionUrl):
 
 
 class LogUrl(DatabaseUrl):
-    """The URL of a database that can hold the delivery log."""
+    """The URL of a database for the delivery log."""
 
     backends = frozenset({"sqlite", "postgresql", "postgres"})
 
 
 class RedisUrl(ConnectionUrl):
-    """The URL of a Redis that is both broker and result backend."""
+    """The URL of a Redis server as broker and result backend."""
 
     @classmethod
     @override
@@ -157,7 +157,7 @@ class RedisUrl(ConnectionUrl):
 
 
 class BrokerUrl(ConnectionUrl):
-    """The URL of a broker; several, separated by semicolons, are tried in turn."""
+    """The URL of a broker, or several separated by semicolons, which are tried in turn."""
 
     @classmethod
     @override
@@ -177,7 +177,7 @@ class ResultBackendUrl(ConnectionUrl):
 
 
 def is_foreign_scheme(url: str) -> bool:
-    """Whether the scheme of a URL is none of Redis, AMQP or SQL: an app may bring a transport of its own."""
+    """Whether a URL has no scheme of Redis, AMQP or SQL, but perhaps that of an app's own transport."""
     scheme = url.partition(":")[0]
     return scheme.partition("+")[0] not in _REDIS | _AMQP | _SQL_BROKERS | _SQL_RESULTS
 
@@ -189,10 +189,12 @@ def _check_each(text: str, check: Callable[[str], str]) -> str:
 def _check_redis(
     text: str, *, options: AbstractSet[str] = REDIS_OPTIONS, schemes: tuple[str, ...] = _REDIS_SCHEMES
 ) -> str:
-    """Check the URL of a Redis.
+    """Check the URL of a Redis server.
 
     Args:
-        schemes: what the setting takes, for who has given another.
+        text: the URL.
+        options: the known options.
+        schemes: the schemes that the setting accepts, for the error message.
     """
     scheme = parse_scheme(text, example="redis://:password@host:6379/0")
     if scheme == _REDIS_SOCKET:
@@ -204,15 +206,15 @@ def _check_redis(
     _check_options(parts, options)
     if not re.fullmatch(r"\d{0,9}/?", parts.path or ""):
         raise InvalidUrl(
-            "does not end with the number of a database.", fix="End it with /0, or another number."
+            "does not end with the number of a database.", fix="End it with /0 or another number."
         )
     if scheme == "redis" and any(name in TLS_OPTIONS for name, _ in parts.options):
-        raise InvalidUrl("has TLS options, and its scheme is redis.", fix="Use rediss:// for TLS.")
+        raise InvalidUrl("has TLS options, but its scheme is redis.", fix="Use rediss:// for TLS.")
     return str(parts)
 
 
 def _check_redis_socket(text: str) -> str:
-    # kombu and Celery take "redis+" off and parse the rest.
+    # kombu and Celery remove "redis+" and parse the rest.
     parts = split_url(text)
     _check_options(parts, SOCKET_OPTIONS)
     if parts.host or not parts.path:
@@ -258,11 +260,11 @@ def _has_scheme(text: str, schemes: AbstractSet[str]) -> bool:
 def _unknown_scheme(scheme: str, *, known: tuple[str, ...]) -> InvalidUrl:
     if scheme in ("valkey", "valkeys"):
         return InvalidUrl(
-            "has the scheme of Valkey, which Celery does not know.",
+            "has the scheme of Valkey, which Celery does not support.",
             fix=f"Use {'rediss' if scheme == 'valkeys' else 'redis'}://: Valkey speaks the same protocol.",
         )
     *more, last = known
-    return InvalidUrl("has a scheme that cannot be used here.", fix=f"Use {', '.join(more)} or {last}.")
+    return InvalidUrl("has a scheme that is not supported.", fix=f"Use {', '.join(more)} or {last}.")
 
 
 def _check_options(parts: UrlParts, known: AbstractSet[str]) -> None:

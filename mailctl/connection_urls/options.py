@@ -1,4 +1,4 @@
-"""The options of connection URLs: which ones a driver takes, and of which form."""
+"""The options of connection URLs that drivers know, and the form of their values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def word_set(text: str) -> frozenset[str]:
-    """Return the words of a text."""
+    """Return the words of a text as a set."""
     return frozenset(text.split())
 
 
@@ -25,7 +25,7 @@ _REDIS_NUMBERS = word_set(
     "db health_check_interval max_connections protocol socket_connect_timeout socket_timeout virtual_host"
 )
 REDIS_OPTIONS = TLS_OPTIONS | {"credential_provider"}
-#: Celery's result backend takes more than kombu does.
+#: Celery's result backend knows more options than kombu.
 REDIS_RESULT_OPTIONS = (
     REDIS_OPTIONS
     | _REDIS_NUMBERS
@@ -33,12 +33,13 @@ REDIS_RESULT_OPTIONS = (
 )
 SOCKET_OPTIONS = word_set("password username virtual_host")
 AMQP_OPTIONS = TLS_OPTIONS | {"login_method"}
-#: psycopg's own: after how many executions a statement is prepared; `none` for never, as PgBouncer may need.
+#: An option of psycopg: the number of executions before a statement is prepared; `none` for never, which
+#: PgBouncer may require.
 PREPARE_THRESHOLD = "prepare_threshold"
 _LIBPQ_NUMBERS = word_set(
     "connect_timeout keepalives keepalives_count keepalives_idle keepalives_interval tcp_user_timeout"
 )
-#: The keywords of libpq 18, which psycopg takes; older versions know fewer.
+#: The keywords of libpq 18; older versions know fewer.
 LIBPQ_OPTIONS = _LIBPQ_NUMBERS | word_set(
     "application_name channel_binding client_encoding dbname fallback_application_name gssdelegation "
     "gssencmode gsslib host hostaddr krbsrvname load_balance_hosts max_protocol_version min_protocol_version "
@@ -48,18 +49,18 @@ LIBPQ_OPTIONS = _LIBPQ_NUMBERS | word_set(
     "sslmode sslnegotiation sslpassword sslrootcert sslsni target_session_attrs user"
 )
 POSTGRESQL_OPTIONS = LIBPQ_OPTIONS | {PREPARE_THRESHOLD}
-#: Options of the asynchronous driver that a service may use, which the synchronous one does without.
+#: Options of the asynchronous driver, which are removed for the synchronous one.
 ASYNCPG_OPTIONS = word_set(
     "async_fallback command_timeout max_cacheable_statement_size max_cached_statement_lifetime "
     "prepared_statement_cache_size prepared_statement_name_func ssl statement_cache_size timeout"
 )
 SQLITE_OPTIONS = word_set("cached_statements check_same_thread timeout uri")
-#: What SQLite itself reads where `uri=true`.
+#: Options of SQLite itself, with `uri=true`.
 SQLITE_URI_OPTIONS = SQLITE_OPTIONS | word_set("cache immutable mode nolock psow vfs")
 _NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,9})?")
 _PORTS = re.compile(r"\d{1,5}(?:,\d{1,5})*")
 _THRESHOLD = re.compile(r"\d{1,9}|none", re.IGNORECASE)
-#: What the value of an option must be, where its driver does not say it in one sentence.
+#: The form of the values of options, if their driver does not explain it well.
 _FORMS: dict[str, tuple[Callable[[str], object], str]] = {
     **dict.fromkeys(
         _REDIS_NUMBERS | _LIBPQ_NUMBERS | {"timeout", "cached_statements"}, (_NUMBER.fullmatch, "a number")
@@ -74,9 +75,13 @@ _FORMS: dict[str, tuple[Callable[[str], object], str]] = {
 
 
 def option_problem(options: Iterable[tuple[str, str]], known: AbstractSet[str]) -> tuple[str, str]:
-    """Return what is wrong with options, and what to do about it; empty texts if nothing is.
+    """Return what is wrong with options, and what to do about it; two empty texts if nothing is.
 
-    A name that is not known is not quoted: it may be part of a password.
+    An unknown name is not quoted, because it may be part of a password.
+
+    Args:
+        options: names and values.
+        known: the names that the driver knows.
     """
     for name, value in options:
         if name not in known:
@@ -85,5 +90,5 @@ def option_problem(options: Iterable[tuple[str, str]], known: AbstractSet[str]) 
             return "has an option that its driver does not know.", fix
         is_good, form = _FORMS.get(name, (bool, ""))
         if form and not is_good(value):
-            return f"has an option {name} that is not {form.partition(',')[0]}.", f"Give it {form}."
+            return f"has an option {name} that is not {form.partition(',')[0]}.", f"Use {form}."
     return "", ""

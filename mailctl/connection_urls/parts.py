@@ -1,4 +1,4 @@
-"""Taking connection URLs apart, in the one way in which every driver does it."""
+"""Splits connection URLs that every driver splits in the same way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ENCODING_HINT = (
     "Percent-encode user name and password: @ is %40, / is %2F, # is %23, ? is %3F, ; is %3B, % is %25."
 )
 _REDIS_PARTS_HINT = (
-    "Or give REDIS_HOST, REDIS_PORT, REDIS_DB and REDIS_PASSWORD, which takes a password as it is."
+    "Or set REDIS_HOST, REDIS_PORT, REDIS_DB and REDIS_PASSWORD, whose value needs no encoding."
 )
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9.+-]*")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -20,10 +20,10 @@ _LARGEST_PORT = 65535
 
 
 class InvalidUrl(ValueError):
-    """A connection URL cannot be used.
+    """A connection URL is invalid.
 
     Args:
-        reason: what is wrong, without any part of the URL.
+        reason: what is wrong, without a part of the URL.
         fix: what to do about it.
     """
 
@@ -34,21 +34,21 @@ class InvalidUrl(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class UrlParts:
-    """What a connection URL consists of."""
+    """The parts of a connection URL."""
 
     scheme: str
     username: str
     password: str = field(repr=False)
     host: str
     port: int | None
-    #: As it was written, without the slash before it; None where there is none.
+    #: The path as it was written, without its first slash; None if there is no slash.
     path: str | None
-    #: The text between `?` and the end, and what it says.
+    #: The text after `?`, and the options in it.
     query: str = field(repr=False)
     options: tuple[tuple[str, str], ...] = field(repr=False)
 
     def __str__(self) -> str:
-        """The URL, in which every driver finds the same parts."""
+        """The URL, normalized so that every driver splits it in the same way."""
         credentials = quote(self.username, safe="")
         if self.password:
             credentials += f":{quote(self.password, safe='')}"
@@ -59,25 +59,29 @@ class UrlParts:
 
 
 def parse_scheme(text: str, *, example: str) -> str:
-    """Return what stands before `://`.
+    """Return the part of a URL before `://`.
+
+    Args:
+        text: the URL.
+        example: a valid URL for the error message.
 
     Raises:
-        InvalidUrl: there is no such thing.
+        InvalidUrl: the text has no scheme.
     """
     scheme, separator, _ = text.partition("://")
     if not separator or not _SCHEME.fullmatch(scheme):
         raise InvalidUrl(
-            "is not a URL, or a special character in it is not encoded.",
-            fix=f"Give one like {example}. {_ENCODING_HINT}",
+            "is not a URL, or contains a special character that is not encoded.",
+            fix=f"Give a URL such as {example}. {_ENCODING_HINT}",
         )
     return scheme
 
 
 def split_url(text: str) -> UrlParts:
-    """Return the parts of a URL that no reader could take apart in another way (RFC 3986).
+    """Return the parts of a URL (RFC 3986).
 
     Raises:
-        InvalidUrl: a reader could.
+        InvalidUrl: a driver could split the URL in another way.
     """
     scheme, _, rest = text.partition("://")
     rest, _, query = rest.partition("?")
@@ -85,13 +89,13 @@ def split_url(text: str) -> UrlParts:
     credentials, _, server = authority.rpartition("@")
     if "#" in text or "@" in credentials + path + query or _LONE_PERCENT.search(credentials + path):
         raise InvalidUrl(
-            "holds a character that must be percent-encoded in a password, such as @ / ? # or %.",
+            "contains a character that must be percent-encoded in a password, such as @ / ? # or %.",
             fix=_encoding_hint(scheme),
         )
     found = _SERVER.fullmatch(server)
     if found is None or int(found["port"] or 1) not in range(1, _LARGEST_PORT + 1):
         raise InvalidUrl(
-            "has no usable host and port, or a special character in it is not encoded.",
+            "has no valid host and port, or contains a special character that is not encoded.",
             fix=f"Write them as host:port. {_encoding_hint(scheme)}",
         )
     username, _, password = credentials.partition(":")
@@ -115,18 +119,21 @@ def _percent_decode(text: str) -> str:
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:
-        raise InvalidUrl("holds percent-encoded bytes that are not UTF-8.", fix=_ENCODING_HINT) from None
+        raise InvalidUrl("contains percent-encoded bytes that are not UTF-8.", fix=_ENCODING_HINT) from None
 
 
 def parse_options(query: str) -> tuple[tuple[str, str], ...]:
-    """Return the names and values that follow a `?`.
+    """Return the names and values of options.
+
+    Args:
+        query: the text after `?`.
 
     Raises:
-        InvalidUrl: one of them is not NAME=VALUE.
+        InvalidUrl: an option is not NAME=VALUE.
     """
     found = [_OPTION.fullmatch(each) for each in query.split("&") if query]
     if not all(found):
         raise InvalidUrl(
-            "has an option that is not NAME=VALUE.", fix=f"Correct what follows the `?`. {_ENCODING_HINT}"
+            "has an option that is not NAME=VALUE.", fix=f"Correct the text after `?`. {_ENCODING_HINT}"
         )
     return tuple((each["name"], unquote_plus(each["value"])) for each in found if each is not None)

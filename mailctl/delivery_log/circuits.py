@@ -16,6 +16,7 @@ from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import circuits
 from mailctl.delivery_log.transitions import insert_or_ignore, utc_now
+from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,8 @@ class Circuit:
         return self.failures >= FAILURES_TO_OPEN
 
     def __str__(self) -> str:
-        return f"the mail server {self.server} does not work since {self.since:%H:%M} UTC: {self.reason}"
+        since = format_time(self.since, TimeStyle.SENTENCE_CLOCK)
+        return f"the mail server {self.server} does not work since {since}: {self.reason}"
 
 
 class Circuits(Repository):

@@ -77,7 +77,7 @@ def register_key(
     Raises:
         IdempotencyConflict: the earlier call had other content.
     """
-    key = drafts[0].idempotency_key
+    key = drafts[0].request.idempotency_key
     if key is None:
         return None
     has_key = idempotency_keys.c.key == key

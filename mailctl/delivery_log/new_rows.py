@@ -23,7 +23,7 @@ def email_row(draft: Draft, keyring: Keyring, *, due_at: datetime, now: datetime
         keyring: encrypts the content.
         due_at: when a relay may publish the email, unless the email itself has to wait for longer.
     """
-    user = draft.content.user
+    request, user = draft.request, draft.content.user
     return {
         "id": draft.id,
         "kind": draft.kind,
@@ -36,18 +36,18 @@ def email_row(draft: Draft, keyring: Keyring, *, due_at: datetime, now: datetime
         "attempts": 0,
         "created_at": draft.created_at,
         "updated_at": now,
-        "due_at": max(due_at, draft.not_before) if draft.not_before else due_at,
-        "not_before": draft.not_before,
+        "due_at": request.earliest_start(due_at),
+        "not_before": request.not_before,
         "expires_at": draft.expires_at,
         "group_id": draft.group_id,
-        "campaign": draft.campaign,
-        "is_forced": draft.forced_by is not None,
+        "campaign": request.campaign,
+        "is_forced": request.forced_by is not None,
     }
 
 
 def first_events(drafts: Sequence[Draft], *, now: datetime) -> list[dict[str, Any]]:
     """Return the rows of the first events of pending emails; all drafts come from one call."""
-    forced_by = drafts[0].forced_by if drafts else None
+    forced_by = drafts[0].request.forced_by if drafts else None
     event: dict[str, Any] = {"at": now, "state": State.PENDING, "attempt": 0, "text": "recorded"}
     if forced_by is not None:
         text = "recorded; neither suppressions nor limits apply"

@@ -11,16 +11,16 @@ from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rule_enforcement import is_not_suppressed
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.raw_insert import insert_rows
-from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
 from mailctl.delivery_log.transitions import append_events, change_state, reason_values, utc_now
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime, timedelta
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Select
 
     from mailctl.delivery_log.outbox import Outbox
     from mailctl.domain.models import Draft
@@ -51,6 +51,8 @@ class ActionFacts:
     resent: frozenset[str]
     #: To a suppressed address, and not forced.
     to_suppressed_address: frozenset[str]
+    #: The SMTP stage at which an email failed, by its id; those that no mail server refused are left out.
+    refused_stages: Mapping[str, str]
 
 
 class OperatorActions(Repository):
@@ -81,6 +83,7 @@ class OperatorActions(Repository):
                 maybe_sent=ids_where(emails.c.maybe_sent.is_(True)),
                 resent=ids_where(emails.c.resent_as.is_not(None)),
                 to_suppressed_address=ids_where(~is_not_suppressed()),
+                refused_stages={row.email_id: row.stage for row in connection.execute(_refused_stages(ids))},
             )
 
     def stop(
@@ -230,6 +233,12 @@ def _append_event(
 ) -> None:
     text = audit.describe(reason.text)
     append_events(connection, [email_id], text=text, now=now, code=reason.code, actor=audit.actor)
+
+
+def _refused_stages(ids: Collection[str]) -> Select[tuple[str, str]]:
+    """Select the id of each email that a mail server refused, with the stage; the latest comes last."""
+    refused = and_(events.c.email_id.in_(ids), events.c.state == State.FAILED, events.c.stage.is_not(None))
+    return select(events.c.email_id, events.c.stage).where(refused).order_by(events.c.id)
 
 
 def _can_be_sent(ids: Collection[str], from_states: Collection[State], *, again: bool) -> ColumnElement[bool]:

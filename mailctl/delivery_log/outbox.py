@@ -118,7 +118,9 @@ class Outbox(Repository):
         refused = self.rules.apply(connection, drafts, now=now)
         publishable: tuple[Draft, ...] = ()
         if not self.rules.can_delay and is_empty(connection, pauses.c.name):
-            publishable = tuple(each for each in drafts if each.id not in refused and each.not_before is None)
+            publishable = tuple(
+                each for each in drafts if each.id not in refused and each.request.is_due_at_once
+            )
         return RecordResult(id=drafts[0].id, publishable=publishable)
 
     def record_from_message(self, drafts: Sequence[Draft]) -> dict[str, str]:
@@ -131,7 +133,7 @@ class Outbox(Repository):
         """
         now = self._clock()
         rows = [self.new_row(draft, due_at=now, now=now) for draft in drafts]
-        if drafts[0].not_before is None:
+        if drafts[0].request.is_due_at_once:
             rows[0] |= {"state": State.QUEUED, "queued_at": now}
         with writing(self._engine) as connection:
             new = [

@@ -21,6 +21,7 @@ from mailctl.delivery_log.transitions import change_state, insert_or_ignore
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.shell_command import ShellCommand, mailctl_command
+from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -66,7 +67,8 @@ class Pause:
 
     def __str__(self) -> str:
         why = f": {self.reason}" if self.reason else ""
-        return f"{self.scope} {self.name} paused by {self.actor} since {self.since:%Y-%m-%d %H:%M}Z{why}"
+        since = format_time(self.since, TimeStyle.MINUTE)
+        return f"{self.scope} {self.name} paused by {self.actor} since {since}{why}"
 
 
 class Pauses(Repository):

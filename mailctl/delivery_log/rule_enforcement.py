@@ -75,7 +75,7 @@ class Rules:
         Returns:
             Why each suppressed email was suppressed, by id.
         """
-        ruled = [draft for draft in drafts if draft.forced_by is None]
+        ruled = [draft for draft in drafts if draft.request.forced_by is None]
         listed = suppression_reasons(connection, [draft.content.user.email for draft in ruled])
         refused = {
             draft.id: listed[address]
@@ -83,11 +83,11 @@ class Rules:
             if (address := draft.content.user.email.lower()) in listed
         }
         _suppress(connection, refused, code=ReasonCode.SUPPRESSED_ADDRESS, now=now)
-        counted = [draft for draft in ruled if draft.campaign is None and draft.id not in refused]
+        counted = [draft for draft in ruled if draft.request.campaign is None and draft.id not in refused]
         over = self._over_limit(connection, counted, now)
         _suppress(connection, over, code=ReasonCode.OVER_LIMIT, now=now)
         if self._limits.global_limit is not None:
-            going = [draft for draft in counted if draft.id not in over and draft.not_before is None]
+            going = [draft for draft in counted if draft.id not in over and draft.request.is_due_at_once]
             _delay(connection, going, self._limits.global_limit, now)
         return refused | over
 

@@ -13,7 +13,8 @@ from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.raw_insert import find_existing
 from mailctl.delivery_log.storage.tables import suppressions
 from mailctl.delivery_log.transitions import dialect_insert, insert_or_ignore
-from mailctl.domain.models import OutcomeKind
+from mailctl.domain.models import OutcomeKind, ReplyCategory
+from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -23,11 +24,7 @@ if TYPE_CHECKING:
 
     from mailctl.domain.models import Outcome
 
-#: What a mail server says when there is no such mailbox or domain, whoever asks (RFC 3463): no user, no host,
-#: bad syntax, moved, no mail here (RFC 7505), disabled; 5.4.1 is what Exchange says of an unknown user.
-#: Neither policy (5.7.x) nor a full mailbox (5.2.2) says so.
-_DEAD_MAILBOX_CODES = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1", "5.4.1"})
-#: Addresses in one statement: databases limit the number of parameters.
+#: Addresses that one statement names: databases limit the number of parameters.
 _MAX_ADDRESSES = 500
 
 
@@ -128,8 +125,8 @@ _SELECT_BY_ADDRESSES = select(suppressions).where(
 
 
 def is_dead_mailbox(outcome: Outcome) -> bool:
-    """Whether a refusal says that the mailbox does not exist, so that no other email can reach it either."""
-    return outcome.kind is OutcomeKind.BOUNCED and outcome.reply.enhanced in _DEAD_MAILBOX_CODES
+    """Whether a refusal says that the address does not exist, so that no other email can reach it either."""
+    return outcome.kind is OutcomeKind.BOUNCED and outcome.category is ReplyCategory.DEAD_MAILBOX
 
 
 def suppress_dead_mailbox(connection: Connection, address: str, outcome: Outcome, *, now: datetime) -> None:
@@ -161,7 +158,9 @@ def suppression_reasons(connection: Connection, addresses: Collection[str]) -> d
 def explain_suppression(entry: Suppression) -> str:
     """Return one sentence, without a full stop, that says why an address is suppressed."""
     said = " ".join(str(part) for part in (entry.code, entry.enhanced, entry.reason) if part)
-    since = f"the address is suppressed since {entry.created_at:%Y-%m-%d} ({entry.source})"
+    since = (
+        f"the address is suppressed since {format_time(entry.created_at, TimeStyle.DATE)} ({entry.source})"
+    )
     return f"{since}: {said}" if said else since
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -14,6 +14,8 @@ from mailctl.delivery_log.transitions import insert_or_ignore
 from mailctl.security import links
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -59,15 +61,33 @@ class LinkUses:
         return self._bind.connection() if isinstance(self._bind, Session) else self._bind
 
 
-async def redeem(t: str, *, purpose: str, session: AsyncSession) -> LinkClaims:
-    """Read the token of a link, and record its use in the transaction of an asynchronous session.
+@overload
+def redeem(t: str, *, purpose: str, session: Session) -> LinkClaims: ...
+
+
+@overload
+def redeem(t: str, *, purpose: str, session: AsyncSession) -> Coroutine[Any, Any, LinkClaims]: ...
+
+
+def redeem(
+    t: str, *, purpose: str, session: Session | AsyncSession
+) -> LinkClaims | Coroutine[Any, Any, LinkClaims]:
+    """Verify the `t` of a link and mark the link as used, in the transaction of a session.
+
+    A rollback makes the link usable again.
 
     Args:
-        t: the query parameter `t` of the link.
-        purpose: the purpose for which the link must have been made.
+        t: the query parameter of the link.
+        purpose: the purpose that the link must have been made for, such as `reset-password`.
+        session: a session of the database that has the table `mailctl_link_uses`.
+
+    Returns:
+        The claims of the link; with an `AsyncSession`, a coroutine that returns them.
 
     Raises:
         UsedLink: the link was used before.
-        InvalidLink: the token is not one of mailctl's, was altered, has another purpose, or has expired.
+        InvalidLink: the link is altered, expired, made for another purpose, or not made by this service.
     """
-    return await session.run_sync(lambda sync: links.redeem(t, purpose=purpose, store=LinkUses(sync)))
+    if isinstance(session, Session):
+        return links.redeem(t, purpose=purpose, store=LinkUses(session))
+    return session.run_sync(lambda sync: links.redeem(t, purpose=purpose, store=LinkUses(sync)))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
-from mailctl.domain.models import State
+from mailctl.domain.models import SmtpReply, State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.shell_command import ShellCommand, mailctl_command
+from mailctl.smtp.classify import is_rate_limit, is_server_stage
 from mailctl.timefmt import format_duration
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.heartbeats import Worker
     from mailctl.diagnosis.models import Case
 
-#: Security or policy status (RFC 3463 section 3.8); if temporary: rate limit, reputation or greylisting.
-_TEMPORARY_POLICY_PREFIX = "4.7."
 #: How long sending one email may take before the mail server counts as slow.
 _SLOW_SECONDS = 30
 
@@ -95,7 +94,7 @@ def attempt_failed(case: Case) -> Cause | None:
     # Failures caused by our credentials, TLS settings or sender identity do not count as attempts.
     attempt = f"attempt {email.attempts} failed" if email.attempts else "it was not sent"
     circuit = case.evidence.circuit
-    is_open = circuit is not None and circuit.is_open and stage in ("connect", "tls", "auth")
+    is_open = circuit is not None and circuit.is_open and is_server_stage(stage or "")
     suspended = "; the circuit is open, and sending is suspended" if is_open else ""
     return replace(cause, sentence=f"{attempt} because {cause.sentence}: {email.error}; {again}{suspended}")
 
@@ -110,7 +109,7 @@ def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, enhanced: st
     """
     if stage in ("tls", "auth"):
         return cause_of_server_failure(stage)
-    if enhanced.startswith(_TEMPORARY_POLICY_PREFIX):
+    if is_rate_limit(SmtpReply(enhanced=enhanced), stage=stage or ""):
         return Cause(
             name="rate_limited",
             sentence="the mail server is limiting us (rate limit, reputation or greylisting)",

@@ -20,6 +20,7 @@ from mailctl.domain.models import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError, NotFound
 from mailctl.shell_command import mailctl_command
+from mailctl.smtp.classify import is_dead_mailbox
 from mailctl.users import screening_for
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class EligibilityChecker:
             has_content=has_content,
             may_have_been_sent=email.id in recorded.maybe_sent,
             has_been_resent=email.id in recorded.resent,
+            is_mailbox_dead=is_dead_mailbox(email.reply, stage=recorded.refused_stages.get(email.id, "")),
             has_known_kind=kind is not None,
             is_queued_for_custom_task=email.state is State.QUEUED
             and kind is not None

@@ -10,12 +10,10 @@ from mailctl.domain.eligibility import RELEASE
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.shell_command import mailctl_command
+from mailctl.smtp.classify import is_recipient_refusal
 
 if TYPE_CHECKING:
     from mailctl.diagnosis.models import Case
-
-#: Addressing (RFC 3463 section 3.2), and mailboxes that are full, disabled or gone (section 3.3).
-_ABOUT_RECIPIENT = ("5.1.", "5.2.")
 
 
 def accepted(case: Case) -> Cause:
@@ -41,11 +39,11 @@ def captured(case: Case) -> Cause:
 def failed(case: Case) -> Cause:
     """Return the cause of `failed`."""
     email = case.email
-    error, enhanced = email.error or "failed", email.reply.enhanced or ""
+    error = email.error or "failed"
     is_refused = email.reason_code is ReasonCode.REFUSED
     event = case.last_event(State.FAILED)
     again = case.command_to_send_again()
-    if is_refused and ((event and event.stage == "rcpt") or enhanced.startswith(_ABOUT_RECIPIENT)):
+    if is_refused and is_recipient_refusal(email.reply, stage=(event.stage if event else None) or ""):
         sentence = f"the mail server refused the recipient: {error}"
         return Cause(
             name="recipient_refused",

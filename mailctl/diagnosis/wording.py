@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mailctl import timefmt
 from mailctl.shell_command import ShellCommand, mailctl_command
+from mailctl.timefmt import TimeStyle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +19,7 @@ _MAX_NAMES = 3
 
 def format_time(at: datetime) -> str:
     """Return a time in UTC, to the second."""
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    return timefmt.format_time(at, TimeStyle.SENTENCE)
 
 
 def join_names(names: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""The kinds of email there are: task name, subject, template, links, and how long each is of use."""
+"""The catalog of email kinds: task name, subject, template, links and lifetime of each."""
 
 from __future__ import annotations
 
@@ -15,85 +15,85 @@ if TYPE_CHECKING:
 
     from mailctl.domain.models import Json
 
-#: The task that carries kinds of the service's own; its only argument is the id of the email.
+#: The task for the service's own kinds; its only argument is the email's id.
 DELIVER_TASK = "mailctl.deliver"
-#: The task of other programs that takes any subject, template and variables.
+#: The task for any subject, template and variables, as other programs publish it.
 GENERIC_TASK = "send_email_task"
-#: Variables that templates always have, whatever an email brings.
+#: Variables that every kind accepts, whatever it declares.
 ALWAYS_ALLOWED_VARIABLES = ("locale", "action_url")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """An action link of a kind."""
+    """An action link in the emails of a kind."""
 
-    #: The template variable, and the argument of the wire task, that holds the whole URL.
+    #: The template variable, and the argument of the task, that holds the complete URL.
     variable: str
     path: str
-    #: What the link may be used for; a link of one purpose never passes for another.
+    #: What the link may be used for; a link for one purpose is invalid for any other.
     purpose: str
     lifetime: timedelta
-    #: The name under which a service gives its own token for it.
+    #: The name under which the service passes its own token for this link.
     token: str = "token"  # noqa: S105 - a name, not a secret
-    #: What a click asks for, where one path serves several.
+    #: The action that a click requests, if one path serves several.
     action: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of email: one of ours, or one that a service registers (MAILCTL_CATALOG).
+    """A kind of email: built in, or registered by a service (MAILCTL_CATALOG).
 
-    A kind of the service's own needs `name`, `subject`, `template` and `lifetime`; `task` stays as it is.
+    A service's own kind needs `name`, `subject`, `template` and `lifetime`, and leaves `task` alone.
     """
 
     name: str
-    #: With `{project_name}` and, in a kind of the service's own, its `variables`; None where each email
-    #: brings its own.
+    #: A format string with `{project_name}` and, in a service's own kind, its `variables`; None if each email
+    #: has its own subject.
     subject: str | None
-    #: None where each email brings its own.
+    #: The name of the template; None if each email names its own.
     template: str | None
-    #: After this it is of no use any more and is not sent.
+    #: How long an email is useful; an older one is not sent.
     lifetime: timedelta
-    #: Why somebody gets it, for operators.
+    #: What the email is for, for operators.
     summary: str = ""
-    #: The Celery task that carries it, by the name that other programs use.
+    #: The name of the Celery task.
     task: str = DELIVER_TASK
     links: tuple[Link, ...] = ()
-    #: Template variables that every email of this kind must bring.
+    #: Required template variables.
     variables: tuple[str, ...] = ()
-    #: Those that it may bring; None allows any.
+    #: Optional template variables; None allows any.
     optional: tuple[str, ...] | None = ()
-    #: The Celery queue that it goes to; "" for that of all others.
+    #: The Celery queue; "" for the default queue.
     queue: str = ""
-    #: Values of variables, for checks and previews.
+    #: Sample values of variables, for checks and previews.
     samples: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def link_lifetime(self) -> timedelta:
-        """How long its links work, counted from the moment of sending."""
+        """How long the links are valid, counted from the time of sending."""
         return min((link.lifetime for link in self.links), default=self.lifetime)
 
     @property
     def full_task(self) -> str:
-        """The task that takes it in full, where the receiver does not share the delivery log."""
+        """The task for messages with all arguments, which workers without this delivery log can run."""
         return GENERIC_TASK if self.task == DELIVER_TASK else self.task
 
     @property
     def subject_variables(self) -> frozenset[str]:
-        """What its subject prints."""
+        """The variables that the subject prints."""
         return frozenset(name for _, name, _, _ in Formatter().parse(self.subject or "") if name is not None)
 
     def subject_line(self, project_name: str, context: Mapping[str, Json]) -> str:
-        """Return its subject for one email that brings these variables.
+        """Return the subject of an email with these variables.
 
         Raises:
-            InvalidInput: the subject cannot print them.
+            InvalidInput: the subject cannot be formatted with them.
         """
         values = {name: context[name] for name in self.subject_variables if name in context}
         try:
             return (self.subject or "").format(**{**values, "project_name": project_name})
         except (LookupError, ValueError, TypeError, AttributeError):
-            reason = f"of kind {self.name} cannot be made of these variables."
+            reason = f"of kind {self.name} cannot be formatted with these variables."
             raise InvalidInput("subject", reason) from None
 
 
@@ -145,7 +145,7 @@ NEW_IP = Kind(
     task="send_new_ip_notification_task",
     subject="New sign-in to your {project_name} account",
     template="new-ip",
-    summary="tells of a sign-in from an unknown address",
+    summary="reports a sign-in from an unknown IP address",
     # A stale alarm misleads.
     lifetime=timedelta(hours=6),
     links=(
@@ -187,7 +187,7 @@ GENERIC = Kind(
     },
 )
 
-#: Not an email of anybody's: goes the way of one, up to the mail server, and is never delivered.
+#: A test message that takes the way of every email up to the mail server, and is never delivered.
 CANARY = Kind(
     name="canary",
     task="mailctl.canary",
@@ -197,26 +197,27 @@ CANARY = Kind(
     lifetime=timedelta(minutes=2),
 )
 
-#: Every kind of ours, by name.
+#: The built-in kinds, by name.
 BUILT_IN_KINDS: Mapping[str, Kind] = {
     kind.name: kind for kind in (WELCOME, RESET, VERIFICATION, NEW_IP, GENERIC)
 }
-#: The variables that carry links in our templates.
+#: The variables that hold links in the built-in templates.
 BUILT_IN_LINK_VARIABLES = frozenset(
     {"action_url"} | {link.variable for kind in BUILT_IN_KINDS.values() for link in kind.links}
 )
-#: Our kinds for security emails, which carry links that grant access, by their template.
+#: The built-in kinds of security emails, whose links grant access, by template.
 _SECURITY_KIND_BY_TEMPLATE: Mapping[str | None, Kind] = {
     kind.template: kind for kind in BUILT_IN_KINDS.values() if kind.links
 }
 _BUILT_IN_TEMPLATES = frozenset(kind.template for kind in BUILT_IN_KINDS.values()) | {"message"}
-#: The wire: task names that other programs publish and consume.
+#: The names of the tasks that other programs publish and consume.
 TASK_NAMES = frozenset(kind.task for kind in BUILT_IN_KINDS.values())
 
 
 def effective_kind(kind: Kind, template: object) -> Kind:
-    """Return the kind of an email that names its own template: a generic email with a template for security
-    emails is of that template's kind, and has its limits and lifetime.
+    """Return the kind whose limits and lifetime apply to an email.
+
+    A generic email with the template of a built-in security email counts as an email of that kind.
     """
     if kind.template is None and isinstance(template, str):
         return _SECURITY_KIND_BY_TEMPLATE.get(template, kind)
@@ -224,21 +225,21 @@ def effective_kind(kind: Kind, template: object) -> Kind:
 
 
 def is_security_template(template: object) -> bool:
-    """Whether a template is one for security emails, or the service's own of the same name."""
+    """Whether a template has the name of a built-in template for security emails."""
     return isinstance(template, str) and template in _SECURITY_KIND_BY_TEMPLATE
 
 
 def required_variables(kind: Kind, template: str | None) -> frozenset[str]:
-    """Return the variables with a link or an IP address that a kind, or its template, cannot do without."""
-    ours = {"action_url"} if template == WELCOME.template else set()
-    return frozenset(ours.union(kind.variables, (link.variable for link in kind.links)))
+    """Return the variables with a link or an IP address that a kind or its template requires."""
+    built_in = {"action_url"} if template == WELCOME.template else set()
+    return frozenset(built_in.union(kind.variables, (link.variable for link in kind.links)))
 
 
 class Catalog:
-    """The kinds that a process knows: ours, and those of the service.
+    """The kinds of email that a process knows: the built-in ones and the service's own.
 
     Args:
-        load: gives the service's own; called once, when a kind is asked for that is not ours.
+        load: returns the service's own kinds; called once, when the first of them is needed.
     """
 
     def __init__(self, load: Callable[[], Sequence[Kind]] = tuple) -> None:
@@ -246,24 +247,24 @@ class Catalog:
 
     @cached_property
     def custom_kinds(self) -> Mapping[str, Kind]:
-        """Those of the service, by name.
+        """The service's own kinds, by name.
 
         Raises:
-            ConfigurationError: they cannot be loaded.
+            ConfigurationError: the kinds cannot be loaded.
         """
         return {kind.name: kind for kind in self._load()}
 
     @property
     def kinds(self) -> Mapping[str, Kind]:
-        """All, ours first; raises what `own` does."""
+        """All kinds by name, the built-in ones first; raises what `custom_kinds` raises."""
         return {**BUILT_IN_KINDS, **self.custom_kinds}
 
     def find(self, name: str) -> Kind | None:
-        """Return the kind of that name, if there is one; raises what `own` does."""
+        """Return the kind of that name, or None; raises what `custom_kinds` raises."""
         return BUILT_IN_KINDS.get(name) or self.custom_kinds.get(name)
 
     def link_variables(self, template: str) -> frozenset[str]:
-        """Return the variables that the service's own kinds declare as links of a template.
+        """Return the variables of a template that the service's own kinds declare as links.
 
         Raises:
             ConfigurationError: the service's own kinds cannot be loaded.
@@ -274,29 +275,29 @@ class Catalog:
         return frozenset(link.variable for kind in kinds for link in kind.links)
 
     def get(self, name: str) -> Kind:
-        """Return the kind that somebody asks for.
+        """Return the kind that a caller names.
 
         Raises:
             InvalidInput: there is no such kind.
-            ConfigurationError: the service's own cannot be loaded.
+            ConfigurationError: the service's own kinds cannot be loaded.
         """
         if kind := self.find(name):
             return kind
         raise InvalidInput("kind", f"there is no kind {name!r}.", fix=f"Use one of: {', '.join(self.kinds)}.")
 
     def get_recorded(self, name: str) -> Kind:
-        """Return the kind of an email in the log: somebody knew it when it was recorded.
+        """Return the kind of an email in the delivery log, which existed when the email was recorded.
 
         Raises:
-            ConfigurationError: this process does not.
+            ConfigurationError: this process does not know the kind.
         """
         if kind := self.find(name):
             return kind
         raise ConfigurationError(
             f"There is no kind {name!r} here.",
-            fix="Set MAILCTL_CATALOG to what it was when the email was recorded.",
+            fix="Set MAILCTL_CATALOG to the value that it had when the email was recorded.",
         )
 
 
-#: Without a service.
+#: The catalog without any service's own kinds.
 BUILT_IN_CATALOG = Catalog()

@@ -1,4 +1,4 @@
-"""The kinds of email that a service registers: by MAILCTL_CATALOG, or by an entry point of its package."""
+"""Loads the service's own kinds of email, from MAILCTL_CATALOG and from entry points of packages."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from mailctl.settings import Settings
 
-#: Where a package registers a kind, or several.
+#: The entry point group in which packages register one kind or several.
 ENTRY_POINT_GROUP = "mailctl.kinds"
 _SETTING = "MAILCTL_CATALOG"
 _DEFAULT_ATTRIBUTE = "KINDS"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _PATH = re.compile(r"/[\x21-\x7e]*")
 _QUEUE = re.compile(r"[A-Za-z0-9._:-]{1,200}")
-#: What templates have of every email, and what its context therefore cannot bring.
+#: Variables that the composer sets in every email, so that no kind may declare them.
 _RESERVED_VARIABLES = frozenset(
     {
         "project_name",
@@ -41,21 +41,24 @@ _FIX = "See 'Your own kinds' in the README."
 
 
 def catalog_from_settings(settings: Settings) -> Catalog:
-    """Return the kinds of a process with these settings; the service's own are loaded when asked for."""
+    """Return the catalog for these settings; the service's own kinds are loaded at their first use."""
     return Catalog(partial(_load, settings.mailctl_catalog))
 
 
 def _load(spec: str) -> Sequence[Kind]:
-    """Return the service's own kinds, checked.
+    """Return the service's own kinds, validated.
+
+    Args:
+        spec: MODULE or MODULE:ATTRIBUTE; "" for entry points alone.
 
     Raises:
-        ConfigurationError: they cannot be imported, or one is not usable.
+        ConfigurationError: the kinds cannot be imported, or one of them is invalid.
     """
     found: dict[str, Kind] = {}
     for source, kind in (*_from_setting(spec), *_from_entry_points()):
         if problem := _problem(kind):
             raise ConfigurationError(f"{source}: kind {kind.name!r}: {problem}.", fix=_FIX)
-        # The same object may come both ways.
+        # The setting and an entry point may name the same object.
         if found.setdefault(kind.name, kind) is not kind:
             raise ConfigurationError(f"{source}: kind {kind.name!r} is registered twice.", fix="Rename one.")
     return tuple(found.values())
@@ -75,7 +78,7 @@ def _from_entry_points() -> Iterator[tuple[str, Kind]]:
         except Exception as error:
             raise ConfigurationError(
                 f"{source}: cannot be imported: {summarize_error(error)}.",
-                fix="Mend or uninstall its package.",
+                fix="Repair or uninstall its package.",
             ) from error
         yield from _kinds_in(loaded, source=source)
 
@@ -86,35 +89,35 @@ def _kinds_in(value: object, *, source: str) -> Iterator[tuple[str, Kind]]:
     elif isinstance(value, Mapping):
         value = value.values()
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ConfigurationError(f"{source}: is no list of kinds of email.", fix=_FIX)
+        raise ConfigurationError(f"{source} is not a list of kinds of email.", fix=_FIX)
     for kind in value:
         if not isinstance(kind, Kind):
             raise ConfigurationError(
-                f"{source}: holds a {type(kind).__name__}, which is no mailctl.Kind.", fix=_FIX
+                f"{source} holds a {type(kind).__name__}, which is not a mailctl.Kind.", fix=_FIX
             )
         yield source, kind
 
 
 def _problem(kind: Kind) -> str:
-    """Return what keeps a kind from being used; "" if nothing does."""
+    """Return why a kind cannot be used; "" if it can."""
     if not isinstance(kind.name, str) or not _NAME.fullmatch(kind.name):
-        return "the name is not made of a-z, digits and -"
+        return "its name must consist of a-z, digits and -, and start with a letter"
     if kind.name in BUILT_IN_KINDS:
-        return "mailctl has a kind of this name; choose another"
+        return "mailctl has a built-in kind of this name; choose another name"
     if kind.task != DELIVER_TASK:
-        return "a task is for mailctl's own kinds; leave it out"
+        return "only built-in kinds have a task of their own; leave `task` out"
     if not kind.subject or not kind.template:
         return "it has no subject or no template"
     if kind.lifetime.total_seconds() <= 0:
-        return "its lifetime is not a positive length of time"
+        return "its lifetime must be positive"
     if kind.queue and not _QUEUE.fullmatch(kind.queue):
-        return f"{kind.queue!r} is not the name of a queue"
+        return f"{kind.queue!r} is not a valid queue name"
     return _problem_with_variables(kind) or _problem_with_links(kind)
 
 
 def _problem_with_variables(kind: Kind) -> str:
     if isinstance(kind.variables, str) or isinstance(kind.optional, str):
-        return 'its variables are one text; write ("name",)'
+        return 'its variables are a string instead of a tuple; write ("name",)'
     variables = (*kind.variables, *(kind.optional or ()))
     try:
         validation.validate_template_name(kind.template)
@@ -124,20 +127,20 @@ def _problem_with_variables(kind: Kind) -> str:
     except (InvalidInput, ValueError) as error:
         return str(error).rstrip(".")
     if taken := sorted(_RESERVED_VARIABLES.intersection(variables)):
-        return f"{taken[0]} is a variable that every email has; name yours otherwise"
+        return f"{taken[0]} is a variable that every email has; choose another name"
     if unknown := sorted(printed - {"project_name", *kind.variables}):
-        return f"its subject prints {unknown[0]}, which is not among its variables"
+        return f"its subject prints {unknown[0]}, which is not one of its variables"
     if unknown := sorted(set(kind.samples).difference(variables, ALWAYS_ALLOWED_VARIABLES)):
-        return f"it has a sample of {unknown[0]}, which is not among its variables"
+        return f"it has a sample for {unknown[0]}, which is not one of its variables"
     return ""
 
 
 def _problem_with_links(kind: Kind) -> str:
     for link in kind.links:
         if not _PATH.fullmatch(link.path) or link.path.startswith("//"):
-            return f"the link {link.variable} has a path that does not begin with one /"
+            return f"the path of the link {link.variable} must start with exactly one /"
         if link.lifetime.total_seconds() <= 0:
-            return f"the link {link.variable} has no lifetime"
+            return f"the lifetime of the link {link.variable} must be positive"
         if link.variable in kind.variables or not link.variable.isidentifier():
-            return f"the link {link.variable} has the name of another variable, or none"
+            return f"the link variable {link.variable!r} is not a name, or is the name of another variable"
     return ""

@@ -1,4 +1,4 @@
-"""What an operator may do to an email: pure decisions, from what the log knows of it."""
+"""Decides what operators may do to an email: pure functions of what the delivery log knows about it."""
 
 from __future__ import annotations
 
@@ -14,26 +14,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from mailctl.domain.models import SmtpReply
-
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """Something that an operator does to emails."""
+    """An action of operators on emails."""
 
     name: str
-    #: What an email is afterwards, for people.
+    #: What an email is afterwards, for messages.
     past_participle: str
-    #: The states in which it can be done.
+    #: The states in which it is possible.
     allowed_states: tuple[State, ...]
-    #: Those of them that are meant where filters name no state.
+    #: The states that it applies to if the filters name none.
     default_states: tuple[State, ...]
-    #: What it is called where it is offered for one email; "" where it never is.
+    #: Its label where it is suggested for one email; "" if it never is.
     label: str = ""
 
     @property
     def is_stop(self) -> bool:
-        """Whether it keeps emails from going out, until they are released."""
+        """Whether it stops emails until they are released."""
         return self in (CANCEL, PURGE, HOLD)
 
 
@@ -44,44 +42,44 @@ RETRY = Action(
     name="retry",
     past_participle="retried",
     allowed_states=(*_UNDELIVERED, State.DEFERRED),
-    # What was cancelled or suppressed was meant to be.
+    # Cancelled and suppressed emails are not retried unless an operator names the state.
     default_states=(State.FAILED, State.EXPIRED, State.DEFERRED),
-    label="Try it again",
+    label="Retry it",
 )
 CANCEL = Action(
     name="cancel",
     past_participle="cancelled",
     allowed_states=(*_UNSENT, State.HELD),
     default_states=(*_UNSENT, State.HELD),
-    label="Take it back",
+    label="Cancel it",
 )
 PURGE = Action(name="purge", past_participle="purged", allowed_states=_UNSENT, default_states=_UNSENT)
 HOLD = Action(
-    name="hold", past_participle="held", allowed_states=_UNSENT, default_states=_UNSENT, label="Keep it back"
+    name="hold", past_participle="held", allowed_states=_UNSENT, default_states=_UNSENT, label="Hold it"
 )
 RELEASE = Action(
     name="release",
     past_participle="released",
     allowed_states=(State.HELD, State.CANCELLED),
     default_states=(State.HELD,),
-    label="Let it go",
+    label="Release it",
 )
 RESEND = Action(
     name="resend",
     past_participle="resent",
-    # What is held too long can only be made anew.
+    # An email that expired while it was held can only be resent.
     allowed_states=(*_UNDELIVERED, State.HELD),
     default_states=(State.FAILED, State.EXPIRED),
-    label="Make a new one of it",
+    label="Resend it as a new email",
 )
-#: What may be done to one email, in the order in which it is offered.
-_OFFER_ORDER = (RELEASE, RETRY, RESEND, HOLD, CANCEL)
-#: The name of an offer that is about another email: none of these actions.
+#: The actions on one email, in the order in which they are suggested.
+_SUGGESTION_ORDER = (RELEASE, RETRY, RESEND, HOLD, CANCEL)
+#: The name of the suggestion to send another email, which is not one of these actions.
 SEND_ANOTHER = "send"
 
 
 class Hazard(StrEnum):
-    """Why an email should not go out again unless an operator says so."""
+    """A reason not to send an email again unless an operator names it."""
 
     PERMANENT = "permanent"
     MAYBE_SENT = "maybe-sent"
@@ -90,90 +88,107 @@ class Hazard(StrEnum):
     RESENT = "resent"
 
 
-#: What each means, for people.
+#: Each hazard in words.
 HAZARD_DESCRIPTIONS: Mapping[Hazard, str] = {
-    Hazard.PERMANENT: "the mailbox is dead, or never was",
+    Hazard.PERMANENT: "the mail server says that the mailbox does not exist",
     Hazard.MAYBE_SENT: "the mail server may have it already",
-    Hazard.USELESS: "its links, or what it tells, are too old",
-    Hazard.SUPPRESSED: "a rule keeps its address from getting email",
-    Hazard.RESENT: "a new copy of it was sent already",
+    Hazard.USELESS: "it has expired",
+    Hazard.SUPPRESSED: "its address is suppressed",
+    Hazard.RESENT: "it was already resent",
 }
 _RELEVANT_HAZARDS: Mapping[str, frozenset[Hazard]] = {
     RETRY.name: frozenset(Hazard),
-    # A new email has a life of its own.
+    # A new email has a lifetime of its own.
     RESEND.name: frozenset(Hazard) - {Hazard.USELESS},
     RELEASE.name: frozenset({Hazard.MAYBE_SENT, Hazard.RESENT}),
 }
-_CONTENT_DELETED_ON_DELIVERY = "its content was forgotten when it was delivered"
-_CONTENT_DELETED = "its content was forgotten"
-_CONTENT_DELETED_REASONS = (_CONTENT_DELETED_ON_DELIVERY, _CONTENT_DELETED)
-_EXPIRED_REASON = "its time is over"
-_HELD_REASON = "it is held"
-#: Enhanced status codes about the address that are not the recipient's (RFC 3463 section 3.2).
-_SENDER_STATUS_CODES = frozenset({"5.1.7", "5.1.8"})
-_DISABLED_MAILBOX = "5.2.1"
-#: What a server without enhanced codes says of a mailbox that it does not have (RFC 5321 section 4.2.3).
-_NO_MAILBOX_CODES = frozenset({550, 551, 553})
+
+
+@dataclass(frozen=True)
+class _Obstacle:
+    """A reason why an action is not possible, and the way around it."""
+
+    reason: str
+    #: The action that is possible instead, if the email is eligible for it.
+    instead: Action | None = None
+    #: Whether sending another email achieves the same.
+    can_send_another: bool = False
+
+
+_CONTENT_DELETED_ON_DELIVERY = _Obstacle(
+    "its content was deleted when it was delivered", can_send_another=True
+)
+_CONTENT_DELETED = _Obstacle("its content was deleted", can_send_another=True)
+_EXPIRED = _Obstacle("it has expired", instead=RESEND)
+_HELD = _Obstacle("it is held", instead=RELEASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EligibilityFacts:
-    """What an email's own fields do not tell."""
+    """The facts about an email that its own fields do not contain."""
 
     has_content: bool
-    #: An attempt may have delivered it.
+    #: Whether an attempt may have delivered it.
     may_have_been_sent: bool
-    #: A new copy was made of it.
+    #: Whether it was resent as a new email.
     has_been_resent: bool
+    #: Whether the mail server said that the mailbox does not exist.
+    is_mailbox_dead: bool = False
     has_known_kind: bool = True
-    #: Its message is on the broker for a task that does not ask the log.
+    #: Whether its message is on the broker for a task that does not ask the delivery log.
     is_queued_for_custom_task: bool = False
-    #: Its links were made by somebody else, and are as old as it.
+    #: Whether another program made its links, which expire with the email.
     has_ready_made_links: bool = False
-    #: A key that is known here opens its content.
+    #: Whether one of the secret keys decrypts its content.
     can_be_decrypted: bool = True
-    #: Its address is on the list of those that nothing is sent to, and nobody has forced it.
+    #: Whether its address is suppressed and no operator overrides that.
     is_address_suppressed: bool = False
-    #: The command that sends another like it, perhaps to fill in; None where there is none.
+    #: The command that sends another email like it, perhaps with gaps to fill in; None if there is none.
     send_another_command: ShellCommand | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class EligibilityResult:
-    """Whether something can be done to an email."""
+    """The answer whether an action on an email is possible."""
 
-    #: Why it cannot; "" if it can.
+    #: Why it is not possible; "" if it is.
     obstacle: str = ""
-    #: What does instead, for this one email; "" if there is nothing to say.
+    #: What to do instead; "" if nothing is known.
     fix: str = ""
     hazards: frozenset[Hazard] = frozenset()
 
     def describe_blocking_hazards(self, included: frozenset[Hazard]) -> str:
-        """Return why it is not done although it could be; "" if each of its hazards is included."""
+        """Return the hazards that are not included, in words; "" if there are none."""
         found = sorted(self.hazards - included)
         return "; ".join(f"{hazard}: {HAZARD_DESCRIPTIONS[hazard]}" for hazard in found)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AvailableAction:
-    """Something that can be done about an email, and the command that does it."""
+    """An action that is possible on an email, and its command."""
 
     #: The name of the action, or `SEND_ANOTHER`.
     action: str
-    #: For people.
+    #: What it does, in words.
     description: str
     command: ShellCommand
-    #: What speaks against it; the command includes it.
+    #: The hazards that the command includes.
     hazards: frozenset[Hazard] = frozenset()
 
 
 def available_actions(email: Email, facts: EligibilityFacts, *, now: datetime) -> tuple[AvailableAction, ...]:
-    """Return what an operator may do about an email: nothing that the commands themselves would refuse.
+    """Return what an operator may do about an email, without anything that the commands would refuse.
 
     Args:
-        facts: all of them.
+        email: the email.
+        facts: all facts about the email.
+        now: the present time.
     """
-    found = [offer for action in _OFFER_ORDER if (offer := _available_action(action, email, facts, now=now))]
+    found = [
+        suggestion
+        for action in _SUGGESTION_ORDER
+        if (suggestion := _available_action(action, email, facts, now=now))
+    ]
     if found or not email.is_final or facts.send_another_command is None:
         return tuple(found)
     if facts.send_another_command.is_complete:
@@ -189,49 +204,41 @@ def available_actions(email: Email, facts: EligibilityFacts, *, now: datetime) -
 def _available_action(
     action: Action, email: Email, facts: EligibilityFacts, *, now: datetime
 ) -> AvailableAction | None:
-    judgement = check_eligibility(action, email, facts, now=now)
-    if judgement.obstacle:
+    result = check_eligibility(action, email, facts, now=now)
+    if result.obstacle:
         return None
-    hazards = sorted(judgement.hazards)
+    hazards = sorted(result.hazards)
     although = f", although {'; '.join(HAZARD_DESCRIPTIONS[hazard] for hazard in hazards)}" if hazards else ""
     command = mailctl_command(action.name, arguments=[email.id], include=",".join(hazards))
     return AvailableAction(
         action=action.name,
         description=f"{action.label}{although}",
         command=command,
-        hazards=judgement.hazards,
+        hazards=result.hazards,
     )
 
 
 def check_eligibility(
     action: Action, email: Email, facts: EligibilityFacts, *, now: datetime
 ) -> EligibilityResult:
-    """Decide whether an email is fit for an action, and what speaks against it."""
+    """Decide whether an action on an email is possible, and with which hazards."""
     if obstacle := _obstacle(action, email, facts, now=now):
-        return EligibilityResult(obstacle=obstacle, fix=_fix(obstacle, email, facts, now=now))
-    # A deferred email is tried again anyway: retry only makes it earlier.
-    counting = (
+        return EligibilityResult(obstacle=obstacle.reason, fix=_fix(obstacle, email, facts, now=now))
+    # A deferred email is tried again anyway: a retry only makes it earlier.
+    relevant = (
         frozenset() if email.state is State.DEFERRED else _RELEVANT_HAZARDS.get(action.name, frozenset())
     )
-    return EligibilityResult(hazards=_hazards(email, facts, now=now) & counting)
+    return EligibilityResult(hazards=_hazards(email, facts, now=now) & relevant)
 
 
 def is_expired(email: Email, *, now: datetime) -> bool:
-    """Whether its links, or what it tells, are too old."""
+    """Whether an email has expired, or will before it could be sent."""
     return email.state is State.EXPIRED or is_too_late(now, email.expires_at)
-
-
-def is_dead_mailbox(reply: SmtpReply) -> bool:
-    """Whether a refusal says that there is no such mailbox, so that trying again is of no use."""
-    if reply.enhanced:
-        is_address = reply.enhanced.startswith("5.1.") and reply.enhanced not in _SENDER_STATUS_CODES
-        return is_address or reply.enhanced == _DISABLED_MAILBOX
-    return reply.code in _NO_MAILBOX_CODES
 
 
 def _hazards(email: Email, facts: EligibilityFacts, *, now: datetime) -> frozenset[Hazard]:
     found = {
-        Hazard.PERMANENT: is_dead_mailbox(email.reply),
+        Hazard.PERMANENT: facts.is_mailbox_dead,
         Hazard.MAYBE_SENT: facts.may_have_been_sent,
         Hazard.USELESS: is_expired(email, now=now),
         Hazard.SUPPRESSED: email.state is State.SUPPRESSED or facts.is_address_suppressed,
@@ -240,56 +247,61 @@ def _hazards(email: Email, facts: EligibilityFacts, *, now: datetime) -> frozens
     return frozenset(hazard for hazard, is_there in found.items() if is_there)
 
 
-def _obstacle(action: Action, email: Email, facts: EligibilityFacts, *, now: datetime) -> str:
+def _obstacle(action: Action, email: Email, facts: EligibilityFacts, *, now: datetime) -> _Obstacle | None:
     is_sent_again = action.name in _RELEVANT_HAZARDS
     if email.state is State.SENDING:
-        return "a worker is sending it"
+        return _Obstacle("a worker is sending it")
     if email.state in DELIVERED_STATES:
         if action.name == RESEND.name:
             return _CONTENT_DELETED_ON_DELIVERY
-        return f"it has gone out: {email.state}"
+        return _Obstacle(f"it was delivered: {email.state}")
     if email.state not in action.allowed_states:
         return _wrong_state(action, email)
     if is_sent_again:
         return _obstacle_to_sending(action, email, facts, now=now)
     if facts.is_queued_for_custom_task:
-        return "its message is on the broker, and a task of the service's own sends it without asking"
-    return ""
+        return _Obstacle(
+            "its message is on the broker, and the service's own task does not ask the delivery log"
+        )
+    return None
 
 
-def _obstacle_to_sending(action: Action, email: Email, facts: EligibilityFacts, *, now: datetime) -> str:
-    """Return why an email in a fitting state cannot go out again, or not by this action."""
+def _obstacle_to_sending(
+    action: Action, email: Email, facts: EligibilityFacts, *, now: datetime
+) -> _Obstacle | None:
+    """Return why an email in an allowed state cannot be sent again by this action."""
     is_late = is_expired(email, now=now)
     if action.name == RESEND.name and email.state is State.HELD and not is_late:
         return _wrong_state(action, email)
     if not facts.has_content:
         return _CONTENT_DELETED
     if not facts.has_known_kind:
-        return f"there is no kind {email.kind!r} any more"
+        return _Obstacle(f"there is no kind {email.kind!r} any more")
     if action.name == RELEASE.name and is_late:
-        return _EXPIRED_REASON
-    # A deferred email is on its way, and ends by itself when it is too late.
+        return _EXPIRED
+    # A deferred email expires by itself when it is too late.
     if is_late and facts.has_ready_made_links and email.state is not State.DEFERRED:
-        return "its links came ready-made with it, and are dead"
+        return _Obstacle("another program made its links, and they have expired")
     if action.name == RESEND.name and not facts.can_be_decrypted:
-        return "its content was sealed with another SECRET_KEY"
-    return ""
+        return _Obstacle("its content is encrypted with another SECRET_KEY")
+    return None
 
 
-def _fix(obstacle: str, email: Email, facts: EligibilityFacts, *, now: datetime) -> str:
-    """Return what does instead, for this one email; "" if there is nothing to say."""
-    if obstacle in _CONTENT_DELETED_REASONS and facts.send_another_command is not None:
+def _fix(obstacle: _Obstacle, email: Email, facts: EligibilityFacts, *, now: datetime) -> str:
+    """Return what to do instead; "" if nothing is known."""
+    if obstacle.can_send_another and facts.send_another_command is not None:
         blanks = "" if facts.send_another_command.is_complete else " (fill in what is in capitals)"
         return f"send another{blanks}: {facts.send_another_command}"
-    instead = {_EXPIRED_REASON: RESEND, _HELD_REASON: RELEASE}.get(obstacle)
-    if instead is None or (offer := _available_action(instead, email, facts, now=now)) is None:
-        return ""
-    return f"instead: {offer.command}"
+    instead = obstacle.instead
+    suggestion = _available_action(instead, email, facts, now=now) if instead is not None else None
+    return f"instead: {suggestion.command}" if suggestion is not None else ""
 
 
-def _wrong_state(action: Action, email: Email) -> str:
+def _wrong_state(action: Action, email: Email) -> _Obstacle:
     if email.state is State.HELD:
-        return "it is held already" if action.name == HOLD.name else _HELD_REASON
+        return _Obstacle("it is already held") if action.name == HOLD.name else _HELD
     if action.name == RELEASE.name:
-        return f"it is not held, but {email.state}"
-    return f"it is on its way: {email.state}" if email.state in _UNSENT else f"it has ended: {email.state}"
+        return _Obstacle(f"it is not held, but {email.state}")
+    return _Obstacle(
+        f"it {'is still to be sent' if email.state in _UNSENT else 'has already ended'}: {email.state}"
+    )

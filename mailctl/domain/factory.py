@@ -1,4 +1,4 @@
-"""From what a caller gives to what is recorded: the same checks whether it came by command, call or wire."""
+"""Builds validated emails from what callers pass: the same checks for commands, calls and messages."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ if TYPE_CHECKING:
 
     from mailctl.domain.catalog import Catalog, Kind
     from mailctl.domain.models import Json
+    from mailctl.domain.request import EmailRequest
 
-#: Names are only printed where they are safe to greet with; longer ones are not worth keeping.
+#: Characters of a stored name; longer ones are dropped, as they are never printed in a greeting.
 _MAX_STORED_NAME = 200
 _LOCALE = "locale"
 
 
 def make_user(*, email: object, id: object = None, username: object = "", first_name: object = "") -> User:
-    """Return a user, checked.
+    """Return a validated user.
 
     Args:
-        email: the address, mandatory.
-        id: a number, a UUID or a text, as the service knows the user; None if it does not.
-        username: printed only if it is safe to greet with.
-        first_name: preferred to the username.
+        email: the email address.
+        id: the service's id of the user, a number, a UUID or a string; None if the user has none.
+        username: printed in the greeting if it is safe there.
+        first_name: printed instead of the username.
 
     Raises:
-        InvalidInput: the address or the id is not usable.
+        InvalidInput: the address or the id is invalid.
     """
     return User(
         email=validation.validate_address(email),
@@ -51,15 +52,15 @@ def make_user(*, email: object, id: object = None, username: object = "", first_
 
 
 def make_recipient(*, email: object, name: object = "", id: object = None) -> User:
-    """Return somebody who is named by hand: in a call, a list or a message, not by the service's users.
+    """Return a recipient that a call, a list or a message names, instead of a user of the service.
 
     Args:
-        email: the address, mandatory.
-        name: goes before the address, and is greeted where it is safe to; None or "" for nobody's.
-        id: as the service knows the user; None if it does not.
+        email: the email address.
+        name: the display name, also printed in the greeting if it is safe there; None or "" for none.
+        id: the service's id of the user; None if there is none.
 
     Raises:
-        InvalidInput: one of them is not usable.
+        InvalidInput: a value is invalid.
     """
     checked = "" if name is None else validation.validate_display_name(name, field="recipients.name")
     return make_user(email=email, id=id, first_name=checked)
@@ -77,30 +78,32 @@ def make_content(
     template: object = None,
     catalog: Catalog = BUILT_IN_CATALOG,
 ) -> Content:
-    """Return what an email of this kind is made of, checked.
+    """Return the validated content of an email of a kind.
 
-    Links and IP addresses in the context are checked at any depth, whatever the kind (`LinkRules`): links of
-    mailctl's templates and of the kind, and all links of a template for security emails, must lead to
-    `origins`. None of those that its template needs may be null.
+    Links and IP addresses in the context are validated at any depth, whatever the kind (`LinkRules`): links
+    of the built-in templates and of the kind, and all links of a template for security emails, must lead to
+    `origins`. No variable that the template requires may be null.
 
     Args:
-        origins: where ready-made links may lead to.
-        tokens: the service's own, by the `token` of the kind's links.
-        urls: ready-made links, by template variable.
+        kind: the kind of email.
+        user: the recipient.
+        origins: the origins (scheme://host[:port]) that links may lead to.
+        tokens: the service's own tokens, by the `token` of the kind's links.
+        urls: links that the caller made itself, by template variable.
         context: template variables: an object, or None.
-        subject: for the generic kind only.
-        template: for the generic kind only.
-        catalog: the kinds that there are; the service's own may declare the links of a template.
+        subject: the subject, for the generic kind only.
+        template: the name of the template, for the generic kind only.
+        catalog: the kinds of email; the service's own may declare links of a template.
 
     Raises:
-        InvalidInput: a value is missing or not usable.
+        InvalidInput: a value is missing or invalid.
         ConfigurationError: the service's own kinds are needed and cannot be loaded.
     """
     named = validation.validate_template_name(template) if kind.template is None else None
     given = validate_variables(context)
     for name in kind.variables:
         if name not in given:
-            raise InvalidInput(name, f"is missing; an email of kind {kind.name} needs it.")
+            raise InvalidInput(name, f"is missing; an email of kind {kind.name} requires it.")
     _refuse_unknown(kind, given, tokens or {})
     if "ip_address" in kind.variables:
         given["ip_address"] = validation.validate_ip_address(given["ip_address"])
@@ -108,7 +111,6 @@ def make_content(
         validation.validate_subject(kind.subject_line("", given))
     if given:
         given = _link_rules(kind, named, user, origins=origins, catalog=catalog).apply(given)
-    # None says that there is none.
     if given.get(_LOCALE) is not None:
         given[_LOCALE] = validation.validate_locale(given[_LOCALE])
     checked_urls = {
@@ -141,13 +143,13 @@ def _link_rules(
 
 
 def _ready_made(kind: Kind, named: str | None, given: Mapping[str, Json]) -> dict[str, str]:
-    """Return the links that an email brings in its context because it names its own template."""
+    """Return the links that the context of an email with its own template contains."""
     links = effective_kind(kind, named).links if named is not None else ()
     return {link.variable: given[link.variable] for link in links if given.get(link.variable) is not None}
 
 
 def _refuse_unknown(kind: Kind, given: Iterable[str], tokens: Iterable[str]) -> None:
-    """Refuse variables and tokens that the kind does not know: most are slips of the pen."""
+    """Refuse variables and tokens that the kind does not declare: most of them are typing errors."""
     if kind.optional is not None:
         known = dict.fromkeys((*kind.variables, *kind.optional, *ALWAYS_ALLOWED_VARIABLES))
         _refuse_others(given, known, field="variable", kind=kind)
@@ -159,60 +161,52 @@ def _refuse_others(given: Iterable[str], known: Iterable[str], *, field: str, ki
         if name not in known:
             raise InvalidInput(
                 field,
-                f"{name!r} is none of kind {kind.name}.",
-                fix=f"It knows: {', '.join(known) or 'none'}.",
+                f"kind {kind.name} has no {field} {name!r}.",
+                fix=f"It has: {', '.join(known) or 'none'}.",
             )
 
 
 def make_drafts(
-    kind: Kind,
+    request: EmailRequest,
     contents: Sequence[Content],
     *,
     queue: str,
     now: datetime,
     first_id: str | None = None,
-    not_before: datetime | None = None,
-    idempotency_key: str | None = None,
-    campaign: str | None = None,
-    forced_by: str | None = None,
 ) -> list[Draft]:
-    """Return the emails of one call, ready to be recorded: one per content.
+    """Return the emails of one request, ready to be recorded: one per content.
 
     Args:
+        request: its kind is the kind that the emails are recorded as.
         queue: the Celery queue that they go to.
-        first_id: the Celery task id of the first, which the other ids follow from; None makes one.
-        not_before: a time to wait for; None sends at once.
-        idempotency_key: of the call.
-        campaign: what they are a part of.
-        forced_by: the operator who says that no rule keeps them back.
+        first_id: the Celery task id of the first, from which the other ids are derived; None makes one.
 
     Raises:
-        InvalidInput: the idempotency key is not usable.
+        InvalidInput: the idempotency key is invalid.
     """
+    if request.idempotency_key is not None:
+        validation.validate_idempotency_key(request.idempotency_key)
     first_id = first_id or str(uuid.uuid4())
-    start = max(now, not_before) if not_before else now
     return [
         Draft(
             id=first_id if number == 0 else str(uuid.uuid5(uuid.NAMESPACE_OID, f"{first_id}/{number}")),
-            kind=kind.name,
+            request=request,
             content=content,
             queue=queue,
             created_at=now,
-            expires_at=start + min(kind.lifetime, effective_kind(kind, content.template).lifetime),
-            not_before=not_before,
-            idempotency_key=_key(idempotency_key) if number == 0 else None,
+            expires_at=_expiry(request, content, now=now),
             group_id=first_id if len(contents) > 1 else None,
-            campaign=campaign,
-            forced_by=forced_by,
         )
         for number, content in enumerate(contents)
     ]
 
 
-def _key(value: str | None) -> str | None:
-    return None if value is None else validation.validate_idempotency_key(value)
+def _expiry(request: EmailRequest, content: Content, *, now: datetime) -> datetime:
+    lifetime = min(request.kind.lifetime, effective_kind(request.kind, content.template).lifetime)
+    expiry = request.earliest_start(now) + lifetime
+    return min(expiry, request.expires_at) if request.expires_at else expiry
 
 
 def _name(value: object) -> str:
-    """Return a stored name; what is no text, or too long for one, is no name to greet with."""
+    """Return a name to store; "" for a value that is not text or is too long."""
     return value if isinstance(value, str) and len(value) <= _MAX_STORED_NAME else ""

@@ -1,4 +1,4 @@
-"""Frozen values that pass between modules: an email, where it stands, what became of an attempt."""
+"""Frozen values that pass between modules: emails, their states and events, and outcomes of attempts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from mailctl.domain.request import EmailRequest
+
 #: How texts for people say that an attempt may have delivered an email although nobody knows.
 MAYBE_SENT = "the mail server may have it already"
 #: A value that JSON can carry.
@@ -19,35 +21,35 @@ Json = Any
 
 
 class State(StrEnum):
-    """Where an email stands, in an operator's words."""
+    """The state of an email."""
 
-    PENDING = "pending"  #: in the log, not on the broker
+    PENDING = "pending"  #: in the delivery log, not on the broker
     QUEUED = "queued"  #: published to the broker
     SENDING = "sending"  #: claimed by a worker
     SENT = "sent"  #: accepted by the mail server
     CAPTURED = "captured"  #: written to a file, because EMAIL_ENABLED=False
-    DEFERRED = "deferred"  #: the mail server said "later"; waits for its next attempt
-    FAILED = "failed"  #: refused for good, or out of attempts
+    DEFERRED = "deferred"  #: the mail server said "later"; waits for the next attempt
+    FAILED = "failed"  #: refused permanently, or out of attempts
     HELD = "held"  #: kept back until an operator releases it
-    CANCELLED = "cancelled"  #: taken back before it went out
-    EXPIRED = "expired"  #: its links died, or it lost its use, before it could go out
-    SUPPRESSED = "suppressed"  #: a rule said that this must not be sent
+    CANCELLED = "cancelled"  #: cancelled by an operator before it was sent
+    EXPIRED = "expired"  #: its links or its lifetime expired before it could be sent
+    SUPPRESSED = "suppressed"  #: not sent, because a rule forbids it
 
 
-#: Nothing more happens to an email in one of these by itself.
+#: States that an email leaves only if an operator acts on it.
 FINAL_STATES = frozenset(
     {State.SENT, State.CAPTURED, State.FAILED, State.CANCELLED, State.EXPIRED, State.SUPPRESSED}
 )
-#: Something may still become of an email in one of these.
+#: States in which something may still become of an email.
 UNFINISHED_STATES = frozenset(State) - FINAL_STATES
-#: The email went where it should.
+#: States of emails that were delivered.
 DELIVERED_STATES = frozenset({State.SENT, State.CAPTURED})
-#: A worker that gets the message may claim the email.
+#: States in which a worker that receives the message may claim the email.
 CLAIMABLE_STATES = frozenset({State.PENDING, State.QUEUED, State.DEFERRED})
 
 _STOPPED = frozenset({State.HELD, State.CANCELLED, State.EXPIRED, State.SUPPRESSED, State.FAILED})
 
-#: Every change of state there is; anything else is a defect.
+#: Every allowed change of state, by the state before.
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.PENDING: frozenset({State.QUEUED, State.SENDING}) | _STOPPED,
     State.QUEUED: frozenset({State.PENDING, State.SENDING}) | _STOPPED,
@@ -70,7 +72,7 @@ def states_before(target: State) -> frozenset[State]:
 
 @dataclass(frozen=True, kw_only=True)
 class User:
-    """A person of the service, as far as an email needs to know one."""
+    """A user of the service, with the fields that an email needs."""
 
     email: str
     id: str | None = None
@@ -80,49 +82,47 @@ class User:
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What an email is made of: all that is needed to compose it, sealed while it rests.
+    """The content of one email: everything needed to compose it, stored encrypted.
 
-    Links are not in here unless somebody else made them (`urls`): they are minted when the email goes out.
+    Links are created when the email is sent; only links that the caller made itself are stored here (`urls`).
     """
 
     user: User
-    #: Tokens that the service gave, by the name of the link that carries them.
+    #: The service's own tokens, by the `token` of the link that carries them.
     tokens: Mapping[str, str] = field(default_factory=dict)
-    #: Links that came ready-made with a message from another program, by template variable.
+    #: Links that came with a message of another program, by template variable.
     urls: Mapping[str, str] = field(default_factory=dict)
-    #: Template variables of this one email.
+    #: Template variables of this email.
     context: Mapping[str, Json] = field(default_factory=dict)
-    #: For the generic kind: its subject and template.
+    #: Subject and template, for the generic kind.
     subject: str | None = None
     template: str | None = None
-    #: The span in which it was recorded (W3C Trace Context); no part of what is sent.
+    #: The span in which the email was recorded (W3C Trace Context).
     trace: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """An email that is about to be recorded."""
+    """An email that is about to be recorded: a request, applied to one recipient."""
 
     id: str
-    kind: str
+    request: EmailRequest
     content: Content
     queue: str
     created_at: datetime
-    expires_at: datetime | None
-    #: Not to be sent before this time.
-    not_before: datetime | None = None
-    idempotency_key: str | None = None
+    expires_at: datetime
     #: Emails of one call share the id of the first.
     group_id: str | None = None
-    #: What it is sent as a part of, with many others and behind everything else.
-    campaign: str | None = None
-    #: The operator who says that neither suppression nor limits keep it back.
-    forced_by: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """The name of its kind."""
+        return self.request.kind.name
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowProblem:
-    """A row of a file, or a user, that cannot be used."""
+    """A row of a file, or a user record, that cannot be used."""
 
     line: int
     reason: str
@@ -130,7 +130,7 @@ class RowProblem:
 
 @dataclass(frozen=True, kw_only=True)
 class SmtpReply:
-    """What the mail server said: reply code (RFC 5321), enhanced status code (RFC 3463) and text."""
+    """A reply of the mail server: reply code (RFC 5321), enhanced status code (RFC 3463) and text."""
 
     code: int | None = None
     enhanced: str | None = None
@@ -139,7 +139,7 @@ class SmtpReply:
 
 @dataclass(frozen=True, kw_only=True)
 class Email:
-    """An email as the delivery log knows it; its id is the Celery task id."""
+    """An email as the delivery log has it; its id is the Celery task id."""
 
     id: str
     kind: str
@@ -171,23 +171,23 @@ class Email:
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more happens to it by itself."""
+        """Whether only an operator can change its state."""
         return self.state in FINAL_STATES
 
     @property
     def is_delivered(self) -> bool:
-        """Whether it went where it should."""
+        """Whether it was delivered."""
         return self.state in DELIVERED_STATES
 
     @property
     def next_attempt_at(self) -> datetime | None:
-        """When it is tried next, if it waits for a time."""
+        """The time of the next attempt; None unless the email waits for one."""
         return self.not_before if self.state in (State.PENDING, State.DEFERRED) else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One change in the life of an email."""
+    """One change of state in the history of an email."""
 
     at: datetime
     state: State
@@ -195,7 +195,7 @@ class Event:
     worker: str | None
     code: int | None
     text: str
-    #: The operator who did it; None for what happened by itself.
+    #: The operator who caused it; None if mailctl did.
     actor: str | None = None
     reason_code: ReasonCode | None = None
     #: The SMTP stage at which an attempt failed, as in `Outcome`; None where no mail server was asked.
@@ -204,23 +204,23 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """The right of one worker to send an email, until the lease runs out."""
+    """The right of one worker to send an email until the lease expires."""
 
     id: str
     kind: str
-    #: Attempts so far, this one included.
+    #: The number of attempts, this one included.
     attempts: int
     created_at: datetime
     expires_at: datetime | None
     worker: str
-    #: Proves, when the outcome is recorded, that nobody else took the email meanwhile.
+    #: Proves, when the outcome is recorded, that no other worker has claimed the email since.
     token: str
     content: Content
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveredClaim:
-    """A claimed email that went where it should, and what is recorded of that."""
+    """A claimed email that was delivered, and what is recorded about it."""
 
     claim: Claim
     state: State
@@ -230,24 +230,36 @@ class DeliveredClaim:
 
 @dataclass(frozen=True, kw_only=True)
 class CeleryResult:
-    """What the result backend has for a task."""
+    """The result of a task in the Celery result backend."""
 
     state: str
     text: str
-    #: Whether a task of mailctl's own has stored it.
+    #: Whether one of mailctl's own tasks stored it.
     is_from_mailctl: bool = False
 
 
+class ReplyCategory(StrEnum):
+    """What a negative reply of a mail server is about."""
+
+    DEAD_MAILBOX = "dead-mailbox"  #: the mailbox does not exist, is disabled, or its domain accepts no email
+    RECIPIENT = "recipient"  #: the recipient, for another reason, such as a full mailbox
+    SENDER = "sender"  #: EMAIL_FROM_ADDRESS, or our right to use it
+    CREDENTIALS = "credentials"  #: sign-in or encryption
+    QUOTA = "quota"  #: how much our account may send
+    POLICY = "policy"  #: security or policy: rate limits, reputation, greylisting, spam
+    OTHER = "other"
+
+
 class OutcomeKind(StrEnum):
-    """What became of one attempt to hand an email to the mail server."""
+    """The result of one attempt to hand an email to the mail server, by its consequence."""
 
     ACCEPTED = "accepted"  #: the server took responsibility (250 after the body)
     CAPTURED = "captured"  #: written to a file instead
-    DEFERRED = "deferred"  #: certainly not accepted; try later
-    BOUNCED = "bounced"  #: refused for good
-    AMBIGUOUS = "ambiguous"  #: the body was handed over and no reply came
-    FORBIDDEN = "forbidden"  #: a rule of this environment keeps it from going out
-    CONFIG = "config"  #: our credentials, TLS or sender identity are wrong; not the recipient's fault
+    DEFERRED = "deferred"  #: not accepted; to be tried again
+    BOUNCED = "bounced"  #: refused permanently
+    AMBIGUOUS = "ambiguous"  #: the body was sent and no reply came
+    FORBIDDEN = "forbidden"  #: the recipient policy of this environment forbids it
+    CONFIG = "config"  #: credentials, TLS or sender identity are wrong; it does not count as an attempt
 
 
 _REASON_CODES: Mapping[OutcomeKind, ReasonCode] = {
@@ -265,10 +277,12 @@ class Outcome:
 
     kind: OutcomeKind
     reply: SmtpReply = SmtpReply()
-    #: The SMTP stage that decided: connect, tls, auth, mail, rcpt, data, body.
+    #: The SMTP stage that decided: connect, tls, auth, mail, rcpt, data or body; "" if there was no session.
     stage: str = ""
     #: The file that the message was written to instead of being sent.
     captured_file: str | None = None
+    #: What the reply is about, if it is a negative one (`mailctl.smtp.classify`).
+    category: ReplyCategory | None = None
 
     def __str__(self) -> str:
         reply = self.reply
@@ -277,7 +291,7 @@ class Outcome:
 
     @property
     def text_with_stage(self) -> str:
-        """What happened, and at which stage, for people."""
+        """The outcome as text with its stage, for people."""
         return f"at {self.stage}: {self}" if self.stage else str(self)
 
     @property
@@ -288,15 +302,15 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Envelope:
-    """A finished message: who gets it is decided here and never read from a header (RFC 5321)."""
+    """A composed message; sender and recipient are decided here, never by a header (RFC 5321)."""
 
     sender: str
     recipient: str
     message_id: str
-    #: The whole message, CRLF line ends, ready for DATA.
+    #: The complete message with CRLF line ends.
     data: bytes
     subject: str
-    #: The action links in it, by template variable.
+    #: The action links in the message, by template variable.
     links: Mapping[str, str] = field(default_factory=dict)
-    #: Its plain-text part, to look at.
+    #: The plain-text part.
     text: str = ""

@@ -1,4 +1,4 @@
-"""How many emails may go to whom in which time: the limits that keep a service from being abused."""
+"""Rate limits: how many emails an address, a user or the whole service may get in a time window."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PER_RECIPIENT_SETTING = "MAILCTL_LIMIT_PER_RECIPIENT"
 PER_USER_SETTING = "MAILCTL_LIMIT_PER_USER"
 GLOBAL_SETTING = "MAILCTL_LIMIT_GLOBAL"
-#: What stands for all kinds together.
+#: The name that stands for all kinds together.
 ALL_KINDS = "*"
 _NONE = "none"
 _LIMIT = re.compile(r"([1-9]\d{0,6})/([smhd])")
@@ -27,40 +27,40 @@ _UNITS = {"s": ("second", 1), "m": ("minute", 60), "h": ("hour", 3600), "d": ("d
 
 @dataclass(frozen=True, kw_only=True)
 class RateLimit:
-    """So many emails in such a time."""
+    """A number of emails allowed in a time window."""
 
     count: int
     unit: str
 
     @property
     def window(self) -> timedelta:
-        """The time in which they are counted."""
+        """The length of the time window."""
         return timedelta(seconds=_UNITS[self.unit][1])
 
     def describe(self, what: str) -> str:
-        """Return it in words, such as `5 reset emails per hour`."""
+        """Return the limit as text, such as `5 reset emails per hour`."""
         return f"{self.count} {what} per {_UNITS[self.unit][0]}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RateLimits:
-    """All limits of a service; by kind, or for all kinds together."""
+    """The rate limits of a service, by kind; `ALL_KINDS` stands for all kinds together."""
 
     per_recipient: Mapping[str, tuple[RateLimit, ...]] = field(default_factory=dict)
     per_user: Mapping[str, tuple[RateLimit, ...]] = field(default_factory=dict)
-    #: Over it, emails wait instead of being suppressed.
+    #: The limit for the whole service; emails above it wait instead of being suppressed.
     global_limit: RateLimit | None = None
 
     @property
     def kinds(self) -> set[str]:
-        """The kinds that limits name."""
+        """The kinds that the limits name."""
         return {*self.per_recipient, *self.per_user} - {ALL_KINDS}
 
     def __str__(self) -> str:
-        """What is in force, in one line."""
+        """The limits in one line; "none" if there are none."""
         parts = [
-            f"{limit.describe(describe_counted_emails(kind))} and {whom}"
-            for whom, limits in (("address", self.per_recipient), ("user", self.per_user))
+            f"{limit.describe(describe_counted_emails(kind))} and {subject}"
+            for subject, limits in (("address", self.per_recipient), ("user", self.per_user))
             for kind, several in limits.items()
             for limit in several
         ]
@@ -69,15 +69,15 @@ class RateLimits:
 
 
 def describe_counted_emails(kind: str) -> str:
-    """Return what a limit counts, in words."""
+    """Return what the limit of a kind counts, such as `reset emails`."""
     return "emails" if kind == ALL_KINDS else f"{kind} emails"
 
 
 def rate_limits_from_settings(settings: Settings) -> RateLimits:
-    """Return the limits that these settings name.
+    """Return the rate limits of these settings.
 
     Raises:
-        ConfigurationError: one of them is not usable.
+        ConfigurationError: a limit is invalid.
     """
     return RateLimits(
         per_recipient=_parse_by_kind(settings.mailctl_limit_per_recipient, setting=PER_RECIPIENT_SETTING),

@@ -1,4 +1,4 @@
-"""Lists of recipients, as CSV or as JSON lines: ids of users, or addresses with names, and variables."""
+"""Reads lists of recipients, as CSV or JSON lines: user ids or addresses, names and template variables."""
 
 from __future__ import annotations
 
@@ -20,34 +20,35 @@ if TYPE_CHECKING:
 _ID_COLUMNS = ("user_id", "id")
 _ADDRESS_COLUMN = "email"
 _NAME_COLUMNS = ("name", "first_name")
-#: Characters of a row of JSON; variables of an email hold less, even with each of them escaped.
+#: The longest line of JSON, in characters; the variables of an email are shorter, even fully escaped.
 _LONGEST_ROW = 1_500_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipientRow:
-    """One row of a list; nothing in it is checked yet but its form."""
+    """A row of a list of recipients; only its form has been checked."""
 
     line: int
     user_id: str | None = None
     email: str | None = None
     name: str = ""
-    #: Template variables of this row alone.
+    #: The template variables of this row.
     variables: Mapping[str, Json] = field(default_factory=dict)
 
 
 def read_recipients(data: bytes, *, field: str = "--users-file") -> Iterator[RecipientRow | RowProblem]:
-    """Go through a list of recipients.
+    """Iterate over the rows of a list of recipients.
 
-    JSON lines if it begins with a brace, a bracket or a quote; else CSV, whose first line names the columns.
-    `user_id` or `id`, `email`, `name` or `first_name` have their meaning, others are template variables.
+    The list is read as JSON lines if it starts with a brace or a quoted string, else as CSV, whose first line
+    names the columns. `user_id` or `id`, `email`, and `name` or `first_name` describe the recipient; all
+    other columns are template variables.
 
     Args:
-        data: the whole list, UTF-8.
-        field: what its giver knows it by.
+        data: the complete list, UTF-8.
+        field: the name of the list for error messages.
 
     Raises:
-        InvalidInput: it is not text, not CSV, or its first line names neither an id nor an address.
+        InvalidInput: the list is not UTF-8 or not CSV, or its first line names neither an id nor an address.
     """
     try:
         text = data.decode("utf-8-sig")
@@ -58,14 +59,14 @@ def read_recipients(data: bytes, *, field: str = "--users-file") -> Iterator[Rec
 
 
 def read_suppression_list(data: bytes, *, field: str) -> tuple[dict[str, str], list[RowProblem]]:
-    """Return the addresses of a list with the reason of each, and the rows that cannot be used.
+    """Return the addresses of a list, each with its reason, and the rows that cannot be used.
 
     Args:
-        data: the whole list, UTF-8, in the form of a list of recipients.
-        field: what its giver knows it by.
+        data: the complete list, UTF-8, in the form of a list of recipients.
+        field: the name of the list for error messages.
 
     Raises:
-        InvalidInput: as `read_recipients`, or it has no row.
+        InvalidInput: the list cannot be read (see `read_recipients`), or it has no row.
     """
     reasons: dict[str, str] = {}
     problems: list[RowProblem] = []
@@ -80,7 +81,7 @@ def read_suppression_list(data: bytes, *, field: str) -> tuple[dict[str, str], l
         else:
             reasons.setdefault(address, str(row.variables.get("reason", "")))
     if not reasons and not problems:
-        raise InvalidInput(field, "there is no address in it.", fix="Check the list.")
+        raise InvalidInput(field, "contains no address.", fix="Check the list.")
     return reasons, problems
 
 
@@ -88,7 +89,7 @@ def _is_json(text: str) -> bool:
     first_line = text.lstrip().partition("\n")[0].strip()
     if not first_line.startswith('"') or len(first_line) > _LONGEST_ROW:
         return first_line.startswith("{")
-    # Spreadsheets put quotes around the names of columns too.
+    # Spreadsheets also quote column names.
     try:
         return json.loads(first_line) not in (*_ID_COLUMNS, _ADDRESS_COLUMN)
     except ValueError:
@@ -120,12 +121,12 @@ def _csv_rows(text: str, *, field: str) -> Iterator[RecipientRow | RowProblem]:
     try:
         names = [name.strip() for name in next(reader, [])]
         if not text.strip():
-            raise InvalidInput(field, "is empty.", fix="Begin it with a line like: email,name")
+            raise InvalidInput(field, "is empty.", fix="Start it with a line such as: email,name")
         if not {*_ID_COLUMNS, _ADDRESS_COLUMN} & set(names):
             raise InvalidInput(
                 field,
-                "its first line names neither user_id nor email.",
-                fix="Begin it with a line like: email,name",
+                "its first line must name the column user_id or email.",
+                fix="Start it with a line such as: email,name",
             )
         for cells in reader:
             if not any(cells):
@@ -134,7 +135,7 @@ def _csv_rows(text: str, *, field: str) -> Iterator[RecipientRow | RowProblem]:
                 yield _recipient(reader.line_num, dict(zip(names, map(_trimmed, cells), strict=True)))
             else:
                 fields = "1 field" if len(cells) == 1 else f"{len(cells)} fields"
-                reason = f"has {fields}, the first line has {len(names)}."
+                reason = f"has {fields}, but the first line has {len(names)}."
                 yield RowProblem(line=reader.line_num, reason=reason)
     except csv.Error as error:
         reason = f"cannot be read after line {reader.line_num}: {error}."
@@ -142,7 +143,7 @@ def _csv_rows(text: str, *, field: str) -> Iterator[RecipientRow | RowProblem]:
 
 
 def _trimmed(cell: str) -> str:
-    # Of spaces alone: a line break in a cell is for the gate to see.
+    # Only spaces: a line break in a cell must reach validation.
     return cell.strip(" ")
 
 
@@ -158,11 +159,11 @@ def _recipient(line: int, row: dict[str, Json]) -> RecipientRow | RowProblem:
         user_id = None if user_id is None else validation.validate_user_id(user_id)
     except InvalidInput as error:
         return RowProblem(line=line, reason=error.message)
-    own = {*_ID_COLUMNS, _ADDRESS_COLUMN, *_NAME_COLUMNS}
+    reserved = {*_ID_COLUMNS, _ADDRESS_COLUMN, *_NAME_COLUMNS}
     return RecipientRow(
         line=line,
         user_id=user_id,
         email=email,
         name=name,
-        variables={key: value for key, value in row.items() if key not in own},
+        variables={key: value for key, value in row.items() if key not in reserved},
     )

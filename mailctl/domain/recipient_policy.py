@@ -1,6 +1,6 @@
-"""Whom this environment may mail: everybody, only some, or one address that gets all of it.
+"""The recipient policy of an environment: send to everybody, to an allow-list, or all mail to one address.
 
-For staging with a copy of production data: what is not allowed here cannot leave, whoever asks for it.
+It protects staging environments with a copy of production data: nothing can override it.
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ _DOMAIN = re.compile(r"(@|\*\.)([^@*]+)")
 
 @dataclass(frozen=True, kw_only=True)
 class Destination:
-    """Where a message goes here."""
+    """The actual recipient and subject of a message under the policy."""
 
     to: str
     subject: str
-    #: Whom it was meant for, if not for `to`.
+    #: The intended recipient, if it is not `to`.
     original_recipient: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipientPolicy:
-    """Whom this environment may mail; addresses and domains are in lower case."""
+    """The recipients that this environment may send to; addresses and domains are in lower case."""
 
-    #: None where everybody may be mailed.
+    #: The allowed addresses; None if every address is allowed.
     addresses: frozenset[str] | None = None
     domains: frozenset[str] = frozenset()
-    #: Domains of which only what is below them is allowed.
+    #: Domains whose subdomains alone are allowed.
     parent_domains: frozenset[str] = frozenset()
+    #: The address that gets all mail.
     redirect_to: str | None = None
 
     def __str__(self) -> str:
-        """What is in force, in one sentence; "" if nothing is."""
+        """The policy in one sentence; "" if there are no restrictions."""
         if self.redirect_to is not None:
             return f"{_REDIRECT}: all mail goes to {self.redirect_to}"
         if self.addresses is None:
@@ -52,7 +53,7 @@ class RecipientPolicy:
         return f"{_ALLOW}: mail goes only to {', '.join([*sorted(self.addresses), *domains])}"
 
     def resolve_destination(self, recipient: str, *, subject: str) -> Destination:
-        """Return where a message for `recipient` goes, and under which subject."""
+        """Return the actual recipient and subject of a message for `recipient`."""
         if self.redirect_to is None or recipient.lower() == self.redirect_to.lower():
             return Destination(to=recipient, subject=subject)
         return Destination(
@@ -60,13 +61,13 @@ class RecipientPolicy:
         )
 
     def refusal_reason(self, recipient: str) -> str:
-        """Return why nothing may be sent to an address, the last before it would be; "" if it may."""
+        """Return why the policy forbids sending to an address; "" if it allows it."""
         address = recipient.lower()
         if self.redirect_to is not None and address != self.redirect_to.lower():
-            return f"not sent: {_REDIRECT} is in force, and the message was for somebody else"
+            return f"not sent: {_REDIRECT} is set, and the message is for another address"
         if self._allows(address):
             return ""
-        return f"not sent: the address is not among {_ALLOW}"
+        return f"not sent: {_ALLOW} does not allow the address"
 
     def _allows(self, address: str) -> bool:
         if self.addresses is None or address in self.addresses:
@@ -75,31 +76,32 @@ class RecipientPolicy:
         return domain in self.domains or any(domain.endswith(f".{parent}") for parent in self.parent_domains)
 
 
-#: Where nothing is set.
+#: The policy without restrictions.
 UNRESTRICTED = RecipientPolicy()
 
 
 def recipient_policy_from_settings(settings: Settings) -> RecipientPolicy:
-    """Return whom these settings allow to be mailed.
+    """Return the recipient policy of these settings.
 
     Raises:
-        ConfigurationError: one of them is not usable; nothing may be sent then.
+        ConfigurationError: a setting is invalid; nothing may be sent then.
     """
     allow, redirect = settings.mailctl_recipients_allow, settings.mailctl_redirect_to
     if not allow and not redirect:
         return UNRESTRICTED
-    audience = _parse_allow_list(allow) if allow else UNRESTRICTED
+    policy = _parse_allow_list(allow) if allow else UNRESTRICTED
     if not redirect:
-        return audience
+        return policy
     to = _address(redirect.strip(" "), setting=_REDIRECT)
-    if not audience._allows(to.lower()):
+    if not policy._allows(to.lower()):
         raise ConfigurationError(
-            f"{_REDIRECT}={to} is not among {_ALLOW}.", fix="Add it there, or leave one of the two out."
+            f"{_ALLOW} does not allow {_REDIRECT}={to}.",
+            fix="Add the address there, or unset one of the two.",
         )
     return RecipientPolicy(
-        addresses=audience.addresses,
-        domains=audience.domains,
-        parent_domains=audience.parent_domains,
+        addresses=policy.addresses,
+        domains=policy.domains,
+        parent_domains=policy.parent_domains,
         redirect_to=to,
     )
 
@@ -119,14 +121,14 @@ def _parse_allow_list(text: str) -> RecipientPolicy:
 
 
 def _address(value: str, *, setting: str) -> str:
-    from mailctl.domain import validation  # takes long to import, and most have nothing to check
+    from mailctl.domain import validation  # slow to import, and seldom needed
 
     try:
         return validation.validate_address(value)
     except InvalidInput:
         raise ConfigurationError(
-            f"{setting}: {value!r} is not usable; nothing is sent.",
-            fix="Give addresses, @example.com for a domain, *.example.com for those below it."
+            f"{setting}: {value!r} is not a valid address; nothing is sent.",
+            fix="Give addresses, @example.com for a domain, *.example.com for its subdomains."
             if setting == _ALLOW
             else "Give one address.",
         ) from None

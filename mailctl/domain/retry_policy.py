@@ -1,4 +1,4 @@
-"""When to try again: pure decisions, without a clock, a sleep or a database."""
+"""Decides whether and when an email is tried again: pure functions without clock, sleep or database."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ from datetime import datetime, timedelta
 
 from mailctl.domain.models import MAYBE_SENT, Outcome, OutcomeKind
 
-#: Seconds of life that an email must have left to be worth sending; its reader still has to click.
+#: Seconds that an email must have left before it expires, so that its reader has time to click a link.
 MIN_REMAINING_LIFETIME_SECONDS = 60
-#: Seconds between attempts while our own credentials, TLS or sender identity are wrong.
+#: Seconds between attempts while credentials, TLS or the sender identity are wrong.
 CONFIG_RETRY_SECONDS = 30
-#: Seconds that a retry waits at least, whatever the jitter says.
+#: The shortest wait before a retry, in seconds, whatever the jitter.
 MIN_DELAY_SECONDS = 1.0
-#: Seconds from the broker to a claim that nobody is alarmed at; between the two a message is always counted.
+#: Seconds between receiving a message and claiming its email during which the message does not count as lost.
 UNCLAIMED_GRACE_SECONDS = 10.0
-#: Seconds between looks for messages that the broker lost.
+#: Seconds between searches for messages that the broker lost.
 LOST_MESSAGE_CHECK_SECONDS = 5.0
-#: Seconds after which an email is published again where the broker cannot be asked what it has.
+#: Seconds after which an email is published again if the broker cannot be asked which messages it has.
 BLIND_REPUBLISH_SECONDS = 900.0
-#: Attempts after which an email is given up, so that one that kills its worker does not do so for ever.
+#: Attempts after which an email fails, so that one that kills its worker does not do so forever.
 MAX_ATTEMPTS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How long to wait between attempts, in seconds."""
+    """The exponential back-off between attempts, in seconds."""
 
     first_seconds: float
     cap_seconds: float
 
     def delay(self, attempt: int, *, jitter: float) -> timedelta:
-        """Return the wait after attempt number `attempt` (from 1): exponential, full jitter, capped.
+        """Return the wait after an attempt: exponential, with full jitter, capped.
 
         Args:
+            attempt: the number of the attempt, from 1.
             jitter: a random number from 0 to 1.
         """
         ceiling = min(self.cap_seconds, self.first_seconds * 2 ** min(attempt - 1, 30))
@@ -42,22 +43,23 @@ class RetryPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class RetryAt:
-    """Try again at `at`; `counts` says whether the attempt was one of the email's own."""
+    """The decision to try again at a time."""
 
     at: datetime
+    #: False for a failure of our own settings, which must not use up the attempts of the email.
     counts_as_attempt: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class GiveUp:
-    """Do not try again."""
+    """The decision not to try again."""
 
     reason: str
     is_expired: bool
 
 
 def is_too_late(now: datetime, expires_at: datetime | None) -> bool:
-    """Whether an email has too little life left to be worth sending."""
+    """Whether an email expires too soon to be worth sending."""
     return expires_at is not None and expires_at - now < timedelta(seconds=MIN_REMAINING_LIFETIME_SECONDS)
 
 
@@ -71,17 +73,19 @@ def decide_retry(
     jitter: float,
     probe_at: datetime | None = None,
 ) -> RetryAt | GiveUp:
-    """Decide what follows an attempt that did not deliver.
+    """Decide what follows an attempt that did not deliver the email.
 
     Args:
-        outcome: deferred, ambiguous or config.
-        attempt: its number, from 1.
-        expires_at: when the email's links die; None for never.
+        outcome: the outcome of the attempt: deferred, ambiguous or config.
+        attempt: the number of the attempt, from 1.
+        now: the present time.
+        expires_at: when the email expires; None for never.
+        policy: the back-off.
         jitter: a random number from 0 to 1.
-        probe_at: when the mail server is tried next, if it is known not to work.
+        probe_at: when the mail server is tried next, while its circuit is open.
 
     Returns:
-        The time of the next attempt, or why there is none.
+        The time of the next attempt, or the reason why there is none.
     """
     is_ours = outcome.kind is OutcomeKind.CONFIG
     last = f"{outcome}; {MAYBE_SENT}" if outcome.kind is OutcomeKind.AMBIGUOUS else str(outcome)

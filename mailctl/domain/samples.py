@@ -1,4 +1,4 @@
-"""Sample emails, one for each kind, for checks and previews."""
+"""Sample content for emails of each kind, for checks and previews."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from mailctl.domain.models import Content, User
 if TYPE_CHECKING:
     from mailctl.domain.catalog import Kind
 
-#: Stands where a link carries what lets somebody in; no key of ours ever sealed it.
+#: Replaces the token in the links of previews; it grants access to nothing.
 SAMPLE_TOKEN = "SAMPLE-this-link-does-not-work"  # noqa: S105 - opens nothing
 _IP_ADDRESS = "203.0.113.7"
 _USER = User(id="42", email="ada.lovelace@example.com", username="ada", first_name="Ada")
 
 
 def sample_content(kind: Kind, *, page: str = "") -> Content:
-    """Return what an email of this kind could be made of; its links are minted as for any other.
+    """Return sample content for an email of a kind, without links.
 
     Args:
-        page: stands for variables that must be links of the service.
+        kind: the kind of email.
+        page: the URL for variables that must be links to the service.
     """
     is_generic = kind.template is None
     needed = dict.fromkeys(BUILT_IN_LINK_VARIABLES, page) | {"ip_address": _IP_ADDRESS}
@@ -35,7 +36,7 @@ def sample_content(kind: Kind, *, page: str = "") -> Content:
 
 
 def with_dead_links(content: Content, kind: Kind, *, frontend_url: str) -> Content:
-    """Return an email to look at: its links lead where real ones lead, and open nothing."""
+    """Return content for a preview, whose links lead to the real pages with a token that is not valid."""
     base = frontend_url.rstrip("/")
     urls = {link.variable: f"{base}{link.path}?t={SAMPLE_TOKEN}" for link in kind.links}
     return replace(content, urls=urls)

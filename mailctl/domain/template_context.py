@@ -1,4 +1,4 @@
-"""The gate for template variables: JSON types, a size that an email can hold, links that may be sent."""
+"""Validates template variables: JSON types, size, links and IP addresses."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Json
 
 MAX_DEPTH = 16
-#: Values, those inside of others included.
+#: The number of values, nested ones included.
 MAX_VALUES = 5_000
-#: Characters, all together: more than twice what mail programs show of an email.
+#: Characters of all values together: more than twice what mail clients show of an email.
 MAX_CHARACTERS = 200_000
 _MAX_BITS = 128
 _IP_ADDRESS = "ip_address"
-#: How names of variables end that carry a link, or several: reset_url, logoUrl, hrefs, link, help_links.
+#: The end of variable names that hold links: reset_url, logoUrl, hrefs, link, help_links.
 _LINK_NAME = re.compile(r"(?:(?i:url|uri|href)|(?:^|[^A-Za-z])(?i:link)|Link)s?_?\d*\Z")
 _LONGEST_ENDING = 16
-#: How names of variables end, in a security email, that carry an IP address under another name.
+#: The end of variable names that hold an IP address in a security email.
 _IP_NAME = re.compile(r"(?:^|_)(?:ip|ip_address)\Z")
-#: How names of variables end that carry what a stranger chose: a link there must not stop a security email.
+#: The end of variable names whose values strangers choose: a link there must not stop a security email.
 _PERSON_NAME = re.compile(r"(?i:name)\Z")
 _UNTRUSTED_NAME = re.compile(r"(?i:agent|device|browser|location|city|country|platform)\Z")
-#: What no context of an email overrides.
+#: Variables that the context of an email cannot override.
 _RESERVED_VARIABLES = frozenset({"project_name", "subject", "greeting_name", "recipient_email"})
 
 
 def validate_variables(value: object, *, field: str = "context") -> dict[str, Json]:
-    """Return template variables by name; None gives none.
+    """Return validated template variables by name.
 
     Args:
-        field: what the giver knows them by.
+        value: a mapping of names to JSON values; None for no variables.
+        field: the name of the value for error messages.
 
     Raises:
-        InvalidInput: they are not an object, one has an odd name, or holds what JSON cannot carry or no
-            email can hold.
+        InvalidInput: the value is not an object, a name is invalid, or a value is not JSON or too large.
     """
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise InvalidInput(field, "is not an object with named fields.")
+        raise InvalidInput(field, "must be an object with named fields.")
     if len(value) > MAX_VALUES:
-        raise InvalidInput(field, f"holds more than {MAX_VALUES} values.")
+        raise InvalidInput(field, f"has more than {MAX_VALUES} values.")
     found = {validation.validate_variable_name(name): each for name, each in value.items()}
     _SizeChecker(field).check(found, depth=0)
     return found
@@ -57,32 +57,32 @@ def validate_variables(value: object, *, field: str = "context") -> dict[str, Js
 
 @dataclass(frozen=True, kw_only=True)
 class LinkRules:
-    """What links and IP addresses in the variables of one email may be, by the variable's name, at any depth.
+    """Rules for the links, IP addresses and texts in the variables of one email, at any depth.
 
-    Variables of mailctl's own templates, such as reset_url, must lead to the origins of the service. Other
+    Variables of the built-in templates, such as reset_url, must lead to the origins of the service. Other
     links may lead anywhere, but must be one line and open a page, an email or a call: no `javascript:`, no
     `data:`.
 
-    In a security email every other text is one line that no mail client turns into a link. Names, and what
-    else strangers choose, are left empty where they are not; other texts are refused.
+    In a security email, every text must be one line that no mail client turns into a link. Names and other
+    values that strangers choose are replaced by "" if they are not; other texts are refused.
     """
 
-    #: Origins of the service (scheme://host[:port]).
+    #: The origins of the service (scheme://host[:port]).
     origins: frozenset[str]
-    #: Variables whose links must lead there.
+    #: Variables whose links must lead to these origins.
     restricted: frozenset[str]
-    #: Whether all links must lead there, as in a template for security emails.
+    #: Whether all links must lead to these origins.
     is_security_email: bool = False
-    #: Variables that the email cannot do without: null is none.
+    #: Variables that must not be null.
     required: frozenset[str] = frozenset()
-    #: Who gets the email; a text may be this address.
+    #: The address of the recipient, which a text may equal.
     recipient: str = ""
 
     def apply(self, given: Mapping[str, Json]) -> dict[str, Json]:
-        """Return the variables of an email, each in the form that mailctl uses.
+        """Return the variables of an email, validated and normalized.
 
         Raises:
-            InvalidInput: a link is none, or leads where it must not; an IP address is none.
+            InvalidInput: a link is invalid or leads to another origin, or an IP address is invalid.
         """
         return {
             name: value if name in _RESERVED_VARIABLES else self._checked(value, name, is_link=False)
@@ -90,15 +90,15 @@ class LinkRules:
         }
 
     def _checked(self, value: Json, name: str, *, is_link: bool) -> Json:
-        is_needed = name in self.required
-        if value is None and not is_needed:  # there is none
+        is_required = name in self.required
+        if value is None and not is_required:
             return None
         if name in self.restricted:
             return validation.validate_action_url(value, origins=self.origins, field=name)
         if name == _IP_ADDRESS or (self.is_security_email and _IP_NAME.search(name)):
             return validation.validate_ip_address(value, field=name)
         is_link = is_link or _is_link_name(name[-_LONGEST_ENDING:])
-        if is_link and is_needed and not (value and isinstance(value, str | list | tuple | Mapping)):
+        if is_link and is_required and not (value and isinstance(value, str | list | tuple | Mapping)):
             raise InvalidInput(name, "is not a link.")
         if isinstance(value, Mapping):
             return {
@@ -138,7 +138,7 @@ def _is_link_name(ending: str) -> bool:
 
 
 class _SizeChecker:
-    """Goes through a value and counts."""
+    """Walks through a value and refuses it if it is too large or not JSON."""
 
     def __init__(self, field: str) -> None:
         self._field = field
@@ -148,7 +148,7 @@ class _SizeChecker:
     def check(self, value: Json, *, depth: int) -> None:
         self._values += 1
         if depth > MAX_DEPTH or self._values > MAX_VALUES:
-            self._refuse(f"holds more than {MAX_VALUES} values, or lists inside of lists {MAX_DEPTH} deep.")
+            self._refuse(f"has more than {MAX_VALUES} values or {MAX_DEPTH} levels of nesting.")
         if isinstance(value, str):
             self._check_text(value)
         elif isinstance(value, Mapping):
@@ -166,14 +166,14 @@ class _SizeChecker:
     def _check_text(self, text: str) -> None:
         self._characters += len(text)
         if self._characters > MAX_CHARACTERS:
-            self._refuse(f"holds more than {MAX_CHARACTERS} characters.")
+            self._refuse(f"has more than {MAX_CHARACTERS} characters.")
         if "\0" in text or not _has_no_surrogates(text):
-            self._refuse("holds a NUL, or half of a character (a lone surrogate).")
+            self._refuse("contains a NUL or a lone surrogate.")
 
     def _refuse_type(self) -> None:
         raise InvalidInput(
             self._field,
-            "holds a value that JSON cannot carry.",
+            "contains a value that is not JSON.",
             fix="Use text, numbers, true, false, null, lists and objects.",
         )
 

@@ -1,1 +1,1 @@
-"""From a request to a row in the delivery log to a message on the broker."""
+"""Recording requests in the delivery log, and publishing emails to the broker."""

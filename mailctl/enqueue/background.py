@@ -1,10 +1,9 @@
-"""Recording and publishing for the web service: one dispatcher for each of its processes."""
+"""Recording and publishing emails in a process of the web service, without waiting for the broker."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -18,35 +17,36 @@ from mailctl.delivery_log.storage.engine import translate_database_errors
 from mailctl.delivery_log.storage.urls import is_same_database
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import BrokerUnavailable, ConfigurationError, MailctlError
+from mailctl.per_process import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.orm import Session, SessionTransaction
 
-    from mailctl.domain.catalog import Kind
-    from mailctl.domain.models import Content, Draft
+    from mailctl.domain.models import Content, Draft, User
+    from mailctl.domain.request import EmailRequest
     from mailctl.runtime import Runtime
 
 _T = TypeVar("_T")
 _log = logging.getLogger("mailctl.service")
 
-#: Seconds after which what was recorded is on disk: a power failure, and nothing else, can lose that much.
+#: Seconds until recorded emails are on disk; only a power failure, not a crash, can lose them before that.
 FLUSH_SECONDS = 3.0
-#: Seconds that a worker goes on with an email before the log is told that it is published.
+#: Seconds between publishing emails and recording that, so that workers get the delivery log first.
 _WORKER_HEAD_START_SECONDS = 0.01
-#: Where a session keeps the ids of what its transaction recorded.
+#: The key in `Session.info` of the ids that the transaction of a session recorded.
 _RECORDED_IDS_KEY = "mailctl.recorded"
 
 
 class Dispatcher:
-    """Records and publishes for one process of the web service; closed with its runtime.
+    """Records and publishes emails for one process of the web service; closed with its runtime.
 
     Args:
-        parts: of this process.
+        parts: the runtime of this process.
 
     Raises (both methods):
-        InvalidInput: the idempotency key is not usable.
+        InvalidInput: a value of the request or its idempotency key is not usable.
         IdempotencyConflict: the key was used for other content.
         LogUnavailable: the delivery log cannot be written.
     """
@@ -55,76 +55,75 @@ class Dispatcher:
         parts.check_message_settings()
         self.runtime = parts
         self._enqueuer = Enqueuer(parts, head_start_seconds=_WORKER_HEAD_START_SECONDS)
-        # Asked for here, where no event loop waits: the answer may import Celery.
+        # The first answer may import Celery, which must not happen on an event loop later.
         _ = self._enqueuer.can_reach_worker
-        # One thread, because a publisher is for one at a time; the interpreter waits for it at its end.
+        # One thread, because only one may use a publisher; the interpreter joins it at exit.
         self._background = ThreadPoolExecutor(1, thread_name_prefix="mailctl-publisher")
-        #: What is to be published: emails that nothing keeps back, and ids of which the log is asked first.
+        #: Emails to publish, and ids of emails to publish if the delivery log allows it.
         self._publishable: deque[Draft] = deque()
         self._ids_to_check: deque[str] = deque()
         self._flush_timer: threading.Timer | None = None
         parts.on_close(self._close)
 
-    async def record(self, kind: Kind, contents: list[Content], *, idempotency_key: str | None) -> str:
-        """Record the emails of one call in a transaction of its own, and publish them a moment later.
+    async def record(self, request: EmailRequest, users: Sequence[User]) -> str:
+        """Record an email to each user in a new transaction, and publish them in the background.
 
-        A caller that is cancelled while they are being recorded changes nothing of that.
-
-        Args:
-            contents: one per recipient.
+        Cancelling the caller does not undo the recording.
 
         Returns:
-            The id of the first, or that of an earlier call with the key.
+            The id of the first email, or the id that an earlier request with the idempotency key returned.
         """
-        given_up = threading.Event()
+        contents = self._contents(request, users)
+        is_cancelled = threading.Event()
         try:
-            return await asyncio.to_thread(self._record, kind, contents, idempotency_key, given_up)
+            return await asyncio.to_thread(self._record, request, contents, is_cancelled)
         except asyncio.CancelledError:
-            given_up.set()
+            is_cancelled.set()
             raise
         finally:
-            # Not before the caller goes on: who publishes competes with it for the interpreter.
+            # Not earlier: the publishing thread would compete with the caller for the interpreter.
             self._publish_soon()
 
-    def _record(
-        self, kind: Kind, contents: list[Content], idempotency_key: str | None, given_up: threading.Event
-    ) -> str:
-        # Committed here, so that no crash of a process loses it; a request does not wait for the disk.
-        enqueued = self._enqueuer.record(kind, contents, idempotency_key=idempotency_key, durable=False)
+    def _contents(self, request: EmailRequest, users: Sequence[User]) -> list[Content]:
+        return [self._enqueuer.make_content(request, user) for user in users]
+
+    def _record(self, request: EmailRequest, contents: list[Content], is_cancelled: threading.Event) -> str:
+        # Committed, not flushed: a crash of a process loses nothing, and requests do not wait for the disk.
+        enqueued = self._enqueuer.record(request, contents, durable=False)
         self._flush_soon()
         self._publishable.extend(enqueued.publishable)
         self._ids_to_check.extend(enqueued.ids_to_check)
-        if given_up.is_set():
+        if is_cancelled.is_set():
             self._publish_soon()
         return enqueued.ids[0]
 
-    def record_in(
-        self, session: Session, kind: Kind, contents: list[Content], *, idempotency_key: str | None
-    ) -> str:
-        """Record them in the caller's transaction, and publish them after it.
+    def record_in(self, session: Session, request: EmailRequest, users: Sequence[User]) -> str:
+        """Record an email to each user in the transaction of the caller, and publish them after it.
+
+        Returns:
+            As `record`.
 
         Raises:
-            ConfigurationError: the session is of another database than the delivery log.
+            ConfigurationError: the session is connected to another database than the delivery log.
         """
+        contents = self._contents(request, users)
         connection = session.connection()
         if not is_same_database(connection.engine.url, self.runtime.engine.url):
             raise ConfigurationError(
-                "session= belongs to another database than the delivery log.",
+                "The session is connected to another database than the delivery log.",
                 fix="Set MAILCTL_DATABASE_URL to the database of the session, or leave session= out.",
             )
         with translate_database_errors(connection.engine.url):
-            ids = self._enqueuer.record(
-                kind, contents, idempotency_key=idempotency_key, connection=connection
-            ).ids
+            ids = self._enqueuer.record(request, contents, connection=connection).ids
         self._publish_after(session, ids)
         return ids[0]
 
     def _publish_after(self, session: Session, ids: Sequence[str]) -> None:
-        """Publish when the session's transaction has ended.
+        """Publish emails when the transaction of a session has ended.
 
-        Whether it was committed is not asked: after a rollback, also of a savepoint, there is no row to
-        publish. The listener stays for the life of the session, because one that removes itself breaks the
-        commit that calls it.
+        A commit and a rollback, also of a savepoint, are treated alike: after a rollback the delivery log has
+        no row to publish. The listener stays for the life of the session, because a listener that removes
+        itself breaks the commit that calls it.
         """
         if _RECORDED_IDS_KEY not in session.info:
             session.info[_RECORDED_IDS_KEY] = []
@@ -148,7 +147,7 @@ class Dispatcher:
         try:
             self.runtime.outbox.flush()
         except MailctlError as error:
-            _log.error("the delivery log is not on disk yet: %s", error)
+            _log.error("the delivery log could not be flushed to disk: %s", error)
 
     def _close(self) -> None:
         self._publish_soon()
@@ -158,11 +157,11 @@ class Dispatcher:
             self._flush()
 
     def _publish_soon(self) -> None:
-        with suppress(RuntimeError):  # the process is ending: a relay publishes them
+        with suppress(RuntimeError):  # the process is exiting: a relay publishes the emails
             self._background.submit(self._publish)
 
     def _publish(self) -> None:
-        """Publish what has come together meanwhile."""
+        """Publish all emails that were recorded since the last call."""
         publishable, ids = _drain(self._publishable), _drain(self._ids_to_check)
         if not publishable and not ids:
             return
@@ -170,48 +169,34 @@ class Dispatcher:
         try:
             self._enqueuer.publish(ids, publishable=publishable)
         except BrokerUnavailable as error:
-            _log.warning("email %s waits in the delivery log: %s", first, error)
+            _log.warning("email %s waits in the delivery log for the broker: %s", first, error)
         except MailctlError as error:
             _log.error("email %s is not published yet: %s", first, error)
         except Exception:
-            # Nobody reads what this thread returns.
-            _log.exception("email %s is not published yet; a relay of a worker will do it", first)
+            # Nothing else would report it: nobody reads the futures of this thread.
+            _log.exception("email %s is not published yet; the relay of a worker will publish it", first)
 
 
 def _drain(waiting: deque[_T]) -> list[_T]:
     return [waiting.popleft() for _ in range(len(waiting))]
 
 
-#: By process: a parent's threads do not exist in its child.
-_dispatchers: dict[int, Dispatcher] = {}
-_lock = threading.Lock()
+_dispatchers = PerProcess[Dispatcher]()
 
 
 def current() -> Dispatcher:
-    """Return that of this process, which opens the delivery log.
+    """Return the dispatcher of this process; the first call opens the delivery log.
 
     Raises:
         ConfigurationError: the settings are not usable.
         LogUnavailable: the delivery log cannot be opened.
     """
     parts = runtime.current()
-    with _lock:
-        dispatcher = _dispatchers.get(os.getpid())
-        if dispatcher is None or dispatcher.runtime is not parts:
-            dispatcher = _dispatchers[os.getpid()] = Dispatcher(parts)
-        return dispatcher
+    return _dispatchers.get(
+        lambda: Dispatcher(parts), is_usable=lambda dispatcher: dispatcher.runtime is parts
+    )
 
 
 def is_open() -> bool:
-    """Whether `current` returns at once."""
-    dispatcher = _dispatchers.get(os.getpid())
-    return dispatcher is not None and runtime.is_open()
-
-
-def _reset_lock() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-# Another thread of the parent may have held it at that moment.
-os.register_at_fork(after_in_child=_reset_lock)
+    """Return whether the dispatcher of this process is open, so that `current` returns at once."""
+    return _dispatchers.peek() is not None and runtime.is_open()

@@ -1,4 +1,4 @@
-"""Campaigns: the same email to many, checked row by row, recorded in the log, sent in batches by workers."""
+"""Recording campaigns: one email to many recipients, which workers send in batches."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from mailctl.domain.factory import make_content, make_drafts, make_recipient
+from mailctl.domain.factory import make_drafts, make_recipient
 from mailctl.domain.models import Content, RowProblem
 from mailctl.domain.samples import with_dead_links
 from mailctl.enqueue.enqueuer import Enqueuer
@@ -27,124 +27,112 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from mailctl.delivery_log.campaigns import CampaignBatch
-    from mailctl.domain.catalog import Kind
     from mailctl.domain.models import Draft, Envelope, Json, User
     from mailctl.domain.recipient_list import RecipientRow
+    from mailctl.domain.request import EmailRequest
     from mailctl.runtime import Runtime
 
-#: Rows that are recorded in one transaction: few at first, so that workers begin, then more, as each
-#: transaction costs the disk about the same.
+#: Rows per transaction: few at first, so that workers can begin, then more, because every transaction costs
+#: the disk about the same.
 FIRST_CHUNK_ROWS = 500
 MAX_CHUNK_ROWS = 4000
 MAX_NAME_LENGTH = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class CampaignRequest:
-    """What a campaign sends, to whomever."""
-
-    kind: Kind
-    #: The same name never sends to an address twice.
-    campaign: str = ""
-    context: Mapping[str, Json] = field(default_factory=dict)
-    subject: str | None = None
-    template: str | None = None
-    not_before: datetime | None = None
-    #: Emails a second, all workers together; None for as fast as it goes.
-    rate: float | None = None
-    #: The operator who says that suppressed addresses get it too.
-    forced_by: str | None = None
-    #: Which users, named by id, are refused.
-    screening: Screening = Screening.FULL
-
-
-@dataclass(frozen=True, kw_only=True)
 class ChunkResult:
-    """What became of some rows."""
+    """The result of recording some rows of a list."""
 
-    #: Id and address of each email that is new in the log.
+    #: The id and the address of each new email.
     emails: tuple[tuple[str, str], ...] = ()
-    #: How many the campaign had already.
+    #: The number of emails that the campaign already had.
     already_recorded: int = 0
-    #: How many of the new ones are not sent: their address is suppressed.
+    #: The number of new emails that are not sent because their address is suppressed.
     suppressed: int = 0
+    #: The rows that cannot be used.
     problems: tuple[RowProblem, ...] = ()
 
     @property
     def rows(self) -> int:
-        """How many rows these were."""
+        """The number of these rows."""
         return len(self.emails) + self.already_recorded + len(self.problems)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
-    """What would become of rows."""
+class CheckResult:
+    """The result of validating the rows of a list without recording them."""
 
-    #: How many emails would be new in the log.
+    #: The number of emails that would be new.
     new: int
-    #: How many rows the campaign has already, or are about an address of a row before.
-    known: int
+    #: The number of rows whose address the campaign already has, or an earlier row of the list.
+    already_recorded: int
+    #: The rows that cannot be used.
     problems: tuple[RowProblem, ...]
 
 
 class CampaignRecorder:
-    """Records the emails of one campaign; workers send them.
+    """Records the emails of one campaign in the delivery log.
 
     Args:
         runtime: the parts of this process.
-        mailing: what is sent.
+        request: the request that all recipients share; it names the campaign.
+        rate: emails per second that all workers together send; None for no limit.
+        screening: which users, if rows name them by id, are refused.
 
     Raises:
-        InvalidInput: the campaign's name is not usable.
-        ConfigurationError: no email can be made with these settings.
+        InvalidInput: the name of the campaign is not usable.
+        ConfigurationError: the settings do not allow composing an email.
     """
 
-    def __init__(self, runtime: Runtime, mailing: CampaignRequest) -> None:
-        name = mailing.campaign
-        if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable() or name != name.strip():
-            raise InvalidInput(
-                "--campaign", f"is not usable: give 1 to {MAX_NAME_LENGTH} printable characters."
-            )
+    def __init__(
+        self,
+        runtime: Runtime,
+        request: EmailRequest,
+        *,
+        rate: float | None = None,
+        screening: Screening = Screening.FULL,
+    ) -> None:
+        self._name = _validate_name(request.campaign)
         runtime.check_message_settings()
         self._runtime = runtime
-        self._mailing = mailing
+        self._request = request
+        self._rate = rate
+        self._screening = screening
         self._enqueuer = Enqueuer(runtime)
-        self._at = mailing.not_before or datetime.now(UTC)
         self._shared_fields: dict[str, Any] | None = None
-        #: How many of the rows given to `record` are in the log.
+        #: The number of rows given to `record` whose emails are in the delivery log.
         self.rows_in_log = 0
-        named = hashlib.sha256(f"{name}\0".encode())
-        self._name_hash = named
-        self._id_prefix = named.hexdigest()[:8]
+        self._name_hash = hashlib.sha256(f"{self._name}\0".encode())
+        self._id_prefix = self._name_hash.hexdigest()[:8]
 
-    def check(self, rows: Iterable[RecipientRow | RowProblem]) -> Checked:
-        """Go through rows and return what `record` would do with them; nothing is recorded."""
+    def check(self, rows: Iterable[RecipientRow | RowProblem]) -> CheckResult:
+        """Validate rows and return what `record` would do with them."""
         problems: list[RowProblem] = []
-        new, known = set[str](), 0
+        new, already_recorded = set[str](), 0
         for chunk in self._check_in_chunks(rows):
             problems += [row for row in chunk if isinstance(row, RowProblem)]
             ids = [row.id for row in chunk if not isinstance(row, RowProblem)]
             more = set(ids) - new
             more -= self._runtime.campaigns.known(list(more))
             new |= more
-            known += len(ids) - len(more)
-        return Checked(new=len(new), known=known, problems=tuple(problems))
+            already_recorded += len(ids) - len(more)
+        return CheckResult(new=len(new), already_recorded=already_recorded, problems=tuple(problems))
 
     def record(self, rows: Iterable[RecipientRow | RowProblem]) -> Iterator[ChunkResult]:
-        """Record the emails of rows, some at a time; a row that cannot be used is told and left out.
+        """Record the emails of rows, chunk by chunk; rows that cannot be used are reported and left out.
 
-        Each step is recorded for good: who stops in the middle goes on with the same rows and the same name.
-        The step that was under way then is finished, and counted in `rows_in_log`.
+        Each chunk is committed. If the caller stops early, the current chunk is finished and counted in
+        `rows_in_log`. Recording the same rows under the same name again continues the campaign.
 
         Raises:
-            InvalidInput: the template lacks a variable that the first row does not give.
-            LogUnavailable: the log cannot be written.
-            DirectoryUnavailable: the users cannot be looked up.
+            InvalidInput: the template needs a variable that the first row lacks.
+            LogUnavailable: the delivery log cannot be written.
+            UserDirectoryUnavailable: the users cannot be looked up.
         """
         begun: Future[ChunkResult] | None = None
         is_open = False
-        # The database works on some rows while the next ones are checked, and while others get to disk.
-        with _gc_frozen(), ThreadPoolExecutor(1, thread_name_prefix="mailctl-campaign") as recorder:
+        # One chunk is written while the next one is validated and the previous one is flushed to disk.
+        with _gc_frozen(), ThreadPoolExecutor(1, thread_name_prefix="mailctl-campaign") as executor:
             try:
                 for checked in self._check_in_chunks(rows):
                     drafts = [draft for draft in checked if not isinstance(draft, RowProblem)]
@@ -153,7 +141,7 @@ class CampaignRecorder:
                         is_open = True
                     batch = self._runtime.campaigns.prepare_batch(drafts)
                     recorded = begun.result() if begun else None
-                    begun = recorder.submit(self._record_batch, checked, batch)
+                    begun = executor.submit(self._record_batch, checked, batch)
                     if recorded:
                         self._runtime.outbox.flush()
                         yield recorded
@@ -163,10 +151,25 @@ class CampaignRecorder:
             if last:
                 yield last
 
+    def preview(self, rows: Iterable[RecipientRow | RowProblem]) -> Envelope | None:
+        """Return the message to the first usable row, with links that do not work; None if no row is usable.
+
+        Raises:
+            RenderError: the template cannot be rendered.
+        """
+        now = datetime.now(UTC)
+        checked = (self._check_row(row, now=now) for row in rows)
+        first = next((each for each in checked if not isinstance(each, RowProblem)), None)
+        if first is None:
+            return None
+        kind, base = self._request.kind, self._runtime.settings.frontend_url
+        content = with_dead_links(first.content, kind, frontend_url=base)
+        at = self._request.earliest_start(now)
+        return asyncio.run(self._runtime.composer.preview(kind, content, at=at))
+
     def _start_campaign(self, first: Draft) -> None:
-        mailing = self._mailing
-        self._enqueuer.refuse_unrenderable(mailing.kind, [first.content], at=self._at)
-        self._runtime.campaigns.create_or_update(mailing.campaign, kind=first.kind, rate=mailing.rate)
+        self._enqueuer.refuse_unrenderable(self._request, [first.content])
+        self._runtime.campaigns.create_or_update(self._name, kind=first.kind, rate=self._rate)
 
     def _check_in_chunks(
         self, rows: Iterable[RecipientRow | RowProblem]
@@ -188,70 +191,36 @@ class CampaignRecorder:
             problems=tuple(problem for problem in checked if isinstance(problem, RowProblem)),
         )
 
-    def preview(self, rows: Iterable[RecipientRow | RowProblem]) -> Envelope | None:
-        """Return the first usable row's message, with links that open nothing; None if there is none.
-
-        Raises:
-            RenderError: the template cannot be rendered.
-        """
-        for row in rows:
-            checked = self._check_row(row, now=datetime.now(UTC))
-            if not isinstance(checked, RowProblem):
-                kind, base = self._mailing.kind, self._runtime.settings.frontend_url
-                content = with_dead_links(checked.content, kind, frontend_url=base)
-                return asyncio.run(self._runtime.composer.preview(kind, content, at=self._at))
-        return None
-
     def _check_row(self, row: RecipientRow | RowProblem, *, now: datetime) -> Draft | RowProblem:
         if isinstance(row, RowProblem):
             return row
-        mailing = self._mailing
         try:
             content = self._content(self._user(row), row.variables)
         except ServiceUnavailable:
             raise
         except MailctlError as error:
             return RowProblem(line=row.line, reason=error.message)
-        [draft] = make_drafts(
-            self._recorded_kind,
-            [content],
-            queue=BULK_QUEUE,
-            now=now,
-            first_id=self._id_for(content.user.email.lower()),
-            not_before=mailing.not_before,
-            campaign=mailing.campaign,
-            forced_by=mailing.forced_by,
-        )
+        first_id = self._id_for(content.user.email.lower())
+        [draft] = make_drafts(self._recorded_request, [content], queue=BULK_QUEUE, now=now, first_id=first_id)
         return draft
 
     def _content(self, user: User, variables: Mapping[str, Json]) -> Content:
         if variables:
-            return self._make_content(user, {**self._mailing.context, **variables})
-        # Checked once: only the user differs. Not by `replace`, which takes twice as long.
+            return self._enqueuer.make_content(self._request, user, variables=variables)
+        # Without variables of the row, contents differ by the user only, so the rest is validated once.
+        # `dataclasses.replace` would take twice as long.
         if self._shared_fields is None:
-            self._shared_fields = vars(self._make_content(user, self._mailing.context))
+            self._shared_fields = vars(self._enqueuer.make_content(self._request, user))
         return Content(**{**self._shared_fields, "user": user})
 
     @cached_property
-    def _recorded_kind(self) -> Kind:
-        return self._enqueuer.resolve_kind(self._mailing.kind, self._mailing.template)
-
-    def _make_content(self, user: User, context: Mapping[str, Json]) -> Content:
-        mailing = self._mailing
-        return make_content(
-            mailing.kind,
-            user,
-            origins=self._runtime.link_origins,
-            context=context,
-            subject=mailing.subject,
-            template=mailing.template,
-            catalog=self._runtime.catalog,
-        )
+    def _recorded_request(self) -> EmailRequest:
+        return self._enqueuer.with_recorded_kind(self._request, self._request.template)
 
     def _id_for(self, address: str) -> str:
-        """Return a UUID of version 8 (RFC 9562) that follows from the campaign and the address.
+        """Return a UUID of version 8 (RFC 9562), derived from the campaign and the address.
 
-        All of a campaign begin alike, so that a database finds their places in its indices close together.
+        All ids of a campaign begin with the same digits, so that they are close together in database indices.
         """
         hashed = self._name_hash.copy()
         hashed.update(address.encode())
@@ -261,13 +230,19 @@ class CampaignRecorder:
     def _user(self, row: RecipientRow) -> User:
         if row.email is None:
             assert row.user_id is not None
-            return self._runtime.directory.get(row.user_id, screening=self._mailing.screening)
+            return self._runtime.directory.get(row.user_id, screening=self._screening)
         return make_recipient(email=row.email, id=row.user_id, name=row.name)
+
+
+def _validate_name(name: str | None) -> str:
+    if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable() or name != name.strip():
+        raise InvalidInput("--campaign", f"must be 1 to {MAX_NAME_LENGTH} printable characters.")
+    return name
 
 
 @contextmanager
 def _gc_frozen() -> Iterator[None]:
-    """Let searches for garbage pass over what was there before: many rows cause many, and find nothing."""
+    """Exclude the objects that exist already from garbage collection, which many rows trigger in vain."""
     if gc.get_freeze_count():
         yield
         return
@@ -278,13 +253,15 @@ def _gc_frozen() -> Iterator[None]:
         gc.unfreeze()
 
 
-def with_derived_name(mailing: CampaignRequest, data: bytes) -> CampaignRequest:
-    """Return a mailing that nobody named with a name: the same list and words are the same campaign.
+def with_derived_name(request: EmailRequest, data: bytes) -> EmailRequest:
+    """Return a request whose campaign is named after its content and its list.
+
+    The same list and the same content give the same name, so that repeating a command sends nothing twice.
 
     Args:
-        data: the list.
+        data: the file that holds the list.
     """
-    kind = mailing.kind.name
-    words = json.dumps([kind, mailing.subject, mailing.template, dict(mailing.context)], sort_keys=True)
+    kind = request.kind.name
+    words = json.dumps([kind, request.subject, request.template, dict(request.context)], sort_keys=True)
     digest = hashlib.sha256(words.encode() + bytes(1) + data).hexdigest()[:12]
-    return replace(mailing, campaign=f"{kind}-{digest}")
+    return replace(request, campaign=f"{kind}-{digest}")

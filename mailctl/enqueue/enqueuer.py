@@ -1,4 +1,4 @@
-"""Recording emails and handing them to the broker: what the service and the command line have in common."""
+"""The steps that every caller shares: make the content of emails, record them, put them on the broker."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 
 from mailctl import tracing
 from mailctl.domain.catalog import BUILT_IN_KINDS, effective_kind
-from mailctl.domain.factory import make_drafts
+from mailctl.domain.factory import make_content, make_drafts
 from mailctl.errors import InvalidInput, RenderError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection
 
     from mailctl.domain.catalog import Kind
-    from mailctl.domain.models import Content, Draft
+    from mailctl.domain.models import Content, Draft, Json, User
+    from mailctl.domain.request import EmailRequest
     from mailctl.enqueue.publisher import Publisher
     from mailctl.runtime import Runtime
 
@@ -29,26 +30,27 @@ GRACE_SECONDS = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class EnqueueResult:
-    """What was recorded of one call."""
+    """The emails that one request recorded."""
 
-    #: Of its emails; only that of an earlier call if the idempotency key was used before.
+    #: The ids of the emails; after a repeated idempotency key only the first id of the earlier request.
     ids: tuple[str, ...]
-    #: Those that nothing keeps from being published, once the transaction is committed.
+    #: The emails that may be published as soon as the transaction is committed.
     publishable: tuple[Draft, ...] = field(default=(), repr=False)
 
     @property
     def ids_to_check(self) -> tuple[str, ...]:
-        """The ids of those of which the log has to be asked."""
+        """The ids of the other emails: only the delivery log can say whether they may be published."""
         publishable = {draft.id for draft in self.publishable}
         return tuple(email_id for email_id in self.ids if email_id not in publishable)
 
 
 class Enqueuer:
-    """Records emails, and publishes them where a worker could get them.
+    """Records emails and publishes them if a worker can receive what this process publishes.
 
     Args:
         runtime: the parts of this process.
-        head_start_seconds: for how long a worker goes on with what is published before the log is told.
+        head_start_seconds: how long to wait between publishing emails and recording that they are published,
+            so that workers and this process do not compete for the delivery log.
     """
 
     def __init__(self, runtime: Runtime, *, head_start_seconds: float = 0.0) -> None:
@@ -57,29 +59,33 @@ class Enqueuer:
 
     @property
     def can_reach_worker(self) -> bool:
-        """Whether publishing from this process makes sense; a memory broker is private to its process."""
-        # Decided without Celery where possible: importing it is most of what a short command takes.
+        """Whether a worker can receive what this process publishes; a memory broker serves one process."""
+        # Settings decide first: importing Celery takes most of the time of a short command.
         return not self._runtime.settings.is_broker_private and self._publisher.can_reach_worker
 
     def is_own_task(self, kind: Kind) -> bool:
-        """Whether the service's own app defines the kind's task itself, and so knows its templates."""
+        """Return whether the app of the service defines the task of a kind, and so has its templates."""
         if not self._runtime.settings.mailctl_app:
             return False
         from mailctl.celery_app import overridden_tasks
 
         return kind.full_task in overridden_tasks(self._runtime.app)
 
-    def resolve_kind(self, kind: Kind, template: str | None) -> Kind:
-        """Return the kind that an email is recorded as: limits, pauses and lists go by it.
+    def with_recorded_kind(self, request: EmailRequest, template: str | None) -> EmailRequest:
+        """Return a request with the kind that its emails are recorded as; limits and pauses apply to it.
 
-        It is the kind of the template that the email names, unless a task of the service's own sends it: that
-        task has templates of its own.
+        It is the kind of the template, unless a task of the service sends the email with its own templates.
+
+        Args:
+            template: the template that the emails name; None if they name none.
         """
-        named = effective_kind(kind, template)
-        return kind if named is kind or self.is_own_task(kind) else named
+        kind = effective_kind(request.kind, template)
+        if kind is request.kind or self.is_own_task(request.kind):
+            return request
+        return replace(request, kind=kind)
 
     def queue_for(self, kind: Kind) -> str:
-        """Return the queue of a kind: its own, or by the routes of the service's own app, if it has one."""
+        """Return the queue of a kind: its own, or the one to which the app of the service routes its task."""
         if kind.queue:
             return kind.queue
         if not self._runtime.settings.mailctl_app:
@@ -88,12 +94,38 @@ class Enqueuer:
 
         return queue_for_task(self._runtime.app, kind.full_task)
 
-    def refuse_unrenderable(self, kind: Kind, contents: Sequence[Content], *, at: datetime) -> None:
-        """Refuse a template of the caller's or the service's that is missing, broken or lacks a variable.
+    def make_content(
+        self, request: EmailRequest, user: User, *, variables: Mapping[str, Json] | None = None
+    ) -> Content:
+        """Return the validated content of the email to one user.
+
+        Args:
+            variables: template variables of this user, which override those of the request.
 
         Raises:
-            InvalidInput: it is; the templates of a task of the service's own are not known here.
+            InvalidInput: a value is missing or not usable.
+            ConfigurationError: the custom kinds are needed and cannot be loaded.
         """
+        return make_content(
+            request.kind,
+            user,
+            origins=self._runtime.link_origins,
+            tokens=request.tokens,
+            context={**request.context, **variables} if variables else request.context,
+            subject=request.subject,
+            template=request.template,
+            catalog=self._runtime.catalog,
+        )
+
+    def refuse_unrenderable(self, request: EmailRequest, contents: Sequence[Content]) -> None:
+        """Refuse a request whose template is missing, broken or lacks a variable.
+
+        Templates of mailctl itself, and of tasks of the service, are not rendered here.
+
+        Raises:
+            InvalidInput: the template of an email cannot be rendered.
+        """
+        kind, at = request.kind, request.earliest_start(datetime.now(UTC))
         has_packaged_template = kind.template is not None and kind.name in BUILT_IN_KINDS
         if has_packaged_template or self.is_own_task(kind):
             return
@@ -109,66 +141,58 @@ class Enqueuer:
 
     def record(
         self,
-        kind: Kind,
+        request: EmailRequest,
         contents: Sequence[Content],
         *,
-        idempotency_key: str | None = None,
-        not_before: datetime | None = None,
-        forced_by: str | None = None,
         connection: Connection | None = None,
         durable: bool = True,
     ) -> EnqueueResult:
-        """Record the emails of one call, one per content.
+        """Record the emails of one request, one per content.
 
         Args:
-            not_before: a time to wait for; None sends at once.
-            forced_by: the operator who says that no rule keeps them back.
-            connection: a transaction of the caller's on the log's database; None commits at once.
-            durable: whether they are on disk when this returns; else `Outbox.flush` brings them there.
+            connection: an open transaction of the caller on the database of the delivery log; None commits
+                the emails at once.
+            durable: whether the emails are on disk when this returns; if not, `Outbox.flush` writes them.
 
         Raises:
-            InvalidInput: the key is not usable.
-            IdempotencyConflict: the key was used for other content.
-            LogUnavailable: the log cannot be written.
+            InvalidInput: the idempotency key is not usable.
+            IdempotencyConflict: the idempotency key was used for other content.
+            LogUnavailable: the delivery log cannot be written.
         """
         with tracing.span("mailctl.record") as span:
             now, trace = datetime.now(UTC), tracing.inject_trace_context()
             drafts = make_drafts(
-                self.resolve_kind(kind, contents[0].template),
+                self.with_recorded_kind(request, contents[0].template),
                 [replace(content, trace=trace) for content in contents] if trace else contents,
-                queue=self.queue_for(kind),
+                queue=self.queue_for(request.kind),
                 now=now,
-                not_before=not_before,
-                idempotency_key=idempotency_key,
-                forced_by=forced_by,
             )
             due_at = now + timedelta(seconds=GRACE_SECONDS) if self.can_reach_worker else now
             outbox = self._runtime.outbox
             if connection is None:
-                entry = outbox.add(drafts, due_at=due_at, durable=durable)
+                recorded = outbox.add(drafts, due_at=due_at, durable=durable)
             else:
-                entry = outbox.add_in_transaction(connection, drafts, due_at=due_at)
-            span.set_attributes(email_id=entry.id, kind=drafts[0].kind)
-        is_new = entry.id == drafts[0].id
-        return EnqueueResult(
-            ids=tuple(each.id for each in drafts) if is_new else (entry.id,), publishable=entry.publishable
-        )
+                recorded = outbox.add_in_transaction(connection, drafts, due_at=due_at)
+            span.set_attributes(email_id=recorded.id, kind=drafts[0].kind)
+        is_new = recorded.id == drafts[0].id
+        ids = tuple(draft.id for draft in drafts) if is_new else (recorded.id,)
+        return EnqueueResult(ids=ids, publishable=recorded.publishable)
 
     def publish(self, ids: Sequence[str], *, publishable: Sequence[Draft] = ()) -> None:
-        """Put recorded emails on the broker that may go out now; the rest is a relay's to do.
+        """Put recorded emails on the broker; relays publish those that have to wait.
 
         Args:
-            ids: those of which the log is asked.
-            publishable: those that nothing keeps back.
+            ids: the emails that are published only if the delivery log allows it.
+            publishable: the emails that are published in any case.
 
         Raises:
-            BrokerUnavailable: the broker does not answer; a relay publishes them when it does.
-            LogUnavailable: the log cannot be used.
+            BrokerUnavailable: the broker does not answer; a relay publishes the emails when it does.
+            LogUnavailable: the delivery log cannot be used.
         """
         if not self.can_reach_worker:
             return
-        asked = self._runtime.history.publishable(ids, now=datetime.now(UTC)) if ids else []
-        self._publisher.publish_all([*publishable, *asked], head_start_seconds=self._head_start_seconds)
+        allowed = self._runtime.history.publishable(ids, now=datetime.now(UTC)) if ids else []
+        self._publisher.publish_all([*publishable, *allowed], head_start_seconds=self._head_start_seconds)
 
     @cached_property
     def _publisher(self) -> Publisher:

@@ -1,4 +1,4 @@
-"""Whom a campaign goes to: the rows of a file, or all users."""
+"""The recipients of a campaign: the rows of a file, or all users."""
 
 from __future__ import annotations
 
@@ -23,60 +23,64 @@ if TYPE_CHECKING:
     from mailctl.users import UserDirectory
 
 Row = RecipientRow | RowProblem
-#: Bytes of all users that are kept in memory; more are kept in a file without a name.
+#: Bytes of users that are kept in memory; more than that spills to an unnamed temporary file.
 _MAX_MEMORY_BYTES = 8 * 1024 * 1024
+#: Recipients that are shown before the operator confirms.
 _SAMPLE_SIZE = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class MailingList:
-    """The rows of a list, which can be gone through more than once."""
+    """The rows of a list of recipients, which can be iterated more than once."""
 
     rows: Iterable[Row]
-    #: How many recipients there are.
+    #: The number of usable rows.
     recipient_count: int
-    #: How many rows cannot be used.
+    #: The number of rows that cannot be used.
     problem_count: int
     #: The first recipients.
     sample: tuple[RecipientRow, ...]
-    #: How many users are not to be mailed, by the reason.
+    #: The number of users that are excluded, by reason.
     excluded_by_reason: Counter[str] = field(default_factory=Counter)
-    #: Whether nobody could be left out, as nothing says who is deactivated.
+    #: Whether no user could be excluded, because the table of users has no column to tell by.
     is_unscreened: bool = False
 
     @property
     def size(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return self.recipient_count + self.problem_count
 
     def refuse_empty(self, *, field: str) -> None:
-        """Refuse a list that names nobody, such as a file that was exported without its rows.
+        """Refuse a list without rows, such as a file of which only the header was exported.
 
         Raises:
-            InvalidInput: it has no row.
+            InvalidInput: the list has no rows.
         """
         if not self.size:
-            raise InvalidInput(field, "there is no recipient in it; nothing is sent.", fix="Check the list.")
+            raise InvalidInput(field, "contains no recipients; nothing is sent.", fix="Check the list.")
 
-    def refuse_more_than(self, most: int) -> None:
-        """Refuse a list that is longer than an operator expects.
+    def refuse_more_than(self, limit: int) -> None:
+        """Refuse a list that is longer than the operator expects.
 
         Raises:
-            Refused: it has more recipients.
+            Refused: the list has more than `limit` recipients.
         """
-        if self.recipient_count > most:
+        if self.recipient_count > limit:
             raise Refused(
-                f"The list has {pluralize(self.recipient_count, 'recipient')}, more than --max {most}; "
+                f"The list has {pluralize(self.recipient_count, 'recipient')}, more than --max {limit}; "
                 "nothing is sent.",
                 fix="Check the list, or raise --max.",
             )
 
 
 def read_list_file(data: bytes) -> MailingList:
-    """Return the list that a file holds.
+    """Return the list in a file, whose formats `read_recipients` describes.
+
+    Args:
+        data: the contents of the file.
 
     Raises:
-        InvalidInput: it cannot be read; see `read_recipients`.
+        InvalidInput: the file cannot be parsed.
     """
     rows = list(read_recipients(data))
     recipients = [row for row in rows if isinstance(row, RecipientRow)]
@@ -89,19 +93,19 @@ def read_list_file(data: bytes) -> MailingList:
 
 
 def read_all_users(directory: UserDirectory, *, screening: Screening) -> MailingList:
-    """Return all users as a list, as they are at this moment; the directory is not held up after that.
+    """Return a snapshot of all users as a list; the database of users is not used after that.
 
     Args:
-        screening: who is left out.
+        screening: which users are excluded.
 
     Raises:
-        ConfigurationError: users cannot be listed as the settings stand.
-        DirectoryUnavailable: their database cannot be reached.
+        ConfigurationError: the settings do not allow listing users.
+        UserDirectoryUnavailable: the database of users cannot be reached.
     """
-    spool, left_out = _Spool(), Counter[str]()
+    spool, excluded = _Spool(), Counter[str]()
     for number, user in enumerate(directory.iter_users(screening=screening), start=1):
         if isinstance(user, ExcludedUser):
-            left_out[user.reason] += 1
+            excluded[user.reason] += 1
         else:
             spool.add(user if isinstance(user, RowProblem) else _recipient(user, line=number))
     return MailingList(
@@ -109,19 +113,19 @@ def read_all_users(directory: UserDirectory, *, screening: Screening) -> Mailing
         recipient_count=spool.recipients,
         problem_count=spool.problems,
         sample=tuple(spool.sample),
-        excluded_by_reason=left_out,
+        excluded_by_reason=excluded,
         is_unscreened=screening is not Screening.NONE and directory.has_no_eligibility_columns(),
     )
 
 
 def _recipient(user: User, *, line: int) -> RecipientRow:
-    # Users name themselves: an email does not fail for it, it greets without the name.
+    # Users choose their names: an unsafe one must not make the email fail, only leave it out of the greeting.
     name = validation.safe_greeting_name(user.first_name or user.username)
     return RecipientRow(line=line, user_id=user.id, email=user.email, name=name)
 
 
 class _Spool:
-    """Keeps rows on disk, so that a million users do not take up memory."""
+    """Keeps rows in a temporary file, so that a million users do not fill the memory."""
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(_MAX_MEMORY_BYTES)  # noqa: SIM115 - closed with this object
@@ -131,7 +135,7 @@ class _Spool:
         self.sample: list[RecipientRow] = []
 
     def add(self, row: Row) -> None:
-        """Add a row."""
+        """Append a row."""
         if isinstance(row, RowProblem):
             self.problems += 1
             self._write([row.line, row.reason])

@@ -1,4 +1,4 @@
-"""Putting emails on the broker: as a reference where the receiver shares the delivery log, else in full."""
+"""Publishing emails: as a reference if the receiving worker shares the delivery log, otherwise in full."""
 
 from __future__ import annotations
 
@@ -26,23 +26,24 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Draft, Email, Json
     from mailctl.runtime import Runtime
 
-#: Seconds for which nobody asks a broker again that did not answer.
+#: Seconds for which a broker that did not answer is not asked again.
 BROKER_RETRY_SECONDS = 2.0
-#: Seconds for which it is taken for true which workers live, and that none does.
+#: Seconds for which the list of live workers is cached; an empty list for less.
 _WORKERS_CACHE_SECONDS = 5.0
 _NO_WORKER_CACHE_SECONDS = 1.0
-#: What a message shows of its arguments.
-_REDACTED = "(redacted)"
-#: The name of a task, and its arguments.
+#: What Celery shows of the arguments of a message, in logs and in monitoring.
+_REDACTED_REPRESENTATIONS: Mapping[str, Any] = {"argsrepr": "(redacted)", "kwargsrepr": "(redacted)"}
+#: The name of a task and its arguments.
 _TaskCall = tuple[str, "Mapping[str, Json]"]
 
 
 class Publisher:
-    """Publishes the emails of a delivery log, over a connection of its own; used by one thread at a time.
+    """Publishes emails of the delivery log over a connection of its own; one thread at a time may use it.
 
     Args:
         runtime: the parts of this process.
-        worker_id: the id of the worker in which this runs; its own memory broker reaches itself.
+        worker_id: the id of the worker in which this runs, the only one that a memory broker reaches; None
+            outside a worker.
     """
 
     def __init__(self, runtime: Runtime, *, worker_id: str | None = None) -> None:
@@ -52,43 +53,44 @@ class Publisher:
         self._worker_id = worker_id if self._is_in_memory else None
         self._connection: Any = fail_fast_connection(self._app)
         self._producer: Any = None
-        #: Messages that the broker took.
+        #: The number of messages that the broker accepted.
         self.published_count = 0
         self._retry_at = 0.0
         self._consumed_queues: tuple[float, frozenset[str]] = (0.0, frozenset())
 
     @property
     def can_reach_worker(self) -> bool:
-        """Whether somebody could receive what this process publishes."""
+        """Whether a worker can receive what this process publishes."""
         return not self._is_in_memory or self._worker_id is not None
 
     @property
     def is_backing_off(self) -> bool:
-        """Whether the broker did not answer a moment ago."""
+        """Whether the broker failed so recently that it is not asked again yet."""
         return time.monotonic() < self._retry_at
 
     def publish(self, email: Email) -> None:
-        """Put an email on the broker and record that it is there.
+        """Publish an email and record that it is on the broker.
 
         Raises:
-            BrokerUnavailable: the broker does not answer, or did not a moment ago; the email stays as it is.
-            ConfigurationError: its kind is not known here, or was sealed with another SECRET_KEY.
+            BrokerUnavailable: the broker does not answer, or failed a moment ago; the email stays as it is.
+            ConfigurationError: the kind of the email is unknown to this process, or its content is encrypted
+                with another SECRET_KEY.
             LogUnavailable: the delivery log cannot be used.
         """
         if self._send(email):
             self._runtime.outbox.mark_queued([email.id], worker_id=self._worker_id)
 
     def publish_all(self, emails: Sequence[Email | Draft], *, head_start_seconds: float = 0.0) -> int:
-        """Put emails on the broker and record that they are there; return how many.
+        """Publish emails and record that they are on the broker; return their number.
 
-        One whose content cannot be read or whose kind is not known here is put off, and one that cannot be
-        published at all has failed; neither keeps others.
+        An email whose content cannot be decrypted or whose kind is unknown is postponed, and one that can
+        never be published fails. Neither stops the others.
 
         Args:
-            head_start_seconds: for how long a worker may take them before it is recorded: both want the log.
+            head_start_seconds: how long to wait before recording, so that workers get the delivery log first.
 
         Raises:
-            BrokerUnavailable: the broker does not answer; what was published before is recorded.
+            BrokerUnavailable: the broker does not answer; the emails published before that are recorded.
             LogUnavailable: the delivery log cannot be used.
         """
         published: list[str] = []
@@ -108,12 +110,12 @@ class Publisher:
         return len(published)
 
     def publish_batch(self, *, limit: int) -> int:
-        """Put due emails of a campaign on the broker as one message; return how many.
+        """Publish due emails of a campaign as one message; return their number.
 
-        Those of a kind whose task is the service's own go one by one: it knows nothing of batches.
+        Emails whose task the service defines itself are published one by one, as such tasks take no batches.
 
         Raises:
-            BrokerUnavailable: the broker does not answer; the emails are back in the log.
+            BrokerUnavailable: the broker does not answer; the emails stay due in the delivery log.
             LogUnavailable: the delivery log cannot be used.
         """
         kinds = self._runtime.campaigns.take_due(limit=limit, worker_id=self._worker_id)
@@ -133,19 +135,10 @@ class Publisher:
 
     def _send_batch(self, ids: Sequence[str]) -> None:
         if ids:
-            with self._broker_errors():
-                self._app.send_task(
-                    BATCH_TASK,
-                    args=[ids],
-                    queue=BULK_QUEUE,
-                    producer=self._open_producer(),
-                    ignore_result=True,
-                    retry=False,
-                    headers={"mailctl": "1"},
-                )
+            self._send_task(BATCH_TASK, queue=BULK_QUEUE, args=[ids])
 
     def is_consumed(self, queue: str) -> bool:
-        """Whether a living worker that shares this log consumes a queue."""
+        """Return whether a live worker that shares this delivery log consumes a queue."""
         return queue in self._queues_with_workers()
 
     def close(self) -> None:
@@ -153,29 +146,23 @@ class Publisher:
         self._connection.close()
 
     def publish_canary(self, canary_id: str, *, queue: str, to: str | None, expires_seconds: float) -> None:
-        """Put a canary on the broker that has no row in the log; the worker answers by its Celery result.
+        """Publish a canary that has no row in the delivery log; the worker answers by its Celery result.
 
         Args:
-            to: the recipient, sealed; None lets the worker take the sender's own address.
-            expires_seconds: after these no worker needs to look at it any more.
+            to: the recipient, encrypted; None takes the sender address of the worker.
+            expires_seconds: seconds after which workers ignore the canary.
 
         Raises:
             BrokerUnavailable: the broker does not answer.
         """
-        with self._broker_errors():
-            self._app.send_task(
-                CANARY.task,
-                kwargs={"to": to},
-                task_id=canary_id,
-                queue=queue,
-                producer=self._open_producer(),
-                expires=expires_seconds,
-                ignore_result=True,
-                retry=False,
-                argsrepr=_REDACTED,
-                kwargsrepr=_REDACTED,
-                headers={"mailctl": "1"},
-            )
+        self._send_task(
+            CANARY.task,
+            queue=queue,
+            task_id=canary_id,
+            kwargs={"to": to},
+            expires=expires_seconds,
+            **_REDACTED_REPRESENTATIONS,
+        )
 
     def _send(self, email: Email | Draft) -> bool:
         kind = CANARY if email.kind == CANARY.name else self._runtime.catalog.get_recorded(email.kind)
@@ -187,22 +174,31 @@ class Publisher:
         if message is None:
             return False
         task, arguments = message
+        self._send_task(
+            task,
+            queue=email.queue,
+            task_id=email.id,
+            kwargs=arguments,
+            # A task of the service reports by its result only; tasks of mailctl write to the log.
+            headers={"ignore_result": task not in overridden_tasks(self._app)},
+            **_REDACTED_REPRESENTATIONS,
+        )
+        return True
+
+    def _send_task(
+        self, task: str, *, queue: str, headers: Mapping[str, object] | None = None, **options: Any
+    ) -> None:
         with self._broker_errors():
             self._app.send_task(
                 task,
-                kwargs=arguments,
-                task_id=email.id,
-                queue=email.queue,
+                queue=queue,
                 producer=self._open_producer(),
-                # Subscribing to a result would block while the result backend is down.
+                # Subscribing to the result would block while the result backend is down.
                 ignore_result=True,
                 retry=False,
-                argsrepr=_REDACTED,
-                kwargsrepr=_REDACTED,
-                # A task of the service's own reports by its result; ours writes to the log.
-                headers={"mailctl": "1", "ignore_result": task not in overridden_tasks(self._app)},
+                headers={"mailctl": "1", **(headers or {})},
+                **options,
             )
-        return True
 
     def _postpone(self, email: Email | Draft, error: MailctlError) -> None:
         until = datetime.now(UTC) + timedelta(seconds=CONFIG_RETRY_SECONDS)
@@ -214,12 +210,12 @@ class Publisher:
         return self._producer
 
     def _full_call(self, email: Email | Draft, kind: Kind) -> _TaskCall | None:
-        """Return an email with all that is needed to send it; None if it must not, or cannot be sent."""
+        """Return the call with the whole email in its arguments; None if the email must not be sent."""
         content = self._runtime.outbox.content(email.id)
         if content is None:
             return None
         if content.template is not None:
-            kind = GENERIC  # the one task that takes a template
+            kind = GENERIC  # only its task takes a template
         now = datetime.now(UTC)
         urls = self._runtime.links.make_urls(kind, content, now=now)
         if kind.full_task != kind.task:
@@ -229,7 +225,7 @@ class Publisher:
         addressed = self._runtime.recipient_policy.resolve_destination(
             content.user.email, subject=content.subject or ""
         )
-        # Who takes it may know nothing of whom this environment may mail.
+        # The receiver may not know the recipient policy of this environment.
         if reason := self._runtime.recipient_policy.refusal_reason(addressed.to):
             self._runtime.outbox.suppress(email.id, reason=reason)
             return None
@@ -238,15 +234,15 @@ class Publisher:
         return kind.task, to_arguments(kind, content, urls=urls)
 
     def _is_sent_in_full(self, email: Email | Draft, kind: Kind) -> bool:
-        wish = self._runtime.settings.mailctl_messages
+        mode = self._runtime.settings.mailctl_messages
         if kind is CANARY:
             return False
-        if kind.task in overridden_tasks(self._app) or wish == "full":
+        if kind.task in overridden_tasks(self._app) or mode == "full":
             return True
-        return wish == "auto" and email.queue not in self._queues_with_workers()
+        return mode == "auto" and email.queue not in self._queues_with_workers()
 
     def _queues_with_workers(self) -> frozenset[str]:
-        """Return the queues that living workers consume which share this log."""
+        """Return the queues that live workers consume which share this delivery log."""
         read_at, queues = self._consumed_queues
         if time.monotonic() - read_at > (_WORKERS_CACHE_SECONDS if queues else _NO_WORKER_CACHE_SECONDS):
             workers = self._runtime.workers.list_alive()

@@ -14,6 +14,7 @@ from mailctl.diagnosis.status import INITIAL_POLL_SECONDS, MAX_POLL_SECONDS
 from mailctl.domain.catalog import CANARY
 from mailctl.domain.factory import make_drafts, make_user
 from mailctl.domain.models import Content
+from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.publisher import Publisher
 from mailctl.errors import ConfigurationError, StillPending
 from mailctl.worker.canary_responder import CANARY_PURPOSE
@@ -65,7 +66,7 @@ def _through_broker(runtime: Runtime, *, queue: str, to: str | None, timeout: fl
         )
     publisher = Publisher(runtime)
     runtime.on_close(publisher.close)
-    sealed = None if to is None else runtime.keyring.seal(to.encode(), purpose=CANARY_PURPOSE).decode()
+    sealed = None if to is None else runtime.keyring.seal_text(to.encode(), purpose=CANARY_PURPOSE)
     publishing_since = time.monotonic()
     publisher.publish_canary(canary_id, queue=queue, to=sealed, expires_seconds=timeout)
     published = time.monotonic()
@@ -86,7 +87,7 @@ def _through_log(runtime: Runtime, *, queue: str, to: str | None, timeout: float
     """Send the canary by a worker's relay, and read the answer from the delivery log."""
     now, until = datetime.now(UTC), time.monotonic() + timeout
     content = Content(user=make_user(email=to or runtime.settings.email_from_address))
-    [draft] = make_drafts(CANARY, [content], queue=queue, now=now)
+    [draft] = make_drafts(EmailRequest(kind=CANARY), [content], queue=queue, now=now)
     canary_id = runtime.outbox.add([draft], due_at=now).id
 
     def finished_email() -> Any:

@@ -68,7 +68,7 @@ def check_health(
     """
     try:
         runtime, started = open_runtime(), time.monotonic()
-        call_with_deadline(runtime.workers.list_alive, whom="The delivery log")
+        call_with_deadline(runtime.workers.list_alive, service="The delivery log")
     except MailctlError as error:
         yield _failed_hop("log", error)
         return

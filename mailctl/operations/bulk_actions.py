@@ -12,6 +12,7 @@ from mailctl.diagnosis.eligibility_checker import EligibilityChecker
 from mailctl.domain.eligibility import HOLD, RELEASE, RESEND, Hazard
 from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import State
+from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import BrokerUnavailable
 
@@ -254,9 +255,8 @@ class BulkAction:
             return None
         kind = self._runtime.catalog.get_recorded(email.kind)
         queue = self._enqueuer.queue_for(kind)
-        forced_by = self._request.audit.actor if self._is_forced else None
-        now = datetime.now(UTC)
-        [draft] = make_drafts(kind, [content], queue=queue, now=now, forced_by=forced_by)
+        request = EmailRequest(kind=kind, forced_by=self._request.audit.actor if self._is_forced else None)
+        [draft] = make_drafts(request, [content], queue=queue, now=datetime.now(UTC))
         again = Hazard.RESENT in self._request.include
         is_done = self._runtime.actions.resend(
             email.id, draft, from_states=self._action.allowed_states, audit=self._request.audit, again=again

@@ -1,1 +1,1 @@
-"""From an email to a MIME message: templates, sandbox, composer."""
+"""Renders emails as MIME messages: templates, sandbox and composer."""

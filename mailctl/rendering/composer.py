@@ -1,8 +1,8 @@
-"""Finished messages: what an email is made of goes in, the bytes for the mail server come out."""
+"""Composes the message of an email: from its content to the bytes for the mail server."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from mailctl.rendering import mime
 from mailctl.rendering.message_settings import message_settings_of
 from mailctl.rendering.mime import Header
 from mailctl.rendering.templates import Templates
-from mailctl.timefmt import pluralize
+from mailctl.timefmt import format_lifetime, format_long_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,30 +31,30 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 DEFAULT_LOCALE = "en"
-#: The header that says whom a redirected message was meant for.
+#: The header with the intended recipient of a redirected message.
 _ORIGINAL_TO_HEADER = "X-Original-To"
 #: The variables of every email, whatever its kind.
 COMMON_VARIABLES = frozenset(
     {"project_name", "frontend_url", "subject", "greeting_name", "recipient_email", "locale", "title"}
 )
-#: The id of an email that nobody has recorded.
+#: The id of a preview, which is not recorded.
 _PREVIEW_ID = "00000000-0000-0000-0000-000000000000"
 
 
 class Composer:
-    """Makes finished messages from what emails are made of.
+    """Composes messages.
 
-    Templates are listed and compiled once: a changed template counts for the next composer.
+    Templates are listed and compiled once: a composer does not notice changes of templates.
 
     Args:
-        settings: EMAIL_FROM_ADDRESS, EMAIL_FROM_NAME, PROJECT_NAME, FRONTEND_URL, MAILCTL_TEMPLATES,
+        settings: provides EMAIL_FROM_ADDRESS, EMAIL_FROM_NAME, PROJECT_NAME, FRONTEND_URL, MAILCTL_TEMPLATES,
             MAILCTL_REDIRECT_TO, MAILCTL_REPLY_TO and MAILCTL_HEADERS.
-        links: makes the action links.
-        catalog: the kinds that there are.
+        links: creates the action links.
+        catalog: the kinds of email.
 
     Raises:
-        ConfigurationError: the sender's address or name, the address for answers or a header is not usable,
-            or the folder of templates is missing.
+        ConfigurationError: the sender's address or name, the reply address or a header is invalid, or the
+            folder of templates is missing.
     """
 
     def __init__(self, settings: Settings, links: Links, *, catalog: Catalog = BUILT_IN_CATALOG) -> None:
@@ -72,10 +72,12 @@ class Composer:
             self._custom_headers.insert(0, Header.mailbox("Reply-To", given.reply_to))
 
     async def preview(self, kind: Kind, content: Content, *, at: datetime) -> Envelope:
-        """Return what an email would be that is not recorded; raises what `compose` does.
+        """Return the message of an email that is not recorded; raises what `compose` raises.
 
         Args:
-            at: when it would be sent, with a time zone.
+            kind: the kind of email.
+            content: the content of the email.
+            at: the time of sending, with a time zone.
         """
         return await self.compose(id=_PREVIEW_ID, kind=kind.name, content=content, created_at=at, now=at)
 
@@ -88,22 +90,22 @@ class Composer:
         created_at: datetime,
         now: datetime,
     ) -> Envelope:
-        """Return the finished message of one email.
+        """Return the message of an email.
 
         Args:
-            id: the email's id; the Message-ID follows from it and from the sender's domain alone.
+            id: the email's id; the Message-ID depends on it and on the sender's domain alone.
             kind: the name of a kind in the catalog.
-            content: what the email is made of, as the gate let it through.
-            created_at: when it was asked for, with a time zone.
-            now: the time that it is dated with and that its links are minted at, with a time zone.
+            content: the validated content of the email.
+            created_at: the time of the request, with a time zone.
+            now: the time of sending, with a time zone: the date of the message and of its links.
 
         Returns:
-            The message (RFC 5322, plain text and HTML, CRLF line ends), and who it is from and to.
+            The message (RFC 5322, plain text and HTML, CRLF line ends) with its sender and recipient.
 
         Raises:
-            ConfigurationError: there is no such kind here.
-            InvalidInput: the recipient, subject or template name is not usable.
-            RenderError: a template is missing, broken or lacks a variable, or the result cannot be sent.
+            ConfigurationError: this process does not know the kind.
+            InvalidInput: the recipient, the subject or the template name is invalid.
+            RenderError: a template is missing or wrong, lacks a variable, or the result cannot be sent.
         """
         catalogued = effective_kind(self._catalog.get_recorded(kind), content.template)
         links = self._links.make_urls(catalogued, content, now=now)
@@ -134,14 +136,17 @@ class Composer:
         created_at: datetime,
         now: datetime,
     ) -> Content:
-        """Return an email of the service's own kind as one of the generic kind, which everybody knows.
+        """Return the content of an email of a service's own kind as content of the generic kind.
 
         Args:
-            urls: its links, minted at `now`.
-            created_at: when it was asked for.
+            kind: the service's own kind.
+            content: the content of the email.
+            urls: the links of the email, created at `now`.
+            created_at: the time of the request.
+            now: the time of sending.
 
         Raises:
-            InvalidInput: its subject is not usable.
+            InvalidInput: the subject is invalid.
         """
         subject = self._subject(kind, content)
         context = (
@@ -155,7 +160,7 @@ class Composer:
     def list_templates(self) -> list[str]:
         """Return the names of the templates, those of the service's own folder first.
 
-        A name counts when one of its two files is there; `check` says whether it can be used.
+        A name is listed if one of its two files exists; `check_template` says whether it can be used.
         """
         return self._templates.names()
 
@@ -163,15 +168,19 @@ class Composer:
         """Compile both files of a template and every template that they refer to.
 
         Raises:
-            RenderError: a file is missing or wrong; the text names it, and the line.
+            RenderError: a file is missing or wrong; the message names file and line.
         """
         self._templates.check(template)
 
     def unknown_variables(self, kind: Kind, content: Content) -> list[str]:
-        """Return what the template of a kind uses and no email of the kind has; raises what `check` does.
+        """Return the variables that a template uses and emails of the kind do not have.
 
         Args:
-            content: an email of the kind.
+            kind: the kind of email.
+            content: the content of an email of this kind.
+
+        Raises:
+            RenderError: as for `check_template`.
         """
         now = datetime.now(UTC)
         links = dict.fromkeys((link.variable for link in kind.links), "")
@@ -179,7 +188,7 @@ class Composer:
         return sorted(self.template_variables(kind.template or content.template or "") - context.keys())
 
     def template_variables(self, template: str) -> set[str]:
-        """Return the variables that a template uses; raises what `check` does."""
+        """Return the variables that a template uses; raises what `check_template` raises."""
         return self._templates.variables(template)
 
     def _message(
@@ -192,10 +201,10 @@ class Composer:
         date: datetime,
         message_id: str,
     ) -> MessageSchema:
-        """Return the message as FastAPI-Mail describes one."""
-        # A redirected email goes to somebody else, who must not be shown under the name of its user.
+        """Return the message in the form of FastAPI-Mail."""
+        # The recipient of a redirected message must not appear under the name of the intended one.
         name = "" if addressed.original_recipient else context["greeting_name"]
-        meant_for = (
+        original_to = (
             {_ORIGINAL_TO_HEADER: addressed.original_recipient} if addressed.original_recipient else {}
         )
         return MessageSchema(
@@ -209,16 +218,16 @@ class Composer:
                 "Date": _format_date_header(date.replace(microsecond=0)),
                 "Message-ID": message_id,
                 "Content-Language": context["locale"],
-                # Without it Gmail hides a second email with the same words inside the first.
+                # Without it, Gmail folds an email with the same text into the previous one.
                 "X-Entity-Ref-ID": mime.digest(id),
-                **meant_for,
+                **original_to,
             },
         )
 
     def _encoded(self, message: MessageSchema) -> bytes:
         """Return the bytes of a message.
 
-        FastAPI-Mail's own encoding escapes links in plain text and lets names choose recipients.
+        FastAPI-Mail's own encoding escapes links in plain text and lets display names inject recipients.
         """
         (recipient,) = message.recipients
         given = message.headers or {}
@@ -230,7 +239,7 @@ class Composer:
             Header("Message-ID", given["Message-ID"]),
             Header("MIME-Version", "1.0"),
             Header("Auto-Submitted", "auto-generated"),  # RFC 3834
-            Header("X-Auto-Response-Suppress", "All"),  # what Exchange heeds instead
+            Header("X-Auto-Response-Suppress", "All"),  # the equivalent for Exchange
             Header("Content-Language", given["Content-Language"]),
             Header("X-Entity-Ref-ID", given["X-Entity-Ref-ID"]),
             *(Header(name, given[name]) for name in (_ORIGINAL_TO_HEADER,) if name in given),
@@ -244,10 +253,10 @@ class Composer:
         self, kind: Kind, content: Content, links: Mapping[str, str], *, created_at: datetime, now: datetime
     ) -> dict[str, Json]:
         subject = self._subject(kind, content)
-        # Links that came ready-made are as old as the email.
+        # Links from another program are as old as the email.
         expiry = _expiry(kind, since=created_at if content.urls else now)
-        brings_its_links = content.template is not None
-        given = {**expiry, **content.context} if brings_its_links else {**content.context, **links, **expiry}
+        has_own_links = content.template is not None
+        given = {**expiry, **content.context} if has_own_links else {**content.context, **links, **expiry}
         return {
             **self._defaults(kind, content, subject, created_at),
             **given,
@@ -260,7 +269,7 @@ class Composer:
         return validation.validate_subject(kind.subject_line(self._project_name, content.context))
 
     def _defaults(self, kind: Kind, content: Content, subject: str, created_at: datetime) -> dict[str, Json]:
-        """Return what an email's own context may say better."""
+        """Return the variables that the context of an email may override."""
         title = {"title": subject} if content.template is not None else {}
         if kind.template is None:
             return title
@@ -268,7 +277,7 @@ class Composer:
         return defaults if kind.links else defaults | {"action_url": self._frontend_url}
 
     def _fixed_variables(self, content: Content, subject: str) -> dict[str, Json]:
-        """Return what no context overrides."""
+        """Return the variables that no context overrides."""
         return {
             "project_name": self._project_name,
             "frontend_url": self._frontend_url,
@@ -295,21 +304,13 @@ def _expiry(kind: Kind, *, since: datetime) -> dict[str, str]:
     if not kind.links:
         return {}
     lifetime = kind.link_lifetime
-    return {"expires_in": _format_link_lifetime(lifetime), "expires_at": _format_time(since + lifetime)}
-
-
-def _format_link_lifetime(span: timedelta) -> str:
-    hours, rest = divmod(span, timedelta(hours=1))
-    return pluralize(span // timedelta(minutes=1), "minute") if rest else pluralize(hours, "hour")
+    return {"expires_in": format_lifetime(lifetime), "expires_at": _format_time(since + lifetime)}
 
 
 @lru_cache(maxsize=64)
 def _format_date_header(at: datetime) -> str:
-    """Return a time as a Date header says it (RFC 5322 section 3.3)."""
+    """Return a time in the format of the Date header (RFC 5322 section 3.3)."""
     return format_datetime(at.astimezone(UTC))
 
 
-@lru_cache(maxsize=64)
-def _format_time(at: datetime) -> str:
-    utc = at.astimezone(UTC)
-    return f"{utc.day} {utc:%B %Y, %H:%M} UTC"
+_format_time = lru_cache(maxsize=64)(format_long_time)

@@ -1,4 +1,4 @@
-"""HTML as text, as somebody reads it who sees no colours and clicks nothing."""
+"""Converts HTML to plain text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing_extensions import override
 _BREAKS = frozenset({"br", "tr", "div", "table", "ul", "ol", "li", "hr", "blockquote", "pre", "section"})
 _PARAGRAPHS = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6"})
 _HIDDEN_ELEMENTS = frozenset({"head", "style", "script", "title", "template"})
-#: Elements without an end.
+#: Elements without an end tag.
 _VOID = frozenset(
     {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
 )
@@ -18,7 +18,7 @@ _HIDDEN_STYLE = re.compile(r"display\s*:\s*none", re.IGNORECASE)
 
 
 def html_to_text(html: str) -> str:
-    """Return what HTML says: a paragraph after a blank line, links with where they lead."""
+    """Return the visible text of HTML, with blank lines between paragraphs and URLs after their links."""
     reader = _TextExtractor()
     reader.feed(html)
     reader.close()
@@ -30,7 +30,7 @@ class _TextExtractor(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.pieces: list[str] = []
-        #: Open elements that are not seen, the outermost first.
+        #: Open elements that are hidden, the outermost first.
         self._hidden_stack: list[str] = []
         self._link = ""
         self._link_starts = 0
@@ -57,6 +57,8 @@ class _TextExtractor(HTMLParser):
 
     @override
     def handle_endtag(self, tag: str) -> None:
+        if tag in _VOID:
+            return  # of <br/>, which has broken the line already
         if self._hidden_stack:
             if tag in self._hidden_stack:
                 del self._hidden_stack[len(self._hidden_stack) - 1 - self._hidden_stack[::-1].index(tag) :]

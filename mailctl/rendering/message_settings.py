@@ -1,4 +1,4 @@
-"""What every email has from the settings: sender, reply address, headers, the folder of templates."""
+"""The settings that concern every message: sender, reply address, headers and the folder of templates."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class MessageSettings:
-    """What every email has, whatever its kind."""
+    """The validated settings for all messages."""
 
     project_name: str
     sender_name: str
-    #: The address that emails come from.
+    #: The address of the sender.
     sender: str
-    #: Where answers go; "" for the sender.
+    #: The address for replies; "" for the sender's.
     reply_to: str
-    #: Names and values, as they are written into a message.
+    #: Names and values of additional headers.
     more_headers: tuple[tuple[str, str], ...]
-    #: The service's own templates; None where it has none.
+    #: The folder of the service's own templates; None if there is none.
     templates: Path | None
 
 
 def message_settings_of(settings: Settings) -> MessageSettings:
-    """Return what every email has.
+    """Return the validated settings for all messages.
 
     Raises:
-        ConfigurationError: the name or address of the sender, the address for answers or a header is not
-            usable, or the folder of templates is missing; no email can be made.
+        ConfigurationError: the sender's address or name, the reply address or a header is invalid, or the
+            folder of templates is missing.
     """
-    from mailctl.domain import validation  # takes long to import, and most commands make no email
+    from mailctl.domain import validation  # slow to import, and most commands compose no message
 
     with _as_setting("PROJECT_NAME"):
         project_name = validation.validate_display_name(settings.project_name)
@@ -65,7 +65,7 @@ def message_settings_of(settings: Settings) -> MessageSettings:
 
 
 def _more_headers(settings: Settings, *, has_reply_to: bool) -> tuple[tuple[str, str], ...]:
-    """Return the headers that the service wants besides ours."""
+    """Return the additional headers of MAILCTL_HEADERS."""
     from mailctl.domain import validation
 
     with _as_setting("MAILCTL_HEADERS"):
@@ -85,7 +85,7 @@ def _json_object(text: str) -> dict[str, object]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise InvalidInput("headers", 'is not an object such as {"X-Tenant": "shop"}.')
+        raise InvalidInput("headers", 'must be an object such as {"X-Tenant": "shop"}.')
     return value
 
 

@@ -1,7 +1,7 @@
-"""Messages as bytes: encoded headers, body parts, and proof that the bytes say what was meant.
+"""Encodes messages as bytes, and verifies that the bytes contain exactly the intended headers.
 
-The standard library parses and refolds the headers that it prints, and what it lets through differs between
-patch releases of Python. Nothing here parses or refolds.
+The standard library parses and refolds headers when it prints them, and what it accepts differs between patch
+releases of Python. Nothing here parses or refolds.
 """
 
 from __future__ import annotations
@@ -18,31 +18,32 @@ from mailctl.errors import RenderError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Octets of a line without its CRLF: what must be, and what should be (RFC 5322 section 2.1.1).
+#: The longest allowed and recommended line, in octets without CRLF (RFC 5322 section 2.1.1).
 MAX_LINE = 998
 MAX_RECOMMENDED_LINE = 78
-#: Characters of an encoded word, and of a header line that holds one (RFC 2047 section 2).
+#: The longest encoded word, and header line that contains one, in characters (RFC 2047 section 2).
 MAX_ENCODED_WORD = 75
 MAX_ENCODED_WORD_LINE = 76
 
 _WORD_FRAME = "=?utf-8?B?{}?="
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-#: Text that means itself in a header: words with one space between them.
+#: Text that needs no encoding in a header: words separated by single spaces.
 _PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*")
-#: Words that need no quotes before an address (RFC 5322 section 3.2.3).
+#: A display name that needs no quotes (RFC 5322 section 3.2.3).
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 _HEADER_LINE = rb"(?:[A-Za-z][A-Za-z0-9-]*:)? [!-~][ -~]*"
 _HEAD = re.compile(_HEADER_LINE + rb"(?:\r\n" + _HEADER_LINE + rb")*")
 _FIELD_NAME = re.compile(rb"(?m)^[A-Za-z][A-Za-z0-9-]*(?=:)")
-#: Occurs neither in quoted-printable nor in base64 (RFC 2045 section 6.7, rule 1), nor in plain parts.
+#: A sequence that occurs in no body part: neither quoted-printable nor base64 contains it (RFC 2045 section
+#: 6.7, rule 1), and parts that do are not sent as 7bit.
 _BOUNDARY_MARK = b"=_"
-#: Octets that a message may hold; searching with an expression takes 30 times as long.
+#: The octets that a message may contain; a search with a regular expression takes 30 times as long.
 _ALLOWED_OCTETS = bytes([*b"\t\r\n", *range(0x20, 0x7F)])
 
 
 @dataclass(frozen=True)
 class Header:
-    """A header field; its value is printable ASCII, folded with CRLF and a space where it is long."""
+    """A header field; its value is printable ASCII, folded with CRLF and a space if it is long."""
 
     name: str
     value: str
@@ -52,7 +53,7 @@ class Header:
         """Return a field of free text, such as Subject (RFC 5322 section 3.6.5, RFC 2047).
 
         Raises:
-            RenderError: the text holds a control character or half a character.
+            RenderError: the text contains a control character or a lone surrogate.
         """
         if _needs_no_encoding(text) and len(name) + 2 + len(text) <= MAX_RECOMMENDED_LINE:
             return cls(name, text)
@@ -64,11 +65,11 @@ class Header:
 
         Args:
             name: From or To.
-            address: ASCII, already validated.
-            display_name: the name before it; "" for the bare address.
+            address: the validated address, ASCII.
+            display_name: the display name; "" for none.
 
         Raises:
-            RenderError: the display name holds a control character or half a character.
+            RenderError: the display name contains a control character or a lone surrogate.
         """
         if not display_name:
             return cls(name, address)
@@ -80,38 +81,38 @@ class Header:
         return cls(name, words + (" " if fits else "\r\n ") + f"<{address}>")
 
     def __bytes__(self) -> bytes:
-        # An odd character shows up as "?" or is refused by `verify`; it never raises with its value in hand.
+        # "replace", so that no exception carries the value; `verify` refuses what is not ASCII.
         return f"{self.name}: {self.value}\r\n".encode("ascii", "replace")
 
 
 def digest(text: str) -> str:
-    """Return 32 hexadecimal characters that stand for the text, always the same ones."""
+    """Return a hash of a text as 32 hexadecimal characters."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def make_message_id(id: str, *, domain: str) -> str:
-    """Return the Message-ID of an email, with its brackets: the same however often it is composed.
+    """Return the Message-ID of an email with its brackets, the same for each attempt.
 
     Args:
-        id: the email's id; it cannot be read back from the result.
-        domain: the sender's (RFC 5322 section 3.6.4).
+        id: the email's id, which the Message-ID does not reveal.
+        domain: the domain of the sender (RFC 5322 section 3.6.4).
     """
     return f"<{digest(id)}@{domain}>"
 
 
 def build_multipart_alternative(headers: Sequence[Header], *, text: str, html: str) -> bytes:
-    """Return a whole message of two parts, the plain one first (RFC 2046 section 5.1.4).
+    """Return a message with a plain-text and an HTML part, in this order (RFC 2046 section 5.1.4).
 
     Args:
-        headers: all of the message's but Content-Type, in order.
-        text: the text/plain part; any kind of line end.
-        html: the text/html part; any kind of line end.
+        headers: the header fields in order, without Content-Type.
+        text: the text/plain part, with any line ends.
+        html: the text/html part, with any line ends.
 
     Returns:
-        The message with CRLF line ends, verified.
+        The verified message with CRLF line ends.
 
     Raises:
-        RenderError: a part cannot be written, or the bytes are not the message that was meant.
+        RenderError: a part cannot be encoded, or the verification fails.
     """
     parts = [_part("plain", text), _part("html", html)]
     head = b"".join(map(bytes, headers))
@@ -128,30 +129,30 @@ def build_multipart_alternative(headers: Sequence[Header], *, text: str, html: s
 
 
 def verify(data: bytes, *, names: Sequence[str]) -> None:
-    """Prove that a message has exactly these header fields and nothing that a mail server may reinterpret.
+    """Verify that a message has exactly these header fields and nothing that a mail server may reinterpret.
 
     Args:
-        data: the whole message.
-        names: of the header fields, each once, in order.
+        data: the complete message.
+        names: the names of the header fields, in order.
 
     Raises:
-        RenderError: another header field, a bare CR or LF, a byte that is not printable ASCII, or a line that
-            is too long (RFC 5322 section 2.1.1).
+        RenderError: there is another header field, a bare CR or LF, a byte that is not printable ASCII, or a
+            line that is too long (RFC 5322 section 2.1.1).
     """
     head = data.partition(b"\r\n\r\n")[0]
     if not _HEAD.fullmatch(head):
         raise RenderError("The message has a line in its header that is not a header field.")
     if b"\n".join(_FIELD_NAME.findall(head)).decode() != "\n".join(names):
-        raise RenderError("The message has other header fields than were meant.")
+        raise RenderError("The message has other header fields than intended.")
     if has_bare_line_ends(data) or data.translate(None, _ALLOWED_OCTETS):
-        raise RenderError("The message holds a bare CR or LF, or a byte that is not printable ASCII.")
+        raise RenderError("The message contains a bare CR or LF, or a byte that is not printable ASCII.")
     if max(map(len, data.split(b"\r\n"))) > MAX_LINE:
         raise RenderError(f"The message has a line of more than {MAX_LINE} octets.")
 
 
 def has_bare_line_ends(data: bytes) -> bool:
-    """Whether a CR or LF stands alone: it could smuggle a second message in (RFC 5321 section 2.3.8)."""
-    # Counting them takes four times as long.
+    """Whether a message contains a bare CR or LF, which could smuggle in another (RFC 5321 section 2.3.8)."""
+    # Counting line ends takes four times as long.
     between = data.replace(b"\r\n", b"")
     return b"\r" in between or b"\n" in between
 
@@ -168,9 +169,9 @@ def _quoted(display_name: str) -> str:
 
 
 def _encoded_words(text: str, *, field: str) -> str:
-    """Encode as RFC 2047 words, no character torn in two."""
+    """Return a text as encoded words (RFC 2047), splitting no character."""
     if _CONTROL.search(text):
-        raise RenderError(f"{field}: the text for this header holds a control character.")
+        raise RenderError(f"{field}: the text for this header contains a control character.")
     chunks, chunk = [], b""
     room = _octets_in_word(MAX_ENCODED_WORD_LINE - len(field) - 2)
     for char in text:
@@ -196,7 +197,7 @@ def _part(subtype: str, body: str) -> bytes:
 
 
 def _encoded(lines: bytes) -> tuple[str, bytes]:
-    """Return a body as it goes out, and the name of its encoding (RFC 2045 section 6)."""
+    """Return the name of the transfer encoding of a body, and the encoded body (RFC 2045 section 6)."""
     is_plain = not lines.translate(None, _ALLOWED_OCTETS) and _BOUNDARY_MARK not in lines
     if is_plain and max(map(len, lines.split(b"\n"))) <= MAX_LINE:
         return "7bit", lines
@@ -207,7 +208,7 @@ def _encoded(lines: bytes) -> tuple[str, bytes]:
 
 
 def _base64_size(octets: int) -> int:
-    """Return how long so many octets are in base64, in lines of 76 that stand for 57 octets each."""
+    """Return the length of octets in base64, in lines of 76 characters for 57 octets each."""
     return -(-octets // 3) * 4 + -(-octets // 57)
 
 
@@ -215,7 +216,7 @@ def _octets(text: str) -> bytes:
     try:
         octets = text.encode()
     except UnicodeEncodeError:
-        raise RenderError("The message holds half of a character (a lone surrogate).") from None
+        raise RenderError("The message contains a lone surrogate.") from None
     if b"\0" in octets:
-        raise RenderError("The message holds a NUL character.")
+        raise RenderError("The message contains a NUL character.")
     return octets

@@ -1,4 +1,4 @@
-"""Bodies that are rendered once for many emails: what differs from one to the next is filled in."""
+"""Caches rendered bodies: most of a body is the same for all emails of a kind, and only values differ."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
     from mailctl.domain.models import Json
 
-#: Variables that the packaged templates print, in a paragraph or outside of one, and do nothing else with,
-#: except to ask whether they are empty.
+#: Variables that the built-in templates only print or test for emptiness, so that placeholders work for them.
 PLACEHOLDER_VARIABLES = (
     "recipient_email",
     "greeting_name",
@@ -28,47 +27,47 @@ PLACEHOLDER_VARIABLES = (
     "occurred_at",
     "expires_at",
 )
-#: Skeletons that are kept; an email with other words than those before it needs one of its own.
+#: The number of cached bodies; each combination of other values has one.
 _MAX_ENTRIES = 64
 
 
 @dataclass(frozen=True)
 class _Segment:
-    """Text with holes: every second piece names what goes there."""
+    """A part of a body: texts, alternating with names of variables."""
 
     pieces: list[str]
-    #: Whether it is laid out once it is whole.
+    #: Whether it must be wrapped as a paragraph after its values are filled in.
     is_paragraph: bool
 
     def fill(self, values: Mapping[str, str]) -> str:
-        whole = self.pieces.copy()
-        whole[1::2] = [values[name] for name in whole[1::2]]
-        return "".join(whole)
+        filled = self.pieces.copy()
+        filled[1::2] = [values[name] for name in filled[1::2]]
+        return "".join(filled)
 
 
 class TemplateCache:
-    """Renders the packaged templates, most of which is the same for all emails of a kind.
+    """Renders the built-in templates from cached bodies with placeholders.
 
     Args:
-        render: renders a file with a context; in HTML it escapes what it prints.
-        lay_out: makes a paragraph of a text. In place of it, templates use the `lay_out` from here, which
-            waits where something is yet to be filled in.
+        render: renders a file with a context, escaping values in HTML.
+        wrap: wraps a text as a paragraph. Templates must use `format_paragraph` of the cache instead, which
+            postpones the wrapping of a text with placeholders.
     """
 
     def __init__(
-        self, render: Callable[[str, Mapping[str, Json]], str], *, lay_out: Callable[[str], str]
+        self, render: Callable[[str, Mapping[str, Json]], str], *, wrap: Callable[[str], str]
     ) -> None:
         self._render = render
-        self._format_paragraph = lay_out
+        self._format_paragraph = wrap
         self._cache: dict[Hashable, list[list[_Segment]]] = {}
-        # Nobody can guess it, and so nobody can write a hole into an email.
+        # Random, so that no value can contain a placeholder.
         self._nonce = secrets.token_hex(8)
         self._placeholders = {name: f"{self._nonce}:{name}:" for name in PLACEHOLDER_VARIABLES}
         self._placeholder_pattern = re.compile(rf"{self._nonce}:(\w+):")
         self._paragraph_delimiter = f"{self._nonce}/"
 
     def format_paragraph(self, text: str) -> str:
-        """Make a paragraph of a text: at once, or of each email's own where it has holes."""
+        """Return a text wrapped as a paragraph, or marked for wrapping if it contains placeholders."""
         return (
             f"{self._paragraph_delimiter}{text}{self._paragraph_delimiter}"
             if self._nonce in text
@@ -76,7 +75,7 @@ class TemplateCache:
         )
 
     def render(self, files: Sequence[str], context: Mapping[str, Json]) -> list[str]:
-        """Return what rendering each of the files with this context gives."""
+        """Return the text of each file, rendered with a context."""
         values = {
             name: value
             for name in PLACEHOLDER_VARIABLES
@@ -84,30 +83,30 @@ class TemplateCache:
         }
         rest = {name: value for name, value in context.items() if name not in values}
         try:
-            # The type as well: 1, 1.0 and True are equal, and print differently.
+            # With the type: 1, 1.0 and True are equal, but print differently.
             key = (*files, *values), frozenset((name, type(value), value) for name, value in rest.items())
             known = self._cache.get(key)
-        except TypeError:  # a list or an object
+        except TypeError:  # a list or an object cannot be hashed
             return [self._render(file, context) for file in files]
         if known is None:
-            holes = {name: self._placeholders[name] for name in values}
-            known = [self._split_segments(self._render(file, rest | holes)) for file in files]
+            placeholders = {name: self._placeholders[name] for name in values}
+            known = [self._split_segments(self._render(file, rest | placeholders)) for file in files]
             while len(self._cache) >= _MAX_ENTRIES:
                 del self._cache[next(iter(self._cache))]
             self._cache[key] = known
         escaped = {name: str(escape(value)) for name, value in values.items()}
         return [
-            self._fill(skeleton, escaped if file.endswith(".html") else values)
-            for file, skeleton in zip(files, known, strict=True)
+            self._fill(segments, escaped if file.endswith(".html") else values)
+            for file, segments in zip(files, known, strict=True)
         ]
 
     def _split_segments(self, rendered: str) -> list[_Segment]:
-        stretches = enumerate(rendered.split(self._paragraph_delimiter))
+        texts = enumerate(rendered.split(self._paragraph_delimiter))
         return [
             _Segment(self._placeholder_pattern.split(text), is_paragraph=number % 2 == 1)
-            for number, text in stretches
+            for number, text in texts
         ]
 
-    def _fill(self, skeleton: list[_Segment], values: Mapping[str, str]) -> str:
-        texts = ((stretch.fill(values), stretch.is_paragraph) for stretch in skeleton)
+    def _fill(self, segments: list[_Segment], values: Mapping[str, str]) -> str:
+        texts = ((segment.fill(values), segment.is_paragraph) for segment in segments)
         return "".join(self._format_paragraph(text) if is_paragraph else text for text, is_paragraph in texts)

@@ -1,4 +1,4 @@
-"""Templates: pairs of files that become the HTML and the plain text of an email."""
+"""Renders templates: pairs of files for the HTML and the plain text of an email."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from jinja2 import (
 
 from mailctl.domain import validation
 from mailctl.errors import InvalidInput, RenderError
-from mailctl.rendering.sandbox import Sandbox, TemplateLimitExceeded
+from mailctl.rendering.sandbox import Sandbox, TemplateLimitExceeded, time_limit
 from mailctl.rendering.template_cache import TemplateCache
 
 if TYPE_CHECKING:
@@ -33,32 +33,32 @@ if TYPE_CHECKING:
 
     from mailctl.domain.models import Json
 
-#: Octets of HTML: Gmail cuts a message off at about 102,000.
+#: The longest HTML body in octets; Gmail cuts messages off at about 102,000.
 MAX_HTML = 90_000
-#: Characters of either body: what is longer is cut off by mail programs, or is no email.
+#: The longest body in characters.
 MAX_BODY = 200_000
-#: Columns of plain text (RFC 5322 section 2.1.1 asks for 78 at most).
+#: The width of plain text in characters (RFC 5322 section 2.1.1 recommends at most 78).
 TEXT_WIDTH = 72
 
 _MISSING_VARIABLE = re.compile(r"'(\w+)' is undefined")
-_FIX = "Correct the template, or what it is given."
+_FIX = "Correct the template or its variables."
 
 
 @dataclass(frozen=True, kw_only=True)
 class RenderedBodies:
-    """The two bodies of one email."""
+    """The two bodies of an email."""
 
     html: str
     text: str
 
 
 class Templates:
-    """All templates, the service's own before the packaged ones; each is a pair, NAME.html and NAME.txt.
+    """The templates, the service's own before the built-in ones; each is a pair, NAME.html and NAME.txt.
 
-    They are listed once and compiled once.
+    Files are listed and compiled once.
 
     Args:
-        folder: the service's own, which exists; None where it has none.
+        folder: the folder of the service's own templates, which must exist; None if there is none.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -66,7 +66,7 @@ class Templates:
         loaders = [*own, PackageLoader("mailctl")]
         self._files_by_loader = [loader.list_templates() for loader in loaders]
         self._loader = ChoiceLoader(loaders)
-        # The sandbox costs a third of the time; what comes with mailctl needs none.
+        # The built-in templates need no sandbox, which costs time.
         environment = Sandbox if own else Environment
         self._environment = environment(
             loader=self._loader,
@@ -77,16 +77,16 @@ class Templates:
             keep_trailing_newline=True,
             auto_reload=False,
         )
-        # Only of our own templates is it known what they do with a variable.
-        self._cache = None if own else TemplateCache(self._render, lay_out=_wrap_paragraph)
+        # The cache only works for templates that do not compute with placeholders.
+        self._cache = None if own else TemplateCache(self._render, wrap=_wrap_paragraph)
         self._environment.filters["paragraph"] = (
             self._cache.format_paragraph if self._cache else _wrap_paragraph
         )
-        #: For names that their bearers chose: "" where one would print a link, an address or markup.
+        #: Names that strangers chose, such as of an inviter; "" if they contain a link, an address or markup.
         self._environment.filters["name"] = validation.safe_greeting_name
 
     def names(self) -> list[str]:
-        """Return the names that have at least one file, those of the service's own folder first."""
+        """Return the names with at least one file, those of the service's own folder first."""
         found: dict[str, None] = {}
         for file in (file for place in self._files_by_loader for file in sorted(place)):
             stem, _, ending = file.rpartition(".")
@@ -96,14 +96,14 @@ class Templates:
         return list(found)
 
     def render(self, name: str, context: Mapping[str, Json]) -> RenderedBodies:
-        """Return both bodies.
+        """Return both bodies of an email.
 
         Args:
-            name: of the template, without an ending.
-            context: the variables; one that the templates use and that is not here is an error.
+            name: the name of the template, without extension.
+            context: the variables, which must include all that the template uses.
 
         Raises:
-            RenderError: a file is missing or wrong, a variable is missing, or the HTML is too long.
+            RenderError: a file is missing or wrong, a variable is missing, or a body is too long.
         """
         files = self._pair(name)
         if self._cache:
@@ -113,7 +113,7 @@ class Templates:
         size = len(html.encode("utf-8", "replace"))
         if size > MAX_HTML:
             raise RenderError(
-                f"{name}.html: the email would have {size} bytes of HTML; mail programs cut it off.",
+                f"{name}.html: the email would have {size} bytes of HTML, and mail clients would cut it off.",
                 fix=f"Shorten it to {MAX_HTML} bytes.",
             )
         return RenderedBodies(html=html, text=text)
@@ -122,7 +122,7 @@ class Templates:
         """Compile both files and every template that they refer to.
 
         Raises:
-            RenderError: a file is missing or wrong; the text names it, and the line.
+            RenderError: a file is missing or wrong; the message names file and line.
         """
         to_check, checked = list(self._pair(name)), set()
         while to_check:
@@ -131,10 +131,10 @@ class Templates:
             to_check += [other for other in self._compile(file) if other not in checked]
 
     def variables(self, name: str) -> set[str]:
-        """Return the variables that both files, and every template that they refer to, use.
+        """Return the variables that both files and every template that they refer to use.
 
         Raises:
-            RenderError: as `check`.
+            RenderError: as for `check`.
         """
         self.check(name)
         to_read, read, found = list(self._pair(name)), set[str](), set[str]()
@@ -148,7 +148,7 @@ class Templates:
         return found - self._environment.globals.keys()
 
     def _pair(self, name: str) -> tuple[str, str]:
-        """Return both files, which must be in the same place: halves of two templates do not agree."""
+        """Return the names of both files, which must be in the same folder."""
         pair = (f"{name}.html", f"{name}.txt")
         for place in self._files_by_loader:
             missing = [file for file in pair if file not in place]
@@ -163,16 +163,16 @@ class Templates:
 
     def _render(self, file: str, context: Mapping[str, Json]) -> str:
         pieces, size = [], 0
-        with _as_render_error(file):
+        with _as_render_error(file), time_limit():
             for piece in self._environment.get_template(file).generate(context):
                 pieces.append(piece)
                 size += len(piece)
                 if size > MAX_BODY:
-                    raise TemplateLimitExceeded(f"it makes more than {MAX_BODY} characters")
+                    raise TemplateLimitExceeded(f"it produces more than {MAX_BODY} characters")
         return "".join(pieces)
 
     def _compile(self, file: str) -> set[str]:
-        """Compile one file; return the files that it refers to."""
+        """Compile a file, and return the names of the files that it refers to."""
         with _as_render_error(file):
             self._environment.get_template(file)
             source, _, _ = self._loader.get_source(self._environment, file)
@@ -186,7 +186,7 @@ class Templates:
 
 
 def _defined_in(parsed: nodes.Template) -> set[str]:
-    """Return the names that a template imports, outside of the block that uses them too."""
+    """Return the names that a template imports."""
     imported = {
         name[1] if isinstance(name, tuple) else name
         for statement in parsed.find_all(nodes.FromImport)
@@ -197,7 +197,7 @@ def _defined_in(parsed: nodes.Template) -> set[str]:
 
 @lru_cache(maxsize=512)
 def _wrap_paragraph(text: str) -> str:
-    """Return text with its lines broken at spaces and an empty line after it; words stay whole."""
+    """Return a text wrapped at spaces, followed by an empty line."""
     lines = [""]
     for word in text.split():
         joined = f"{lines[-1]} {word}" if lines[-1] else word
@@ -210,7 +210,7 @@ def _wrap_paragraph(text: str) -> str:
 
 @contextmanager
 def _as_render_error(file: str) -> Iterator[None]:
-    """Say where a template went wrong, and not with which values: they may be tokens or addresses."""
+    """Report where a template failed, but not its values, which may be tokens or addresses."""
     try:
         yield
     except TemplateSyntaxError as error:
@@ -219,12 +219,12 @@ def _as_render_error(file: str) -> Iterator[None]:
         ) from None
     except Exception as error:
         missing = _missing_variable(error)
-        fix = f"Give it (--set {missing}=…), or correct the template." if missing else _FIX
+        fix = f"Set the variable (--set {missing}=…), or correct the template." if missing else _FIX
         raise RenderError(f"{_error_location(error, file)}: {_error_reason(error)}.", fix=fix) from None
 
 
 def _error_location(error: Exception, file: str) -> str:
-    """Return the file, and the file and line of the innermost template that was at work."""
+    """Return the file, and the file and line of the innermost template."""
     lines = [(Path(frame.f_code.co_filename), line) for frame, line in walk_tb(error.__traceback__)]
     places = [f"{file.name}, line {line}" for file, line in lines if file.suffix in (".html", ".txt")]
     if not places:
@@ -233,7 +233,7 @@ def _error_location(error: Exception, file: str) -> str:
 
 
 def _missing_variable(error: Exception) -> str:
-    """Return the name of the variable that a template waits for in vain; empty if it is not that."""
+    """Return the name of the variable that a template lacks; "" if the error has another reason."""
     found = _MISSING_VARIABLE.fullmatch(str(error)) if isinstance(error, UndefinedError) else None
     return found[1] if found else ""
 

@@ -1,1 +1,1 @@
-"""Keys, links, and masking of content."""
+"""Encryption, action links and masking of secrets in content."""

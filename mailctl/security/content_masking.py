@@ -1,4 +1,4 @@
-"""A veil over text that is shown: links keep where they lead, and lose what makes them work."""
+"""Masks the secrets in texts to display: links stay recognisable, but do not work."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ _URL_PARTS = re.compile(
     r"(?P<place>[^/?#]*//[^/?#]*)(?P<path>[^?#]*)(?P<query>\?[^#]*)?(?P<fragment>#.*)?", re.DOTALL
 )
 _VALUE = re.compile(r"=[^&]*")
-#: Path segments that no person has named, words that no person has written, and codes that people copy.
+#: Random path segments, random words, and codes such as one-time passwords.
 _OPAQUE_SEGMENT = re.compile(r"(?<=/)(?=[^/]*\d)[\w.~%-]{16,}")
 _OPAQUE_WORD = re.compile(r"(?<![\w.@/-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{24,}(?![\w@])")
 _CODE = re.compile(r"(?<![\w.,:/-])\d{6,8}(?![\w@]|[.,:/-]\d)")
 _SECRET_NAME = re.compile(r"token|secret|passw|pwd|otp|pin\b|code|key", re.IGNORECASE)
-#: A shorter value would be found inside ordinary words.
+#: Shorter values occur within ordinary words.
 _MIN_SECRET_LENGTH = 4
 
 
 class SecretMasker:
-    """Takes links and tokens out of texts.
+    """Masks links and tokens in the texts of an email.
 
     Args:
-        content: what the email is made of, as far as that is known: its secrets are taken out by name.
-        links: the links in it.
+        content: the content of the email, whose tokens and secrets are masked; None if it is not known.
+        links: the links in the email.
     """
 
     def __init__(self, content: Content | None = None, links: Iterable[str] = ()) -> None:
         known = set(_secrets(content)) if content else set()
-        # The longest first: one may be part of another.
+        # The longest first, because one may contain another.
         self._secrets = sorted({*known, *map(html.escape, known)}, key=len, reverse=True)
         found = {*links, *(content.urls.values() if content else ())}
         self._links = sorted({*found, *map(html.escape, found)}, key=len, reverse=True)
 
     def mask(self, text: str) -> str:
-        """Return a text, plain or HTML, in which no link works and no token can be read."""
+        """Return a text, plain or HTML, without working links and readable tokens."""
         for link in self._links:
             text = text.replace(link, _mask_link(link))
         for secret in self._secrets:
@@ -53,9 +53,9 @@ class SecretMasker:
 
 
 def _mask_link(link: str) -> str:
-    """Return a link that is a secret as a whole: only where it leads, and the names of what it carries."""
-    covered = _mask_url(link)
-    return covered if covered != link else re.sub(r"(?<=[^/:])/[^/]*$", f"/{MASK}", link)
+    """Return a link that is known to be secret, with at least its last path segment masked."""
+    masked = _mask_url(link)
+    return masked if masked != link else re.sub(r"(?<=[^/:])/[^/]*$", f"/{MASK}", link)
 
 
 def _mask_url(url: str) -> str:

@@ -1,4 +1,7 @@
-"""Keys from SECRET_KEY, one per purpose, with rotation: the newest seals, every known one opens."""
+"""Encryption with keys derived from SECRET_KEY, one for each purpose, with key rotation.
+
+The newest secret encrypts; every known secret decrypts.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ import os
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
-from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -17,74 +19,76 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: What begins bytes that are sealed by AES-GCM; a Fernet token begins with a letter.
-_AES_GCM_PREFIX = b"\x01"
+#: The version of the format: it precedes nonce and ciphertext.
+_VERSION = b"\x01"
 _NONCE_BYTES = 12
 
 
 class Keyring:
-    """Seals and opens bytes, authenticated and bound to a purpose by keys of its own (HKDF, RFC 5869).
+    """Encrypts and authenticates data for a purpose (AES-256-GCM, NIST SP 800-38D; HKDF, RFC 5869).
+
+    The random nonces suffice for 2**32 messages with one SECRET_KEY (section 8.3 there).
 
     Args:
-        secrets: the value of SECRET_KEY, then its earlier values.
+        secrets: the value of SECRET_KEY, followed by its earlier values.
     """
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self._secrets = tuple(secrets)
-        self._fernets: dict[str, list[Fernet]] = {}
         self._ciphers: dict[str, list[AESGCM]] = {}
 
     def seal(self, plain: bytes, *, purpose: str) -> bytes:
-        """Encrypt and sign `plain`, so that only `open` with the same purpose reads it; ASCII (Fernet)."""
-        return self._fernets_for(purpose)[0].encrypt(plain)
-
-    def seal_bytes(self, plain: bytes, *, purpose: str) -> bytes:
-        """Do the same in a tenth of the time, for what need not be text (AES-256-GCM, NIST SP 800-38D).
-
-        Its random nonces suffice for 2**32 messages by one SECRET_KEY (section 8.3 there).
-        """
+        """Return data encrypted with the newest secret, which `open` decrypts for the same purpose."""
         nonce = os.urandom(_NONCE_BYTES)
-        return _AES_GCM_PREFIX + nonce + self._ciphers_for(purpose)[0].encrypt(nonce, plain, None)
+        return _VERSION + nonce + self._ciphers_for(purpose)[0].encrypt(nonce, plain, None)
 
     def open(self, sealed: bytes, *, purpose: str) -> bytes | None:
-        """Return what was sealed; None if altered, sealed for another purpose, or by an unknown key."""
+        """Decrypt data; return None if it was altered, or sealed for another purpose or by another secret."""
         found = (self._open_with(number, sealed, purpose) for number in range(len(self._secrets)))
         return next((plain for plain in found if plain is not None), None)
 
+    def seal_text(self, plain: bytes, *, purpose: str) -> str:
+        """Return data encrypted like `seal` does, as URL-safe base64 (RFC 4648 section 5)."""
+        return base64.urlsafe_b64encode(self.seal(plain, purpose=purpose)).decode()
+
+    def open_text(self, sealed: str, *, purpose: str) -> bytes | None:
+        """Return what `seal_text` encrypted; None as for `open`, or if the base64 is not canonical."""
+        try:
+            raw = base64.urlsafe_b64decode(sealed)
+        except ValueError:
+            return None
+        is_canonical = base64.urlsafe_b64encode(raw).decode() == sealed
+        return self.open(raw, purpose=purpose) if is_canonical else None
+
     def reseal(self, sealed: bytes, *, purpose: str) -> bytes | None:
-        """Return what was sealed, sealed by the newest key: the same bytes if it was; None as `open`."""
+        """Return sealed data, resealed unless the newest secret sealed it; None as for `open`."""
         if self._open_with(0, sealed, purpose) is not None:
             return sealed
         plain = self.open(sealed, purpose=purpose)
-        return None if plain is None else self.seal_bytes(plain, purpose=purpose)
+        return None if plain is None else self.seal(plain, purpose=purpose)
 
     def digests(self, plain: bytes, *, purpose: str) -> list[str]:
-        """Return a keyed hash of `plain` under each known secret, newest first (HMAC-SHA256, RFC 2104)."""
+        """Return a keyed hash of `plain` for each secret, the newest first (HMAC-SHA256, RFC 2104)."""
         return [
             hmac.new(_derive(secret, purpose), plain, hashlib.sha256).hexdigest() for secret in self._secrets
         ]
 
     def _open_with(self, number: int, sealed: bytes, purpose: str) -> bytes | None:
-        try:
-            if not sealed.startswith(_AES_GCM_PREFIX):
-                return self._fernets_for(purpose)[number].decrypt(sealed)
-            nonce, body = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
-            return self._ciphers_for(purpose)[number].decrypt(nonce, body, None)
-        except (InvalidToken, InvalidTag, ValueError):  # too short for a nonce
+        nonce, ciphertext = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
+        if not sealed.startswith(_VERSION) or len(nonce) < _NONCE_BYTES:
             return None
-
-    def _fernets_for(self, purpose: str) -> list[Fernet]:
-        if purpose not in self._fernets:
-            self._fernets[purpose] = [Fernet(_derive(secret, purpose)) for secret in self._secrets]
-        return self._fernets[purpose]
+        try:
+            return self._ciphers_for(purpose)[number].decrypt(nonce, ciphertext, None)
+        except InvalidTag:
+            return None
 
     def _ciphers_for(self, purpose: str) -> list[AESGCM]:
         if purpose not in self._ciphers:
-            keys = (base64.urlsafe_b64decode(_derive(secret, f"{purpose}/aes")) for secret in self._secrets)
+            keys = (_derive(secret, f"{purpose}/aes") for secret in self._secrets)
             self._ciphers[purpose] = [AESGCM(key) for key in keys]
         return self._ciphers[purpose]
 
 
 def _derive(secret: str, purpose: str) -> bytes:
     derivation = HKDF(algorithm=SHA256(), length=32, salt=b"mailctl", info=f"mailctl/{purpose}/v1".encode())
-    return base64.urlsafe_b64encode(derivation.derive(secret.encode()))
+    return derivation.derive(secret.encode())

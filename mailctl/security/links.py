@@ -1,4 +1,4 @@
-"""Action links: made when an email goes out, and read when its reader comes back."""
+"""Action links: created when an email is sent, and verified when its reader opens them."""
 
 from __future__ import annotations
 
@@ -23,70 +23,65 @@ if TYPE_CHECKING:
     from mailctl.domain.catalog import Kind, Link
     from mailctl.domain.models import Content
 
-#: Clocks of the host that makes a link and the host that reads it may differ by this many seconds.
+#: The tolerated difference between the clocks of two hosts, in seconds.
 CLOCK_SKEW_SECONDS = 60
-#: How long the use of a link is remembered after the link has died by itself.
+#: How long the use of a link is stored after the link has expired.
 _USE_RETENTION = timedelta(hours=1)
-#: Characters of a `t` at most; what a service's own maker gives may be as long.
+#: The longest value of the query parameter `t`, in characters.
 _MAX_T_LENGTH = 1500
 _MINTED_T_PATTERN = re.compile(rf"[A-Za-z0-9._~=+/:-]{{8,{_MAX_T_LENGTH}}}")
-#: URL-safe base64 in its one spelling; decoders read past anything else.
-_T_PATTERN = re.compile(
-    rf"(?=.{{4,{_MAX_T_LENGTH}}}\Z)(?:[A-Za-z0-9_-]{{4}})*"
-    r"(?:[A-Za-z0-9_-]{3}=|[A-Za-z0-9_-]{2}==)?"
-)
 
 
 class InvalidLink(MailctlError):
-    """The `t` of a link is altered, expired, made for another purpose, or not ours."""
+    """A link is altered, has expired, or was created for another purpose or by somebody else."""
 
 
 class UsedLink(InvalidLink):
-    """The link was good, and was used before."""
+    """A valid link was already used."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinkClaims:
-    """What the `t` of a link says, once its seal has been checked."""
+    """The verified content of a link."""
 
     purpose: str
     user_id: str | None
     email: str
     action: str | None
     expires_at: datetime
-    #: The service's own token, as it was given to `EmailService`; else one of ours, new for each link.
+    #: The service's own token, as it was passed to `EmailService`; otherwise a random one, new for each link.
     token: str
 
 
 class UseStore(Protocol):
-    """Remembers which links were used; `mailctl.delivery_log.used_links` has one for SQL databases."""
+    """Stores which links were used; `mailctl.delivery_log.used_links` implements it for SQL databases."""
 
     def use(self, digest: str, *, purpose: str, until: datetime) -> bool:
-        """Remember a use, unless there was one before; of many at the same moment, one is the first.
+        """Store the use of a link, atomically.
 
         Args:
-            digest: stands for the link; nothing can be read from it.
-            purpose: of the link.
-            until: when the use may be forgotten.
+            digest: identifies the link without revealing it.
+            purpose: the purpose of the link.
+            until: when the use may be deleted.
 
         Returns:
             Whether this is the first use.
         """
 
 
-#: A service's own maker of `t`: gets the claims, returns the value of the query parameter.
+#: A service's own function that returns the query parameter `t` for claims.
 LinkMint = Callable[[LinkClaims], str]
 
 
 class Links:
-    """Makes and reads the action links of one service.
+    """Creates and verifies the action links of a service.
 
     Args:
-        settings: FRONTEND_URL, SECRET_KEY (and earlier ones), MAILCTL_LINK_MINT.
+        settings: provides FRONTEND_URL, SECRET_KEY, MAILCTL_SECRET_KEYS_OLD and MAILCTL_LINK_MINT.
 
     Raises:
-        ConfigurationError: FRONTEND_URL is not https (nor http to this computer), MAILCTL_LINK_MINT names
-            nothing that can be called, or the secret keys protect nothing.
+        ConfigurationError: FRONTEND_URL is neither https nor http to the local computer, MAILCTL_LINK_MINT is
+            not a function, or a secret key is too weak for production.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -96,9 +91,12 @@ class Links:
         self._mint = _load_mint(settings.mailctl_link_mint) if settings.mailctl_link_mint else self.seal
 
     def make_urls(self, kind: Kind, content: Content, *, now: datetime) -> dict[str, str]:
-        """Return the links of an email by template variable: those it came with, else minted at `now`.
+        """Return the links of an email by template variable: its own, or else links created at `now`.
 
-        None are minted for an email that names its own template: it brings its links in its context.
+        For an email that names its own template, no links are created: its context contains them.
+
+        Raises:
+            ConfigurationError: MAILCTL_LINK_MINT fails.
         """
         if content.template is not None:
             return dict(content.urls)
@@ -108,7 +106,7 @@ class Links:
         }
 
     def seal(self, claims: LinkClaims) -> str:
-        """Return the `t` for these claims: encrypted, authenticated, bound to the purpose."""
+        """Return the query parameter `t` for claims: encrypted, authenticated and bound to the purpose."""
         body = {
             "u": claims.user_id,
             "e": claims.email,
@@ -116,24 +114,24 @@ class Links:
             "x": int(claims.expires_at.timestamp()),
             "k": claims.token,
         }
-        return self._keyring.seal(json.dumps(body).encode(), purpose=f"link/{claims.purpose}").decode()
+        return self._keyring.seal_text(json.dumps(body).encode(), purpose=f"link/{claims.purpose}")
 
     def verify(self, t: str, *, purpose: str, now: datetime | None = None) -> LinkClaims:
-        """Read the `t` of a link.
+        """Verify a link.
 
         Args:
             t: the query parameter, as it came.
-            purpose: what it must have been made for: the `purpose` of a link in `mailctl.domain.catalog`.
-            now: the time to judge expiry by; None means the clock.
+            purpose: the purpose that the link must have: the `purpose` of a `Link` in the catalog.
+            now: the present time; None for the system's.
 
         Returns:
-            What the link says.
+            The content of the link.
 
         Raises:
-            InvalidLink: it is not a link of ours, was altered, was made for another purpose, or has expired.
+            InvalidLink: it was altered, has expired, or was created for another purpose or by somebody else.
         """
-        is_spelled_well = isinstance(t, str) and _T_PATTERN.fullmatch(t)
-        plain = self._keyring.open(t.encode(), purpose=f"link/{purpose}") if is_spelled_well else None
+        is_short = isinstance(t, str) and len(t) <= _MAX_T_LENGTH
+        plain = self._keyring.open_text(t, purpose=f"link/{purpose}") if is_short else None
         if plain is None:
             raise InvalidLink("This link is not valid.", fix="Ask for a new one.")
         body = json.loads(plain)
@@ -150,16 +148,25 @@ class Links:
         )
 
     def redeem(self, t: str, *, purpose: str, store: UseStore, now: datetime | None = None) -> LinkClaims:
-        """Read the `t` of a link and use it up; see `verify` for the rest.
+        """Verify a link, and store that it was used.
+
+        Args:
+            t: the query parameter, as it came.
+            purpose: the purpose that the link must have.
+            store: stores which links were used.
+            now: the present time; None for the system's.
+
+        Returns:
+            The content of the link.
 
         Raises:
-            UsedLink: it was used before.
-            InvalidLink: as `verify`.
+            UsedLink: it was already used.
+            InvalidLink: it is not valid; see `verify`.
         """
         claims = self.verify(t, purpose=purpose, now=now)
         until = claims.expires_at + timedelta(seconds=CLOCK_SKEW_SECONDS) + _USE_RETENTION
         if not store.use(_digest(claims), purpose=purpose, until=until):
-            raise UsedLink("This link was used before.", fix="Ask for a new one.")
+            raise UsedLink("This link was already used.", fix="Ask for a new one.")
         return claims
 
     def _url(self, link: Link, content: Content, *, now: datetime) -> str:
@@ -177,25 +184,27 @@ class Links:
         try:
             t: object = self._mint(claims)
         except Exception as error:
-            # Somebody else's code, whose words may hold what it was given.
+            # The message of the service's exception may contain the claims.
             raise ConfigurationError(
-                f"MAILCTL_LINK_MINT raises {type(error).__name__}.", fix="Mend the function."
+                f"The function of MAILCTL_LINK_MINT raised {type(error).__name__}.",
+                fix="Correct the function.",
             ) from None
         if not isinstance(t, str) or not _MINTED_T_PATTERN.fullmatch(t):
             raise ConfigurationError(
-                f"MAILCTL_LINK_MINT gives no 8 to {_MAX_T_LENGTH} of A-Z, a-z, 0-9 and . _ ~ = + / : -",
-                fix="Mend the function.",
+                "The function of MAILCTL_LINK_MINT must return a string of"
+                f" 8 to {_MAX_T_LENGTH} characters of A-Z, a-z, 0-9 and . _ ~ = + / : -",
+                fix="Correct the function.",
             )
         return t
 
 
 def link_origins(settings: Settings) -> frozenset[str]:
-    """Return the origins that a ready-made link may lead to: FRONTEND_URL's and MAILCTL_LINK_ORIGINS.
+    """Return the origins that links in emails may lead to: those of FRONTEND_URL and MAILCTL_LINK_ORIGINS.
 
-    In production those of http, which lead their reader to the reader's own computer, are not among them.
+    In production, http origins are left out, because they are on the reader's own computer.
 
     Raises:
-        ConfigurationError: one of them is not an https URL, nor one of http to this computer.
+        ConfigurationError: an origin is neither https nor http to the local computer.
     """
     extra = (url.strip() for url in settings.mailctl_link_origins.split(","))
     origins = {_origin(url) for url in (settings.frontend_url, *extra) if url}
@@ -208,18 +217,18 @@ def _origin(url: str) -> str:
     except ValueError:
         raise ConfigurationError(
             "FRONTEND_URL or MAILCTL_LINK_ORIGINS is not an http or https URL.",
-            fix="Correct FRONTEND_URL or MAILCTL_LINK_ORIGINS: https://shop.example is one.",
+            fix="Correct FRONTEND_URL or MAILCTL_LINK_ORIGINS; an example is https://shop.example.",
         ) from None
     if origin.startswith("http:") and not is_local_host(urlsplit(origin).hostname or ""):
         raise ConfigurationError(
-            f"{origin} is http: whoever reads along could use the links.",
-            fix="Give FRONTEND_URL and MAILCTL_LINK_ORIGINS https; http is for localhost.",
+            f"{origin} is http: others could intercept the links.",
+            fix="Use https in FRONTEND_URL and MAILCTL_LINK_ORIGINS; http is for localhost only.",
         )
     return origin
 
 
 def _digest(claims: LinkClaims) -> str:
-    """Return what stands for a link: two emails that carry the same token of the service are one use."""
+    """Return a hash that identifies a link; links with the same token of the service count as one."""
     parts = [claims.purpose, claims.user_id, claims.email, claims.token]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -230,17 +239,17 @@ def _service_links() -> Links:
 
 
 def verify(t: str, *, purpose: str) -> LinkClaims:
-    """Read the `t` of a link with the settings of this process; see `Links.verify`."""
+    """Verify a link with the settings of this process; see `Links.verify`."""
     return _service_links().verify(t, purpose=purpose)
 
 
 def redeem(t: str, *, purpose: str, store: UseStore) -> LinkClaims:
-    """Read the `t` of a link and use it up, with the settings of this process; see `Links.redeem`."""
+    """Verify a link with the settings of this process, and store that it was used; see `Links.redeem`."""
     return _service_links().redeem(t, purpose=purpose, store=store)
 
 
 def _load_mint(spec: str) -> LinkMint:
     mint = load_object(spec, setting="MAILCTL_LINK_MINT")
     if not callable(mint):
-        raise ConfigurationError(f"MAILCTL_LINK_MINT {spec} is not callable.", fix="Name a function.")
+        raise ConfigurationError(f"MAILCTL_LINK_MINT={spec} is not callable.", fix="Name a function.")
     return mint

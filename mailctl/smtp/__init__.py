@@ -1,1 +1,1 @@
-"""The mail server: sessions kept open, and what becomes of each attempt to hand an email over."""
+"""The SMTP client: pooled sessions, and the outcome of each attempt to send a message."""

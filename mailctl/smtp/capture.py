@@ -1,4 +1,4 @@
-"""Messages written to files instead of being sent, for `EMAIL_ENABLED=False`."""
+"""Writes messages to files instead of sending them, for `EMAIL_ENABLED=False`."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from typing import TYPE_CHECKING
 
 from mailctl.domain.models import Outcome, OutcomeKind
 from mailctl.domain.validation import validate_file_name
+from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
     from mailctl.domain.models import Envelope
 
-#: Characters of the Message-ID's local part that a file name keeps.
+#: The longest part of the Message-ID in a file name, in characters.
 _MAX_NAME_LENGTH = 80
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class CaptureSender:
-    """Writes each message to a file of its own that only this user may read.
+    """Writes each message to a file that only the current user may read.
 
     Args:
-        folder: where; it is created with the first message.
+        folder: the folder of the files; it is created with the first message.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,7 +47,7 @@ class CaptureSender:
         return Outcome(kind=OutcomeKind.CAPTURED, captured_file=str(path))
 
     async def close(self) -> None:
-        """Do nothing: nothing is open."""
+        """Do nothing, because no file stays open."""
 
     def _write(self, envelope: Envelope) -> Path:
         for folder in (self._folder.parent, self._folder):
@@ -61,7 +62,7 @@ class CaptureSender:
             temporary.unlink(missing_ok=True)
 
     def _publish(self, temporary: Path, *, stem: str) -> Path:
-        """Give the file its name, with a number if there is one of that name: a link never overwrites."""
+        """Move a file to its final name, with a number if the name is taken; a hard link never overwrites."""
         for number in itertools.count(1):
             path = self._folder / validate_file_name(f"{stem}.eml" if number == 1 else f"{stem}-{number}.eml")
             with suppress(FileExistsError):
@@ -73,4 +74,4 @@ class CaptureSender:
 def _stem(message_id: str) -> str:
     local_part = message_id.strip("<> ").partition("@")[0]
     name = _NOT_IN_NAMES.sub("_", local_part)[:_MAX_NAME_LENGTH].strip(".") or "message"
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}"
+    return f"{format_time(datetime.now(UTC), TimeStyle.FILE_NAME)}-{name}"

@@ -1,7 +1,7 @@
-"""SMTP sessions kept open for one event loop: who has which is decided first, waiting comes after.
+"""A pool of SMTP sessions for one event loop.
 
-The functions without `async` edit the lists and say what must be closed; the others wait. A session counts
-as leased from the moment it is assigned, and goes back only after a definite reply that leaves it clean.
+Functions without `async` change the state of the pool and return what must be closed; the others do the I/O.
+A session is leased from the moment of its assignment, and is reused only after a definite reply.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ if TYPE_CHECKING:
 
 __all__ = ["PoolLimits", "ProbeStep", "SmtpPool", "SmtpServer"]
 
-#: Seconds that closing the pool waits for the goodbyes under way.
+#: Seconds to wait for pending QUIT commands when the pool is closed.
 _CLOSE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoolLimits:
-    """How many sessions, and for how long.
+    """The limits of a pool: how many sessions, and for how long.
 
-    `connections` times the number of worker processes must stay below what the mail server allows.
+    `connections` times the number of worker processes must not exceed the limit of the mail server.
     """
 
     connections: int = 4
     messages_per_session: int = 100
-    #: Below the time after which servers hang up (Postfix: 300 s, under stress 10 s).
+    #: Shorter than the time after which servers close idle sessions (Postfix: 300 s, under stress 10 s).
     max_idle_seconds: float = 20.0
     max_age_seconds: float = 300.0
 
 
 class SmtpPool:
-    """SMTP sessions of one event loop; nothing is opened before the first message.
+    """A pool of SMTP sessions for one event loop; the first message opens the first session.
 
     Args:
         server: the mail server.
-        limits: how many sessions, and for how long.
+        limits: the limits of the pool; None for the defaults.
     """
 
     def __init__(self, server: SmtpServer, *, limits: PoolLimits | None = None) -> None:
         self._server = server
         self._limits = limits or PoolLimits()
         self._slots = asyncio.Semaphore(self._limits.connections)
-        #: The one used last is at the end, and is taken first, so that the others may go.
+        #: The most recently used session is last and is leased first, so that the others can expire.
         self._idle: list[SmtpSession] = []
         self._leased: set[SmtpSession] = set()
         self._background: set[asyncio.Task[None]] = set()
@@ -61,14 +61,14 @@ class SmtpPool:
         self._is_closed = False
 
     async def send(self, envelope: Envelope) -> Outcome:
-        """Send one message to its one recipient, on a session that is open or on a new one.
+        """Send a message to its recipient on an idle or a new session.
 
         Returns:
             The outcome. A failure of the server or the network is an outcome, never an exception.
 
         Raises:
-            asyncio.CancelledError: the caller was cancelled; whether the message went out is not known then
-                if the body was handed over.
+            asyncio.CancelledError: the caller was cancelled; the message may have been sent if the body was
+                handed over.
             RuntimeError: the pool is closed.
         """
         await self._slots.acquire()
@@ -81,10 +81,10 @@ class SmtpPool:
         return outcome
 
     async def probe(self) -> list[ProbeStep]:
-        """Open a session of its own step by step, and send nothing.
+        """Open a new session step by step without sending a message.
 
         Returns:
-            The steps taken: connect, tls, auth; the last one failed unless all are `ok`.
+            The steps taken: connect, tls, auth; only the last one can have failed.
         """
         session = SmtpSession(self._server, tls_context=lambda: self._tls_context)
         try:
@@ -93,7 +93,7 @@ class SmtpPool:
             self._run_in_background(session.quit())
 
     async def close(self) -> None:
-        """Say goodbye on idle sessions; those in use are closed when their message is done."""
+        """Close idle sessions with QUIT; leased sessions are closed when their message is done."""
         self._is_closed = True
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
@@ -105,7 +105,7 @@ class SmtpPool:
         session, is_reused = self._lease()
         outcome, is_lost = await self._attempt(session, envelope)
         if is_reused and is_lost:
-            # The server hung up while the session was idle. It saw no body, so once more, on a fresh session.
+            # The server closed the session while it was idle. It got no body, so a new session tries again.
             self._drop(session)
             session = self._lease_fresh()
             outcome, _ = await self._attempt(session, envelope)
@@ -127,9 +127,9 @@ class SmtpPool:
         return outcome, outcome.stage == "mail" and outcome.reply.code == CLOSING_CODE
 
     def _release(self, session: SmtpSession, outcome: Outcome) -> None:
-        """Decide about the session; the outcome is fixed by now, and nothing here can change it."""
+        """Return the session to the pool, reset it or close it, whatever the outcome was."""
         if session in self._leased and session.can_be_reused(outcome):
-            self._run_in_background(self._reset_and_return(session))  # it keeps its slot until then
+            self._run_in_background(self._reset_and_return(session))  # it keeps its slot meanwhile
             return
         if session in self._leased and outcome.kind is OutcomeKind.ACCEPTED:
             self._return_to_idle(session)
@@ -147,7 +147,7 @@ class SmtpPool:
             self._slots.release()
 
     def _lease(self) -> tuple[SmtpSession, bool]:
-        """Return a session that is leased from now on, and whether it was used before."""
+        """Lease a session; return it, and whether it was used before."""
         self._sweep()
         if not self._idle:
             return self._lease_fresh(), False
@@ -163,7 +163,7 @@ class SmtpPool:
         return session
 
     def _return_to_idle(self, session: SmtpSession) -> None:
-        """Make a clean session idle, or dismiss it."""
+        """Make a session idle, or close it if it has expired."""
         self._leased.discard(session)
         session.used_at = time.monotonic()
         if self._is_closed or self._is_expired(session, now=session.used_at):
@@ -174,16 +174,16 @@ class SmtpPool:
             self._schedule_sweep()
 
     def _drop(self, session: SmtpSession) -> None:
-        """Close a session that was leased and is not clean; otherwise do nothing."""
+        """Close a session if it is still leased."""
         if session in self._leased:
             self._leased.discard(session)
             session.close()
 
     def _pop_expired(self, now: float) -> list[SmtpSession]:
-        """Remove from the idle ones, and return, those that may not be used any more."""
-        spent = [session for session in self._idle if self._is_expired(session, now=now)]
-        self._idle = [session for session in self._idle if session not in spent]
-        return spent
+        """Remove and return the idle sessions that have expired."""
+        expired = [session for session in self._idle if self._is_expired(session, now=now)]
+        self._idle = [session for session in self._idle if session not in expired]
+        return expired
 
     def _is_expired(self, session: SmtpSession, *, now: float) -> bool:
         limits = self._limits
@@ -221,9 +221,9 @@ class SmtpPool:
             _, late = await asyncio.wait(set(self._background), timeout=_CLOSE_SECONDS)
             for task in late:
                 task.cancel()
-        await asyncio.sleep(0)  # one turn of the loop, in which transports that were aborted really close
+        await asyncio.sleep(0)  # lets the loop close the transports that were aborted
 
     @cached_property
     def _tls_context(self) -> ssl.SSLContext:
-        """One context for all sessions: making it takes longer than a whole delivery."""
+        """The context for all sessions; creating one takes longer than sending a message."""
         return make_tls_context(self._server)

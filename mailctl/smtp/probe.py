@@ -1,4 +1,4 @@
-"""Opening a session step by step to see what works; no mail is sent."""
+"""Probes a mail server: opens a session step by step without sending a message."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from mailctl.smtp.session import (
     TransactionStep,
     make_tls_context,
 )
+from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,25 +25,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeStep:
-    """One step of opening a session, and how it went."""
+    """A step of opening a session, and its result."""
 
-    #: connect, tls, auth, mail or rcpt.
+    #: The stage: connect, tls, auth, mail or rcpt.
     name: str
     ok: bool
-    #: What was found, or why it failed.
+    #: What was found, or why the step failed.
     detail: str
     seconds: float
 
 
 async def probe_session(session: SmtpSession, server: SmtpServer) -> list[ProbeStep]:
-    """Open `session` step by step, up to the first one that fails; the caller closes it.
+    """Open a session step by step until one fails; the caller closes the session.
 
     Args:
         session: a session that is not open yet.
-        server: the server that it speaks to.
+        server: the mail server of the session.
 
     Returns:
-        The steps taken. With implicit TLS, `tls` only reports what `connect` did, and takes no time.
+        The steps taken. With implicit TLS, the step `tls` reports what `connect` did, and takes no time.
     """
     taken: list[ProbeStep] = []
     for name, step in session.opening_steps():
@@ -55,10 +56,15 @@ async def probe_session(session: SmtpSession, server: SmtpServer) -> list[ProbeS
 
 
 async def probe_recipient(server: SmtpServer, *, sender: str, recipient: str) -> list[ProbeStep]:
-    """Open a session of its own and offer a message up to RCPT, then take it back: nothing is delivered.
+    """Open a session and start a transaction up to RCPT, then reset it: nothing is delivered.
+
+    Args:
+        server: the mail server.
+        sender: the address for MAIL.
+        recipient: the address for RCPT.
 
     Returns:
-        The steps taken: connect, tls, auth, mail, rcpt; the last one failed unless all are `ok`.
+        The steps taken: connect, tls, auth, mail, rcpt; only the last one can have failed.
     """
     session = SmtpSession(server, tls_context=lambda: make_tls_context(server))
     try:
@@ -80,7 +86,7 @@ async def _probe_command(offer: TransactionStep, *, name: str, session: SmtpSess
         refusal = await offer()
     except SESSION_ERRORS as error:
         refusal = session.explain(error)
-    detail = "the server agrees" if refusal is None else str(refusal)
+    detail = "the server accepts it" if refusal is None else str(refusal)
     return ProbeStep(name=name, ok=refusal is None, detail=detail, seconds=time.monotonic() - started)
 
 
@@ -103,7 +109,7 @@ def _detail(name: str, *, session: SmtpSession, server: SmtpServer) -> str:
         return f"{server.host}:{server.port} answers" + (f" and offers {offered}" if offered else "")
     if name == "tls":
         return _tls_detail(session)
-    # Some services take their token for both.
+    # Some services use a token as both user name and password.
     return f"signed in as {MASK if server.username == server.password else server.username}"
 
 
@@ -113,11 +119,12 @@ def _tls_detail(session: SmtpSession) -> str:
         return "not encrypted"
     certificate = tls.getpeercert() or {}
     expiry = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), tz=UTC)
-    return f"{tls.version()}, certificate for {_subject(certificate)}, valid until {expiry:%Y-%m-%d}"
+    valid_until = format_time(expiry, TimeStyle.DATE)
+    return f"{tls.version()}, certificate for {_subject(certificate)}, valid until {valid_until}"
 
 
 def _subject(certificate: Mapping[str, object]) -> str:
-    """Return the names that a certificate is for; modern ones have them as alternative names only."""
+    """Return the host names of a certificate, which modern ones have as alternative names only."""
     names = certificate.get("subjectAltName") or ()
     values = [str(pair[1]) for pair in names if isinstance(pair, tuple)] if isinstance(names, tuple) else []
     return ", ".join(values[:3]) or "an unnamed server"

@@ -1,7 +1,7 @@
-"""Commands and replies on an open connection; several commands may be under way at once (RFC 2920).
+"""The SMTP protocol on an open connection, with pipelining (RFC 2920).
 
-aiosmtplib opens the connection, encrypts it and signs in. It waits for the reply to each command before it
-writes the next, so from then on the connection is spoken to from here.
+aiosmtplib opens the connection, encrypts it and signs in. It cannot pipeline commands, so that this module
+takes over the connection afterwards.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from dataclasses import dataclass
 from aiosmtplib import SMTPReadTimeoutError, SMTPResponseException, SMTPServerDisconnected
 from typing_extensions import override
 
-#: Octets of one reply at most; a real one has a few hundred.
+#: The longest reply in octets; real ones have a few hundred.
 _LONGEST_REPLY = 32 * 1024
-#: A code, and whether another line of the same reply follows (RFC 5321 section 4.2).
+#: A line of a reply: code, hyphen if another line follows, and text (RFC 5321 section 4.2).
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)(-)?[ \t]?([^\r\n]*)\r?\n")
 _UNREADABLE = -1
 
 
 @dataclass(frozen=True)
 class RawReply:
-    """What the server said to one command; the lines of its text are joined by line feeds."""
+    """A reply to one command; the lines of its text are joined by line feeds."""
 
     code: int
     text: str
 
 
 class SmtpProtocol(asyncio.Protocol):
-    """Takes a connection over and speaks SMTP on it.
+    """Sends commands and reads replies on a connection.
 
     Args:
-        transport: the connection, on which nothing is under way.
+        transport: the connection, without a pending command.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -44,23 +44,24 @@ class SmtpProtocol(asyncio.Protocol):
         self._replies: deque[RawReply] = deque()
         self._reader: asyncio.Future[None] | None = None
         self._error: Exception | None = None
-        #: Commands whose replies nobody has read yet.
+        #: The number of commands whose replies have not been read.
         self.outstanding = 0
         transport.set_protocol(self)
 
     @property
     def is_usable(self) -> bool:
-        """Whether the connection stands, and the server has said nothing that it was not asked."""
+        """Whether the connection is open, and the server has sent no unexpected data."""
         return self._error is None and not self._transport.is_closing()
 
     def write(self, data: bytes, *, commands: int = 1) -> None:
-        """Send commands, or a message body.
+        """Send commands or a message body.
 
         Args:
-            commands: how many replies it will have.
+            data: the commands, or the body.
+            commands: the number of replies to expect.
 
         Raises:
-            SMTPServerDisconnected: the connection is gone; nothing was sent.
+            SMTPServerDisconnected: the connection is closed; nothing was sent.
         """
         if not self.is_usable:
             raise self._error or SMTPServerDisconnected("Connection lost")
@@ -71,12 +72,12 @@ class SmtpProtocol(asyncio.Protocol):
         """Return the next reply.
 
         Args:
-            within: seconds to wait for it.
+            within: the time limit in seconds.
 
         Raises:
-            SMTPServerDisconnected: the connection ended before it came.
-            SMTPReadTimeoutError: it did not come in time.
-            SMTPResponseException: it is not a reply.
+            SMTPServerDisconnected: the connection was closed first.
+            SMTPReadTimeoutError: the time is up.
+            SMTPResponseException: the server sent something that is not a reply.
         """
         while not self._replies:
             if self._error is not None:
@@ -121,7 +122,7 @@ class SmtpProtocol(asyncio.Protocol):
         self._fail(error)
 
     def _fail_unreadable(self, said: bytes) -> None:
-        # From here on nobody knows which reply belongs to which command.
+        # From now on, replies cannot be assigned to commands.
         self._fail(SMTPResponseException(_UNREADABLE, said[:100].decode("utf-8", "replace").strip()))
 
     def _fail(self, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""The last look before a message leaves: may this environment mail its recipient?"""
+"""Enforces the recipient policy immediately before a message is sent."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 
 class GuardedSender:
-    """Sends what the audience allows; it looks at the envelope, which alone decides who gets a message.
+    """Sends messages to recipients that the policy allows; it checks the recipient of the envelope.
 
     Args:
-        sender: what sends; closing the guard closes it.
-        audience: whom this environment may mail.
+        sender: sends the messages; it is closed with the guard.
+        policy: the recipient policy of this environment.
     """
 
-    def __init__(self, sender: Sender, audience: RecipientPolicy) -> None:
+    def __init__(self, sender: Sender, policy: RecipientPolicy) -> None:
         self._sender = sender
-        self._policy = audience
+        self._policy = policy
 
     async def send(self, envelope: Envelope) -> Outcome:
-        """Send one message; what is not allowed is `forbidden`, and nobody hears of it."""
+        """Send a message; the outcome is `forbidden` if the policy does not allow its recipient."""
         if reason := self._policy.refusal_reason(envelope.recipient):
             return Outcome(kind=OutcomeKind.FORBIDDEN, reply=SmtpReply(text=reason))
         outcome = await self._sender.send(envelope)
         if self._policy.redirect_to is not None and outcome.kind is OutcomeKind.BOUNCED:
-            # Refused is our own address: nobody whom an email was meant for is to blame.
+            # The refused address is the one of the setting: the intended recipient must not be suppressed.
             return replace(outcome, kind=OutcomeKind.CONFIG)
         return outcome
 

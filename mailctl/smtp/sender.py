@@ -1,4 +1,4 @@
-"""What sends a finished message, seen from outside: one method, one outcome."""
+"""The interface for sending a composed message: one method, one outcome."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ if TYPE_CHECKING:
 
 
 class Sender(Protocol):
-    """Takes finished messages, one recipient each."""
+    """Sends composed messages, each to one recipient."""
 
     async def send(self, envelope: Envelope) -> Outcome:
-        """Send one message; a failure is an outcome, not an exception."""
+        """Send a message; a failure is an outcome, not an exception."""
         ...
 
     async def close(self) -> None:
-        """Let go of everything that is open."""
+        """Close all connections."""
         ...
 
 
 class SmtpSender:
-    """Sends over the sessions of a pool.
+    """Sends messages over the sessions of a pool.
 
     Args:
-        pool: the sessions; closing the sender closes it.
+        pool: the pool of sessions, which is closed with the sender.
     """
 
     def __init__(self, pool: SmtpPool) -> None:
         self._pool = pool
 
     async def send(self, envelope: Envelope) -> Outcome:
-        """Send one message to its one recipient."""
+        """Send a message to its recipient."""
         return await self._pool.send(envelope)
 
     async def close(self) -> None:
-        """Close the sessions."""
+        """Close the pool."""
         await self._pool.close()
 
 
 def smtp_server_from_settings(settings: Settings) -> SmtpServer:
-    """Return the mail server that the settings name."""
+    """Return the mail server of the settings."""
     return SmtpServer(
         host=settings.email_host,
         port=settings.email_port,

@@ -1,4 +1,4 @@
-"""One SMTP session: it speaks one step after the other, and always knows at which stage it is."""
+"""One SMTP session, which sends one message at a time and knows its present stage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ import aiosmtplib
 from mailctl.errors import ConfigurationError
 from mailctl.redaction import mask_password
 from mailctl.rendering.mime import has_bare_line_ends
-from mailctl.smtp.classify import BAD_SEQUENCE_CODE, CLOSING_CODE, classify_error, classify_reply
+from mailctl.smtp.classify import BAD_SEQUENCE_CODE, CLOSING_CODE, classify_reply
+from mailctl.smtp.failures import classify_error
 from mailctl.smtp.protocol import SmtpProtocol
 
 if TYPE_CHECKING:
@@ -28,62 +29,62 @@ if TYPE_CHECKING:
 
 TlsMode = Literal["starttls", "implicit", "none"]
 
-#: What can go wrong in a session without being a defect of ours; `Session.explain` turns it into an outcome.
+#: The expected exceptions of a session, which `SmtpSession.explain` turns into outcomes.
 SESSION_ERRORS = (aiosmtplib.SMTPException, ConfigurationError, OSError, ValueError)
 
-#: Seconds for RSET and QUIT: nothing depends on their replies.
+#: Seconds for RSET and QUIT, whose replies do not matter to the outcome.
 RESET_AND_QUIT_SECONDS = 2.0
-#: Replies to EHLO that mean "not known here", after which HELO is worth a try (RFC 5321 section 4.1.1.1).
+#: Reply codes of servers that do not know EHLO and may accept HELO (RFC 5321 section 4.1.1.1).
 _EHLO_UNKNOWN = frozenset({500, 502, 504})
-#: Replies after which the session carries nothing more.
+#: Reply codes after which the session cannot be used any more.
 _SESSION_ENDING_CODES = frozenset({CLOSING_CODE, BAD_SEQUENCE_CODE})
 
 _OK_CODE = 250
 _START_INPUT_CODE = 354
-#: Replies after which a transaction goes on, by stage.
+#: Reply codes after which the transaction continues, by stage.
 _EXPECTED_CODES = {"mail": {_OK_CODE}, "rcpt": {_OK_CODE, 251}, "data": {_START_INPUT_CODE}}
 
-#: One plain address; anything else could add parameters or another recipient to the command.
+#: A plain address; anything else could add parameters or another recipient to the command.
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9._-]{1,255}")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 OpeningStep = Callable[[], Awaitable[None]]
-#: Returns what a refusal means; None if the server agrees.
+#: Returns the outcome of a refusal; None if the server accepts the command.
 TransactionStep = Callable[[], Awaitable["Outcome | None"]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SmtpServer:
-    """The mail server that takes our email, and how to speak to it."""
+    """The address of the mail server, and how to connect to it."""
 
     host: str
     port: int
-    #: `starttls` and `implicit` never fall back to clear text.
+    #: Neither `starttls` nor `implicit` falls back to clear text.
     tls: TlsMode = "starttls"
-    #: Empty for a server that asks for no sign-in.
+    #: "" for a server that requires no authentication.
     username: str = ""
     password: str = field(default="", repr=False)
-    #: The authorities to trust instead of those of the system (PEM).
+    #: A PEM file of certificate authorities to trust instead of the system's.
     ca_file: Path | None = None
     #: Seconds for connecting and for each command.
     timeout_seconds: float = 30.0
-    #: Seconds to wait for the reply to a body (RFC 5321 section 4.5.3.2.6 asks for 600).
+    #: Seconds to wait for the reply to a body (RFC 5321 section 4.5.3.2.6 requires 600).
     data_timeout_seconds: float = 600.0
-    #: The name for EHLO; None asks the system.
+    #: The host name for EHLO; None for the system's.
     local_hostname: str | None = None
 
 
 def make_tls_context(server: SmtpServer) -> ssl.SSLContext:
-    """Return a context that verifies certificate and host name, TLS 1.2 or later.
+    """Return a context that verifies certificate and host name and requires TLS 1.2 or later.
 
     Raises:
-        ConfigurationError: the CA file cannot be read or holds no certificate.
+        ConfigurationError: the CA file cannot be read or contains no certificate.
     """
     cafile = None if server.ca_file is None else str(server.ca_file)
     try:
         context = ssl.create_default_context(cafile=cafile)
     except OSError as error:
-        # Without the cause: it is a matter of the file, and must not be taken for a matter of the network.
+        # Without the cause, an OSError that would be classified as a network failure.
         raise ConfigurationError(
             f"the CA file {cafile} cannot be used ({error.strerror or 'no certificate in it'})",
             fix="Let EMAIL_CA_FILE name a readable PEM file.",
@@ -93,11 +94,11 @@ def make_tls_context(server: SmtpServer) -> ssl.SSLContext:
 
 
 class SmtpSession:
-    """One SMTP session, for one message at a time.
+    """An SMTP session, for one message at a time.
 
     Args:
-        server: whom to speak to.
-        tls_context: gives the context when TLS begins.
+        server: the mail server.
+        tls_context: returns the TLS context when it is needed.
     """
 
     def __init__(self, server: SmtpServer, *, tls_context: Callable[[], ssl.SSLContext]) -> None:
@@ -107,33 +108,33 @@ class SmtpSession:
             timeout=server.timeout_seconds, use_tls=server.tls == "implicit", start_tls=False
         )
         self._transport: asyncio.BaseTransport | None = None
-        #: Speaks on the connection once it is open.
+        #: The protocol, once aiosmtplib has opened the session.
         self._protocol: SmtpProtocol | None = None
-        #: The stage that is under way, or was when the session ended.
+        #: The present stage, or the last one of a session that has ended.
         self.stage = "connect"
         self.body_handed_over = False
-        #: Messages that were begun on this session, this one included.
+        #: The number of transactions on this session, the present one included.
         self.transactions = 0
         self.opened_at = self.used_at = time.monotonic()
 
     @property
     def is_connected(self) -> bool:
-        """Whether the connection stands, as far as this side knows."""
+        """Whether the connection is open, as far as the client knows."""
         return self._smtp.is_connected if self._protocol is None else self._protocol.is_usable
 
     @property
     def extensions(self) -> Collection[str]:
-        """What the server offered in its last reply to EHLO, in lower case."""
+        """The extensions in the last reply to EHLO, in lower case."""
         return self._smtp.esmtp_extensions.keys()
 
     @property
     def tls(self) -> ssl.SSLObject | None:
-        """The TLS layer of the connection, if it has one."""
+        """The TLS object of the connection; None if it is not encrypted."""
         found = self._smtp.get_transport_info("ssl_object")
         return found if isinstance(found, ssl.SSLObject) else None
 
     def opening_steps(self) -> list[tuple[str, OpeningStep]]:
-        """Return the stages that open the session, in order, each with what does it."""
+        """Return the stages that open the session, in order, each with its function."""
         steps: list[tuple[str, OpeningStep]] = [("connect", self._connect)]
         if self._server.tls == "starttls":
             steps.append(("tls", self._start_tls))
@@ -142,51 +143,54 @@ class SmtpSession:
         return steps
 
     def transaction_steps(self, *, sender: str, recipient: str) -> list[tuple[str, TransactionStep]]:
-        """Return the stages that offer a message before its body, in order; `reset` takes it back."""
+        """Return the stages of a transaction before the body, in order; `reset` ends the transaction."""
         return [
             ("mail", lambda: self._send_command("mail", self._mail_command(sender, size=0))),
             ("rcpt", lambda: self._send_command("rcpt", _rcpt_command(recipient))),
         ]
 
     async def open(self) -> None:
-        """Connect, encrypt and sign in.
+        """Connect, encrypt and authenticate.
 
         Raises:
-            SESSION_ERRORS: a step failed; `stage` says which.
+            SESSION_ERRORS: a stage failed, which `stage` names.
         """
         for stage, step in self.opening_steps():
             self.stage = stage
             await step()
 
     async def send(self, envelope: Envelope) -> Outcome:
-        """Take one message through MAIL, RCPT and DATA (RFC 5321 section 3.3).
+        """Send a message with MAIL, RCPT and DATA (RFC 5321 section 3.3).
 
-        The three go out at once where the server offers it (RFC 2920): two round trips instead of four.
+        The three commands are pipelined if the server offers it (RFC 2920): two round trips instead of four.
+
+        Returns:
+            The outcome.
 
         Raises:
-            SESSION_ERRORS: no reply; `explain` says what that means.
+            SESSION_ERRORS: there was no reply; `explain` returns the outcome.
         """
         self.transactions += 1
         self.body_handed_over = False
         self.stage = "mail"
-        dialogue = self._ensure_protocol()
+        protocol = self._ensure_protocol()
         lines = _with_crlf(envelope.data)
         commands = {"mail": self._mail_command(envelope.sender, size=len(lines))}
         self.stage = "rcpt"
         commands |= {"rcpt": _rcpt_command(envelope.recipient), "data": b"DATA\r\n"}
         is_pipelined = "pipelining" in self.extensions
         if is_pipelined:
-            dialogue.write(b"".join(commands.values()), commands=len(commands))
+            protocol.write(b"".join(commands.values()), commands=len(commands))
         for stage, command in commands.items():
             refusal = await (
                 self._read_refusal(stage) if is_pipelined else self._send_command(stage, command)
             )
             if refusal is not None:
                 return refusal
-        return await self._send_body(dialogue, _dot_stuff(lines))
+        return await self._send_body(protocol, _dot_stuff(lines))
 
     def explain(self, error: BaseException) -> Outcome:
-        """Return what `error`, raised at the present stage, means for the message."""
+        """Return the outcome of an exception that was raised at the present stage."""
         if isinstance(error, aiosmtplib.SMTPResponseException):
             return self._classify_reply(error.code, error.message)
         server = self._server
@@ -199,27 +203,27 @@ class SmtpSession:
         )
 
     def can_be_reused(self, outcome: Outcome) -> bool:
-        """Whether this session may carry another message after a refusal, once it was reset."""
+        """Whether the session can send another message after this outcome, once it was reset."""
         code = outcome.reply.code or 0
-        # Any other reply than a plain refusal means that replies and commands no longer match.
+        # After any other reply than a plain refusal, replies and commands may no longer match.
         return 400 <= code <= 599 and code not in _SESSION_ENDING_CODES and self.is_connected
 
     async def reset(self) -> bool:
-        """End an unfinished transaction with RSET; return whether the session is clean."""
+        """End an unfinished transaction with RSET; return whether the session can be reused."""
         try:
-            dialogue = self._ensure_protocol()
-            while dialogue.outstanding:
-                reply = await dialogue.read(within=RESET_AND_QUIT_SECONDS)
+            protocol = self._ensure_protocol()
+            while protocol.outstanding:
+                reply = await protocol.read(within=RESET_AND_QUIT_SECONDS)
                 if reply.code == _START_INPUT_CODE:
-                    return False  # it waits for a body that has no recipient
-            dialogue.write(b"RSET\r\n")
-            reply = await dialogue.read(within=RESET_AND_QUIT_SECONDS)
+                    return False  # the server waits for a body
+            protocol.write(b"RSET\r\n")
+            reply = await protocol.read(within=RESET_AND_QUIT_SECONDS)
         except SESSION_ERRORS:
             return False
         return reply.code == _OK_CODE and self.is_connected
 
     async def quit(self) -> None:
-        """Say goodbye if possible, and close in any case."""
+        """Send QUIT if possible, and close the connection in any case."""
         try:
             with contextlib.suppress(*SESSION_ERRORS):
                 if self._protocol is None:
@@ -231,10 +235,10 @@ class SmtpSession:
             self.close()
 
     def close(self) -> None:
-        """Drop the connection at once."""
+        """Close the connection at once."""
         transport = self._transport or self._smtp.transport
         self._smtp.close()
-        # A TLS transport would otherwise linger until the server answers its close_notify.
+        # Without it, a TLS transport waits for the server's close_notify.
         if isinstance(transport, asyncio.WriteTransport):
             transport.abort()
 
@@ -273,11 +277,11 @@ class SmtpSession:
         await self._send_ehlo()
 
     async def _authenticate(self) -> None:
-        """Try one mechanism once: each failed try counts towards a lock-out (RFC 4954)."""
+        """Try one mechanism once, because each failure counts towards a lock-out (RFC 4954)."""
         smtp, server = self._smtp, self._server
-        ways = {"plain": smtp.auth_plain, "login": smtp.auth_login, "cram-md5": smtp.auth_crammd5}
+        mechanisms = {"plain": smtp.auth_plain, "login": smtp.auth_login, "cram-md5": smtp.auth_crammd5}
         offered = smtp.supported_auth_methods
-        sign_in = next((way for name, way in ways.items() if name in offered), None)
+        sign_in = next((method for name, method in mechanisms.items() if name in offered), None)
         if sign_in is None:
             raise ConfigurationError("the server offers no AUTH mechanism of PLAIN, LOGIN and CRAM-MD5")
         await sign_in(server.username, server.password)
@@ -290,7 +294,7 @@ class SmtpSession:
         return self._protocol
 
     async def _send_command(self, stage: str, command: bytes) -> Outcome | None:
-        """Send a command; return None if the transaction may go on, else what the reply means."""
+        """Send a command; return the outcome of a refusal, or None if the transaction continues."""
         self.stage = stage
         self._ensure_protocol().write(command)
         return await self._read_refusal(stage)
@@ -301,7 +305,7 @@ class SmtpSession:
         return None if reply.code in _EXPECTED_CODES[stage] else self._classify_reply(reply.code, reply.text)
 
     def _classify_reply(self, code: int, text: str) -> Outcome:
-        """Return what a reply at the present stage means, without the password that it may repeat."""
+        """Return the outcome of a reply at the present stage; a password that it repeats is masked."""
         server = self._server
         text = mask_password(text, server.password, user=server.username, also_plain=self.stage == "auth")
         return classify_reply(code, text, stage=self.stage)
@@ -312,12 +316,12 @@ class SmtpSession:
             options += b" BODY=8BITMIME"
         return b"MAIL FROM:" + _path(sender) + options + b"\r\n"
 
-    async def _send_body(self, dialogue: SmtpProtocol, body: bytes) -> Outcome:
-        # No await between the write and the two lines below: a cancellation finds either none or all of it.
-        dialogue.write(body)
+    async def _send_body(self, protocol: SmtpProtocol, body: bytes) -> Outcome:
+        # No await before the flags are set: a cancellation must not come in between.
+        protocol.write(body)
         self.body_handed_over = True
         self.stage = "body"
-        reply = await dialogue.read(within=self._server.data_timeout_seconds)
+        reply = await protocol.read(within=self._server.data_timeout_seconds)
         return self._classify_reply(reply.code, reply.text)
 
 
@@ -332,14 +336,14 @@ def _path(address: str) -> bytes:
 
 
 def _with_crlf(data: bytes) -> bytes:
-    """Return the message with CRLF line ends only."""
+    """Return a message with CRLF line ends only."""
     if has_bare_line_ends(data):
         data = _LINE_END.sub(b"\r\n", data)
     return data if data.endswith(b"\r\n") else data + b"\r\n"
 
 
 def _dot_stuff(lines: bytes) -> bytes:
-    """Return the message with a dot before each leading dot, and its end (RFC 5321 section 4.5.2)."""
+    """Return a message with its leading dots doubled and the end marker added (RFC 5321 section 4.5.2)."""
     return (b"\r\n" + lines).replace(b"\r\n.", b"\r\n..")[2:] + b".\r\n"
 
 

@@ -1,4 +1,4 @@
-"""Who the users are: the service's own database, or a small table of ours where there is none."""
+"""User directories: the service's own database, or a table of mailctl's if there is none."""
 
 from __future__ import annotations
 
@@ -35,62 +35,63 @@ __all__ = [
 ]
 
 
-#: How many users of a service are listed: there may be millions.
+#: The number of users that `list_users` returns from a service's database.
 MAX_LISTED = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class UserList:
-    """Users, to be looked at."""
+    """A list of users."""
 
     users: Sequence[User]
-    #: Users that cannot be mailed to.
+    #: User records that cannot be used.
     problems: Sequence[RowProblem] = ()
-    #: Whether there are more.
+    #: Whether there are more users.
     is_truncated: bool = False
 
 
 class UserDirectory(Protocol):
-    """Where users are looked up."""
+    """Provides users by id."""
 
     def get(self, user_id: str, *, screening: Screening = Screening.NONE) -> User:
-        """Return the user with that id.
+        """Return the user with an id.
 
         Args:
-            screening: who is refused.
+            user_id: the id as text.
+            screening: which users are refused.
 
         Raises:
-            NotFound: there is none.
-            Refused: the user is deactivated, deleted or the like.
-            InvalidInput: the id cannot be one, or the user's stored address cannot be mailed to.
-            ConfigurationError: users cannot be looked up as the settings stand.
-            ServiceUnavailable: the database cannot be reached: DirectoryUnavailable for the service's own,
-                LogUnavailable for the table that stands in the delivery log's.
+            NotFound: there is no such user.
+            Refused: the user is inactive, deleted or the like.
+            InvalidInput: the id or the stored address of the user is invalid.
+            ConfigurationError: the settings for users are wrong.
+            UserDirectoryUnavailable: the service's database cannot be reached.
+            LogUnavailable: the delivery log's database with mailctl's own table cannot be reached.
         """
 
     def iter_users(
         self, *, screening: Screening = Screening.NONE
     ) -> Iterator[User | RowProblem | ExcludedUser]:
-        """Go through all users, those that cannot be mailed to as problems; raises what `get` does.
+        """Iterate over all users, including excluded ones and unusable records; raises what `get` raises.
 
         Args:
-            screening: who is left out.
+            screening: which users are excluded.
         """
 
     def has_no_eligibility_columns(self) -> bool:
-        """Whether nobody can be left out, as no column says who is deactivated; raises what `get` does."""
+        """Whether no column says which users are inactive, so that none is excluded; raises like `get`."""
 
     def describe(self) -> str:
-        """Return one line that says where users come from, and how many there are; raises what `get` does."""
+        """Return the source and number of users in one line; raises what `get` raises."""
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close the connections."""
 
 
 def open_user_directory(
     settings: Settings, log_engine: Engine
 ) -> ServiceUserDirectory | EmbeddedUserDirectory:
-    """Return the service's database where DATABASE_URL names one, else our own table; asks neither yet."""
+    """Return the directory of DATABASE_URL, or else of mailctl's own table, without connecting."""
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
         return ServiceUserDirectory(
@@ -102,21 +103,21 @@ def open_user_directory(
 def require_embedded_directory(
     directory: ServiceUserDirectory | EmbeddedUserDirectory,
 ) -> EmbeddedUserDirectory:
-    """Return the directory as one that can be changed.
+    """Return the directory of mailctl's own table, which can be changed.
 
     Raises:
-        ConfigurationError: the users live in the service's own database, which is only read.
+        ConfigurationError: the users are in the service's own database, which mailctl only reads.
     """
     if isinstance(directory, EmbeddedUserDirectory):
         return directory
     raise ConfigurationError(
-        "The users live in the database of the service, which mailctl only reads.",
-        fix="Change them there, or leave DATABASE_URL unset.",
+        "The users are in the database of the service, which mailctl only reads.",
+        fix="Change them there, or unset DATABASE_URL.",
     )
 
 
 def list_users(directory: ServiceUserDirectory | EmbeddedUserDirectory) -> UserList:
-    """Return all users of our own table, or the first of the service's; raises what `Directory.get` does."""
+    """Return all users of mailctl's own table, or the first ones of the service's database."""
     if isinstance(directory, EmbeddedUserDirectory):
         return UserList(users=directory.list_users())
     rows = list(islice(directory.iter_users(), MAX_LISTED + 1))

@@ -1,4 +1,4 @@
-"""The users in a table of ours, for a service without a database: it stands beside the delivery log."""
+"""The user directory in a table of mailctl's, next to the delivery log, for use without a service."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Row
 
-#: Rows of a file that are written in one transaction, so that others who write need not wait long.
+#: The number of rows that an import writes in one transaction; other writers wait for it.
 IMPORT_CHUNK = 500
 _COLUMNS = ("id", "email", "username", "first_name")
 _MAX_ID = 2**31 - 1
@@ -36,7 +36,7 @@ _DEMO_USERS: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class ImportReport:
-    """What became of the rows of a file."""
+    """The result of an import."""
 
     added: int = 0
     updated: int = 0
@@ -46,19 +46,19 @@ class ImportReport:
 @dataclass(frozen=True, kw_only=True)
 class _CheckedRow:
     line: int
-    #: By column, those that the file has.
+    #: The values of the columns that the file has.
     values: Mapping[str, Any]
 
 
 class EmbeddedUserDirectory:
-    """Keeps users in the table `mailctl_users` of the delivery log's database, whose schema is current.
+    """Stores users in the table `mailctl_users` of the delivery log's database.
 
-    Every method raises `LogUnavailable` where that database cannot be reached.
+    Every method raises `LogUnavailable` if the database cannot be reached.
 
     Args:
-        engine: the delivery log's; it is not closed here.
-        with_demo_users: while the table is empty, there are three users at example.com, which the first
-            change puts into it.
+        engine: the engine of the delivery log, whose schema is current; the directory does not close it.
+        with_demo_users: whether an empty table appears to contain three users at example.com; the first
+            change writes them.
     """
 
     def __init__(self, engine: Engine, *, with_demo_users: bool) -> None:
@@ -66,10 +66,10 @@ class EmbeddedUserDirectory:
         self._with_demo_users = with_demo_users
 
     def get(self, user_id: str, *, screening: Screening = Screening.NONE) -> User:
-        """Return the user with that id; nobody is deactivated here.
+        """Return the user with an id; there are no inactive users.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is no such user.
             InvalidInput: the id is not a number.
         """
         del screening
@@ -83,28 +83,28 @@ class EmbeddedUserDirectory:
         raise NotFound(f"There is no user {user_id} in table {users}.", fix="Run `mailctl users list`.")
 
     def describe(self) -> str:
-        """Return one line that says where users come from and how many there are."""
+        """Return the source and number of users in one line."""
         with reading(self._engine) as connection:
             count = connection.execute(select(func.count()).select_from(users)).scalar_one()
             count = count or len(self._demo_users(connection))
         return f"table {users} in {mask_url(self._engine.url)}, {count} users"
 
     def close(self) -> None:
-        """Do nothing: the engine is the delivery log's."""
+        """Do nothing, because the engine belongs to the delivery log."""
 
     def iter_users(
         self, *, screening: Screening = Screening.NONE
     ) -> Iterator[User | RowProblem | ExcludedUser]:
-        """Go through all users, by id; nobody is left out here."""
+        """Iterate over all users by id; there are no inactive users."""
         del screening
         yield from self.list_users()
 
     def has_no_eligibility_columns(self) -> bool:
-        """Return False: whoever is in this table is meant to be mailed."""
+        """Return False, because all users of the table are active."""
         return False
 
     def list_users(self) -> Sequence[User]:
-        """Return all users, by id."""
+        """Return all users by id."""
         with reading(self._engine) as connection:
             found = [_as_user(row) for row in connection.execute(select(users).order_by(users.c.id))]
             return found or self._demo_users(connection)
@@ -116,11 +116,11 @@ class EmbeddedUserDirectory:
         first_name: str = "",
         id: str | None = None,
     ) -> User:
-        """Add a user and return it, with the next free id where none is given.
+        """Add a user and return it, with the next free id if none is given.
 
         Raises:
-            InvalidInput: a value cannot be used.
-            Refused: the address or the id is another user's.
+            InvalidInput: a value is invalid.
+            Refused: another user has the address or the id.
         """
         values = _validate_row(
             {"id": id or "", "email": email, "username": username, "first_name": first_name}
@@ -129,18 +129,18 @@ class EmbeddedUserDirectory:
             ids = _ids_by_email(connection, [values["email"]])
             taken = ids.get(values["email"].lower()) or _known_id(connection, values.get("id"))
             if taken is not None:
-                has = "this address" if ids else "this id"
-                raise Refused(f"User {taken} has {has} already.", fix="Run `mailctl users list`.")
+                what = "this address" if ids else "this id"
+                raise Refused(f"User {taken} already has {what}.", fix="Run `mailctl users list`.")
             return _as_user(_insert(connection, values))
 
     def import_csv(self, stream: TextIO) -> ImportReport:
-        """Add the users of a CSV file; those whose id or address is known are brought up to date.
+        """Add the users of a CSV file; users with a known id or address are updated.
 
-        The first line names the columns: `email`, and as wanted `id`, `username`, `first_name`. A row that
-        cannot be used is reported and left out.
+        The first line names the columns: `email`, and optionally `id`, `username` and `first_name`. Rows that
+        cannot be used are reported and skipped.
 
         Raises:
-            InvalidInput: the file is not CSV, not UTF-8, has no column `email`, or no row.
+            InvalidInput: the file is not CSV or not UTF-8, or has no column `email` or no row.
         """
         rows, problems = _read_csv(stream)
         report = ImportReport(problems=tuple(problems))
@@ -153,7 +153,7 @@ class EmbeddedUserDirectory:
         return replace(report, problems=tuple(sorted(report.problems, key=lambda problem: problem.line)))
 
     def _demo_users(self, connection: Connection) -> Sequence[User]:
-        """Return the users that stand in for those of an empty table; reading writes nothing."""
+        """Return the users that an empty table appears to contain."""
         if not self._with_demo_users or not _is_empty(connection):
             return []
         return [User(**{**values, "id": str(values["id"])}) for values in _DEMO_USERS]
@@ -162,8 +162,7 @@ class EmbeddedUserDirectory:
     def _writing(self) -> Iterator[Connection]:
         with writing(self._engine) as connection:
             if connection.dialect.name == "postgresql":
-                # Only one at a time, as SQLite has it anyway: whether a user is there, and which id is the
-                # next, stays true until the end of the transaction. Readers do not wait.
+                # One writer at a time, as in SQLite, keeps ids and addresses unique. Readers do not wait.
                 connection.exec_driver_sql(f"LOCK TABLE {users} IN SHARE ROW EXCLUSIVE MODE")
             if self._with_demo_users and _is_empty(connection):
                 connection.execute(insert(users), _DEMO_USERS)
@@ -182,7 +181,7 @@ def _parse_id(user_id: str) -> int:
 
 
 def _validate_row(values: Mapping[str, str]) -> dict[str, Any]:
-    """Return the values of a row, each in the form that is stored; without an id where none is given."""
+    """Return the validated values of a row, without an id if none is given."""
     checked: dict[str, Any] = {"email": validate_address(values["email"])}
     if values.get("id"):
         checked["id"] = _parse_id(values["id"])
@@ -193,7 +192,7 @@ def _validate_row(values: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _ids_by_email(connection: Connection, emails: Sequence[str]) -> dict[str, int]:
-    """Return the ids of the users who have one of the addresses, by address in lower case."""
+    """Return the ids of the users with one of the addresses, by address in lower case."""
     lower = func.lower(users.c.email)
     found = select(lower.label("email"), users.c.id).where(lower.in_([email.lower() for email in emails]))
     return {row.email: row.id for row in connection.execute(found)}
@@ -212,11 +211,11 @@ def _insert(connection: Connection, values: Mapping[str, Any]) -> Row[Any]:
 def _upsert(
     connection: Connection, row: _CheckedRow, ids: dict[str, int], report: ImportReport
 ) -> ImportReport:
-    """Write one row; `ids` follows what is written."""
+    """Write a row, and update `ids`, the ids by address."""
     email, given = row.values["email"].lower(), row.values.get("id")
     owner = ids.get(email)
     if owner is not None and given not in (None, owner):
-        problem = RowProblem(line=row.line, reason=f"email: is the address of user {owner}.")
+        problem = RowProblem(line=row.line, reason=f"email: user {owner} already has this address.")
         return replace(report, problems=(*report.problems, problem))
     known = owner or _known_id(connection, given)
     if known is None:
@@ -233,10 +232,12 @@ def _read_csv(stream: TextIO) -> tuple[Sequence[_CheckedRow], Sequence[RowProble
     reader = csv.DictReader(stream)
     rows, problems = [], []
     try:
-        # Spreadsheets write a byte order mark, which a file opened as plain UTF-8 keeps.
+        # Spreadsheets write a byte order mark, which reading as plain UTF-8 keeps.
         names = [name.removeprefix("\ufeff").strip().lower() for name in reader.fieldnames or ()]
         if "email" not in names:
-            raise InvalidInput("file", "its first line has no column email.", fix="Begin it: email,username")
+            raise InvalidInput(
+                "file", "must have a column email in its first line.", fix="Start it with: email,username"
+            )
         reader.fieldnames = names
         for record in reader:
             if not any(record.values()):
@@ -249,15 +250,15 @@ def _read_csv(stream: TextIO) -> tuple[Sequence[_CheckedRow], Sequence[RowProble
         reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
         raise InvalidInput("file", f"cannot be read after line {reader.line_num}: {reason}.") from error
     if not rows and not problems:
-        raise InvalidInput("file", "there is no user in it.", fix="Check the list.")
+        raise InvalidInput("file", "contains no user.", fix="Check the file.")
     return rows, problems
 
 
 def _cells(record: Mapping[Any, Any]) -> dict[str, str]:
-    # A row with fields too many holds them under None; one with too few has None in their place.
+    # The csv module stores surplus fields under the key None, and None for missing fields.
     if None in record or None in record.values():
         raise InvalidInput("row", "has more or fewer fields than the first line.")
-    # Of spaces alone: a line break in a cell is for the gate to see.
+    # Only spaces: a line break in a cell must reach validation.
     return {name: record[name].strip(" ") for name in _COLUMNS if name in record}
 
 

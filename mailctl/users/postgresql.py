@@ -1,4 +1,4 @@
-"""Reading times of PostgreSQL that Python has no value for, such as infinity: as text, not as an error."""
+"""Reads times of PostgreSQL that Python cannot represent, such as infinity, as text."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def read_impossible_times_as_text(engine: Engine) -> None:
-    """Let the connections of an engine on PostgreSQL give text where the driver would fail."""
+    """Make an engine return text for times that Python cannot represent."""
     event.listen(engine, "connect", _register_loaders)
 
 
 def _register_loaders(connection: Any, _record: Any) -> None:
-    # The driver is an extra, and takes long to import.
+    # The driver is an extra, and slow to import.
     from psycopg import DataError
     from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
 

@@ -1,4 +1,4 @@
-"""Which users may be mailed: what the columns of their table say about being active, disabled or deleted."""
+"""Decides which users get email, from the columns that say whether they are active, disabled or deleted."""
 
 from __future__ import annotations
 
@@ -17,54 +17,54 @@ if TYPE_CHECKING:
 
 
 class Screening(StrEnum):
-    """Which users are left out."""
+    """Which users are excluded."""
 
-    FULL = "full"  #: those who are inactive, disabled, deleted or the like
-    INACTIVE_ALLOWED = "inactive allowed"  #: the same, but not for being inactive alone
+    FULL = "full"  #: users who are inactive, disabled, deleted or the like
+    INACTIVE_ALLOWED = "inactive allowed"  #: the same, except users who are only inactive
     NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exclusion:
-    """Why a user is not to be mailed."""
+    """The reason why a user is excluded."""
 
     #: Such as "is_active is false".
     reason: str
-    #: Whether the user is only not active yet.
+    #: Whether the user is merely not active yet.
     is_inactive: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExcludedUser:
-    """A user who is not to be mailed."""
+    """A user who is excluded."""
 
     reason: str
 
 
 def screening_for(kind: str, *, include_inactive: bool) -> Screening:
-    """Return which users are left out of emails of a kind.
+    """Return which users are excluded from emails of a kind.
 
     Args:
-        kind: its name.
-        include_inactive: an operator says that nobody is.
+        kind: the name of the kind.
+        include_inactive: whether an operator wants to exclude nobody.
     """
     if include_inactive:
         return Screening.NONE
-    # Confirming the address is how users become active.
+    # Users become active by confirming their address.
     return Screening.INACTIVE_ALLOWED if kind == VERIFICATION.name else Screening.FULL
 
 
-#: Names of columns, as `_normalized` gives them. A user is active only where one of these is true.
+#: Normalized names of columns that must be true for active users.
 _ACTIVE = frozenset({"active", "isactive"})
 _ENABLED = frozenset({"enabled", "isenabled"})
 _DISABLED_WORDS = frozenset({"deleted", "disabled", "deactivated", "banned", "blocked", "suspended"})
-#: A user is out where one of these is true, or a time that has come.
+#: Normalized names of columns that exclude a user if they are true, or a time in the past.
 _DISABLED_FLAGS = _DISABLED_WORDS | {f"is{word}" for word in _DISABLED_WORDS}
 _DISABLED_TIMES = frozenset(f"{word}at" for word in _DISABLED_WORDS)
 _STATUS = frozenset({"status", "accountstatus", "userstatus"})
 _COLUMNS = _ACTIVE | _ENABLED | _DISABLED_FLAGS | _DISABLED_TIMES | _STATUS
 
-#: Words of a status that say that a user may be mailed. Any other counts against it: services have too many.
+#: The status words of users who get email. Any other excludes a user: services have too many to list.
 _GOOD_STATUSES = frozenset(
     {
         *("accepted", "activated", "active", "approved", "confirmed", "customer", "enabled"),
@@ -73,7 +73,7 @@ _GOOD_STATUSES = frozenset(
         *("trial", "trialing", "valid", "validated", "verified", "vip"),
     }
 )
-#: Words of a status that say that a user is only not active yet.
+#: The status words of users who are not active yet.
 _NOT_YET_STATUSES = frozenset(
     {
         *("inactive", "notactive", "pending"),
@@ -84,35 +84,35 @@ _NOT_YET_STATUSES = frozenset(
     }
 )
 _BAD_STATUSES = _DISABLED_WORDS | {"closed"}
-#: A status of more characters is not repeated in a reason.
+#: The longest status that a reason repeats, in characters.
 _MAX_WORD = 32
 
 _TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
 _FALSE = frozenset({"0", "f", "false", "n", "no", "off", ""})
-#: What drivers give for BIT(1) of MySQL.
+#: The values of BIT(1) columns of MySQL.
 _BITS: Mapping[bytes, bool] = MappingProxyType({b"\x00": False, b"\x01": True})
-#: Numbers above this are times in milliseconds since 1970.
+#: Larger numbers are times in milliseconds since 1970.
 _MILLISECONDS_THRESHOLD = 10**11
-#: Times of PostgreSQL that Python has no value for.
+#: Times of PostgreSQL that Python cannot represent.
 _INFINITE: Mapping[str, datetime] = MappingProxyType(
     {"infinity": datetime.max.replace(tzinfo=UTC), "-infinity": datetime.min.replace(tzinfo=UTC)}
 )
 
 
 def eligibility_columns(names: Iterable[str]) -> tuple[str, ...]:
-    """Return those columns of a users table that say whether a user may be mailed."""
+    """Return the columns of a users table that say whether a user gets email."""
     return tuple(name for name in names if _normalized(name) in _COLUMNS)
 
 
 def find_exclusion(values: Mapping[str, object], screening: Screening, *, now: datetime) -> Exclusion | None:
-    """Return why a user is left out; None for one who may be mailed.
+    """Return why a user is excluded; None for a user who gets email.
 
-    What cannot be understood speaks against mailing the user: nobody is mailed by mistake.
+    A value that is not understood excludes the user, so that nobody gets email by mistake.
 
     Args:
-        values: the user's row, by column; columns that say nothing about it are passed over.
-        screening: who is left out.
-        now: times that lie ahead have not come.
+        values: the user's row by column; other columns are ignored.
+        screening: which users are excluded.
+        now: the present time, for columns such as `deleted_at`.
     """
     if screening is Screening.NONE:
         return None
@@ -128,7 +128,7 @@ def find_exclusion(values: Mapping[str, object], screening: Screening, *, now: d
 
 @lru_cache
 def _normalized(name: str) -> str:
-    # Also without underscores: PostgreSQL folds an unquoted isActive to isactive.
+    # Without underscores, because PostgreSQL folds an unquoted isActive to isactive.
     return _letters(name)
 
 
@@ -137,7 +137,7 @@ def _letters(text: str) -> str:
 
 
 def _simplify(value: object) -> object:
-    """Return a value of a driver's in one of the few types that are judged."""
+    """Convert a value of a database driver to a simpler type."""
     if isinstance(value, bytes):
         return _BITS.get(value, value)
     if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
@@ -169,7 +169,7 @@ def _judge_positive(name: str, value: object, *, is_inactive: bool) -> Exclusion
 
 
 def _judge_disabled(name: str, value: object, *, now: datetime) -> Exclusion | None:
-    """Judge a column that must be empty or false, or a time ahead."""
+    """Judge a column that must be empty, false or a future time."""
     is_number = _is_number(value) and value != 0
     is_time = is_number and _normalized(name) in _DISABLED_TIMES
     truth = None if is_time else True if is_number else _parse_bool(value)
@@ -184,7 +184,7 @@ def _judge_disabled(name: str, value: object, *, now: datetime) -> Exclusion | N
 
 
 def _judge_status(name: str, value: object) -> Exclusion | None:
-    """Judge a column of words, or of flags: only what is known as active speaks for mailing."""
+    """Judge a column of words or flags, of which only known ones mean an active user."""
     if value is None or value == "":
         return Exclusion(reason=f"{name} is not set", is_inactive=True)
     if not isinstance(value, str) or _parse_bool(value) is not None:
@@ -200,7 +200,7 @@ def _judge_status(name: str, value: object) -> Exclusion | None:
 
 
 def _parse_bool(value: object) -> bool | None:
-    """Return what a value says as a flag; None if it is none."""
+    """Return a value as a boolean; None if it is not one."""
     if isinstance(value, bool | int | float):
         return bool(value) if value in (0, 1) else None
     word = value.strip().lower() if isinstance(value, str) else None
@@ -208,7 +208,7 @@ def _parse_bool(value: object) -> bool | None:
 
 
 def _parse_time(value: object) -> datetime | None:
-    """Return what a value says as a time, UTC where it has no zone; None if it is none."""
+    """Return a value as a time, in UTC unless it has a time zone; None if it is not one."""
     try:
         if isinstance(value, str):
             word = value.strip()
@@ -224,7 +224,7 @@ def _parse_time(value: object) -> datetime | None:
         value = datetime.combine(value, time.min)
     if not isinstance(value, datetime):
         return None
-    # Times with and without a zone compare only where both have one.
+    # Naive and aware times cannot be compared.
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value
 
 
@@ -233,4 +233,4 @@ def _is_number(value: object) -> bool:
 
 
 def _not_understood(name: str, value: object) -> str:
-    return f"{name} is of type {type(value).__name__}, and not understood"
+    return f"{name} has a value of type {type(value).__name__} that is not understood"

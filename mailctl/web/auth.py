@@ -78,7 +78,7 @@ class AccessControl:
         session = json.dumps({"key": key_id, "until": int(time.time()) + SESSION_SECONDS}).encode()
         response.set_cookie(
             COOKIE_NAME,
-            runtime.current().keyring.seal(session, purpose=_PURPOSE).decode(),
+            runtime.current().keyring.seal_text(session, purpose=_PURPOSE),
             max_age=SESSION_SECONDS,
             path=path,
             secure=request.url.scheme == "https",
@@ -95,7 +95,7 @@ class AccessControl:
         if not cookie:
             return False
         parts = runtime.current()
-        plain = parts.keyring.open(cookie.encode("ascii", "replace"), purpose=_PURPOSE)
+        plain = parts.keyring.open_text(cookie, purpose=_PURPOSE)
         if plain is None:
             return False
         session = json.loads(plain)

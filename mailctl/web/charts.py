@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mailctl.timefmt import TimeStyle, format_time
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
@@ -100,7 +102,8 @@ class Chart:
 
     def _clock(self, at: datetime) -> str:
         """Return a time; with its day where the times are of more than one."""
-        return f"{at:%H:%M}" if self.times[0].date() == self.times[-1].date() else f"{at:%m-%d %H:%M}"
+        is_one_day = self.times[0].date() == self.times[-1].date()
+        return format_time(at, TimeStyle.LABEL_CLOCK if is_one_day else TimeStyle.LABEL)
 
     def _x(self, number: int) -> float:
         return round(LEFT + (WIDTH - LEFT - RIGHT) * number / max(1, len(self.times) - 1), 1)

@@ -77,7 +77,7 @@ def _unseal_recipient(runtime: Runtime, sealed_to: Json) -> str:
         return runtime.settings.email_from_address
     if not isinstance(sealed_to, str):
         raise InvalidInput("to", "is not a text.")
-    plain = runtime.keyring.open(sealed_to.encode("ascii", "replace"), purpose=CANARY_PURPOSE)
+    plain = runtime.keyring.open_text(sealed_to, purpose=CANARY_PURPOSE)
     if plain is None:
         raise ConfigurationError(
             "This worker has another SECRET_KEY than who asked.", fix="Give all hosts the same SECRET_KEY."

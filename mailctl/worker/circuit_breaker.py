@@ -7,11 +7,13 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import Outcome, OutcomeKind
+from mailctl.domain.models import OutcomeKind
+from mailctl.smtp.classify import is_server_failure
 
 if TYPE_CHECKING:
     from mailctl.delivery_log.circuits import Circuit, Circuits
     from mailctl.delivery_log.outbox import Outbox
+    from mailctl.domain.models import Outcome
 
 _log = logging.getLogger("mailctl.breaker")
 
@@ -19,8 +21,6 @@ _log = logging.getLogger("mailctl.breaker")
 _CACHE_SECONDS = 1.0
 #: How long after an email its publisher may still be about to note that it was published.
 _MARK_QUEUED_GRACE = timedelta(seconds=3)
-#: Before these stages are passed, no email was offered: what fails there is the server's doing, or ours.
-_SERVER_STAGES = frozenset({"connect", "tls", "auth"})
 
 
 class CircuitBreaker:
@@ -77,10 +77,3 @@ class CircuitBreaker:
             self._circuit = self._circuits.read()
             self._looked_at = time.monotonic()
         return self._circuit
-
-
-def is_server_failure(outcome: Outcome) -> bool:
-    """Whether an attempt failed because of the server or our account there, and not because of the email."""
-    if outcome.kind is OutcomeKind.CONFIG:
-        return bool(outcome.stage)
-    return outcome.kind is OutcomeKind.DEFERRED and outcome.stage in _SERVER_STAGES

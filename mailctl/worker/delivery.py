@@ -17,6 +17,7 @@ from mailctl.domain import validation
 from mailctl.domain.catalog import effective_kind
 from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import Claim, Content, Envelope, Outcome, State, User
+from mailctl.domain.request import EmailRequest
 from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
 from mailctl.json_logging import log_extra
 from mailctl.redaction import mask_addresses_in_text
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from mailctl.delivery_log.claims import ClaimResult
     from mailctl.domain.catalog import Kind
-    from mailctl.domain.models import Draft, Json
+    from mailctl.domain.models import Json
     from mailctl.runtime import Runtime
     from mailctl.smtp.sender import Sender
 
@@ -117,22 +118,19 @@ class Delivery:
     def deliver_message(
         self,
         task_id: str,
-        kind: Kind,
+        request: EmailRequest,
         arguments: Mapping[str, Json],
         *,
         queue: str,
         worker: str,
-        not_before: datetime | None = None,
-        expires_at: datetime | None = None,
     ) -> DeliveryResult:
         """Send what a message asks for in full; one without a row gets it now.
 
         Args:
             task_id: the Celery task id: the email's id.
+            request: the kind of the task, and the times that the headers of the message give.
             arguments: of the kind's task.
             queue: where it came from.
-            not_before: a time to wait for, in the log instead of on the broker.
-            expires_at: when it loses its use, if that is before its kind's time is over.
 
         Raises:
             LogUnavailable: the delivery log cannot be used; nothing was sent.
@@ -142,20 +140,17 @@ class Delivery:
             report = self.deliver(task_id, worker=worker)
             if report.state is not None:
                 return report
-            contents = from_arguments(kind, arguments, origins=self._origins, catalog=self._catalog)
-            now, named = datetime.now(UTC), effective_kind(kind, contents[0].template)
-            drafts = make_drafts(
-                named, contents, queue=queue, now=now, first_id=task_id, not_before=not_before
-            )
-            refused = self._outbox.record_from_message([_with_expiry(draft, expires_at) for draft in drafts])
+            contents = from_arguments(request.kind, arguments, origins=self._origins, catalog=self._catalog)
+            named = replace(request, kind=effective_kind(request.kind, contents[0].template))
+            drafts = make_drafts(named, contents, queue=queue, now=datetime.now(UTC), first_id=task_id)
+            refused = self._outbox.record_from_message(drafts)
         except (InvalidInput, ConfigurationError) as error:
-            return self.record_invalid_message(task_id, kind, queue=queue, reason=str(error))
+            return self.record_invalid_message(task_id, request.kind, queue=queue, reason=str(error))
         if task_id in refused:
             return self._suppressed_result(task_id, refused[task_id])
-        if not_before is not None:
-            return DeliveryResult(
-                email_id=task_id, state=State.PENDING, text=f"scheduled for {not_before:%F %T}Z"
-            )
+        if request.not_before is not None:
+            text = f"scheduled for {request.not_before:%F %T}Z"
+            return DeliveryResult(email_id=task_id, state=State.PENDING, text=text)
         return self.deliver(task_id, worker=worker)
 
     def _suppressed_result(self, email_id: str, reason: str) -> DeliveryResult:
@@ -174,8 +169,8 @@ class Delivery:
         """
         email_id = _usable_id(task_id)
         reason = unicode_safety.escape_controls_as_line(reason[:_MAX_REASON_LENGTH])
-        nothing = Content(user=User(email=""))
-        [draft] = make_drafts(kind, [nothing], queue=queue, now=datetime.now(UTC), first_id=email_id)
+        request, nothing = EmailRequest(kind=kind), Content(user=User(email=""))
+        [draft] = make_drafts(request, [nothing], queue=queue, now=datetime.now(UTC), first_id=email_id)
         self._outbox.record_failed_message(draft, reason=reason)
         text = mask_addresses_in_text(reason)
         _log.error("email %s (%s) failed: %s", email_id, kind.name, text)
@@ -279,11 +274,6 @@ class Delivery:
             self._claims.extend(claims)
         except LogUnavailable as error:
             _log.warning("the leases of %d emails could not be prolonged: %s", len(claims), error)
-
-
-def _with_expiry(draft: Draft, expires_at: datetime | None) -> Draft:
-    times = [moment for moment in (draft.expires_at, expires_at) if moment is not None]
-    return replace(draft, expires_at=min(times, default=None))
 
 
 def _usable_id(task_id: object) -> str:

@@ -24,6 +24,7 @@ from mailctl.domain.retry_policy import GiveUp, decide_retry, is_too_late
 from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
 from mailctl.json_logging import log_extra
 from mailctl.redaction import mask_addresses_in_text
+from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -191,7 +192,7 @@ class OutcomeRecorder:
         level = logging.ERROR if outcome.kind is OutcomeKind.CONFIG else logging.WARNING
         text = mask_addresses_in_text(str(outcome))
         fact = log_extra(claim.id, "email_deferred", trace=claim.content.trace)
-        when = f"{decision.at:%H:%M:%S}Z"
+        when = format_time(decision.at, TimeStyle.CLOCK)
         _log.log(level, "email %s deferred until %s: %s", claim.id, when, text, extra=fact)
         return DeliveryResult(email_id=claim.id, state=State.DEFERRED, text=text)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import threading
-
 from mailctl import runtime, tracing
+from mailctl.per_process import PerProcess
 from mailctl.worker.delivery import Delivery
 from mailctl.worker.event_loop import EventLoopThread
 
@@ -26,9 +24,7 @@ class ProcessState:
         runtime.close()
 
 
-_lock = threading.Lock()
-#: By process: a child must not use its parent's loop, whose thread does not exist there.
-_states_by_pid: dict[int, ProcessState] = {}
+_states = PerProcess[ProcessState]()
 
 
 def current() -> ProcessState:
@@ -38,24 +34,10 @@ def current() -> ProcessState:
         ConfigurationError: the settings, templates or the log's schema are not usable.
         LogUnavailable: the delivery log cannot be reached; the next call tries again.
     """
-    pid = os.getpid()
-    with _lock:
-        if pid not in _states_by_pid:
-            _states_by_pid[pid] = ProcessState()
-        return _states_by_pid[pid]
+    return _states.get(ProcessState)
 
 
 def close() -> None:
     """Close what this process sends with, if it has sent."""
-    with _lock:
-        process = _states_by_pid.pop(os.getpid(), None)
-    if process is not None:
-        process.close()
-
-
-def _renew_lock() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
+    if (state := _states.pop()) is not None:
+        state.close()

@@ -15,8 +15,9 @@ from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.recipient_list import RecipientRow
-from mailctl.enqueue.campaign import CampaignRecorder, CampaignRequest
-from mailctl.enqueue.send_request import SendRequest, SendService
+from mailctl.domain.request import EmailRequest
+from mailctl.enqueue.campaign import CampaignRecorder
+from mailctl.enqueue.send_service import Recipients, SendService
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 
@@ -164,7 +165,8 @@ def _fill(runtime: Runtime) -> dict[str, str]:
     sending = SendService(runtime)
 
     def send(address: str, kind: str = "welcome") -> str:
-        return sending.send(SendRequest(kind=BUILT_IN_KINDS[kind], email=address)).emails[0].id
+        request = EmailRequest(kind=BUILT_IN_KINDS[kind])
+        return sending.send(request, Recipients(email=address)).emails[0].id
 
     ids = {name: send(f"{name}@example.com") for name in ("pending", "held", "sent", "failed")}
     [claim] = runtime.claims.claim([ids["sent"]], worker="w@host").claims
@@ -173,7 +175,7 @@ def _fill(runtime: Runtime) -> dict[str, str]:
     [claim] = runtime.claims.claim([ids["failed"]], worker="w@host").claims
     refused = Reason(code=ReasonCode.REFUSED, text=f"refused: {_REFUSED}")
     runtime.attempt_results.finish(claim, State.FAILED, outcome=_REFUSED, reason=refused)
-    mailing = CampaignRequest(kind=BUILT_IN_KINDS["welcome"], campaign="spring")
+    mailing = EmailRequest(kind=BUILT_IN_KINDS["welcome"], campaign="spring")
     rows = [RecipientRow(line=n, email=f"zoe{n}@example.com", name="Zoë") for n in range(30)]
     [recorded] = CampaignRecorder(runtime, mailing).record(rows)
     runtime.actions.stop(

@@ -101,7 +101,7 @@ def is_one_sentence(result: Result) -> bool:
         ),
         (("send", "welcome", "--user-id", "1", "--at", "yesterday"), USAGE, "not a time"),
         (("send", "welcome", "--user-id", "1", "--at", "2001-01-01T00:00"), USAGE, "has passed"),
-        (("send", "welcome", "--user-id", "1", "--in", "soon"), USAGE, "length of time"),
+        (("send", "welcome", "--user-id", "1", "--in", "soon"), USAGE, "not a duration"),
         (("send", "welcome", "--user-id", "1", "--in", "1h", "--at", "2030-01-01"), USAGE, "combined"),
         (("send", "welcome", "--user-id", "1", "--idempotency-key", "a b"), USAGE, "idempotency key"),
         (("send", "welcome", "--user-id", "1", "--no-such-option"), USAGE, "--no-such-option"),

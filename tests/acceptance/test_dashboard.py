@@ -15,6 +15,7 @@ from mailctl import runtime, web
 from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.factory import make_content, make_user
+from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.settings import Settings
 from mailctl.worker import process_state
@@ -110,7 +111,7 @@ def _fill() -> list[str]:
             origins=parts.link_origins,
             context={"ip_address": "203.0.113.7"} if name == "new-ip" else None,
         )
-        ids += Enqueuer(parts).record(BUILT_IN_KINDS[name], [content]).ids
+        ids += Enqueuer(parts).record(EmailRequest(kind=BUILT_IN_KINDS[name]), [content]).ids
     for task_id in ids[:2]:
         process_state.current().delivery.deliver(task_id, worker="celery@desk")
     parts.outbox.fail_unpublishable(ids[2], reason="refused at rcpt: 550 5.1.1 no such user here")

@@ -14,7 +14,8 @@ import pytest
 
 from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.recipient_list import RecipientRow
-from mailctl.enqueue.campaign import CampaignRecorder, CampaignRequest
+from mailctl.domain.request import EmailRequest
+from mailctl.enqueue.campaign import CampaignRecorder
 from mailctl.operations.selection import CHUNK_SIZE
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
@@ -38,7 +39,7 @@ def many(desk: Desk, terminal: Terminal) -> Path:
     try:
         rows = [RecipientRow(line=n, email=f"user{n}@example.com") for n in range(COUNT)]
         for _ in CampaignRecorder(
-            runtime, CampaignRequest(kind=BUILT_IN_KINDS["welcome"], campaign="spring")
+            runtime, EmailRequest(kind=BUILT_IN_KINDS["welcome"], campaign="spring")
         ).record(rows):
             pass
     finally:

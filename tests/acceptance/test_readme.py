@@ -17,7 +17,8 @@ import pytest
 from mailctl import runtime
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.recipient_list import RecipientRow
-from mailctl.enqueue.campaign import CampaignRecorder, CampaignRequest
+from mailctl.domain.request import EmailRequest
+from mailctl.enqueue.campaign import CampaignRecorder
 from tests.acceptance.blocks import Language, blocks_of
 from tests.acceptance.conftest import SMTP_PASSWORD
 from tests.acceptance.console import Console, run_python, steps_of
@@ -129,7 +130,7 @@ class Reader:
         """Leave 12 emails in the log that the mail server refused, 2 of them for good."""
         self._request.getfixturevalue("monkeypatch").chdir(self._terminal.folder)
         rows = [RecipientRow(line=n, email=f"user{n}@example.com", name="Ada") for n in range(12)]
-        campaign = CampaignRecorder(runtime.current(), CampaignRequest(campaign="refused", kind=WELCOME))
+        campaign = CampaignRecorder(runtime.current(), EmailRequest(campaign="refused", kind=WELCOME))
         recorded = [email_id for batch in campaign.record(rows) for email_id, _ in batch.emails]
         for n, email_id in enumerate(recorded):
             fail(email_id, DEAD if n < 2 else REFUSED)

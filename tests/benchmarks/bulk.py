@@ -14,7 +14,8 @@ from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_drafts, make_recipient
 from mailctl.domain.models import Content, State
 from mailctl.domain.recipient_list import RecipientRow
-from mailctl.enqueue.campaign import MAX_CHUNK_ROWS, CampaignRecorder, CampaignRequest
+from mailctl.domain.request import EmailRequest
+from mailctl.enqueue.campaign import MAX_CHUNK_ROWS, CampaignRecorder
 from mailctl.settings import BULK_QUEUE
 from tests.benchmarks.bench import PROCESSES, Bench, Figure, at_least, median, wait_until
 from tests.benchmarks.naive import DONE
@@ -97,11 +98,10 @@ def _written(bench: Bench) -> float:
     log.create_or_update(campaign, kind=WELCOME.name, rate=None)
     drafts = [
         make_drafts(
-            WELCOME,
+            EmailRequest(kind=WELCOME, campaign=campaign),
             [Content(user=make_recipient(email=f"user{n}@example.com", name="Ada"))],
             queue=BULK_QUEUE,
             now=now,
-            campaign=campaign,
         )[0]
         for n in range(ROWS)
     ]
@@ -119,7 +119,7 @@ def _written(bench: Bench) -> float:
 def _record(bench: Bench, count: int) -> float:
     """Record a campaign; return the seconds that it takes."""
     rows = [RecipientRow(line=n, email=f"user{n}@example.com", name="Ada") for n in range(count)]
-    mailing = CampaignRequest(campaign=f"bench-{next(_numbers)}", kind=WELCOME)
+    mailing = EmailRequest(campaign=f"bench-{next(_numbers)}", kind=WELCOME)
     started = time.perf_counter()
     for _ in CampaignRecorder(bench.runtime, mailing).record(rows):
         pass
@@ -208,7 +208,7 @@ def _limit(bench: Bench, rounds: int) -> float:
 
 
 def _envelope(bench: Bench) -> bytes:
-    mailing = CampaignRequest(campaign="bench", kind=WELCOME)
+    mailing = EmailRequest(campaign="bench", kind=WELCOME)
     row = RecipientRow(line=1, email="ada@example.com", name="Ada")
     envelope = CampaignRecorder(bench.runtime, mailing).preview([row])
     assert envelope is not None

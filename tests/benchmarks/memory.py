@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.models import State
 from mailctl.domain.recipient_list import RecipientRow
-from mailctl.enqueue.campaign import CampaignRecorder, CampaignRequest
+from mailctl.domain.request import EmailRequest
+from mailctl.enqueue.campaign import CampaignRecorder
 from tests.benchmarks.bench import PROCESSES, Bench, Figure, at_most, wait_until
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def workers(folder: Path, *, rounds: int) -> Iterator[Figure]:
 def _send(bench: Bench, count: int) -> None:
     sent = bench.runtime.history.count_by_state().get(State.SENT, 0)
     rows = [RecipientRow(line=n, email=f"user{n}@example.com", name="Ada") for n in range(count)]
-    for _ in CampaignRecorder(bench.runtime, CampaignRequest(campaign=f"bench-{count}", kind=WELCOME)).record(
+    for _ in CampaignRecorder(bench.runtime, EmailRequest(campaign=f"bench-{count}", kind=WELCOME)).record(
         rows
     ):
         pass

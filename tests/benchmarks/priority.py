@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from mailctl.domain.catalog import RESET, WELCOME
 from mailctl.domain.factory import make_content, make_user
 from mailctl.domain.recipient_list import RecipientRow
-from mailctl.enqueue.campaign import CampaignRecorder, CampaignRequest
+from mailctl.domain.request import EmailRequest
+from mailctl.enqueue.campaign import CampaignRecorder
 from tests.benchmarks.bench import PROCESSES, Bench, Figure, at_most, wait_until
 from tests.smtp_server import ScriptedSmtpServer
 
@@ -29,9 +30,7 @@ def resets(folder: Path, *, rounds: int) -> Iterator[Figure]:
     with ScriptedSmtpServer() as server, Bench(folder, smtp_port=server.port) as bench:
         server.keeps_log = False
         rows = [RecipientRow(line=n, email=f"user{n}@example.com", name="Ada") for n in range(CAMPAIGN)]
-        for _ in CampaignRecorder(bench.runtime, CampaignRequest(campaign="bench", kind=WELCOME)).record(
-            rows
-        ):
+        for _ in CampaignRecorder(bench.runtime, EmailRequest(campaign="bench", kind=WELCOME)).record(rows):
             pass
         worker = bench.terminal.worker("-c", str(PROCESSES))
         wait_until(lambda: len(server.messages) > 0)
@@ -47,7 +46,7 @@ def _reset(bench: Bench, server: ScriptedSmtpServer, number: int) -> float:
     address = f"reset{number}@example.com"
     content = make_content(RESET, make_user(email=address), origins=bench.runtime.link_origins)
     seen, started = len(server.messages), time.time()
-    bench.enqueuer.publish(bench.enqueuer.record(RESET, [content]).ids)
+    bench.enqueuer.publish(bench.enqueuer.record(EmailRequest(kind=RESET), [content]).ids)
     while True:
         for message in server.messages[seen:]:
             if message.recipients == (address,):

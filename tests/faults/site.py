@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_user
+from mailctl.domain.request import EmailRequest
 from mailctl.errors import LogUnavailable
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
@@ -81,7 +82,7 @@ class Site:
         for _ in range(count):
             user = make_user(email=f"user{len(self.ids)}@example.com", first_name="Ada")
             ids = enqueuer.record(
-                WELCOME, [make_content(WELCOME, user, origins=self.runtime.link_origins)]
+                EmailRequest(kind=WELCOME), [make_content(WELCOME, user, origins=self.runtime.link_origins)]
             ).ids
             self.ids += ids
             if publishes:
@@ -93,9 +94,9 @@ class Site:
     def enqueue_campaign(self, count: int) -> None:
         """Record a campaign, which workers send in batches."""
         from mailctl.domain.recipient_list import RecipientRow
-        from mailctl.enqueue.campaign import CampaignRecorder, CampaignRequest
+        from mailctl.enqueue.campaign import CampaignRecorder
 
-        mailing = CampaignRequest(campaign=f"campaign-{len(self.ids)}", kind=WELCOME)
+        mailing = EmailRequest(campaign=f"campaign-{len(self.ids)}", kind=WELCOME)
         rows = [RecipientRow(line=n, email=f"user{n}@example.com") for n in range(count)]
         for step in CampaignRecorder(self.runtime, mailing).record(rows):
             self.ids += [email_id for email_id, _ in step.emails]

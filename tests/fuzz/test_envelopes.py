@@ -20,6 +20,7 @@ from sqlalchemy import select
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.catalog import RESET
 from mailctl.domain.factory import make_content, make_drafts, make_user
+from mailctl.domain.request import EmailRequest
 from tests.faults.site import Site
 from tests.fuzz.brokers import OnRabbit, OnRedis
 from tests.fuzz.envelopes import QUEUE, STOLEN, End, Envelope, Shape, bare, broadcasts, shapes, whole
@@ -168,7 +169,7 @@ def test_what_cannot_be_recorded_goes_back_to_its_queue(place: tuple[Site, Broke
         given = [shape for shape in shapes() if shape.name.endswith(wanted)]
         assert all(broker.publish(shape) for shape in given)
         # RabbitMQ puts a message back to the head of its queue: some go round while others wait.
-        worker.wait_until(lambda: worker.output.count(": back to the broker: ") > len(given))
+        worker.wait_until(lambda: worker.output.count(": returned to the broker: ") > len(given))
         server.start()
         settle(site, broker, worker, given)
         assert worker.stop() == 0
@@ -181,7 +182,7 @@ def add_reset(site: Site) -> str:
     user = make_user(email="zoe@example.com", username="zoe")
     content = make_content(RESET, user, origins=site.runtime.link_origins)
     now = datetime.now(UTC)
-    [draft] = make_drafts(RESET, [content], queue=ELSEWHERE, now=now)
+    [draft] = make_drafts(EmailRequest(kind=RESET), [content], queue=ELSEWHERE, now=now)
     return site.runtime.outbox.add([draft], due_at=now).id
 
 

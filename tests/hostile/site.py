@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from mailctl import runtime
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.models import State
+from mailctl.domain.request import EmailRequest
 from mailctl.settings import Settings
 from mailctl.worker.delivery import Delivery
 from mailctl.worker.event_loop import EventLoopThread
@@ -86,7 +87,9 @@ class Site:
 
     def receive(self, kind: Kind, arguments: dict[str, Any], *, task_id: str) -> None:
         """Take a message of another program, as a task does."""
-        self.delivery.deliver_message(task_id, kind, arguments, queue="celery", worker="w@host")
+        self.delivery.deliver_message(
+            task_id, EmailRequest(kind=kind), arguments, queue="celery", worker="w@host"
+        )
 
     def deliver(self, email: Email) -> AcceptedMessage:
         """Send an email, unless its door did, and return what the mail server got."""

@@ -12,10 +12,11 @@ from mailctl import runtime
 from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.smtp.classify import classify_reply
 
 LOST = Outcome(kind=OutcomeKind.AMBIGUOUS, reply=SmtpReply(text="timed out"), stage="body")
 REFUSED = Outcome(kind=OutcomeKind.BOUNCED, reply=SmtpReply(code=550, enhanced="5.7.1", text="blocked"))
-DEAD = Outcome(kind=OutcomeKind.BOUNCED, reply=SmtpReply(code=550, enhanced="5.1.1", text="no such user"))
+DEAD = classify_reply(550, "5.1.1 no such user", stage="rcpt")
 
 
 class Ran:

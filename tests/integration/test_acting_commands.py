@@ -38,7 +38,7 @@ class TestNamed:
         assert mixed.code == 3
         assert [line["outcome"] for line in mixed.lines] == ["unknown", "done"]
         again = mailctl("hold", email_id)
-        assert (again.code, "it is held already" in again.out) == (1, True)
+        assert (again.code, "it is already held" in again.out) == (1, True)
 
     def test_ids_come_by_a_pipe(self, mailctl: Mailctl) -> None:
         """One a line, with comments, or as JSON lines of other commands."""

@@ -101,7 +101,7 @@ class TestWhoMayBeMailed:
         self, directory: ServiceUserDirectory, user_id: str, reason: str
     ) -> None:
         """As it may be a slip."""
-        with pytest.raises(Refused, match=f"User {user_id} is not mailed: {reason}.") as caught:
+        with pytest.raises(Refused, match=f"User {user_id} gets no email: {reason}.") as caught:
             directory.get(user_id, screening=Screening.FULL)
         assert "--include-inactive" in caught.value.fix
         assert directory.get(user_id).id == user_id
@@ -122,8 +122,8 @@ class TestWhoMayBeMailed:
         refused = shop("send", "welcome", "--user-id", "2")
         assert (refused.code, refused.err) == (
             4,
-            "error: User 2 is not mailed: is_active is false. "
-            "Give --include-inactive to send the email all the same.\n",
+            "error: User 2 gets no email: is_active is false. "
+            "Use --include-inactive to send the email anyway.\n",
         )
         assert shop("send", "verification", "--user-id", "3").code == 4
         assert recorded(shop) == set()
@@ -132,13 +132,13 @@ class TestWhoMayBeMailed:
         assert recorded(shop) == {"bob@example.com", "cyd@example.com"}
         (tmp_path / "list.csv").write_text("user_id\n1\n6\n")
         listed = shop("send", "welcome", "--users-file", "list.csv")
-        assert (listed.code, "line 3: User 6 is not mailed: status is banned." in listed.err) == (1, True)
+        assert (listed.code, "line 3: User 6 gets no email: status is banned." in listed.err) == (1, True)
 
     def test_check_config_tells_the_columns_and_how_many_remain(self, shop: Mailctl) -> None:
         """Before anybody is mailed."""
         checks = {each["name"]: each for each in shop("check-config", "--json").lines[0]["checks"]}
         assert checks["mailable"]["detail"] == (
-            "3 of 6 users may be mailed, by is_active, deleted_at, status; "
+            "3 of 6 users get email, by is_active, deleted_at, status; "
             "1 left out: is_active is false; 1 left out: deleted_at is set; 1 left out: status is banned"
         )
 
@@ -167,7 +167,7 @@ class TestWhoMayBeMailed:
                 "ada@example.com",
                 "isactive is false",
                 "deletedat is set",
-                "bannedat is of type str, and not understood",
+                "bannedat has a value of type str that is not understood",
                 "suspendedat is set",
             ]
             assert directory.get("1", screening=Screening.FULL).email == "ada@example.com"
@@ -340,14 +340,17 @@ class TestUsersByQuery:
     @pytest.mark.parametrize(
         ("query", "complaint"),
         [
-            ("SELECT id FROM users", "gives no column email"),
-            ("SELECT * FROM users WHERE id = :id", "takes no parameter"),
+            ("SELECT id FROM users", "returns no column email"),
+            ("SELECT * FROM users WHERE id = :id", "must have no parameter"),
             ("SELECT email FROM nothing", "cannot be run: "),
             ("DELETE FROM users", "cannot be run: "),
             ("UPDATE users SET email = '' RETURNING email", "cannot be run: "),
             ("SELECT email FROM", "cannot be run: "),
-            ("SELECT * FROM users u JOIN users p ON p.id = u.id", "gives more than one column id"),
-            ("SELECT u.email, u.status, p.status FROM users u, users p", "gives more than one column status"),
+            ("SELECT * FROM users u JOIN users p ON p.id = u.id", "returns more than one column id"),
+            (
+                "SELECT u.email, u.status, p.status FROM users u, users p",
+                "returns more than one column status",
+            ),
         ],
     )
     def test_a_list_query_that_cannot_work_is_refused(
@@ -366,7 +369,7 @@ class TestUsersByQuery:
         join = (
             "SELECT u.id, u.email, u.is_active, {} FROM users u JOIN users p ON p.id = u.id WHERE u.id = :id"
         )
-        complaint = "^MAILCTL_USERS_QUERY gives more than one column is_active"
+        complaint = "^MAILCTL_USERS_QUERY returns more than one column is_active"
         with (
             closing(ServiceUserDirectory(shop_url, query=join.format("p.is_active"))) as directory,
             pytest.raises(ConfigurationError, match=complaint),

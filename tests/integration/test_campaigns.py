@@ -20,7 +20,8 @@ from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
 from mailctl.domain.models import DeliveredClaim, Outcome, OutcomeKind, SmtpReply, State
 from mailctl.domain.recipient_list import RecipientRow
-from mailctl.enqueue.campaign import CampaignRecorder, CampaignRequest
+from mailctl.domain.request import EmailRequest
+from mailctl.enqueue.campaign import CampaignRecorder
 from mailctl.runtime import Runtime
 from mailctl.security.keyring import Keyring
 from mailctl.settings import Settings
@@ -39,7 +40,7 @@ LEASE = timedelta(seconds=60)
 
 
 class Log:
-    """What works on campaigns, at a time that the test sets."""
+    """The parts of the delivery log that campaigns use, with a clock that the test sets."""
 
     def __init__(self, engine: Engine) -> None:
         self.now = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -52,15 +53,14 @@ class Log:
         self.history = EmailLookups(engine)
 
     def drafts(self, count: int, campaign: str = "spring") -> list[Draft]:
-        """Return emails with ids that follow from their addresses."""
+        """Return drafts of a campaign with numbered ids."""
         return [
             make_drafts(
-                WELCOME,
+                EmailRequest(kind=WELCOME, campaign=campaign),
                 [make_content(WELCOME, make_user(email=f"u{n}@example.com"), origins=frozenset())],
                 queue="mailctl.bulk",
                 now=self.now,
                 first_id=f"{campaign}-{n}",
-                campaign=campaign,
             )[0]
             for n in range(count)
         ]
@@ -73,7 +73,7 @@ class Log:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
-    """An empty delivery log."""
+    """An empty delivery log in each kind of database."""
     is_sqlite = request.param == "sqlite"
     url = f"sqlite:///{tmp_path / 'log.db'}" if is_sqlite else request.getfixturevalue("postgres_url")
     engine = open_engine(parse_url(url, setting=SETTING), setting=SETTING)
@@ -83,7 +83,7 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
 
 
 def test_the_same_rows_are_recorded_once(log: Log) -> None:
-    """Whoever stops in the middle runs it again; only what is new gets an event."""
+    """Recording the same emails again adds the missing ones and their events."""
     log.begin(3)
     assert log.campaigns.add(log.campaigns.prepare_batch(log.drafts(5))).new == ["spring-3", "spring-4"]
     assert log.history.count_by_state() == {State.PENDING: 5}
@@ -91,7 +91,7 @@ def test_the_same_rows_are_recorded_once(log: Log) -> None:
 
 
 def test_a_rate_is_one_for_all_relays(log: Log) -> None:
-    """What one has released, another has not to give."""
+    """Emails that one worker released count against the rate of all workers."""
     log.begin(100, rate=10)
     assert log.campaigns.take_due(limit=100) == {}
     log.now += timedelta(seconds=0.5)
@@ -103,22 +103,24 @@ def test_a_rate_is_one_for_all_relays(log: Log) -> None:
 
 
 def test_a_slow_campaign_keeps_no_other_waiting(log: Log) -> None:
-    """The next one has its turn."""
+    """A campaign whose rate is used up does not block the next one."""
     log.begin(5, rate=1, campaign="a-slow-one")
     quick = log.begin(5, campaign="quick")
     assert set(log.campaigns.take_due(limit=9)) == set(quick)
 
 
 def test_a_relay_finds_other_emails_first(log: Log) -> None:
-    """Emails of campaigns are not among what is due."""
+    """`reserve_due` returns no emails of campaigns."""
     log.begin(50)
     [reset] = log.drafts(1, campaign="none")
-    log.outbox.add(make_drafts(WELCOME, [reset.content], queue="celery", now=log.now), due_at=log.now)
+    log.outbox.add(
+        make_drafts(EmailRequest(kind=WELCOME), [reset.content], queue="celery", now=log.now), due_at=log.now
+    )
     assert [email.campaign for email in log.outbox.reserve_due(limit=10)] == [None]
 
 
 def test_a_batch_is_recorded_together(log: Log) -> None:
-    """Each email has its own reply and events; one that somebody else has by now is left alone."""
+    """Each email of a batch gets its own reply and events, unless its claim is lost."""
     log.begin(4)
     ids = list(log.campaigns.take_due(limit=3))
     claims = log.claims.claim([*ids, "spring-3"], worker="w").claims
@@ -143,7 +145,7 @@ def test_a_batch_is_recorded_together(log: Log) -> None:
 
 
 def test_what_there_is_no_time_for_goes_back(log: Log) -> None:
-    """And is due at once."""
+    """An email that is returned unstarted is pending and due at once."""
     log.begin(3)
     ids = list(log.campaigns.take_due(limit=3))
     assert not log.campaigns.has_due()
@@ -155,10 +157,10 @@ def test_what_there_is_no_time_for_goes_back(log: Log) -> None:
 
 
 def test_a_long_campaign_leaves_the_write_ahead_log_short(tmp_path: Path) -> None:
-    """Who writes without pause makes room in it: rows of any number need no more disk beside the log."""
+    """The write-ahead log of SQLite does not grow with the number of rows."""
     with closing(Runtime(Settings(mailctl_home=tmp_path / "home"))) as runtime:
         rows = [RecipientRow(line=n, email=f"user{n}@example.com") for n in range(60_000)]
-        steps = CampaignRecorder(runtime, CampaignRequest(campaign="long", kind=WELCOME)).record(rows)
+        steps = CampaignRecorder(runtime, EmailRequest(campaign="long", kind=WELCOME)).record(rows)
         lengths = [(tmp_path / "home" / "mailctl.db-wal").stat().st_size for _ in steps]
     assert sum(lengths) > 0
     assert max(lengths) < 64 * 1024 * 1024

@@ -10,6 +10,7 @@ from mailctl.domain.catalog import GENERIC, RESET, WELCOME
 from mailctl.domain.factory import make_content, make_user
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
@@ -49,7 +50,7 @@ class Post:
     def record(self, address: str = "zoe@example.com") -> str:
         """Record a welcome email, and say that it is on the broker."""
         content = make_content(WELCOME, make_user(email=address), origins=self.runtime.link_origins)
-        [email_id] = Enqueuer(self.runtime).record(WELCOME, [content]).ids
+        [email_id] = Enqueuer(self.runtime).record(EmailRequest(kind=WELCOME), [content]).ids
         self.runtime.outbox.mark_queued([email_id])
         return email_id
 
@@ -143,7 +144,7 @@ class TestMessagesOfOtherPrograms:
         """Its Celery task id is the email's id."""
         report = post.delivery.deliver_message(
             "task-1",
-            WELCOME,
+            EmailRequest(kind=WELCOME),
             {"user_data": {"username": "zoe", "email": "zoe@example.com", "first_name": "Zoe"}},
             queue="celery",
             worker=WORKER,
@@ -153,7 +154,11 @@ class TestMessagesOfOtherPrograms:
     def test_one_that_cannot_be_an_email_has_failed(self, post: Post) -> None:
         """With the reason, and the worker goes on."""
         report = post.delivery.deliver_message(
-            "task-2", RESET, {"user_data": 42, "reset_url": None}, queue="celery", worker=WORKER
+            "task-2",
+            EmailRequest(kind=RESET),
+            {"user_data": 42, "reset_url": None},
+            queue="celery",
+            worker=WORKER,
         )
         assert (report.state, post.email("task-2").state) == (State.FAILED, State.FAILED)
         assert post.email("task-2").error
@@ -166,7 +171,9 @@ class TestMessagesOfOtherPrograms:
             "template_name": "message",
             "context": {"title": "Hello", "body": "It is ready."},
         }
-        report = post.delivery.deliver_message("task-3", GENERIC, arguments, queue="celery", worker=WORKER)
+        report = post.delivery.deliver_message(
+            "task-3", EmailRequest(kind=GENERIC), arguments, queue="celery", worker=WORKER
+        )
         assert report.state is State.SENT
         group = post.runtime.history.find_group(post.email("task-3"))
         assert [(email.to, email.state) for email in group] == [
@@ -184,6 +191,6 @@ def test_what_cannot_be_rendered_has_failed(post: Post) -> None:
         subject="Hello",
         template="there-is-no-such-template",
     )
-    email_id = Enqueuer(post.runtime).record(GENERIC, [content]).ids[0]
+    email_id = Enqueuer(post.runtime).record(EmailRequest(kind=GENERIC), [content]).ids[0]
     assert post.deliver(email_id).state is State.FAILED
     assert "there-is-no-such-template" in (post.email(email_id).error or "")

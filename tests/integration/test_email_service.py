@@ -1,4 +1,4 @@
-"""What the web service calls: recorded in its transaction or in one of its own."""
+"""EmailService with a real delivery log, in transactions of the service and of its own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TOKEN = "a-token-of-the-service"
 
 @dataclass
 class Account:
-    """A user as the code of a service knows one."""
+    """A user of the service."""
 
     id: int = 7
     email: str = "zoe@example.com"
@@ -46,14 +46,14 @@ ZOE = Account()
 
 
 class Service:
-    """A web service in this process, and the log that it shares its database with."""
+    """A web service in this process, whose database also holds the delivery log."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine: Engine = create_engine(url)
 
     def emails(self) -> list[Email]:
-        """Everything that is recorded, oldest first."""
+        """Return all recorded emails, oldest first."""
         with runtime.current().engine.connect() as connection:
             ids = connection.exec_driver_sql("SELECT id FROM mailctl_emails ORDER BY seq").scalars().all()
         return [email for id_ in ids for email in runtime.current().history.find(id_)]
@@ -61,13 +61,13 @@ class Service:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """The database of the service, and of the log."""
+    """The database of the service and of the delivery log."""
     return f"sqlite:///{tmp_path / 'service.db'}"
 
 
 @pytest.fixture
 def service(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    """Development: a memory broker, so that nothing but the log is needed."""
+    """A service in development, with a memory broker."""
     for field in Settings.model_fields:
         monkeypatch.delenv(field.upper(), raising=False)
     monkeypatch.setenv("MAILCTL_DATABASE_URL", url)
@@ -83,7 +83,7 @@ def service(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 def test_each_method_records_its_kind(service: Service) -> None:
-    """And returns the id of the email."""
+    """Each method records an email of its kind and returns its id."""
 
     async def send_all() -> list[str]:
         return [
@@ -103,7 +103,7 @@ def test_each_method_records_its_kind(service: Service) -> None:
 
 
 class TestPublishing:
-    """On a real broker, without a worker."""
+    """Publishing to a real broker, without a worker."""
 
     @pytest.fixture(autouse=True)
     def on_redis(self, service: Service, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ class TestPublishing:
         runtime.configure(Settings.load())
 
     def test_what_was_sent_just_before_the_end_is_published(self, service: Service) -> None:
-        """Closing finishes what is under way, however soon it comes."""
+        """Closing publishes what was recorded just before."""
 
         async def send_and_close() -> None:
             await EmailService.prepare()
@@ -128,7 +128,7 @@ class TestPublishing:
         assert [email.state for email in service.emails()] == [State.QUEUED] * 20
 
     def test_what_is_paused_or_suppressed_is_not_published(self, service: Service) -> None:
-        """It is recorded, and the broker gets nothing of it."""
+        """Emails that are paused or suppressed are recorded and not published."""
         parts = runtime.current()
         parts.suppressions.add(
             {"max@example.com": "he asked"}, source=SuppressionSource.OPERATOR, actor="zoe"
@@ -148,7 +148,7 @@ class TestPublishing:
         assert BrokerInspector(runtime.current().app).depth("celery").ready == 1
 
     def test_a_request_that_was_given_up_is_published_too(self, service: Service) -> None:
-        """What is recorded goes out, also when nobody waits for the answer any more."""
+        """An email is published even if the request that recorded it was cancelled."""
 
         async def give_up() -> None:
             await EmailService.prepare()
@@ -173,7 +173,7 @@ class TestPublishing:
 
 
 def test_each_recipient_gets_an_email_of_its_own(service: Service) -> None:
-    """Nobody sees who else got it; they share a group."""
+    """Recipients get separate emails, which form a group."""
     people = ["a@example.com", {"name": "Bo", "email": "b@example.com"}]
     first = asyncio.run(EmailService.send_email("Hello", people, "message", {"title": "Hello"}))
     emails = service.emails()
@@ -186,14 +186,14 @@ def test_each_recipient_gets_an_email_of_its_own(service: Service) -> None:
     [(Account(email="zoe@example.com\r\nBcc: x@example.com"), "address"), (Account(email=""), "address")],
 )
 def test_what_cannot_be_mailed_is_refused(service: Service, account: Account, field: str) -> None:
-    """Before anything is recorded."""
+    """Users that cannot be mailed are refused before anything is recorded."""
     with pytest.raises(InvalidInput, match=field):
         asyncio.run(EmailService.send_welcome_email(account))
     assert service.emails() == []
 
 
 def test_a_key_sends_once(service: Service) -> None:
-    """Other content under the same key is refused."""
+    """A repeated key returns the first id, and refuses other content."""
 
     async def send(account: Account) -> str:
         return await EmailService.send_welcome_email(account, idempotency_key="signup-7")
@@ -206,14 +206,14 @@ def test_a_key_sends_once(service: Service) -> None:
 
 class TestInASession:
     def test_it_is_there_after_the_commit(self, service: Service) -> None:
-        """And not before."""
+        """The email exists after the commit and not before."""
         with Session(service.engine) as session:
             email_id = asyncio.run(EmailService.send_welcome_email(ZOE, session=session))
             session.commit()
         assert [email.id for email in service.emails()] == [email_id]
 
     def test_a_rollback_takes_it_back(self, service: Service) -> None:
-        """With its idempotency key: the next call may use it."""
+        """A rollback also frees the idempotency key."""
         with Session(service.engine) as session:
             asyncio.run(EmailService.send_welcome_email(ZOE, session=session, idempotency_key="k"))
             session.rollback()
@@ -222,7 +222,7 @@ class TestInASession:
         assert len(service.emails()) == 1
 
     def test_a_savepoint_takes_back_its_own(self, service: Service) -> None:
-        """What was recorded around it stays."""
+        """Rolling back a savepoint keeps the emails recorded outside it."""
         with Session(service.engine) as session:
             kept = asyncio.run(EmailService.send_welcome_email(ZOE, session=session))
             savepoint = session.begin_nested()
@@ -232,7 +232,7 @@ class TestInASession:
         assert [email.id for email in service.emails()] == [kept]
 
     def test_a_session_may_be_used_again(self, service: Service) -> None:
-        """Each of its transactions stands for itself."""
+        """Each transaction of a session publishes its own emails."""
         with Session(service.engine) as session:
             for is_kept in (True, False, True):
                 asyncio.run(EmailService.send_welcome_email(ZOE, session=session))
@@ -243,7 +243,7 @@ class TestInASession:
         assert len(service.emails()) == 2
 
     def test_asynchronous_ones_work_as_well(self, service: Service) -> None:
-        """As FastAPI services have them."""
+        """An AsyncSession is accepted as well."""
 
         async def send(*, commits: bool) -> None:
             engine = create_async_engine(service.url.replace("sqlite", "sqlite+aiosqlite"))
@@ -260,7 +260,7 @@ class TestInASession:
         assert len(service.emails()) == 1
 
     def test_another_database_is_refused(self, service: Service, tmp_path: Path) -> None:
-        """Its transaction could not hold the row."""
+        """A session of another database cannot hold the row of the email."""
         engine = create_engine(f"sqlite:///{tmp_path / 'other.db'}")
         with Session(engine) as session, pytest.raises(ConfigurationError, match="another database"):
             asyncio.run(EmailService.send_welcome_email(ZOE, session=session))
@@ -269,22 +269,22 @@ class TestInASession:
 
 
 class TestAsynchronousSessions:
-    """A service's session has a driver of its own, which is none of the log's."""
+    """The session of a service may use another driver than the delivery log."""
 
     @pytest.fixture(params=["sqlite+aiosqlite", "postgresql+asyncpg", "postgresql+psycopg"])
     def driver(self, request: pytest.FixtureRequest) -> str:
-        """What SQLAlchemy talks to the database with."""
+        """The SQLAlchemy driver of the session."""
         return str(request.param)
 
     @pytest.fixture
     def url(self, driver: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-        """A new database of the driver's kind."""
+        """A new database for the driver."""
         if driver.startswith("sqlite"):
             return f"sqlite:///{tmp_path / 'service.db'}"
         return str(request.getfixturevalue("postgres_url"))
 
     def test_they_record_for_one_and_for_several(self, service: Service, url: str, driver: str) -> None:
-        """In their transaction, by the same rules: a suppressed address gets nothing."""
+        """Emails are recorded in the transaction of the session, and rules apply as usual."""
         reasons = {"dead@example.com": "asked for it"}
         runtime.current().suppressions.add(reasons, source=SuppressionSource.OPERATOR, actor="ada@desk")
 

@@ -19,6 +19,7 @@ from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.request import EmailRequest
 from mailctl.security.keyring import Keyring
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ class Post:
         content = make_content(WELCOME, make_user(email="a@example.com"), origins=frozenset())
         not_before = None if in_seconds is None else self.now + timedelta(seconds=in_seconds)
         drafts = make_drafts(
-            WELCOME, [content], queue=queue, now=self.now, not_before=not_before, idempotency_key=key
+            EmailRequest(kind=WELCOME, not_before=not_before, idempotency_key=key),
+            [content],
+            queue=queue,
+            now=self.now,
         )
         return self._outbox.add(drafts, due_at=self.now).id
 

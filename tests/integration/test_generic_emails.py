@@ -14,6 +14,7 @@ from mailctl.delivery_log.pauses import PauseScope
 from mailctl.domain.catalog import BUILT_IN_KINDS, GENERIC, RESET, Kind
 from mailctl.domain.factory import make_content, make_user
 from mailctl.domain.models import State
+from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.enqueue.publisher import Publisher
 from mailctl.errors import InvalidInput
@@ -50,7 +51,7 @@ def record(post: Post, template: str, context: dict[str, Any], *, subject: str =
         template=template,
         context=context,
     )
-    [email_id] = Enqueuer(runtime).record(GENERIC, [content]).ids
+    [email_id] = Enqueuer(runtime).record(EmailRequest(kind=GENERIC), [content]).ids
     return post.email(email_id)
 
 
@@ -58,7 +59,7 @@ def receive(post: Post, template: str, context: dict[str, Any], *, task_id: str)
     """Take the message of another program."""
     recipients = [{"name": "", "email": "zoe@example.com"}]
     words = {"subject": "Hi", "recipients": recipients, "template_name": template, "context": context}
-    post.delivery.deliver_message(task_id, GENERIC, words, queue="celery", worker=WORKER)
+    post.delivery.deliver_message(task_id, EmailRequest(kind=GENERIC), words, queue="celery", worker=WORKER)
     return post.email(task_id)
 
 
@@ -133,7 +134,7 @@ def test_limits_count_both_ways_of_sending_a_reset(make_post: MakePost) -> None:
     post = make_post(mailctl_limit_per_recipient="reset=2/h")
     user = make_user(email="zoe@example.com")
     content = make_content(RESET, user, origins=frozenset())
-    [first] = Enqueuer(post.runtime).record(RESET, [content]).ids
+    [first] = Enqueuer(post.runtime).record(EmailRequest(kind=RESET), [content]).ids
     generic = [record(post, "reset", CONTEXTS["reset"]) for _ in range(2)]
     received = receive(post, "reset", CONTEXTS["reset"], task_id="from-elsewhere")
     states = [post.email(first).state, *(email.state for email in generic), received.state]
@@ -167,7 +168,9 @@ def test_in_full_it_travels_as_the_generic_task(
     assert arguments["context"] == CONTEXTS["reset"] | {"title": "Hello"}
 
     elsewhere = make_post(mailctl_database_url=f"sqlite:///{tmp_path / 'other.db'}")
-    elsewhere.delivery.deliver_message(email.id, GENERIC, arguments, queue="celery", worker=WORKER)
+    elsewhere.delivery.deliver_message(
+        email.id, EmailRequest(kind=GENERIC), arguments, queue="celery", worker=WORKER
+    )
     received = elsewhere.email(email.id)
     assert (received.kind, received.state) == ("reset", State.SENT)
 

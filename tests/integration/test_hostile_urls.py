@@ -186,7 +186,7 @@ def test_an_installed_command_quotes_it_as_little(tmp_path: Path, command: str) 
     (tmp_path / ".env").write_text(f'DEBUG=False\nSECRET_KEY={SECRET_KEY}\nREDIS_URL="{url}"\n')
     done = run_python(tmp_path, "-m", "mailctl", *command.split())
     assert done.returncode == ExitCode.USAGE
-    assert "REDIS_URL (.env): holds a character that must be percent-encoded" in done.stderr
+    assert "REDIS_URL (.env): contains a character that must be percent-encoded" in done.stderr
     assert fragments_in(done.stdout + done.stderr) == []
 
 
@@ -209,7 +209,11 @@ def test_the_url_of_a_services_own_app_is_refused_as_well(
     for line in ("send welcome --user-id 1", "worker", "queue list", "check-config --offline", "flower"):
         ran = mailctl(*shlex.split(line), "--app", f"{module}:app", "-v")
         assert ran.code in (ExitCode.FAILED, ExitCode.USAGE), (line, ran.out, ran.err)
-        assert "holds a character that must be percent-encoded" in ran.out + ran.err, (line, ran.out, ran.err)
+        assert "contains a character that must be percent-encoded" in ran.out + ran.err, (
+            line,
+            ran.out,
+            ran.err,
+        )
         assert not fragments_in(ran.out + ran.err), (line, ran.out, ran.err)
 
 

@@ -26,6 +26,7 @@ from mailctl.delivery_log.storage.tables import emails
 from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.delivery_log.transitions import change_state, utc_now
 from mailctl.domain.models import Content, State, User
+from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
@@ -119,7 +120,9 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]
     runtime.pauses.pause(PauseScope.QUEUE, "stopped", actor="ada@desk", reason="")
     key = runtime.api_keys.create("on-call")
     content = Content(user=User(email="zoe@example.com"))
-    waiting, failed = Enqueuer(runtime).record(runtime.catalog.get("welcome"), [content] * 2).ids
+    waiting, failed = (
+        Enqueuer(runtime).record(EmailRequest(kind=runtime.catalog.get("welcome")), [content] * 2).ids
+    )
     with writing(runtime.engine) as connection:
         refused = {"smtp_code": 550, "smtp_enhanced": "5.7.1", "error": "550 5.7.1 blocked"}
         change_state(

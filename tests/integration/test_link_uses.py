@@ -13,10 +13,9 @@ from sqlalchemy import Engine, create_engine, func, select
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from mailctl.delivery_log import used_links
 from mailctl.delivery_log.retention import Retention
 from mailctl.delivery_log.storage import tables
-from mailctl.delivery_log.used_links import LinkUses
+from mailctl.delivery_log.used_links import LinkUses, redeem
 from mailctl.security import links
 from mailctl.security.links import CLOCK_SKEW_SECONDS, InvalidLink, LinkClaims, Links, UsedLink
 from mailctl.settings import Settings
@@ -63,7 +62,7 @@ def test_a_link_works_once(engine: Engine) -> None:
     """The second use is refused, and says why."""
     t, store = sealed(), LinkUses(engine)
     assert LINKS.redeem(t, purpose=PURPOSE, store=store).token == "t" * 20
-    with pytest.raises(UsedLink, match="used before"):
+    with pytest.raises(UsedLink, match="already used"):
         LINKS.redeem(t, purpose=PURPOSE, store=store)
 
 
@@ -110,29 +109,47 @@ def test_a_use_that_is_rolled_back_was_none(engine: Engine) -> None:
         LINKS.redeem(t, purpose=PURPOSE, store=LinkUses(connection))
 
 
-def test_asynchronous_services_use_links_up_too(
-    engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """In the transaction of their session, with the settings of the process."""
+@pytest.fixture
+def service_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Have this process read the settings that made the links."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SECRET_KEY", "a secret of the service")
     monkeypatch.setenv("FRONTEND_URL", "https://shop.example")
     links._service_links.cache_clear()
+    yield
+    links._service_links.cache_clear()
+
+
+@pytest.mark.usefixtures("service_settings")
+def test_services_redeem_links_in_a_session(engine: Engine) -> None:
+    """Used up with the commit of the session, and usable again after its rollback."""
+    t = sealed()
+    with Session(engine) as session:
+        redeem(t, purpose=PURPOSE, session=session)
+        session.rollback()
+    with Session(engine) as session, session.begin():
+        assert redeem(t, purpose=PURPOSE, session=session).token == "t" * 20
+    with Session(engine) as session, pytest.raises(UsedLink):
+        redeem(t, purpose=PURPOSE, session=session)
+
+
+@pytest.mark.usefixtures("service_settings")
+def test_services_redeem_links_in_an_asynchronous_session(engine: Engine, url: str) -> None:
+    """In the transaction of their session, with the settings of the process."""
     driver = "sqlite+aiosqlite" if url.startswith("sqlite") else "postgresql+asyncpg"
     address = sqlalchemy.make_url(url).set(drivername=driver)
 
     async def use_twice(t: str) -> str:
         engine = create_async_engine(address)
         async with AsyncSession(engine) as session, session.begin():
-            claims = await used_links.redeem(t, purpose=PURPOSE, session=session)
+            claims = await redeem(t, purpose=PURPOSE, session=session)
         async with AsyncSession(engine) as session, session.begin():
             with pytest.raises(UsedLink):
-                await used_links.redeem(t, purpose=PURPOSE, session=session)
+                await redeem(t, purpose=PURPOSE, session=session)
         await engine.dispose()
         return claims.token
 
     assert asyncio.run(use_twice(sealed())) == "t" * 20
-    links._service_links.cache_clear()
 
 
 def test_a_bad_link_is_no_use(engine: Engine) -> None:

@@ -26,6 +26,7 @@ from mailctl.domain.catalog import CANARY, RESET, WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
 from mailctl.domain.models import DeliveredClaim, Outcome, OutcomeKind, SmtpReply, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.request import EmailRequest
 from mailctl.errors import IdempotencyConflict
 from mailctl.security.keyring import Keyring
 
@@ -88,7 +89,10 @@ class Log:
         content = make_content(kind, make_user(email=email), origins=frozenset())
         now = self.clock.now
         return make_drafts(
-            kind, [content], queue="celery", now=now, idempotency_key=key, not_before=not_before
+            EmailRequest(kind=kind, idempotency_key=key, not_before=not_before),
+            [content],
+            queue="celery",
+            now=now,
         )
 
     def add(self, kind: Kind = WELCOME, **more: Any) -> str:
@@ -239,11 +243,10 @@ class TestPublishing:
     def test_a_scheduled_email_is_not_due(self, log: Log) -> None:
         """Until its time comes; and nobody may claim it either."""
         [draft] = make_drafts(
-            WELCOME,
+            EmailRequest(kind=WELCOME, not_before=START + timedelta(hours=1)),
             [make_content(WELCOME, make_user(email="a@example.com"), origins=frozenset())],
             queue="celery",
             now=START,
-            not_before=START + timedelta(hours=1),
         )
         log.outbox.add([draft], due_at=START)
         assert log.outbox.reserve_due(limit=1) == []
@@ -264,11 +267,12 @@ class TestClaiming:
         """Whatever id a canary's message names, no email ends by it; nor does a canary as an email."""
         email_id = log.add()
         [draft] = log.drafts()
-        canary_id = log.outbox.add([replace(draft, kind=CANARY.name)], due_at=log.clock.now).id
+        canary = replace(draft, request=EmailRequest(kind=CANARY))
+        canary_id = log.outbox.add([canary], due_at=log.clock.now).id
         claims = Claims(log.engine, KEYRING, lease=LEASE, clock=log.clock)
         ids = [email_id, canary_id]
-        [canary] = claims.claim(ids, worker="w", are_canaries=True).claims
-        assert (canary.id, log.state(email_id)) == (canary_id, State.PENDING)
+        [claimed] = claims.claim(ids, worker="w", are_canaries=True).claims
+        assert (claimed.id, log.state(email_id)) == (canary_id, State.PENDING)
         [email] = claims.claim(ids, worker="w").claims
         assert email.id == email_id
 
@@ -366,7 +370,7 @@ def _steps_of_a_batch(path: Path, backlog: int) -> dict[str, int]:
     log = Log(engine)
     claims = Claims(engine, KEYRING, lease=LEASE, clock=log.clock)
     content = make_content(WELCOME, make_user(email="a@example.com"), origins=frozenset())
-    drafts = make_drafts(WELCOME, [content] * backlog, queue="bulk", now=START)
+    drafts = make_drafts(EmailRequest(kind=WELCOME), [content] * backlog, queue="bulk", now=START)
     log.outbox.add(drafts, due_at=START)
     ids = [draft.id for draft in drafts[:100]]
     log.outbox.mark_queued([draft.id for draft in drafts[100:]])

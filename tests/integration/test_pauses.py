@@ -10,6 +10,7 @@ from mailctl.delivery_log.pauses import PauseScope
 from mailctl.domain.catalog import RESET, WELCOME
 from mailctl.domain.factory import make_content, make_user
 from mailctl.domain.models import State
+from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
@@ -36,7 +37,7 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runtime]:
 def record(log: Runtime, kind: Kind = WELCOME) -> str:
     """Record an email."""
     content = make_content(kind, make_user(email="zoe@example.com"), origins=log.link_origins)
-    return Enqueuer(log).record(kind, [content]).ids[0]
+    return Enqueuer(log).record(EmailRequest(kind=kind), [content]).ids[0]
 
 
 def state(log: Runtime, email_id: str) -> State:

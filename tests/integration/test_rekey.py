@@ -17,6 +17,7 @@ from mailctl.delivery_log.retention import Retention
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_user
+from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import ExitCode
 from mailctl.operations.maintenance import rekey
@@ -52,7 +53,7 @@ def record(site: Runtime, count: int) -> list[str]:
         make_content(WELCOME, make_user(email=f"u{number}@example.com"), origins=site.link_origins)
         for number in range(count)
     ]
-    return Enqueuer(site).record(WELCOME, contents).ids
+    return Enqueuer(site).record(EmailRequest(kind=WELCOME), contents).ids
 
 
 def total(site: Runtime, **options: bool) -> RekeyResult:

@@ -13,7 +13,8 @@ from mailctl.delivery_log.heartbeats import Worker
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.models import Content, User
 from mailctl.domain.recipient_list import RecipientRow
-from mailctl.enqueue.campaign import CampaignRecorder, CampaignRequest
+from mailctl.domain.request import EmailRequest
+from mailctl.enqueue.campaign import CampaignRecorder
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
 from mailctl.settings import BULK_QUEUE, Settings
@@ -78,7 +79,7 @@ def test_on_a_server_a_campaign_is_looked_after_more_often(
             RecipientRow(line=number, email=f"user{number}@example.com")
             for number in range(BATCH_SIZE * (MAX_BATCHES_ON_BROKER + 5))
         ]
-        for _ in CampaignRecorder(log, CampaignRequest(campaign="spring", kind=WELCOME)).record(rows):
+        for _ in CampaignRecorder(log, EmailRequest(campaign="spring", kind=WELCOME)).record(rows):
             pass
         assert tick_after_a_turn(log) == LOCAL_TICK_SECONDS
 
@@ -96,7 +97,7 @@ def test_an_outage_of_the_broker_is_logged_when_it_begins_and_not_denied_meanwhi
             mailctl_home=tmp_path,
         )
         with closing(Runtime(settings)) as log:
-            Enqueuer(log).record(WELCOME, [Content(user=User(email="zoe@example.com"))])
+            Enqueuer(log).record(EmailRequest(kind=WELCOME), [Content(user=User(email="zoe@example.com"))])
             relay = Relay(log, worker())
             relay.start()
             server.wait_for(3)

@@ -16,6 +16,7 @@ from mailctl.domain.catalog import GENERIC, RESET, WELCOME, Kind, Link
 from mailctl.domain.factory import make_content, make_drafts, make_user
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.enqueue.publisher import Publisher
 from tests.integration.test_delivery import WORKER, Post
@@ -40,7 +41,7 @@ def post(make_post: MakePost) -> Post:
 def record(post: Post, kind: Kind = WELCOME, address: str = "zoe@example.com", **how: Any) -> str:
     """Record an email, and return its id."""
     content = make_content(kind, make_user(email=address, id=how.pop("user_id", None)), origins=frozenset())
-    return Enqueuer(post.runtime).record(kind, [content], **how).ids[0]
+    return Enqueuer(post.runtime).record(EmailRequest(kind=kind, **how), [content]).ids[0]
 
 
 def states(post: Post, ids: list[str]) -> list[State]:
@@ -105,7 +106,11 @@ class TestSuppression:
         """They end suppressed, not failed."""
         suppress(post, "zoe@example.com")
         report = post.delivery.deliver_message(
-            "task-1", WELCOME, {"user_data": {"email": "zoe@example.com"}}, queue="celery", worker=WORKER
+            "task-1",
+            EmailRequest(kind=WELCOME),
+            {"user_data": {"email": "zoe@example.com"}},
+            queue="celery",
+            worker=WORKER,
         )
         assert (report.state, post.email("task-1").state) == (State.SUPPRESSED, State.SUPPRESSED)
 
@@ -114,11 +119,10 @@ class TestSuppression:
         suppress(post, "u1@example.com")
         drafts = [
             make_drafts(
-                WELCOME,
+                EmailRequest(kind=WELCOME, campaign="spring"),
                 [make_content(WELCOME, make_user(email=f"u{n}@example.com"), origins=frozenset())],
                 queue=BATCHES,
                 now=post.runtime.outbox._clock(),
-                campaign="spring",
             )[0]
             for n in range(3)
         ]
@@ -173,7 +177,7 @@ class TestLimits:
             subject="Hi",
             template="message",
         )
-        ids = Enqueuer(post.runtime).record(GENERIC, [content] * 3).ids
+        ids = Enqueuer(post.runtime).record(EmailRequest(kind=GENERIC), [content] * 3).ids
         assert states(post, ids) == [State.PENDING, State.PENDING, State.SUPPRESSED]
 
     def test_the_same_call_counts_once(self, post: Post) -> None:
@@ -189,7 +193,9 @@ class TestLimits:
             "reset_url": "http://localhost:3000/reset-password?t=abc",
         }
         reports = [
-            post.delivery.deliver_message(f"task-{n}", RESET, arguments, queue="celery", worker=WORKER)
+            post.delivery.deliver_message(
+                f"task-{n}", EmailRequest(kind=RESET), arguments, queue="celery", worker=WORKER
+            )
             for n in range(6)
         ]
         assert [report.state for report in reports] == [State.SENT] * 5 + [State.SUPPRESSED]
@@ -214,7 +220,7 @@ class TestLimits:
         for n in range(2):
             post.delivery.deliver_message(
                 f"task-{n}",
-                WELCOME,
+                EmailRequest(kind=WELCOME),
                 {"user_data": {"email": f"{n}@example.com"}},
                 queue="celery",
                 worker=WORKER,
@@ -277,7 +283,11 @@ class TestEnvironment:
         assert post.deliver(ids[1]).state is State.SUPPRESSED
         post.delivery.deliver_batch([ids[0], ids[2], post.record("eve@example.com")], worker=WORKER)
         report = post.delivery.deliver_message(
-            "task-1", WELCOME, {"user_data": {"email": "ada@example.com"}}, queue="celery", worker=WORKER
+            "task-1",
+            EmailRequest(kind=WELCOME),
+            {"user_data": {"email": "ada@example.com"}},
+            queue="celery",
+            worker=WORKER,
         )
         assert report.state is State.SUPPRESSED
         assert "MAILCTL_RECIPIENTS_ALLOW" in report.text
@@ -334,7 +344,7 @@ def test_an_own_kind_travels_in_full_as_the_generic_one(
     content = make_content(
         kind, make_user(email="zoe@example.com"), origins=frozenset(), context={"number": "7"}
     )
-    [email_id] = Enqueuer(post.runtime).record(kind, [content]).ids
+    [email_id] = Enqueuer(post.runtime).record(EmailRequest(kind=kind), [content]).ids
     publisher = Publisher(post.runtime, worker_id="this-process")
     publisher.publish(post.email(email_id))
     with post.runtime.app.connection_for_read() as connection:
@@ -344,7 +354,9 @@ def test_an_own_kind_travels_in_full_as_the_generic_one(
     _, arguments, _ = json.loads(message.body)
 
     elsewhere = make_post(**common, mailctl_database_url=f"sqlite:///{tmp_path / 'other.db'}")
-    report = elsewhere.delivery.deliver_message(email_id, GENERIC, arguments, queue="celery", worker=WORKER)
+    report = elsewhere.delivery.deliver_message(
+        email_id, EmailRequest(kind=GENERIC), arguments, queue="celery", worker=WORKER
+    )
     assert report.state is State.SENT, report.text
     [sent] = smtp.messages
     assert sent.recipients == ("qa@corp.example",)

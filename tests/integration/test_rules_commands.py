@@ -144,7 +144,7 @@ class TestOwnKinds:
         ("given", "sentence"),
         [
             (("number=7",), "amount: is missing; an email of kind invoice needs it."),
-            (("number=7", "amount=3", "amont=4"), "It knows: number, amount, locale, action_url."),
+            (("number=7", "amount=3", "amont=4"), "It has: number, amount, locale, action_url."),
         ],
     )
     def test_variables_are_named(

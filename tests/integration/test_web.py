@@ -15,6 +15,7 @@ from hypothesis import settings as bounds
 from mailctl import runtime, web
 from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.factory import make_content, make_user
+from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.settings import Settings
 from mailctl.web.auth import COOKIE_NAME, AccessControl
@@ -54,7 +55,7 @@ class Site:
         content = make_content(
             BUILT_IN_KINDS[kind], make_user(email=address, id="7"), origins=parts.link_origins, tokens=tokens
         )
-        return Enqueuer(parts).record(BUILT_IN_KINDS[kind], [content]).ids[0]
+        return Enqueuer(parts).record(EmailRequest(kind=BUILT_IN_KINDS[kind]), [content]).ids[0]
 
     def client(self, key: str | None = None) -> httpx.Client:
         """Return a client with a key, or without one."""

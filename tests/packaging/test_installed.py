@@ -190,7 +190,7 @@ def test_what_the_readme_imports_is_there(installed: Install, extras: tuple[str,
     printed = run_python(installed(*extras), "-c", TRY_ALL, json.dumps(statements))
     failed = [json.loads(line) for line in printed.splitlines()]
     told = [(statement, name, fix) for statement, name, _, fix in failed]
-    fix = "In the folder of mailctl's source: pip install '.[web]'"
+    fix = "Run in the folder of mailctl's source: pip install '.[web]'"
     missing = [("from mailctl.web import router", "ExtraMissing", fix)]
     assert told == ([] if extras else missing)
 

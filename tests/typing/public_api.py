@@ -1,19 +1,46 @@
-"""Uses of the public interface that must type-check."""
+"""Uses of the public API that must type-check."""
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_type
+from typing import TYPE_CHECKING, Any, assert_type
 
-from mailctl import EmailService, Kind, links
+from mailctl import (
+    BrokerUnavailable,
+    ConfigurationError,
+    EmailService,
+    IdempotencyConflict,
+    InvalidInput,
+    InvalidLink,
+    Kind,
+    Link,
+    LinkUses,
+    LogUnavailable,
+    MailctlError,
+    NotFound,
+    Recipient,
+    Refused,
+    RenderError,
+    ServiceUnavailable,
+    UsedLink,
+    links,
+    redeem,
+)
 from mailctl.celery_app import create_celery_app
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import ModuleType
+
     from celery import Celery
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import Session
+
+    from mailctl.security.links import LinkClaims
 
 
 class User:
@@ -27,24 +54,74 @@ class User:
 
 async def use_service(user: User, session: Session, async_session: AsyncSession) -> None:
     """Call every method."""
+    assert_type(await EmailService.prepare(), None)
     assert_type(await EmailService.send_welcome_email(user), str)
     await EmailService.send_password_reset_email(user, "token", session=session)
     await EmailService.send_verification_email(user, "token", session=async_session, idempotency_key="k")
     await EmailService.send_new_ip_notification(user, "203.0.113.7", "allow", "block")
     await EmailService.send("invoice", user, {"amount": 30}, tokens={"token": "t"}, session=session)
-    await EmailService.send_email("Hi", ["a@example.com", {"name": "B", "email": "b@example.com"}], "message")
+    recipients: list[Recipient | Mapping[str, str] | str] = [
+        "a@example.com",
+        {"name": "B", "email": "b@example.com"},
+        Recipient(email="c@example.com"),
+    ]
+    assert_type(await EmailService.send_email("Hi", recipients, "message"), str)
+    assert_type(await EmailService.close(), None)
 
 
-def use_links(t: str) -> str:
+def verify_link(t: str) -> str:
     """Read a link."""
+    assert_type(links.verify(t, purpose="reset-password"), "LinkClaims")
     return links.verify(t, purpose="reset-password").token
 
 
+def redeem_link(t: str, session: Session) -> LinkClaims:
+    """Use a link up in a transaction."""
+    return assert_type(redeem(t, purpose="reset-password", session=session), "LinkClaims")
+
+
+async def redeem_link_asynchronously(t: str, session: AsyncSession) -> str:
+    """Use a link up in an asynchronous transaction."""
+    redeeming = assert_type(
+        redeem(t, purpose="reset-password", session=session), Coroutine[Any, Any, "LinkClaims"]
+    )
+    return (await redeeming).email
+
+
+def redeem_link_elsewhere(t: str, bind: Session | Connection | Engine) -> str | None:
+    """Use a link up in another database."""
+    store = LinkUses(bind)
+    store.create()
+    assert_type(store.forget(), int)
+    return links.redeem(t, purpose="verify-email", store=store).user_id
+
+
 def register() -> Kind:
-    """Describe a kind of one's own."""
-    return Kind(name="invoice", subject="Invoice", template="invoice", lifetime=timedelta(days=3))
+    """Describe a kind of one's own, with a link."""
+    link = Link(
+        variable="invoice_url", path="/invoices", purpose="invoice", lifetime=timedelta(days=3), action="pay"
+    )
+    return Kind(
+        name="invoice", subject="Invoice", template="invoice", lifetime=timedelta(days=3), links=(link,)
+    )
+
+
+def describe(error: MailctlError) -> str:
+    """Tell errors apart, and read what they carry."""
+    if isinstance(error, InvalidInput):
+        return assert_type(error.field, str) + assert_type(error.reason, str)
+    if isinstance(error, UsedLink | InvalidLink | IdempotencyConflict | Refused | NotFound):
+        return assert_type(error.message, str)
+    if isinstance(error, BrokerUnavailable | LogUnavailable | ServiceUnavailable):
+        return "later"
+    return error.fix if isinstance(error, ConfigurationError | RenderError) else str(error)
 
 
 def use_app() -> Celery:
     """Make an app from settings."""
     return create_celery_app(Settings.load(Path(".env")))
+
+
+def links_are_a_module() -> ModuleType:
+    """The exported module is one, also for type checkers."""
+    return links

@@ -22,7 +22,8 @@ from mailctl.errors import ConfigurationError, InvalidInput, MailctlError
 from mailctl.redaction import mask_addresses_in_text
 from mailctl.security.keyring import Keyring
 from mailctl.settings import Settings
-from mailctl.smtp.classify import classify_error, classify_reply
+from mailctl.smtp.classify import classify_reply
+from mailctl.smtp.failures import classify_error
 from mailctl.timefmt import parse_duration, parse_future_time, parse_past_time, parse_rate
 
 ORIGINS = frozenset({"https://app.example.com"})
@@ -135,7 +136,7 @@ def test_lists_in_lists_have_a_limit() -> None:
     for _ in range(MAX_DEPTH - 1):
         value = [value]
     assert validate_variables({"a": value})
-    with pytest.raises(InvalidInput, match="deep"):
+    with pytest.raises(InvalidInput, match="levels of nesting"):
         validate_variables({"a": [[value]]})
 
 

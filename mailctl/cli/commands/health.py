@@ -64,7 +64,7 @@ def _view(hop: Hop) -> dict[str, object]:
 def _show(session: CliSession, hop: Hop) -> None:
     if session.output.as_json:
         return
-    from mailctl.deadlines import format_milliseconds
+    from mailctl.timefmt import format_milliseconds
 
     took = f" ({format_milliseconds(hop.seconds)})" if hop.seconds is not None else ""
     session.output.state("ok  " if hop.ok else "fail", f"{hop.name}: {hop.detail}{took}")

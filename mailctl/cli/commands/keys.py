@@ -11,6 +11,7 @@ from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.views import time_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.shell_command import mailctl_command
+from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
     from mailctl.delivery_log.api_keys import ApiKey
@@ -64,8 +65,8 @@ app.add("revoke", revoke_key)
 
 
 def _row(key: ApiKey) -> list[str]:
-    made, used = f"{key.created_at:%Y-%m-%d}", key.last_used_at
-    return [key.id, key.name, made, f"{used:%Y-%m-%d %H:%M}Z" if used else "never", _state(key)]
+    made, used = format_time(key.created_at, TimeStyle.DATE), key.last_used_at
+    return [key.id, key.name, made, format_time(used, TimeStyle.MINUTE) if used else "never", _state(key)]
 
 
 def _state(key: ApiKey) -> str:

@@ -14,6 +14,7 @@ from mailctl.cli.terminal.interrupts import watching
 from mailctl.cli.views import listed_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.shell_command import shell_quote
+from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,7 +137,7 @@ def _rows(session: CliSession, emails: Sequence[Email]) -> list[list[str]]:
 def _row(email: Email, pauses: Sequence[Pause]) -> list[str]:
     from mailctl.domain.models import CLAIMABLE_STATES
 
-    recorded = f"{email.created_at:%m-%d %H:%M:%S}Z"
+    recorded = format_time(email.created_at, TimeStyle.DAY_SECOND)
     stopping = [str(each) for each in pauses if email.state in CLAIMABLE_STATES and each.covers(email)]
     reason = stopping[0] if stopping else email.error or ""
     return [email.state, email.kind, email.to, recorded, reason]

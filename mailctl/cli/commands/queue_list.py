@@ -124,16 +124,16 @@ def _pause_view(pause: Pause | None) -> dict[str, Any] | None:
 
 
 def _row(queue: QueueStatus) -> list[str]:
-    from mailctl.timefmt import format_rate
+    from mailctl.timefmt import format_age, format_rate
 
     stock, rate = queue.log_depth, queue.rate
     numbers = (queue.depth, queue.in_flight, stock.scheduled, stock.deferred)
     return [
         queue.name,
         *(str(number) for number in numbers),
-        _duration_text(queue.oldest_age_seconds),
+        format_age(queue.oldest_age_seconds),
         f"{format_rate(rate.incoming)}/{format_rate(rate.outgoing)}",
-        "never" if queue.seconds_to_empty is None else _duration_text(queue.seconds_to_empty),
+        "never" if queue.seconds_to_empty is None else format_age(queue.seconds_to_empty),
         ", ".join(mark for mark, is_set in _marks(queue).items() if is_set),
     ]
 
@@ -155,23 +155,17 @@ def _note_pauses(session: CliSession, found: QueueList) -> None:
 
 
 def _waiting_row(waiting: QueueEntry, short_ids: Mapping[str, str]) -> list[str]:
+    from mailctl.timefmt import format_age
+
     return [
         str(waiting.position),
         short_ids.get(waiting.task_id or "", "?"),
         waiting.kind or "?",
         waiting.to or "",
-        _duration_text(waiting.age_seconds),
+        format_age(waiting.age_seconds),
         "" if waiting.attempts is None else str(waiting.attempts),
         waiting.state or "not in the log",
     ]
-
-
-def _duration_text(seconds: float | None) -> str:
-    from datetime import timedelta
-
-    from mailctl.timefmt import format_duration
-
-    return "" if seconds is None else format_duration(timedelta(seconds=seconds))
 
 
 def _rounded(number: float | None) -> float | None:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mailctl.cli.arguments import forced_by, parse_send_time, read_tokens, read_variables
+from mailctl.cli.arguments import read_tokens, read_variables
 from mailctl.cli.commands.preview import show_preview
 from mailctl.cli.context import CliSession, uses_log, with_signature
 from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.send_campaign import send_campaign
-from mailctl.cli.send_options import KindArguments, SendOptions
+from mailctl.cli.send_options import SendOptions
 from mailctl.cli.views import email_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.request import EmailRequest
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from mailctl.domain.catalog import Kind
     from mailctl.domain.models import Email
-    from mailctl.enqueue.send_request import SendRequest
+    from mailctl.enqueue.send_service import Recipients
 
 _VARIABLES = typer.Option("--set", metavar="NAME=VALUE", help="A variable of the template; repeatable.")
 
@@ -42,17 +43,17 @@ def _send_option_parameters() -> tuple[inspect.Parameter, ...]:
     return tuple(inspect.signature(SendOptions, eval_str=True).parameters.values())
 
 
-def _register_kind(name: str) -> Callable[[Callable[..., KindArguments]], None]:
-    """Make a command of a function that returns the words of a kind."""
+def _register_kind(name: str) -> Callable[[Callable[..., EmailRequest]], None]:
+    """Make a command of a function that returns the request of a kind."""
 
-    def register(function: Callable[..., KindArguments]) -> None:
+    def register(function: Callable[..., EmailRequest]) -> None:
         app.add(name, _with_send_options(function))
 
     return register
 
 
-def _with_send_options(function: Callable[..., KindArguments]) -> Callable[..., None]:
-    """Return the body of a command: a function that returns the words, and the common options."""
+def _with_send_options(function: Callable[..., EmailRequest]) -> Callable[..., None]:
+    """Return the body of a command: a function that returns the request, and the common options."""
     own = list(inspect.signature(function, eval_str=True).parameters.values())
     common = _send_option_parameters()
 
@@ -68,14 +69,14 @@ def _with_send_options(function: Callable[..., KindArguments]) -> Callable[..., 
 
 
 def _custom_kind_command(kind: Kind) -> Callable[..., None]:
-    def words(
+    def make_request(
         variables: Annotated[list[str] | None, _VARIABLES] = None, token_stdin: TokenStdin = False
-    ) -> KindArguments:
+    ) -> EmailRequest:
         tokens = read_tokens(kind, from_stdin=token_stdin)
-        return KindArguments(kind=kind, tokens=tokens, context=read_variables(variables or []))
+        return EmailRequest(kind=kind, tokens=tokens, context=read_variables(variables or []))
 
-    words.__doc__ = _kind_help(kind)
-    return _with_send_options(words)
+    make_request.__doc__ = _kind_help(kind)
+    return _with_send_options(make_request)
 
 
 def _kind_help(kind: Kind) -> str:
@@ -95,21 +96,21 @@ TokenStdin = Annotated[
 
 
 @_register_kind("welcome")
-def welcome() -> KindArguments:
+def welcome() -> EmailRequest:
     """Greet a new user."""
-    return _built_in_arguments("welcome")
+    return _built_in_request("welcome")
 
 
 @_register_kind("reset")
-def reset(token_stdin: TokenStdin = False) -> KindArguments:
+def reset(token_stdin: TokenStdin = False) -> EmailRequest:
     """Send a password-reset link."""
-    return _built_in_arguments("reset", token_stdin=token_stdin)
+    return _built_in_request("reset", token_stdin=token_stdin)
 
 
 @_register_kind("verification")
-def verification(token_stdin: TokenStdin = False) -> KindArguments:
+def verification(token_stdin: TokenStdin = False) -> EmailRequest:
     """Ask a user to confirm an address."""
-    return _built_in_arguments("verification", token_stdin=token_stdin)
+    return _built_in_request("verification", token_stdin=token_stdin)
 
 
 @_register_kind("new-ip")
@@ -123,9 +124,9 @@ def new_ip(
             "from MAILCTL_WHITELIST_TOKEN and MAILCTL_BLACKLIST_TOKEN; else they are made.",
         ),
     ] = False,
-) -> KindArguments:
+) -> EmailRequest:
     """Tell a user of a sign-in from a new address."""
-    return _built_in_arguments("new-ip", token_stdin=token_stdin, context={"ip_address": ip})
+    return _built_in_request("new-ip", token_stdin=token_stdin, context={"ip_address": ip})
 
 
 @_register_kind("email")
@@ -133,27 +134,27 @@ def generic(
     subject: Annotated[str, typer.Option("--subject", help="The subject line.")],
     template: Annotated[str, typer.Option("--template", metavar="NAME", help="A template.")] = "message",
     variables: Annotated[list[str] | None, _VARIABLES] = None,
-) -> KindArguments:
+) -> EmailRequest:
     """Send any template with any subject."""
-    return _built_in_arguments(
+    return _built_in_request(
         "email", context=read_variables(variables or []), subject=subject, template=template
     )
 
 
-def _built_in_arguments(kind_name: str, *, token_stdin: bool = False, **more: Any) -> KindArguments:
+def _built_in_request(kind_name: str, *, token_stdin: bool = False, **more: Any) -> EmailRequest:
     from mailctl.domain.catalog import BUILT_IN_KINDS
 
     kind = BUILT_IN_KINDS[kind_name]
-    return KindArguments(kind=kind, tokens=read_tokens(kind, from_stdin=token_stdin), **more)
+    return EmailRequest(kind=kind, tokens=read_tokens(kind, from_stdin=token_stdin), **more)
 
 
-def _send(session: CliSession, words: KindArguments, common: SendOptions) -> None:
+def _send(session: CliSession, request: EmailRequest, common: SendOptions) -> None:
     if common.dry_run:
         session.access_mode = AccessMode.OPTIONAL
     if in_force := str(session.runtime.recipient_policy):
         session.output.note(in_force)
     if common.is_campaign:
-        send_campaign(session, words, common)
+        send_campaign(session, request, common)
         return
     for option, value in (
         ("--campaign", common.campaign),
@@ -163,15 +164,15 @@ def _send(session: CliSession, words: KindArguments, common: SendOptions) -> Non
     ):
         if value:
             raise InvalidInput(option, "is for many.", fix="Give --users-file or --all-users with it.")
-    from mailctl.enqueue.send_request import SendService
+    from mailctl.enqueue.send_service import SendService
     from mailctl.timefmt import pluralize
 
     sending = SendService(session.runtime)
-    order = _make_request(words, common)
+    request, recipients = common.apply_to(request), _recipients(request, common)
     if common.dry_run:
-        show_preview(session, sending.preview(order))
+        show_preview(session, sending.preview(request, recipients))
         return
-    sent = sending.send(order)
+    sent = sending.send(request, recipients)
     ids = " ".join(email.id for email in sent.emails)
     session.output.already_done = f"{pluralize(len(sent.emails), 'email')} recorded all the same: {ids}"
     if sent.broker_error:
@@ -183,23 +184,15 @@ def _send(session: CliSession, words: KindArguments, common: SendOptions) -> Non
             _show(session, email)
 
 
-def _make_request(words: KindArguments, common: SendOptions) -> SendRequest:
-    from mailctl.enqueue.send_request import SendRequest
+def _recipients(request: EmailRequest, common: SendOptions) -> Recipients:
+    from mailctl.enqueue.send_service import Recipients
     from mailctl.users import screening_for
 
-    return SendRequest(
-        kind=words.kind,
+    return Recipients(
         user_ids=common.user_id or (),
         email=common.email,
         name=common.name,
-        tokens=words.tokens,
-        context=words.context,
-        subject=words.subject,
-        template=words.template,
-        not_before=parse_send_time(at=common.at, after=common.in_),
-        idempotency_key=common.idempotency_key,
-        forced_by=forced_by(common),
-        screening=screening_for(words.kind.name, include_inactive=common.include_inactive),
+        screening=screening_for(request.kind.name, include_inactive=common.include_inactive),
     )
 
 

@@ -10,8 +10,9 @@ import typer
 
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.terminal.charts import bar, sparkline
-from mailctl.cli.views_stats import percent, seconds_text, span_text, stats_view
+from mailctl.cli.views_stats import percent, stats_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.timefmt import TimeStyle, format_elapsed, format_exact_duration, format_time
 
 if TYPE_CHECKING:
     from mailctl.delivery_log.queries.stat_models import StatsGroup
@@ -68,7 +69,8 @@ def stats(
 
 def _show(session: CliSession, report: StatsReport) -> None:
     totals, latency = report.totals, report.latency
-    session.output.line(f"{report.since:%Y-%m-%d %H:%M}Z to {report.until:%Y-%m-%d %H:%M}Z")
+    since, until = (format_time(at, TimeStyle.MINUTE) for at in (report.since, report.until))
+    session.output.line(f"{since} to {until}")
     session.output.line()
     if not totals.recorded:
         session.output.line("No email was recorded in that time.")
@@ -94,7 +96,7 @@ def _show(session: CliSession, report: StatsReport) -> None:
 def _latency(report: StatsReport) -> str:
     latency = report.latency
     figures = (("p50", latency.p50), ("p95", latency.p95), ("p99", latency.p99), ("longest", latency.longest))
-    return "  ".join(f"{name} {seconds_text(value)}" for name, value in figures if value is not None)
+    return "  ".join(f"{name} {format_elapsed(value)}" for name, value in figures if value is not None)
 
 
 def _show_time_series(session: CliSession, report: StatsReport) -> None:
@@ -108,7 +110,7 @@ def _show_time_series(session: CliSession, report: StatsReport) -> None:
     session.output.fields(
         [(name, _series_line(values, joined)) for name, values in rows.items() if any(values)]
     )
-    legend = f"{'':<11}each is {span_text(report.bucket * joined)}, each row of its own scale"
+    legend = f"{'':<11}each is {format_exact_duration(report.bucket * joined)}, each row of its own scale"
     session.output.prose(legend, hang=11)
 
 

@@ -10,9 +10,10 @@ from mailctl.cli.arguments import NO_IDS, read_ids
 from mailctl.cli.completion import complete_id
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.terminal.interrupts import watching
-from mailctl.cli.views import status_view, time_text, unknown_id_view
+from mailctl.cli.views import status_view, unknown_id_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode, InvalidInput, MailctlError
+from mailctl.timefmt import format_optional_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,10 +120,10 @@ def _fields(found: EmailStatus) -> list[tuple[str, str]]:
             ("to", email.to + (f" (user {email.user_id})" if email.user_id else "")),
             ("queue", email.queue),
             ("attempts", str(email.attempts)),
-            ("created", time_text(email.created_at)),
-            ("sent", time_text(email.sent_at)),
-            ("next attempt", time_text(email.next_attempt_at)),
-            ("expires", "" if email.is_final else time_text(email.expires_at)),
+            ("created", format_optional_time(email.created_at)),
+            ("sent", format_optional_time(email.sent_at)),
+            ("next attempt", format_optional_time(email.next_attempt_at)),
+            ("expires", "" if email.is_final else format_optional_time(email.expires_at)),
             ("worker", email.worker or ""),
             ("message id", email.message_id or ""),
         ]
@@ -136,5 +137,5 @@ def _show_events(session: CliSession, events: tuple[Event, ...]) -> None:
         by_worker = f" by {event.worker}" if event.worker and event.state == "sending" else ""
         who = f" (by {event.actor})" if event.actor else by_worker
         text = f"{event.text}{who}".strip()
-        when = f"{time_text(event.at)}  {event.state:<9}  "
+        when = f"{format_optional_time(event.at)}  {event.state:<9}  "
         session.output.prose(when + text, hang=len(when))

@@ -14,6 +14,7 @@ from mailctl.cli.views import suppression_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode, InvalidInput, NotFound
 from mailctl.shell_command import shell_quote
+from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,5 +157,5 @@ def _show_changes(
 
 def _row(entry: Suppression) -> list[str]:
     said = " ".join(str(part) for part in (entry.code, entry.enhanced, entry.reason) if part)
-    since = f"{entry.created_at:%Y-%m-%d %H:%M}Z"
+    since = format_time(entry.created_at, TimeStyle.MINUTE)
     return [entry.address, entry.source, since, entry.actor or "", said]

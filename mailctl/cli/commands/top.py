@@ -13,10 +13,10 @@ import typer
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.terminal.charts import sparkline
 from mailctl.cli.terminal.interrupts import watching
-from mailctl.cli.views import time_text
-from mailctl.cli.views_stats import age_seconds, seconds_text, snapshot_view
+from mailctl.cli.views_stats import age_seconds, snapshot_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import MailctlError
+from mailctl.timefmt import TimeStyle, format_elapsed, format_optional_time, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,7 +100,7 @@ def _screen(memory: Sequence[Snapshot], trouble: str, width: int, height: int) -
     from rich.text import Text
 
     latest = memory[-1]
-    title = f"mailctl  {time_text(latest.at)}"
+    title = f"mailctl  {format_optional_time(latest.at)}"
     lines = [Text.assemble((title, "bold"), f"{'q quits':>{max(9, width - len(title))}}")]
     if trouble:
         lines.append(Text(f"not current: {trouble}", style="bold red"))
@@ -154,7 +154,12 @@ def _tables(overview: Snapshot, *, width: int | None, failures: int) -> list[Tex
     else:
         lines.append(Text("no worker is alive: start one with `mailctl worker`", style="bold red"))
     rows = [
-        [overview.short_ids[email.id], f"{email.updated_at:%m-%d %H:%M:%S}Z", email.kind, email.error or ""]
+        [
+            overview.short_ids[email.id],
+            format_time(email.updated_at, TimeStyle.DAY_SECOND),
+            email.kind,
+            email.error or "",
+        ]
         for email in overview.failures[:failures]
     ]
     if rows:
@@ -166,7 +171,7 @@ def _tables(overview: Snapshot, *, width: int | None, failures: int) -> list[Tex
 def _queue_rows(overview: Snapshot) -> list[list[str]]:
     rows = []
     for queue in overview.queues:
-        oldest = seconds_text(age_seconds(queue.waiting_since, now=overview.at))
+        oldest = format_elapsed(age_seconds(queue.waiting_since, now=overview.at))
         figures = (queue.depth, queue.sending, queue.deferred, queue.scheduled, queue.held)
         rows.append([queue.queue, *(str(figure) for figure in figures), oldest])
     return rows

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mailctl.cli.context import CliSession, uses_log
-from mailctl.cli.views import time_text, time_view
+from mailctl.cli.views import time_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode
+from mailctl.timefmt import format_optional_time
 
 if TYPE_CHECKING:
     from mailctl.diagnosis import Case, Cause, Diagnosis, UnknownId
@@ -152,7 +153,7 @@ def _fact_text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):
-        return time_text(value)
+        return format_optional_time(value)
     return "" if value is None else str(value)
 
 

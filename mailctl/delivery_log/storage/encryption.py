@@ -26,7 +26,7 @@ def seal(content: Content, keyring: Keyring) -> bytes:
     Raises:
         InvalidInput: a template variable cannot be written as JSON.
     """
-    return keyring.seal_bytes(_encode(content), purpose=CONTENT_PURPOSE)
+    return keyring.seal(_encode(content), purpose=CONTENT_PURPOSE)
 
 
 def open_sealed(sealed: bytes, keyring: Keyring) -> Content:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from sqlalchemy import column, inspect, select, table, text
 
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.errors import ConfigurationError, LogUnavailable
+from mailctl.per_process import PerProcess
 from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ VERSION_TABLE = "mailctl_version"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 #: An arbitrary number that other users of a PostgreSQL server are unlikely to lock.
 _ADVISORY_LOCK = 6_245_285_001
-_alembic_lock = threading.Lock()
+_alembic_locks: PerProcess[threading.Lock] = PerProcess()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +129,8 @@ def upgrade(engine: Engine) -> None:
         if _current(connection) == HEAD:
             return
         config.attributes["connection"] = connection
-        # Alembic keeps its state in globals of the process.
-        with _alembic_lock:
+        # What Alembic works with belongs to the whole process.
+        with _alembic_locks.get(threading.Lock):
             command.upgrade(config, "head")
 
 
@@ -156,12 +156,3 @@ def _create_sqlite_file(engine: Engine) -> None:
             f"the delivery log {path} cannot be created: {error.strerror}.",
             fix="Give this user write permission there, or set MAILCTL_HOME or MAILCTL_DATABASE_URL.",
         ) from error
-
-
-def _reset_lock() -> None:
-    global _alembic_lock
-    _alembic_lock = threading.Lock()
-
-
-# Another thread of the parent may have held the lock at the time of the fork.
-os.register_at_fork(after_in_child=_reset_lock)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +21,7 @@ from mailctl.domain.models import State
 from mailctl.errors import InvalidInput, MailctlError, NotFound
 from mailctl.operations.message_viewer import MessageViewer
 from mailctl.shell_command import mailctl_command
-from mailctl.timefmt import format_duration, format_rate
+from mailctl.timefmt import format_age, format_latency, format_optional_time, format_rate
 from mailctl.web.api.emails import TaskId
 from mailctl.web.auth import AccessControl, check_same_origin
 from mailctl.web.charts import short_number
@@ -52,9 +51,9 @@ def _templates() -> Environment:
     )
     environment.globals["mailctl"] = mailctl_command
     environment.filters.update(
-        moment=_time_text,
-        age=_duration_text,
-        seconds=_seconds,
+        moment=format_optional_time,
+        age=format_age,
+        seconds=format_latency,
         percent=_percent,
         number=short_number,
         per_minute=format_rate,
@@ -239,25 +238,6 @@ def _commands(status: EmailStatus, *, can_be_shown: bool) -> list[tuple[str, She
     if can_be_shown:
         commands.append(("Read it whole", mailctl_command("show", arguments=[status.task_id])))
     return commands
-
-
-def _time_text(at: datetime | None) -> str:
-    """Return a time as people read it, to the second."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z" if at else ""
-
-
-def _duration_text(seconds: float | None) -> str:
-    """Return a length of time in the unit that suits it."""
-    return "" if seconds is None else format_duration(timedelta(seconds=seconds))
-
-
-def _seconds(value: float | None) -> str:
-    """Return how long something took."""
-    if value is None:
-        return "-"
-    return (
-        f"{value * 1000:.0f} ms" if value < 1 else f"{value:.3g} s" if value < 90 else _duration_text(value)
-    )
 
 
 def _percent(share: float | None) -> str:

@@ -17,7 +17,7 @@ from mailctl.monitoring.snapshot import take_snapshot, take_trend
 from mailctl.monitoring.workers import WorkerService
 from mailctl.operations.pausing import PauseService
 from mailctl.shell_command import mailctl_command
-from mailctl.timefmt import format_duration
+from mailctl.timefmt import TimeStyle, format_duration, format_time
 from mailctl.web.api.reports import StatsQuery, SuppressionQuery, read_stats_query, read_suppression_query
 from mailctl.web.charts import Chart, Series
 from mailctl.web.pages.emails import render
@@ -140,7 +140,9 @@ def _report_chart(report: StatsReport) -> Chart:
 
 def _count_series(name: str, times: tuple[datetime, ...], counts: list[int]) -> Series:
     total, most = sum(counts), max(counts, default=0)
-    told = f"{total}, at most {most} at {times[counts.index(most)]:%H:%M}" if total else "none"
+    told = "none"
+    if total:
+        told = f"{total}, at most {most} at {format_time(times[counts.index(most)], TimeStyle.LABEL_CLOCK)}"
     return Series(name=name, values=tuple(float(count) for count in counts), summary=told)
 
 

@@ -181,7 +181,7 @@ class TestWaiting:
     def test_what_goes_back_into_the_log_says_what_lost_it(self, code: ReasonCode) -> None:
         """By the code of its last event, however that is worded."""
         [first, *_] = causes(PENDING, event(State.PENDING, "it is gone", code=code))
-        assert (first.name, first.sentence) == ("broker_lost", "it is gone; a relay publishes it again next")
+        assert (first.name, first.sentence) == ("broker_lost", "it is gone; a relay will publish it again")
         assert names(PENDING, event(State.PENDING, "the broker lost its message")) == ["on_its_way"]
 
     def test_nothing_wrong_is_said_so(self) -> None:

@@ -97,21 +97,21 @@ def test_who_knows_no_such_kind_says_so() -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"name": "reset"}, "mailctl has a kind of this name"),
-        ({"name": "In Voice"}, "the name is not made of"),
-        ({"task": "send_email_task"}, "a task is for mailctl's own"),
+        ({"name": "reset"}, "built-in kind of this name"),
+        ({"name": "In Voice"}, "its name must consist of"),
+        ({"task": "send_email_task"}, "only built-in kinds have a task"),
         ({"subject": None}, "no subject or no template"),
         ({"subject": "Invoice {nummer}"}, "prints nummer"),
         ({"subject": "Invoice {number.real}"}, "prints number.real"),
         ({"subject": "Invoice {"}, "Single '{'"),
         ({"template": "../invoice"}, "is not a template name"),
-        ({"lifetime": timedelta(0)}, "not a positive length"),
+        ({"lifetime": timedelta(0)}, "must be positive"),
         ({"variables": "number"}, "write"),
         ({"variables": ("number", "amount", "recipient_email")}, "every email has"),
-        ({"samples": {"amuont": 1}}, "a sample of amuont"),
-        ({"queue": "a,b"}, "not the name of a queue"),
-        ({"links": (replace(LINK, path="invoices"),)}, "does not begin with one /"),
-        ({"links": (replace(LINK, path="//evil.example"),)}, "does not begin with one /"),
+        ({"samples": {"amuont": 1}}, "a sample for amuont"),
+        ({"queue": "a,b"}, "not a valid queue name"),
+        ({"links": (replace(LINK, path="invoices"),)}, "must start with exactly one /"),
+        ({"links": (replace(LINK, path="//evil.example"),)}, "must start with exactly one /"),
         ({"links": (replace(LINK, variable="number"),)}, "name of another variable"),
     ],
 )
@@ -148,7 +148,7 @@ class TestVariables:
 
     def test_an_unknown_one_is_named(self) -> None:
         """With those that it knows."""
-        with pytest.raises(InvalidInput, match="'amont' is none of kind invoice") as caught:
+        with pytest.raises(InvalidInput, match="kind invoice has no variable 'amont'") as caught:
             self.make(number="7", amount="30", amont="30")
         assert "number, amount, note" in caught.value.fix
 
@@ -163,7 +163,7 @@ class TestVariables:
 
     def test_a_token_needs_its_link(self) -> None:
         """This kind has none."""
-        with pytest.raises(InvalidInput, match="'token' is none"):
+        with pytest.raises(InvalidInput, match="has no token 'token'"):
             make_content(
                 INVOICE,
                 USER,

@@ -19,49 +19,35 @@ from mailctl.domain.eligibility import (
     Hazard,
     available_actions,
     check_eligibility,
-    is_dead_mailbox,
 )
-from mailctl.domain.models import SmtpReply, State
+from mailctl.domain.models import State
 from mailctl.shell_command import mailctl_command
 from tests.emails import NOW, email
 
 FACTS = EligibilityFacts(has_content=True, may_have_been_sent=False, has_been_resent=False)
 
 
-@pytest.mark.parametrize(
-    ("code", "enhanced", "is_dead"),
-    [
-        (550, "5.1.1", True),
-        (550, "5.1.10", True),
-        (550, "5.2.1", True),
-        (550, None, True),
-        (550, "5.7.1", False),
-        (552, "5.2.2", False),
-        (550, "5.1.8", False),
-        (554, None, False),
-        (451, "4.2.1", False),
-        (None, None, False),
-    ],
-)
-def test_a_dead_mailbox_is_told_by_its_code(code: int | None, enhanced: str | None, is_dead: bool) -> None:
-    """The enhanced code counts where there is one; a full mailbox or a blocked sender is no dead one."""
-    assert is_dead_mailbox(SmtpReply(code=code, enhanced=enhanced)) is is_dead
+def test_retrying_a_dead_mailbox_is_a_hazard() -> None:
+    """The mail server has said that the mailbox does not exist."""
+    facts = replace(FACTS, is_mailbox_dead=True)
+    result = check_eligibility(RETRY, email(State.FAILED), facts, now=NOW)
+    assert (result.obstacle, result.hazards) == ("", {Hazard.PERMANENT})
 
 
 def test_a_failure_without_hazards_is_safe_to_retry() -> None:
     """Nothing has to be named."""
-    judgement = check_eligibility(RETRY, email(State.FAILED), FACTS, now=NOW)
-    assert (judgement.obstacle, judgement.hazards) == ("", frozenset())
+    result = check_eligibility(RETRY, email(State.FAILED), FACTS, now=NOW)
+    assert (result.obstacle, result.hazards) == ("", frozenset())
 
 
 def test_every_hazard_has_to_be_named() -> None:
     """One that is named does not stand for another."""
     late = email(State.EXPIRED, expires_at=NOW - timedelta(hours=1))
     facts = EligibilityFacts(has_content=True, may_have_been_sent=True, has_been_resent=False)
-    judgement = check_eligibility(RETRY, late, facts, now=NOW)
-    assert judgement.hazards == {Hazard.USELESS, Hazard.MAYBE_SENT}
-    assert "maybe-sent" in judgement.describe_blocking_hazards(frozenset({Hazard.USELESS}))
-    assert judgement.describe_blocking_hazards(judgement.hazards) == ""
+    result = check_eligibility(RETRY, late, facts, now=NOW)
+    assert result.hazards == {Hazard.USELESS, Hazard.MAYBE_SENT}
+    assert "maybe-sent" in result.describe_blocking_hazards(frozenset({Hazard.USELESS}))
+    assert result.describe_blocking_hazards(result.hazards) == ""
 
 
 def test_a_deferred_email_is_only_tried_earlier() -> None:
@@ -74,7 +60,7 @@ def test_links_of_others_cannot_be_renewed() -> None:
     """A new lifetime would not make them work."""
     facts = replace(FACTS, has_ready_made_links=True)
     for action in (RETRY, RESEND):
-        assert "ready-made" in check_eligibility(action, email(State.EXPIRED), facts, now=NOW).obstacle
+        assert "another program" in check_eligibility(action, email(State.EXPIRED), facts, now=NOW).obstacle
 
 
 @pytest.mark.parametrize("action", [RETRY, CANCEL, HOLD, RELEASE, RESEND])
@@ -92,9 +78,9 @@ def test_delivered_emails_cannot_be_resent(state: State) -> None:
     facts = replace(
         FACTS, has_content=False, send_another_command=mailctl_command("send", "welcome", user_id="7")
     )
-    judgement = check_eligibility(RESEND, email(state), facts, now=NOW)
-    assert "forgotten" in judgement.obstacle
-    assert "mailctl send welcome --user-id 7" in judgement.fix
+    result = check_eligibility(RESEND, email(state), facts, now=NOW)
+    assert "deleted" in result.obstacle
+    assert "mailctl send welcome --user-id 7" in result.fix
 
 
 def test_a_reason_names_no_single_email() -> None:
@@ -109,7 +95,7 @@ def test_what_was_forgotten_cannot_go_out() -> None:
     """An email without content is none."""
     facts = EligibilityFacts(has_content=False, may_have_been_sent=False, has_been_resent=False)
     for action, state in ((RETRY, State.FAILED), (RELEASE, State.CANCELLED), (RESEND, State.FAILED)):
-        assert "forgotten" in check_eligibility(action, email(state), facts, now=NOW).obstacle
+        assert "deleted" in check_eligibility(action, email(state), facts, now=NOW).obstacle
     assert check_eligibility(CANCEL, email(State.PENDING), facts, now=NOW).obstacle == ""
 
 
@@ -118,13 +104,13 @@ def test_a_task_of_the_services_own_cannot_be_stopped() -> None:
     facts = EligibilityFacts(
         has_content=True, may_have_been_sent=False, has_been_resent=False, is_queued_for_custom_task=True
     )
-    assert "of the service's own" in check_eligibility(CANCEL, email(State.QUEUED), facts, now=NOW).obstacle
+    assert "service's own task" in check_eligibility(CANCEL, email(State.QUEUED), facts, now=NOW).obstacle
 
 
 def test_each_state_says_what_to_do_instead() -> None:
     """Held emails are released, not retried; what is over can be sent anew."""
     assert "mailctl release e1" in check_eligibility(RETRY, email(State.HELD), FACTS, now=NOW).fix
-    assert "it is on its way" in check_eligibility(RESEND, email(State.QUEUED), FACTS, now=NOW).obstacle
+    assert "still to be sent" in check_eligibility(RESEND, email(State.QUEUED), FACTS, now=NOW).obstacle
     late = email(State.HELD, expires_at=NOW)
     assert "mailctl resend e1" in check_eligibility(RELEASE, late, FACTS, now=NOW).fix
     assert check_eligibility(RESEND, late, FACTS, now=NOW).obstacle == ""
@@ -146,15 +132,15 @@ FACTS_THAT_MATTER = [
 @pytest.mark.parametrize(("state", "is_late"), STATES_AND_TIMES)
 @pytest.mark.parametrize("facts", FACTS_THAT_MATTER)
 def test_what_is_offered_would_be_done(state: State, is_late: bool, facts: EligibilityFacts) -> None:
-    """The judgement of its action has no obstacle, and the command includes each of its hazards."""
+    """The result of its action has no obstacle, and the command includes each of its hazards."""
     actions = {action.name: action for action in (RETRY, CANCEL, HOLD, RELEASE, RESEND)}
     subject = email(state, expires_at=NOW - timedelta(hours=1) if is_late else NOW + timedelta(hours=1))
     for offer in available_actions(subject, facts, now=NOW):
         if offer.action == SEND_ANOTHER:
             continue
-        judgement = check_eligibility(actions[offer.action], subject, facts, now=NOW)
+        result = check_eligibility(actions[offer.action], subject, facts, now=NOW)
         included = [each for each in Hazard if any(each in word for word in offer.command.words)]
-        assert (judgement.obstacle, judgement.describe_blocking_hazards(frozenset(included))) == ("", "")
+        assert (result.obstacle, result.describe_blocking_hazards(frozenset(included))) == ("", "")
 
 
 def test_nothing_else_is_left_out() -> None:

@@ -20,6 +20,7 @@ from mailctl.domain.catalog import GENERIC, NEW_IP, RESET, WELCOME, Kind
 from mailctl.domain.factory import make_content, make_drafts, make_recipient, make_user
 from mailctl.domain.models import RowProblem
 from mailctl.domain.recipient_list import read_recipients
+from mailctl.domain.request import EmailRequest
 from mailctl.domain.template_context import validate_variables
 from mailctl.errors import InvalidInput
 from mailctl.redaction import mask_addresses_in_text
@@ -108,9 +109,9 @@ GATES: dict[str, Callable[[str], Any]] = {
         GENERIC, recipients=[{"email": "zoe@example.com", "name": text}]
     ),
     "key of a draft": lambda text: make_drafts(
-        WELCOME, [make(WELCOME)], queue="celery", now=NOW, idempotency_key=text
+        EmailRequest(kind=WELCOME, idempotency_key=text), [make(WELCOME)], queue="celery", now=NOW
     ),
-    "length of time": lambda text: parse_duration(text, field="--in"),
+    "duration": lambda text: parse_duration(text, field="--in"),
     "moment": lambda text: parse_future_time(text, field="--at", now=NOW),
     "past": lambda text: parse_past_time(text, field="--since", now=NOW),
     "rate": lambda text: parse_rate(text, field="--rate"),

@@ -31,7 +31,7 @@ def test_json_lines_may_be_bare() -> None:
 @pytest.mark.parametrize(
     ("data", "line", "reason"),
     [
-        (b"email,name\nada@example.com\n", 2, "has 1 field, the first line has 2."),
+        (b"email,name\nada@example.com\n", 2, "has 1 field, but the first line has 2."),
         (b"email,name\n,Ada\n", 2, "names neither a user nor an address."),
         (b'{"email": "a@b.example"}\n{"email": \n', 2, "is not JSON."),
         (b'{"email": "a@b.example"}\n[1]\n', 2, "is not an object."),

@@ -69,5 +69,5 @@ def test_both_must_agree() -> None:
         ).refusal_reason("qa@corp.example")
         == ""
     )
-    with pytest.raises(ConfigurationError, match="is not among"):
+    with pytest.raises(ConfigurationError, match="does not allow"):
         recipient_policy_from_settings(settings(allow="@corp.example", redirect="qa@other.example"))

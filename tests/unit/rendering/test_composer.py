@@ -409,7 +409,7 @@ def test_a_missing_variable_is_an_error_that_names_it(folder: Path) -> None:
     """No email goes out with a hole in it."""
     with pytest.raises(RenderError, match=r"^news\.html, line 1: the variable word is missing\.$") as raised:
         compose(GENERIC, generic("news"), by=composer(mailctl_templates=folder))
-    assert raised.value.fix == "Give it (--set word=…), or correct the template."
+    assert raised.value.fix == "Set the variable (--set word=…), or correct the template."
 
 
 def test_a_sign_in_without_its_address_is_an_error() -> None:

@@ -1,4 +1,4 @@
-"""Templates that are not ours: no way out, and slips that cost an email and not a worker."""
+"""A service's own templates run in a sandbox: they reach nothing outside, and mistakes cost one email."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: A text that gets twice as long sixty times, and is not printed.
-_DOUBLED = "{{% set ns = namespace(x='xx') %}}{{% for i in range(60) %}}{{% set ns.x = {} %}}{{% endfor %}}"
-
-
 def rendered(folder: Path, source: str, **context: object) -> str:
     (folder / "own.html").write_text(source)
     (folder / "own.txt").write_text("x")
@@ -27,52 +23,47 @@ def rendered(folder: Path, source: str, **context: object) -> str:
 @pytest.mark.parametrize(
     "source",
     [
-        "{{ 'x' * 10**9 }}",
-        "{{ 10**9 * 'x' }}",
-        "{{ [1] * 99999999 }}",
-        "{{ 2 ** 99999999 }}",
-        "{{ '%1000000000d' % 3 }}",
-        "{{ '%1000000000d'|format(3) }}",
-        "{{ '{:1000000000}'.format(3) }}",
-        "{{ 'a'.ljust(1000000000) }}",
-        "{{ 'a'|center(1000000000) }}",
-        "{{ 'a'|indent(1000000000) }}",
         "{% for i in range(1000000) %}{% endfor %}",
         "{% for i in range(9999) %}{% for j in range(9999) %}more {% endfor %}{% endfor %}",
-        _DOUBLED.format("ns.x ~ ns.x"),
-        _DOUBLED.format("ns.x + ns.x"),
-        _DOUBLED.format("[ns.x, ns.x]|join"),
-        _DOUBLED.format("','.join([ns.x, ns.x])"),
-        _DOUBLED.format("'%s%s'|format(ns.x, ns.x)"),
-        _DOUBLED.format("'%s%s' % (ns.x, ns.x)"),
-        _DOUBLED.format("'{}{}'.format(ns.x, ns.x)"),
-        _DOUBLED.format("ns.x|replace('x', 'xx')"),
-        _DOUBLED.format("ns.x.replace('x', 'xx')"),
-        "{% set x = 'x' * 99999 %}{{ x|replace('x', x) }}",
-        "{% set x = 'x' * 99999 %}{{ x.replace('x', x) }}",
-        "{% set x = 'x' * 99999 %}{{ ('%s' * 9999)|format(x) }}",
-        "{% set x = 'x' * 99999 %}{{ x.join([x] * 9999) }}",
-        "{{ 'x'.translate({120: 'y'}) }}",
-        "{% macro m(x) %}{{ x }}{{ x }}{% endmacro %}" + _DOUBLED.format("m(ns.x)"),
-        "{% set ns = namespace(x='xx') %}{% for i in range(60) %}"
-        "{% set x %}{{ ns.x }}{{ ns.x }}{% endset %}{% set ns.x = x %}{% endfor %}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{% include 'own.html' %}",
     ],
 )
-def test_what_would_make_too_much_is_refused(tmp_path: Path, source: str) -> None:
-    """At once, and the email fails with the line of the template."""
+def test_a_template_that_produces_too_much_fails(tmp_path: Path, source: str) -> None:
+    """The email fails, and the error names the template."""
     with pytest.raises(RenderError, match=r"own\.html"):
         rendered(tmp_path, source)
 
 
-def test_loops_in_loops_end_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also those that print nothing."""
-    monkeypatch.setattr(sandbox, "MAX_SECONDS", 0.1)
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}",
+        "{% for a in words %}{% for b in words %}{% for c in words %}{% endfor %}{% endfor %}{% endfor %}",
+        "{% macro m(x) %}{% for b in x %}{% for c in x %}{% endfor %}{% endfor %}{% endmacro %}"
+        "{% for a in words %}{% set x = m(words) %}{% endfor %}",
+        "{% for a in words %}{% for b in words if b %}{% endfor %}{% endfor %}",
+    ],
+)
+def test_a_template_that_takes_too_long_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """Also in loops that print nothing, over whatever they go."""
+    monkeypatch.setattr(sandbox, "MAX_SECONDS", 0.05)
     with pytest.raises(RenderError, match="too long"):
+        rendered(tmp_path, source, words=["x"] * 5000)
+
+
+def test_the_time_limit_ends_with_the_body(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next body has the full time again."""
+    monkeypatch.setattr(sandbox, "MAX_SECONDS", 0.05)
+    with pytest.raises(RenderError):
         rendered(tmp_path, "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}")
+    assert rendered(tmp_path, "{% for i in range(3) %}{{ i }}{% endfor %}") == "012"
 
 
-def test_a_body_has_a_limit_while_it_is_made(tmp_path: Path) -> None:
-    """Not only when it is done."""
+def test_a_body_has_a_limit_while_it_is_rendered(tmp_path: Path) -> None:
+    """Rendering stops at the limit."""
     with pytest.raises(RenderError, match=str(MAX_BODY)):
         rendered(tmp_path, "{% for word in words %}{{ word }}{% endfor %}", words=["x" * 1000] * 300)
 
@@ -88,8 +79,8 @@ def test_a_body_has_a_limit_while_it_is_made(tmp_path: Path) -> None:
         "{% include '../../../etc/passwd' %}",
     ],
 )
-def test_there_is_no_way_out(tmp_path: Path, source: str) -> None:
-    """Neither into Python nor to other files."""
+def test_a_template_cannot_leave_the_sandbox(tmp_path: Path, source: str) -> None:
+    """It reaches neither Python nor other files."""
     with pytest.raises(RenderError):
         rendered(tmp_path, source, words=[1])
 
@@ -103,6 +94,15 @@ def test_there_is_no_way_out(tmp_path: Path, source: str) -> None:
         ("{{ 'a'|center(5) }}", "  a  "),
         ("{{ 'ab' * 3 }}", "ababab"),
         ("{% for i in range(3) %}{{ i }}{{ '.' if loop.last }}{% endfor %}", "012."),
+        ("{% for w in words %}{{ loop.index }}/{{ loop.length }}{{ w }}{% endfor %}", "1/2a2/2b"),
+        ("{% for w in words if w != 'a' %}{{ w }}{% else %}none{% endfor %}", "b"),
+        ("{% for w in [] %}{{ w }}{% else %}none{% endfor %}", "none"),
+        ("{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{% endfor %}", "a1"),
+        (
+            "{% for x in [1, [2, [3]]] recursive %}"
+            "{% if x is iterable %}{{ loop(x) }}{% else %}{{ x }}{% endif %}{% endfor %}",
+            "123",
+        ),
         ("{{ '%d%%' % 5 }}", "5%"),
         ("{{ 7 % 3 }}", "1"),
         ("{{ (7 + 3) ~ '!' ~ words|join(', ') }}", "10!a, b"),
@@ -113,8 +113,8 @@ def test_there_is_no_way_out(tmp_path: Path, source: str) -> None:
         ("{% set x %}<b>{{ '<' }}</b>{% endset %}{{ x }}", "<b>&lt;</b>"),
     ],
 )
-def test_what_emails_need_works(tmp_path: Path, source: str, expected: str) -> None:
-    """Limits are far from what anybody writes."""
+def test_usual_templates_render(tmp_path: Path, source: str, expected: str) -> None:
+    """The limits do not concern them."""
     assert rendered(tmp_path, source, words=["a", "b"]) == expected
 
 
@@ -122,18 +122,18 @@ def test_what_emails_need_works(tmp_path: Path, source: str, expected: str) -> N
     ("name", "expected"),
     [("Zoë", "Zoë"), ("evil.com", ""), ("<b>", ""), ("{{ 7*7 }}", ""), (None, ""), (7, "")],
 )
-def test_names_that_strangers_chose_are_printed_safely(tmp_path: Path, name: object, expected: str) -> None:
-    """By the filter `name`, as the greeting is."""
+def test_the_filter_name_drops_unsafe_names(tmp_path: Path, name: object, expected: str) -> None:
+    """Strangers choose names; the greeting follows the same rule."""
     assert rendered(tmp_path, "{{ inviter|name }}", inviter=name) == expected
 
 
 def test_data_is_never_a_template(tmp_path: Path) -> None:
-    """Whatever is in it, it is printed as it is."""
+    """A variable that contains template syntax is printed unchanged."""
     assert rendered(tmp_path, "{{ words }}", words="{{ 7*7 }}{% raw %}") == "{{ 7*7 }}{% raw %}"
 
 
-def test_the_variables_of_a_template_are_known(tmp_path: Path) -> None:
-    """Of both files, in every branch, without what they define themselves."""
+def test_the_variables_of_a_template_are_listed(tmp_path: Path) -> None:
+    """Those of both files and every branch, without the ones that the template defines."""
     (tmp_path / "own.html").write_text(
         "{% set a = b %}{{ a }}{% if c %}{{ d }}{% endif %}{% include 'part.html' %}"
     )

@@ -24,7 +24,7 @@ TEMPLATE = Environment(autoescape=True).from_string(SOURCE)
 @pytest.mark.parametrize("word", [1, True, 1.0, "<i>", None, ["a", "b"]])
 def test_it_gives_what_rendering_gives(name: str, word: Any) -> None:
     """Escaped alike, with and without a name, and for values that are equal and print differently."""
-    skeletons = TemplateCache(lambda _, context: TEMPLATE.render(context), lay_out=fill)
+    skeletons = TemplateCache(lambda _, context: TEMPLATE.render(context), wrap=fill)
     for other in (1, word):  # the first must not stand in for the second
         context = {"greeting_name": name, "recipient_email": "a@example.com", "word": other}
         assert skeletons.render(["page.html"], context) == [TEMPLATE.render(context)]
@@ -38,7 +38,7 @@ def test_what_is_the_same_is_rendered_once() -> None:
         calls[file] += 1
         return TEMPLATE.render(context)
 
-    skeletons = TemplateCache(render, lay_out=fill)
+    skeletons = TemplateCache(render, wrap=fill)
     for number in range(5):
         context = {"greeting_name": "Ada", "recipient_email": f"u{number}@example.com", "word": "x"}
         assert f"u{number}@example.com" in "".join(skeletons.render(["page.html"], context))

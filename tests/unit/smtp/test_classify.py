@@ -1,45 +1,21 @@
-"""What replies and errors mean: the table that decides whether an email is tried again."""
+"""What replies mean: the table that decides whether an email is tried again."""
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import os
-import socket
-import ssl
-
-import aiosmtplib
 import pytest
 
-from mailctl.domain.models import OutcomeKind, SmtpReply
-from mailctl.errors import ConfigurationError
-from mailctl.smtp.classify import MAX_TEXT_LENGTH, classify_error, classify_reply
+from mailctl.domain.models import Outcome, OutcomeKind, ReplyCategory, SmtpReply
+from mailctl.smtp.classify import (
+    MAX_TEXT_LENGTH,
+    classify_reply,
+    is_dead_mailbox,
+    is_rate_limit,
+    is_recipient_refusal,
+    is_server_failure,
+    reply_category,
+)
 
 STAGES = ("connect", "tls", "auth", "mail", "rcpt", "data", "body")
-
-
-def refused() -> aiosmtplib.SMTPConnectError:
-    error = aiosmtplib.SMTPConnectError("Error connecting")
-    error.__cause__ = ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('192.0.2.1', 25)")
-    return error
-
-
-def bad_certificate(message: str) -> ssl.SSLCertVerificationError:
-    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
-    error.verify_message = message
-    return error
-
-
-def tls_error(reason: str) -> ssl.SSLError:
-    error = ssl.SSLError(1, reason)
-    error.reason = reason
-    return error
-
-
-def silent_server() -> aiosmtplib.SMTPConnectTimeoutError:
-    error = aiosmtplib.SMTPConnectTimeoutError("Timed out waiting for server ready message")
-    error.__cause__ = aiosmtplib.SMTPReadTimeoutError("Timed out waiting for server response")
-    return error
 
 
 @pytest.mark.parametrize(
@@ -128,96 +104,82 @@ def test_reply_text_is_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "text"),
+    ("code", "enhanced", "category"),
     [
-        (refused(), "connection refused"),
-        (
-            OSError(f"Multiple exceptions: [Errno {errno.ECONNREFUSED}] a, [Errno 101] b"),
-            "connection refused",
-        ),
-        (OSError(errno.EHOSTUNREACH, "x"), os.strerror(errno.EHOSTUNREACH).lower()),
-        (socket.gaierror(-2, "Name or service not known"), "cannot resolve the host name: name or service"),
-        (aiosmtplib.SMTPConnectTimeoutError("x"), "timed out after 30 s at connect"),
-        (aiosmtplib.SMTPServerDisconnected("x"), "the server closed the connection at connect"),
+        (550, "5.1.1", "dead-mailbox"),
+        (550, "5.1.2", "dead-mailbox"),
+        (501, "5.1.3", "dead-mailbox"),
+        (551, "5.1.6", "dead-mailbox"),
+        (556, "5.1.10", "dead-mailbox"),
+        (550, "5.2.1", "dead-mailbox"),
+        (550, "5.4.1", "dead-mailbox"),
+        (550, "5.1.0", "recipient"),
+        (550, "5.1.4", "recipient"),
+        (550, "5.1.9", "recipient"),
+        (552, "5.2.2", "recipient"),
+        (450, "4.1.1", "recipient"),
+        (451, "4.2.1", "recipient"),
+        (553, "5.1.8", "sender"),
+        (550, "5.4.5", "quota"),
+        (535, None, "credentials"),
+        (554, "5.7.9", "credentials"),
+        (550, "5.7.1", "policy"),
+        (451, "4.7.1", "policy"),
+        (550, None, "other"),
+        (551, None, "other"),
+        (553, None, "other"),
+        (554, None, "other"),
+        (None, None, "other"),
     ],
 )
-def test_a_server_that_cannot_be_reached_means_later(error: Exception, text: str) -> None:
-    """The text names the reason without an address."""
-    outcome = classify_error(error, stage="connect", body_handed_over=False, timeout_seconds=30)
-    assert outcome.kind is OutcomeKind.DEFERRED
-    assert outcome.reply.text.startswith(text)
-    assert outcome.reply.code is None
+def test_the_enhanced_status_code_says_what_a_refused_recipient_is_about(
+    code: int | None, enhanced: str | None, category: str
+) -> None:
+    """A bare code says too little: servers use 550 for unknown users and for policy."""
+    assert reply_category(SmtpReply(code=code, enhanced=enhanced), stage="rcpt") == category
 
 
-@pytest.mark.parametrize("message", ["self-signed certificate in certificate chain", "Hostname mismatch"])
-def test_a_certificate_that_does_not_verify_is_a_matter_of_configuration(message: str) -> None:
-    """Trying again would not help, and the recipient has nothing to do with it."""
-    outcome = classify_error(bad_certificate(message), stage="connect", body_handed_over=False)
-    assert (outcome.kind, outcome.stage) == (OutcomeKind.CONFIG, "tls")
-    assert outcome.reply.text == f"certificate verify failed: {message}"
+@pytest.mark.parametrize("reply", [SmtpReply(code=550), SmtpReply(code=550, enhanced="5.1.1")])
+def test_a_refused_mail_command_is_about_the_sender(reply: SmtpReply) -> None:
+    """No recipient was named yet, whatever the code says."""
+    assert reply_category(reply, stage="mail") is ReplyCategory.SENDER
+    assert not is_dead_mailbox(reply, stage="mail")
 
 
-def test_a_plain_answer_to_tls_hints_at_starttls() -> None:
-    """EMAIL_TLS=implicit on port 587 is a common mistake."""
-    outcome = classify_error(tls_error("WRONG_VERSION_NUMBER"), stage="connect", body_handed_over=False)
-    assert outcome.kind is OutcomeKind.CONFIG
-    assert "EMAIL_TLS=starttls" in outcome.reply.text
+def test_a_refused_body_is_never_about_credentials() -> None:
+    """The session was accepted before: 5.7.9 is then the server's policy for the message."""
+    assert reply_category(SmtpReply(code=554, enhanced="5.7.9"), stage="body") is ReplyCategory.POLICY
 
 
-def test_a_connection_without_greeting_hints_at_implicit_tls() -> None:
-    """EMAIL_TLS=starttls on port 465: both sides wait for each other."""
-    outcome = classify_error(silent_server(), stage="connect", body_handed_over=False)
-    assert outcome.kind is OutcomeKind.DEFERRED
-    assert "EMAIL_TLS=implicit" in outcome.reply.text
+def test_only_a_temporary_policy_is_a_rate_limit() -> None:
+    """A permanent one will not heal with time."""
+    assert is_rate_limit(SmtpReply(code=451, enhanced="4.7.1"), stage="rcpt")
+    assert not is_rate_limit(SmtpReply(code=550, enhanced="5.7.1"), stage="rcpt")
 
 
-def test_no_hint_at_implicit_tls_where_it_is_set() -> None:
-    """A hint that cannot be the cause misleads."""
-    outcome = classify_error(silent_server(), stage="connect", body_handed_over=False, implicit_tls=True)
-    assert "EMAIL_TLS" not in outcome.reply.text
+def test_a_recipient_is_refused_at_rcpt_or_by_a_code_about_the_mailbox() -> None:
+    """Some servers look at the recipient only after the body."""
+    assert is_recipient_refusal(SmtpReply(code=554), stage="rcpt")
+    assert is_recipient_refusal(SmtpReply(code=552, enhanced="5.2.2"), stage="body")
+    assert not is_recipient_refusal(SmtpReply(code=554, enhanced="5.7.1"), stage="body")
 
 
-def test_a_handshake_that_breaks_off_means_later() -> None:
-    """A lost connection says nothing about certificates."""
-    error = ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
-    assert classify_error(error, stage="tls", body_handed_over=False).kind is OutcomeKind.DEFERRED
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_session_that_cannot_be_opened_is_the_failure_of_the_server(stage: str) -> None:
+    """Once an email was offered, a deferral is about that email."""
+    outcome = Outcome(kind=OutcomeKind.DEFERRED, stage=stage)
+    assert is_server_failure(outcome) is (stage in ("connect", "tls", "auth"))
 
 
-def test_our_own_refusal_keeps_its_sentence() -> None:
-    """What the session found out about the settings reaches the operator as it is."""
-    error = ConfigurationError("the server does not offer STARTTLS")
-    outcome = classify_error(error, stage="tls", body_handed_over=False)
-    assert (outcome.kind, outcome.reply.text) == (OutcomeKind.CONFIG, "the server does not offer STARTTLS")
+def test_a_problem_with_our_account_is_the_failure_of_the_server() -> None:
+    """It concerns every email; settings that fail before a session was opened do not."""
+    assert is_server_failure(classify_reply(550, "5.4.5 daily limit", stage="rcpt"))
+    assert not is_server_failure(Outcome(kind=OutcomeKind.CONFIG))
+    assert not is_server_failure(classify_reply(550, "5.1.1 no such user", stage="rcpt"))
 
 
-def test_an_error_with_a_reply_is_classified_by_the_reply() -> None:
-    """aiosmtplib raises some replies; they mean what they mean."""
-    error = aiosmtplib.SMTPAuthenticationError(535, "5.7.8 wrong")
-    outcome = classify_error(error, stage="auth", body_handed_over=False)
-    assert (outcome.kind, outcome.reply) == (
-        OutcomeKind.CONFIG,
-        SmtpReply(code=535, enhanced="5.7.8", text="wrong"),
-    )
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        aiosmtplib.SMTPServerDisconnected("x"),
-        aiosmtplib.SMTPReadTimeoutError("x"),
-        ConnectionResetError(errno.ECONNRESET, "x"),
-        tls_error("DECRYPTION_FAILED_OR_BAD_RECORD_MAC"),
-        asyncio.CancelledError(),
-    ],
-)
-def test_whatever_happens_after_the_body_without_a_reply_is_ambiguous(error: BaseException) -> None:
-    """The server may have taken the email, or not."""
-    assert classify_error(error, stage="body", body_handed_over=True).kind is OutcomeKind.AMBIGUOUS
-
-
-@pytest.mark.parametrize(("stage", "kind"), [("rcpt", OutcomeKind.BOUNCED), ("mail", OutcomeKind.CONFIG)])
-def test_an_unusable_address_is_refused_without_repeating_it(stage: str, kind: OutcomeKind) -> None:
-    """The recipient's is the email's fault, the sender's is ours; the text names neither."""
-    outcome = classify_error(ValueError("u@example.com\r\n"), stage=stage, body_handed_over=False)
-    assert outcome.kind is kind
-    assert "example.com" not in outcome.reply.text
+def test_only_a_negative_reply_has_a_category() -> None:
+    """An acceptance is about nothing."""
+    assert classify_reply(250, "2.0.0 queued", stage="body").category is None
+    assert classify_reply(-1, "garbage", stage="rcpt").category is None
+    assert classify_reply(550, "5.1.1 no", stage="rcpt").category is ReplyCategory.DEAD_MAILBOX

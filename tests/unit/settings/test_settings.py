@@ -111,7 +111,7 @@ class TestSources:
             ("# a\n\n\nSECRET_KEY='abc\nEMAIL_HOST='x'\n", 4, "the quote before the value is not closed"),
             ('\nPROJECT_NAME="Shop\nDEBUG=0\nEMAIL_HOST="\n', 2, "the quote before the value is not closed"),
             ("export DEBUG = 'False", 1, "the quote before the value is not closed"),
-            ("DEBUG='False' x\n", 1, "something follows the closing quote"),
+            ("DEBUG='False' x\n", 1, "there is text after the closing quote"),
             ("PROJECT_NAME=Bob's\nnonsense here\n", 2, "this is not NAME=value"),
         ],
     )
@@ -142,7 +142,7 @@ class TestSources:
 class TestProblems:
     def test_a_file_that_was_named_must_be_there(self, tmp_path: Path) -> None:
         """Only the `.env` of the working directory may be missing."""
-        with pytest.raises(ConfigurationError, match=r"missing\.env: there is no such file") as caught:
+        with pytest.raises(ConfigurationError, match=r"missing\.env does not exist") as caught:
             Settings.load(tmp_path / "missing.env")
         assert caught.value.exit_code is ExitCode.USAGE
 
@@ -244,7 +244,7 @@ class TestSecrets:
     ) -> None:
         """What belongs into a URL is not taken for one, and not quoted."""
         monkeypatch.setenv(name, value)
-        with pytest.raises(ConfigurationError, match=rf"^{name} \(environment\): is not the name") as caught:
+        with pytest.raises(ConfigurationError, match=rf"^{name} \(environment\): must be the name") as caught:
             Settings.load()
         assert "hunter2" not in f"{caught.value} {caught.value.fix}"
 
@@ -325,7 +325,7 @@ class TestProfiles:
         other = settings.for_profile(Profile.PRODUCTION)
         assert (settings.profile, other.profile) == (Profile.DEVELOPMENT, Profile.PRODUCTION)
         assert other.broker_url.startswith("redis://")
-        assert other.source_of("DEBUG") == "the profile asked for"
+        assert other.source_of("DEBUG") == "the requested profile"
 
 
 class TestTheLog:

@@ -29,7 +29,7 @@ VALUES = [
         for value in (False, 0, "0", "f", "false", "no", "", b"\x00")
     ],
     ("is_active", None, "is_active is not set"),
-    ("is_active", "perhaps", "is_active is of type str, and not understood"),
+    ("is_active", "perhaps", "is_active has a value of type str that is not understood"),
     ("active", False, "active is false"),
     ("isActive", 0, "isActive is false"),
     ("enabled", "f", "enabled is false"),
@@ -39,7 +39,7 @@ VALUES = [
     *[("is_deleted", value, "is_deleted is true") for value in (True, 1, "t", "yes", b"\x01")],
     *[(name, 1, f"{name} is true") for name in ("disabled", "is_disabled", "banned", "blocked", "suspended")],
     ("deleted", PAST, "deleted is set"),
-    ("deleted", "perhaps", "deleted is of type str, and not understood"),
+    ("deleted", "perhaps", "deleted has a value of type str that is not understood"),
     ("deleted_at", PAST, "deleted_at is set"),
     ("deleted_at", NOW, "deleted_at is set"),
     ("deleted_at", FUTURE, ""),
@@ -54,15 +54,21 @@ VALUES = [
     ("deleted_at", int(FUTURE.timestamp() * 1000), ""),
     ("deleted_at", 0, ""),
     ("deleted_at", True, "deleted_at is true"),
-    ("deleted_at", "0000-00-00", "deleted_at is of type str, and not understood"),
-    ("suspended_at", 10**400, "suspended_at is of type int, and not understood"),
-    ("deactivated_at", [1], "deactivated_at is of type list, and not understood"),
+    ("deleted_at", "0000-00-00", "deleted_at has a value of type str that is not understood"),
+    ("suspended_at", 10**400, "suspended_at has a value of type int that is not understood"),
+    ("deactivated_at", [1], "deactivated_at has a value of type list that is not understood"),
     ("deleted_at", "infinity", ""),
     ("deleted_at", "-infinity", "deleted_at is set"),
     ("deleted_at", datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))), ""),
-    ("deleted_at", Decimal("NaN"), "deleted_at is of type Decimal, and not understood"),
-    *[("is_active", value, f"is_active is of type {kind}, and not understood") for value, kind in NO_FLAGS],
-    *[("deleted", value, "deleted is of type bytes, and not understood") for value in (b"0", b"false")],
+    ("deleted_at", Decimal("NaN"), "deleted_at has a value of type Decimal that is not understood"),
+    *[
+        ("is_active", value, f"is_active has a value of type {kind} that is not understood")
+        for value, kind in NO_FLAGS
+    ],
+    *[
+        ("deleted", value, "deleted has a value of type bytes that is not understood")
+        for value in (b"0", b"false")
+    ],
     *[("deleted", value, "deleted is true") for value in (-1, 10**14)],
     *[
         ("status", value, "")
@@ -72,7 +78,10 @@ VALUES = [
         )
     ],
     *[(name, value, f"{name} is false") for name in ("status", "account_status") for value in FALSE],
-    *[("status", value, f"status is of type {kind}, and not understood") for value, kind in NO_STATUS],
+    *[
+        ("status", value, f"status has a value of type {kind} that is not understood")
+        for value, kind in NO_STATUS
+    ],
     *[("status", value, "status is not set") for value in ("", None)],
     *[("status", word, f"status is {word}") for word in ("inactive", "pending", "unverified", "closed")],
     ("status", "Banned", "status is banned"),

@@ -1,0 +1,173 @@
+"""The settings of a process, read once from the environment and a `.env` file."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from pydantic import PrivateAttr, ValidationError
+
+from mailctl.connection_urls import BrokerUrl, InvalidUrl, ResultBackendUrl
+from mailctl.errors import ConfigurationError
+from mailctl.secret_keys import check_keys
+from mailctl.settings.env_file import read_env_file
+from mailctl.settings.fields import SettingsFields
+
+if TYPE_CHECKING:
+    from mailctl.connection_urls import ConnectionUrl
+
+MEMORY_BROKER = "memory://"
+MEMORY_BACKEND = "cache+memory://"
+#: The queue of campaigns, whose emails are sent in batches and behind all other email.
+BULK_QUEUE = "mailctl.bulk"
+
+
+class Profile(StrEnum):
+    """The two ways to run: `DEBUG=True` needs no server, `DEBUG=False` uses Redis."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class Settings(SettingsFields):
+    """The settings of a process: from the environment, then from a `.env` file, then the defaults."""
+
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+    _env_file: Path = PrivateAttr(default=Path(".env"))
+
+    @classmethod
+    def load(cls, env_file: Path | None = None) -> Settings:
+        """Return the settings from the environment and a `.env` file.
+
+        Args:
+            env_file: the file to read; None for `.env` in the working directory, if it exists.
+
+        Raises:
+            ConfigurationError: the file cannot be read, or a value is invalid.
+        """
+        path = env_file if env_file is not None else Path(".env")
+        known = [field.upper() for field in cls.model_fields]
+        from_file = read_env_file(path, required=env_file is not None, known=known)
+        values: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        for name in known:
+            if name in os.environ:
+                values[name], origins[name] = os.environ[name], "environment"
+            elif name in from_file:
+                values[name], origins[name] = from_file[name], str(path)
+        try:
+            settings = cls(**values)
+        except ValidationError as error:
+            raise _as_configuration_error(error, origins) from None
+        settings._sources.update(origins)
+        settings._env_file = path
+        return settings
+
+    @property
+    def env_file(self) -> Path:
+        """The `.env` file, which may not exist."""
+        return self._env_file
+
+    def source_of(self, name: str) -> str:
+        """Return the source of a setting: `environment`, the path of the file, or `default`."""
+        return self._sources.get(name, "default")
+
+    @property
+    def profile(self) -> Profile:
+        """The profile that `DEBUG` selects."""
+        return Profile.DEVELOPMENT if self.debug else Profile.PRODUCTION
+
+    def for_profile(self, profile: Profile) -> Settings:
+        """Return these settings with the `DEBUG` of another profile."""
+        changed = self.model_copy(update={"debug": profile is Profile.DEVELOPMENT})
+        changed._sources = self._sources | {"DEBUG": "the requested profile"}
+        return changed
+
+    @property
+    def broker(self) -> BrokerUrl:
+        """The Celery broker: `CELERY_BROKER_URL`, or else the default of the profile."""
+        return self.celery_broker_url or BrokerUrl(MEMORY_BROKER if self.debug else self._redis_address)
+
+    @property
+    def broker_url(self) -> str:
+        """The URL of the broker for Celery."""
+        return _with_verified_tls(self.broker)
+
+    @property
+    def uses_memory_broker(self) -> bool:
+        """Whether the broker of these settings exists in this process only."""
+        return self.broker_url.startswith(MEMORY_BROKER)
+
+    @property
+    def is_broker_private(self) -> bool:
+        """Whether the broker exists in this process only, which is certain without loading an app."""
+        return self.uses_memory_broker and not self.mailctl_app
+
+    @property
+    def results(self) -> ResultBackendUrl:
+        """The Celery result backend: `CELERY_RESULT_BACKEND`, or else the default of the profile."""
+        return self.celery_result_backend or ResultBackendUrl(
+            MEMORY_BACKEND if self.debug else self._redis_address
+        )
+
+    @property
+    def result_backend(self) -> str:
+        """The URL of the result backend for Celery."""
+        return _with_verified_tls(self.results)
+
+    @property
+    def _redis_address(self) -> str:
+        if self.redis_url is not None:
+            return self.redis_url.get_secret_value()
+        password = self.redis_password.get_secret_value() if self.redis_password else ""
+        credentials = f":{quote(password, safe='')}@" if password else ""
+        host = f"[{self.redis_host}]" if ":" in self.redis_host else self.redis_host
+        return f"redis://{credentials}{host}:{self.redis_port}/{self.redis_db}"
+
+    @property
+    def log_url(self) -> str:
+        """The SQLAlchemy URL of the delivery log."""
+        if self.mailctl_database_url is not None:
+            return self.mailctl_database_url.get_secret_value()
+        return f"sqlite:///{self.mailctl_home.absolute() / 'mailctl.db'}"
+
+    @property
+    def secret_keys(self) -> list[str]:
+        """The secret keys for the keyring, the present one first.
+
+        Raises:
+            ConfigurationError: a key is too weak for production.
+        """
+        old = self.mailctl_secret_keys_old.get_secret_value().split(",")
+        keys = [self.secret_key.get_secret_value(), *(key.strip() for key in old if key.strip())]
+        if not self.debug:
+            check_keys(keys)
+        return keys
+
+    @property
+    def sender_name(self) -> str:
+        """The display name of the sender."""
+        return self.email_from_name or self.project_name
+
+
+def _as_configuration_error(error: ValidationError, origins: dict[str, str]) -> ConfigurationError:
+    problems: list[str] = []
+    fixes: dict[str, None] = {}
+    for problem in error.errors(include_url=False, include_input=False):
+        name = "_".join(str(part) for part in problem["loc"])
+        reason = problem["msg"].removeprefix("Value error, ").rstrip(".")
+        problems.append(f"{name} ({origins.get(name, 'default')}): {reason}")
+        cause = problem.get("ctx", {}).get("error")
+        fixes[cause.fix if isinstance(cause, InvalidUrl) else "See .env.example for every setting."] = None
+    return ConfigurationError("; ".join(problems) + ".", fix=" ".join(fixes))
+
+
+def _with_verified_tls(url: ConnectionUrl) -> str:
+    """Return a URL for Celery, which requires that rediss:// URLs say how to verify certificates."""
+    text = url.get_secret_value()
+    if url.scheme != "rediss" or "ssl_cert_reqs=" in text:
+        return text
+    return f"{text}{'&' if '?' in text else '?'}ssl_cert_reqs=required"

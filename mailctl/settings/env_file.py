@@ -1,0 +1,71 @@
+"""Reads a `.env` file, and refuses lines that do not mean what they seem to."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from dotenv.parser import Binding, parse_stream
+
+from mailctl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+#: A setting whose value starts with a quote.
+_OPEN_QUOTE = re.compile(r"""(?:export\s+)?[^=\s]+\s*=\s*(?P<quote>["'])""")
+#: A line within a value that looks like a setting.
+_ASSIGNMENT = re.compile(r"\n(?:export )?([A-Z][A-Z0-9_]*)=")
+
+
+def read_env_file(path: Path, *, required: bool, known: Collection[str]) -> dict[str, str]:
+    """Return the settings in a `.env` file, by name.
+
+    Args:
+        path: the file.
+        required: whether the file must exist.
+        known: the names of all settings, to find quotes that are not closed.
+
+    Raises:
+        ConfigurationError: the file is missing or cannot be read, or a line is invalid.
+    """
+    if not path.exists():
+        if required:
+            raise ConfigurationError(f"{path} does not exist.", fix="Name an existing --env-file.")
+        return {}
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            bindings = list(parse_stream(stream))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigurationError(
+            f"{path} cannot be read ({reason}).", fix="Make it a UTF-8 text file that this user may read."
+        ) from error
+    for binding in bindings:
+        _refuse_invalid(binding, path, known)
+    return {binding.key: binding.value or "" for binding in bindings if binding.key}
+
+
+def _refuse_invalid(binding: Binding, path: Path, known: Collection[str]) -> None:
+    """Refuse a line that is not a setting, and a quote that is not closed and includes the next lines."""
+    text = binding.original.string.lstrip()
+    # The binding includes the blank lines before it.
+    blank_lines = binding.original.string.removesuffix(text).count("\n")
+    place = f"{path}, line {binding.original.line + blank_lines}"
+    opened = _OPEN_QUOTE.match(text) if binding.error else None
+    is_open = opened is not None and opened["quote"] not in text.splitlines()[0][opened.end() :]
+    if is_open or _includes_settings(binding, known):
+        raise ConfigurationError(
+            f"{place}: the quote before the value is not closed on that line.",
+            fix="Close or remove the quote.",
+        )
+    if opened:
+        raise ConfigurationError(f"{place}: there is text after the closing quote.", fix="Correct the line.")
+    if binding.error:
+        raise ConfigurationError(f"{place}: this is not NAME=value.", fix="Correct the line.")
+
+
+def _includes_settings(binding: Binding, known: Collection[str]) -> bool:
+    """Whether a value of several lines includes other settings."""
+    return not set(_ASSIGNMENT.findall(binding.value or "")).isdisjoint(known)

@@ -1,0 +1,157 @@
+"""The fields of the settings: names, types, defaults and limits."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from typing_extensions import override
+
+from mailctl.connection_urls import (  # noqa: TC001 - pydantic evaluates the annotations
+    BrokerUrl,
+    DatabaseUrl,
+    LogUrl,
+    RedisUrl,
+    ResultBackendUrl,
+)
+from mailctl.secret_keys import DEVELOPMENT_SECRET_KEY
+
+_DAY_SECONDS = 86_400
+_YEAR_SECONDS = 366 * _DAY_SECONDS
+#: Characters that no file name, header or driver accepts; lone surrogates stand for bytes that are not UTF-8.
+_FORBIDDEN_CHARACTERS = re.compile(r"[\x00\ud800-\udfff]")
+#: A name, an IPv4 address, or an IPv6 address with or without its zone.
+_HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?")
+
+
+class SettingsFields(BaseSettings):
+    """Every setting, under the names that the web service uses; names are case-sensitive.
+
+    Values come from the caller alone; an empty value means "not set". Unknown names are ignored.
+    """
+
+    model_config = SettingsConfigDict(
+        alias_generator=str.upper,
+        validate_by_name=True,
+        case_sensitive=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    debug: bool = True
+    project_name: str = "Example"
+    frontend_url: str = "http://localhost:3000"
+    secret_key: SecretStr = SecretStr(DEVELOPMENT_SECRET_KEY)
+    database_url: DatabaseUrl | None = None
+
+    redis_host: str = "localhost"
+    redis_port: int = Field(default=6379, ge=1, le=65535)
+    redis_db: int = Field(default=0, ge=0, le=999_999)
+    redis_password: SecretStr | None = None
+    redis_url: RedisUrl | None = None
+    #: The name of the master, for sentinel:// URLs.
+    redis_sentinel_master: str = "mymaster"
+    #: The password of the Sentinels.
+    redis_sentinel_password: SecretStr | None = None
+    celery_broker_url: BrokerUrl | None = None
+    celery_result_backend: ResultBackendUrl | None = None
+    #: Seconds after which Celery kills a task.
+    celery_task_time_limit: int = Field(default=1800, ge=1, le=_YEAR_SECONDS)
+    #: Seconds after which Celery deletes a result.
+    celery_result_expires: int = Field(default=3600, ge=1, le=_YEAR_SECONDS)
+    celery_queue_default: str = "celery"
+
+    email_enabled: bool = False
+    email_host: str = "localhost"
+    email_port: int = Field(default=587, ge=1, le=65535)
+    email_host_user: str = ""
+    email_host_password: SecretStr = SecretStr("")
+    email_from_address: str = "noreply@example.com"
+    email_from_name: str = ""
+    email_tls: Literal["starttls", "implicit", "none"] = "starttls"
+    email_ca_file: Path | None = None
+
+    #: A service's own Celery app, as MODULE:ATTRIBUTE.
+    mailctl_app: str = ""
+    mailctl_home: Path = Path(".mailctl")
+    #: The delivery log; None for an SQLite file in `mailctl_home`.
+    mailctl_database_url: LogUrl | None = None
+    #: SQL with `:id` that returns id, email, username and first_name of one user.
+    mailctl_users_query: str = ""
+    #: SQL without parameters that returns the same columns of all users.
+    mailctl_users_list_query: str = ""
+    #: The folder of the service's own templates, which come before the built-in ones.
+    mailctl_templates: Path | None = None
+    #: The service's own kinds of email, as MODULE (for its KINDS) or MODULE:ATTRIBUTE.
+    mailctl_catalog: str = ""
+    #: A function that creates the `t` of links instead of `mailctl.links`, as MODULE:ATTRIBUTE.
+    mailctl_link_mint: str = ""
+    #: Earlier values of SECRET_KEY, comma-separated, which still decrypt.
+    mailctl_secret_keys_old: SecretStr = SecretStr("")
+    #: Additional origins that links in messages of other programs may lead to, comma-separated.
+    mailctl_link_origins: str = ""
+    #: The allowed recipients: addresses, @domain and *.domain, comma-separated; "" for everybody.
+    mailctl_recipients_allow: str = ""
+    #: An address that gets all mail instead of the intended recipients.
+    mailctl_redirect_to: str = ""
+    #: Rate limits for one address, as KIND=NUMBER/UNIT, comma-separated.
+    mailctl_limit_per_recipient: str = "reset=5/h,verification=5/h,new-ip=10/h"
+    #: Rate limits for one user, in the same form.
+    mailctl_limit_per_user: str = ""
+    #: The rate limit for all email, as NUMBER/UNIT; emails above it wait.
+    mailctl_limit_global: str = ""
+    #: The address for replies, instead of the sender's.
+    mailctl_reply_to: str = ""
+    #: Additional headers of every email, as a JSON object of names and values.
+    mailctl_headers: str = ""
+    mailctl_messages: Literal["auto", "reference", "full"] = "auto"
+    mailctl_on_ambiguous: Literal["resend", "hold"] = "resend"
+    #: The lease of a claim in seconds, after which another worker may claim the email.
+    mailctl_lease_seconds: int = Field(default=60, ge=5, le=_DAY_SECONDS)
+    #: Seconds before the first retry, without jitter; they double with each attempt.
+    mailctl_retry_first_seconds: float = Field(default=10, gt=0, le=_DAY_SECONDS)
+    #: The longest wait before a retry, in seconds.
+    mailctl_retry_cap_seconds: float = Field(default=900, gt=0, le=_YEAR_SECONDS)
+    #: Seconds after which an idempotency key can be used again.
+    mailctl_idempotency_seconds: int = Field(default=86400, ge=1, le=_YEAR_SECONDS)
+    #: The largest number of SMTP sessions of one worker process.
+    mailctl_smtp_connections: int = Field(default=4, ge=1, le=64)
+    #: Seconds for connecting and for each SMTP command.
+    mailctl_smtp_timeout_seconds: float = Field(default=30, gt=0, le=_DAY_SECONDS)
+    #: Seconds to wait for the reply to a message body (RFC 5321 section 4.5.3.2.6 requires 600).
+    mailctl_smtp_data_timeout_seconds: float = Field(default=600, gt=0, le=_DAY_SECONDS)
+
+    @classmethod
+    @override
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read no source but the arguments."""
+        return (init_settings,)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_means_default(cls, value: Any, info: Any) -> Any:
+        if isinstance(value, str) and _FORBIDDEN_CHARACTERS.search(value):
+            raise ValueError("is not UTF-8 text, or contains a NUL")
+        if value == "" and info.field_name in cls.model_fields:
+            return cls.model_fields[info.field_name].get_default()
+        return value
+
+    @field_validator("redis_host", "email_host")
+    @classmethod
+    def _check_host_name(cls, value: str) -> str:
+        if not _HOST.fullmatch(value):
+            raise ValueError(
+                "must be the name or the IP address of a host, without scheme, port, path or password"
+            )
+        return value

@@ -1,0 +1,121 @@
+"""Builds validated users, contents and drafts."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from mailctl.domain.catalog import GENERIC, NEW_IP, RESET, WELCOME, Kind
+from mailctl.domain.factory import make_content, make_drafts, make_recipient, make_user
+from mailctl.domain.models import Content, User
+from mailctl.errors import InvalidInput
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+ORIGINS = frozenset({"https://app.example.com"})
+USER = User(email="zoe@example.com", id="7")
+INVOICE = Kind(
+    name="invoice",
+    subject="Invoice {number}",
+    template="invoice",
+    lifetime=timedelta(days=3),
+    variables=("number",),
+    optional=("note",),
+)
+
+
+def test_a_user_is_validated() -> None:
+    """The id becomes text, and names that are not text are dropped."""
+    user = make_user(email="Zoe@EXAMPLE.com", id=7, username=3, first_name="x" * 201)
+    assert user == User(email="Zoe@example.com", id="7")
+    with pytest.raises(InvalidInput):
+        make_user(email="nobody")
+
+
+def test_a_recipient_has_a_display_name() -> None:
+    """Which must be safe in a header."""
+    assert make_recipient(email="zoe@example.com", name=None).first_name == ""
+    assert make_recipient(email="zoe@example.com", name="Zoë").first_name == "Zoë"
+    with pytest.raises(InvalidInput, match=r"recipients\.name"):
+        make_recipient(email="zoe@example.com", name="Zoe\nBcc: x")
+
+
+def test_an_ip_address_is_normalized() -> None:
+    """And it is required by its kind."""
+    content = make_content(NEW_IP, USER, origins=ORIGINS, context={"ip_address": "::FFFF:203.0.113.7"})
+    assert content.context["ip_address"] == "203.0.113.7"
+    with pytest.raises(InvalidInput, match="ip_address: is missing"):
+        make_content(NEW_IP, USER, origins=ORIGINS)
+
+
+@pytest.mark.parametrize(
+    ("context", "tokens", "problem"),
+    [
+        ({"number": 1, "amuont": 2}, {}, "kind invoice has no variable 'amuont'"),
+        ({"number": 1}, {"token": "12345678"}, "kind invoice has no token 'token'"),
+        ({}, {}, "number: is missing"),
+        ({"number": "x" * 300}, {}, "subject"),
+        ({"number": 1, "locale": "?"}, {}, "locale"),
+    ],
+)
+def test_mistakes_are_refused(context: dict[str, object], tokens: dict[str, str], problem: str) -> None:
+    """With the name of the value."""
+    with pytest.raises(InvalidInput, match=problem):
+        make_content(INVOICE, USER, origins=ORIGINS, context=context, tokens=tokens)
+
+
+def test_links_of_other_programs_must_lead_to_the_service() -> None:
+    """They are kept as they are."""
+    url = "https://app.example.com/reset-password?t=x"
+    assert make_content(RESET, USER, origins=ORIGINS, urls={"reset_url": url}).urls == {"reset_url": url}
+    with pytest.raises(InvalidInput, match="reset_url: leads to"):
+        make_content(RESET, USER, origins=ORIGINS, urls={"reset_url": "https://evil.example/"})
+
+
+def test_a_generic_email_with_a_security_template_has_its_links() -> None:
+    """They come in its context."""
+    url = "https://app.example.com/reset-password?t=x"
+    content = make_content(
+        GENERIC, USER, origins=ORIGINS, context={"reset_url": url}, subject="Reset", template="reset"
+    )
+    assert (content.urls, content.template) == ({"reset_url": url}, "reset")
+
+
+def test_the_emails_of_one_call_belong_together() -> None:
+    """Their ids follow from the first, so that a repeated call gives the same ones."""
+    found = make_drafts(WELCOME, [Content(user=USER)] * 2, queue="q", now=NOW, first_id="a")
+    first, second = found
+    assert (first.id, first.group_id, second.group_id) == ("a", "a", "a")
+    assert second.id == str(uuid.uuid5(uuid.NAMESPACE_OID, "a/1"))
+    assert found == make_drafts(WELCOME, [Content(user=USER)] * 2, queue="q", now=NOW, first_id="a")
+
+
+def test_a_single_email_has_no_group() -> None:
+    """Its id is generated if none is given."""
+    [draft] = make_drafts(WELCOME, [Content(user=USER)], queue="q", now=NOW)
+    assert (draft.group_id, draft.created_at, draft.expires_at) == (None, NOW, NOW + WELCOME.lifetime)
+    assert uuid.UUID(draft.id).version == 4
+
+
+def test_only_the_first_email_has_the_idempotency_key() -> None:
+    """It is validated."""
+    first, second = make_drafts(
+        WELCOME, [Content(user=USER)] * 2, queue="q", now=NOW, idempotency_key="order-1"
+    )
+    assert (first.idempotency_key, second.idempotency_key) == ("order-1", None)
+    with pytest.raises(InvalidInput, match="idempotency key"):
+        make_drafts(WELCOME, [Content(user=USER)], queue="q", now=NOW, idempotency_key="a b")
+
+
+def test_the_lifetime_starts_at_the_time_of_sending() -> None:
+    """A time in the past does not shorten it, and a security template does."""
+    later = NOW + timedelta(hours=5)
+    [scheduled] = make_drafts(WELCOME, [Content(user=USER)], queue="q", now=NOW, not_before=later)
+    assert scheduled.expires_at == later + WELCOME.lifetime
+    [late] = make_drafts(
+        WELCOME, [Content(user=USER)], queue="q", now=NOW, not_before=NOW - timedelta(days=9)
+    )
+    assert late.expires_at == NOW + WELCOME.lifetime
+    [reset] = make_drafts(GENERIC, [Content(user=USER, template="reset")], queue="q", now=NOW)
+    assert reset.expires_at == NOW + RESET.lifetime

@@ -1,0 +1,256 @@
+"""The publisher, with a broker in memory and an outbox that keeps what it is told."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from queue import Empty
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mailctl.broker.messages import BATCH_TASK
+from mailctl.domain.catalog import RESET, WELCOME, Kind
+from mailctl.domain.factory import make_drafts
+from mailctl.domain.models import Content, User
+from mailctl.domain.request import EmailRequest
+from mailctl.enqueue.publisher import Publisher
+from mailctl.errors import BrokerUnavailable
+from mailctl.settings import BULK_QUEUE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from mailctl.domain.models import Draft
+    from mailctl.runtime import Runtime
+    from tests.unit.enqueue.conftest import MakeRuntime
+
+ZOE = User(email="zoe@example.com", id="7", username="zoe")
+UNKNOWN_KIND = Kind(name="gone", subject="", template="gone", lifetime=timedelta(days=1))
+
+
+@dataclass
+class Outbox:
+    """An outbox that has the content of emails and notes every call."""
+
+    stored: dict[str, Content | None] = field(default_factory=dict)
+    queued: list[str] = field(default_factory=list)
+    postponed: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    suppressed: list[str] = field(default_factory=list)
+
+    def content(self, email_id: str) -> Content | None:
+        """Return the content of an email."""
+        return self.stored[email_id]
+
+    def mark_queued(self, ids: Collection[str], *, held_in: str | None) -> None:
+        """Note which emails are published."""
+        self.queued += ids
+
+    def postpone_publishing(self, email_id: str, *, until: datetime, reason: str) -> None:
+        """Note which emails are postponed."""
+        self.postponed.append(email_id)
+
+    def fail_unpublishable(self, email_id: str, *, reason: str) -> None:
+        """Note which emails failed."""
+        self.failed.append(email_id)
+
+    def suppress(self, email_id: str, *, reason: str) -> None:
+        """Note which emails are suppressed."""
+        self.suppressed.append(email_id)
+
+
+class Site:
+    """A publisher in a worker with a broker in memory, and the queue that it publishes to."""
+
+    def __init__(self, runtime: Runtime, *, has_worker: bool = True) -> None:
+        self.runtime, self.outbox = runtime, Outbox()
+        self.queue = f"celery-{uuid.uuid4().hex}"
+        runtime.outbox = self.outbox  # type: ignore[assignment]
+        workers = [SimpleNamespace(queues=(self.queue,))] if has_worker else []
+        runtime.workers.list_alive = lambda: workers  # type: ignore[assignment, method-assign, return-value]
+        self.publisher = Publisher(runtime, held_in="w1")
+
+    def draft(self, kind: Kind = WELCOME, *, context: dict[str, Any] | None = None) -> Draft:
+        """Return a draft whose content is in the outbox."""
+        content = Content(user=ZOE, context=context or {})
+        now = datetime.now(UTC)
+        [draft] = make_drafts(EmailRequest(kind=kind), [content], queue=self.queue, now=now)
+        self.outbox.stored[draft.id] = content
+        return draft
+
+    def messages(self, queue: str = "") -> Iterator[tuple[dict[str, Any], Any, dict[str, Any]]]:
+        """Consume all messages; yield their headers, arguments and keyword arguments."""
+        with self.runtime.app.connection_for_read() as connection:
+            found = connection.SimpleQueue(queue or self.queue, no_ack=True)
+            while True:
+                try:
+                    message = found.get_nowait()
+                except Empty:
+                    return
+                args, kwargs, _ = message.payload
+                yield message.headers, args, kwargs
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.publisher.close()
+
+
+@pytest.fixture
+def site(runtime: Runtime) -> Iterator[Site]:
+    """A publisher whose queue a worker of the same delivery log consumes."""
+    site = Site(runtime)
+    yield site
+    site.close()
+
+
+class TestAMessage:
+    """Messages carry a reference or the whole email."""
+
+    def test_it_is_a_reference_for_a_worker_that_shares_the_log(self, site: Site) -> None:
+        """A reference contains no address."""
+        draft = site.draft()
+        site.publisher.publish_all([draft])
+        [(headers, _, kwargs)] = site.messages()
+        assert (headers["task"], headers["id"]) == (WELCOME.task, draft.id)
+        assert kwargs == {"email_id": draft.id}
+        assert site.outbox.queued == [draft.id]
+
+    def test_it_is_the_whole_email_for_others(self, runtime: Runtime) -> None:
+        """A full message has the address and the links, and redacted representations."""
+        site = Site(runtime, has_worker=False)
+        site.publisher.publish_all([site.draft(RESET)])
+        [(headers, _, kwargs)] = site.messages()
+        assert kwargs["user_data"]["email"] == ZOE.email
+        assert kwargs["reset_url"].startswith("http://localhost:3000/reset-password?t=")
+        assert (headers["argsrepr"], headers["kwargsrepr"]) == ("(redacted)", "(redacted)")
+        site.close()
+
+    @pytest.mark.parametrize(("mode", "is_full"), [("full", True), ("reference", False)])
+    def test_the_operator_may_decide(self, make_runtime: MakeRuntime, mode: str, *, is_full: bool) -> None:
+        """MAILCTL_MESSAGES overrides what the live workers suggest."""
+        site = Site(make_runtime(mailctl_messages=mode), has_worker=not is_full)
+        site.publisher.publish_all([site.draft()])
+        [(_, _, kwargs)] = site.messages()
+        assert ("user_data" in kwargs) is is_full
+        site.close()
+
+    def test_no_full_message_leaves_the_environment(self, make_runtime: MakeRuntime) -> None:
+        """A forbidden recipient is suppressed before publishing, because the receiver may have no policy."""
+        runtime = make_runtime(mailctl_messages="full", mailctl_recipients_allow="qa@corp.example")
+        site = Site(runtime)
+        draft = site.draft()
+        assert site.publisher.publish_all([draft]) == 0
+        assert (list(site.messages()), site.outbox.suppressed) == ([], [draft.id])
+        site.close()
+
+    def test_a_redirected_email_is_addressed_to_its_new_recipient(self, make_runtime: MakeRuntime) -> None:
+        """A full message is addressed to the recipient of MAILCTL_REDIRECT_TO."""
+        site = Site(make_runtime(mailctl_messages="full", mailctl_redirect_to="qa@corp.example"))
+        site.publisher.publish_all([site.draft()])
+        [(_, _, kwargs)] = site.messages()
+        assert kwargs["user_data"]["email"] == "qa@corp.example"
+        site.close()
+
+    def test_an_email_without_content_is_not_published(self, make_runtime: MakeRuntime) -> None:
+        """A finished email has no content left to publish."""
+        site = Site(make_runtime(mailctl_messages="full"))
+        draft = site.draft()
+        site.outbox.stored[draft.id] = None
+        assert site.publisher.publish_all([draft]) == 0
+        assert list(site.messages()) == []
+        site.close()
+
+
+def test_one_email_that_cannot_be_published_stops_no_other(site: Site) -> None:
+    """An email of an unknown kind is postponed and the next one is published."""
+    unknown, good = site.draft(UNKNOWN_KIND), site.draft()
+    assert site.publisher.publish_all([unknown, good]) == 1
+    assert (site.outbox.postponed, site.outbox.queued) == ([unknown.id], [good.id])
+
+
+class BrokenProducer:
+    """A producer that publishes some messages and then loses the connection."""
+
+    def __init__(self, producer: Any) -> None:
+        self._producer, self._left = producer, 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def publish(self, *args: Any, **options: Any) -> Any:
+        """Publish while messages are left, then raise."""
+        if not self._left:
+            raise ConnectionResetError("gone")
+        self._left -= 1
+        return self._producer.publish(*args, **options)
+
+
+class TestABrokerThatFails:
+    """Emails stay in the delivery log while the broker fails."""
+
+    def test_what_was_published_before_is_recorded(self, site: Site) -> None:
+        """Emails that the broker took before it failed are recorded as published."""
+        first, second = site.draft(), site.draft()
+        site.publisher._producer = BrokenProducer(site.publisher._open_producer())
+        with pytest.raises(BrokerUnavailable):
+            site.publisher.publish_all([first, second])
+        assert site.outbox.queued == [first.id]
+        assert site.publisher.published_count == 1
+
+    def test_it_is_not_asked_again_at_once(self, site: Site) -> None:
+        """A broker that failed is not asked again for a moment."""
+        assert not site.publisher.is_backing_off
+        site.publisher._producer = BrokenProducer(site.publisher._open_producer())
+        with pytest.raises(BrokerUnavailable):
+            site.publisher.publish_all([site.draft(), site.draft()])
+        assert site.publisher.is_backing_off
+        with pytest.raises(BrokerUnavailable, match="a moment ago"):
+            site.publisher.publish_all([site.draft()])
+
+    def test_emails_of_a_batch_go_back(self, site: Site) -> None:
+        """Emails of a batch that was not published are returned to the delivery log."""
+        returned: list[str] = []
+        site.runtime.campaigns.take_due = lambda limit, held_in: {"a": "welcome", "b": "welcome"}  # type: ignore[method-assign]
+        site.runtime.claims.return_unstarted = lambda ids, reason: returned.extend(ids)  # type: ignore[assignment, method-assign, misc]
+        broken = BrokenProducer(site.publisher._open_producer())
+        broken._left = 0
+        site.publisher._producer = broken
+        with pytest.raises(BrokerUnavailable):
+            site.publisher.publish_batch(limit=10)
+        assert returned == ["a", "b"]
+
+
+def test_a_batch_is_one_message(site: Site) -> None:
+    """A batch is one message with ids on the bulk queue."""
+    list(site.messages(BULK_QUEUE))
+    site.runtime.campaigns.take_due = lambda limit, held_in: {"a": "welcome", "b": "welcome"}  # type: ignore[method-assign]
+    assert site.publisher.publish_batch(limit=10) == 2
+    [(headers, args, _)] = site.messages(BULK_QUEUE)
+    assert (headers["task"], args) == (BATCH_TASK, [["a", "b"]])
+
+
+class TestReachingAWorker:
+    """Only some brokers connect processes."""
+
+    @pytest.mark.parametrize(("held_in", "can_reach"), [("w1", True), (None, False)])
+    def test_a_memory_broker_reaches_its_own_worker(
+        self, runtime: Runtime, held_in: str | None, *, can_reach: bool
+    ) -> None:
+        """A memory broker reaches the worker that holds it and nobody else."""
+        publisher = Publisher(runtime, held_in=held_in)
+        assert publisher.can_reach_worker is can_reach
+        publisher.close()
+
+    def test_other_brokers_reach_every_worker(self, make_runtime: MakeRuntime) -> None:
+        """A Redis broker reaches workers, which is decided without connecting."""
+        publisher = Publisher(make_runtime(celery_broker_url="redis://localhost:1/0"))
+        assert publisher.can_reach_worker
+        publisher.close()
+
+    def test_a_queue_is_consumed_if_a_live_worker_says_so(self, site: Site) -> None:
+        """The queues of live workers in the delivery log decide."""
+        assert site.publisher.is_consumed(site.queue)
+        assert not site.publisher.is_consumed("another")

@@ -1,0 +1,85 @@
+"""Whoever needs to know what an SMTP code means gets the same answer, from the same table."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mailctl
+from mailctl.delivery_log.suppressions import is_dead_mailbox as is_suppressed
+from mailctl.diagnosis.attempts import cause_of_attempt
+from mailctl.domain.models import OutcomeKind
+from mailctl.smtp.classify import classify_reply, is_dead_mailbox, is_recipient_refusal, is_server_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailctl.domain.models import Outcome
+
+STAGES = ("connect", "tls", "auth", "mail", "rcpt", "data", "body")
+PACKAGE = Path(mailctl.__file__).parent
+#: An enhanced status code, or how several begin.
+STATUS = re.compile(r"[245]\.\d{1,3}\.(\d{1,3})?")
+
+
+def refusals() -> Iterator[Outcome]:
+    """Return what every negative reply means at every stage, with and without an enhanced status code."""
+    for stage in STAGES:
+        for code in range(400, 600):
+            yield classify_reply(code, "bare", stage=stage)
+        for subject in range(8):
+            for detail in range(31):
+                yield classify_reply(550, f"5.{subject}.{detail} x", stage=stage)
+                yield classify_reply(451, f"4.{subject}.{detail} x", stage=stage)
+
+
+def test_the_suppression_list_and_the_hazard_of_a_retry_agree() -> None:
+    """An address is suppressed exactly where a retry of the bounced email is called pointless."""
+    bounced = [each for each in refusals() if each.kind is OutcomeKind.BOUNCED]
+    dead = [each for each in bounced if is_dead_mailbox(each.reply, stage=each.stage)]
+    assert dead
+    assert [each for each in bounced if is_suppressed(each)] == dead
+
+
+def test_a_dead_mailbox_is_always_a_refused_recipient() -> None:
+    """`why` never explains a dead mailbox as a refused message."""
+    for each in refusals():
+        if is_dead_mailbox(each.reply, stage=each.stage):
+            assert is_recipient_refusal(each.reply, stage=each.stage)
+
+
+def test_the_circuit_never_opens_for_a_dead_mailbox() -> None:
+    """One bad address says nothing about the server."""
+    for each in refusals():
+        if each.kind is OutcomeKind.BOUNCED:
+            assert not is_server_failure(each)
+
+
+def test_a_deferral_for_policy_is_explained_as_a_limit() -> None:
+    """At every stage where the reply is about the email, and for no other deferral."""
+    deferred = (each for each in refusals() if each.kind is OutcomeKind.DEFERRED and each.reply.enhanced)
+    for each in deferred:
+        if each.stage in ("tls", "auth"):
+            continue
+        text = f"deferred {each.text_with_stage}"
+        cause = cause_of_attempt(text, code=each.reply.code, enhanced=each.reply.enhanced or "")
+        assert (cause.name == "rate_limited") is (each.reply.enhanced or "").startswith("4.7.")
+
+
+def test_no_other_module_knows_enhanced_status_codes() -> None:
+    """A code outside the table of `mailctl.smtp.classify` would be a second decision."""
+    found = [
+        f"{path.relative_to(PACKAGE)}: {text}"
+        for path in PACKAGE.rglob("*.py")
+        if path.parent.name != "smtp"
+        for text in _strings(path)
+        if STATUS.fullmatch(text)
+    ]
+    assert found == []
+
+
+def _strings(path: Path) -> Iterator[str]:
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))

@@ -1,0 +1,155 @@
+"""The public methods of EmailService, with an outbox that keeps drafts."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mailctl import EmailService, InvalidInput, Recipient, runtime
+from mailctl.delivery_log.outbox import RecordResult
+from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.models import User
+from mailctl.errors import NotFound
+from mailctl.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator, Sequence
+    from pathlib import Path
+
+    from mailctl.domain.models import Draft
+
+TOKEN = "a-token-of-the-service"
+OTHER = "another-token-of-the-service"
+#: As the code of a service knows a user: without a first name.
+ZOE: Any = SimpleNamespace(id=7, email="zoe@example.com", username="zoe")
+
+
+@dataclass
+class Outbox:
+    """An outbox that keeps drafts."""
+
+    drafts: list[Draft] = field(default_factory=list)
+
+    def add(self, drafts: Sequence[Draft], **_: Any) -> RecordResult:
+        """Keep drafts."""
+        self.drafts += drafts
+        return RecordResult(id=drafts[0].id)
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+
+@pytest.fixture
+def outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
+    """The outbox of this process, whose broker and delivery log are in memory."""
+    runtime.close()
+    for name in ("_settings", "_app", "_log_mode"):
+        monkeypatch.setattr(runtime, name, getattr(runtime, name))
+    runtime.configure(Settings(mailctl_home=tmp_path / "none"), log_mode=AccessMode.OPTIONAL)
+    outbox = Outbox()
+    runtime.current().outbox = outbox  # type: ignore[assignment]
+    yield outbox
+    runtime.close()
+
+
+def draft(outbox: Outbox, call: Coroutine[Any, Any, str]) -> Draft:
+    """Return the one email that a call records, whose id it returns."""
+    email_id = asyncio.run(call)
+    [found] = outbox.drafts
+    assert found.id == email_id
+    return found
+
+
+class TestTheKindsOfEmail:
+    """Each method makes a request of its kind."""
+
+    def test_welcome(self, outbox: Outbox) -> None:
+        """A welcome email needs nothing but the user."""
+        found = draft(outbox, EmailService.send_welcome_email(ZOE))
+        assert found.kind == "welcome"
+        assert found.content.user == User(id="7", email="zoe@example.com", username="zoe")
+
+    def test_password_reset(self, outbox: Outbox) -> None:
+        """A password reset carries the token of the service."""
+        found = draft(outbox, EmailService.send_password_reset_email(ZOE, TOKEN))
+        assert (found.kind, found.content.tokens) == ("reset", {"token": TOKEN})
+
+    def test_verification(self, outbox: Outbox) -> None:
+        """A verification carries the token of the service."""
+        found = draft(outbox, EmailService.send_verification_email(ZOE, TOKEN))
+        assert (found.kind, found.content.tokens) == ("verification", {"token": TOKEN})
+
+    def test_new_ip(self, outbox: Outbox) -> None:
+        """A notification carries both tokens and the normalized IP address."""
+        found = draft(outbox, EmailService.send_new_ip_notification(ZOE, "2001:DB8::1", TOKEN, OTHER))
+        assert found.kind == "new-ip"
+        assert found.content.tokens == {"whitelist_token": TOKEN, "blacklist_token": OTHER}
+        assert found.content.context == {"ip_address": "2001:db8::1"}
+
+    def test_any_kind_by_its_name(self, outbox: Outbox) -> None:
+        """`send` takes the name of any kind, also of a built-in one."""
+        found = draft(outbox, EmailService.send("reset", ZOE, tokens={"token": TOKEN}))
+        assert (found.kind, found.content.tokens) == ("reset", {"token": TOKEN})
+
+    def test_unknown_kinds_are_refused(self, outbox: Outbox) -> None:
+        """A misspelt name is refused."""
+        with pytest.raises((InvalidInput, NotFound), match="welcom"):
+            asyncio.run(EmailService.send("welcom", ZOE))
+
+    def test_a_first_name_is_preferred(self, outbox: Outbox) -> None:
+        """The optional attribute `first_name` is used."""
+        user: Any = SimpleNamespace(**vars(ZOE), first_name="Zoe")
+        assert draft(outbox, EmailService.send_welcome_email(user)).content.user.first_name == "Zoe"
+
+
+class TestGenericEmails:
+    """A generic email goes to several recipients."""
+
+    def test_each_recipient_gets_an_email(self, outbox: Outbox) -> None:
+        """Recipients are strings, objects or mappings, and the first id is the group id."""
+        call = EmailService.send_email(
+            "News",
+            ["a@example.com", Recipient(email="b@example.com", name="B"), {"email": "c@example.com"}],
+            "message",
+            {"title": "News", "body": "Hello"},
+        )
+        email_id = asyncio.run(call)
+        assert [draft.content.user.email for draft in outbox.drafts] == [
+            "a@example.com",
+            "b@example.com",
+            "c@example.com",
+        ]
+        assert {draft.group_id for draft in outbox.drafts} == {email_id}
+        assert {draft.content.subject for draft in outbox.drafts} == {"News"}
+
+    @pytest.mark.parametrize(
+        ("recipients", "message"),
+        [
+            ("zoe@example.com", "must be a list"),
+            ([], "must not be empty"),
+            (iter([]), "must not be empty"),
+            ([7], "must be addresses"),
+            ([{"name": "Zoe"}], "email|address"),
+        ],
+    )
+    def test_unusable_recipients_are_refused(self, outbox: Outbox, recipients: Any, message: str) -> None:
+        """Recipients that cannot be used are refused before anything is recorded."""
+        with pytest.raises(InvalidInput, match=message):
+            asyncio.run(EmailService.send_email("News", recipients, "message"))
+        assert outbox.drafts == []
+
+    @pytest.mark.parametrize("context", [[], "", 7])
+    def test_variables_have_names(self, outbox: Outbox, context: Any) -> None:
+        """Variables must be a mapping, also if they are empty."""
+        with pytest.raises(InvalidInput):
+            asyncio.run(EmailService.send_email("News", ["zoe@example.com"], "message", context))
+
+
+def test_the_idempotency_key_is_that_of_the_request(outbox: Outbox) -> None:
+    """The key of a call is part of its request."""
+    found = draft(outbox, EmailService.send_welcome_email(ZOE, idempotency_key="signup-7"))
+    assert found.request.idempotency_key == "signup-7"

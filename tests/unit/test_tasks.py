@@ -1,0 +1,182 @@
+"""The Celery tasks: their signatures, and how messages and results are handled."""
+
+from __future__ import annotations
+
+import inspect
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mailctl import tasks
+from mailctl.domain.catalog import WELCOME
+from mailctl.domain.models import State
+from mailctl.errors import EmailFailed, InvalidInput
+from mailctl.tasks import EmailDeferred
+from mailctl.worker import message_validation
+from mailctl.worker.outcomes import DeliveryResult
+
+EMAIL_ID = "5f0c7a52-6a8c-4c5e-9a57-6a1d0f4f0e11"
+#: The contract with other programs: names and arguments in their order.
+WIRE = {
+    "send_email_task": ("subject", "recipients", "template_name", "context"),
+    "send_welcome_email_task": ("user_data",),
+    "send_password_reset_email_task": ("user_data", "reset_url"),
+    "send_verification_email_task": ("user_data", "verification_url"),
+    "send_new_ip_notification_task": ("user_data", "ip_address", "whitelist_url", "blacklist_url"),
+}
+
+
+def task(run: Any = lambda user_data=None: None, **request: Any) -> Any:
+    """Return a stand-in for a task with a message."""
+    return SimpleNamespace(name="send_welcome_email_task", run=run, request=SimpleNamespace(**request))
+
+
+@pytest.mark.parametrize(("name", "arguments"), WIRE.items())
+def test_names_and_arguments_of_the_wire_are_fixed(name: str, arguments: tuple[str, ...]) -> None:
+    """Other programs publish messages with these arguments; `email_id` is keyword-only."""
+    found = getattr(tasks, name)
+    parameters = inspect.signature(found.run).parameters
+    assert found.name == name
+    assert tuple(parameters) == (*arguments, "email_id")
+    assert parameters["email_id"].kind is inspect.Parameter.KEYWORD_ONLY
+
+
+@pytest.mark.parametrize("name", tasks.__all__)
+def test_messages_of_emails_survive_their_process(name: str) -> None:
+    """The broker delivers the message of an email again if its process is killed."""
+    found = getattr(tasks, name)
+    if name in ("EmailDeferred", "canary"):
+        return
+    assert (found.acks_late, found.reject_on_worker_lost, found.ignore_result) == (True, True, True)
+
+
+class TestRejection:
+    """Messages with unusable arguments are rejected."""
+
+    def test_arguments_that_fit_are_accepted(self) -> None:
+        """Only the signature counts here, not the values."""
+        assert tasks._rejection_reason(task(), (), {"user_data": 42}) == ""
+
+    def test_other_arguments_are_named(self) -> None:
+        """The reason names the wrong argument and the arguments that other programs may give."""
+
+        def run(user_data: object = None, *, email_id: object = None) -> None: ...
+
+        reason = tasks._rejection_reason(task(run), (), {"user": 42})
+        assert "unexpected keyword argument 'user'" in reason
+        assert reason.endswith("send_welcome_email_task takes user_data.")
+
+    def test_a_reason_of_the_consumer_comes_first(self) -> None:
+        """A refusal of the consumer has priority over the arguments."""
+        refused = task(**{message_validation.REFUSAL_HEADER: "its eta is no time."})
+        assert tasks._rejection_reason(refused, (), {"user": 42}) == "message: its eta is no time."
+
+
+class TestTimesOfAMessage:
+    """The consumer puts validated times into headers."""
+
+    def test_they_are_part_of_the_request(self) -> None:
+        """The times of the headers become part of the request."""
+        not_before, expires_at = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+        headers = {
+            message_validation.NOT_BEFORE_HEADER: not_before.isoformat(),
+            message_validation.EXPIRES_HEADER: expires_at.isoformat(),
+        }
+        request = tasks._email_request(task(**headers), WELCOME)
+        assert (request.kind, request.not_before, request.expires_at) == (WELCOME, not_before, expires_at)
+
+    def test_a_message_without_times_is_sent_at_once(self) -> None:
+        """A message without such headers has no times."""
+        request = tasks._email_request(task(), WELCOME)
+        assert (request.not_before, request.expires_at) == (None, None)
+
+
+class TestTheCeleryResult:
+    """Programs can ask Celery for the result of an email."""
+
+    @pytest.mark.parametrize(
+        ("state", "expected"),
+        [
+            (State.SENT, "SUCCESS"),
+            (State.CAPTURED, "SUCCESS"),
+            (State.DEFERRED, "RETRY"),
+            (State.HELD, "RETRY"),
+            (State.PENDING, "RETRY"),
+            (State.FAILED, "FAILURE"),
+            (State.EXPIRED, "FAILURE"),
+            (State.SUPPRESSED, "FAILURE"),
+        ],
+    )
+    def test_it_follows_from_the_state(self, state: State, expected: str) -> None:
+        """Emails that may still be sent have the Celery state RETRY."""
+        assert tasks._celery_result(DeliveryResult(email_id=EMAIL_ID, state=state))[0] == expected
+
+    def test_a_success_names_the_email(self) -> None:
+        """The result of a success has the id and the state."""
+        report = DeliveryResult(email_id=EMAIL_ID, state=State.CAPTURED)
+        assert tasks._celery_result(report)[1] == {"email_id": EMAIL_ID, "state": "captured"}
+
+    @pytest.mark.parametrize(("state", "error"), [(State.HELD, EmailDeferred), (State.FAILED, EmailFailed)])
+    def test_anything_else_says_why(self, state: State, error: type[Exception]) -> None:
+        """Other results are exceptions with the reason."""
+        report = DeliveryResult(email_id=EMAIL_ID, state=state, text="550 no such user")
+        result = tasks._celery_result(report)[1]
+        assert isinstance(result, error)
+        assert str(result) == "550 no such user"
+
+
+class Backend:
+    """A result backend that keeps results or is down."""
+
+    def __init__(self, *, is_down: bool = False) -> None:
+        self.is_down = is_down
+        self.stored: list[tuple[str, object, str]] = []
+
+    def store_result(self, task_id: str, result: object, state: str) -> None:
+        """Keep the result, or raise if the backend is down."""
+        if self.is_down:
+            raise ConnectionError("gone")
+        self.stored.append((task_id, result, state))
+
+
+class TestTheEndOfATask:
+    """A task ends with a stored result and a return value or an error."""
+
+    def finish(self, backend: Backend, report: DeliveryResult) -> str:
+        """End a task whose app has this result backend."""
+        ended: Any = SimpleNamespace(app=SimpleNamespace(backend=backend))
+        return tasks._finish(ended, report)
+
+    def test_the_result_is_stored_under_the_id_of_the_email(self) -> None:
+        """The task id of the message does not matter."""
+        backend = Backend()
+        assert self.finish(backend, DeliveryResult(email_id=EMAIL_ID, state=State.SENT)) == "sent"
+        assert [(task_id, state) for task_id, _, state in backend.stored] == [(EMAIL_ID, "SUCCESS")]
+
+    @pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])
+    def test_an_email_that_failed_fails_its_task(self, state: State) -> None:
+        """Celery records a failed task for a failed email."""
+        with pytest.raises(EmailFailed, match="no such user"):
+            self.finish(Backend(), DeliveryResult(email_id=EMAIL_ID, state=state, text="no such user"))
+
+    def test_a_message_with_nothing_to_do_stores_nothing(self) -> None:
+        """A task that did nothing leaves the result to the worker that has the email."""
+        backend = Backend()
+        report = DeliveryResult(email_id=EMAIL_ID, state=None, text="nothing to do")
+        assert self.finish(backend, report) == "nothing to do"
+        assert backend.stored == []
+
+    def test_a_result_backend_that_is_down_changes_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A failing result backend is logged and does not fail the task."""
+        report = DeliveryResult(email_id=EMAIL_ID, state=State.SENT)
+        assert self.finish(Backend(is_down=True), report) == "sent"
+        assert "ConnectionError" in caplog.text
+
+
+@pytest.mark.parametrize("ids", [None, "abc", {}, 7])
+def test_a_batch_takes_a_list_of_ids(ids: object) -> None:
+    """A batch without a list of ids is refused."""
+    with pytest.raises(InvalidInput, match="ids"):
+        tasks.deliver_batch.run(ids)
