@@ -323,8 +323,8 @@ def _celery_result(report: DeliveryResult) -> tuple[str, object]:
 def _add_bootsteps(instance: Any, **_: object) -> None:
     """Add the relay and the message guards to every worker that has these tasks."""
     from mailctl.worker.consumer_guards import MessageGuardStep
-    from mailctl.worker.foreign import ForeignMessageStep
-    from mailctl.worker.remote_control.guard import ControlGuard  # slow to import, and only workers need them
+    from mailctl.worker.foreign.step import ForeignMessageStep
+    from mailctl.worker.remote_control.guard import ControlGuard  # only a worker needs what they import
 
     instance.app.steps["worker"].add(RelayStep)
     instance.app.steps["consumer"].update((MessageGuardStep, ForeignMessageStep, ControlGuard))

@@ -173,6 +173,11 @@ def format_age(seconds: float | None) -> str:
     return "" if seconds is None else format_duration(timedelta(seconds=seconds))
 
 
+def seconds_since(at: datetime | None, *, now: datetime) -> float | None:
+    """Return how many seconds ago a time was, at least 0, with three decimal places; None for None."""
+    return None if at is None else round(max(0.0, (now - at).total_seconds()), 3)
+
+
 def format_elapsed(seconds: float | None) -> str:
     """Return an elapsed time in two units, such as `12 ms`, `3.4 s` or `2h05m`; "-" for None."""
     if seconds is None:
@@ -195,6 +200,11 @@ def format_latency(seconds: float | None) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     return f"{seconds:.3g} s" if seconds < 90 else format_age(seconds)
+
+
+def format_share(share: float | None) -> str:
+    """Return a share as a percentage, such as `3.5%`; "-" for None."""
+    return "-" if share is None else f"{share:.1%}"
 
 
 def format_milliseconds(seconds: float) -> str:

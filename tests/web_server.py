@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 #: Seconds that it may take to stop.
-_PATIENCE = 120
+_STOP_TIMEOUT = 120
 
 
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
-    """Serve an application in a thread, and say where."""
+    """Serve an application in a thread; yields its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -29,4 +29,4 @@ def serving(app: FastAPI) -> Iterator[str]:
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(_PATIENCE)
+            thread.join(_STOP_TIMEOUT)

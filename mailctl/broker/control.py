@@ -1,6 +1,6 @@
-"""Remote control: what can be asked of living Celery workers, and told to them, over the broker.
+"""Remote control of Celery workers over the broker.
 
-Silence is not death: a worker that gives no answer may be busy, or this host may not reach its broker.
+A worker that does not answer is not necessarily dead: it may be busy, or connected to another broker.
 """
 
 from __future__ import annotations
@@ -8,35 +8,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mailctl.broker.inspector import CONTROL_TIMEOUT_SECONDS, ask_broker
+from mailctl.broker.connection import ask_broker
+from mailctl.broker.inspector import CONTROL_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from celery import Celery
 
-#: Seconds for which workers are given to answer who were called by name: the wait ends when all have.
+#: Seconds that workers called by name have to answer; the wait ends when all have answered.
 _NAMED_TIMEOUT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """A Celery worker that has answered."""
+    """A Celery worker that answered."""
 
     name: str
     queues: tuple[str, ...]
     pid: int | None
     pool: str | None
     concurrency: int | None
-    #: Seconds that it has been running.
+    #: Seconds since it started.
     uptime_seconds: int | None
 
 
 class RemoteControl:
-    """Talks with the Celery workers of an app.
+    """Asks the Celery workers of an app, and stops them.
 
     Args:
-        app: whose broker the workers listen on.
+        app: the app whose broker the workers are connected to.
     """
 
     def __init__(self, app: Celery) -> None:
@@ -54,7 +55,7 @@ class RemoteControl:
             queues: Mapping[str, Any] = inspect.active_queues() or {}
             facts: Mapping[str, Any] = {}
             if queues:
-                # Those that have just answered do so again, and need not be waited for when they have.
+                # These workers have just answered: the wait ends as soon as all have answered again.
                 known = self._app.control.inspect(
                     destination=list(queues),
                     timeout=CONTROL_TIMEOUT_SECONDS,
@@ -70,7 +71,7 @@ class RemoteControl:
         """Return the names of the workers that answer.
 
         Args:
-            names: whom to ask; everybody if it is empty.
+            names: the node names of the workers; empty for all workers.
 
         Raises:
             BrokerUnavailable: the broker does not answer.
@@ -88,7 +89,10 @@ class RemoteControl:
         return ask_broker(self._app, read)
 
     def stop(self, names: Sequence[str]) -> None:
-        """Tell workers to stop when they have finished what they have in hand; nobody answers that.
+        """Tell workers to stop once they have finished their current tasks; no worker confirms it.
+
+        Args:
+            names: the node names of the workers.
 
         Raises:
             BrokerUnavailable: the broker does not answer.

@@ -1,4 +1,4 @@
-"""What the broker carries, as far as an operator may see it: whose a message is and what it is for."""
+"""Messages on the broker as an operator may see them: the task, the emails and the app of each."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from mailctl.domain.catalog import BUILT_IN_KINDS
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-#: Delivers many emails of a campaign.
+#: The task that delivers a batch of emails of a campaign.
 BATCH_TASK = "mailctl.deliver_batch"
-#: Characters of a name that somebody else chose which are shown, and names in one line.
+#: Characters of a name from another program that are shown, and the number of names in one line.
 _MAX_NAME_LENGTH = 100
 _MAX_NAMES = 5
-#: What the queue is called that takes what nobody takes from another, after the name of that one.
+#: A queue name and this suffix name the queue for its unclaimed messages.
 _UNCLAIMED_SUFFIX = ".unclaimed"
-#: Messages are never so long that this matters; what is longer is not looked into.
+#: Characters of a body, and of a whole message; longer ones are not parsed.
 _MAX_BODY_LENGTH = 1_000_000
 _MAX_MESSAGE_LENGTH = 2 * _MAX_BODY_LENGTH
 
@@ -32,78 +32,82 @@ class CeleryMessage:
     """One message of a Celery queue."""
 
     task_id: str
-    #: The name of the task; "" if it is not one of Celery's.
+    #: The name of the task; "" if the message names none.
     task: str
     queue: str
-    #: The emails of a delivery log that it is for.
+    #: The ids of the emails that it delivers.
     email_ids: tuple[str, ...]
-    #: Whom it is for, if the message says so itself.
+    #: The address of the recipient, if the message contains one.
     to: str | None
-    #: Whether mailctl has published it.
+    #: Whether mailctl published it.
     is_from_mailctl: bool
 
     @property
     def kind(self) -> str | None:
-        """The kind of email that its task carries; None for tasks of other things."""
+        """The kind of email that the task delivers; None for other tasks."""
         return next((kind.name for kind in BUILT_IN_KINDS.values() if kind.task == self.task), None)
 
     def is_for(self, task_id: str) -> bool:
-        """Whether a task, or an email in a batch, is what it carries."""
+        """Whether this is the message of a task, or of a batch that contains an email with this id."""
         return task_id == self.task_id or task_id in self.email_ids
 
 
 @dataclass(frozen=True, kw_only=True)
 class MessagePosition:
-    """Where a message was found."""
+    """The place in which a message was found."""
 
     queue: str
-    #: How many messages are before it; None if a worker has it.
+    #: The number of messages before it; None if a worker has taken it.
     ahead: int | None
     message: CeleryMessage
 
 
 @dataclass(frozen=True, kw_only=True)
 class MessageSearchResult:
-    """What looking for a message came to."""
+    """The result of a search for a message."""
 
-    #: None if it was not found.
+    #: None if the message was not found.
     position: MessagePosition | None
-    #: Whether everything was looked through: what was not found is not there.
+    #: Whether every message was examined: then a message that was not found does not exist.
     is_complete: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class BrokerQueue:
-    """What the broker has of one queue."""
+    """The contents of one queue on the broker."""
 
     queue: str
     #: Messages that no worker has taken.
     ready: int
-    #: The first of them, in the order in which they are taken; None where one cannot look.
+    #: The first of them, in the order of delivery; None if the broker does not show messages.
     messages: tuple[CeleryMessage, ...] | None
-    #: What workers have and have not acknowledged; None where the broker does not tell.
+    #: Messages that workers have not acknowledged; None if the broker does not show them.
     unacked: tuple[CeleryMessage, ...] | None
-    #: Messages of other apps that were moved from it to `<queue>.unclaimed`.
+    #: The number of messages of other apps that were moved to `<queue>.unclaimed`.
     unclaimed: int
 
 
 def unclaimed_queue(queue: str) -> str:
-    """Return the queue that takes what nobody takes from `queue`."""
+    """Return the name of the queue for the unclaimed messages of a queue."""
     return queue + _UNCLAIMED_SUFFIX
 
 
 def is_unclaimed_queue(queue: str) -> bool:
-    """Whether a queue is one of those."""
+    """Whether a queue is one for unclaimed messages."""
     return queue.endswith(_UNCLAIMED_SUFFIX)
 
 
 def quoted_name(name: object) -> str:
-    """Return a name that somebody else chose as a line may show it: quoted, cut, no control characters."""
+    """Return a name from another program in quotes, shortened, with its control characters escaped."""
     return repr(str(name)[:_MAX_NAME_LENGTH])
 
 
 def summarize_tasks(tasks: Collection[str]) -> str:
-    """Return how many messages there are and for which tasks, by the name of the task of each."""
+    """Return the number of messages and their tasks, such as "3 for 'a.task' x2, 'b.task'".
+
+    Args:
+        tasks: the task name of each message; "" for none.
+    """
     names = Counter(quoted_name(task) if task else "no task" for task in tasks).most_common()
     parts = [name if number == 1 else f"{name} x{number}" for name, number in names[:_MAX_NAMES]]
     more = [f"{len(names) - _MAX_NAMES} more"] if len(names) > _MAX_NAMES else []
@@ -111,16 +115,17 @@ def summarize_tasks(tasks: Collection[str]) -> str:
 
 
 def read_message(raw: bytes | str, *, queue: str = "") -> CeleryMessage:
-    """Return what a message in Redis says; one that cannot be read is a message of nobody's.
+    """Return a message from a list in Redis; one that cannot be parsed has no task and no id.
 
     Args:
-        queue: where it was found; else the message itself says where it belongs.
+        raw: the element of the list.
+        queue: the queue that the list belongs to; "" takes the queue that the message names.
     """
     return _message_of(_mapping(_parse_json(raw)), queue=queue)
 
 
 def read_unacked(raw: bytes | str) -> CeleryMessage:
-    """Return a message that Redis keeps because a worker has it."""
+    """Return a message from the hash of unacknowledged messages in Redis."""
     stored = _parse_json(raw)
     envelope = stored[0] if isinstance(stored, list) and stored and isinstance(stored[0], dict) else {}
     return _message_of(envelope, queue="")
@@ -156,7 +161,7 @@ def _arguments(envelope: Mapping[str, Any]) -> tuple[list[Any], Mapping[str, Any
 
 
 def _parse_json(raw: bytes | str) -> Any:
-    """Return what JSON says; None if it is none, or too long or deep to be a message of mailctl's."""
+    """Return the value of a JSON text; None if it is invalid, or too long or too deep for a message."""
     if len(raw) > _MAX_MESSAGE_LENGTH:
         return None
     try:
@@ -166,7 +171,7 @@ def _parse_json(raw: bytes | str) -> Any:
 
 
 def _recipient(args: list[Any], kwargs: Mapping[str, Any]) -> str | None:
-    """Return the address in the arguments of a wire task; only the first of several."""
+    """Return the address of the first recipient in the arguments of a task."""
     user = kwargs.get("user_data") or (args[0] if args else None)
     recipients = kwargs.get("recipients") or (args[1] if len(args) > 1 else None)
     if isinstance(recipients, list) and recipients:

@@ -1,4 +1,8 @@
-"""Celery's queues in Redis: a list for each priority, and one hash for what workers have not acknowledged."""
+"""The broker adapter for Redis.
+
+Celery keeps a queue in Redis as one list for each priority. One hash holds the messages of all queues that
+workers have taken and not acknowledged.
+"""
 
 from __future__ import annotations
 
@@ -15,71 +19,109 @@ from mailctl.broker.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
-#: Messages that are looked through in one queue.
+#: The number of messages that are read from one queue.
 PEEK_LIMIT = 2000
 
 
-def queue_keys(channel: Any, queue: str) -> list[str]:
-    """Return the lists of a queue, the one that is worked off first before the others."""
+class RedisAdapter:
+    """Asks Redis, whose queues can be read without taking messages from them.
+
+    Args:
+        connection: an open kombu connection.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    @property
+    def _channel(self) -> Any:
+        return self._connection.default_channel
+
+    def ping(self) -> None:
+        """Send PING and wait for the answer."""
+        self._channel.client.ping()
+
+    def ready_count(self, queue: str) -> int:
+        """Return how many messages of a queue no worker has taken."""
+        channel = self._channel
+        return sum(channel.client.llen(key) for key in _list_keys(channel, queue))
+
+    def unacked_count(self) -> int:
+        """Return how many messages of all queues workers have not acknowledged."""
+        channel = self._channel
+        return int(channel.client.hlen(channel.unacked_key))
+
+    def read_queues(self, queues: Collection[str]) -> dict[str, BrokerQueue]:
+        """Return the contents of these queues, and of all others that have unacknowledged messages."""
+        unacked = self._unacked_messages()
+        names = dict.fromkeys([*queues, *(message.queue for message in unacked if message.queue)])
+        return {name: self._read_queue(name, unacked) for name in names}
+
+    def find_message(self, task_id: str, queue: str, /) -> MessageSearchResult:
+        """Search the first `PEEK_LIMIT` messages of a queue, then the unacknowledged messages."""
+        count = 0
+        for ahead, message in enumerate(self._next_messages(queue, limit=PEEK_LIMIT)):
+            if message.is_for(task_id):
+                return _found(MessagePosition(queue=queue, ahead=ahead, message=message))
+            count = ahead + 1
+        for message in self._unacked_messages():
+            if message.is_for(task_id):
+                return _found(MessagePosition(queue=message.queue or queue, ahead=None, message=message))
+        return MessageSearchResult(position=None, is_complete=count < PEEK_LIMIT)
+
+    def server_setting(self, name: str, /) -> str | None:
+        """Return a setting of the server by CONFIG GET; None if the server has no such setting."""
+        value = self._channel.client.config_get(name).get(name)
+        return value.decode() if isinstance(value, bytes) else value
+
+    def restore_unclaimed(self, queue: str) -> int:
+        """Move unclaimed messages back to their queue, each in one atomic step, and return their number."""
+        channel = self._channel
+        sources, targets = _list_keys(channel, unclaimed_queue(queue)), _list_keys(channel, queue)
+        return sum(_move_list(channel, *keys) for keys in zip(sources, targets, strict=True))
+
+    def _read_queue(self, queue: str, unacked: Sequence[CeleryMessage]) -> BrokerQueue:
+        return BrokerQueue(
+            queue=queue,
+            ready=self.ready_count(queue),
+            messages=tuple(self._next_messages(queue, limit=PEEK_LIMIT)),
+            unacked=tuple(message for message in unacked if message.queue == queue),
+            unclaimed=self.ready_count(unclaimed_queue(queue)),
+        )
+
+    def _next_messages(self, queue: str, *, limit: int) -> Iterator[CeleryMessage]:
+        """Yield the messages of a queue in the order in which workers take them."""
+        channel, remaining = self._channel, limit
+        for key in _list_keys(channel, queue):
+            if not remaining:
+                return
+            # Workers take from the end of the list.
+            found = channel.client.lrange(key, -remaining, -1)[::-1]
+            remaining -= len(found)
+            for raw in found:
+                yield read_message(raw, queue=queue)
+
+    def _unacked_messages(self) -> list[CeleryMessage]:
+        channel = self._channel
+        return [read_unacked(raw) for raw in channel.client.hvals(channel.unacked_key)]
+
+
+def _found(position: MessagePosition) -> MessageSearchResult:
+    return MessageSearchResult(position=position, is_complete=True)
+
+
+def _list_keys(channel: Any, queue: str) -> list[str]:
+    """Return the keys of a queue's lists, the highest priority first."""
     return [channel._q_for_pri(queue, step) for step in channel.priority_steps]
 
 
-def ready_count(channel: Any, queue: str) -> int:
-    """Return how many messages a queue has that no worker has taken."""
-    return sum(channel.client.llen(key) for key in queue_keys(channel, queue))
-
-
-def next_messages(channel: Any, queue: str, *, limit: int) -> Iterator[CeleryMessage]:
-    """Go through the messages of a queue in the order in which workers take them."""
-    left = limit
-    for key in queue_keys(channel, queue):
-        if not left:
-            return
-        # The next message to be taken is at the end of the list.
-        found = channel.client.lrange(key, -left, -1)[::-1]
-        left -= len(found)
-        for raw in found:
-            yield read_message(raw, queue=queue)
-
-
-def unacked_messages(channel: Any) -> list[CeleryMessage]:
-    """Return the messages of all queues that workers have and have not acknowledged."""
-    return [read_unacked(raw) for raw in channel.client.hvals(channel.unacked_key)]
-
-
-def unacked_count(channel: Any) -> int:
-    """Return how many messages of all queues workers have not acknowledged."""
-    return int(channel.client.hlen(channel.unacked_key))
-
-
-def find_message(channel: Any, task_id: str, queue: str) -> MessageSearchResult:
-    """Look for a message among the first `PEEK_LIMIT` of a queue and those that workers have."""
-    waiting = 0
-    for position, message in enumerate(next_messages(channel, queue, limit=PEEK_LIMIT)):
-        if message.is_for(task_id):
-            return MessageSearchResult(
-                position=MessagePosition(queue=queue, ahead=position, message=message), is_complete=True
-            )
-        waiting = position + 1
-    for message in unacked_messages(channel):
-        if message.is_for(task_id):
-            place = MessagePosition(queue=message.queue or queue, ahead=None, message=message)
-            return MessageSearchResult(position=place, is_complete=True)
-    return MessageSearchResult(position=None, is_complete=waiting < PEEK_LIMIT)
-
-
-def read_queue(channel: Any, queue: str, taken: Sequence[CeleryMessage]) -> BrokerQueue:
-    """Return what a queue has.
-
-    Args:
-        taken: what workers have of all queues.
-    """
-    return BrokerQueue(
-        queue=queue,
-        ready=ready_count(channel, queue),
-        messages=tuple(next_messages(channel, queue, limit=PEEK_LIMIT)),
-        unacked=tuple(message for message in taken if message.queue == queue),
-        unclaimed=ready_count(channel, unclaimed_queue(queue)),
-    )
+def _move_list(channel: Any, source: str, target: str) -> int:
+    """Move the messages that a list has now to another, and return their number."""
+    # kombu adds its key prefix to the commands that it knows, and RPOPLPUSH is none of them.
+    prefix = channel.global_keyprefix
+    for moved in range(found := int(channel.client.llen(source))):
+        if channel.client.rpoplpush(prefix + source, prefix + target) is None:
+            return moved
+    return found

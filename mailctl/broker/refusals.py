@@ -1,4 +1,4 @@
-"""What a broker refuses and what to do about it, by the reply codes of AMQP and the errors of Redis."""
+"""Refusals of a broker, with a fix for each, by AMQP reply code and by error class of the driver."""
 
 from __future__ import annotations
 
@@ -16,56 +16,56 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """A broker has answered, and does not do what it was asked for."""
+    """A broker has answered that it does not carry out a request."""
 
     exit_code: ExitCode
-    #: What to do about it.
+    #: A sentence that tells the operator what to do.
     fix: str
-    #: What was refused, where the broker has no words for it.
+    #: The reason, where the broker gives none.
     reason: str = ""
 
 
-_ADDRESS = "CELERY_BROKER_URL, REDIS_URL, or REDIS_HOST and its like"
+_SETTINGS = "CELERY_BROKER_URL, REDIS_URL, or REDIS_HOST and REDIS_PORT"
 _NO_ACCESS = Refusal(
     exit_code=ExitCode.USAGE,
-    fix=f"Give the broker's user the permission, or correct user and password: {_ADDRESS}.",
+    fix=f"Give the broker's user the permission, or correct its name and password: {_SETTINGS}.",
 )
-_NOT_TAKEN = Refusal(
+_NOT_ACCEPTED = Refusal(
     exit_code=ExitCode.FAILED,
-    reason="it has not taken a message",
-    fix="The queue is full, or unavailable: look at its limits and its state on the broker, then repeat.",
+    reason="it did not accept a message",
+    fix="The queue is full or unavailable: check its limits and its state on the broker, then repeat.",
 )
 _BY_REPLY_CODE = {
-    311: Refusal(exit_code=ExitCode.FAILED, fix="Raise the broker's limit for the size of a message."),
-    402: Refusal(exit_code=ExitCode.USAGE, fix=f"Correct the virtual host: {_ADDRESS}."),
+    311: Refusal(exit_code=ExitCode.FAILED, fix="Raise the broker's limit on the size of a message."),
+    402: Refusal(exit_code=ExitCode.USAGE, fix=f"Correct the virtual host: {_SETTINGS}."),
     403: _NO_ACCESS,
     404: Refusal(exit_code=ExitCode.NOT_FOUND, fix="Start the app that declares it, then repeat."),
     405: Refusal(
         exit_code=ExitCode.REFUSED,
-        fix="Another connection has it for itself (exclusive): stop that program, then repeat.",
+        fix="Another connection uses it exclusively: stop that program, then repeat.",
     ),
     406: Refusal(
         exit_code=ExitCode.REFUSED,
-        fix="Compare the properties and limits of the queue on the broker with what was asked for.",
+        fix="Compare the properties and limits of the queue on the broker with the requested ones.",
     ),
     530: Refusal(
         exit_code=ExitCode.USAGE,
-        fix=f"Correct the virtual host, or the limits and permissions of the broker's user: {_ADDRESS}.",
+        fix=f"Correct the virtual host, or the limits and permissions of the broker's user: {_SETTINGS}.",
     ),
 }
 _BY_CLASS: tuple[tuple[type[Exception], Refusal], ...] = (
-    (MessageNacked, _NOT_TAKEN),
+    (MessageNacked, _NOT_ACCEPTED),
     (AuthenticationError, _NO_ACCESS),
     (NoPermissionError, _NO_ACCESS),
     (
         ResponseError,
-        Refusal(exit_code=ExitCode.FAILED, fix="Look at the memory, the role and the keys of this Redis."),
+        Refusal(exit_code=ExitCode.FAILED, fix="Check the memory, the role and the keys of this Redis."),
     ),
 )
 
 
 def refusal_of(error: BaseException) -> Refusal | None:
-    """Return what a broker has refused; None if it did not answer."""
+    """Return the refusal that an error of the driver stands for; None if the broker did not answer."""
     for each in _with_causes(error):
         if found := _BY_REPLY_CODE.get(getattr(each, "reply_code", None) or 0):
             return found
@@ -76,7 +76,7 @@ def refusal_of(error: BaseException) -> Refusal | None:
 
 
 def _with_causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those that it comes from: kombu wraps what a driver raises."""
+    """Yield an error and its causes: kombu wraps what a driver raises."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause

@@ -1,4 +1,4 @@
-"""Who else uses the queues of an app: messages for tasks that it does not have, workers with such tasks."""
+"""Queues that an app shares with other apps: their messages in them, and their workers on them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _CELERY_PREFIX = "celery."
 
 @dataclass(frozen=True, kw_only=True)
 class SharedQueue:
-    """A queue that another app uses, too."""
+    """A queue that another app uses as well."""
 
     queue: str
-    #: Of the messages that wait in it: the tasks that this app does not have, one for each message.
+    #: The task name of each waiting message of another app.
     tasks: tuple[str, ...] = ()
-    #: Nodes that consume it and have tasks that this app does not have.
+    #: The node names of the workers of other apps that consume the queue.
     workers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -35,7 +35,11 @@ class SharedQueue:
 
 
 def find_foreign_messages(app: Celery, queues: Collection[str]) -> list[SharedQueue]:
-    """Return the queues in which messages wait whose tasks the app does not have; only Redis lets one look.
+    """Return the queues that hold messages of other apps; only Redis shows what is in a queue.
+
+    Args:
+        app: the app; a message for a task that it does not have belongs to another app.
+        queues: the names of the queues.
 
     Raises:
         BrokerUnavailable: the broker does not answer.
@@ -53,12 +57,12 @@ def find_foreign_messages(app: Celery, queues: Collection[str]) -> list[SharedQu
 def find_foreign_workers(
     app: Celery, queues: Collection[str], nodes: Mapping[str, tuple[str, ...]]
 ) -> list[SharedQueue]:
-    """Return the queues that workers of another app consume.
+    """Return the queues that workers of other apps consume.
 
     Args:
-        app: says which tasks are not those of another.
-        queues: those that it uses.
-        nodes: the queues that Celery workers consume, by node name.
+        app: the app; a worker with a task that it does not have belongs to another app.
+        queues: the names of the queues.
+        nodes: the queues that each Celery worker consumes, by node name.
 
     Raises:
         BrokerUnavailable: the broker does not answer.

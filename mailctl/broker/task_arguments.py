@@ -1,6 +1,6 @@
-"""The wire: what an email looks like as the arguments of its Celery task, and the way back.
+"""Conversion between an email and the arguments of its Celery task, in both directions.
 
-Other programs publish and consume these messages, so names and arguments are fixed.
+Other programs publish and consume these messages: the names of tasks and arguments are a contract.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ if TYPE_CHECKING:
     from mailctl.domain.catalog import Catalog, Kind
     from mailctl.domain.models import Content, Json, User
 
-#: The one argument of a message that carries only a reference to the delivery log.
+#: The only argument of a message that refers to a row of the delivery log.
 REFERENCE_ARGUMENT = "email_id"
-#: Recipients that one message may name.
+#: The number of recipients that one message may name.
 MAX_RECIPIENTS = 100
 
 
 def to_arguments(kind: Kind, content: Content, *, urls: Mapping[str, str]) -> dict[str, Json]:
-    """Return the arguments of the kind's task.
+    """Return the arguments of the task of a kind.
 
     Args:
-        urls: its links by variable, minted now.
+        kind: the kind of the email.
+        content: what the email says.
+        urls: the URLs of its links, by the name of the variable.
     """
     if kind is GENERIC:
         recipient = {"name": content.user.first_name or content.user.username, "email": content.user.email}
@@ -43,15 +45,17 @@ def to_arguments(kind: Kind, content: Content, *, urls: Mapping[str, str]) -> di
 def from_arguments(
     kind: Kind, arguments: Mapping[str, Json], *, origins: frozenset[str], catalog: Catalog = BUILT_IN_CATALOG
 ) -> list[Content]:
-    """Return what the arguments of the kind's task ask for, one content per recipient.
+    """Return the contents that the arguments of a task ask for, one for each recipient.
 
     Args:
-        origins: where the links in them may lead to.
-        catalog: the kinds that there are.
+        kind: the kind of the task.
+        arguments: the named arguments of the task.
+        origins: the origins that links in the arguments may have.
+        catalog: the kinds that exist.
 
     Raises:
-        InvalidInput: an argument is missing or not usable.
-        ConfigurationError: the service's own kinds are needed and cannot be loaded.
+        InvalidInput: an argument is missing or invalid.
+        ConfigurationError: the service's own kinds cannot be loaded.
     """
     if kind is GENERIC:
         return _generic_contents(arguments, origins=origins, catalog=catalog)

@@ -81,7 +81,7 @@ def _eviction(broker: BrokerInspector) -> Iterator[Finding]:
     if broker.is_in_memory:
         return
     try:
-        policy = broker.redis_setting(_EVICTION_SETTING)
+        policy = broker.server_setting(_EVICTION_SETTING)
     except BrokerUnavailable:
         # Hosted servers forbid CONFIG, and the ping has succeeded already.
         yield _GROUP.skip(_EVICTION_SETTING, "the server does not allow CONFIG GET")

@@ -40,7 +40,7 @@ def check_shared_queues(
     for sharing in found:
         yield _GROUP.warn(
             "shared queue",
-            as_sentence(f"{sharing}; workers put foreign messages back, which delays both apps"),
+            as_sentence(f"{sharing}; workers put messages of other apps back, which delays both apps"),
             fix=_FIX,
         )
     for queue, number in UnclaimedMessages(app).counts(queues).items():

@@ -12,7 +12,6 @@ import typer
 from mailctl.cli.arguments import NO_IDS
 from mailctl.cli.terminal.confirm import confirm
 from mailctl.cli.terminal.interrupts import deferred_interrupts
-from mailctl.cli.views import result_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode, InvalidInput
 from mailctl.operations.identity import current_actor
@@ -263,7 +262,9 @@ def _show_results(
 
     for result in results:
         if session.output.as_json:
-            session.output.record(result_view(action.name, result))
+            from mailctl.views.actions import ActionResultView
+
+            session.output.record(ActionResultView.of(action.name, result))
         elif is_named or result.outcome is ActionOutcome.IMPOSSIBLE:
             word = action.past_participle if result.outcome is ActionOutcome.DONE else str(result.outcome)
             session.output.state(word, f"{result.id}  {_describe_result(result)}")

@@ -105,6 +105,7 @@ _SECTIONS = {
         LazyCommand("keys", "mailctl.cli.commands.keys:app", "The keys that open the dashboard."),
         LazyCommand("db", "mailctl.cli.commands.db:app", "The schema of the delivery log."),
         LazyCommand("prune", "mailctl.cli.commands.prune:prune", "Forget emails that ended long ago."),
+        LazyCommand("schema", "mailctl.cli.commands.schema:schema", "Print the JSON Schemas of `--json`."),
     ),
 }
 app = CommandGroup(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mailctl.enqueue.campaign import CampaignRecorder, ChunkResult
     from mailctl.enqueue.mailing_list import MailingList
     from mailctl.users import Screening
+    from mailctl.views.campaigns import CampaignView
 
 #: A status may be any text: no more reasons are told, the most frequent ones.
 _MAX_REASONS = 10
@@ -145,6 +146,7 @@ def _record(
 ) -> list[RowProblem]:
     """Record row by row, and say what became of them, also when it is cut short."""
     from mailctl.timefmt import pluralize
+    from mailctl.views.campaigns import CampaignView
 
     new, known, suppressed, problems = 0, 0, 0, list[Any]()
     try:
@@ -163,14 +165,14 @@ def _record(
         done = f"{campaign.rows_in_log} of {addressees.size}"
         session.output.note(f"Stopped: {done} are in, campaign {request.campaign}. The same command goes on.")
         raise
-    summary = {
-        "campaign": request.campaign,
-        "recorded": new,
-        "known": known,
-        "suppressed": suppressed,
-        "left_out": addressees.excluded_by_reason.total(),
-        "problems": len(problems),
-    }
+    summary = CampaignView(
+        campaign=request.campaign,
+        recorded=new,
+        known=known,
+        suppressed=suppressed,
+        left_out=addressees.excluded_by_reason.total(),
+        problems=len(problems),
+    )
     if session.output.as_json:
         session.output.record(summary)
     else:
@@ -178,26 +180,28 @@ def _record(
     return problems
 
 
-def _summary_text(summary: dict[str, Any]) -> str:
+def _summary_text(summary: CampaignView) -> str:
     from mailctl.timefmt import pluralize
 
-    known, suppressed = summary["known"], summary["suppressed"]
+    known, suppressed = summary.known, summary.suppressed
     parts = [
-        pluralize(summary["recorded"], "email")
+        pluralize(summary.recorded, "email")
         + " recorded"
         + (f", {suppressed} of them suppressed" if suppressed else ""),
         f"{known} {'was' if known == 1 else 'were'} in already" if known else "",
-        pluralize(summary["left_out"], "user") + " left out" if summary["left_out"] else "",
-        pluralize(summary["problems"], "bad row") + " skipped" if summary["problems"] else "",
+        pluralize(summary.left_out, "user") + " left out" if summary.left_out else "",
+        pluralize(summary.problems, "bad row") + " skipped" if summary.problems else "",
     ]
-    return f"{', '.join(part for part in parts if part)}; campaign {summary['campaign']}"
+    return f"{', '.join(part for part in parts if part)}; campaign {summary.campaign}"
 
 
 def _show_recorded(session: CliSession, request: EmailRequest, step: ChunkResult) -> None:
     _note_problems(session, step.problems)
     if session.output.as_json:
+        from mailctl.views.campaigns import CampaignEmailView
+
         for email_id, address in step.emails:
-            session.output.record({"task_id": email_id, "to": address, "campaign": request.campaign})
+            session.output.record(CampaignEmailView(task_id=email_id, to=address, campaign=request.campaign))
 
 
 def _note_problems(session: CliSession, problems: Iterable[RowProblem]) -> None:

@@ -37,7 +37,7 @@ _RESERVED_VARIABLES = frozenset(
         "expires_at",
     }
 )
-_FIX = "See 'Your own kinds' in the README."
+_FIX = "See docs/how-to/own-kinds.md."
 
 
 def catalog_from_settings(settings: Settings) -> Catalog:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from mailctl.broker.inspector import broker_error, driver_errors, fail_fast_connection
+from mailctl.broker.connection import broker_error, driver_errors, fail_fast_connection
 from mailctl.broker.messages import BATCH_TASK
 from mailctl.broker.task_arguments import REFERENCE_ARGUMENT, to_arguments
 from mailctl.celery_app import has_memory_broker, overridden_tasks

@@ -91,9 +91,9 @@ def _is_on_broker(runtime: Runtime, queue: str) -> bool:
     """Whether the broker holds messages of a queue; False if it does not answer."""
     if runtime.settings.is_broker_private:
         return False
-    from mailctl.broker.inspector import count_ready
+    from mailctl.broker.inspector import BrokerInspector
 
     try:
-        return any(count_ready(runtime.app, (queue, unclaimed_queue(queue))).values())
+        return any(BrokerInspector(runtime.app).ready_counts((queue, unclaimed_queue(queue))).values())
     except BrokerUnavailable:
         return False

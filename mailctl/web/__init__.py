@@ -1,6 +1,6 @@
-"""The dashboard: pages and JSON that show the delivery log, and change nothing.
+"""The dashboard: read-only pages and a JSON API over the delivery log.
 
-`create_app(settings)` is a whole application; `router` goes into a service of one's own:
+`create_app(settings)` returns a complete application. `router` is for an application that exists already:
 
     app.include_router(mailctl.web.router, prefix="/mail")
 """
@@ -15,7 +15,7 @@ from mailctl.errors import ExtraMissing
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
-    #: The dashboard on the delivery log of this process; nothing is opened before the first request.
+    #: The dashboard of this process's delivery log; the log is opened by the first request.
     router: APIRouter
 
 try:
@@ -33,6 +33,6 @@ def __getattr__(name: str) -> object:
     if name == "router":
         from mailctl.web.app import make_router
 
-        globals()["router"] = made = make_router()
-        return made
+        globals()["router"] = router = make_router()
+        return router
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The dashboard put together: as a router for a service, and as an application of its own."""
+"""Assembles the dashboard: a router for an existing application, and an application of its own."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from starlette.exceptions import HTTPException
 
 from mailctl import runtime
 from mailctl.web.api import emails as emails_api
+from mailctl.web.api import fallback, health
 from mailctl.web.api import reports as reports_api
 from mailctl.web.auth import AccessControl
+from mailctl.web.pages import check_config, preview
 from mailctl.web.pages import emails as email_pages
-from mailctl.web.pages import preview
 from mailctl.web.pages import reports as report_pages
+from mailctl.web.pages.sign_in import sign_in_router
 from mailctl.web.problem import problem_response
 from mailctl.web.routing import ApiRoute, add_security_headers
+from mailctl.web.templating import path_to
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,55 +31,50 @@ if TYPE_CHECKING:
 
     from mailctl.settings import Settings
 
-_bearer = HTTPBearer(auto_error=False, description="A key from `mailctl keys create`.")
+_bearer = HTTPBearer(auto_error=False, description="A key that `mailctl keys create` has created.")
+_API_ROUTERS = (health.router, emails_api.router, reports_api.router, preview.version_router, fallback.router)
+_PAGE_ROUTERS = (email_pages.router, report_pages.router, check_config.router, preview.router)
 
 
 def make_router(access: AccessControl | None = None) -> APIRouter:
-    """Return the dashboard on the delivery log of this process, for an application of one's own.
+    """Return a router for the dashboard of this process's delivery log.
 
-    With secret keys that protect nothing in production, it refuses every request.
+    In production, every request is refused if the secret keys are weak.
 
     Args:
-        access: who may look; None for those with a key of the log.
+        access: decides which requests are allowed; None accepts the API keys of the log.
     """
-    gate = access or AccessControl()
+    access = access or AccessControl()
 
-    # For the OpenAPI document; what it finds in the request is read again by the gate.
+    # The credentials are a parameter for the OpenAPI document only; `authenticate` reads the request itself.
     def require_key(request: Request, _: Annotated[object, Depends(_bearer)]) -> None:
         runtime.require_usable_keys()
-        gate.authenticate(request)
+        access.authenticate(request)
 
     def openapi(request: Request) -> dict[str, Any]:
-        place = email_pages.path_to(request, "home").rstrip("/")
-        servers = [{"url": place}] if place else None
+        prefix = path_to(request, "home").rstrip("/")
+        servers = [{"url": prefix}] if prefix else None
         return get_openapi(title="mailctl", version=version("mailctl"), routes=router.routes, servers=servers)
 
     guarded = APIRouter(route_class=ApiRoute, dependencies=[Depends(require_key)])
     guarded.add_api_route("/api/openapi.json", openapi, include_in_schema=False)
-    for endpoints in (
-        emails_api.router,
-        reports_api.router,
-        preview.version_router,
-        emails_api.fallback_router,
-    ):
-        guarded.include_router(endpoints)
+    for api_router in _API_ROUTERS:
+        guarded.include_router(api_router)
     router = APIRouter()
-    router.include_router(emails_api.public_router)
-    router.include_router(
-        email_pages.sign_in_router(gate), dependencies=[Depends(runtime.require_usable_keys)]
-    )
+    router.include_router(health.public_router)
+    router.include_router(sign_in_router(access), dependencies=[Depends(runtime.require_usable_keys)])
     router.include_router(guarded)
-    for page_router in (email_pages.router, report_pages.router, preview.router):
+    for page_router in _PAGE_ROUTERS:
         router.include_router(page_router, dependencies=[Depends(require_key)])
     return router
 
 
 def create_app(settings: Settings | None = None, *, access: AccessControl | None = None) -> FastAPI:
-    """Return the dashboard as an application; nothing is opened before it starts.
+    """Return the dashboard as an application; the delivery log is opened by the first request.
 
     Args:
-        settings: what it is to work with; None takes the environment.
-        access: who may look; None for those with a key of the log.
+        settings: the settings of this process; None reads them from the environment.
+        access: decides which requests are allowed; None accepts the API keys of the log.
     """
 
     @asynccontextmanager
@@ -101,5 +99,5 @@ def create_app(settings: Settings | None = None, *, access: AccessControl | None
 
 
 async def _error_handler(_: Request, error: Exception) -> Response:
-    """Answer what no route has answered."""
+    """Answer requests that match no route."""
     return add_security_headers(problem_response(error))

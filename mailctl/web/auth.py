@@ -1,4 +1,4 @@
-"""Who may look: a bearer key, or a session that a key has begun on the sign-in page."""
+"""Authentication: a bearer key, or a session cookie from the sign-in page."""
 
 from __future__ import annotations
 
@@ -23,57 +23,64 @@ COOKIE_NAME = "mailctl_session"
 #: A session ends after a working day.
 SESSION_SECONDS = 12 * 3600
 _PURPOSE = "web/session"
-_WRONG_KEY = "This key opens nothing."
-_FIX = "`mailctl keys create NAME` makes a key; `Authorization: Bearer KEY`, or the sign-in page, takes it."
+_INVALID_KEY = "The key is not valid."
+_FIX = (
+    "Create a key with `mailctl keys create NAME`; send it as `Authorization: Bearer KEY`, "
+    "or enter it on the sign-in page."
+)
 
 
 @dataclass
 class AccessControl:
-    """Decides who may look.
+    """Decides which requests are allowed.
 
     Args:
-        guest: a key of this process alone, for where there is no other.
-        throttle: counts wrong keys.
+        process_key: a key that is valid in this process only; None accepts the API keys of the log alone.
+        throttle: limits the number of failed attempts.
     """
 
     process_key: NewApiKey | None = None
     throttle: LoginThrottle = field(default_factory=LoginThrottle)
 
     def authenticate(self, request: Request) -> None:
-        """Let a request pass that brings a valid key, or the session of one.
+        """Check that a request has a valid key, or the session cookie of one.
 
         Raises:
-            Denied: it does not.
-            LogUnavailable: the keys cannot be read.
+            AccessDenied: it has neither.
+            LogUnavailable: the delivery log cannot be read.
         """
-        scheme, _, text = request.headers.get("authorization", "").partition(" ")
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            self.check_key(request, text.strip())
-        elif not self._has_session(request):
+            self.check_key(request, key.strip())
+        elif not self._has_valid_session(request):
             raise AccessDenied(401, "A key is needed.", fix=_FIX)
 
-    def check_key(self, request: Request, text: str) -> str:
-        """Return the id of the key that reads so.
+    def check_key(self, request: Request, key: str) -> str:
+        """Return the id of a key.
 
         Raises:
-            Denied: it is not valid, or this client has tried too many that were not.
-            LogUnavailable: the keys cannot be read.
+            AccessDenied: the key is not valid, or this client has sent too many that were not.
+            LogUnavailable: the delivery log cannot be read.
         """
         address = request.client.host if request.client else ""
         if seconds := self.throttle.seconds_to_wait(address):
-            raise AccessDenied(429, "Too many wrong keys.", fix=f"Wait {seconds} s.", seconds_to_wait=seconds)
-        if self._is_process_key(text) or (
-            parse_key_id(text) and runtime.current().api_keys.authenticate(text)
-        ):
-            return parse_key_id(text)
+            raise AccessDenied(
+                429, "Too many invalid keys.", fix=f"Wait {seconds} s.", seconds_to_wait=seconds
+            )
+        key_id = parse_key_id(key)
+        if self._is_process_key(key) or (key_id and runtime.current().api_keys.authenticate(key)):
+            return key_id
         self.throttle.record_failure(address)
-        raise AccessDenied(401, _WRONG_KEY, fix=_FIX)
+        raise AccessDenied(401, _INVALID_KEY, fix=_FIX)
 
     def begin_session(self, request: Request, response: Response, key_id: str, *, path: str) -> None:
-        """Give the browser a session: a sealed cookie that no script can read and no other site can use.
+        """Set the session cookie: encrypted, and not accessible to scripts or other sites.
 
         Args:
-            path: where the dashboard is.
+            request: the request of the sign-in form.
+            response: the response that sets the cookie.
+            key_id: the id of the key; the session ends when the key is revoked.
+            path: the path of the dashboard.
         """
         session = json.dumps({"key": key_id, "until": int(time.time()) + SESSION_SECONDS}).encode()
         response.set_cookie(
@@ -87,42 +94,47 @@ class AccessControl:
         )
 
     def end_session(self, response: Response, *, path: str) -> None:
-        """Take the session back."""
+        """Delete the session cookie.
+
+        Args:
+            response: the response that deletes it.
+            path: the path of the dashboard.
+        """
         response.delete_cookie(COOKIE_NAME, path=path)
 
-    def _has_session(self, request: Request) -> bool:
+    def _has_valid_session(self, request: Request) -> bool:
         cookie = request.cookies.get(COOKIE_NAME, "")
         if not cookie:
             return False
         parts = runtime.current()
-        plain = parts.keyring.open_text(cookie, purpose=_PURPOSE)
-        if plain is None:
+        plaintext = parts.keyring.open_text(cookie, purpose=_PURPOSE)
+        if plaintext is None:
             return False
-        session = json.loads(plain)
+        session = json.loads(plaintext)
         if session["until"] < time.time():
             return False
-        is_guest = self.process_key is not None and session["key"] == self.process_key.id
-        return is_guest or parts.api_keys.find_valid(session["key"]) is not None
+        is_process_key = self.process_key is not None and session["key"] == self.process_key.id
+        return is_process_key or parts.api_keys.find_valid(session["key"]) is not None
 
-    def _is_process_key(self, text: str) -> bool:
+    def _is_process_key(self, key: str) -> bool:
         return self.process_key is not None and hmac.compare_digest(
-            text.encode(), self.process_key.plaintext.encode()
+            key.encode(), self.process_key.plaintext.encode()
         )
 
 
 def check_same_origin(request: Request) -> None:
-    """Refuse a form that another site has sent: browsers say where a form comes from.
+    """Refuse a form that another site has submitted (CSRF).
 
     Raises:
-        Denied: it comes from elsewhere, or nothing says where from.
+        AccessDenied: the form comes from another site, or no header says where it comes from.
     """
     site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin", "")
-    is_own = site == "same-origin" if site else _host_of(origin) == request.headers.get("host")
-    if not is_own:
-        raise AccessDenied(403, "This form was sent by another site.", fix="Use the page's own form.")
+    is_same_origin = site == "same-origin" if site else _host_of(origin) == request.headers.get("host")
+    if not is_same_origin:
+        raise AccessDenied(403, "Another site has sent this form.", fix="Use the form of the dashboard.")
 
 
 def _host_of(origin: str) -> str:
-    """Return host and port of an Origin header (RFC 6454); "" for what is too long to be one."""
+    """Return the host and port of an Origin header (RFC 6454), or "" if it is too long."""
     return urlsplit(origin).netloc if len(origin) <= validation.MAX_URL else ""

@@ -1,4 +1,4 @@
-"""The filters of `mailctl list` in the address of a page, and back as the command that lists the same."""
+"""The filters of the list of emails: from a query string, and to the `mailctl list` command."""
 
 from __future__ import annotations
 
@@ -21,24 +21,23 @@ if TYPE_CHECKING:
 
     from mailctl.shell_command import ShellCommand
 
-#: Rows of a page, and the most that one may ask for.
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 500
 _MAX_LENGTH = 320
-#: The filters that take one value.
+#: The filters that have one value each.
 _SINGLE_FILTERS = ("user_id", "to", "queue", "campaign", "error", "since", "until")
 
 FilterText = Annotated[str, Query(max_length=_MAX_LENGTH)]
 
 
-def _enum_schema(names: Iterable[str]) -> dict[str, Any]:
-    """Return what the document says of a field that a form may leave empty."""
-    return {"items": {"type": "string", "enum": ["", *names]}}
+def _enum_schema(values: Iterable[str]) -> dict[str, Any]:
+    """Return the JSON Schema of a parameter whose field of a form may be empty."""
+    return {"items": {"type": "string", "enum": ["", *values]}}
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmailQuery:
-    """What a list was asked for, as text: empty fields are those that a form left empty."""
+    """The parameters of a list of emails, as text; the fields that a form left empty are ""."""
 
     state: tuple[str, ...] = ()
     kind: tuple[str, ...] = ()
@@ -54,15 +53,15 @@ class EmailQuery:
     after: str | None = None
 
     def to_filter(self) -> EmailFilter:
-        """Return the filter that the library takes.
+        """Return the filter for the search.
 
         Raises:
-            InvalidInput: a state, a kind or a time is none.
+            InvalidInput: there is no such state or kind, or a time is invalid.
         """
         now, kinds = datetime.now(UTC), runtime.current().catalog.kinds
         return EmailFilter(
-            states=[State(_require_choice(each, list(State), field="state")) for each in self.state],
-            kinds=[_require_choice(each, kinds, field="kind") for each in self.kind],
+            states=[State(_require_choice(state, list(State), field="state")) for state in self.state],
+            kinds=[_require_choice(kind, kinds, field="kind") for kind in self.kind],
             user_id=self.user_id or None,
             to=self.to or None,
             queue=self.queue or None,
@@ -74,28 +73,38 @@ class EmailQuery:
 
     @property
     def has_filters(self) -> bool:
-        """Whether anything is left out."""
+        """Whether any filter is set."""
         return bool(self._pairs())
 
+    @property
+    def has_more_filters(self) -> bool:
+        """Whether a filter is set that the page hides behind "More filters"."""
+        hidden = (self.user_id, self.queue, self.campaign, self.since, self.until)
+        return self.oldest_first or any(hidden)
+
     def query_string(self, *, after: str | None) -> str:
-        """Return the query part of the address of a page of this list."""
+        """Return the query string of a page of the same list.
+
+        Args:
+            after: the cursor of the page; None for the first page.
+        """
         pairs = [*self._pairs(), *([("oldest_first", "true")] if self.oldest_first else [])]
         if self.limit != DEFAULT_PAGE_SIZE:
             pairs.append(("limit", str(self.limit)))
         if after is not None:
-            pairs.append(("after", str(after)))
+            pairs.append(("after", after))
         return urlencode(pairs)
 
     def command(self) -> ShellCommand:
-        """Return the command that lists the same."""
+        """Return the command that prints the same list."""
         single = {name: getattr(self, name) for name in _SINGLE_FILTERS}
         return mailctl_command(
             "list", state=self.state, kind=self.kind, **single, oldest_first=self.oldest_first
         )
 
     def _pairs(self) -> list[tuple[str, str]]:
-        many = [("state", each) for each in self.state] + [("kind", each) for each in self.kind]
-        return many + [(name, value) for name in _SINGLE_FILTERS if (value := getattr(self, name))]
+        multiple = [("state", state) for state in self.state] + [("kind", kind) for kind in self.kind]
+        return multiple + [(name, value) for name in _SINGLE_FILTERS if (value := getattr(self, name))]
 
 
 def read_email_query(
@@ -104,7 +113,7 @@ def read_email_query(
     ],
     kind: Annotated[
         list[str],
-        Query(default_factory=list, max_length=20, description="Of ours, or of MAILCTL_CATALOG."),
+        Query(default_factory=list, max_length=20, description="A built-in kind, or one of MAILCTL_CATALOG."),
     ],
     user_id: FilterText = "",
     to: Annotated[str, Query(max_length=_MAX_LENGTH, description="A part of the address.")] = "",
@@ -113,15 +122,19 @@ def read_email_query(
     error: Annotated[
         str, Query(max_length=_MAX_LENGTH, description="A part of the reason, such as 550.")
     ] = "",
-    since: Annotated[str, Query(max_length=64, description="24h, or a time (ISO 8601).")] = "",
-    until: Annotated[str, Query(max_length=64, description="1h, or a time (ISO 8601).")] = "",
+    since: Annotated[
+        str, Query(max_length=64, description="Recorded since: a duration such as 24h, or an ISO 8601 time.")
+    ] = "",
+    until: Annotated[
+        str, Query(max_length=64, description="Recorded before: a duration such as 1h, or an ISO 8601 time.")
+    ] = "",
     oldest_first: bool = False,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE)] = DEFAULT_PAGE_SIZE,
     after: Annotated[
-        str | None, Query(pattern=r"^\d{1,18}$", description="`next` of the page before.")
+        str | None, Query(pattern=r"^\d{1,18}$", description="The value of `next` of the previous page.")
     ] = None,
 ) -> EmailQuery:
-    """Return what the query part of an address asks for."""
+    """Return the parameters of a list of emails from the query string."""
     return EmailQuery(
         state=tuple(filter(None, state)),
         kind=tuple(filter(None, kind)),
@@ -138,7 +151,7 @@ def read_email_query(
     )
 
 
-def _require_choice(value: str, names: Iterable[str], *, field: str) -> str:
-    if value not in names:
-        raise InvalidInput(field, f"{value!r} is none.", fix=f"Use one of: {', '.join(names)}.")
+def _require_choice(value: str, choices: Iterable[str], *, field: str) -> str:
+    if value not in choices:
+        raise InvalidInput(field, f"{value!r} is not valid.", fix=f"Use one of: {', '.join(choices)}.")
     return value

@@ -1,4 +1,4 @@
-"""A proof of a kind of email: what it looks like with a sample or a real user, and what is wrong with it."""
+"""Previews of the kinds of email, and checks of their size, links and contrast."""
 
 from __future__ import annotations
 
@@ -24,105 +24,120 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
 
 _HREF = re.compile(r"""<a\b[^>]*?\bhref\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
-_GOOD_LINK = re.compile(r"(?:https?://[^\s/]+|mailto:[^\s@]+@[^\s@]+|tel:\+?[\d-]+)", re.IGNORECASE)
+_ABSOLUTE_LINK = re.compile(r"(?:https?://[^\s/]+|mailto:[^\s@]+@[^\s@]+|tel:\+?[\d-]+)", re.IGNORECASE)
 _EXTERNAL_RESOURCE = re.compile(
-    r"""<(?:img|link|script|iframe)\b[^>]*?(?:src|href)\s*=\s*["']?(https?://[^\s"'>]+)""", re.I
+    r"""<(?:img|link|script|iframe)\b[^>]*?(?:src|href)\s*=\s*["']?(https?://[^\s"'>]+)""", re.IGNORECASE
 )
+_COLOR_SCHEME_QUERY = re.compile(r"\(\s*prefers-color-scheme:\s*dark\s*\)")
 _GROUP = CheckGroup(name="preview")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedPreview:
-    """A message that nobody gets."""
+    """A preview of a kind of email and the findings about it; empty if the template cannot be rendered."""
 
     kind: Kind
     subject: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     text: str = ""
     html: str = ""
+    #: The whole message (RFC 5322).
     source: str = ""
     findings: tuple[Finding, ...] = ()
 
     @property
     def version(self) -> str:
-        """Something that changes with what is to be seen; not with the time at which one looks."""
-        seen = [self.subject, self.text, self.html, *(finding.detail for finding in self.findings)]
-        return hashlib.sha256("\0".join(seen).encode()).hexdigest()[:16]
+        """A hash that changes with the content and the findings, but not with time."""
+        parts = [self.subject, self.text, self.html, *(finding.detail for finding in self.findings)]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def check_preview(
     runtime: Runtime, kind: Kind, *, user_id: str | None, at: datetime | None = None
 ) -> CheckedPreview:
-    """Return what an email of a kind looks like now: templates are read anew each time.
+    """Return a preview of a kind from its current template, with findings.
 
     Args:
-        user_id: whose name and address are in it; None takes a sample's.
-        at: when it would be sent; None means today, at the first minute.
+        runtime: the parts of this process.
+        kind: the kind of email.
+        user_id: the user who is the recipient; None uses sample data.
+        at: the time of sending; None means the first minute of the current day.
 
     Raises:
         NotFound: there is no such user.
         ServiceUnavailable: the user cannot be looked up.
-        ConfigurationError: the settings do not let any email be composed.
+        ConfigurationError: the settings do not allow composing emails.
     """
-    # Not that of this process: it has compiled its templates.
+    # A new composer: that of the runtime caches its compiled templates.
     composer = Composer(runtime.settings, runtime.links, catalog=runtime.catalog)
-    moment = at or datetime.now(UTC).replace(hour=0, minute=1, second=0, microsecond=0)
+    at = at or datetime.now(UTC).replace(hour=0, minute=1, second=0, microsecond=0)
     try:
-        made = make_preview(runtime, PreviewRequest(kind=kind, user_id=user_id), composer=composer, at=moment)
+        preview = make_preview(runtime, PreviewRequest(kind=kind, user_id=user_id), composer=composer, at=at)
     except RenderError as error:
         return CheckedPreview(kind=kind, findings=(_GROUP.error("template", error),))
-    message = email.message_from_bytes(made.envelope.data, policy=email.policy.default)
+    envelope = preview.envelope
+    message = email.message_from_bytes(envelope.data, policy=email.policy.default)
     return CheckedPreview(
         kind=kind,
-        subject=made.envelope.subject,
+        subject=envelope.subject,
         headers=tuple((name, str(value)) for name, value in message.items()),
-        text=made.envelope.text,
-        html=made.html,
-        source=made.envelope.data.decode("ascii", "replace"),
-        findings=tuple(_findings(made.html, size=len(made.envelope.data))),
+        text=envelope.text,
+        html=preview.html,
+        source=envelope.data.decode("ascii", "replace"),
+        findings=tuple(check_html(preview.html, message_size=len(envelope.data))),
     )
 
 
 def with_color_scheme(html: str, *, dark: bool) -> str:
-    """Return the HTML as somebody sees it who prefers dark, or light, whatever the browser prefers."""
-    media = "all" if dark else "not all"
-    return re.sub(r"\(\s*prefers-color-scheme:\s*dark\s*\)", media, html)
+    """Return HTML that is shown in dark or in light mode, whatever the browser prefers."""
+    return _COLOR_SCHEME_QUERY.sub("all" if dark else "not all", html)
 
 
-def _findings(html: str, *, size: int) -> Iterator[Finding]:
-    yield _GROUP.ok("template", "every variable is there")
-    yield _size(len(html.encode()), whole=size)
-    yield from _links(html)
-    yield from _contrast(html)
+def check_html(html: str, *, message_size: int) -> Iterator[Finding]:
+    """Check the HTML part of a message.
+
+    Args:
+        html: the HTML part.
+        message_size: bytes of the whole message.
+
+    Yields:
+        The findings.
+    """
+    yield _GROUP.ok("template", "all variables are defined")
+    yield _check_size(len(html.encode()), message_size=message_size)
+    yield _check_links(html)
+    yield from _check_external_resources(html)
+    yield _check_contrast(html, dark=False)
+    yield _check_contrast(html, dark=True)
 
 
-def _size(octets: int, *, whole: int) -> Finding:
-    detail = f"{octets:,} bytes of HTML, {whole:,} in all"
-    if octets > MAX_HTML * 3 // 4:
-        return _GROUP.warn("size", detail, fix="Shorten it: Gmail cuts a message off at about 102,000.")
+def _check_size(html_size: int, *, message_size: int) -> Finding:
+    detail = f"{html_size:,} bytes of HTML, {message_size:,} bytes in total"
+    if html_size > MAX_HTML * 3 // 4:
+        return _GROUP.warn("size", detail, fix="Shorten it: Gmail clips messages at about 102,000 bytes.")
     return _GROUP.ok("size", detail)
 
 
-def _links(html: str) -> Iterator[Finding]:
-    links = [one or other for one, other in _HREF.findall(html)]
-    bad = [link for link in links if not _GOOD_LINK.match(link)]
-    if bad:
-        yield _GROUP.fail(
-            "links", f"lead nowhere: {', '.join(sorted(set(bad)))}", fix="Give whole addresses."
-        )
-    else:
-        yield _GROUP.ok("links", f"{len(links)}, all of them whole addresses")
-    if loaded := sorted(set(_EXTERNAL_RESOURCE.findall(html))):
-        fix = "Most mail programs block this, and it tells others who reads: do without."
-        yield _GROUP.warn("loads", ", ".join(loaded), fix=fix)
+def _check_links(html: str) -> Finding:
+    links = [double_quoted or single_quoted for double_quoted, single_quoted in _HREF.findall(html)]
+    broken = sorted({link for link in links if not _ABSOLUTE_LINK.match(link)})
+    if broken:
+        detail = f"not absolute URLs: {', '.join(broken)}"
+        return _GROUP.fail("links", detail, fix="Use absolute URLs.")
+    return _GROUP.ok("links", f"{len(links)}, all of them absolute URLs")
 
 
-def _contrast(html: str) -> Iterator[Finding]:
-    for dark, name in ((False, "contrast, light"), (True, "contrast, dark")):
-        faint = find_low_contrast(html, dark=dark)
-        if faint:
-            worst = min(faint, key=lambda each: each.ratio)
-            detail = f"{worst.ratio}:1, {worst.color} on {worst.background}: “{worst.text}”"
-            yield _GROUP.warn(name, detail, fix=f"WCAG AA asks for {MIN_RATIO}:1.")
-        else:
-            yield _GROUP.ok(name, f"{MIN_RATIO}:1 or better everywhere")
+def _check_external_resources(html: str) -> Iterator[Finding]:
+    if resources := sorted(set(_EXTERNAL_RESOURCE.findall(html))):
+        fix = "Remove them: most mail clients block external resources, and they reveal who reads the email."
+        yield _GROUP.warn("external resources", ", ".join(resources), fix=fix)
+
+
+def _check_contrast(html: str, *, dark: bool) -> Finding:
+    name = f"contrast, {'dark' if dark else 'light'}"
+    texts = find_low_contrast(html, dark=dark)
+    if not texts:
+        return _GROUP.ok(name, f"at least {MIN_RATIO}:1 everywhere")
+    worst = min(texts, key=lambda text: text.ratio)
+    detail = f"{worst.ratio}:1, {worst.color} on {worst.background}: “{worst.text}”"
+    return _GROUP.warn(name, detail, fix=f"WCAG AA requires {MIN_RATIO}:1.")

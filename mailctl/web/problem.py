@@ -1,4 +1,4 @@
-"""What goes wrong, as an answer: for programs as RFC 9457 says, for people as a page."""
+"""Error responses: problem documents (RFC 9457), which the error page shows, too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -26,30 +26,28 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.web")
 MEDIA_TYPE = "application/problem+json"
 _ERROR_DESCRIPTIONS = {
-    401: "No key, a wrong one, or a revoked one.",
-    422: "A value cannot be used.",
-    429: "Too many wrong keys from this address.",
-    503: "A service that is needed cannot be reached.",
+    401: "The key is missing, invalid or revoked.",
+    422: "A parameter is invalid.",
+    429: "This address has sent too many invalid keys.",
+    503: "The delivery log, or another service, is unavailable.",
 }
 
 
 class Problem(BaseModel):
-    """Why a request was not answered (RFC 9457)."""
+    """A problem document (RFC 9457)."""
 
     status: int
     title: str
-    #: What is wrong, in one sentence.
-    detail: str
-    #: What to do about it.
-    fix: str = ""
+    detail: str = Field(description="What is wrong, in one sentence.")
+    fix: str = Field(default="", description="What to do about it.")
 
 
 class AccessDenied(MailctlError):
-    """The request has no key that opens the dashboard.
+    """The request is not allowed.
 
     Args:
-        status: 401, 403 or 429.
-        seconds_to_wait: before the next try is looked at.
+        status: the HTTP status: 401, 403 or 429.
+        seconds_to_wait: seconds until the next attempt is accepted; 0 if there is no limit.
     """
 
     def __init__(self, status: int, message: str, *, fix: str = "", seconds_to_wait: int = 0) -> None:
@@ -59,14 +57,14 @@ class AccessDenied(MailctlError):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What the answer says besides (RFC 9110)."""
+        """The headers that the response needs (RFC 9110)."""
         if self.status == HTTPStatus.UNAUTHORIZED:
             return {"WWW-Authenticate": "Bearer"}
         return {"Retry-After": str(self.seconds_to_wait)} if self.seconds_to_wait else {}
 
 
 def problem_of(error: Exception) -> Problem:
-    """Return an error as an answer; what is not known to be fit for readers is not told."""
+    """Return the problem document of an error; errors that may reveal secrets are described in general."""
     match error:
         case AccessDenied():
             return _problem(error.status, error.message, error.fix)
@@ -79,9 +77,9 @@ def problem_of(error: Exception) -> Problem:
         case ServiceUnavailable():
             return _problem(503, error.message, error.fix)
         case ConfigurationError():
-            # Which setting is weak is nothing to tell whoever asks.
+            # A client must not learn which setting is weak.
             _log.error("%s %s", error.message, error.fix)
-            return _problem(500, "The settings of this server cannot be used.", "Its log has more.")
+            return _problem(500, "The settings of this server are invalid.", "See the log of the server.")
         case MailctlError():
             return _problem(500, error.message, error.fix)
         case RequestValidationError():
@@ -90,16 +88,16 @@ def problem_of(error: Exception) -> Problem:
             return _problem(error.status_code, str(error.detail))
         case _:
             _log.error("a request failed: %s", type(error).__name__)
-            return _problem(500, "This is a defect of mailctl.", "The log of the server has more.")
+            return _problem(500, "This is a bug in mailctl.", "See the log of the server.")
 
 
 def headers_of(error: Exception) -> dict[str, str]:
-    """Return what the answer to an error says in its header."""
+    """Return the headers that the response to an error needs."""
     return dict(getattr(error, "headers", None) or {})
 
 
 def problem_response(error: Exception) -> JSONResponse:
-    """Return an error as an answer for programs."""
+    """Return the response to an error, for programs."""
     problem = problem_of(error)
     return JSONResponse(
         problem.model_dump(),
@@ -110,16 +108,16 @@ def problem_response(error: Exception) -> JSONResponse:
 
 
 def problem_responses(*, also: dict[int, str] | None = None) -> dict[int | str, dict[str, Any]]:
-    """Return what the OpenAPI document says of the problems of an endpoint.
+    """Return the OpenAPI description of the errors of an endpoint.
 
     Args:
-        also: more of them, by status.
+        also: descriptions of further errors, by status.
     """
-    texts = _ERROR_DESCRIPTIONS | (also or {})
+    descriptions = _ERROR_DESCRIPTIONS | (also or {})
     schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
     return {
         status: {"description": text, "model": Problem, "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status, text in texts.items()
+        for status, text in descriptions.items()
     }
 
 
@@ -128,6 +126,6 @@ def _problem(status: int, detail: str, fix: str = "") -> Problem:
 
 
 def _validation_message(error: Mapping[str, object]) -> str:
-    place = error.get("loc")
-    name = str(place[-1]) if isinstance(place, tuple) and place else "request"
+    location = error.get("loc")
+    name = str(location[-1]) if isinstance(location, tuple) and location else "request"
     return f"{name}: {error.get('msg')}"

@@ -1,4 +1,4 @@
-"""Every answer of the dashboard, its errors too: guarded, and with headers that keep browsers in check."""
+"""The route classes: they turn errors into responses and add the security headers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from mailctl.errors import MailctlError
 from mailctl.web.problem import AccessDenied, problem_response
+from mailctl.web.templating import error_page, path_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-#: Nothing but what comes from here; no script and no style inside a page.
+#: The Content-Security-Policy of pages: resources of the dashboard only, no inline scripts and styles.
 PAGE_CSP = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-#: For the HTML of an email: nothing runs, nothing is asked of anybody, and only our pages may frame it.
+#: The Content-Security-Policy of an email's HTML: no scripts, no requests; only the dashboard may frame it.
 EMAIL_CSP = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; "
     "base-uri 'none'; frame-ancestors 'self'"
@@ -36,7 +37,7 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-    # A form without an origin could not be told from another site's.
+    # `check_same_origin` needs the Origin header, which "no-referrer" would set to null.
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -46,40 +47,38 @@ _EXPECTED_ERRORS = (MailctlError, RequestValidationError, HTTPException)
 
 
 def add_security_headers(response: Response) -> Response:
-    """Add the headers that the answer does not have already."""
+    """Add the security headers that a response does not have yet."""
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     return response
 
 
 class ApiRoute(APIRoute):
-    """An endpoint for programs: what goes wrong is a problem document."""
+    """A route of the JSON API: an error becomes a problem document."""
 
     @override
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        answer = super().get_route_handler()
+        handle = super().get_route_handler()
 
-        async def guarded(request: Request) -> Response:
+        async def handle_errors(request: Request) -> Response:
             try:
-                return add_security_headers(await answer(request))
+                return add_security_headers(await handle(request))
             except _EXPECTED_ERRORS as error:
                 return add_security_headers(self.error_response(request, error))
 
-        return guarded
+        return handle_errors
 
     def error_response(self, _request: Request, error: Exception, /) -> Response:
-        """Return what is answered when something is wrong."""
+        """Return the response that reports an error."""
         return problem_response(error)
 
 
 class PageRoute(ApiRoute):
-    """A page for people: without a session it leads to the sign-in page."""
+    """A route of a page: an error becomes a page, and a missing session redirects to the sign-in page."""
 
     @override
     def error_response(self, request: Request, error: Exception, /) -> Response:
-        from mailctl.web.pages.emails import error_page, path_to
-
         if isinstance(error, AccessDenied) and error.status == 401 and request.method == "GET":
-            wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-            return RedirectResponse(f"{path_to(request, 'sign_in')}?{urlencode({'next': wanted})}", 303)
+            target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            return RedirectResponse(f"{path_to(request, 'sign_in')}?{urlencode({'next': target})}", 303)
         return error_page(request, error)

@@ -1,4 +1,4 @@
-"""Serving the dashboard on a port of its own."""
+"""Serves the dashboard on a port of its own."""
 
 from __future__ import annotations
 
@@ -34,50 +34,56 @@ def serve(
     on_missing_log: Callable[[LogMissing], None] | None = None,
     log_format: str = "text",
 ) -> None:
-    """Serve the dashboard until a signal.
+    """Serve the dashboard until the process receives a signal.
 
     Args:
+        settings: the settings of this process.
         host: the address to listen on.
-        port: 0 takes any that is free.
-        on_ready: is told the address, and the key of this process alone if the log has no key.
-        on_missing_log: is told that there is no delivery log yet: the pages say so until there is one. None
-            serves what needs none.
-        log_format: text, or json: one object a line.
+        port: the port to listen on; 0 chooses a free port.
+        on_ready: is called with the URL, and with a key for this process if the log has no valid key.
+        on_missing_log: is called if the delivery log does not exist; the pages then report an error until it
+            does. None serves only what needs no log.
+        log_format: text or json.
 
     Raises:
-        Refused: others could reach it, and there is no key.
-        InvalidInput: the address cannot be listened on.
+        Refused: the address is not a loopback address, and the log has no valid key.
+        InvalidInput: the address cannot be bound, or there is no such log format.
         LogUnavailable: the delivery log cannot be read.
     """
     _configure_logging(log_format)
     runtime.configure(settings, access_mode=AccessMode.UPDATE if on_missing_log else AccessMode.OPTIONAL)
     missing, has_key = _look_for_key()
-    guest = None if has_key else _make_process_key(host)
-    listening = _listen(host, port)
+    process_key = None if has_key else make_process_key(host)
+    listener = _listen(host, port)
     if missing is not None and on_missing_log is not None:
         on_missing_log(missing)
-    app = create_app(access=AccessControl(process_key=guest))
+    app = create_app(access=AccessControl(process_key=process_key))
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, lifespan="on")
-    bound = listening.getsockname()
-    on_ready(f"http://{_url_host(host)}:{bound[1]}/", guest)
-    with listening:
-        uvicorn.Server(config).run(sockets=[listening])
+    bound_port = listener.getsockname()[1]
+    on_ready(f"http://{_url_host(host)}:{bound_port}/", process_key)
+    with listener:
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def serve_previews(
     settings: Settings, *, port: int, on_ready: Callable[[str, NewApiKey | None], None]
 ) -> None:
-    """Serve the previews to this computer until a signal; arguments and errors are those of `serve`."""
+    """Serve the previews on the loopback address until the process receives a signal.
 
-    def say(address: str, guest: NewApiKey | None) -> None:
-        on_ready(f"{address}previews", guest)
+    The arguments and errors are those of `serve`.
+    """
 
-    serve(settings, host=DEFAULT_HOST, port=port, on_ready=say)
+    def report_previews(url: str, process_key: NewApiKey | None) -> None:
+        on_ready(f"{url}previews", process_key)
+
+    serve(settings, host=DEFAULT_HOST, port=port, on_ready=report_previews)
 
 
 def _configure_logging(log_format: str) -> None:
     if log_format not in LOG_FORMATS:
-        raise InvalidInput("--log-format", f"{log_format!r} is none.", fix=f"Use {', '.join(LOG_FORMATS)}.")
+        raise InvalidInput(
+            "--log-format", f"{log_format!r} is not a log format.", fix=f"Use {', '.join(LOG_FORMATS)}."
+        )
     if log_format == "json":
         configure_json_logging(logging.INFO)
     else:
@@ -86,23 +92,26 @@ def _configure_logging(log_format: str) -> None:
 
 
 def _look_for_key() -> tuple[LogMissing | None, bool]:
-    """Return why there is no log to look into, and whether there is a valid key."""
+    """Return the error if the log does not exist, and whether the log has a valid key."""
     try:
         return None, runtime.current().api_keys.has_valid()
     except LogMissing as missing:
         return missing, False
 
 
-def _make_process_key(host: str) -> NewApiKey:
-    """Return a key for this process alone, where only this host can ask.
+def make_process_key(host: str) -> NewApiKey:
+    """Return a key that is valid in this process only.
+
+    Args:
+        host: the address that the dashboard listens on.
 
     Raises:
-        Refused: others can ask.
+        Refused: the dashboard would listen on an address that other hosts can reach.
     """
     if not _is_loopback(host):
         raise Refused(
-            f"{host} can be reached by others, and there is no key yet.",
-            fix="Make one with `mailctl keys create NAME`, or listen on 127.0.0.1.",
+            f"Other hosts can reach {host}, and there is no key yet.",
+            fix="Create one with `mailctl keys create NAME`, or listen on 127.0.0.1.",
         )
     return generate_api_key("this process alone")
 
@@ -121,7 +130,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InvalidInput(
-            "--host", f"{host}:{port} cannot be listened on ({reason}).", fix="Take another --port or --host."
+            "--host", f"{host}:{port} cannot be bound ({reason}).", fix="Use another --port or --host."
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Where the relay joins a Celery worker's life."""
+"""The bootstep that runs the relay within a Celery worker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mailctl.checks.placeholders import find_placeholders
 from mailctl.delivery_log.heartbeats import Worker
 from mailctl.errors import ExitCode
 from mailctl.worker.relay import Relay
-from mailctl.worker.shared_queues import log_foreign_workers
+from mailctl.worker.shared_queues import warn_of_other_workers
 
 if TYPE_CHECKING:
     from mailctl.settings import Settings
@@ -29,7 +29,10 @@ _log = logging.getLogger("mailctl.worker")
 
 
 class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Starts the relay after the pool and stops it before; not after the consumer, whose start blocks."""
+    """Starts the relay after the pool, and stops it before the pool.
+
+    It does not depend on the consumer, whose start blocks until the worker ends.
+    """
 
     requires: ClassVar = {"celery.worker.components:Pool"}
 
@@ -39,24 +42,24 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._relay: Relay | None = None
 
     def start(self, parent: Any) -> None:
-        """Start the relay on the log that the process is to work with."""
+        """Start the relay on the delivery log of this process."""
         runtime.adopt_app(parent.app)
         parts = runtime.current()
-        _warn_about_placeholders(parts.settings)
+        _warn_of_placeholders(parts.settings)
         self._relay = Relay(
             parts,
             _make_worker_record(parent),
             on_drained=_stop_worker if self._drain else None,
             is_busy=_has_tasks,
-            each_turn=partial(_wake_if_stopping, parent),
+            on_tick=partial(_wake_if_stopping, parent),
         )
         self._relay.start()
-        # After the pool has forked: a thread that asks the broker may hold locks of its client.
-        log_foreign_workers(parent.app)
+        # After the pool has forked: a thread that asks the broker may hold locks of the driver.
+        warn_of_other_workers(parent.app)
 
     @override
     def stop(self, parent: Any) -> None:
-        """Stop publishing; tasks in hand go on."""
+        """Stop the relay; running tasks continue."""
         if self._relay is not None:
             self._relay.stop()
             self._relay = None
@@ -64,11 +67,11 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
     terminate = stop
 
 
-def _warn_about_placeholders(settings: Settings) -> None:
+def _warn_of_placeholders(settings: Settings) -> None:
     found = list(find_placeholders(settings))
     if found:
-        reasons = " ".join(f"{each.setting}: {each.reason}" for each in found)
-        _log.warning("example values in production: %s Run `mailctl check-config`.", reasons)
+        text = " ".join(f"{each.setting}: {each.reason}" for each in found)
+        _log.warning("placeholder settings in production: %s Run `mailctl check-config`.", text)
 
 
 def _make_worker_record(worker: Any) -> Worker:
@@ -91,12 +94,9 @@ def _has_tasks() -> bool:
 
 
 def _wake_if_stopping(worker: Any) -> None:
-    """Send the worker a message when it is to stop: on a memory broker it looks up only every 2 s."""
-    if (
-        has_memory_broker(worker.app)
-        and isinstance(state.should_stop, int)
-        and state.should_stop is not False
-    ):
+    """Send a stopping worker a message: on a memory broker it notices the stop only every 2 seconds."""
+    is_stopping = isinstance(state.should_stop, int) and state.should_stop is not False
+    if is_stopping and has_memory_broker(worker.app):
         worker.app.control.broadcast("ping", destination=[worker.hostname])
 
 

@@ -1,4 +1,4 @@
-"""What a worker does with a canary: goes as far as an email would, up to RCPT, and tells of each step."""
+"""The canary responder: a worker takes a canary through each step of an email, up to RCPT, and reports it."""
 
 from __future__ import annotations
 
@@ -19,39 +19,45 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Json
     from mailctl.runtime import Runtime
 
-#: What the recipient of a canary is sealed for while it is on the broker.
+#: The purpose for which the recipient is encrypted while the canary is on the broker.
 CANARY_PURPOSE = "canary"
 
 
-def respond_to_canary(runtime: Runtime, sealed_to: Json) -> list[Json]:
-    """Return how each step went, for a canary that came without a row in the log.
+def respond_to_canary(runtime: Runtime, encrypted_recipient: Json) -> list[Json]:
+    """Return the report of each step, for a canary without a row in the delivery log.
 
     Args:
-        sealed_to: the recipient; None takes the sender's own address.
+        runtime: the parts of this process.
+        encrypted_recipient: the encrypted address; None for the address of the sender.
     """
     started = time.monotonic()
     try:
         runtime.workers.list_alive()
-        recipient = _unseal_recipient(runtime, sealed_to)
+        recipient = _decrypt_recipient(runtime, encrypted_recipient)
     except MailctlError as error:
         return [_step("worker-log", ok=False, detail=str(error), since=started)]
-    found = _step("worker-log", ok=True, detail="this worker's delivery log answers", since=started)
-    return [found, *_probe_server(runtime, recipient)]
+    log_step = _step("worker-log", ok=True, detail="the delivery log of this worker answers", since=started)
+    return [log_step, *_probe_server(runtime, recipient)]
 
 
 def respond_to_logged_canary(runtime: Runtime, email_id: str, *, worker: str) -> str:
-    """Rehearse a canary that is a row of the log, and record there how each step went.
+    """Take a canary that is a row of the delivery log through each step, and record the report there.
+
+    Args:
+        runtime: the parts of this process.
+        email_id: the id of the canary.
+        worker: the node name of this worker.
 
     Returns:
-        What became of it.
+        The state of the canary, or "nothing to do".
 
     Raises:
-        LogUnavailable: the delivery log cannot be used.
+        LogUnavailable: the delivery log does not answer.
     """
-    taken = runtime.claims.claim([email_id], worker=worker, are_canaries=True)
-    if not taken.claims:
+    claimed = runtime.claims.claim([email_id], worker=worker, are_canaries=True)
+    if not claimed.claims:
         return "nothing to do"
-    [claim] = taken.claims
+    [claim] = claimed.claims
     steps = _probe_server(runtime, claim.content.user.email)
     failed = next((step for step in steps if not step["ok"]), None)
     state = State.FAILED if failed else State.SENT
@@ -64,23 +70,24 @@ def respond_to_logged_canary(runtime: Runtime, email_id: str, *, worker: str) ->
 def _probe_server(runtime: Runtime, recipient: str) -> list[Json]:
     settings = runtime.settings
     if not settings.email_enabled:
-        skipped = "skipped: EMAIL_ENABLED=False, emails are captured"
-        return [asdict(ProbeStep(name="smtp", ok=True, detail=skipped, seconds=0.0))]
+        detail = "skipped: EMAIL_ENABLED=False, emails are captured"
+        return [asdict(ProbeStep(name="smtp", ok=True, detail=detail, seconds=0.0))]
     server = smtp_server_from_settings(settings)
     server = replace(server, timeout_seconds=min(server.timeout_seconds, DEADLINE_SECONDS))
     steps = asyncio.run(probe_recipient(server, sender=settings.email_from_address, recipient=recipient))
     return [asdict(step) for step in steps]
 
 
-def _unseal_recipient(runtime: Runtime, sealed_to: Json) -> str:
-    if sealed_to is None:
+def _decrypt_recipient(runtime: Runtime, encrypted_recipient: Json) -> str:
+    if encrypted_recipient is None:
         return runtime.settings.email_from_address
-    if not isinstance(sealed_to, str):
-        raise InvalidInput("to", "is not a text.")
-    plain = runtime.keyring.open_text(sealed_to, purpose=CANARY_PURPOSE)
+    if not isinstance(encrypted_recipient, str):
+        raise InvalidInput("to", "is not a string.")
+    plain = runtime.keyring.open_text(encrypted_recipient, purpose=CANARY_PURPOSE)
     if plain is None:
         raise ConfigurationError(
-            "This worker has another SECRET_KEY than who asked.", fix="Give all hosts the same SECRET_KEY."
+            "The SECRET_KEY of this worker differs from that of the sender.",
+            fix="Give all hosts the same SECRET_KEY.",
         )
     return validation.validate_address(plain.decode())
 

@@ -1,4 +1,4 @@
-"""What a worker does about a mail server that does not work: keeps emails back, and lets one through."""
+"""The circuit breaker: while the mail server fails, it postpones emails and lets one through as a probe."""
 
 from __future__ import annotations
 
@@ -17,42 +17,49 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("mailctl.breaker")
 
-#: Seconds for which one look at the circuit is taken for true.
+#: Seconds for which the state of the circuit is cached.
 _CACHE_SECONDS = 1.0
-#: How long after an email its publisher may still be about to note that it was published.
+#: The time after which the publisher of an email has recorded that it is queued.
 _MARK_QUEUED_GRACE = timedelta(seconds=3)
 
 
 class CircuitBreaker:
-    """The circuit as one process sees it.
+    """The circuit breaker of one process.
 
     Args:
-        circuits: of the delivery log; None where nothing is sent by SMTP.
-        outbox: of the same log.
+        circuits: the circuits in the delivery log; None if nothing is sent by SMTP.
+        outbox: the outbox of the same log.
     """
 
     def __init__(self, circuits: Circuits | None, outbox: Outbox) -> None:
         self._circuits = circuits
         self._outbox = outbox
-        self._looked_at = 0.0
+        self._read_at = 0.0
         self._circuit: Circuit | None = None
 
     def postpone_if_open(self, email_id: str) -> str:
-        """Put an email back into the log if the server is not to be tried now.
+        """Postpone an email while the circuit is open, unless the email is the probe.
 
         Returns:
-            Why; "" if the email may be sent, or is not there to be kept.
+            The reason; "" if the email may be sent, or if there is no such email to postpone.
+
+        Raises:
+            LogUnavailable: the delivery log does not answer.
         """
         circuit = self._read_circuit()
         if self._circuits is None or circuit is None or not circuit.is_open or self._circuits.acquire_probe():
             return ""
         reason = str(circuit)
         until = max(circuit.probe_at, datetime.now(UTC) + _MARK_QUEUED_GRACE)
-        is_kept = self._outbox.postpone_for_outage(email_id, until=until, reason=reason)
-        return reason if is_kept else ""
+        is_postponed = self._outbox.postpone_for_outage(email_id, until=until, reason=reason)
+        return reason if is_postponed else ""
 
     def record_outcome(self, outcome: Outcome) -> Circuit | None:
-        """Learn from an attempt; return the circuit if the attempt failed because of the server."""
+        """Update the circuit, and return it if the attempt failed because of the server.
+
+        Raises:
+            LogUnavailable: the delivery log does not answer.
+        """
         if self._circuits is None:
             return None
         if is_server_failure(outcome):
@@ -60,20 +67,20 @@ class CircuitBreaker:
         if outcome.kind is not OutcomeKind.AMBIGUOUS and self._read_circuit() is not None:
             self._circuits.record_success()
             released = self._outbox.release_after_outage()
-            _log.info("the mail server works again; %d emails go out", released)
+            _log.info("the mail server works again; released %d postponed emails", released)
             self._circuit = None
         return None
 
     def _record_failure(self, circuits: Circuits, outcome: Outcome) -> Circuit:
         was_open = self._circuit is not None and self._circuit.is_open
         self._circuit = circuits.record_failure(outcome.text_with_stage, stage=outcome.stage or None)
-        self._looked_at = time.monotonic()
+        self._read_at = time.monotonic()
         if self._circuit.is_open and not was_open:
             _log.error("%s", self._circuit)
         return self._circuit
 
     def _read_circuit(self) -> Circuit | None:
-        if self._circuits is not None and time.monotonic() - self._looked_at > _CACHE_SECONDS:
+        if self._circuits is not None and time.monotonic() - self._read_at > _CACHE_SECONDS:
             self._circuit = self._circuits.read()
-            self._looked_at = time.monotonic()
+            self._read_at = time.monotonic()
         return self._circuit

@@ -1,6 +1,6 @@
-"""Guards around the consumer of a worker: what is no message, or for nobody, ends in one line of the log.
+"""Guards around the consumer of a worker: an invalid message costs one line in the log, and nothing else.
 
-Celery would print whole bodies, and bytes that kombu or py-amqp cannot take apart would end the worker.
+Without them Celery logs whole bodies, and bytes that kombu or py-amqp cannot decode end the worker.
 """
 
 from __future__ import annotations
@@ -12,84 +12,98 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery import bootsteps
 from celery.worker.consumer import consumer as celery_consumer
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import DataError
 from typing_extensions import override
 
-from mailctl.celery_app import is_built_in_app, is_redis
-from mailctl.worker.lost_connection import tolerate_lost_connection
+from mailctl.broker.broker_type import BrokerType, broker_type_of
+from mailctl.celery_app import is_built_in_app
 from mailctl.worker.message_strategy import MessageReceiver
 from mailctl.worker.message_validation import MAX_SERVICE_BODY, amqp_frames, decompression
-from mailctl.worker.message_validation.redis_messages import Repaired, repair_message
+from mailctl.worker.message_validation.redis_messages import RepairedMessage, repair_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = logging.getLogger("mailctl.worker")
 _FILTERED_LOGGERS = (celery_consumer.logger.name, "celery.worker.pidbox", "kombu.transport.redis")
-#: Characters of a name that somebody else chose which are shown.
+#: Characters of a name from another program that are logged.
 _MAX_NAME_LENGTH = 100
-#: Where a channel of Redis has what keeps bytes that are no message.
-UNREADABLE_HANDLER_ATTRIBUTE = "mailctl_keep"
-#: By Celery's own text, which ends with the body: what is written instead.
+#: The attribute of a Redis channel with the handler that saves unreadable bytes.
+UNREADABLE_HANDLER_ATTRIBUTE = "mailctl_unreadable_handler"
+#: The texts that replace Celery's log messages, which end with the body.
 _REPLACEMENT_TEXTS = {
-    celery_consumer.UNKNOWN_FORMAT: "dropped a message that is for no task",
+    celery_consumer.UNKNOWN_FORMAT: "dropped a message that names no task",
     celery_consumer.INVALID_TASK_ERROR: "dropped a message with options that Celery cannot use",
     celery_consumer.MESSAGE_DECODE_ERROR: "dropped a message that cannot be decoded",
-    "Cannot process event on channel %r: %s": "dropped what is no message to all workers",
-    "Control command error: %r": "dropped a message to all workers that is no command",
-    "No such control command: %s": "dropped a message to all workers with an unknown command",
+    "Cannot process event on channel %r: %s": "dropped an invalid broadcast message",
+    "Control command error: %r": "dropped a broadcast message that is not a control command",
+    "No such control command: %s": "dropped a broadcast message with an unknown control command",
 }
 
 
 class MessageGuardStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Guards the consumer of a worker, each time it has connected and before it takes the first message."""
+    """Guards the consumer each time that it has connected, before it receives the first message."""
 
     requires: ClassVar = {"celery.worker.consumer.tasks:Tasks"}
 
     def start(self, parent: Any) -> None:
-        """Put guards before what receives messages."""
+        """Install the guards."""
         for name in _FILTERED_LOGGERS:
-            logging.getLogger(name).addFilter(_BODY_FILTER)  # one that is there is not added again
+            logging.getLogger(name).addFilter(_BODY_FILTER)  # adding it again has no effect
         errors = (*parent.connection_errors, *parent.channel_errors)
         decompression.limit_kombu_decompression(MAX_SERVICE_BODY)
         channel = parent.task_consumer.channel
-        channel.Message = unexpanded(channel.Message)
-        reception = MessageReceiver(
+        channel.Message = keep_compressed(channel.Message)
+        receiver = MessageReceiver(
             parent,
             type(parent).create_task_handler(parent),
-            is_own=is_built_in_app(parent.app),
+            is_built_in=is_built_in_app(parent.app),
             errors=errors,
         )
-        parent.create_task_handler = lambda: reception.receive
-        parent.task_consumer.on_decode_error = reception.receive_undecodable
-        if is_redis(str(parent.app.conf.broker_url)):
-            _guard_redis(channel.connection, errors)
-        elif parent.connection.transport.driver_type == "amqp":
-            amqp_frames.tolerate_properties()
-            amqp_frames.tolerate_deliveries(channel)
+        parent.create_task_handler = lambda: receiver.receive
+        parent.task_consumer.on_decode_error = receiver.receive_undecodable
+        _GUARDS[broker_type_of(parent.connection)](channel, errors)
 
 
-def unexpanded(base: type[Any]) -> type[Any]:
-    """Return a class of messages whose bodies stay compressed until it is known how large they may get."""
+def keep_compressed(base: type[Any]) -> type[Any]:
+    """Return a subclass of a message class whose bodies stay compressed until a size limit is known."""
 
-    class Unexpanded(base):  # type: ignore[misc]
-        """A message with the body that is on the broker."""
+    class CompressedMessage(base):  # type: ignore[misc]
+        """A message with its body as it is on the broker."""
 
         def __init__(self, raw: Any, channel: Any = None, **options: Any) -> None:
             headers = _headers_of(raw)
             compression = headers.pop("compression", None)
             try:
                 super().__init__(raw, channel=channel, **options)
-            except ValueError:  # its body is not in Base64
+            except ValueError:  # the body is not Base64
                 super().__init__({**raw, "body": ""}, channel=channel, **options)
             finally:
-                if isinstance(raw, Repaired):
+                if isinstance(raw, RepairedMessage):
                     self._raw = raw.stored
                 if compression is not None:
                     headers["compression"] = compression
                     self.headers = headers
 
-    return Unexpanded
+    return CompressedMessage
+
+
+def tolerate_lost_connection(channel: Any) -> None:
+    """Make a Redis channel raise a connection error when it is used after its connection is lost.
+
+    Celery handles that error, and Redis still has the messages. Without this, kombu fails with an
+    AttributeError when a task acknowledges a message from the lost connection, and the worker ends.
+    """
+    get_pool = channel._get_pool
+
+    @wraps(get_pool)
+    def get_pool_while_connected(*args: Any, **kwargs: Any) -> Any:
+        if channel.connection is None or channel.connection.client is None:
+            raise RedisConnectionError("this connection is lost")
+        return get_pool(*args, **kwargs)
+
+    channel._get_pool = get_pool_while_connected
 
 
 def _headers_of(raw: Any) -> dict[str, Any]:
@@ -97,68 +111,83 @@ def _headers_of(raw: Any) -> dict[str, Any]:
     return headers if isinstance(headers, dict) else {}
 
 
-def _guard_redis(transport: Any, errors: tuple[type[Exception], ...]) -> None:
-    for channel in transport.channels:
-        _guard_channel(channel, errors)
-    # Those for remote control are opened anew after an error.
+def _guard_amqp(channel: Any, _errors: tuple[type[Exception], ...]) -> None:
+    amqp_frames.tolerate_properties()
+    amqp_frames.tolerate_deliveries(channel)
+
+
+def _guard_redis(channel: Any, errors: tuple[type[Exception], ...]) -> None:
+    transport = channel.connection
+    for each in transport.channels:
+        _guard_redis_channel(each, errors)
+    # Celery opens new channels for remote control after an error.
     transport.Channel = partial(_make_guarded_channel, type(transport).Channel, errors)
     deliver = type(transport)._deliver
 
-    def deliver_repaired(raw: Any, queue: str) -> None:
+    def repair_and_deliver(raw: Any, queue: str) -> None:
         deliver(transport, repair_message(raw, queue), queue)
 
-    transport._deliver = deliver_repaired
+    transport._deliver = repair_and_deliver
+
+
+def _guard_memory(_channel: Any, _errors: tuple[type[Exception], ...]) -> None:
+    """Do nothing: only this process can put messages into its memory."""
+
+
+_GUARDS: dict[BrokerType, Callable[[Any, tuple[type[Exception], ...]], None]] = {
+    BrokerType.AMQP: _guard_amqp,
+    BrokerType.REDIS: _guard_redis,
+    BrokerType.MEMORY: _guard_memory,
+}
 
 
 def _make_guarded_channel(
     make: Callable[[Any], Any], errors: tuple[type[Exception], ...], connection: Any
 ) -> Any:
     channel = make(connection)
-    _guard_channel(channel, errors)
+    _guard_redis_channel(channel, errors)
     return channel
 
 
-def _guard_channel(channel: Any, errors: tuple[type[Exception], ...]) -> None:
-    """Let a channel of Redis outlive its connection, and read over what is no message."""
+def _guard_redis_channel(channel: Any, errors: tuple[type[Exception], ...]) -> None:
+    """Make a Redis channel survive a lost connection, and skip bytes that are not a message."""
     tolerate_lost_connection(channel)
-    channel.handlers = {name: _skip_invalid_messages(read, errors) for name, read in channel.handlers.items()}
+    channel.handlers = {name: _skip_unreadable(read, errors) for name, read in channel.handlers.items()}
 
 
-def _skip_invalid_messages(
-    read: Callable[..., Any], errors: tuple[type[Exception], ...]
-) -> Callable[..., Any]:
+def _skip_unreadable(read: Callable[..., Any], errors: tuple[type[Exception], ...]) -> Callable[..., Any]:
     @wraps(read)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        keep = getattr(getattr(read, "__self__", None), UNREADABLE_HANDLER_ATTRIBUTE, None)
+    def read_or_skip(*args: Any, **kwargs: Any) -> Any:
+        handler = getattr(getattr(read, "__self__", None), UNREADABLE_HANDLER_ATTRIBUTE, None)
         try:
             return read(*args, **kwargs)
         except Empty:
             raise
         except Exception as error:
-            # Redis takes no tag that is none; anything else that it says is about the connection.
+            # redis-py raises DataError for an invalid delivery tag; its other errors concern the connection.
             if isinstance(error, errors) and not isinstance(error, DataError):
                 raise
-            if keep is not None and keep.move_aside(error):
+            if handler is not None and handler.move_aside(error):
                 return True
-            # Its text may hold the bytes.
-            _log.error("dropped what is no message from a queue (%s)", type(error).__name__)
+            # Without the text of the error, which may quote the bytes.
+            _log.error("dropped an unreadable message (%s)", type(error).__name__)
             return True
         finally:
-            if keep is not None:
-                keep.forget()
+            if handler is not None:
+                handler.forget()
 
-    return guarded
+    return read_or_skip
 
 
 class _BodyRedactingFilter(logging.Filter):
-    """Takes what a message says out of the lines that Celery writes about those that it cannot use."""
+    """Removes the body from what Celery logs about a message that it cannot use."""
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the record, and let it pass."""
         if record.msg == celery_consumer.UNKNOWN_TASK_ERROR:
             record.msg, record.args = (
-                "dropped a message: there is no task %s",
+                "dropped a message for the unknown task %s",
                 (_task_name_and_id(record.args),),
             )
         elif record.msg in _REPLACEMENT_TEXTS:
@@ -170,11 +199,10 @@ class _BodyRedactingFilter(logging.Filter):
 
 
 def _task_name_and_id(args: Any) -> str:
-    """Return the name of the task and the id, of what Celery would write: error, body, headers, and more."""
+    """Return task name and id from the arguments of Celery's log record: error, body, headers, and more."""
     headers = args[2]
-    return (
-        f"{str(headers.get('task'))[:_MAX_NAME_LENGTH]!r} (id {str(headers.get('id'))[:_MAX_NAME_LENGTH]!r})"
-    )
+    name, task_id = (str(headers.get(key))[:_MAX_NAME_LENGTH] for key in ("task", "id"))
+    return f"{name!r} (id {task_id!r})"
 
 
 _BODY_FILTER = _BodyRedactingFilter()

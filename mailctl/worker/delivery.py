@@ -1,4 +1,4 @@
-"""The one place that knows the order: claim, compose, send, record."""
+"""The delivery of emails in order: claim, compose, send, record. No other module knows this order."""
 
 from __future__ import annotations
 
@@ -38,29 +38,30 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.delivery")
 _T = TypeVar("_T")
 
-#: Emails of a batch that are claimed, sent and recorded together; a crash leaves two groups in doubt at most.
+#: Emails of a batch that are claimed, sent and recorded together. A crash leaves at most two groups
+#: ambiguous.
 GROUP_SIZE = 50
-#: Seconds after which a batch makes room for emails that are not a campaign's.
+#: Seconds after which a batch yields to emails that do not belong to a campaign.
 BATCH_SECONDS = 1.0
-#: Characters that are kept of what is wrong with a message: its writer may have chosen them.
+#: Characters of a reason that are recorded; the publisher of the message may have chosen them.
 _MAX_REASON_LENGTH = 500
 
 
 class CoroutineRunner(Protocol):
-    """Runs coroutines on the one event loop of the process."""
+    """Runs coroutines on the event loop of the process."""
 
-    def start(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
-        """Let `work` begin."""
+    def start(self, coroutine: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """Start a coroutine, and return the future of its result."""
         ...
 
-    def wait(self, begun: Future[_T], *, every_seconds: float, meanwhile: Callable[[], object]) -> _T:
-        """Wait for what was started, calling `meanwhile` every so many seconds."""
+    def wait(self, future: Future[_T], *, every_seconds: float, meanwhile: Callable[[], object]) -> _T:
+        """Wait for a future, and call `meanwhile` at an interval during the wait."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Batch:
-    """Emails that are being sent."""
+class _Group:
+    """A group of claimed emails that are being sent."""
 
     claims: list[Claim]
     results: Future[list[AttemptResult]]
@@ -71,11 +72,11 @@ class Delivery:
 
     Args:
         runtime: the parts of this process.
-        bridge: runs what waits for the network.
-        sender: what messages go out by; used on the bridge only.
+        event_loop: runs what waits for the network.
+        sender: sends the messages; it is used on the event loop only.
     """
 
-    def __init__(self, runtime: Runtime, *, bridge: CoroutineRunner, sender: Sender) -> None:
+    def __init__(self, runtime: Runtime, *, event_loop: CoroutineRunner, sender: Sender) -> None:
         self._outbox = runtime.outbox
         self._claims = runtime.claims
         self._settings = runtime.settings
@@ -84,36 +85,36 @@ class Delivery:
         self._catalog = runtime.catalog
         self._breaker = CircuitBreaker(runtime.circuits, runtime.outbox)
         self._recorder = OutcomeRecorder(runtime, self._breaker)
-        self._bridge = bridge
+        self._event_loop = event_loop
         self._sender = sender
 
     def deliver(self, email_id: str, *, worker: str) -> DeliveryResult:
-        """Send an email of the log, if it is to be sent and nobody else is at it.
+        """Send an email of the delivery log, if it is due and no other worker has claimed it.
 
         Args:
-            worker: who does it, for the operator.
+            email_id: the id of the email.
+            worker: the node name of this worker.
 
         Raises:
-            LogUnavailable: the delivery log cannot be used; nothing was sent.
+            LogUnavailable: the delivery log does not answer; nothing was sent.
         """
         if reason := self._breaker.postpone_if_open(email_id):
             return DeliveryResult(email_id=email_id, state=State.PENDING, text=reason)
-        taken = self._claim([email_id], worker=worker)
-        if taken.unreadable:
-            return DeliveryResult(email_id=email_id, state=State.DEFERRED, text=taken.unreadable[0][1])
-        if email_id in taken.suppressed:
-            return self._suppressed_result(email_id, taken.suppressed[email_id])
-        if not taken.claims:
+        claimed = self._claim([email_id], worker=worker)
+        if claimed.unreadable:
+            return DeliveryResult(email_id=email_id, state=State.DEFERRED, text=claimed.unreadable[0][1])
+        if email_id in claimed.suppressed:
+            return self._suppressed_result(email_id, claimed.suppressed[email_id])
+        if not claimed.claims:
             return DeliveryResult(email_id=email_id, state=None, text="nothing to do")
-        return self._send(taken.claims[0])
+        return self._send(claimed.claims[0])
 
     def _claim(self, ids: Sequence[str], *, worker: str) -> ClaimResult:
-        taken = self._claims.claim(ids, worker=worker)
-        for email_id, reason in taken.unreadable:
-            _log.error(
-                "email %s cannot be read: %s", email_id, reason, extra=log_extra(email_id, "email_unreadable")
-            )
-        return taken
+        claimed = self._claims.claim(ids, worker=worker)
+        for email_id, reason in claimed.unreadable:
+            fields = log_extra(email_id, "email_unreadable")
+            _log.error("email %s cannot be read: %s", email_id, reason, extra=fields)
+        return claimed
 
     def deliver_message(
         self,
@@ -124,30 +125,31 @@ class Delivery:
         queue: str,
         worker: str,
     ) -> DeliveryResult:
-        """Send what a message asks for in full; one without a row gets it now.
+        """Send an email whose message contains all of it, and record it first if the log has no row for it.
 
         Args:
-            task_id: the Celery task id: the email's id.
+            task_id: the Celery task id, which is the id of the email.
             request: the kind of the task, and the times that the headers of the message give.
-            arguments: of the kind's task.
-            queue: where it came from.
+            arguments: the arguments of the task.
+            queue: the queue that the message came from.
+            worker: the node name of this worker.
 
         Raises:
-            LogUnavailable: the delivery log cannot be used; nothing was sent.
+            LogUnavailable: the delivery log does not answer; nothing was sent.
         """
         try:
             task_id = validation.validate_email_id(task_id)
-            report = self.deliver(task_id, worker=worker)
-            if report.state is not None:
-                return report
+            result = self.deliver(task_id, worker=worker)
+            if result.state is not None:
+                return result
             contents = from_arguments(request.kind, arguments, origins=self._origins, catalog=self._catalog)
             named = replace(request, kind=effective_kind(request.kind, contents[0].template))
             drafts = make_drafts(named, contents, queue=queue, now=datetime.now(UTC), first_id=task_id)
-            refused = self._outbox.record_from_message(drafts)
+            suppressed = self._outbox.record_from_message(drafts)
         except (InvalidInput, ConfigurationError) as error:
             return self.record_invalid_message(task_id, request.kind, queue=queue, reason=str(error))
-        if task_id in refused:
-            return self._suppressed_result(task_id, refused[task_id])
+        if task_id in suppressed:
+            return self._suppressed_result(task_id, suppressed[task_id])
         if request.not_before is not None:
             text = f"scheduled for {request.not_before:%F %T}Z"
             return DeliveryResult(email_id=task_id, state=State.PENDING, text=text)
@@ -158,85 +160,91 @@ class Delivery:
         return DeliveryResult(email_id=email_id, state=State.SUPPRESSED, text=reason)
 
     def record_invalid_message(self, task_id: str, kind: Kind, *, queue: str, reason: str) -> DeliveryResult:
-        """Record a message that can never become an email, as failed.
+        """Record a message that cannot become an email as a failed email.
 
         Args:
-            task_id: the Celery task id; one that is no usable id is recorded under another, always the same.
-            queue: where it came from.
+            task_id: the Celery task id; an invalid one is replaced by an id that is derived from it.
+            kind: the kind of the task.
+            queue: the queue that the message came from.
+            reason: why the message is invalid.
 
         Raises:
-            LogUnavailable: the delivery log cannot be used.
+            LogUnavailable: the delivery log does not answer.
         """
-        email_id = _usable_id(task_id)
+        email_id = _valid_id(task_id)
         reason = unicode_safety.escape_controls_as_line(reason[:_MAX_REASON_LENGTH])
-        request, nothing = EmailRequest(kind=kind), Content(user=User(email=""))
-        [draft] = make_drafts(request, [nothing], queue=queue, now=datetime.now(UTC), first_id=email_id)
+        request, empty = EmailRequest(kind=kind), Content(user=User(email=""))
+        [draft] = make_drafts(request, [empty], queue=queue, now=datetime.now(UTC), first_id=email_id)
         self._outbox.record_failed_message(draft, reason=reason)
         text = mask_addresses_in_text(reason)
         _log.error("email %s (%s) failed: %s", email_id, kind.name, text)
         return DeliveryResult(email_id=email_id, state=State.FAILED, text=text)
 
     def deliver_batch(self, ids: Sequence[str], *, worker: str) -> int:
-        """Send emails of a campaign, group by group; what there is no time for goes back into the log.
+        """Send emails of a campaign in groups, and return those without time left to the log.
 
-        Each email has the states, events and retries that it would have alone.
+        Each email gets the same states, events and retries as a single email.
+
+        Args:
+            ids: the ids of the emails.
+            worker: the node name of this worker.
 
         Returns:
-            How many went where they should.
+            The number of delivered emails.
 
         Raises:
-            LogUnavailable: the delivery log cannot be used; what was not claimed was not sent.
+            LogUnavailable: the delivery log does not answer; emails that were not claimed were not sent.
         """
-        until = time.monotonic() + BATCH_SECONDS
+        deadline = time.monotonic() + BATCH_SECONDS
         delivered = 0
-        flights: deque[_Batch] = deque()
+        groups: deque[_Group] = deque()
         try:
             for start in range(0, len(ids), GROUP_SIZE):
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     self._claims.return_unstarted(ids[start:], reason="other emails go first")
                     break
-                flights.append(self._start(ids[start : start + GROUP_SIZE], worker=worker))
-                # One group goes out while the next is claimed and the last is recorded.
-                if len(flights) > 1:
-                    delivered += self._finish(flights)
+                groups.append(self._start(ids[start : start + GROUP_SIZE], worker=worker))
+                # One group is being sent while the next is claimed and the previous one is recorded.
+                if len(groups) > 1:
+                    delivered += self._finish(groups)
         except LogUnavailable:
-            while flights:
-                self._finish(flights)
+            while groups:
+                self._finish(groups)
             raise
-        while flights:
-            delivered += self._finish(flights)
+        while groups:
+            delivered += self._finish(groups)
         return delivered
 
-    def _start(self, ids: Sequence[str], *, worker: str) -> _Batch:
-        tried = [email_id for email_id in ids if not self._breaker.postpone_if_open(email_id)]
-        claims = self._claim(tried, worker=worker).claims if tried else []
+    def _start(self, ids: Sequence[str], *, worker: str) -> _Group:
+        ids_to_claim = [email_id for email_id in ids if not self._breaker.postpone_if_open(email_id)]
+        claims = self._claim(ids_to_claim, worker=worker).claims if ids_to_claim else []
         in_time = [claim for claim in claims if self._recorder.expire_if_too_late(claim) is None]
-        return _Batch(claims=in_time, results=self._bridge.start(self._attempt_all(in_time)))
+        return _Group(claims=in_time, results=self._event_loop.start(self._attempt_all(in_time)))
 
-    def _finish(self, flights: deque[_Batch]) -> int:
-        """Wait for the first of the flights and record it; return how many of it went where they should."""
-        results = self._wait_for_first(flights)
-        return self._recorder.record_all(flights.popleft().claims, results)
+    def _finish(self, groups: deque[_Group]) -> int:
+        """Wait for the first group, record it, and return the number of its delivered emails."""
+        results = self._wait_for_first(groups)
+        return self._recorder.record_all(groups.popleft().claims, results)
 
-    def _wait_for_first(self, flights: Sequence[_Batch]) -> list[AttemptResult]:
-        claims = [claim for flight in flights for claim in flight.claims]
+    def _wait_for_first(self, groups: Sequence[_Group]) -> list[AttemptResult]:
+        claims = [claim for group in groups for claim in group.claims]
         try:
-            return self._bridge.wait(
-                flights[0].results,
+            return self._event_loop.wait(
+                groups[0].results,
                 every_seconds=self._settings.mailctl_lease_seconds / 3,
                 meanwhile=lambda: self._extend_leases(claims),
             )
         except BaseException:
-            # A time limit of Celery ends the waiting thread, not what it waits for.
-            for flight in flights:
-                flight.results.cancel()
+            # A time limit of Celery interrupts this thread, but not the event loop.
+            for group in groups:
+                group.results.cancel()
             raise
 
     def _send(self, claim: Claim) -> DeliveryResult:
-        if late := self._recorder.expire_if_too_late(claim):
-            return late
-        flight = _Batch(claims=[claim], results=self._bridge.start(self._attempt_all([claim])))
-        [result] = self._wait_for_first([flight])
+        if expired := self._recorder.expire_if_too_late(claim):
+            return expired
+        group = _Group(claims=[claim], results=self._event_loop.start(self._attempt_all([claim])))
+        [result] = self._wait_for_first([group])
         return self._recorder.record(claim, result)
 
     async def _attempt_all(self, claims: Sequence[Claim]) -> list[AttemptResult]:
@@ -247,11 +255,13 @@ class Delivery:
         with tracing.span("mailctl.deliver", parent=claim.content.trace) as span:
             span.set_attributes(email_id=claim.id, kind=claim.kind, attempt=claim.attempts)
             envelope = await self._compose(claim)
-            with tracing.span("mailctl.smtp", is_client=True) as asked:
+            with tracing.span("mailctl.smtp", is_client=True) as smtp_span:
                 outcome = await self._sender.send(envelope)
-                asked.set_attributes(email_id=claim.id, outcome=outcome.kind, smtp_code=outcome.reply.code)
+                smtp_span.set_attributes(
+                    email_id=claim.id, outcome=outcome.kind, smtp_code=outcome.reply.code
+                )
                 if outcome.kind not in DELIVERED_STATE_BY_KIND:
-                    asked.fail(outcome.kind)
+                    smtp_span.fail(outcome.kind)
         return envelope, outcome
 
     async def _compose(self, claim: Claim) -> Envelope:
@@ -266,17 +276,17 @@ class Delivery:
         except (MailctlError, OSError):
             raise
         except Exception as error:
-            # Whatever is wrong with it, it would be wrong again, and its words may hold what it was given.
-            raise RenderError(f"The email cannot be made because of {type(error).__name__}.") from None
+            # A retry would fail again. The text of the error may quote the content of the email.
+            raise RenderError(f"The email cannot be rendered because of {type(error).__name__}.") from None
 
     def _extend_leases(self, claims: Sequence[Claim]) -> None:
         try:
             self._claims.extend(claims)
         except LogUnavailable as error:
-            _log.warning("the leases of %d emails could not be prolonged: %s", len(claims), error)
+            _log.warning("cannot extend the leases of %d emails: %s", len(claims), error)
 
 
-def _usable_id(task_id: object) -> str:
+def _valid_id(task_id: object) -> str:
     try:
         return validation.validate_email_id(task_id)
     except InvalidInput:

@@ -1,4 +1,4 @@
-"""One event loop per process, in a thread of its own: SMTP sessions live on it from task to task."""
+"""The event loop of a worker process: in its own thread, it keeps SMTP sessions open between tasks."""
 
 from __future__ import annotations
 
@@ -12,40 +12,41 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 _T = TypeVar("_T")
-#: Seconds that closing waits for what is still running on the loop.
+#: Seconds that `close` waits for the last coroutine, and for the thread.
 _CLOSE_SECONDS = 5.0
 
 
 class EventLoopThread:
-    """Runs coroutines for threads that have no loop; starts its own at once."""
+    """Runs coroutines for threads that have no event loop; its thread starts at once."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="mailctl-loop", daemon=True)
         self._thread.start()
 
-    def start(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
-        """Let `work` begin; `wait` returns what becomes of it."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+    def start(self, coroutine: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """Start a coroutine, and return the future of its result."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
-    def wait(self, begun: Future[_T], *, every_seconds: float, meanwhile: Callable[[], object]) -> _T:
-        """Wait for what was started, and return what it returns or raises.
+    def wait(self, future: Future[_T], *, every_seconds: float, meanwhile: Callable[[], object]) -> _T:
+        """Wait for a future, and return its result or raise its exception.
 
         Args:
-            every_seconds: how often to call `meanwhile`.
-            meanwhile: called in the thread of the caller while it waits.
+            future: the future of a started coroutine.
+            every_seconds: the interval between calls of `meanwhile`.
+            meanwhile: a function to call in this thread during the wait.
         """
         while True:
             try:
-                return begun.result(timeout=every_seconds)
+                return future.result(timeout=every_seconds)
             except TimeoutError:
-                if begun.done():
+                if future.done():
                     raise
             meanwhile()
 
     def close(self, last: Coroutine[Any, Any, None]) -> None:
-        """Run `last`, then end the loop and its thread."""
-        with suppress(TimeoutError):  # whatever still waits for the network is cut off with the loop
+        """Run a last coroutine, then stop the loop and its thread."""
+        with suppress(TimeoutError):  # what still waits for the network ends with the loop
             asyncio.run_coroutine_threadsafe(last, self._loop).result(timeout=_CLOSE_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_CLOSE_SECONDS)

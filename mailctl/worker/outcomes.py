@@ -1,4 +1,4 @@
-"""What became of attempts, recorded: for one email, or for those of a group together."""
+"""Recording of outcomes in the delivery log: for one email, or for a group of emails together."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mailctl.domain.models import (
 )
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import GiveUp, decide_retry, is_too_late
-from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
+from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, RenderError
 from mailctl.json_logging import log_extra
 from mailctl.redaction import mask_addresses_in_text
 from mailctl.timefmt import TimeStyle, format_time
@@ -35,32 +35,35 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("mailctl.delivery")
 
-#: Seconds between attempts to record an outcome while the delivery log does not answer.
+#: Seconds between two attempts to record an outcome while the delivery log does not answer.
 _RECORD_RETRY_SECONDS = 1.0
-#: The outcomes of emails that went where they should, and the states of these.
+#: The outcomes of delivered emails, and the state of an email with each.
 DELIVERED_STATE_BY_KIND = {OutcomeKind.ACCEPTED: State.SENT, OutcomeKind.CAPTURED: State.CAPTURED}
 _TOO_LATE = "it expired before it could be sent"
 
-#: A finished message and what became of it, or what ended the attempt.
+_LOST_LEASE = "another worker has claimed email %s in the meantime"
+
+#: The composed message and its outcome, or the exception that ended the attempt.
 AttemptResult = tuple[Envelope, Outcome] | BaseException
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryResult:
-    """What a task did for an email; `state` is None if there was nothing to do."""
+    """The result of a delivery."""
 
     email_id: str
+    #: None if there was nothing to do.
     state: State | None
-    #: For the worker's log and the Celery result: no address in it can be read.
+    #: The text for the worker's log and the Celery result, with addresses masked.
     text: str = ""
 
 
 class OutcomeRecorder:
-    """Records what became of claimed emails, however long the delivery log does not answer.
+    """Records the outcomes of claimed emails, and waits as long as the delivery log does not answer.
 
     Args:
         runtime: the parts of this process.
-        breaker: learns of each outcome.
+        breaker: the circuit breaker, which is updated with each outcome.
     """
 
     def __init__(self, runtime: Runtime, breaker: CircuitBreaker) -> None:
@@ -70,29 +73,25 @@ class OutcomeRecorder:
         self._breaker = breaker
 
     def expire_if_too_late(self, claim: Claim) -> DeliveryResult | None:
-        """End an email whose links have died meanwhile; return None if they have not."""
+        """Expire an email whose links have expired, and return its result; None if they have not."""
         if not is_too_late(datetime.now(UTC), claim.expires_at):
             return None
         reason = Reason(code=ReasonCode.EXPIRED, text=_TOO_LATE)
         return self._finish(claim, State.EXPIRED, reason=reason)
 
     def record(self, claim: Claim, result: AttemptResult) -> DeliveryResult:
-        """Record what became of one email.
+        """Record the outcome of one email, and return its result.
 
         Raises:
-            BaseException: whatever ended the attempt that is neither the email's fault nor the settings'.
+            BaseException: the exception that ended the attempt, unless the email or the settings caused it.
         """
         if isinstance(result, RenderError | InvalidInput):
             reason = Reason(code=ReasonCode.NOT_COMPOSED, text=str(result))
             return self._finish(claim, State.FAILED, reason=reason)
         if isinstance(result, ConfigurationError | OSError):
-            text = (
-                result.message
-                if isinstance(result, MailctlError)
-                else f"the message cannot be kept: {result}"
-            )
-            broken = Outcome(kind=OutcomeKind.CONFIG, reply=SmtpReply(text=text))
-            return self._defer_or_give_up(claim, broken, message_id=None)
+            text = result.message if isinstance(result, ConfigurationError) else _file_error(result)
+            outcome = Outcome(kind=OutcomeKind.CONFIG, reply=SmtpReply(text=text))
+            return self._defer_or_give_up(claim, outcome, message_id=None)
         if isinstance(result, BaseException):
             raise result
         envelope, outcome = result
@@ -100,23 +99,26 @@ class OutcomeRecorder:
         return self._record_outcome(claim, outcome, message_id=envelope.message_id)
 
     def record_all(self, claims: Sequence[Claim], results: Sequence[AttemptResult]) -> int:
-        """Record what became of the emails of a group, delivered ones together; return how many those are.
+        """Record the outcomes of a group, those of delivered emails in one transaction.
+
+        Returns:
+            The number of delivered emails.
 
         Raises:
-            BaseException: as `conclude`.
+            BaseException: as `record`.
         """
-        ended: list[DeliveredClaim] = []
+        delivered: list[DeliveredClaim] = []
         for claim, result in zip(claims, results, strict=True):
-            end = None if isinstance(result, BaseException) else self._as_delivered(claim, *result)
-            if end is None:
+            one = None if isinstance(result, BaseException) else self._as_delivered(claim, *result)
+            if one is None:
                 self.record(claim, result)
             else:
-                ended.append(end)
-        self._finish_all(ended)
-        return len(ended)
+                delivered.append(one)
+        self._finish_all(delivered)
+        return len(delivered)
 
     def _as_delivered(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> DeliveredClaim | None:
-        """Return what can be recorded together with others: that an email went where it should."""
+        """Return the record of a delivered email; None for any other outcome."""
         state = DELIVERED_STATE_BY_KIND.get(outcome.kind)
         if state is None:
             return None
@@ -124,18 +126,18 @@ class OutcomeRecorder:
         self._log_links(claim, envelope, outcome)
         return DeliveredClaim(claim=claim, state=state, outcome=outcome, message_id=envelope.message_id)
 
-    def _finish_all(self, ended: Sequence[DeliveredClaim]) -> None:
-        if not ended:
+    def _finish_all(self, delivered: Sequence[DeliveredClaim]) -> None:
+        if not delivered:
             return
         while True:
             try:
-                lost = self._results.finish_delivered(ended)
+                lost = self._results.finish_delivered(delivered)
             except LogUnavailable as error:
-                _log.error("%d outcomes are not recorded yet: %s", len(ended), error)
+                _log.error("cannot record %d outcomes yet; retrying: %s", len(delivered), error)
                 time.sleep(_RECORD_RETRY_SECONDS)
                 continue
             for email_id in lost:
-                _log.error("email %s was taken over by another worker meanwhile", email_id)
+                _log.error(_LOST_LEASE, email_id)
             return
 
     def _record_outcome(self, claim: Claim, outcome: Outcome, *, message_id: str) -> DeliveryResult:
@@ -158,7 +160,7 @@ class OutcomeRecorder:
         try:
             return self._breaker.record_outcome(outcome)
         except LogUnavailable as error:
-            _log.warning("the state of the mail server is not recorded: %s", error)
+            _log.warning("cannot record the state of the mail server: %s", error)
             return None
 
     def _defer_or_give_up(
@@ -191,9 +193,9 @@ class OutcomeRecorder:
         )
         level = logging.ERROR if outcome.kind is OutcomeKind.CONFIG else logging.WARNING
         text = mask_addresses_in_text(str(outcome))
-        fact = log_extra(claim.id, "email_deferred", trace=claim.content.trace)
+        fields = log_extra(claim.id, "email_deferred", trace=claim.content.trace)
         when = format_time(decision.at, TimeStyle.CLOCK)
-        _log.log(level, "email %s deferred until %s: %s", claim.id, when, text, extra=fact)
+        _log.log(level, "email %s deferred until %s: %s", claim.id, when, text, extra=fields)
         return DeliveryResult(email_id=claim.id, state=State.DEFERRED, text=text)
 
     def _finish(
@@ -211,25 +213,29 @@ class OutcomeRecorder:
         )
         text = mask_addresses_in_text(reason.text if reason else str(outcome or ""))
         level = logging.ERROR if reason else logging.INFO
-        fact = log_extra(claim.id, f"email_{state}", trace=claim.content.trace)
-        _log.log(level, "email %s %s: %s", claim.id, state, text, extra=fact)
+        fields = log_extra(claim.id, f"email_{state}", trace=claim.content.trace)
+        _log.log(level, "email %s %s: %s", claim.id, state, text, extra=fields)
         return DeliveryResult(email_id=claim.id, state=state, text=text)
 
     def _record_until_successful(self, record: Callable[[], bool], claim: Claim) -> None:
-        """Record an outcome, however long it takes: without it, the email would be sent again."""
+        """Retry until an outcome is recorded: without it, the email would be sent again."""
         while True:
             try:
                 is_recorded = record()
             except LogUnavailable as error:
-                _log.error("email %s: its outcome is not recorded yet: %s", claim.id, error)
+                _log.error("cannot record the outcome of email %s yet; retrying: %s", claim.id, error)
                 time.sleep(_RECORD_RETRY_SECONDS)
                 continue
             if not is_recorded:
-                _log.error("email %s was taken over by another worker meanwhile", claim.id)
+                _log.error(_LOST_LEASE, claim.id)
             return
 
     def _log_links(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> None:
-        """In development a captured email's links are for clicking."""
+        """Log the links of a captured email in development, where a developer clicks them."""
         if outcome.kind is OutcomeKind.CAPTURED and self._settings.debug:
             for name, url in envelope.links.items():
                 _log.info("email %s %s: %s", claim.id, name, url, extra=log_extra(claim.id, "link_shown"))
+
+
+def _file_error(error: BaseException) -> str:
+    return f"the message cannot be stored: {error}"

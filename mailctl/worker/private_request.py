@@ -1,4 +1,4 @@
-"""A worker's requests for tasks of ours: they show no arguments, and Celery's revoke does not stop them."""
+"""Celery requests for email tasks: they show no arguments, and Celery's revoke does not stop them."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ _REDACTED = "(redacted)"
 
 
 class PrivateRequest(Request):  # type: ignore[misc]
-    """A request whose arguments are not in events, logs or answers to `inspect`, whoever published it.
+    """A request whose arguments do not appear in events, logs or replies to `inspect`, whoever published it.
 
-    Remote control cannot revoke or terminate it.
+    Remote control can neither revoke nor terminate it.
     """
 
     @property
     def argsrepr(self) -> str:
-        """What stands for the positional arguments."""
+        """A placeholder for the positional arguments."""
         return _REDACTED
 
     @property
     def kwargsrepr(self) -> str:
-        """What stands for the named arguments."""
+        """A placeholder for the named arguments."""
         return _REDACTED
 
     @override
     def info(self, safe: bool = False) -> dict[str, Any]:
-        """Return what `inspect` is told."""
-        told: dict[str, Any] = super().info(safe=True)
-        return {**told, "args": _REDACTED, "kwargs": _REDACTED}
+        """Return the reply to `inspect`."""
+        reply: dict[str, Any] = super().info(safe=True)
+        return {**reply, "args": _REDACTED, "kwargs": _REDACTED}
 
     @override
     def revoked(self) -> bool:
         """Whether the task has expired, which only a canary does.
 
-        Celery's list of revoked ids does not count: Celery would discard the message, and the delivery log
-        would have it published again, for ever. `mailctl cancel` and `hold` stop an email.
+        Celery's list of revoked ids is ignored: Celery would discard the message, and the relay would publish
+        the email again, for ever. `mailctl cancel` and `mailctl hold` stop an email.
         """
         return bool(self.expires and super().revoked())
 
     @override
     def terminate(self, pool: Any, signal: Any = None) -> None:
-        """Let the task run to its end: nobody could tell whether an email that is cut short has arrived."""
-        _log.warning("task %s is not terminated: `mailctl cancel` stops what is not out yet", self.id)
+        """Let the task finish: after a termination nobody could tell whether the email was sent."""
+        _log.warning("ignored a request to terminate task %s; use `mailctl cancel` to stop an email", self.id)
 
 
 class PrivateTask(Task):  # type: ignore[misc]
-    """A task whose arguments are nobody's business."""
+    """A task with private requests."""
 
     abstract = True
     Request = f"{__name__}:PrivateRequest"

@@ -1,4 +1,4 @@
-"""What a process of a worker sends with: made at its first task, after the fork, and closed at its end."""
+"""The state of a worker process: made at its first task, after the fork, and closed when the process ends."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class ProcessState:
     def __init__(self) -> None:
         self.runtime = parts = runtime.current()
         self._sender = parts.make_sender()
-        self._bridge = EventLoopThread()
-        self.delivery = Delivery(parts, bridge=self._bridge, sender=self._sender)
+        self._event_loop = EventLoopThread()
+        self.delivery = Delivery(parts, event_loop=self._event_loop, sender=self._sender)
 
     def close(self) -> None:
-        """Say goodbye to the mail server and end the loop."""
-        self._bridge.close(self._sender.close())
+        """Close the SMTP sessions, the event loop and the runtime."""
+        self._event_loop.close(self._sender.close())
         tracing.flush()
         runtime.close()
 
@@ -28,16 +28,16 @@ _states = PerProcess[ProcessState]()
 
 
 def current() -> ProcessState:
-    """Return what this process sends with.
+    """Return the state of this process, and make it at the first call.
 
     Raises:
-        ConfigurationError: the settings, templates or the log's schema are not usable.
-        LogUnavailable: the delivery log cannot be reached; the next call tries again.
+        ConfigurationError: the settings, the templates or the schema of the delivery log are invalid.
+        LogUnavailable: the delivery log does not answer; the next call tries again.
     """
     return _states.get(ProcessState)
 
 
 def close() -> None:
-    """Close what this process sends with, if it has sent."""
+    """Close the state of this process, if there is one."""
     if (state := _states.pop()) is not None:
         state.close()

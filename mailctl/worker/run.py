@@ -1,4 +1,4 @@
-"""Starting a worker: a real Celery worker of the app, with the pool that suits its broker."""
+"""The start of a worker: a Celery worker of the app, with the pool that suits its broker."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from mailctl.delivery_log.storage.engine import create_log
 from mailctl.errors import ExitCode, InvalidInput
 from mailctl.json_logging import LOG_FORMATS, configure_json_logging
 from mailctl.settings import BULK_QUEUE
-from mailctl.worker.shared_queues import log_foreign_messages
+from mailctl.worker.shared_queues import warn_of_other_messages
 
 if TYPE_CHECKING:
     from mailctl.runtime import Runtime
-    from mailctl.worker.foreign.requeuer import RequeueSchedule
+    from mailctl.worker.foreign.schedule import RequeueSchedule
 
 POOLS = ("prefork", "threads", "solo")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-#: Tenths of a second for which a pool process that ends waits for its parent to read its last result. With
-#: billiard's 300 an orderly end takes 30 s if the parent has stopped reading; the log knows the outcome.
+#: Tenths of a second that an ending pool process waits for its parent to read its last result. With
+#: billiard's 300, a warm shutdown takes 30 s if the parent has stopped reading; the delivery log has the
+#: outcome anyway.
 _EXIT_WAIT_TENTHS = 10
-#: Threads of one process mostly wait for the mail server.
+#: More than there are cores, because threads mostly wait for the mail server.
 _DEFAULT_THREADS = 4
 
 
@@ -46,27 +47,30 @@ def run_worker(
     drop_foreign: bool = False,
     foreign_schedule: RequeueSchedule | None = None,
 ) -> int:
-    """Work until a signal, or with `drain` until nothing is left to do.
+    """Run a worker until a signal stops it, or with `drain` until no work is left.
 
     Args:
-        concurrency: emails at the same time; None means one per core, or a few threads.
-        pool: prefork, threads or solo; None takes threads for a memory broker, which is private to its
-            process, and prefork for any other.
-        queues: comma-separated; None takes those of the app and of kinds of the service's own, and that of
-            campaigns.
-        log_format: text as Celery's, or json: one object a line.
-        hostname: the Celery node name, in which %h, %n and %d stand for parts of the host's name.
-        has_color: whether banner and log may have colours on a terminal.
-        drop_foreign: delete messages for tasks that the app does not have, instead of putting them back.
-        foreign_schedule: when they are put back; None for the usual times.
+        runtime: the parts of this process.
+        concurrency: the number of emails at the same time; None for one per core, or a few threads.
+        pool: prefork, threads or solo; None means threads with a memory broker, which is private to its
+            process, and prefork with any other.
+        queues: the names of the queues, separated by commas; None for the queues of the app, of the service's
+            own kinds, and of campaigns.
+        loglevel: the level of the log, in upper or lower case.
+        log_format: text for Celery's format, or json for one object in each line.
+        hostname: the Celery node name; %h, %n and %d in it stand for parts of the host name.
+        drain: whether to stop when no work is left.
+        has_color: whether banner and log may use colors on a terminal.
+        drop_foreign: whether to delete messages of other apps, instead of keeping them for their workers.
+        foreign_schedule: when messages of other apps are requeued; None for the default.
 
     Returns:
-        The exit code: 0 after an orderly end, 130 when a second signal cut it short.
+        The exit code: 0 after a warm shutdown, 130 if a second signal forced a cold one.
 
     Raises:
-        InvalidInput: an option is not usable.
+        InvalidInput: an option is invalid.
         ConfigurationError: the service's own kinds cannot be loaded.
-        BrokerUnavailable: the broker does not answer, and there is nothing to wait for (`drain`).
+        BrokerUnavailable: with `drain`, the broker does not answer.
     """
     runtime.check_message_settings()
     app = runtime.app
@@ -74,18 +78,20 @@ def run_worker(
     if loglevel.upper() not in LOG_LEVELS:
         raise InvalidInput("--loglevel", f"{loglevel!r} is not a level.", fix=f"Use {', '.join(LOG_LEVELS)}.")
     if log_format not in LOG_FORMATS:
-        raise InvalidInput("--log-format", f"{log_format!r} is none.", fix=f"Use {', '.join(LOG_FORMATS)}.")
+        raise InvalidInput(
+            "--log-format", f"{log_format!r} is not a format.", fix=f"Use {', '.join(LOG_FORMATS)}."
+        )
     if log_format == "json":
         configure_json_logging(loglevel.upper())
         setup_logging.connect(_skip_celery_logging, weak=False)
     if drain:
         BrokerInspector(app).ping()
-    # At DEBUG Celery prints whole messages here, links and all.
+    # At DEBUG this logger prints whole messages, including their links.
     logging.getLogger("celery.concurrency.base").setLevel(logging.INFO)
     billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _EXIT_WAIT_TENTHS
-    # It warns that memory:// names no host.
+    # This logger warns that memory:// names no host.
     logging.getLogger("kombu.connection").setLevel(logging.ERROR)
-    # Asked for in any case: a worker that cannot load the kinds had better not start.
+    # Computed even if `queues` is given: a worker that cannot load the kinds must not start.
     default_queues = ",".join(_default_queues(runtime))
     create_log(runtime.engine)
     worker = app.Worker(
@@ -100,44 +106,44 @@ def run_worker(
         no_color=None if has_color else True,
         drop_foreign=drop_foreign,
         foreign_schedule=foreign_schedule,
-        # Its banner is no JSON.
+        # Celery's banner is not JSON.
         quiet=log_format == "json",
     )
-    log_foreign_messages(app, list((queues or default_queues).split(",")))
+    warn_of_other_messages(app, (queues or default_queues).split(","))
     worker_before_create_process.connect(_freeze_gc, weak=False)
-    endings: list[str] = []
+    shutdowns: list[str] = []
 
-    def note_ending(how: str, **_: object) -> None:
-        endings.append(how)
+    def note_shutdown(how: str, **_: object) -> None:
+        shutdowns.append(how)
 
-    worker_shutting_down.connect(note_ending, weak=False)
+    worker_shutting_down.connect(note_shutdown, weak=False)
     try:
         worker.start()
     finally:
-        worker_shutting_down.disconnect(note_ending)
-    return _exit_code(worker.exitcode, endings)
+        worker_shutting_down.disconnect(note_shutdown)
+    return _exit_code(worker.exitcode, shutdowns)
 
 
 def _default_queues(runtime: Runtime) -> list[str]:
-    """Return what a worker consumes unless it is told: campaigns come last."""
+    """Return the queues that a worker consumes by default, the queue of campaigns last."""
     own = [kind.queue for kind in runtime.catalog.custom_kinds.values() if kind.queue]
     return list(dict.fromkeys([*consumed_queues(runtime.app), *own, BULK_QUEUE]))
 
 
 def _freeze_gc(**_: object) -> None:
-    """Leave what is there at a fork out of the search for garbage: it would copy its pages in each child."""
+    """Exclude existing objects from garbage collection, which would copy their pages in each child."""
     gc.freeze()
 
 
 def _skip_celery_logging(**_: object) -> None:
-    """Celery sets up no log of its own where somebody is connected to that signal."""
+    """Do nothing: Celery does not configure logging if a receiver is connected to its signal."""
 
 
-def _exit_code(code: int | None, endings: list[str]) -> int:
-    """Return 0 after an orderly end, which Celery calls a failure when Ctrl-C asked for it."""
-    if not endings:
+def _exit_code(code: int | None, shutdowns: list[str]) -> int:
+    """Return 0 after a warm shutdown, even if Ctrl-C requested it, which Celery reports as a failure."""
+    if not shutdowns:
         return int(code or ExitCode.DONE)
-    return ExitCode.DONE if endings[-1] == "Warm" else ExitCode.INTERRUPTED
+    return ExitCode.DONE if shutdowns[-1] == "Warm" else ExitCode.INTERRUPTED
 
 
 def _choose_pool(pool: str | None, *, is_private: bool) -> str:

@@ -1,4 +1,4 @@
-"""Saying at the start of a worker that others use its queues."""
+"""Warnings at the start of a worker about other apps that use its queues."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.worker")
 
 
-def log_foreign_messages(app: Celery, queues: Sequence[str]) -> None:
-    """Log what waits in the queues for others."""
-    with suppress(BrokerUnavailable):  # Celery says so, and tries again
+def warn_of_other_messages(app: Celery, queues: Sequence[str]) -> None:
+    """Log a warning for each queue that holds messages of other apps."""
+    with suppress(BrokerUnavailable):  # Celery logs it, and connects again
         _warn(find_foreign_messages(app, queues))
 
 
-def log_foreign_workers(app: Celery) -> None:
-    """Log who else consumes the queues of this worker, when they answer."""
+def warn_of_other_workers(app: Celery) -> None:
+    """Log a warning for each queue that workers of other apps consume, as soon as they answer."""
     queues = list(app.amqp.queues.consume_from)
     threading.Thread(target=_ask_workers, args=(app, queues), name="mailctl-sharing", daemon=True).start()
 
@@ -37,9 +37,9 @@ def _ask_workers(app: Celery, queues: Sequence[str]) -> None:
     try:
         _warn(find_foreign_workers(app, queues, BrokerInspector(app).queues_by_worker()))
     except BrokerUnavailable as error:
-        _log.debug("nobody could be asked who else consumes these queues: %s", error)
+        _log.debug("cannot ask which other workers consume these queues: %s", error)
 
 
-def _warn(found: Sequence[SharedQueue]) -> None:
-    for sharing in found:
-        _log.warning("%s", sharing)
+def _warn(shared_queues: Sequence[SharedQueue]) -> None:
+    for shared in shared_queues:
+        _log.warning("%s", shared)

@@ -9,16 +9,23 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PROMPT = "$ "
 _FENCE = re.compile(r"```(\w*)\s*$")
-_HEADING = re.compile(r"#+ (.+)$")
+#: A heading that begins a section; those of lower levels are parts of it.
+_HEADING = re.compile(r"#{1,2} (.+)$")
+_ROOT = Path(__file__).parents[2]
+#: All that people read; the reference pages get more when the site is built, which needs no running.
+DOCUMENTS = [
+    *(_ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((_ROOT / "docs").rglob("*.md")),
+]
 _COMMENT = re.compile(r"<!-- (not run|given): (.+) -->$")
 _FILE = re.compile(r"# ([\w./-]+\.py)\b")
 _PYTHON = re.compile(r"(?m)^(import|from|await|async|def|class|@|# [\w./-]+\.py\b)")
@@ -51,7 +58,7 @@ class Block:
     document: str
     #: The line of the document that it begins on.
     line: int
-    #: The heading above it.
+    #: The heading of its section.
     section: str
     language: Language
     text: str
@@ -72,7 +79,7 @@ class Block:
 
 def blocks_of(document: Path) -> list[Block]:
     """Return the blocks of a document, fenced and indented, in order."""
-    return list(_Reader(document.name, document.read_text().splitlines()).blocks())
+    return list(_Reader(str(document.relative_to(_ROOT)), document.read_text().splitlines()).blocks())
 
 
 class _Reader:

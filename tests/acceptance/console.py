@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Programs that run until they are stopped, and what they print when they are ready.
 _SERVERS = {"mailctl worker": "ready.", "mailctl web": "dashboard:", "uvicorn ": "startup complete"}
 #: What may be asked again until it prints what is shown, because emails are still under way.
-_QUESTIONS = ("mailctl status ", "mailctl list ", "mailctl health", "mailctl monitor")
+_QUESTIONS = ("mailctl status ", "mailctl why ", "mailctl list ", "mailctl health", "mailctl monitor")
 #: What these tests leave out: everything is installed here, and tests/packaging installs it anew.
 _INSTALLATION = re.compile(r"pip install [^&]*(&& )?")
 _FILE = re.compile(r"cat (\S+)$")
@@ -31,12 +31,14 @@ _ANYTHING = "…"
 #: What is another one each time; `id` may stand in later commands.
 _CHANGING = re.compile(
     r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ)|(?P<stamp>\d{8}T\d{6}Z)|(?P<host>celery@\w+)"
+    r"|(?P<age>\d+ s ago)"
     r"|(?P<short>[0-9a-f]{4,}…)|(?P<id>(?<![0-9a-f])[0-9a-f]{8,}(?:-[0-9a-f]{4,})*)|(?P<rest>…)|(?P<space>\s+)"
 )
 _PATTERNS = {
     "time": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ",
     "stamp": r"\d{8}T\d{6}Z",
     "host": r"celery@\S+",
+    "age": r"\d+ s ago",
     "short": "[0-9a-f-]+",
     "rest": ".*",
     "space": r"\s+",
@@ -72,6 +74,13 @@ def steps_of(block: Block) -> list[Step]:
     return steps
 
 
+def _server_in(command: str) -> str | None:
+    """Return which of the programs that run until they are stopped a command starts."""
+    if "--drain" in command:
+        return None
+    return next((name for name in _SERVERS if command.startswith(name)), None)
+
+
 def _command(line: str) -> str:
     return _INSTALLATION.sub("", _COMMENT.sub("", line)).strip()
 
@@ -97,7 +106,7 @@ class Console:
         for step in steps_of(block):
             if not step.command:
                 continue
-            server = next((name for name in _SERVERS if step.command.startswith(name)), None)
+            server = _server_in(step.command)
             if step.file is not None:
                 self.write(step.file, step.shown)
             elif server is not None:

@@ -118,6 +118,8 @@ ROWS = [
     Row(command="db upgrade"),
     Row(command="db rekey"),
     Row(command="prune"),
+    Row(command="schema"),
+    Row(command="schema", arguments="status", is_fitted=False),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: every page and every email, narrow and wide, light and dark."""
+"""The dashboard in a real browser: every page and every kind of email, narrow and wide, light and dark."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from tests.acceptance.browser import Browser
 
-#: A phone by day and a desk by night: between them, every rule of the style sheet.
+#: Widths, and whether it is dark: between them, every rule of the style sheet applies.
 LOOKS: tuple[tuple[int, bool], ...] = ((360, False), (1280, True))
-#: A folder for pictures of everything, in every look.
+#: A folder for screenshots of everything, in every look.
 TOUR = os.environ.get("MAILCTL_TOUR", "")
 if TOUR:
     LOOKS = ((360, False), (360, True), (1280, False), (1280, True))
@@ -45,7 +45,7 @@ _SERIOUS = ("serious", "critical")
 
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The script of axe-core: the newest, which npm fetches, else the one that a wheel holds."""
+    """The script of axe-core: the newest from npm, or the one of an installed package."""
     folder = tmp_path_factory.mktemp("axe")
     if (npm := shutil.which("npm")) is not None:
         command = [npm, "install", "--no-save", "--no-audit", "--prefix", str(folder), AXE]
@@ -65,14 +65,14 @@ class Dashboard:
 
     @property
     def pages(self) -> list[str]:
-        """Every page that there is, one email in each state, and what is wrong or missing."""
+        """Every page, with emails in several states, an empty list and an error."""
         pages = ["/overview", "/queues", "/workers", "/stats?by=state", "/suppressions", "/check-config"]
         pages += ["/emails", "/emails?state=held", "/emails/ffffffff", "/previews"]
         pages += [f"/emails/{task_id}" for task_id in self.ids]
         return pages + [f"/previews/reset?part={part}" for part in ("html", "text", "headers", "source")]
 
     def fetch(self, path: str) -> str:
-        """Return what a program gets."""
+        """Return the text of a page, without a browser."""
         headers = {"Authorization": f"Bearer {self._key}"}
         return httpx.get(self.address + path, headers=headers, timeout=120).raise_for_status().text
 
@@ -94,7 +94,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
         browser.open(f"{address}/emails?kind=reset")
         browser.fill("[name=key]", key)
         browser.click("button")
-        # Signing in leads where one wanted to go.
+        # Signing in leads to the page that was requested.
         assert browser.run("return location.pathname + location.search") == "/emails?kind=reset"
         yield Dashboard(address, key, browser, ids)
     process_state.close()
@@ -121,8 +121,8 @@ def _fill() -> list[str]:
     return ids
 
 
-def test_keys_lead_through_the_pages(dashboard: Dashboard) -> None:
-    """j chooses, Enter opens, / searches; links stay masked."""
+def test_there_are_keyboard_shortcuts(dashboard: Dashboard) -> None:
+    """j selects, Enter opens, / searches; links are masked."""
     browser = dashboard.browser
     browser.look(width=1280, dark=False)
     dashboard.open("/emails?kind=reset")
@@ -139,8 +139,8 @@ def test_keys_lead_through_the_pages(dashboard: Dashboard) -> None:
     assert browser.foreign_requests(dashboard.address) == []
 
 
-def test_pages_are_for_everybody(dashboard: Dashboard, axe: str) -> None:
-    """axe-core finds no fault, nothing is wider than the screen, and the console has no complaint."""
+def test_pages_are_accessible(dashboard: Dashboard, axe: str) -> None:
+    """axe-core finds nothing, nothing is wider than the screen, and the console has no errors."""
     faults = []
     for page in dashboard.pages:
         dashboard.open(page)
@@ -152,8 +152,8 @@ def test_pages_are_for_everybody(dashboard: Dashboard, axe: str) -> None:
     assert dashboard.browser.complaints() == []
 
 
-def test_emails_can_be_read(dashboard: Dashboard, axe: str, tmp_path: Path) -> None:
-    """Every kind, as a mail program would show it: no fault, and nothing wider than a phone or a desk."""
+def test_emails_are_accessible(dashboard: Dashboard, axe: str, tmp_path: Path) -> None:
+    """Every kind, as a mail client would show it; nothing is wider than the screen."""
     faults = []
     file = tmp_path / "email.html"
     for kind in BUILT_IN_KINDS:

@@ -13,10 +13,12 @@ import pytest
 from rich.cells import cell_len
 
 from mailctl.settings import Settings
+from tests.acceptance.blocks import blocks_of
+from tests.acceptance.console import steps_of
 from tests.acceptance.every_command import ROWS, Office, Row, commands
 from tests.acceptance.screen import MOTION, Screen
 
-README = Path(__file__).parents[2] / "README.md"
+CAMPAIGNS = Path(__file__).parents[2] / "docs" / "how-to" / "campaigns.md"
 WIDTHS = (40, 80, 200)
 #: Errors, bad rows of lists, and commands to be copied: they are never folded.
 TALK = re.compile(r"^error: |^line \d+: |mailctl |^waiting for ")
@@ -99,23 +101,17 @@ def test_a_campaign_shows_how_far_it_is(office: Office, tmp_path: Path) -> None:
         assert b"0 of 3" in screen.written
 
 
-def test_the_campaign_of_the_readme(tmp_path: Path) -> None:
+def test_the_campaign_of_the_documents(tmp_path: Path) -> None:
     """As it stands there, in a window; the ids that `list` prints for it lead to its emails."""
-    text = README.read_text()
-    block = text[text.index("    $ cat users.csv") :]
-    listed, send, summary, look, *_ = re.split(
-        r"^    (?:\$ )?(?=mailctl|\d|email,)", block, flags=re.MULTILINE
-    )[1:]
-    (tmp_path / "users.csv").write_text("".join(f"{line.strip()}\n" for line in listed.splitlines()))
-    with Screen(tmp_path, *shlex.split(send)[1:]) as screen:
+    listed, send, look = steps_of(blocks_of(CAMPAIGNS)[0])
+    (tmp_path / "users.csv").write_text("\n".join([*listed.shown, ""]))
+    with Screen(tmp_path, *shlex.split(send.command)[1:]) as screen:
         assert screen.wait_for_end() == 0, screen.text
-        expected = re.sub(r"[0-9a-f]{12}", "[0-9a-f]{12}", summary.strip())
+        expected = re.sub(r"[0-9a-f]{12}", "[0-9a-f]{12}", send.shown[0])
         [printed] = screen.text.splitlines()
         assert re.fullmatch(expected, printed), screen.text
     campaign = printed.split()[-1]
-    words = [
-        campaign if word.startswith("email-") else word for word in shlex.split(look.splitlines()[0])[1:]
-    ]
+    words = [campaign if word.startswith("email-") else word for word in shlex.split(look.command)[1:]]
     with Screen(tmp_path, *words) as screen:
         assert (screen.wait_for_end(), "No email" in screen.text) == (0, True), screen.text
     with Screen(tmp_path, "list", "--campaign", campaign) as screen:

@@ -202,7 +202,7 @@ def test_what_nobody_takes_is_moved_aside_unchanged_and_restored(yard: Yard) -> 
     assert yard.messages(f"{QUEUE}.unclaimed") == published
     for turn in ("(1 of 3)", "(2 of 3)", "(3 of 3)"):
         assert turn in worker.output
-    assert "moved from queue 'celery' to 'celery.unclaimed'" in worker.output
+    assert "moved messages of other apps from queue 'celery' to 'celery.unclaimed'" in worker.output
     assert worker.stop() == 0
     assert UnclaimedMessages(yard.client).restore(QUEUE) == 3
     assert (yard.unclaimed, yard.messages(QUEUE)) == (0, published)

@@ -107,7 +107,7 @@ def test_a_worker_warns_of_the_settings_of_examples_before_it_sends(
     warnings = [line for line in output.splitlines() if "WARNING" in line and "check-config" in line]
     assert len(warnings) == len(example)
     assert all(name in warning for name, warning in zip(example, warnings, strict=True))
-    assert output.find("WARNING/MainProcess] example values in production") < output.find("ready.")
+    assert output.find("WARNING/MainProcess] placeholder settings in production") < output.find("ready.")
 
 
 def test_a_bad_message_of_another_program_ends_as_failed(production: Terminal, client: Celery) -> None:
@@ -248,6 +248,6 @@ def test_an_email_that_is_being_sent_is_not_terminated(
         email = desk.send()
         desk.wait_for_state(email, "sending")
         client.control.revoke(email, terminate=True, signal="SIGKILL", reply=True, timeout=PATIENCE, limit=1)
-        window.wait_until_printed("is not terminated")
+        window.wait_until_printed("ignored a request to terminate task")
         desk.wait_for_state(email, "sent", "failed")
         assert (desk.run("status", email)[1][0]["attempts"], len(slow.messages)) == (1, 1)

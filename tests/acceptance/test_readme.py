@@ -7,7 +7,6 @@ import secrets
 import socket
 from dataclasses import replace
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -19,7 +18,7 @@ from mailctl.domain.catalog import WELCOME
 from mailctl.domain.recipient_list import RecipientRow
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.campaign import CampaignRecorder
-from tests.acceptance.blocks import Language, blocks_of
+from tests.acceptance.blocks import DOCUMENTS, Language, blocks_of
 from tests.acceptance.conftest import SMTP_PASSWORD
 from tests.acceptance.console import Console, run_python, steps_of
 from tests.acceptance.service import Mailbox, links_in
@@ -28,13 +27,12 @@ from tests.servers import PostgresServer, RedisServer, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.acceptance.blocks import Block
     from tests.acceptance.terminal import Terminal
     from tests.smtp_server import Certificates, ScriptedSmtpServer
 
-ROOT = Path(__file__).parent.parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [block for document in DOCUMENTS for block in blocks_of(document)]
 RUNNABLE = [block for block in BLOCKS if block.language is not Language.TEXT and block.reason is None]
 #: The service in one file and the commands that run it, which have a test of their own.
@@ -56,6 +54,11 @@ t = Links(Settings.load()).seal(LinkClaims(
     expires_at=datetime.now(UTC) + timedelta(hours=1), token=datetime.now(UTC).isoformat(),
 ))
 """
+_LOG = """
+from mailctl.operations.maintenance import upgrade_schema
+
+upgrade_schema(Settings.load())
+"""
 _SESSION = """
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
@@ -68,7 +71,11 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 url = Settings.load().log_url.replace("sqlite:", "sqlite+aiosqlite:")
 async_session = AsyncSession(create_async_engine(url))
 """
-NAMES = {"t": _LINK, "t and session": _LINK + _SESSION, "t and async_session": _LINK + _ASYNC_SESSION}
+NAMES = {
+    "t": _LINK,
+    "t and session": _LINK + _LOG + _SESSION,
+    "t and async_session": _LINK + _LOG + _ASYNC_SESSION,
+}
 
 
 class Reader:

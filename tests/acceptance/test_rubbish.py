@@ -89,8 +89,8 @@ def test_rubbish_ends_no_worker_and_is_not_printed(
         worker.wait_until(lambda: not client.llen(QUEUE) and not client.hlen("unacked"))
     assert worker.process.poll() is None
     assert len(smtp_server.messages) == 1
-    assert "dropped what is no message from a queue (JSONDecodeError)" in worker.output
-    assert "dropped a message: there is no task 'no_such_task' (id '" in worker.output
+    assert "dropped an unreadable message (JSONDecodeError)" in worker.output
+    assert "dropped a message for the unknown task 'no_such_task' (id '" in worker.output
     assert CANARY not in worker.output
     assert "Traceback" not in worker.output
     assert worker.stop() == 0
@@ -106,6 +106,6 @@ def test_rubbish_on_a_shared_queue_is_moved_aside(production: Terminal, redis: R
         worker.wait_until(lambda: client.llen(f"{QUEUE}.unclaimed") == len(raw))
         assert client.lrange(f"{QUEUE}.unclaimed", 0, -1)[::-1] == raw
         assert not client.hlen("unacked")
-    assert "moved what is no message from queue 'celery' to 'celery.unclaimed' (" in worker.output
+    assert "moved an unreadable message from queue 'celery' to 'celery.unclaimed' (" in worker.output
     assert CANARY not in worker.output
     assert worker.stop() == 0

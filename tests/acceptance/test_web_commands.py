@@ -23,15 +23,15 @@ WITHOUT_EXTRA = (
 )
 
 
-def test_nobody_else_may_look_without_a_key(desk: Desk) -> None:
-    """Beyond loopback it is refused while there is no key, with what to do."""
+def test_other_hosts_need_a_key(desk: Desk) -> None:
+    """Without one, only a loopback address is accepted; the error says what to do."""
     code, _, said = desk.run("web", "--host", "0.0.0.0", "--port", "0")
     assert (code, "mailctl keys create" in said) == (4, True)
 
 
 @pytest.mark.parametrize("command", [("web",), ("preview", "--serve")])
-def test_a_missing_extra_is_told(terminal: Terminal, command: tuple[str, ...]) -> None:
-    """In one sentence, with the line that installs it."""
+def test_a_missing_extra_is_reported(terminal: Terminal, command: tuple[str, ...]) -> None:
+    """In one sentence, with the command that installs it."""
     window = terminal.open(terminal.python, "-c", WITHOUT_EXTRA, *command, name="web")
     assert window.wait() == 2
     assert "pip install '.[web]'" in window.output
@@ -39,7 +39,7 @@ def test_a_missing_extra_is_told(terminal: Terminal, command: tuple[str, ...]) -
 
 
 def test_a_dashboard_waits_for_a_log_and_creates_none(terminal: Terminal) -> None:
-    """It says so when it starts, and its pages do until there is one; then they show it."""
+    """It says so when it starts, and its pages report it until there is one."""
     window = terminal.open(terminal.python, "-m", "mailctl", "web", "--port", "0", name="web")
     window.wait_until_printed("key, until this process ends: ")
     log = terminal.folder / ".mailctl" / "mailctl.db"
@@ -61,7 +61,7 @@ def test_a_dashboard_waits_for_a_log_and_creates_none(terminal: Terminal) -> Non
 
 
 def test_previews_are_served(terminal: Terminal) -> None:
-    """To this computer, for the key that is printed, until a signal."""
+    """On the loopback address, with the key that is printed, until a signal."""
     port = free_port()
     window = terminal.open(
         terminal.python, "-m", "mailctl", "preview", "reset", "--serve", "--port", str(port), name="web"

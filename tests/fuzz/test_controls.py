@@ -122,7 +122,7 @@ def test_a_services_app_keeps_its_commands(place: tuple[Site, Broker, Operator])
     assert sorted(operator.ask("hello", from_node="x@y", revoked=["c"])["revoked"]) == ["a", "b", "c"]
     worker.wait_until(lambda: operator.look() == (["celery", "more"], PROCESSES + 1))
     operator.ask("add_consumer", queue="torn", exchange=ANY_KEY, exchange_type="direct")
-    worker.wait_until_printed("cannot consume from another queue (PreconditionFailed)")
+    worker.wait_until_printed("cannot consume from an additional queue (PreconditionFailed)")
     worker.wait_until(operator.is_answered)
     assert operator.look() == (["celery", "more"], PROCESSES + 1)
     broker.broadcast(command("shutdown"))
@@ -172,4 +172,4 @@ def assert_it_works(site: Site, broker: Broker, worker: Window) -> None:
     assert len(site.smtp.messages) == PROCESSES, worker.output[-4000:]
     # The log has the outcome of an email before the broker has its acknowledgement.
     worker.wait_until(lambda: not any(map(broker.left, (QUEUE, STOLEN, f"{QUEUE}.unclaimed"))))
-    assert "where no task here is meant" not in worker.output
+    assert "put messages of other apps back" not in worker.output

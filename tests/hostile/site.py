@@ -64,14 +64,14 @@ class Site:
         self.settings = Settings.load()
         runtime.configure(self.settings)
         self.runtime = runtime.current()
-        self._bridge = EventLoopThread()
+        self._event_loop = EventLoopThread()
         self._sender = self.runtime.make_sender()
-        self.delivery = Delivery(self.runtime, bridge=self._bridge, sender=self._sender)
+        self.delivery = Delivery(self.runtime, event_loop=self._event_loop, sender=self._sender)
         self._messages = 0
 
     def close(self) -> None:
         """Close everything."""
-        self._bridge.close(self._sender.close())
+        self._event_loop.close(self._sender.close())
         runtime.close()
 
     def last_seq(self) -> int:

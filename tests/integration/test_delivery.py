@@ -43,9 +43,9 @@ class Post:
                 **more,  # type: ignore[arg-type]
             )
         )
-        self._bridge = EventLoopThread()
+        self._event_loop = EventLoopThread()
         self._sender = self.runtime.make_sender()
-        self.delivery = Delivery(self.runtime, bridge=self._bridge, sender=self._sender)
+        self.delivery = Delivery(self.runtime, event_loop=self._event_loop, sender=self._sender)
 
     def record(self, address: str = "zoe@example.com") -> str:
         """Record a welcome email, and say that it is on the broker."""
@@ -64,7 +64,7 @@ class Post:
 
     def close(self) -> None:
         """Close everything."""
-        self._bridge.close(self._sender.close())
+        self._event_loop.close(self._sender.close())
         self.runtime.close()
 
 

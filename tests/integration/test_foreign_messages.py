@@ -12,7 +12,7 @@ from mailctl.delivery_log.foreign_messages import RETENTION, ForeignMessages
 from mailctl.delivery_log.storage.engine import open_engine
 from mailctl.delivery_log.storage.schema_version import ensure_current
 from mailctl.delivery_log.storage.urls import parse_url
-from mailctl.worker.foreign.requeuer import RequeueSchedule
+from mailctl.worker.foreign.schedule import RequeueSchedule
 from tests.integration.commands import Mailctl, welcome
 
 if TYPE_CHECKING:

@@ -75,7 +75,7 @@ WRONG_DATABASES = {
 
 def _leaves() -> Iterator[tuple[str, ...]]:
     """Yield each command once, with arguments; those that read no settings are left out."""
-    seen = {"demo"}
+    seen = {"demo", "schema"}
     for line, _ in COMMANDS:
         words = line.format(id="0" * 8, failed="1" * 8, key="2" * 8)
         name = tuple(word for word in shlex.split(line)[:2] if word.isalpha() or "-" in word[1:])

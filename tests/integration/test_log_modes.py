@@ -87,6 +87,7 @@ COMMANDS: dict[str, tuple[AccessMode, str]] = {
     "db upgrade": (CREATE, "db upgrade"),
     "db rekey": (UPDATE, "db rekey"),
     "prune": (UPDATE, "prune"),
+    "schema": (OPTIONAL, ""),
 }
 #: Of commands that write, what only looks.
 DRY_RUNS = [

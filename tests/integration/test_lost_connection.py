@@ -1,4 +1,4 @@
-"""A task that ends when its worker has lost the broker: the worker lives, the message is given out again."""
+"""Tasks that end after the worker lost the broker: the worker survives, and the message comes again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from kombu import Connection
 
-from mailctl.worker.lost_connection import tolerate_lost_connection
+from mailctl.worker.consumer_guards import tolerate_lost_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ ENDS: dict[str, Callable[[Message], object]] = {
 
 
 def delivered(connection: Connection) -> Message:
-    """Return a message that a client published, as a worker gets it."""
+    """Return a message that a client published, as a worker receives it."""
     queue = connection.SimpleQueue("celery")
     queue.put("an email")
     message = queue.get(timeout=5)
@@ -31,25 +31,25 @@ def delivered(connection: Connection) -> Message:
 
 
 def lose(message: Message, connection: Connection) -> None:
-    """Do what a worker does with a connection that broke, before it has the next one."""
+    """Close a connection as a worker does after an error, before it opens the next one."""
     connection.collect()
     message.channel._disconnect_pools()
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_message_whose_connection_is_gone_is_not_lost(redis_url: str, end: str) -> None:
-    """The error is one that Celery expects; any other would end the worker."""
+def test_a_message_survives_the_loss_of_its_connection(redis_url: str, end: str) -> None:
+    """The error is one that Celery handles; any other would end the worker."""
     with Connection(redis_url) as connection:
         message = delivered(connection)
         lose(message, connection)
-        with pytest.raises(connection.connection_errors, match="this connection is gone"):
+        with pytest.raises(connection.connection_errors, match="this connection is lost"):
             ENDS[end](message)
     with Connection(redis_url) as later:
         assert later.SimpleQueue("celery").get(timeout=5).payload == "an email"
 
 
-def test_while_the_connection_stands_the_message_leaves_the_broker(redis_url: str) -> None:
-    """What was acknowledged is not given out again."""
+def test_an_acknowledged_message_leaves_the_broker(redis_url: str) -> None:
+    """The broker does not deliver it again."""
     with Connection(redis_url) as connection:
         message = delivered(connection)
         message.channel._disconnect_pools()

@@ -62,7 +62,7 @@ def on_page(page: str, by: str) -> Iterator[Offered]:
     """Yield the commands that a page has for copying, and those in its prose."""
     for found in re.finditer(r'data-copy="([^"]*)"', page):
         yield Offered(html.unescape(found[1]), by)
-    for found in re.finditer(r'<(?:p|span) class="(?:fix|trouble|note)"[^>]*>([^<]*)', page):
+    for found in re.finditer(r'<(?:p|span) class="(?:fix|alert|note)"[^>]*>([^<]*)', page):
         yield from in_prose(html.unescape(found[1]), by)
 
 

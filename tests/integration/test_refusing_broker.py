@@ -119,7 +119,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         (with_a_wrong_password, ExitCode.USAGE, "ACCESS_REFUSED", "password"),
         (on_a_virtual_host_that_is_not_there, ExitCode.USAGE, "NOT_ALLOWED", "virtual host"),
         (from_a_queue_of_another_connection, ExitCode.REFUSED, "RESOURCE_LOCKED", "exclusive"),
-        (to_a_queue_that_is_full, ExitCode.FAILED, "has not taken a message", "full"),
+        (to_a_queue_that_is_full, ExitCode.FAILED, "did not accept a message", "full"),
         (to_a_queue_that_is_not_there, ExitCode.NOT_FOUND, "There is no queue 'parcels'", "Start the app"),
     ],
 )

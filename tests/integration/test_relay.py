@@ -18,13 +18,8 @@ from mailctl.enqueue.campaign import CampaignRecorder
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
 from mailctl.settings import BULK_QUEUE, Settings
-from mailctl.worker.relay import (
-    BATCH_SIZE,
-    LOCAL_TICK_SECONDS,
-    MAX_BATCHES_ON_BROKER,
-    SERVER_TICK_SECONDS,
-    Relay,
-)
+from mailctl.worker.due_emails import BATCH_SIZE, MAX_BATCHES_ON_BROKER
+from mailctl.worker.relay import LOCAL_TICK_SECONDS, SERVER_TICK_SECONDS, Relay
 from tests.servers import HangUpServer
 
 if TYPE_CHECKING:
@@ -54,7 +49,7 @@ def worker() -> Worker:
 def tick_after_a_turn(log: Runtime) -> float:
     """Return how long a relay rests at most, once it has looked at the log."""
     has_looked = threading.Event()
-    relay = Relay(log, worker(), each_turn=has_looked.set)
+    relay = Relay(log, worker(), on_tick=has_looked.set)
     relay.start()
     assert has_looked.wait(PATIENCE)
     relay.stop()

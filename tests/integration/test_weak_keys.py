@@ -125,7 +125,7 @@ def test_the_dashboard_in_a_service_refuses_every_request(
             for given in ({}, headers):
                 answer = client.request(method, path, headers=given)
                 assert answer.status_code == 500, (method, path)
-                assert "settings of this server cannot be used" in answer.text
+                assert "settings of this server are invalid" in answer.text
                 assert blamed not in answer.text
         assert client.get("/healthz").status_code == 200
     assert blamed in caplog.text

@@ -1,4 +1,4 @@
-"""The dashboard on a real port: who may look, what is shown, and that nothing acts or is given away."""
+"""The dashboard on a real port: who has access, what is shown, and that it changes and reveals nothing."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ ENDPOINTS = (
     *("/api/queues", "/api/workers", "/api/stats", "/api/suppressions", "/api/openapi.json", "/api/other"),
     "/previews/reset/version",
 )
-#: What is open to everybody.
+#: The routes that need no key.
 OPEN = {"/healthz", "/login", "/logout", "/static/{name}"}
 
 
 class Site:
-    """A dashboard that is being served, and the log behind it."""
+    """A running dashboard, and its delivery log."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -49,7 +49,7 @@ class Site:
         self.email_id = self.record("ada@example.com")
 
     def record(self, address: str, kind: str = "reset") -> str:
-        """Put an email into the log, with a token of the service's own."""
+        """Record an email, with a token of the service."""
         parts = runtime.current()
         tokens = {"token": TOKEN} if kind == "reset" else {}
         content = make_content(
@@ -63,7 +63,7 @@ class Site:
         return httpx.Client(base_url=self.address, headers=headers, timeout=120)
 
     def all_paths(self, app: FastAPI) -> list[str]:
-        """Return an address for each route of an application that is not open to everybody."""
+        """Return a path for each route of an application that needs a key."""
         parts = {"{task_id}": self.email_id, "{kind}": "reset", "{unknown:path}": "other"}
         found = [path for path in _route_paths(app.routes) if path not in OPEN]
         for name, value in parts.items():
@@ -72,7 +72,7 @@ class Site:
         return found
 
     def paths(self, patterns: tuple[str, ...]) -> list[str]:
-        """Return addresses of this log's email."""
+        """Return the paths of the email of this log."""
         return [pattern.format(id=self.email_id) for pattern in patterns]
 
 
@@ -86,8 +86,8 @@ def _route_paths(routes: Any) -> list[str]:
 
 
 @pytest.fixture
-def given(tmp_path: Path) -> Iterator[Settings]:
-    """Settings with a log of their own."""
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    """Settings with an empty delivery log."""
     made = Settings(mailctl_home=tmp_path / "home")
     runtime.close()
     runtime.configure(made)
@@ -96,17 +96,17 @@ def given(tmp_path: Path) -> Iterator[Settings]:
 
 
 @pytest.fixture
-def site(given: Settings) -> Iterator[Site]:
-    """The dashboard as an application of its own."""
-    with serving(web.create_app(given)) as address:
+def site(settings: Settings) -> Iterator[Site]:
+    """The dashboard as an application."""
+    with serving(web.create_app(settings)) as address:
         yield Site(address)
 
 
 class TestAccess:
     @pytest.mark.parametrize("credential", ["none", "wrong", "revoked", "garbage", "no session"])
-    def test_nothing_is_shown_without_a_valid_key(self, given: Settings, credential: str) -> None:
-        """Programs are told, people are led to the sign-in page: on every route that there is but `OPEN`."""
-        app = web.create_app(given, access=AccessControl(throttle=LoginThrottle(most=10**9)))
+    def test_every_route_needs_a_valid_key(self, settings: Settings, credential: str) -> None:
+        """Except those in `OPEN`: programs get status 401, browsers are redirected to the sign-in page."""
+        app = web.create_app(settings, access=AccessControl(throttle=LoginThrottle(most=10**9)))
         with serving(app) as address:
             site = Site(address)
             key = {"wrong": f"mk_{site.key.id}_wrong", "garbage": "é'\"", "revoked": site.key.plaintext}.get(
@@ -127,12 +127,12 @@ class TestAccess:
                     assert site.email_id not in answer.text.replace(path, "")
                 assert client.get("/healthz").json() == {"status": "ok"}
 
-    def test_every_route_is_tested(self, site: Site, given: Settings) -> None:
-        """One that is new goes into the lists above."""
-        assert set(site.all_paths(web.create_app(given))) == set(site.paths((*PAGES, *ENDPOINTS)))
+    def test_every_route_is_tested(self, site: Site, settings: Settings) -> None:
+        """A new route has to be added to the lists above."""
+        assert set(site.all_paths(web.create_app(settings))) == set(site.paths((*PAGES, *ENDPOINTS)))
 
-    def test_a_key_opens_everything(self, site: Site) -> None:
-        """As a bearer key; and its use is noted."""
+    def test_a_key_gives_access_to_every_route(self, site: Site) -> None:
+        """As a bearer token; the time of its last use is recorded."""
         with site.client(site.key.plaintext) as client:
             for path in site.paths((*PAGES, *ENDPOINTS)):
                 expected = {"/": 303, "/api/other": 404}.get(path, 200)
@@ -140,14 +140,14 @@ class TestAccess:
         [key] = runtime.current().api_keys.list()
         assert key.last_used_at is not None
 
-    def test_only_the_hash_of_a_key_is_kept(self, site: Site) -> None:
-        """Not in the file of the log, nor beside it."""
+    def test_only_the_hash_of_a_key_is_stored(self, site: Site) -> None:
+        """The key itself is in no file of the delivery log."""
         secret = site.key.plaintext.rpartition("_")[2].encode()
         home = runtime.current().settings.mailctl_home
         assert not [file for file in home.rglob("*") if file.is_file() and secret in file.read_bytes()]
 
-    def test_people_sign_in_with_it(self, site: Site) -> None:
-        """The session cookie is out of reach for scripts and other sites, and ends with the key."""
+    def test_a_key_begins_a_session(self, site: Site) -> None:
+        """No script and no other site can use the cookie; the session ends when the key is revoked."""
         with site.client() as client:
             client.headers["Origin"] = site.address
             form = {"key": site.key.plaintext, "next": "/workers"}
@@ -160,8 +160,8 @@ class TestAccess:
             runtime.current().api_keys.revoke(site.key.id)
             assert client.get("/workers").status_code == 303
 
-    def test_they_sign_out(self, site: Site) -> None:
-        """The cookie goes."""
+    def test_signing_out_ends_the_session(self, site: Site) -> None:
+        """The cookie is deleted."""
         with site.client() as client:
             client.headers["Origin"] = site.address
             client.post("/login", data={"key": site.key.plaintext})
@@ -169,8 +169,8 @@ class TestAccess:
             assert client.get("/emails").status_code == 303
 
     @pytest.mark.parametrize("next_page", ["https://evil.example/", "//evil.example", "/\\evil.example", ""])
-    def test_signing_in_leads_to_no_other_site(self, site: Site, next_page: str) -> None:
-        """Whatever the address said."""
+    def test_signing_in_redirects_to_no_other_site(self, site: Site, next_page: str) -> None:
+        """Whatever the `next` parameter is."""
         with site.client() as client:
             client.headers["Origin"] = site.address
             answer = client.post("/login", data={"key": site.key.plaintext, "next": next_page})
@@ -180,14 +180,14 @@ class TestAccess:
         "headers", [{}, {"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}]
     )
     def test_forms_of_other_sites_are_refused(self, site: Site, headers: dict[str, str]) -> None:
-        """Both of them."""
+        """For signing in and for signing out."""
         with site.client() as client:
             for path in ("/login", "/logout"):
                 answer = client.post(path, data={"key": site.key.plaintext}, headers=headers)
                 assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
 
-    def test_guessing_is_slowed_down(self, site: Site) -> None:
-        """After some wrong keys an address has to wait, with the right key, too; a session goes on."""
+    def test_invalid_keys_are_limited(self, site: Site) -> None:
+        """After some of them an address has to wait, even with a valid key; its sessions are not affected."""
         with site.client() as signed_in, site.client() as client:
             signed_in.headers["Origin"] = client.headers["Origin"] = site.address
             signed_in.post("/login", data={"key": site.key.plaintext})
@@ -198,8 +198,8 @@ class TestAccess:
             assert client.get("/api/emails", headers={"Authorization": "Bearer x"}).status_code == 429
             assert signed_in.get("/emails").status_code == 200
 
-    def test_answers_keep_browsers_in_check(self, site: Site) -> None:
-        """Pages, endpoints and errors alike: no script but ours, no frame, no copy."""
+    def test_every_response_has_the_security_headers(self, site: Site) -> None:
+        """Pages, endpoints and errors: no foreign scripts, no frames, no caching."""
         with site.client(site.key.plaintext) as client:
             for path in (*site.paths((*PAGES, *ENDPOINTS)), "/login", "/nothing", "/static/page.js"):
                 headers = client.get(path).headers
@@ -209,8 +209,8 @@ class TestAccess:
                 assert headers["cache-control"] == "no-store"
                 assert headers["x-content-type-options"] == "nosniff"
 
-    def test_nothing_acts(self, site: Site) -> None:
-        """Every other method is refused, and the log is as it was."""
+    def test_it_is_read_only(self, site: Site) -> None:
+        """All other methods are refused, and the log is not changed."""
         with site.client(site.key.plaintext) as client:
             for path in site.paths((*PAGES, *ENDPOINTS)):
                 for method in ("POST", "PUT", "PATCH", "DELETE"):
@@ -220,7 +220,7 @@ class TestAccess:
 
 class TestContents:
     def test_links_and_tokens_are_masked(self, site: Site) -> None:
-        """On the page, in the frame, and for programs."""
+        """On the page, in the frame, and in the API."""
         with site.client(site.key.plaintext) as client:
             for path in site.paths(PAGES + ENDPOINTS):
                 text = client.get(path).text
@@ -229,7 +229,7 @@ class TestContents:
             assert "/reset-password?t=***" in client.get(f"/emails/{site.email_id}").text
 
     def test_filters_are_those_of_the_command(self, site: Site) -> None:
-        """Empty fields of the form do not count; the page shows the command that lists the same."""
+        """Empty fields of the form are ignored; the page shows the command that prints the same list."""
         other = site.record("zoe@example.com", kind="welcome")
         with site.client(site.key.plaintext) as client:
             page = client.get("/emails?to=ZOE&state=&kind=welcome&error=&since=1h").text
@@ -240,8 +240,8 @@ class TestContents:
             assert client.get("/emails?state=gone").status_code == 422
             assert client.get("/api/emails?since=soon").status_code == 422
 
-    def test_pages_follow_each_other(self, site: Site) -> None:
-        """Each email is on one of them."""
+    def test_every_email_is_on_one_page(self, site: Site) -> None:
+        """The cursor of a page leads to the next one."""
         ids = [site.email_id, *(site.record(f"user{number}@example.com") for number in range(4))]
         with site.client(site.key.plaintext) as client:
             first = client.get("/api/emails?limit=3").json()
@@ -251,7 +251,7 @@ class TestContents:
             assert 'rel="next"' in client.get("/emails?limit=3").text
 
     def test_one_email_is_explained(self, site: Site) -> None:
-        """With its timeline, and the commands that would act; the start of its id is enough."""
+        """With its events and the commands that apply; a unique prefix of its id is enough."""
         with site.client(site.key.plaintext) as client:
             page = client.get(f"/emails/{site.email_id[:8]}").text
             assert "no worker" in page
@@ -260,16 +260,16 @@ class TestContents:
             assert (answer["state"], answer["events"][0]["state"]) == ("pending", "pending")
             assert client.get("/emails/ffffffff").status_code == 404
 
-    def test_what_people_wrote_stays_text(self, site: Site) -> None:
-        """A reason that looks like a page is none."""
+    def test_text_is_escaped(self, site: Site) -> None:
+        """Markup in a reason is shown as text."""
         runtime.current().outbox.fail_unpublishable(site.email_id, reason="<script>alert(1)</script>")
         with site.client(site.key.plaintext) as client:
             for path in ("/emails", f"/emails/{site.email_id}"):
                 assert "<script>alert" not in client.get(path).text
 
 
-def test_it_fits_into_a_service(given: Settings) -> None:
-    """Under a prefix of the service's; every link and the session stay under it."""
+def test_it_can_be_mounted_in_a_service(settings: Settings) -> None:
+    """Under a prefix: all links and the session cookie have it."""
     app = FastAPI()
     app.include_router(web.router, prefix="/ops/mail")
     with serving(app) as address:
@@ -290,10 +290,10 @@ def test_it_fits_into_a_service(given: Settings) -> None:
             assert document["servers"] == [{"url": "/ops/mail"}]
 
 
-def test_every_answer_is_as_the_openapi_document_says(given: Settings) -> None:
-    """Schemathesis: no 500, and status, type and content of every answer are documented."""
+def test_every_response_matches_the_openapi_document(settings: Settings) -> None:
+    """Schemathesis: no status 500, and the status, type and content of every response are documented."""
     patient = AccessControl(throttle=LoginThrottle(most=10**9))
-    with serving(web.create_app(given, access=patient)) as address:
+    with serving(web.create_app(settings, access=patient)) as address:
         _examine(Site(address))
 
 
@@ -304,7 +304,7 @@ def _examine(site: Site) -> None:
     schema.config.update(base_url=site.address)
     headers = {"Authorization": f"Bearer {site.key.plaintext}"}
     answered: list[int] = []
-    # Which times there are, no schema can say.
+    # The schema cannot express which texts are valid times.
     [accepts_valid] = schemathesis.checks.CHECKS.get_by_names(["positive_data_acceptance"])
     for operation in schema.get_all_operations():
 
@@ -322,7 +322,7 @@ def _examine(site: Site) -> None:
 
 class TestPreviews:
     def test_every_kind_is_shown_and_checked(self, site: Site) -> None:
-        """As HTML, text, headers and source, with links that lead nowhere; ours have no fault."""
+        """As HTML, text, headers and source, with links that do not work; built-in kinds have no findings."""
         with site.client(site.key.plaintext) as client:
             overview = client.get("/previews").text
             assert all(f"/previews/{kind}" in overview for kind in BUILT_IN_KINDS)
@@ -335,19 +335,19 @@ class TestPreviews:
             assert "SAMPLE-this-link-does-not-work" in client.get("/previews/reset?part=text").text
             assert client.get("/previews/nothing").status_code == 404
 
-    def test_a_real_users_name_may_be_in_it(self, site: Site) -> None:
-        """Looked up as the commands do."""
+    def test_a_preview_can_have_a_real_user(self, site: Site) -> None:
+        """The user is looked up as by the commands."""
         with site.client(site.key.plaintext) as client:
             assert "ada@example.com" in client.get("/previews/welcome?part=headers&user_id=1").text
             assert client.get("/previews/welcome?user_id=999").status_code == 404
 
-    def test_a_template_that_changes_shows_at_once(self, given: Settings, tmp_path: Path) -> None:
-        """The version tells the page; a missing variable, a dead link and faint words are told."""
+    def test_a_template_that_changes_shows_at_once(self, settings: Settings, tmp_path: Path) -> None:
+        """The version changes; a missing variable, a broken link and low contrast are reported."""
         folder = tmp_path / "templates"
         folder.mkdir()
         (folder / "welcome.txt").write_text("Hello\n")
         (folder / "welcome.html").write_text("<p>Hello</p>")
-        with serving(web.create_app(given.model_copy(update={"mailctl_templates": folder}))) as address:
+        with serving(web.create_app(settings.model_copy(update={"mailctl_templates": folder}))) as address:
             site = Site(address)
             with site.client(site.key.plaintext) as client:
                 before = client.get("/previews/welcome/version").json()["version"]
@@ -355,7 +355,7 @@ class TestPreviews:
                 (folder / "welcome.html").write_text('<p style="color:#aaaaaa">Hi <a href="#">x</a></p>')
                 assert client.get("/previews/welcome/version").json()["version"] != before
                 page = client.get("/previews/welcome").text
-                assert "lead nowhere: #" in page
+                assert "not absolute URLs: #" in page
                 assert "2.32:1" in page
                 (folder / "welcome.html").write_text("<p>{{ nothing }}</p>")
                 assert "the variable nothing is missing" in client.get("/previews/welcome").text

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.blocks import Language, blocks_of
+from tests.acceptance.blocks import DOCUMENTS, Language, blocks_of
 from tests.acceptance.terminal import Terminal
 from tests.packaging.environments import ROOT
 from tests.servers import free_port
@@ -95,10 +95,10 @@ for words in json.loads(sys.argv[1]):
 """
 
 
-def imports_of_the_readme() -> list[str]:
-    """Return each import of mailctl in its Python."""
+def imports_of_the_documents() -> list[str]:
+    """Return each import of mailctl in their Python."""
     found = set()
-    for block in blocks_of(ROOT / "README.md"):
+    for block in (block for document in DOCUMENTS for block in blocks_of(document)):
         if block.language is Language.PYTHON:
             tree = compile(block.text, str(block), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | ast.PyCF_ONLY_AST)
             imports = (node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
@@ -124,7 +124,7 @@ def fetch(url: str) -> str:
 
 def test_the_first_command_of_the_readme_works(package: Package, tmp_path: Path) -> None:
     """With pip, from the files here, in a new environment."""
-    first = blocks_of(ROOT / "README.md")[0]
+    first = next(block for block in blocks_of(ROOT / "README.md") if block.text.startswith("pip install"))
     environment = package.environment(tmp_path / "environment")
     path = f"{Path(environment).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
@@ -183,9 +183,9 @@ def test_every_command_of_the_bare_package_helps_or_names_its_extra(installed: I
 
 
 @pytest.mark.parametrize("extras", [(), ("web",)], ids=["bare", "web"])
-def test_what_the_readme_imports_is_there(installed: Install, extras: tuple[str, ...]) -> None:
+def test_what_the_documents_import_is_there(installed: Install, extras: tuple[str, ...]) -> None:
     """Only the dashboard asks for its extra, in one sentence."""
-    statements = imports_of_the_readme()
+    statements = imports_of_the_documents()
     assert "from mailctl.web import router" in statements
     printed = run_python(installed(*extras), "-c", TRY_ALL, json.dumps(statements))
     failed = [json.loads(line) for line in printed.splitlines()]
@@ -228,7 +228,7 @@ def test_the_postgres_extra_keeps_the_log(installed: Install, postgres_url: str)
 
 
 def test_the_otel_extra_traces(installed: Install) -> None:
-    """What the README runs a worker with has all that it needs but an exporter."""
+    """What the documents run a worker with has all that it needs but an exporter."""
     terminal = installed("otel")
     terminal.environment |= {
         "OTEL_TRACES_EXPORTER": "console",

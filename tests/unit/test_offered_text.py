@@ -13,20 +13,21 @@ import typer
 
 import mailctl
 from mailctl.cli.main import app
+from tests.acceptance.blocks import DOCUMENTS
 from tests.command_line import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE = Path(mailctl.__file__).parent
-README = PACKAGE.parent / "README.md"
+ROOT = PACKAGE.parent
 NAMES = "|".join(sorted(typer.main.get_command(app).list_commands(None)))  # type: ignore[arg-type, attr-defined]
 #: The beginning of a command that a value is put into.
 HOLE = "\0"
 COMPOSED = re.compile(rf"(?:\bmailctl (?:{NAMES})\b|\bchmod )[^`{HOLE}]*{HOLE}")
 #: A command that is written down: in backquotes, or alone after a colon.
 WRITTEN = re.compile(rf"`mailctl ({NAMES})\b([^`]*)`|: mailctl ({NAMES})\b([^`.]*)\.?$", re.MULTILINE)
-#: What stands for a value in the README and in help texts.
+#: What stands for a value in the documents and in help texts.
 BLANKS = {
     "ID": "e1",
     "LENGTH": "1h",
@@ -133,14 +134,15 @@ def written_in_package() -> Iterator[Written]:
                         yield Written(place, words, is_fix=id(node) in fixes)
 
 
-def written_in_readme() -> Iterator[Written]:
-    """Yield what the README's text, tables and examples tell or name."""
-    text = README.read_text()
-    for pattern in (rf"`mailctl ({NAMES})\b([^`\n]*)`", rf"^ +\$ mailctl ({NAMES})\b([^#>\n]*)"):
-        for found in re.finditer(pattern, text, re.MULTILINE):
-            if "send invoice" not in found[0]:  # a kind of the service's own
-                for words in alternatives(found):
-                    yield Written("README.md", words, is_fix=False)
+def written_in_documents() -> Iterator[Written]:
+    """Yield what the texts, tables and examples of the documents tell or name."""
+    for document in DOCUMENTS:
+        text = document.read_text()
+        for pattern in (rf"`mailctl ({NAMES})\b([^`\n]*)`", rf"^ *\$ mailctl ({NAMES})\b([^#>\n]*)"):
+            for found in re.finditer(pattern, text, re.MULTILINE):
+                if "send invoice" not in found[0]:  # a kind of the service's own
+                    for words in alternatives(found):
+                        yield Written(str(document.relative_to(ROOT)), words, is_fix=False)
 
 
 def alternatives(found: re.Match[str]) -> list[str]:
@@ -154,6 +156,6 @@ def alternatives(found: re.Match[str]) -> list[str]:
 
 def test_each_command_that_is_written_down_exists() -> None:
     """With its options; what is told as a fix is whole but for what is in capitals."""
-    found = [*written_in_package(), *written_in_readme()]
+    found = [*written_in_package(), *written_in_documents()]
     assert len(found) > 100
     assert [fault for each in found if (fault := each.fault())] == []

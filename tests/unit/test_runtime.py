@@ -28,7 +28,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def parts(settings: Settings) -> Iterator[Runtime]:
     """A runtime on an empty log in memory."""
-    parts = Runtime(settings, log_mode=AccessMode.OPTIONAL)
+    parts = Runtime(settings, access_mode=AccessMode.OPTIONAL)
     yield parts
     parts.close()
 
@@ -37,9 +37,9 @@ def parts(settings: Settings) -> Iterator[Runtime]:
 def process(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Configure this process with the settings for the time of a test."""
     runtime.close()
-    for name in ("_settings", "_app", "_log_mode"):
+    for name in ("_settings", "_app", "_access_mode"):
         monkeypatch.setattr(runtime, name, getattr(runtime, name))
-    runtime.configure(settings, log_mode=AccessMode.OPTIONAL)
+    runtime.configure(settings, access_mode=AccessMode.OPTIONAL)
     yield
     runtime.close()
 
@@ -61,7 +61,7 @@ class TestClosing:
     def test_actions_run_before_the_parts_that_they_need(self, settings: Settings) -> None:
         """Registered actions run latest first, before any part is closed."""
         closed: list[str] = []
-        parts = Runtime(settings, log_mode=AccessMode.OPTIONAL)
+        parts = Runtime(settings, access_mode=AccessMode.OPTIONAL)
         parts.__dict__["directory"] = Part("directory", closed)
         for name in ("first", "second"):
             parts.on_close(Part(name, closed).close)
@@ -70,7 +70,7 @@ class TestClosing:
 
     def test_parts_that_were_not_used_are_not_opened_for_it(self, settings: Settings) -> None:
         """Closing does not open the directory of users."""
-        parts = Runtime(settings, log_mode=AccessMode.OPTIONAL)
+        parts = Runtime(settings, access_mode=AccessMode.OPTIONAL)
         parts.close()
         assert "directory" not in vars(parts)
 
@@ -89,7 +89,7 @@ class TestParts:
     def test_a_given_app_is_used(self, settings: Settings) -> None:
         """A given app is returned as it is."""
         app = Celery("service", set_as_current=False)
-        parts = Runtime(settings, app=app, log_mode=AccessMode.OPTIONAL)
+        parts = Runtime(settings, app=app, access_mode=AccessMode.OPTIONAL)
         assert parts.app is app
         parts.close()
 
@@ -100,12 +100,12 @@ class TestParts:
     def test_a_missing_log_is_an_error_to_commands_that_need_it(self, settings: Settings) -> None:
         """The mode READ requires a log."""
         with pytest.raises(LogMissing):
-            Runtime(settings, log_mode=AccessMode.READ)
+            Runtime(settings, access_mode=AccessMode.READ)
 
     def test_the_password_of_the_log_is_not_shown(self, tmp_path: Path) -> None:
         """The masked URL has the user and not the password."""
         url = f"sqlite:///{tmp_path / 'log.db'}"
-        parts = Runtime(Settings(mailctl_database_url=url), log_mode=AccessMode.OPTIONAL)
+        parts = Runtime(Settings(mailctl_database_url=url), access_mode=AccessMode.OPTIONAL)
         parts.settings = Settings(mailctl_database_url="postgresql://ada:secret@db/mail")
         assert "ada" in parts.masked_log_url
         assert "secret" not in parts.masked_log_url
@@ -117,7 +117,7 @@ class TestParts:
     ) -> None:
         """Without a mail server there is no circuit to open."""
         changed = settings.model_copy(update={"email_enabled": is_enabled})
-        parts = Runtime(changed, log_mode=AccessMode.OPTIONAL)
+        parts = Runtime(changed, access_mode=AccessMode.OPTIONAL)
         assert (parts.circuits is not None) is has_circuits
         parts.close()
 
@@ -138,7 +138,7 @@ class TestParts:
         self, settings: Settings, broken: dict[str, str]
     ) -> None:
         """Each setting that every worker needs is checked."""
-        parts = Runtime(settings.model_copy(update=broken), log_mode=AccessMode.OPTIONAL)
+        parts = Runtime(settings.model_copy(update=broken), access_mode=AccessMode.OPTIONAL)
         with pytest.raises(ConfigurationError):
             parts.check_message_settings()
         parts.close()
@@ -166,7 +166,7 @@ class TestTheRuntimeOfThisProcess:
     def test_a_failed_opening_is_tried_again(self, settings: Settings) -> None:
         """An error is not remembered."""
         with pytest.raises(LogMissing):
-            runtime.current(log_mode=AccessMode.READ)
+            runtime.current(access_mode=AccessMode.READ)
         assert not runtime.is_open()
         assert runtime.current().is_log_missing
 
@@ -179,7 +179,7 @@ class TestTheRuntimeOfThisProcess:
     def test_a_configured_app_stays(self, settings: Settings) -> None:
         """The app of `configure` has priority over the adopted one."""
         mine, other = (Celery(name, set_as_current=False) for name in ("mine", "other"))
-        runtime.configure(settings, app=mine, log_mode=AccessMode.OPTIONAL)
+        runtime.configure(settings, app=mine, access_mode=AccessMode.OPTIONAL)
         runtime.adopt_app(other)
         assert runtime.current().app is mine
 

@@ -47,9 +47,9 @@ class Outbox:
 def outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
     """The outbox of this process, whose broker and delivery log are in memory."""
     runtime.close()
-    for name in ("_settings", "_app", "_log_mode"):
+    for name in ("_settings", "_app", "_access_mode"):
         monkeypatch.setattr(runtime, name, getattr(runtime, name))
-    runtime.configure(Settings(mailctl_home=tmp_path / "none"), log_mode=AccessMode.OPTIONAL)
+    runtime.configure(Settings(mailctl_home=tmp_path / "none"), access_mode=AccessMode.OPTIONAL)
     outbox = Outbox()
     runtime.current().outbox = outbox  # type: ignore[assignment]
     yield outbox

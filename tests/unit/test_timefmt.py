@@ -22,6 +22,7 @@ from mailctl.timefmt import (
     format_milliseconds,
     format_optional_time,
     format_rate,
+    format_share,
     format_time,
     parse_duration,
     parse_future_time,
@@ -29,6 +30,7 @@ from mailctl.timefmt import (
     parse_rate,
     parse_share,
     pluralize,
+    seconds_since,
 )
 
 if TYPE_CHECKING:
@@ -133,7 +135,14 @@ def test_numbers() -> None:
     """Milliseconds have one decimal, small rates two significant digits."""
     assert format_milliseconds(0.00142) == "1.4 ms"
     assert (format_rate(12.4), format_rate(0.254)) == ("12", "0.25")
+    assert (format_share(0.0351), format_share(None)) == ("3.5%", "-")
     assert (pluralize(1, "email"), pluralize(2, "email")) == ("1 email", "2 emails")
+
+
+def test_an_age_is_never_negative() -> None:
+    """The clocks of two hosts may differ."""
+    times = [NOW - timedelta(seconds=1 / 3), NOW + timedelta(seconds=1), None]
+    assert [seconds_since(at, now=NOW) for at in times] == [0.333, 0.0, None]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.context import CliSession, uses_log
-from mailctl.cli.views import finding_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode
 
@@ -46,8 +45,9 @@ def check_config(
         _show(session, finding, is_new_group=not findings or findings[-1].group != finding.group)
         findings.append(finding)
     if session.output.as_json:
-        checks = [finding_view(finding) for finding in findings]
-        session.output.record({"ok": is_ok(findings), "profile": settings.profile, "checks": checks})
+        from mailctl.views.checks import CheckReportView
+
+        session.output.record(CheckReportView.of(findings, profile=settings.profile))
     else:
         _show_summary(session, findings)
     if not is_ok(findings):

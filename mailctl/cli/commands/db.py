@@ -75,14 +75,9 @@ app.add("rekey", rekey)
 
 def _show_rekeyed(session: CliSession, total: RekeyResult, *, dry_run: bool) -> None:
     if session.output.as_json:
-        session.output.record(
-            {
-                "resealed": total.outdated,
-                "current": total.current,
-                "unreadable": list(total.unreadable),
-                "dry_run": dry_run,
-            }
-        )
+        from mailctl.views.maintenance import RekeyView
+
+        session.output.record(RekeyView.of(total, dry_run=dry_run))
     else:
         verb = "would be sealed" if dry_run else "are now sealed"
         text = f"{total.outdated} contents {verb} with the newest key; {total.current} were already"
@@ -99,7 +94,9 @@ def _show_rekeyed(session: CliSession, total: RekeyResult, *, dry_run: bool) -> 
 
 def _show(session: CliSession, version: SchemaVersion) -> None:
     if session.output.as_json:
-        session.output.record({"current": version.current, "head": version.head, "ok": version.is_current})
+        from mailctl.views.maintenance import SchemaVersionView
+
+        session.output.record(SchemaVersionView.of(version))
     else:
         verdict = "current" if version.is_current else f"this mailctl works with {version.head}"
         session.output.line(f"{version.current or 'no schema'} ({verdict})")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailctl.cli.context import CliSession, uses_log
-from mailctl.cli.views import email_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ConfigurationError, EmailFailed
 from mailctl.shell_command import mailctl_command
@@ -26,7 +25,9 @@ def demo(session: CliSession) -> None:
         for email in tour.run():
             latest[email.id] = email
             if session.output.as_json:
-                session.output.record(email_view(email))
+                from mailctl.views.emails import EmailSummaryView
+
+                session.output.record(EmailSummaryView.of(email))
             else:
                 session.output.state(f"{email.state:<9}", f"{email.kind} to {email.to}  {email.id}")
     if not session.output.as_json:

@@ -51,14 +51,11 @@ def health(
             hops.append(hop)
     broken = next((hop for hop in hops if not hop.ok), None)
     if session.output.as_json:
-        stage = broken.name if broken else None
-        session.output.record({"ok": broken is None, "stage": stage, "hops": [_view(hop) for hop in hops]})
+        from mailctl.views.health import HealthView
+
+        session.output.record(HealthView.of(hops))
     if broken is not None:
         raise typer.Exit(broken.exit_code)
-
-
-def _view(hop: Hop) -> dict[str, object]:
-    return {name: value for name, value in vars(hop).items() if name != "exit_code"}
 
 
 def _show(session: CliSession, hop: Hop) -> None:

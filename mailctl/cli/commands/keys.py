@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
-from mailctl.cli.views import time_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.shell_command import mailctl_command
 from mailctl.timefmt import TimeStyle, format_time
@@ -29,7 +28,9 @@ def create_key(
     revoke = mailctl_command("keys", "revoke", arguments=[made.id])
     session.output.already_done = f"The key is made, and cannot be shown again; end it with: {revoke}"
     if session.output.as_json:
-        session.output.record({"id": made.id, "name": made.name, "key": made.plaintext})
+        from mailctl.views.api_keys import NewApiKeyView
+
+        session.output.record(NewApiKeyView.of(made))
         return
     session.output.line(made.plaintext)
     session.output.note("It is not shown again. `Authorization: Bearer KEY`, or the sign-in page, takes it.")
@@ -40,8 +41,10 @@ def list_keys(session: CliSession) -> None:
     """List the keys; none can be read back."""
     keys = session.runtime.api_keys.list()
     if session.output.as_json:
+        from mailctl.views.api_keys import ApiKeyView
+
         for key in keys:
-            session.output.record(_view(key))
+            session.output.record(ApiKeyView.of(key))
         return
     session.output.table(["id", "name", "made", "last used", "state"], [_row(key) for key in keys])
 
@@ -54,7 +57,9 @@ def revoke_key(
     """End a key, and the sessions that were begun with it."""
     key = session.runtime.api_keys.revoke(key_id)
     if session.output.as_json:
-        session.output.record(_view(key))
+        from mailctl.views.api_keys import ApiKeyView
+
+        session.output.record(ApiKeyView.of(key))
     else:
         session.output.line(f"key {key.id} ({key.name}) is revoked")
 
@@ -71,14 +76,3 @@ def _row(key: ApiKey) -> list[str]:
 
 def _state(key: ApiKey) -> str:
     return "valid" if key.is_valid else "revoked"
-
-
-def _view(key: ApiKey) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "name": key.name,
-        "state": _state(key),
-        "created_at": time_view(key.created_at),
-        "last_used_at": time_view(key.last_used_at),
-        "revoked_at": time_view(key.revoked_at),
-    }

@@ -11,7 +11,6 @@ from mailctl.cli.completion import complete_sort
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.option_groups import FilterOptions, require_choice, with_options
 from mailctl.cli.terminal.interrupts import watching
-from mailctl.cli.views import listed_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.shell_command import shell_quote
 from mailctl.timefmt import TimeStyle, format_time
@@ -106,8 +105,10 @@ def _has_changed(email: Email, before: Email | None) -> bool:
 
 def _show(session: CliSession, emails: Sequence[Email]) -> None:
     if session.output.as_json:
+        from mailctl.views.emails import EmailView
+
         for email in emails:
-            session.output.record(listed_view(email))
+            session.output.record(EmailView.of(email))
     else:
         session.output.table(_COLUMNS, _rows(session, emails))
 

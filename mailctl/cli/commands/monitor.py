@@ -47,7 +47,9 @@ def monitor(
     checks = check_thresholds(session.runtime, limits)
     is_ok = all(check.ok for check in checks)
     if session.output.as_json:
-        session.output.record({"ok": is_ok, "checks": [vars(check) for check in checks]})
+        from mailctl.views.health import MonitorView
+
+        session.output.record(MonitorView.of(checks))
     else:
         for check in checks:
             session.output.state("ok  " if check.ok else "fail", f"{check.name}: {check.reason}")

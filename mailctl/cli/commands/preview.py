@@ -9,7 +9,6 @@ import typer
 
 from mailctl.cli.arguments import read_variables
 from mailctl.cli.context import CliSession, uses_log
-from mailctl.cli.views import envelope_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import InvalidInput, MailctlError
 
@@ -85,13 +84,16 @@ def preview(
 
 def show_preview(session: CliSession, envelopes: Iterable[Envelope]) -> None:
     """Print messages: one object each, or headers and text."""
+    from mailctl.views.messages import EnvelopeView
+
     for envelope in envelopes:
+        view = EnvelopeView.of(envelope)
         if session.output.as_json:
-            session.output.record(envelope_view(envelope))
+            session.output.record(view)
         else:
-            view = envelope_view(envelope)
-            text = view.pop("text")
-            session.output.fields([(name.replace("_", " "), str(value)) for name, value in view.items()])
+            fields = view.as_json()
+            text = fields.pop("text")
+            session.output.fields([(name.replace("_", " "), str(value)) for name, value in fields.items()])
             session.output.line()
             session.output.line(text)
 
@@ -112,9 +114,9 @@ def _serve(session: CliSession, kind: str | None, *, port: int) -> None:
 
 def _show(session: CliSession, found: Preview) -> None:
     if session.output.as_json:
-        links = dict(found.envelope.links)
-        view = envelope_view(found.envelope)
-        session.output.record({"kind": found.kind.name, **view, "html": found.html, "links": links})
+        from mailctl.views.messages import PreviewView
+
+        session.output.record(PreviewView.of_preview(found))
     else:
         show_preview(session, [found.envelope])
 

@@ -55,14 +55,9 @@ def prune(
                 session.output.note(f"{done:,} done; the same command goes on with the rest.")
                 raise
     if session.output.as_json:
-        session.output.record(
-            {
-                "emails": found.emails,
-                "contents": found.contents,
-                "link_uses": found.link_uses,
-                "dry_run": dry_run,
-            }
-        )
+        from mailctl.views.maintenance import PruneView
+
+        session.output.record(PruneView.of(found, dry_run=dry_run))
     else:
         verb = "would go" if dry_run else "are gone"
         used = f" and {found.link_uses} used links" if found.link_uses else ""

@@ -12,7 +12,6 @@ from mailctl.cli.action_runner import run_action
 from mailctl.cli.completion import complete_kind, complete_queue
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.option_groups import ActionOptions, with_options
-from mailctl.cli.views import pause_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import InvalidInput
 from mailctl.operations.identity import current_actor
@@ -114,7 +113,9 @@ def purge(
 
 def _show(session: CliSession, found: Pause, *, is_paused: bool, waiting: int) -> None:
     if session.output.as_json:
-        session.output.record({**pause_view(found), "is_paused": is_paused, "waiting": waiting})
+        from mailctl.views.queues import PauseChangeView
+
+        session.output.record(PauseChangeView.of_change(found, is_paused=is_paused, waiting=waiting))
         return
     number = f"{_MAX_COUNTED} emails or more" if waiting == _MAX_COUNTED else pluralize(waiting, "email")
     if is_paused:

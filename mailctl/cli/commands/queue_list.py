@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,8 +12,7 @@ from mailctl.delivery_log.storage.access_mode import AccessMode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailctl.delivery_log.pauses import Pause
-    from mailctl.monitoring.queues import PeekResult, QueueEntry, QueueList, QueueStatus
+    from mailctl.monitoring.queues import QueueEntry, QueueList, QueueStatus
 
 #: What comes in and goes out, in a minute.
 _RATES = "in/out"
@@ -28,8 +27,10 @@ def list_queues(session: CliSession) -> None:
     session.allow_missing_log()
     found = Queues(session.runtime).list_queues()
     if session.output.as_json:
+        from mailctl.views.queues import QueueView
+
         for queue in found.queues:
-            session.output.record(queue_view(queue))
+            session.output.record(QueueView.of(queue))
     else:
         session.output.table(_COLUMNS, [_row(queue) for queue in found.queues])
     _note_pauses(session, found)
@@ -54,8 +55,10 @@ def peek(
     if name is not None and not line.entries and not line.broker_error:
         check_queue_anywhere(session.runtime, name)
     if session.output.as_json:
+        from mailctl.views.queues import QueueEntryView
+
         for waiting in line.entries:
-            session.output.record(waiting_view(line, waiting))
+            session.output.record(QueueEntryView.of(line, waiting))
     elif line.entries:
         columns = ["", "id", "kind", "to", "age", "attempts", "state"]
         ids = (waiting.task_id for waiting in line.entries if waiting.task_id)
@@ -65,62 +68,6 @@ def peek(
         session.output.note(f"Nothing waits in queue {line.queue!r}.")
     if line.broker_error:
         raise line.broker_error
-
-
-def queue_view(queue: QueueStatus) -> dict[str, Any]:
-    """Return a queue; what could not be found out is null."""
-    stock, broker = queue.log_depth, queue.on_broker
-    on_broker = (
-        {
-            "ready": broker.ready,
-            "unacked": None if broker.unacked is None else len(broker.unacked),
-            "foreign": None if broker.messages is None else queue.unlogged_ready + queue.unlogged_unacked,
-            "looked_at": None if broker.messages is None else len(broker.messages),
-        }
-        if broker
-        else None
-    )
-    return {
-        "queue": queue.name,
-        "depth": queue.depth,
-        "pending": stock.pending,
-        "queued": stock.queued,
-        "in_flight": queue.in_flight,
-        "scheduled": stock.scheduled,
-        "deferred": stock.deferred,
-        "held": stock.held,
-        "oldest_age_seconds": _rounded(queue.oldest_age_seconds),
-        "in_per_minute": _rounded(queue.rate.incoming),
-        "out_per_minute": _rounded(queue.rate.outgoing),
-        "seconds_to_empty": _rounded(queue.seconds_to_empty),
-        "workers": queue.workers,
-        "paused": _pause_view(queue.pause),
-        "broker": on_broker,
-        "unclaimed": queue.unclaimed,
-    }
-
-
-def waiting_view(line: PeekResult, waiting: QueueEntry) -> dict[str, Any]:
-    """Return one of those that come next."""
-    return {
-        "queue": line.queue,
-        "position": waiting.position,
-        "task_id": waiting.task_id,
-        "kind": waiting.kind,
-        "state": waiting.state,
-        "to": waiting.to,
-        "age_seconds": _rounded(waiting.age_seconds),
-        "attempts": waiting.attempts,
-        "on_broker": waiting.is_on_broker,
-    }
-
-
-def _pause_view(pause: Pause | None) -> dict[str, Any] | None:
-    from mailctl.cli.views import time_view
-
-    if pause is None:
-        return None
-    return {"reason": pause.reason, "actor": pause.actor, "since": time_view(pause.since)}
 
 
 def _row(queue: QueueStatus) -> list[str]:
@@ -166,7 +113,3 @@ def _waiting_row(waiting: QueueEntry, short_ids: Mapping[str, str]) -> list[str]
         "" if waiting.attempts is None else str(waiting.attempts),
         waiting.state or "not in the log",
     ]
-
-
-def _rounded(number: float | None) -> float | None:
-    return None if number is None else round(number, 2)

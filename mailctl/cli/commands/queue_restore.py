@@ -48,7 +48,9 @@ def restore(
     for name, number in counts.items():
         restored = 0 if dry_run else unclaimed.restore(name)
         if session.output.as_json:
-            session.output.record({"queue": name, "unclaimed": number, "restored": restored})
+            from mailctl.views.queues import RestoreView
+
+            session.output.record(RestoreView(queue=name, unclaimed=number, restored=restored))
         else:
             verb = "would be put" if dry_run else "put"
             session.output.line(

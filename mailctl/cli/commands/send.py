@@ -15,7 +15,6 @@ from mailctl.cli.context import CliSession, uses_log, with_signature
 from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.send_campaign import send_campaign
 from mailctl.cli.send_options import SendOptions
-from mailctl.cli.views import email_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.request import EmailRequest
 from mailctl.errors import InvalidInput
@@ -222,7 +221,9 @@ def _follow(session: CliSession, emails: tuple[Email, ...], *, timeout: float) -
 
 def _show(session: CliSession, email: Email) -> None:
     if session.output.as_json:
-        session.output.record(email_view(email))
+        from mailctl.views.emails import EmailSummaryView
+
+        session.output.record(EmailSummaryView.of(email))
     else:
         session.output.state(email.state, f"{email.id}  {email.kind} to {email.to}")
     if email.state == "suppressed":

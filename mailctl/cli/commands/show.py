@@ -8,7 +8,6 @@ import typer
 
 from mailctl.cli.completion import complete_id
 from mailctl.cli.context import CliSession, uses_log
-from mailctl.cli.views import message_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 
 if TYPE_CHECKING:
@@ -38,14 +37,18 @@ def show(
         exhibit, data = exhibition.raw(task_id)
         _show_notes(session, exhibit, reveal=reveal)
         if session.output.as_json:
-            session.output.record(message_view(exhibit) | {"raw": data.decode(errors="replace")})
+            from mailctl.views.messages import RawMessageView
+
+            session.output.record(RawMessageView.of_raw(exhibit, data))
         else:
             session.output.raw(data)
         return
     exhibit = exhibition.show(task_id)
     _show_notes(session, exhibit, reveal=reveal)
     if session.output.as_json:
-        session.output.record(message_view(exhibit))
+        from mailctl.views.messages import MessageView
+
+        session.output.record(MessageView.of(exhibit))
         return
     session.output.fields(exhibit.headers)
     if (body := exhibit.html_as_text if html else exhibit.text) is not None:

@@ -10,9 +10,8 @@ import typer
 
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.terminal.charts import bar, sparkline
-from mailctl.cli.views_stats import percent, stats_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.timefmt import TimeStyle, format_elapsed, format_exact_duration, format_time
+from mailctl.timefmt import TimeStyle, format_elapsed, format_exact_duration, format_share, format_time
 
 if TYPE_CHECKING:
     from mailctl.delivery_log.queries.stat_models import StatsGroup
@@ -62,7 +61,9 @@ def stats(
         limit=limit,
     )
     if session.output.as_json:
-        session.output.record(stats_view(report))
+        from mailctl.views.stats import StatsView
+
+        session.output.record(StatsView.of(report))
     else:
         _show(session, report)
 
@@ -76,7 +77,7 @@ def _show(session: CliSession, report: StatsReport) -> None:
         session.output.line("No email was recorded in that time.")
         session.output.note(f"The delivery log is {session.runtime.masked_log_url}.")
         return
-    tried = f"{percent(totals.failure_rate)} of those tried to the end" if totals.failed else ""
+    tried = f"{format_share(totals.failure_rate)} of those tried to the end" if totals.failed else ""
     session.output.fields(
         [
             ("recorded", str(totals.recorded)),
@@ -131,11 +132,11 @@ def _show_groups(session: CliSession, report: StatsReport) -> None:
 
 def _row(share: StatsGroup, drawn: str) -> list[str]:
     totals = share.totals
-    failing = percent(totals.failure_rate) if totals.failed else ""
+    failing = format_share(totals.failure_rate) if totals.failed else ""
     return [
         share.name or "(none)",
         str(totals.recorded),
-        percent(share.share),
+        format_share(share.share),
         str(totals.failed or ""),
         failing,
         drawn,

@@ -10,7 +10,6 @@ from mailctl.cli.arguments import NO_IDS, read_ids
 from mailctl.cli.completion import complete_id
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.terminal.interrupts import watching
-from mailctl.cli.views import status_view, unknown_id_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode, InvalidInput, MailctlError
 from mailctl.timefmt import format_optional_time
@@ -66,7 +65,7 @@ def _show_each(session: CliSession, inquiry: StatusService, ids: Sequence[str], 
             continue
         codes |= {ExitCode.FAILED} if found.has_failed else set()
         if session.output.as_json:
-            session.output.record(status_view(found))
+            _print_json(session, found)
         else:
             session.output.state(f"{found.state or 'unknown':<9}", f"{found.task_id}  {found.explanation}")
     if codes:
@@ -75,7 +74,9 @@ def _show_each(session: CliSession, inquiry: StatusService, ids: Sequence[str], 
 
 def _show_unknown(session: CliSession, given: str, error: MailctlError) -> None:
     if session.output.as_json:
-        session.output.record(unknown_id_view(given, error.message))
+        from mailctl.views.status import StatusView
+
+        session.output.record(StatusView.of_unknown(given, error.message))
     else:
         session.output.state("unknown  ", f"{given}  {error.message}")
 
@@ -91,7 +92,7 @@ def _watch(session: CliSession, inquiry: StatusService, first: EmailStatus) -> E
             before, latest = latest, inquiry.status(first.task_id)
             new = latest.events[len(before.events) :]
             if session.output.as_json and new:
-                session.output.record(status_view(latest))
+                _print_json(session, latest)
             elif not session.output.as_json:
                 _show_events(session, new)
         if not session.output.as_json:
@@ -101,7 +102,7 @@ def _watch(session: CliSession, inquiry: StatusService, first: EmailStatus) -> E
 
 def _show(session: CliSession, found: EmailStatus) -> None:
     if session.output.as_json:
-        session.output.record(status_view(found))
+        _print_json(session, found)
         return
     session.output.state(found.state or "unknown", found.explanation)
     session.output.line()
@@ -109,6 +110,12 @@ def _show(session: CliSession, found: EmailStatus) -> None:
     if found.events:
         session.output.line()
         _show_events(session, found.events)
+
+
+def _print_json(session: CliSession, found: EmailStatus) -> None:
+    from mailctl.views.status import StatusView
+
+    session.output.record(StatusView.of(found))
 
 
 def _fields(found: EmailStatus) -> list[tuple[str, str]]:

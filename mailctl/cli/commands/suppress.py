@@ -10,7 +10,6 @@ import typer
 from mailctl.cli.arguments import read_input_file
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
-from mailctl.cli.views import suppression_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode, InvalidInput, NotFound
 from mailctl.shell_command import shell_quote
@@ -78,8 +77,10 @@ def list_suppressed(
         limit=limit, after=after, source=SuppressionSource(source) if source else None
     )
     if session.output.as_json:
+        from mailctl.views.suppressions import SuppressionView
+
         for entry in page.entries:
-            session.output.record(suppression_view(entry))
+            session.output.record(SuppressionView.model_validate(entry))
     else:
         rows = [_row(entry) for entry in page.entries]
         session.output.table(["address", "source", "since", "by", "reason"], rows)
@@ -112,8 +113,11 @@ def import_suppressed(
         session.output.note(f"line {problem.line}: {problem.reason}")
     known = len(reasons) - len(new)
     if session.output.as_json:
-        bad = [{"line": problem.line, "reason": problem.reason} for problem in problems]
-        session.output.record({"added": len(new), "known": known, "problems": bad})
+        from mailctl.views.row_problems import RowProblemView
+        from mailctl.views.suppressions import SuppressionImportView
+
+        bad = [RowProblemView.model_validate(problem) for problem in problems]
+        session.output.record(SuppressionImportView(added=len(new), known=known, problems=bad))
     else:
         skipped = pluralize(len(problems), "bad row")
         session.output.prose(f"{len(new)} added, {known} suppressed already, {skipped} skipped", hang=0)
@@ -150,7 +154,9 @@ def _show_changes(
 ) -> None:
     for address in addresses:
         if session.output.as_json:
-            session.output.record({"address": address, "changed": address in done})
+            from mailctl.views.suppressions import SuppressionChangeView
+
+            session.output.record(SuppressionChangeView(address=address, changed=address in done))
         else:
             session.output.line(f"{address}: {words[address in done]}")
 

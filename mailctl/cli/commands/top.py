@@ -13,10 +13,9 @@ import typer
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.terminal.charts import sparkline
 from mailctl.cli.terminal.interrupts import watching
-from mailctl.cli.views_stats import age_seconds, snapshot_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import MailctlError
-from mailctl.timefmt import TimeStyle, format_elapsed, format_optional_time, format_time
+from mailctl.timefmt import TimeStyle, format_elapsed, format_optional_time, format_time, seconds_since
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,7 +56,9 @@ def top(
 def _print(session: CliSession, *, seconds: float, looks: int | None) -> None:
     for overview in _snapshots(session, seconds=seconds, looks=looks):
         if session.output.as_json:
-            session.output.record(snapshot_view(overview))
+            from mailctl.views.snapshot import SnapshotView
+
+            session.output.record(SnapshotView.of(overview))
         else:
             session.output.lines(_lines(overview, width=session.output.width))
 
@@ -171,7 +172,7 @@ def _tables(overview: Snapshot, *, width: int | None, failures: int) -> list[Tex
 def _queue_rows(overview: Snapshot) -> list[list[str]]:
     rows = []
     for queue in overview.queues:
-        oldest = format_elapsed(age_seconds(queue.waiting_since, now=overview.at))
+        oldest = format_elapsed(seconds_since(queue.waiting_since, now=overview.at))
         figures = (queue.depth, queue.sending, queue.deferred, queue.scheduled, queue.held)
         rows.append([queue.queue, *(str(figure) for figure in figures), oldest])
     return rows

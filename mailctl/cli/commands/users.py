@@ -10,7 +10,6 @@ import typer
 
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
-from mailctl.cli.views import user_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode, InvalidInput
 
@@ -27,8 +26,10 @@ def list_users(session: CliSession) -> None:
 
     found = users_in(session.runtime.directory)
     if session.output.as_json:
+        from mailctl.views.users import UserView
+
         for user in found.users:
-            session.output.record(user_view(user))
+            session.output.record(UserView.model_validate(user))
     else:
         rows = [[user.id or "", user.email, user.username, user.first_name] for user in found.users]
         session.output.table(["id", "email", "username", "first name"], rows)
@@ -80,8 +81,9 @@ def import_users(
     for problem in report.problems:
         session.output.note(f"line {problem.line}: {problem.reason}")
     if session.output.as_json:
-        problems = [{"line": problem.line, "reason": problem.reason} for problem in report.problems]
-        session.output.record({"added": report.added, "updated": report.updated, "problems": problems})
+        from mailctl.views.users import UserImportView
+
+        session.output.record(UserImportView.model_validate(report))
     else:
         session.output.line(f"{report.added} added, {report.updated} updated, {len(report.problems)} skipped")
     if report.problems:
@@ -95,6 +97,8 @@ app.add("import", import_users)
 
 def _show(session: CliSession, user: User) -> None:
     if session.output.as_json:
-        session.output.record(user_view(user))
+        from mailctl.views.users import UserView
+
+        session.output.record(UserView.model_validate(user))
     else:
         session.output.line(f"user {user.id}: {user.email}")

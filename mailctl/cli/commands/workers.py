@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.terminal.confirm import confirm
-from mailctl.cli.views import time_view
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode
 from mailctl.shell_command import mailctl_command
@@ -33,8 +32,10 @@ def list_workers(session: CliSession) -> None:
     session.allow_missing_log()
     roll = WorkerService(session.runtime).list_workers()
     if session.output.as_json:
+        from mailctl.views.workers import WorkerView
+
         for member in roll.workers:
-            session.output.record(worker_view(member))
+            session.output.record(WorkerView.of(member))
     elif roll.workers:
         columns = ["worker", "pid", "pool", "queues", "busy", "1 min", "5 min", "since", "answers"]
         session.output.table(columns, [_row(member) for member in roll.workers])
@@ -53,7 +54,9 @@ def ping(session: CliSession, names: NamesArgument = None) -> None:
     answers = WorkerService(session.runtime).ping(names or ())
     for name, answer in answers.items():
         if session.output.as_json:
-            session.output.record({"worker": name, "answers": answer is PingResult.ANSWERED})
+            from mailctl.views.workers import WorkerPingView
+
+            session.output.record(WorkerPingView(worker=name, answers=answer is PingResult.ANSWERED))
         else:
             session.output.line(f"{name}  {'answers' if answer is PingResult.ANSWERED else answer}")
     if PingResult.NO_ANSWER in answers.values():
@@ -76,7 +79,9 @@ def stop(
     told = workforce.stop(wanted)
     for each in told:
         if session.output.as_json:
-            session.output.record({"worker": each.name, "told": each.is_requested, "detail": each.detail})
+            from mailctl.views.workers import WorkerStopView
+
+            session.output.record(WorkerStopView.of(each))
         else:
             session.output.line(f"{each.name}  {each.detail}")
     if not all(each.is_requested for each in told):
@@ -86,25 +91,6 @@ def stop(
 app.add("list", list_workers)
 app.add("ping", ping)
 app.add("stop", stop)
-
-
-def worker_view(member: WorkerStatus) -> dict[str, Any]:
-    """Return a worker; what it does not tell is null."""
-    throughput = member.throughput
-    return {
-        "worker": member.name,
-        "host": member.host,
-        "pid": member.pid,
-        "pool": member.pool,
-        "concurrency": member.concurrency,
-        "queues": list(member.queues),
-        "busy": member.busy,
-        "sent_last_minute": throughput.last_minute if throughput else None,
-        "sent_last_five_minutes": throughput.last_five_minutes if throughput else None,
-        "since": time_view(member.since),
-        "shares_log": member.shares_log,
-        "answers": member.answer,
-    }
 
 
 def _row(member: WorkerStatus) -> list[str]:

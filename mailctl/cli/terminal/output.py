@@ -9,7 +9,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mailctl.cli.terminal.progress import LiveDisplay
 from mailctl.cli.terminal.streams import is_unicode
@@ -19,6 +19,7 @@ from mailctl.unicode_safety import (
     escape_json_controls,
     has_controls,
 )
+from mailctl.views import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,8 +28,12 @@ if TYPE_CHECKING:
     from rich.segment import Segment
     from rich.text import Text
 
-#: The version of every JSON object that is printed.
-SCHEMA = "mailctl/1"
+
+class JsonObject(Protocol):
+    """An object for programs, such as one of `mailctl.views`."""
+
+    def as_json(self) -> Mapping[str, Any]:
+        """Return the object with values that `json.dumps` accepts."""
 
 
 @dataclass
@@ -48,12 +53,12 @@ class Output:
     #: What the command has done already: told where its results cannot be written.
     already_done: str = ""
 
-    def record(self, data: Mapping[str, Any]) -> None:
+    def record(self, view: JsonObject) -> None:
         """Print one object for programs."""
         # Where the locale lacks a character, JSON has another way to write it.
         is_ascii = not is_unicode(sys.stdout)
         with self._live_display.suspended():
-            text = json.dumps({"schema": SCHEMA, **data}, ensure_ascii=is_ascii)
+            text = json.dumps({"schema": SCHEMA_VERSION, **view.as_json()}, ensure_ascii=is_ascii)
             sys.stdout.write(escape_json_controls(text) + "\n")
             sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""Every kind of email to look at: phone and desk, light and dark, HTML, text, headers and source."""
+"""The previews of all kinds of email: narrow and wide, light and dark, as HTML, text, headers and source."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from starlette.responses import HTMLResponse, Response
 
 from mailctl import runtime
 from mailctl.errors import NotFound
-from mailctl.web.pages.emails import render
 from mailctl.web.preview_checks import CheckedPreview, check_preview, with_color_scheme
 from mailctl.web.routing import EMAIL_CSP, ApiRoute, PageRoute
+from mailctl.web.templating import render
 
 
 class Width(StrEnum):
-    """What it is read on."""
+    """The width of the screen."""
 
     PHONE = "phone"
     DESKTOP = "desktop"
 
 
 class ColorScheme(StrEnum):
-    """What its reader prefers."""
+    """The colour scheme that the reader prefers."""
 
     LIGHT = "light"
     DARK = "dark"
 
 
 class Part(StrEnum):
-    """What is looked at."""
+    """The part of the message that is shown."""
 
     HTML = "html"
     TEXT = "text"
@@ -40,7 +40,7 @@ class Part(StrEnum):
 
 
 class PreviewVersion(BaseModel):
-    """What a page compares to know that a template has changed."""
+    """The version of a preview, which changes when its template does."""
 
     version: str
 
@@ -52,10 +52,10 @@ version_router = APIRouter(route_class=ApiRoute, include_in_schema=False)
 
 @router.get("/previews", name="mailctl:previews")
 def previews_page(request: Request) -> Response:
-    """Show which kinds there are, and whether something is wrong with them."""
+    """List all kinds of email with their findings."""
     parts = runtime.current()
-    proofs = [check_preview(parts, kind, user_id=None) for kind in parts.catalog.kinds.values()]
-    return render(request, "previews.html", proofs=proofs)
+    previews = [check_preview(parts, kind, user_id=None) for kind in parts.catalog.kinds.values()]
+    return render(request, "previews.html", previews=previews)
 
 
 @router.get("/previews/{kind}", name="mailctl:preview")
@@ -67,20 +67,20 @@ def preview_page(
     part: Part = Part.HTML,
     user_id: UserId = "",
 ) -> Response:
-    """Show one kind, with what is wrong with it beside."""
+    """Show a preview of one kind with its findings."""
     return render(
         request,
         "preview.html",
-        proof=_checked_preview(kind, user_id),
+        preview=_checked_preview(kind, user_id),
         kinds=list(runtime.current().catalog.kinds),
-        chosen={"width": width, "scheme": scheme, "part": part, "user_id": user_id},
+        selected={"width": width, "scheme": scheme, "part": part, "user_id": user_id},
         choices={"part": list(Part), "width": list(Width), "scheme": list(ColorScheme)},
     )
 
 
 @router.get("/previews/{kind}/html", name="mailctl:preview_html")
 def preview_html(kind: str, scheme: ColorScheme = ColorScheme.LIGHT, user_id: UserId = "") -> Response:
-    """Return the HTML for the frame on the page: nothing in it runs or loads."""
+    """Return the HTML part for the frame on the page; it runs no scripts and loads nothing."""
     html = with_color_scheme(_checked_preview(kind, user_id).html, dark=scheme is ColorScheme.DARK)
     headers = {"Content-Security-Policy": EMAIL_CSP, "X-Frame-Options": "SAMEORIGIN"}
     return HTMLResponse(html, headers=headers)
@@ -88,13 +88,13 @@ def preview_html(kind: str, scheme: ColorScheme = ColorScheme.LIGHT, user_id: Us
 
 @version_router.get("/previews/{kind}/version", name="mailctl:preview_version")
 def preview_version(kind: str, user_id: UserId = "") -> PreviewVersion:
-    """Tell whether a page that shows this kind is out of date."""
+    """Return the version of a preview; a page that shows another version is out of date."""
     return PreviewVersion(version=_checked_preview(kind, user_id).version)
 
 
 def _checked_preview(kind: str, user_id: str) -> CheckedPreview:
     parts = runtime.current()
-    known = parts.catalog.kinds
-    if kind not in known:
-        raise NotFound(f"There is no kind {kind!r}.", fix=f"Use one of: {', '.join(known)}.")
-    return check_preview(parts, known[kind], user_id=user_id.strip() or None)
+    kinds = parts.catalog.kinds
+    if kind not in kinds:
+        raise NotFound(f"There is no kind {kind!r}.", fix=f"Use one of: {', '.join(kinds)}.")
+    return check_preview(parts, kinds[kind], user_id=user_id.strip() or None)

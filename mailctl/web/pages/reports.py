@@ -1,4 +1,4 @@
-"""The pages about all emails together: overview, queues, workers, figures, suppressed addresses."""
+"""The pages about all emails together: overview, queues, workers, statistics, suppressed addresses."""
 
 from __future__ import annotations
 
@@ -7,97 +7,105 @@ from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from mailctl import runtime
 from mailctl.delivery_log.queries.stat_models import Dimension
-from mailctl.delivery_log.suppressions import SuppressionSource, explain_suppression
+from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.monitoring.queues import Queues
 from mailctl.monitoring.snapshot import take_snapshot, take_trend
 from mailctl.monitoring.workers import WorkerService
 from mailctl.operations.pausing import PauseService
-from mailctl.shell_command import mailctl_command
 from mailctl.timefmt import TimeStyle, format_duration, format_time
-from mailctl.web.api.reports import StatsQuery, SuppressionQuery, read_stats_query, read_suppression_query
 from mailctl.web.charts import Chart, Series
-from mailctl.web.pages.emails import render
+from mailctl.web.report_queries import (
+    StatsQuery,
+    SuppressionQuery,
+    read_stats_query,
+    read_suppression_query,
+)
 from mailctl.web.routing import PageRoute
+from mailctl.web.templating import path_to, render
 
 if TYPE_CHECKING:
     from mailctl.monitoring.snapshot import Trend
     from mailctl.monitoring.stats import StatsReport
-    from mailctl.shell_command import ShellCommand
 
 router = APIRouter(route_class=PageRoute, default_response_class=HTMLResponse, include_in_schema=False)
 
 
+@router.get("/", name="mailctl:home")
+def home(request: Request) -> Response:
+    """Redirect to the overview."""
+    return RedirectResponse(path_to(request, "overview"), 303)
+
+
 @router.get("/overview", name="mailctl:overview")
 def overview_page(request: Request) -> Response:
-    """Show how things stand, and the hour before; the page keeps itself up to date."""
-    overview = take_snapshot(runtime.current())
-    trend = take_trend(runtime.current(), now=overview.at)
-    return render(request, "overview.html", overview=overview, trend=trend, charts=_trend_charts(trend))
+    """Show the current state and the last hour; the page refreshes itself."""
+    snapshot = take_snapshot(runtime.current())
+    trend = take_trend(runtime.current(), now=snapshot.at)
+    return render(request, "overview.html", snapshot=snapshot, trend=trend, charts=trend_charts(trend))
 
 
 @router.get("/queues", name="mailctl:queues")
 def queues_page(request: Request) -> Response:
-    """Show what waits in each queue, how fast it flows, and what stops it."""
+    """Show the queues with their depth, their rates and their pauses."""
     parts = runtime.current()
     return render(
         request,
         "queues.html",
-        found=Queues(parts).list_queues(),
+        queue_list=Queues(parts).list_queues(),
         can_be_paused=PauseService(parts).is_known_queue,
     )
 
 
 @router.get("/workers", name="mailctl:workers")
 def workers_page(request: Request) -> Response:
-    """Show who sends."""
-    return render(request, "workers.html", roll=WorkerService(runtime.current()).list_workers())
+    """Show the live workers."""
+    return render(request, "workers.html", worker_list=WorkerService(runtime.current()).list_workers())
 
 
 @router.get("/stats", name="mailctl:stats")
-def stats_page(request: Request, asked: Annotated[StatsQuery, Depends(read_stats_query)]) -> Response:
-    """Show figures on a span of time."""
-    report = asked.report()
+def stats_page(request: Request, query: Annotated[StatsQuery, Depends(read_stats_query)]) -> Response:
+    """Show the statistics of a period."""
+    report = query.report()
     return render(
         request,
         "stats.html",
-        asked=asked,
+        query=query,
         report=report,
-        charts=[_report_chart(report)],
+        charts=[report_chart(report)],
         dimensions=list(Dimension),
-        command=_stats_command(asked),
     )
 
 
 @router.get("/suppressions", name="mailctl:suppressions")
 def suppressions_page(
-    request: Request, listed: Annotated[SuppressionQuery, Depends(read_suppression_query)]
+    request: Request, query: Annotated[SuppressionQuery, Depends(read_suppression_query)]
 ) -> Response:
-    """Show the addresses that nothing is sent to."""
-    page = listed.page()
-    query = {"source": listed.source, "limit": str(listed.limit), "after": page.cursor or ""}
+    """Show the suppressed addresses."""
+    page = query.page()
+    next_page = {"source": query.source, "limit": str(query.limit), "after": page.cursor or ""}
     return render(
         request,
         "suppressions.html",
-        listed=listed,
+        query=query,
         page=page,
         sources=list(SuppressionSource),
-        explain=explain_suppression,
-        next=urlencode(query) if page.cursor else None,
+        next_page=urlencode(next_page) if page.cursor else None,
     )
 
 
-def _trend_charts(trend: Trend) -> list[Chart]:
-    # The last step has only begun: it would look like a fall.
+def trend_charts(trend: Trend) -> list[Chart]:
+    """Return the charts of the last hour."""
+    # The last step has only just begun: it would look like a drop.
     steps, unfinished = trend.steps[:-1], trend.unfinished[:-1]
     times = tuple(step.at for step in steps)
     return [
         Chart(
             title="Emails",
-            unit="a minute",
+            unit="per minute",
             times=times,
             series=(
                 _count_series("sent", times, [step.delivered for step in steps]),
@@ -117,18 +125,19 @@ def _trend_charts(trend: Trend) -> list[Chart]:
         ),
         Chart(
             title="Unfinished emails",
-            unit="emails",
+            unit="at the end of each minute",
             times=times,
-            series=(Series(name="unfinished", values=tuple(float(depth) for depth in unfinished)),),
+            series=(Series(name="unfinished", values=tuple(float(count) for count in unfinished)),),
         ),
     ]
 
 
-def _report_chart(report: StatsReport) -> Chart:
+def report_chart(report: StatsReport) -> Chart:
+    """Return the chart of the emails of a period."""
     times = tuple(point.at for point in report.points)
     return Chart(
-        title="Emails by when they were recorded",
-        unit=f"in {format_duration(report.bucket)}",
+        title="Emails by the time when they were recorded",
+        unit=f"per {format_duration(report.bucket)}",
         times=times,
         series=(
             _count_series("recorded", times, [point.recorded for point in report.points]),
@@ -139,12 +148,8 @@ def _report_chart(report: StatsReport) -> Chart:
 
 
 def _count_series(name: str, times: tuple[datetime, ...], counts: list[int]) -> Series:
-    total, most = sum(counts), max(counts, default=0)
-    told = "none"
+    total, maximum, summary = sum(counts), max(counts, default=0), "none"
     if total:
-        told = f"{total}, at most {most} at {format_time(times[counts.index(most)], TimeStyle.LABEL_CLOCK)}"
-    return Series(name=name, values=tuple(float(count) for count in counts), summary=told)
-
-
-def _stats_command(asked: StatsQuery) -> ShellCommand:
-    return mailctl_command("stats", since=asked.since, until=asked.until, by=asked.by)
+        time = format_time(times[counts.index(maximum)], TimeStyle.LABEL_CLOCK)
+        summary = f"{total}, at most {maximum} at {time}"
+    return Series(name=name, values=tuple(float(count) for count in counts), summary=summary)

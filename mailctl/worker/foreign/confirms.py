@@ -1,4 +1,4 @@
-"""Publishing many messages on AMQP before the first is confirmed, by RabbitMQ's publisher confirms."""
+"""Publisher confirms of RabbitMQ: many messages are published before the first confirmation is awaited."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from amqp.exceptions import MessageNacked
 
-from mailctl.broker.unclaimed import CONFIRM_SECONDS
+from mailctl.broker.amqp import CONFIRM_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 class Confirms:
-    """Publishes on a channel that does nothing else.
+    """Publishes messages on a channel that is used for nothing else.
 
     Args:
-        channel: of py-amqp, newly opened.
+        channel: a newly opened py-amqp channel.
     """
 
     def __init__(self, channel: Any) -> None:
@@ -25,16 +25,18 @@ class Confirms:
         channel.events["basic_ack"].add(self._on_ack)
         channel.events["basic_nack"].add(self._on_nack)
         channel.events["basic_return"].add(self._on_return)
-        #: The broker counts what is published on a channel.
+        #: The broker numbers the messages of a channel from 1.
         self._last_tag = 0
+        #: The position in the batch of each unconfirmed message, by tag.
         self._unconfirmed: dict[int, int] = {}
         self._errors: list[Exception | None] = []
         self._returned: Exception | None = None
 
     def publish(self, messages: Sequence[Any], queue: str) -> list[Exception | None]:
-        """Publish messages to one queue; return for each why it is not known to be there.
+        """Publish messages to a queue, and return for each an error, or None if it is confirmed.
 
-        An error of the driver's, which ends the channel, is that of all that were not confirmed before it.
+        An error of the driver ends the channel, and is returned for every message that was not confirmed
+        before.
         """
         self._errors, self._unconfirmed, self._returned = [None] * len(messages), {}, None
         try:
@@ -48,7 +50,7 @@ class Confirms:
         except Exception as error:
             self._settle(list(self._unconfirmed), error)
         if self._returned is not None:
-            # Nothing says which of them came back.
+            # The broker does not say which message it returned.
             return [self._returned] * len(messages)
         return self._errors
 

@@ -1,6 +1,7 @@
-"""When messages that are too many to be kept go back: all of a queue at once, and then a pause.
+"""The pace at which overflow messages go back: one pass through the whole queue, then a pause.
 
-What is behind them is reached at the broker's speed, and a queue that holds nothing else does not spin.
+In one pass the worker reaches the messages behind them at the broker's speed. The pause keeps it from
+spinning on a queue that holds nothing else.
 """
 
 from __future__ import annotations
@@ -11,24 +12,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Seconds between one pass through a queue and the next.
+#: Seconds between two passes through a queue.
 PAUSE_SECONDS = 1.0
 
 
 @dataclass
 class _Pass:
-    """A pass through a queue."""
+    """One pass through a queue."""
 
     starts_at: float = 0.0
-    #: Messages that still go back in it.
-    left: int = 0
+    #: The number of messages that still belong to it.
+    remaining: int = 0
 
 
 class Pace:
-    """Decides when messages go back that are not kept.
+    """Decides when each overflow message goes back.
 
     Args:
-        depth: returns how many messages a queue has; asked once for each pass.
+        depth: returns how many messages a queue has; called once for each pass.
     """
 
     def __init__(self, depth: Callable[[str], int]) -> None:
@@ -36,11 +37,11 @@ class Pace:
         self._passes: dict[str, _Pass] = {}
 
     def due(self, queue: str, *, now: float) -> float:
-        """Return when the next message of a queue goes back."""
+        """Return the time at which the next message of a queue goes back, on the clock of `now`."""
         current = self._passes.get(queue)
-        if current is None or current.left <= 0:
+        if current is None or current.remaining <= 0:
             starts_at = now if current is None else max(now, current.starts_at) + PAUSE_SECONDS
             # This message, which was the first of the queue, and those behind it.
-            current = self._passes[queue] = _Pass(starts_at=starts_at, left=1 + self._depth(queue))
-        current.left -= 1
+            current = self._passes[queue] = _Pass(starts_at=starts_at, remaining=1 + self._depth(queue))
+        current.remaining -= 1
         return current.starts_at

@@ -1,4 +1,4 @@
-"""Bytes in a queue of Redis that are no message: no worker can take them, so they are moved aside at once."""
+"""Unreadable bytes in a Redis queue: no worker can decode them, so they are moved aside at once."""
 
 from __future__ import annotations
 
@@ -15,51 +15,56 @@ _POP_COMMAND = "BRPOP"
 
 
 def preserve_unreadable_bytes(channel: Any) -> None:
-    """Let a channel of Redis move what it has taken and cannot read to the list for unclaimed messages."""
-    taken = _Taken(channel)
+    """Make a Redis channel move bytes that it cannot decode to the list for unclaimed messages."""
+    popped = _PoppedBytes(channel)
     parse = channel.client.parse_response
 
     def parse_and_remember(connection: Any, command: str, **options: Any) -> Any:
         reply = parse(connection, command, **options)
         if command == _POP_COMMAND and reply:
-            taken.remember(_octets(reply[0]), reply[1])
+            popped.remember(_as_bytes(reply[0]), reply[1])
         return reply
 
     channel.client.parse_response = parse_and_remember
-    setattr(channel, UNREADABLE_HANDLER_ATTRIBUTE, taken)
+    setattr(channel, UNREADABLE_HANDLER_ATTRIBUTE, popped)
 
 
-class _Taken:
-    """What a channel has taken from Redis and has not read yet."""
+class _PoppedBytes:
+    """The bytes that a channel popped from a list in Redis and has not decoded yet."""
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel
-        self._taken: tuple[bytes, bytes] | None = None
+        self._popped: tuple[bytes, bytes] | None = None
 
-    def remember(self, name: bytes, raw: bytes) -> None:
-        """Remember what was taken, and the list that it comes from."""
-        self._taken = name, raw
+    def remember(self, key: bytes, raw: bytes) -> None:
+        """Remember bytes and the key of their list."""
+        self._popped = key, raw
 
     def forget(self) -> None:
-        """Forget what was read: it may be large."""
-        self._taken = None
+        """Forget the bytes, which may be large."""
+        self._popped = None
 
     def move_aside(self, error: Exception) -> bool:
-        """Move what cannot be read; return whether it is safe."""
-        if self._taken is None:
+        """Move the bytes to the list for unclaimed messages, and return whether that worked.
+
+        Args:
+            error: the error that decoding them raised.
+        """
+        if self._popped is None:
             return False
-        name, raw = self._taken
-        # Lists of other priorities have a name with a suffix.
-        queue, separator, priority = name.decode(errors="replace").partition(self._channel.sep)
-        aside = unclaimed_queue(queue)
+        key, raw = self._popped
+        # The keys of lists with other priorities have a suffix.
+        queue, separator, priority = key.decode(errors="replace").partition(self._channel.sep)
+        target = unclaimed_queue(queue)
         try:
             with self._channel.conn_or_acquire() as client:
-                client.lpush(aside + separator + priority, raw)
-        except RedisError:  # it is full, or gone
+                client.lpush(target + separator + priority, raw)
+        except RedisError:  # it is out of memory, or gone
             return False
-        _log.error("moved what is no message from queue %r to %r (%s)", queue, aside, type(error).__name__)
+        name = type(error).__name__
+        _log.error("moved an unreadable message from queue %r to %r (%s)", queue, target, name)
         return True
 
 
-def _octets(name: bytes | str) -> bytes:
-    return name.encode() if isinstance(name, str) else name
+def _as_bytes(key: bytes | str) -> bytes:
+    return key.encode() if isinstance(key, str) else key

@@ -1,6 +1,7 @@
-"""Frames of AMQP that py-amqp cannot decode: it would end the worker, and the broker would send them again.
+"""Tolerance for AMQP frames that py-amqp cannot decode.
 
-The protocol carries octets where py-amqp expects UTF-8, and tables that nest without a limit.
+An error in py-amqp would end the worker, and the broker would deliver the message again. AMQP allows bytes
+where py-amqp expects UTF-8, and tables that nest without a limit.
 """
 
 from __future__ import annotations
@@ -17,29 +18,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = logging.getLogger("mailctl.worker")
-#: Octets of properties that are no texts or tables.
+#: The sizes of properties that are neither strings nor tables, by type.
 _FIXED_SIZES = {"o": 1, "L": 8}
 _FIRST_FLAG = 0x8000
-#: Types of values in a table.
+#: The types of values in a table.
 _TIMESTAMP, _TABLE, _ARRAY = "TFA"
-#: Octets of type and length.
+#: The bytes for type and length.
 _CONTAINER_HEADER_SIZE = 5
 _TOO_DEEP = "(nested too deep)"
 
 
 def tolerate_properties() -> None:
-    """Let py-amqp give a message with as many of its properties as can be read, in this process."""
+    """Make py-amqp in this process decode every property that it can, instead of failing on the others."""
     decode = serialization.PROPERTY_CLASSES[spec.Basic.CLASS_ID]
     if not hasattr(decode, "__wrapped__"):
         serialization.PROPERTY_CLASSES[spec.Basic.CLASS_ID] = _tolerate_undecodable(decode)
 
 
 def tolerate_deliveries(channel: Any) -> None:
-    """Let a channel deliver a message whose routing key is no UTF-8."""
+    """Make a channel deliver messages whose routing key is not UTF-8."""
     dispatch = channel.dispatch_method
 
     @wraps(dispatch)
-    def dispatch_any(method_sig: tuple[int, int], payload: bytes, content: Any) -> Any:
+    def dispatch_tolerantly(method_sig: tuple[int, int], payload: bytes, content: Any) -> Any:
         try:
             return dispatch(method_sig, payload, content)
         except UnicodeDecodeError:
@@ -47,19 +48,19 @@ def tolerate_deliveries(channel: Any) -> None:
                 raise
         return dispatch(method_sig, _replace_non_ascii(payload), content)
 
-    channel.dispatch_method = dispatch_any
+    channel.dispatch_method = dispatch_tolerantly
 
 
 def _tolerate_undecodable(decode: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(decode)
-    def decode_any(buf: bytes, offset: int) -> tuple[dict[str, Any], int]:
+    def decode_tolerantly(buf: bytes, offset: int) -> tuple[dict[str, Any], int]:
         try:
             properties, end = decode(buf, offset)
-        except Exception:  # whatever the octets make of it
+        except Exception:  # of any class
             return _readable_properties(bytes(buf), offset)
         return properties, end
 
-    return decode_any
+    return decode_tolerantly
 
 
 def _readable_properties(buf: bytes, offset: int) -> tuple[dict[str, Any], int]:
@@ -83,7 +84,7 @@ def _readable_properties(buf: bytes, offset: int) -> tuple[dict[str, Any], int]:
 
 
 def _read_table(buf: bytes) -> dict[Any, Any]:
-    """Return what can be read of a table: a value that cannot be is replaced, and nothing else."""
+    """Return a table, with the values replaced that cannot be decoded."""
     table: dict[Any, Any] = {}
     offset = 4
     try:
@@ -92,8 +93,8 @@ def _read_table(buf: bytes) -> dict[Any, Any]:
             name, offset = buf[offset + 1 : end], end
             value, offset = _read_top_level_value(buf, offset)
             table[_decode_name(name)] = value
-    except Exception as error:  # of a type that is not known, so that nobody knows where it ends
-        _log.debug("headers of a message end early: %s", type(error).__name__)
+    except Exception as error:  # a value of unknown type has an unknown length
+        _log.debug("ignored the remaining headers of a message: %s", type(error).__name__)
     return table
 
 
@@ -109,9 +110,9 @@ def _read_value(buf: bytes, offset: int) -> tuple[Any, int]:
     if kind == _TIMESTAMP:
         try:
             return _read_scalar(buf, offset)
-        except (ValueError, OverflowError, OSError):  # such as one in milliseconds
+        except (ValueError, OverflowError, OSError):  # such as a timestamp in milliseconds
             end = offset + 1 + _FIXED_SIZES["L"]
-            # With the sign that py-amqp takes when it sends the number on.
+            # Signed, because py-amqp encodes it as a signed number.
             return int.from_bytes(buf[offset + 1 : end], signed=True), end
     if kind == _TABLE:
         return _read_inner_table(buf, offset), _end_of_container(buf, offset)
@@ -145,12 +146,12 @@ def _read_inner_array(buf: bytes, offset: int) -> list[Any]:
 
 
 def _end_of_container(buf: bytes, offset: int) -> int:
-    """Return where a table or an array ends, which begins with its type and its length."""
+    """Return the end of a table or an array, which starts with its type and its length."""
     return offset + _CONTAINER_HEADER_SIZE + int.from_bytes(buf[offset + 1 : offset + _CONTAINER_HEADER_SIZE])
 
 
 def _decode_name(name: bytes) -> str | bytes:
-    """Return the name of a header as py-amqp does."""
+    """Return the name of a header, as bytes if it is not UTF-8, like py-amqp."""
     try:
         return name.decode()
     except UnicodeDecodeError:
@@ -158,13 +159,11 @@ def _decode_name(name: bytes) -> str | bytes:
 
 
 def _replace_non_ascii(payload: bytes) -> bytes:
-    """Return the arguments of a delivery with other octets of its three texts replaced."""
+    """Return the arguments of a delivery with the non-ASCII bytes of its three strings replaced."""
     fixed, offset = bytearray(payload), 4
-    for skipped in (0, 9, 0):  # the delivery tag and a flag stand between the consumer and the exchange
+    for skipped in (0, 9, 0):  # delivery tag and a flag come between consumer and exchange
         offset += skipped
         end = offset + 1 + fixed[offset]
-        fixed[offset + 1 : end] = bytes(
-            octet if octet < 0x80 else ord("?") for octet in fixed[offset + 1 : end]
-        )
+        fixed[offset + 1 : end] = bytes(byte if byte < 0x80 else ord("?") for byte in fixed[offset + 1 : end])
         offset = end
     return bytes(fixed)

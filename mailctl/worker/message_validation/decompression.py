@@ -1,4 +1,4 @@
-"""Decompression that stops at a limit: a few octets can hold gigabytes."""
+"""Decompression that stops at a limit: a few bytes can expand to gigabytes."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import kombu.compression
 
-#: Without types of its own.
+#: kombu has no type hints.
 compression: Any = kombu.compression
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Octets that LZMA may take for its dictionary; `xz -9` needs 65 MiB.
+#: Bytes that LZMA may use for its dictionary; `xz -9` needs 65 MiB.
 _LZMA_MEMORY = 96 * 2**20
-#: Octets of Brotli that are expanded at a time by its older decoders, which know no limit: a few octets more
-#: could hold gigabytes.
+#: Bytes of Brotli that are passed at a time to old decoders, which have no limit: a few more could expand to
+#: gigabytes.
 _BROTLI_CHUNK_SIZE = 16
-#: Streams in one body: each costs a decompressor and a copy of the rest, and an empty one adds nothing.
+#: Streams in one body: each costs a decompressor and a copy of the rest, even if it is empty.
 _MAX_STREAMS = 16
 
 
 class DecompressedTooLarge(ValueError):
-    """A body expands to more than is taken."""
+    """A body decompresses to more bytes than the limit."""
 
 
 class _Decompressor(Protocol):
@@ -40,39 +40,42 @@ class _Decompressor(Protocol):
 
 
 def decompress(body: bytes, method: str, *, limit: int) -> bytes:
-    """Return what a body holds that was compressed by a method of kombu's.
+    """Return the decompressed body.
 
     Args:
-        method: a content type or an alias, as in the header `compression`.
-        limit: octets that it may hold.
+        body: the compressed body.
+        method: a content type of kombu or its alias, as in the header `compression`.
+        limit: the greatest number of bytes of the result.
 
     Raises:
-        TooLarge: it holds more.
-        ValueError: the method is not known here, or the body is damaged.
+        DecompressedTooLarge: the result has more bytes.
+        ValueError: the method is unknown, or the body is damaged.
     """
     try:
         content_type = compression._aliases.get(method, method)
-        expand_by = _DECOMPRESSORS[content_type]
+        decompressor = _DECOMPRESSORS[content_type]
     except (KeyError, TypeError):
         raise ValueError("unknown compression") from None
     try:
-        return expand_by(body, limit)
+        return decompressor(body, limit)
     except DecompressedTooLarge:
         raise
-    except Exception as error:  # each library has its own
+    except Exception as error:  # each library has its own classes
         raise ValueError(f"damaged ({type(error).__name__})") from None
 
 
 def limit_kombu_decompression(limit: int) -> None:
-    """Let kombu expand no message of this process beyond a limit, whoever consumes it."""
-    for content_type, expand_by in _DECOMPRESSORS.items():
+    """Make kombu apply a limit to every message that it decompresses in this process."""
+    for content_type, decompressor in _DECOMPRESSORS.items():
         if content_type in compression.encoders():
             encoder, _ = compression.get_encoder(content_type)
-            compression.register(encoder, partial(_decompress_within_limit, expand_by, limit), content_type)
+            compression.register(
+                encoder, partial(_decompress_within_limit, decompressor, limit), content_type
+            )
 
 
-def _decompress_within_limit(expand_by: Callable[[bytes, int], bytes], limit: int, body: bytes) -> bytes:
-    return expand_by(body, limit)
+def _decompress_within_limit(decompressor: Callable[[bytes, int], bytes], limit: int, body: bytes) -> bytes:
+    return decompressor(body, limit)
 
 
 def _decompress_streams(make: Callable[[], _Decompressor], body: bytes, limit: int) -> bytes:
@@ -92,10 +95,10 @@ def _decompress_streams(make: Callable[[], _Decompressor], body: bytes, limit: i
 
 
 class _Brotli:
-    """Adapts Brotli's decoder to the interface of the others.
+    """Adapts a Brotli decoder to the interface of the other decompressors.
 
     Args:
-        decoder: a new one.
+        decoder: a new decoder.
     """
 
     def __init__(self, decoder: Any) -> None:
@@ -113,16 +116,16 @@ class _Brotli:
             return self._decompress_in_pieces(data, max_length)
 
     def _decompress_in_pieces(self, data: bytes, max_length: int) -> bytes:
-        expanded = bytearray()
+        result = bytearray()
         for start in range(0, len(data), _BROTLI_CHUNK_SIZE):
-            expanded += self._decoder.process(data[start : start + _BROTLI_CHUNK_SIZE])
-            if len(expanded) >= max_length:
+            result += self._decoder.process(data[start : start + _BROTLI_CHUNK_SIZE])
+            if len(result) >= max_length:
                 break
-        return bytes(expanded)
+        return bytes(result)
 
 
 def _import_first(*names: str) -> Any:
-    """Return the first of some modules that is installed; None if none is."""
+    """Return the first module that is installed; None if there is none."""
     for name in names:
         try:
             return importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""The headers and properties of a message: types, sizes, depth and numbers that Celery takes for granted."""
+"""Headers and properties of a message: the types, sizes, depths and numbers that Celery relies on."""
 
 from __future__ import annotations
 
@@ -8,61 +8,63 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from celery.app.task import Context
 
+from mailctl.worker.message_validation.models import InvalidMessage
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Levels that JSON may nest: a process of the pool that meets Python's recursion limit never answers.
+#: Levels that JSON may nest: a pool process that reaches Python's recursion limit never answers.
 MAX_DEPTH = 100
-#: Headers that only this package sets begin with it; those that come from outside are left out.
+#: The prefix of headers that only mailctl sets; they are removed from what other programs publish.
 PRIVATE_PREFIX = "mailctl_"
-#: Characters and values of all headers together; a frame of AMQP holds 128 KiB.
+#: Characters and values of all headers together; an AMQP frame holds 128 KiB.
 _MAX_HEADERS_SIZE = 64 * 1024
 _MAX_NUMBER = 2**63
-#: Characters of one header that is passed on to a task of ours without being known, such as a trace's.
+#: Characters of an unknown header that is forwarded to a task of mailctl, such as one of a tracer.
 _MAX_FORWARDED_LENGTH = 8192
 _MAX_NAME_LENGTH = 255
 _MAX_TIME_LENGTH = 64
-#: Tries after which Celery itself would have given up.
+#: More retries than any task of Celery makes.
 _MAX_RETRIES = 1_000_000
-#: Seconds; Celery adds them to the time of day.
+#: Celery adds a time limit to the current time, which overflows for large numbers.
 _MAX_TIME_LIMIT_SECONDS = 10**7
 
 
-class InvalidMessage(Exception):
-    """A message cannot be used; the text says why."""
-
-
 def validate_headers(headers: dict[Any, Any], properties: Any) -> None:
-    """Check what Celery, its pool and kombu rely on.
+    """Check the headers and properties that Celery, its pool and kombu rely on.
 
     Raises:
-        Unusable: a value has the wrong type, or is too large or too deep.
+        InvalidMessage: a value has the wrong type, or is too large or too deep.
     """
     check_size(headers, "headers")
     check_size(properties, "properties")
-    for name, is_usable in _HEADER_CHECKS.items():
+    for name, is_valid in _HEADER_CHECKS.items():
         value = headers.get(name)
-        if value is not None and not is_usable(value):
-            raise InvalidMessage(f"its header {name} is not usable.")
+        if value is not None and not is_valid(value):
+            raise InvalidMessage(f"its header {name} is invalid.")
     for name in ("correlation_id", "reply_to"):
         value = properties.get(name)
         if value is not None and not _is_short_string(value):
-            raise InvalidMessage(f"its property {name} is not usable.")
+            raise InvalidMessage(f"its property {name} is invalid.")
 
 
 def check_size(values: object, what: str) -> None:
-    """Check how much a value holds, and how deep: numbers, texts, lists and objects.
+    """Check the size and depth of a value that consists of numbers, strings, lists and objects.
+
+    Args:
+        values: the value.
+        what: its name in the plural, for the error.
 
     Raises:
-        Unusable: it is too large or too deep, or has a number that is.
+        InvalidMessage: the value is too large or too deep, or contains a number that is too large.
     """
-    left = _MAX_HEADERS_SIZE
+    remaining = _MAX_HEADERS_SIZE
     level = [values]
     for _ in range(MAX_DEPTH + 1):
         inner: list[object] = []
         for value in level:
-            left -= _measure(value, inner, what)
-        if left < 0:
+            remaining -= _measure(value, inner, what)
+        if remaining < 0:
             raise InvalidMessage(f"its {what} have more than {_MAX_HEADERS_SIZE} characters.")
         if not inner:
             return
@@ -71,12 +73,12 @@ def check_size(values: object, what: str) -> None:
 
 
 def _measure(value: object, inner: list[object], what: str) -> int:
-    """Return what a value counts, and note what is in it."""
+    """Return the size of a value, and append the values that it contains to `inner`."""
     if isinstance(value, str | bytes):
         return 1 + len(value)
     if isinstance(value, int | float):
         if not -_MAX_NUMBER <= value < 2 * _MAX_NUMBER:
-            raise InvalidMessage(f"its {what} hold a number that is none or too large.")
+            raise InvalidMessage(f"its {what} contain a number that is not finite or too large.")
     elif isinstance(value, dict):
         inner += value
         inner += value.values()
@@ -86,7 +88,7 @@ def _measure(value: object, inner: list[object], what: str) -> int:
 
 
 def is_nested_too_deep(value: object, *, limit: int = MAX_DEPTH) -> bool:
-    """Whether lists and objects nest deeper than a limit."""
+    """Whether lists and objects in a value nest deeper than a limit."""
     level: list[object] = [value]
     for _ in range(limit + 1):
         inner: list[object] = []
@@ -102,15 +104,15 @@ def is_nested_too_deep(value: object, *, limit: int = MAX_DEPTH) -> bool:
 
 
 def is_forwarded(name: object, value: object) -> bool:
-    """Whether a header that is none of Celery's may reach a task of ours: those of traces do."""
+    """Whether a header that is not one of Celery's is forwarded to a task of mailctl, such as a tracer's."""
     if name in _NOT_FORWARDED or not isinstance(name, str) or name.startswith(PRIVATE_PREFIX):
         return False
-    if name == "headers":  # where tracers put theirs a second time
+    if name == "headers":  # tracers repeat their headers in it
         return isinstance(value, dict) and all(is_forwarded(each, value[each]) for each in value)
     return _is_scalar(value)
 
 
-#: What Celery makes of a header is an attribute of the task's request: none may replace one that is there.
+#: Celery makes each header an attribute of the task's request: none may replace an existing one.
 _NOT_FORWARDED = frozenset({*dir(Context), "lang", "task", "argsrepr", "kwargsrepr", "compression"}) - {
     "headers"
 }
@@ -123,25 +125,25 @@ def _is_scalar(value: object) -> bool:
 
 
 def is_printable(text: str) -> bool:
-    """Whether a text can stand in a line of a log as it is."""
+    """Whether a text contains only printable characters, as a line of a log needs."""
     return text.isprintable()
 
 
 def parse_time(value: object) -> datetime | None:
-    """Return a time that a header names, in UTC; None for none.
+    """Return the time in a header, in UTC; None for None.
 
     Raises:
-        Unusable: it is no time.
+        InvalidMessage: the value is not a time.
     """
     if value is None:
         return None
     if not isinstance(value, str) or len(value) > _MAX_TIME_LENGTH:
-        raise InvalidMessage("its eta or expires is not usable.")
+        raise InvalidMessage("its eta or expires is not a valid time.")
     try:
-        read = datetime.fromisoformat(value)
-        return (read.replace(tzinfo=UTC) if read.tzinfo is None else read).astimezone(UTC)
+        time = datetime.fromisoformat(value)
+        return (time.replace(tzinfo=UTC) if time.tzinfo is None else time).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise InvalidMessage("its eta or expires is not usable.") from None
+        raise InvalidMessage("its eta or expires is not a valid time.") from None
 
 
 def _is_time_limit(value: Any) -> bool:
@@ -176,7 +178,7 @@ def _is_short_string(value: Any) -> bool:
 
 
 def is_name(value: Any) -> TypeGuard[str]:
-    """Whether a value can name a task or a queue, and stand in a line of a log."""
+    """Whether a value is a valid name of a task or a queue: short, printable, not empty."""
     return isinstance(value, str) and 0 < len(value) <= _MAX_NAME_LENGTH and is_printable(value)
 
 
@@ -188,7 +190,7 @@ def _is_mapping(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-#: What Celery reads of a message before, or after, the task has it.
+#: The headers that Celery reads before or after it executes the task.
 _HEADER_CHECKS: dict[str, Callable[[Any], bool]] = {
     "timelimit": _is_time_limit,
     "retries": _is_count,

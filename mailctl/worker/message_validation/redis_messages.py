@@ -1,6 +1,6 @@
-"""Raw messages of Redis, which are whatever somebody has put there: repaired so that kombu can take them.
+"""Repair of raw messages from Redis, which any program can write, so that kombu can process them.
 
-What a repair leaves is checked like any other message; it only has to become one, with the id that it has.
+A repaired message is validated afterwards like any other.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _TOO_DEEP = "(nested too deep)"
 _BODY_ENCODINGS = (None, "base64")
 
 
-class Repaired(dict[str, Any]):
-    """A raw message that kombu can take.
+class RepairedMessage(dict[str, Any]):
+    """A raw message that kombu can process.
 
     Args:
-        values: its parts.
-        stored: what Redis keeps of it until it is acknowledged, for whoever restores it.
+        values: the items of the message.
+        stored: the message that Redis keeps until the acknowledgement, and restores if there is none.
     """
 
     def __init__(self, values: dict[str, Any], *, stored: dict[str, Any]) -> None:
@@ -28,21 +28,22 @@ class Repaired(dict[str, Any]):
         self.stored = stored
 
 
-def repair_message(raw: Any, queue: str) -> Repaired:
-    """Return a raw message in which everything has the type that kombu takes for granted.
+def repair_message(raw: Any, queue: str) -> RepairedMessage:
+    """Return a raw message in which every item has the type that kombu relies on.
 
-    Its tag and its way are ours: until it is acknowledged kombu keeps it under the tag, where another message
-    with the same one would replace it, and puts it back where its way leads, which is its queue. What is kept
-    there is the message as it came, if kombu can restore it so: another app's worker may get it next.
+    It gets a new delivery tag and the routing key of its queue. kombu stores an unacknowledged message under
+    its tag, where one with the same tag would replace it, and restores it by its routing key. The stored
+    message is the original, if kombu can restore that: the worker of another app may receive it next.
 
     Args:
-        queue: where it was.
+        raw: the decoded JSON from Redis.
+        queue: the queue that it came from.
 
     Raises:
-        ValueError: it is no message at all.
+        ValueError: it is not a JSON object.
     """
     if not isinstance(raw, dict):
-        raise ValueError("no message")
+        raise ValueError("not a message")
     headers, properties = _object_or_empty(raw.get("headers")), _object_or_empty(raw.get("properties"))
     info, priority = _object_or_empty(properties.get("delivery_info")), properties.get("priority")
     encoding = properties.get("body_encoding")
@@ -59,11 +60,11 @@ def repair_message(raw: Any, queue: str) -> Repaired:
             "body_encoding": encoding if encoding in _BODY_ENCODINGS else None,
         },
     }
-    return Repaired(values, stored=raw if _is_restorable(raw) else values)
+    return RepairedMessage(values, stored=raw if _is_restorable(raw) else values)
 
 
 def _is_restorable(raw: dict[str, Any]) -> bool:
-    """Whether kombu can put a message back: it notes in two places that it was delivered before."""
+    """Whether kombu can restore a message, which it marks as redelivered in two places."""
     properties = raw.get("properties")
     if (
         not isinstance(raw.get("headers"), dict)
@@ -71,9 +72,9 @@ def _is_restorable(raw: dict[str, Any]) -> bool:
         or is_nested_too_deep(raw)
     ):
         return False
-    # An infinite priority, which JSON in Python has, is no integer.
-    has_integer = not isinstance(properties.get("priority"), float)
-    return has_integer and isinstance(properties.get("delivery_info"), dict)
+    # Python's JSON can contain an infinite priority, which cannot be converted to an integer.
+    has_valid_priority = not isinstance(properties.get("priority"), float)
+    return has_valid_priority and isinstance(properties.get("delivery_info"), dict)
 
 
 def _object_or_empty(value: Any) -> dict[str, Any]:

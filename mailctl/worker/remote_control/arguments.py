@@ -1,6 +1,6 @@
-"""The arguments of Celery's control commands: types and bounds, without which one can end or stall a worker.
+"""The arguments of Celery's control commands: the types and bounds that keep one from stopping a worker.
 
-Celery checks few of them: a wrong time limit or queue is stored, and fails at every later use.
+Celery validates few of them: it stores an invalid time limit or queue, and fails at every later use.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _MAX_TEXT = 255
-#: Processes by which a pool is made larger with one command, or that autoscaling may start.
+#: Processes that one command may add to a pool, or that autoscaling may start.
 _MAX_PROCESSES = 256
-#: Seconds; Celery adds them to the time of day.
+#: Celery adds a time limit to the current time, which overflows for large numbers.
 _MAX_SECONDS = 10**7
 _MAX_NUMBER = 10**6
-#: Celery asks the result backend for each task that is to be revoked.
+#: Celery asks the result backend about each task that it revokes.
 _MAX_NAMES = 1000
 _EXCHANGE_TYPES = ("direct", "topic", "fanout", "headers")
-#: A number of tasks by second, minute or hour.
+#: A number of tasks per second, minute or hour.
 _RATE = re.compile(r"\d{1,9}(\.\d{1,3})?(/[smh])?", re.ASCII)
 
 
 def is_text(value: Any) -> bool:
-    """Whether a value is a short text, which may be empty."""
+    """Whether a value is a short printable string, which may be empty."""
     return isinstance(value, str) and len(value) <= _MAX_TEXT and value.isprintable()
 
 
 def are_names(value: Any) -> bool:
-    """Whether a value is a name or a list of names, as many as a worker can deal with."""
+    """Whether a value is a name, or a list of names that is not too long."""
     if not isinstance(value, list | tuple):
         return is_name(value)
     return len(value) <= _MAX_NAMES and all(is_name(each) for each in value)
 
 
-def _or_none(is_usable: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is None or is_usable(value)
+def _or_none(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or is_valid(value)
 
 
-def _is_absent(value: Any) -> bool:
+def _is_none(value: Any) -> bool:
     return value is None
 
 
@@ -80,7 +80,7 @@ def _is_exchange_type(value: Any) -> bool:
 
 
 def _are_stamps(value: Any) -> bool:
-    """Whether a value is an object of names and their stamps, or a list such as name=stamp."""
+    """Whether a value is an object of names and stamps, or a list of strings such as "name=stamp"."""
     if isinstance(value, dict):
         return all(is_name(name) and are_names(stamps) for name, stamps in value.items())
     return isinstance(value, list) and are_names(value) and all(each.count("=") == 1 for each in value)
@@ -97,7 +97,7 @@ _COUNT = _is_number_up_to(_MAX_NUMBER)
 _STOPPING = {"terminate": _FLAG, "signal": _is_signal}
 _LISTING = {"safe": _FLAG}
 
-#: By command and name: all that the commands of Celery take.
+#: The check of each argument, by command and by name of the argument.
 ARGUMENTS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
     "conf": {"with_defaults": _FLAG},
     "dump_conf": {"with_defaults": _FLAG},
@@ -105,7 +105,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
     "dump_tasks": {"taskinfoitems": _NAMES, "builtins": _FLAG},
     "active": _LISTING,
     "dump_active": _LISTING,
-    # Flower and older clients ask all lists alike.
+    # Flower and old clients send the argument with all of these commands.
     "reserved": _LISTING,
     "dump_reserved": _LISTING,
     "scheduled": _LISTING,
@@ -120,7 +120,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
     "time_limit": {"task_name": is_name, "soft": _or_none(_is_seconds), "hard": _or_none(_is_seconds)},
     "pool_grow": {"n": _PROCESSES},
     "pool_shrink": {"n": _PROCESSES},
-    "pool_restart": {"modules": _NAMES, "reload": _FLAG, "reloader": _is_absent},
+    "pool_restart": {"modules": _NAMES, "reload": _FLAG, "reloader": _is_none},
     "autoscale": {"max": _or_none(_PROCESSES), "min": _or_none(_PROCESSES)},
     "election": {"id": is_name, "topic": is_name, "action": _is_anything},
     "objgraph": {"num": _COUNT, "max_depth": _is_number_up_to(100), "type": is_name},

@@ -9,7 +9,8 @@ import pytest
 
 from mailctl.domain.catalog import GENERIC, NEW_IP, RESET, WELCOME, Kind
 from mailctl.domain.factory import make_content, make_drafts, make_recipient, make_user
-from mailctl.domain.models import Content, User
+from mailctl.domain.models import Content, Draft, User
+from mailctl.domain.request import EmailRequest
 from mailctl.errors import InvalidInput
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -82,40 +83,50 @@ def test_a_generic_email_with_a_security_template_has_its_links() -> None:
     assert (content.urls, content.template) == ({"reset_url": url}, "reset")
 
 
+def drafts(
+    *contents: Content, kind: Kind = WELCOME, first_id: str | None = None, **times: datetime
+) -> list[Draft]:
+    """Return the emails of a request."""
+    return make_drafts(EmailRequest(kind=kind, **times), contents, queue="q", now=NOW, first_id=first_id)
+
+
 def test_the_emails_of_one_call_belong_together() -> None:
     """Their ids follow from the first, so that a repeated call gives the same ones."""
-    found = make_drafts(WELCOME, [Content(user=USER)] * 2, queue="q", now=NOW, first_id="a")
-    first, second = found
+    to_zoe = Content(user=USER)
+    first, second = found = drafts(to_zoe, to_zoe, first_id="a")
     assert (first.id, first.group_id, second.group_id) == ("a", "a", "a")
     assert second.id == str(uuid.uuid5(uuid.NAMESPACE_OID, "a/1"))
-    assert found == make_drafts(WELCOME, [Content(user=USER)] * 2, queue="q", now=NOW, first_id="a")
+    assert found == drafts(to_zoe, to_zoe, first_id="a")
 
 
 def test_a_single_email_has_no_group() -> None:
     """Its id is generated if none is given."""
-    [draft] = make_drafts(WELCOME, [Content(user=USER)], queue="q", now=NOW)
+    [draft] = drafts(Content(user=USER))
     assert (draft.group_id, draft.created_at, draft.expires_at) == (None, NOW, NOW + WELCOME.lifetime)
     assert uuid.UUID(draft.id).version == 4
 
 
-def test_only_the_first_email_has_the_idempotency_key() -> None:
-    """It is validated."""
-    first, second = make_drafts(
-        WELCOME, [Content(user=USER)] * 2, queue="q", now=NOW, idempotency_key="order-1"
-    )
-    assert (first.idempotency_key, second.idempotency_key) == ("order-1", None)
+def test_the_idempotency_key_is_validated() -> None:
+    """Before anything is recorded under it."""
+    request = EmailRequest(kind=WELCOME, idempotency_key="a b")
     with pytest.raises(InvalidInput, match="idempotency key"):
-        make_drafts(WELCOME, [Content(user=USER)], queue="q", now=NOW, idempotency_key="a b")
+        make_drafts(request, [Content(user=USER)], queue="q", now=NOW)
 
 
 def test_the_lifetime_starts_at_the_time_of_sending() -> None:
     """A time in the past does not shorten it, and a security template does."""
     later = NOW + timedelta(hours=5)
-    [scheduled] = make_drafts(WELCOME, [Content(user=USER)], queue="q", now=NOW, not_before=later)
+    [scheduled] = drafts(Content(user=USER), not_before=later)
     assert scheduled.expires_at == later + WELCOME.lifetime
-    [late] = make_drafts(
-        WELCOME, [Content(user=USER)], queue="q", now=NOW, not_before=NOW - timedelta(days=9)
-    )
+    [late] = drafts(Content(user=USER), not_before=NOW - timedelta(days=9))
     assert late.expires_at == NOW + WELCOME.lifetime
-    [reset] = make_drafts(GENERIC, [Content(user=USER, template="reset")], queue="q", now=NOW)
+    [reset] = drafts(Content(user=USER, template="reset"), kind=GENERIC)
     assert reset.expires_at == NOW + RESET.lifetime
+
+
+def test_the_earlier_expiry_counts() -> None:
+    """That of the kind, or that of the request."""
+    soon = NOW + timedelta(seconds=1)
+    assert drafts(Content(user=USER), expires_at=soon)[0].expires_at == soon
+    far = NOW + WELCOME.lifetime + timedelta(days=1)
+    assert drafts(Content(user=USER), expires_at=far)[0].expires_at == NOW + WELCOME.lifetime

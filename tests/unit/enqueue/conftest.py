@@ -31,7 +31,7 @@ def make_runtime(tmp_path: Path) -> Iterator[MakeRuntime]:
 
     def make(*, app: Celery | None = None, **settings: Any) -> Runtime:
         runtime = Runtime(
-            Settings(mailctl_home=tmp_path / "none", **settings), app=app, log_mode=AccessMode.OPTIONAL
+            Settings(mailctl_home=tmp_path / "none", **settings), app=app, access_mode=AccessMode.OPTIONAL
         )
         made.append(runtime)
         return runtime

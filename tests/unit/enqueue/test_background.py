@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from mailctl import runtime as process_runtime
 from mailctl.delivery_log.outbox import RecordResult
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.catalog import RESET, WELCOME
 from mailctl.domain.models import User
 from mailctl.domain.request import EmailRequest
@@ -42,10 +43,10 @@ class Outbox:
     durable: bool | None = None
     flushes: int = 0
 
-    def add(self, drafts: Sequence[Draft], *, is_lasting: bool, **_: Any) -> RecordResult:
+    def add(self, drafts: Sequence[Draft], *, durable: bool, **_: Any) -> RecordResult:
         """Keep drafts of a new transaction."""
         self.drafts += drafts
-        self.durable = is_lasting
+        self.durable = durable
         return RecordResult(id=drafts[0].id, publishable=tuple(drafts[::2]))
 
     def add_in_transaction(self, connection: object, drafts: Sequence[Draft], **_: Any) -> RecordResult:
@@ -194,9 +195,9 @@ class TestTheDispatcherOfThisProcess:
     def process(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         """Give the process a runtime without files."""
         process_runtime.close()
-        for name in ("_settings", "_app", "_log_mode"):
+        for name in ("_settings", "_app", "_access_mode"):
             monkeypatch.setattr(process_runtime, name, getattr(process_runtime, name))
-        process_runtime.configure(site.runtime.settings, log_mode=process_runtime.AccessMode.OPTIONAL)
+        process_runtime.configure(site.runtime.settings, access_mode=AccessMode.OPTIONAL)
         yield
         process_runtime.close()
 

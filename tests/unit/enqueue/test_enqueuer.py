@@ -44,9 +44,9 @@ class Outbox:
     earlier: str = ""
     calls: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, drafts: Sequence[Draft], *, due_at: datetime, is_lasting: bool) -> RecordResult:
+    def add(self, drafts: Sequence[Draft], *, due_at: datetime, durable: bool) -> RecordResult:
         """Record drafts in a new transaction."""
-        self.calls.append({"drafts": drafts, "due_at": due_at, "is_lasting": is_lasting})
+        self.calls.append({"drafts": drafts, "due_at": due_at, "durable": durable})
         return RecordResult(
             id=self.earlier or drafts[0].id, publishable=() if self.earlier else tuple(drafts)
         )
@@ -242,7 +242,7 @@ class TestRecording:
         enqueuer(runtime, outbox=outbox).record(
             EmailRequest(kind=WELCOME), [Content(user=ZOE)], durable=durable
         )
-        assert [call["is_lasting"] for call in outbox.calls] == [durable]
+        assert [call["durable"] for call in outbox.calls] == [durable]
 
 
 class TestPublishing:

@@ -45,7 +45,7 @@ class Outbox:
         """Return the content of an email."""
         return self.stored[email_id]
 
-    def mark_queued(self, ids: Collection[str], *, held_in: str | None) -> None:
+    def mark_queued(self, ids: Collection[str], *, worker_id: str | None) -> None:
         """Note which emails are published."""
         self.queued += ids
 
@@ -71,7 +71,7 @@ class Site:
         runtime.outbox = self.outbox  # type: ignore[assignment]
         workers = [SimpleNamespace(queues=(self.queue,))] if has_worker else []
         runtime.workers.list_alive = lambda: workers  # type: ignore[assignment, method-assign, return-value]
-        self.publisher = Publisher(runtime, held_in="w1")
+        self.publisher = Publisher(runtime, worker_id="w1")
 
     def draft(self, kind: Kind = WELCOME, *, context: dict[str, Any] | None = None) -> Draft:
         """Return a draft whose content is in the outbox."""
@@ -213,7 +213,7 @@ class TestABrokerThatFails:
     def test_emails_of_a_batch_go_back(self, site: Site) -> None:
         """Emails of a batch that was not published are returned to the delivery log."""
         returned: list[str] = []
-        site.runtime.campaigns.take_due = lambda limit, held_in: {"a": "welcome", "b": "welcome"}  # type: ignore[method-assign]
+        site.runtime.campaigns.take_due = lambda limit, worker_id: {"a": "welcome", "b": "welcome"}  # type: ignore[method-assign]
         site.runtime.claims.return_unstarted = lambda ids, reason: returned.extend(ids)  # type: ignore[assignment, method-assign, misc]
         broken = BrokenProducer(site.publisher._open_producer())
         broken._left = 0
@@ -226,7 +226,7 @@ class TestABrokerThatFails:
 def test_a_batch_is_one_message(site: Site) -> None:
     """A batch is one message with ids on the bulk queue."""
     list(site.messages(BULK_QUEUE))
-    site.runtime.campaigns.take_due = lambda limit, held_in: {"a": "welcome", "b": "welcome"}  # type: ignore[method-assign]
+    site.runtime.campaigns.take_due = lambda limit, worker_id: {"a": "welcome", "b": "welcome"}  # type: ignore[method-assign]
     assert site.publisher.publish_batch(limit=10) == 2
     [(headers, args, _)] = site.messages(BULK_QUEUE)
     assert (headers["task"], args) == (BATCH_TASK, [["a", "b"]])
@@ -235,12 +235,12 @@ def test_a_batch_is_one_message(site: Site) -> None:
 class TestReachingAWorker:
     """Only some brokers connect processes."""
 
-    @pytest.mark.parametrize(("held_in", "can_reach"), [("w1", True), (None, False)])
+    @pytest.mark.parametrize(("worker_id", "can_reach"), [("w1", True), (None, False)])
     def test_a_memory_broker_reaches_its_own_worker(
-        self, runtime: Runtime, held_in: str | None, *, can_reach: bool
+        self, runtime: Runtime, worker_id: str | None, *, can_reach: bool
     ) -> None:
         """A memory broker reaches the worker that holds it and nobody else."""
-        publisher = Publisher(runtime, held_in=held_in)
+        publisher = Publisher(runtime, worker_id=worker_id)
         assert publisher.can_reach_worker is can_reach
         publisher.close()
 

@@ -1,0 +1,70 @@
+"""The reference of the command line, from the commands themselves."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from docs.generators.markdown import code, escape, table
+from docs.generators.source import member_comments
+from mailctl.cli.context import CliSession
+from mailctl.cli.main import app
+from mailctl.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SHARED = "Shared options"
+
+
+def every_command() -> Iterator[tuple[str, Any, Any]]:
+    """Yield each command's words, the command and its context, in the order of the help."""
+    root = typer.main.get_command(app)
+    yield from _walk("mailctl", root, typer.Context(root, info_name="mailctl", obj=CliSession()))
+
+
+def _walk(words: str, command: Any, context: Any) -> Iterator[tuple[str, Any, Any]]:
+    children = getattr(command, "commands", None) or {}
+    if not children:
+        yield words, command, context
+    for name in children:
+        child = children[name]
+        yield from _walk(f"{words} {name}", child, typer.Context(child, info_name=name, parent=context))
+
+
+def commands() -> str:
+    """Return a section for each command: what it does, how it is called, its options."""
+    parts = []
+    for words, command, context in every_command():
+        usage = command.get_usage(context).removeprefix("Usage: ")
+        text = escape(inspect.cleandoc(command.help or ""))
+        parts.append(f"## {words}\n\n{text}\n\n```text\n{usage}\n```\n\n{_parameters(command, context)}")
+    return "\n".join(parts)
+
+
+def shared_options() -> str:
+    """Return the options that every command has."""
+    _, command, context = next(every_command())
+    return table(["option", "meaning"], _rows(command, context, shared=True))
+
+
+def _parameters(command: Any, context: Any) -> str:
+    rows = list(_rows(command, context, shared=False))
+    return table(["argument or option", "meaning"], rows) if rows else ""
+
+
+def _rows(command: Any, context: Any, *, shared: bool) -> Iterator[list[str]]:
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        is_shared = getattr(parameter, "rich_help_panel", None) == _SHARED
+        if record and is_shared == shared and parameter.name != "help":
+            yield [code(record[0]), escape(record[1])]
+
+
+def exit_codes() -> str:
+    """Return the exit codes and what each says."""
+    comments = member_comments(ExitCode)
+    rows = ([str(int(each)), comments[each.name] or each.name.lower().replace("_", " ")] for each in ExitCode)
+    return table(["exit code", "meaning"], rows)

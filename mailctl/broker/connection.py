@@ -1,0 +1,94 @@
+"""Connections to the broker that fail fast, with the driver's errors translated into those of mailctl."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from amqp.exceptions import MessageNacked
+from kombu.exceptions import KombuError
+
+from mailctl.broker.refusals import refusal_of
+from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, FAIL_FAST, is_redis
+from mailctl.deadlines import call_with_deadline
+from mailctl.errors import BrokerRefused, BrokerUnavailable
+from mailctl.fork_safety import no_fork
+from mailctl.redaction import mask_credentials, mask_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from celery import Celery
+
+_T = TypeVar("_T")
+
+
+def ask_broker(app: Celery, question: Callable[[Any], _T]) -> _T:
+    """Call a function with a connection to the broker, within a deadline, and return its result.
+
+    Args:
+        app: the app whose broker is asked.
+        question: a function of an open kombu connection.
+
+    Raises:
+        BrokerUnavailable: the broker does not answer, or not in time.
+    """
+    connection = fail_fast_connection(app)
+    # This imports the driver, which takes long on a busy host; the deadline is for the broker alone.
+    _ = connection.transport
+
+    def answer() -> _T:
+        with no_fork(), connection, _translate_errors(connection):
+            return question(connection)
+
+    return call_with_deadline(answer, service="The broker", error_class=BrokerUnavailable)
+
+
+@contextmanager
+def open_connection(app: Celery) -> Iterator[Any]:
+    """Open a connection to the broker for work that may take longer than a question.
+
+    Raises:
+        BrokerUnavailable: the broker does not answer.
+    """
+    connection = fail_fast_connection(app)
+    with connection, _translate_errors(connection):
+        yield connection
+
+
+def fail_fast_connection(app: Celery) -> Any:
+    """Return a new kombu connection to the broker, which does not retry when it fails."""
+    options = FAIL_FAST if is_redis(str(app.conf.broker_url)) else {}
+    return app.connection_for_write(connect_timeout=BROKER_TIMEOUT_SECONDS, transport_options=options)
+
+
+def broker_error(connection: Any, error: BaseException) -> BrokerUnavailable:
+    """Return mailctl's error for an error of the driver; it does not contain the broker's password."""
+    # kombu shows its own mask even where the URL has no password.
+    address, reason = mask_url(connection.as_uri(include_password=True)), error_reason(error)
+    if refusal := refusal_of(error):
+        message = f"The broker at {address} refuses this: {refusal.reason or reason}."
+        return BrokerRefused(message, fix=refusal.fix, exit_code=refusal.exit_code)
+    return BrokerUnavailable(
+        f"The broker at {address} does not answer: {reason}.",
+        fix="Start it, or correct its address: CELERY_BROKER_URL, REDIS_URL, or REDIS_HOST and REDIS_PORT.",
+    )
+
+
+def driver_errors(connection: Any) -> tuple[type[BaseException], ...]:
+    """Return the exceptions that the driver of a connection raises when the broker fails."""
+    errors = (*connection.connection_errors, *connection.channel_errors)
+    return (KombuError, OSError, MessageNacked, *errors)
+
+
+def error_reason(error: BaseException) -> str:
+    """Return the first line of an error's text, without credentials and without its full stop."""
+    return mask_credentials((str(error) or type(error).__name__).rstrip(".").splitlines()[0])
+
+
+@contextmanager
+def _translate_errors(connection: Any) -> Iterator[None]:
+    try:
+        yield
+    except driver_errors(connection) as error:
+        raise broker_error(connection, error) from error

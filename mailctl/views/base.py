@@ -1,0 +1,51 @@
+"""The base class of the JSON objects, and the types of their fields."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, WithJsonSchema
+
+_TIMESTAMP_PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"
+
+# The constraints below describe the values in the schema. They are not validated: an unexpected figure must
+# not keep a command from printing the others.
+
+#: A UTC time in ISO 8601 format.
+Timestamp = Annotated[
+    datetime, WithJsonSchema({"type": "string", "format": "date-time", "pattern": _TIMESTAMP_PATTERN})
+]
+#: A number of things, from 0.
+Count = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0})]
+#: A duration in seconds.
+Seconds = Annotated[float, WithJsonSchema({"type": "number", "minimum": 0})]
+#: A number of events per minute.
+PerMinute = Annotated[float, WithJsonSchema({"type": "number", "minimum": 0})]
+#: A share from 0 to 1.
+Share = Annotated[float, WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})]
+
+
+class View(BaseModel):
+    """A JSON object.
+
+    `model_validate` accepts an object of the library whose attributes have the names of the fields.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        from_attributes=True,
+        extra="forbid",
+        json_schema_serialization_defaults_required=True,
+        # A command uses few of the classes of a module.
+        defer_build=True,
+    )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object with values that `json.dumps` accepts."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def round_figure(number: float | None) -> float | None:
+    """Return a figure with two decimal places; None stays None."""
+    return None if number is None else round(number, 2)

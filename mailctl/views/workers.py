@@ -1,0 +1,90 @@
+"""Workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from mailctl.monitoring.workers import PingResult
+from mailctl.views.base import Timestamp, View
+
+if TYPE_CHECKING:
+    from mailctl.monitoring.worker_signals import StopResult
+    from mailctl.monitoring.workers import WorkerList, WorkerStatus
+
+
+class WorkerView(View):
+    """A live worker; what it does not report is null."""
+
+    worker: str = Field(description="The Celery node name.")
+    host: str | None
+    pid: int | None
+    pool: str | None
+    concurrency: int | None
+    queues: list[str]
+    busy: int | None = Field(description="Emails that it is sending.")
+    sent_last_minute: int | None
+    sent_last_five_minutes: int | None
+    since: Timestamp | None
+    shares_log: bool = Field(description="Whether it writes to this delivery log.")
+    answers: PingResult = Field(description="Whether it answers a ping.")
+
+    @classmethod
+    def of(cls, worker: WorkerStatus) -> WorkerView:
+        """Return the view of a worker."""
+        throughput = worker.throughput
+        return cls(
+            worker=worker.name,
+            host=worker.host,
+            pid=worker.pid,
+            pool=worker.pool,
+            concurrency=worker.concurrency,
+            queues=list(worker.queues),
+            busy=worker.busy,
+            sent_last_minute=throughput.last_minute if throughput else None,
+            sent_last_five_minutes=throughput.last_five_minutes if throughput else None,
+            since=worker.since,
+            shares_log=worker.shares_log,
+            answers=worker.answer,
+        )
+
+
+class WorkerListView(View):
+    """The live workers."""
+
+    workers: list[WorkerView]
+    broker_error: str | None = Field(
+        serialization_alias="trouble",
+        description="Why the broker could not be asked; null if it answered.",
+    )
+
+    @classmethod
+    def of(cls, workers: WorkerList) -> WorkerListView:
+        """Return the view of all workers."""
+        return cls(
+            workers=[WorkerView.of(worker) for worker in workers.workers],
+            broker_error=workers.broker_error.message if workers.broker_error else None,
+        )
+
+
+class WorkerPingView(View):
+    """The result of pinging a worker."""
+
+    worker: str
+    answers: bool
+
+
+class WorkerStopView(View):
+    """The result of asking a worker to stop."""
+
+    worker: str
+    is_requested: bool = Field(
+        serialization_alias="told", description="Whether the worker has received the request."
+    )
+    detail: str
+
+    @classmethod
+    def of(cls, result: StopResult) -> WorkerStopView:
+        """Return the view of a result."""
+        return cls(worker=result.name, is_requested=result.is_requested, detail=result.detail)

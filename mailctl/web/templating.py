@@ -1,0 +1,84 @@
+"""Renders the HTML pages from the templates."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+from mailctl.shell_command import mailctl_command
+from mailctl.timefmt import format_age, format_latency, format_optional_time, format_rate, format_share
+from mailctl.web.charts import short_number
+from mailctl.web.problem import headers_of, problem_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+#: The prefix of the names of all routes, so that they do not clash with those of another application.
+_ROUTE_PREFIX = "mailctl:"
+
+
+def render(request: Request, template: str, *, status_code: int = 200, **values: Any) -> HTMLResponse:
+    """Return a page.
+
+    Args:
+        request: the request for the page.
+        template: the file name of the template.
+        status_code: the HTTP status.
+        values: the variables of the template.
+    """
+    html = (
+        _environment()
+        .get_template(template)
+        .render(
+            path_to=lambda page, **parameters: path_to(request, page, **parameters),
+            current_page=request.scope["route"].name if "route" in request.scope else "",
+            **values,
+        )
+    )
+    return HTMLResponse(html, status_code=status_code)
+
+
+def path_to(request: Request, page: str, **parameters: str) -> str:
+    """Return the path of a page, including the prefix under which the dashboard is mounted.
+
+    It has no host: a request could forge that.
+
+    Args:
+        request: any request to the dashboard.
+        page: the name of the route without its prefix.
+        parameters: the path parameters.
+    """
+    return request.url_for(f"{_ROUTE_PREFIX}{page}", **parameters).path
+
+
+def error_page(request: Request, error: Exception) -> Response:
+    """Return the page that reports an error."""
+    problem = problem_of(error)
+    page = render(request, "error.html", status_code=problem.status, problem=problem)
+    page.headers.update(headers_of(error))
+    return page
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("mailctl.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(mailctl=mailctl_command, route_prefix=_ROUTE_PREFIX)
+    environment.filters.update(
+        timestamp=format_optional_time,
+        duration=format_age,
+        latency=format_latency,
+        percent=format_share,
+        number=short_number,
+        per_minute=format_rate,
+    )
+    return environment

@@ -1,0 +1,108 @@
+"""Recovery of stuck emails: the part of the relay that puts back what a worker or the broker lost."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from mailctl.celery_app import overridden_tasks
+from mailctl.delivery_log.circuits import MAX_PROBE_DELAY_SECONDS
+from mailctl.domain.retry_policy import (
+    BLIND_REPUBLISH_SECONDS,
+    LOST_MESSAGE_CHECK_SECONDS,
+    UNCLAIMED_GRACE_SECONDS,
+)
+from mailctl.settings import BULK_QUEUE
+from mailctl.worker.clocks import IntervalTimer, LeaseTrust
+from mailctl.worker.due_emails import BATCH_SIZE
+
+if TYPE_CHECKING:
+    from mailctl.broker.inspector import BrokerInspector
+    from mailctl.runtime import Runtime
+    from mailctl.settings import Settings
+
+_log = logging.getLogger("mailctl.relay")
+
+
+class StuckEmails:
+    """Recovers emails whose lease ran out, whose worker died, or whose message the broker lost.
+
+    Args:
+        runtime: the parts of this process.
+        broker: tells how many messages it has.
+    """
+
+    def __init__(self, runtime: Runtime, *, broker: BrokerInspector) -> None:
+        self._runtime = runtime
+        self._recovery = runtime.recovery
+        self._broker = broker
+        self._lease = timedelta(seconds=runtime.settings.mailctl_lease_seconds)
+        self._longest_wait = _longest_wait(runtime.settings)
+        self._leases = LeaseTrust(self._lease.total_seconds())
+        self._lost_message_timer = IntervalTimer(LOST_MESSAGE_CHECK_SECONDS)
+
+    def distrust_leases(self) -> None:
+        """Give live workers time to extend their leases, after an outage of the delivery log."""
+        self._leases.distrust()
+
+    def recover(self) -> None:
+        """Put stuck emails back, and expire those that are too late.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+            LogUnavailable: the delivery log does not answer.
+        """
+        if self._leases.check():
+            self._recovery.release_stale(hold=self._runtime.settings.mailctl_on_ambiguous == "hold")
+        if self._leases.is_clock_set_back():
+            self._recovery.correct_future_times(longest=self._longest_wait)
+        self._recovery.expire()
+        self._recovery.return_orphans(alive=[worker.id for worker in self._runtime.workers.list_alive()])
+        if self._lost_message_timer.restart_if_due() and not self._broker.is_in_memory:
+            self._return_lost()
+
+    def _return_lost(self) -> None:
+        """Put back emails whose messages the broker lost, comparing each queue with the delivery log."""
+        now = datetime.now(UTC)
+        queued_before = now - timedelta(seconds=min(UNCLAIMED_GRACE_SECONDS, self._lease.total_seconds()))
+        self._apply_celery_results(queued_before=queued_before)
+        for queue in self._runtime.history.queues_with_unclaimed(queued_before=queued_before):
+            lost = self._return_lost_of(queue, now=now, queued_before=queued_before)
+            if lost:
+                _log.warning("the broker lost %d messages of queue %r; publishing them again", lost, queue)
+
+    def _return_lost_of(self, queue: str, *, now: datetime, queued_before: datetime) -> int:
+        """Put back the lost emails of a queue, and return how many are known to be lost."""
+        depth = self._broker.depth(queue)
+        if depth.unacked is None:
+            # The broker does not tell what workers hold, so this may publish an email twice.
+            blind_before = now - timedelta(seconds=BLIND_REPUBLISH_SECONDS)
+            self._recovery.return_lost(queue=queue, queued_before=blind_before, on_broker=0)
+            return 0
+        emails_each = BATCH_SIZE if queue == BULK_QUEUE else 1
+        on_broker = (depth.ready + depth.unacked) * emails_each
+        lost = self._recovery.return_lost(queue=queue, queued_before=queued_before, on_broker=on_broker)
+        if depth.unacked:
+            # A killed worker's messages stay unacknowledged for the long visibility timeout of Redis.
+            lost += self._recovery.return_lost(
+                queue=queue, queued_before=now - self._lease, on_broker=depth.ready * emails_each
+            )
+        return lost
+
+    def _apply_celery_results(self, *, queued_before: datetime) -> None:
+        """Record the results of tasks that the service overrides: they do not write to the log themselves."""
+        overridden = overridden_tasks(self._runtime.app)
+        if not overridden:
+            return
+        kinds = [kind.name for kind in self._runtime.catalog.kinds.values() if kind.full_task in overridden]
+        for email_id in self._runtime.history.queued_ids(kinds, queued_before=queued_before):
+            result = self._broker.task_result(email_id)
+            if result is not None:
+                self._recovery.apply_celery_result(email_id, celery_state=result.state, text=result.text)
+
+
+def _longest_wait(settings: Settings) -> timedelta:
+    """Return the longest time that a lease or a retry delay can name."""
+    retry_seconds = max(settings.mailctl_retry_cap_seconds, MAX_PROBE_DELAY_SECONDS)
+    return timedelta(seconds=max(settings.mailctl_lease_seconds, retry_seconds))

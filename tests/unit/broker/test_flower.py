@@ -1,0 +1,71 @@
+"""Flower sees no arguments of email tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from mailctl.broker.flower import PrivateReceiver, _join_option_values, _redact_arguments, run_flower
+from mailctl.errors import ConfigurationError
+
+EMAIL_TASK = "send_welcome_email_task"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], []),
+        (["--port=5566"], ["--port=5566"]),
+        (["--port", "5566", "--debug"], ["--port=5566", "--debug"]),
+        (["--port=1", "2"], ["--port=1", "2"]),
+    ],
+)
+def test_an_option_is_joined_with_its_value(arguments: list[str], expected: list[str]) -> None:
+    """Flower accepts no other form."""
+    assert _join_option_values(arguments) == expected
+
+
+def test_a_reply_of_a_worker_is_redacted_at_any_depth() -> None:
+    """Only email tasks are."""
+    reply = {"a@host": [{"name": EMAIL_TASK, "args": ["x"], "id": "1"}, {"name": "shop.pay", "args": ["x"]}]}
+    assert _redact_arguments(reply) == {
+        "a@host": [
+            {"name": EMAIL_TASK, "args": "(redacted)", "id": "1"},
+            {"name": "shop.pay", "args": ["x"]},
+        ]
+    }
+
+
+def events(*bodies: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what a receiver makes of events."""
+    app = Celery("watched", broker="memory://", set_as_current=False)
+    with app.connection_for_read() as connection:
+        receiver = PrivateReceiver(connection, app=app)
+        return [receiver.event_from_message({"clock": 1, **body})[1] for body in bodies]
+
+
+def test_events_of_email_tasks_are_redacted() -> None:
+    """Later events of the same task as well, although they do not name it."""
+    first, later = events(
+        {"type": "task-received", "uuid": "1", "name": EMAIL_TASK, "args": "x", "kwargs": "{}"},
+        {"type": "task-failed", "uuid": "1", "exception": "x"},
+    )
+    assert (first["args"], first["kwargs"], later["exception"]) == ("(redacted)", "(redacted)", "(redacted)")
+
+
+def test_events_of_other_tasks_are_not_redacted() -> None:
+    """Once the first event has named the task."""
+    first, later = events(
+        {"type": "task-received", "uuid": "2", "name": "shop.pay", "args": "x"},
+        {"type": "task-failed", "uuid": "2", "exception": "y"},
+    )
+    assert (first["args"], later["exception"]) == ("x", "y")
+
+
+def test_flower_has_nothing_to_see_on_a_broker_in_memory() -> None:
+    """Its process has a memory of its own."""
+    app = Celery("watched", broker="memory://", set_as_current=False)
+    with pytest.raises(ConfigurationError):
+        run_flower(app, [])

@@ -1,0 +1,29 @@
+"""Where the dashboard may listen."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailctl.errors import InvalidInput, Refused
+from mailctl.settings import Settings
+from mailctl.web.server import make_process_key, serve
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])
+def test_this_host_alone_gets_a_key_of_the_process(host: str) -> None:
+    """A new one each time."""
+    assert make_process_key(host).plaintext != make_process_key(host).plaintext
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "mail.example.com"])
+def test_other_hosts_need_a_key_of_the_log(host: str) -> None:
+    """It is refused with what to do."""
+    with pytest.raises(Refused, match="Other hosts can reach") as refused:
+        make_process_key(host)
+    assert "mailctl keys create" in refused.value.fix
+
+
+def test_an_unknown_log_format_is_refused_first() -> None:
+    """Nothing is opened."""
+    with pytest.raises(InvalidInput, match="'xml' is not a log format"):
+        serve(Settings(), host="127.0.0.1", port=0, on_ready=lambda *_: None, log_format="xml")

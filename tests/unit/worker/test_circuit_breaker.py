@@ -1,0 +1,104 @@
+"""The circuit breaker postpones emails while the mail server fails."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
+from mailctl.smtp.classify import is_server_failure
+from mailctl.worker.circuit_breaker import CircuitBreaker
+from tests.unit.worker.fakes import Calls
+
+DOWN = Outcome(kind=OutcomeKind.DEFERRED, stage="connect", reply=SmtpReply(text="refused"))
+SENT = Outcome(kind=OutcomeKind.ACCEPTED)
+
+
+class Circuit(SimpleNamespace):
+    """A circuit whose text is the reason of a postponement."""
+
+    def __str__(self) -> str:
+        return "the mail server does not work"
+
+
+def open_circuit() -> Any:
+    return Circuit(is_open=True, probe_at=datetime.now(UTC) + timedelta(hours=1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage", "expected"),
+    [
+        (OutcomeKind.DEFERRED, "connect", True),
+        (OutcomeKind.DEFERRED, "tls", True),
+        (OutcomeKind.DEFERRED, "auth", True),
+        (OutcomeKind.DEFERRED, "rcpt", False),
+        (OutcomeKind.CONFIG, "auth", True),
+        (OutcomeKind.CONFIG, "", False),
+        (OutcomeKind.BOUNCED, "connect", False),
+        (OutcomeKind.AMBIGUOUS, "data", False),
+        (OutcomeKind.ACCEPTED, "", False),
+    ],
+)
+def test_a_failure_before_the_email_was_offered_is_that_of_the_server(
+    kind: OutcomeKind, stage: str, expected: bool
+) -> None:
+    """So is a configuration error that the server reported."""
+    assert is_server_failure(Outcome(kind=kind, stage=stage)) is expected
+
+
+def test_an_open_circuit_postpones_an_email_until_the_probe() -> None:
+    """The reason is returned."""
+    circuit = open_circuit()
+    outbox = Calls(postpone_for_outage=True)
+    breaker = CircuitBreaker(Calls(read=circuit, acquire_probe=False), outbox)  # type: ignore[arg-type]
+    assert breaker.postpone_if_open("a") == "the mail server does not work"
+    assert outbox.calls == [
+        (
+            "postpone_for_outage",
+            ("a",),
+            {"until": circuit.probe_at, "reason": "the mail server does not work"},
+        )
+    ]
+
+
+def test_the_probe_and_a_missing_email_are_not_postponed() -> None:
+    """Nor is any email while the circuit is closed."""
+    probe = Calls(read=open_circuit(), acquire_probe=True)
+    missing = Calls(read=open_circuit(), acquire_probe=False)
+    for circuits in (None, Calls(read=None), probe, missing):
+        breaker = CircuitBreaker(circuits, Calls(postpone_for_outage=False))  # type: ignore[arg-type]
+        assert breaker.postpone_if_open("a") == ""
+
+
+def test_a_failure_of_the_server_is_recorded() -> None:
+    """The circuit is returned, because it says when to retry."""
+    circuit = open_circuit()
+    circuits = Calls(record_failure=circuit)
+    breaker = CircuitBreaker(circuits, Calls())  # type: ignore[arg-type]
+    assert breaker.record_outcome(DOWN) is circuit
+    assert circuits.calls == [("record_failure", ("at connect: refused",), {})]
+
+
+def test_a_success_closes_the_circuit_and_releases_the_postponed_emails() -> None:
+    """Once."""
+    circuits, outbox = Calls(read=[open_circuit(), None]), Calls(release_after_outage=3)
+    breaker = CircuitBreaker(circuits, outbox)  # type: ignore[arg-type]
+    assert [breaker.record_outcome(SENT), breaker.record_outcome(SENT)] == [None, None]
+    assert circuits.names.count("record_success") == 1
+    assert outbox.names == ["release_after_outage"]
+
+
+def test_an_ambiguous_outcome_proves_nothing() -> None:
+    """The circuit is not even read."""
+    circuits = Calls()
+    breaker = CircuitBreaker(circuits, Calls())  # type: ignore[arg-type]
+    assert breaker.record_outcome(Outcome(kind=OutcomeKind.AMBIGUOUS, stage="body")) is None
+    assert circuits.calls == []
+
+
+def test_without_circuits_nothing_is_recorded() -> None:
+    """Captured emails need no mail server."""
+    assert CircuitBreaker(None, Calls()).record_outcome(DOWN) is None  # type: ignore[arg-type]

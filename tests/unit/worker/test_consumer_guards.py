@@ -1,0 +1,135 @@
+"""An invalid message costs one line in the log, and cannot end the worker."""
+
+from __future__ import annotations
+
+import logging
+from queue import Empty
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery.worker.consumer import consumer as celery_consumer
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import DataError
+
+from mailctl.worker.consumer_guards import (
+    _BODY_FILTER,
+    UNREADABLE_HANDLER_ATTRIBUTE,
+    _skip_unreadable,
+    keep_compressed,
+    tolerate_lost_connection,
+)
+
+CONNECTION_ERRORS = (RedisConnectionError, DataError)
+
+
+class Message:
+    """A message as kombu makes it, which decompresses what has the header."""
+
+    def __init__(self, raw: dict[str, Any], channel: Any = None) -> None:
+        if raw["body"] == "not base64":
+            raise ValueError
+        assert "compression" not in raw["headers"]
+        self.headers, self.body, self._raw = dict(raw["headers"]), raw["body"], raw
+
+
+def test_a_body_stays_compressed() -> None:
+    """The header is kept for the validation."""
+    raw = {"headers": {"compression": "gzip", "id": "a"}, "body": "compressed"}
+    message = keep_compressed(Message)(raw)
+    assert (message.body, message.headers) == ("compressed", {"compression": "gzip", "id": "a"})
+
+
+def test_a_body_that_is_not_base64_is_replaced() -> None:
+    """The message is refused later, and recorded."""
+    assert keep_compressed(Message)({"headers": {}, "body": "not base64"}).body == ""
+
+
+class Channel:
+    """A channel whose handler raises an error, and which may save unreadable bytes."""
+
+    def __init__(self, error: Exception, *, is_saved: bool | None = None) -> None:
+        self._error = error
+        self.forgotten = 0
+        if is_saved is not None:
+            handler = SimpleNamespace(move_aside=lambda _: is_saved, forget=self._forget)
+            setattr(self, UNREADABLE_HANDLER_ATTRIBUTE, handler)
+
+    def _forget(self) -> None:
+        self.forgotten += 1
+
+    def read(self) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [ValueError("secret"), DataError("secret"), RecursionError("secret")])
+def test_unreadable_bytes_are_dropped(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    """The log line does not quote them."""
+    assert _skip_unreadable(Channel(error).read, CONNECTION_ERRORS)() is True
+    assert [record.getMessage() for record in caplog.records] == [
+        f"dropped an unreadable message ({type(error).__name__})"
+    ]
+
+
+@pytest.mark.parametrize("error", [RedisConnectionError(), Empty()])
+def test_errors_of_the_connection_pass_through(error: Exception) -> None:
+    """Celery connects again, or asks again."""
+    channel = Channel(error, is_saved=True)
+    with pytest.raises(type(error)):
+        _skip_unreadable(channel.read, CONNECTION_ERRORS)()
+    assert channel.forgotten == 1
+
+
+def test_unreadable_bytes_are_saved_if_there_is_a_handler(caplog: pytest.LogCaptureFixture) -> None:
+    """Then nothing is dropped."""
+    assert _skip_unreadable(Channel(ValueError(), is_saved=True).read, CONNECTION_ERRORS)() is True
+    assert caplog.records == []
+    _skip_unreadable(Channel(ValueError(), is_saved=False).read, CONNECTION_ERRORS)()
+    assert len(caplog.records) == 1
+
+
+def test_a_channel_without_a_connection_raises_an_error_that_celery_handles() -> None:
+    """With a connection it works as before."""
+    channel = SimpleNamespace(connection=SimpleNamespace(client="client"), _get_pool=lambda: "pool")
+    tolerate_lost_connection(channel)
+    assert channel._get_pool() == "pool"
+    channel.connection.client = None
+    with pytest.raises(RedisConnectionError):
+        channel._get_pool()
+    channel.connection = None
+    with pytest.raises(RedisConnectionError):
+        channel._get_pool()
+
+
+def filtered(message: str, *args: Any) -> str:
+    record = logging.LogRecord(
+        "celery", logging.ERROR, __file__, 1, message, args, (ValueError, ValueError(), None)
+    )
+    assert _BODY_FILTER.filter(record)
+    assert not record.exc_info or "Traceback" not in message
+    return record.getMessage()
+
+
+def test_celery_logs_the_task_of_a_message_but_not_its_body() -> None:
+    """Names are shortened."""
+    headers = {"task": "no.such" + "x" * 200, "id": "a"}
+    line = filtered(celery_consumer.UNKNOWN_TASK_ERROR, "error", "secret body", headers, "", "")
+    assert line == f"dropped a message for the unknown task {('no.such' + 'x' * 93)!r} (id 'a')"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        celery_consumer.UNKNOWN_FORMAT,
+        celery_consumer.INVALID_TASK_ERROR,
+        celery_consumer.MESSAGE_DECODE_ERROR,
+    ],
+)
+def test_other_lines_of_celery_lose_the_body(text: str) -> None:
+    """They keep the reason."""
+    assert filtered(text, "secret", "secret").startswith("dropped a message ")
+
+
+def test_other_records_are_not_changed() -> None:
+    """Whatever their arguments."""
+    assert filtered("connected to %s", "redis") == "connected to redis"

@@ -1,0 +1,140 @@
+"""Each outcome of an attempt leads to a state, which is recorded for one email or for a group."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mailctl.domain.models import Claim, Content, Envelope, Outcome, OutcomeKind, SmtpReply, State, User
+from mailctl.domain.retry_policy import RetryPolicy
+from mailctl.errors import ConfigurationError, LogUnavailable, RenderError
+from mailctl.worker.outcomes import OutcomeRecorder
+from tests.unit.worker.fakes import Calls, parts
+
+ENVELOPE = Envelope(
+    sender="a@example.com", recipient="b@example.com", message_id="<m>", data=b"", subject="s"
+)
+
+
+def claim(email_id: str = "a", *, expires_in: timedelta | None = None, attempts: int = 1) -> Claim:
+    """Return a claim on an email."""
+    now = datetime.now(UTC)
+    return Claim(
+        id=email_id,
+        kind="welcome",
+        attempts=attempts,
+        created_at=now,
+        expires_at=None if expires_in is None else now + expires_in,
+        worker="w",
+        token="t",
+        content=Content(user=User(email="zoe@example.com")),
+    )
+
+
+class Log:
+    """A recorder with a log that remembers calls."""
+
+    def __init__(self, *, on_ambiguous: str = "resend", lost: tuple[str, ...] = ()) -> None:
+        self.outbox, self.claims = Calls(finish=True, defer=True), Calls(finish=lost)
+        self.breaker = Calls(record_outcome=None)
+        runtime = parts(
+            outbox=self.outbox,
+            claims=self.claims,
+            settings=SimpleNamespace(mailctl_on_ambiguous=on_ambiguous, debug=False),
+            retry_policy=RetryPolicy(first_seconds=30, cap_seconds=3600),
+        )
+        self.recorder = OutcomeRecorder(runtime, self.breaker)  # type: ignore[arg-type]
+
+    def record(self, result: Any, **more: Any) -> State | None:
+        return self.recorder.record(claim(**more), result).state
+
+
+def outcome(kind: OutcomeKind, **more: Any) -> tuple[Envelope, Outcome]:
+    return ENVELOPE, Outcome(kind=kind, **more)
+
+
+@pytest.mark.parametrize(
+    ("result", "state"),
+    [
+        (outcome(OutcomeKind.ACCEPTED), State.SENT),
+        (outcome(OutcomeKind.CAPTURED), State.CAPTURED),
+        (outcome(OutcomeKind.BOUNCED), State.FAILED),
+        (outcome(OutcomeKind.FORBIDDEN), State.SUPPRESSED),
+        (outcome(OutcomeKind.DEFERRED), State.DEFERRED),
+        (outcome(OutcomeKind.AMBIGUOUS), State.DEFERRED),
+        (outcome(OutcomeKind.CONFIG), State.DEFERRED),
+        (RenderError("a variable is missing"), State.FAILED),
+        (ConfigurationError("no template", fix="Add it."), State.DEFERRED),
+        (OSError("the disk is full"), State.DEFERRED),
+    ],
+)
+def test_each_outcome_has_a_state(result: Any, state: State) -> None:
+    """An error of the settings or of the disk defers the email."""
+    assert Log().record(result) is state
+
+
+def test_an_ambiguous_outcome_can_hold_the_email() -> None:
+    """By MAILCTL_ON_AMBIGUOUS."""
+    assert Log(on_ambiguous="hold").record(outcome(OutcomeKind.AMBIGUOUS)) is State.HELD
+
+
+def test_an_error_of_the_disk_is_described() -> None:
+    """It does not count as an attempt."""
+    log = Log()
+    log.record(OSError("the disk is full"))
+    [(_, _, kwargs)] = log.outbox.calls
+    assert kwargs["outcome"].reply.text == "the message cannot be stored: the disk is full"
+    assert not kwargs["counts"]
+
+
+def test_another_exception_passes_through() -> None:
+    """The message then returns to the broker."""
+    log = Log()
+    with pytest.raises(KeyboardInterrupt):
+        log.record(KeyboardInterrupt())
+    assert log.outbox.calls == []
+
+
+def test_an_email_whose_links_have_expired_is_not_sent() -> None:
+    """None stands for one that can still be sent."""
+    recorder = Log().recorder
+    late = recorder.expire_if_too_late(claim(expires_in=timedelta(seconds=-1)))
+    assert late is not None
+    assert late.state is State.EXPIRED
+    assert recorder.expire_if_too_late(claim(expires_in=timedelta(hours=1))) is None
+    assert recorder.expire_if_too_late(claim()) is None
+
+
+def test_delivered_emails_of_a_group_are_recorded_together() -> None:
+    """The others one by one."""
+    log = Log()
+    results = [outcome(OutcomeKind.ACCEPTED), RenderError("x"), outcome(OutcomeKind.CAPTURED)]
+    assert log.recorder.record_all([claim("a"), claim("b"), claim("c")], results) == 2
+    [(_, (delivered,), _)] = log.claims.calls
+    assert [(each.claim.id, each.state) for each in delivered] == [("a", State.SENT), ("c", State.CAPTURED)]
+    assert [args[0].id for _, args, _ in log.outbox.calls] == ["b"]
+
+
+def test_a_group_without_delivered_emails_needs_no_transaction() -> None:
+    """The number of delivered emails is 0."""
+    log = Log()
+    assert log.recorder.record_all([claim()], [outcome(OutcomeKind.BOUNCED)]) == 0
+    assert log.claims.calls == []
+
+
+def test_an_outage_of_the_log_does_not_lose_the_state_of_the_server() -> None:
+    """The outcome of the email matters more than the circuit."""
+    log = Log()
+    log.breaker.answers["record_outcome"] = LogUnavailable("the log does not answer.")
+    assert log.record(outcome(OutcomeKind.ACCEPTED)) is State.SENT
+
+
+def test_addresses_in_a_result_are_masked() -> None:
+    """The result goes to the log of the worker and to the result backend."""
+    reply = SmtpReply(code=550, text="no such user zoe@example.com")
+    result = Log().recorder.record(claim(), outcome(OutcomeKind.BOUNCED, reply=reply, stage="rcpt"))
+    assert "no such user" in result.text
+    assert "zoe@" not in result.text

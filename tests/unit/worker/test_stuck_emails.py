@@ -1,0 +1,95 @@
+"""Stuck emails are recovered from expired leases, dead workers and lost messages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+from celery import Celery
+
+from mailctl.broker.inspector import MessageCounts
+from mailctl.settings import BULK_QUEUE
+from mailctl.worker.due_emails import BATCH_SIZE
+from mailctl.worker.stuck_emails import StuckEmails
+from tests.unit.worker.fakes import Broker, Calls, parts
+
+LEASE_SECONDS = 60
+
+
+def make(
+    broker: Broker, *, recovery: Calls, queues: tuple[str, ...] = ("celery",), on_ambiguous: str = "hold"
+) -> StuckEmails:
+    """Return stuck emails with an app without overridden tasks."""
+    settings = SimpleNamespace(
+        mailctl_lease_seconds=LEASE_SECONDS, mailctl_retry_cap_seconds=3600, mailctl_on_ambiguous=on_ambiguous
+    )
+    runtime = parts(
+        settings=settings,
+        recovery=recovery,
+        workers=Calls(list_alive=[[SimpleNamespace(id="w-1")]]),
+        history=Calls(queues_with_unclaimed=queues),
+        app=Celery("stuck", broker="memory://", set_as_current=False),
+    )
+    return StuckEmails(runtime, broker=broker)  # type: ignore[arg-type]
+
+
+def returned(recovery: Calls) -> list[dict[str, Any]]:
+    """Return the arguments of each search for lost messages."""
+    return [kwargs for name, _, kwargs in recovery.calls if name == "return_lost"]
+
+
+def test_stale_leases_are_released_and_orphans_are_returned() -> None:
+    """A live worker's emails are not orphans."""
+    recovery = Calls()
+    make(Broker(is_in_memory=True), recovery=recovery).recover()
+    assert recovery.calls == [
+        ("release_stale", (), {"hold": True}),
+        ("expire", (), {}),
+        ("return_orphans", (), {"alive": ["w-1"]}),
+    ]
+
+
+def test_leases_are_not_released_after_an_outage_of_the_log() -> None:
+    """A live worker had no chance to extend them."""
+    recovery = Calls()
+    stuck = make(Broker(is_in_memory=True), recovery=recovery)
+    stuck.distrust_leases()
+    stuck.recover()
+    assert "release_stale" not in recovery.names
+
+
+def test_emails_beyond_the_depth_of_the_queue_are_lost() -> None:
+    """Workers may hold some of the messages; those of a killed worker are lost after a lease."""
+    recovery = Calls(return_lost=0)
+    make(Broker(celery=MessageCounts(ready=3, unacked=2)), recovery=recovery).recover()
+    first, second = returned(recovery)
+    assert (first["queue"], first["on_broker"], second["on_broker"]) == ("celery", 5, 3)
+    assert second["queued_before"] <= datetime.now(UTC) - timedelta(seconds=LEASE_SECONDS)
+
+
+def test_without_unacknowledged_messages_one_search_is_enough() -> None:
+    """A message of a campaign is a batch of emails."""
+    recovery = Calls(return_lost=0)
+    broker = Broker(**{BULK_QUEUE: MessageCounts(ready=2, unacked=0)})
+    make(broker, recovery=recovery, queues=(BULK_QUEUE,)).recover()
+    assert [each["on_broker"] for each in returned(recovery)] == [2 * BATCH_SIZE]
+
+
+def test_a_broker_that_hides_unacknowledged_messages_is_given_more_time() -> None:
+    """Then every email counts as lost."""
+    recovery = Calls(return_lost=0)
+    make(Broker(celery=MessageCounts(ready=3, unacked=None)), recovery=recovery).recover()
+    [search] = returned(recovery)
+    assert search["on_broker"] == 0
+    assert search["queued_before"] < datetime.now(UTC) - timedelta(seconds=LEASE_SECONDS)
+
+
+def test_lost_messages_are_searched_at_an_interval() -> None:
+    """Not at every recovery."""
+    recovery = Calls(return_lost=0)
+    stuck = make(Broker(celery=MessageCounts(ready=0, unacked=0)), recovery=recovery)
+    stuck._runtime.workers.answers["list_alive"] = ()
+    stuck.recover()
+    stuck.recover()
+    assert len(returned(recovery)) == 1
