@@ -1,4 +1,4 @@
-"""`check-config`: small questions about the set-up, each answered by a finding with its fix."""
+"""The checks of `check-config`: each yields findings about one part of the configuration, with a fix."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ _T = TypeVar("_T")
 def run_checks(
     settings: Settings, *, offline: bool = False, send_test: str | None = None
 ) -> Iterator[Finding]:
-    """Check the set-up, and change nothing.
+    """Check the configuration without changing anything.
 
     Args:
-        settings: what to check.
-        offline: ask nobody over the network.
-        send_test: an address to send one real message to.
+        settings: the settings to check.
+        offline: whether to skip all checks that use the network.
+        send_test: the address to send one test message to; None sends none.
 
     Returns:
-        The findings, each as soon as it is found; no error is raised for what is wrong, and no secret is in
-        any of them.
+        The findings, each as soon as its check is done. Problems are findings, not exceptions, and no
+        finding contains a secret.
     """
     return _findings(settings, offline=offline, send_test=send_test)
 
 
 def is_ok(findings: Iterable[Finding]) -> bool:
-    """Whether nothing failed."""
+    """Whether no check failed."""
     return all(finding.status is not FindingStatus.FAIL for finding in findings)
 
 
@@ -60,19 +60,19 @@ def _findings(settings: Settings, *, offline: bool, send_test: str | None) -> It
         yield from _reported("users", check_users(settings, log, offline=offline))
         yield from _reported("templates", check_templates(settings, catalog))
         yield from check_smtp(settings, offline=offline, send_test=send_test)
-        roster = yield from check_workers(
+        workers = yield from check_workers(
             app, log, broker, catalog=catalog, is_log_missing=is_log_file_missing(settings)
         )
         if app is not None and broker is not None:
-            yield from _reported("workers", check_shared_queues(app, roster, catalog=catalog))
+            yield from _reported("workers", check_shared_queues(app, workers, catalog=catalog))
     finally:
         if log is not None:
             log.dispose()
-    yield from _reported("hazards", check_pitfalls(settings, app, roster))
+    yield from _reported("hazards", check_pitfalls(settings, app, workers))
 
 
 def _reported(group: str, check: Generator[Finding, None, _T]) -> Generator[Finding, None, _T | None]:
-    """Give the findings of a check, and what it returns; an error that ends it is its last finding."""
+    """Yield the findings of a check and return its result; an error becomes the last finding."""
     try:
         return (yield from check)
     except MailctlError as error:

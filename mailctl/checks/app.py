@@ -1,4 +1,4 @@
-"""The Celery app: can it be had, and does it carry the emails?"""
+"""Checks of the Celery app: import, tasks, broker, results, serializer."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _JSON_CONTENT_TYPES = frozenset({"json", "application/json"})
 
 
 def check_app(settings: Settings) -> Generator[Finding, None, Celery]:
-    """Load the app with its tasks.
+    """Check the Celery app and its tasks.
 
     Returns:
         The app.
 
     Raises:
-        ConfigurationError: there is no such app, or importing it fails.
+        ConfigurationError: the app does not exist, or importing it fails.
     """
     app = app_from_settings(settings)
     app.loader.import_default_modules()
     if settings.mailctl_app:
-        yield _GROUP.ok("import", f"{mask_url(settings.mailctl_app)}, the service's own (MAILCTL_APP)")
+        yield _GROUP.ok("import", f"{mask_url(settings.mailctl_app)}, the app of the service (MAILCTL_APP)")
     else:
-        yield _GROUP.ok("import", "mailctl.celery_app:celery_app, made from the settings")
+        yield _GROUP.ok("import", "mailctl.celery_app:celery_app, created from the settings")
     yield _tasks(app)
     yield from _own_tasks(app)
     if settings.mailctl_app:
@@ -45,12 +45,12 @@ def check_app(settings: Settings) -> Generator[Finding, None, Celery]:
 
 
 def has_results(app: Celery) -> bool:
-    """Whether the app keeps the results of tasks."""
+    """Whether the app has a result backend."""
     return not str(app.conf.result_backend or "disabled").startswith("disabled")
 
 
 def masked_broker_url(app: Celery) -> str:
-    """Return the address of the broker as people may read it."""
+    """Return the address of the broker, without its password."""
     url = app.conf.broker_url
     return mask_url(";".join(url) if isinstance(url, list | tuple) else url or "amqp://")
 
@@ -60,19 +60,21 @@ def _tasks(app: Celery) -> Finding:
     if missing:
         return _GROUP.fail(
             "tasks",
-            f"not registered: {', '.join(missing)}",
+            f"The app does not register {', '.join(missing)}.",
             fix="Import mailctl.tasks in the app.",
         )
-    return _GROUP.ok("tasks", f"all {len(TASK_NAMES)} are registered")
+    return _GROUP.ok("tasks", f"all {len(TASK_NAMES)} tasks are registered")
 
 
 def _own_tasks(app: Celery) -> Iterator[Finding]:
     for name in sorted(overridden_tasks(app)):
-        yield _GROUP.ok(name, f"{name} is the service's own and wins")
+        yield _GROUP.ok(name, f"the service's own task {name} replaces mailctl's")
 
 
 def _broker(app: Celery) -> Finding:
-    return _GROUP.ok("broker", f"{masked_broker_url(app)}, as the app has it; the settings' does not count")
+    return _GROUP.ok(
+        "broker", f"{masked_broker_url(app)}, from the app; the broker of the settings is not used"
+    )
 
 
 def _results(app: Celery) -> Finding:
@@ -80,8 +82,8 @@ def _results(app: Celery) -> Finding:
         return _GROUP.ok("results", mask_url(app.conf.result_backend))
     return _GROUP.warn(
         "results",
-        "the app keeps no results; only the delivery log knows what became of an email",
-        fix="Set result_backend of the app if programs ask AsyncResult(id).",
+        "The app has no result backend; only the delivery log has the status of emails.",
+        fix="Set result_backend of the app if programs use AsyncResult(id).",
     )
 
 
@@ -90,6 +92,6 @@ def _serializer(app: Celery) -> Finding:
         return _GROUP.ok("serializer", "JSON is accepted")
     return _GROUP.fail(
         "serializer",
-        "the app refuses JSON, and emails travel as JSON",
+        "The app does not accept JSON, but mailctl's messages are JSON.",
         fix='Add "json" to accept_content of the app.',
     )

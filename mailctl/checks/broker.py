@@ -1,4 +1,4 @@
-"""The broker and the result backend: do they answer, and do they keep what they are given?"""
+"""Checks of the broker and the result backend: reachability and eviction policy."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _NO_EVICTION = "noeviction"
 
 
 def check_broker(app: Celery | None, *, offline: bool) -> Generator[Finding, None, BrokerInspector | None]:
-    """Ask the broker and the result backend for a sign of life.
+    """Check that the broker and the result backend answer.
 
     Returns:
-        The broker, if it answers.
+        The inspector of the broker; None if the broker does not answer or was not asked.
     """
     if app is None:
-        yield _GROUP.skip("broker", "there is no app to ask for it")
+        yield _GROUP.skip("broker", "the app is not available")
         return None
     broker = BrokerInspector(app)
-    is_there = yield from _reach_broker(broker, app, offline=offline)
+    is_reachable = yield from _reach_broker(broker, app, offline=offline)
     yield _results(broker, app, offline=offline)
-    if not is_there:
+    if not is_reachable:
         return None
     yield from _eviction(broker)
     return broker
@@ -45,7 +45,7 @@ def _reach_broker(broker: BrokerInspector, app: Celery, *, offline: bool) -> Gen
         yield _GROUP.ok(
             "broker",
             f"{masked_broker_url(app)} is private to each process; "
-            "the delivery log carries emails between them",
+            "the delivery log passes emails between them",
         )
         return True
     if offline:
@@ -63,9 +63,11 @@ def _reach_broker(broker: BrokerInspector, app: Celery, *, offline: bool) -> Gen
 def _results(broker: BrokerInspector, app: Celery, *, offline: bool) -> Finding:
     address = mask_url(app.conf.result_backend)
     if not has_results(app):
-        return _GROUP.skip("results", "the app keeps no results")
+        return _GROUP.skip("results", "the app has no result backend")
     if has_private_results(app):
-        return _GROUP.ok("results", f"{address} is private to each process; the delivery log keeps outcomes")
+        return _GROUP.ok(
+            "results", f"{address} is private to each process; the delivery log has the outcomes"
+        )
     if offline:
         return _GROUP.skip("results", "offline")
     try:
@@ -81,14 +83,16 @@ def _eviction(broker: BrokerInspector) -> Iterator[Finding]:
     try:
         policy = broker.server_setting(_EVICTION_SETTING)
     except BrokerUnavailable:
-        # Hosted servers forbid CONFIG; that it answers is known by now.
-        yield _GROUP.skip(_EVICTION_SETTING, "the server does not tell")
+        # Hosted servers forbid CONFIG, and the ping has succeeded already.
+        yield _GROUP.skip(_EVICTION_SETTING, "the server does not allow CONFIG GET")
         return
     if policy == _NO_EVICTION:
-        yield _GROUP.ok(_EVICTION_SETTING, f"{policy}: a full Redis refuses messages and loses none")
+        yield _GROUP.ok(
+            _EVICTION_SETTING, f"{policy}: a full Redis rejects new messages and keeps the old ones"
+        )
     elif policy is not None:
         yield _GROUP.warn(
             _EVICTION_SETTING,
-            f"{policy}: a full Redis throws messages and results away",
-            fix=f"CONFIG SET {_EVICTION_SETTING} {_NO_EVICTION}, and the same in redis.conf.",
+            f"A full Redis deletes messages and results ({policy}).",
+            fix=f"Run CONFIG SET {_EVICTION_SETTING} {_NO_EVICTION}, and set the same in redis.conf.",
         )

@@ -1,4 +1,4 @@
-"""The delivery log: is it there, is its schema ours, and who else may read it?"""
+"""Checks of the delivery log: database, schema, open circuits and file permissions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from mailctl.checks.finding import CheckGroup, Finding
+from mailctl.checks.finding import CheckGroup, Finding, as_sentence
 from mailctl.deadlines import call_with_deadline, timed_call_with_deadline
 from mailctl.delivery_log.circuits import read_circuits
 from mailctl.delivery_log.opening import describe_nearby_logs
@@ -30,26 +30,26 @@ if TYPE_CHECKING:
 _GROUP = CheckGroup(name="log")
 _SETTING = "MAILCTL_DATABASE_URL"
 _SERVICE_NAME = "The delivery log"
-#: Files that a fix names.
+#: The maximum number of files in a fix.
 _MAX_PATHS_SHOWN = 5
-_WRITE_FIX = "Let this user write there, or set MAILCTL_HOME or MAILCTL_DATABASE_URL."
+_WRITE_FIX = "Give this user write access, or set MAILCTL_HOME or MAILCTL_DATABASE_URL."
 
 
 def check_log(settings: Settings, *, offline: bool) -> Generator[Finding, None, Engine | None]:
-    """Look at the delivery log, and make nothing.
+    """Check the delivery log without creating it.
 
     Returns:
-        Its engine, if it is there and its schema is current; the caller disposes of it.
+        The engine, which the caller disposes of; None if there is no log or its schema is not current.
 
     Raises:
-        ConfigurationError: its driver is not installed.
+        ConfigurationError: the database driver is not installed.
     """
     url = delivery_log_url(settings)
-    refusal = _unavailable(url, settings, offline=offline)
-    if refusal is not None:
-        yield refusal
+    unavailable = _unavailable(url, settings, offline=offline)
+    if unavailable is not None:
+        yield unavailable
         return None
-    # Before SQLite creates files beside it, which are gone when it is closed.
+    # Before SQLite creates its temporary files beside the log.
     exposed = list(_permissions(settings, url))
     engine = open_log_reader(url, setting=_SETTING)
     is_usable = yield from _check_database(engine, settings)
@@ -61,17 +61,17 @@ def check_log(settings: Settings, *, offline: bool) -> Generator[Finding, None, 
 
 
 def is_log_file(settings: Settings) -> bool:
-    """Whether the delivery log is a file, which only one host can use."""
+    """Whether the delivery log is an SQLite file, which only one host can use."""
     return settings.log_url.startswith("sqlite")
 
 
 def is_log_file_missing(settings: Settings) -> bool:
-    """Whether the delivery log is a file that nobody has made yet."""
+    """Whether the delivery log is an SQLite file that does not exist yet."""
     return is_log_file(settings) and not sqlite_path(delivery_log_url(settings)).exists()
 
 
 def _unavailable(url: URL, settings: Settings, *, offline: bool) -> Finding | None:
-    """Return why the log cannot be looked at; None if it can."""
+    """Return the finding that the log cannot be opened; None if it can."""
     if url.get_backend_name() != "sqlite":
         return _GROUP.skip("database", "offline") if offline else None
     path = sqlite_path(url)
@@ -79,20 +79,20 @@ def _unavailable(url: URL, settings: Settings, *, offline: bool) -> Finding | No
 
 
 def _missing_file(path: Path, settings: Settings) -> Finding:
-    """Return whether a file that does not exist can be created."""
-    place = next(folder for folder in path.parents if folder.exists())
-    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+    """Return whether a missing file can be created."""
+    parent = next(folder for folder in path.parents if folder.exists())
+    if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
         return _no_log_yet("database", f"{path} does not exist yet", settings)
-    return _GROUP.fail("database", f"{path} cannot be created: {place} is not writable.", fix=_WRITE_FIX)
+    return _GROUP.fail("database", f"{path} cannot be created: {parent} is not writable.", fix=_WRITE_FIX)
 
 
-def _no_log_yet(name: str, what: str, settings: Settings) -> Finding:
+def _no_log_yet(name: str, reason: str, settings: Settings) -> Finding:
     """Return the finding that there is no log yet; in production its address may be wrong."""
-    detail = f"{what}: the first email or worker creates it"
+    detail = f"{reason}; the first email or worker creates it"
     if settings.debug:
         return _GROUP.ok(name, detail)
-    fix = f"If there is one already, correct MAILCTL_HOME or {_SETTING}{describe_nearby_logs(settings)}."
-    return _GROUP.warn(name, detail, fix=fix)
+    fix = f"If there is a log already, correct MAILCTL_HOME or {_SETTING}{describe_nearby_logs(settings)}."
+    return _GROUP.warn(name, as_sentence(detail), fix=fix)
 
 
 def _check_database(engine: Engine, settings: Settings) -> Generator[Finding, None, bool]:
@@ -120,8 +120,8 @@ def _schema(version: SchemaVersion, engine: Engine, settings: Settings) -> Findi
         return _missing_schema(engine, settings)
     return _GROUP.fail(
         "schema",
-        f"{version.current} is not {version.head}, with which this mailctl works.",
-        fix=f"Install the mailctl that made it, or run: {mailctl_command('db', 'upgrade')}",
+        f"The schema version is {version.current}, but this mailctl needs {version.head}.",
+        fix=f"Run: {mailctl_command('db', 'upgrade')}. If the log is newer, install a newer mailctl.",
     )
 
 
@@ -133,8 +133,8 @@ def _missing_schema(engine: Engine, settings: Settings) -> Finding:
     if not is_allowed:
         return _GROUP.fail(
             "schema",
-            "the database has no delivery log, and this user may not create tables in it.",
-            fix="Grant CREATE on its schema, or run `mailctl db upgrade` as a user who may.",
+            "The database has no delivery log, and this user may not create tables in it.",
+            fix="Grant CREATE on the schema, or run `mailctl db upgrade` as a user with that privilege.",
         )
     return _no_log_yet("schema", "the database has no delivery log yet", settings)
 
@@ -144,12 +144,12 @@ def _counts(engine: Engine) -> Finding:
         counts = call_with_deadline(EmailLookups(engine).count_by_state, service=_SERVICE_NAME)
     except MailctlError as error:
         return _GROUP.error("emails", error)
-    words = [f"{count} {state}" for state, count in sorted(counts.items())]
-    return _GROUP.ok("emails", ", ".join(words) or "none yet")
+    by_state = [f"{count} {state}" for state, count in sorted(counts.items())]
+    return _GROUP.ok("emails", ", ".join(by_state) or "none yet")
 
 
 def _circuits(engine: Engine) -> Iterator[Finding]:
-    """Return what the workers have found out about mail servers."""
+    """Yield a failure for each open circuit to a mail server."""
     try:
         found = call_with_deadline(lambda: read_circuits(engine), service=_SERVICE_NAME)
     except MailctlError as error:
@@ -157,37 +157,39 @@ def _circuits(engine: Engine) -> Iterator[Finding]:
         return
     for circuit in found:
         if circuit.is_open:
-            fix = "Mend it; the workers try it again by themselves. See the smtp checks."
-            yield _GROUP.fail("mail server", f"{circuit}.", fix=fix)
+            fix = "Fix the mail server or its settings (see the smtp checks); workers retry by themselves."
+            yield _GROUP.fail("mail server", as_sentence(str(circuit)), fix=fix)
 
 
 def _permissions(settings: Settings, url: URL) -> Iterator[Finding]:
     home = settings.mailctl_home.absolute()
     if url.get_backend_name() == "sqlite":
         path = sqlite_path(url)
-        what = "addresses and what became of emails"
+        content = "it has the addresses and states of emails"
         files = [path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm"))]
-        yield from _exposure(files, what, mode="600")
-    yield from _exposure([home], "the delivery log and captured emails are kept there", mode="700")
+        yield from _exposure(files, content, mode="600")
+    yield from _exposure([home], "it has the delivery log and captured emails", mode="700")
     captured = home / "mail"
-    yield from _exposure([captured], "captured emails, with their links", mode="700")
+    yield from _exposure([captured], "it has captured emails with their links", mode="700")
     if is_world_readable(home) and is_world_readable(captured):
-        yield from _exposure(sorted(captured.glob("*.eml")), "a captured email, with its links", mode="600")
+        yield from _exposure(
+            sorted(captured.glob("*.eml")), "it is a captured email with its links", mode="600"
+        )
 
 
-def _exposure(paths: Sequence[Path], what: str, *, mode: str) -> Iterator[Finding]:
+def _exposure(paths: Sequence[Path], content: str, *, mode: str) -> Iterator[Finding]:
     exposed = [path for path in paths if is_world_readable(path)]
     if exposed:
         others = f" and {len(exposed) - 1} more" if len(exposed) > 1 else ""
         yield _GROUP.warn(
             "permissions",
-            f"every user of this host may read {exposed[0]}{others} ({what})",
+            f"All users of this host can read {exposed[0]}{others}; {content}.",
             fix=str(chmod_command(mode, exposed[:_MAX_PATHS_SHOWN])),
         )
 
 
 def is_world_readable(path: Path) -> bool:
-    """Whether users of this host may read a file who are neither its owner nor in its group."""
+    """Whether all users of this host can read a file."""
     try:
         return bool(path.stat().st_mode & stat.S_IROTH)
     except OSError:

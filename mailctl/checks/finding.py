@@ -1,4 +1,4 @@
-"""What a check has to say: one finding, with its fix."""
+"""Findings: the results of checks."""
 
 from __future__ import annotations
 
@@ -14,49 +14,54 @@ class FindingStatus(StrEnum):
     """How serious a finding is."""
 
     OK = "ok"  #: nothing to do
-    WARN = "warn"  #: works, and somebody may regret it
+    WARN = "warn"  #: works, but should be changed
     FAIL = "fail"  #: does not work
-    SKIP = "skip"  #: not looked at; the detail says why
+    SKIP = "skip"  #: not checked; the detail says why
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What one check found."""
+    """One result of a check."""
 
     #: settings, rules, app, broker, log, users, templates, smtp, workers or hazards.
     group: str
     name: str
     status: FindingStatus
-    #: One sentence or a few facts; never a secret.
+    #: What was found, without secrets; a sentence with a full stop if it is a warning or a failure.
     detail: str
-    #: What to do about it; "" where nothing needs doing.
+    #: What to do about it; "" if there is nothing to do.
     fix: str = ""
+
+
+def as_sentence(clause: str) -> str:
+    """Return a clause with a capital letter at its start and a full stop at its end."""
+    return f"{clause[:1].upper()}{clause[1:]}."
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckGroup:
-    """Makes the findings of one group."""
+    """Creates the findings of one group."""
 
     name: str
 
     def ok(self, name: str, detail: str) -> Finding:
-        """Return that something works."""
+        """Return a finding that something works."""
         return self._finding(name, FindingStatus.OK, detail)
 
     def warn(self, name: str, detail: str, *, fix: str) -> Finding:
-        """Return that something works, and may be regretted."""
+        """Return a finding that something works, but should be changed."""
         return self._finding(name, FindingStatus.WARN, detail, fix)
 
     def fail(self, name: str, detail: str, *, fix: str) -> Finding:
-        """Return that something does not work."""
+        """Return a finding that something does not work."""
         return self._finding(name, FindingStatus.FAIL, detail, fix)
 
     def skip(self, name: str, detail: str) -> Finding:
-        """Return that something was not looked at, and why."""
+        """Return a finding that something was not checked, and why."""
         return self._finding(name, FindingStatus.SKIP, detail)
 
     def error(self, name: str, error: MailctlError) -> Finding:
-        """Return that something does not work, in the words of the error."""
+        """Return a finding that something does not work, with the message and fix of the error."""
         return self.fail(name, error.message, fix=error.fix)
 
     def _finding(self, name: str, status: FindingStatus, detail: str, fix: str = "") -> Finding:

@@ -1,4 +1,4 @@
-"""Hazards: settings that work, and that one would regret."""
+"""Checks for pitfalls: settings that work, but are unsafe or lose emails."""
 
 from __future__ import annotations
 
@@ -26,31 +26,32 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 _GROUP = CheckGroup(name="hazards")
-#: The queue of Celery apps that are not told otherwise.
+#: Celery's default queue.
 _CELERY_DEFAULT_QUEUE = "celery"
 
 
 def check_pitfalls(
-    settings: Settings, app: Celery | None, roster: DiscoveredWorkers
+    settings: Settings, app: Celery | None, workers: DiscoveredWorkers
 ) -> Generator[Finding, None, None]:
-    """Look for each hazard; if there is none, say so.
+    """Check for each pitfall; the only finding is that there is none, if so.
 
     Args:
-        app: None where it cannot be had.
-        roster: who works.
+        settings: the settings.
+        app: the Celery app; None if it is not available.
+        workers: the live workers.
     """
     found = [
         *(_production(settings, app) if not settings.debug else ()),
         *_unencrypted_credentials(settings),
-        *_unshared_log(settings, app, roster),
+        *_unshared_log(settings, app, workers),
     ]
     yield from found
     if not found:
-        yield _GROUP.ok("none", f"no hazard is known in {settings.profile}")
+        yield _GROUP.ok("none", f"no hazards were found for {settings.profile}")
 
 
 def check_secrets_file(settings: Settings) -> Iterator[Finding]:
-    """Find files with secrets that every user of this host may read; in development nobody minds."""
+    """Yield a warning if all users of this host can read a file with secrets; only in production."""
     if not settings.debug:
         yield from _readable_env_file(settings)
 
@@ -70,8 +71,8 @@ def _memory_broker(settings: Settings, app: Celery | None) -> Iterator[Finding]:
     if has_memory_broker(app) if app is not None else settings.uses_memory_broker:
         yield _GROUP.fail(
             "memory broker",
-            "DEBUG=False with memory://: what one process publishes no other receives.",
-            fix="Remove CELERY_BROKER_URL and set REDIS_HOST, or name a broker that all processes share.",
+            "The broker is memory:// in production: other processes cannot receive its messages.",
+            fix="Remove CELERY_BROKER_URL and set REDIS_HOST, or set it to a broker shared by all processes.",
         )
 
 
@@ -79,9 +80,9 @@ def _default_queue_name(settings: Settings) -> Iterator[Finding]:
     if settings.celery_queue_default == _CELERY_DEFAULT_QUEUE and not settings.mailctl_app:
         yield _GROUP.warn(
             "CELERY_QUEUE_DEFAULT",
-            f"is {_CELERY_DEFAULT_QUEUE}, as in every Celery app: another one on this broker takes emails, "
-            "and this one its messages",
-            fix="Set CELERY_QUEUE_DEFAULT=mailctl, here and for the web service.",
+            f"The queue {_CELERY_DEFAULT_QUEUE!r} is the default of all Celery apps: others on this broker "
+            "would consume emails, and mailctl their messages.",
+            fix="Set CELERY_QUEUE_DEFAULT=mailctl here and for the web service.",
         )
 
 
@@ -100,31 +101,35 @@ def _placeholders(settings: Settings) -> Iterator[Finding]:
 def _capture(settings: Settings) -> Iterator[Finding]:
     if not settings.email_enabled:
         yield _GROUP.warn(
-            "EMAIL_ENABLED", "is False in production: emails go to files", fix="Set EMAIL_ENABLED=True."
+            "EMAIL_ENABLED",
+            "Emails are captured to files in production, not sent.",
+            fix="Set EMAIL_ENABLED=True.",
         )
 
 
 def _frontend_url(settings: Settings) -> Iterator[Finding]:
     if len(settings.frontend_url) > MAX_URL:
-        return  # which is refused where links are made
+        return  # the check of links reports it
     try:
         parts = urlsplit(settings.frontend_url)
     except ValueError:
-        return  # the same
-    fix = "Set FRONTEND_URL to the https address of the service."
+        return  # the check of links reports it
+    fix = "Set FRONTEND_URL to the https URL of the service."
     if is_local_host(parts.hostname or ""):
-        # Sent all the same: a service that is tried out on one computer is whole.
-        judge = _GROUP.fail if settings.email_enabled else _GROUP.warn
-        yield judge("FRONTEND_URL", "leads the readers of emails to their own computer", fix=fix)
+        # Without a mail server, a service may be tried out on one computer.
+        report = _GROUP.fail if settings.email_enabled else _GROUP.warn
+        yield report("FRONTEND_URL", "The links in emails lead to the reader's own computer.", fix=fix)
     elif parts.scheme == "http":
-        yield _GROUP.fail("FRONTEND_URL", "is http: whoever reads along can use the links.", fix=fix)
+        yield _GROUP.fail(
+            "FRONTEND_URL", "The links in emails use http, so their tokens can be intercepted.", fix=fix
+        )
 
 
 def _unencrypted_smtp(settings: Settings) -> Iterator[Finding]:
     if settings.email_tls == "none" and not is_local_host(settings.email_host):
         yield _GROUP.warn(
             "EMAIL_TLS",
-            "is none, and the mail server is another host: emails and their links travel in clear",
+            "Emails and their links are sent to another host unencrypted.",
             fix="Set EMAIL_TLS to starttls or implicit.",
         )
 
@@ -135,7 +140,7 @@ def _readable_env_file(settings: Settings) -> Iterator[Finding]:
         if names and is_world_readable(path):
             yield _GROUP.warn(
                 str(path),
-                f"every user of this host may read it, and it holds {', '.join(names)}",
+                f"All users of this host can read this file, which contains {', '.join(names)}.",
                 fix=str(chmod_command("o-r", [path])),
             )
 
@@ -144,34 +149,36 @@ def _unencrypted_credentials(settings: Settings) -> Iterator[Finding]:
     if settings.email_tls == "none" and settings.email_host_user:
         yield _GROUP.fail(
             "credentials",
-            "EMAIL_HOST_USER is set and EMAIL_TLS=none: credentials are never sent in clear.",
+            "EMAIL_HOST_USER is set, but EMAIL_TLS is none: mailctl never sends credentials unencrypted.",
             fix="Set EMAIL_TLS to starttls or implicit, or remove EMAIL_HOST_USER.",
         )
 
 
-def _unshared_log(settings: Settings, app: Celery | None, roster: DiscoveredWorkers) -> Iterator[Finding]:
+def _unshared_log(settings: Settings, app: Celery | None, workers: DiscoveredWorkers) -> Iterator[Finding]:
     if not is_log_file(settings):
         return
-    fix = "Let MAILCTL_DATABASE_URL name a PostgreSQL database that all of them reach."
+    fix = "Set MAILCTL_DATABASE_URL to a PostgreSQL database that all workers can reach."
     here = socket.gethostname()
-    hosts = sorted({worker.host for worker in roster.heartbeats if worker.host != here})
+    hosts = sorted({worker.host for worker in workers.heartbeats if worker.host != here})
     if hosts:
         yield _GROUP.warn(
-            "SQLite log", f"workers on {', '.join(hosts)} use this file over a network file system", fix=fix
+            "SQLite log",
+            f"Workers on {', '.join(hosts)} use this SQLite file over a network file system.",
+            fix=fix,
         )
-    strangers = sorted(_workers_without_log(app, roster)) if app is not None else []
-    if strangers:
+    unlogged = sorted(_workers_without_log(app, workers)) if app is not None else []
+    if unlogged:
         yield _GROUP.warn(
             "SQLite log",
-            f"{', '.join(strangers)} takes emails from the broker and does not share this delivery log, "
-            "which therefore misses what becomes of them",
+            "Workers that do not share this delivery log consume emails, so their outcomes are missing here: "
+            f"{', '.join(unlogged)}.",
             fix=fix,
         )
 
 
-def _workers_without_log(app: Celery, roster: DiscoveredWorkers) -> Iterator[str]:
-    """Return the workers that take emails and are not in the log; with tasks of its own, a service's may."""
+def _workers_without_log(app: Celery, workers: DiscoveredWorkers) -> Iterator[str]:
+    """Yield the workers that consume emails without sharing the log, unless the service has its own tasks."""
     if overridden_tasks(app) == TASK_NAMES:
         return
     needed = needed_queues(app).keys()
-    yield from (node for node, queues in roster.unlogged_workers.items() if needed & set(queues))
+    yield from (node for node, queues in workers.unlogged_workers.items() if needed & set(queues))

@@ -1,4 +1,4 @@
-"""Settings that still say what examples say: in production, every reader of an email would see it."""
+"""Placeholders: settings that still have an example value, which readers of emails would see."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mailctl.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Domains that nobody can receive mail at (RFC 2606, RFC 6761), with what is below them.
+#: Reserved domains, which cannot receive mail (RFC 2606, RFC 6761), and their subdomains.
 _RESERVED = re.compile(
     r"(?:.+\.)?(?:example\.(?:com|net|org)|example|invalid|test|localhost|localdomain)\.?", re.IGNORECASE
 )
@@ -19,26 +19,27 @@ _RESERVED = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Placeholder:
-    """A setting that nobody has set for this service."""
+    """A setting that still has an example value."""
 
     setting: str
+    #: One sentence.
     reason: str
     fix: str
 
 
 def find_placeholders(settings: Settings) -> Iterator[Placeholder]:
-    """Find the placeholders of a production profile; development is meant to run on them."""
+    """Yield the placeholders of a production profile; development may run on them."""
     if settings.debug:
         return
     if _RESERVED.fullmatch(settings.email_from_address.strip().rpartition("@")[2]):
         yield Placeholder(
             setting="EMAIL_FROM_ADDRESS",
-            reason="is at a domain reserved for examples: mail servers refuse it, and nobody can answer.",
+            reason="The address is at a reserved domain: mail servers reject it, and replies are lost.",
             fix="Set EMAIL_FROM_ADDRESS to an address of the service's own domain.",
         )
     if settings.project_name.strip() == Settings.model_fields["project_name"].default:
         yield Placeholder(
             setting="PROJECT_NAME",
-            reason=f"is not set: emails speak of {settings.project_name!r}.",
+            reason=f"Emails name the service {settings.project_name!r}, because PROJECT_NAME is not set.",
             fix="Set PROJECT_NAME to the name of the service.",
         )

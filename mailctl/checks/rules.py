@@ -1,4 +1,4 @@
-"""The rules: whom this environment may mail, how much, and which kinds the service adds."""
+"""Checks of the rules: recipient policy, rate limits and custom kinds."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _RECIPIENTS, _LIMITS, _KINDS = "recipients", "limits", "own kinds"
 
 
 def check_rules(settings: Settings) -> Generator[Finding, None, Catalog]:
-    """Say which rules are in force.
+    """Report the rules that are in force.
 
     Returns:
-        The kinds of email that there are; ours alone if those of the service cannot be loaded.
+        The catalog of kinds; the built-in catalog if the custom kinds cannot be loaded.
     """
     try:
         in_force = str(recipient_policy_from_settings(settings))
-        yield _GROUP.ok(_RECIPIENTS, in_force or "everybody may be mailed from here")
+        yield _GROUP.ok(_RECIPIENTS, in_force or "all recipients are allowed")
     except MailctlError as error:
         yield _GROUP.error(_RECIPIENTS, error)
     catalog = yield from _catalog(settings)
@@ -57,5 +57,5 @@ def _catalog(settings: Settings) -> Generator[Finding, None, Catalog]:
 def _unknown_kinds(limits: RateLimits, catalog: Catalog) -> Iterator[Finding]:
     for name in sorted(limits.kinds - catalog.kinds.keys()):
         yield _GROUP.warn(
-            _LIMITS, f"there is a limit for {name!r}, and no kind of this name", fix="Correct the name."
+            _LIMITS, f"There is a limit for {name!r}, but no kind with this name.", fix="Correct the name."
         )

@@ -1,4 +1,4 @@
-"""The settings: what is set, where it came from, and what nobody reads."""
+"""Checks of the settings: profile, values with their sources, and misspelt names."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 _GROUP = CheckGroup(name="settings")
 _PREFIX = "MAILCTL_"
 _SETTING_NAMES = tuple(name.upper() for name in Settings.model_fields)
-#: Read by `mailctl send` itself, because an argument would show in `ps`.
+#: Environment variables that `mailctl send` reads, because `ps` would show an option.
 _TOKEN_VARIABLES = frozenset(
     f"{_PREFIX}{link.token.upper()}" for kind in BUILT_IN_KINDS.values() for link in kind.links
 )
 _DEFAULT = "default"
-#: How names of the environment begin that may be meant for us; others there are none of our business.
+#: Prefixes of environment variables that may be misspelt settings; others belong to other programs.
 _PREFIXES = (_PREFIX, "EMAIL_", "REDIS_", "CELERY_")
-#: How like a setting's name another has to be: of those with a letter wrong, missing or too many it is more,
-#: of names of other programs, such as EMAIL_USE_TLS, less.
-_CLOSE = 0.85
+#: The similarity from which a name counts as a misspelt setting: one wrong letter gives more, the names of
+#: other programs, such as EMAIL_USE_TLS, give less.
+_MIN_SIMILARITY = 0.85
 
 
 def check_settings(settings: Settings) -> Iterator[Finding]:
-    """Say which profile this is, what each profile would use, and where every value came from."""
+    """Report the profile, the servers of each profile, and the source of each value."""
     yield _profile(settings)
     for profile in Profile:
         yield _servers(settings.for_profile(profile), profile)
@@ -46,12 +46,12 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
 
 
 def env_files(settings: Settings) -> list[Path]:
-    """Return the file that settings are read from, if it is there."""
+    """Return the `.env` file, if it exists."""
     return [settings.env_file] if settings.env_file.is_file() else []
 
 
 def secret_names(settings: Settings, origin: str) -> list[str]:
-    """Return the settings with a secret whose value came from `origin`."""
+    """Return the names of secret settings whose value comes from `origin`."""
     return [
         name
         for name in _SETTING_NAMES
@@ -63,8 +63,8 @@ def secret_names(settings: Settings, origin: str) -> list[str]:
 
 def _profile(settings: Settings) -> Finding:
     origin = settings.source_of("DEBUG")
-    # By default it is True.
-    source = "as asked for" if origin == _DEFAULT and not settings.debug else f"from {origin}"
+    # The default is True, so False without a source was requested with --profile.
+    source = "as requested" if origin == _DEFAULT and not settings.debug else f"from {origin}"
     return _GROUP.ok("profile", f"{settings.profile} (DEBUG={settings.debug}, {source})")
 
 
@@ -79,12 +79,12 @@ def _display_value(settings: Settings, name: str) -> str:
     if isinstance(value, SecretStr):
         return "set" if value.get_secret_value() else "empty"
     if name == "EMAIL_HOST_USER" and value and value == settings.email_host_password.get_secret_value():
-        return f"{MASK} (the same as EMAIL_HOST_PASSWORD)"  # some services take their token for both
+        return f"{MASK} (the same as EMAIL_HOST_PASSWORD)"  # some services use one token for both
     return mask_url(value) or "empty"
 
 
 def check_names(settings: Settings) -> Iterator[Finding]:
-    """Find names that look like those of settings, and that nobody reads."""
+    """Yield a warning for each name that looks like a misspelt setting."""
     yield from _misnamed(
         os.environ, source="the environment", is_ours=lambda name: name.startswith(_PREFIXES)
     )
@@ -94,21 +94,27 @@ def check_names(settings: Settings) -> Iterator[Finding]:
 
 
 def _misnamed(values: Iterable[str], *, source: str, is_ours: Callable[[str], bool]) -> Iterator[Finding]:
-    """Find the names that nobody reads.
+    """Yield a warning for each misspelt name.
 
     Args:
-        is_ours: whether a name that is nearly that of a setting is meant to be one; in another letter case,
-            and with our own prefix, each is.
+        values: the names.
+        source: where they are set.
+        is_ours: whether a name that is similar to a setting counts as misspelt; a name in another letter
+            case, or with mailctl's prefix, always does.
     """
     for name in sorted(values):
         if name in _SETTING_NAMES or name in _TOKEN_VARIABLES:
             continue
-        meant = name.upper() if name.upper() in _SETTING_NAMES else ""
-        if not meant and is_ours(name):
-            meant = next(iter(difflib.get_close_matches(name, _SETTING_NAMES, n=1, cutoff=_CLOSE)), "")
-        if meant or name.startswith(_PREFIX):
+        intended = name.upper() if name.upper() in _SETTING_NAMES else ""
+        if not intended and is_ours(name):
+            intended = next(
+                iter(difflib.get_close_matches(name, _SETTING_NAMES, n=1, cutoff=_MIN_SIMILARITY)), ""
+            )
+        if intended or name.startswith(_PREFIX):
             yield _GROUP.warn(
                 name,
-                f"is in {source}, but nobody reads a setting of this name.",
-                fix=f"Did you mean {meant}?" if meant else "Remove it, or see .env.example for the names.",
+                f"This is set in {source}, but there is no setting with this name.",
+                fix=f"Did you mean {intended}?"
+                if intended
+                else "Remove it, or see .env.example for the names.",
             )

@@ -1,4 +1,4 @@
-"""The mail server: can a session be opened, and if asked for, does it take a message?"""
+"""Checks of the mail server: an SMTP session step by step, and an optional test message."""
 
 from __future__ import annotations
 
@@ -35,19 +35,25 @@ if TYPE_CHECKING:
 _GROUP = CheckGroup(name="smtp")
 _SEND_TEST = "send-test"
 _SERVICE_NAME = "The mail server"
-#: Seconds for opening a session: a few replies, each of which may take as long as any answer.
+#: The deadline of opening a session, which needs several replies.
 _PROBE_SECONDS = 4 * DEADLINE_SECONDS
-#: Seconds to wait for the reply to the test message: many servers look for spam before they give it.
+#: How long to wait for the reply to the test message: many servers scan for spam before they reply.
 _DATA_SECONDS = 30.0
 _SUBJECT = "mailctl test message"
 _CONTEXT = {
     "title": "The mail server works",
-    "body": "Somebody sent this message with `mailctl check-config --send-test`. There is nothing to do.",
+    "body": "This message was sent with `mailctl check-config --send-test`. There is nothing to do.",
 }
 
 
 def check_smtp(settings: Settings, *, offline: bool, send_test: str | None) -> Iterator[Finding]:
-    """Open a session step by step, and send nothing; with `send_test`, one message there."""
+    """Check each step of an SMTP session.
+
+    Args:
+        settings: the settings.
+        offline: whether to skip the session.
+        send_test: the address to send a test message to; None sends none.
+    """
     if not settings.email_enabled:
         yield _captured(settings)
         is_usable = True
@@ -61,16 +67,14 @@ def check_smtp(settings: Settings, *, offline: bool, send_test: str | None) -> I
     if is_usable:
         yield _send_test_message(settings, send_test)
     else:
-        yield _GROUP.skip(_SEND_TEST, "offline" if offline else "the mail server cannot be used")
+        yield _GROUP.skip(_SEND_TEST, "offline" if offline else "the mail server is not available")
 
 
 def _captured(settings: Settings) -> Finding:
     detail = f"EMAIL_ENABLED=False: emails are captured to {_capture_folder(settings)}"
     if settings.debug:
         return _GROUP.skip("connect", detail)
-    return _GROUP.warn(
-        "connect", f"{detail}, and nobody gets them", fix="Set EMAIL_ENABLED=True and EMAIL_HOST."
-    )
+    return _GROUP.warn("connect", f"{detail}, not sent.", fix="Set EMAIL_ENABLED=True and EMAIL_HOST.")
 
 
 def _probe(settings: Settings) -> Generator[Finding, None, bool]:
@@ -86,9 +90,9 @@ def _probe(settings: Settings) -> Generator[Finding, None, bool]:
         yield _step(step, settings)
     is_usable = all(step.ok for step in steps)
     if is_usable and server.tls == "none":
-        yield _GROUP.skip("tls", "EMAIL_TLS=none: nothing is encrypted")
+        yield _GROUP.skip("tls", "EMAIL_TLS=none: the session is not encrypted")
     if is_usable and not server.username:
-        yield _GROUP.skip("auth", "EMAIL_HOST_USER is not set: nobody signs in")
+        yield _GROUP.skip("auth", "EMAIL_HOST_USER is not set: the session is not authenticated")
     return is_usable
 
 
@@ -111,23 +115,25 @@ def _step(step: ProbeStep, settings: Settings) -> Finding:
 
 
 def _fix(stage: str, settings: Settings) -> str:
-    ports = "587 is for EMAIL_TLS=starttls, 465 for implicit"
+    ports = "port 587 is for EMAIL_TLS=starttls, 465 for implicit"
     if stage == "connect":
         return (
             f"Check EMAIL_HOST, EMAIL_PORT and EMAIL_TLS ({ports}), "
-            "and whether a firewall keeps this host from sending mail."
+            "and whether a firewall blocks this host from sending mail."
         )
     if stage == "tls":
-        trusted = settings.email_ca_file or "those that this system trusts"
+        trusted = settings.email_ca_file or "the authorities that this system trusts"
         return (
-            "EMAIL_HOST must be a name in the server's certificate, EMAIL_CA_FILE the certificate of the "
-            f"authority that signed it (now: {trusted}), and EMAIL_TLS what EMAIL_PORT speaks ({ports})."
+            "Check that EMAIL_HOST is a name in the server's certificate, that EMAIL_CA_FILE has the "
+            f"authority that signed it (now: {trusted}), and that EMAIL_TLS fits EMAIL_PORT ({ports})."
         )
     if stage == "auth" and settings.email_tls == "none":
         return "Set EMAIL_TLS to starttls or implicit, or remove EMAIL_HOST_USER."
     if stage == "auth":
-        return "Correct EMAIL_HOST_USER and EMAIL_HOST_PASSWORD; some services want a password for this app."
-    return "Check EMAIL_FROM_ADDRESS and EMAIL_HOST_USER: this account must be allowed to send as it."
+        return "Correct EMAIL_HOST_USER and EMAIL_HOST_PASSWORD; some providers require an app password."
+    return (
+        "Check EMAIL_FROM_ADDRESS and EMAIL_HOST_USER: the account must be allowed to send from that address."
+    )
 
 
 def _send_test_message(settings: Settings, address: str) -> Finding:
@@ -139,8 +145,8 @@ def _send_test_message(settings: Settings, address: str) -> Finding:
     except OSError as error:
         return _GROUP.fail(
             _SEND_TEST,
-            f"{_capture_folder(settings)} cannot be written: {error.strerror}.",
-            fix="Let this user write there, or set MAILCTL_HOME.",
+            f"The folder {_capture_folder(settings)} cannot be written: {error.strerror}.",
+            fix="Give this user write access to it, or set MAILCTL_HOME.",
         )
     return _test_result(outcome, settings)
 
@@ -172,19 +178,19 @@ def _sender(settings: Settings) -> Sender:
 
 def _test_result(outcome: Outcome, settings: Settings) -> Finding:
     if outcome.kind is OutcomeKind.CAPTURED:
-        return _GROUP.ok(_SEND_TEST, f"captured in {outcome.captured_file}")
+        return _GROUP.ok(_SEND_TEST, f"the message was captured to {outcome.captured_file}")
     if outcome.kind is OutcomeKind.ACCEPTED:
-        return _GROUP.ok(_SEND_TEST, f"the server took the message: {outcome}")
+        return _GROUP.ok(_SEND_TEST, f"the mail server accepted the message: {outcome}")
     if outcome.kind is OutcomeKind.AMBIGUOUS:
         return _GROUP.fail(
-            _SEND_TEST, f"{outcome}.", fix="Look into the mailbox: the server may have taken the message."
+            _SEND_TEST, f"{outcome}.", fix="Check the mailbox: the mail server may have accepted the message."
         )
     if outcome.kind is OutcomeKind.FORBIDDEN:
         return _GROUP.fail(
-            _SEND_TEST, f"{outcome.reply.text}.", fix="Give an address that may be mailed here."
+            _SEND_TEST, f"{outcome.reply.text}.", fix="Give an address that the recipient policy allows."
         )
     fix = "Try another address." if outcome.stage == "rcpt" else _fix(outcome.stage, settings)
-    return _GROUP.fail(_SEND_TEST, f"the server did not take the message: {outcome}.", fix=fix)
+    return _GROUP.fail(_SEND_TEST, f"The mail server did not accept the message: {outcome}.", fix=fix)
 
 
 def _with_short_timeouts(server: SmtpServer) -> SmtpServer:

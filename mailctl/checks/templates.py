@@ -1,4 +1,4 @@
-"""The templates: does each become an email, and do its links lead somewhere?"""
+"""Checks of the templates and of the links in them."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _LINK_MINT_SETTING = "MAILCTL_LINK_MINT"
 
 
 def check_templates(settings: Settings, catalog: Catalog) -> Generator[Finding, None, None]:
-    """Make one sample email of each kind, and compile every other template.
+    """Compose a sample email of each kind, and compile all other templates.
 
     Args:
-        settings: what to check.
-        catalog: the kinds that there are.
+        settings: the settings.
+        catalog: the kinds of emails.
 
     Raises:
-        ConfigurationError: the folder of templates or the sender is not usable.
+        ConfigurationError: MAILCTL_TEMPLATES or EMAIL_FROM_ADDRESS cannot be used.
     """
     yield _origins(settings)
     yield from _link_mint(settings)
     composer = make_throwaway_composer(settings, catalog)
     if settings.mailctl_templates is not None:
-        yield _GROUP.ok("MAILCTL_TEMPLATES", f"{settings.mailctl_templates} is looked in first")
+        yield _GROUP.ok("MAILCTL_TEMPLATES", f"{settings.mailctl_templates} is searched first")
     used = set()
     for kind in catalog.kinds.values():
         template = kind.template or sample_content(kind).template or ""
@@ -56,10 +56,10 @@ def check_templates(settings: Settings, catalog: Catalog) -> Generator[Finding, 
 
 
 def make_throwaway_composer(settings: Settings, catalog: Catalog = BUILT_IN_CATALOG) -> Composer:
-    """Return a composer whose links are ours and worth nothing: keys and a maker are checked for themselves.
+    """Return a composer with throwaway keys; SECRET_KEY and MAILCTL_LINK_MINT have checks of their own.
 
     Raises:
-        ConfigurationError: the folder of templates or the sender is not usable.
+        ConfigurationError: MAILCTL_TEMPLATES or EMAIL_FROM_ADDRESS cannot be used.
     """
     links = Links(settings.model_copy(update={"mailctl_link_mint": "", **_throwaway_keys()}))
     return Composer(settings, links, catalog=catalog)
@@ -74,7 +74,7 @@ def _origins(settings: Settings) -> Finding:
         origins = sorted(link_origins(settings))
     except ConfigurationError as error:
         return _GROUP.error("links", error)
-    return _GROUP.ok("links", f"lead to {', '.join(origins)}")
+    return _GROUP.ok("links", f"links lead to {', '.join(origins)}")
 
 
 def _link_mint(settings: Settings) -> Iterator[Finding]:
@@ -86,7 +86,7 @@ def _link_mint(settings: Settings) -> Iterator[Finding]:
     except MailctlError as error:
         yield _GROUP.error(_LINK_MINT_SETTING, error)
     else:
-        yield _GROUP.ok(_LINK_MINT_SETTING, f"{settings.mailctl_link_mint} makes links")
+        yield _GROUP.ok(_LINK_MINT_SETTING, f"{settings.mailctl_link_mint} creates the links")
 
 
 def _rendered(composer: Composer, kind: Kind, template: str) -> Finding:
@@ -100,16 +100,16 @@ def _rendered(composer: Composer, kind: Kind, template: str) -> Finding:
     except MailctlError as error:
         return _GROUP.error(template, error)
     size = len(envelope.data) / 1000
-    return _GROUP.ok(template, f"makes an email of kind {kind.name} ({size:.1f} kB): {envelope.subject}")
+    return _GROUP.ok(template, f"renders kind {kind.name} ({size:.1f} kB): {envelope.subject}")
 
 
 def _unknown_variables(composer: Composer, kind: Kind, template: str) -> Iterator[Finding]:
-    """Find what a sample does not: a variable that is missing in a branch that it does not take."""
+    """Yield unknown variables that the sample email does not reveal, in branches that it does not take."""
     with suppress(MailctlError):
         for variable in composer.unknown_variables(kind, sample_content(kind)):
             yield _GROUP.fail(
                 template,
-                f"uses the variable {variable}, which no email of kind {kind.name} has.",
+                f"The template uses the variable {variable}, which emails of kind {kind.name} do not have.",
                 fix="Correct its name in the template, or remove it.",
             )
 
@@ -119,5 +119,5 @@ def _compiled(composer: Composer, template: str) -> Finding:
         composer.check_template(template)
     except MailctlError as error:
         return _GROUP.error(template, error)
-    wanted = ", ".join(sorted(composer.template_variables(template) - COMMON_VARIABLES)) or "none of its own"
-    return _GROUP.ok(template, f"compiles; its variables: {wanted}")
+    variables = ", ".join(sorted(composer.template_variables(template) - COMMON_VARIABLES)) or "none"
+    return _GROUP.ok(template, f"compiles; its own variables: {variables}")

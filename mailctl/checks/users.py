@@ -1,4 +1,4 @@
-"""The users: where they are looked up, and whether they are found there."""
+"""Checks of the user directory."""
 
 from __future__ import annotations
 
@@ -23,10 +23,15 @@ _SETTING = "DATABASE_URL"
 
 
 def check_users(settings: Settings, log: Engine | None, *, offline: bool) -> Generator[Finding, None, None]:
-    """Ask the directory of users for itself.
+    """Check that the user directory can be read.
+
+    Args:
+        settings: the settings.
+        log: the engine of the delivery log; None if there is no log.
+        offline: whether to skip databases on the network.
 
     Raises:
-        ConfigurationError: DATABASE_URL is not an address.
+        ConfigurationError: DATABASE_URL is not a database URL.
     """
     if settings.database_url is not None:
         yield from _service(settings, offline=offline)
@@ -34,8 +39,8 @@ def check_users(settings: Settings, log: Engine | None, *, offline: bool) -> Gen
     if not settings.debug:
         yield _GROUP.warn(
             _SETTING,
-            "is not set: users are looked up in a table of mailctl's own, not in the service's database",
-            fix="Let DATABASE_URL name the service's database, or fill ours: `mailctl users import FILE`.",
+            "It is not set; users are looked up in mailctl's own table, not in the service's database.",
+            fix="Set DATABASE_URL to the service's database, or fill the table: mailctl users import FILE",
         )
     yield _embedded(settings, log)
 
@@ -50,21 +55,21 @@ def _service(settings: Settings, *, offline: bool) -> Iterator[Finding]:
         address, query=settings.mailctl_users_query, list_query=settings.mailctl_users_list_query
     )
     with closing(directory):
-        yield (described := _ask_directory("directory", directory.describe))
-        if described.status is FindingStatus.OK:
+        yield (finding := _ask_directory("directory", directory.describe))
+        if finding.status is FindingStatus.OK:
             yield _ask_directory("mailable", directory.describe_eligibility)
 
 
 def _embedded(settings: Settings, log: Engine | None) -> Finding:
     if log is None:
-        demo = ", with three demo users in it" if settings.debug else ""
-        return _GROUP.skip("directory", f"the table of users is made with the delivery log{demo}")
+        demo = ", with three demo users" if settings.debug else ""
+        return _GROUP.skip("directory", f"the users table will be created with the delivery log{demo}")
     with closing(open_user_directory(settings, log)) as directory:
         return _ask_directory("directory", directory.describe)
 
 
-def _ask_directory(name: str, question: Callable[[], str]) -> Finding:
+def _ask_directory(name: str, describe: Callable[[], str]) -> Finding:
     try:
-        return _GROUP.ok(name, call_with_deadline(question, service="The users' database"))
+        return _GROUP.ok(name, call_with_deadline(describe, service="The users' database"))
     except MailctlError as error:
         return _GROUP.error(name, error)

@@ -1,4 +1,4 @@
-"""The workers: is anybody there, and does each queue that emails go to have one?"""
+"""Checks of the workers: whether any is alive, and whether each queue is consumed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mailctl.delivery_log.heartbeats import Worker, WorkerRegistry
 from mailctl.domain.catalog import BUILT_IN_CATALOG
 from mailctl.errors import MailctlError
 from mailctl.shell_command import mailctl_command, start_worker_fix
+from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -27,16 +28,16 @@ _GROUP = CheckGroup(name="workers")
 
 @dataclass(frozen=True, kw_only=True)
 class DiscoveredWorkers:
-    """Who works."""
+    """The live workers that were found."""
 
-    #: The workers of ours that share the delivery log.
+    #: The workers that share the delivery log.
     heartbeats: tuple[Worker, ...] = ()
     #: The queues of every Celery worker that answers on the broker, by node name.
     queues_by_node: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def queues_by_worker(self) -> dict[str, tuple[str, ...]]:
-        """The queues of each worker, by node name, whoever told of it."""
+        """The queues of each worker, by node name, from the log and from the broker."""
         return {worker.name: worker.queues for worker in self.heartbeats} | dict(self.queues_by_node)
 
     @property
@@ -54,37 +55,37 @@ def check_workers(
     catalog: Catalog,
     is_log_missing: bool,
 ) -> Generator[Finding, None, DiscoveredWorkers]:
-    """Look for workers in the delivery log and on the broker.
+    """Check for live workers, by heartbeats in the delivery log and by answers on the broker.
 
     Args:
-        app: says which queues emails go to.
-        log: the delivery log; None where it cannot be asked.
-        broker: None where it cannot be asked.
-        catalog: the kinds that there are.
-        is_log_missing: nobody has made the log yet, so that no worker can be in it.
+        app: the Celery app, whose routes determine the queues of emails; None if it is not available.
+        log: the engine of the delivery log; None if it cannot be read.
+        broker: the inspector of the broker; None if it cannot be asked.
+        catalog: the kinds of emails.
+        is_log_missing: whether the log does not exist yet, so that it cannot have heartbeats.
 
     Returns:
-        Who works.
+        The workers that were found.
     """
     has_log = log is not None or is_log_missing
     if not has_log and (broker is None or broker.is_in_memory):
-        yield _GROUP.skip("alive", "there is neither a delivery log nor a broker to ask")
+        yield _GROUP.skip("alive", "neither the delivery log nor the broker can be asked")
         return DiscoveredWorkers()
     try:
-        roster = DiscoveredWorkers(
+        workers = DiscoveredWorkers(
             heartbeats=_heartbeats(log), queues_by_node=broker.queues_by_worker() if broker else {}
         )
     except MailctlError as error:
         yield _GROUP.error("alive", error)
         return DiscoveredWorkers()
-    yield _alive(roster)
-    if app is not None and roster.queues_by_worker:
-        yield from _consumed(needed_queues(app, catalog), roster)
-    return roster
+    yield _alive(workers)
+    if app is not None and workers.queues_by_worker:
+        yield from _consumed(needed_queues(app, catalog), workers)
+    return workers
 
 
 def needed_queues(app: Celery, catalog: Catalog = BUILT_IN_CATALOG) -> dict[str, list[str]]:
-    """Return the queues that emails go to by the routes of the app, each with the kinds that do."""
+    """Return the queues that emails are sent to, each with its kinds, by the routes of the app."""
     needed: dict[str, list[str]] = {}
     for kind in catalog.kinds.values():
         needed.setdefault(kind.queue or queue_for_task(app, kind.full_task), []).append(kind.name)
@@ -99,24 +100,25 @@ def _heartbeats(log: Engine | None) -> tuple[Worker, ...]:
     )
 
 
-def _alive(roster: DiscoveredWorkers) -> Finding:
-    if not roster.queues_by_worker:
+def _alive(workers: DiscoveredWorkers) -> Finding:
+    if not workers.queues_by_worker:
         return _GROUP.warn(
             "alive",
-            "no worker is alive: emails wait in the delivery log",
+            "No worker is alive; emails wait in the delivery log.",
             fix=f"Start one: {mailctl_command('worker')}",
         )
     shown = "; ".join(
-        f"{node} on {', '.join(queues)}" for node, queues in sorted(roster.queues_by_worker.items())
+        f"{node} on {', '.join(queues)}" for node, queues in sorted(workers.queues_by_worker.items())
     )
-    return _GROUP.ok("alive", f"{len(roster.queues_by_worker)}: {shown}")
+    return _GROUP.ok("alive", f"{len(workers.queues_by_worker)}: {shown}")
 
 
-def _consumed(needed: Mapping[str, list[str]], roster: DiscoveredWorkers) -> Iterator[Finding]:
+def _consumed(needed: Mapping[str, list[str]], workers: DiscoveredWorkers) -> Iterator[Finding]:
     for queue, kinds in needed.items():
-        name, reason = f"queue {queue}", f"takes {', '.join(kinds)}"
-        consumers = sum(queue in queues for queues in roster.queues_by_worker.values())
+        name, emails = f"queue {queue}", ", ".join(kinds)
+        consumers = sum(queue in queues for queues in workers.queues_by_worker.values())
         if consumers:
-            yield _GROUP.ok(name, f"{reason}; workers: {consumers}")
+            yield _GROUP.ok(name, f"{pluralize(consumers, 'worker')} for {emails}")
         else:
-            yield _GROUP.warn(name, f"{reason}, and no worker consumes it", fix=start_worker_fix(queue))
+            detail = f"No worker consumes the queue of {emails}."
+            yield _GROUP.warn(name, detail, fix=start_worker_fix(queue))

@@ -1,4 +1,4 @@
-"""Why an email is where it is: decided from evidence alone, without asking anybody."""
+"""The diagnosis of an email: why it is in its state, decided from collected evidence."""
 
 from mailctl.diagnosis.models import Case, Cause, Certainty, Diagnosis, Evidence, UnknownId
 from mailctl.diagnosis.rules import diagnose

@@ -1,4 +1,4 @@
-"""Why a worker that had an email did not get it through: the mail server, or what became of the worker."""
+"""Rules for emails that a worker has claimed: failing mail servers, open circuits and dead workers."""
 
 from __future__ import annotations
 
@@ -19,37 +19,38 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.heartbeats import Worker
     from mailctl.diagnosis.models import Case
 
-#: Seconds after which sending one email is slow.
+#: How long sending one email may take before the mail server counts as slow.
 _SLOW_SECONDS = 30
 
 
 def dead_worker(case: Case) -> Cause | None:
-    """The worker that sends it is gone, or its lease has run out."""
+    """Return the cause if the worker that claimed it is gone, or if its lease has expired."""
     email, evidence = case.email, case.evidence
     holder = _lease_holder(case)
-    is_over = email.lease_until is not None and email.lease_until < case.now
-    if holder is not None and not is_over:
+    has_expired = email.lease_until is not None and email.lease_until < case.now
+    if holder is not None and not has_expired:
         return None
-    if is_over and email.lease_until is not None:
-        silence = f"its lease ran out {format_duration(case.now - email.lease_until)} ago"
+    if has_expired and email.lease_until is not None:
+        lease = f"its lease expired {format_duration(case.now - email.lease_until)} ago"
     else:
-        silence = f"its lease runs out {_at(email.lease_until)}"
+        lease = f"its lease expires {_at(email.lease_until)}"
     step: ShellCommand = wording.follow_command(email)
     if evidence.workers:
-        rescue = "a relay frees it now" if is_over else f"then {evidence.workers[0].name} takes it over"
+        takeover = f"after which {evidence.workers[0].name} will take it over"
+        recovery = "and a relay will release it now" if has_expired else takeover
     else:
-        rescue, step = "no worker is alive to take it over", mailctl_command("worker")
-    verdict = "has died while sending it" if holder is None else "has not said a word about it"
+        recovery, step = "and no worker is alive to take it over", mailctl_command("worker")
+    failure = "died while sending it" if holder is None else "is alive but has not finished sending it"
     return Cause(
         name="lease_of_dead_worker",
-        sentence=f"{email.worker} {verdict}; {silence}, {rescue}",
+        sentence=f"{email.worker} {failure}; {lease}, {recovery}",
         next_step=step,
         certainty=Certainty.CERTAIN if holder is None else Certainty.LIKELY,
     )
 
 
 def in_hand(case: Case) -> Cause | None:
-    """A worker is at it."""
+    """Return the cause if a live worker is sending it."""
     if _lease_holder(case) is None:
         return None
     length = case.now - case.email.updated_at
@@ -64,20 +65,22 @@ def in_hand(case: Case) -> Cause | None:
 
 
 def circuit_open(case: Case) -> Cause | None:
-    """The mail server does not work, and the email waits in the log until it does."""
+    """Return the cause if the mail server is failing and the email waits until it works again."""
     email, circuit = case.email, case.evidence.circuit
     is_kept = email.reason_code is ReasonCode.MAIL_SERVER_DOWN
     if not is_kept and (circuit is None or not circuit.is_open):
         return None
     if circuit is None or not circuit.is_open:
-        return Cause(name="mail_server_down", sentence=f"{email.error}; it goes out {_at(email.not_before)}")
+        return Cause(
+            name="mail_server_down", sentence=f"{email.error}; the next attempt is {_at(email.not_before)}"
+        )
     cause = cause_of_server_failure(circuit.stage)
-    waiting = f"{circuit}; emails are kept back, and one tries it again {_at(circuit.probe_at)}"
-    return replace(cause, sentence=f"{cause.sentence}: {waiting}")
+    details = f"{circuit}; sending is suspended, and the next probe is {_at(circuit.probe_at)}"
+    return replace(cause, sentence=f"{cause.sentence}: {details}")
 
 
 def attempt_failed(case: Case) -> Cause | None:
-    """The last attempt failed, and there will be another."""
+    """Return the cause if the last attempt failed and another one will follow."""
     email = case.email
     if email.state is not State.DEFERRED and not (case.is_waiting_for_time and email.reason_code):
         return None
@@ -85,15 +88,15 @@ def attempt_failed(case: Case) -> Cause | None:
     code, stage = (event.reason_code, event.stage) if event else (email.reason_code, None)
     cause = cause_of_attempt(code, stage=stage, enhanced=email.reply.enhanced or "")
     when = email.not_before or email.due_at
-    again = f"next attempt {_at(when)}, in {format_duration(when - case.now)}"
+    again = f"the next attempt is {_at(when)}, in {format_duration(when - case.now)}"
     if when <= case.now:
-        again = "next attempt is due"
-    # What our own credentials, TLS or sender identity caused does not count as an attempt.
-    tried = f"attempt {email.attempts} failed" if email.attempts else "not sent"
+        again = "the next attempt is due"
+    # Failures caused by our credentials, TLS settings or sender identity do not count as attempts.
+    attempt = f"attempt {email.attempts} failed" if email.attempts else "it was not sent"
     circuit = case.evidence.circuit
     is_open = circuit is not None and circuit.is_open and is_server_stage(stage or "")
-    kept = "; the circuit is open, emails are kept back" if is_open else ""
-    return replace(cause, sentence=f"{tried}, {cause.sentence}: {email.error}; {again}{kept}")
+    suspended = "; the circuit is open, and sending is suspended" if is_open else ""
+    return replace(cause, sentence=f"{attempt} because {cause.sentence}: {email.error}; {again}{suspended}")
 
 
 def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, enhanced: str) -> Cause:
@@ -109,7 +112,7 @@ def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, enhanced: st
     if is_rate_limit(SmtpReply(enhanced=enhanced), stage=stage or ""):
         return Cause(
             name="rate_limited",
-            sentence="the mail server limits us (its rate limit, our reputation, or greylisting)",
+            sentence="the mail server is limiting us (rate limit, reputation or greylisting)",
             next_step=mailctl_command("queue", "list"),
         )
     if stage == "connect":
@@ -117,55 +120,61 @@ def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, enhanced: st
     if code is ReasonCode.NO_REPLY:
         return Cause(
             name="no_reply",
-            sentence="the mail server took the message and gave no reply, so that it may have it already",
+            sentence="the mail server received the message but did not reply, so it may have accepted it",
             certainty=Certainty.LIKELY,
         )
     if code is ReasonCode.CONFIGURATION and stage:
         return Cause(
             name="sender_refused",
-            sentence="the mail server does not let us send as EMAIL_FROM_ADDRESS",
+            sentence="the mail server does not allow EMAIL_FROM_ADDRESS as the sender",
             next_step=mailctl_command("check-config"),
         )
     if not stage:
         return Cause(
             name="our_settings",
-            sentence="something on our side is not usable",
+            sentence="the settings or the content cannot be used",
             next_step=mailctl_command("check-config"),
         )
     return Cause(
-        name="mail_server_later", sentence='the mail server said "later"', certainty=Certainty.LIKELY
+        name="mail_server_later",
+        sentence="the mail server asked to try again later",
+        certainty=Certainty.LIKELY,
     )
 
 
 def cause_of_server_failure(stage: str | None) -> Cause:
-    """Return why the mail server itself cannot be used, whatever the email."""
+    """Return why the mail server cannot be used at all.
+
+    Args:
+        stage: the SMTP stage at which it failed; None if no mail server was asked.
+    """
     if stage == "auth":
         return Cause(
             name="smtp_auth",
-            sentence="the mail server refuses EMAIL_HOST_USER or EMAIL_HOST_PASSWORD",
+            sentence="the mail server rejects EMAIL_HOST_USER or EMAIL_HOST_PASSWORD",
             next_step=mailctl_command("check-config"),
         )
     if stage == "tls":
         return Cause(
             name="smtp_tls",
-            sentence="TLS with the mail server fails (EMAIL_TLS, EMAIL_CA_FILE, its certificate)",
+            sentence="TLS with the mail server fails (EMAIL_TLS, EMAIL_CA_FILE or its certificate)",
             next_step=mailctl_command("check-config"),
         )
     return Cause(
         name="mail_server_down",
-        sentence="the mail server cannot be used",
+        sentence="the mail server is not available",
         next_step=mailctl_command("check-config"),
     )
 
 
 def _lease_holder(case: Case) -> Worker | None:
-    """Return the living worker that has claimed it; one that was started since is another."""
-    begun = case.email.updated_at
+    """Return the live worker that claimed it; a worker that started after the claim is another one."""
+    claimed_at = case.email.updated_at
     return next(
         (
             worker
             for worker in case.evidence.workers
-            if worker.name == case.email.worker and worker.started_at <= begun
+            if worker.name == case.email.worker and worker.started_at <= claimed_at
         ),
         None,
     )

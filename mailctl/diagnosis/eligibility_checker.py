@@ -1,4 +1,4 @@
-"""What an email is fit for: the facts that decide it, gathered for the commands and for what is offered."""
+"""The eligibility checker: looks up the facts that decide which actions an email is eligible for."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
     from mailctl.shell_command import ShellCommand
 
-#: What `mailctl send` has to be told besides the user; what nobody knows any more is in capitals.
+#: The options that `mailctl send` requires besides the recipient; placeholders are in capitals.
 _REQUIRED_OPTIONS: Mapping[str, Mapping[str, str]] = {
     NEW_IP.name: {"ip": "ADDRESS"},
     GENERIC.name: {"subject": "SUBJECT", "set": "body=TEXT"},
@@ -42,10 +42,10 @@ _REQUIRED_OPTIONS: Mapping[str, Mapping[str, str]] = {
 
 
 class EligibilityChecker:
-    """Decides what may be done to emails.
+    """Decides which actions may be applied to emails.
 
     Args:
-        runtime: the parts of this process.
+        runtime: the components of this process.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -55,56 +55,62 @@ class EligibilityChecker:
     def check(
         self, action: Action, emails: Sequence[Email], *, include: Collection[Hazard] = ()
     ) -> list[tuple[Email, EligibilityResult]]:
-        """Return the emails, each with whether the action can be done to it.
+        """Return each email with its eligibility for an action.
 
         Args:
-            include: what speaks against an email and shall not count.
+            action: the action.
+            emails: the emails.
+            include: the hazards that do not exclude an email.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
         now = datetime.now(UTC)
-        known = self._runtime.actions.read_facts([email.id for email in emails])
-        # Opened only where it matters: for what is made anew, or goes out although it is late.
-        opens_late = action is RELEASE or Hazard.USELESS in include
-        opened = [
-            each.id for each in emails if action is RESEND or (opens_late and is_expired(each, now=now))
+        recorded = self._runtime.actions.read_facts([email.id for email in emails])
+        # Decrypt only contents that matter: of emails to be copied, or to be sent although they expired.
+        decrypts_expired = action is RELEASE or Hazard.USELESS in include
+        ids = [
+            each.id for each in emails if action is RESEND or (decrypts_expired and is_expired(each, now=now))
         ]
-        contents = self._runtime.outbox.contents(opened) if opened else {}
+        contents = self._runtime.outbox.contents(ids) if ids else {}
         return [
-            (email, check_eligibility(action, email, self._facts(email, known, contents, now=now), now=now))
+            (
+                email,
+                check_eligibility(action, email, self._facts(email, recorded, contents, now=now), now=now),
+            )
             for email in emails
         ]
 
     def available_actions(self, email: Email) -> tuple[AvailableAction, ...]:
-        """Return what an operator may do about an email, each with a command that is not refused.
+        """Return the actions that an operator may take, each with a command that will be accepted.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
         now = datetime.now(UTC)
-        known, contents = (
-            self._runtime.actions.read_facts([email.id]),
-            self._runtime.outbox.contents([email.id]),
-        )
-        return available_actions(email, self._facts(email, known, contents, now=now), now=now)
+        recorded = self._runtime.actions.read_facts([email.id])
+        contents = self._runtime.outbox.contents([email.id])
+        return available_actions(email, self._facts(email, recorded, contents, now=now), now=now)
 
     def _facts(
-        self, email: Email, known: ActionFacts, contents: Mapping[str, Content | None], *, now: datetime
+        self, email: Email, recorded: ActionFacts, contents: Mapping[str, Content | None], *, now: datetime
     ) -> EligibilityFacts:
-        """Return what decides about an email.
+        """Return the facts that decide about an email.
 
         Args:
-            contents: those that were opened, None for what cannot be read.
+            email: the email.
+            recorded: what the delivery log says about it.
+            contents: the decrypted contents by id; None for a content that cannot be decrypted.
+            now: the current time.
         """
-        has_content = email.id in known.with_content
+        has_content = email.id in recorded.with_content
         kind, content = self._kind(email), contents.get(email.id)
         has_dead_links = content is not None and bool(content.urls) and is_expired(email, now=now)
-        is_for_good = email.is_final and (not has_content or has_dead_links)
+        cannot_be_sent = email.is_final and (not has_content or has_dead_links)
         return EligibilityFacts(
             has_content=has_content,
-            may_have_been_sent=email.id in known.maybe_sent,
-            has_been_resent=email.id in known.resent,
+            may_have_been_sent=email.id in recorded.maybe_sent,
+            has_been_resent=email.id in recorded.resent,
             is_mailbox_dead=email.reason_code is ReasonCode.REFUSED
             and is_dead_mailbox(email.reply, stage=""),
             has_known_kind=kind is not None,
@@ -113,9 +119,9 @@ class EligibilityChecker:
             and self._enqueuer.is_own_task(kind),
             has_ready_made_links=has_dead_links,
             can_be_decrypted=content is not None or email.id not in contents,
-            is_address_suppressed=email.id in known.to_suppressed_address,
+            is_address_suppressed=email.id in recorded.to_suppressed_address,
             send_another_command=self._send_another_command(email, kind)
-            if is_for_good and kind is not None
+            if cannot_be_sent and kind is not None
             else None,
         )
 
@@ -123,30 +129,31 @@ class EligibilityChecker:
         try:
             return self._runtime.catalog.find(email.kind)
         except ConfigurationError:
-            return None  # a service's own that cannot be loaded here
+            return None  # a custom kind that cannot be loaded in this process
 
     def _send_another_command(self, email: Email, kind: Kind) -> ShellCommand | None:
-        """Return the command that sends another email like one that cannot go out any more."""
-        whom = self._recipient_options(email, kind)
-        if whom is None:
+        """Return the command that sends another email like one that can no longer be sent."""
+        recipient = self._recipient_options(email, kind)
+        if recipient is None:
             return None
-        needs = _REQUIRED_OPTIONS.get(kind.name, {"set": [f"{name}=VALUE" for name in kind.variables]})
-        return mailctl_command("send", kind.name, is_complete=not any(needs.values()), **whom, **needs)
+        required = _REQUIRED_OPTIONS.get(kind.name, {"set": [f"{name}=VALUE" for name in kind.variables]})
+        is_complete = not any(required.values())
+        return mailctl_command("send", kind.name, is_complete=is_complete, **recipient, **required)
 
     def _recipient_options(self, email: Email, kind: Kind) -> Mapping[str, str] | None:
-        """Return how `send` is told to whom an email went; None if it would not send there."""
-        whom, address = {"email": email.to}, email.to
+        """Return the options of `send` for the recipient of an email; None if `send` would refuse them."""
+        options, address = {"email": email.to}, email.to
         try:
             if email.user_id:
                 screening = screening_for(kind.name, include_inactive=False)
                 address = self._runtime.directory.get(email.user_id, screening=screening).email
-                whom = {"user_id": email.user_id}
+                options = {"user_id": email.user_id}
         except (NotFound, InvalidInput):
-            pass  # of another directory; the address is known
+            pass  # the user is in another directory, but the address is known
         except MailctlError:
             return None
         try:
             make_user(email=address)
         except InvalidInput:
             return None
-        return None if self._runtime.suppressions.find(address) else whom
+        return None if self._runtime.suppressions.find(address) else options

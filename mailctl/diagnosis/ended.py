@@ -1,4 +1,4 @@
-"""Why an email ended as it did, or is kept for an operator."""
+"""Rules for emails that are finished or held."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
 
 def accepted(case: Case) -> Cause:
-    """The mail server has it; what happens then, only that server knows."""
+    """Return the cause of `sent`."""
     email = case.email
     reply = " ".join(str(part) for part in (email.reply.code, email.reply.text) if part)
     if not reply:
-        return Cause(name="accepted", sentence="reported as sent by a task of the service")
-    # What becomes of it now, only that server's log tells.
-    return Cause(name="accepted", sentence=f"accepted by the mail server: {reply}")
+        return Cause(name="accepted", sentence="a task of the service reported it as sent")
+    # Only the log of that server can tell what happened to it afterwards.
+    return Cause(name="accepted", sentence=f"the mail server accepted it: {reply}")
 
 
 def captured(case: Case) -> Cause:
-    """Nothing is sent where EMAIL_ENABLED is False."""
+    """Return the cause of `captured`."""
     return Cause(
         name="captured",
-        sentence=f"written to {case.email.captured_file}, because EMAIL_ENABLED is False where"
-        f" {case.email.worker or 'the worker'} runs: set it to True there, restart, and send again",
+        sentence=f"captured to {case.email.captured_file}, because EMAIL_ENABLED is False for"
+        f" {case.email.worker or 'the worker'}; set it to True, restart the worker and send the email again",
         next_step=case.command_to_send_again(),
     )
 
 
 def failed(case: Case) -> Cause:
-    """The mail server refused it, or it could not be made."""
+    """Return the cause of `failed`."""
     email = case.email
     error = email.error or "failed"
     is_refused = email.reason_code is ReasonCode.REFUSED
@@ -61,22 +61,22 @@ def failed(case: Case) -> Cause:
 
 
 def held(case: Case) -> Cause:
-    """It is kept until an operator decides."""
+    """Return the cause of `held`."""
     email, event = case.email, case.events[-1] if case.events else None
     step = case.command_for(RELEASE) or case.command_to_send_again()
     if event is not None and event.actor:
         reason = f": {event.text}" if event.text else ""
         sentence = f"held by {event.actor} since {wording.format_time(event.at)}{reason}"
         return Cause(name="held", sentence=sentence, next_step=step)
-    sentence = email.error or "held for an operator"
+    sentence = email.error or "held until an operator decides"
     if email.message_id:
-        sentence += f"; release it if the mail server's log does not have {email.message_id}"
+        sentence += f"; release it if {email.message_id} is not in the mail server's log"
     return Cause(name="held", sentence=sentence, next_step=step)
 
 
 def expired(case: Case) -> Cause:
-    """It lost its use before it could go out."""
-    kept_it = next(
+    """Return the cause of `expired`."""
+    delay = next(
         (
             event
             for event in reversed(case.events)
@@ -84,16 +84,16 @@ def expired(case: Case) -> Cause:
         ),
         None,
     )
-    before = f"; what kept it was: {kept_it.text}" if kept_it else "; nobody took it in time"
+    reason = f"the delay was caused by: {delay.text}" if delay else "no worker took it in time"
     return Cause(
         name="expired",
-        sentence=f"{case.email.error or 'it lost its use before it could go out'}{before}",
+        sentence=f"{case.email.error or 'it expired before it could be sent'}; {reason}",
         next_step=case.command_to_send_again(),
     )
 
 
 def cancelled(case: Case) -> Cause:
-    """An operator took it back."""
+    """Return the cause of `cancelled`."""
     event = case.events[-1] if case.events else None
     who = f" by {event.actor}" if event and event.actor else ""
     reason = f": {event.text}" if event and event.text else ""
@@ -105,10 +105,10 @@ def cancelled(case: Case) -> Cause:
 
 
 def suppressed(case: Case) -> Cause:
-    """Its address is one that nothing is sent to."""
+    """Return the cause of `suppressed`."""
     rule, email = case.evidence.suppression, case.email
     if rule is None:
-        sentence = f"{email.error or 'its address was suppressed'}; it is not any more"
+        sentence = f"{email.error or 'its address was suppressed'}; the suppression has been removed since"
         return Cause(name="suppressed", sentence=sentence, next_step=case.command_to_send_again())
     since = wording.format_time(rule.created_at)
     return Cause(
@@ -119,7 +119,7 @@ def suppressed(case: Case) -> Cause:
 
 
 def resent(case: Case) -> Cause | None:
-    """A new email was made of it, which counts from then on."""
+    """Return the cause if it was resent as a new email."""
     new = case.email.resent_as
     if case.email.reason_code is not ReasonCode.RESENT or new is None:
         return None
@@ -129,14 +129,14 @@ def resent(case: Case) -> Cause | None:
 
 
 def idempotency(case: Case) -> Cause | None:
-    """Later calls with its idempotency key got this email, and sent nothing."""
+    """Return the cause if its idempotency key makes later calls send nothing."""
     keys = case.evidence.idempotency_keys
     if not keys:
         return None
     return Cause(
         name="idempotency",
-        sentence=f"a call with the idempotency key {keys[0].key!r} is made one with this email until"
-        f" {wording.format_time(keys[0].expires_at)}: it gets this id and sends nothing",
+        sentence=f"until {wording.format_time(keys[0].expires_at)} a call with the idempotency key"
+        f" {keys[0].key!r} returns the id of this email and sends nothing",
         next_step=mailctl_command("list", to=case.email.to, limit="10"),
         certainty=Certainty.POSSIBLE,
     )

@@ -1,4 +1,4 @@
-"""Gathers what a diagnosis needs: from the log, the broker and the workers, each question with a deadline."""
+"""The evidence collector: asks log, broker and workers, each with a deadline, about an email."""
 
 from __future__ import annotations
 
@@ -29,40 +29,42 @@ _WAITING_STATES = (State.PENDING, State.QUEUED)
 
 
 class EvidenceCollector:
-    """Everybody who can say something about an email.
+    """Collects the evidence about an email or an unknown id.
 
     Args:
-        runtime: the parts of this process.
+        runtime: the components of this process.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._used_keys = IdempotencyKeys(runtime.engine)
-        self._flow = QueueStats(runtime.engine)
+        self._idempotency_keys = IdempotencyKeys(runtime.engine)
+        self._stats = QueueStats(runtime.engine)
         self._eligibility = EligibilityChecker(runtime)
 
     @property
     def is_broker_private(self) -> bool:
-        """Whether broker and results are out of this process's sight; then Celery need not be imported."""
+        """Whether no other process can read the broker and the results; then Celery need not be imported."""
         return self._runtime.settings.is_broker_private
 
     @property
     def log(self) -> str:
-        """The address of the log that is read, without its password."""
+        """The address of the delivery log, without its password."""
         return self._runtime.masked_log_url
 
     @cached_property
     def broker(self) -> BrokerInspector:
-        """The broker of the app."""
+        """The inspector of the app's broker."""
         from mailctl.broker.inspector import BrokerInspector
 
         return BrokerInspector(self._runtime.app)
 
     def collect(self, email: Email, events: tuple[Event, ...], *, is_thorough: bool = False) -> Case:
-        """Return an email with the evidence that its state calls for.
+        """Return an email with the evidence that its state requires.
 
         Args:
-            is_thorough: look for idempotency keys that stand for it and for what can be done about it, too.
+            email: the email.
+            events: its events, oldest first.
+            is_thorough: whether to look up its idempotency keys and the available actions, too.
         """
         now = datetime.now(UTC)
         found: dict[str, Any] = {} if email.is_final else self._collect_unfinished(email)
@@ -72,17 +74,18 @@ class EvidenceCollector:
             found["available_actions"] = self._eligibility.available_actions(email)
         window = timedelta(seconds=self._runtime.settings.mailctl_idempotency_seconds)
         if is_thorough and now - email.created_at < window:
-            found["idempotency_keys"] = self._used_keys.find_by_email(email.id, now=now)
+            found["idempotency_keys"] = self._idempotency_keys.find_by_email(email.id, now=now)
         return Case(email=email, events=events, evidence=Evidence(**found), now=now)
 
     def collect_unknown(self, task_id: str, *, look_around: bool = False) -> UnknownId:
-        """Return what is known of an id that the log does not have.
+        """Return the evidence about an id that the delivery log does not have.
 
         Args:
-            look_around: look into the logs of folders nearby, too.
+            task_id: the id.
+            look_around: whether to search the logs of nearby folders, too.
         """
         settings = self._runtime.settings
-        result, search, trouble = self._ask_celery(task_id)
+        result, search, broker_error = self._ask_celery(task_id)
         is_relative = settings.mailctl_database_url is None and not settings.mailctl_home.is_absolute()
         home = settings.mailctl_home if is_relative else None
         return UnknownId(
@@ -96,13 +99,13 @@ class EvidenceCollector:
             else (),
             result=result,
             search=search,
-            broker_error=trouble,
+            broker_error=broker_error,
             is_in_memory=self.is_broker_private,
         )
 
     def email_id_of_key(self, key: str) -> str | None:
-        """Return the id of the email that an idempotency key stands for."""
-        found = self._used_keys.find(key, now=datetime.now(UTC))
+        """Return the id of the email that was recorded with an idempotency key; None if there is none."""
+        found = self._idempotency_keys.find(key, now=datetime.now(UTC))
         return found.email_id if found else None
 
     def _ask_celery(self, task_id: str) -> tuple[CeleryResult | None, MessageSearchResult | None, str]:
@@ -134,12 +137,12 @@ class EvidenceCollector:
     def _ask_broker(self, email: Email, workers: tuple[Worker, ...]) -> dict[str, Any]:
         if self.is_broker_private:
             return {}
-        is_served = any(email.queue in worker.queues for worker in workers)
+        is_consumed = any(email.queue in worker.queues for worker in workers)
         try:
             return {
                 "search": self.broker.find_message(email.id, queue=email.queue),
-                # Asking all workers takes a second: only where ours are not the answer.
-                "consumers": None if is_served else self.broker.queues_by_worker(),
+                # Asking all workers takes a second, so ask only if no heartbeat covers the queue.
+                "consumers": None if is_consumed else self.broker.queues_by_worker(),
                 "is_in_memory": self.broker.is_in_memory,
             }
         except BrokerUnavailable as error:
@@ -147,8 +150,8 @@ class EvidenceCollector:
 
     def _measure_queue(self, email: Email, search: MessageSearchResult | None) -> dict[str, Any]:
         place = search.position if search else None
-        ahead = place.ahead if place else self._flow.count_ahead_of(email)
-        rate = self._flow.rates().get(email.queue, QueueRate()).outgoing if ahead else 0.0
+        ahead = place.ahead if place else self._stats.count_ahead_of(email)
+        rate = self._stats.rates().get(email.queue, QueueRate()).outgoing if ahead else 0.0
         return {"emails_ahead": ahead, "attempts_per_minute": rate}
 
     def _usual_queues(self) -> set[str]:
@@ -160,8 +163,8 @@ class EvidenceCollector:
         return {*consumed_queues(self._runtime.app), BULK_QUEUE}
 
     def _circuit(self) -> Circuit | None:
-        """Return the circuit to the mail server of the settings, else to any: workers may have others."""
+        """Return the circuit to the configured mail server, or else any: workers may have other settings."""
         settings = self._runtime.settings
         server = f"{settings.email_host}:{settings.email_port}"
-        known = {circuit.server: circuit for circuit in read_circuits(self._runtime.engine)}
-        return known.get(server) or next(iter(known.values()), None)
+        circuits = {circuit.server: circuit for circuit in read_circuits(self._runtime.engine)}
+        return circuits.get(server) or next(iter(circuits.values()), None)

@@ -1,4 +1,4 @@
-"""What a diagnosis is made from, and what it consists of."""
+"""The frozen values of a diagnosis: evidence, case, causes."""
 
 from __future__ import annotations
 
@@ -25,61 +25,60 @@ if TYPE_CHECKING:
 
 
 class Certainty(StrEnum):
-    """How sure a cause is."""
+    """How certain a cause is."""
 
-    CERTAIN = "certain"  #: the evidence leaves no other reading
-    LIKELY = "likely"  #: it fits, and nothing speaks against it
-    POSSIBLE = "possible"  #: it may play a part
+    CERTAIN = "certain"  #: the evidence allows no other explanation
+    LIKELY = "likely"  #: it fits the evidence, and nothing contradicts it
+    POSSIBLE = "possible"  #: it may contribute
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cause:
-    """One reason why an email is where it is."""
+    """One reason why an email is in its state."""
 
-    #: For programs; the README lists them.
+    #: A stable name for programs; the documentation lists them.
     name: str
-    #: For people, without a full stop.
+    #: A sentence for operators, in lower case and without a full stop.
     sentence: str
-    #: A command to copy; None where there is nothing to do.
+    #: A command to copy; None if there is nothing to do.
     next_step: ShellCommand | None = None
     certainty: Certainty = Certainty.CERTAIN
 
     def with_certainty_at_most(self, certainty: Certainty) -> Cause:
-        """Return the same cause, no surer than that."""
+        """Return the same cause, no more certain than `certainty`."""
         order = list(Certainty)
-        surest = max(order.index(self.certainty), order.index(certainty))
-        return replace(self, certainty=order[surest])
+        return replace(self, certainty=max(self.certainty, certainty, key=order.index))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What could be found out about an email."""
+    """The evidence about one email."""
 
-    #: Living workers that share the delivery log.
+    #: Live workers that share the delivery log.
     workers: tuple[Worker, ...] = ()
-    #: Queues that Celery workers of any kind consume, by node; None if they were not asked.
+    #: The queues of all Celery workers that answer, by node name; None if they were not asked.
     consumers: Mapping[str, tuple[str, ...]] | None = None
-    #: Where its message is on the broker; None if nobody looked.
+    #: The result of looking for its message on the broker; None if that was not done.
     search: MessageSearchResult | None = None
     #: Why the broker could not be asked; "" if it answered or was not asked.
     broker_error: str = ""
-    #: The broker is private to each process: what is on it cannot be seen from here.
+    #: Whether the broker is private to each process, so that its messages cannot be read.
     is_in_memory: bool = False
-    #: What is known of a mail server that does not work.
+    #: The circuit to the mail server, if attempts have failed.
     circuit: Circuit | None = None
     pauses: tuple[Pause, ...] = ()
     suppression: Suppression | None = None
-    #: Idempotency keys that stand for this email.
+    #: The idempotency keys that return this email.
     idempotency_keys: tuple[IdempotencyKey, ...] = ()
-    #: Whether a worker takes its queue that was not told otherwise.
+    #: Whether workers consume its queue by default.
     is_usual_queue: bool = True
-    #: Emails of its queue that go before it.
+    #: The number of emails or messages ahead of it in its queue.
     emails_ahead: int | None = None
-    #: Attempts a minute that its queue has seen lately.
+    #: The recent number of emails a minute that left its queue.
     attempts_per_minute: float = 0.0
-    #: How long a worker that is silent keeps an email.
+    #: How long the claim of a worker lasts.
     lease: timedelta | None = None
-    #: What an operator may do about it; empty if nobody asked.
+    #: The actions that an operator may take; empty if they were not looked up.
     available_actions: tuple[AvailableAction, ...] = ()
 
     @property
@@ -89,17 +88,17 @@ class Evidence:
 
     @property
     def queues_by_worker(self) -> dict[str, tuple[str, ...]]:
-        """The queues of each worker, by node name, whoever told of it."""
+        """The queues of each worker, by node name, from the log and from the broker."""
         return dict(self.consumers or {}) | {worker.name: worker.queues for worker in self.workers}
 
     def consumes(self, queue: str) -> bool:
-        """Whether somebody alive takes messages from a queue."""
+        """Whether a live worker consumes a queue."""
         return any(queue in queues for queues in self.queues_by_worker.values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """An email of the log, and the evidence."""
+    """An email of the delivery log, its events and the evidence."""
 
     email: Email
     events: tuple[Event, ...]
@@ -108,39 +107,39 @@ class Case:
 
     @property
     def is_waiting_for_time(self) -> bool:
-        """Whether it is not to be sent before a time that has not come."""
+        """Whether it must not be sent before a time in the future."""
         not_before = self.email.not_before
         return not_before is not None and not_before > self.now
 
     def command_for(self, action: Action) -> ShellCommand | None:
-        """Return the command for an action; None if it cannot be done."""
-        found = (offer.command for offer in self.evidence.available_actions if offer.action == action.name)
+        """Return the command for an action; None if the action is not available."""
+        found = (each.command for each in self.evidence.available_actions if each.action == action.name)
         return next(found, None)
 
     def command_to_send_again(self) -> ShellCommand | None:
-        """Return the command by which it goes out after all: that against which the least speaks."""
+        """Return the command that sends it again with the fewest hazards; None if there is none."""
         ways = (RETRY.name, RESEND.name, SEND_ANOTHER)
-        found = [offer for offer in self.evidence.available_actions if offer.action in ways]
-        return min(found, key=lambda offer: len(offer.hazards)).command if found else None
+        found = [each for each in self.evidence.available_actions if each.action in ways]
+        return min(found, key=lambda each: len(each.hazards)).command if found else None
 
     def last_event(self, state: State) -> Event | None:
-        """Return the latest event of a state; None if there is none."""
+        """Return the latest event in a state; None if there is none."""
         return next((event for event in reversed(self.events) if event.state is state), None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnknownId:
-    """What could be found out about an id that the delivery log does not know."""
+    """The evidence about an id that the delivery log does not have."""
 
     task_id: str
     #: The address of the log that was read, without its password.
     log: str
-    #: Whether no email was ever recorded there.
+    #: Whether no email was ever recorded in that log.
     is_log_empty: bool
     is_log_missing: bool = False
-    #: The MAILCTL_HOME that depends on the working directory; None if the log's place does not.
+    #: MAILCTL_HOME, if it is relative to the working directory and determines the log; else None.
     relative_home: Path | None
-    #: Homes nearby whose log has the email.
+    #: Other values of MAILCTL_HOME nearby whose log has the email.
     other_homes: tuple[Path, ...] = ()
     result: CeleryResult | None = None
     search: MessageSearchResult | None = None
@@ -150,21 +149,21 @@ class UnknownId:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """Why an email is where it is."""
+    """The diagnosis of one email or unknown id."""
 
     task_id: str
     state: State | None
-    #: The most likely first; never empty.
+    #: At least one cause, the most likely first.
     causes: tuple[Cause, ...]
-    #: The log that was read, without its password.
+    #: The address of the log that was read, without its password.
     log: str
-    #: None for an id that the log does not know.
+    #: None for an id that the log does not have.
     case: Case | None = None
     unknown: UnknownId | None = None
 
     @property
     def has_failed(self) -> bool:
-        """Whether it is known that the email will not be delivered."""
+        """Whether the email is known to be finished without having been delivered."""
         if self.case is not None:
             return self.case.email.is_final and not self.case.email.is_delivered
         result = self.unknown.result if self.unknown else None
@@ -172,7 +171,7 @@ class Diagnosis:
 
     @property
     def is_known(self) -> bool:
-        """Whether the log or Celery knows the id."""
+        """Whether the delivery log, another log nearby or Celery knows the id."""
         if self.case is not None or self.unknown is None:
             return True
         unknown = self.unknown

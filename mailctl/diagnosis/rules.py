@@ -1,4 +1,4 @@
-"""Which causes come into question for which state, and in which order."""
+"""The rules for each state, in the order in which they apply."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 Rule = Callable[[Case], Cause | None]
 
-#: What keeps an email that has been tried and waits for its next attempt.
-_TRIED: tuple[Rule, ...] = (attempts.attempt_failed, waiting.paused)
-#: In the order in which they have to be put right.
+#: In the order in which the causes have to be fixed.
 _WAITING: tuple[Rule, ...] = (
     waiting.paused,
     waiting.scheduled,
@@ -44,13 +42,13 @@ _RULES: Mapping[State, tuple[Rule, ...]] = {
 
 
 def diagnose(case: Case) -> tuple[Cause, ...]:
-    """Return why an email is where it is, the most likely first; at least one cause."""
+    """Return why an email is in its state: at least one cause, the most likely first."""
     email = case.email
     rules = _RULES.get(email.state, ())
     if email.state is State.DEFERRED or (email.state is State.PENDING and _waits_after_attempt(case)):
         rules = _rules_after_attempt(case)
-    if renewed := ended.resent(case):
-        return (renewed,)
+    if resent := ended.resent(case):
+        return (resent,)
     causes = [cause for rule in (*rules, ended.idempotency) if (cause := rule(case))]
     if not causes or causes[0].name == "idempotency":
         causes.insert(0, waiting.on_its_way(case))
@@ -59,24 +57,27 @@ def diagnose(case: Case) -> tuple[Cause, ...]:
 
 
 def _waits_after_attempt(case: Case) -> bool:
-    """Whether an attempt of its own, or the circuit, is why it is not due."""
+    """Whether a failed attempt or the open circuit is why the email is not due."""
     return case.is_waiting_for_time and case.email.reason_code is not None
 
 
 def _rules_after_attempt(case: Case) -> tuple[Rule, ...]:
-    """Return the rules for what waits for its next attempt: until that is due, nobody else matters."""
+    """Return the rules for an email that waits for its next attempt.
+
+    Until the attempt is due, the broker and the workers are only possible causes.
+    """
     first: Rule = attempts.attempt_failed if case.email.state is State.DEFERRED else attempts.circuit_open
-    around = (waiting.broker_down, waiting.no_worker, waiting.wrong_queue)
+    transport = (waiting.broker_down, waiting.no_worker, waiting.wrong_queue)
     if case.is_waiting_for_time:
-        return (waiting.paused, first, *(_weakened(rule) for rule in around))
-    return (waiting.paused, *around, first)
+        return (waiting.paused, first, *(_as_possible(rule) for rule in transport))
+    return (waiting.paused, *transport, first)
 
 
-def _weakened(rule: Rule) -> Rule:
-    """Make a rule one of what may come into the way later."""
+def _as_possible(rule: Rule) -> Rule:
+    """Return a rule whose cause is no more than possible."""
 
-    def weaker(case: Case) -> Cause | None:
+    def possible(case: Case) -> Cause | None:
         cause = rule(case)
         return cause.with_certainty_at_most(Certainty.POSSIBLE) if cause else None
 
-    return weaker
+    return possible

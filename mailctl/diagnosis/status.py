@@ -1,4 +1,4 @@
-"""What became of an email: the delivery log, the Celery result, the broker and the workers in one answer."""
+"""The status of an email, merged from the delivery log, the Celery result, the broker and the workers."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from mailctl.shell_command import mailctl_command
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from mailctl.diagnosis import UnknownId
     from mailctl.runtime import Runtime
 
-#: Seconds between looks at the log while waiting for an email: the first, and the longest.
+#: The first and the longest interval between two reads of the log while following an email.
 INITIAL_POLL_SECONDS = 0.05
 MAX_POLL_SECONDS = 0.5
-#: Seconds between questions to Celery about an email that a task of the service's own sends.
+#: The interval between two reads of the Celery result of an email that a task of the service sends.
 _CELERY_POLL_SECONDS = 1.0
 _MAX_SHOWN_MATCHES = 5
-#: What our tasks store as the Celery state of an email.
+#: The Celery state that mailctl's tasks store for each state of an email.
 _CELERY_STATES = {
     State.SENT: "SUCCESS",
     State.CAPTURED: "SUCCESS",
@@ -40,32 +41,32 @@ _CELERY_STATES = {
 
 @dataclass(frozen=True, kw_only=True)
 class EmailStatus:
-    """Everything that is known of one email."""
+    """The status of one email."""
 
     task_id: str
     #: None for a task that only Celery knows.
     email: Email | None
     state: State | None
     events: tuple[Event, ...]
-    #: The other emails of the same call.
+    #: The other emails that the same call recorded.
     group: tuple[Email, ...]
-    #: What the result backend says; None if it has nothing or could not be asked.
+    #: The Celery result; None if there is none or the backend could not be asked.
     celery: CeleryResult | None
     explanation: str
 
     @property
     def has_failed(self) -> bool:
-        """Whether it is known that the email will not be delivered."""
+        """Whether the email is known to be finished without having been delivered."""
         if self.email is not None:
             return self.email.is_final and not self.email.is_delivered
         return self.celery is not None and self.celery.state == "FAILURE"
 
 
 class StatusService:
-    """Answers questions about single emails.
+    """Finds emails, and reports their status and diagnosis.
 
     Args:
-        runtime: the parts of this process.
+        runtime: the components of this process.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -77,7 +78,7 @@ class StatusService:
         """Return the email whose id is or starts with `prefix`; None if the log has none.
 
         Raises:
-            InvalidInput: several ids start with it.
+            InvalidInput: `prefix` is empty, or several ids start with it.
         """
         if not prefix.strip():
             raise InvalidInput("task id", "is empty.")
@@ -85,24 +86,24 @@ class StatusService:
         if len(found) > 1:
             ids = [email.id for email in found[:_MAX_SHOWN_MATCHES]]
             shown = ", ".join(self._history.short_ids(ids).values())
-            more = " and others" if len(found) > len(ids) else ""
-            reason = f"{prefix} is the start of several ids: {shown}{more}."
-            raise InvalidInput("task id", reason, fix="Give more of it.")
+            more = " and more" if len(found) > len(ids) else ""
+            reason = f"{prefix} matches several ids: {shown}{more}."
+            raise InvalidInput("task id", reason, fix="Give more characters of the id.")
         return found[0] if found else None
 
     def status(self, prefix: str) -> EmailStatus:
-        """Return what became of the email whose id is or starts with `prefix`.
+        """Return the status of the email whose id is or starts with `prefix`.
 
         Raises:
-            NotFound: neither the log nor Celery knows it.
+            NotFound: neither the delivery log nor Celery knows the id.
             InvalidInput: several ids start with it.
             LogUnavailable: the delivery log cannot be read.
         """
         email = self.find_email(prefix)
         if email is None:
             return self._status_from_celery(prefix.strip())
-        is_told_by_log = email.is_final or self._collector.is_broker_private
-        celery = _celery_result_by_log(email) if is_told_by_log else self._celery_result(email.id)
+        is_known_from_log = email.is_final or self._collector.is_broker_private
+        celery = _celery_result_by_log(email) if is_known_from_log else self._celery_result(email.id)
         email = self._record_celery_result(email, celery)
         events = tuple(self._history.events(email.id))
         return EmailStatus(
@@ -116,11 +117,11 @@ class StatusService:
         )
 
     def short_ids(self, status: EmailStatus) -> dict[str, str]:
-        """Return the short ids of an email and of the others of its call."""
+        """Return the short ids of an email and of the others of its group, by id."""
         return self._history.short_ids([status.task_id, *(other.id for other in status.group)])
 
     def statuses(self, ids: Sequence[str]) -> Iterator[tuple[str, EmailStatus | MailctlError]]:
-        """Yield what became of each of several emails; one that is not known, or not only one, stops none.
+        """Yield the status of each of several emails, or the error for unknown and ambiguous ids.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
@@ -132,10 +133,11 @@ class StatusService:
                 yield given, error
 
     def follow(self, email_id: str, *, timeout: float | None) -> Iterator[Email]:
-        """Yield the email now, after each change, and for the last time when it is finished or time is up.
+        """Yield the email now and after each change, until it is finished or the time is up.
 
         Args:
-            timeout: seconds to wait; None waits for ever.
+            email_id: the full id.
+            timeout: how long to wait, in seconds; None waits without a limit.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         wait, ask_at, shown = INITIAL_POLL_SECONDS, time.monotonic() + _CELERY_POLL_SECONDS, None
@@ -153,51 +155,41 @@ class StatusService:
             wait = min(MAX_POLL_SECONDS, wait * 1.5)
 
     def why(self, prefix: str) -> Diagnosis:
-        """Return why the email whose id is or starts with `prefix` is where it is.
+        """Return why the email whose id is or starts with `prefix` is in its state.
 
-        An idempotency key stands for its email; an id that nobody knows has a diagnosis, too.
+        `prefix` may also be an idempotency key; an unknown id has a diagnosis, too.
 
         Raises:
             InvalidInput: several ids start with it.
             LogUnavailable: the delivery log cannot be read.
         """
-        witnesses = self._collector
+        collector = self._collector
         email = self.find_email(prefix)
         prefix = prefix.strip()
-        if email is None and (known := witnesses.email_id_of_key(prefix)):
-            email = self.find_email(known)
+        if email is None and (email_id := collector.email_id_of_key(prefix)):
+            email = self.find_email(email_id)
         if email is None:
-            unknown = witnesses.collect_unknown(prefix, look_around=True)
+            unknown = collector.collect_unknown(prefix, look_around=True)
             place = unknown.search.position if unknown.search else None
             return Diagnosis(
                 task_id=prefix,
                 state=State.QUEUED if place else None,
                 causes=diagnose_unknown(unknown),
-                log=witnesses.log,
+                log=collector.log,
                 unknown=unknown,
             )
         email = self._record_celery_result(email, self._result_of_own_task(email))
-        case = witnesses.collect(email, tuple(self._history.events(email.id)), is_thorough=True)
+        case = collector.collect(email, tuple(self._history.events(email.id)), is_thorough=True)
         return Diagnosis(
-            task_id=email.id, state=email.state, causes=diagnose(case), log=witnesses.log, case=case
+            task_id=email.id, state=email.state, causes=diagnose(case), log=collector.log, case=case
         )
 
     def _status_from_celery(self, task_id: str) -> EmailStatus:
-        """Answer for a task that the delivery log does not know."""
+        """Return the status of a task that the delivery log does not have."""
         unknown = self._collector.collect_unknown(task_id)
         place = unknown.search.position if unknown.search else None
         if unknown.result is None and place is None:
-            trouble = f" {unknown.broker_error}" if unknown.broker_error else ""
-            log = self._collector.log
-            known = (
-                f"there is no delivery log at {log}"
-                if unknown.is_log_missing
-                else (f"the delivery log at {log} has no such email")
-            )
-            raise NotFound(
-                f"Nobody knows {task_id}: {known}, Celery has no result.{trouble}",
-                fix=f"Check the id, and where it was recorded: {mailctl_command('why', arguments=[task_id])}",
-            )
+            raise self._unknown_id_error(unknown)
         return EmailStatus(
             task_id=task_id,
             email=None,
@@ -208,10 +200,21 @@ class StatusService:
             explanation=diagnose_unknown(unknown)[0].sentence,
         )
 
-    def _record_celery_result(self, email: Email, celery: CeleryResult | None) -> Email:
-        """Record what a task of the service's own reports; it does not write to the log itself.
+    def _unknown_id_error(self, unknown: UnknownId) -> NotFound:
+        log = self._collector.log
+        missing = f"there is no delivery log at {log}"
+        absent = missing if unknown.is_log_missing else f"the delivery log at {log} does not have it"
+        broker_error = f" {unknown.broker_error}" if unknown.broker_error else ""
+        command = mailctl_command("why", arguments=[unknown.task_id])
+        return NotFound(
+            f"No email has the id {unknown.task_id}: {absent}, and Celery has no result.{broker_error}",
+            fix=f"Check the id, and where the email was recorded: {command}",
+        )
 
-        Whoever asks only reads: the log is opened for this one change, if it may be changed from here.
+    def _record_celery_result(self, email: Email, celery: CeleryResult | None) -> Email:
+        """Record the result of a task of the service, which does not write to the log; return the email.
+
+        The log is opened for writing only for this change, and only if this process may write to it.
         """
         if email.state is not State.QUEUED or celery is None or not self._is_own_task(email):
             return email
@@ -236,13 +239,13 @@ class StatusService:
         try:
             return self._collector.broker.task_result(email_id)
         except MailctlError:
-            return None  # the log has the answer; what Celery would add is unknown
+            return None  # the log has the status; the Celery result only adds to it
 
 
 def _celery_result_by_log(email: Email) -> CeleryResult | None:
-    """Return what the worker has stored for an email, as the log knows it.
+    """Return the Celery result that a worker has stored for an email, derived from the log.
 
-    A campaign's emails have no results of their own, nor has what no worker ever took.
+    Emails of campaigns, and emails that no worker ever claimed, have no result.
     """
     state = _CELERY_STATES.get(email.state)
     if state is None or email.campaign or not email.worker:
@@ -254,8 +257,8 @@ def raise_for_undelivered(statuses: Sequence[EmailStatus]) -> None:
     """Raise for the first of these emails that was not delivered.
 
     Raises:
-        EmailFailed: it will not be.
-        StillPending: it is not finished.
+        EmailFailed: an email is finished without having been delivered.
+        StillPending: an email is not finished.
     """
     for status in statuses:
         if status.has_failed:

@@ -1,4 +1,4 @@
-"""Why the delivery log does not know an id."""
+"""Rules for ids that the delivery log does not have."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 from mailctl.diagnosis.models import Cause, Certainty
 from mailctl.shell_command import mailctl_command
+from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mailctl.broker.messages import MessagePosition
     from mailctl.diagnosis.models import UnknownId
+    from mailctl.domain.models import CeleryResult
 
 
 def diagnose_unknown(unknown: UnknownId) -> tuple[Cause, ...]:
-    """Return why the log does not know an id, the most likely first; at least one cause."""
+    """Return why the delivery log does not have an id: at least one cause, the most likely first."""
     order = list(Certainty)
     causes = sorted(_causes(unknown), key=lambda cause: order.index(cause.certainty))
     first = {cause.name: cause for cause in reversed(causes)}
@@ -26,14 +29,14 @@ def _causes(unknown: UnknownId) -> Iterator[Cause]:
         home, again = unknown.other_homes[0], mailctl_command("why", arguments=[unknown.task_id])
         yield Cause(
             name="log_elsewhere",
-            sentence=f"another log has it: that of MAILCTL_HOME={home}; the log read here is {unknown.log}",
+            sentence=f"the log of MAILCTL_HOME={home} has it; the log that was read is {unknown.log}",
             next_step=again.with_environment(MAILCTL_HOME=str(home)),
         )
     else:
         yield from _celery_causes(unknown)
     yield Cause(
         name="never_existed",
-        sentence="no email has this id: it is mistyped, was pruned, or its transaction was rolled back",
+        sentence="no email has this id: it may be mistyped or pruned, or its transaction was rolled back",
         next_step=mailctl_command("list"),
         certainty=Certainty.POSSIBLE,
     )
@@ -41,59 +44,65 @@ def _causes(unknown: UnknownId) -> Iterator[Cause]:
     if unknown.broker_error:
         yield Cause(
             name="broker_down",
-            sentence=f"Celery could not be asked for it: {unknown.broker_error.rstrip('.')}",
+            sentence=f"Celery could not be asked: {unknown.broker_error.rstrip('.')}",
             next_step=mailctl_command("check-config"),
             certainty=Certainty.POSSIBLE,
         )
 
 
 def _celery_causes(unknown: UnknownId) -> Iterator[Cause]:
-    """What Celery knows of a task that is not in the log."""
-    place = unknown.search.position if unknown.search else None
-    message = place.message if place else None
-    if message is not None and message.is_from_mailctl:
-        where = (
-            "a worker has its message" if place and place.ahead is None else f"queue {message.queue!r} has it"
-        )
-        yield Cause(
-            name="log_elsewhere",
-            sentence=f"mailctl recorded it in another log ({where}), and not in {unknown.log}",
-            next_step=mailctl_command("check-config"),
-        )
-    elif message is not None and place is not None:
-        ahead = "a worker has its message" if place.ahead is None else f"{place.ahead} messages before it"
-        yield Cause(
-            name="another_program",
-            sentence=f"published by another program; the delivery log does not know it; {ahead} in queue"
-            f" {message.queue!r}",
-            next_step=mailctl_command("queue", "peek", arguments=[message.queue]),
-        )
+    """Yield the cause that follows from what Celery knows of the task."""
+    position = unknown.search.position if unknown.search else None
+    if position is not None:
+        yield _cause_of_message(position, log=unknown.log)
     elif unknown.result is not None:
-        text = f": {unknown.result.text}" if unknown.result.text else ""
-        name = "log_elsewhere" if unknown.result.is_from_mailctl else "another_program"
-        origin = (
-            "recorded in another log" if unknown.result.is_from_mailctl else "published by another program"
-        )
-        yield Cause(
-            name=name,
-            sentence=f"{origin}; the delivery log does not know it; Celery says {unknown.result.state}{text}",
+        yield _cause_of_result(unknown.result)
+
+
+def _cause_of_message(position: MessagePosition, *, log: str) -> Cause:
+    queue, ahead = position.message.queue, position.ahead
+    if position.message.is_from_mailctl:
+        where = "a worker holds its message" if ahead is None else f"its message is in queue {queue!r}"
+        return Cause(
+            name="log_elsewhere",
+            sentence=f"mailctl recorded it in another delivery log, not in {log}; {where}",
             next_step=mailctl_command("check-config"),
-            certainty=Certainty.LIKELY,
         )
+    held = f"a worker holds its message from queue {queue!r}"
+    where = held if ahead is None else f"{pluralize(ahead, 'message')} ahead of it in queue {queue!r}"
+    return Cause(
+        name="another_program",
+        sentence=f"another program published it, and it is not in the delivery log; {where}",
+        next_step=mailctl_command("queue", "peek", arguments=[queue]),
+    )
+
+
+def _cause_of_result(result: CeleryResult) -> Cause:
+    if result.is_from_mailctl:
+        name, origin = "log_elsewhere", "mailctl recorded it in another delivery log, not in this one"
+    else:
+        name, origin = "another_program", "another program published it, and it is not in the delivery log"
+    text = f": {result.text}" if result.text else ""
+    return Cause(
+        name=name,
+        sentence=f"{origin}; Celery reports {result.state}{text}",
+        next_step=mailctl_command("check-config"),
+        certainty=Certainty.LIKELY,
+    )
 
 
 def _other_log_causes(unknown: UnknownId) -> Iterator[Cause]:
-    """The log that was read may be the wrong one."""
+    """Yield the cause that the log which was read may be the wrong one."""
     if unknown.other_homes:
         return
     if unknown.relative_home is not None:
-        depends = f": MAILCTL_HOME={unknown.relative_home} depends on the folder"
-        sentence = f"the log read here is {unknown.log}{depends}; set it as the service has it"
+        relative = f"MAILCTL_HOME={unknown.relative_home} is relative to the working directory"
+        sentence = f"the log that was read is {unknown.log}; {relative}, so set it as the service does"
     else:
-        sentence = f"the log read here is {unknown.log}"
-    empty = "; no email was ever recorded there" if unknown.is_log_empty else ""
+        sentence = f"the log that was read is {unknown.log}"
+    empty = "; no email was ever recorded in that log" if unknown.is_log_empty else ""
     if unknown.is_log_missing:
-        empty = "; it does not exist"
+        empty = "; that log does not exist"
     yield Cause(
         name="log_elsewhere",
         sentence=f"{sentence}{empty}",

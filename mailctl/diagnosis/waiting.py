@@ -1,4 +1,4 @@
-"""Why an email has not been taken by a worker yet."""
+"""Rules for emails that no worker has claimed yet."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from mailctl.domain.retry_policy import (
     UNCLAIMED_GRACE_SECONDS,
 )
 from mailctl.shell_command import mailctl_command, start_worker_command
-from mailctl.timefmt import format_duration, format_rate
+from mailctl.timefmt import format_duration, format_rate, pluralize
 
 if TYPE_CHECKING:
     from mailctl.diagnosis.models import Case
 
 
 def paused(case: Case) -> Cause | None:
-    """An operator has stopped its queue or its kind."""
+    """Return the cause if an operator has paused its queue or kind."""
     pause = next((each for each in case.evidence.pauses if each.covers(case.email)), None)
     return (
         None if pause is None else Cause(name="paused", sentence=str(pause), next_step=pause.resume_command)
@@ -30,7 +30,7 @@ def paused(case: Case) -> Cause | None:
 
 
 def scheduled(case: Case) -> Cause | None:
-    """It is meant for later."""
+    """Return the cause if it is scheduled for later."""
     email = case.email
     if email.not_before is None or not case.is_waiting_for_time or email.reason_code:
         return None
@@ -40,31 +40,30 @@ def scheduled(case: Case) -> Cause | None:
 
 
 def broker_down(case: Case) -> Cause | None:
-    """The broker does not answer."""
-    trouble = case.evidence.broker_error
-    if not trouble:
+    """Return the cause if the broker could not be asked."""
+    error = case.evidence.broker_error
+    if not error:
         return None
     return Cause(
         name="broker_down",
-        sentence=f"{describe_wait(case)}; waits for the broker: {trouble.rstrip('.')}",
+        sentence=f"{describe_wait(case)}; the broker could not be asked: {error.rstrip('.')}",
         next_step=mailctl_command("check-config"),
     )
 
 
 def no_worker(case: Case) -> Cause | None:
-    """Nobody is there who would send it."""
+    """Return the cause if no worker is alive to publish or send it."""
     evidence, queue = case.evidence, case.email.queue
     if case.email.state is not State.QUEUED and not evidence.workers and evidence.consumers:
         return Cause(
             name="no_worker",
-            sentence=f"{describe_wait(case)}; "
-            "no worker that shares this log is alive, so that nobody publishes it",
+            sentence=f"{describe_wait(case)}; no worker that shares this log is alive to publish it",
             next_step=mailctl_command("worker"),
         )
     if evidence.has_living_worker:
         return None
     consumed = f"no worker consumes queue {queue!r}: " if case.email.state is State.QUEUED else ""
-    unsure = " in the log, and the broker was not asked" if evidence.broker_error else ""
+    unsure = " in the log, and the broker could not be asked" if evidence.broker_error else ""
     return Cause(
         name="no_worker",
         sentence=f"{describe_wait(case)}; {consumed}no worker is alive{unsure}",
@@ -73,79 +72,79 @@ def no_worker(case: Case) -> Cause | None:
 
 
 def wrong_queue(case: Case) -> Cause | None:
-    """Workers are there, and none of them takes from its queue."""
+    """Return the cause if workers are alive, but none consumes its queue."""
     evidence, queue = case.evidence, case.email.queue
     if not evidence.has_living_worker or evidence.consumes(queue):
         return None
-    seen = wording.join_names(
-        f"{name} takes {', '.join(queues)}" for name, queues in evidence.queues_by_worker.items()
+    others = wording.join_names(
+        f"{name} consumes {', '.join(queues)}" for name, queues in evidence.queues_by_worker.items()
     )
     return Cause(
         name="wrong_queue",
-        sentence=f"{describe_wait(case)}; no worker consumes queue {queue!r}: {seen}",
+        sentence=f"{describe_wait(case)}; no worker consumes queue {queue!r}: {others}",
         next_step=start_worker_command(queue),
-        # Workers of others could not be asked then.
+        # Without the broker, workers that do not share the log are unknown.
         certainty=Certainty.POSSIBLE if evidence.broker_error else Certainty.CERTAIN,
     )
 
 
 def unpublishable(case: Case) -> Cause | None:
-    """A relay has tried to publish it, and could not."""
+    """Return the cause if a relay could not publish it."""
     email = case.email
     if email.state is not State.PENDING or email.reason_code is not ReasonCode.PUBLISHING_FAILED:
         return None
     return Cause(
         name="unpublishable",
-        sentence=f"{describe_wait(case)}; not published: {(email.error or '').rstrip('.')}",
+        sentence=f"{describe_wait(case)}; it could not be published: {(email.error or '').rstrip('.')}",
         next_step=mailctl_command("check-config"),
         certainty=Certainty.LIKELY,
     )
 
 
 def broker_lost(case: Case) -> Cause | None:
-    """It was on the broker, and is not any more."""
+    """Return the cause if the broker has lost its message."""
     email, search = case.email, case.evidence.search
     if email.state is State.PENDING:
         event = case.last_event(State.PENDING)
         if event is None or event.reason_code not in (ReasonCode.BROKER_LOST, ReasonCode.WORKER_LOST):
             return None
-        sentence = f"{event.text}; a relay publishes it again next"
+        sentence = f"{event.text}; a relay will publish it again"
         return Cause(name="broker_lost", sentence=sentence, next_step=wording.follow_command(email))
     if email.queued_at is None or search is None or search.position or not search.is_complete:
         return None
-    patience = timedelta(seconds=UNCLAIMED_GRACE_SECONDS)
-    if case.now - email.queued_at < patience:
+    grace = timedelta(seconds=UNCLAIMED_GRACE_SECONDS)
+    if case.now - email.queued_at < grace:
         return None
-    again = max(email.queued_at + patience, case.now) + timedelta(seconds=LOST_MESSAGE_CHECK_SECONDS)
+    again = max(email.queued_at + grace, case.now) + timedelta(seconds=LOST_MESSAGE_CHECK_SECONDS)
     return Cause(
         name="broker_lost",
         sentence=f"{describe_wait(case)}; the broker has lost its message: neither queue {email.queue!r} nor"
-        f" a worker has it; a relay publishes it again by {wording.format_time(again)}",
+        f" a worker has it; a relay will publish it again by {wording.format_time(again)}",
         next_step=wording.follow_command(email),
     )
 
 
 def held_by_worker(case: Case) -> Cause | None:
-    """A worker has its message and has not begun with it."""
+    """Return the cause if a worker holds its message but has not claimed it yet."""
     email, search, lease = case.email, case.evidence.search, case.evidence.lease
     if search is None or search.position is None or search.position.ahead is not None:
         return None
-    rescue = ""
+    recovery = ""
     if lease and email.queued_at:
         again = wording.format_time(
             max(email.queued_at + lease, case.now) + timedelta(seconds=LOST_MESSAGE_CHECK_SECONDS)
         )
-        rescue = f"; if that worker has died, a relay publishes it again by {again}"
+        recovery = f"; if that worker has died, a relay will publish it again by {again}"
     return Cause(
         name="held_by_worker",
-        sentence=f"{describe_wait(case)}; a worker has its message and is busy with others{rescue}",
+        sentence=f"{describe_wait(case)}; a worker holds its message but is busy with others{recovery}",
         next_step=mailctl_command("workers"),
         certainty=Certainty.LIKELY,
     )
 
 
 def in_line(case: Case) -> Cause | None:
-    """Others go before it."""
+    """Return the cause if other messages or emails are ahead of it."""
     email, evidence = case.email, case.evidence
     place = evidence.search.position if evidence.search else None
     if email.state is State.QUEUED and evidence.search and evidence.search.is_complete and place is None:
@@ -162,27 +161,30 @@ def in_line(case: Case) -> Cause | None:
     pace = (
         f" at {format_rate(evidence.attempts_per_minute)} a minute"
         if evidence.attempts_per_minute
-        else "; none has left it lately"
+        else "; none was sent recently"
     )
-    place_in_line = f"{wording.pluralize(ahead, noun)} before it in queue {email.queue!r}"
+    verb = "is" if ahead == 1 else "are"
+    position = f"{pluralize(ahead, noun)} {verb} ahead of it in queue {email.queue!r}"
     return Cause(
         name="in_line",
-        sentence=f"{describe_wait(case)}; {place_in_line}{wait}{pace}",
+        sentence=f"{describe_wait(case)}; {position}{wait}{pace}",
         next_step=mailctl_command("queue", "list"),
     )
 
 
 def on_its_way(case: Case) -> Cause:
-    """Nothing is wrong that can be seen."""
+    """Return the cause of an email that nothing delays."""
     email, evidence = case.email, case.evidence
     if email.state is not State.QUEUED:
-        who = evidence.workers[0].name if evidence.workers else "a worker"
-        text = f"the relay of {who} publishes it next"
+        worker = evidence.workers[0].name if evidence.workers else "a worker"
+        text = f"the relay of {worker} will publish it next"
     elif evidence.search is not None and not evidence.search.is_complete and email.queued_at:
         again = wording.format_time(email.queued_at + timedelta(seconds=BLIND_REPUBLISH_SECONDS))
-        text = f"it is on its way to a worker; a relay publishes it again at {again} if it never arrives"
+        text = (
+            f"it is on its way to a worker; if it does not arrive, a relay will publish it again at {again}"
+        )
     else:
-        text = "a worker takes it next"
+        text = "a worker will take it next"
     return Cause(
         name="on_its_way",
         sentence=f"{describe_wait(case)}; {text}",
@@ -192,7 +194,7 @@ def on_its_way(case: Case) -> Cause:
 
 
 def describe_wait(case: Case) -> str:
-    """Return since when it has been where it is."""
+    """Return how long ago it was queued, or recorded if it is not queued."""
     email = case.email
     if email.state is State.QUEUED:
         return f"queued {format_duration(case.now - (email.queued_at or email.updated_at))} ago"

@@ -1,4 +1,4 @@
-"""Times, lengths of time and numbers as a diagnosis says them."""
+"""Wording that the rules share: times, lists of names, the command that follows an email."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mailctl import timefmt
 from mailctl.shell_command import ShellCommand, mailctl_command
-from mailctl.timefmt import TimeStyle, pluralize
+from mailctl.timefmt import TimeStyle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,23 +14,21 @@ if TYPE_CHECKING:
 
     from mailctl.domain.models import Email
 
-__all__ = ["follow_command", "format_time", "join_names", "pluralize"]
-
-_MOST_NAMES = 3
+_MAX_NAMES = 3
 
 
 def format_time(at: datetime) -> str:
-    """Return a time, to the second."""
+    """Return a time in UTC, to the second."""
     return timefmt.format_time(at, TimeStyle.SENTENCE)
 
 
-def join_names(found: Iterable[str]) -> str:
-    """Return some names, and how many more there are."""
-    every = list(found)
-    more = len(every) - _MOST_NAMES
-    return ", ".join(every[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+def join_names(names: Iterable[str]) -> str:
+    """Return the first names, and how many more there are."""
+    every = list(names)
+    more = len(every) - _MAX_NAMES
+    return ", ".join(every[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def follow_command(email: Email) -> ShellCommand:
-    """Return the command that follows an email to its end."""
+    """Return the command that follows an email until it is finished."""
     return mailctl_command("status", arguments=[email.id], watch=True)

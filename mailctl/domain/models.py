@@ -40,6 +40,8 @@ class State(StrEnum):
 FINAL_STATES = frozenset(
     {State.SENT, State.CAPTURED, State.FAILED, State.CANCELLED, State.EXPIRED, State.SUPPRESSED}
 )
+#: States in which something may still become of an email.
+UNFINISHED_STATES = frozenset(State) - FINAL_STATES
 #: States of emails that were delivered.
 DELIVERED_STATES = frozenset({State.SENT, State.CAPTURED})
 #: States in which a worker that receives the message may claim the email.

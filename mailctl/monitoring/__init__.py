@@ -1,1 +1,1 @@
-"""How things stand: queues, workers, statistics, thresholds, health."""
+"""Monitoring: queues, workers, statistics, snapshot, thresholds, health, canary, Prometheus metrics."""

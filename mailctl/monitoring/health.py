@@ -1,4 +1,4 @@
-"""Whether emails get through, hop by hop: what is asked first is what the rest depends on."""
+"""The hops of `health`: log, broker, results, workers, mail server, in the order of their dependencies."""
 
 from __future__ import annotations
 
@@ -23,48 +23,48 @@ if TYPE_CHECKING:
 
     from mailctl.runtime import Runtime
 
-#: How long what a mail server said is worth telling.
-_LATELY = timedelta(hours=1)
+#: How far back a reply of the mail server still counts as current.
+_RECENT = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hop:
-    """One thing on the way of an email."""
+    """The result of checking one service that emails pass through, or one step of a canary."""
 
-    #: log, broker, results, workers, unclaimed, mail-server; of a canary publish, worker and SMTP's stages.
+    #: log, app, broker, results, workers, unclaimed, mail-server; of a canary: publish, worker, SMTP stages.
     name: str
     ok: bool
     detail: str
     fix: str = ""
-    #: None where nothing was waited for.
+    #: How long the answer took; None if nothing was asked.
     seconds: float | None = None
-    #: What a failure of this one means to the shell.
+    #: The exit code that a failure of this hop causes.
     exit_code: ExitCode = ExitCode.DONE
 
 
 @dataclass(frozen=True, kw_only=True)
 class CanaryOptions:
-    """How a canary is to fly."""
+    """The options of a canary."""
 
-    #: Whom the mail server is asked to take a message for; None means the sender's own address.
+    #: The address to give in RCPT; None means the sender's own address.
     to: str | None
-    #: None takes the queue of the first kind.
+    #: The queue to send it to; None means the queue of the first kind.
     queue: str | None
-    #: Seconds that the worker has.
+    #: How long to wait for a worker.
     timeout_seconds: float
 
 
 def check_health(
     open_runtime: Callable[[], Runtime], *, canary: CanaryOptions | None = None
 ) -> Iterator[Hop]:
-    """Look at each hop, and let a canary go all the way if asked for; nothing is sent to anybody.
+    """Check each hop, and optionally send a canary through all of them; no email is delivered.
 
     Args:
-        open_runtime: returns the parts of this process; called once.
-        canary: None only looks.
+        open_runtime: returns the components of this process; called once.
+        canary: the options of the canary; None sends none.
 
     Returns:
-        The hops, each as soon as it is known; those after the first broken one may be left out.
+        The hops, each as soon as it is checked; those behind a failed hop may be missing.
     """
     try:
         runtime, started = open_runtime(), time.monotonic()
@@ -73,11 +73,11 @@ def check_health(
         yield _failed_hop("log", error)
         return
     yield Hop(name="log", ok=True, detail="answers", seconds=time.monotonic() - started)
-    is_sound = True
+    is_healthy = True
     for hop in _service_hops(runtime):
-        is_sound = is_sound and hop.ok
+        is_healthy = is_healthy and hop.ok
         yield hop
-    if canary is not None and is_sound:
+    if canary is not None and is_healthy:
         yield from _canary_hops(runtime, canary)
 
 
@@ -89,7 +89,9 @@ def _service_hops(runtime: Runtime) -> Iterator[Hop]:
         yield _failed_hop("app", error)
         return
     if broker.is_in_memory:
-        yield Hop(name="broker", ok=True, detail="memory: each worker's own, fed from the log")
+        yield Hop(
+            name="broker", ok=True, detail="memory: private to each worker, filled from the delivery log"
+        )
         yield from _workers(runtime, {}, needed)
     else:
         yield from _shared_broker_hops(runtime, broker, needed)
@@ -106,32 +108,31 @@ def _shared_broker_hops(
         return
     try:
         seconds = broker.ping_backend()
-        detail = "the app keeps none" if seconds is None else "the result backend answers"
+        detail = "the app has no result backend" if seconds is None else "the result backend answers"
         yield Hop(name="results", ok=True, detail=detail, seconds=seconds)
     except MailctlError as error:
         yield _failed_hop("results", error)
-    ours = {queue for worker in runtime.workers.list_alive() for queue in worker.queues}
+    with_heartbeat = {queue for worker in runtime.workers.list_alive() for queue in worker.queues}
     try:
-        # Asking all workers takes a second: only where ours are not the answer.
-        others = {} if ours >= set(needed) else broker.queues_by_worker()
+        # Asking all workers takes a second, so ask only if heartbeats do not cover all queues.
+        others = {} if with_heartbeat >= set(needed) else broker.queues_by_worker()
     except MailctlError as error:
         yield _failed_hop("workers", error)
         return
     yield from _workers(runtime, others, needed)
-    yield from _unclaimed(runtime, ours | set(needed))
+    yield from _unclaimed(runtime, with_heartbeat | set(needed))
 
 
 def _unclaimed(runtime: Runtime, queues: set[str]) -> Iterator[Hop]:
-    """Tell of messages of other apps that were moved aside: emails get through all the same."""
+    """Report messages of other apps that were moved aside; they do not keep emails from being sent."""
     try:
         counts = UnclaimedMessages(runtime.app).counts(sorted(queues))
     except MailctlError as error:
         yield _failed_hop("unclaimed", error)
         return
     for queue, number in counts.items():
-        detail = (
-            f"{pluralize(number, 'message')} of other apps in {unclaimed_queue(queue)!r}: nobody took them"
-        )
+        messages = pluralize(number, "message")
+        detail = f"{messages} of other apps in {unclaimed_queue(queue)!r}, claimed by no worker"
         yield Hop(name="unclaimed", ok=True, detail=detail, fix=restore_command(queue))
 
 
@@ -156,33 +157,33 @@ def _workers(
 def _mail_server(runtime: Runtime) -> Hop:
     circuit = runtime.circuits.read() if runtime.circuits else None
     if circuit is not None and circuit.is_open:
-        fix = "See `mailctl check-config`; emails go out by themselves when it works again."
+        fix = "Run `mailctl check-config`; sending resumes by itself once the mail server works."
         return Hop(name="mail-server", ok=False, detail=str(circuit), fix=fix, exit_code=ExitCode.FAILED)
     if runtime.circuits is None:
         return Hop(name="mail-server", ok=True, detail="EMAIL_ENABLED=False: emails are captured")
     if circuit is not None:
         failed = pluralize(circuit.failures, "attempt")
         return Hop(name="mail-server", ok=True, detail=f"the last {failed} failed: {circuit.reason}")
-    return _last_heard(runtime)
+    return _last_reply(runtime)
 
 
-def _last_heard(runtime: Runtime) -> Hop:
-    """Tell what the mail server said last: no trouble says nothing where no worker has tried."""
+def _last_reply(runtime: Runtime) -> Hop:
+    """Report the mail server's latest reply: without one, a closed circuit proves nothing."""
     now = datetime.now(UTC)
-    answer = QueueStats(runtime.engine).last_answer(since=now - _LATELY)
+    answer = QueueStats(runtime.engine).last_answer(since=now - _RECENT)
     if answer is None:
-        detail = f"not known: no email was tried in the last {format_duration(_LATELY)}"
+        detail = f"unknown: no email was tried in the last {format_duration(_RECENT)}"
         return Hop(
             name="mail-server", ok=True, detail=detail, fix=str(mailctl_command("health", canary=True))
         )
     ago = format_duration(max(timedelta(), now - answer.at))
-    return Hop(name="mail-server", ok=True, detail=f"answered {ago} ago, and the email was {answer.state}")
+    return Hop(name="mail-server", ok=True, detail=f"answered {ago} ago; the email was {answer.state}")
 
 
-def _canary_hops(runtime: Runtime, wish: CanaryOptions) -> Iterator[Hop]:
-    queue = wish.queue or next(iter(needed_queues(runtime.app)))
+def _canary_hops(runtime: Runtime, options: CanaryOptions) -> Iterator[Hop]:
+    queue = options.queue or next(iter(needed_queues(runtime.app)))
     try:
-        steps = send_canary(runtime, queue=queue, to=wish.to, timeout=wish.timeout_seconds)
+        steps = send_canary(runtime, queue=queue, to=options.to, timeout=options.timeout_seconds)
     except MailctlError as error:
         yield _failed_hop("worker" if error.exit_code is ExitCode.PENDING else "publish", error)
         return
@@ -193,7 +194,7 @@ def _canary_hops(runtime: Runtime, wish: CanaryOptions) -> Iterator[Hop]:
             ok=step.ok,
             detail=step.detail,
             seconds=step.seconds,
-            fix="" if step.ok else "See `mailctl check-config` on the worker's host.",
+            fix="" if step.ok else "Run `mailctl check-config` on the worker's host.",
             exit_code=ExitCode.DONE if step.ok else code,
         )
 

@@ -1,4 +1,4 @@
-"""The queues: what waits in each, how fast it flows, what comes next; by the log and by the broker."""
+"""The queues: depth, rates and next emails of each, from the delivery log and the broker."""
 
 from __future__ import annotations
 
@@ -23,87 +23,92 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueStatus:
-    """One queue at one moment."""
+    """The status of one queue at one moment."""
 
     log_depth: QueueDepth
     rate: QueueRate
-    #: Living workers of this log that consume it.
+    #: The number of live workers that share this log and consume the queue.
     workers: int
-    #: What stops its sending, if an operator has.
+    #: The pause that an operator has set, if any.
     pause: Pause | None
-    #: None where the broker could not be asked, or is private to each process.
+    #: None if the broker could not be asked, or is private to each process.
     on_broker: BrokerQueue | None
-    #: Messages that the log knows nothing of: those that wait, and those that workers have.
+    #: Messages without an email in the log: those on the broker, and those that workers hold.
     unlogged_ready: int
     unlogged_unacked: int
     at: datetime
 
     @property
     def unclaimed(self) -> int | None:
-        """Messages of other apps that nobody took and a worker moved aside; None where that is not known."""
+        """The number of messages of other apps that a worker moved aside; None if it is not known."""
         return None if self.on_broker is None else self.on_broker.unclaimed
 
     @property
     def name(self) -> str:
-        """The queue's."""
+        """The name of the queue."""
         return self.log_depth.queue
 
     @property
     def depth(self) -> int:
-        """How many wait to be sent now."""
+        """The number of emails that are due now and not finished; messages without an email do not count."""
+        return self.log_depth.depth
+
+    @property
+    def ready(self) -> int:
+        """The number of emails, and of messages without an email, that no worker has taken yet."""
         return self.log_depth.pending + self.log_depth.queued + self.unlogged_ready
 
     @property
     def in_flight(self) -> int:
-        """How many are being sent."""
+        """The number of emails, and of messages without an email, that workers are handling."""
         return self.log_depth.sending + self.unlogged_unacked
 
     @property
     def oldest_age_seconds(self) -> float | None:
-        """How long the one has waited that has waited longest; None if none does that the log knows."""
+        """How long the oldest email has waited, scheduled and held ones aside; None if there is none."""
         since = self.log_depth.waiting_since
         return None if since is None else max(0.0, (self.at - since).total_seconds())
 
     @property
     def seconds_to_empty(self) -> float | None:
-        """How long what waits now will take at the rate of the last minutes; None while nothing goes out."""
-        if not self.depth:
+        """How long sending what is ready takes at the recent rate; None if nothing was sent recently."""
+        if not self.ready:
             return 0.0
-        return self.depth / self.rate.outgoing * 60 if self.rate.outgoing else None
+        return self.ready / self.rate.outgoing * 60 if self.rate.outgoing else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueList:
-    """All queues."""
+    """The status of all queues."""
 
     queues: tuple[QueueStatus, ...]
-    #: Kinds whose sending is stopped, whatever their queue.
+    #: Pauses of kinds; they apply to every queue.
     paused_kinds: tuple[Pause, ...]
-    #: Why the broker could not be asked; then only what the log knows is here.
+    #: Why the broker could not be asked; the list then holds only what the log knows.
     broker_error: MailctlError | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueEntry:
-    """One of those that come next in a queue."""
+    """One of the next emails or messages of a queue."""
 
     position: int
-    #: None for a message that is not one of Celery's.
+    #: None for a message that Celery did not publish.
     task_id: str | None
     kind: str | None
-    #: By the log; None if it does not know it.
+    #: None if the log does not have the email.
     state: str | None
     age_seconds: float | None
     attempts: int | None
-    #: Masked.
+    #: The masked address of the recipient.
     to: str | None
-    #: Whether it is on the broker; else it is only in the log yet.
+    #: False for an email that is in the log only.
     is_on_broker: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class PeekResult:
-    """Those that come next in a queue, in order."""
+    """The next emails and messages of a queue, in order."""
 
     queue: str
     entries: tuple[QueueEntry, ...]
@@ -111,85 +116,90 @@ class PeekResult:
 
 
 class Queues:
-    """Answers questions about queues.
+    """Reads the queues of the delivery log and the broker.
 
     Args:
-        runtime: the parts of this process.
+        runtime: the components of this process.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._flow = QueueStats(runtime.engine)
+        self._stats = QueueStats(runtime.engine)
 
     def list_queues(self) -> QueueList:
-        """Return all queues: those of the log, the workers and the settings, and what the broker has of them.
+        """Return the status of all queues that the log, the workers, the settings or pauses name.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
-        stock, rates = self._flow.depths(), self._flow.rates()
+        depths, rates = self._stats.depths(), self._stats.rates()
         consumed = self._consumed_queues()
         pauses = self._runtime.pauses.read()
-        stopped = {pause.name: pause for pause in pauses if pause.scope == "queue"}
-        names = dict.fromkeys([*self._default_queues, *sorted({*stock, *rates, *consumed, *stopped})])
-        found, trouble = self._inspect_broker(names)
-        known = self._known_ids([message for each in found.values() for message in _all_messages(each)])
+        paused = {pause.name: pause for pause in pauses if pause.scope == "queue"}
+        names = dict.fromkeys([*self._default_queues, *sorted({*depths, *rates, *consumed, *paused})])
+        on_broker, broker_error = self._inspect_broker(names)
+        known = self._known_ids([message for queue in on_broker.values() for message in _all_messages(queue)])
         now = datetime.now(UTC)
         queues = (
             QueueStatus(
-                log_depth=stock.get(name) or _empty_depth(name),
+                log_depth=depths.get(name) or QueueDepth(queue=name),
                 rate=rates.get(name, QueueRate()),
                 workers=consumed.count(name),
-                pause=stopped.get(name),
-                on_broker=found.get(name),
-                unlogged_ready=_count_unlogged(found.get(name), known, in_workers=False),
-                unlogged_unacked=_count_unlogged(found.get(name), known, in_workers=True),
+                pause=paused.get(name),
+                on_broker=on_broker.get(name),
+                unlogged_ready=_count_unlogged(on_broker.get(name), known, in_workers=False),
+                unlogged_unacked=_count_unlogged(on_broker.get(name), known, in_workers=True),
                 at=now,
             )
-            for name in dict.fromkeys([*names, *found])
+            for name in dict.fromkeys([*names, *on_broker])
         )
         kinds = tuple(pause for pause in pauses if pause.scope == "kind")
-        return QueueList(queues=tuple(queues), paused_kinds=kinds, broker_error=trouble)
+        return QueueList(queues=tuple(queues), paused_kinds=kinds, broker_error=broker_error)
 
     def names(self) -> list[str]:
-        """Return the queues that emails go to or that workers of this log consume.
+        """Return the names of the default queues, of those with unfinished emails, and of consumed ones.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
-        return list(
-            dict.fromkeys([*self._default_queues, *sorted({*self._flow.depths(), *self._consumed_queues()})])
-        )
+        found = {*self._stats.depths(), *self._consumed_queues()}
+        return list(dict.fromkeys([*self._default_queues, *sorted(found)]))
 
     def peek(self, queue: str | None = None, *, limit: int) -> PeekResult:
-        """Return those that come next: on Redis in the order of its lists, then what only the log has yet.
+        """Return the next emails and messages of a queue; nothing is taken out of it.
+
+        Messages on Redis come first, in the order of its lists; emails that are in the log only follow.
 
         Args:
-            queue: None takes the default queue.
+            queue: the name of the queue; None means the default queue.
+            limit: the maximum number of entries.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
         name = queue or self._runtime.settings.celery_queue_default
-        found, trouble = self._inspect_broker([name])
-        messages = (found[name].messages or ()) if name in found else ()
-        by_log = self._flow.next_emails(name, limit=limit)
+        on_broker, broker_error = self._inspect_broker([name])
+        messages = (on_broker[name].messages or ()) if name in on_broker else ()
+        in_log = self._stats.next_emails(name, limit=limit)
         if not messages:
-            return PeekResult(queue=name, entries=_numbered_entries(by_log, start=1), broker_error=trouble)
+            return PeekResult(
+                queue=name, entries=_numbered_entries(in_log, start=1), broker_error=broker_error
+            )
         shown = messages[:limit]
-        known = self._flow.find_known(_ids(shown))
-        waiting = tuple(
+        known = self._stats.find_known(_ids(shown))
+        published = tuple(
             _from_message(message, known, position=position) for position, message in enumerate(shown, 1)
         )
-        unpublished = [email for email in by_log if email.queued_at is None]
-        more = _numbered_entries(unpublished[: limit - len(waiting)], start=len(waiting) + 1)
-        return PeekResult(queue=name, entries=waiting + more, broker_error=trouble)
+        unpublished = [email for email in in_log if email.queued_at is None][: limit - len(published)]
+        entries = published + _numbered_entries(unpublished, start=len(published) + 1)
+        return PeekResult(queue=name, entries=entries, broker_error=broker_error)
 
     @property
     def _default_queues(self) -> tuple[str, ...]:
         return (self._runtime.settings.celery_queue_default, BULK_QUEUE)
 
     def _consumed_queues(self) -> list[str]:
+        """Return the queues of each live worker; a queue appears once for each of its workers."""
         return [queue for worker in self._runtime.workers.list_alive() for queue in worker.queues]
 
     def _inspect_broker(self, names: Collection[str]) -> tuple[dict[str, BrokerQueue], MailctlError | None]:
@@ -204,7 +214,7 @@ class Queues:
             return {}, error
 
     def _known_ids(self, messages: Collection[CeleryMessage]) -> frozenset[str]:
-        return frozenset(self._flow.find_known(_ids(messages)))
+        return frozenset(self._stats.find_known(_ids(messages)))
 
 
 def _ids(messages: Collection[CeleryMessage]) -> list[str]:
@@ -212,22 +222,16 @@ def _ids(messages: Collection[CeleryMessage]) -> list[str]:
     return [email_id for email_id in dict.fromkeys(found) if email_id]
 
 
-def _all_messages(found: BrokerQueue) -> tuple[CeleryMessage, ...]:
-    return (found.messages or ()) + (found.unacked or ())
+def _all_messages(queue: BrokerQueue) -> tuple[CeleryMessage, ...]:
+    return (queue.messages or ()) + (queue.unacked or ())
 
 
-def _count_unlogged(found: BrokerQueue | None, known: frozenset[str], *, in_workers: bool) -> int:
-    """Count the messages that the log knows nothing of."""
-    if found is None:
+def _count_unlogged(queue: BrokerQueue | None, known: frozenset[str], *, in_workers: bool) -> int:
+    """Count the messages without an email in the log."""
+    if queue is None:
         return 0
-    messages = (found.unacked if in_workers else found.messages) or ()
+    messages = (queue.unacked if in_workers else queue.messages) or ()
     return sum(known.isdisjoint((message.task_id, *message.email_ids)) for message in messages)
-
-
-def _empty_depth(queue: str) -> QueueDepth:
-    return QueueDepth(
-        queue=queue, pending=0, queued=0, sending=0, scheduled=0, deferred=0, held=0, waiting_since=None
-    )
 
 
 def _from_message(message: CeleryMessage, known: Mapping[str, Email], *, position: int) -> QueueEntry:

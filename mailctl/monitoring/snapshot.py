@@ -1,4 +1,4 @@
-"""How things stand at this moment: what goes in and out, what waits, who works, what failed last."""
+"""A snapshot of the delivery log: activity, queues, workers, failures; and the trend of the last hour."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.queries.stat_models import QueueTotals
+from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueStats
 from mailctl.delivery_log.queries.statistics import Statistics
 from mailctl.delivery_log.queries.time_series import time_series
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Email
     from mailctl.runtime import Runtime
 
-#: What "lately" is.
+#: The span that recent activity is counted over.
 RECENT_WINDOW = timedelta(minutes=1)
 _MAX_FAILURES = 10
 #: How far back the trend goes, and the length of its steps.
@@ -30,50 +30,50 @@ TREND_STEP = timedelta(minutes=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """How things stand at one moment."""
+    """The state of the delivery log at one moment."""
 
     at: datetime
-    #: What happened in the minute before.
+    #: The activity of the minute before.
     recent_activity: Activity
-    #: Those with unfinished emails, and those that workers consume.
-    queues: tuple[QueueTotals, ...]
-    #: The workers that share the delivery log and are alive.
+    #: The queues with unfinished emails, and those that workers consume, by name.
+    queues: tuple[QueueDepth, ...]
+    #: The live workers that share the delivery log.
     workers: tuple[Worker, ...]
-    #: The latest first.
+    #: The latest failed emails, newest first.
     failures: tuple[Email, ...]
-    #: The short ids of the failures.
+    #: The short ids of the failed emails, by id.
     short_ids: Mapping[str, str]
-    #: What is known of the mail server if it does not work, and nothing is sent because of that.
+    #: The open circuit to the mail server; None while emails are sent.
     circuit: Circuit | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trend:
-    """How it came to stand so: the last hour, minute by minute."""
+    """The activity of the last hour, minute by minute."""
 
     steps: tuple[TimeSeriesPoint, ...]
-    #: Emails that were not finished at the end of each step.
+    #: The number of unfinished emails at the end of each step.
     unfinished: tuple[int, ...]
-    #: Of those recorded in that time.
+    #: The latency of the emails recorded in that hour.
     latency: Latency
 
 
 def take_snapshot(runtime: Runtime) -> Snapshot:
-    """Return how things stand now, by the delivery log.
+    """Return the current state of the delivery log.
 
     Raises:
-        LogUnavailable: it cannot be read.
+        LogUnavailable: the delivery log cannot be read.
     """
     now, statistics = datetime.now(UTC), Statistics(runtime.engine)
     workers = tuple(runtime.workers.list_alive())
-    waiting = {queue.name: queue for queue in statistics.queues(now=now)}
-    idle = {name: QueueTotals(name=name) for worker in workers for name in worker.queues}
+    idle = {name: QueueDepth(queue=name) for worker in workers for name in worker.queues}
+    depths = QueueStats(runtime.engine, clock=lambda: now).depths()
     circuit = runtime.circuits.read() if runtime.circuits else None
     failures = tuple(statistics.recent_failures(_MAX_FAILURES))
     return Snapshot(
         at=now,
         recent_activity=statistics.activity(since=now - RECENT_WINDOW),
-        queues=tuple(queue for _, queue in sorted((idle | waiting).items())),
+        queues=tuple(queue for _, queue in sorted((idle | depths).items())),
         workers=workers,
         failures=failures,
         short_ids=runtime.history.short_ids(email.id for email in failures),
@@ -82,27 +82,35 @@ def take_snapshot(runtime: Runtime) -> Snapshot:
 
 
 def take_trend(runtime: Runtime, *, now: datetime) -> Trend:
-    """Return what happened in the hour before a moment, by the delivery log.
+    """Return the activity of the hour before `now`.
 
     Args:
-        now: the moment, not in the future.
+        now: the end of the hour, not in the future.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
     """
     since, statistics = now - TREND_WINDOW, Statistics(runtime.engine)
     steps = tuple(time_series(runtime.engine, since, now, TREND_STEP, kinds=runtime.catalog.kinds))
-    depth = sum(sum(queue.states.values()) for queue in statistics.queues(now=now))
+    depths = QueueStats(runtime.engine, clock=lambda: now).depths()
+    unfinished = sum(queue.unfinished for queue in depths.values())
     return Trend(
-        steps=steps, unfinished=_unfinished_per_step(steps, depth), latency=statistics.latency(since, now)
+        steps=steps,
+        unfinished=unfinished_per_step(steps, unfinished),
+        latency=statistics.latency(since, now),
     )
 
 
-def _unfinished_per_step(steps: tuple[TimeSeriesPoint, ...], depth: int) -> tuple[int, ...]:
-    """Return how many emails were not finished at the end of each step, from how many are now."""
-    found = []
+def unfinished_per_step(steps: tuple[TimeSeriesPoint, ...], unfinished: int) -> tuple[int, ...]:
+    """Return the number of unfinished emails at the end of each step, computed backwards.
+
+    Args:
+        steps: the steps, oldest first.
+        unfinished: the number at the end of the last step.
+    """
+    counts = []
     for step in reversed(steps):
-        found.append(depth)
-        # What was retried after its end has ended twice: then it comes out too high, never below zero.
-        depth = max(0, depth - step.recorded + step.ended)
-    return tuple(reversed(found))
+        counts.append(unfinished)
+        # An email that was retried has ended twice: the number may come out too high, but never negative.
+        unfinished = max(0, unfinished - step.recorded + step.ended)
+    return tuple(reversed(counts))

@@ -1,4 +1,4 @@
-"""A report on a span of time: how many emails, what became of them, how fast, and when."""
+"""The report of `stats`: counts, latency, groups and a time series of the emails of one period."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.queries.stat_models import Dimension, Latency, StatsGroup, StatsPoint, Totals
     from mailctl.runtime import Runtime
 
-#: Lengths of the spans that a report is divided into, in seconds: the first that gives few enough is taken.
+#: Bucket lengths of the time series, in seconds; the shortest that gives at most `_MAX_POINTS` is used.
 _BUCKETS = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 86400, 7 * 86400)
-#: Spans of a report at most.
 _MAX_POINTS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
 class StatsReport:
-    """What the emails that were recorded in a span of time are, and what became of them so far."""
+    """Statistics of the emails that were recorded in one period."""
 
     since: datetime
     until: datetime
@@ -31,7 +30,7 @@ class StatsReport:
     latency: Latency
     dimension: Dimension
     groups: tuple[StatsGroup, ...]
-    #: The length of time that a point stands for.
+    #: The length of the span that each point covers.
     bucket: timedelta
     points: tuple[StatsPoint, ...]
 
@@ -39,22 +38,22 @@ class StatsReport:
 def make_report(
     runtime: Runtime, dimension: Dimension, *, since: datetime, until: datetime, limit: int
 ) -> StatsReport:
-    """Return a report.
+    """Return the statistics of the emails that were recorded in a period.
 
     Args:
-        dimension: what to group the emails by.
-        since: when the first of them were recorded.
-        until: the end of the span, which does not belong to it.
-        limit: how many groups at most.
+        dimension: the property by which emails are grouped.
+        since: the start of the period, inclusive.
+        until: the end of the period, exclusive.
+        limit: the maximum number of groups.
 
     Raises:
-        InvalidInput: the span ends before it begins.
+        InvalidInput: `until` is not after `since`.
         LogUnavailable: the delivery log cannot be read.
     """
     if since >= until:
-        raise InvalidInput("--until", "is not after --since.", fix="Give a later end.")
+        raise InvalidInput("--until", "must be after --since.", fix="Give a later --until.")
     statistics = Statistics(runtime.engine, kinds=runtime.catalog.kinds)
-    bucket = _choose_bucket(until - since)
+    bucket = choose_bucket(until - since)
     return StatsReport(
         since=since,
         until=until,
@@ -67,7 +66,8 @@ def make_report(
     )
 
 
-def _choose_bucket(span: timedelta) -> timedelta:
+def choose_bucket(span: timedelta) -> timedelta:
+    """Return the length of the buckets into which a report divides its period."""
     seconds = span.total_seconds()
     fitting = (length for length in _BUCKETS if seconds / length <= _MAX_POINTS)
     return timedelta(seconds=next(fitting, 30 * 86400))

@@ -1,4 +1,4 @@
-"""Limits that an alarm watches: each is a number that is looked up, and a bound that it must keep."""
+"""The checks of `monitor`: each compares a number with its limit."""
 
 from __future__ import annotations
 
@@ -6,62 +6,65 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.queries.stat_models import QueueTotals
+from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueStats
 from mailctl.delivery_log.queries.statistics import Statistics
 from mailctl.operations.known_names import check_queue_anywhere
 from mailctl.settings import BULK_QUEUE
-from mailctl.timefmt import format_duration
+from mailctl.timefmt import format_duration, pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mailctl.delivery_log.queries.stat_models import Activity
     from mailctl.runtime import Runtime
 
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """What must hold for all to be well."""
+    """The limits that `monitor` checks."""
 
-    #: Emails that should be out by now, in one queue.
+    #: The highest depth that one queue may have.
     max_depth: int
     #: How long an email may wait.
     max_age: timedelta
-    #: The share of emails that may fail, from 0 to 1.
+    #: The highest share of emails that may fail, from 0 to 1.
     max_failure_rate: float
-    #: Workers that must be alive.
+    #: The number of workers that must be alive.
     min_workers: int
-    #: How far back failures are counted.
+    #: The span over which failures are counted.
     failure_window: timedelta
-    #: The one queue to look at; None looks at all but that of campaigns, which is long and slow on purpose.
+    #: The queue to check; None checks all but the bulk queue, which is deep and slow on purpose.
     queue: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdCheck:
-    """Whether one limit is kept."""
+    """The result of checking one limit."""
 
     name: str
-    #: What was found: a number, seconds or a share; None where there is nothing to judge.
+    #: A number, seconds or a share; None if there is nothing to measure.
     value: float | None
     limit: float
     ok: bool
-    #: What is the matter, in a sentence; what was looked at where all is well.
+    #: One sentence with the value and its limit.
     reason: str
 
 
 def check_thresholds(runtime: Runtime, limits: Thresholds) -> list[ThresholdCheck]:
-    """Return whether each limit is kept, by the delivery log.
+    """Check each limit against the delivery log.
 
     Raises:
-        LogUnavailable: it cannot be read.
-        NotFound: nobody knows the queue, and nothing else is wrong.
+        LogUnavailable: the delivery log cannot be read.
+        NotFound: all limits hold, but the queue does not exist.
     """
     now, statistics = datetime.now(UTC), Statistics(runtime.engine)
-    queues = [queue for queue in statistics.queues(now=now) if _is_watched(queue, limits)]
+    depths = QueueStats(runtime.engine, clock=lambda: now).depths()
+    queues = [queue for queue in depths.values() if _is_watched(queue, limits)]
+    recent = statistics.activity(since=now - limits.failure_window, queue=limits.queue)
     checks = [
-        _depth(queues, limits),
-        _age(queues, limits, now=now),
-        _failed(statistics, limits, now=now),
+        check_depth(queues, limits),
+        check_age(queues, limits, now=now),
+        check_failures(recent, limits),
         _workers(runtime, limits),
         _mail_server(runtime),
     ]
@@ -70,49 +73,51 @@ def check_thresholds(runtime: Runtime, limits: Thresholds) -> list[ThresholdChec
     return checks
 
 
-def _is_watched(queue: QueueTotals, limits: Thresholds) -> bool:
-    return queue.name == limits.queue if limits.queue else queue.name != BULK_QUEUE
+def _is_watched(queue: QueueDepth, limits: Thresholds) -> bool:
+    return queue.queue == limits.queue if limits.queue else queue.queue != BULK_QUEUE
 
 
-def _depth(queues: Sequence[QueueTotals], limits: Thresholds) -> ThresholdCheck:
-    deepest = max(queues, key=lambda queue: queue.depth, default=QueueTotals(name=limits.queue or "any"))
+def check_depth(queues: Sequence[QueueDepth], limits: Thresholds) -> ThresholdCheck:
+    """Compare the depth of the deepest queue with its limit."""
+    deepest = max(queues, key=lambda queue: queue.depth, default=QueueDepth(queue=limits.queue or "any"))
     return ThresholdCheck(
         name="depth",
         value=deepest.depth,
         limit=limits.max_depth,
         ok=deepest.depth <= limits.max_depth,
-        reason=f"{deepest.depth} emails wait in queue {deepest.name!r}; {limits.max_depth} may",
+        reason=f"queue {deepest.queue!r} has a depth of {deepest.depth}; the limit is {limits.max_depth}",
     )
 
 
-def _age(queues: Sequence[QueueTotals], limits: Thresholds, *, now: datetime) -> ThresholdCheck:
-    waiting = [(queue.oldest, queue.name) for queue in queues if queue.oldest is not None]
-    most = limits.max_age.total_seconds()
+def check_age(queues: Sequence[QueueDepth], limits: Thresholds, *, now: datetime) -> ThresholdCheck:
+    """Compare the age of the oldest waiting email with its limit."""
+    waiting = [(queue.waiting_since, queue.queue) for queue in queues if queue.waiting_since is not None]
+    limit = limits.max_age.total_seconds()
     if not waiting:
-        return ThresholdCheck(name="age", value=0.0, limit=most, ok=True, reason="no email waits")
+        return ThresholdCheck(name="age", value=0.0, limit=limit, ok=True, reason="no email is waiting")
     oldest, name = min(waiting)
     age = max(0.0, (now - oldest).total_seconds())
-    waited = format_duration(timedelta(seconds=age))
-    allowed = format_duration(limits.max_age)
-    reason = f"the oldest email in queue {name!r} has waited for {waited}; {allowed} are allowed"
-    return ThresholdCheck(name="age", value=round(age, 3), limit=most, ok=age <= most, reason=reason)
+    reason = (
+        f"the oldest email in queue {name!r} has waited {format_duration(timedelta(seconds=age))}; "
+        f"the limit is {format_duration(limits.max_age)}"
+    )
+    return ThresholdCheck(name="age", value=round(age, 3), limit=limit, ok=age <= limit, reason=reason)
 
 
-def _failed(statistics: Statistics, limits: Thresholds, *, now: datetime) -> ThresholdCheck:
-    lately = statistics.activity(since=now - limits.failure_window, queue=limits.queue)
-    rate, minutes = lately.failure_rate, limits.failure_window.total_seconds() / 60
+def check_failures(recent: Activity, limits: Thresholds) -> ThresholdCheck:
+    """Compare the failure rate of the recent activity with its limit."""
+    rate, limit = recent.failure_rate, limits.max_failure_rate
+    window = f"in the last {limits.failure_window.total_seconds() / 60:g} min"
     if rate is None:
-        reason = f"no email ended in the last {minutes:g} min"
-        return ThresholdCheck(
-            name="failed", value=None, limit=limits.max_failure_rate, ok=True, reason=reason
-        )
+        reason = f"no email finished {window}"
+        return ThresholdCheck(name="failed", value=None, limit=limit, ok=True, reason=reason)
     return ThresholdCheck(
         name="failed",
         value=round(rate, 4),
-        limit=limits.max_failure_rate,
-        ok=rate <= limits.max_failure_rate,
-        reason=f"{lately.failed} of {lately.failed + lately.delivered} emails that ended in the last "
-        f"{minutes:g} min failed ({rate:.1%}); {limits.max_failure_rate:.1%} may",
+        limit=limit,
+        ok=rate <= limit,
+        reason=f"{recent.failed} of {recent.failed + recent.delivered} emails that finished {window} failed "
+        f"({rate:.1%}); the limit is {limit:.1%}",
     )
 
 
@@ -128,12 +133,12 @@ def _workers(runtime: Runtime, limits: Thresholds) -> ThresholdCheck:
         value=len(alive),
         limit=limits.min_workers,
         ok=len(alive) >= limits.min_workers,
-        reason=f"workers alive{where}: {len(alive)}; at least {limits.min_workers} must be",
+        reason=f"{pluralize(len(alive), 'worker')} alive{where}; the minimum is {limits.min_workers}",
     )
 
 
 def _mail_server(runtime: Runtime) -> ThresholdCheck:
     circuit = runtime.circuits.read() if runtime.circuits else None
     is_open = circuit is not None and circuit.is_open
-    reason = str(circuit) if is_open else "no failures in a row keep emails from the mail server"
+    reason = str(circuit) if is_open else "the mail server is not failing"
     return ThresholdCheck(name="mail-server", value=float(is_open), limit=0, ok=not is_open, reason=reason)

@@ -1,13 +1,10 @@
-"""The workers: who is alive and how busy, by the log and by remote control; asking them, and stopping them.
+"""The workers: listing, pinging and stopping them, by heartbeats in the log and by Celery's remote control.
 
-"No answer" is something else than "none": a worker may be too busy to answer, or out of reach from here.
+A worker that does not answer may still be alive: it may be too busy, or remote control may not reach it.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,9 +12,9 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.heartbeats import HEARTBEAT_SECONDS
 from mailctl.delivery_log.queries.queue_stats import QueueStats, Throughput
 from mailctl.errors import BrokerUnavailable, NotFound
+from mailctl.monitoring.worker_signals import STOP_REQUESTED, StopResult, stop_obstacle, terminate
 from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
@@ -28,24 +25,22 @@ if TYPE_CHECKING:
     from mailctl.errors import MailctlError
     from mailctl.runtime import Runtime
 
-#: Seconds for which a heartbeat is waited for; a living worker writes one within that.
+#: How long `ping` waits for a heartbeat; a live worker writes one within this time.
 _HEARTBEAT_WAIT_SECONDS = 2.8
 _POLL_SECONDS = 0.1
-#: Seconds of silence after which the process of that number may be another.
-_MAX_SILENCE_SECONDS = 2.5 * HEARTBEAT_SECONDS
 
 
 class PingResult(StrEnum):
-    """What a question to a worker came to."""
+    """The result of pinging a worker."""
 
-    ANSWERED = "yes"  #: it answers
-    NO_ANSWER = "no answer"  #: it did not within the time given
-    NOT_ASKED = "not asked"  #: remote control does not reach it
+    ANSWERED = "yes"
+    NO_ANSWER = "no answer"  #: the worker did not answer in time
+    NOT_ASKED = "not asked"  #: remote control cannot be used
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerStatus:
-    """A worker that is alive."""
+    """The status of one live worker."""
 
     name: str
     host: str | None
@@ -53,126 +48,121 @@ class WorkerStatus:
     pool: str | None
     concurrency: int | None
     queues: tuple[str, ...]
-    #: Emails that it is sending; None for one that does not share this log.
+    #: The number of emails it is sending; None for a worker that does not share this log.
     busy: int | None
     throughput: Throughput | None
     since: datetime | None
     shares_log: bool
     answer: PingResult
-    #: Whether it can be told to stop from here.
+    #: Whether `stop` can reach it from this process.
     can_be_stopped: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerList:
-    """Who works."""
+    """All live workers."""
 
     workers: tuple[WorkerStatus, ...]
-    #: Why remote control could not be used; then only what the log knows is here.
+    #: Why remote control could not be used; the list then holds only workers that share the log.
     broker_error: MailctlError | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class StopResult:
-    """What became of telling a worker to stop."""
-
-    name: str
-    is_requested: bool
-    detail: str
-
-
 class WorkerService:
-    """Answers for the workers, and stops them.
+    """Lists, pings and stops workers.
 
     Args:
-        runtime: the parts of this process.
+        runtime: the components of this process.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._flow = QueueStats(runtime.engine)
+        self._stats = QueueStats(runtime.engine)
 
     def list_workers(self) -> WorkerList:
-        """Return who is alive: by heartbeats in the log, and by answers on the broker.
+        """Return the live workers: those with a heartbeat in the log, then those that answer on the broker.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
         workers = self._runtime.workers.list_alive()
-        busy, throughput = self._flow.sending_by_worker(), self._flow.throughput()
-        nodes: dict[str, Node] | None = None
-        trouble: MailctlError | None = None
-        if self._control is not None:
-            try:
-                nodes = self._control.nodes()
-            except BrokerUnavailable as error:
-                trouble = error
-        heard = nodes or {}
-        ours = [
+        nodes, broker_error = self._inspect_nodes()
+        busy, throughput = self._stats.sending_by_worker(), self._stats.throughput()
+        sharing_log = [
             _from_heartbeat(
                 worker,
                 busy=busy.get(worker.name, 0),
                 throughput=throughput.get(worker.name, Throughput()),
                 answer=_ping_result(worker.name, nodes),
-                can_be_stopped=worker.name in (nodes or {})
-                or (self._control is None and not _stop_obstacle(worker)),
+                can_be_stopped=self._can_be_stopped(worker, nodes),
             )
             for worker in workers
         ]
         names = {worker.name for worker in workers}
-        strangers = [_from_node(node) for name, node in sorted(heard.items()) if name not in names]
-        return WorkerList(workers=(*ours, *strangers), broker_error=trouble)
+        others = [_from_node(node) for name, node in sorted((nodes or {}).items()) if name not in names]
+        return WorkerList(workers=(*sharing_log, *others), broker_error=broker_error)
+
+    def _inspect_nodes(self) -> tuple[dict[str, Node] | None, MailctlError | None]:
+        """Return the nodes that answer on the broker, or None and the error if they cannot be asked."""
+        if self._control is None:
+            return None, None
+        try:
+            return self._control.nodes(), None
+        except BrokerUnavailable as error:
+            return None, error
+
+    def _can_be_stopped(self, worker: Worker, nodes: dict[str, Node] | None) -> bool:
+        return not stop_obstacle(worker) if self._control is None else worker.name in (nodes or {})
 
     def ping(self, names: Sequence[str] = ()) -> dict[str, PingResult]:
-        """Ask workers for a sign of life; return what each answered.
+        """Ping workers; return the result of each, by its node name.
 
-        On a broker that is private to each process, the sign is the next heartbeat in the log.
+        Where the broker is private to each process, the next heartbeat in the log counts as the answer.
 
         Args:
-            names: whom; all that are known if it is empty.
+            names: the node names to ping; empty pings all known workers.
 
         Raises:
-            NotFound: there is no such worker, or none at all.
+            NotFound: one of the workers does not exist, or no worker is alive.
             BrokerUnavailable: the broker does not answer.
         """
         workers = self._select_workers(names)
         if self._control is None:
             return self._await_heartbeats(workers)
         wanted = list(names) or [worker.name for worker in workers]
-        heard = self._ping_known(self._control, names, workers)
-        everybody = dict.fromkeys([*wanted, *([] if names else sorted(heard))])
-        if not everybody:
+        answered = self._ping_known(self._control, names, workers)
+        pinged = dict.fromkeys([*wanted, *([] if names else sorted(answered))])
+        if not pinged:
             raise NotFound(
-                "No worker is alive in this log, and none answers on the broker.", fix=_start_fix()
+                "No worker has a heartbeat in this log, and none answers on the broker.", fix=_start_fix()
             )
-        return {name: PingResult.ANSWERED if name in heard else PingResult.NO_ANSWER for name in everybody}
+        return {name: PingResult.ANSWERED if name in answered else PingResult.NO_ANSWER for name in pinged}
 
     def stop(self, names: Sequence[str]) -> list[StopResult]:
-        """Tell workers to stop when they have finished what they have in hand; return what became of it.
+        """Ask workers to stop once they have finished their current emails; return the result of each.
 
         Raises:
-            NotFound: there is no such worker.
-            BrokerUnavailable: the broker does not answer; nobody was told.
+            NotFound: one of the workers does not exist.
+            BrokerUnavailable: the broker does not answer; no worker was asked.
         """
         workers = self._select_workers(names)
         if self._control is None:
-            return [self._terminate(worker) for worker in workers]
-        heard = self._ping_known(self._control, names, workers)
-        listening = [name for name in names if name in heard]
-        if listening:
-            self._control.stop(listening)
+            return [terminate(worker) for worker in workers]
+        answered = self._ping_known(self._control, names, workers)
+        reachable = [name for name in names if name in answered]
+        if reachable:
+            self._control.stop(reachable)
         return [
-            StopResult(name=name, is_requested=True, detail=_STOP_REQUESTED)
-            if name in heard
+            StopResult(name=name, is_requested=True, detail=STOP_REQUESTED)
+            if name in answered
             else StopResult(name=name, is_requested=False, detail="no answer")
             for name in names
         ]
 
     def _select_workers(self, names: Sequence[str]) -> list[Worker]:
-        """Return the workers of the log with these names; all if there are no names.
+        """Return the workers to ping or stop; with remote control, all workers of the log.
 
         Raises:
-            NotFound: one is not alive, and no worker can be known otherwise.
+            NotFound: a worker is not alive, and there is no remote control that might know it.
         """
         alive = self._runtime.workers.list_alive()
         if self._control is not None:
@@ -180,34 +170,34 @@ class WorkerService:
         known = {worker.name for worker in alive}
         missing = [name for name in names if name not in known]
         if missing:
-            shown = ", ".join(sorted(known)) or "none"
-            raise NotFound(f"No worker {missing[0]!r} is alive.", fix=f"Those that are: {shown}.")
+            fix = f"Live workers: {', '.join(sorted(known)) or 'none'}."
+            raise NotFound(f"Worker {missing[0]!r} is not alive.", fix=fix)
         if not alive:
-            raise NotFound("No worker is alive in this log.", fix=_start_fix())
+            raise NotFound("No worker has a heartbeat in this log.", fix=_start_fix())
         return [worker for worker in alive if not names or worker.name in names]
 
     def _ping_known(
         self, control: RemoteControl, names: Sequence[str], workers: Sequence[Worker]
     ) -> frozenset[str]:
-        """Return who answers.
+        """Return the names of the workers that answer.
 
         Raises:
-            NotFound: one does not, and the log does not know it either.
+            NotFound: a worker neither answers nor has a heartbeat in the log.
         """
-        heard = control.ping(names)
-        known = heard | {worker.name for worker in workers}
-        strangers = [name for name in names if name not in known]
-        if strangers:
+        answered = control.ping(names)
+        known = answered | {worker.name for worker in workers}
+        unknown = [name for name in names if name not in known]
+        if unknown:
             raise NotFound(
-                f"No worker {strangers[0]!r} is alive in this log, and none answers on the broker.",
-                fix=f"See who is: {mailctl_command('workers')}",
+                f"Worker {unknown[0]!r} has no heartbeat in this log and does not answer on the broker.",
+                fix=f"List the live workers: {mailctl_command('workers')}",
             )
-        return heard
+        return answered
 
     def _await_heartbeats(self, workers: Sequence[Worker]) -> dict[str, PingResult]:
-        seen = {worker.id: worker.seen_at for worker in workers}
-        waiting, until = dict(seen), time.monotonic() + _HEARTBEAT_WAIT_SECONDS
-        while waiting and time.monotonic() < until:
+        waiting = {worker.id: worker.seen_at for worker in workers}
+        deadline = time.monotonic() + _HEARTBEAT_WAIT_SECONDS
+        while waiting and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
             for worker in self._runtime.workers.list_alive():
                 if worker.seen_at > waiting.get(worker.id, worker.seen_at):
@@ -217,17 +207,6 @@ class WorkerService:
             worker.name: PingResult.NO_ANSWER if worker.name in silent else PingResult.ANSWERED
             for worker in workers
         }
-
-    def _terminate(self, worker: Worker) -> StopResult:
-        """End a worker of this host by its process number, which is surely its own only while it beats."""
-        if obstacle := _stop_obstacle(worker):
-            return StopResult(name=worker.name, is_requested=False, detail=obstacle)
-        try:
-            os.kill(worker.pid, signal.SIGTERM)
-        except OSError as error:
-            detail = f"process {worker.pid}: {(error.strerror or 'cannot be stopped').lower()}"
-            return StopResult(name=worker.name, is_requested=False, detail=detail)
-        return StopResult(name=worker.name, is_requested=True, detail=_STOP_REQUESTED)
 
     @cached_property
     def _control(self) -> RemoteControl | None:
@@ -240,9 +219,6 @@ class WorkerService:
         return None if has_memory_broker(self._runtime.app) else RemoteControl(self._runtime.app)
 
 
-_STOP_REQUESTED = "told to stop; it finishes what it has in hand"
-
-
 def _start_fix() -> str:
     return f"Start one: {mailctl_command('worker')}"
 
@@ -251,16 +227,6 @@ def _ping_result(name: str, nodes: dict[str, Node] | None) -> PingResult:
     if nodes is None:
         return PingResult.NOT_ASKED
     return PingResult.ANSWERED if name in nodes else PingResult.NO_ANSWER
-
-
-def _stop_obstacle(worker: Worker) -> str:
-    """Return why the process of a worker cannot be ended from here; "" if it can."""
-    if worker.host != socket.gethostname():
-        return f"runs on host {worker.host}: stop process {worker.pid} there"
-    silence = datetime.now(UTC) - worker.seen_at
-    if silence > timedelta(seconds=_MAX_SILENCE_SECONDS):
-        return f"no answer: silent for {silence.total_seconds():.0f} s; look at process {worker.pid}"
-    return ""
 
 
 def _from_heartbeat(

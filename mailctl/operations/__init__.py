@@ -1,1 +1,1 @@
-"""What operators do to emails: selection, bulk actions, pausing, maintenance, preview."""
+"""Operations on emails: selection, bulk actions, pausing, maintenance, preview, message viewer."""

@@ -1,4 +1,4 @@
-"""Doing something to emails, named or found: a plan first, then each by itself, and what became of it."""
+"""Bulk actions on selected emails: plan, dry run, execution, and the result for each email."""
 
 from __future__ import annotations
 
@@ -25,92 +25,93 @@ if TYPE_CHECKING:
     from mailctl.operations.selection import Selection
     from mailctl.runtime import Runtime
 
-#: Emails that a plan shows.
+#: The number of emails in the sample of a plan.
 _SAMPLE_SIZE = 5
 
 
 class ActionOutcome(StrEnum):
-    """What became of an email, or would."""
+    """What an action did, or would do, to one email."""
 
     DONE = "done"
     PLANNED = "would be done"
-    LEFT_OUT = "left out"  #: it could be done, but something speaks against it
+    LEFT_OUT = "left out"  #: possible, but not included because of a hazard
     IMPOSSIBLE = "not possible"
-    UNKNOWN = "unknown"  #: nobody knows it
-    AMBIGUOUS = "ambiguous"  #: what was given is the start of several ids
+    UNKNOWN = "unknown"  #: the delivery log has no email with this id
+    AMBIGUOUS = "ambiguous"  #: several ids start with the given characters
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActionResult:
-    """One email, and what became of it."""
+    """The result of an action for one email."""
 
-    #: Its id, or what was given for one.
+    #: The id of the email, or the given id if there is no email.
     id: str
     email: Email | None
     outcome: ActionOutcome
-    #: Why it was not done, in words that fit others, too; "" where it was.
+    #: Why it was not done, worded alike for all emails with this reason; "" if it was done.
     reason: str = ""
-    #: What does instead for this one; "" if there is nothing to say.
+    #: What to do instead for this email; "" if there is nothing to suggest.
     fix: str = ""
     hazards: tuple[Hazard, ...] = ()
-    #: The email that was made of it.
+    #: The id of the new copy, after a resend.
     new_id: str | None = None
 
     @property
     def explanation(self) -> str:
-        """Why it was not done, and what does instead."""
+        """Why it was not done, and what to do instead."""
         return "; ".join(part for part in (self.reason, self.fix) if part)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActionRequest:
-    """What is to be done, and how far it goes."""
+    """An action that an operator requests."""
 
     action: Action
     audit: AuditInfo
-    #: What speaks against an email and shall not count.
+    #: The hazards that do not exclude an email.
     include: frozenset[Hazard] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What would be done."""
+    """A summary of what an action would do."""
 
-    #: How many would be done.
+    #: The number of emails that the action would be done to.
     count: int
     sample: tuple[Email, ...]
-    #: The short ids of those in the sample.
+    #: The short ids of the emails in the sample, by id.
     short_ids: Mapping[str, str] = field(default_factory=dict)
-    #: Of those that would be done: how many are in each state.
+    #: The number of emails that the action would be done to, by state.
     states: Counter[State] = field(default_factory=Counter)
-    #: How many are left out or not possible, by the reason.
+    #: The number of other emails, by the reason.
     skipped_by_reason: Counter[str] = field(default_factory=Counter)
 
 
 class BulkAction:
-    """Carries out what an operator wishes.
+    """Carries out an action on selected emails.
 
     Args:
-        runtime: the parts of this process.
-        wish: what that is.
+        runtime: the components of this process.
+        request: the action, with its options.
     """
 
-    def __init__(self, runtime: Runtime, wish: ActionRequest) -> None:
+    def __init__(self, runtime: Runtime, request: ActionRequest) -> None:
         self._runtime = runtime
-        self._request = wish
-        self._action = wish.action
+        self._request = request
+        self._action = request.action
         self._enqueuer = Enqueuer(runtime)
         self._eligibility = EligibilityChecker(runtime)
-        #: Why the broker has not got what goes out; "" if it has, or need not.
+        #: Why emails could not be published; "" if they were, or need not be.
         self.broker_error = ""
-        #: How many were stopped whose messages are on the broker.
+        #: The number of stopped emails whose messages are on the broker.
         self.stopped_on_broker = 0
 
     def plan(self, selection: Selection, *, seen: Callable[[int], None] = lambda _: None) -> Plan:
-        """Return what would be done, and do nothing.
+        """Return a summary of what the action would do; change nothing.
 
         Args:
-            seen: is called with how many more emails were looked at.
+            selection: the emails.
+            seen: called with the number of emails checked since the last call.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
@@ -135,41 +136,42 @@ class BulkAction:
         )
 
     def dry_run(self, selection: Selection) -> Iterator[ActionResult]:
-        """Go through the emails and say what would become of each.
+        """Yield for each email what the action would do; change nothing.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
         yield from _unresolved_results(selection)
         for chunk in selection.chunks(self._runtime.engine):
-            for email, judgement in self._check(chunk):
-                yield self._result(email, judgement)
+            for email, eligibility in self._check(chunk):
+                yield plan_result(email, eligibility, include=self._request.include)
 
     def execute(
         self, selection: Selection, *, is_stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[ActionResult]:
-        """Do it, and say what became of each email; what somebody else took meanwhile is told, not taken.
+        """Carry out the action; yield the result for each email, also for those that changed in between.
 
         Args:
-            is_stopped: is asked before each transaction whether to leave the rest alone.
+            selection: the emails.
+            is_stopped: called before each transaction; True stops before the next one.
 
         Raises:
-            LogUnavailable: the delivery log cannot be used; what was told before is done.
+            LogUnavailable: the delivery log cannot be used; the results yielded so far remain valid.
         """
         yield from _unresolved_results(selection)
         for chunk in selection.chunks(self._runtime.engine):
             if is_stopped():
                 return
-            judged = {email.id: (email, judgement) for email, judgement in self._check(chunk)}
-            willing = [self._result(*each) for each in judged.values()]
+            checked = {email.id: (email, eligibility) for email, eligibility in self._check(chunk)}
+            results = [plan_result(*each, include=self._request.include) for each in checked.values()]
             done = self._apply(
-                [judged[result.id] for result in willing if result.outcome is ActionOutcome.PLANNED]
+                [checked[result.id] for result in results if result.outcome is ActionOutcome.PLANNED]
             )
-            # Those of campaigns are a relay's: they travel in batches.
-            self._publish([new or old for old, new in done.items() if new or not judged[old][0].campaign])
-            for result in willing:
+            # The emails of campaigns travel in batches, which only relays publish.
+            self._publish([new or old for old, new in done.items() if new or not checked[old][0].campaign])
+            for result in results:
                 if result.id in done:
-                    self._count_stopped(judged[result.id][0])
+                    self._count_stopped(checked[result.id][0])
                     yield replace(result, outcome=ActionOutcome.DONE, new_id=done[result.id])
                 elif result.outcome is ActionOutcome.PLANNED:
                     yield self._recheck(result)
@@ -178,7 +180,7 @@ class BulkAction:
 
     @property
     def may_still_be_sent(self) -> bool:
-        """Whether what was stopped may go out all the same: nobody who is alive asks this log."""
+        """Whether stopped emails may still be sent: no live worker checks this log before sending."""
         settings = self._runtime.settings
         is_private = settings.uses_memory_broker and not settings.mailctl_app
         return bool(self.stopped_on_broker) and not is_private and not self._runtime.workers.list_alive()
@@ -190,52 +192,39 @@ class BulkAction:
     def _check(self, chunk: Sequence[Email]) -> list[tuple[Email, EligibilityResult]]:
         return self._eligibility.check(self._action, chunk, include=self._request.include)
 
-    def _result(self, email: Email, judgement: EligibilityResult) -> ActionResult:
-        hazards = tuple(sorted(judgement.hazards))
-        left = judgement.describe_blocking_hazards(self._request.include)
-        verdict = (
-            ActionOutcome.IMPOSSIBLE
-            if judgement.obstacle
-            else ActionOutcome.LEFT_OUT
-            if left
-            else ActionOutcome.PLANNED
-        )
-        reason = judgement.obstacle or left
-        return ActionResult(
-            id=email.id, email=email, outcome=verdict, reason=reason, fix=judgement.fix, hazards=hazards
-        )
-
     def _recheck(self, result: ActionResult) -> ActionResult:
-        """Say why an email was not done that seemed fit a moment ago."""
+        """Return the result for an email that changed between its check and the action."""
         found = self._runtime.history.find(result.id, limit=1)
-        now = [self._result(*each) for each in self._check(found)]
-        if now and now[0].outcome is not ActionOutcome.PLANNED:
-            return now[0]
-        return replace(result, outcome=ActionOutcome.IMPOSSIBLE, reason="it changed meanwhile")
+        for email, eligibility in self._check(found):
+            current = plan_result(email, eligibility, include=self._request.include)
+            if current.outcome is not ActionOutcome.PLANNED:
+                return current
+        return replace(
+            result, outcome=ActionOutcome.IMPOSSIBLE, reason="another process changed it in the meantime"
+        )
 
-    def _apply(self, judged: Sequence[tuple[Email, EligibilityResult]]) -> dict[str, str | None]:
-        """Return the ids of the emails that it was done to, each with that of a new one if it was made."""
+    def _apply(self, checked: Sequence[tuple[Email, EligibilityResult]]) -> dict[str, str | None]:
+        """Carry out the action; return the ids of the emails it was done to, with those of new copies."""
         if self._action is RESEND:
-            return {email.id: new for email, _ in judged if (new := self._resend(email))}
+            return {email.id: new for email, _ in checked if (new := self._resend(email))}
         done: set[str] = set()
-        for lifetime_of, ids in self._group_by_new_lifetime(judged).items():
+        for lifetime_of, ids in self._group_by_new_lifetime(checked).items():
             done |= self._apply_to_ids(ids, lifetime_of=lifetime_of)
         return dict.fromkeys(done)
 
     @property
     def _is_forced(self) -> bool:
-        """Whether neither suppression nor limits keep back what goes out."""
+        """Whether emails are sent in spite of suppressions and rate limits."""
         return Hazard.SUPPRESSED in self._request.include
 
     def _group_by_new_lifetime(
-        self, judged: Sequence[tuple[Email, EligibilityResult]]
+        self, checked: Sequence[tuple[Email, EligibilityResult]]
     ) -> dict[str | None, list[str]]:
-        """Group emails by the kind whose lifetime they get anew; None for those that keep theirs."""
+        """Group ids by the kind whose full lifetime the emails get again; None for emails not expired."""
         groups: dict[str | None, list[str]] = {}
-        for email, judgement in judged:
-            groups.setdefault(email.kind if Hazard.USELESS in judgement.hazards else None, []).append(
-                email.id
-            )
+        for email, eligibility in checked:
+            kind = email.kind if Hazard.USELESS in eligibility.hazards else None
+            groups.setdefault(kind, []).append(email.id)
         return groups
 
     def _apply_to_ids(self, ids: Sequence[str], *, lifetime_of: str | None) -> frozenset[str]:
@@ -275,7 +264,7 @@ class BulkAction:
         return draft.id if is_done else None
 
     def _publish(self, ids: Sequence[str]) -> None:
-        """Put on the broker what goes out, where no relay does it: no worker that shares the log is alive."""
+        """Publish emails if no relay will: that is, if no worker that shares the log is alive."""
         if self._action.is_stop or not ids or self.broker_error:
             return
         if self._runtime.workers.list_alive():
@@ -284,6 +273,23 @@ class BulkAction:
             self._enqueuer.publish(ids)
         except BrokerUnavailable as error:
             self.broker_error = error.message
+
+
+def plan_result(email: Email, eligibility: EligibilityResult, *, include: frozenset[Hazard]) -> ActionResult:
+    """Return what an action would do to an email; the hazards in `include` do not exclude it."""
+    blocking = eligibility.describe_blocking_hazards(include)
+    if eligibility.obstacle:
+        outcome = ActionOutcome.IMPOSSIBLE
+    else:
+        outcome = ActionOutcome.LEFT_OUT if blocking else ActionOutcome.PLANNED
+    return ActionResult(
+        id=email.id,
+        email=email,
+        outcome=outcome,
+        reason=eligibility.obstacle or blocking,
+        fix=eligibility.fix,
+        hazards=tuple(sorted(eligibility.hazards)),
+    )
 
 
 def _unresolved_results(selection: Selection) -> Iterator[ActionResult]:

@@ -1,4 +1,4 @@
-"""Who acts: the name that events give to an operator."""
+"""The identity of the operator, as the events of the delivery log record it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MAX_LENGTH = 128
 
 
 def current_actor() -> str:
-    """Return the operator who runs this process: MAILCTL_ACTOR, else user@host."""
+    """Return the name of the operator who runs this process: MAILCTL_ACTOR, or else user@host."""
     given = os.environ.get("MAILCTL_ACTOR", "").strip()
     return (given or f"{_user()}@{socket.gethostname()}")[:_MAX_LENGTH]
 
@@ -18,5 +18,5 @@ def current_actor() -> str:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in many containers
+    except (KeyError, OSError):  # many containers run as a user id without a name
         return str(os.getuid())

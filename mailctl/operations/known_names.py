@@ -1,4 +1,4 @@
-"""Names of queues and campaigns: one that nobody knows is refused, not taken for an empty one."""
+"""Known queues and campaigns; an unknown name is an error, not an empty queue or campaign."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def known_queues(runtime: Runtime) -> frozenset[str]:
-    """Return the queues of the settings, the living workers and the pauses.
+    """Return the queues that the settings, live workers or pauses name.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
@@ -26,7 +26,7 @@ def known_queues(runtime: Runtime) -> frozenset[str]:
 
 
 def is_known_queue(runtime: Runtime, queue: str) -> bool:
-    """Whether there is such a queue as far as settings and delivery log tell.
+    """Whether the settings or the delivery log know a queue.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
@@ -35,43 +35,45 @@ def is_known_queue(runtime: Runtime, queue: str) -> bool:
 
 
 def check_queue(runtime: Runtime, queue: str) -> None:
-    """Refuse a queue that nobody knows: neither settings nor delivery log.
+    """Raise if neither the settings nor the delivery log know a queue.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
-        NotFound: nobody does.
+        NotFound: the queue is unknown.
     """
     if not is_known_queue(runtime, queue):
         raise _unknown_queue_error(runtime, queue)
 
 
 def check_queue_anywhere(runtime: Runtime, queue: str) -> None:
-    """Refuse a queue that the service's app and the broker do not know either.
+    """Raise if neither the settings, the delivery log, the service's app nor the broker know a queue.
 
-    Raises: as `check_queue`.
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+        NotFound: the queue is unknown.
     """
-    # The app is imported only where the answer depends on it.
+    # Importing the app is slow, so it is asked late.
     if not (is_known_queue(runtime, queue) or _is_of_app(runtime, queue) or _is_on_broker(runtime, queue)):
         raise _unknown_queue_error(runtime, queue)
 
 
 def check_campaign(runtime: Runtime, campaign: str) -> None:
-    """Refuse a campaign of which the delivery log has no email.
+    """Raise if the delivery log has no email of a campaign.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
-        NotFound: it has none.
+        NotFound: the campaign is unknown.
     """
     if not _has_email(runtime, EmailFilter(campaign=campaign)):
         raise NotFound(
             f"The delivery log at {runtime.masked_log_url} has no email of campaign {campaign!r}.",
-            fix="`mailctl stats --by campaign` shows the campaigns.",
+            fix="List the campaigns: mailctl stats --by campaign",
         )
 
 
 def _unknown_queue_error(runtime: Runtime, queue: str) -> NotFound:
     known = ", ".join(sorted(known_queues(runtime)))
-    return NotFound(f"No queue {queue!r} is known.", fix=f"There are: {known}.")
+    return NotFound(f"Queue {queue!r} does not exist.", fix=f"Known queues: {known}.")
 
 
 def _has_email(runtime: Runtime, wanted: EmailFilter) -> bool:
@@ -81,12 +83,12 @@ def _has_email(runtime: Runtime, wanted: EmailFilter) -> bool:
 def _is_of_app(runtime: Runtime, queue: str) -> bool:
     from mailctl.celery_app import consumed_queues
 
-    of_kinds = (kind.queue for kind in runtime.catalog.custom_kinds.values())
-    return bool(runtime.settings.mailctl_app) and queue in (*consumed_queues(runtime.app), *of_kinds)
+    queues_of_kinds = (kind.queue for kind in runtime.catalog.custom_kinds.values())
+    return bool(runtime.settings.mailctl_app) and queue in (*consumed_queues(runtime.app), *queues_of_kinds)
 
 
 def _is_on_broker(runtime: Runtime, queue: str) -> bool:
-    """Whether the broker has messages of a queue; one that does not answer knows none."""
+    """Whether the broker holds messages of a queue; False if it does not answer."""
     if runtime.settings.is_broker_private:
         return False
     from mailctl.broker.inspector import BrokerInspector

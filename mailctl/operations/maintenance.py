@@ -1,4 +1,4 @@
-"""Looking after the delivery log itself: its schema, and how long it remembers."""
+"""Maintenance of the delivery log: schema version, encryption keys, pruning."""
 
 from __future__ import annotations
 
@@ -21,57 +21,57 @@ if TYPE_CHECKING:
 
 
 def schema_version(settings: Settings) -> SchemaVersion:
-    """Return the version of the log's schema, and the one that this mailctl works with.
+    """Return the schema version of the delivery log, and the version that this mailctl needs.
 
     Raises:
-        LogMissing: there is no log.
-        LogUnavailable: the log cannot be reached.
+        LogMissing: the delivery log does not exist.
+        LogUnavailable: the delivery log cannot be reached.
     """
     with open_log_for_reading(settings, any_version=True) as engine:
         return schema.read_version(engine)
 
 
 def upgrade_schema(settings: Settings) -> SchemaVersion:
-    """Bring the log's schema to the version that this mailctl works with; return the version it had.
+    """Upgrade the schema of the delivery log to the version that this mailctl needs; return the old version.
 
     Raises:
-        ConfigurationError: it is newer than this mailctl.
-        LogUnavailable: the log cannot be reached or written.
+        ConfigurationError: the schema is newer than this mailctl.
+        LogUnavailable: the delivery log cannot be reached or written.
     """
     with open_log(settings) as engine:
         return schema.create_or_upgrade(engine)
 
 
 def rekey(runtime: Runtime, *, dry_run: bool = False) -> Iterator[RekeyResult]:
-    """Seal with SECRET_KEY what earlier keys have sealed; yields what each small transaction found.
+    """Encrypt with SECRET_KEY what older keys have encrypted; yield the result of each small transaction.
 
     Args:
-        runtime: the parts of this process.
-        dry_run: only look.
+        runtime: the components of this process.
+        dry_run: count only, change nothing.
 
     Raises:
-        LogUnavailable: the log cannot be read or written.
+        LogUnavailable: the delivery log cannot be read or written.
     """
     return rekeying.rekey(runtime.engine, runtime.keyring, dry_run=dry_run)
 
 
 class Pruner:
-    """Forgetting what is finished and old.
+    """Deletes old finished emails, and the content of old undelivered ones.
 
     Args:
-        runtime: the parts of this process.
+        runtime: the components of this process.
         older_than: how long emails and their events are kept.
-        contents_older_than: how long the content of emails is kept that were not delivered; that of
-            delivered ones goes at once.
+        contents_older_than: how long the content of undelivered emails is kept; the content of delivered
+            ones is deleted at delivery.
 
     Raises:
-        ConfigurationError: contents would outlive their emails.
+        ConfigurationError: contents would be kept longer than their emails.
     """
 
     def __init__(self, runtime: Runtime, *, older_than: timedelta, contents_older_than: timedelta) -> None:
         if contents_older_than > older_than:
             raise ConfigurationError(
-                "Contents cannot be kept longer than their emails.",
+                "The content of emails cannot be kept longer than the emails.",
                 fix="Give a shorter --contents-older-than.",
             )
         now = datetime.now(UTC)
@@ -80,9 +80,9 @@ class Pruner:
         self._contents_before = now - contents_older_than
 
     def count(self) -> PrunableCounts:
-        """Return how much there is to forget."""
+        """Return how many emails and contents would be deleted."""
         return self._retention.count(contents_before=self._contents_before, emails_before=self._emails_before)
 
     def run(self) -> Iterator[int]:
-        """Forget it, in small transactions; yields how many emails each touched."""
+        """Delete them in small transactions; yield the number of emails that each changed."""
         return self._retention.prune(contents_before=self._contents_before, emails_before=self._emails_before)

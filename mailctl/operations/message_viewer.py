@@ -1,4 +1,4 @@
-"""An email as it is: its headers and words, composed now, or from the file that it was written to."""
+"""The message viewer: headers and text of an email, composed now or read from its captured file."""
 
 from __future__ import annotations
 
@@ -25,45 +25,45 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Content, Email
     from mailctl.runtime import Runtime
 
-#: Headers stay as they were written.
+#: Keeps headers as they were written.
 _POLICY = policy.SMTP.clone(refold_source="none", utf8=False)
 
 
 class MessageSource(StrEnum):
-    """Where what is shown comes from."""
+    """Where a message comes from."""
 
-    COMPOSED = "composed"  #: made now, of what the log keeps of an email that was not delivered
-    FILE = "file"  #: what was captured
-    LOG = "log"  #: the content is forgotten; only what the log keeps for good
+    COMPOSED = "composed"  #: composed now, from the content of an undelivered email
+    FILE = "file"  #: the file that the email was captured to
+    LOG = "log"  #: the content was deleted; only the metadata of the log is left
 
 
 @dataclass(frozen=True, kw_only=True)
 class MessageDetails:
-    """What can be seen of an email."""
+    """The message of an email, as far as it is still known."""
 
     email: Email
     source: MessageSource
-    #: Why there is no more, or what to know about it.
+    #: One sentence about the source, or about what is missing.
     note: str
     headers: tuple[tuple[str, str], ...]
     text: str | None = None
-    #: The HTML part as text.
+    #: The HTML part, rendered as text.
     html_as_text: str | None = None
-    #: The whole message (RFC 5322); None where the content is forgotten.
+    #: The whole message (RFC 5322); None if the content was deleted.
     raw: bytes | None = None
 
     @property
     def html_source(self) -> str:
-        """The HTML part as it is; "" where there is none."""
+        """The source of the HTML part; "" if there is none."""
         return _body(BytesParser(policy=_POLICY).parsebytes(self.raw), "html") if self.raw else ""
 
 
 class MessageViewer:
-    """Shows emails.
+    """Shows the messages of emails.
 
     Args:
-        runtime: the parts of this process.
-        reveals: whether links and tokens are shown as they are.
+        runtime: the components of this process.
+        reveals: whether links and tokens are shown unmasked.
     """
 
     def __init__(self, runtime: Runtime, *, reveals: bool) -> None:
@@ -71,40 +71,41 @@ class MessageViewer:
         self._reveals = reveals
 
     def show(self, prefix: str) -> MessageDetails:
-        """Return what can be seen of the email whose id is or starts with `prefix`.
+        """Return the message of the email whose id is or starts with `prefix`.
 
         Raises:
-            NotFound: the log does not know it.
-            InvalidInput: several ids start with it, or what it is made of can not be used.
-            RenderError: its template cannot be rendered.
-            ConfigurationError: its content was sealed with another SECRET_KEY.
+            NotFound: the delivery log has no such email.
+            InvalidInput: several ids start with `prefix`, or the content is invalid.
+            RenderError: the template cannot be rendered.
+            ConfigurationError: the content was encrypted with another SECRET_KEY.
             LogUnavailable: the delivery log cannot be read.
         """
         email = StatusService(self._runtime).find_email(prefix)
         if email is None:
             raise NotFound(
-                f"The delivery log knows no email {prefix}.",
-                fix=f"Ask Celery, too: {mailctl_command('status', arguments=[prefix])}",
+                f"The delivery log has no email {prefix}.",
+                fix=f"Ask Celery as well: {mailctl_command('status', arguments=[prefix])}",
             )
         content = self._runtime.outbox.content(email.id)
         if content is not None:
             return self._from_content(email, content)
         if email.state is State.CAPTURED and (path := self._file_of(email)):
-            note = f"Read from {path}."
+            note = f"The message was read from {path}."
             return self._make_details(email, MessageSource.FILE, path.read_bytes(), SecretMasker(), note=note)
         return self._from_log(email)
 
     def raw(self, prefix: str) -> tuple[MessageDetails, bytes]:
-        """Return what can be seen of an email, and its whole message.
+        """Return the details of an email and its whole message (RFC 5322).
 
         Raises:
-            ContentForgotten: there is none any more; else as `show`.
+            ContentDeleted: the content was deleted.
+            MailctlError: any error of `show`.
         """
-        exhibit = self.show(prefix)
-        if exhibit.raw is None:
-            rest = mailctl_command("show", arguments=[exhibit.email.id])
-            raise ContentDeleted(exhibit.note, fix=f"See what is known: {rest}")
-        return exhibit, exhibit.raw
+        details = self.show(prefix)
+        if details.raw is None:
+            command = mailctl_command("show", arguments=[details.email.id])
+            raise ContentDeleted(details.note, fix=f"See what the log still has: {command}")
+        return details, details.raw
 
     def _from_content(self, email: Email, content: Content) -> MessageDetails:
         now = datetime.now(UTC)
@@ -112,29 +113,29 @@ class MessageViewer:
             id=email.id, kind=email.kind, content=content, created_at=email.created_at, now=now
         )
         envelope = asyncio.run(composing)
-        veil = SecretMasker(content, envelope.links.values())
-        note = "It has not been delivered: composed just now, its links minted anew, as at each attempt."
-        return self._make_details(email, MessageSource.COMPOSED, envelope.data, veil, note=note)
+        masker = SecretMasker(content, envelope.links.values())
+        note = "The email has not been delivered; it was composed just now, with new links."
+        return self._make_details(email, MessageSource.COMPOSED, envelope.data, masker, note=note)
 
     def _make_details(
-        self, email: Email, source: MessageSource, data: bytes, veil: SecretMasker, *, note: str
+        self, email: Email, source: MessageSource, data: bytes, masker: SecretMasker, *, note: str
     ) -> MessageDetails:
         message = BytesParser(policy=_POLICY).parsebytes(data)
         if not self._reveals:
-            _mask(message, veil)
+            _mask(message, masker)
             data = message.as_bytes()
         return MessageDetails(
             email=email,
             source=source,
             note=note,
-            headers=tuple((name, _printable(str(value))) for name, value in message.items()),
-            text=_printable(_body(message, "plain")),
-            html_as_text=_printable(html_to_text(_body(message, "html"))),
+            headers=tuple((name, printable_text(str(value))) for name, value in message.items()),
+            text=printable_text(_body(message, "plain")),
+            html_as_text=printable_text(html_to_text(_body(message, "html"))),
             raw=data,
         )
 
     def _from_log(self, email: Email) -> MessageDetails:
-        when = f"when it was delivered ({email.state})" if email.is_delivered else "by `mailctl prune`"
+        when = f"when the email was delivered ({email.state})" if email.is_delivered else "by `mailctl prune`"
         known = [
             ("To", email.to),
             ("Subject", self._subject(email)),
@@ -144,30 +145,30 @@ class MessageViewer:
         return MessageDetails(
             email=email,
             source=MessageSource.LOG,
-            note=f"Its content was forgotten {when}; this is what the log still knows.",
+            note=f"The content was deleted {when}; only the metadata of the log is left.",
             headers=tuple((name, value) for name, value in known if value),
         )
 
     def _subject(self, email: Email) -> str:
         kind = self._runtime.catalog.find(email.kind)
-        # What it would print besides is forgotten with the content.
+        # The values of subject variables were deleted with the content.
         if kind is None or kind.subject is None or kind.subject_variables:
             return ""
         return kind.subject_line(self._runtime.settings.project_name, {})
 
     def _file_of(self, email: Email) -> Path | None:
-        """Return the file that an email was written to, if it is there: only in the one folder for them."""
+        """Return the file that an email was captured to, if it exists; no other folder is read."""
         path = self._runtime.settings.mailctl_home.absolute() / "mail" / Path(email.captured_file or "").name
         return path if path.is_file() else None
 
 
-def _mask(message: EmailMessage, veil: SecretMasker) -> None:
+def _mask(message: EmailMessage, masker: SecretMasker) -> None:
     subject = str(message.get("Subject", ""))
-    if (covered := veil.mask(subject)) != subject:
-        message.replace_header("Subject", covered)
+    if (masked := masker.mask(subject)) != subject:
+        message.replace_header("Subject", masked)
     for part in message.walk():
         if part.get_content_maintype() == "text":
-            body = veil.mask(part.get_content())
+            body = masker.mask(part.get_content())
             part.set_content(body, subtype=part.get_content_subtype(), charset="utf-8")
 
 
@@ -176,8 +177,8 @@ def _body(message: EmailMessage, subtype: str) -> str:
     return str(part.get_content()) if part is not None else ""
 
 
-def _printable(text: str) -> str:
-    """Return a text that does nothing to a terminal."""
+def printable_text(text: str) -> str:
+    """Return a text without control characters, so that it is safe to print on a terminal."""
     lines = text.replace("\r\n", "\n").split("\n")
     return "\n".join(
         "".join(c if c.isprintable() or c == "\t" else " " for c in line) for line in lines

@@ -17,47 +17,54 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PauseTarget:
-    """A queue, or a kind of email."""
+    """A queue or a kind that can be paused."""
 
     scope: PauseScope
     name: str
 
 
 class PauseService:
-    """Stops and starts the sending.
+    """Pauses and resumes queues and kinds.
 
     Args:
-        runtime: the parts of this process.
+        runtime: the components of this process.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
     def resolve_target(self, *, queue: str | None, kind: str | None) -> PauseTarget:
-        """Return what is meant.
+        """Return the queue or kind to pause or resume.
 
         Raises:
-            InvalidInput: neither or both are given, or nobody knows the kind.
-            NotFound: nobody knows the queue.
+            InvalidInput: neither or both are given, or the kind is unknown.
+            NotFound: the queue is unknown.
         """
         if (queue is None) == (kind is None):
-            raise InvalidInput("queue", "is missing or given twice.", fix="Give a queue, or --kind KIND.")
+            raise InvalidInput(
+                "queue", "either a queue or a kind must be given.", fix="Give QUEUE or --kind KIND."
+            )
         if kind is not None:
             return self._resolve_kind(kind)
         assert queue is not None
-        # A slip of the pen would stop nothing, and look as if it did.
+        # A misspelt name would pause nothing, but look as if it did.
         check_queue(self._runtime, queue)
         return PauseTarget(scope=PauseScope.QUEUE, name=queue)
 
     def _resolve_kind(self, kind: str) -> PauseTarget:
         target = PauseTarget(scope=PauseScope.KIND, name=kind)
-        # One that the service has given up since can still be let go on.
+        # A kind that the service has removed since can still be resumed.
         if self._find_pause(target) is None:
             self._runtime.catalog.get(kind)
         return target
 
     def pause(self, target: PauseTarget, *, actor: str, reason: str) -> tuple[Pause, bool]:
-        """Stop it, at once and for all workers; return the pause, and whether it is new.
+        """Pause a queue or kind for all workers at once; return the pause, and whether it is new.
+
+        Args:
+            target: the queue or kind.
+            actor: the operator who pauses it.
+            reason: why, for other operators.
 
         Raises:
             LogUnavailable: the delivery log cannot be written.
@@ -68,19 +75,19 @@ class PauseService:
         return found, is_new
 
     def resume(self, target: PauseTarget) -> Pause:
-        """Let it go on at once; return the pause that it was.
+        """Resume a queue or kind at once; return the pause that was lifted.
 
         Raises:
-            NotFound: it was not paused.
+            NotFound: the queue or kind was not paused.
             LogUnavailable: the delivery log cannot be written.
         """
         found = self._find_pause(target)
         if not self._runtime.pauses.resume(target.scope, target.name) or found is None:
-            raise NotFound(f"{target.scope} {target.name} was not paused.")
+            raise NotFound(f"The {target.scope} {target.name!r} is not paused.")
         return found
 
     def count_waiting(self, target: PauseTarget, *, limit: int) -> int:
-        """Return how many of its emails are not out yet, counting up to `limit`.
+        """Return how many unsent emails a queue or kind has, counting up to `limit`.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
@@ -98,5 +105,5 @@ class PauseService:
         return next((each for each in paused if (each.scope, each.name) == (target.scope, target.name)), None)
 
     def is_known_queue(self, queue: str) -> bool:
-        """Whether there is such a queue, so that it can be paused."""
+        """Whether a queue is known, so that it can be paused."""
         return is_known_queue(self._runtime, queue)

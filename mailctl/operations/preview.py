@@ -1,4 +1,4 @@
-"""Emails to look at: composed like any other, with links that lead nowhere, and never recorded."""
+"""Previews of emails: composed like any other email, but with dead links, and never recorded."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PreviewRequest:
-    """What a preview is to show; what is left out is filled with samples."""
+    """What a preview shows; samples fill in whatever is not given."""
 
     kind: Kind
     user_id: str | None = None
-    #: An address instead of a user.
+    #: The address of the recipient, instead of a user.
     email: str | None = None
-    #: Template variables that replace samples.
+    #: Template variables that replace the sample values.
     variables: Mapping[str, Json] = field(default_factory=dict)
-    #: For the generic kind: another template than that of the sample.
+    #: The template of the generic kind, if not the sample's.
     template: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """A finished message that is not sent."""
+    """A composed message that is not sent."""
 
     kind: Kind
     envelope: Envelope
@@ -47,58 +47,61 @@ class Preview:
 
 
 def make_preview(
-    runtime: Runtime, wish: PreviewRequest, *, composer: Composer | None = None, at: datetime | None = None
+    runtime: Runtime, request: PreviewRequest, *, composer: Composer | None = None, at: datetime | None = None
 ) -> Preview:
-    """Return what an email would look like, with sample links.
+    """Return an email as it would look, with sample links.
 
     Args:
-        composer: one that has just read the templates; None takes that of this process.
-        at: when it would be sent, with a time zone; None means now.
+        request: what to show.
+        composer: a composer that has just read the templates; None means the composer of this process.
+        at: the time at which it would be sent, with a time zone; None means now.
 
     Raises:
-        InvalidInput: a variable is missing, or something is not usable.
-        NotFound: there is no such user.
+        InvalidInput: a variable is missing, or a value is invalid.
+        NotFound: the user does not exist.
         RenderError: a template cannot be rendered.
         ServiceUnavailable: the user cannot be looked up.
     """
-    content = _content(runtime, wish)
-    composing = (composer or runtime.composer).preview(wish.kind, content, at=at or datetime.now(UTC))
+    content = _content(runtime, request)
+    composing = (composer or runtime.composer).preview(request.kind, content, at=at or datetime.now(UTC))
     envelope = asyncio.run(composing)
-    return Preview(kind=wish.kind, envelope=envelope, html=_html(envelope.data))
+    return Preview(kind=request.kind, envelope=envelope, html=_html(envelope.data))
 
 
-def _content(runtime: Runtime, wish: PreviewRequest) -> Content:
-    sample = sample_content(wish.kind, page=runtime.settings.frontend_url)
-    if wish.template is not None and wish.kind.template is not None:
+def _content(runtime: Runtime, request: PreviewRequest) -> Content:
+    sample = sample_content(request.kind, page=runtime.settings.frontend_url)
+    if request.template is not None and request.kind.template is not None:
         raise InvalidInput(
             "--template",
-            f"an email of kind {wish.kind.name} has its own.",
-            fix=f"Preview kind email with --template {wish.template}.",
+            f"emails of kind {request.kind.name} have a template of their own.",
+            fix=f"Preview kind email instead: --template {request.template}",
         )
-    template = sample.template if wish.template is None else validation.validate_template_name(wish.template)
+    template = (
+        sample.template if request.template is None else validation.validate_template_name(request.template)
+    )
     samples = sample.context
     if template is not None and template != sample.template:
-        # Samples are for the template of their kind; what another does not use, it may not even take.
+        # Samples belong to the template of their kind; another template may reject variables it does not use.
         used = runtime.composer.template_variables(template)
         samples = {name: value for name, value in samples.items() if name in used}
     checked = make_content(
-        wish.kind,
-        _user(runtime, wish, sample.user),
+        request.kind,
+        _user(runtime, request, sample.user),
         origins=runtime.link_origins,
-        context={**samples, **wish.variables},
+        context={**samples, **request.variables},
         subject=sample.subject,
         template=template,
         catalog=runtime.catalog,
     )
-    return with_dead_links(checked, wish.kind, frontend_url=runtime.settings.frontend_url)
+    return with_dead_links(checked, request.kind, frontend_url=runtime.settings.frontend_url)
 
 
-def _user(runtime: Runtime, wish: PreviewRequest, sample: User) -> User:
-    if wish.user_id is not None and wish.email is not None:
-        raise InvalidInput("recipient", "is given twice.", fix="Give --user-id, or --email.")
-    if wish.user_id is not None:
-        return runtime.directory.get(wish.user_id)
-    return sample if wish.email is None else make_user(email=wish.email)
+def _user(runtime: Runtime, request: PreviewRequest, sample: User) -> User:
+    if request.user_id is not None and request.email is not None:
+        raise InvalidInput("recipient", "is given twice.", fix="Give either --user-id or --email.")
+    if request.user_id is not None:
+        return runtime.directory.get(request.user_id)
+    return sample if request.email is None else make_user(email=request.email)
 
 
 def _html(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Which emails an operator means: some by their ids, or all that fit filters."""
+"""Selection of emails: by ids, or by a filter."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from mailctl.domain.eligibility import Action
-    from mailctl.domain.models import Email
+    from mailctl.domain.models import Email, State
     from mailctl.runtime import Runtime
 
-#: Emails that are looked at, and changed, together.
+#: The number of emails that are read, and changed, together.
 CHUNK_SIZE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The emails that are meant."""
+    """The emails that an operation applies to."""
 
     emails: tuple[Email, ...] = ()
-    #: What was given as an id and leads to no email, with the reason.
+    #: The given ids that match no email, each with the reason.
     unknown: tuple[tuple[str, str], ...] = ()
-    #: What was given as an id and leads to several emails, with the reason.
+    #: The given ids that match several emails, each with the reason.
     ambiguous: tuple[tuple[str, str], ...] = ()
-    #: What the emails have in common that were not named.
+    #: The filter that selects emails; None for a selection by ids.
     filter: EmailFilter | None = None
 
     def count(self, engine: Engine) -> int:
-        """Return how many emails are meant, by now.
+        """Return the current number of selected emails.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
@@ -51,7 +51,7 @@ class Selection:
         return len(self.emails) if self.filter is None else count_matching(engine, self.filter)
 
     def chunks(self, engine: Engine) -> Iterator[Sequence[Email]]:
-        """Go through the emails, oldest first, some at a time; they may be changed meanwhile.
+        """Yield the emails in chunks, oldest first; they may be changed during the iteration.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
@@ -68,23 +68,27 @@ class Selection:
 
 
 def select_by_ids(runtime: Runtime, ids: Iterable[str]) -> Selection:
-    """Return the emails that ids, or unique starts of them, lead to; one that leads nowhere stops none.
+    """Return the emails with these ids or unique prefixes of ids; unknown and ambiguous ones are listed.
+
+    Args:
+        runtime: the components of this process.
+        ids: ids, or the first characters of ids.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
     """
-    inquiry = StatusService(runtime)
+    status = StatusService(runtime)
     found: dict[str, Email] = {}
     unknown: dict[str, str] = {}
     ambiguous: dict[str, str] = {}
     for given in ids:
         try:
-            email = inquiry.find_email(given)
+            email = status.find_email(given)
         except InvalidInput as error:
             ambiguous[given] = error.reason
             continue
         if email is None:
-            unknown[given] = "the delivery log has no such email"
+            unknown[given] = "the delivery log has no email with this id"
         else:
             found[email.id] = email
     return Selection(
@@ -93,32 +97,38 @@ def select_by_ids(runtime: Runtime, ids: Iterable[str]) -> Selection:
 
 
 def select_by_filter(runtime: Runtime, action: Action, wanted: EmailFilter) -> Selection:
-    """Return all emails that fit and are there by now; filters without a state mean the action's usual ones.
+    """Return all current emails that match a filter.
+
+    Args:
+        runtime: the components of this process.
+        action: the action to be done; its default states apply if the filter names none.
+        wanted: the filter.
 
     Raises:
-        InvalidInput: the action does nothing in a state that is asked for.
+        InvalidInput: the action cannot be done in one of the filter's states.
         LogUnavailable: the delivery log cannot be read.
     """
     for state in wanted.states:
         if state not in action.allowed_states:
             raise InvalidInput(
                 "--state",
-                f"`{action.name}` does nothing to what is {state}.",
-                fix=f"It works on: {', '.join(action.allowed_states)}.",
+                f"`{action.name}` cannot be applied to emails in state {state}.",
+                fix=f"Give one of: {', '.join(action.allowed_states)}.",
             )
     states = wanted.states or action.default_states
     return Selection(filter=replace(wanted, states=states, max_seq=newest_seq(runtime.engine)))
 
 
 def no_match_message(runtime: Runtime, wanted: EmailFilter) -> str:
-    """Return a sentence for who has found no email, with the log that was read: it may be the wrong one.
+    """Return a sentence that says that no email matches, and names the log, which may be the wrong one.
 
     Args:
-        wanted: the filters as they were given.
+        runtime: the components of this process.
+        wanted: the filter as the operator gave it.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
-        NotFound: nobody knows the queue or the campaign.
+        NotFound: the queue or the campaign of the filter is unknown.
     """
     if runtime.history.is_empty():
         return f"The delivery log at {runtime.masked_log_url} is empty{runtime.logs_nearby}."
@@ -126,29 +136,38 @@ def no_match_message(runtime: Runtime, wanted: EmailFilter) -> str:
         check_queue_anywhere(runtime, wanted.queue)
     if wanted.campaign:
         check_campaign(runtime, wanted.campaign)
-    return f"No email in the delivery log at {runtime.masked_log_url} fits."
+    return f"No email in the delivery log at {runtime.masked_log_url} matches."
 
 
 def nothing_to_do_message(runtime: Runtime, action: Action, wanted: EmailFilter) -> str:
-    """Return a sentence for who has found nothing that an action can be done to.
+    """Return a sentence that says why an action applies to none of the emails that match a filter.
 
     Args:
-        wanted: the filters as they were given.
+        runtime: the components of this process.
+        action: the action.
+        wanted: the filter as the operator gave it.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
-        NotFound: nobody knows the queue or the campaign.
+        NotFound: the queue or the campaign of the filter is unknown.
     """
-    nothing = no_match_message(runtime, wanted)
-    has_own_states = wanted.states and wanted.states != action.default_states
-    found = {} if has_own_states else count_by_state(runtime.engine, replace(wanted, states=()))
-    others = {state: number for state, number in found.items() if state not in action.default_states}
-    if not others:
-        return nothing
-    states = ", ".join(f"{state} {number:,}" for state, number in Counter(others).most_common())
-    possible = [str(state) for state in others if state in action.allowed_states]
-    fix = f" Name the state to do it all the same: --state {possible[0]}." if possible else ""
-    without = " without --state" if possible else ""
-    fit = "email fits" if sum(others.values()) == 1 else "emails fit"
-    number = f"{sum(others.values()):,}"
-    return f"{number} {fit}, and `{action.name}`{without} does nothing to any of them ({states}).{fix}"
+    no_match = no_match_message(runtime, wanted)
+    names_states = wanted.states and wanted.states != action.default_states
+    counts = {} if names_states else count_by_state(runtime.engine, replace(wanted, states=()))
+    others = Counter({state: n for state, n in counts.items() if state not in action.default_states})
+    return not_applicable_message(action, others) if others else no_match
+
+
+def not_applicable_message(action: Action, others: Counter[State]) -> str:
+    """Return a sentence that says in which states the matching emails are.
+
+    Args:
+        action: the action.
+        others: the number of matching emails in each state that the action does not apply to by default.
+    """
+    states = ", ".join(f"{count:,} {state}" for state, count in others.most_common())
+    possible = [state for state in others if state in action.allowed_states]
+    fix = f" To include them, name their state: --state {possible[0]}." if possible else ""
+    subject = "1 email matches" if others.total() == 1 else f"{others.total():,} emails match"
+    by_default = " by default" if possible else ""
+    return f"{subject}, but `{action.name}`{by_default} does not apply to any of them ({states}).{fix}"

@@ -13,7 +13,7 @@ from mailctl.views.stats import LatencyView, StateCounts
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from mailctl.delivery_log.queries.stat_models import QueueTotals
+    from mailctl.delivery_log.queries.queue_stats import QueueDepth
     from mailctl.delivery_log.queries.time_series import TimeSeriesPoint
     from mailctl.domain.models import Email
     from mailctl.monitoring.snapshot import Snapshot, Trend
@@ -40,14 +40,14 @@ class QueueTotalsView(View):
     states: StateCounts
 
     @classmethod
-    def of(cls, queue: QueueTotals, *, now: datetime) -> QueueTotalsView:
+    def of(cls, queue: QueueDepth, *, now: datetime) -> QueueTotalsView:
         """Return the view of a queue at a point in time."""
         return cls(
-            queue=queue.name,
+            queue=queue.queue,
             depth=queue.depth,
             scheduled=queue.scheduled,
-            oldest_seconds=seconds_since(queue.oldest, now=now),
-            states=dict(queue.states),
+            oldest_seconds=seconds_since(queue.waiting_since, now=now),
+            states=queue.states,
         )
 
 

@@ -10,7 +10,8 @@ from mailctl.monitoring.workers import PingResult
 from mailctl.views.base import Timestamp, View
 
 if TYPE_CHECKING:
-    from mailctl.monitoring.workers import StopResult, WorkerList, WorkerStatus
+    from mailctl.monitoring.worker_signals import StopResult
+    from mailctl.monitoring.workers import WorkerList, WorkerStatus
 
 
 class WorkerView(View):

@@ -70,7 +70,7 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
 def _warn_of_placeholders(settings: Settings) -> None:
     found = list(find_placeholders(settings))
     if found:
-        text = " ".join(f"{each.setting} {each.reason}" for each in found)
+        text = " ".join(f"{each.setting}: {each.reason}" for each in found)
         _log.warning("placeholder settings in production: %s Run `mailctl check-config`.", text)
 
 

@@ -106,7 +106,7 @@ def is_one_sentence(result: Result) -> bool:
         (("send", "welcome", "--user-id", "1", "--idempotency-key", "a b"), USAGE, "idempotency key"),
         (("send", "welcome", "--user-id", "1", "--no-such-option"), USAGE, "--no-such-option"),
         (("send", "welcome", "--user-id", "1", "--timeout", "soon"), USAGE, "--timeout"),
-        (("status", "no-such-id"), NOT_FOUND, "Nobody knows no-such-id"),
+        (("status", "no-such-id"), NOT_FOUND, "No email has the id no-such-id"),
         (("status", ""), USAGE, "empty"),
         (("worker", "--pool", "steam"), USAGE, "steam"),
         (("worker", "--loglevel", "LOUD"), USAGE, "LOUD"),

@@ -107,7 +107,7 @@ def test_a_worker_warns_of_the_settings_of_examples_before_it_sends(
     warnings = [line for line in output.splitlines() if "WARNING" in line and "check-config" in line]
     assert len(warnings) == len(example)
     assert all(name in warning for name, warning in zip(example, warnings, strict=True))
-    assert output.find("WARNING/MainProcess] this is production") < output.find("ready.")
+    assert output.find("WARNING/MainProcess] placeholder settings in production") < output.find("ready.")
 
 
 def test_a_bad_message_of_another_program_ends_as_failed(production: Terminal, client: Celery) -> None:

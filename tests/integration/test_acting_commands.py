@@ -73,10 +73,10 @@ class TestFound:
             "release --queue clery --yes",
         ):
             ran = mailctl(*line.split())
-            said = "error: No queue 'clery' is known. There are: celery, mailctl.bulk.\n"
+            said = "error: Queue 'clery' does not exist. Known queues: celery, mailctl.bulk.\n"
             assert (ran.code, ran.out, ran.err) == (3, "", said), line
             known = mailctl(*line.replace("clery", "mailctl.bulk").split())
-            assert (known.code, "is known" in known.err) == (0, False), line
+            assert (known.code, "does not exist" in known.err) == (0, False), line
         for line in (
             "hold --campaign nope --yes",
             "cancel --campaign nope",
@@ -101,19 +101,19 @@ class TestFound:
         for number in range(2):
             welcome(mailctl, f"user{number}@example.com")
         mailctl("cancel", "--kind", "welcome", "--yes")
-        fit = "2 emails fit, and"
+        match = "2 emails match, but"
         for line in ("hold --kind welcome --yes", "hold --kind welcome", "queue purge celery --yes"):
             name = "purge" if "purge" in line else "hold"
             ran = mailctl(*line.split())
             assert (ran.code, ran.err) == (
                 0,
-                f"{fit} `{name}` does nothing to any of them (cancelled 2).\n",
+                f"{match} `{name}` does not apply to any of them (2 cancelled).\n",
             ), line
         assert mailctl("release", "--kind", "welcome", "--dry-run").out == (
-            f"{fit} `release` without --state does nothing to any of them (cancelled 2). "
-            "Name the state to do it all the same: --state cancelled.\n"
+            f"{match} `release` by default does not apply to any of them (2 cancelled). "
+            "To include them, name their state: --state cancelled.\n"
         )
-        assert "fits." in mailctl("hold", "--kind", "reset", "--yes").err
+        assert "matches." in mailctl("hold", "--kind", "reset", "--yes").err
 
     def test_nobody_to_ask_means_no(self, mailctl: Mailctl) -> None:
         """Exit code 4, the number, a sample, and what to add; --dry-run only looks."""

@@ -1,4 +1,4 @@
-"""What `check-config` finds by asking: real Redis, PostgreSQL, mail server and worker, well and unwell."""
+"""The checks of `check-config` against real servers: Redis, PostgreSQL, a mail server and a worker."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ PATIENCE = 120
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An empty working directory, and an environment without settings."""
+def empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Change into an empty folder, with an environment without settings."""
     for name in {field.upper() for field in Settings.model_fields} & os.environ.keys():
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -86,7 +86,7 @@ def mailing(server: ScriptedSmtpServer, certificates: Certificates | None = None
 
 
 def steps(found: dict[str, Finding]) -> dict[str, FindingStatus]:
-    """Return what became of each step of the mail server's check."""
+    """Return the status of each step of the check of the mail server."""
     return {
         key.partition("/")[2]: finding.status for key, finding in found.items() if key.startswith("smtp/")
     }
@@ -94,7 +94,7 @@ def steps(found: dict[str, Finding]) -> dict[str, FindingStatus]:
 
 class TestBroker:
     def test_redis_answers(self, redis_url: str) -> None:
-        """Broker and result backend, each with the time that it took."""
+        """So does the result backend; each finding has the round trip."""
         found = check(on_redis(redis_url))
         for name in ("broker", "results"):
             assert found[f"broker/{name}"].status is OK
@@ -103,19 +103,19 @@ class TestBroker:
         assert found["broker/maxmemory-policy"].status is OK
         assert is_ok(found.values())
 
-    def test_a_redis_that_throws_messages_away_is_noticed(self, tmp_path: Path) -> None:
-        """With the command that changes it."""
+    def test_a_redis_that_evicts_messages_is_a_warning(self, tmp_path: Path) -> None:
+        """The fix is the command that changes it."""
         with RedisServer(tmp_path / "redis") as server:
             client = server.client()
             client.config_set("maxmemory-policy", "allkeys-lru")
             client.close()
             finding = check(on_redis(server.url))["broker/maxmemory-policy"]
         assert finding.status is WARN
-        assert finding.detail.startswith("allkeys-lru")
+        assert finding.detail == "A full Redis deletes messages and results (allkeys-lru)."
         assert "CONFIG SET maxmemory-policy noeviction" in finding.fix
 
-    def test_a_redis_that_keeps_its_settings_to_itself_is_no_fault(self, tmp_path: Path) -> None:
-        """Hosted ones forbid CONFIG."""
+    def test_a_redis_that_forbids_config_is_no_fault(self, tmp_path: Path) -> None:
+        """Hosted servers do."""
         with RedisServer(tmp_path / "redis") as server:
             client = server.client()
             client.execute_command("ACL", "SETUSER", "default", "-config")
@@ -124,8 +124,8 @@ class TestBroker:
         assert found["broker/broker"].status is OK
         assert found["broker/maxmemory-policy"].status is SKIP
 
-    def test_a_redis_that_hangs_up_is_not_tried_again_and_again(self) -> None:
-        """Celery itself would try for 20 s; everything else is checked all the same."""
+    def test_a_redis_that_hangs_up_is_tried_few_times(self) -> None:
+        """Celery itself would retry for 20 s; everything else is checked nevertheless."""
         with HangUpServer() as server:
             found = check(on_redis(f"redis://127.0.0.1:{server.port}/0"))
         assert server.connections <= 2 * FEW_ATTEMPTS
@@ -135,7 +135,7 @@ class TestBroker:
         assert found["templates/welcome"].status is OK
 
     def test_a_redis_that_is_silent_is_not_waited_for(self, tmp_path: Path) -> None:
-        """It takes connections and says nothing, as long as it is asked."""
+        """It accepts connections, but does not answer."""
         with RedisServer(tmp_path / "redis") as server:
             server.freeze()
             found = check(on_redis(server.url))
@@ -154,7 +154,7 @@ class TestBroker:
 
 class TestLog:
     def test_a_log_on_a_server_gets_its_tables_later(self, postgres_url: str) -> None:
-        """Looking makes none; once they are there, they are current."""
+        """The check creates none; once they exist, they are current."""
         settings = Settings(mailctl_database_url=SecretStr(postgres_url))
         assert "creates it" in check(settings)["log/schema"].detail
         assert "creates it" in check(settings)["log/schema"].detail
@@ -172,14 +172,14 @@ class TestLog:
         assert found["workers/alive"].status is SKIP
 
     def test_users_on_a_server_that_is_down_fail(self) -> None:
-        """As the commands that look them up would."""
+        """Like the commands that look them up."""
         url = f"postgresql://127.0.0.1:{free_port()}/shop"
         assert check(Settings(database_url=SecretStr(url)))["users/directory"].status is FAIL
 
 
 class TestSmtp:
     def test_a_server_that_works_passes_each_step(self, certificates: Certificates) -> None:
-        """And gets no mail."""
+        """It receives no message."""
         with ScriptedSmtpServer(ssl_context=certificates.server, credentials=("app", "hunter2")) as server:
             found = check(mailing(server, certificates))
         assert steps(found) == {"connect": OK, "tls": OK, "auth": OK}
@@ -189,7 +189,7 @@ class TestSmtp:
         assert server.messages == []
 
     def test_a_token_that_is_user_and_password_is_not_shown(self, certificates: Certificates) -> None:
-        """Some services take it for both."""
+        """Some providers use one token for both."""
         token = "hunter2-token"
         with ScriptedSmtpServer(ssl_context=certificates.server, credentials=(token, token)) as server:
             found = check(
@@ -199,13 +199,13 @@ class TestSmtp:
         assert token not in repr(found)
 
     def test_what_is_not_configured_is_skipped(self) -> None:
-        """A relay on the same host asks for neither."""
+        """A relay on the same host needs neither."""
         with ScriptedSmtpServer() as server:
             found = check(mailing(server))
         assert steps(found) == {"connect": OK, "tls": SKIP, "auth": SKIP}
 
     def test_a_wrong_password_fails(self, certificates: Certificates) -> None:
-        """It was tried once, as further tries would bring a lock-out nearer."""
+        """It is tried once, because more attempts could lock the account."""
         with ScriptedSmtpServer(ssl_context=certificates.server, credentials=("app", "other")) as server:
             found = check(mailing(server, certificates), send_test="ada@example.com")
             tries = [line for _, way, line in server.log if way == "C" and line.startswith("AUTH")]
@@ -215,7 +215,7 @@ class TestSmtp:
         assert "hunter2" not in repr(found)
 
     def test_an_unknown_authority_fails(self, certificates: Certificates, tmp_path: Path) -> None:
-        """The setting that names it is in the fix."""
+        """The fix names the setting for it."""
         with ScriptedSmtpServer(ssl_context=test_certificates(tmp_path).server) as server:
             found = check(mailing(server, certificates))
         assert steps(found) == {"connect": OK, "tls": FAIL}
@@ -229,7 +229,7 @@ class TestSmtp:
         assert steps(found) == {"connect": OK, "tls": FAIL}
         assert "EMAIL_TLS" in found["smtp/tls"].fix
 
-    def test_credentials_in_clear_fail(self) -> None:
+    def test_unencrypted_credentials_fail(self) -> None:
         """Before anything is sent."""
         with ScriptedSmtpServer(credentials=("app", "hunter2")) as server:
             found = check(mailing(server, email_host_user="app", email_host_password=SecretStr("hunter2")))
@@ -239,7 +239,7 @@ class TestSmtp:
         assert found["hazards/credentials"].status is FAIL
 
     def test_a_port_where_nobody_listens_fails(self) -> None:
-        """With the place that was tried, and the ports that are usual."""
+        """The finding has the address, and the fix the usual ports."""
         with ScriptedSmtpServer() as server:
             pass
         finding = check(mailing(server))["smtp/connect"]
@@ -249,14 +249,14 @@ class TestSmtp:
         assert "587" in finding.fix
 
     def test_the_wrong_kind_of_port_is_explained(self, certificates: Certificates) -> None:
-        """Both sides wait for each other until the time is up."""
+        """Client and server wait for each other until the timeout."""
         with ScriptedSmtpServer(ssl_context=certificates.server, implicit=True) as server:
             finding = check(mailing(server, mailctl_smtp_timeout_seconds=0.3))["smtp/connect"]
         assert finding.status is FAIL
         assert "EMAIL_TLS=implicit" in finding.detail
 
     def test_a_server_that_is_slow_is_not_waited_for(self) -> None:
-        """Whatever patience the worker has."""
+        """Whatever the timeout of workers is."""
         with ScriptedSmtpServer({"banner": [Stall(600)]}) as server:
             finding = check(mailing(server, mailctl_smtp_timeout_seconds=600))["smtp/connect"]
         assert finding.status is FAIL
@@ -264,12 +264,12 @@ class TestSmtp:
 
 class TestSendTest:
     def test_one_message_is_sent(self, certificates: Certificates) -> None:
-        """To that address, as any other email goes out."""
+        """To that address, like any other email."""
         with ScriptedSmtpServer(ssl_context=certificates.server, credentials=("app", "hunter2")) as server:
             finding = check(mailing(server, certificates), send_test="ada@example.com")["smtp/send-test"]
             [message] = server.messages
         assert finding.status is OK
-        assert finding.detail.startswith("the server took the message: 250 ")
+        assert finding.detail.startswith("the mail server accepted the message: 250 ")
         assert message.recipients == ("ada@example.com",)
         assert b"Subject: mailctl test message\r\n" in message.data
 
@@ -280,16 +280,16 @@ class TestSendTest:
             ("mail", "553 5.7.1 not your address", "EMAIL_FROM_ADDRESS"),
         ],
     )
-    def test_a_refusal_is_shown_in_the_servers_words(self, stage: str, reply: str, fix: str) -> None:
-        """With what to change, as far as the stage tells."""
+    def test_a_refusal_is_shown_with_the_reply_of_the_server(self, stage: str, reply: str, fix: str) -> None:
+        """The fix depends on the stage."""
         with ScriptedSmtpServer({stage: [Reply(reply)]}) as server:
             finding = check(mailing(server), send_test="ada@example.com")["smtp/send-test"]
         assert finding.status is FAIL
-        assert finding.detail == f"the server did not take the message: {reply}."
+        assert finding.detail == f"The mail server did not accept the message: {reply}."
         assert fix in finding.fix
 
-    def test_no_reply_to_the_message_leaves_it_open(self) -> None:
-        """It may have arrived, and the mailbox knows."""
+    def test_a_message_without_a_reply_may_have_arrived(self) -> None:
+        """The fix is to check the mailbox."""
         with ScriptedSmtpServer({"body": [AcceptThenDrop()]}) as server:
             finding = check(mailing(server), send_test="ada@example.com")["smtp/send-test"]
         assert finding.status is FAIL
@@ -297,22 +297,22 @@ class TestSendTest:
 
 
 class TestWorkers:
-    def test_a_worker_is_seen_whether_it_shares_the_log_or_not(self, redis_url: str, tmp_path: Path) -> None:
-        """One that does not is a hazard: the log misses what it does."""
+    def test_a_worker_is_found_whether_it_shares_the_log_or_not(self, redis_url: str, tmp_path: Path) -> None:
+        """If it does not, that is a hazard: its outcomes are missing in the log."""
         settings = on_redis(redis_url, mailctl_home=tmp_path / "web")
         assert check(settings)["workers/alive"].status is WARN
         with celery_worker(redis_url, home=tmp_path / "worker"):
             apart = wait_for_worker(settings)
             together = check(settings.model_copy(update={"mailctl_home": tmp_path / "worker"}))
         assert apart["workers/queue celery"].status is OK
-        assert "does not share this delivery log" in apart["hazards/SQLite log"].detail
+        assert "do not share this delivery log" in apart["hazards/SQLite log"].detail
         assert together["workers/alive"].detail == "1: mail@test on celery"
         assert "hazards/SQLite log" not in together
 
 
 @contextmanager
 def celery_worker(redis_url: str, *, home: Path) -> Iterator[None]:
-    """Run a worker of our app in a process of its own, with a delivery log in `home`."""
+    """Run a worker of mailctl's app in another process, with a delivery log in `home`."""
     environment = {
         "PATH": os.environ["PATH"],
         "DEBUG": "False",
@@ -336,7 +336,7 @@ def celery_worker(redis_url: str, *, home: Path) -> Iterator[None]:
 
 
 def wait_for_worker(settings: Settings) -> dict[str, Finding]:
-    """Check again and again until a worker is alive; return the findings."""
+    """Repeat the checks until a worker is alive; return the findings."""
     deadline = time.monotonic() + PATIENCE
     while True:
         found = check(settings)

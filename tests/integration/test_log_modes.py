@@ -264,7 +264,7 @@ def test_an_empty_log_is_named_and_so_are_logs_nearby(
         )
     monkeypatch.chdir(tmp_path)
     assert mailctl("list", "--state", "failed").err.strip() == (
-        f"No email in the delivery log at sqlite:///{tmp_path}/.mailctl/mailctl.db fits."
+        f"No email in the delivery log at sqlite:///{tmp_path}/.mailctl/mailctl.db matches."
     )
 
 

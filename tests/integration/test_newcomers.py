@@ -70,7 +70,7 @@ class TestSettings:
         monkeypatch.setenv("debug", "False")
         ran = mailctl("worker", "--loglevel", "nothing")
         first, *_ = ran.err.splitlines()
-        assert first.startswith("warning: debug is in the environment")
+        assert first.startswith("warning: debug: This is set in the environment")
         assert first.endswith("Did you mean DEBUG?")
 
     @pytest.mark.parametrize(
@@ -215,10 +215,10 @@ class TestMailServer:
         monkeypatch.setenv("EMAIL_ENABLED", "True")
         task_id = welcome(mailctl)
         hop = self.hop(mailctl)
-        assert hop["detail"] == "not known: no email was tried in the last 60 min"
+        assert hop["detail"] == "unknown: no email was tried in the last 60 min"
         assert hop["fix"] == "mailctl health --canary"
         fail(task_id, REFUSED)
-        assert str(self.hop(mailctl)["detail"]).endswith(" ago, and the email was failed")
+        assert str(self.hop(mailctl)["detail"]).endswith(" ago; the email was failed")
         trouble = Outcome(kind=OutcomeKind.DEFERRED, reply=SmtpReply(text="refused"), stage="connect")
         circuits = runtime.current().circuits
         assert circuits is not None

@@ -94,11 +94,11 @@ class TestInMemory:
 
 class TestOnRedis:
     def test_messages_of_others_are_counted(self, on_redis: Run, client: Celery) -> None:
-        """They wait in the same queue, and the log knows nothing of them."""
+        """They wait in the same queue, beside its depth: the log has no email for them yet."""
         send(on_redis)
         client.send_task("send_welcome_email_task", kwargs={"user_data": USER})
         found = queue(on_redis)
-        assert (found["depth"], found["queued"]) == (2, 1)
+        assert (found["depth"], found["queued"], found["seconds_to_empty"]) == (1, 1, None)
         assert found["broker"] == {"ready": 2, "unacked": 0, "foreign": 1, "looked_at": 2}
 
     def test_unacknowledged_messages_belong_to_their_queue(self, on_redis: Run, client: Celery) -> None:
@@ -110,7 +110,7 @@ class TestOnRedis:
             consumer.get(timeout=5)
             found = queue(on_redis, "reports")
             consumer.close()
-        assert (found["depth"], found["in_flight"]) == (1, 1)
+        assert (found["depth"], found["in_flight"]) == (0, 1)
         assert (found["broker"]["ready"], found["broker"]["unacked"]) == (1, 1)
 
     def test_peek_follows_the_lists_of_priorities(self, on_redis: Run, client: Celery) -> None:
@@ -135,7 +135,8 @@ class TestOnRedis:
             connection.default_channel.client.lpush("celery", b"{not json", b"[]", b'{"body": 3}')
         code, waiting, _ = on_redis("queue", "peek")
         assert (code, [each["task_id"] for each in waiting]) == (0, [None, None, None])
-        assert queue(on_redis)["depth"] == 3
+        found = queue(on_redis)
+        assert (found["depth"], found["broker"]["ready"]) == (0, 3)
 
     def test_a_campaign_is_found_in_its_batch(
         self, on_redis: Run, client: Celery, monkeypatch: pytest.MonkeyPatch

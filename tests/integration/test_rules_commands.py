@@ -167,7 +167,7 @@ class TestOwnKinds:
     def test_check_config_makes_a_sample(self, mailctl: Mailctl, shop: Path) -> None:
         """With the values that the kind gives."""
         out = mailctl("--env-file", str(shop), "check-config", "--offline").out
-        assert "makes an email of kind invoice" in out
+        assert "renders kind invoice" in out
         assert "Invoice 2026-17 from Example" in out
 
     def test_one_that_cannot_be_loaded_harms_no_other(self, mailctl: Mailctl, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ class TestOwnKinds:
         assert (refused.code, "there_is_no_such_shop" in refused.err) == (2, True)
         out = mailctl("check-config", "--offline").out
         assert "fail  own kinds: " in out
-        assert "makes an email of kind reset" in out
+        assert "renders kind reset" in out
 
     def test_a_service_sends_it(self, mailctl: Mailctl, shop: Path) -> None:
         """`EmailService.send` knows every kind."""

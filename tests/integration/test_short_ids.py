@@ -78,6 +78,6 @@ def test_an_ambiguous_id_is_wrong_usage(mailctl: Mailctl, campaign: list[str]) -
             [sentence] = [line for line in (ran.out + ran.err).splitlines() if "several ids" in line]
             candidates = re.findall(rf"\b{start}-[0-9a-f-]+", sentence)
             assert (taker, ran.code, len(candidates)) == (taker, 2, 5), sentence
-            assert "and others" in sentence
+            assert "and more" in sentence
     for candidate in candidates:
         assert mailctl("status", candidate).code == 0

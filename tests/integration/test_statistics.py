@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import insert, text
 from sqlalchemy.event import listen
 
+from mailctl.delivery_log.queries.queue_stats import QueueStats
 from mailctl.delivery_log.queries.stat_models import Dimension, Totals
 from mailctl.delivery_log.queries.statistics import Statistics
 from mailctl.delivery_log.queries.time_series import time_series
@@ -198,18 +199,20 @@ class TestQueues:
         record(1, state=State.HELD, at=NOON - HOUR)
         record(4, queue="bulk", campaign="spring", at=NOON - HOUR)
         record(1, after=1)
-        bulk, celery = Statistics(engine).queues(now=NOON)
-        assert (bulk.name, bulk.depth, bulk.oldest) == ("bulk", 4, NOON - HOUR)
-        assert (celery.name, celery.depth, celery.scheduled) == ("celery", 2, 3)
+        depths = QueueStats(engine, clock=lambda: NOON).depths()
+        assert (depths["bulk"].depth, depths["bulk"].waiting_since) == (4, NOON - HOUR)
+        celery = depths["celery"]
+        assert (celery.depth, celery.scheduled) == (2, 3)
         assert celery.states == {State.QUEUED: 1, State.PENDING: 4, State.HELD: 1}
-        assert celery.oldest == NOON - MINUTE
+        assert celery.waiting_since == NOON - MINUTE
 
     def test_a_retry_has_waited_from_the_beginning(self, engine: Engine, record: Any) -> None:
         """Its next time says nothing of it; that of a schedule which has come does."""
         record(1, state=State.DEFERRED, attempts=2, error="451", at=NOON - HOUR, not_before=NOON + MINUTE)
-        assert Statistics(engine).queues(now=NOON)[0].oldest == NOON - HOUR
+        stats = QueueStats(engine, clock=lambda: NOON)
+        assert stats.depths()["celery"].waiting_since == NOON - HOUR
         record(1, queue="later", at=NOON - HOUR, not_before=NOON - MINUTE)
-        assert Statistics(engine).queues(now=NOON)[1].oldest == NOON - MINUTE
+        assert stats.depths()["later"].waiting_since == NOON - MINUTE
 
 
 class TestSpeed:
@@ -235,7 +238,7 @@ class TestSpeed:
         statistics.latency(NOON, NOON + HOUR)
         statistics.latency_histogram([1], NOON)
         statistics.activity(since=NOON)
-        statistics.queues(now=NOON)
+        QueueStats(engine, clock=lambda: NOON).depths()
         statistics.recent_failures()
         engine.dispose()
         assert len(plans) > 10

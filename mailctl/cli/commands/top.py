@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MAX_SNAPSHOTS = 300
 #: Cells of a line before its sparkline.
 _SPARKLINE_OFFSET = 26
-_QUEUE_COLUMNS = ("queue", "ready", "sending", "deferred", "scheduled", "held", "oldest")
+_QUEUE_COLUMNS = ("queue", "depth", "sending", "deferred", "scheduled", "held", "oldest")
 
 
 @uses_log(AccessMode.READ)
@@ -172,12 +172,9 @@ def _tables(overview: Snapshot, *, width: int | None, failures: int) -> list[Tex
 def _queue_rows(overview: Snapshot) -> list[list[str]]:
     rows = []
     for queue in overview.queues:
-        states = {str(state): count for state, count in queue.states.items()}
-        ready = states.get("pending", 0) + states.get("queued", 0) - queue.scheduled
-        counts = (ready, *(states.get(name, 0) for name in ("sending", "deferred")))
-        oldest = format_elapsed(seconds_since(queue.oldest, now=overview.at))
-        figures = (*counts, queue.scheduled, states.get("held", 0))
-        rows.append([queue.name, *(str(figure) for figure in figures), oldest])
+        oldest = format_elapsed(seconds_since(queue.waiting_since, now=overview.at))
+        figures = (queue.depth, queue.sending, queue.deferred, queue.scheduled, queue.held)
+        rows.append([queue.queue, *(str(figure) for figure in figures), oldest])
     return rows
 
 

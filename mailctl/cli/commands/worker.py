@@ -43,9 +43,9 @@ def worker(
     from mailctl.worker.run import run_worker
 
     for finding in check_secrets_file(session.settings):
-        session.output.note(f"warning: {finding.name}: {finding.detail}. Run: {finding.fix}")
+        session.output.note(f"warning: {finding.name}: {finding.detail} Run: {finding.fix}")
     for finding in check_names(session.settings):
-        session.output.note(f"warning: {finding.name} {finding.detail} {finding.fix}")
+        session.output.note(f"warning: {finding.name}: {finding.detail} {finding.fix}")
     code = run_worker(
         session.runtime,
         concurrency=concurrency,

@@ -16,7 +16,7 @@ from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails, events
-from mailctl.domain.models import DELIVERED_STATES, State
+from mailctl.domain.models import DELIVERED_STATES, UNFINISHED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -31,8 +31,6 @@ RATE_WINDOW = timedelta(minutes=5)
 NEWEST_EVENTS = 20_000
 #: The shortest period of a rate, in minutes: a single email is not a rate.
 _MIN_RATE_MINUTES = 0.5
-#: The states of unfinished emails.
-_UNFINISHED = (State.PENDING, State.QUEUED, State.SENDING, State.DEFERRED, State.HELD)
 #: The states in which an email has left its queue; a deferred one has not.
 _OUTGOING_STATES = (State.SENT, State.CAPTURED, State.FAILED)
 #: Ids in one statement: databases limit the number of parameters.
@@ -41,21 +39,45 @@ _MAX_IDS = 500
 
 @dataclass(frozen=True, kw_only=True)
 class QueueDepth:
-    """How many emails of a queue are in each stage, by the log."""
+    """The unfinished emails of one queue, by the delivery log: its depth, and what is counted beside it."""
 
     queue: str
-    #: Recorded and due, but not on the broker.
-    pending: int
+    #: Due, and not on the broker.
+    pending: int = 0
     #: On the broker.
-    queued: int
-    sending: int
-    #: They wait for the time for which they are scheduled.
-    scheduled: int
-    #: They wait for their next attempt.
-    deferred: int
-    held: int
-    #: Since when the oldest email waits that is neither scheduled nor held; None if there is none.
-    waiting_since: datetime | None
+    queued: int = 0
+    sending: int = 0
+    #: Not to be sent before a later time.
+    scheduled: int = 0
+    #: Waiting for the next attempt.
+    deferred: int = 0
+    #: How many of the deferred ones are in state `pending`: put off without an attempt.
+    postponed: int = 0
+    held: int = 0
+    #: Since when the oldest email waits, scheduled and held ones aside; None if there is none.
+    waiting_since: datetime | None = None
+
+    @property
+    def depth(self) -> int:
+        """The number of emails that are due now and not finished."""
+        return self.pending + self.queued + self.sending
+
+    @property
+    def unfinished(self) -> int:
+        """The number of emails that may still be sent, due or not."""
+        return self.depth + self.scheduled + self.deferred + self.held
+
+    @property
+    def states(self) -> dict[State, int]:
+        """The number of emails in each state; states without any are left out."""
+        counts = {
+            State.PENDING: self.pending + self.scheduled + self.postponed,
+            State.QUEUED: self.queued,
+            State.SENDING: self.sending,
+            State.DEFERRED: self.deferred - self.postponed,
+            State.HELD: self.held,
+        }
+        return {state: count for state, count in counts.items() if count}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,24 +108,30 @@ class QueueStats(Repository):
     """Computes depths, rates and throughput."""
 
     def depths(self) -> dict[str, QueueDepth]:
-        """Return the depth of each queue, by name; queues without unfinished emails are left out."""
+        """Return the depth of each queue, by its name; queues without unfinished emails are left out.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
         now = self._clock()
-        is_ready = or_(emails.c.state == State.QUEUED, _is_due(now))
-        is_later = and_(emails.c.state == State.PENDING, emails.c.not_before > now)
-        is_again = and_(is_later, emails.c.reason_code.is_not(None))
-        is_deferred = or_(emails.c.state == State.DEFERRED, is_again)
+        is_due, is_later = _is_due(now), _is_later(now)
+        is_scheduled = and_(is_later, emails.c.reason_code.is_(None))
+        is_postponed = and_(is_later, emails.c.reason_code.is_not(None))
+        is_deferred = or_(emails.c.state == State.DEFERRED, is_postponed)
+        is_waiting = or_(is_due, emails.c.state.in_((State.QUEUED, State.SENDING)), is_deferred)
         query = (
             select(
                 emails.c.queue,
-                _count(_is_due(now)).label("pending"),
+                _count(is_due).label("pending"),
                 _count(emails.c.state == State.QUEUED).label("queued"),
                 _count(emails.c.state == State.SENDING).label("sending"),
-                _count(and_(is_later, emails.c.reason_code.is_(None))).label("scheduled"),
+                _count(is_scheduled).label("scheduled"),
                 _count(is_deferred).label("deferred"),
+                _count(is_postponed).label("postponed"),
                 _count(emails.c.state == State.HELD).label("held"),
-                func.min(waiting_since()).filter(or_(is_ready, is_deferred)).label("waiting_since"),
+                func.min(waiting_since()).filter(is_waiting).label("waiting_since"),
             )
-            .where(emails.c.state.in_(_UNFINISHED))
+            .where(emails.c.state.in_(UNFINISHED_STATES))
             .group_by(emails.c.queue)
         )
         with reading(self._engine) as connection:
@@ -218,6 +246,11 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
     """Whether an email is pending, and not scheduled for later."""
     is_time = or_(emails.c.not_before.is_(None), emails.c.not_before <= now)
     return and_(emails.c.state == State.PENDING, is_time)
+
+
+def _is_later(now: datetime) -> ColumnElement[bool]:
+    """Whether an email is in the log, not on the broker, and waits for a later time."""
+    return and_(emails.c.state == State.PENDING, emails.c.not_before > now)
 
 
 def _count(where: ColumnElement[bool]) -> Any:

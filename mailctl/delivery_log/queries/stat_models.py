@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import DELIVERED_STATES, FINAL_STATES, State
+from mailctl.domain.models import DELIVERED_STATES, UNFINISHED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 #: The states of emails that ended undelivered although nobody stopped them.
 FAILED_STATES = frozenset({State.FAILED, State.EXPIRED})
-UNFINISHED_STATES = frozenset(State) - FINAL_STATES
 
 
 class Dimension(StrEnum):
@@ -107,32 +106,6 @@ class LatencyHistogram:
     count: int
     #: The sum of all latencies, in seconds.
     sum_seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class QueueTotals:
-    """The unfinished emails of a queue."""
-
-    name: str
-    states: Mapping[State, int] = field(default_factory=dict)
-    #: How many of the pending emails wait for the time for which they are scheduled.
-    scheduled: int = 0
-    #: Since when the oldest email waits that is neither scheduled nor held.
-    oldest: datetime | None = None
-
-    @property
-    def depth(self) -> int:
-        """How many unfinished emails are neither held nor scheduled."""
-        return sum(self.states.values()) - self.states.get(State.HELD, 0) - self.scheduled
-
-    def with_state(self, state: State, count: int, *, scheduled: int, oldest: datetime | None) -> QueueTotals:
-        """Return a copy with the emails of one more state."""
-        return QueueTotals(
-            name=self.name,
-            states={**self.states, state: count},
-            scheduled=self.scheduled + scheduled,
-            oldest=min(filter(None, (self.oldest, oldest)), default=None),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,17 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Integer, String, and_, case, cast, func, not_, select
+from sqlalchemy import ColumnElement, Integer, String, case, cast, func, select
 
-from mailctl.delivery_log.due import waiting_since
 from mailctl.delivery_log.queries.stat_models import (
     FAILED_STATES,
-    UNFINISHED_STATES,
     Activity,
     Dimension,
     Latency,
     LatencyHistogram,
-    QueueTotals,
     StatsGroup,
     StatsPoint,
     Totals,
@@ -174,32 +171,6 @@ class Statistics:
         """Return how many emails were ever recorded, including pruned ones."""
         with reading(self._engine) as connection:
             return connection.execute(select(func.max(emails.c.seq))).scalar() or 0
-
-    def queues(self, *, now: datetime) -> list[QueueTotals]:
-        """Return the unfinished emails of each queue, by name; queues without any are left out."""
-        # False, not NULL, without a time: the negation of NULL would not be true.
-        is_later = and_(emails.c.not_before.is_not(None), emails.c.not_before > now)
-        is_scheduled = and_(emails.c.state == State.PENDING, is_later, emails.c.reason_code.is_(None))
-        waits = and_(emails.c.state != State.HELD, not_(is_scheduled))
-        query = (
-            select(
-                emails.c.queue,
-                emails.c.state,
-                func.count().label("amount"),
-                func.count().filter(is_scheduled).label("scheduled"),
-                func.min(waiting_since()).filter(waits).label("oldest"),
-            )
-            .where(emails.c.state.in_(UNFINISHED_STATES))
-            .group_by(emails.c.queue, emails.c.state)
-        )
-        found: dict[str, QueueTotals] = {}
-        with reading(self._engine) as connection:
-            for row in connection.execute(query):
-                queue = found.get(row.queue) or QueueTotals(name=row.queue)
-                found[row.queue] = queue.with_state(
-                    State(row.state), row.amount, scheduled=row.scheduled, oldest=row.oldest
-                )
-        return [found[name] for name in sorted(found)]
 
     def activity(self, *, since: datetime, queue: str | None = None) -> Activity:
         """Return what has happened since a time, whenever the emails were recorded.

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from mailctl.delivery_log.circuits import Circuit
 from mailctl.delivery_log.heartbeats import Worker
-from mailctl.delivery_log.queries.stat_models import Activity, Latency, QueueTotals
+from mailctl.delivery_log.queries.queue_stats import QueueDepth
+from mailctl.delivery_log.queries.stat_models import Activity, Latency
 from mailctl.delivery_log.queries.time_series import TimeSeriesPoint
 from mailctl.domain.models import State
 from mailctl.monitoring.snapshot import Snapshot, Trend
@@ -30,9 +31,9 @@ SNAPSHOT = Snapshot(
     at=NOW,
     recent_activity=Activity(recorded=4, entered={State.SENT: 3, State.FAILED: 1}),
     queues=(
-        QueueTotals(name="celery", states={State.PENDING: 2}, oldest=NOW - timedelta(seconds=1.5)),
-        QueueTotals(name="idle"),
-        QueueTotals(name="other clock", oldest=NOW + timedelta(seconds=1)),
+        QueueDepth(queue="celery", pending=2, waiting_since=NOW - timedelta(seconds=1.5)),
+        QueueDepth(queue="idle"),
+        QueueDepth(queue="other clock", waiting_since=NOW + timedelta(seconds=1)),
     ),
     workers=(WORKER,),
     failures=(email(State.FAILED, error="550"),),

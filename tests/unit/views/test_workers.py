@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from mailctl.delivery_log.queries.queue_stats import Throughput
 from mailctl.errors import BrokerUnavailable
-from mailctl.monitoring.workers import PingResult, StopResult, WorkerList, WorkerStatus
+from mailctl.monitoring.worker_signals import StopResult
+from mailctl.monitoring.workers import PingResult, WorkerList, WorkerStatus
 from mailctl.views.workers import WorkerListView, WorkerStopView, WorkerView
 from tests.emails import NOW
 

@@ -5,13 +5,56 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.queries.queue_stats import QueueStats
-from mailctl.domain.models import State
+from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueStats
+from mailctl.domain.models import UNFINISHED_STATES, State
 from mailctl.domain.reason_codes import ReasonCode
 from tests.unit.delivery_log.conftest import LATER, SENT
 
 if TYPE_CHECKING:
     from tests.unit.delivery_log.conftest import Log
+
+DEPTH = QueueDepth(
+    queue="celery", pending=1, queued=2, sending=4, scheduled=8, deferred=16, postponed=6, held=32
+)
+
+
+def test_the_depth_is_what_is_due_now() -> None:
+    """Scheduled, deferred and held emails are not in it."""
+    assert DEPTH.depth == 1 + 2 + 4
+
+
+def test_all_counts_together_are_the_unfinished_emails() -> None:
+    """Each is counted once."""
+    assert DEPTH.unfinished == 1 + 2 + 4 + 8 + 16 + 32
+    assert sum(DEPTH.states.values()) == DEPTH.unfinished
+
+
+def test_states_are_those_of_the_rows() -> None:
+    """A scheduled or postponed email is in state `pending`."""
+    assert DEPTH.states == {
+        State.PENDING: 1 + 8 + 6,
+        State.QUEUED: 2,
+        State.SENDING: 4,
+        State.DEFERRED: 16 - 6,
+        State.HELD: 32,
+    }
+    assert DEPTH.states.keys() == UNFINISHED_STATES
+
+
+def test_an_empty_queue_has_no_states() -> None:
+    """Its depth is 0."""
+    empty = QueueDepth(queue="celery")
+    assert (empty.depth, empty.unfinished, empty.states, empty.waiting_since) == (0, 0, {}, None)
+
+
+def test_an_email_that_is_being_sent_still_waits(log: Log) -> None:
+    """Its age counts until it is finished."""
+    recorded = log.now
+    log.claim(log.queue())
+    log.forward(60)
+    log.queue()
+    [depth] = QueueStats(log.engine, clock=log.time).depths().values()
+    assert (depth.depth, depth.waiting_since) == (2, recorded)
 
 
 def test_a_reason_tells_a_delayed_email_from_a_scheduled_one(log: Log) -> None:
@@ -21,6 +64,7 @@ def test_a_reason_tells_a_delayed_email_from_a_scheduled_one(log: Log) -> None:
     log.change(log.add(not_before=later), error="so it is", reason_code=ReasonCode.MAIL_SERVER_DOWN)
     [depth] = QueueStats(log.engine, clock=log.time).depths().values()
     assert (depth.scheduled, depth.deferred, depth.pending) == (1, 1, 0)
+    assert (depth.postponed, depth.depth, depth.states) == (1, 0, {State.PENDING: 2})
 
 
 def test_each_stage_is_counted(log: Log) -> None:

@@ -1,12 +1,9 @@
-"""Results of statistics: sums, shares and depth."""
+"""Results of statistics: sums and shares."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from mailctl.delivery_log.queries.stat_models import Activity, QueueTotals, Totals
+from mailctl.delivery_log.queries.stat_models import Activity, Totals
 from mailctl.domain.models import State
-from tests.emails import NOW
 
 STATES = {State.SENT: 5, State.CAPTURED: 1, State.FAILED: 1, State.EXPIRED: 1, State.CANCELLED: 4}
 
@@ -28,12 +25,3 @@ def test_activity_counts_what_ended() -> None:
     """An email may have ended more than once."""
     activity = Activity(recorded=1, entered=STATES)
     assert (activity.delivered, activity.failed, activity.failure_rate) == (6, 2, 0.25)
-
-
-def test_the_oldest_of_all_states_is_the_oldest_of_the_queue() -> None:
-    """States without any are no answer."""
-    queue = QueueTotals(name="celery").with_state(State.HELD, 1, scheduled=0, oldest=None)
-    queue = queue.with_state(State.QUEUED, 2, scheduled=0, oldest=NOW)
-    queue = queue.with_state(State.SENDING, 1, scheduled=0, oldest=NOW - timedelta(hours=1))
-    assert queue.oldest == NOW - timedelta(hours=1)
-    assert queue.states == {State.HELD: 1, State.QUEUED: 2, State.SENDING: 1}

@@ -12,7 +12,6 @@ from mailctl.delivery_log.queries.statistics import Statistics, first_event_seq_
 from mailctl.delivery_log.queries.time_series import time_series
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.domain.models import State
-from mailctl.domain.reason_codes import ReasonCode
 from tests.unit.delivery_log.conftest import SENT
 
 if TYPE_CHECKING:
@@ -26,15 +25,6 @@ def send(log: Log, *, seconds: float) -> None:
     claim = log.claim(log.queue())
     log.forward(seconds)
     log.results.finish(claim, State.SENT, outcome=SENT)
-
-
-def test_scheduled_emails_are_known_by_having_no_reason(log: Log) -> None:
-    """A delayed one is part of the depth."""
-    later = log.now + timedelta(hours=1)
-    log.add(not_before=later)
-    log.change(log.add(not_before=later), error="so", reason_code=ReasonCode.OVER_GLOBAL_LIMIT)
-    [queue] = Statistics(log.engine).queues(now=log.now)
-    assert (queue.scheduled, queue.states[State.PENDING]) == (1, 2)
 
 
 @pytest.mark.parametrize(

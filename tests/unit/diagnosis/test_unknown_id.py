@@ -1,0 +1,83 @@
+"""Why the delivery log does not have an id: decisions from evidence, without asking anybody."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mailctl.broker.messages import CeleryMessage, MessagePosition, MessageSearchResult
+from mailctl.diagnosis import Cause, Certainty, UnknownId, diagnose_unknown
+from mailctl.domain.models import CeleryResult
+
+UNKNOWN = UnknownId(task_id="e1", log="sqlite:///here", is_log_empty=False, relative_home=Path(".mailctl"))
+MESSAGE = CeleryMessage(
+    task_id="e1",
+    task="send_welcome_email_task",
+    queue="celery",
+    email_ids=("e1",),
+    to=None,
+    is_from_mailctl=True,
+)
+FOREIGN = replace(MESSAGE, is_from_mailctl=False)
+
+
+def first(**more: Any) -> Cause:
+    """Return the first cause."""
+    return diagnose_unknown(replace(UNKNOWN, **more))[0]
+
+
+def found(message: CeleryMessage, *, ahead: int | None) -> MessageSearchResult:
+    """Return the result of a search that found a message; None ahead means that a worker holds it."""
+    position = MessagePosition(queue=message.queue, ahead=ahead, message=message)
+    return MessageSearchResult(position=position, is_complete=True)
+
+
+def test_a_log_nearby_that_has_it_settles_the_matter() -> None:
+    """The next step reads that log."""
+    cause = first(other_homes=(Path("/srv/shop/.mailctl"),))
+    assert (cause.name, cause.certainty) == ("log_elsewhere", Certainty.CERTAIN)
+    assert str(cause.next_step) == "MAILCTL_HOME=/srv/shop/.mailctl mailctl why e1"
+
+
+def test_our_own_message_was_recorded_in_another_log() -> None:
+    """The sentence says where the message is."""
+    assert first(search=found(MESSAGE, ahead=0)).sentence == (
+        "mailctl recorded it in another delivery log, not in sqlite:///here; its message is in queue 'celery'"
+    )
+    assert first(search=found(MESSAGE, ahead=None)).sentence.endswith("; a worker holds its message")
+
+
+def test_a_message_of_another_program_is_in_no_log() -> None:
+    """The sentence says how many messages are ahead of it."""
+    cause = first(search=found(FOREIGN, ahead=4))
+    assert cause.name == "another_program"
+    assert cause.sentence.endswith("; 4 messages ahead of it in queue 'celery'")
+
+
+def test_a_queue_of_another_program_is_quoted_for_the_shell() -> None:
+    """Its name may be one that a shell would act on, or that looks like an option."""
+    for name, shown in (("celery;touch${IFS}x", "'celery;touch${IFS}x'"), ("--all", "-- --all")):
+        search = found(replace(FOREIGN, queue=name), ahead=4)
+        assert str(first(search=search).next_step) == f"mailctl queue peek {shown}"
+
+
+def test_a_result_tells_whose_task_it_was() -> None:
+    """By what was stored."""
+    result = CeleryResult(state="SUCCESS", text="", is_from_mailctl=True)
+    assert first(result=result).name == "log_elsewhere"
+    assert first(result=replace(result, is_from_mailctl=False)).name == "another_program"
+
+
+def test_an_empty_log_is_likely_the_wrong_one() -> None:
+    """A full one less so; each cause is named once."""
+    causes = diagnose_unknown(replace(UNKNOWN, is_log_empty=True))
+    assert [cause.name for cause in causes] == ["log_elsewhere", "never_existed"]
+    assert causes[0].certainty is Certainty.LIKELY
+    assert first().certainty is Certainty.POSSIBLE
+
+
+def test_a_broker_that_cannot_be_asked_is_a_possible_cause() -> None:
+    """It might have had the message or the result."""
+    names = [cause.name for cause in diagnose_unknown(replace(UNKNOWN, broker_error="It is down."))]
+    assert names == ["never_existed", "log_elsewhere", "broker_down"]

@@ -1,0 +1,49 @@
+"""The status of one queue, from the log and the broker."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueRate
+from mailctl.monitoring.queues import QueueStatus
+from tests.emails import NOW
+
+
+def status(*, rate: float = 0.0, ready: int = 0, unacked: int = 0, **counts: Any) -> QueueStatus:
+    """Return the status of a queue with these counts."""
+    return QueueStatus(
+        log_depth=QueueDepth(queue="celery", **counts),
+        rate=QueueRate(outgoing=rate),
+        workers=1,
+        pause=None,
+        on_broker=None,
+        unlogged_ready=ready,
+        unlogged_unacked=unacked,
+        at=NOW,
+    )
+
+
+def test_the_depth_has_no_messages_without_an_email() -> None:
+    """Those are ready or in flight, but they are not emails yet."""
+    found = status(pending=1, queued=2, sending=4, ready=8, unacked=16)
+    assert (found.depth, found.ready, found.in_flight) == (7, 1 + 2 + 8, 4 + 16)
+
+
+def test_the_time_to_empty_follows_from_the_rate() -> None:
+    """It is 0 if nothing is ready, and unknown while nothing is sent."""
+    assert status(pending=12, rate=6.0).seconds_to_empty == 120.0
+    assert status(sending=3).seconds_to_empty == 0.0
+    assert status(pending=12).seconds_to_empty is None
+
+
+def test_the_oldest_age_is_never_negative() -> None:
+    """The clock of another host may be ahead."""
+    assert status(waiting_since=NOW - timedelta(seconds=90)).oldest_age_seconds == 90.0
+    assert status(waiting_since=NOW + timedelta(seconds=2)).oldest_age_seconds == 0.0
+    assert status().oldest_age_seconds is None
+
+
+def test_unclaimed_messages_are_unknown_without_a_broker() -> None:
+    """None is not 0."""
+    assert (status().name, status().unclaimed) == ("celery", None)

@@ -1,0 +1,71 @@
+"""The checks of `monitor`, from numbers to sentences."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from mailctl.delivery_log.queries.queue_stats import QueueDepth
+from mailctl.delivery_log.queries.stat_models import Activity
+from mailctl.domain.models import State
+from mailctl.monitoring.thresholds import Thresholds, check_age, check_depth, check_failures
+from tests.emails import NOW
+
+LIMITS = Thresholds(
+    max_depth=10,
+    max_age=timedelta(minutes=5),
+    max_failure_rate=0.05,
+    min_workers=1,
+    failure_window=timedelta(minutes=15),
+)
+
+
+@pytest.mark.parametrize(("depth", "ok"), [(10, True), (11, False)])
+def test_the_deepest_queue_decides(depth: int, ok: bool) -> None:
+    """The limit itself is allowed; emails that are not due do not count."""
+    queues = [QueueDepth(queue="reports", pending=1), QueueDepth(queue="celery", queued=depth, deferred=99)]
+    found = check_depth(queues, LIMITS)
+    assert (found.value, found.ok) == (depth, ok)
+    assert found.reason == f"queue 'celery' has a depth of {depth}; the limit is 10"
+
+
+def test_without_queues_the_depth_is_zero() -> None:
+    """The sentence names the queue that was asked for."""
+    assert check_depth([], LIMITS).reason == "queue 'any' has a depth of 0; the limit is 10"
+
+
+@pytest.mark.parametrize(("minutes", "ok"), [(5, True), (6, False)])
+def test_the_oldest_email_decides(minutes: int, ok: bool) -> None:
+    """Of all queues; a queue where no email waits has no age."""
+    queues = [
+        QueueDepth(queue="celery", waiting_since=NOW - timedelta(minutes=minutes)),
+        QueueDepth(queue="reports", waiting_since=NOW - timedelta(minutes=1)),
+        QueueDepth(queue="idle"),
+    ]
+    found = check_age(queues, LIMITS, now=NOW)
+    assert (found.value, found.ok) == (minutes * 60.0, ok)
+    assert found.reason == (
+        f"the oldest email in queue 'celery' has waited {minutes} min; the limit is 5 min"
+    )
+
+
+def test_without_a_waiting_email_the_age_is_zero() -> None:
+    """That is no trouble."""
+    found = check_age([QueueDepth(queue="idle")], LIMITS, now=NOW)
+    assert (found.value, found.ok, found.reason) == (0.0, True, "no email is waiting")
+
+
+@pytest.mark.parametrize(("failed", "ok"), [(1, True), (2, False)])
+def test_the_failure_rate_is_that_of_finished_emails(failed: int, ok: bool) -> None:
+    """Deferred ones are not finished."""
+    entered = {State.SENT: 20 - failed, State.FAILED: failed, State.DEFERRED: 50}
+    found = check_failures(Activity(recorded=70, entered=entered), LIMITS)
+    assert (found.value, found.ok) == (failed / 20, ok)
+    assert found.reason.startswith(f"{failed} of 20 emails that finished in the last 15 min failed (")
+
+
+def test_without_finished_emails_there_is_no_failure_rate() -> None:
+    """That is no trouble either."""
+    found = check_failures(Activity(recorded=1, entered={}), LIMITS)
+    assert (found.value, found.ok) == (None, True)

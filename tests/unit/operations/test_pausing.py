@@ -1,0 +1,53 @@
+"""What can be paused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl.delivery_log.pauses import PauseScope
+from mailctl.errors import InvalidInput, NotFound
+from mailctl.operations.pausing import PauseService, PauseTarget
+from mailctl.runtime import Runtime
+from mailctl.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+WELCOME = PauseTarget(scope=PauseScope.KIND, name="welcome")
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[PauseService]:
+    """Pauses of an empty log."""
+    runtime = Runtime(Settings(mailctl_home=tmp_path))
+    yield PauseService(runtime)
+    runtime.close()
+
+
+@pytest.mark.parametrize(("queue", "kind"), [(None, None), ("celery", "welcome")])
+def test_either_a_queue_or_a_kind_is_paused(
+    service: PauseService, queue: str | None, kind: str | None
+) -> None:
+    """Neither or both is an error."""
+    with pytest.raises(InvalidInput, match="either a queue or a kind"):
+        service.resolve_target(queue=queue, kind=kind)
+
+
+def test_an_unknown_name_is_not_paused(service: PauseService) -> None:
+    """It would look as if something was paused."""
+    with pytest.raises(NotFound, match="Queue 'clery' does not exist"):
+        service.resolve_target(queue="clery", kind=None)
+    with pytest.raises(InvalidInput):
+        service.resolve_target(queue=None, kind="welcom")
+
+
+def test_a_pause_is_new_once(service: PauseService) -> None:
+    """After a resume it can be set again."""
+    assert service.resolve_target(queue=None, kind="welcome") == WELCOME
+    assert [service.pause(WELCOME, actor="ada", reason="wrong link")[1] for _ in range(2)] == [True, False]
+    assert service.resume(WELCOME).reason == "wrong link"
+    with pytest.raises(NotFound, match="The kind 'welcome' is not paused"):
+        service.resume(WELCOME)
