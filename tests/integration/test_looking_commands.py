@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.models import Outcome, OutcomeKind, State
 from tests.integration.commands import DEAD, fail, send, welcome
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class TestShow:
         source = mailctl("show", email_id, "--raw", "--reveal", "--json").lines[0]["raw"]
         (tmp_path / "one.eml").write_bytes(source.encode())
         folder = tmp_path / ".mailctl" / "mail"
-        reply = SmtpReply(text=str(folder / "one.eml"))
-        fail(email_id, Outcome(kind=OutcomeKind.CAPTURED, reply=reply), state=State.CAPTURED)
+        outcome = Outcome(kind=OutcomeKind.CAPTURED, captured_file=str(folder / "one.eml"))
+        fail(email_id, outcome, state=State.CAPTURED)
         assert mailctl("show", email_id, "--json").lines[0]["source"] == "log"
         folder.mkdir(parents=True, exist_ok=True)
         (tmp_path / "one.eml").rename(folder / "one.eml")
