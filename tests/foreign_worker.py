@@ -1,4 +1,4 @@
-"""A worker of mailctl whose patience with messages of other apps a test chooses.
+"""A worker of mailctl with a requeue schedule that a test chooses.
 
 Run as `python -m tests.foreign_worker` with the fields of the schedule as JSON, and with the number of its
 pool processes where it is to have some.

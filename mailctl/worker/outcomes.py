@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mailctl.delivery_log.circuits import Circuit
+    from mailctl.domain.retry_policy import RetryAt
     from mailctl.runtime import Runtime
     from mailctl.worker.circuit_breaker import CircuitBreaker
 
@@ -176,11 +177,21 @@ class OutcomeRecorder:
             probe_at=circuit.probe_at if circuit else None,
         )
         if isinstance(decision, GiveUp):
-            state, code = State.FAILED, ReasonCode.OUT_OF_ATTEMPTS
-            if decision.is_expired:
-                state, code = State.EXPIRED, ReasonCode.WOULD_EXPIRE
-            reason = Reason(code=code, text=decision.reason)
-            return self._finish(claim, state, outcome=outcome, reason=reason, message_id=message_id)
+            return self._give_up(claim, outcome, decision, message_id=message_id)
+        return self._defer(claim, outcome, decision, message_id=message_id)
+
+    def _give_up(
+        self, claim: Claim, outcome: Outcome, decision: GiveUp, *, message_id: str | None
+    ) -> DeliveryResult:
+        state, code = State.FAILED, ReasonCode.OUT_OF_ATTEMPTS
+        if decision.is_expired:
+            state, code = State.EXPIRED, ReasonCode.WOULD_EXPIRE
+        reason = Reason(code=code, text=decision.reason)
+        return self._finish(claim, state, outcome=outcome, reason=reason, message_id=message_id)
+
+    def _defer(
+        self, claim: Claim, outcome: Outcome, decision: RetryAt, *, message_id: str | None
+    ) -> DeliveryResult:
         self._record_until_successful(
             lambda: self._results.defer(
                 claim,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import billiard.pool
 from celery.signals import setup_logging, worker_before_create_process, worker_shutting_down
@@ -75,22 +75,11 @@ def run_worker(
     runtime.check_message_settings()
     app = runtime.app
     pool = _choose_pool(pool, is_private=has_memory_broker(app))
-    if loglevel.upper() not in LOG_LEVELS:
-        raise InvalidInput("--loglevel", f"{loglevel!r} is not a level.", fix=f"Use {', '.join(LOG_LEVELS)}.")
-    if log_format not in LOG_FORMATS:
-        raise InvalidInput(
-            "--log-format", f"{log_format!r} is not a format.", fix=f"Use {', '.join(LOG_FORMATS)}."
-        )
-    if log_format == "json":
-        configure_json_logging(loglevel.upper())
-        setup_logging.connect(_skip_celery_logging, weak=False)
+    _check_options(loglevel, log_format)
+    _configure_logging(loglevel, log_format)
     if drain:
         BrokerInspector(app).ping()
-    # At DEBUG this logger prints whole messages, including their links.
-    logging.getLogger("celery.concurrency.base").setLevel(logging.INFO)
     billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _EXIT_WAIT_TENTHS
-    # This logger warns that memory:// names no host.
-    logging.getLogger("kombu.connection").setLevel(logging.ERROR)
     # Computed even if `queues` is given: a worker that cannot load the kinds must not start.
     default_queues = ",".join(_default_queues(runtime))
     create_log(runtime.engine)
@@ -111,6 +100,29 @@ def run_worker(
     )
     warn_of_other_messages(app, (queues or default_queues).split(","))
     worker_before_create_process.connect(_freeze_gc, weak=False)
+    return _run(worker)
+
+
+def _check_options(loglevel: str, log_format: str) -> None:
+    levels, formats = ", ".join(LOG_LEVELS), ", ".join(LOG_FORMATS)
+    if loglevel.upper() not in LOG_LEVELS:
+        raise InvalidInput("--loglevel", f"{loglevel!r} is not a level.", fix=f"Use {levels}.")
+    if log_format not in LOG_FORMATS:
+        raise InvalidInput("--log-format", f"{log_format!r} is not a format.", fix=f"Use {formats}.")
+
+
+def _configure_logging(loglevel: str, log_format: str) -> None:
+    if log_format == "json":
+        configure_json_logging(loglevel.upper())
+        setup_logging.connect(_skip_celery_logging, weak=False)
+    # At DEBUG this logger prints whole messages, including their links.
+    logging.getLogger("celery.concurrency.base").setLevel(logging.INFO)
+    # This logger warns that memory:// names no host.
+    logging.getLogger("kombu.connection").setLevel(logging.ERROR)
+
+
+def _run(worker: Any) -> int:
+    """Run a Celery worker to its end, and return the exit code."""
     shutdowns: list[str] = []
 
     def note_shutdown(how: str, **_: object) -> None:

@@ -1,4 +1,4 @@
-"""Another app's jobs on a queue that mailctl consumes, too: kept for its own worker, and never destroyed."""
+"""Messages of another app on a queue that mailctl consumes are kept for that app, and never deleted."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Yard:
         self.client.conf.task_default_queue_type = queue_type or "classic"
 
     def publish(self, number: int = 3, **options: Any) -> list[str]:
-        """Publish jobs of the other app; return their ids."""
+        """Publish jobs of the other app, and return their ids."""
         return [
             self.client.send_task(
                 "warehouse.ship",
@@ -97,27 +97,27 @@ class Yard:
 
     @property
     def done(self) -> list[dict[str, Any]]:
-        """What the other app has done."""
+        """Return the jobs that the other app has executed."""
         file = self.terminal.folder / "done.jsonl"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
     def ready(self, queue: str = QUEUE) -> int:
-        """How many messages no worker has taken."""
+        """Return how many messages no worker has taken."""
         return BrokerInspector(self.client).depth(queue).ready
 
     @property
     def unclaimed(self) -> int:
-        """How many messages of the queue were moved aside."""
+        """Return the number of unclaimed messages of the queue."""
         return UnclaimedMessages(self.client).counts([QUEUE]).get(QUEUE, 0)
 
     @property
     def other_workers(self) -> list[str]:
-        """The workers that another app has on the queue, as far as they answer."""
+        """Return the workers of other apps on the queue that answer."""
         found = find_foreign_workers(self.own, [QUEUE], BrokerInspector(self.own).queues_by_worker())
         return [node.partition("@")[0] for sharing in found for node in sharing.workers]
 
     def messages(self, queue: str) -> list[Any]:
-        """Return the messages of a queue as the broker has them, the next one first, and leave them there."""
+        """Return the messages of a queue in order of delivery, and leave them there."""
         with self.client.connection_for_read() as connection:
             channel = connection.default_channel
             channel.auto_decode = False
@@ -131,7 +131,7 @@ class Yard:
 
 
 class Milliseconds(amqp.Message):  # type: ignore[misc]
-    """A message whose timestamps in headers are in milliseconds, where AMQP has seconds."""
+    """A message with header timestamps in milliseconds, where AMQP expects seconds."""
 
     MOMENT = datetime(2026, 11, 28, tzinfo=UTC)
     SECONDS = int(MOMENT.timestamp())
@@ -156,8 +156,8 @@ def yard(request: pytest.FixtureRequest, production: Terminal, redis: RedisServe
     yard.own.close()
 
 
-def test_jobs_wait_for_a_worker_of_their_own_that_starts_later(yard: Yard) -> None:
-    """It does each of them once, as it was published; emails go out meanwhile."""
+def test_jobs_wait_for_the_worker_of_their_app(yard: Yard) -> None:
+    """It executes each of them once and unchanged; emails are sent in the meantime."""
     ids = yard.publish()
     worker = yard.worker(*[0.2] * 200)
     email = yard.terminal.send("welcome", "--email", "zoe@example.com")
@@ -178,8 +178,8 @@ def test_jobs_wait_for_a_worker_of_their_own_that_starts_later(yard: Yard) -> No
     assert "Traceback" not in worker.output
 
 
-def test_jobs_in_the_hands_of_a_worker_that_is_killed_are_not_lost(yard: Yard) -> None:
-    """Its one slot stays free for emails while they wait in it."""
+def test_jobs_that_a_killed_worker_held_are_not_lost(yard: Yard) -> None:
+    """They do not take its only slot from emails."""
     ids = yard.publish()
     worker = yard.worker(FOR_EVER)
     worker.wait_until(lambda: not yard.ready())
@@ -192,8 +192,8 @@ def test_jobs_in_the_hands_of_a_worker_that_is_killed_are_not_lost(yard: Yard) -
     assert sorted({each["id"] for each in yard.done}) == sorted(ids)
 
 
-def test_what_nobody_takes_is_moved_aside_unchanged_and_restored(yard: Yard) -> None:
-    """Body, headers and properties are those that its publisher gave it; restored, it gets new rounds."""
+def test_unclaimed_jobs_are_moved_aside_unchanged_and_restored(yard: Yard) -> None:
+    """Body, headers and properties stay the same; a restored job is requeued as often as a new one."""
     ids = yard.publish(expiration=3600)
     published = yard.messages(QUEUE)
     worker = yard.worker(0.1, 0.1, 0.1)
@@ -213,7 +213,7 @@ def test_what_nobody_takes_is_moved_aside_unchanged_and_restored(yard: Yard) -> 
 
 @pytest.mark.parametrize("yard", ["redis"], indirect=True)
 def test_a_long_queue_of_jobs_does_not_fill_the_memory(yard: Yard) -> None:
-    """What is too much goes back at once, and emails behind it go out."""
+    """Overflow messages are requeued at once, and emails behind them are sent."""
     yard.publish(150)
     yard.worker(FOR_EVER, max_messages=5)
     email = yard.terminal.send("welcome", "--email", "zoe@example.com")
@@ -223,8 +223,8 @@ def test_a_long_queue_of_jobs_does_not_fill_the_memory(yard: Yard) -> None:
 
 
 @pytest.mark.parametrize("yard", ["redis"], indirect=True)
-def test_a_worker_that_stops_gives_back_what_it_kept(yard: Yard, redis: RedisServer) -> None:
-    """Unchanged, and at the head of the queue."""
+def test_a_stopping_worker_returns_the_jobs_that_it_held(yard: Yard, redis: RedisServer) -> None:
+    """They are unchanged, at the head of the queue."""
     yard.publish()
     published = yard.messages(QUEUE)
     worker = yard.worker(FOR_EVER)
@@ -235,10 +235,8 @@ def test_a_worker_that_stops_gives_back_what_it_kept(yard: Yard, redis: RedisSer
 
 
 @pytest.mark.parametrize("yard", ["redis"], indirect=True)
-def test_jobs_with_one_tag_and_another_way_survive_a_worker_that_is_killed(
-    yard: Yard, redis: RedisServer
-) -> None:
-    """Each is kept for itself, and restored on the queue that it was taken from."""
+def test_jobs_with_the_same_tag_survive_a_killed_worker(yard: Yard, redis: RedisServer) -> None:
+    """Each is stored by itself, and restored to the queue that it came from."""
     yard.publish()
     with redis.client() as client:
         published = [json.loads(raw) for raw in client.lrange(f"{QUEUE}\x06\x163", 0, -1)]
@@ -263,10 +261,8 @@ def test_jobs_with_one_tag_and_another_way_survive_a_worker_that_is_killed(
 
 
 @pytest.mark.parametrize("yard", ["redis"], indirect=True)
-def test_a_job_of_a_worker_that_is_killed_reaches_its_own_app_unchanged(
-    yard: Yard, redis: RedisServer
-) -> None:
-    """What Redis keeps meanwhile is the message as it came; its own worker restores it, and sees its way."""
+def test_a_job_that_a_killed_worker_held_reaches_its_app_unchanged(yard: Yard, redis: RedisServer) -> None:
+    """Redis keeps the original message, which the worker of its app restores."""
     yard.publish(1)
     [message] = yard.messages(QUEUE)
     message["properties"]["delivery_info"] = {"exchange": "topics", "routing_key": "warehouse.ship"}
@@ -283,8 +279,8 @@ def test_a_job_of_a_worker_that_is_killed_reaches_its_own_app_unchanged(
 
 
 @pytest.mark.parametrize("yard", ["redis"], indirect=True)
-def test_a_job_goes_back_with_the_tag_and_the_way_that_it_came_with(yard: Yard, redis: RedisServer) -> None:
-    """Those that a worker has given it are for the time that it keeps it."""
+def test_a_job_is_requeued_with_its_own_tag_and_routing_key(yard: Yard, redis: RedisServer) -> None:
+    """Those that the worker gives it are for the time that it holds the job."""
     yard.publish(1)
     [message] = yard.messages(QUEUE)
     message["properties"]["delivery_info"] = {"exchange": "topics", "routing_key": "warehouse.ship"}
@@ -297,10 +293,10 @@ def test_a_job_goes_back_with_the_tag_and_the_way_that_it_came_with(yard: Yard, 
 
 
 @pytest.mark.parametrize("yard", ["classic"], indirect=True)
-def test_jobs_with_headers_and_properties_that_make_trouble_are_moved_aside_once(
+def test_jobs_with_undecodable_headers_and_properties_are_moved_aside_once(
     yard: Yard, rabbit_server: RabbitServer
 ) -> None:
-    """Each with its body and all headers that can be read; those behind it are not held up."""
+    """Each keeps its body and all decodable headers, and does not block those behind it."""
     other = f"other-{uuid.uuid4().hex}"
     rabbit_server.control("add_user", other, other)
     host = yard.client.connection().virtual_host
@@ -335,8 +331,8 @@ def test_jobs_with_headers_and_properties_that_make_trouble_are_moved_aside_once
 
 
 @pytest.mark.parametrize("yard", ["classic"], indirect=True)
-def test_an_email_with_a_header_that_cannot_be_read_is_sent(yard: Yard) -> None:
-    """The header is none of its own, and no reason to lose the others."""
+def test_an_email_with_an_undecodable_header_is_sent(yard: Yard) -> None:
+    """Its other headers are not lost."""
     task_id = str(uuid.uuid4())
     headers = {"task": "send_welcome_email_task", "id": task_id, "sent": Milliseconds.MOMENT}
     user = {"id": 7, "email": "zoe@example.com", "username": "zoe"}

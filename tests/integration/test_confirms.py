@@ -1,4 +1,4 @@
-"""Publishing on RabbitMQ with the confirmation of many messages at a time."""
+"""RabbitMQ confirms a batch of published messages."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def messages(number: int) -> list[Any]:
     return [amqp.Message(str(each)) for each in range(number)]
 
 
-def test_every_message_of_a_batch_is_answered_for(connection: Any) -> None:
-    """Those that a full queue does not take, those for which there is none, and those after an error."""
+def test_every_message_of_a_batch_is_confirmed_or_has_an_error(connection: Any) -> None:
+    """A full queue rejects messages, and a missing queue returns them."""
     with connection.channel() as channel:
         channel.queue_declare("roomy", auto_delete=False)
         limits = {"x-max-length": 1, "x-overflow": "reject-publish"}
@@ -49,8 +49,8 @@ def test_every_message_of_a_batch_is_answered_for(connection: Any) -> None:
         assert channel.queue_declare("roomy", passive=True).message_count == 1001
 
 
-def test_a_connection_that_breaks_answers_for_what_was_not_confirmed(connection: Any) -> None:
-    """Nobody knows whether those are there."""
+def test_a_broken_connection_is_the_error_of_what_was_not_confirmed(connection: Any) -> None:
+    """Whether the broker has those messages is unknown."""
     channel = connection.channel()
     confirms = Confirms(channel)
     connection.connection.transport.close()

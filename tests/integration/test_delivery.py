@@ -1,4 +1,4 @@
-"""Claim, compose, send, record: one email in this process, against a real mail server."""
+"""One email is claimed, composed, sent and recorded in this process, with a real mail server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORKER = "w@host"
 
 
 class Post:
-    """A delivery, its log and its mail server."""
+    """A delivery with its log and its mail server."""
 
     def __init__(self, folder: Path, smtp: ScriptedSmtpServer, **more: object) -> None:
         self.smtp = smtp
@@ -48,18 +48,18 @@ class Post:
         self.delivery = Delivery(self.runtime, event_loop=self._event_loop, sender=self._sender)
 
     def record(self, address: str = "zoe@example.com") -> str:
-        """Record a welcome email, and say that it is on the broker."""
+        """Record a welcome email, and mark it as queued."""
         content = make_content(WELCOME, make_user(email=address), origins=self.runtime.link_origins)
         [email_id] = Enqueuer(self.runtime).record(EmailRequest(kind=WELCOME), [content]).ids
         self.runtime.outbox.mark_queued([email_id])
         return email_id
 
     def deliver(self, email_id: str) -> DeliveryResult:
-        """Do what a task does."""
+        """Deliver an email as its task does."""
         return self.delivery.deliver(email_id, worker=WORKER)
 
     def email(self, email_id: str) -> Email:
-        """Return what the log knows."""
+        """Return an email from the log."""
         return self.runtime.history.find(email_id)[0]
 
     def close(self) -> None:
@@ -70,7 +70,7 @@ class Post:
 
 @pytest.fixture
 def smtp() -> Iterator[ScriptedSmtpServer]:
-    """A mail server that takes everything unless a test says otherwise."""
+    """A mail server that accepts everything unless a test scripts it."""
     with ScriptedSmtpServer() as server:
         yield server
 
@@ -83,7 +83,7 @@ def post(tmp_path: Path, smtp: ScriptedSmtpServer) -> Iterator[Post]:
     post.close()
 
 
-def test_it_is_sent_once(post: Post) -> None:
+def test_an_email_is_sent_once(post: Post) -> None:
     """A second message for the same email finds nothing to do."""
     email_id = post.record()
     assert [post.deliver(email_id).state for _ in range(2)] == [State.SENT, None]
@@ -92,13 +92,13 @@ def test_it_is_sent_once(post: Post) -> None:
     assert (email.message_id, email.reply.code, email.worker) == (message.message_id, 250, WORKER)
 
 
-def test_nobody_knows_it(post: Post) -> None:
-    """A message without an email is acknowledged."""
+def test_an_unknown_email_is_ignored(post: Post) -> None:
+    """Its message is acknowledged."""
     assert post.deliver("nobody-knows-this").state is None
 
 
-def test_later_means_deferred(post: Post) -> None:
-    """With what the server said, and a time."""
+def test_a_temporary_reply_defers_an_email(post: Post) -> None:
+    """The log has the reply and the time of the next attempt."""
     post.smtp.script["rcpt"] = ["451 4.3.0 later"]
     email_id = post.record()
     assert post.deliver(email_id).state is State.DEFERRED
@@ -107,8 +107,8 @@ def test_later_means_deferred(post: Post) -> None:
     assert email.next_attempt_at is not None
 
 
-def test_never_means_failed(post: Post) -> None:
-    """At once; and no circuit opens, for the recipient is to blame."""
+def test_a_permanent_reply_fails_an_email(post: Post) -> None:
+    """The circuit stays closed, because the recipient is the cause."""
     post.smtp.script["rcpt"] = ["550 5.1.1 no such user"]
     email_id = post.record()
     assert post.deliver(email_id).state is State.FAILED
@@ -117,10 +117,10 @@ def test_never_means_failed(post: Post) -> None:
 
 
 @pytest.mark.parametrize(("wish", "state"), [("resend", State.DEFERRED), ("hold", State.HELD)])
-def test_a_lost_reply_is_the_operators_choice(
+def test_an_ambiguous_email_is_deferred_or_held(
     tmp_path: Path, smtp: ScriptedSmtpServer, wish: str, state: State
 ) -> None:
-    """MAILCTL_ON_AMBIGUOUS: the same Message-ID again, or nothing until somebody looks."""
+    """As MAILCTL_ON_AMBIGUOUS says: sent again with the same Message-ID, or left to an operator."""
     smtp.script["body"] = [Drop()]
     post = Post(tmp_path, smtp, mailctl_on_ambiguous=wish)
     email_id = post.record()
@@ -130,7 +130,7 @@ def test_a_lost_reply_is_the_operators_choice(
 
 
 def test_a_dead_server_opens_the_circuit(post: Post) -> None:
-    """After three emails the others are kept back, and none has used up an attempt of its own."""
+    """After three failures the other emails are postponed, and no email loses an attempt."""
     post.smtp.script["banner"] = [Drop()] * 10
     ids = [post.record() for _ in range(5)]
     states = [post.deliver(email_id).state for email_id in ids]
@@ -140,8 +140,8 @@ def test_a_dead_server_opens_the_circuit(post: Post) -> None:
 
 
 class TestMessagesOfOtherPrograms:
-    def test_one_without_a_row_gets_it(self, post: Post) -> None:
-        """Its Celery task id is the email's id."""
+    def test_a_message_without_a_row_is_recorded(self, post: Post) -> None:
+        """Its Celery task id becomes the id of the email."""
         report = post.delivery.deliver_message(
             "task-1",
             EmailRequest(kind=WELCOME),
@@ -151,8 +151,8 @@ class TestMessagesOfOtherPrograms:
         )
         assert (report.state, post.email("task-1").state) == (State.SENT, State.SENT)
 
-    def test_one_that_cannot_be_an_email_has_failed(self, post: Post) -> None:
-        """With the reason, and the worker goes on."""
+    def test_an_invalid_message_is_recorded_as_failed(self, post: Post) -> None:
+        """The log has the reason, and the worker continues."""
         report = post.delivery.deliver_message(
             "task-2",
             EmailRequest(kind=RESET),
@@ -163,8 +163,8 @@ class TestMessagesOfOtherPrograms:
         assert (report.state, post.email("task-2").state) == (State.FAILED, State.FAILED)
         assert post.email("task-2").error
 
-    def test_each_recipient_is_an_email(self, post: Post) -> None:
-        """The message carries the first, the log the others."""
+    def test_each_recipient_becomes_an_email(self, post: Post) -> None:
+        """The message delivers the first, and the log the others."""
         arguments = {
             "subject": "Hello",
             "recipients": [{"name": "A", "email": "a@example.com"}, {"name": "B", "email": "b@example.com"}],
@@ -182,8 +182,8 @@ class TestMessagesOfOtherPrograms:
         ]
 
 
-def test_what_cannot_be_rendered_has_failed(post: Post) -> None:
-    """A template that is missing is no reason to try again."""
+def test_an_email_that_cannot_be_rendered_fails(post: Post) -> None:
+    """A retry would fail again."""
     content = make_content(
         GENERIC,
         make_user(email="zoe@example.com"),

@@ -1,4 +1,4 @@
-"""Messages of other apps: what commands tell of them, their way back, and how their rounds are counted."""
+"""Messages of other apps are reported by commands, restored, and counted in the log."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.fixture
 def client(broker: str) -> Iterator[Celery]:
-    """Another app, whose messages were moved aside."""
+    """Another app, which has unclaimed messages."""
     with Celery("client", broker=broker, set_as_current=False) as app:
         for order in range(3):
             app.send_task("warehouse.ship", args=[order], queue=UNCLAIMED, headers={"carrier": "post"})
@@ -59,22 +59,20 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 
 
 def finding(ran: Ran, name: str) -> dict[str, Any] | None:
-    """Return one finding of `check-config`; None if it is not there."""
+    """Return a finding of `check-config`; None if there is no such finding."""
     return next((each for each in ran.lines[0]["checks"] if each["name"] == name), None)
 
 
 def taken(app: Celery, queue: str) -> list[Any]:
-    """Take all messages out of a queue."""
+    """Remove all messages from a queue, and return them."""
     with app.connection_for_read() as connection:
         channel = connection.default_channel
         found = iter(lambda: channel.basic_get(queue, no_ack=True), None)
         return [channel.message_to_python(message) for message in found]
 
 
-def test_messages_that_nobody_took_are_reported_and_restored(
-    mailctl: Mailctl, client: Celery, broker: str
-) -> None:
-    """By `queue list`, `health` and `check-config`, which name the command; in order, after a question."""
+def test_unclaimed_messages_are_reported_and_restored(mailctl: Mailctl, client: Celery, broker: str) -> None:
+    """`queue list`, `health` and `check-config` name the command, which asks first and keeps the order."""
     assert mailctl("db", "upgrade").code == 0
     listed = next(each for each in mailctl("queue", "list", "--json").lines if each["queue"] == "celery")
     assert listed["unclaimed"] == 3
@@ -100,18 +98,16 @@ def test_messages_that_nobody_took_are_reported_and_restored(
 
 
 @pytest.mark.parametrize("broker", ["rabbit_url"], indirect=True)
-def test_what_has_no_queue_any_more_stays_where_it_is(mailctl: Mailctl, client: Celery) -> None:
-    """Nothing is published into the void."""
+def test_unclaimed_messages_of_a_missing_queue_stay_unclaimed(mailctl: Mailctl, client: Celery) -> None:
+    """Publishing them would lose them."""
     ran = mailctl("queue", "restore", "--yes")
     assert (ran.code, "no queue 'celery'" in ran.err) == (3, True)
     assert len(taken(client, UNCLAIMED)) == 3
 
 
 @pytest.mark.parametrize("broker", ["redis_url"], indirect=True)
-def test_waiting_messages_of_another_app_are_reported_before_a_worker_takes_them(
-    mailctl: Mailctl, client: Celery
-) -> None:
-    """Their tasks are named without what a terminal would obey; emails and canaries are none of them."""
+def test_waiting_messages_of_another_app_are_reported(mailctl: Mailctl, client: Celery) -> None:
+    """Their task names are printed without control characters; emails and canaries do not count."""
     welcome(mailctl)
     assert finding(mailctl("check-config", "--json"), "shared queue") is None
     client.send_task(NASTY)
@@ -124,8 +120,8 @@ def test_waiting_messages_of_another_app_are_reported_before_a_worker_takes_them
     assert "CELERY_QUEUE_DEFAULT=mailctl" in found["fix"]
 
 
-def test_rounds_are_counted_by_message_and_outlive_the_worker(engine: Engine) -> None:
-    """One that is moved aside begins anew, and one that was not seen for long is forgotten."""
+def test_requeues_are_counted_by_message_across_restarts(engine: Engine) -> None:
+    """A message that was moved aside, or not requeued for a day, starts again at 0."""
     now = [datetime(2026, 1, 1, tzinfo=UTC)]
     log = ForeignMessages(engine, clock=lambda: now[0])
     log.record_requeues(["a", "b", "a"])
@@ -138,8 +134,8 @@ def test_rounds_are_counted_by_message_and_outlive_the_worker(engine: Engine) ->
     assert log.requeue_counts(["a", "b", "c"]) == {"c": 1}
 
 
-def test_a_message_goes_back_after_1_10_and_60_seconds_and_then_aside() -> None:
-    """So that a worker that is about to start gets it, and nobody spins."""
+def test_the_default_delays_are_1_10_and_60_seconds() -> None:
+    """A worker that is about to start receives the message, and no worker spins."""
     schedule = RequeueSchedule()
     assert [schedule.delay_seconds(rounds) for rounds in range(5)] == [1.0, 10.0, 60.0, None, None]
     assert (schedule.max_messages, schedule.max_bytes) == (1000, 64 * 1024 * 1024)

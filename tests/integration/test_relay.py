@@ -1,4 +1,4 @@
-"""When a relay looks again."""
+"""The relay ticks at an interval, and logs an outage once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PATIENCE = 60
 
 
 def worker() -> Worker:
-    """Return a worker that the relay says is alive."""
+    """Return the record of the worker for its heartbeat."""
     now = datetime.now(UTC)
     return Worker(
         id="w-1",
@@ -46,20 +46,20 @@ def worker() -> Worker:
     )
 
 
-def tick_after_a_turn(log: Runtime) -> float:
-    """Return how long a relay rests at most, once it has looked at the log."""
-    has_looked = threading.Event()
-    relay = Relay(log, worker(), on_tick=has_looked.set)
+def interval_after_a_tick(log: Runtime) -> float:
+    """Return the interval of a relay after its first tick."""
+    has_ticked = threading.Event()
+    relay = Relay(log, worker(), on_tick=has_ticked.set)
     relay.start()
-    assert has_looked.wait(PATIENCE)
+    assert has_ticked.wait(PATIENCE)
     relay.stop()
     return relay.tick_seconds
 
 
-def test_on_a_server_a_campaign_is_looked_after_more_often(
+def test_a_campaign_shortens_the_interval_with_a_log_on_a_server(
     tmp_path: Path, redis_url: str, postgres_url: str
 ) -> None:
-    """What the broker has of it may be sent within a second; else a look a second is enough."""
+    """Its batches on the broker may be sent within a second."""
     settings = Settings(
         debug=False,
         redis_url=redis_url,
@@ -69,20 +69,18 @@ def test_on_a_server_a_campaign_is_looked_after_more_often(
         mailctl_database_url=postgres_url,
     )
     with closing(Runtime(settings)) as log:
-        assert tick_after_a_turn(log) == SERVER_TICK_SECONDS
+        assert interval_after_a_tick(log) == SERVER_TICK_SECONDS
         rows = [
             RecipientRow(line=number, email=f"user{number}@example.com")
             for number in range(BATCH_SIZE * (MAX_BATCHES_ON_BROKER + 5))
         ]
         for _ in CampaignRecorder(log, EmailRequest(campaign="spring", kind=WELCOME)).record(rows):
             pass
-        assert tick_after_a_turn(log) == LOCAL_TICK_SECONDS
+        assert interval_after_a_tick(log) == LOCAL_TICK_SECONDS
 
 
-def test_an_outage_of_the_broker_is_logged_when_it_begins_and_not_denied_meanwhile(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Between two attempts there is nothing to publish with, which is no recovery."""
+def test_an_outage_of_the_broker_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A tick without an attempt to publish does not count as a recovery."""
     caplog.set_level(logging.INFO, logger="mailctl.relay")
     with HangUpServer() as server:
         settings = Settings(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from mailctl.domain.models import OutcomeKind, State
+from mailctl.domain.models import State
 from mailctl.errors import LogUnavailable
 from mailctl.worker.canary_responder import respond_to_canary, respond_to_logged_canary
 from tests.unit.worker.fakes import Calls, parts
@@ -16,9 +16,9 @@ def runtime(*, plain: bytes | None = b"zoe@example.com", log_error: Exception | 
     return parts(
         workers=Calls(list_alive=log_error),
         settings=SimpleNamespace(email_enabled=False, email_from_address="noreply@example.com"),
-        keyring=Calls(open=plain),
+        keyring=Calls(open_text=plain),
         claims=Calls(),
-        outbox=Calls(finish=True),
+        attempt_results=Calls(finish=True),
     )
 
 
@@ -55,9 +55,9 @@ def test_a_logged_canary_records_its_report() -> None:
     claim = SimpleNamespace(content=SimpleNamespace(user=SimpleNamespace(email="zoe@example.com")))
     made.claims.answers["claim"] = SimpleNamespace(claims=[claim])
     assert respond_to_logged_canary(made, "a", worker="w@host") == "sent"
-    [(_, (claimed, state), kwargs)] = made.outbox.calls
-    assert (claimed, state, kwargs["reason"]) == (claim, State.SENT, "")
-    assert kwargs["outcome"].kind is OutcomeKind.ACCEPTED
+    [(_, (claimed, state), kwargs)] = made.attempt_results.calls
+    assert (claimed, state, kwargs["reason"]) == (claim, State.SENT, None)
+    assert [step["name"] for step in kwargs["canary_report"]] == ["smtp"]
 
 
 def test_a_canary_that_another_worker_has_claimed_is_left_alone() -> None:
@@ -65,4 +65,4 @@ def test_a_canary_that_another_worker_has_claimed_is_left_alone() -> None:
     made = runtime()
     made.claims.answers["claim"] = SimpleNamespace(claims=[])
     assert respond_to_logged_canary(made, "a", worker="w@host") == "nothing to do"
-    assert made.outbox.calls == []
+    assert made.attempt_results.calls == []

@@ -6,10 +6,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
-from mailctl.smtp.classify import is_server_failure
 from mailctl.worker.circuit_breaker import CircuitBreaker
 from tests.unit.worker.fakes import Calls
 
@@ -26,27 +23,6 @@ class Circuit(SimpleNamespace):
 
 def open_circuit() -> Any:
     return Circuit(is_open=True, probe_at=datetime.now(UTC) + timedelta(hours=1))
-
-
-@pytest.mark.parametrize(
-    ("kind", "stage", "expected"),
-    [
-        (OutcomeKind.DEFERRED, "connect", True),
-        (OutcomeKind.DEFERRED, "tls", True),
-        (OutcomeKind.DEFERRED, "auth", True),
-        (OutcomeKind.DEFERRED, "rcpt", False),
-        (OutcomeKind.CONFIG, "auth", True),
-        (OutcomeKind.CONFIG, "", False),
-        (OutcomeKind.BOUNCED, "connect", False),
-        (OutcomeKind.AMBIGUOUS, "data", False),
-        (OutcomeKind.ACCEPTED, "", False),
-    ],
-)
-def test_a_failure_before_the_email_was_offered_is_that_of_the_server(
-    kind: OutcomeKind, stage: str, expected: bool
-) -> None:
-    """So is a configuration error that the server reported."""
-    assert is_server_failure(Outcome(kind=kind, stage=stage)) is expected
 
 
 def test_an_open_circuit_postpones_an_email_until_the_probe() -> None:
@@ -79,7 +55,7 @@ def test_a_failure_of_the_server_is_recorded() -> None:
     circuits = Calls(record_failure=circuit)
     breaker = CircuitBreaker(circuits, Calls())  # type: ignore[arg-type]
     assert breaker.record_outcome(DOWN) is circuit
-    assert circuits.calls == [("record_failure", ("at connect: refused",), {})]
+    assert circuits.calls == [("record_failure", ("at connect: refused",), {"stage": "connect"})]
 
 
 def test_a_success_closes_the_circuit_and_releases_the_postponed_emails() -> None:

@@ -57,6 +57,7 @@ class Log:
         runtime = parts(
             outbox=self.outbox,
             claims=self.claims,
+            attempt_results=None,
             settings=SimpleNamespace(mailctl_lease_seconds=60, debug=False),
             composer=None,
             link_origins=frozenset(),

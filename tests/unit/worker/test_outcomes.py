@@ -38,11 +38,10 @@ class Log:
     """A recorder with a log that remembers calls."""
 
     def __init__(self, *, on_ambiguous: str = "resend", lost: tuple[str, ...] = ()) -> None:
-        self.outbox, self.claims = Calls(finish=True, defer=True), Calls(finish=lost)
+        self.results = Calls(finish=True, defer=True, finish_delivered=lost)
         self.breaker = Calls(record_outcome=None)
         runtime = parts(
-            outbox=self.outbox,
-            claims=self.claims,
+            attempt_results=self.results,
             settings=SimpleNamespace(mailctl_on_ambiguous=on_ambiguous, debug=False),
             retry_policy=RetryPolicy(first_seconds=30, cap_seconds=3600),
         )
@@ -85,9 +84,9 @@ def test_an_error_of_the_disk_is_described() -> None:
     """It does not count as an attempt."""
     log = Log()
     log.record(OSError("the disk is full"))
-    [(_, _, kwargs)] = log.outbox.calls
+    [(_, _, kwargs)] = log.results.calls
     assert kwargs["outcome"].reply.text == "the message cannot be stored: the disk is full"
-    assert not kwargs["counts"]
+    assert not kwargs["counts_as_attempt"]
 
 
 def test_another_exception_passes_through() -> None:
@@ -95,7 +94,7 @@ def test_another_exception_passes_through() -> None:
     log = Log()
     with pytest.raises(KeyboardInterrupt):
         log.record(KeyboardInterrupt())
-    assert log.outbox.calls == []
+    assert log.results.calls == []
 
 
 def test_an_email_whose_links_have_expired_is_not_sent() -> None:
@@ -113,16 +112,16 @@ def test_delivered_emails_of_a_group_are_recorded_together() -> None:
     log = Log()
     results = [outcome(OutcomeKind.ACCEPTED), RenderError("x"), outcome(OutcomeKind.CAPTURED)]
     assert log.recorder.record_all([claim("a"), claim("b"), claim("c")], results) == 2
-    [(_, (delivered,), _)] = log.claims.calls
+    [(_, (failed, *_), _), (_, (delivered,), _)] = log.results.calls
     assert [(each.claim.id, each.state) for each in delivered] == [("a", State.SENT), ("c", State.CAPTURED)]
-    assert [args[0].id for _, args, _ in log.outbox.calls] == ["b"]
+    assert failed.id == "b"
 
 
 def test_a_group_without_delivered_emails_needs_no_transaction() -> None:
     """The number of delivered emails is 0."""
     log = Log()
     assert log.recorder.record_all([claim()], [outcome(OutcomeKind.BOUNCED)]) == 0
-    assert log.claims.calls == []
+    assert log.results.names == ["finish"]
 
 
 def test_an_outage_of_the_log_does_not_lose_the_state_of_the_server() -> None:

@@ -1,4 +1,4 @@
-"""What a worker answers to a canary that is published by hand."""
+"""A worker answers a canary that another program published."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("recipient", [{"a": 1}, ["a"], 7, True, "no seal"])
-def test_a_recipient_that_is_none_is_a_step_that_failed(recipient: Any, tmp_path: Path) -> None:
-    """Whoever waits for the answer gets one, and the worker's log no traceback."""
+def test_an_invalid_recipient_is_reported_as_a_failed_step(recipient: Any, tmp_path: Path) -> None:
+    """The sender gets an answer, and the worker logs no traceback."""
     with closing(Runtime(Settings(mailctl_home=tmp_path / "home"))) as runtime:
         [step] = respond_to_canary(runtime, recipient)
     assert (step["name"], step["ok"]) == ("worker-log", False)

@@ -1,4 +1,4 @@
-"""What lies in the queue and is no email of ours: the worker drops it, says so in a line, and goes on."""
+"""A worker drops invalid messages with one line in its log each, and continues."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def message(task: Any, kwargs: dict[str, Any], **changes: Any) -> dict[str, Any]
     }
 
 
-def rubbish() -> list[bytes]:
-    """All sorts of it, each with a canary in it where it can have one."""
+def invalid_messages() -> list[bytes]:
+    """Return invalid messages, with a secret in each that can contain one."""
     secret = {"reset_url": f"https://shop.example/{CANARY}"}
     whole = message("send_welcome_email_task", secret)
     envelopes: list[Any] = [
@@ -71,16 +71,16 @@ def rubbish() -> list[bytes]:
     return raw + [json.dumps(each).encode() for each in envelopes + damaged]
 
 
-def test_rubbish_ends_no_worker_and_is_not_printed(
+def test_invalid_messages_do_not_end_a_worker_and_are_not_printed(
     production: Terminal, redis: RedisServer, smtp_server: ScriptedSmtpServer
 ) -> None:
-    """Neither in the queue nor said to all workers; what comes after it is sent."""
+    """Neither in a queue nor broadcast; emails behind them are sent."""
     worker = production.worker("-c", "1", "-l", "INFO", "--drop-foreign")
     good, with_self = str(uuid.uuid4()), str(uuid.uuid4())
     with redis.client() as client:
         for said in (CANARY, json.dumps({CANARY: 1})):
             assert client.publish(MAILBOX, said)
-        for raw in rubbish():
+        for raw in invalid_messages():
             client.lpush(QUEUE, raw)
         for task_id, arguments in ((with_self, {**GOOD, "self": 1}), (good, GOOD)):
             client.lpush(QUEUE, json.dumps(message("send_welcome_email_task", arguments, id=task_id)))
@@ -96,8 +96,8 @@ def test_rubbish_ends_no_worker_and_is_not_printed(
     assert worker.stop() == 0
 
 
-def test_rubbish_on_a_shared_queue_is_moved_aside(production: Terminal, redis: RedisServer) -> None:
-    """Byte for byte: it may be another program's."""
+def test_unreadable_bytes_on_a_shared_queue_are_moved_aside(production: Terminal, redis: RedisServer) -> None:
+    """They stay the same byte for byte, because they may belong to another program."""
     raw = [b"\x80\x04\x95" + CANARY.encode(), CANARY.encode(), b""]
     worker = production.worker("-c", "1", "-l", "INFO")
     with redis.client() as client:
