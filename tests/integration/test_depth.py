@@ -159,6 +159,6 @@ def test_the_dashboard_has_the_depth(log: Settings) -> None:
             assert _html_cells(client.get("/queues").text) == EXPECTED
             page = client.get("/overview").text
             assert _html_cells(page) == EXPECTED
-            assert "<dt>Queue depth</dt><dd><b>10</b>" in page
+            assert "<dt>Depth</dt><dd><b>10</b>" in page
     finally:
         runtime.close()
