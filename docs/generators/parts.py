@@ -22,6 +22,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
         json_schemas.json_objects,
         python_api.python_api,
         settings.settings,
+        states.reason_codes,
         states.state_diagram,
         states.states,
         states.transitions,

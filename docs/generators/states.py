@@ -6,6 +6,7 @@ from docs.generators.markdown import escape, table
 from docs.generators.source import member_comments
 from docs.generators.svg import Box, Drawing
 from mailctl.domain.models import FINAL_STATES, TRANSITIONS, State
+from mailctl.domain.reason_codes import ReasonCode
 
 _BOX = 92
 _STEP = 124
@@ -23,6 +24,13 @@ def states() -> str:
         for state in State
     )
     return table(["state", "meaning", "final"], rows)
+
+
+def reason_codes() -> str:
+    """Return the meaning of each reason code."""
+    comments = member_comments(ReasonCode)
+    rows = ([f"`{code}`", escape(comments[code.name])] for code in ReasonCode)
+    return table(["reason code", "meaning"], rows)
 
 
 def transitions() -> str:

@@ -13,7 +13,7 @@ from mailctl.checks.placeholders import find_placeholders
 from mailctl.checks.settings import env_files, secret_names
 from mailctl.checks.workers import needed_queues
 from mailctl.domain.catalog import TASK_NAMES
-from mailctl.domain.validation import MAX_URL, is_local_host
+from mailctl.domain.link_validation import MAX_URL, is_local_host
 from mailctl.secret_keys import WeakKey
 from mailctl.shell_command import chmod_command
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from mailctl.domain import validation
+from mailctl.domain import link_validation, validation
 from mailctl.domain.catalog import (
     ALWAYS_ALLOWED_VARIABLES,
     BUILT_IN_CATALOG,
@@ -114,7 +114,7 @@ def make_content(
     if given.get(_LOCALE) is not None:
         given[_LOCALE] = validation.validate_locale(given[_LOCALE])
     checked_urls = {
-        name: validation.validate_action_url(url, origins=origins, field=name)
+        name: link_validation.validate_action_url(url, origins=origins, field=name)
         for name, url in (urls or {}).items()
     }
     return Content(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from mailctl.domain import validation
+from mailctl.domain import link_validation, validation
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class LinkRules:
         if value is None and not is_required:
             return None
         if name in self.restricted:
-            return validation.validate_action_url(value, origins=self.origins, field=name)
+            return link_validation.validate_action_url(value, origins=self.origins, field=name)
         if name == _IP_ADDRESS or (self.is_security_email and _IP_NAME.search(name)):
             return validation.validate_ip_address(value, field=name)
         is_link = is_link or _is_link_name(name[-_LONGEST_ENDING:])
@@ -128,8 +128,8 @@ class LinkRules:
 
     def _checked_link(self, value: str, name: str) -> str:
         if self.is_security_email:
-            return validation.validate_action_url(value, origins=self.origins, field=name)
-        return validation.validate_link(value, field=name)
+            return link_validation.validate_action_url(value, origins=self.origins, field=name)
+        return link_validation.validate_link(value, field=name)
 
 
 @lru_cache(maxsize=1024)

@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlencode, urlsplit
 
-from mailctl.domain.validation import is_local_host, url_origin
+from mailctl.domain.link_validation import is_local_host, url_origin
 from mailctl.errors import ConfigurationError, MailctlError
 from mailctl.plugins import load_object
 from mailctl.security.keyring import Keyring

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from mailctl import runtime
 from mailctl.delivery_log.api_keys import NewApiKey, parse_key_id
-from mailctl.domain import validation
+from mailctl.domain import link_validation
 from mailctl.web.login_throttle import LoginThrottle
 from mailctl.web.problem import AccessDenied
 
@@ -137,4 +137,4 @@ def check_same_origin(request: Request) -> None:
 
 def _host_of(origin: str) -> str:
     """Return the host and port of an Origin header (RFC 6454), or "" if it is too long."""
-    return urlsplit(origin).netloc if len(origin) <= validation.MAX_URL else ""
+    return urlsplit(origin).netloc if len(origin) <= link_validation.MAX_URL else ""

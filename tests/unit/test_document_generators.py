@@ -78,7 +78,6 @@ def test_sections_of_a_docstring_become_lists() -> None:
     ("schema", "words"),
     [
         ({"type": "string"}, "string"),
-        ({"type": ["integer", "null"]}, "integer or null"),
         ({"anyOf": [{"type": "number"}, {"type": "null"}]}, "number or null"),
         ({"enum": ["ok", "fail"]}, '`"ok"` or `"fail"`'),
         ({"$ref": "#/$defs/time"}, "time (UTC, ISO 8601)"),

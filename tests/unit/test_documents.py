@@ -11,20 +11,24 @@ from urllib.parse import unquote
 import pytest
 
 import mailctl
-from docs.generators import commands, http_api, json_schemas, settings
+from docs.generators import commands, http_api, settings
 from docs.generators.parts import GENERATORS, PLACE, fill
 from docs.generators.source import member_comments
 from mailctl import tasks
 from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.errors import ExitCode
 from mailctl.settings import Settings
+from mailctl.views.schemas import SCHEMAS
 from tests.acceptance.blocks import DOCUMENTS
 
 ROOT = Path(mailctl.__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 _LINK = re.compile(r"(?<!!)\[[^\]]+\]\((?P<target>[^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
+#: A file or a module in a text for developers, such as `worker/relay`, `mailctl/tasks.py` or `tests/unit`.
+_PLACE_IN_TREE = re.compile(r"`(?P<path>(?:[a-z_]+/)+(?:[a-z_]+(?:\.py)?)?)`")
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -77,10 +81,10 @@ def test_the_example_shows_the_defaults() -> None:
 def test_every_json_object_is_in_the_reference() -> None:
     """With each of its keys."""
     text = text_of(REFERENCE / "json.md")
-    for name, schema in json_schemas.schemas().items():
-        if "properties" in schema:
-            section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
-            assert [key for key in schema["properties"] if f"`{key}`" not in section] == [], name
+    for name, schema in SCHEMAS.items():
+        section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        keys = set(schema.generate()["properties"]) - {"schema"}
+        assert [key for key in sorted(keys) if f"`{key}`" not in section] == [], name
 
 
 def test_every_task_and_kind_is_in_the_reference() -> None:
@@ -123,15 +127,15 @@ def test_every_cause_is_in_the_reference() -> None:
     assert [name for name in sorted(names) if f"`{name}`" not in text] == []
 
 
-@pytest.mark.parametrize("values", [State, ExitCode], ids=lambda values: values.__name__)
-def test_every_state_and_exit_code_has_a_meaning(values: type[State | ExitCode]) -> None:
+@pytest.mark.parametrize("values", [State, ReasonCode, ExitCode], ids=lambda values: values.__name__)
+def test_every_code_has_a_meaning(values: type[State | ReasonCode | ExitCode]) -> None:
     """It stands beside the value in the code, and the documents take it from there."""
     comments = member_comments(values)
     assert [each.name for each in values if not comments[each.name] and each.name not in PLAIN] == []
 
 
-#: Exit codes whose name says it all.
-PLAIN = {"DONE", "NOT_FOUND"}
+#: Codes whose name says it all.
+PLAIN = {"DONE", "NOT_FOUND", "UNSPECIFIED"}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -146,3 +150,17 @@ def test_every_link_leads_somewhere(document: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors_of(target)):
             broken.append(found["target"])
     assert broken == []
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md"])
+def test_every_file_that_developers_are_sent_to_exists(name: str) -> None:
+    """Also those that are named as modules of the package."""
+    paths = [found["path"] for found in _PLACE_IN_TREE.finditer((ROOT / name).read_text())]
+    places = (ROOT, ROOT / "mailctl", ROOT / "mailctl" / "delivery_log")
+    assert paths
+    assert [path for path in paths if not any(exists(place / path) for place in places)] == []
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file, a folder or a module at a path."""
+    return path.exists() or path.with_name(f"{path.name}.py").exists()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mailctl.broker.task_arguments import from_arguments, to_arguments
 from mailctl.delivery_log.storage import encryption
-from mailctl.domain import validation
+from mailctl.domain import link_validation, validation
 from mailctl.domain.catalog import BUILT_IN_KINDS, Kind
 from mailctl.domain.factory import make_recipient, make_user
 from mailctl.domain.models import Content, OutcomeKind, RowProblem, User
@@ -54,7 +54,7 @@ GATES = [
     validation.validate_email_id,
     validation.validate_user_id,
     validate_variables,
-    lambda value: validation.validate_action_url(value, origins=ORIGINS),
+    lambda value: link_validation.validate_action_url(value, origins=ORIGINS),
     lambda value: make_user(email="u@example.com", id=value, username=value, first_name=value),
     lambda value: make_recipient(email="u@example.com", name=value),
 ]

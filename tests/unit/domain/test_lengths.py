@@ -15,7 +15,7 @@ import pytest
 from mailctl.broker.messages import read_message, read_unacked
 from mailctl.broker.task_arguments import from_arguments
 from mailctl.delivery_log.queries.search import EmailFilter
-from mailctl.domain import validation
+from mailctl.domain import link_validation, validation
 from mailctl.domain.catalog import GENERIC, NEW_IP, RESET, WELCOME, Kind
 from mailctl.domain.factory import make_content, make_drafts, make_recipient, make_user
 from mailctl.domain.models import RowProblem
@@ -76,7 +76,7 @@ GATES: dict[str, Callable[[str], Any]] = {
     "display name": validation.validate_display_name,
     "subject": validation.validate_subject,
     "IP address": validation.validate_ip_address,
-    "link": lambda text: validation.validate_action_url(text, origins=ORIGINS),
+    "link": lambda text: link_validation.validate_action_url(text, origins=ORIGINS),
     "template": validation.validate_template_name,
     "file name": validation.validate_file_name,
     "locale": validation.validate_locale,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailctl.domain import validation
+from mailctl.domain import link_validation, validation
 from mailctl.errors import ExitCode, InvalidInput
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ GATES: dict[str, Callable[[Any], str]] = {
     "display_name": validation.validate_display_name,
     "from_name": validation.validate_display_name,
     "subject": validation.validate_subject,
-    "action_url": lambda value: validation.validate_action_url(value, origins=ORIGINS),
+    "action_url": lambda value: link_validation.validate_action_url(value, origins=ORIGINS),
     "ip": validation.validate_ip_address,
     "template_name": validation.validate_template_name,
     "idempotency_key": validation.validate_idempotency_key,
@@ -188,7 +188,7 @@ def test_reserved_addresses_are_not_addresses_of_clients(value: str) -> None:
 def test_ambiguous_links_are_refused(value: str) -> None:
     """If parsers could disagree about the origin."""
     with pytest.raises(InvalidInput):
-        validation.validate_action_url(value, origins=ORIGINS)
+        link_validation.validate_action_url(value, origins=ORIGINS)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_ambiguous_links_are_refused(value: str) -> None:
 )
 def test_one_origin_has_several_spellings(value: str) -> None:
     """Scheme and host are case-insensitive, and the default port is optional."""
-    assert validation.validate_action_url(value, origins=ORIGINS) == value
+    assert link_validation.validate_action_url(value, origins=ORIGINS) == value
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_one_origin_has_several_spellings(value: str) -> None:
 )
 def test_origins_are_compared_in_one_form(url: str, origin: str) -> None:
     """Scheme, host and port, and nothing else (RFC 6454)."""
-    assert validation.url_origin(url) == origin
+    assert link_validation.url_origin(url) == origin
 
 
 @pytest.mark.parametrize("name", ["__class__", "a-b", "1a", "", "a.b", "a" * 65, "é"])
@@ -293,9 +293,9 @@ def test_normalizing_an_ip_address_again_changes_nothing(address: object) -> Non
 def test_a_valid_link_leads_to_its_origin(rest: str) -> None:
     """Whatever follows the origin."""
     try:
-        url = validation.validate_action_url(f"https://app.example.com{rest}", origins=ORIGINS)
+        url = link_validation.validate_action_url(f"https://app.example.com{rest}", origins=ORIGINS)
     except InvalidInput:
         return
-    assert validation.url_origin(url) == "https://app.example.com"
+    assert link_validation.url_origin(url) == "https://app.example.com"
     assert url.isascii()
     assert not set(url) & set(' <>"\\\r\n\t')
