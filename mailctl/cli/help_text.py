@@ -15,14 +15,15 @@ _OPTIONS = "Options"
 
 def write_parameters(command: Any, ctx: Any, formatter: Any) -> None:
     """Write arguments, then the command's own options, then the shared ones."""
-    found = [(_panel(each), _help_record(each, ctx)) for each in command.get_params(ctx)]
+    found = [(_panel(each), help_record(each, ctx)) for each in command.get_params(ctx)]
     headings = dict.fromkeys((_ARGUMENTS, _OPTIONS, *(heading for heading, _ in found)))
     order = [*(heading for heading in headings if heading != SHARED_OPTIONS_PANEL), SHARED_OPTIONS_PANEL]
     records = [(heading, record) for heading, record in found if record]
     write_sections(formatter, sorted(records, key=lambda record: order.index(record[0])))
 
 
-def _help_record(parameter: Any, ctx: Any) -> tuple[str, str] | None:
+def help_record(parameter: Any, ctx: Any) -> tuple[str, str] | None:
+    """Return the name of a parameter and its help; None for a hidden one."""
     record: tuple[str, str] | None = parameter.get_help_record(ctx)
     if record is None or parameter.param_type_name != "argument":
         return record
