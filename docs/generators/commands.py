@@ -10,6 +10,7 @@ import typer
 from docs.generators.markdown import code, escape, table
 from docs.generators.source import member_comments
 from mailctl.cli.context import CliSession
+from mailctl.cli.help_text import help_record
 from mailctl.cli.main import app
 from mailctl.errors import ExitCode
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SHARED = "Shared options"
+#: How a paragraph begins that `--help` does not wrap.
+_AS_IS = "\b\n"
 
 
 def every_command() -> Iterator[tuple[str, Any, Any]]:
@@ -39,9 +42,23 @@ def commands() -> str:
     parts = []
     for words, command, context in every_command():
         usage = command.get_usage(context).removeprefix("Usage: ")
-        text = escape(inspect.cleandoc(command.help or ""))
+        text = description(inspect.cleandoc(command.help or ""))
         parts.append(f"## {words}\n\n{text}\n\n```text\n{usage}\n```\n\n{_parameters(command, context)}")
     return "\n".join(parts)
+
+
+def description(text: str) -> str:
+    """Return a help text in Markdown: examples and lists, which `--help` does not wrap, become blocks."""
+    return "\n\n".join(map(_paragraph, text.split("\n\n")))
+
+
+def _paragraph(text: str) -> str:
+    if not text.startswith(_AS_IS):
+        return escape(text)
+    lines = text.removeprefix(_AS_IS).splitlines()
+    heading = [line for line in lines if not line.startswith(" ")]
+    block = inspect.cleandoc("\n".join(["", *(line for line in lines if line.startswith(" "))]))
+    return "\n\n".join([*heading, f"```text\n{block}\n```"])
 
 
 def shared_options() -> str:
@@ -57,7 +74,7 @@ def _parameters(command: Any, context: Any) -> str:
 
 def _rows(command: Any, context: Any, *, shared: bool) -> Iterator[list[str]]:
     for parameter in command.get_params(context):
-        record = parameter.get_help_record(context)
+        record = help_record(parameter, context)
         is_shared = getattr(parameter, "rich_help_panel", None) == _SHARED
         if record and is_shared == shared and parameter.name != "help":
             yield [code(record[0]), escape(record[1])]

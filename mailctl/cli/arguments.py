@@ -1,10 +1,11 @@
-"""What commands read besides their options: tokens, template variables, times, ids."""
+"""What commands read from their arguments, from stdin and from files: ids, tokens, variables, times."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,26 +15,41 @@ from mailctl.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+    from typing import TextIO
 
     from mailctl.domain.catalog import Kind
 
+_STDIN = "-"
+NO_IDS = "There are no ids on stdin; nothing was done."
 
-#: What is said where standard input held none.
-NO_IDS = "No id was given on standard input; nothing to do."
+
+def read_ids(arguments: Sequence[str]) -> list[str]:
+    """Return the given ids without duplicates; `-` stands for the ids on stdin.
+
+    Stdin has one id per line, or the JSON lines that `list` and `send` print. Blank lines, comments and JSON
+    objects without a task id are skipped.
+    """
+    ids: list[str] = []
+    for argument in arguments:
+        ids += _ids_in(sys.stdin) if argument == _STDIN else [argument.strip()]
+    return list(dict.fromkeys(ids))
 
 
 def read_tokens(kind: Kind, *, from_stdin: bool) -> dict[str, str]:
-    """Return the service's own tokens for the links of a kind, never from an argument, which `ps` would show.
+    """Return the service's own tokens for the links of a kind by name; nothing if it gives none.
+
+    Tokens are never arguments, which `ps` would show.
 
     Args:
-        from_stdin: read a line for each link, instead of the environment.
+        kind: the kind of the email.
+        from_stdin: whether to read one line per token from stdin instead of the environment.
 
     Raises:
-        InvalidInput: there are fewer tokens than links.
+        InvalidInput: some tokens are missing.
     """
     names = [link.token for link in kind.links]
     if from_stdin:
-        tokens = {name: _read_line(name) for name in names}
+        tokens = {name: _read_token(name) for name in names}
     else:
         tokens = {name: os.environ.get(f"MAILCTL_{name.upper()}", "") for name in names}
         if not any(tokens.values()):
@@ -41,23 +57,23 @@ def read_tokens(kind: Kind, *, from_stdin: bool) -> dict[str, str]:
     for name, token in tokens.items():
         if not token:
             raise InvalidInput(
-                name, "is missing.", fix=f"An email of kind {kind.name} takes {', '.join(names)}."
+                name, "is missing.", fix=f"An email of kind {kind.name} needs {', '.join(names)}."
             )
     return tokens
 
 
-def read_variables(settings: list[str]) -> dict[str, str]:
-    """Return template variables given as NAME=VALUE.
+def read_variables(assignments: Sequence[str]) -> dict[str, str]:
+    """Return template variables that were given as NAME=VALUE.
 
     Raises:
-        InvalidInput: one is not, or is given twice.
+        InvalidInput: an assignment has another form, or a name is given twice.
     """
     variables: dict[str, str] = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
         if not equals or not name:
             raise InvalidInput(
-                "--set", f"{setting!r} is not NAME=VALUE.", fix="Give one like --set title=Hello."
+                "--set", f"{assignment!r} is not NAME=VALUE.", fix="Write it like --set title=Hello."
             )
         if name in variables:
             raise InvalidInput("--set", f"{name!r} is given twice.")
@@ -66,26 +82,48 @@ def read_variables(settings: list[str]) -> dict[str, str]:
 
 
 def read_input_file(path: Path, *, field: str) -> bytes:
-    """Return what is in a file; - is standard input.
+    """Return the content of a file; - stands for stdin.
 
     Raises:
-        InvalidInput: it cannot be read.
+        InvalidInput: the file cannot be read.
     """
-    if str(path) == "-":
+    if str(path) == _STDIN:
         return sys.stdin.buffer.read()
     try:
         return path.read_bytes()
     except OSError as error:
         raise InvalidInput(
-            field, f"{path} cannot be read ({error.strerror}).", fix="Name a CSV or JSON lines file."
+            field, f"{path} cannot be read ({error.strerror}).", fix="Give a CSV or JSON lines file."
         ) from error
 
 
-def parse_send_time(*, at: str | None, after: str | None) -> datetime | None:
-    """Return the time that --at or --in says; None for now.
+@contextmanager
+def open_csv_file(path: Path) -> Iterator[TextIO]:
+    """Open a CSV file in UTF-8; - stands for stdin.
 
     Raises:
-        InvalidInput: both are given, or one is not a time.
+        InvalidInput: the file cannot be read.
+    """
+    if str(path) == _STDIN:
+        yield sys.stdin
+        return
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            yield stream
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise InvalidInput(str(path), f"cannot be read ({reason}).", fix="Give a CSV file.") from error
+
+
+def parse_send_time(*, at: str | None, after: str | None) -> datetime | None:
+    """Return the time given by --at or --in; None for now.
+
+    Args:
+        at: the value of --at, an ISO 8601 time.
+        after: the value of --in, a duration.
+
+    Raises:
+        InvalidInput: both are given, or a value cannot be parsed.
     """
     from mailctl.timefmt import parse_duration, parse_future_time
 
@@ -97,22 +135,21 @@ def parse_send_time(*, at: str | None, after: str | None) -> datetime | None:
     return now + parse_duration(after, field="--in") if after is not None else None
 
 
-def _read_line(name: str) -> str:
+def require_choice(value: str, choices: Iterable[str], *, field: str) -> str:
+    """Return a value that must be one of some choices.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if value not in choices:
+        raise InvalidInput(field, f"{value!r} is not valid.", fix=f"Use one of: {', '.join(choices)}.")
+    return value
+
+
+def _read_token(name: str) -> str:
     if sys.stdin.isatty():
         return ask_secret(name)
     return sys.stdin.readline().strip()
-
-
-def read_ids(given: Sequence[str]) -> list[str]:
-    """Return the ids that were given, each once; `-` stands for those on standard input.
-
-    There they come one a line, or as the JSON lines that `list` and `send` print; blank lines, comments and
-    JSON lines about something else than an email are passed over.
-    """
-    found: list[str] = []
-    for each in given:
-        found += _ids_in(sys.stdin) if each == "-" else [each.strip()]
-    return list(dict.fromkeys(found))
 
 
 def _ids_in(lines: Iterable[str]) -> Iterator[str]:
@@ -128,5 +165,5 @@ def _id_in_json(line: str) -> str:
     try:
         task_id = json.loads(line).get("task_id", "")
     except (ValueError, RecursionError):
-        return line  # nobody knows an email of that name, which is then said
+        return line  # reported as an unknown id
     return task_id if isinstance(task_id, str) else line

@@ -1,4 +1,4 @@
-"""What a shell offers for ids, kinds, states, queues and campaigns; where nothing can be known, nothing."""
+"""Shell completion of ids, kinds, states, sort orders and queues; completes nothing on any error."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 _T = TypeVar("_T")
-#: Ids that are offered at most.
+#: Maximum number of ids that are offered.
 _MAX_IDS = 30
-#: Seconds that somebody who has pressed the tabulator waits.
+#: How long completion may take, in seconds.
 _TIMEOUT_SECONDS = 1.0
 
 
 def complete_id(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Offer the ids that begin like this, or the newest, each with what it is."""
+    """Complete an id, with the state, kind and address of each email; without a prefix, offer the newest."""
 
-    def look(engine: Engine) -> list[tuple[str, str]]:
+    def find(engine: Engine) -> list[tuple[str, str]]:
         from mailctl.delivery_log.queries.lookups import EmailLookups
         from mailctl.delivery_log.queries.search import EmailFilter, search
 
@@ -37,16 +37,17 @@ def complete_id(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
             found = EmailLookups(engine).find(incomplete, limit=_MAX_IDS)
         else:
             found = list(search(engine, EmailFilter(), limit=_MAX_IDS).emails)
-        words = (f"{email.state} {email.kind} to {email.to}" for email in found)
         return [
-            (email.id, what) for email, what in zip(found, words, strict=True) if is_safe_unquoted(email.id)
+            (email.id, f"{email.state} {email.kind} to {email.to}")
+            for email in found
+            if is_safe_unquoted(email.id)
         ]
 
-    return _ask_log(ctx, look)
+    return _query_log(ctx, find)
 
 
 def complete_kind(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Offer kinds of email, the service's own too."""
+    """Complete a kind of email, including the service's own."""
     from mailctl.domain.catalog import BUILT_IN_KINDS
     from mailctl.domain.catalog_loader import catalog_from_settings
 
@@ -57,24 +58,24 @@ def complete_kind(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 
 
 def complete_state(incomplete: str) -> list[str]:
-    """Offer states."""
+    """Complete a state."""
     from mailctl.domain.models import State
 
     return [state for state in State if state.startswith(incomplete)]
 
 
 def complete_sort(incomplete: str) -> list[str]:
-    """Offer what a list can be ordered by."""
+    """Complete a sort order of `mailctl list`."""
     from mailctl.delivery_log.queries.search import Sort
 
     return [sort for sort in Sort if sort.startswith(incomplete)]
 
 
 def complete_queue(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Offer the queues that are known: of the settings, of living workers, and what is paused."""
+    """Complete a queue: those of the settings and of live workers, and the paused ones."""
     from mailctl.settings import BULK_QUEUE
 
-    def look(engine: Engine) -> list[str]:
+    def find(engine: Engine) -> list[str]:
         from mailctl.delivery_log.heartbeats import WorkerRegistry
         from mailctl.delivery_log.pauses import Pauses, PauseScope
 
@@ -82,14 +83,14 @@ def complete_queue(ctx: typer.Context, incomplete: str) -> list[str]:
         return [queue for worker in WorkerRegistry(engine).list_alive() for queue in worker.queues] + paused
 
     settings = _settings(ctx)
-    usual = [settings.celery_queue_default, BULK_QUEUE] if settings else []
-    names = dict.fromkeys(usual + _ask_log(ctx, look))
-    # What is completed gets no quotes: a name that a shell would act on is left out.
+    configured = [settings.celery_queue_default, BULK_QUEUE] if settings else []
+    names = dict.fromkeys(configured + _query_log(ctx, find))
+    # A completion is inserted without quotes, so names that need quoting are left out.
     return [name for name in names if name.startswith(incomplete) and is_safe_unquoted(name)]
 
 
-def _ask_log(ctx: typer.Context, question: Callable[[Engine], list[_T]]) -> list[_T]:
-    """Return the answer of a log that exists."""
+def _query_log(ctx: typer.Context, query: Callable[[Engine], list[_T]]) -> list[_T]:
+    """Return the result of a query of the delivery log; nothing if there is no log or it does not answer."""
     settings = _settings(ctx)
     if settings is None:
         return []
@@ -99,16 +100,16 @@ def _ask_log(ctx: typer.Context, question: Callable[[Engine], list[_T]]) -> list
 
         with open_log_for_reading(settings) as engine:
             found = call_with_deadline(
-                lambda: question(engine), service="the delivery log", seconds=_TIMEOUT_SECONDS
+                lambda: query(engine), service="the delivery log", seconds=_TIMEOUT_SECONDS
             )
             return [each for each in found if not _has_controls(each)]
     except MailctlError:
-        return []  # a shell has no place to tell it
+        return []
 
 
-def _has_controls(offer: object) -> bool:
-    """Whether a shell would print control characters to offer this."""
-    return any(map(has_controls, offer if isinstance(offer, tuple) else (str(offer),)))
+def _has_controls(completion: object) -> bool:
+    """Whether a completion contains control characters, which the shell would print."""
+    return any(map(has_controls, completion if isinstance(completion, tuple) else (str(completion),)))
 
 
 def _settings(ctx: typer.Context) -> Settings | None:

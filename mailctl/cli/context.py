@@ -1,4 +1,4 @@
-"""What every command shares: options, before and after its name, and lazily what they lead to."""
+"""The shared options, and the session that opens settings and runtime for a command when needed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
     from mailctl.settings import Settings
 
-_PANEL = "Shared options"
+SHARED_OPTIONS_PANEL = "Shared options"
 _ACCESS_MODE = "mailctl_access_mode"
 _Body = TypeVar("_Body", bound=Callable[..., None])
 
@@ -29,18 +29,31 @@ AppOption = Annotated[
     typer.Option(
         "--app",
         metavar="MODULE:ATTR",
-        help="Your service's own Celery app, instead of mailctl's.",
-        rich_help_panel=_PANEL,
+        help="Use this Celery app instead of mailctl's own.",
+        rich_help_panel=SHARED_OPTIONS_PANEL,
     ),
 ]
 EnvFileOption = Annotated[
     Path | None,
-    typer.Option("--env-file", metavar="FILE", help="Settings; default: .env here.", rich_help_panel=_PANEL),
+    typer.Option(
+        "--env-file",
+        metavar="FILE",
+        help="Read settings from this file instead of ./.env.",
+        rich_help_panel=SHARED_OPTIONS_PANEL,
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_PANEL)]
-NoColorOption = Annotated[bool, typer.Option("--no-color", help="Print no colours.", rich_help_panel=_PANEL)]
+JsonOption = Annotated[
+    bool,
+    typer.Option("--json", help="Print JSON instead of text.", rich_help_panel=SHARED_OPTIONS_PANEL),
+]
+NoColorOption = Annotated[
+    bool, typer.Option("--no-color", help="Print without colours.", rich_help_panel=SHARED_OPTIONS_PANEL)
+]
 VerboseOption = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.", rich_help_panel=_PANEL)
+    bool,
+    typer.Option(
+        "--verbose", "-v", help="Print the traceback of an error.", rich_help_panel=SHARED_OPTIONS_PANEL
+    ),
 ]
 _SHARED = {
     "app": AppOption,
@@ -59,39 +72,39 @@ _DEFAULTS: dict[str, Any] = {
 
 
 class OutputClosed(Exception):
-    """Whoever read what is printed has closed the pipe."""
+    """The reader of stdout has closed the pipe."""
 
 
 @dataclass
 class CliSession:
-    """One call of the command line: its shared options, and what they lead to, opened when needed."""
+    """One call of the command line: its shared options, settings, output and runtime."""
 
     options: dict[str, Any] = field(default_factory=lambda: dict(_DEFAULTS))
-    #: What the command may do to the delivery log.
+    #: How the command may use the delivery log.
     access_mode: AccessMode = AccessMode.READ
 
     def merge_options(self, given: dict[str, Any]) -> None:
-        """Take options that were given; those left out keep what was said before the command."""
+        """Set the options that were given; the others keep the values given before the command's name."""
         self.options |= {name: value for name, value in given.items() if value not in (None, False)}
 
     @property
     def settings_options(self) -> dict[str, str]:
-        """The options that say where the settings come from: a command that is offered needs them, too."""
+        """The options that determine the settings; a suggested command repeats them."""
         return {name: str(self.options[name]) for name in ("app", "env_file") if self.options[name]}
 
     @property
     def is_verbose(self) -> bool:
-        """Whether tracebacks are wanted."""
+        """Whether errors are printed with their traceback."""
         return bool(self.options["verbose"])
 
     @cached_property
     def output(self) -> Output:
-        """Where results go."""
+        """The output of this call."""
         return Output(as_json=self.options["json"], with_color=not self.options["no_color"])
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings, with what the options override."""
+        """The settings, overridden by the shared options."""
         from mailctl.settings import Settings
 
         settings = Settings.load(self.options["env_file"])
@@ -100,33 +113,33 @@ class CliSession:
 
     @cached_property
     def catalog(self) -> Catalog:
-        """The kinds of email that there are; the delivery log stays closed."""
+        """The kinds of email; reading them does not open the delivery log."""
         from mailctl.domain.catalog_loader import catalog_from_settings
 
         return catalog_from_settings(self.settings)
 
     @cached_property
     def runtime(self) -> Runtime:
-        """The parts of the library, opened."""
+        """The runtime, opened with this call's settings."""
         from mailctl import runtime
 
         runtime.configure(self.settings)
         return runtime.current(access_mode=self.access_mode)
 
     def allow_missing_log(self) -> None:
-        """Let the command do without a delivery log where it can ask a broker; say so if there is none."""
+        """Run the command without a delivery log if there is none but a broker to ask, and print a note."""
         if self.settings.is_broker_private:
             return
         self.access_mode = AccessMode.OPTIONAL
         if self.runtime.is_log_missing:
             log = self.runtime.masked_log_url
-            self.output.note(f"There is no delivery log at {log}: only the broker was asked.")
+            self.output.note(f"There is no delivery log at {log}. Showing only what the broker reports.")
 
 
 def uses_log(mode: AccessMode) -> Callable[[_Body], _Body]:
-    """Declare what a command may do to the delivery log; every command says it.
+    """Declare how a command uses the delivery log; every command must.
 
-    What only reads never creates a log, so that a wrong address is told instead of being made right.
+    A command that only reads never creates a log, so that a wrong address is reported as an error.
     """
 
     def declare(function: _Body) -> _Body:
@@ -137,17 +150,15 @@ def uses_log(mode: AccessMode) -> Callable[[_Body], _Body]:
 
 
 def access_mode_of(function: Callable[..., None]) -> AccessMode:
-    """Return what a command may do to the delivery log."""
+    """Return how a command uses the delivery log."""
     found = vars(function).get(_ACCESS_MODE)
     if not isinstance(found, AccessMode):
-        raise TypeError(f"{function.__name__} needs @uses_log, which says what it may do to the delivery log")
+        raise TypeError(f"{function.__name__} lacks @uses_log, which declares how it uses the delivery log")
     return found
 
 
 def make_command(function: Callable[..., None]) -> Callable[..., None]:
-    """Make a command of a function whose first parameter is the session: adds the shared options to it."""
-    signature = inspect.signature(function, eval_str=True)
-    own = list(signature.parameters.values())[1:]
+    """Return a Typer command for a function whose first parameter is the session; adds the shared options."""
     access_mode = access_mode_of(function)
 
     @wraps(function)
@@ -159,32 +170,39 @@ def make_command(function: Callable[..., None]) -> Callable[..., None]:
             with sharing_options(**session.settings_options):
                 function(session, **values)
         except BrokenPipeError:
-            # Typer would make exit code 1 of it, but whoever has read enough is served.
+            # Typer would exit with 1, but a reader such as `head` has got all it needs.
             raise OutputClosed from None
 
-    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    return with_signature(run, _command_parameters(function))
+
+
+def _command_parameters(function: Callable[..., None]) -> list[inspect.Parameter]:
+    """Return the context, the parameters of a function after its session, and the shared options."""
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     shared = [
         inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=_DEFAULTS[name]
         )
         for name, annotation in _SHARED.items()
     ]
-    named = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-    parameters = [context, *named, *shared]
-    return with_signature(run, parameters)
+    return [
+        inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context),
+        *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own),
+        *shared,
+    ]
 
 
 def with_signature(
     function: Callable[..., None], parameters: Sequence[inspect.Parameter]
 ) -> Callable[..., None]:
-    """Say which parameters a function takes that is declared with `**values`; Typer reads them."""
+    """Declare the parameters of a function that takes `**values`, for Typer to read."""
     vars(function)["__signature__"] = inspect.Signature(parameters)
     function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return function
 
 
 def session_of(ctx: typer.Context) -> CliSession:
-    """Return the session of this call."""
+    """Return the session of this call of the command line."""
     root = ctx.find_root()
     if not isinstance(root.obj, CliSession):
         root.obj = CliSession()

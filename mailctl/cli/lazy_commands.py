@@ -1,6 +1,6 @@
-"""Command groups whose help is plain text, in sections, and that import a command when it is called.
+"""Command groups that import a command only when it is called, and print their help as plain text.
 
-Typer's own rendering of help by Rich takes longer to import than all else that `--help` needs.
+Typer's Rich help takes longer to import than everything else that `--help` needs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from typing_extensions import override
 
 from mailctl.cli.context import make_command, session_of
+from mailctl.cli.help_text import write_parameters, write_sections
 from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
 
     from mailctl.cli.context import CliSession
 
-    #: Gives the bodies of commands, by name.
+    #: Returns the functions of commands by name.
     _CommandSource = Callable[[CliSession], Mapping[str, Callable[..., None]]]
 
 _ENV_FILE = "--env-file"
 _CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-#: Characters of the first sentence of a command's description.
+#: Maximum length of a command's summary in the help of its group, in characters.
 _MAX_SUMMARY_LENGTH = 200
 
 
@@ -37,9 +38,9 @@ class LazyCommand:
     """A command that is imported when it is called.
 
     Args:
-        name: of the command.
-        place: MODULE:ATTRIBUTE of its function, or of its group of commands.
-        summary: what the parent's help says of it.
+        name: the name of the command.
+        import_path: MODULE:ATTRIBUTE of its function or `CommandGroup`.
+        summary: the first sentence of its help, so that the root's help need not import it.
     """
 
     name: str
@@ -48,14 +49,14 @@ class LazyCommand:
 
 
 class CommandGroup(typer.Typer):
-    """Commands under one name.
+    """Commands under a common name.
 
     Args:
-        name: of the group.
+        name: the name of the group.
         help: what the commands are for.
-        sections: for a root: its commands, by the section of its help.
-        default: the command that is meant where none is named; None shows the help then.
-        more: gives commands that are known only when the settings are read, by name.
+        sections: the commands of the root by the heading of their section in its help; None for other groups.
+        default: the command to run if none is named; None prints the help instead.
+        more: returns further commands by name, which are known only after the settings are read.
     """
 
     def __init__(
@@ -78,10 +79,12 @@ class CommandGroup(typer.Typer):
         )
 
     def add(self, name: str, function: Callable[..., None], *, takes_anything: bool = False) -> None:
-        """Make a function whose first parameter is the session the command of that name.
+        """Add a command.
 
         Args:
-            takes_anything: unknown options are arguments, for a program that is called with them.
+            name: the name of the command.
+            function: its body; its first parameter is the session.
+            takes_anything: whether unknown options are passed on as arguments.
         """
         settings = {**_CONTEXT_SETTINGS, "ignore_unknown_options": takes_anything}
         self.command(name, cls=_Command, context_settings=settings)(make_command(function))
@@ -90,7 +93,7 @@ class CommandGroup(typer.Typer):
 class _Command(TyperCommand):
     @override
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        _write_parameters(self, ctx, formatter)
+        write_parameters(self, ctx, formatter)
 
 
 class _Group(TyperGroup):
@@ -109,7 +112,7 @@ class _Group(TyperGroup):
     @override
     def format_options(self, ctx: Any, formatter: Any) -> None:
         commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
-        _write_sections(
+        write_sections(
             formatter,
             (
                 ("Commands", (name, found.get_short_help_str(_MAX_SUMMARY_LENGTH)))
@@ -117,7 +120,7 @@ class _Group(TyperGroup):
                 if found and not found.hidden
             ),
         )
-        _write_parameters(self, ctx, formatter)
+        write_parameters(self, ctx, formatter)
 
 
 def _group_class(
@@ -131,7 +134,7 @@ def _group_class(
 
 
 class _LazyCommandMapping(MutableMapping[str, Any]):
-    """Commands by name, each imported at the first look at it."""
+    """Commands by name, each imported on first access."""
 
     def __init__(self, entries: Iterable[LazyCommand]) -> None:
         self._entries = {entry.name: entry for entry in entries}
@@ -164,7 +167,7 @@ def _import_command(entry: LazyCommand) -> Any:
 
 
 def _dynamic_group_class(more: _CommandSource) -> type[TyperGroup]:
-    """Return the class of a group whose further commands are asked for when none of its own fits."""
+    """Return the class of a group that looks up further commands when none of its own matches."""
 
     class Open(_Group):
         @override
@@ -177,7 +180,7 @@ def _dynamic_group_class(more: _CommandSource) -> type[TyperGroup]:
 
         @override
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-            # Which commands there are follows from the settings, whose file may be named after the command.
+            # The settings define further commands, and --env-file may stand after the command's name.
             session_of(ctx).merge_options({"env_file": _env_file_in(args)})
             return super().resolve_command(ctx, args)
 
@@ -203,7 +206,7 @@ def _env_file_in(args: Sequence[str]) -> Path | None:
 
 
 def _root_group_class(sections: Mapping[str, Sequence[LazyCommand]]) -> type[TyperGroup]:
-    """Return the class of a group that has these commands; its help imports none of them."""
+    """Return the class of a group with these commands; its help imports none of them."""
 
     class Root(_Group):
         def __init__(self, **options: Any) -> None:
@@ -221,34 +224,7 @@ def _root_group_class(sections: Mapping[str, Sequence[LazyCommand]]) -> type[Typ
                 for heading, entries in sections.items()
                 for entry in entries
             )
-            _write_sections(formatter, records)
-            _write_parameters(self, ctx, formatter)
+            write_sections(formatter, records)
+            write_parameters(self, ctx, formatter)
 
     return Root
-
-
-def _write_parameters(command: Any, ctx: Any, formatter: Any) -> None:
-    found = ((each, each.get_help_record(ctx)) for each in command.get_params(ctx))
-    _write_sections(
-        formatter,
-        (
-            ("Arguments" if each.param_type_name == "argument" else _panel(each, "Options"), record)
-            for each, record in found
-            if record
-        ),
-    )
-
-
-def _write_sections(formatter: Any, records: Iterable[tuple[str, tuple[str, str]]]) -> None:
-    """Write records under the headings they belong to, in the order in which these first appear."""
-    sections: dict[str, list[tuple[str, str]]] = {}
-    for heading, record in records:
-        sections.setdefault(heading, []).append(record)
-    for heading, rows in sections.items():
-        with formatter.section(heading):
-            formatter.write_dl(rows)
-
-
-def _panel(part: Any, default: str) -> str:
-    panel = getattr(part, "rich_help_panel", None)
-    return panel if isinstance(panel, str) else default

@@ -1,4 +1,4 @@
-"""Assembles the commands, and turns every error into one sentence and an exit code."""
+"""The entry point: the commands in their sections, and errors as one sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -32,84 +32,111 @@ if TYPE_CHECKING:
 _SECTIONS = {
     "Send": (
         LazyCommand(
-            "send", "mailctl.cli.commands.send:app", "Send an email, now or later, to one or to many."
+            "send", "mailctl.cli.commands.send:app", "Send an email to one recipient or many, now or later."
         ),
-        LazyCommand("worker", "mailctl.cli.commands.worker:worker", "Start a worker that sends the emails."),
+        LazyCommand("worker", "mailctl.cli.commands.worker:worker", "Start a worker that sends emails."),
         LazyCommand(
-            "demo", "mailctl.cli.commands.demo:demo", "See it work: four emails through a real worker."
+            "demo",
+            "mailctl.cli.commands.demo:demo",
+            "Send four demo emails through a real worker; needs no set-up.",
         ),
     ),
     "Find and explain": (
-        LazyCommand("status", "mailctl.cli.commands.status:status", "Tell what became of an email, and why."),
+        LazyCommand("status", "mailctl.cli.commands.status:status", "Show what happened to emails, and why."),
         LazyCommand(
-            "why", "mailctl.cli.commands.why:why", "Tell why an email is where it is, and what to do next."
+            "why",
+            "mailctl.cli.commands.why:why",
+            "Explain why an email is in its state, and what to do next.",
         ),
-        LazyCommand("show", "mailctl.cli.commands.show:show", "Show what an email says."),
-        LazyCommand("list", "mailctl.cli.commands.list:list_emails", "Find emails by filters that compose."),
-        LazyCommand("web", "mailctl.cli.commands.web:web", "Serve the dashboard, which only reads."),
+        LazyCommand("show", "mailctl.cli.commands.show:show", "Show the headers and text of an email."),
+        LazyCommand("list", "mailctl.cli.commands.list:list_emails", "List emails, newest first."),
+        LazyCommand("web", "mailctl.cli.commands.web:web", "Serve the read-only dashboard."),
     ),
-    "Act": (
+    "Change emails": (
+        LazyCommand("retry", "mailctl.cli.commands.actions:retry", "Try undelivered emails again."),
         LazyCommand(
-            "retry",
-            "mailctl.cli.commands.actions:retry",
-            "Let undelivered emails go out again, where it is safe.",
+            "cancel", "mailctl.cli.commands.actions:cancel", "Cancel emails that have not been sent."
+        ),
+        LazyCommand("hold", "mailctl.cli.commands.actions:hold", "Hold emails until they are released."),
+        LazyCommand("release", "mailctl.cli.commands.actions:release", "Release held or cancelled emails."),
+        LazyCommand(
+            "resend", "mailctl.cli.commands.actions:resend", "Send a new copy of undelivered emails."
         ),
         LazyCommand(
-            "cancel", "mailctl.cli.commands.actions:cancel", "Take emails back that are not out yet."
-        ),
-        LazyCommand("hold", "mailctl.cli.commands.actions:hold", "Keep emails back until they are released."),
-        LazyCommand("release", "mailctl.cli.commands.actions:release", "Let held and cancelled emails go."),
-        LazyCommand("resend", "mailctl.cli.commands.actions:resend", "Make new emails of undelivered ones."),
-        LazyCommand(
-            "suppress", "mailctl.cli.commands.suppress:app", "The addresses that nothing is sent to."
+            "suppress", "mailctl.cli.commands.suppress:app", "Manage the addresses that no email is sent to."
         ),
     ),
     "Queues and workers": (
         LazyCommand(
-            "queue", "mailctl.cli.commands.queue:app", "What waits in the queues; stop, start and empty them."
+            "queue", "mailctl.cli.commands.queue:app", "List, pause, resume, purge and restore queues."
         ),
         LazyCommand(
-            "workers", "mailctl.cli.commands.workers:app", "Who works: alive, busy, on which queues."
+            "workers",
+            "mailctl.cli.commands.workers:app",
+            "List, ping and stop workers; lists them by default.",
         ),
     ),
-    "Look": (
+    "Inspect": (
         LazyCommand(
-            "stats", "mailctl.cli.commands.stats:stats", "Count emails: how many, how fast, how well."
+            "stats",
+            "mailctl.cli.commands.stats:stats",
+            "Show statistics on emails: counts, failures and latency.",
+        ),
+        LazyCommand("top", "mailctl.cli.commands.top:top", "Watch rates, queues, workers and failures live."),
+        LazyCommand(
+            "preview", "mailctl.cli.commands.preview:preview", "Preview an email without sending it."
         ),
         LazyCommand(
-            "top", "mailctl.cli.commands.top:top", "Watch it live: rates, queues, workers, latest failures."
-        ),
-        LazyCommand("preview", "mailctl.cli.commands.preview:preview", "Show an email without sending it."),
-        LazyCommand(
-            "flower", "mailctl.cli.commands.flower:app", "Start Flower on the app, arguments redacted."
+            "flower", "mailctl.cli.commands.flower:app", "Start Flower with the arguments of emails redacted."
         ),
     ),
-    "Alarms": (
+    "Alerting": (
         LazyCommand(
-            "health", "mailctl.cli.commands.health:health", "Check that emails get through, hop by hop."
+            "health",
+            "mailctl.cli.commands.health:health",
+            "Check that emails get through: log, broker, workers, mail server.",
         ),
         LazyCommand(
-            "monitor", "mailctl.cli.commands.monitor:monitor", "Check limits; exit code 1 if one is broken."
+            "monitor",
+            "mailctl.cli.commands.monitor:monitor",
+            "Check thresholds; exit with 1 if one is exceeded.",
         ),
-        LazyCommand("metrics", "mailctl.cli.commands.monitor:metrics", "Print figures for Prometheus."),
+        LazyCommand(
+            "metrics", "mailctl.cli.commands.monitor:metrics", "Print metrics in the Prometheus text format."
+        ),
     ),
-    "Set up and look after": (
+    "Set-up and maintenance": (
         LazyCommand(
             "check-config",
             "mailctl.cli.commands.check_config:check_config",
-            "Find what is wrong with the set-up.",
+            "Check the configuration and suggest fixes.",
         ),
         LazyCommand(
-            "users", "mailctl.cli.commands.users:app", "The users that mailctl knows, without DATABASE_URL."
+            "users",
+            "mailctl.cli.commands.users:app",
+            "List users; add and import users of the embedded directory.",
         ),
-        LazyCommand("keys", "mailctl.cli.commands.keys:app", "The keys that open the dashboard."),
-        LazyCommand("db", "mailctl.cli.commands.db:app", "The schema of the delivery log."),
-        LazyCommand("prune", "mailctl.cli.commands.prune:prune", "Forget emails that ended long ago."),
+        LazyCommand("keys", "mailctl.cli.commands.keys:app", "Manage API keys for the dashboard."),
+        LazyCommand("db", "mailctl.cli.commands.db:app", "Manage schema and encryption of the delivery log."),
+        LazyCommand("prune", "mailctl.cli.commands.prune:prune", "Delete old emails from the delivery log."),
         LazyCommand("schema", "mailctl.cli.commands.schema:schema", "Print the JSON Schemas of `--json`."),
     ),
 }
 app = CommandGroup(
-    "mailctl", "Operate a web service's Celery email: send, work off, find, explain.", sections=_SECTIONS
+    "mailctl",
+    "Operate the emails that a web service sends through Celery: send, find, explain, fix.",
+    sections=_SECTIONS,
+)
+
+
+#: Errors that end a command with a sentence instead of a traceback.
+_EXPECTED = (
+    MailctlError,
+    typer.Abort,
+    KeyboardInterrupt,
+    typer.TyperException,
+    OutputClosed,
+    OSError,
 )
 
 
@@ -130,7 +157,8 @@ def _root(
     no_color: NoColorOption = False,
     verbose: VerboseOption = False,
     _version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     session_of(ctx).merge_options(
@@ -142,47 +170,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: the arguments without the program's name; None takes the process's own.
+        argv: the arguments without the program's name; None for those of this process.
 
     Returns:
         The exit code, one of `ExitCode`.
     """
     session = CliSession()
-    given = sys.argv[1:] if argv is None else list(argv)
+    arguments = sys.argv[1:] if argv is None else list(argv)
     try:
-        _refuse_non_utf8(given)
-        code = app(
-            args=given,
-            prog_name="mailctl",
-            standalone_mode=False,
-            obj=session,
-        )
-    except MailctlError as error:
-        _print_error(session, error, error.message, error.fix)
-        return error.exit_code
-    except (typer.Abort, KeyboardInterrupt):
-        session.output.note("interrupted")
-        return ExitCode.INTERRUPTED
-    except typer.TyperException as error:
-        _print_error(session, error, _usage_sentence(error), "")
-        return ExitCode.USAGE
-    except (BrokenPipeError, OutputClosed):
-        # The reader of our output has gone; nobody is left to tell.
-        _discard_output()
-        return ExitCode.DONE
-    except OSError as error:
-        # Such as a full disk behind stdout: what other files and services do is told by MailctlErrors.
-        _print_error(session, error, f"{error}.", session.output.already_done)
-        try:
-            sys.stdout.flush()
-        except OSError:
-            _discard_output()
-        return ExitCode.FAILED
+        _refuse_non_utf8(arguments)
+        code = app(args=arguments, prog_name="mailctl", standalone_mode=False, obj=session)
+    except _EXPECTED as error:
+        return _report(session, error)
     return code if isinstance(code, int) else ExitCode.DONE
 
 
+def _report(session: CliSession, error: BaseException) -> ExitCode:
+    """Print an error in one sentence; return the exit code for it."""
+    match error:
+        case MailctlError():
+            _print_error(session, error, error.message, error.fix)
+            return error.exit_code
+        case typer.Abort() | KeyboardInterrupt():
+            session.output.note("interrupted")
+            return ExitCode.INTERRUPTED
+        case typer.TyperException():
+            _print_error(session, error, _usage_sentence(error), "")
+            return ExitCode.USAGE
+        case BrokenPipeError() | OutputClosed():
+            # The reader of stdout, such as `head`, has read enough.
+            _discard_output()
+            return ExitCode.DONE
+        case _:
+            # Such as a full disk behind stdout; errors of other files and of services are MailctlErrors.
+            _print_error(session, error, f"{error}.", session.output.already_done)
+            _flush_output()
+            return ExitCode.FAILED
+
+
 def _refuse_non_utf8(arguments: Sequence[str]) -> None:
-    """Refuse an argument of bytes that are no UTF-8: no log, broker or mail server could be asked for it."""
+    """Refuse an argument that is not UTF-8, which no log, broker or mail server can store or look up."""
     for argument in arguments:
         try:
             argument.encode()
@@ -192,24 +219,31 @@ def _refuse_non_utf8(arguments: Sequence[str]) -> None:
             ) from None
 
 
+def _flush_output() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
+
+
 def _discard_output() -> None:
-    """Drop what stdout cannot take: the interpreter would try again as it ends, and say so."""
+    """Discard unwritten output, which the interpreter would otherwise try to write again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run() -> None:
-    """Run one command and leave with its exit code."""
+    """Run one command and exit with its exit code."""
     streams.prepare()
     code = main()
     _close_log()
-    # The interpreter ends with a search for garbage among all that was imported: a sixth of a short command.
+    # The interpreter collects garbage at exit, which takes a sixth of the time of a short command.
     gc.freeze()
     sys.exit(code)
 
 
 def _close_log() -> None:
-    """Close what a command has opened: SQLite then leaves the whole log in one file."""
-    # Not by an import, which takes longer than a command that opens nothing.
+    """Close what the command has opened; SQLite then leaves the delivery log in a single file."""
+    # An import would take longer than a command that opens nothing.
     if (runtime := sys.modules.get("mailctl.runtime")) is not None:
         runtime.close()
 
@@ -224,6 +258,6 @@ def _usage_sentence(error: typer.TyperException) -> str:
 
 def _print_error(session: CliSession, error: BaseException, text: str, fix: str) -> None:
     if session.is_verbose:
-        # Of other programs' errors, too.
+        # Errors of other libraries may contain credentials.
         session.output.note(mask_credentials("".join(traceback.format_exception(error)).rstrip()))
     session.output.error(text, fix)

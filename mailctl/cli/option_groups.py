@@ -1,80 +1,153 @@
-"""Groups of options that several commands share, each in one place."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import wraps
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mailctl.cli.arguments import require_choice
 from mailctl.cli.completion import complete_id, complete_kind, complete_queue, complete_state
 from mailctl.cli.context import with_signature
-from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from mailctl.cli.context import CliSession
     from mailctl.delivery_log.queries.search import EmailFilter
+
+_FILTERS_PANEL = "Filters"
 
 IdsArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="ID",
-        help="Ids, or unique starts of them; - reads them from standard input.",
+        help="Ids, or unique prefixes of them; - reads ids from stdin.",
         autocompletion=complete_id,
         show_default=False,
+    ),
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done without doing it.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+LogFormatOption = Annotated[
+    str,
+    typer.Option(
+        "--log-format", metavar="FORMAT", help="Format of the log: text, or json for one object per line."
+    ),
+]
+VariablesOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Set a variable of the template; repeatable."),
+]
+CursorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--after",
+        metavar="CURSOR",
+        help="Continue after this cursor, printed at the end of the previous page.",
     ),
 ]
 
 
 class OptionGroup:
-    """A group of options: a command with a parameter of such a type has them all."""
+    """A group of options; a command with a parameter of this type gets all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilterOptions(OptionGroup):
-    """What emails have to have in common."""
+    """Filters for emails, all of which must match."""
 
     state: Annotated[
         list[str] | None,
         typer.Option(
-            "--state", metavar="STATE", help="Such as failed; repeatable.", autocompletion=complete_state
+            "--state",
+            metavar="STATE",
+            help="Only emails in this state, such as failed; repeatable.",
+            autocompletion=complete_state,
+            rich_help_panel=_FILTERS_PANEL,
         ),
     ] = None
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            "--kind", metavar="KIND", help="Such as reset; repeatable.", autocompletion=complete_kind
+            "--kind",
+            metavar="KIND",
+            help="Only emails of this kind, such as reset; repeatable.",
+            autocompletion=complete_kind,
+            rich_help_panel=_FILTERS_PANEL,
         ),
     ] = None
-    user_id: Annotated[str | None, typer.Option("--user-id", metavar="ID", help="Of this user.")] = None
-    to: Annotated[str | None, typer.Option("--to", metavar="TEXT", help="A part of the address.")] = None
+    user_id: Annotated[
+        str | None,
+        typer.Option(
+            "--user-id", metavar="ID", help="Only emails to this user.", rich_help_panel=_FILTERS_PANEL
+        ),
+    ] = None
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="TEXT",
+            help="Only emails whose address contains TEXT.",
+            rich_help_panel=_FILTERS_PANEL,
+        ),
+    ] = None
     queue: Annotated[
         str | None,
-        typer.Option("--queue", metavar="NAME", help="Of this queue.", autocompletion=complete_queue),
+        typer.Option(
+            "--queue",
+            metavar="NAME",
+            help="Only emails in this queue.",
+            autocompletion=complete_queue,
+            rich_help_panel=_FILTERS_PANEL,
+        ),
     ] = None
-    campaign: Annotated[str | None, typer.Option("--campaign", metavar="NAME", help="Of this campaign.")] = (
-        None
-    )
+    campaign: Annotated[
+        str | None,
+        typer.Option(
+            "--campaign",
+            metavar="NAME",
+            help="Only emails of this campaign.",
+            rich_help_panel=_FILTERS_PANEL,
+        ),
+    ] = None
     error: Annotated[
-        str | None, typer.Option("--error", metavar="TEXT", help="A part of the reason, such as 550.")
+        str | None,
+        typer.Option(
+            "--error",
+            metavar="TEXT",
+            help="Only emails whose reason contains TEXT, such as 550.",
+            rich_help_panel=_FILTERS_PANEL,
+        ),
     ] = None
     since: Annotated[
-        str | None, typer.Option("--since", metavar="WHEN", help="Recorded since: 24h, or a time (ISO 8601).")
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="WHEN",
+            help="Only emails recorded since WHEN: an age such as 24h, or an ISO 8601 time.",
+            rich_help_panel=_FILTERS_PANEL,
+        ),
     ] = None
     until: Annotated[
-        str | None, typer.Option("--until", metavar="WHEN", help="Recorded before: 1h, or a time (ISO 8601).")
+        str | None,
+        typer.Option(
+            "--until",
+            metavar="WHEN",
+            help="Only emails recorded before WHEN: an age such as 1h, or an ISO 8601 time.",
+            rich_help_panel=_FILTERS_PANEL,
+        ),
     ] = None
 
     def to_filter(self, session: CliSession) -> EmailFilter:
-        """Return what they say.
+        """Return the filter that these options describe.
 
         Raises:
-            InvalidInput: a state or kind does not exist, or a time is none.
+            InvalidInput: a state or kind does not exist, or a time cannot be parsed.
         """
         from mailctl.delivery_log.queries.search import EmailFilter
         from mailctl.domain.models import State
@@ -98,42 +171,37 @@ class FilterOptions(OptionGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class ActionOptions(OptionGroup):
-    """How something is done to emails."""
+    """How an action is applied to emails."""
 
     reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why; it stays with the emails.")
+        str, typer.Option("--reason", metavar="TEXT", help="Record this reason in the history of each email.")
     ] = ""
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = (
-        False
-    )
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
+    dry_run: DryRunOption = False
+    yes: YesOption = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class OverrideOptions(OptionGroup):
-    """What is done only when it is named."""
+    """Which hazards an action ignores."""
 
     include: Annotated[
         str,
         typer.Option(
             "--include",
-            metavar="WHAT,...",
-            help="Also these: permanent (dead mailboxes), maybe-sent, useless (too old), suppressed, resent.",
+            metavar="HAZARD,...",
+            help="Include emails with a hazard: permanent, maybe-sent, useless, suppressed, resent.",
         ),
     ] = ""
     force: Annotated[
-        bool, typer.Option("--force", help="The emails that are named by id, whatever they are.")
+        bool, typer.Option("--force", help="Include every email given by id, whatever its hazards.")
     ] = False
 
 
 def with_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of each group that its parameters name."""
+    """Add to a command the options of every group among its parameters."""
     parameters = list(inspect.signature(function, eval_str=True).parameters.values())
     groups = {each.name: each.annotation for each in parameters if _is_group(each.annotation)}
-    members = {
-        name: list(inspect.signature(group, eval_str=True).parameters.values())
-        for name, group in groups.items()
-    }
+    members = {name: _members(group) for name, group in groups.items()}
 
     @wraps(function)
     def run(*given: Any, **values: Any) -> None:
@@ -148,15 +216,9 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
     return with_signature(run, [own[0], *(_keyword_only(each) for each in (*own[1:], *added))])
 
 
-def require_choice(value: str, names: Iterable[str], *, field: str) -> str:
-    """Return a name that is one of those that there are.
-
-    Raises:
-        InvalidInput: it is not.
-    """
-    if value not in names:
-        raise InvalidInput(field, f"{value!r} is none.", fix=f"Use one of: {', '.join(names)}.")
-    return value
+@cache
+def _members(group: type[OptionGroup]) -> tuple[inspect.Parameter, ...]:
+    return tuple(inspect.signature(group, eval_str=True).parameters.values())
 
 
 def _is_group(annotation: Any) -> bool:

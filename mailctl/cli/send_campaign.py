@@ -1,209 +1,241 @@
-"""`mailctl send` to many: rows in, what became of each out."""
+"""`mailctl send` to many recipients: confirm, record row by row, and sum up."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import typer
 
 from mailctl.cli.arguments import read_input_file
 from mailctl.cli.commands.preview import show_preview
 from mailctl.cli.terminal.confirm import confirm
+from mailctl.enqueue.campaign import CampaignRecorder, with_derived_name
+from mailctl.enqueue.mailing_list import read_all_users, read_list_file
 from mailctl.errors import ExitCode, InvalidInput
+from mailctl.timefmt import parse_rate, pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from mailctl.cli.context import CliSession
     from mailctl.cli.send_options import SendOptions
+    from mailctl.cli.terminal.output import Output
     from mailctl.domain.models import RowProblem
     from mailctl.domain.request import EmailRequest
-    from mailctl.enqueue.campaign import CampaignRecorder, ChunkResult
+    from mailctl.enqueue.campaign import CheckResult, ChunkResult
     from mailctl.enqueue.mailing_list import MailingList
     from mailctl.users import Screening
     from mailctl.views.campaigns import CampaignView
 
-#: A status may be any text: no more reasons are told, the most frequent ones.
+#: How many reasons for leaving out users are shown; a status column may contain any text.
 _MAX_REASONS = 10
 
 
-def send_campaign(session: CliSession, request: EmailRequest, common: SendOptions) -> None:
-    """Record the emails of a campaign, or with --dry-run show the first of them."""
-    from mailctl.enqueue.campaign import CampaignRecorder
-    from mailctl.timefmt import parse_rate, pluralize
-    from mailctl.users import screening_for
+def send_campaign(session: CliSession, request: EmailRequest, options: SendOptions) -> None:
+    """Record the emails of a campaign; with --dry-run, print the first message.
 
-    _refuse_single_email_options(request, common)
-    rate = parse_rate(common.rate, field="--rate") if common.rate else None
-    screening = screening_for(request.kind.name, include_inactive=common.include_inactive)
-    request, addressees = _request_and_list(session, common.apply_to(request), common, screening=screening)
-    if common.users_file is not None:
-        addressees.refuse_empty(field="--users-file")
-    if common.max_ is not None:
-        addressees.refuse_more_than(common.max_)
-    campaign = CampaignRecorder(session.runtime, request, rate=rate, screening=screening)
-    checked = campaign.check(addressees.rows) if common.strict or common.dry_run else None
-    problems = list(checked.problems) if checked else []
-    if checked and common.dry_run:
-        _note_problems(session, problems)
-        envelope = campaign.preview(addressees.rows)
-        show_preview(session, [envelope] if envelope else [])
-        _note_left_out(session, addressees)
-        known = checked.already_recorded
-        in_already = f", {known} {'is' if known == 1 else 'are'} in already"
-        session.output.note(
-            f"{pluralize(checked.new, 'email')} would go out{in_already if known else ''}; "
-            f"{pluralize(len(problems), 'bad row')}."
-        )
-    elif problems:
-        _note_problems(session, problems)
-        raise InvalidInput(
-            "--users-file", f"has {pluralize(len(problems), 'bad row')}; nothing is sent.", fix="Mend them."
-        )
+    Raises:
+        InvalidInput: the options or the list cannot be used.
+        Refused: there are more recipients than --max, or the operator did not confirm.
+        Exit: some rows are invalid.
+    """
+    _refuse_single_email_options(request, options)
+    rate = parse_rate(options.rate, field="--rate") if options.rate else None
+    screening = options.screening_for(request.kind)
+    request, recipients = _read_recipients(session, options.apply_to(request), options, screening=screening)
+    recorder = CampaignRecorder(session.runtime, request, rate=rate, screening=screening)
+    checked = recorder.check(recipients.rows) if options.strict or options.dry_run else None
+    if checked and options.dry_run:
+        _show_dry_run(session, recorder, recipients, checked)
+        problems: Sequence[RowProblem] = checked.problems
+    elif checked and checked.problems:
+        _note_problems(session.output, checked.problems)
+        count = pluralize(len(checked.problems), "invalid row")
+        raise InvalidInput("--users-file", f"has {count}; nothing was sent.", fix="Correct the file.")
     else:
-        if common.all_users:
-            _confirm_recipients(session, request, addressees, is_sure=common.yes)
-        problems = _record(session, campaign, request, addressees)
+        if options.all_users:
+            _confirm_recipients(session.output, request, recipients, is_confirmed=options.yes)
+        problems = _record(session.output, recorder, request, recipients)
     if problems:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _request_and_list(
-    session: CliSession, request: EmailRequest, common: SendOptions, *, screening: Screening
+def _read_recipients(
+    session: CliSession, request: EmailRequest, options: SendOptions, *, screening: Screening
 ) -> tuple[EmailRequest, MailingList]:
-    """Return the request with the name of its campaign, and the list of its recipients."""
-    from mailctl.enqueue.campaign import with_derived_name
-    from mailctl.enqueue.mailing_list import read_all_users, read_list_file
-
-    if common.users_file is not None:
-        data = read_input_file(common.users_file, field="--users-file")
-        named = request if common.campaign is not None else with_derived_name(request, data)
-        return named, read_list_file(data)
-    if common.campaign is None:
-        raise InvalidInput(
-            "--campaign", "is missing.", fix="Name it, so that running it again sends no second copy."
-        )
-    return request, read_all_users(session.runtime.directory, screening=screening)
-
-
-def _confirm_recipients(
-    session: CliSession, request: EmailRequest, users: MailingList, *, is_sure: bool
-) -> None:
-    """Show how many users would get an email, and who; go on if that is what the operator means.
+    """Return the request, which gets a name if it has none, and the recipients.
 
     Raises:
-        Refused: it is not, or nobody is there to be asked.
+        InvalidInput: the campaign has no name, or the file has no recipients.
+        Refused: there are more recipients than --max.
     """
-    from mailctl.timefmt import pluralize
-
-    _note_left_out(session, users)
-    if is_sure:
-        return
-    if users.sample:
-        session.output.note("Such as:" if users.recipient_count > len(users.sample) else "These:")
-    for user in users.sample:
-        session.output.note(f"  {user.email}" + (f"  (user {user.user_id})" if user.user_id else ""))
-    if request.kind.links:
-        session.output.note(
-            "Each email carries a personal link that acts on the account, and nobody has asked for it."
+    if options.users_file is not None:
+        data = read_input_file(options.users_file, field="--users-file")
+        if options.campaign is None:
+            request = with_derived_name(request, data)
+        recipients = read_list_file(data)
+        recipients.refuse_empty(field="--users-file")
+    elif options.campaign is None:
+        raise InvalidInput(
+            "--campaign", "is missing.", fix="Give a name, so that a repeated command sends no second copy."
         )
-    confirm(
-        f"Send {request.kind.name} to {pluralize(users.recipient_count, 'user')}?",
-        is_sure=False,
-        fix="Add --yes to send, or --dry-run to only look.",
-    )
+    else:
+        recipients = read_all_users(session.runtime.directory, screening=screening)
+    if options.max_ is not None:
+        recipients.refuse_more_than(options.max_)
+    return request, recipients
 
 
-def _note_left_out(session: CliSession, users: MailingList) -> None:
-    told = users.excluded_by_reason.most_common(_MAX_REASONS)
-    for reason, number in told:
-        session.output.note(f"{number:>6}  left out: {reason}")
-    if others := users.excluded_by_reason.total() - sum(number for _, number in told):
-        session.output.note(f"{others:>6}  left out for other reasons")
-    if users.is_unscreened:
-        session.output.note(
-            f"No column says who is deactivated or deleted: all {users.recipient_count} are mailed."
-        )
-
-
-def _refuse_single_email_options(request: EmailRequest, common: SendOptions) -> None:
-    if common.user_id or common.email or (common.users_file and common.all_users):
+def _refuse_single_email_options(request: EmailRequest, options: SendOptions) -> None:
+    if options.user_id or options.email or (options.users_file and options.all_users):
         raise InvalidInput(
             "recipient",
             "is given twice.",
             fix="Give one of --user-id, --email, --users-file and --all-users.",
         )
-    if common.wait:
-        raise InvalidInput("--wait", "is for one email.", fix="Follow with `mailctl list --campaign NAME`.")
-    if common.idempotency_key:
-        raise InvalidInput("--idempotency-key", "is for one email.", fix="Use --campaign NAME.")
+    if options.wait:
+        raise InvalidInput(
+            "--wait", "applies to single emails only.", fix="Follow with `mailctl list --campaign NAME`."
+        )
+    if options.idempotency_key:
+        raise InvalidInput("--idempotency-key", "applies to single emails only.", fix="Use --campaign NAME.")
     if request.tokens:
-        raise InvalidInput("token", "belongs to one user.", fix="Leave it out; each email gets its own.")
+        raise InvalidInput("token", "belongs to one user.", fix="Omit it; each email gets its own.")
+
+
+def _show_dry_run(
+    session: CliSession, recorder: CampaignRecorder, recipients: MailingList, checked: CheckResult
+) -> None:
+    output = session.output
+    _note_problems(output, checked.problems)
+    envelope = recorder.preview(recipients.rows)
+    show_preview(output, [envelope] if envelope else [])
+    _note_left_out(output, recipients)
+    known = f", {checked.already_recorded} already recorded" if checked.already_recorded else ""
+    invalid = pluralize(len(checked.problems), "invalid row")
+    output.note(f"{pluralize(checked.new, 'email')} would be sent{known}; {invalid}.")
+
+
+def _confirm_recipients(
+    output: Output, request: EmailRequest, recipients: MailingList, *, is_confirmed: bool
+) -> None:
+    """Show how many users would get the email, with examples, and ask.
+
+    Raises:
+        Refused: the operator did not confirm.
+    """
+    _note_left_out(output, recipients)
+    if is_confirmed:
+        return
+    if recipients.sample:
+        output.note("Examples:" if recipients.recipient_count > len(recipients.sample) else "These are:")
+    for user in recipients.sample:
+        output.note(f"  {user.email}" + (f"  (user {user.user_id})" if user.user_id else ""))
+    if request.kind.links:
+        output.note(
+            "Each email has a personal link that acts on the account, which its user did not request."
+        )
+    confirm(
+        f"Send {request.kind.name} to {pluralize(recipients.recipient_count, 'user')}?",
+        is_confirmed=False,
+        fix="Add --yes to send, or --dry-run to only see the plan.",
+    )
+
+
+def _note_left_out(output: Output, recipients: MailingList) -> None:
+    reasons = recipients.excluded_by_reason.most_common(_MAX_REASONS)
+    for reason, number in reasons:
+        output.note(f"{number:>6}  left out: {reason}")
+    if others := recipients.excluded_by_reason.total() - sum(number for _, number in reasons):
+        output.note(f"{others:>6}  left out for other reasons")
+    if recipients.is_unscreened:
+        output.note(
+            "The users have no column that marks deactivated or deleted ones, so that all "
+            f"{recipients.recipient_count} are included."
+        )
+
+
+@dataclass
+class _Totals:
+    """How many rows of a campaign had each outcome."""
+
+    recorded: int = 0
+    known: int = 0
+    suppressed: int = 0
+    problems: list[RowProblem] = field(default_factory=list)
+
+    def add(self, step: ChunkResult) -> None:
+        self.recorded += len(step.emails)
+        self.known += step.already_recorded
+        self.suppressed += step.suppressed
+        self.problems += step.problems
 
 
 def _record(
-    session: CliSession, campaign: CampaignRecorder, request: EmailRequest, addressees: MailingList
+    output: Output, recorder: CampaignRecorder, request: EmailRequest, recipients: MailingList
 ) -> list[RowProblem]:
-    """Record row by row, and say what became of them, also when it is cut short."""
-    from mailctl.timefmt import pluralize
-    from mailctl.views.campaigns import CampaignView
-
-    new, known, suppressed, problems = 0, 0, 0, list[Any]()
+    """Record the rows and print the totals, or how far it got before an interruption; return the problems."""
+    totals = _Totals()
     try:
-        with session.output.progress("recorded", total=lambda: addressees.size) as advance:
-            for step in campaign.record(addressees.rows):
-                new, known = new + len(step.emails), known + step.already_recorded
-                problems += step.problems
-                suppressed += step.suppressed
-                session.output.already_done = (
-                    f"Campaign {request.campaign}: {pluralize(new, 'email')} recorded all the same. "
-                    "The same command goes on with the rest."
+        with output.progress("recorded", total=lambda: recipients.size) as advance:
+            for step in recorder.record(recipients.rows):
+                totals.add(step)
+                output.already_done = (
+                    f"Campaign {request.campaign}: {pluralize(totals.recorded, 'email')} recorded before "
+                    "that. Repeat the command to continue."
                 )
-                _show_recorded(session, request, step)
+                _show_step(output, request, step)
                 advance(step.rows)
     except KeyboardInterrupt:
-        done = f"{campaign.rows_in_log} of {addressees.size}"
-        session.output.note(f"Stopped: {done} are in, campaign {request.campaign}. The same command goes on.")
+        output.note(
+            f"Stopped: {recorder.rows_in_log} of {recipients.size} recorded, campaign {request.campaign}. "
+            "Repeat the command to continue."
+        )
         raise
+    _show_totals(output, request, recipients, totals)
+    return totals.problems
+
+
+def _show_totals(output: Output, request: EmailRequest, recipients: MailingList, totals: _Totals) -> None:
+    from mailctl.views.campaigns import CampaignView
+
     summary = CampaignView(
         campaign=request.campaign,
-        recorded=new,
-        known=known,
-        suppressed=suppressed,
-        left_out=addressees.excluded_by_reason.total(),
-        problems=len(problems),
+        recorded=totals.recorded,
+        known=totals.known,
+        suppressed=totals.suppressed,
+        left_out=recipients.excluded_by_reason.total(),
+        problems=len(totals.problems),
     )
-    if session.output.as_json:
-        session.output.record(summary)
+    if output.as_json:
+        output.record(summary)
     else:
-        session.output.prose(_summary_text(summary), hang=0)
-    return problems
+        output.prose(summary_text(summary), hang=0)
 
 
-def _summary_text(summary: CampaignView) -> str:
-    from mailctl.timefmt import pluralize
-
-    known, suppressed = summary.known, summary.suppressed
+def summary_text(summary: CampaignView) -> str:
+    """Return the totals of a campaign in one line."""
+    suppressed = summary.suppressed
     parts = [
-        pluralize(summary.recorded, "email")
-        + " recorded"
-        + (f", {suppressed} of them suppressed" if suppressed else ""),
-        f"{known} {'was' if known == 1 else 'were'} in already" if known else "",
-        pluralize(summary.left_out, "user") + " left out" if summary.left_out else "",
-        pluralize(summary.problems, "bad row") + " skipped" if summary.problems else "",
+        f"{pluralize(summary.recorded, 'email')} recorded",
+        f"{suppressed} of them suppressed" if suppressed else "",
+        f"{summary.known} recorded before" if summary.known else "",
+        f"{pluralize(summary.left_out, 'user')} left out" if summary.left_out else "",
+        f"{pluralize(summary.problems, 'invalid row')} skipped" if summary.problems else "",
     ]
     return f"{', '.join(part for part in parts if part)}; campaign {summary.campaign}"
 
 
-def _show_recorded(session: CliSession, request: EmailRequest, step: ChunkResult) -> None:
-    _note_problems(session, step.problems)
-    if session.output.as_json:
+def _show_step(output: Output, request: EmailRequest, step: ChunkResult) -> None:
+    _note_problems(output, step.problems)
+    if output.as_json:
         from mailctl.views.campaigns import CampaignEmailView
 
         for email_id, address in step.emails:
-            session.output.record(CampaignEmailView(task_id=email_id, to=address, campaign=request.campaign))
+            output.record(CampaignEmailView(task_id=email_id, to=address, campaign=request.campaign))
 
 
-def _note_problems(session: CliSession, problems: Iterable[RowProblem]) -> None:
+def _note_problems(output: Output, problems: Iterable[RowProblem]) -> None:
     for problem in problems:
-        session.output.note(f"line {problem.line}: {problem.reason}")
+        output.note(f"line {problem.line}: {problem.reason}")

@@ -9,38 +9,45 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.arguments import parse_send_time
+from mailctl.cli.option_groups import OptionGroup
+from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from mailctl.domain.catalog import Kind
     from mailctl.domain.request import EmailRequest
+    from mailctl.users import Screening
 
-_BULK_PANEL = "To many"
-_MANY_HELP = (
-    "A list: CSV with a header or JSON lines, by user_id or by email and name; other columns are variables; "
-    "- for standard input."
+_CAMPAIGN_PANEL = "Campaigns"
+_USERS_FILE_HELP = (
+    "Send to every row of a CSV file with a header, or of a JSON lines file: user_id, or email and name; "
+    "other columns are template variables. - reads stdin."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class SendOptions:
+class SendOptions(OptionGroup):
     """The options that every kind of email has."""
 
     user_id: Annotated[
-        list[str] | None, typer.Option("--user-id", metavar="ID", help="A user of the service; repeatable.")
+        list[str] | None,
+        typer.Option("--user-id", metavar="ID", help="Send to this user of the service; repeatable."),
     ] = None
     email: Annotated[
-        str | None, typer.Option("--email", metavar="ADDRESS", help="An address instead of a user.")
+        str | None, typer.Option("--email", metavar="ADDRESS", help="Send to this address instead of a user.")
     ] = None
-    name: Annotated[str, typer.Option("--name", help="The name that goes with --email.")] = ""
+    name: Annotated[
+        str, typer.Option("--name", metavar="TEXT", help="Name of the recipient, with --email.")
+    ] = ""
     users_file: Annotated[
         Path | None,
-        typer.Option("--users-file", metavar="FILE", help=_MANY_HELP, rich_help_panel=_BULK_PANEL),
+        typer.Option("--users-file", metavar="FILE", help=_USERS_FILE_HELP, rich_help_panel=_CAMPAIGN_PANEL),
     ] = None
     all_users: Annotated[
         bool,
         typer.Option(
             "--all-users",
-            help="Every user who may be mailed; asks first, with their number.",
-            rich_help_panel=_BULK_PANEL,
+            help="Send to every user who may be emailed; shows their number and asks first.",
+            rich_help_panel=_CAMPAIGN_PANEL,
         ),
     ] = False
     max_: Annotated[
@@ -49,23 +56,35 @@ class SendOptions:
             "--max",
             min=0,
             metavar="NUMBER",
-            help="Send nothing if there are more recipients.",
-            rich_help_panel=_BULK_PANEL,
+            help="Send nothing if there are more recipients than this.",
+            rich_help_panel=_CAMPAIGN_PANEL,
         ),
     ] = None
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask before --all-users.", rich_help_panel=_BULK_PANEL)
+        bool,
+        typer.Option(
+            "--yes",
+            "-y",
+            help="Do not ask for confirmation of --all-users.",
+            rich_help_panel=_CAMPAIGN_PANEL,
+        ),
     ] = False
     strict: Annotated[
-        bool, typer.Option("--strict", help="Send nothing if a row is bad.", rich_help_panel=_BULK_PANEL)
+        bool,
+        typer.Option(
+            "--strict",
+            help="Send nothing if a row is invalid; by default it is skipped.",
+            rich_help_panel=_CAMPAIGN_PANEL,
+        ),
     ] = False
     campaign: Annotated[
         str | None,
         typer.Option(
             "--campaign",
             metavar="NAME",
-            help="Nobody gets two emails of one campaign; made from the list where it is not given.",
-            rich_help_panel=_BULK_PANEL,
+            help="Name of the campaign, which sends to each address once; with --users-file it defaults to "
+            "a name derived from the file.",
+            rich_help_panel=_CAMPAIGN_PANEL,
         ),
     ] = None
     rate: Annotated[
@@ -73,41 +92,48 @@ class SendOptions:
         typer.Option(
             "--rate",
             metavar="RATE",
-            help="50/s or 3000/m, all workers together.",
-            rich_help_panel=_BULK_PANEL,
+            help="Limit the rate of all workers together, such as 50/s or 3000/m.",
+            rich_help_panel=_CAMPAIGN_PANEL,
         ),
     ] = None
-    at: Annotated[str | None, typer.Option("--at", metavar="TIME", help="Send then (ISO 8601).")] = None
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="Send at this ISO 8601 time instead of now.")
+    ] = None
     in_: Annotated[
-        str | None, typer.Option("--in", metavar="LENGTH", help="Send after that (90s, 10m, 2h30m).")
+        str | None,
+        typer.Option("--in", metavar="DURATION", help="Send after this time, such as 90s, 10m or 2h30m."),
     ] = None
     idempotency_key: Annotated[
         str | None,
-        typer.Option("--idempotency-key", metavar="KEY", help="The same key sends only once."),
+        typer.Option("--idempotency-key", metavar="KEY", help="Send only once for the same key."),
     ] = None
     force: Annotated[
         bool,
-        typer.Option("--force", help="Neither suppression nor limits keep it back; who says so is recorded."),
+        typer.Option(
+            "--force", help="Ignore suppressions and sending limits; the operator's name is recorded."
+        ),
     ] = False
     include_inactive: Annotated[
-        bool, typer.Option("--include-inactive", help="Also users who are deactivated, deleted or the like.")
+        bool, typer.Option("--include-inactive", help="Include deactivated and deleted users.")
     ] = False
-    wait: Annotated[bool, typer.Option("--wait", help="Follow the email to its end.")] = False
-    timeout: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long --wait waits.")] = 60
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would go out, and send nothing.")] = (
-        False
-    )
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the email is sent or has failed.")] = False
+    timeout: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long --wait waits, in seconds.")
+    ] = 60
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the message without recording or sending anything.")
+    ] = False
 
     @property
     def is_campaign(self) -> bool:
-        """Whether it is sent behind everything else, in batches."""
+        """Whether the recipients come from a file or are all users."""
         return self.users_file is not None or self.all_users
 
     def apply_to(self, request: EmailRequest) -> EmailRequest:
         """Return the request with what these options say about sending it.
 
         Raises:
-            InvalidInput: the time to send is not usable.
+            InvalidInput: --at or --in cannot be parsed, or both are given.
         """
         from mailctl.operations.identity import current_actor
 
@@ -118,3 +144,26 @@ class SendOptions:
             campaign=self.campaign or None,
             forced_by=current_actor() if self.force else None,
         )
+
+    def screening_for(self, kind: Kind) -> Screening:
+        """Return which users are refused for a kind of email."""
+        from mailctl.users import screening_for
+
+        return screening_for(kind.name, include_inactive=self.include_inactive)
+
+    def refuse_campaign_options(self) -> None:
+        """Refuse options that only campaigns have.
+
+        Raises:
+            InvalidInput: such an option is given.
+        """
+        for option, is_given in (
+            ("--campaign", self.campaign),
+            ("--rate", self.rate),
+            ("--strict", self.strict),
+            ("--max", self.max_ is not None),
+        ):
+            if is_given:
+                raise InvalidInput(
+                    option, "applies to campaigns only.", fix="Give --users-file or --all-users with it."
+                )

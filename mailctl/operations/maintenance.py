@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
     from mailctl.settings import Settings
 
+#: How long the contents of undelivered emails are kept by default.
+DEFAULT_CONTENTS_RETENTION = timedelta(days=30)
+
 
 def schema_version(settings: Settings) -> SchemaVersion:
     """Return the schema version of the delivery log, and the version that this mailctl needs.
@@ -62,14 +65,19 @@ class Pruner:
         runtime: the components of this process.
         older_than: how long emails and their events are kept.
         contents_older_than: how long the content of undelivered emails is kept; the content of delivered
-            ones is deleted at delivery.
+            ones is deleted at delivery. None means 30 days, or `older_than` if that is shorter.
 
     Raises:
         ConfigurationError: contents would be kept longer than their emails.
     """
 
-    def __init__(self, runtime: Runtime, *, older_than: timedelta, contents_older_than: timedelta) -> None:
-        if contents_older_than > older_than:
+    def __init__(
+        self, runtime: Runtime, *, older_than: timedelta, contents_older_than: timedelta | None = None
+    ) -> None:
+        contents_kept = contents_older_than
+        if contents_kept is None:
+            contents_kept = min(older_than, DEFAULT_CONTENTS_RETENTION)
+        if contents_kept > older_than:
             raise ConfigurationError(
                 "The content of emails cannot be kept longer than the emails.",
                 fix="Give a shorter --contents-older-than.",
@@ -77,7 +85,7 @@ class Pruner:
         now = datetime.now(UTC)
         self._retention = Retention(runtime.engine)
         self._emails_before = now - older_than
-        self._contents_before = now - contents_older_than
+        self._contents_before = now - contents_kept
 
     def count(self) -> PrunableCounts:
         """Return how many emails and contents would be deleted."""

@@ -287,7 +287,7 @@ def test_what_is_done_is_told_although_the_results_cannot_be_written(
     assert sent["zoe@example.com"] in told[0]
     assert len(sent) == 5
     assert sum(task_id in told[1] for task_id in sent.values()) == 2
-    assert "Campaign autumn: 2 emails recorded all the same." in told[2]
+    assert "Campaign autumn: 2 emails recorded before that." in told[2]
     [key] = desk.run("keys", "list")[1]
     assert f"mailctl keys revoke {key['id']}" in told[3]
 

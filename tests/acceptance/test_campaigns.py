@@ -58,7 +58,7 @@ def test_each_gets_one_however_often_it_is_run(
 def test_with_nothing_set_up_they_are_captured(terminal: Terminal, users_file: str) -> None:
     """From one terminal to the other, in memory."""
     sent = terminal.run("send", "welcome", "--users-file", users_file, "--campaign", "spring")
-    assert f"{COUNT} emails recorded, 1 was in already, 1 bad row skipped; campaign spring" in sent.out
+    assert f"{COUNT} emails recorded, 1 recorded before, 1 invalid row skipped; campaign spring" in sent.out
     assert terminal.run("worker", "--drain").code == 0
     assert finished(terminal, "spring") == {"captured": COUNT}
 
@@ -87,9 +87,9 @@ def test_other_words_are_another_campaign(terminal: Terminal, users_file: str) -
 def test_strict_sends_nothing_if_a_row_is_bad(terminal: Terminal, users_file: str) -> None:
     """And a dry run sends nothing anyway."""
     strict = terminal.run("send", "welcome", "--users-file", users_file, "--strict")
-    assert (strict.code, "1 bad row; nothing is sent" in strict.err) == (2, True)
+    assert (strict.code, "1 invalid row; nothing was sent" in strict.err) == (2, True)
     dry = terminal.run("send", "welcome", "--users-file", users_file, "--dry-run")
-    assert f"{COUNT} emails would go out, 1 is in already; 1 bad row." in dry.err
+    assert f"{COUNT} emails would be sent, 1 already recorded; 1 invalid row." in dry.err
     assert terminal.run("list", "--json").out == ""
 
 

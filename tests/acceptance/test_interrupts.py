@@ -103,7 +103,7 @@ def test_what_goes_out_again_goes_on_with_the_same_command(
     assert desk.run("cancel", "--campaign", "spring", "--yes")[0] == 0
     command = (words, "--state", "cancelled", "--yes")
     [line] = interrupt(many, *command)
-    assert line.endswith(f" {done}; the same command goes on with the rest.")
+    assert line.endswith(f" {done}; repeat the command to continue.")
     code, rest, _ = desk.run(*command)
     assert (code, [each["outcome"] for each in rest].count("done")) == (0, COUNT - number_in(line))
     assert states(many)["pending"] == COUNT
@@ -113,7 +113,7 @@ def test_of_named_emails_each_that_was_done_is_told(many: Path, desk: Desk) -> N
     """The rest is as it was."""
     ids = [each["task_id"] for each in desk.run("list", "--limit", str(COUNT))[1]]
     *_, last = interrupt(many, "hold", *ids, columns=200)
-    assert last.endswith(" held; the rest is as it was.")
+    assert last.endswith(" held; the others were not changed.")
     held = number_in(last)
     assert states(many) == {"pending": COUNT - held, "held": held}
 
@@ -125,7 +125,7 @@ def test_a_campaign_says_its_name_and_goes_on(terminal: Terminal, desk: Desk) ->
     (terminal.folder / "users.csv").write_text(f"email\n{rows}")
     command = ("send", "welcome", "--users-file", "users.csv")
     [line] = interrupt(terminal.folder, *command)
-    told = re.fullmatch(r"Stopped: (\d+) of \d+ are in, campaign (\S+)\. The same command goes on\.", line)
+    told = re.fullmatch(r"Stopped: (\d+) of \d+ recorded, campaign (\S+)\. Repeat the command .*", line)
     assert told is not None, line
     assert states(terminal.folder) == {"pending": int(told[1])}
     code, printed, _ = desk.run(*command)
@@ -171,7 +171,7 @@ def test_nothing_moves_where_nobody_looks(many: Path, terminal: Terminal) -> Non
     assert (done.code, done.out) == (0, "")
     [first, second] = done.err.splitlines()
     assert first == f"{COUNT} emails held."
-    assert second.startswith("Undo it with: mailctl release --error hold-")
-    released = terminal.run(*second.split()[4:], "--yes", "--json")
+    assert second.startswith("Undo with: mailctl release --error hold-")
+    released = terminal.run(*second.split()[3:], "--yes", "--json")
     assert {line["outcome"] for line in released.lines} == {"done"}
     assert released.err == f"{COUNT} emails released.\n"

@@ -22,7 +22,7 @@ def test_q_leaves_and_everything_is_as_before(terminal: Terminal, columns: int) 
     with Screen(terminal.folder, *TOP, columns=columns) as screen:
         screen.wait_until(lambda: any(line.startswith("celery ") for line in screen.lines))
         assert "q quits" in screen.lines[0]
-        assert "no worker is alive" in "\n".join(screen.lines)
+        assert "No worker is alive" in "\n".join(screen.lines)
         assert screen.modes != screen.modes_before
         screen.resize(columns + 20)
         screen.process.send_signal(signal.SIGWINCH)
@@ -52,7 +52,7 @@ def test_a_log_that_goes_away_is_told_and_waited_for(terminal: Terminal) -> None
         screen.wait_until(lambda: any(line.startswith("celery ") for line in screen.lines))
         content = log.read_bytes()
         log.write_bytes(b"not a database" * 1000)
-        screen.wait_until(lambda: "not current" in "\n".join(screen.lines))
+        screen.wait_until(lambda: "outdated" in "\n".join(screen.lines))
         assert any(line.startswith("celery ") for line in screen.lines)
         log.write_bytes(content)
         screen.press(b"q")

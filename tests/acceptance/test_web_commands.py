@@ -41,7 +41,7 @@ def test_a_missing_extra_is_reported(terminal: Terminal, command: tuple[str, ...
 def test_a_dashboard_waits_for_a_log_and_creates_none(terminal: Terminal) -> None:
     """It says so when it starts, and its pages report it until there is one."""
     window = terminal.open(terminal.python, "-m", "mailctl", "web", "--port", "0", name="web")
-    window.wait_until_printed("key, until this process ends: ")
+    window.wait_until_printed("key, valid until this process ends: ")
     log = terminal.folder / ".mailctl" / "mailctl.db"
     assert f"There is no delivery log at sqlite:///{log}. The dashboard shows it as soon as it exists." in (
         window.output
@@ -66,7 +66,7 @@ def test_previews_are_served(terminal: Terminal) -> None:
     window = terminal.open(
         terminal.python, "-m", "mailctl", "preview", "reset", "--serve", "--port", str(port), name="web"
     )
-    window.wait_until_printed("key, until this process ends: ")
+    window.wait_until_printed("key, valid until this process ends: ")
     key = window.output.rpartition(": ")[2].split()[0]
     address = f"http://127.0.0.1:{port}/previews/reset"
     assert f"previews: {address}" in window.output

@@ -201,11 +201,11 @@ class TestTheQuestion:
             "     1  left out: is_active is false",
             "     1  left out: deleted_at is set",
             "     1  left out: status is banned",
-            "These:",
+            "These are:",
             "  ada@example.com  (user 1)",
             "  eve@example.com  (user 5)",
-            "error: Send welcome to 2 users? Nobody is here to answer. "
-            "Add --yes to send, or --dry-run to only look.",
+            "error: Send welcome to 2 users? This needs a confirmation, and stdin is not a terminal. "
+            "Add --yes to send, or --dry-run to only see the plan.",
         ]
         assert recorded(shop) == set()
 
@@ -215,7 +215,7 @@ class TestTheQuestion:
         assert (ran.lines[-1]["recorded"], ran.lines[-1]["left_out"], ran.lines[-1]["problems"]) == (2, 3, 1)
         assert recorded(shop) == {"ada@example.com", "eve@example.com"}
         everybody = shop(*self.EVERYBODY, "--yes", "--include-inactive")
-        assert "3 emails recorded, 2 were in already, 1 bad row skipped" in everybody.out
+        assert "3 emails recorded, 2 recorded before, 1 invalid row skipped" in everybody.out
 
     @pytest.mark.parametrize(("answer", "code", "count"), [("y\n", 1, 2), ("n\n", 4, 0), ("\n", 4, 0)])
     def test_on_a_terminal_the_answer_counts(
@@ -238,7 +238,7 @@ class TestTheQuestion:
 
     def test_links_that_nobody_asked_for_are_pointed_out(self, shop: Mailctl) -> None:
         """A reset to everybody is hardly ever meant."""
-        warning = "Each email carries a personal link that acts on the account, and nobody has asked for it."
+        warning = "Each email has a personal link that acts on the account, which its user did not request."
         assert warning in shop("send", "reset", "--all-users", "--campaign", "all").err
         assert warning not in shop(*self.EVERYBODY).err
 
@@ -257,14 +257,14 @@ class TestTheQuestion:
         """Nor does it send."""
         ran = shop(*self.EVERYBODY, "--dry-run")
         assert "     1  left out: status is banned" in ran.err
-        assert "2 emails would go out; 1 bad row." in ran.err
+        assert "2 emails would be sent; 1 invalid row." in ran.err
         assert recorded(shop) == set()
 
     def test_it_is_said_where_nobody_can_be_left_out(
         self, shop: Mailctl, shop_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As no column says who is deactivated: of a table, or of a query."""
-        note = "No column says who is deactivated or deleted: all {} are mailed."
+        note = "no column that marks deactivated or deleted ones, so that all {} are included."
         assert note.format(2) not in shop(*self.EVERYBODY).err
         monkeypatch.setenv("MAILCTL_USERS_LIST_QUERY", LIST_QUERY)
         assert note.format(3) not in shop(*self.EVERYBODY, "--include-inactive").err
@@ -311,7 +311,7 @@ def test_users_of_the_service_are_listed_but_not_changed(shop: Mailctl, shop_url
         True,
         False,
     )
-    assert "There are more: only the first users of the service's database are listed." in listed.err
+    assert "There are more users in the database of the service." in listed.err
     assert shop("users", "add", "zoe@example.com").code == 2
 
 

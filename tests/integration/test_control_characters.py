@@ -246,7 +246,7 @@ class TestSink:
         stdin.isatty = lambda: True  # type: ignore[method-assign]
         monkeypatch.setattr(sys, "stdin", stdin)
         with pytest.raises(Refused):
-            confirm(f"Hold {hostile('queue')}?", is_sure=False)
+            confirm(f"Hold {hostile('queue')}?", is_confirmed=False)
         printed = capsys.readouterr()
         assert not CONTROLS.findall(printed.out + printed.err)
 

@@ -94,7 +94,7 @@ def test_unclaimed_messages_are_reported_and_restored(mailctl: Mailctl, client: 
     assert [message.decode()[0] for message in messages] == [[0], [1], [2]]
     assert {message.headers["carrier"] for message in messages} == {"post"}
     again = mailctl("queue", "restore", "--yes")
-    assert (again.code, again.err) == (0, "No messages are unclaimed.\n")
+    assert (again.code, again.err) == (0, "There are no unclaimed messages.\n")
 
 
 @pytest.mark.parametrize("broker", ["rabbit_url"], indirect=True)

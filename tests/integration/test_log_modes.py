@@ -285,8 +285,12 @@ def test_what_names_a_log_nearby_leads_to_it(
 def test_what_the_demo_says_leads_to_its_log(mailctl: Mailctl, tmp_path: Path) -> None:
     """Also in the folder of a service, whose .env names another log and production."""
     (tmp_path / ".env").write_text(f"DEBUG=False\nMAILCTL_DATABASE_URL=sqlite:///{tmp_path}/service.db\n")
-    [command] = [line for line in mailctl("demo").out.splitlines() if line.startswith("Look again: ")]
-    line = command.removeprefix("Look again: ").replace("mailctl ", f"{sys.executable} -m mailctl ", 1)
+    [command] = [
+        line for line in mailctl("demo").out.splitlines() if line.startswith("See what happened to one: ")
+    ]
+    line = command.removeprefix("See what happened to one: ").replace(
+        "mailctl ", f"{sys.executable} -m mailctl ", 1
+    )
     ran = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (ran.returncode, "captured" in ran.stdout) == (0, True), (command, ran.stderr)
 
@@ -311,7 +315,7 @@ def test_a_broker_answers_where_there_is_no_log(
     """On a host that shares no log with the workers; it is said that there is none."""
     monkeypatch.setenv("CELERY_BROKER_URL", redis_url)
     monkeypatch.setenv("CELERY_RESULT_BACKEND", redis_url)
-    told = "only the broker was asked"
+    told = "Showing only what the broker reports"
     for line, code in (("queue list", 0), ("queue peek", 0), ("workers list", 0), ("workers ping", 3)):
         ran = mailctl(*line.split())
         assert (ran.code, told in ran.err, contents(tmp_path)) == (code, True, {}), (line, ran.err)

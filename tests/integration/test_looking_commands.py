@@ -29,7 +29,7 @@ class TestShow:
         revealed = mailctl("show", email_id, "--reveal")
         assert TOKEN.search(revealed.out)
         assert "with new links" in revealed.err
-        assert "who has them can use them" in revealed.err
+        assert "Anybody who sees them can use them" in revealed.err
         assert "Reset your Example password" in revealed.out
 
     def test_of_a_sent_email_the_headers_are_left(self, mailctl: Mailctl) -> None:

@@ -135,7 +135,7 @@ class TestLists:
         """A pipe may bring none, which is no error."""
         welcome(mailctl)
         ran = mailctl(command, "-", stdin="# none\n\n")
-        assert (ran.code, ran.out, ran.err) == (0, "", "No id was given on standard input; nothing to do.\n")
+        assert (ran.code, ran.out, ran.err) == (0, "", "There are no ids on stdin; nothing was done.\n")
 
     def test_a_dry_run_counts_what_the_real_one_does(self, mailctl: Mailctl, tmp_path: Path) -> None:
         """Two rows of one address are one email; what the campaign has already is not sent again."""
@@ -143,8 +143,14 @@ class TestLists:
         (tmp_path / "users.csv").write_text(f"email\n{rows}")
         send = ("send", "welcome", "--users-file", "users.csv", "--campaign", "spring")
         for planned, done in (
-            ("3 emails would go out, 2 are in already; 0 bad rows.", "3 emails recorded, 2 were in already"),
-            ("0 emails would go out, 5 are in already; 0 bad rows.", "0 emails recorded, 5 were in already"),
+            (
+                "3 emails would be sent, 2 already recorded; 0 invalid rows.",
+                "3 emails recorded, 2 recorded before",
+            ),
+            (
+                "0 emails would be sent, 5 already recorded; 0 invalid rows.",
+                "0 emails recorded, 5 recorded before",
+            ),
         ):
             assert mailctl(*send, "--dry-run").err == f"{planned}\n"
             assert mailctl(*send).out == f"{done}; campaign spring\n"
@@ -196,7 +202,7 @@ def test_purging_leaves_held_emails_and_says_so(mailctl: Mailctl) -> None:
     """With the command that cancels them too; it is the one for the same filters."""
     first, second = welcome(mailctl), welcome(mailctl, "ada@example.com")
     mailctl("hold", first)
-    said = "1 held email left alone; cancel with: mailctl cancel --state held --queue celery\n"
+    said = "1 held email not changed. Cancel with: mailctl cancel --state held --queue celery\n"
     for more in ("--dry-run", "--yes"):
         assert mailctl("queue", "purge", "celery", more).err.endswith(said)
     assert (state_of(mailctl, first), state_of(mailctl, second)) == ("held", "cancelled")

@@ -89,7 +89,7 @@ class TestInMemory:
         """It is said on standard error."""
         run("db", "upgrade")
         code, waiting, talk = run("queue", "peek", "mailctl.bulk")
-        assert (code, waiting, "Nothing waits in queue 'mailctl.bulk'" in talk) == (0, [], True)
+        assert (code, waiting, "Queue 'mailctl.bulk' is empty" in talk) == (0, [], True)
 
 
 class TestOnRedis:

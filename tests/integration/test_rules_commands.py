@@ -62,7 +62,7 @@ class TestSuppress:
             {"schema": "mailctl/1", "address": address, "changed": True}
             for address in ("zoe@example.com", "max@example.com")
         ]
-        assert mailctl("suppress", "add", "zoe@example.com").out == "zoe@example.com: suppressed already\n"
+        assert mailctl("suppress", "add", "zoe@example.com").out == "zoe@example.com: already suppressed\n"
         listed = mailctl("suppress", "list", "--json", "--limit", "1")
         assert (listed.lines[0]["address"], listed.lines[0]["reason"]) == ("max@example.com", "asked")
         assert listed.lines[0]["source"] == "operator"
@@ -84,7 +84,7 @@ class TestSuppress:
         lines.write_text('{"email": "b@example.com", "reason": "complaint"}\n"a@example.com"\n')
         assert (
             mailctl("suppress", "import", str(lines)).out
-            == "1 added, 1 suppressed already, 0 bad rows skipped\n"
+            == "1 added, 1 already suppressed, 0 invalid rows skipped\n"
         )
         [first, second] = mailctl("suppress", "list", "--source", "import", "--json").lines
         assert (first["reason"], second["reason"]) == ("hard bounce", "complaint")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from docs.generators import parts, states
+from docs.generators.commands import description
 from docs.generators.house import House, find_cycles
 from docs.generators.json_schemas import describe_type
 from docs.generators.markdown import code, table
@@ -33,6 +34,12 @@ def test_a_table_has_one_line_a_row_and_a_column_a_cell() -> None:
     assert table(["a", "b"], [[code("x|y"), "two\nlines"]]).splitlines()[2] == (
         "| <code>x&#124;y</code> | two lines |"
     )
+
+
+def test_examples_in_a_help_text_become_a_block() -> None:
+    """Other paragraphs are text."""
+    text = "Do it.\n\n\b\nExamples:\n  mailctl list\n  mailctl top"
+    assert description(text) == "Do it.\n\nExamples:\n\n```text\nmailctl list\nmailctl top\n```"
 
 
 def test_each_part_stands_above_those_that_it_imports() -> None:

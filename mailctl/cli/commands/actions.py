@@ -1,8 +1,7 @@
-"""`mailctl retry|cancel|hold|release|resend`: what an operator does to emails, by ids or by filters."""
+"""`mailctl retry|cancel|hold|release|resend`: change emails, given by ids or by filters."""
 
 from __future__ import annotations
 
-from mailctl.cli.action_runner import run_action
 from mailctl.cli.arguments import read_ids
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.option_groups import ActionOptions, FilterOptions, IdsArgument, OverrideOptions, with_options
@@ -14,41 +13,72 @@ from mailctl.delivery_log.storage.access_mode import AccessMode
 def retry(
     session: CliSession,
     filters: FilterOptions,
-    daring: OverrideOptions,
-    doing: ActionOptions,
+    overrides: OverrideOptions,
+    options: ActionOptions,
     ids: IdsArgument = None,
 ) -> None:
-    """Let undelivered emails go out again: those that it is safe for, others only when they are named.
+    """Try undelivered emails again.
 
-    Works on failed, expired, deferred, cancelled and suppressed emails. Left out unless --include names them,
-    or an id comes with --force: permanent (the mailbox is dead), maybe-sent (the mail server may have it
-    already), useless (links or notice too old; it gets a new lifetime), suppressed, resent.
+    Works on failed, expired, deferred, cancelled and suppressed emails. Without --state, filters select
+    failed, expired and deferred ones. Emails with one of these hazards are left out unless --include names
+    it:
+
+    \b
+      permanent   the mailbox does not exist
+      maybe-sent  the mail server may have accepted the email already
+      useless     its links or its content are too old; a retry renews them
+      suppressed  a suppression or a sending limit stopped it
+      resent      a new copy of it has been sent already
+
+    \b
+    Examples:
+      mailctl retry 3f2a
+      mailctl retry --state failed --since 24h --dry-run
+      mailctl retry --error 550 --include permanent --reason "mailboxes restored"
     """
+    from mailctl.cli.action_runner import run_action
     from mailctl.domain.eligibility import RETRY
 
-    run_action(
-        session, RETRY, doing, ids=_read_given_ids(ids), wanted=filters.to_filter(session), daring=daring
-    )
+    wanted = filters.to_filter(session)
+    run_action(session, RETRY, options, ids=_read_ids(ids), filters=wanted, overrides=overrides)
 
 
 @uses_log(AccessMode.UPDATE)
 @with_options
 def cancel(
-    session: CliSession, filters: FilterOptions, doing: ActionOptions, ids: IdsArgument = None
+    session: CliSession, filters: FilterOptions, options: ActionOptions, ids: IdsArgument = None
 ) -> None:
-    """Take emails back that are not out yet, also where a worker has their message; `release` undoes it."""
+    """Cancel emails that have not been sent.
+
+    This includes emails whose message a worker has already received. `mailctl release` undoes it.
+
+    \b
+    Examples:
+      mailctl cancel 3f2a
+      mailctl cancel --campaign spring --reason "wrong link"
+    """
+    from mailctl.cli.action_runner import run_action
     from mailctl.domain.eligibility import CANCEL
 
-    run_action(session, CANCEL, doing, ids=_read_given_ids(ids), wanted=filters.to_filter(session))
+    run_action(session, CANCEL, options, ids=_read_ids(ids), filters=filters.to_filter(session))
 
 
 @uses_log(AccessMode.UPDATE)
 @with_options
-def hold(session: CliSession, filters: FilterOptions, doing: ActionOptions, ids: IdsArgument = None) -> None:
-    """Keep emails back until they are released."""
+def hold(
+    session: CliSession, filters: FilterOptions, options: ActionOptions, ids: IdsArgument = None
+) -> None:
+    """Hold emails until they are released.
+
+    \b
+    Examples:
+      mailctl hold 3f2a
+      mailctl hold --kind welcome --to @example.com
+    """
+    from mailctl.cli.action_runner import run_action
     from mailctl.domain.eligibility import HOLD
 
-    run_action(session, HOLD, doing, ids=_read_given_ids(ids), wanted=filters.to_filter(session))
+    run_action(session, HOLD, options, ids=_read_ids(ids), filters=filters.to_filter(session))
 
 
 @uses_log(AccessMode.UPDATE)
@@ -56,24 +86,25 @@ def hold(session: CliSession, filters: FilterOptions, doing: ActionOptions, ids:
 def release(
     session: CliSession,
     filters: FilterOptions,
-    daring: OverrideOptions,
-    doing: ActionOptions,
+    overrides: OverrideOptions,
+    options: ActionOptions,
     ids: IdsArgument = None,
 ) -> None:
-    """Let held and cancelled emails go: at once, or when they were to go.
+    """Release held or cancelled emails.
 
-    Filters without --state mean held ones. Left out unless named: maybe-sent, resent.
+    They are sent now, or at the time they were scheduled for. Without --state, filters select held emails.
+    Emails with the hazard maybe-sent or resent are left out unless --include names it; see `mailctl retry`.
+
+    \b
+    Examples:
+      mailctl release 3f2a
+      mailctl release --state cancelled --campaign spring
     """
+    from mailctl.cli.action_runner import run_action
     from mailctl.domain.eligibility import RELEASE
 
-    run_action(
-        session,
-        RELEASE,
-        doing,
-        ids=_read_given_ids(ids),
-        wanted=filters.to_filter(session),
-        daring=daring,
-    )
+    wanted = filters.to_filter(session)
+    run_action(session, RELEASE, options, ids=_read_ids(ids), filters=wanted, overrides=overrides)
 
 
 @uses_log(AccessMode.UPDATE)
@@ -81,26 +112,27 @@ def release(
 def resend(
     session: CliSession,
     filters: FilterOptions,
-    daring: OverrideOptions,
-    doing: ActionOptions,
+    overrides: OverrideOptions,
+    options: ActionOptions,
     ids: IdsArgument = None,
 ) -> None:
-    """Make new emails of undelivered ones: with ids, links and lifetimes of their own.
+    """Send a new copy of undelivered emails.
 
-    Delivered emails lose their content: use `mailctl send` for another. Left out unless named: permanent,
-    maybe-sent, suppressed, resent.
+    Each copy has its own id, links and lifetime. Without --state, filters select failed and expired emails.
+    Emails with the hazard maybe-sent, permanent, suppressed or resent are left out unless --include names it;
+    see `mailctl retry`. The content of delivered emails is deleted; send another with `mailctl send`.
+
+    \b
+    Examples:
+      mailctl resend 3f2a
+      mailctl resend --state expired --kind reset --dry-run
     """
+    from mailctl.cli.action_runner import run_action
     from mailctl.domain.eligibility import RESEND
 
-    run_action(
-        session,
-        RESEND,
-        doing,
-        ids=_read_given_ids(ids),
-        wanted=filters.to_filter(session),
-        daring=daring,
-    )
+    wanted = filters.to_filter(session)
+    run_action(session, RESEND, options, ids=_read_ids(ids), filters=wanted, overrides=overrides)
 
 
-def _read_given_ids(ids: list[str] | None) -> list[str] | None:
+def _read_ids(ids: list[str] | None) -> list[str] | None:
     return read_ids(ids) if ids else None

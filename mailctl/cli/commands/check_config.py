@@ -1,7 +1,8 @@
-"""`mailctl check-config`: does the set-up work?"""
+"""`mailctl check-config`: check the configuration."""
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,11 +13,14 @@ from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from mailctl.checks import Finding
+    from mailctl.cli.terminal.output import Output
 
 
 class ProfileName(StrEnum):
-    """The profiles, as one writes them."""
+    """The names of the profiles."""
 
     DEVELOPMENT = "development"
     PRODUCTION = "production"
@@ -26,48 +30,65 @@ class ProfileName(StrEnum):
 def check_config(
     session: CliSession,
     profile: Annotated[
-        ProfileName | None, typer.Option("--profile", help="Check as if DEBUG said this.")
+        ProfileName | None,
+        typer.Option(
+            "--profile",
+            metavar="PROFILE",
+            help="Check against this profile, development or production, instead of that of DEBUG.",
+        ),
     ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Ask nobody over the network.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not connect to any service.")] = False,
     send_test: Annotated[
-        str | None, typer.Option("--send-test", metavar="ADDRESS", help="Send one message there.")
+        str | None,
+        typer.Option("--send-test", metavar="ADDRESS", help="Send a test message to this address."),
     ] = None,
 ) -> None:
-    """Check settings, app, broker, log, users, templates, mail server and workers; faults with their fix."""
+    """Check the configuration and suggest fixes.
+
+    Checks settings, Celery app, broker, delivery log, users, templates, mail server and workers. Exits with 1
+    if a check fails.
+
+    \b
+    Examples:
+      mailctl check-config
+      mailctl check-config --profile production --offline
+      mailctl check-config --send-test ops@example.com
+    """
     from mailctl.checks import is_ok, run_checks
     from mailctl.settings import Profile
 
-    settings = session.settings
-    if profile is not None:
-        settings = settings.for_profile(Profile(profile))
-    findings: list[Finding] = []
-    for finding in run_checks(settings, offline=offline, send_test=send_test):
-        _show(session, finding, is_new_group=not findings or findings[-1].group != finding.group)
-        findings.append(finding)
+    settings = session.settings.for_profile(Profile(profile)) if profile else session.settings
+    findings = _show_findings(session.output, run_checks(settings, offline=offline, send_test=send_test))
     if session.output.as_json:
         from mailctl.views.checks import CheckReportView
 
         session.output.record(CheckReportView.of(findings, profile=settings.profile))
     else:
-        _show_summary(session, findings)
+        _show_summary(session.output, findings)
     if not is_ok(findings):
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _show(session: CliSession, finding: Finding, *, is_new_group: bool) -> None:
-    if session.output.as_json:
-        return
-    if is_new_group:
-        session.output.line()
-        session.output.line(finding.group)
-    session.output.state(f"{finding.status:<4}", f"{finding.name}: {finding.detail}")
+def _show_findings(output: Output, findings: Iterable[Finding]) -> list[Finding]:
+    """Print findings as they come, under the heading of their group; return all of them."""
+    shown: list[Finding] = []
+    for finding in findings:
+        if not output.as_json:
+            if not shown or shown[-1].group != finding.group:
+                output.line(f"\n{finding.group}")
+            _show_finding(output, finding)
+        shown.append(finding)
+    return shown
+
+
+def _show_finding(output: Output, finding: Finding) -> None:
+    output.state(f"{finding.status:<4}", f"{finding.name}: {finding.detail}")
     if finding.fix:
-        session.output.line(f"      -> {finding.fix}")
+        output.line(f"      -> {finding.fix}")
 
 
-def _show_summary(session: CliSession, findings: list[Finding]) -> None:
+def _show_summary(output: Output, findings: Sequence[Finding]) -> None:
     from mailctl.checks import FindingStatus
 
-    count = {status: sum(finding.status is status for finding in findings) for status in FindingStatus}
-    session.output.line()
-    session.output.line(", ".join(f"{number} {status}" for status, number in count.items() if number))
+    count = Counter(finding.status for finding in findings)
+    output.line("\n" + ", ".join(f"{count[status]} {status}" for status in FindingStatus if count[status]))

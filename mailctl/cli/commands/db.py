@@ -1,7 +1,8 @@
-"""`mailctl db`: the schema of the delivery log, and the key that seals what is in it."""
+"""`mailctl db`: schema and encryption of the delivery log."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,58 +13,55 @@ from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:
+    from mailctl.cli.terminal.output import Output
     from mailctl.delivery_log.rekey import RekeyResult
     from mailctl.delivery_log.storage.schema_version import SchemaVersion
+    from mailctl.views.maintenance import SchemaVersionView
 
-app = CommandGroup("db", "The schema of the delivery log, and its key.")
-#: Ids that are told of emails that no key opens.
+app = CommandGroup("db", "Manage schema and encryption of the delivery log.")
+#: Maximum number of ids that are shown of emails that cannot be decrypted.
 _MAX_SHOWN_IDS = 10
 
 
 @uses_log(AccessMode.READ)
 def current(session: CliSession) -> None:
-    """Tell the version of the schema; exit 1 if this mailctl works with another."""
+    """Show the schema version; exit with 1 if mailctl needs another."""
     from mailctl.operations.maintenance import schema_version
 
     version = schema_version(session.settings)
-    _show(session, version)
+    _show_version(session.output, version)
     if not version.is_current:
         raise typer.Exit(ExitCode.FAILED)
 
 
 @uses_log(AccessMode.CREATE)
 def upgrade(session: CliSession) -> None:
-    """Bring the schema to the version that this mailctl works with."""
+    """Create the schema, or upgrade it to the version that mailctl needs."""
     from mailctl.operations.maintenance import schema_version, upgrade_schema
 
     before = upgrade_schema(session.settings)
     after = schema_version(session.settings)
-    _show(session, after)
+    _show_version(session.output, after)
     if before.current != after.current:
-        session.output.note(f"upgraded from {before.current or 'nothing'}")
+        session.output.note(f"upgraded from {before.current or 'an empty database'}")
 
 
 @uses_log(AccessMode.UPDATE)
 def rekey(
     session: CliSession,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count the contents without encrypting them again.")
+    ] = False,
 ) -> None:
-    """Seal with SECRET_KEY what earlier keys sealed; exit 1 if there is something that no key opens."""
-    from mailctl.delivery_log.rekey import RekeyResult
-    from mailctl.operations import maintenance
+    """Encrypt with SECRET_KEY what was encrypted with an older key.
 
+    Run it after a key rotation; then the older keys can be removed from MAILCTL_SECRET_KEYS_OLD. It can be
+    interrupted and repeated. Exits with 1 if some contents cannot be decrypted with any key.
+    """
     if dry_run:
         session.access_mode = AccessMode.READ
-    total = RekeyResult()
-    with session.output.spinner("sealing") as update:
-        try:
-            for step in maintenance.rekey(session.runtime, dry_run=dry_run):
-                total += step
-                update(f"{total.outdated + total.current:,} seen")
-        except KeyboardInterrupt:
-            session.output.note(f"{total.outdated:,} sealed; the same command goes on with the rest.")
-            raise
-    _show_rekeyed(session, total, dry_run=dry_run)
+    total = _rekey(session, dry_run=dry_run)
+    _show_rekeyed(session.output, total, dry_run=dry_run)
     if total.unreadable:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -73,30 +71,50 @@ app.add("upgrade", upgrade)
 app.add("rekey", rekey)
 
 
-def _show_rekeyed(session: CliSession, total: RekeyResult, *, dry_run: bool) -> None:
-    if session.output.as_json:
+def _rekey(session: CliSession, *, dry_run: bool) -> RekeyResult:
+    """Encrypt contents again, showing the progress; return the totals."""
+    from mailctl.delivery_log.rekey import RekeyResult
+    from mailctl.operations import maintenance
+
+    total = RekeyResult()
+    with session.output.spinner("encrypting") as update:
+        try:
+            for step in maintenance.rekey(session.runtime, dry_run=dry_run):
+                total += step
+                update(f"{total.outdated + total.current:,} checked")
+        except KeyboardInterrupt:
+            session.output.note(f"{total.outdated:,} encrypted; repeat the command to continue.")
+            raise
+    return total
+
+
+def _show_rekeyed(output: Output, total: RekeyResult, *, dry_run: bool) -> None:
+    if output.as_json:
         from mailctl.views.maintenance import RekeyView
 
-        session.output.record(RekeyView.of(total, dry_run=dry_run))
+        output.record(RekeyView.of(total, dry_run=dry_run))
     else:
-        verb = "would be sealed" if dry_run else "are now sealed"
-        text = f"{total.outdated} contents {verb} with the newest key; {total.current} were already"
-        session.output.prose(text, hang=0)
+        verb = "would be" if dry_run else "were"
+        text = f"{total.outdated} contents {verb} encrypted with the newest key; {total.current} already are"
+        output.prose(text, hang=0)
     if total.unreadable:
-        some = ", ".join(total.unreadable[:_MAX_SHOWN_IDS]) + (
-            " …" if len(total.unreadable) > _MAX_SHOWN_IDS else ""
-        )
-        session.output.note(
-            f"{len(total.unreadable)} contents open with no key: {some}. "
-            "Name their key in MAILCTL_SECRET_KEYS_OLD, or cancel these emails."
-        )
+        output.note(_unreadable_message(total.unreadable))
 
 
-def _show(session: CliSession, version: SchemaVersion) -> None:
-    if session.output.as_json:
-        from mailctl.views.maintenance import SchemaVersionView
+def _unreadable_message(ids: tuple[str, ...]) -> str:
+    shown = ", ".join(ids[:_MAX_SHOWN_IDS]) + (" …" if len(ids) > _MAX_SHOWN_IDS else "")
+    return (
+        f"{len(ids)} contents cannot be decrypted with any key: {shown}. "
+        "Add their key to MAILCTL_SECRET_KEYS_OLD, or cancel these emails."
+    )
 
-        session.output.record(SchemaVersionView.of(version))
-    else:
-        verdict = "current" if version.is_current else f"this mailctl works with {version.head}"
-        session.output.line(f"{version.current or 'no schema'} ({verdict})")
+
+def _show_version(output: Output, version: SchemaVersion) -> None:
+    verdict = "current" if version.is_current else f"this mailctl needs {version.head}"
+    output.result(partial(_version_view, version), f"{version.current or 'no schema'} ({verdict})")
+
+
+def _version_view(version: SchemaVersion) -> SchemaVersionView:
+    from mailctl.views.maintenance import SchemaVersionView
+
+    return SchemaVersionView.of(version)

@@ -1,4 +1,4 @@
-"""`mailctl demo`: see it work, with nothing set up."""
+"""`mailctl demo`: send demo emails without any set-up."""
 
 from __future__ import annotations
 
@@ -10,41 +10,58 @@ from mailctl.errors import ConfigurationError, EmailFailed
 from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailctl.cli.terminal.output import Output
+    from mailctl.domain.models import Email
+    from mailctl.operations.demo import Demo
     from mailctl.settings import Settings
 
 
 @uses_log(AccessMode.CREATE)
 def demo(session: CliSession) -> None:
-    """Send four emails to a demo user through a real worker, without any server or set-up."""
-    from mailctl.cli.demo_tour import DemoTour
+    """Send four demo emails through a real worker; needs no set-up.
 
-    tour = DemoTour()
-    session.output.note(f"scratch home: {tour.home}")
-    latest = {}
-    with session.output.spinner("starting a worker"):
-        for email in tour.run():
+    The worker is a process of its own, and the emails are written to files in a temporary folder instead of
+    being sent.
+    """
+    from mailctl.operations.demo import Demo
+
+    run = Demo()
+    session.output.note(f"temporary folder: {run.home}")
+    emails = _show_run(session.output, run)
+    if not session.output.as_json:
+        _show_files(session.output, emails)
+        command = mailctl_command("status", arguments=[emails[0].id])
+        environment = run.required_environment(_settings(session))
+        session.output.line(f"\nSee what happened to one: {command.with_environment(**environment)}")
+    if not all(email.is_delivered for email in emails):
+        raise EmailFailed("Not every email was delivered.", fix=f"See {run.home / 'worker.log'}.")
+
+
+def _show_run(output: Output, run: Demo) -> list[Email]:
+    """Print every change of an email; return the emails as they are at the end."""
+    latest: dict[str, Email] = {}
+    with output.spinner("starting a worker"):
+        for email in run.run():
             latest[email.id] = email
-            if session.output.as_json:
+            if output.as_json:
                 from mailctl.views.emails import EmailSummaryView
 
-                session.output.record(EmailSummaryView.of(email))
+                output.record(EmailSummaryView.of(email))
             else:
-                session.output.state(f"{email.state:<9}", f"{email.kind} to {email.to}  {email.id}")
-    if not session.output.as_json:
-        session.output.line()
-        session.output.line("Captured, because EMAIL_ENABLED is False:")
-        for email in latest.values():
-            session.output.line(f"  {email.kind:<13} {email.captured_file}")
-        session.output.line()
-        again = mailctl_command("status", arguments=[next(iter(latest))])
-        variables = tour.required_environment(_settings(session))
-        session.output.line(f"Look again: {again.with_environment(**variables)}")
-    if not all(email.is_delivered for email in latest.values()):
-        raise EmailFailed("Not every email arrived.", fix=f"See {tour.home / 'worker.log'}.")
+                output.state(f"{email.state:<9}", f"{email.kind} to {email.to}  {email.id}")
+    return list(latest.values())
+
+
+def _show_files(output: Output, emails: Sequence[Email]) -> None:
+    output.line("\nWritten to files, because EMAIL_ENABLED is False:")
+    for email in emails:
+        output.line(f"  {email.kind:<13} {email.captured_file}")
 
 
 def _settings(session: CliSession) -> Settings | None:
-    """Return the settings in force, which the tour does without; None if they are not usable."""
+    """Return the settings that are in force outside the demo; None if they are invalid."""
     try:
         return session.settings
     except ConfigurationError:

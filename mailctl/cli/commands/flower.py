@@ -1,4 +1,4 @@
-"""`mailctl flower`: Flower on the app."""
+"""`mailctl flower`: start Flower."""
 
 from __future__ import annotations
 
@@ -15,14 +15,22 @@ from mailctl.delivery_log.storage.access_mode import AccessMode
 def flower(
     session: CliSession,
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[ARGS]...", help="Flower's own, such as --port=5566.")
+        list[str] | None, typer.Argument(metavar="ARGS", help="Flower's own options, such as --port=5566.")
     ] = None,
 ) -> None:
-    """Start Flower, with the arguments of emails redacted; on 127.0.0.1 unless told --address."""
+    """Start Flower with the arguments of emails redacted.
+
+    It listens on 127.0.0.1, unless --address or --unix-socket is given.
+
+    \b
+    Examples:
+      mailctl flower
+      mailctl flower --port=5566 --basic-auth=ops:secret
+    """
     from mailctl.broker.flower import run_flower
 
     run_flower(session.runtime.app, arguments or [])
 
 
-app = CommandGroup("flower", "Flower on the app.")
+app = CommandGroup("flower", "Start Flower with the arguments of emails redacted.")
 app.add("flower", flower, takes_anything=True)

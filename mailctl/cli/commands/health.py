@@ -1,4 +1,4 @@
-"""`mailctl health`: do emails get through?"""
+"""`mailctl health`: check the services that emails depend on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from mailctl.monitoring.health import Hop
+    from mailctl.cli.terminal.output import Output
+    from mailctl.monitoring.health import CanaryOptions, Hop
 
 
 @uses_log(AccessMode.READ)
@@ -19,36 +20,41 @@ def health(
     session: CliSession,
     canary: Annotated[
         bool,
-        typer.Option("--canary", help="Go all the way up to RCPT through a worker; nothing is delivered."),
+        typer.Option(
+            "--canary",
+            help="Also run a canary through a worker up to RCPT at the mail server; sends no message.",
+        ),
     ] = False,
     to: Annotated[
         str | None,
-        typer.Option("--to", metavar="ADDRESS", help="The canary's RCPT; else EMAIL_FROM_ADDRESS."),
+        typer.Option(
+            "--to", metavar="ADDRESS", help="Recipient address of the canary; default: EMAIL_FROM_ADDRESS."
+        ),
     ] = None,
     queue: Annotated[
-        str | None, typer.Option("--queue", metavar="NAME", help="The canary's queue; else that of emails.")
+        str | None,
+        typer.Option("--queue", metavar="NAME", help="Queue of the canary; default: that of emails."),
     ] = None,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=1, max=600, help="Seconds that the worker has for the canary.")
+        float,
+        typer.Option(
+            "--timeout", min=1, max=600, metavar="SECONDS", help="How long the canary may take, in seconds."
+        ),
     ] = 20.0,
 ) -> None:
-    """Check log, broker, results, workers and mail server; exit code 1, 3, 5 or 8 tells what failed."""
-    from mailctl.domain.validation import validate_address
-    from mailctl.monitoring.health import CanaryOptions, check_health
+    """Check that emails get through: log, broker, workers, mail server.
 
-    if not canary and (to or queue):
-        raise InvalidInput("--to" if to else "--queue", "is for a canary.", fix="Give --canary with it.")
+    Exits with the code of the first check that fails: 1, 3, 5 or 8.
+
+    \b
+    Examples:
+      mailctl health
+      mailctl health --canary --queue celery --json
+    """
     if canary:
         session.access_mode = AccessMode.UPDATE
-    recipient = None if to is None else validate_address(to, field="--to")
-    wish = CanaryOptions(to=recipient, queue=queue, timeout_seconds=timeout) if canary else None
-    _ = session.settings.secret_keys  # no hop is to blame for settings
-    hops: list[Hop] = []
-    with session.output.spinner("asking") as update:
-        for hop in check_health(lambda: session.runtime, canary=wish):
-            update(f"after {hop.name}")
-            _show(session, hop)
-            hops.append(hop)
+    options = _canary_options(canary=canary, to=to, queue=queue, timeout=timeout)
+    hops = _check(session, options)
     broken = next((hop for hop in hops if not hop.ok), None)
     if session.output.as_json:
         from mailctl.views.health import HealthView
@@ -58,12 +64,40 @@ def health(
         raise typer.Exit(broken.exit_code)
 
 
-def _show(session: CliSession, hop: Hop) -> None:
-    if session.output.as_json:
+def _canary_options(
+    *, canary: bool, to: str | None, queue: str | None, timeout: float
+) -> CanaryOptions | None:
+    from mailctl.domain.validation import validate_address
+    from mailctl.monitoring.health import CanaryOptions
+
+    if not canary:
+        if to or queue:
+            raise InvalidInput("--to" if to else "--queue", "requires --canary.", fix="Add --canary.")
+        return None
+    recipient = None if to is None else validate_address(to, field="--to")
+    return CanaryOptions(to=recipient, queue=queue, timeout_seconds=timeout)
+
+
+def _check(session: CliSession, canary: CanaryOptions | None) -> list[Hop]:
+    """Print each hop as soon as it is checked; return all of them."""
+    from mailctl.monitoring.health import check_health
+
+    _ = session.settings.secret_keys  # invalid settings are an error of their own, not a broken hop
+    hops: list[Hop] = []
+    with session.output.spinner("checking") as update:
+        for hop in check_health(lambda: session.runtime, canary=canary):
+            update(f"after {hop.name}")
+            _show(session.output, hop)
+            hops.append(hop)
+    return hops
+
+
+def _show(output: Output, hop: Hop) -> None:
+    if output.as_json:
         return
     from mailctl.timefmt import format_milliseconds
 
-    took = f" ({format_milliseconds(hop.seconds)})" if hop.seconds is not None else ""
-    session.output.state("ok  " if hop.ok else "fail", f"{hop.name}: {hop.detail}{took}")
+    duration = f" ({format_milliseconds(hop.seconds)})" if hop.seconds is not None else ""
+    output.state("ok  " if hop.ok else "fail", f"{hop.name}: {hop.detail}{duration}")
     if hop.fix:
-        session.output.line(f"      -> {hop.fix}")
+        output.line(f"      -> {hop.fix}")

@@ -1,4 +1,4 @@
-"""`mailctl keys`: who may look at the dashboard."""
+"""`mailctl keys`: API keys for the dashboard."""
 
 from __future__ import annotations
 
@@ -13,55 +13,51 @@ from mailctl.shell_command import mailctl_command
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
-    from mailctl.delivery_log.api_keys import ApiKey
+    from mailctl.delivery_log.api_keys import ApiKey, NewApiKey
+    from mailctl.views.api_keys import ApiKeyView, NewApiKeyView
 
-app = CommandGroup("keys", "The keys that open the dashboard of `mailctl web`.")
+app = CommandGroup("keys", "Manage API keys for the dashboard.")
 
 
 @uses_log(AccessMode.ON_WRITE)
 def create_key(
     session: CliSession,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Who or what it is for.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The person or program that gets the key.")],
 ) -> None:
-    """Make a key; it is shown this once."""
+    """Create an API key and print it; it cannot be shown again.
+
+    \b
+    Examples:
+      mailctl keys create on-call
+    """
     made = session.runtime.api_keys.create(name)
     revoke = mailctl_command("keys", "revoke", arguments=[made.id])
-    session.output.already_done = f"The key is made, and cannot be shown again; end it with: {revoke}"
-    if session.output.as_json:
-        from mailctl.views.api_keys import NewApiKeyView
-
-        session.output.record(NewApiKeyView.of(made))
-        return
-    session.output.line(made.plaintext)
-    session.output.note("It is not shown again. `Authorization: Bearer KEY`, or the sign-in page, takes it.")
+    session.output.already_done = f"The key was created and cannot be shown again. Revoke it with: {revoke}"
+    session.output.result(lambda: _new_key_view(made), made.plaintext)
+    if not session.output.as_json:
+        session.output.note(
+            "The key is not shown again. Use it on the sign-in page, or as `Authorization: Bearer KEY`."
+        )
 
 
 @uses_log(AccessMode.READ)
 def list_keys(session: CliSession) -> None:
-    """List the keys; none can be read back."""
+    """List the API keys with their names and last use."""
     keys = session.runtime.api_keys.list()
-    if session.output.as_json:
-        from mailctl.views.api_keys import ApiKeyView
-
-        for key in keys:
-            session.output.record(ApiKeyView.of(key))
-        return
-    session.output.table(["id", "name", "made", "last used", "state"], [_row(key) for key in keys])
+    columns = ["id", "name", "created", "last used", "state"]
+    session.output.listing(map(_view, keys), columns=columns, rows=map(_row, keys))
 
 
 @uses_log(AccessMode.UPDATE)
 def revoke_key(
     session: CliSession,
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="As `keys list` shows it.")],
+    key_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The id of the key, as `mailctl keys list` shows it.")
+    ],
 ) -> None:
-    """End a key, and the sessions that were begun with it."""
+    """Revoke an API key and end the sessions that were opened with it."""
     key = session.runtime.api_keys.revoke(key_id)
-    if session.output.as_json:
-        from mailctl.views.api_keys import ApiKeyView
-
-        session.output.record(ApiKeyView.of(key))
-    else:
-        session.output.line(f"key {key.id} ({key.name}) is revoked")
+    session.output.result(lambda: _view(key), f"key {key.id} ({key.name}) is revoked")
 
 
 app.add("create", create_key)
@@ -70,9 +66,21 @@ app.add("revoke", revoke_key)
 
 
 def _row(key: ApiKey) -> list[str]:
-    made, used = format_time(key.created_at, TimeStyle.DATE), key.last_used_at
-    return [key.id, key.name, made, format_time(used, TimeStyle.MINUTE) if used else "never", _state(key)]
+    created, used = format_time(key.created_at, TimeStyle.DATE), key.last_used_at
+    return [key.id, key.name, created, format_time(used, TimeStyle.MINUTE) if used else "never", _state(key)]
 
 
 def _state(key: ApiKey) -> str:
     return "valid" if key.is_valid else "revoked"
+
+
+def _view(key: ApiKey) -> ApiKeyView:
+    from mailctl.views.api_keys import ApiKeyView
+
+    return ApiKeyView.of(key)
+
+
+def _new_key_view(key: NewApiKey) -> NewApiKeyView:
+    from mailctl.views.api_keys import NewApiKeyView
+
+    return NewApiKeyView.of(key)

@@ -1,4 +1,4 @@
-"""`mailctl list`: find emails."""
+"""`mailctl list`: list emails."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mailctl.cli.arguments import require_choice
 from mailctl.cli.completion import complete_sort
 from mailctl.cli.context import CliSession, uses_log
-from mailctl.cli.option_groups import FilterOptions, require_choice, with_options
+from mailctl.cli.option_groups import CursorOption, FilterOptions, with_options
 from mailctl.cli.terminal.interrupts import watching
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.shell_command import shell_quote
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mailctl.delivery_log.pauses import Pause
     from mailctl.delivery_log.queries.search import EmailFilter, EmailPage
     from mailctl.domain.models import Email
+    from mailctl.views.emails import EmailView
 
 _COLUMNS = ("id", "state", "kind", "to", "recorded", "reason")
-#: Seconds between looks of --watch.
+#: How often --watch reads the list, in seconds.
 _POLL_SECONDS = 1.0
 
 
@@ -32,85 +34,93 @@ _POLL_SECONDS = 1.0
 def list_emails(
     session: CliSession,
     filters: FilterOptions,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many at most.")] = 50,
+    limit: Annotated[
+        int,
+        typer.Option(
+            "--limit", min=1, max=10_000, metavar="NUMBER", help="Maximum number of emails to list."
+        ),
+    ] = 50,
     sort: Annotated[
         str,
         typer.Option(
             "--sort",
-            metavar="WHAT",
-            help="By created, updated, to or state.",
+            metavar="FIELD",
+            help="Sort by created, updated, to or state.",
             autocompletion=complete_sort,
         ),
     ] = "created",
-    after: Annotated[
-        str | None, typer.Option("--after", metavar="CURSOR", help="Go on where a list was cut.")
-    ] = None,
-    oldest_first: Annotated[bool, typer.Option("--oldest-first", help="Else the newest come first.")] = False,
+    after: CursorOption = None,
+    oldest_first: Annotated[bool, typer.Option("--oldest-first", help="Reverse the order.")] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Keep looking, until Ctrl-C; in a pipe: print what changes.")
+        bool,
+        typer.Option(
+            "--watch", help="Update the list every second until Ctrl-C; a pipe gets one line per change."
+        ),
     ] = False,
 ) -> None:
-    """Find emails: filters compose, the newest come first."""
+    """List emails, newest first.
+
+    All filters that are given must match. The last column is the reason for the state, such as an SMTP reply
+    or a pause.
+
+    \b
+    Examples:
+      mailctl list --state failed --since 24h
+      mailctl list --to ada@example.com --json
+      mailctl list --campaign spring --watch
+    """
     from mailctl.delivery_log.queries.search import Sort, search
 
     wanted = filters.to_filter(session)
     order = Sort(require_choice(sort, list(Sort), field="--sort"))
 
-    def look(limit: int) -> EmailPage:
+    def read(limit: int) -> EmailPage:
         engine = session.runtime.engine
         return search(engine, wanted, limit=limit, after=after, oldest_first=oldest_first, sort=order)
 
-    page = look(limit)
-    # A queue or campaign that nobody knows is refused, also where one would wait for its emails.
-    left = _what_is_left(session, page, wanted)
+    page = read(limit)
+    # Also before a watch: an unknown queue or campaign is an error, not a list that stays empty.
+    note = _note(session, page, wanted)
     if watch:
-        _watch(session, look, limit)
+        _watch(session, read, limit)
         return
     _show(session, page.emails)
-    if left:
-        session.output.note(left)
+    if note:
+        session.output.note(note)
 
 
-def _watch(session: CliSession, look: Callable[[int], EmailPage], limit: int) -> None:
+def _watch(session: CliSession, read: Callable[[int], EmailPage], limit: int) -> None:
     with watching():
         if session.output.has_screen:
-            with session.output.live_table(_COLUMNS) as (draw, room):
-                while True:
-                    draw(_rows(session, look(min(limit, room())).emails))
-                    time.sleep(_POLL_SECONDS)
+            _redraw_table(session, read, limit)
         else:
-            _print_changes(session, look, limit)
+            _print_changes(session, read, limit)
 
 
-def _print_changes(session: CliSession, look: Callable[[int], EmailPage], limit: int) -> None:
-    shown: dict[str, Email] = {}
+def _redraw_table(session: CliSession, read: Callable[[int], EmailPage], limit: int) -> None:
+    with session.output.live_table(_COLUMNS) as (draw, max_rows):
+        while True:
+            draw(list(_rows(session, read(min(limit, max_rows())).emails)))
+            time.sleep(_POLL_SECONDS)
+
+
+def _print_changes(session: CliSession, read: Callable[[int], EmailPage], limit: int) -> None:
+    from mailctl.monitoring.email_changes import EmailChanges
+
+    changes = EmailChanges(lambda email_id: next(iter(session.runtime.history.find(email_id, limit=1)), None))
     while True:
-        page = {email.id: email for email in reversed(look(limit).emails)}
-        # What fits no longer has changed too, or only made room for others.
-        gone = [session.runtime.history.find(email_id, limit=1) for email_id in shown.keys() - page.keys()]
-        emails = [*(email for found in gone for email in found), *page.values()]
-        _print_lines(session, [email for email in emails if _has_changed(email, shown.get(email.id))])
-        shown = page
+        _print_lines(session, changes.update(reversed(read(limit).emails)))
         time.sleep(_POLL_SECONDS)
 
 
-def _has_changed(email: Email, before: Email | None) -> bool:
-    """Whether it has changed in a way that people care about; leases and the like do not count."""
-    return before is None or (email.state, email.attempts, email.error) != (
-        before.state,
-        before.attempts,
-        before.error,
-    )
-
-
 def _show(session: CliSession, emails: Sequence[Email]) -> None:
-    if session.output.as_json:
-        from mailctl.views.emails import EmailView
+    session.output.listing(map(_view, emails), columns=_COLUMNS, rows=_rows(session, emails))
 
-        for email in emails:
-            session.output.record(EmailView.of(email))
-    else:
-        session.output.table(_COLUMNS, _rows(session, emails))
+
+def _view(email: Email) -> EmailView:
+    from mailctl.views.emails import EmailView
+
+    return EmailView.of(email)
 
 
 def _print_lines(session: CliSession, emails: Sequence[Email]) -> None:
@@ -121,18 +131,22 @@ def _print_lines(session: CliSession, emails: Sequence[Email]) -> None:
         session.output.prose("  ".join(cell for cell in row if cell), hang=len(row[0]) + 2)
 
 
-def _what_is_left(session: CliSession, page: EmailPage, wanted: EmailFilter) -> str:
+def _note(session: CliSession, page: EmailPage, wanted: EmailFilter) -> str:
+    """Return what to tell about an empty list, or about the next page; "" if there is nothing to tell."""
     if not page.emails:
         from mailctl.operations.selection import no_match_message
 
         return no_match_message(session.runtime, wanted)
-    return "" if page.cursor is None else f"There are more: --after {shell_quote(page.cursor)}"
+    return (
+        "" if page.cursor is None else f"There are more. To continue, add: --after {shell_quote(page.cursor)}"
+    )
 
 
-def _rows(session: CliSession, emails: Sequence[Email]) -> list[list[str]]:
+def _rows(session: CliSession, emails: Sequence[Email]) -> Iterator[list[str]]:
     pauses = session.runtime.pauses.read()
     short_ids = session.runtime.history.short_ids(email.id for email in emails)
-    return [[short_ids[email.id], *_row(email, pauses)] for email in emails]
+    for email in emails:
+        yield [short_ids[email.id], *_row(email, pauses)]
 
 
 def _row(email: Email, pauses: Sequence[Pause]) -> list[str]:

@@ -1,50 +1,94 @@
-"""`mailctl monitor` and `mailctl metrics`: for alarms, and for what draws curves."""
+"""`mailctl monitor` and `mailctl metrics`: for alerting and for Prometheus."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mailctl.cli.completion import complete_queue
 from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.option_groups import OptionGroup, with_options
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode
 
+if TYPE_CHECKING:
+    from mailctl.monitoring.thresholds import Thresholds
 
-@uses_log(AccessMode.READ)
-def monitor(
-    session: CliSession,
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdOptions(OptionGroup):
+    """The thresholds of `mailctl monitor`."""
+
     max_depth: Annotated[
-        int, typer.Option("--max-depth", min=0, help="Emails that may wait in one queue.")
-    ] = 1000,
+        int,
+        typer.Option(
+            "--max-depth", min=0, metavar="NUMBER", help="Maximum number of emails in a queue that are due."
+        ),
+    ] = 1000
     max_age: Annotated[
-        str, typer.Option("--max-age", metavar="LENGTH", help="How long one may wait, such as 5m.")
-    ] = "5m",
+        str,
+        typer.Option(
+            "--max-age", metavar="DURATION", help="Maximum age of an email that is due, such as 5m."
+        ),
+    ] = "5m"
     max_failed: Annotated[
-        str, typer.Option("--max-failed", metavar="SHARE", help="The share that may fail, such as 5%.")
-    ] = "5%",
-    min_workers: Annotated[int, typer.Option("--min-workers", min=0, help="Workers that must be alive.")] = 1,
+        str,
+        typer.Option("--max-failed", metavar="SHARE", help="Maximum share of failed emails, such as 5%."),
+    ] = "5%"
+    min_workers: Annotated[
+        int,
+        typer.Option("--min-workers", min=0, metavar="NUMBER", help="Minimum number of live workers."),
+    ] = 1
     queue: Annotated[
         str | None,
-        typer.Option("--queue", metavar="NAME", help="Only this queue; else all but that of campaigns."),
-    ] = None,
+        typer.Option(
+            "--queue",
+            metavar="NAME",
+            help="Check only this queue; default: all except that of campaigns.",
+            autocompletion=complete_queue,
+        ),
+    ] = None
     since: Annotated[
-        str, typer.Option("--since", metavar="LENGTH", help="How far back failures are counted.")
-    ] = "15m",
-) -> None:
-    """Check limits: exit code 1 and the reasons if one is broken. Made for a probe, with --json."""
-    from mailctl.monitoring.thresholds import Thresholds, check_thresholds
-    from mailctl.timefmt import parse_duration, parse_share
+        str,
+        typer.Option("--since", metavar="DURATION", help="Period in which failures are counted, such as 1h."),
+    ] = "15m"
 
-    limits = Thresholds(
-        max_depth=max_depth,
-        max_age=parse_duration(max_age, field="--max-age"),
-        max_failure_rate=parse_share(max_failed, field="--max-failed"),
-        min_workers=min_workers,
-        queue=queue,
-        failure_window=parse_duration(since, field="--since"),
-    )
-    checks = check_thresholds(session.runtime, limits)
+    def to_thresholds(self) -> Thresholds:
+        """Return the thresholds that these options describe.
+
+        Raises:
+            InvalidInput: a duration or a share cannot be parsed.
+        """
+        from mailctl.monitoring.thresholds import Thresholds
+        from mailctl.timefmt import parse_duration, parse_share
+
+        return Thresholds(
+            max_depth=self.max_depth,
+            max_age=parse_duration(self.max_age, field="--max-age"),
+            max_failure_rate=parse_share(self.max_failed, field="--max-failed"),
+            min_workers=self.min_workers,
+            queue=self.queue,
+            failure_window=parse_duration(self.since, field="--since"),
+        )
+
+
+@uses_log(AccessMode.READ)
+@with_options
+def monitor(session: CliSession, thresholds: ThresholdOptions) -> None:
+    """Check thresholds; exit with 1 if one is exceeded.
+
+    Reads only the delivery log, so that it suits a frequent probe; --json prints one object.
+
+    \b
+    Examples:
+      mailctl monitor --json
+      mailctl monitor --queue celery --max-depth 100 --max-age 2m
+    """
+    from mailctl.monitoring.thresholds import check_thresholds
+
+    checks = check_thresholds(session.runtime, thresholds.to_thresholds())
     is_ok = all(check.ok for check in checks)
     if session.output.as_json:
         from mailctl.views.health import MonitorView
@@ -62,10 +106,17 @@ def metrics(
     session: CliSession,
     since: Annotated[
         str,
-        typer.Option("--since", metavar="LENGTH", help="How far back emails are counted by kind and speed."),
+        typer.Option(
+            "--since", metavar="DURATION", help="Period of the counts and latencies per kind, such as 15m."
+        ),
     ] = "1h",
 ) -> None:
-    """Print figures in Prometheus' text form, such as for node_exporter's textfile collector."""
+    """Print metrics in the Prometheus text format.
+
+    \b
+    Examples:
+      mailctl metrics > /var/lib/node_exporter/mailctl.prom
+    """
     from mailctl.monitoring.prometheus import render_metrics
     from mailctl.timefmt import parse_duration
 

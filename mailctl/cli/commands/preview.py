@@ -1,101 +1,150 @@
-"""`mailctl preview`, and showing finished messages that are not sent."""
+"""`mailctl preview`: show emails without sending them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mailctl.cli.arguments import read_variables
+from mailctl.cli.completion import complete_kind
 from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.option_groups import OptionGroup, VariablesOption, with_options
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import InvalidInput, MailctlError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mailctl.cli.terminal.output import Output
     from mailctl.delivery_log.api_keys import NewApiKey
     from mailctl.domain.models import Envelope
     from mailctl.operations.preview import Preview
 
+_FORMAT_PANEL = "Output (one of these)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormatOptions(OptionGroup):
+    """In which form the preview is shown."""
+
+    in_browser: Annotated[
+        bool, typer.Option("--open", help="Open the HTML part in a browser.", rich_help_panel=_FORMAT_PANEL)
+    ] = False
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Write the HTML part to this file; - for stdout.",
+            rich_help_panel=_FORMAT_PANEL,
+        ),
+    ] = None
+    text: Annotated[
+        bool, typer.Option("--text", help="Print only the plain text part.", rich_help_panel=_FORMAT_PANEL)
+    ] = False
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw", help="Print the source of the message (RFC 5322).", rich_help_panel=_FORMAT_PANEL
+        ),
+    ] = False
+
+    def refuse_several(self, *, as_json: bool) -> None:
+        """Refuse more than one form.
+
+        Raises:
+            InvalidInput: several forms are given.
+        """
+        if sum((self.in_browser, self.html is not None, self.text, self.raw, as_json)) > 1:
+            raise InvalidInput(
+                "--open", "cannot be combined with --html, --text, --raw or --json.", fix="Give one of them."
+            )
+
 
 @uses_log(AccessMode.OPTIONAL)
+@with_options
 def preview(
     session: CliSession,
+    form: FormatOptions,
     kind: Annotated[
-        str | None, typer.Argument(metavar="[KIND]", help="Such as reset; with --serve all are shown.")
+        str | None,
+        typer.Argument(
+            metavar="KIND",
+            help="The kind of email, such as reset; optional with --serve.",
+            autocompletion=complete_kind,
+        ),
     ] = None,
     user_id: Annotated[
-        str | None, typer.Option("--user-id", metavar="ID", help="A user of the service; else a sample.")
+        str | None,
+        typer.Option(
+            "--user-id", metavar="ID", help="Address it to this user of the service; default: a sample user."
+        ),
     ] = None,
     email: Annotated[
-        str | None, typer.Option("--email", metavar="ADDRESS", help="An address instead of a user.")
+        str | None,
+        typer.Option(
+            "--email", metavar="ADDRESS", help="Address it to this email address instead of a user."
+        ),
     ] = None,
-    variables: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A variable of the template; repeatable."),
-    ] = None,
+    variables: VariablesOption = None,
     template: Annotated[
-        str | None, typer.Option("--template", metavar="NAME", help="Kind email only: the template.")
+        str | None,
+        typer.Option("--template", metavar="NAME", help="Use this template; for the kind email only."),
     ] = None,
-    in_browser: Annotated[bool, typer.Option("--open", help="Show the HTML in a browser.")] = False,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write the HTML there; - for stdout.")
-    ] = None,
-    text: Annotated[bool, typer.Option("--text", help="Print the plain text only.")] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="Print the whole message as it would go out.")] = False,
     serve: Annotated[
-        bool, typer.Option("--serve", help="Show every kind in a browser, anew when a template changes.")
+        bool,
+        typer.Option("--serve", help="Serve previews of all kinds, which follow changes of the templates."),
     ] = False,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="With --serve; 0: any that is free.")
+        int,
+        typer.Option("--port", min=0, max=65535, metavar="PORT", help="Port of --serve; 0 for a free one."),
     ] = 8025,
 ) -> None:
-    """Show an email without sending it: sample data, or a user's. Its links lead nowhere."""
+    """Preview an email without sending it.
+
+    It is rendered with sample data, unless a user, an address or variables are given. Its links do not work.
+
+    \b
+    Examples:
+      mailctl preview reset --open
+      mailctl preview email --template message --set title=Hello
+      mailctl preview --serve
+    """
     from mailctl.operations.preview import PreviewRequest, make_preview
 
     if serve:
         _serve(session, kind, port=port)
         return
     if kind is None:
-        raise InvalidInput("KIND", "is missing.", fix="Name one, such as reset, or give --serve.")
-    if sum((in_browser, html is not None, text, raw, session.output.as_json)) > 1:
-        raise InvalidInput("--open", "only one of --open, --html, --text, --raw and --json can be given.")
-    wish = PreviewRequest(
+        raise InvalidInput("KIND", "is missing.", fix="Give a kind, such as reset, or --serve.")
+    form.refuse_several(as_json=session.output.as_json)
+    request = PreviewRequest(
         kind=session.catalog.get(kind),
         user_id=user_id,
         email=email,
         variables=read_variables(variables or []),
         template=template,
     )
-    found = make_preview(session.runtime, wish)
-    if html is not None:
-        _write(session, found.html, html)
-    elif in_browser:
-        _open(session, found.html)
-    elif raw:
-        session.output.raw(found.envelope.data)
-    elif text:
-        session.output.line(found.envelope.text)
-    else:
-        _show(session, found)
+    _show(session.output, make_preview(session.runtime, request), form)
 
 
-def show_preview(session: CliSession, envelopes: Iterable[Envelope]) -> None:
-    """Print messages: one object each, or headers and text."""
+def show_preview(output: Output, envelopes: Iterable[Envelope]) -> None:
+    """Print messages: a JSON object each, or headers and text."""
     from mailctl.views.messages import EnvelopeView
 
     for envelope in envelopes:
         view = EnvelopeView.of(envelope)
-        if session.output.as_json:
-            session.output.record(view)
+        if output.as_json:
+            output.record(view)
         else:
             fields = view.as_json()
             text = fields.pop("text")
-            session.output.fields([(name.replace("_", " "), str(value)) for name, value in fields.items()])
-            session.output.line()
-            session.output.line(text)
+            output.fields([(name.replace("_", " "), str(value)) for name, value in fields.items()])
+            output.line()
+            output.line(text)
 
 
 def _serve(session: CliSession, kind: str | None, *, port: int) -> None:
@@ -104,35 +153,44 @@ def _serve(session: CliSession, kind: str | None, *, port: int) -> None:
     if kind is not None:
         session.catalog.get(kind)
 
-    def say(address: str, guest: NewApiKey | None) -> None:
+    def announce(address: str, guest: NewApiKey | None) -> None:
         session.output.note(f"previews: {address}{f'/{kind}' if kind else ''}")
         if guest is not None:
-            session.output.note(f"key, until this process ends: {guest.plaintext}")
+            session.output.note(f"key, valid until this process ends: {guest.plaintext}")
 
-    serve_previews(session.settings, port=port, on_ready=say)
+    serve_previews(session.settings, port=port, on_ready=announce)
 
 
-def _show(session: CliSession, found: Preview) -> None:
-    if session.output.as_json:
+def _show(output: Output, preview: Preview, form: FormatOptions) -> None:
+    envelope = preview.envelope
+    if form.html is not None:
+        _write_html(output, preview.html, form.html)
+    elif form.in_browser:
+        _open_in_browser(output, preview.html)
+    elif form.raw:
+        output.raw(envelope.data)
+    elif form.text:
+        output.line(envelope.text)
+    elif output.as_json:
         from mailctl.views.messages import PreviewView
 
-        session.output.record(PreviewView.of_preview(found))
+        output.record(PreviewView.of_preview(preview))
     else:
-        show_preview(session, [found.envelope])
+        show_preview(output, [envelope])
 
 
-def _write(session: CliSession, html: str, file: Path) -> None:
+def _write_html(output: Output, html: str, file: Path) -> None:
     if str(file) == "-":
-        session.output.raw(html.encode())
+        output.raw(html.encode())
         return
     try:
         file.write_text(html, encoding="utf-8")
     except OSError as error:
         raise InvalidInput("--html", f"{file} cannot be written: {error.strerror}.") from error
-    session.output.note(f"Written to {file}.")
+    output.note(f"Written to {file}.")
 
 
-def _open(session: CliSession, html: str) -> None:
+def _open_in_browser(output: Output, html: str) -> None:
     import tempfile
     import webbrowser
 
@@ -141,5 +199,5 @@ def _open(session: CliSession, html: str) -> None:
     ) as stream:
         stream.write(html)
     if not webbrowser.open(Path(stream.name).as_uri()):
-        raise MailctlError("There is no browser that could be started.", fix=f"Open {stream.name} yourself.")
-    session.output.note(f"Opened {stream.name}.")
+        raise MailctlError("No browser could be started.", fix=f"Open {stream.name} yourself.")
+    output.note(f"Opened {stream.name}.")

@@ -1,64 +1,86 @@
-"""`mailctl prune`: forget what is finished and old."""
+"""`mailctl prune`: delete old emails from the delivery log."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.delivery_log.storage.access_mode import AccessMode
 
-#: How long the content of undelivered emails is kept where nothing is said.
-_CONTENTS_KEPT = timedelta(days=30)
+if TYPE_CHECKING:
+    from mailctl.cli.terminal.output import Output
+    from mailctl.delivery_log.retention import PrunableCounts
+    from mailctl.operations.maintenance import Pruner
 
 
 @uses_log(AccessMode.UPDATE)
 def prune(
     session: CliSession,
     older_than: Annotated[
-        str, typer.Option("--older-than", metavar="LENGTH", help="Remove emails that ended before that.")
+        str,
+        typer.Option(
+            "--older-than",
+            metavar="DURATION",
+            help="Delete emails that ended longer ago than this, such as 30d.",
+        ),
     ] = "90d",
     contents_older_than: Annotated[
         str | None,
         typer.Option(
             "--contents-older-than",
-            metavar="LENGTH",
-            help="Remove the content of emails that ended undelivered before; else 30d, or --older-than.",
+            metavar="DURATION",
+            help="Delete the contents of undelivered emails that ended longer ago than this; default: 30d, "
+            "or --older-than if that is shorter.",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count without deleting anything.")] = False,
 ) -> None:
-    """Forget finished emails: their content first, then that they were. Workers may go on meanwhile."""
+    """Delete old emails from the delivery log.
+
+    Only emails in a final state are deleted. The contents of delivered emails are deleted at delivery.
+    Workers can keep running.
+
+    \b
+    Examples:
+      mailctl prune --dry-run
+      mailctl prune --older-than 30d --contents-older-than 7d
+    """
     from mailctl.operations.maintenance import Pruner
     from mailctl.timefmt import parse_duration
 
-    kept = parse_duration(older_than, field="--older-than")
+    emails_kept = parse_duration(older_than, field="--older-than")
     contents_kept = (
-        parse_duration(contents_older_than, field="--contents-older-than")
-        if contents_older_than
-        else min(kept, _CONTENTS_KEPT)
+        parse_duration(contents_older_than, field="--contents-older-than") if contents_older_than else None
     )
     if dry_run:
         session.access_mode = AccessMode.READ
-    pruning = Pruner(session.runtime, older_than=kept, contents_older_than=contents_kept)
-    found = pruning.count()
+    pruner = Pruner(session.runtime, older_than=emails_kept, contents_older_than=contents_kept)
+    counts = pruner.count()
     if not dry_run:
-        with session.output.spinner("pruning") as update:
-            done = 0
-            try:
-                for number in pruning.run():
-                    done += number
-                    update(f"{done:,} done")
-            except KeyboardInterrupt:
-                session.output.note(f"{done:,} done; the same command goes on with the rest.")
-                raise
-    if session.output.as_json:
+        _run(session.output, pruner)
+    _show(session.output, counts, dry_run=dry_run)
+
+
+def _run(output: Output, pruner: Pruner) -> None:
+    done = 0
+    with output.spinner("pruning") as update:
+        try:
+            for number in pruner.run():
+                done += number
+                update(f"{done:,} deleted")
+        except KeyboardInterrupt:
+            output.note(f"{done:,} deleted; repeat the command to continue.")
+            raise
+
+
+def _show(output: Output, counts: PrunableCounts, *, dry_run: bool) -> None:
+    if output.as_json:
         from mailctl.views.maintenance import PruneView
 
-        session.output.record(PruneView.of(found, dry_run=dry_run))
+        output.record(PruneView.of(counts, dry_run=dry_run))
     else:
-        verb = "would go" if dry_run else "are gone"
-        used = f" and {found.link_uses} used links" if found.link_uses else ""
-        session.output.prose(f"{found.emails} emails and {found.contents} contents{used} {verb}", hang=0)
+        verb = "would be deleted" if dry_run else "deleted"
+        links = f" and {counts.link_uses} used links" if counts.link_uses else ""
+        output.prose(f"{counts.emails} emails and {counts.contents} contents{links} {verb}", hang=0)

@@ -1,4 +1,4 @@
-"""`mailctl queue`: the commands about queues."""
+"""`mailctl queue`: the commands for queues."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from mailctl.cli.commands.queue_list import list_queues, peek
 from mailctl.cli.commands.queue_restore import restore
 from mailctl.cli.lazy_commands import CommandGroup
 
-app = CommandGroup("queue", "What waits in the queues; stop, start and empty them.")
+app = CommandGroup("queue", "List, pause, resume, purge and restore queues.")
 app.add("list", list_queues)
 app.add("peek", peek)
 app.add("pause", pause)

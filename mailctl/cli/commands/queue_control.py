@@ -1,17 +1,17 @@
-"""`mailctl queue pause|resume|purge`: stop and start the sending, and empty a queue."""
+"""`mailctl queue pause|resume|purge`: pause and resume sending, and empty a queue."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.action_runner import run_action
 from mailctl.cli.completion import complete_kind, complete_queue
 from mailctl.cli.context import CliSession, uses_log
-from mailctl.cli.option_groups import ActionOptions, with_options
+from mailctl.cli.option_groups import ActionOptions, OptionGroup, with_options
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import InvalidInput
 from mailctl.operations.identity import current_actor
@@ -20,16 +20,73 @@ from mailctl.timefmt import parse_duration, pluralize
 
 if TYPE_CHECKING:
     from mailctl.delivery_log.pauses import Pause
+    from mailctl.delivery_log.queries.search import EmailFilter
+    from mailctl.views.queues import PauseChangeView
 
 QueueArgument = Annotated[
-    str | None, typer.Argument(metavar="QUEUE", help="A queue, by its name.", autocompletion=complete_queue)
+    str | None,
+    typer.Argument(metavar="QUEUE", help="The name of the queue.", autocompletion=complete_queue),
 ]
 KindOption = Annotated[
     str | None,
-    typer.Option("--kind", metavar="KIND", help="A kind of email instead.", autocompletion=complete_kind),
+    typer.Option(
+        "--kind", metavar="KIND", help="A kind of email instead of a queue.", autocompletion=complete_kind
+    ),
 ]
-#: Emails that are counted at most.
+#: Waiting emails are counted up to this number.
 _MAX_COUNTED = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PurgeOptions(OptionGroup):
+    """Which emails `mailctl queue purge` cancels."""
+
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help="Only emails of this kind; repeatable.",
+            autocompletion=complete_kind,
+        ),
+    ] = None
+    older_than: Annotated[
+        str | None,
+        typer.Option(
+            "--older-than",
+            metavar="DURATION",
+            help="Only emails recorded longer ago than this, such as 2h.",
+        ),
+    ] = None
+    campaign: Annotated[
+        str | None, typer.Option("--campaign", metavar="NAME", help="Only emails of this campaign.")
+    ] = None
+    all_queues: Annotated[
+        bool, typer.Option("--all", help="All emails that have not been sent, in every queue.")
+    ] = False
+
+    def to_filter(self, session: CliSession, queue: str | None) -> EmailFilter:
+        """Return the filter that these options and the queue describe.
+
+        Raises:
+            InvalidInput: nothing is selected, or --all is combined with something else.
+        """
+        from mailctl.delivery_log.queries.search import EmailFilter
+
+        age = parse_duration(self.older_than, field="--older-than") if self.older_than else None
+        found = EmailFilter(
+            queue=queue,
+            kinds=tuple(session.catalog.get(name).name for name in self.kind or ()),
+            campaign=self.campaign,
+            until=datetime.now(UTC) - age if age else None,
+        )
+        if self.all_queues != found.matches_all:
+            raise InvalidInput(
+                "queue",
+                "cannot be combined with --all." if self.all_queues else "is missing.",
+                fix="Give a queue, --kind, --older-than or --campaign, or --all.",
+            )
+        return found
 
 
 @uses_log(AccessMode.UPDATE)
@@ -37,88 +94,95 @@ def pause(
     session: CliSession,
     queue: QueueArgument = None,
     kind: KindOption = None,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why.")] = "",
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Reason that others see while it is paused.")
+    ] = "",
 ) -> None:
-    """Stop the sending of a queue or kind: for all workers, at once, until it is resumed.
+    """Pause sending of a queue or kind on all workers, until it is resumed.
 
-    What is being sent at this moment is finished; all else waits in the delivery log and uses up no attempts.
+    Emails that are being sent are finished. All others wait in the delivery log and use up no attempts.
+
+    \b
+    Examples:
+      mailctl queue pause mailctl.bulk --reason "mail server maintenance"
+      mailctl queue pause --kind welcome
     """
     from mailctl.operations.pausing import PauseService
 
-    pausing = PauseService(session.runtime)
-    target = pausing.resolve_target(queue=queue, kind=kind)
-    found, is_new = pausing.pause(target, actor=current_actor(), reason=" ".join(reason.split()))
+    service = PauseService(session.runtime)
+    target = service.resolve_target(queue=queue, kind=kind)
+    found, is_new = service.pause(target, actor=current_actor(), reason=" ".join(reason.split()))
     if not is_new:
-        session.output.note("It was paused already; that stays as it is.")
-    _show(session, found, is_paused=True, waiting=pausing.count_waiting(target, limit=_MAX_COUNTED))
+        session.output.note("It is already paused; nothing was changed.")
+    _show(session, found, is_paused=True, waiting=service.count_waiting(target, limit=_MAX_COUNTED))
 
 
 @uses_log(AccessMode.UPDATE)
 def resume(session: CliSession, queue: QueueArgument = None, kind: KindOption = None) -> None:
-    """Let a queue or kind go on, at once."""
+    """Resume sending of a queue or kind.
+
+    \b
+    Examples:
+      mailctl queue resume mailctl.bulk
+      mailctl queue resume --kind welcome
+    """
     from mailctl.operations.pausing import PauseService
 
-    pausing = PauseService(session.runtime)
-    target = pausing.resolve_target(queue=queue, kind=kind)
-    found = pausing.resume(target)
-    _show(session, found, is_paused=False, waiting=pausing.count_waiting(target, limit=_MAX_COUNTED))
+    service = PauseService(session.runtime)
+    target = service.resolve_target(queue=queue, kind=kind)
+    found = service.resume(target)
+    _show(session, found, is_paused=False, waiting=service.count_waiting(target, limit=_MAX_COUNTED))
 
 
 @uses_log(AccessMode.UPDATE)
 @with_options
 def purge(
-    session: CliSession,
-    doing: ActionOptions,
-    queue: QueueArgument = None,
-    kind: Annotated[
-        list[str] | None,
-        typer.Option("--kind", metavar="KIND", help="Only this kind.", autocompletion=complete_kind),
-    ] = None,
-    older_than: Annotated[
-        str | None, typer.Option("--older-than", metavar="LENGTH", help="Only what was recorded before that.")
-    ] = None,
-    campaign: Annotated[
-        str | None, typer.Option("--campaign", metavar="NAME", help="Only this campaign.")
-    ] = None,
-    all_queues: Annotated[bool, typer.Option("--all", help="Everything that waits to go out.")] = False,
+    session: CliSession, which: PurgeOptions, options: ActionOptions, queue: QueueArgument = None
 ) -> None:
-    """Cancel what waits to go out, also what a worker has the message of; `mailctl release` undoes it.
+    """Cancel the emails of a queue that have not been sent.
 
-    Held emails stay held.
+    This includes emails whose message a worker has already received. Held emails stay held. `mailctl release`
+    undoes it.
+
+    \b
+    Examples:
+      mailctl queue purge celery --older-than 2h --dry-run
+      mailctl queue purge --campaign spring
     """
-    from mailctl.delivery_log.queries.search import EmailFilter, count_matching
+    from mailctl.cli.action_runner import run_action
     from mailctl.domain.eligibility import PURGE
+
+    filters = which.to_filter(session, queue)
+    run_action(session, PURGE, options, filters=replace(filters, states=PURGE.allowed_states))
+    _note_held(session, filters, until=which.older_than)
+
+
+def _note_held(session: CliSession, filters: EmailFilter, *, until: str | None) -> None:
+    from mailctl.delivery_log.queries.search import count_matching
     from mailctl.domain.models import State
 
-    wanted = EmailFilter(
-        queue=queue,
-        kinds=tuple(session.catalog.get(name).name for name in kind or ()),
-        campaign=campaign,
-        until=datetime.now(UTC) - parse_duration(older_than, field="--older-than") if older_than else None,
-    )
-    if all_queues != wanted.matches_all:
-        raise InvalidInput(
-            "queue",
-            "cannot be combined with --all." if all_queues else "is missing.",
-            fix="Give a queue, --kind, --older-than or --campaign, or --all.",
+    if held := count_matching(session.runtime.engine, replace(filters, states=(State.HELD,))):
+        command = mailctl_command(
+            "cancel",
+            state="held",
+            queue=filters.queue,
+            kind=filters.kinds,
+            campaign=filters.campaign,
+            until=until,
         )
-    run_action(session, PURGE, doing, wanted=replace(wanted, states=PURGE.allowed_states))
-    held = count_matching(session.runtime.engine, replace(wanted, states=(State.HELD,)))
-    if held:
-        also = mailctl_command(
-            "cancel", state="held", queue=queue, kind=wanted.kinds, campaign=campaign, until=older_than
-        )
-        session.output.note(f"{pluralize(held, 'held email')} left alone; cancel with: {also}")
+        session.output.note(f"{pluralize(held, 'held email')} not changed. Cancel with: {command}")
 
 
-def _show(session: CliSession, found: Pause, *, is_paused: bool, waiting: int) -> None:
-    if session.output.as_json:
-        from mailctl.views.queues import PauseChangeView
-
-        session.output.record(PauseChangeView.of_change(found, is_paused=is_paused, waiting=waiting))
-        return
-    number = f"{_MAX_COUNTED} emails or more" if waiting == _MAX_COUNTED else pluralize(waiting, "email")
+def _show(session: CliSession, pause: Pause, *, is_paused: bool, waiting: int) -> None:
+    count = f"{_MAX_COUNTED} or more emails" if waiting == _MAX_COUNTED else pluralize(waiting, "email")
     if is_paused:
-        session.output.line(f"{found}; {number} waiting. Go on with: {found.resume_command}")
+        text = f"{pause}; {count} waiting. Resume with: {pause.resume_command}"
     else:
-        session.output.line(f"{found.scope} {found.name} goes on; {number} waiting.")
+        text = f"{pause.scope} {pause.name} is resumed; {count} waiting."
+    session.output.result(partial(_view, pause, is_paused=is_paused, waiting=waiting), text)
+
+
+def _view(pause: Pause, *, is_paused: bool, waiting: int) -> PauseChangeView:
+    from mailctl.views.queues import PauseChangeView
+
+    return PauseChangeView.of_change(pause, is_paused=is_paused, waiting=waiting)

@@ -1,4 +1,4 @@
-"""`mailctl queue list` and `queue peek`: what waits, how fast it flows, and what comes next."""
+"""`mailctl queue list` and `mailctl queue peek`: depth and rates of queues, and their next emails."""
 
 from __future__ import annotations
 
@@ -6,33 +6,34 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mailctl.cli.completion import complete_queue
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.delivery_log.storage.access_mode import AccessMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailctl.monitoring.queues import QueueEntry, QueueList, QueueStatus
+    from mailctl.monitoring.queues import PeekResult, QueueEntry, QueueList, QueueStatus
+    from mailctl.views.queues import QueueView
 
-#: What comes in and goes out, in a minute.
+#: Emails recorded and finished per minute.
 _RATES = "in/out"
 _COLUMNS = ["queue", "depth", "busy", "later", "retry", "oldest", _RATES, "empty in", ""]
+_PEEK_COLUMNS = ["", "id", "kind", "to", "age", "attempts", "state"]
 
 
 @uses_log(AccessMode.READ)
 def list_queues(session: CliSession) -> None:
-    """List the queues: depth, in flight, oldest age, rates a minute, and when each will be empty."""
+    """List the queues with depth, age, rates and pauses.
+
+    Depth counts the emails that are due and not finished; emails that are scheduled (later), deferred (retry)
+    or held are listed beside it. Rates are emails per minute.
+    """
     from mailctl.monitoring.queues import Queues
 
     session.allow_missing_log()
     found = Queues(session.runtime).list_queues()
-    if session.output.as_json:
-        from mailctl.views.queues import QueueView
-
-        for queue in found.queues:
-            session.output.record(QueueView.of(queue))
-    else:
-        session.output.table(_COLUMNS, [_row(queue) for queue in found.queues])
+    session.output.listing(map(_view, found.queues), columns=_COLUMNS, rows=map(_row, found.queues))
     _note_pauses(session, found)
     if found.broker_error:
         raise found.broker_error
@@ -42,32 +43,57 @@ def list_queues(session: CliSession) -> None:
 def peek(
     session: CliSession,
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="A queue; default: CELERY_QUEUE_DEFAULT.")
+        str | None,
+        typer.Argument(
+            metavar="QUEUE",
+            help="The name of the queue; default: CELERY_QUEUE_DEFAULT.",
+            autocompletion=complete_queue,
+        ),
     ] = None,
-    number: Annotated[int, typer.Option("--number", "-n", min=1, max=1000, help="How many at most.")] = 20,
+    number: Annotated[
+        int,
+        typer.Option(
+            "--number", "-n", min=1, max=1000, metavar="NUMBER", help="Maximum number of emails to show."
+        ),
+    ] = 20,
 ) -> None:
-    """Show what comes next in a queue, in order, and take nothing out of it."""
+    """Show the next emails of a queue without taking them.
+
+    \b
+    Examples:
+      mailctl queue peek
+      mailctl queue peek mailctl.bulk -n 5
+    """
     from mailctl.monitoring.queues import Queues
     from mailctl.operations.known_names import check_queue_anywhere
 
     session.allow_missing_log()
-    line = Queues(session.runtime).peek(name, limit=number)
-    if name is not None and not line.entries and not line.broker_error:
+    result = Queues(session.runtime).peek(name, limit=number)
+    if name is not None and not result.entries and not result.broker_error:
         check_queue_anywhere(session.runtime, name)
+    _show_entries(session, result)
+    if result.broker_error:
+        raise result.broker_error
+
+
+def _show_entries(session: CliSession, result: PeekResult) -> None:
     if session.output.as_json:
         from mailctl.views.queues import QueueEntryView
 
-        for waiting in line.entries:
-            session.output.record(QueueEntryView.of(line, waiting))
-    elif line.entries:
-        columns = ["", "id", "kind", "to", "age", "attempts", "state"]
-        ids = (waiting.task_id for waiting in line.entries if waiting.task_id)
+        for entry in result.entries:
+            session.output.record(QueueEntryView.of(result, entry))
+    elif result.entries:
+        ids = (entry.task_id for entry in result.entries if entry.task_id)
         short_ids = session.runtime.history.short_ids(ids)
-        session.output.table(columns, [_waiting_row(waiting, short_ids) for waiting in line.entries])
-    if not line.entries:
-        session.output.note(f"Nothing waits in queue {line.queue!r}.")
-    if line.broker_error:
-        raise line.broker_error
+        session.output.table(_PEEK_COLUMNS, [_waiting_row(entry, short_ids) for entry in result.entries])
+    if not result.entries:
+        session.output.note(f"Queue {result.queue!r} is empty.")
+
+
+def _view(queue: QueueStatus) -> QueueView:
+    from mailctl.views.queues import QueueView
+
+    return QueueView.of(queue)
 
 
 def _row(queue: QueueStatus) -> list[str]:
@@ -101,15 +127,15 @@ def _note_pauses(session: CliSession, found: QueueList) -> None:
         session.output.note(str(pause))
 
 
-def _waiting_row(waiting: QueueEntry, short_ids: Mapping[str, str]) -> list[str]:
+def _waiting_row(entry: QueueEntry, short_ids: Mapping[str, str]) -> list[str]:
     from mailctl.timefmt import format_age
 
     return [
-        str(waiting.position),
-        short_ids.get(waiting.task_id or "", "?"),
-        waiting.kind or "?",
-        waiting.to or "",
-        format_age(waiting.age_seconds),
-        "" if waiting.attempts is None else str(waiting.attempts),
-        waiting.state or "not in the log",
+        str(entry.position),
+        short_ids.get(entry.task_id or "", "?"),
+        entry.kind or "?",
+        entry.to or "",
+        format_age(entry.age_seconds),
+        "" if entry.attempts is None else str(entry.attempts),
+        entry.state or "not in the log",
     ]

@@ -1,16 +1,22 @@
-"""`mailctl queue restore`: put back what nobody took."""
+"""`mailctl queue restore`: put unclaimed messages back on their queue."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mailctl.cli.completion import complete_queue
 from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.option_groups import YesOption
 from mailctl.cli.terminal.confirm import confirm
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.timefmt import pluralize
+
+if TYPE_CHECKING:
+    from mailctl.broker.unclaimed import UnclaimedMessages
+    from mailctl.views.queues import RestoreView
 
 
 @uses_log(AccessMode.OPTIONAL)
@@ -19,40 +25,61 @@ def restore(
     queue: Annotated[
         str | None,
         typer.Argument(
-            metavar="QUEUE", help="Where it came from; default: all queues.", autocompletion=complete_queue
+            metavar="QUEUE",
+            help="The queue that the messages came from; default: all queues.",
+            autocompletion=complete_queue,
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count the messages without moving them.")
+    ] = False,
+    yes: YesOption = False,
 ) -> None:
-    """Put messages of other apps that nobody took back on their queue, unchanged.
+    """Put unclaimed messages of other apps back on their queue.
 
-    A worker moves a message for a task that it does not have to `QUEUE.unclaimed` when nobody has taken it
-    for a minute. Start the workers of that app first.
+    A worker moves a message whose task it does not have to `QUEUE.unclaimed` if no other worker takes it for
+    a minute. Start the workers of the other app before restoring its messages.
+
+    \b
+    Examples:
+      mailctl queue restore --dry-run
+      mailctl queue restore celery --yes
     """
     from mailctl.broker.unclaimed import UnclaimedMessages
-    from mailctl.monitoring.queues import Queues
-    from mailctl.operations.known_names import check_queue_anywhere
 
     session.allow_missing_log()
-    unclaimed = UnclaimedMessages(session.runtime.app)
-    counts = unclaimed.counts([queue] if queue else Queues(session.runtime).names())
-    if queue and not counts:
-        check_queue_anywhere(session.runtime, queue)
+    messages = UnclaimedMessages(session.runtime.app)
+    counts = _count(session, messages, queue)
     if not counts:
-        session.output.note("No messages are unclaimed.")
+        session.output.note("There are no unclaimed messages.")
         counts = {queue: 0} if queue else {}
     elif not dry_run:
         where = ", ".join(f"{pluralize(number, 'message')} on {name}" for name, number in counts.items())
-        confirm(f"Put back {where}?", is_sure=yes)
+        confirm(f"Restore {where}?", is_confirmed=yes)
     for name, number in counts.items():
-        restored = 0 if dry_run else unclaimed.restore(name)
-        if session.output.as_json:
-            from mailctl.views.queues import RestoreView
+        _show(session, name, unclaimed=number, restored=None if dry_run else messages.restore(name))
 
-            session.output.record(RestoreView(queue=name, unclaimed=number, restored=restored))
-        else:
-            verb = "would be put" if dry_run else "put"
-            session.output.line(
-                f"{name}  {pluralize(number if dry_run else restored, 'message')} {verb} back"
-            )
+
+def _count(session: CliSession, messages: UnclaimedMessages, queue: str | None) -> dict[str, int]:
+    from mailctl.monitoring.queues import Queues
+    from mailctl.operations.known_names import check_queue_anywhere
+
+    counts = messages.counts([queue] if queue else Queues(session.runtime).names())
+    if queue and not counts:
+        check_queue_anywhere(session.runtime, queue)
+    return counts
+
+
+def _show(session: CliSession, queue: str, *, unclaimed: int, restored: int | None) -> None:
+    """Print how many messages of a queue were restored; None stands for a dry run."""
+    verb = "would be restored" if restored is None else "restored"
+    count = pluralize(unclaimed if restored is None else restored, "message")
+    session.output.result(
+        partial(_view, queue, unclaimed=unclaimed, restored=restored or 0), f"{queue}  {count} {verb}"
+    )
+
+
+def _view(queue: str, *, unclaimed: int, restored: int) -> RestoreView:
+    from mailctl.views.queues import RestoreView
+
+    return RestoreView(queue=queue, unclaimed=unclaimed, restored=restored)

@@ -1,4 +1,4 @@
-"""`mailctl schema`: the JSON Schemas of what commands print."""
+"""`mailctl schema`: the JSON Schemas of the objects that commands print."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mailctl.cli.context import CliSession, uses_log
 from mailctl.delivery_log.storage.access_mode import AccessMode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
     from mailctl.views.schemas import ObjectSchema
 
@@ -20,10 +20,17 @@ if TYPE_CHECKING:
 def schema(
     session: CliSession,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A schema, such as status; default: list them.")
+        str | None,
+        typer.Argument(metavar="NAME", help="The schema, such as status; default: list the schemas."),
     ] = None,
 ) -> None:
-    """Print the JSON Schema of the objects that a command prints with --json, or list the schemas."""
+    """Print the JSON Schemas of `--json`.
+
+    \b
+    Examples:
+      mailctl schema
+      mailctl schema status
+    """
     from mailctl.views.schemas import SCHEMAS, find_schema
 
     if name is None:
@@ -33,10 +40,9 @@ def schema(
     session.output.raw(f"{text}\n".encode())
 
 
-def _list(session: CliSession, schemas: Iterable[ObjectSchema]) -> None:
-    if session.output.as_json:
-        for each in schemas:
-            session.output.record(each.as_view())
-        return
-    rows = [[each.name, ", ".join(each.commands), each.title] for each in schemas]
-    session.output.table(["name", "printed by", "object"], rows)
+def _list(session: CliSession, schemas: Collection[ObjectSchema]) -> None:
+    session.output.listing(
+        (schema.as_view() for schema in schemas),
+        columns=["name", "printed by", "object"],
+        rows=([schema.name, ", ".join(schema.commands), schema.title] for schema in schemas),
+    )

@@ -1,4 +1,4 @@
-"""`mailctl show`: what an email says."""
+"""`mailctl show`: show the content of an email."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from mailctl.cli.context import CliSession, uses_log
 from mailctl.delivery_log.storage.access_mode import AccessMode
 
 if TYPE_CHECKING:
+    from mailctl.cli.terminal.output import Output
     from mailctl.operations.message_viewer import MessageDetails
 
 
@@ -20,43 +21,64 @@ def show(
     task_id: Annotated[
         str,
         typer.Argument(
-            metavar="TASK_ID", help="The id, or a unique start of it.", autocompletion=complete_id
+            metavar="TASK_ID",
+            help="The id of the email, or a unique prefix of it.",
+            autocompletion=complete_id,
         ),
     ],
-    html: Annotated[bool, typer.Option("--html", help="The HTML part as text, not the plain part.")] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="The source of the whole message (RFC 5322).")] = False,
+    html: Annotated[
+        bool, typer.Option("--html", help="Show the text of the HTML part instead of the plain text part.")
+    ] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Show the source of the message (RFC 5322).")] = False,
     reveal: Annotated[
-        bool, typer.Option("--reveal", help="Show links and tokens as they are: who has them can use them.")
+        bool,
+        typer.Option("--reveal", help="Do not mask links and tokens; anybody who sees them can use them."),
     ] = False,
 ) -> None:
-    """Show what an email says: headers and text, links and tokens masked."""
+    """Show the headers and text of an email.
+
+    Links and tokens are masked. The content of an email is deleted when it has been delivered.
+
+    \b
+    Examples:
+      mailctl show 3f2a
+      mailctl show 3f2a --raw > message.eml
+    """
     from mailctl.operations.message_viewer import MessageViewer
 
-    exhibition = MessageViewer(session.runtime, reveals=reveal)
+    viewer = MessageViewer(session.runtime, reveals=reveal)
     if raw:
-        exhibit, data = exhibition.raw(task_id)
-        _show_notes(session, exhibit, reveal=reveal)
-        if session.output.as_json:
-            from mailctl.views.messages import RawMessageView
+        details, source = viewer.raw(task_id)
+        _show_notes(session.output, details, reveal=reveal)
+        _show_source(session.output, details, source)
+    else:
+        details = viewer.show(task_id)
+        _show_notes(session.output, details, reveal=reveal)
+        _show_content(session.output, details, as_html=html)
 
-            session.output.record(RawMessageView.of_raw(exhibit, data))
-        else:
-            session.output.raw(data)
-        return
-    exhibit = exhibition.show(task_id)
-    _show_notes(session, exhibit, reveal=reveal)
-    if session.output.as_json:
+
+def _show_source(output: Output, details: MessageDetails, source: bytes) -> None:
+    if output.as_json:
+        from mailctl.views.messages import RawMessageView
+
+        output.record(RawMessageView.of_raw(details, source))
+    else:
+        output.raw(source)
+
+
+def _show_content(output: Output, details: MessageDetails, *, as_html: bool) -> None:
+    if output.as_json:
         from mailctl.views.messages import MessageView
 
-        session.output.record(MessageView.of(exhibit))
+        output.record(MessageView.of(details))
         return
-    session.output.fields(exhibit.headers)
-    if (body := exhibit.html_as_text if html else exhibit.text) is not None:
-        session.output.line()
-        session.output.line(body)
+    output.fields(details.headers)
+    if (body := details.html_as_text if as_html else details.text) is not None:
+        output.line()
+        output.line(body)
 
 
-def _show_notes(session: CliSession, exhibit: MessageDetails, *, reveal: bool) -> None:
-    session.output.note(exhibit.note)
-    if reveal and exhibit.raw is not None:
-        session.output.note("Links and tokens are shown as they are: who has them can use them.")
+def _show_notes(output: Output, details: MessageDetails, *, reveal: bool) -> None:
+    output.note(details.note)
+    if reveal and details.raw is not None:
+        output.note("Links and tokens are not masked. Anybody who sees them can use them.")

@@ -1,4 +1,4 @@
-"""`mailctl stats`: how many, how fast, how well."""
+"""`mailctl stats`: statistics on emails."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.queries.stat_models import StatsGroup
     from mailctl.monitoring.stats import StatsReport
 
-#: Cells of the longest bar on a terminal of the usual width, or in a pipe.
+#: The length of the longest bar in cells, on a wide terminal or in a pipe, and on a narrow one.
 _BAR_WIDTH = 20
 _NARROW_BAR_WIDTH = 10
 _NARROW_WIDTH = 72
 
 
 class GroupBy(StrEnum):
-    """What emails are counted by."""
+    """The fields by which emails can be grouped."""
 
     KIND = "kind"
     STATE = "state"
@@ -39,15 +39,44 @@ class GroupBy(StrEnum):
 def stats(
     session: CliSession,
     since: Annotated[
-        str, typer.Option("--since", metavar="WHEN", help="Recorded since: 24h, or a time (ISO 8601).")
+        str,
+        typer.Option(
+            "--since",
+            metavar="WHEN",
+            help="Count emails recorded since WHEN: an age such as 24h, or an ISO 8601 time.",
+        ),
     ] = "24h",
     until: Annotated[
-        str | None, typer.Option("--until", metavar="WHEN", help="Recorded before: 1h, or a time; else now.")
+        str | None,
+        typer.Option(
+            "--until",
+            metavar="WHEN",
+            help="Count emails recorded before WHEN: an age such as 1h, or an ISO 8601 time; default: now.",
+        ),
     ] = None,
-    by: Annotated[GroupBy, typer.Option("--by", help="What to count by.")] = GroupBy.KIND,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Groups at most.")] = 24,
+    by: Annotated[
+        GroupBy,
+        typer.Option(
+            "--by",
+            metavar="FIELD",
+            help="Group by kind, state, error, hour, domain, queue or campaign.",
+        ),
+    ] = GroupBy.KIND,
+    limit: Annotated[
+        int,
+        typer.Option("--limit", min=1, max=1000, metavar="NUMBER", help="Maximum number of groups to show."),
+    ] = 24,
 ) -> None:
-    """Count emails: what became of them, how fast, by what they have in common, and over time."""
+    """Show statistics on emails: counts, failures and latency.
+
+    Shows totals, latency percentiles, a time series, and the share of each group. Latency is the time from
+    recording to delivery.
+
+    \b
+    Examples:
+      mailctl stats --since 7d --by domain
+      mailctl stats --by campaign --json
+    """
     from mailctl.delivery_log.queries.stat_models import Dimension
     from mailctl.monitoring.stats import make_report
     from mailctl.timefmt import parse_past_time
@@ -74,15 +103,15 @@ def _show(session: CliSession, report: StatsReport) -> None:
     session.output.line(f"{since} to {until}")
     session.output.line()
     if not totals.recorded:
-        session.output.line("No email was recorded in that time.")
+        session.output.line("No email was recorded in this period.")
         session.output.note(f"The delivery log is {session.runtime.masked_log_url}.")
         return
-    tried = f"{format_share(totals.failure_rate)} of those tried to the end" if totals.failed else ""
+    rate = f"{format_share(totals.failure_rate)} of those delivered or failed" if totals.failed else ""
     session.output.fields(
         [
             ("recorded", str(totals.recorded)),
             ("delivered", str(totals.delivered)),
-            ("failed", f"{totals.failed}  {tried}".rstrip()),
+            ("failed", f"{totals.failed}  {rate}".rstrip()),
             ("unfinished", str(totals.unfinished)),
             ("latency", _latency(report)),
         ]
@@ -101,43 +130,41 @@ def _latency(report: StatsReport) -> str:
 
 
 def _show_time_series(session: CliSession, report: StatsReport) -> None:
-    room = max(10, (session.output.width or 80) - 26)
-    joined = -(-len(report.points) // room)
+    max_bars = max(10, (session.output.width or 80) - 26)
+    points_per_bar = -(-len(report.points) // max_bars)
     rows = {
         "recorded": [point.recorded for point in report.points],
         "delivered": [point.delivered for point in report.points],
         "failed": [point.failed for point in report.points],
     }
     session.output.fields(
-        [(name, _series_line(values, joined)) for name, values in rows.items() if any(values)]
+        [(name, _series_line(values, points_per_bar)) for name, values in rows.items() if any(values)]
     )
-    legend = f"{'':<11}each is {format_exact_duration(report.bucket * joined)}, each row of its own scale"
-    session.output.prose(legend, hang=11)
+    period = format_exact_duration(report.bucket * points_per_bar)
+    session.output.prose(f"{'':<11}one bar per {period}; each row has its own scale", hang=11)
 
 
-def _series_line(values: list[int], joined: int) -> str:
-    sums = [sum(values[start : start + joined]) for start in range(0, len(values), joined)]
+def _series_line(values: list[int], points_per_bar: int) -> str:
+    sums = [sum(values[start : start + points_per_bar]) for start in range(0, len(values), points_per_bar)]
     return f"{sparkline(sums)}  max {max(sums)}"
 
 
 def _show_groups(session: CliSession, report: StatsReport) -> None:
     is_narrow = (session.output.width or _NARROW_WIDTH) < _NARROW_WIDTH
-    greatest = max((share.share for share in report.groups), default=1.0)
-    rows = [
-        _row(share, bar(share.share / greatest, width=_NARROW_BAR_WIDTH if is_narrow else _BAR_WIDTH))
-        for share in report.groups
-    ]
+    width = _NARROW_BAR_WIDTH if is_narrow else _BAR_WIDTH
+    greatest = max((group.share for group in report.groups), default=1.0)
+    rows = [_row(group, bar(group.share / greatest, width=width)) for group in report.groups]
     session.output.table([report.dimension, "emails", "share", "failed", "failing", ""], rows)
 
 
-def _row(share: StatsGroup, drawn: str) -> list[str]:
-    totals = share.totals
+def _row(group: StatsGroup, drawn_bar: str) -> list[str]:
+    totals = group.totals
     failing = format_share(totals.failure_rate) if totals.failed else ""
     return [
-        share.name or "(none)",
+        group.name or "(none)",
         str(totals.recorded),
-        format_share(share.share),
+        format_share(group.share),
         str(totals.failed or ""),
         failing,
-        drawn,
+        drawn_bar,
     ]

@@ -1,4 +1,4 @@
-"""`mailctl status`: what became of emails."""
+"""`mailctl status`: show what happened to emails."""
 
 from __future__ import annotations
 
@@ -28,37 +28,56 @@ def status(
         list[str],
         typer.Argument(
             metavar="TASK_ID",
-            help="Ids, or unique starts of them; - reads them from standard input.",
+            help="Ids of emails, or unique prefixes of them; - reads ids from stdin.",
             autocompletion=complete_id,
         ),
     ],
-    watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end, or until Ctrl-C.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Follow one email until it is finished, or until Ctrl-C.")
+    ] = False,
 ) -> None:
-    """Tell what became of emails, and why they are where they are."""
+    """Show what happened to emails, and why.
+
+    One email is shown with its history, several as one line each. Exits with 1 if an email has failed, and
+    with 3 if an id is unknown.
+
+    \b
+    Examples:
+      mailctl status 3f2a
+      mailctl status 3f2a --watch
+      mailctl list --state failed --json | mailctl status -
+    """
     from mailctl.diagnosis.status import StatusService
 
-    inquiry = StatusService(session.runtime)
+    service = StatusService(session.runtime)
     ids = read_ids(task_ids)
     if len(ids) != 1 or "-" in task_ids:
-        _show_each(session, inquiry, ids, watch=watch)
+        _show_each(session, service, ids, watch=watch)
         return
-    found = inquiry.status(ids[0])
+    found = service.status(ids[0])
     if watch:
-        found = _watch(session, inquiry, found)
+        found = _watch(session, service, found)
     else:
         _show(session, found)
     if found.has_failed:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _show_each(session: CliSession, inquiry: StatusService, ids: Sequence[str], *, watch: bool) -> None:
-    """Print a line for each; the exit code is that of what is not known, else of what has failed."""
+def _show_each(session: CliSession, service: StatusService, ids: Sequence[str], *, watch: bool) -> None:
+    """Print one line per email.
+
+    Raises:
+        InvalidInput: --watch is given.
+        Exit: an id is unknown or ambiguous, or an email has failed.
+    """
     if watch:
-        raise InvalidInput("--watch", "follows one email.", fix="Use `mailctl list --watch` for many.")
+        raise InvalidInput(
+            "--watch", "follows a single email.", fix="Use `mailctl list --watch` for several."
+        )
     if not ids:
         session.output.note(NO_IDS)
     codes: set[ExitCode] = set()
-    for given, found in inquiry.statuses(ids):
+    for given, found in service.statuses(ids):
         if isinstance(found, MailctlError):
             codes.add(found.exit_code)
             _show_unknown(session, given, found)
@@ -81,15 +100,15 @@ def _show_unknown(session: CliSession, given: str, error: MailctlError) -> None:
         session.output.state("unknown  ", f"{given}  {error.message}")
 
 
-def _watch(session: CliSession, inquiry: StatusService, first: EmailStatus) -> EmailStatus:
-    """Show an email and what happens to it, and return how it stood last."""
+def _watch(session: CliSession, service: StatusService, first: EmailStatus) -> EmailStatus:
+    """Show an email and its new events until it is finished; return its last status."""
     latest = first
     with watching():
         _show(session, first)
         if first.email is None or first.email.is_final:
             return first
-        for _ in inquiry.follow(first.task_id, timeout=None):
-            before, latest = latest, inquiry.status(first.task_id)
+        for _ in service.follow(first.task_id, timeout=None):
+            before, latest = latest, service.status(first.task_id)
             new = latest.events[len(before.events) :]
             if session.output.as_json and new:
                 _print_json(session, latest)
@@ -135,14 +154,13 @@ def _fields(found: EmailStatus) -> list[tuple[str, str]]:
             ("message id", email.message_id or ""),
         ]
     rows.append(("celery", found.celery.state if found.celery else ""))
-    rows.append(("same call", ", ".join(other.id for other in found.group)))
+    rows.append(("sent with", ", ".join(other.id for other in found.group)))
     return rows
 
 
 def _show_events(session: CliSession, events: tuple[Event, ...]) -> None:
     for event in events:
         by_worker = f" by {event.worker}" if event.worker and event.state == "sending" else ""
-        who = f" (by {event.actor})" if event.actor else by_worker
-        text = f"{event.text}{who}".strip()
-        when = f"{format_optional_time(event.at)}  {event.state:<9}  "
-        session.output.prose(when + text, hang=len(when))
+        by = f" (by {event.actor})" if event.actor else by_worker
+        prefix = f"{format_optional_time(event.at)}  {event.state:<9}  "
+        session.output.prose(prefix + f"{event.text}{by}".strip(), hang=len(prefix))

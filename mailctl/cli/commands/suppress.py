@@ -1,57 +1,76 @@
-"""`mailctl suppress`: the addresses that nothing is sent to."""
+"""`mailctl suppress`: the list of suppressed addresses."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.arguments import read_input_file
+from mailctl.cli.arguments import read_input_file, require_choice
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
+from mailctl.cli.option_groups import CursorOption
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.errors import ExitCode, InvalidInput, NotFound
+from mailctl.errors import ExitCode
 from mailctl.shell_command import shell_quote
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from mailctl.cli.terminal.output import Output
     from mailctl.delivery_log.suppressions import Suppression
+    from mailctl.operations.suppressing import SuppressionChanges, SuppressionImport
+    from mailctl.views.suppressions import SuppressionChangeView, SuppressionView
 
-app = CommandGroup(
-    "suppress", "The addresses that nothing is sent to: bounces add themselves, operators add and remove."
-)
+app = CommandGroup("suppress", "Manage the addresses that no email is sent to.")
 
-_Addresses = Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="One address, or several.")]
+AddressesArgument = Annotated[
+    list[str], typer.Argument(metavar="ADDRESS", help="One or more email addresses.")
+]
+_COLUMNS = ["address", "source", "since", "by", "reason"]
 
 
 @uses_log(AccessMode.ON_WRITE)
 def add(
     session: CliSession,
-    addresses: _Addresses,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for whoever asks.")] = "",
+    addresses: AddressesArgument,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Reason that is shown with the addresses.")
+    ] = "",
 ) -> None:
-    """Send nothing to these addresses any more; emails that wait for them end suppressed."""
-    from mailctl.delivery_log.suppressions import SuppressionSource
-    from mailctl.operations.identity import current_actor
+    """Suppress addresses, so that no email is sent to them.
 
-    wanted = _validated(addresses)
-    new = session.runtime.suppressions.add(
-        dict.fromkeys(wanted, reason), source=SuppressionSource.OPERATOR, actor=current_actor()
-    )
-    _show_changes(session, wanted, {True: "suppressed", False: "suppressed already"}, done=new)
+    Emails to them that have not been sent end suppressed. Addresses that a mail server rejects as nonexistent
+    are added automatically.
+
+    \b
+    Examples:
+      mailctl suppress add ada@example.com --reason "asked by phone"
+    """
+    from mailctl.operations.identity import current_actor
+    from mailctl.operations.suppressing import SuppressionService
+
+    service = SuppressionService(session.runtime)
+    changes = service.add(addresses, reason=reason, actor=current_actor())
+    _show_changes(session.output, changes, changed="suppressed", unchanged="already suppressed")
 
 
 @uses_log(AccessMode.UPDATE)
-def remove(session: CliSession, addresses: _Addresses) -> None:
-    """Let these addresses be mailed again; what ended suppressed stays so until it is retried."""
-    wanted = list(dict.fromkeys(map(_normalized, addresses)))
-    removed = session.runtime.suppressions.remove(wanted)
-    _show_changes(session, wanted, {True: "removed", False: "not suppressed"}, done=removed)
-    if not removed:
-        raise NotFound("None of these addresses is suppressed.", fix="See `mailctl suppress list`.")
+def remove(session: CliSession, addresses: AddressesArgument) -> None:
+    """Remove addresses from the list, so that emails are sent to them again.
+
+    Emails that have ended suppressed are sent only if they are retried.
+
+    \b
+    Examples:
+      mailctl suppress remove ada@example.com
+    """
+    from mailctl.operations.suppressing import SuppressionService, require_removed
+
+    changes = SuppressionService(session.runtime).remove(addresses)
+    _show_changes(session.output, changes, changed="removed", unchanged="not suppressed")
+    require_removed(changes)
 
 
 @uses_log(AccessMode.READ)
@@ -59,35 +78,34 @@ def list_suppressed(
     session: CliSession,
     source: Annotated[
         str | None,
-        typer.Option("--source", metavar="SOURCE", help="How it came here: bounce, operator or import."),
+        typer.Option(
+            "--source", metavar="SOURCE", help="Only addresses from this source: bounce, operator or import."
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many at most.")] = 50,
-    after: Annotated[
-        str | None, typer.Option("--after", metavar="CURSOR", help="Go on where a list was cut.")
-    ] = None,
+    limit: Annotated[
+        int,
+        typer.Option(
+            "--limit", min=1, max=10_000, metavar="NUMBER", help="Maximum number of addresses to list."
+        ),
+    ] = 50,
+    after: CursorOption = None,
 ) -> None:
-    """List the suppressed addresses, with reason, code and time."""
+    """List the suppressed addresses with their reasons.
+
+    \b
+    Examples:
+      mailctl suppress list --source bounce
+    """
     from mailctl.delivery_log.suppressions import SuppressionSource
 
-    if source is not None and source not in list(SuppressionSource):
-        raise InvalidInput(
-            "--source", f"{source!r} is none.", fix=f"Use one of: {', '.join(SuppressionSource)}."
-        )
-    page = session.runtime.suppressions.page(
-        limit=limit, after=after, source=SuppressionSource(source) if source else None
-    )
-    if session.output.as_json:
-        from mailctl.views.suppressions import SuppressionView
-
-        for entry in page.entries:
-            session.output.record(SuppressionView.model_validate(entry))
-    else:
-        rows = [_row(entry) for entry in page.entries]
-        session.output.table(["address", "source", "since", "by", "reason"], rows)
+    sources = list(SuppressionSource)
+    chosen = None if source is None else SuppressionSource(require_choice(source, sources, field="--source"))
+    page = session.runtime.suppressions.page(limit=limit, after=after, source=chosen)
+    session.output.listing(map(_view, page.entries), columns=_COLUMNS, rows=map(_row, page.entries))
     if not page.entries:
         session.output.note("No address is suppressed.")
     elif page.cursor is not None:
-        session.output.note(f"There are more: --after {shell_quote(page.cursor)}")
+        session.output.note(f"There are more. To continue, add: --after {shell_quote(page.cursor)}")
 
 
 @uses_log(AccessMode.ON_WRITE)
@@ -97,31 +115,26 @@ def import_suppressed(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="CSV with a header (email, perhaps reason) or JSON lines; - for standard input.",
+            help="A CSV file with a header (email, optionally reason) or a JSON lines file; - reads stdin.",
         ),
     ],
 ) -> None:
-    """Suppress the addresses of a list; bad rows are told with their line, and skipped."""
-    from mailctl.delivery_log.suppressions import SuppressionSource
-    from mailctl.domain.recipient_list import read_suppression_list
+    """Suppress all addresses of a file.
+
+    Invalid rows are reported and skipped; then the exit code is 1.
+
+    \b
+    Examples:
+      mailctl suppress import bounces.csv
+    """
     from mailctl.operations.identity import current_actor
-    from mailctl.timefmt import pluralize
+    from mailctl.operations.suppressing import SuppressionService
 
-    reasons, problems = read_suppression_list(read_input_file(file, field="FILE"), field="FILE")
-    new = session.runtime.suppressions.add(reasons, source=SuppressionSource.IMPORT, actor=current_actor())
-    for problem in problems:
-        session.output.note(f"line {problem.line}: {problem.reason}")
-    known = len(reasons) - len(new)
-    if session.output.as_json:
-        from mailctl.views.row_problems import RowProblemView
-        from mailctl.views.suppressions import SuppressionImportView
-
-        bad = [RowProblemView.model_validate(problem) for problem in problems]
-        session.output.record(SuppressionImportView(added=len(new), known=known, problems=bad))
-    else:
-        skipped = pluralize(len(problems), "bad row")
-        session.output.prose(f"{len(new)} added, {known} suppressed already, {skipped} skipped", hang=0)
-    if problems:
+    service = SuppressionService(session.runtime)
+    data = read_input_file(file, field="FILE")
+    result = service.import_list(data, field="FILE", actor=current_actor())
+    _show_import(session.output, result)
+    if result.problems:
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -131,37 +144,42 @@ app.add("list", list_suppressed)
 app.add("import", import_suppressed)
 
 
-def _validated(addresses: Sequence[str]) -> list[str]:
-    from mailctl.domain import validation
-
-    return list(
-        dict.fromkeys(validation.validate_address(address, field=address).lower() for address in addresses)
-    )
-
-
-def _normalized(address: str) -> str:
-    """Return an address as the list has it; what came on it once may be one that is not taken any more."""
-    from mailctl.domain import validation
-
-    try:
-        return validation.validate_address(address, field=address).lower()
-    except InvalidInput:
-        return address.lower()
+def _show_changes(output: Output, changes: SuppressionChanges, *, changed: str, unchanged: str) -> None:
+    for address in changes.addresses:
+        is_changed = address in changes.changed
+        output.result(
+            partial(_change_view, address, is_changed=is_changed),
+            f"{address}: {changed if is_changed else unchanged}",
+        )
 
 
-def _show_changes(
-    session: CliSession, addresses: Sequence[str], words: dict[bool, str], *, done: Sequence[str]
-) -> None:
-    for address in addresses:
-        if session.output.as_json:
-            from mailctl.views.suppressions import SuppressionChangeView
+def _show_import(output: Output, result: SuppressionImport) -> None:
+    from mailctl.timefmt import pluralize
 
-            session.output.record(SuppressionChangeView(address=address, changed=address in done))
-        else:
-            session.output.line(f"{address}: {words[address in done]}")
+    for problem in result.problems:
+        output.note(f"line {problem.line}: {problem.reason}")
+    if output.as_json:
+        from mailctl.views.suppressions import SuppressionImportView
+
+        output.record(SuppressionImportView.model_validate(result))
+    else:
+        skipped = pluralize(len(result.problems), "invalid row")
+        output.prose(f"{result.added} added, {result.known} already suppressed, {skipped} skipped", hang=0)
+
+
+def _view(entry: Suppression) -> SuppressionView:
+    from mailctl.views.suppressions import SuppressionView
+
+    return SuppressionView.model_validate(entry)
+
+
+def _change_view(address: str, *, is_changed: bool) -> SuppressionChangeView:
+    from mailctl.views.suppressions import SuppressionChangeView
+
+    return SuppressionChangeView(address=address, changed=is_changed)
 
 
 def _row(entry: Suppression) -> list[str]:
-    said = " ".join(str(part) for part in (entry.code, entry.enhanced, entry.reason) if part)
+    reason = " ".join(str(part) for part in (entry.code, entry.enhanced, entry.reason) if part)
     since = format_time(entry.created_at, TimeStyle.MINUTE)
-    return [entry.address, entry.source, since, entry.actor or "", said]
+    return [entry.address, entry.source, since, entry.actor or "", reason]

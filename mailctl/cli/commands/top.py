@@ -1,4 +1,4 @@
-"""`mailctl top`: how things stand, live."""
+"""`mailctl top`: watch rates, queues, workers and failures."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from mailctl.monitoring.snapshot import Snapshot
 
-#: Looks that the sparklines remember.
+#: Maximum number of snapshots in a sparkline.
 _MAX_SNAPSHOTS = 300
-#: Cells of a line before its sparkline.
+#: Where the sparkline begins in its line, in cells.
 _SPARKLINE_OFFSET = 26
 _QUEUE_COLUMNS = ("queue", "depth", "sending", "deferred", "scheduled", "held", "oldest")
 
@@ -36,78 +36,95 @@ def top(
     session: CliSession,
     interval: Annotated[
         float | None,
-        typer.Option("--interval", min=0.1, max=3600, help="Seconds between looks; 1 if not given."),
+        typer.Option(
+            "--interval",
+            min=0.1,
+            max=3600,
+            metavar="SECONDS",
+            help="Time between snapshots, in seconds; default: 1.",
+        ),
     ] = None,
     count: Annotated[
         int | None,
-        typer.Option("--count", min=1, help="Looks at most; into a pipe one, if neither is given."),
+        typer.Option(
+            "--count", min=1, metavar="NUMBER", help="Stop after this number of snapshots; default: never."
+        ),
     ] = None,
 ) -> None:
-    """Watch rates, queues, workers and the latest failures; q leaves. Into a pipe: one look."""
+    """Watch rates, queues, workers and failures live.
+
+    Press q to quit. A pipe or a file gets one snapshot, unless --interval or --count is given; --json prints
+    one object per snapshot.
+
+    \b
+    Examples:
+      mailctl top
+      mailctl top --json --interval 10
+    """
     seconds = interval or 1.0
     with watching():
         if session.output.has_screen:
-            _watch(session, seconds=seconds, looks=count)
+            _watch(session, seconds=seconds, limit=count)
         else:
             is_endless = count is None and interval is not None
-            _print(session, seconds=seconds, looks=None if is_endless else count or 1)
+            _print(session, seconds=seconds, limit=None if is_endless else count or 1)
 
 
-def _print(session: CliSession, *, seconds: float, looks: int | None) -> None:
-    for overview in _snapshots(session, seconds=seconds, looks=looks):
+def _print(session: CliSession, *, seconds: float, limit: int | None) -> None:
+    for snapshot in _snapshots(session, seconds=seconds, limit=limit):
         if session.output.as_json:
             from mailctl.views.snapshot import SnapshotView
 
-            session.output.record(SnapshotView.of(overview))
+            session.output.record(SnapshotView.of(snapshot))
         else:
-            session.output.lines(_lines(overview, width=session.output.width))
+            session.output.lines(_lines(snapshot, width=session.output.width))
 
 
-def _snapshots(session: CliSession, *, seconds: float, looks: int | None) -> Iterator[Snapshot]:
+def _snapshots(session: CliSession, *, seconds: float, limit: int | None) -> Iterator[Snapshot]:
     from mailctl.monitoring.snapshot import take_snapshot
 
     for number in itertools.count(1):
         yield take_snapshot(session.runtime)
-        if number == looks:
+        if number == limit:
             return
         time.sleep(seconds)
 
 
-def _watch(session: CliSession, *, seconds: float, looks: int | None) -> None:
+def _watch(session: CliSession, *, seconds: float, limit: int | None) -> None:
     from mailctl.cli.terminal.keyboard import keyboard
     from mailctl.monitoring.snapshot import take_snapshot
 
-    latest, trouble = take_snapshot(session.runtime), ""
-    memory: deque[Snapshot] = deque([latest], maxlen=_MAX_SNAPSHOTS)
+    error_message = ""
+    history: deque[Snapshot] = deque([take_snapshot(session.runtime)], maxlen=_MAX_SNAPSHOTS)
     with keyboard() as keys, session.output.full_screen() as show:
         for number in itertools.count(1):
             key: str | None = None
             while key is None:
-                show(partial(_screen, memory, trouble))
-                if number == looks:
+                show(partial(_screen, history, error_message))
+                if number == limit:
                     return
                 key = keys.wait_for_quit(seconds)
             if key == "q":
                 return
             try:
-                memory.append(take_snapshot(session.runtime))
-                trouble = ""
+                history.append(take_snapshot(session.runtime))
+                error_message = ""
             except MailctlError as error:
-                # The log may be back in a moment, and then one wants to be here.
-                trouble = error.message
+                # Keep watching: the delivery log may become available again.
+                error_message = error.message
 
 
-def _screen(memory: Sequence[Snapshot], trouble: str, width: int, height: int) -> list[Text]:
+def _screen(history: Sequence[Snapshot], error_message: str, width: int, height: int) -> list[Text]:
     from rich.text import Text
 
-    latest = memory[-1]
+    latest = history[-1]
     title = f"mailctl  {format_optional_time(latest.at)}"
     lines = [Text.assemble((title, "bold"), f"{'q quits':>{max(9, width - len(title))}}")]
-    if trouble:
-        lines.append(Text(f"not current: {trouble}", style="bold red"))
-    for name, values in _rate_series(memory).items():
-        room = max(0, width - _SPARKLINE_OFFSET)
-        lines.append(Text(f"{name:<10}{values[-1]:>6}/min     {sparkline(values[-room:]) if room else ''}"))
+    if error_message:
+        lines.append(Text(f"outdated: {error_message}", style="bold red"))
+    for name, values in _rate_series(history).items():
+        cells = max(0, width - _SPARKLINE_OFFSET)
+        lines.append(Text(f"{name:<10}{values[-1]:>6}/min     {sparkline(values[-cells:]) if cells else ''}"))
     lines += _circuit_lines(latest)
     lines += _tables(latest, width=width, failures=max(1, height - len(lines) - 8 - len(latest.workers)))
     for line in lines:
@@ -115,53 +132,53 @@ def _screen(memory: Sequence[Snapshot], trouble: str, width: int, height: int) -
     return lines
 
 
-def _lines(overview: Snapshot, *, width: int | None) -> list[Text]:
+def _lines(snapshot: Snapshot, *, width: int | None) -> list[Text]:
     from rich.text import Text
 
-    rates = [Text(f"{name:<10}{values[-1]:>6}/min") for name, values in _rate_series([overview]).items()]
+    rates = [Text(f"{name:<10}{values[-1]:>6}/min") for name, values in _rate_series([snapshot]).items()]
     return [
         *rates,
-        *_circuit_lines(overview),
-        *_tables(overview, width=width, failures=len(overview.failures)),
+        *_circuit_lines(snapshot),
+        *_tables(snapshot, width=width, failures=len(snapshot.failures)),
     ]
 
 
-def _rate_series(memory: Sequence[Snapshot]) -> dict[str, list[int]]:
+def _rate_series(history: Sequence[Snapshot]) -> dict[str, list[int]]:
     return {
-        "recorded": [overview.recent_activity.recorded for overview in memory],
-        "delivered": [overview.recent_activity.delivered for overview in memory],
-        "failed": [overview.recent_activity.failed for overview in memory],
+        "recorded": [snapshot.recent_activity.recorded for snapshot in history],
+        "delivered": [snapshot.recent_activity.delivered for snapshot in history],
+        "failed": [snapshot.recent_activity.failed for snapshot in history],
     }
 
 
-def _circuit_lines(overview: Snapshot) -> list[Text]:
+def _circuit_lines(snapshot: Snapshot) -> list[Text]:
     from rich.text import Text
 
-    return [Text(str(overview.circuit), style="bold red")] if overview.circuit else []
+    return [Text(str(snapshot.circuit), style="bold red")] if snapshot.circuit else []
 
 
-def _tables(overview: Snapshot, *, width: int | None, failures: int) -> list[Text]:
+def _tables(snapshot: Snapshot, *, width: int | None, failures: int) -> list[Text]:
     from rich.text import Text
 
-    from mailctl.cli.terminal.output import COLORS
+    from mailctl.cli.terminal.styles import COLORS
     from mailctl.cli.terminal.table import table_lines
 
     lines = [Text()]
-    lines += table_lines(_QUEUE_COLUMNS, _queue_rows(overview), width=width, colors=COLORS)
+    lines += table_lines(_QUEUE_COLUMNS, _queue_rows(snapshot), width=width, colors=COLORS)
     lines.append(Text())
-    if overview.workers:
+    if snapshot.workers:
         columns = ("worker", "pid", "pool", "size", "queues")
-        lines += table_lines(columns, _worker_rows(overview), width=width, colors=COLORS)
+        lines += table_lines(columns, _worker_rows(snapshot), width=width, colors=COLORS)
     else:
-        lines.append(Text("no worker is alive: start one with `mailctl worker`", style="bold red"))
+        lines.append(Text("No worker is alive. Start one with `mailctl worker`.", style="bold red"))
     rows = [
         [
-            overview.short_ids[email.id],
+            snapshot.short_ids[email.id],
             format_time(email.updated_at, TimeStyle.DAY_SECOND),
             email.kind,
             email.error or "",
         ]
-        for email in overview.failures[:failures]
+        for email in snapshot.failures[:failures]
     ]
     if rows:
         lines.append(Text())
@@ -169,17 +186,17 @@ def _tables(overview: Snapshot, *, width: int | None, failures: int) -> list[Tex
     return lines
 
 
-def _queue_rows(overview: Snapshot) -> list[list[str]]:
+def _queue_rows(snapshot: Snapshot) -> list[list[str]]:
     rows = []
-    for queue in overview.queues:
-        oldest = format_elapsed(seconds_since(queue.waiting_since, now=overview.at))
+    for queue in snapshot.queues:
+        oldest = format_elapsed(seconds_since(queue.waiting_since, now=snapshot.at))
         figures = (queue.depth, queue.sending, queue.deferred, queue.scheduled, queue.held)
         rows.append([queue.queue, *(str(figure) for figure in figures), oldest])
     return rows
 
 
-def _worker_rows(overview: Snapshot) -> list[list[str]]:
+def _worker_rows(snapshot: Snapshot) -> list[list[str]]:
     return [
         [worker.name, str(worker.pid), worker.pool, str(worker.concurrency), " ".join(worker.queues)]
-        for worker in overview.workers
+        for worker in snapshot.workers
     ]

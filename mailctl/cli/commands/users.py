@@ -1,57 +1,67 @@
-"""`mailctl users`: the embedded directory."""
+"""`mailctl users`: list users, and manage the embedded user directory."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mailctl.cli.arguments import open_csv_file
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.errors import ExitCode, InvalidInput
+from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:
+    from mailctl.cli.terminal.output import Output
     from mailctl.domain.models import User
+    from mailctl.users import ImportReport
+    from mailctl.views.users import UserImportView, UserView
 
-app = CommandGroup("users", "The users; they are added here only where DATABASE_URL is not set.")
+app = CommandGroup(
+    "users",
+    "List users; add and import users of the embedded directory.\n\n"
+    "The embedded directory is used while DATABASE_URL does not name the service's own database.",
+)
+_COLUMNS = ["id", "email", "username", "first name"]
 
 
 @uses_log(AccessMode.OPTIONAL)
 def list_users(session: CliSession) -> None:
-    """List the users; where DATABASE_URL is set, the first 100 of the service's."""
+    """List the users; at most 100 of the service's own database."""
     from mailctl.users import list_users as users_in
 
     found = users_in(session.runtime.directory)
-    if session.output.as_json:
-        from mailctl.views.users import UserView
-
-        for user in found.users:
-            session.output.record(UserView.model_validate(user))
-    else:
-        rows = [[user.id or "", user.email, user.username, user.first_name] for user in found.users]
-        session.output.table(["id", "email", "username", "first name"], rows)
+    session.output.listing(map(_view, found.users), columns=_COLUMNS, rows=map(_row, found.users))
     for problem in found.problems:
         session.output.note(f"line {problem.line}: {problem.reason}")
     if found.is_truncated:
-        session.output.note("There are more: only the first users of the service's database are listed.")
+        session.output.note("There are more users in the database of the service.")
 
 
 @uses_log(AccessMode.ON_WRITE)
 def add_user(
     session: CliSession,
-    email: Annotated[str, typer.Argument(metavar="ADDRESS", help="The user's address.")],
-    username: Annotated[str, typer.Option("--username", help="Defaults to the part before the @.")] = "",
-    first_name: Annotated[str, typer.Option("--first-name", help="Whom to greet.")] = "",
+    email: Annotated[str, typer.Argument(metavar="ADDRESS", help="The email address of the user.")],
+    username: Annotated[
+        str, typer.Option("--username", metavar="NAME", help="Username; default: the part before the @.")
+    ] = "",
+    first_name: Annotated[
+        str, typer.Option("--first-name", metavar="NAME", help="First name, which emails greet the user by.")
+    ] = "",
 ) -> None:
-    """Add a user."""
+    """Add a user to the embedded directory.
+
+    \b
+    Examples:
+      mailctl users add ada@example.com --first-name Ada
+    """
     from mailctl.users import require_embedded_directory
 
     directory = require_embedded_directory(session.runtime.directory)
     user = directory.add(email, username=username or email.partition("@")[0], first_name=first_name)
-    _show(session, user)
+    session.output.result(lambda: _view(user), f"user {user.id}: {user.email}")
 
 
 @uses_log(AccessMode.ON_WRITE)
@@ -61,31 +71,24 @@ def import_users(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="CSV with a header: email, and id, username, first_name as you like; - for standard input.",
+            help="A CSV file with a header: email, optionally id, username and first_name; - reads stdin.",
         ),
     ],
 ) -> None:
-    """Add or update users from a CSV file; bad rows are told with their line, and skipped."""
+    """Add or update users of the embedded directory from a CSV file.
+
+    Invalid rows are reported and skipped; then the exit code is 1.
+
+    \b
+    Examples:
+      mailctl users import users.csv
+    """
     from mailctl.users import require_embedded_directory
 
     directory = require_embedded_directory(session.runtime.directory)
-    if str(file) == "-":
-        report = directory.import_csv(sys.stdin)
-    else:
-        try:
-            with file.open(encoding="utf-8-sig", newline="") as stream:
-                report = directory.import_csv(stream)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise InvalidInput(str(file), f"cannot be read ({reason}).", fix="Name a CSV file.") from error
-    for problem in report.problems:
-        session.output.note(f"line {problem.line}: {problem.reason}")
-    if session.output.as_json:
-        from mailctl.views.users import UserImportView
-
-        session.output.record(UserImportView.model_validate(report))
-    else:
-        session.output.line(f"{report.added} added, {report.updated} updated, {len(report.problems)} skipped")
+    with open_csv_file(file) as stream:
+        report = directory.import_csv(stream)
+    _show_import(session.output, report)
     if report.problems:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -95,10 +98,26 @@ app.add("add", add_user)
 app.add("import", import_users)
 
 
-def _show(session: CliSession, user: User) -> None:
-    if session.output.as_json:
-        from mailctl.views.users import UserView
+def _show_import(output: Output, report: ImportReport) -> None:
+    for problem in report.problems:
+        output.note(f"line {problem.line}: {problem.reason}")
+    output.result(
+        lambda: _import_view(report),
+        f"{report.added} added, {report.updated} updated, {len(report.problems)} skipped",
+    )
 
-        session.output.record(UserView.model_validate(user))
-    else:
-        session.output.line(f"user {user.id}: {user.email}")
+
+def _view(user: User) -> UserView:
+    from mailctl.views.users import UserView
+
+    return UserView.model_validate(user)
+
+
+def _import_view(report: ImportReport) -> UserImportView:
+    from mailctl.views.users import UserImportView
+
+    return UserImportView.model_validate(report)
+
+
+def _row(user: User) -> list[str]:
+    return [user.id or "", user.email, user.username, user.first_name]

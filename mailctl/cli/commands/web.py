@@ -1,4 +1,4 @@
-"""`mailctl web`: the dashboard."""
+"""`mailctl web`: serve the dashboard."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.option_groups import LogFormatOption
 from mailctl.delivery_log.storage.access_mode import AccessMode
 
 if TYPE_CHECKING:
@@ -17,19 +18,31 @@ if TYPE_CHECKING:
 @uses_log(AccessMode.UPDATE)
 def web(
     session: CliSession,
-    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 8025,
-    log_format: Annotated[
-        str, typer.Option("--log-format", metavar="FORMAT", help="text, or json: one object a line.")
-    ] = "text",
+    host: Annotated[
+        str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option("--port", min=0, max=65535, metavar="PORT", help="Port to listen on; 0 for a free one."),
+    ] = 8025,
+    log_format: LogFormatOption = "text",
 ) -> None:
-    """Serve the dashboard: pages and JSON that show everything, and change nothing."""
+    """Serve the read-only dashboard.
+
+    Pages and a JSON API show emails, queues, workers and statistics, and change nothing. Sign in with a key
+    of `mailctl keys create`.
+
+    \b
+    Examples:
+      mailctl web
+      mailctl web --host 0.0.0.0 --port 8080 --log-format json
+    """
     from mailctl.web.server import serve
 
-    def say(address: str, guest: NewApiKey | None) -> None:
+    def announce(address: str, guest: NewApiKey | None) -> None:
         session.output.note(f"dashboard: {address}")
         if guest is not None:
-            session.output.note(f"key, until this process ends: {guest.plaintext}")
+            session.output.note(f"key, valid until this process ends: {guest.plaintext}")
 
     def warn(missing: LogMissing) -> None:
         session.output.note(f"{missing.message} The dashboard shows it as soon as it exists. {missing.fix}")
@@ -39,6 +52,6 @@ def web(
         host=host,
         port=port,
         log_format=log_format,
-        on_ready=say,
+        on_ready=announce,
         on_missing_log=warn,
     )

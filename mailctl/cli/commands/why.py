@@ -1,4 +1,4 @@
-"""`mailctl why`: one diagnosis from evidence."""
+"""`mailctl why`: explain the state of an email."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mailctl.cli.completion import complete_id
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode
@@ -20,10 +21,24 @@ if TYPE_CHECKING:
 def why(
     session: CliSession,
     task_id: Annotated[
-        str, typer.Argument(metavar="TASK_ID", help="The id, a unique start of it, or an idempotency key.")
+        str,
+        typer.Argument(
+            metavar="TASK_ID",
+            help="The id of the email, a unique prefix of it, or its idempotency key.",
+            autocompletion=complete_id,
+        ),
     ],
 ) -> None:
-    """Tell why an email is where it is, and what to do next: the most likely cause first."""
+    """Explain why an email is in its state, and what to do next.
+
+    Collects evidence from the delivery log, the broker, the result backend and the workers. Prints the most
+    likely cause first. Exits with 1 if the email has failed, and with 3 if it is unknown.
+
+    \b
+    Examples:
+      mailctl why 3f2a
+      mailctl why 3f2a --json
+    """
     from mailctl.diagnosis.status import StatusService
 
     found = StatusService(session.runtime).why(task_id)
@@ -52,14 +67,15 @@ def _show(session: CliSession, found: Diagnosis) -> None:
         output.prose(f"  {cause.sentence}", hang=2)
         if cause.next_step:
             output.line(f"  next step  {cause.next_step}")
-    output.line("\nlooked at")
+    output.line("\nevidence")
     output.fields([(f"  {name.replace('_', ' ')}", _fact_text(value)) for name, value in FactsView.of(found)])
 
 
 def _fact_text(value: Any) -> str:
     if isinstance(value, dict):
         return (
-            "; ".join(f"{name} takes {', '.join(queues)}" for name, queues in value.items()) or "none alive"
+            "; ".join(f"{name} consumes {', '.join(queues)}" for name, queues in value.items())
+            or "none alive"
         )
     if isinstance(value, list):
         return ", ".join(value)

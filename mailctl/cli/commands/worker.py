@@ -1,4 +1,4 @@
-"""`mailctl worker`: work off the emails."""
+"""`mailctl worker`: start a worker."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.option_groups import LogFormatOption
 from mailctl.delivery_log.storage.access_mode import AccessMode
 
 
@@ -14,38 +15,69 @@ from mailctl.delivery_log.storage.access_mode import AccessMode
 def worker(
     session: CliSession,
     concurrency: Annotated[
-        int | None, typer.Option("--concurrency", "-c", min=1, help="Emails at the same time.")
+        int | None,
+        typer.Option(
+            "--concurrency",
+            "-c",
+            min=1,
+            metavar="NUMBER",
+            help="Number of processes or threads; default: one process per CPU, or 4 threads.",
+        ),
     ] = None,
     pool: Annotated[
         str | None,
-        typer.Option("--pool", "-P", help="prefork, threads or solo; default: what suits the broker."),
+        typer.Option(
+            "--pool",
+            "-P",
+            metavar="POOL",
+            help="Pool: prefork, threads or solo; default: threads with memory://, else prefork.",
+        ),
     ] = None,
     queues: Annotated[
-        str | None, typer.Option("--queues", "-Q", metavar="NAMES", help="Queues, comma-separated.")
+        str | None,
+        typer.Option(
+            "--queues",
+            "-Q",
+            metavar="NAMES",
+            help="Queues to consume, comma-separated; default: those of emails and campaigns.",
+        ),
     ] = None,
     loglevel: Annotated[
-        str, typer.Option("--loglevel", "-l", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")
+        str,
+        typer.Option(
+            "--loglevel",
+            "-l",
+            metavar="LEVEL",
+            help="Level of the log: DEBUG, INFO, WARNING, ERROR or CRITICAL.",
+        ),
     ] = "INFO",
-    log_format: Annotated[
-        str, typer.Option("--log-format", metavar="FORMAT", help="text, or json: one object a line.")
-    ] = "text",
+    log_format: LogFormatOption = "text",
     hostname: Annotated[
-        str | None, typer.Option("--hostname", "-n", metavar="NAME", help="Node name, as Celery's -n.")
+        str | None,
+        typer.Option("--hostname", "-n", metavar="NAME", help="Node name of the worker, as in Celery."),
     ] = None,
-    drain: Annotated[bool, typer.Option("--drain", help="Stop when nothing is left to do.")] = False,
+    drain: Annotated[bool, typer.Option("--drain", help="Stop when no email is left to send.")] = False,
     drop_foreign: Annotated[
         bool,
-        typer.Option("--drop-foreign", help="Delete messages of other apps instead of putting them back."),
+        typer.Option(
+            "--drop-foreign",
+            help="Delete messages of other apps instead of putting them back on their queue.",
+        ),
     ] = False,
 ) -> None:
-    """Start a Celery worker that sends the emails; Ctrl-C finishes those in hand."""
-    from mailctl.checks import check_names, check_secrets_file
+    """Start a worker that sends emails.
+
+    It is a Celery worker. Ctrl-C or SIGTERM stops it after the emails that are being sent.
+
+    \b
+    Examples:
+      mailctl worker
+      mailctl worker -c 4 -Q mailctl.bulk --log-format json
+      mailctl worker --drain
+    """
     from mailctl.worker.run import run_worker
 
-    for finding in check_secrets_file(session.settings):
-        session.output.note(f"warning: {finding.name}: {finding.detail} Run: {finding.fix}")
-    for finding in check_names(session.settings):
-        session.output.note(f"warning: {finding.name}: {finding.detail} {finding.fix}")
+    _warn(session)
     code = run_worker(
         session.runtime,
         concurrency=concurrency,
@@ -59,3 +91,12 @@ def worker(
         drop_foreign=drop_foreign,
     )
     raise typer.Exit(code)
+
+
+def _warn(session: CliSession) -> None:
+    from mailctl.checks import check_names, check_secrets_file
+
+    for finding in check_secrets_file(session.settings):
+        session.output.note(f"warning: {finding.name}: {finding.detail} Run: {finding.fix}")
+    for finding in check_names(session.settings):
+        session.output.note(f"warning: {finding.name}: {finding.detail} {finding.fix}")

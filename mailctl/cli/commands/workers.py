@@ -1,64 +1,65 @@
-"""`mailctl workers`: who works, and making them stop."""
+"""`mailctl workers`: list, ping and stop workers."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
+from mailctl.cli.option_groups import YesOption
 from mailctl.cli.terminal.confirm import confirm
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode
 from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
-    from mailctl.monitoring.workers import WorkerStatus
+    from mailctl.cli.terminal.output import Output
+    from mailctl.monitoring.worker_signals import StopResult
+    from mailctl.monitoring.workers import PingResult, WorkerStatus
+    from mailctl.views.workers import WorkerPingView, WorkerStopView, WorkerView
 
-app = CommandGroup("workers", "Who works; without a command: `list`.", default="list")
+app = CommandGroup("workers", "List, ping and stop workers; lists them by default.", default="list")
 
 NamesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="Node names, as listed.")
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME", help="Node names, as `mailctl workers list` shows them; default: all workers."
+    ),
 ]
+_COLUMNS = ["worker", "pid", "pool", "queues", "busy", "1 min", "5 min", "since", "answers"]
 
 
 @uses_log(AccessMode.READ)
 def list_workers(session: CliSession) -> None:
-    """List the workers: alive, host, pid, pool, queues, busy, throughput, since."""
+    """List the workers with queues, load and throughput.
+
+    Shows the emails that each worker is sending (busy) and has sent in the last 1 and 5 minutes.
+    """
     from mailctl.monitoring.workers import WorkerService
 
     session.allow_missing_log()
-    roll = WorkerService(session.runtime).list_workers()
-    if session.output.as_json:
-        from mailctl.views.workers import WorkerView
-
-        for member in roll.workers:
-            session.output.record(WorkerView.of(member))
-    elif roll.workers:
-        columns = ["worker", "pid", "pool", "queues", "busy", "1 min", "5 min", "since", "answers"]
-        session.output.table(columns, [_row(member) for member in roll.workers])
-    if not roll.workers and not roll.broker_error:
+    found = WorkerService(session.runtime).list_workers()
+    if found.workers:
+        session.output.listing(map(_view, found.workers), columns=_COLUMNS, rows=map(_row, found.workers))
+    elif not found.broker_error:
         session.output.note(f"No worker is alive. Start one: {mailctl_command('worker')}")
-    if roll.broker_error:
-        raise roll.broker_error
+    if found.broker_error:
+        raise found.broker_error
 
 
 @uses_log(AccessMode.READ)
 def ping(session: CliSession, names: NamesArgument = None) -> None:
-    """Ask workers for a sign of life; exit 1 if one gives no answer."""
+    """Ping workers; exit with 1 if one does not answer."""
     from mailctl.monitoring.workers import PingResult, WorkerService
 
     session.allow_missing_log()
     answers = WorkerService(session.runtime).ping(names or ())
     for name, answer in answers.items():
-        if session.output.as_json:
-            from mailctl.views.workers import WorkerPingView
-
-            session.output.record(WorkerPingView(worker=name, answers=answer is PingResult.ANSWERED))
-        else:
-            session.output.line(f"{name}  {'answers' if answer is PingResult.ANSWERED else answer}")
+        _show_answer(session.output, name, answer)
     if PingResult.NO_ANSWER in answers.values():
         raise typer.Exit(ExitCode.FAILED)
 
@@ -67,24 +68,25 @@ def ping(session: CliSession, names: NamesArgument = None) -> None:
 def stop(
     session: CliSession,
     names: NamesArgument = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: YesOption = False,
 ) -> None:
-    """Tell workers to finish what they have in hand and stop; all of them where none is named."""
+    """Stop workers after the emails that they are sending.
+
+    \b
+    Examples:
+      mailctl workers stop
+      mailctl workers stop celery@mail-1 --yes
+    """
     from mailctl.monitoring.workers import WorkerService
 
     session.allow_missing_log()
-    workforce = WorkerService(session.runtime)
-    wanted = names or list(workforce.ping())
-    confirm(f"Stop {', '.join(wanted)}?", is_sure=yes)
-    told = workforce.stop(wanted)
-    for each in told:
-        if session.output.as_json:
-            from mailctl.views.workers import WorkerStopView
-
-            session.output.record(WorkerStopView.of(each))
-        else:
-            session.output.line(f"{each.name}  {each.detail}")
-    if not all(each.is_requested for each in told):
+    service = WorkerService(session.runtime)
+    chosen = names or list(service.ping())
+    confirm(f"Stop {', '.join(chosen)}?", is_confirmed=yes)
+    results = service.stop(chosen)
+    for result in results:
+        _show_stopped(session.output, result)
+    if not all(result.is_requested for result in results):
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -93,19 +95,51 @@ app.add("ping", ping)
 app.add("stop", stop)
 
 
-def _row(member: WorkerStatus) -> list[str]:
+def _show_answer(output: Output, name: str, answer: PingResult) -> None:
+    from mailctl.monitoring.workers import PingResult
+
+    has_answered = answer is PingResult.ANSWERED
+    output.result(
+        partial(_ping_view, name, has_answered=has_answered),
+        f"{name}  {'answers' if has_answered else answer}",
+    )
+
+
+def _show_stopped(output: Output, result: StopResult) -> None:
+    output.result(partial(_stop_view, result), f"{result.name}  {result.detail}")
+
+
+def _view(worker: WorkerStatus) -> WorkerView:
+    from mailctl.views.workers import WorkerView
+
+    return WorkerView.of(worker)
+
+
+def _ping_view(name: str, *, has_answered: bool) -> WorkerPingView:
+    from mailctl.views.workers import WorkerPingView
+
+    return WorkerPingView(worker=name, answers=has_answered)
+
+
+def _stop_view(result: StopResult) -> WorkerStopView:
+    from mailctl.views.workers import WorkerStopView
+
+    return WorkerStopView.of(result)
+
+
+def _row(worker: WorkerStatus) -> list[str]:
     from mailctl.timefmt import format_duration
 
-    throughput = member.throughput
-    pool = " ".join(str(part) for part in (member.pool, member.concurrency) if part)
+    throughput = worker.throughput
+    pool = " ".join(str(part) for part in (worker.pool, worker.concurrency) if part)
     return [
-        member.name,
-        str(member.pid or ""),
+        worker.name,
+        str(worker.pid or ""),
         pool,
-        ", ".join(member.queues),
-        "" if member.busy is None else str(member.busy),
+        ", ".join(worker.queues),
+        "" if worker.busy is None else str(worker.busy),
         str(throughput.last_minute) if throughput else "",
         str(throughput.last_five_minutes) if throughput else "",
-        format_duration(datetime.now(UTC) - member.since) if member.since else "",
-        member.answer if member.shares_log else f"{member.answer}; another log",
+        format_duration(datetime.now(UTC) - worker.since) if worker.since else "",
+        worker.answer if worker.shares_log else f"{worker.answer}; another log",
     ]

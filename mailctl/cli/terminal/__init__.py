@@ -1,1 +1,1 @@
-"""The terminal: output, tables, keyboard, progress, completion, commands loaded when they are asked for."""
+"""The terminal: output, tables, charts, progress, questions, keyboard and signals."""

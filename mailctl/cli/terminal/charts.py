@@ -1,4 +1,4 @@
-"""Small charts of block characters: a bar for a share, a line of bars for a course of time."""
+"""Small charts of block characters: bars for shares, sparklines for time series."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ _HEIGHTS = "▁▂▃▄▅▆▇█"
 
 
 def bar(share: float, *, width: int) -> str:
-    """Return a bar as long as a share (0 to 1) of `width` cells, to an eighth of a cell."""
+    """Return a horizontal bar, accurate to an eighth of a cell.
+
+    Args:
+        share: from 0 to 1; any share above 0 gets at least an eighth of a cell.
+        width: cells of the bar for a share of 1.
+    """
     eighths = round(max(0.0, min(1.0, share)) * width * 8)
     if share > 0:
         eighths = max(1, eighths)
@@ -21,6 +26,6 @@ def bar(share: float, *, width: int) -> str:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Return a bar for each value, the greatest as high as a line; only for nothing there is none."""
+    """Return one character per value, scaled to the largest; zero is a blank."""
     greatest = max(values, default=0)
     return "".join(_HEIGHTS[min(7, int(value / greatest * 8))] if value > 0 else " " for value in values)

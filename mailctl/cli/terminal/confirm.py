@@ -1,8 +1,7 @@
-"""Questions to the operator: whether to do it, and what no argument may hold."""
+"""Questions to the operator: confirmations and secrets."""
 
 from __future__ import annotations
 
-import getpass
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -16,43 +15,45 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def confirm(question: str, *, is_sure: bool, fix: str = "Add --yes.") -> None:
-    """Ask the operator, unless it was said beforehand; without a terminal nobody can answer.
+def confirm(question: str, *, is_confirmed: bool, fix: str = "Add --yes to confirm.") -> None:
+    """Ask the operator to confirm, unless --yes has done so already.
 
     Args:
-        question: ends with a question mark.
-        is_sure: whether --yes was given.
-        fix: what to do where nobody is here to answer.
+        question: a sentence that ends with a question mark.
+        is_confirmed: whether --yes was given.
+        fix: what to do when stdin is not a terminal.
 
     Raises:
-        Refused: the answer is no, or nobody is there to give one.
-        Unanswered: Ctrl-C.
+        Refused: the answer is no, or stdin is not a terminal.
+        Unanswered: the operator pressed Ctrl-C or Ctrl-D.
     """
-    if is_sure:
+    if is_confirmed:
         return
     if not sys.stdin.isatty():
-        raise Refused(f"{question} Nobody is here to answer.", fix=fix)
-    with _answered():
-        is_wanted = typer.confirm(escape_controls_as_line(question), err=True)
-    if not is_wanted:
+        raise Refused(f"{question} This needs a confirmation, and stdin is not a terminal.", fix=fix)
+    with _handle_interrupted_prompt():
+        has_agreed = typer.confirm(escape_controls_as_line(question), err=True)
+    if not has_agreed:
         raise Refused("Nothing was done.")
 
 
 def ask_secret(name: str) -> str:
-    """Ask the operator on the terminal for something that is not shown while it is typed.
+    """Ask for a value on the terminal without echoing it.
 
     Raises:
-        Unanswered: Ctrl-C.
+        Unanswered: the operator pressed Ctrl-C or Ctrl-D.
     """
-    with _answered():
+    import getpass
+
+    with _handle_interrupted_prompt():
         return getpass.getpass(f"{name}: ")
 
 
 @contextmanager
-def _answered() -> Iterator[None]:
-    """End the line of a question that is left without an answer, for what is printed next."""
+def _handle_interrupted_prompt() -> Iterator[None]:
     try:
         yield
     except (typer.Abort, KeyboardInterrupt, EOFError):
+        # The cursor is still in the line of the prompt.
         typer.echo(err=True)
         raise Unanswered("Nothing was done.") from None

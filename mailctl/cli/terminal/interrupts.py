@@ -1,4 +1,4 @@
-"""Ctrl-C: between two steps of a long change, not in the middle of one; and as the end of a watch."""
+"""Ctrl-C and SIGTERM: deferred to the end of a transaction, or taken as the normal end of a watch."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass
 class Interrupt:
-    """Whether somebody wants the command to end."""
+    """Records whether the command has been asked to stop."""
 
     is_requested: bool = False
 
     def handle(self, _number: int, _frame: FrameType | None) -> None:
-        """Note a signal; the second one does not wait for the end of a step.
+        """Record a signal; a second one stops the command at once.
 
         Raises:
-            KeyboardInterrupt: it is the second one.
+            KeyboardInterrupt: it is the second signal.
         """
         if self.is_requested:
             raise KeyboardInterrupt
@@ -34,7 +34,7 @@ class Interrupt:
 
 @contextmanager
 def deferred_interrupts() -> Iterator[Interrupt]:
-    """Note Ctrl-C and SIGTERM instead of raising, so that what is done can be counted exactly."""
+    """Record Ctrl-C and SIGTERM instead of raising, so that the command can stop between transactions."""
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
@@ -52,6 +52,6 @@ def deferred_interrupts() -> Iterator[Interrupt]:
 
 @contextmanager
 def watching() -> Iterator[None]:
-    """Let Ctrl-C end what only watches: the operator has seen enough, and nothing was cut short."""
+    """Let Ctrl-C end a command that only displays something, without an error."""
     with suppress(KeyboardInterrupt):
         yield

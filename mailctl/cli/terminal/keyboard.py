@@ -1,4 +1,4 @@
-"""Keys as they are pressed, while something else is shown; the terminal is put back as it was."""
+"""Single key presses while a full-screen display is shown; restores the terminal afterwards."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Keyboard:
-    """Waits for keys and for changes of the window.
+    """Waits for key presses and window size changes.
 
     Args:
-        terminal: the file descriptor of the terminal that keys come from; None where there is none.
-        wake: becomes readable with each signal.
+        terminal: file descriptor of the terminal to read keys from; None if stdin is not a terminal.
+        wake: file descriptor that becomes readable with each signal.
     """
 
     def __init__(self, *, terminal: int | None, wake: int) -> None:
@@ -27,10 +27,10 @@ class Keyboard:
         self._wake = wake
 
     def wait(self, seconds: float) -> str | None:
-        """Return the next key; "" when time is up, None when the window has another size.
+        """Return the next key, "" after the timeout, or None after a change of the window size.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C, or somebody wants the process to end.
+            KeyboardInterrupt: Ctrl-C, SIGTERM, or the terminal has been closed.
         """
         sources = [self._wake] if self._terminal is None else [self._wake, self._terminal]
         ready, _, _ = select.select(sources, [], [], max(0.0, seconds))
@@ -40,12 +40,12 @@ class Keyboard:
         if self._terminal in ready and self._terminal is not None:
             pressed = os.read(self._terminal, 1)
             if not pressed:
-                raise KeyboardInterrupt  # the terminal has gone
+                raise KeyboardInterrupt  # the terminal has been closed
             return pressed.decode("ascii", "replace")
         return ""
 
     def wait_for_quit(self, seconds: float) -> str | None:
-        """Wait like `wait`, and take no key but the ends of waiting and `q` for one."""
+        """Wait like `wait`, ignoring every key except `q`, which is returned in lower case."""
         until = time.monotonic() + seconds
         while (key := self.wait(until - time.monotonic())) not in ("", "q", "Q", None):
             pass
@@ -54,7 +54,7 @@ class Keyboard:
 
 @contextmanager
 def keyboard() -> Iterator[Keyboard]:
-    """Take keys without Enter and without showing them; a signal to end raises KeyboardInterrupt."""
+    """Read keys without Enter and without echo; SIGTERM raises KeyboardInterrupt meanwhile."""
     with ExitStack() as undo:
         wake, alarm = os.pipe()
         for end in (wake, alarm):
@@ -78,11 +78,11 @@ def _enter_cbreak_mode(terminal: int, undo: ExitStack) -> None:
     before = termios.tcgetattr(terminal)
     now = termios.tcgetattr(terminal)
     now[3] &= ~(termios.ECHO | termios.ICANON)
-    # Ctrl-Z would leave the shell with the screen and the keys as they are here.
+    # Ctrl-Z would leave the shell without echo, on the alternate screen.
     now[6][termios.VSUSP] = b"\0"
     undo.callback(termios.tcsetattr, terminal, termios.TCSAFLUSH, before)
     termios.tcsetattr(terminal, termios.TCSADRAIN, now)
 
 
 def _do_nothing(*_: Any) -> None:
-    """Be there, so that the signal wakes who waits."""
+    """Handle a signal whose only purpose is to wake `Keyboard.wait`."""

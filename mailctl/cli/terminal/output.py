@@ -1,4 +1,4 @@
-"""The one sink of the command line: data to stdout, talk to stderr, for people or for programs."""
+"""The output of every command: data to stdout, messages to stderr, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mailctl.cli.terminal.progress import LiveDisplay
 from mailctl.cli.terminal.streams import is_unicode
+from mailctl.cli.terminal.styles import COLORS
 from mailctl.unicode_safety import (
     escape_controls,
     escape_controls_as_line,
@@ -24,13 +25,12 @@ from mailctl.views import SCHEMA_VERSION
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from rich.console import Console, ConsoleOptions, RenderableType
-    from rich.segment import Segment
+    from rich.console import Console
     from rich.text import Text
 
 
 class JsonObject(Protocol):
-    """An object for programs, such as one of `mailctl.views`."""
+    """An object that is printed as JSON, such as one of `mailctl.views`."""
 
     def as_json(self) -> Mapping[str, Any]:
         """Return the object with values that `json.dumps` accepts."""
@@ -38,39 +38,64 @@ class JsonObject(Protocol):
 
 @dataclass
 class Output:
-    r"""Writes results.
+    r"""Prints results and messages.
 
-    Control characters in them are escaped, such as \x1b: values from outside must not control the terminal.
-    Only raw data in a pipe or a file stays as it is.
+    Control characters are escaped, such as \x1b, because values from outside must not control the terminal.
+    Only raw data that goes to a pipe or a file is left as it is.
 
     Args:
-        as_json: one JSON object a line instead of text.
-        with_color: whether colours are allowed at all.
+        as_json: whether results are JSON objects, one per line, instead of text.
+        with_color: whether colours are allowed.
     """
 
     as_json: bool = False
     with_color: bool = True
-    #: What the command has done already: told where its results cannot be written.
+    #: What the command has already done; printed if its result cannot be written.
     already_done: str = ""
 
     def record(self, view: JsonObject) -> None:
-        """Print one object for programs."""
-        # Where the locale lacks a character, JSON has another way to write it.
+        """Print one JSON object."""
         is_ascii = not is_unicode(sys.stdout)
         with self._live_display.suspended():
             text = json.dumps({"schema": SCHEMA_VERSION, **view.as_json()}, ensure_ascii=is_ascii)
             sys.stdout.write(escape_json_controls(text) + "\n")
             sys.stdout.flush()
 
+    def result(self, make_view: Callable[[], JsonObject], text: str) -> None:
+        """Print one result: a JSON object, or a line of text.
+
+        Args:
+            make_view: returns the object; called only for JSON.
+            text: the line.
+        """
+        if self.as_json:
+            self.record(make_view())
+        else:
+            self.line(text)
+
+    def listing(
+        self,
+        views: Iterable[JsonObject],
+        *,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[str]],
+    ) -> None:
+        """Print several results: JSON objects, or a table; only the one that is printed is consumed."""
+        if self.as_json:
+            for view in views:
+                self.record(view)
+        else:
+            self.table(columns, list(rows))
+
     def line(self, text: str = "") -> None:
-        """Print one line of text, whole: what can be copied is never folded."""
+        """Print a line of text without wrapping it, so that it can be copied."""
         self._print(self._stdout, escape_controls(text))
 
     def prose(self, text: str | Text, *, hang: int) -> None:
-        """Print one line of text; a terminal that is too narrow gets it folded at words.
+        """Print a line of text, wrapped at words if the terminal is too narrow.
 
         Args:
-            hang: cells before the words of the further lines.
+            hang: the indentation of the continuation lines, in cells.
         """
         from rich.text import Text
 
@@ -80,14 +105,9 @@ class Output:
         self.lines(wrap_line(line, width=self.width, hang=hang))
 
     def raw(self, data: bytes) -> None:
-        """Print bytes: unchanged into a pipe or a file, as text without control characters on a terminal."""
+        """Print bytes: unchanged to a pipe or a file, as escaped text to a terminal."""
         if sys.stdout.isatty():
-            text = data.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
-            self.line(text.removesuffix("\n"))
-            if has_controls(text.replace("\n", "")):
-                self.note(
-                    "Control characters are escaped here. Redirect the output to a file for the exact bytes."
-                )
+            self._raw_to_terminal(data)
             return
         with self._live_display.suspended():
             sys.stdout.flush()
@@ -102,34 +122,57 @@ class Output:
         self.prose(line, hang=len(state) + 2)
 
     def fields(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Print names and values, one below the other; empty values are left out."""
+        """Print names and values in two columns, without the empty values."""
         shown = [(name, value) for name, value in rows if value]
         width = max((len(name) for name, _ in shown), default=0)
         for name, value in shown:
             self.prose(f"{name:<{width}}  {escape_controls_as_line(value)}", hang=width + 2)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table: fitted to a terminal, or with whole rows into a pipe or file."""
+        """Print a table, fitted to the terminal; a pipe or a file gets whole rows."""
         self.lines(self._table(columns, rows))
+
+    def lines(self, lines: Iterable[Text]) -> None:
+        """Print styled lines."""
+        for line in lines:
+            self._print(self._stdout, line)
+
+    def note(self, text: str) -> None:
+        """Print a message to stderr."""
+        self._print(self._stderr, escape_controls(text))
+
+    def error(self, text: str, fix: str = "") -> None:
+        """Print what is wrong, and how to fix it, to stderr."""
+        from rich.text import Text
+
+        line = Text.assemble(
+            ("error: ", "bold red"), escape_controls(text), f" {escape_controls(fix)}" if fix else ""
+        )
+        self._print(self._stderr, line)
 
     @property
     def width(self) -> int | None:
-        """The cells of a line of the terminal; None where results go into a pipe or a file."""
+        """The width of the terminal in cells; None if stdout is a pipe or a file."""
         if not sys.stdout.isatty():
             return None
-        # Rich takes every terminal without escapes for one of 80 columns.
+        # Rich assumes 80 columns for every terminal without escape sequences.
         return shutil.get_terminal_size().columns if self._stdout.is_dumb_terminal else self._stdout.width
 
     @property
     def has_screen(self) -> bool:
-        """Whether results go to a terminal on which one can draw."""
+        """Whether stdout is a terminal that supports drawing."""
         return sys.stdout.isatty() and not self.as_json and not self._stdout.is_dumb_terminal
+
+    @property
+    def has_color(self) -> bool:
+        """Whether messages may contain colours and other escape sequences."""
+        return not self._is_plain and not self._stderr.is_dumb_terminal
 
     @contextmanager
     def full_screen(self) -> Iterator[Callable[[Callable[[int, int], Sequence[Text]]], None]]:
-        """Take the whole terminal, and give it back as it was.
+        """Use the alternate screen, and restore the terminal afterwards.
 
-        Yields a function that shows what another draws: lines, for so many columns and rows.
+        Yields a function that displays what a given function draws: lines for a number of columns and rows.
         """
         from rich.console import Group
         from rich.live import Live
@@ -144,9 +187,9 @@ class Output:
 
     @contextmanager
     def live_table(self, columns: Sequence[str]) -> Iterator[tuple[Any, Callable[[], int]]]:
-        """Draw a table over and over on a terminal, which is left with the last one.
+        """Draw a table repeatedly; the last one stays on the terminal.
 
-        Yields a function that takes the rows to draw now, and one that returns how many there is room for.
+        Yields a function that draws rows, and one that returns how many rows fit on the terminal.
         """
         from rich.console import Group
         from rich.live import Live
@@ -157,32 +200,9 @@ class Output:
                 lambda: max(1, self._stdout.height - 2),
             )
 
-    def lines(self, lines: Iterable[Text]) -> None:
-        """Print styled lines."""
-        for line in lines:
-            self._print(self._stdout, line)
-
-    def _table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[Text]:
-        from mailctl.cli.terminal.table import table_lines
-
-        return table_lines(columns, rows, width=self.width, colors=COLORS)
-
-    def note(self, text: str) -> None:
-        """Tell the operator something that is not data."""
-        self._print(self._stderr, escape_controls(text))
-
-    def error(self, text: str, fix: str = "") -> None:
-        """Tell what is wrong, and what to do."""
-        from rich.text import Text
-
-        line = Text.assemble(
-            ("error: ", "bold red"), escape_controls(text), f" {escape_controls(fix)}" if fix else ""
-        )
-        self._print(self._stderr, line)
-
     @contextmanager
     def spinner(self, text: str) -> Iterator[Callable[[str], None]]:
-        """Show on a terminal that the command works; yields a function that changes the text."""
+        """Show a spinner on a terminal; yields a function that changes its text."""
         if not self._can_animate:
             yield lambda _: None
             return
@@ -191,12 +211,10 @@ class Output:
 
     @contextmanager
     def progress(self, text: str, *, total: Callable[[], int]) -> Iterator[Callable[[int], None]]:
-        """Show on a terminal how far the command is, how fast, and how long it will take.
+        """Show a progress bar on a terminal; yields a function that advances it by a number of items.
 
         Args:
-            total: counts what is to be done; asked only where it is shown.
-
-        Yields a function that takes how many more are done.
+            total: returns the number of items; called only if the bar is shown.
         """
         if not self._can_animate:
             yield lambda _: None
@@ -204,15 +222,20 @@ class Output:
         with self._live_display.progress(text, total=total()) as advance:
             yield advance
 
-    @property
-    def _can_animate(self) -> bool:
-        """Whether people look at a terminal on which something may move."""
-        return sys.stderr.isatty() and not self.as_json and self.has_color
+    def _raw_to_terminal(self, data: bytes) -> None:
+        text = data.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+        self.line(text.removesuffix("\n"))
+        if has_controls(text.replace("\n", "")):
+            self.note("Control characters are escaped. Redirect the output to a file for the exact bytes.")
+
+    def _table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[Text]:
+        from mailctl.cli.terminal.table import table_lines
+
+        return table_lines(columns, rows, width=self.width, colors=COLORS)
 
     @property
-    def has_color(self) -> bool:
-        """Whether what is said may have colours, or anything else that is no text."""
-        return not self._is_plain and not self._stderr.is_dumb_terminal
+    def _can_animate(self) -> bool:
+        return sys.stderr.isatty() and not self.as_json and self.has_color
 
     @property
     def _is_plain(self) -> bool:
@@ -235,49 +258,6 @@ class Output:
         return self._console(stderr=True)
 
     def _console(self, *, stderr: bool) -> Console:
-        from rich.console import Console
-        from rich.segment import Segment
+        from mailctl.cli.terminal.console import make_console
 
-        class Sink(Console):
-            def render(
-                self, renderable: RenderableType, options: ConsoleOptions | None = None
-            ) -> Iterable[Segment]:
-                # Live tables, spinners and styled text are rendered here, too.
-                for each in super().render(renderable, options):
-                    yield each if each.control else Segment(escape_controls(each.text), each.style)
-
-            @property
-            def encoding(self) -> str:
-                # Rich believes every standard stream to be UTF-8.
-                return str(getattr(self.file, "encoding", None) or "utf-8").lower()
-
-            def show_cursor(self, show: bool = True) -> bool:
-                # Whoever is killed while something moves leaves the cursor as it is: seen.
-                return (show or self.is_alt_screen) and super().show_cursor(show)
-
-            def on_broken_pipe(self) -> None:
-                # Rich would end the process with exit code 1.
-                raise
-
-        is_plain = self._is_plain
-        return Sink(stderr=stderr, no_color=is_plain, color_system=None if is_plain else "auto")
-
-
-#: Styles of words that have one, such as states.
-COLORS = {
-    "sent": "green",
-    "captured": "green",
-    "ok": "green",
-    "deferred": "yellow",
-    "held": "yellow",
-    "warn": "yellow",
-    "failed": "bold red",
-    "fail": "bold red",
-    "expired": "red",
-    "cancelled": "dim",
-    "suppressed": "dim",
-    "skip": "dim",
-    "sending": "cyan",
-    "queued": "blue",
-    "pending": "blue",
-}
+        return make_console(stderr=stderr, is_plain=self._is_plain)

@@ -1,4 +1,4 @@
-"""What moves on a terminal while a command works: cleared whenever something else is printed."""
+"""Spinners and progress bars, which disappear while other lines are printed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _REFRESHES_PER_SECOND = 12.5
 
 @dataclass
 class LiveDisplay:
-    """The spinner or progress bar that is shown now, if there is one.
+    """The spinner or progress bar that is currently shown, if any.
 
     Args:
-        console: of the terminal on which it is drawn.
+        console: the console to draw on.
     """
 
     console: Console
@@ -32,7 +32,7 @@ class LiveDisplay:
 
     @contextmanager
     def spinner(self, text: str) -> Iterator[Callable[[str], None]]:
-        """Show a text that moves; yields a function that changes it."""
+        """Show a spinner; yields a function that changes its text."""
         from rich.live import Live
         from rich.spinner import Spinner
         from rich.text import Text
@@ -50,7 +50,7 @@ class LiveDisplay:
 
     @contextmanager
     def progress(self, text: str, *, total: int) -> Iterator[Callable[[int], None]]:
-        """Show how far something is; yields a function that takes how many more are done."""
+        """Show a progress bar; yields a function that advances it by a number of items."""
         from rich.progress import Progress
 
         progress = Progress(*self._columns(), console=self.console, transient=True, redirect_stdout=False)
@@ -60,7 +60,7 @@ class LiveDisplay:
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
-        """Give the lines of the terminal to what is printed now."""
+        """Clear the display while something else is printed."""
         live = self._live
         if live is None:
             yield
@@ -96,7 +96,7 @@ class LiveDisplay:
 
         class Rate(ProgressColumn):
             def render(self, task: Task) -> Text:
-                # Nobody knows it before the first step.
+                # Unknown before the first step.
                 return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
 
         yield TextColumn("{task.description}", markup=False)

@@ -1,4 +1,4 @@
-"""The standard streams: usable whoever started the process, and whatever characters their encoding lacks."""
+"""The standard streams: always open, and able to print any character in some form."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 import unicodedata
 from typing import TextIO
 
-#: The name of the error handler that all that is printed goes through.
+#: The name of the codec error handler of stdout and stderr.
 _SUBSTITUTE = "mailctl.substitute"
-#: What stands for characters that we print, or that are common in names; each takes one cell, as they do.
+#: Substitutes, one cell wide like the originals, for characters that mailctl prints or that names contain.
 _EQUIVALENTS = {
     **dict(zip("▁▂▃▄▅▆▇█", ".:-=+*%#", strict=True)),
     **dict(zip("▏▎▍▌▋▊▉", "...::::", strict=True)),
@@ -19,19 +19,19 @@ _EQUIVALENTS = {
     **dict.fromkeys("→\u203a", ">"),
     **dict.fromkeys("←\u2039", "<"),
 }
-#: The same by the category of a character: dashes, spaces, quotation marks.
+#: Substitutes by Unicode category: dashes, spaces, quotation marks.
 _EQUIVALENT_CATEGORIES = {"Pd": "-", "Zs": " ", "Pi": '"', "Pf": '"'}
 
 
 def prepare() -> None:
-    """Make the standard streams of this process such that a command can use them, and printing never fails.
+    """Open the standard streams that are closed, and replace characters that their encoding lacks.
 
-    One that was closed reads and writes nothing. Its number stays taken: the delivery log would be opened
-    under it otherwise, and get what is meant for the screen.
+    A closed stream is connected to the null device. If its file descriptor stayed free, the delivery log
+    could be opened under it and receive output meant for the screen.
     """
     for number in range(3):
         _ensure_open(number)
-    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as the process
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the process ends
     sys.stdout = sys.stdout or _writer(1)
     sys.stderr = sys.stderr or _writer(2)
     codecs.register_error(_SUBSTITUTE, _substitute)
@@ -41,7 +41,7 @@ def prepare() -> None:
 
 
 def is_unicode(stream: TextIO) -> bool:
-    """Whether every character can be written to a stream."""
+    """Whether a stream can encode every character."""
     return (stream.encoding or "utf-8").lower().startswith("utf")
 
 
@@ -60,7 +60,7 @@ def _writer(number: int) -> TextIO:
 
 
 def _substitute(error: UnicodeError) -> tuple[str, int]:
-    """Return what is written instead of characters that an encoding lacks; it takes as many cells."""
+    """Replace characters that an encoding lacks by as many cells of text."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(_substitute_for(char) for char in error.object[error.start : error.end]), error.end

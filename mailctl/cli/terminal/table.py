@@ -1,4 +1,4 @@
-"""Tables of text: whole rows in a pipe; on a terminal no line wider than it, and no id ever cut."""
+"""Text tables: whole rows in a pipe, fitted to the width of a terminal; ids are never cut."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 #: Cells between two columns.
 _GAP = 2
-#: Columns up to this many cells are never cut; longer ones share what is left.
+#: Columns up to this many cells are never cut; wider ones share the remaining width.
 _MAX_UNCUT_WIDTH = 20
-#: A column that is cut keeps at least this many cells, or goes to lines of its own.
+#: A column that is cut keeps at least this many cells, or moves to separate lines.
 _MIN_CUT_WIDTH = 20
 _INDENT = 2
 _ELLIPSIS = "…"
@@ -30,7 +30,7 @@ _NUMBER = re.compile(r"[+-]?\d[\d.,]*(?:%|/[smh]|[smhd]| (?:ms|s|min|h|days))?")
 class _Column:
     index: int
     name: str
-    #: Cells that its longest value takes.
+    #: Cells of its widest value or heading.
     natural_width: int
     is_right_aligned: bool
     is_never_cut: bool
@@ -38,7 +38,7 @@ class _Column:
 
 @dataclass(frozen=True, kw_only=True)
 class _Layout:
-    """Which columns stand beside each other, how wide, and which go below."""
+    """The columns beside each other with their widths, and those on separate lines below the row."""
 
     beside: list[tuple[_Column, int]]
     below: list[_Column]
@@ -49,14 +49,14 @@ def table_lines(
 ) -> Iterator[Text]:
     """Yield the lines of a table.
 
-    Numbers stand to the right. What does not fit is cut with an ellipsis; where too little of it would be
-    left, it goes to a line of its own below its row.
+    Numbers are right-aligned. A value that does not fit is cut with an ellipsis; if too little of it would
+    remain, it moves to a separate line below its row.
 
     Args:
-        columns: their headings; one that ends in "id" is never cut.
-        rows: the cells, as many in each as there are columns.
+        columns: the headings; a column whose heading ends in "id" is never cut.
+        rows: the cells of each row, one per column.
         width: cells of the terminal; None for a pipe, where each row is one whole line.
-        colors: styles of cells by what they say.
+        colors: the style of a cell by its text.
     """
     cells = [[escape_controls_as_line(" ".join(cell.split())) for cell in row] for row in rows]
     described = [_describe(index, name, cells) for index, name in enumerate(columns)]
@@ -72,11 +72,11 @@ def table_lines(
 
 
 def wrap_line(line: Text, *, width: int | None, hang: int) -> Iterator[Text]:
-    """Yield a line of words in lines that fit, with its style.
+    """Yield a line wrapped at words, in its style.
 
     Args:
-        width: cells of the terminal; None for a pipe, where it stays whole.
-        hang: cells before the words of the second line and of those after it.
+        width: cells of the terminal; None for a pipe, where the line stays whole.
+        hang: the indentation of the continuation lines, in cells.
     """
     if width is None or cell_len(line.plain) <= width:
         yield line
@@ -125,7 +125,7 @@ def _fit(columns: Sequence[_Column], width: int | None) -> _Layout:
 
 
 def _share_width(columns: Sequence[_Column], room: int) -> dict[int, int]:
-    """Share cells among columns: the short ones get what they want, the long ones equal parts of the rest."""
+    """Divide cells among columns: narrow columns get their natural width, the others equal shares."""
     widths: dict[int, int] = {}
     left = len(columns)
     for column in sorted(columns, key=lambda column: column.natural_width):

@@ -6,10 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mailctl.cli.commands.send import custom_kind_help
+from mailctl.cli.send_campaign import summary_text
 from mailctl.cli.send_options import SendOptions
-from mailctl.domain.catalog import RESET
+from mailctl.domain.catalog import BUILT_IN_KINDS, RESET
 from mailctl.domain.request import EmailRequest
 from mailctl.errors import InvalidInput
+from mailctl.views.campaigns import CampaignView
 
 REQUEST = EmailRequest(kind=RESET, tokens={"token": "t" * 20}, context={"locale": "de"})
 
@@ -57,3 +60,38 @@ def test_a_time_and_a_delay_contradict_each_other() -> None:
 def test_lists_make_a_campaign(options: SendOptions, *, is_campaign: bool) -> None:
     """Only a list of recipients makes a campaign."""
     assert options.is_campaign is is_campaign
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (SendOptions(campaign="spring"), "--campaign"),
+        (SendOptions(rate="1/s"), "--rate"),
+        (SendOptions(strict=True), "--strict"),
+        (SendOptions(max_=0), "--max"),
+    ],
+)
+def test_single_emails_refuse_options_of_campaigns(options: SendOptions, field: str) -> None:
+    """They would do nothing."""
+    with pytest.raises(InvalidInput) as caught:
+        options.refuse_campaign_options()
+    assert caught.value.field == field
+    SendOptions(user_id=["1"]).refuse_campaign_options()
+
+
+def test_the_totals_of_a_campaign_leave_out_what_did_not_happen() -> None:
+    """What was recorded is always said."""
+    nothing = CampaignView(campaign="spring", recorded=1, known=0, suppressed=0, left_out=0, problems=0)
+    assert summary_text(nothing) == "1 email recorded; campaign spring"
+    everything = CampaignView(campaign="spring", recorded=3, known=4, suppressed=1, left_out=2, problems=1)
+    assert summary_text(everything) == (
+        "3 emails recorded, 1 of them suppressed, 4 recorded before, 2 users left out, "
+        "1 invalid row skipped; campaign spring"
+    )
+
+
+def test_the_help_of_a_kind_names_its_variables() -> None:
+    """After its own summary as a sentence."""
+    first, *rest = custom_kind_help(BUILT_IN_KINDS["new-ip"]).splitlines()
+    assert first.endswith(".")
+    assert rest[-1].startswith("Variables: ip_address")

@@ -1,4 +1,4 @@
-"""The tour: four emails to a demo user through a real worker process, in a scratch home, no server."""
+"""The demo: emails to a demo user through a real worker process, in a temporary folder, without servers."""
 
 from __future__ import annotations
 
@@ -23,53 +23,53 @@ if TYPE_CHECKING:
 
     from mailctl.domain.models import Email
 
-#: Seconds for all emails together; on a busy machine the worker takes most of it to start.
-TOUR_TIMEOUT_SECONDS = 60.0
+#: How long all emails may take together, in seconds; the start of the worker takes most of it.
+TIMEOUT_SECONDS = 60.0
 _STOP_TIMEOUT_SECONDS = 8.0
 _USER_ID = "1"
 
 
-class DemoTour:
-    """Runs in a new scratch folder, with the development profile whatever the environment says."""
+class Demo:
+    """Sends one email of each built-in kind in a temporary folder, always with the development profile."""
 
     def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="mailctl-demo-"))
         self._settings = Settings(mailctl_home=self.home)
 
     def run(self) -> Iterator[Email]:
-        """Send the four emails; yields each whenever its state has changed."""
+        """Send the emails; yields each of them at every change of its state."""
         runtime = Runtime(self._settings)
         try:
-            sending, inquiry = SendService(runtime), StatusService(runtime)
+            send_service, status_service = SendService(runtime), StatusService(runtime)
             user = Recipients(user_ids=[_USER_ID])
-            emails = [sending.send(request, user).emails[0] for request in _requests()]
+            emails = [send_service.send(request, user).emails[0] for request in _requests()]
             yield from emails
-            deadline = time.monotonic() + TOUR_TIMEOUT_SECONDS
+            deadline = time.monotonic() + TIMEOUT_SECONDS
             with self._worker():
                 for email in emails:
-                    left = max(0.0, deadline - time.monotonic())
-                    looks = inquiry.follow(email.id, timeout=left)
-                    yield from (look for look in looks if look.state != email.state)
+                    timeout = max(0.0, deadline - time.monotonic())
+                    changes = status_service.follow(email.id, timeout=timeout)
+                    yield from (change for change in changes if change.state != email.state)
         finally:
             runtime.close()
 
     def required_environment(self, settings: Settings | None) -> dict[str, str]:
-        """Return what has to be set for a command that reads the log of the tour.
+        """Return the environment variables with which a command reads the delivery log of the demo.
 
         Args:
-            settings: those that the command would read otherwise; None if they are not usable.
+            settings: the settings that the command reads otherwise; None if they are invalid.
         """
         home = {"MAILCTL_HOME": str(self.home)}
-        ours = {"MAILCTL_DATABASE_URL": "", "DEBUG": "True"}
+        defaults = {"MAILCTL_DATABASE_URL": "", "DEBUG": "True"}
         is_needed = {
             "MAILCTL_DATABASE_URL": settings is None or settings.mailctl_database_url is not None,
             "DEBUG": settings is None or not settings.debug,
         }
-        return home | {name: value for name, value in ours.items() if is_needed[name]}
+        return home | {name: value for name, value in defaults.items() if is_needed[name]}
 
     @contextmanager
     def _worker(self) -> Iterator[None]:
-        """A worker process of its own, which ends when nothing is left to do."""
+        """Run a worker process, which stops when no email is left."""
         with (self.home / "worker.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "mailctl", "worker", "--drain"],
@@ -89,8 +89,8 @@ class DemoTour:
                     process.wait()
 
     def _environment(self) -> dict[str, str]:
-        ours = {name.upper() for name in Settings.model_fields}
-        others = {name: value for name, value in os.environ.items() if name not in ours}
+        settings = {name.upper() for name in Settings.model_fields}
+        others = {name: value for name, value in os.environ.items() if name not in settings}
         return others | {"MAILCTL_HOME": str(self.home)}
 
 

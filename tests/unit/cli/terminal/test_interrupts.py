@@ -1,0 +1,62 @@
+"""Ctrl-C: recorded between transactions, and the normal end of a watch."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from mailctl.cli.terminal.interrupts import Interrupt, deferred_interrupts, watching
+
+
+def test_the_first_signal_is_recorded_and_the_second_raises() -> None:
+    """An operator who presses Ctrl-C twice does not want to wait."""
+    interrupt = Interrupt()
+    interrupt.handle(signal.SIGINT, None)
+    assert interrupt.is_requested
+    with pytest.raises(KeyboardInterrupt):
+        interrupt.handle(signal.SIGINT, None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_deferred_and_their_handlers_restored(number: signal.Signals) -> None:
+    """Outside, they do what they did before."""
+    before = signal.getsignal(number)
+    with deferred_interrupts() as interrupt:
+        signal.raise_signal(number)
+        assert interrupt.is_requested
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    """As of a command that a shell runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with deferred_interrupts() as interrupt:
+            signal.raise_signal(signal.SIGINT)
+            assert not interrupt.is_requested
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_other_threads_cannot_take_signals() -> None:
+    """Commands run there, too, in tests and servers."""
+    seen: list[bool] = []
+
+    def run() -> None:
+        with deferred_interrupts() as interrupt:
+            seen.append(interrupt.is_requested)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [False]
+
+
+def test_ctrl_c_ends_a_watch_without_an_error() -> None:
+    """Other exceptions pass."""
+    with watching():
+        raise KeyboardInterrupt
+    with pytest.raises(ValueError, match="other"), watching():
+        raise ValueError("other")

@@ -1,0 +1,91 @@
+"""The output of commands into a pipe: JSON, lines and tables."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mailctl.cli.terminal.output import Output
+from mailctl.views import SCHEMA_VERSION as SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Json(dict[str, Any]):
+    """An object to print."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return itself."""
+        return self
+
+
+def refuse() -> Iterator[list[str]]:
+    """Fail if anything is consumed."""
+    pytest.fail("consumed")
+    yield []
+
+
+def test_json_has_the_schema_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object per line."""
+    Output(as_json=True).record(Json(a="é\x1b"))
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1
+    assert "\x1b" not in line
+    assert list(json.loads(line).items()) == [("schema", SCHEMA), ("a", "é\x1b")]
+
+
+def test_a_result_is_an_object_or_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Never both."""
+    Output(as_json=True).result(lambda: Json(a=1), "one")
+    Output().result(lambda: pytest.fail("computed"), "one")
+    assert capsys.readouterr().out == f'{{"schema": "{SCHEMA}", "a": 1}}\none\n'
+
+
+def test_a_listing_is_objects_or_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is not printed is not even computed."""
+    Output(as_json=True).listing([Json(a=1), Json(a=2)], columns=["a"], rows=refuse())
+    assert capsys.readouterr().out.count("\n") == 2
+    Output().listing((Json(a=row) for row in refuse()), columns=["a"], rows=[["1"], ["2"]])
+    assert capsys.readouterr().out.split() == ["a", "1", "2"]
+
+
+def test_control_characters_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    """On stdout and stderr."""
+    output = Output()
+    output.line("a\x1b[2Jb")
+    output.note("a\x07b")
+    output.error("a\x1bb", "Fix\x1b it.")
+    printed = capsys.readouterr()
+    assert printed.out == "a\\x1b[2Jb\n"
+    assert printed.err == "a\\x07b\nerror: a\\x1bb Fix\\x1b it.\n"
+
+
+def test_fields_without_a_value_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """The others are aligned."""
+    Output().fields([("id", "e1"), ("worker", ""), ("queue", "celery")])
+    assert capsys.readouterr().out == "id     e1\nqueue  celery\n"
+
+
+def test_a_pipe_has_no_screen_no_width_and_no_animation(capsys: pytest.CaptureFixture[str]) -> None:
+    """The total of a progress bar is not even counted."""
+    output = Output()
+    assert (output.has_screen, output.width) == (False, None)
+    with (
+        output.spinner("working") as update,
+        output.progress("done", total=lambda: pytest.fail("counted")) as advance,
+    ):
+        update("still working")
+        advance(1)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_no_color_is_a_setting_and_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the environment (https://no-color.org), or of this call."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert not Output(with_color=False).has_color
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not Output().has_color

@@ -1,0 +1,132 @@
+"""What commands read from their arguments, stdin and files."""
+
+from __future__ import annotations
+
+import io
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl.cli.arguments import (
+    open_csv_file,
+    parse_send_time,
+    read_ids,
+    read_input_file,
+    read_tokens,
+    read_variables,
+    require_choice,
+)
+from mailctl.domain.catalog import BUILT_IN_KINDS
+from mailctl.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RESET, NEW_IP = BUILT_IN_KINDS["reset"], BUILT_IN_KINDS["new-ip"]
+
+
+def set_stdin(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Let stdin be a pipe with this text."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
+class TestReadIds:
+    def test_ids_are_trimmed_and_kept_once(self) -> None:
+        """In the order in which they were given."""
+        assert read_ids(["b", " a ", "b"]) == ["b", "a"]
+
+    def test_a_dash_stands_for_stdin(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One id per line; blank lines and comments are skipped."""
+        set_stdin(monkeypatch, "b\n\n# none\nc  # the third\n")
+        assert read_ids(["a", "-", "b"]) == ["a", "b", "c"]
+
+    def test_json_lines_give_their_task_id(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Objects without one are skipped, and what is no JSON is taken as an id that nobody knows."""
+        set_stdin(monkeypatch, '{"task_id": "a#1"}\n{"campaign": "spring"}\n{"task_id": 7}\n{broken\n')
+        assert read_ids(["-"]) == ["a#1", '{"task_id": 7}', "{broken"]
+
+
+class TestReadTokens:
+    def test_the_environment_gives_them_by_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without any, the email gets links of mailctl's own."""
+        assert read_tokens(RESET, from_stdin=False) == {}
+        monkeypatch.setenv("MAILCTL_TOKEN", "secret")
+        assert read_tokens(RESET, from_stdin=False) == {"token": "secret"}
+
+    def test_stdin_gives_one_per_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """In the order of the links of the kind."""
+        set_stdin(monkeypatch, "allow\nblock\n")
+        assert list(read_tokens(NEW_IP, from_stdin=True).values()) == ["allow", "block"]
+
+    def test_some_are_not_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Half of the links would not work."""
+        set_stdin(monkeypatch, "allow\n")
+        with pytest.raises(InvalidInput, match="is missing"):
+            read_tokens(NEW_IP, from_stdin=True)
+
+
+class TestReadVariables:
+    def test_the_value_is_all_that_follows_the_first_equals_sign(self) -> None:
+        """It may be empty."""
+        assert read_variables(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
+
+    @pytest.mark.parametrize("given", [["title"], ["=x"], ["a=1", "a=2"]])
+    def test_other_forms_are_refused(self, given: list[str]) -> None:
+        """No name, no value, or the same name twice."""
+        with pytest.raises(InvalidInput, match="--set"):
+            read_variables(given)
+
+
+class TestFiles:
+    def test_a_dash_stands_for_stdin(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As bytes, or as text."""
+        path = tmp_path.joinpath("-").relative_to(tmp_path)
+        set_stdin(monkeypatch, "email\n")
+        assert read_input_file(path, field="FILE") == b"email\n"
+        set_stdin(monkeypatch, "email\n")
+        with open_csv_file(path) as stream:
+            assert stream.read() == "email\n"
+
+    def test_a_byte_order_mark_is_not_part_of_the_header(self, tmp_path: Path) -> None:
+        """Spreadsheets write one."""
+        (tmp_path / "users.csv").write_text("email\n", encoding="utf-8-sig")
+        with open_csv_file(tmp_path / "users.csv") as stream:
+            assert stream.read() == "email\n"
+
+    def test_an_unreadable_file_is_named(self, tmp_path: Path) -> None:
+        """Missing, a folder, or not text."""
+        (tmp_path / "latin.csv").write_bytes(b"caf\xe9")
+        for name in ("missing.csv", "", "latin.csv"):
+            with (
+                pytest.raises(InvalidInput, match="cannot be read"),
+                open_csv_file(tmp_path / name) as stream,
+            ):
+                stream.read()
+        with pytest.raises(InvalidInput, match=r"FILE: .*cannot be read"):
+            read_input_file(tmp_path / "missing.csv", field="FILE")
+
+
+class TestParseSendTime:
+    def test_it_is_a_time_or_a_duration(self) -> None:
+        """None means now."""
+        tomorrow = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+        assert parse_send_time(at=None, after=None) is None
+        assert parse_send_time(at=tomorrow.isoformat(), after=None) == tomorrow
+        after = parse_send_time(at=None, after="24h")
+        assert after is not None
+        assert after >= tomorrow
+
+    def test_both_are_refused(self) -> None:
+        """They would contradict each other."""
+        with pytest.raises(InvalidInput, match="cannot be combined"):
+            parse_send_time(at="2030-01-01", after="1h")
+
+
+def test_a_choice_is_one_of_those_there_are() -> None:
+    """Else the error names them."""
+    assert require_choice("a", ["a", "b"], field="--x") == "a"
+    with pytest.raises(InvalidInput) as caught:
+        require_choice("c", ["a", "b"], field="--x")
+    assert (caught.value.message, caught.value.fix) == ("--x: 'c' is not valid.", "Use one of: a, b.")
