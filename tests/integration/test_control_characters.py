@@ -20,6 +20,7 @@ from mailctl import unicode_safety
 from mailctl.cli.terminal.output import Output
 from mailctl.errors import Refused
 from mailctl.json_logging import EscapingFormatter, JsonFormatter, escape_handlers
+from mailctl.views.base import View
 from tests.hostile.escapes import CONTROLS, ID, WAITING, hostile, plant
 
 if TYPE_CHECKING:
@@ -182,6 +183,12 @@ def test_replies_of_workers_are_as_harmless(
             assert r"worker@host\x1b]52" in ran.out or form or command == ("check-config",), ran.out
 
 
+class TextView(View):
+    """An object with one text."""
+
+    value: str
+
+
 class TestSink:
     @pytest.fixture
     def output(self) -> Output:
@@ -200,7 +207,7 @@ class TestSink:
         output.lines([Text.assemble((text, "bold"))])
         output.note(text)
         output.error(text, text)
-        output.record({"value": text})
+        output.record(TextView(value=text))
         printed = capsys.readouterr()
         assert not CONTROLS.findall(printed.out + printed.err)
         assert r"\x1b]52;c;eHg=\x07" in printed.out

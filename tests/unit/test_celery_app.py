@@ -105,7 +105,7 @@ def test_the_app_of_a_service_has_its_tasks_and_the_ones_of_mailctl(module: Path
     module.write_text(
         "from celery import Celery\n"
         "app = Celery('shop', broker='memory://')\n"
-        "@app.task(name='send_welcome_email_task')\n"
+        "@app.task(name='send_welcome_email_task', shared=False)\n"
         "def welcome(user_data): ...\n"
     )
     app = load_app(f"{_MODULE}:app")
