@@ -14,7 +14,17 @@ _ELSEWHERE = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=\"(?:
 
 def test_the_site_is_built_without_a_warning_and_needs_no_other(tmp_path: Path) -> None:
     """Links and anchors are checked; scripts, styles and fonts are its own."""
-    words = (sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path))
+    words = (
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "-f",
+        ".ci/mkdocs.yml",
+        "--site-dir",
+        str(tmp_path),
+    )
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     pages = list(tmp_path.rglob("*.html"))
