@@ -115,9 +115,7 @@ class _Obstacle:
     can_send_another: bool = False
 
 
-_CONTENT_DELETED_ON_DELIVERY = _Obstacle(
-    "its content was deleted when it was delivered", can_send_another=True
-)
+_CONTENT_DELETED_ON_DELIVERY = _Obstacle("its content was deleted when it was sent", can_send_another=True)
 _CONTENT_DELETED = _Obstacle("its content was deleted", can_send_another=True)
 _EXPIRED = _Obstacle("it has expired", instead=RESEND)
 _HELD = _Obstacle("it is held", instead=RELEASE)
@@ -254,7 +252,7 @@ def _obstacle(action: Action, email: Email, facts: EligibilityFacts, *, now: dat
     if email.state in DELIVERED_STATES:
         if action.name == RESEND.name:
             return _CONTENT_DELETED_ON_DELIVERY
-        return _Obstacle(f"it was delivered: {email.state}")
+        return _Obstacle(f"it is already {email.state}")
     if email.state not in action.allowed_states:
         return _wrong_state(action, email)
     if is_sent_again:

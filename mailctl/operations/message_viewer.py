@@ -135,7 +135,7 @@ class MessageViewer:
         )
 
     def _from_log(self, email: Email) -> MessageDetails:
-        when = f"when the email was delivered ({email.state})" if email.is_delivered else "by `mailctl prune`"
+        when = f"when the email was sent ({email.state})" if email.is_delivered else "by `mailctl prune`"
         known = [
             ("To", email.to),
             ("Subject", self._subject(email)),

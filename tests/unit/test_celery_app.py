@@ -95,9 +95,10 @@ def test_queues_follow_from_the_app() -> None:
     """From its routes and its default queue."""
     app = create_celery_app(Settings(celery_queue_default="mail"))
     app.conf.task_routes = {"send_welcome_email_task": {"queue": "welcome"}}
+    # First: a lookup of a route adds its queue, in some versions of Celery.
+    assert consumed_queues(app) == ("mail",)
     assert queue_for_task(app, "send_welcome_email_task") == "welcome"
     assert queue_for_task(app, "send_email_task") == "mail"
-    assert consumed_queues(app) == ("mail",)
 
 
 def test_the_app_of_a_service_has_its_tasks_and_the_ones_of_mailctl(module: Path) -> None:

@@ -36,7 +36,7 @@ def demo(session: CliSession) -> None:
         environment = run.required_environment(_settings(session))
         session.output.line(f"\nSee what happened to one: {command.with_environment(**environment)}")
     if not all(email.is_delivered for email in emails):
-        raise EmailFailed("Not every email was delivered.", fix=f"See {run.home / 'worker.log'}.")
+        raise EmailFailed("Not every email was sent.", fix=f"See {run.home / 'worker.log'}.")
 
 
 def _show_run(output: Output, run: Demo) -> list[Email]:
