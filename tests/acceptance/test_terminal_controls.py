@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.test_rubbish import GOOD, QUEUE, message
+from tests.acceptance.test_invalid_messages import GOOD, QUEUE, message
 from tests.hostile.escapes import CONTROLS, ESCAPES, ID, hostile, plant
 from tests.smtp_server import Reply
 
