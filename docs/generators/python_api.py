@@ -76,7 +76,7 @@ def _signature(name: str, found: Any) -> str:
     word = "await " if inspect.iscoroutinefunction(found) else ""
     text = f"{word}{name}{signature}"
     if len(text) > 88:
-        inside, returned = re.fullmatch(r"[^(]*\((.*)\)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
+        inside, _, returned = signature.removeprefix("(").rpartition(")")
         lines = "".join(f"    {each},\n" for each in re.split(r", (?![^\[]*\])", inside))
         text = f"{word}{name}(\n{lines}){returned}"
     return f"```text\n{text}\n```\n"

@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
 
-from mailctl.connection_urls import (  # noqa: TC001 - pydantic evaluates the annotations
+from mailctl.connection_urls import (
     BrokerUrl,
     DatabaseUrl,
     LogUrl,

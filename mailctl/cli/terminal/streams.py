@@ -31,7 +31,7 @@ def prepare() -> None:
     """
     for number in range(3):
         _ensure_open(number)
-    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the process ends
+    sys.stdin = sys.stdin or _reader(0)
     sys.stdout = sys.stdout or _writer(1)
     sys.stderr = sys.stderr or _writer(2)
     codecs.register_error(_SUBSTITUTE, _substitute)
@@ -53,6 +53,10 @@ def _ensure_open(number: int) -> None:
         if opened != number:
             os.dup2(opened, number)
             os.close(opened)
+
+
+def _reader(number: int) -> TextIO:
+    return open(number, encoding="utf-8", closefd=False)
 
 
 def _writer(number: int) -> TextIO:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from amqp.exceptions import MessageNacked
@@ -13,7 +14,7 @@ from mailctl.celery_app import BROKER_TIMEOUT_SECONDS
 from mailctl.worker.foreign.confirms import Confirms
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from celery import Celery
 
@@ -44,14 +45,11 @@ class MessageCopier:
         Raises:
             Exception: an error of the driver, before the first message was copied.
         """
-        try:
+        with self._closed_on_error():
             connection = self._open()
             if messages[0].unclaimed_queue_name == queue and queue not in self._declared:
                 declare_unclaimed(connection, messages[0].queue)
                 self._declared.add(queue)
-        except Exception:
-            self.close()
-            raise
         errors = self._publish([_copy_or_error(each) for each in messages], queue)
         if any(error is not None and not isinstance(error, MessageNacked) for error in errors):
             self.close()
@@ -63,11 +61,8 @@ class MessageCopier:
         Raises:
             Exception: an error of the driver.
         """
-        try:
+        with self._closed_on_error():
             return count_messages(self._open(), queue)
-        except Exception:
-            self.close()
-            raise
 
     def close(self) -> None:
         """Close the connection, whatever its state."""
@@ -78,6 +73,14 @@ class MessageCopier:
                 connection.release()
             except Exception as error:
                 _log.debug("a connection to the broker was lost: %s", type(error).__name__)
+
+    @contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        """Close the connection if the block fails: a channel that has failed is not used again."""
+        with ExitStack() as stack:
+            stack.callback(self.close)
+            yield
+            stack.pop_all()
 
     def _publish(self, copies: Sequence[Any], queue: str) -> list[Exception | None]:
         valid = [each for each in copies if not isinstance(each, Exception)]

@@ -6,6 +6,7 @@ that it is neither lost nor duplicated.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from kombu.transport import virtual
@@ -82,7 +83,7 @@ def _script_arguments(foreign: ForeignMessage, queue: str, *, to_head: bool) -> 
     priority = channel._get_message_priority({"properties": message.properties})
     keys = [channel.unacked_key, channel.unacked_index_key, channel._q_for_pri(queue, priority)]
     # kombu stores [message, exchange, routing key].
-    suffix = dumps(["", info["exchange"], info["routing_key"]])[len('[""') :]  # type: ignore[no-untyped-call]
+    suffix = f", {json.dumps(info['exchange'])}, {json.dumps(info['routing_key'])}]"
     stored = "" if foreign.raw is None else dumps(foreign.raw).encode()  # type: ignore[no-untyped-call]
     # kombu adds its key prefix to the commands that it knows, and EVAL is none of them.
     return (
