@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from mailctl import tracing
-from mailctl.timefmt import format_iso
-from mailctl.unicode_safety import (
+from mailctl.domain.unicode_safety import (
     escape_controls,
     escape_controls_as_line,
     escape_json_controls,
     has_controls,
 )
+from mailctl.timefmt import format_iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

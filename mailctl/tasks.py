@@ -23,10 +23,9 @@ from celery.signals import (
     worker_shutdown,
 )
 
-from mailctl import unicode_safety
 from mailctl.broker.messages import BATCH_TASK
 from mailctl.broker.task_arguments import REFERENCE_ARGUMENT
-from mailctl.domain import validation
+from mailctl.domain import unicode_safety, validation
 from mailctl.domain.catalog import CANARY, DELIVER_TASK, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
 from mailctl.domain.models import DELIVERED_STATES, State
 from mailctl.domain.request import EmailRequest

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from amqp.exceptions import MessageNacked
 from kombu.exceptions import KombuError
 
+from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.refusals import refusal_of
 from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, FAIL_FAST, is_redis
 from mailctl.deadlines import call_with_deadline
 from mailctl.errors import BrokerRefused, BrokerUnavailable
-from mailctl.fork_safety import no_fork
 from mailctl.redaction import mask_credentials, mask_url
 
 if TYPE_CHECKING:

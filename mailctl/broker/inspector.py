@@ -13,17 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mailctl.broker.adapters import adapter_for
 from mailctl.broker.connection import ask_broker, error_reason
+from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.refusals import refusal_of
-from mailctl.broker.task_results import (
-    as_raw_reader,
-    parse_result,
-    read_stored_meta,
-    successful_value,
-)
+from mailctl.broker.task_results import as_raw_reader, parse_result, read_stored_meta, successful_value
 from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, has_memory_broker
 from mailctl.deadlines import call_with_deadline
 from mailctl.errors import BrokerRefused, BrokerUnavailable
-from mailctl.fork_safety import no_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

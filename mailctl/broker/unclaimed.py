@@ -12,7 +12,7 @@ from mailctl.broker.adapters import adapter_for
 from mailctl.broker.connection import open_connection
 from mailctl.broker.inspector import BrokerInspector
 from mailctl.broker.messages import is_unclaimed_queue, unclaimed_queue
-from mailctl.shell_command import mailctl_command
+from mailctl.domain.shell_command import mailctl_command
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -15,8 +15,8 @@ from mailctl.delivery_log.storage.engine import open_log_reader
 from mailctl.delivery_log.storage.schema_version import can_create_tables, read_version
 from mailctl.delivery_log.storage.sqlite import sqlite_path
 from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url
+from mailctl.domain.shell_command import chmod_command, mailctl_command
 from mailctl.errors import MailctlError
-from mailctl.shell_command import chmod_command, mailctl_command
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence

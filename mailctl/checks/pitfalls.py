@@ -14,8 +14,8 @@ from mailctl.checks.settings import env_files, secret_names
 from mailctl.checks.workers import needed_queues
 from mailctl.domain.catalog import TASK_NAMES
 from mailctl.domain.link_validation import MAX_URL, is_local_host
-from mailctl.secret_keys import WeakKey
-from mailctl.shell_command import chmod_command
+from mailctl.domain.shell_command import chmod_command
+from mailctl.settings.secret_keys import WeakKey
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

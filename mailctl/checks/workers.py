@@ -10,8 +10,8 @@ from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.deadlines import call_with_deadline
 from mailctl.delivery_log.heartbeats import Worker, WorkerRegistry
 from mailctl.domain.catalog import BUILT_IN_CATALOG
+from mailctl.domain.shell_command import mailctl_command, start_worker_fix
 from mailctl.errors import MailctlError
-from mailctl.shell_command import mailctl_command, start_worker_fix
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:

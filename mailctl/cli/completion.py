@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from mailctl.domain.shell_command import is_safe_unquoted
+from mailctl.domain.unicode_safety import has_controls
 from mailctl.errors import MailctlError
-from mailctl.shell_command import is_safe_unquoted
-from mailctl.unicode_safety import has_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ import typer
 
 from mailctl.cli.terminal.output import Output
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.shell_command import sharing_options
+from mailctl.domain.shell_command import sharing_options
 
 if TYPE_CHECKING:
     from mailctl.domain.catalog import Catalog

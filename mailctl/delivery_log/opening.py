@@ -16,8 +16,8 @@ from mailctl.delivery_log.storage.engine import LateCreation, open_engine, open_
 from mailctl.delivery_log.storage.schema_version import ensure_current, read_version, require_current_version
 from mailctl.delivery_log.storage.tables import metadata
 from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url, sqlite_url
+from mailctl.domain.shell_command import shell_quote
 from mailctl.errors import LogMissing
-from mailctl.shell_command import shell_quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

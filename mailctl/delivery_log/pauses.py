@@ -20,7 +20,7 @@ from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, pauses
 from mailctl.delivery_log.transitions import change_state, insert_or_ignore
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
-from mailctl.shell_command import ShellCommand, mailctl_command
+from mailctl.domain.shell_command import ShellCommand, mailctl_command
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:

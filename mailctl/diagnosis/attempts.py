@@ -9,7 +9,7 @@ from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
 from mailctl.domain.models import SmtpReply, State
 from mailctl.domain.reason_codes import ReasonCode
-from mailctl.shell_command import ShellCommand, mailctl_command
+from mailctl.domain.shell_command import ShellCommand, mailctl_command
 from mailctl.smtp.classify import is_rate_limit, is_server_stage
 from mailctl.timefmt import format_duration
 

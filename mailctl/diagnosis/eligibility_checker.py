@@ -18,9 +18,9 @@ from mailctl.domain.eligibility import (
 from mailctl.domain.factory import make_user
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError, NotFound
-from mailctl.shell_command import mailctl_command
 from mailctl.smtp.classify import is_dead_mailbox
 from mailctl.users import screening_for
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from mailctl.domain.catalog import Kind
     from mailctl.domain.eligibility import Action, AvailableAction, EligibilityResult
     from mailctl.domain.models import Content, Email
+    from mailctl.domain.shell_command import ShellCommand
     from mailctl.runtime import Runtime
-    from mailctl.shell_command import ShellCommand
 
 #: The options that `mailctl send` requires besides the recipient; placeholders are in capitals.
 _REQUIRED_OPTIONS: Mapping[str, Mapping[str, str]] = {

@@ -9,7 +9,7 @@ from mailctl.diagnosis.models import Cause, Certainty
 from mailctl.domain.eligibility import RELEASE
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
-from mailctl.shell_command import mailctl_command
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.smtp.classify import is_recipient_refusal
 
 if TYPE_CHECKING:

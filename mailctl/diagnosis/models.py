@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.suppressions import Suppression
     from mailctl.domain.eligibility import Action, AvailableAction
     from mailctl.domain.models import CeleryResult, Email, Event, State
-    from mailctl.shell_command import ShellCommand
+    from mailctl.domain.shell_command import ShellCommand
 
 
 class Certainty(StrEnum):

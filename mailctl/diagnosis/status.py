@@ -11,9 +11,9 @@ from mailctl.delivery_log.recovery import Recovery
 from mailctl.diagnosis import Diagnosis, diagnose, diagnose_unknown
 from mailctl.diagnosis.evidence import EvidenceCollector
 from mailctl.domain.models import CeleryResult, Email, Event, State
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable, MailctlError, NotFound, StillPending
 from mailctl.runtime import open_log
-from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

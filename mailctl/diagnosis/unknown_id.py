@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailctl.diagnosis.models import Cause, Certainty
-from mailctl.shell_command import mailctl_command
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from mailctl.domain.retry_policy import (
     LOST_MESSAGE_CHECK_SECONDS,
     UNCLAIMED_GRACE_SECONDS,
 )
-from mailctl.shell_command import mailctl_command, start_worker_command
+from mailctl.domain.shell_command import mailctl_command, start_worker_command
 from mailctl.timefmt import format_duration, format_rate, pluralize
 
 if TYPE_CHECKING:

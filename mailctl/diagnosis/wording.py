@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailctl import timefmt
-from mailctl.shell_command import ShellCommand, mailctl_command
+from mailctl.domain.shell_command import ShellCommand, mailctl_command
 from mailctl.timefmt import TimeStyle
 
 if TYPE_CHECKING:

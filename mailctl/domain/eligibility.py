@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.domain.models import DELIVERED_STATES, Email, State
 from mailctl.domain.retry_policy import is_too_late
-from mailctl.shell_command import ShellCommand, mailctl_command
+from mailctl.domain.shell_command import ShellCommand, mailctl_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-from mailctl import unicode_safety
+from mailctl.domain import unicode_safety
 from mailctl.errors import InvalidInput
 
 MAX_URL = 2000

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from email_validator import EmailNotValidError, validate_email
 
-from mailctl import unicode_safety
+from mailctl.domain import unicode_safety
 from mailctl.errors import InvalidInput
 
 #: The longest address that SMTP allows, in octets (RFC 5321 section 4.5.3.1.3, without the brackets).

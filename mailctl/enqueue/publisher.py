@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from mailctl.broker.connection import broker_error, driver_errors, fail_fast_connection
+from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.messages import BATCH_TASK
 from mailctl.broker.task_arguments import REFERENCE_ARGUMENT, to_arguments
 from mailctl.celery_app import has_memory_broker, overridden_tasks
 from mailctl.domain.catalog import BUILT_IN_KINDS, CANARY, GENERIC, Kind
 from mailctl.domain.retry_policy import CONFIG_RETRY_SECONDS
 from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput, MailctlError
-from mailctl.fork_safety import no_fork
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from mailctl.broker.unclaimed import UnclaimedMessages, restore_command
 from mailctl.checks.workers import needed_queues
 from mailctl.deadlines import call_with_deadline
 from mailctl.delivery_log.queries.queue_stats import QueueStats
+from mailctl.domain.shell_command import mailctl_command, start_worker_fix
 from mailctl.errors import ExitCode, MailctlError
 from mailctl.monitoring.canary import send_canary
-from mailctl.shell_command import mailctl_command, start_worker_fix
 from mailctl.timefmt import format_duration, pluralize
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.stat_models import Dimension
 from mailctl.delivery_log.queries.statistics import Statistics
+from mailctl.domain.unicode_safety import escape_controls_as_line
 from mailctl.monitoring.snapshot import take_snapshot
-from mailctl.unicode_safety import escape_controls_as_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

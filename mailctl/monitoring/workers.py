@@ -13,9 +13,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.queue_stats import QueueStats, Throughput
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import BrokerUnavailable, NotFound
 from mailctl.monitoring.worker_signals import STOP_REQUESTED, StopResult, stop_obstacle, terminate
-from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

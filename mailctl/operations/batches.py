@@ -6,11 +6,11 @@ import secrets
 from typing import TYPE_CHECKING
 
 from mailctl.domain.eligibility import HOLD
-from mailctl.shell_command import mailctl_command
+from mailctl.domain.shell_command import mailctl_command
 
 if TYPE_CHECKING:
     from mailctl.domain.eligibility import Action
-    from mailctl.shell_command import ShellCommand
+    from mailctl.domain.shell_command import ShellCommand
 
 
 def new_batch_mark(action: Action) -> str:

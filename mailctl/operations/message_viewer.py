@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from mailctl.diagnosis.status import StatusService
 from mailctl.domain.models import State
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import ContentDeleted, NotFound
 from mailctl.rendering.html_text import html_to_text
 from mailctl.security.content_masking import SecretMasker
-from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
     from email.message import EmailMessage

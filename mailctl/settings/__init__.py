@@ -12,9 +12,9 @@ from pydantic import PrivateAttr, ValidationError
 
 from mailctl.connection_urls import BrokerUrl, InvalidUrl, ResultBackendUrl
 from mailctl.errors import ConfigurationError
-from mailctl.secret_keys import check_keys
 from mailctl.settings.env_file import read_env_file
 from mailctl.settings.fields import SettingsFields
+from mailctl.settings.secret_keys import check_keys
 
 if TYPE_CHECKING:
     from mailctl.connection_urls import ConnectionUrl

@@ -10,14 +10,8 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
 
-from mailctl.connection_urls import (
-    BrokerUrl,
-    DatabaseUrl,
-    LogUrl,
-    RedisUrl,
-    ResultBackendUrl,
-)
-from mailctl.secret_keys import DEVELOPMENT_SECRET_KEY
+from mailctl.connection_urls import BrokerUrl, DatabaseUrl, LogUrl, RedisUrl, ResultBackendUrl
+from mailctl.settings.secret_keys import DEVELOPMENT_SECRET_KEY
 
 _DAY_SECONDS = 86_400
 _YEAR_SECONDS = 366 * _DAY_SECONDS

@@ -12,14 +12,14 @@ from fastapi import Query
 from mailctl import runtime
 from mailctl.delivery_log.queries.search import EmailFilter
 from mailctl.domain.models import State
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import InvalidInput
-from mailctl.shell_command import mailctl_command
 from mailctl.timefmt import parse_past_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mailctl.shell_command import ShellCommand
+    from mailctl.domain.shell_command import ShellCommand
 
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 500

@@ -11,16 +11,16 @@ from fastapi import Query
 from mailctl import runtime
 from mailctl.delivery_log.queries.stat_models import Dimension
 from mailctl.delivery_log.suppressions import SuppressionSource
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import InvalidInput
 from mailctl.monitoring.stats import make_report
-from mailctl.shell_command import mailctl_command
 from mailctl.timefmt import parse_past_time
 from mailctl.web.filters import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 
 if TYPE_CHECKING:
     from mailctl.delivery_log.suppressions import SuppressionPage
+    from mailctl.domain.shell_command import ShellCommand
     from mailctl.monitoring.stats import StatsReport
-    from mailctl.shell_command import ShellCommand
 
 _DEFAULT_PERIOD = "24h"
 _MAX_GROUPS = 100

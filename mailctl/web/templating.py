@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from mailctl.shell_command import mailctl_command
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.timefmt import format_age, format_latency, format_optional_time, format_rate, format_share
 from mailctl.web.charts import short_number
 from mailctl.web.problem import headers_of, problem_of

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from mailctl import tracing, unicode_safety
+from mailctl import tracing
 from mailctl.broker.task_arguments import from_arguments
-from mailctl.domain import validation
+from mailctl.domain import unicode_safety, validation
 from mailctl.domain.catalog import effective_kind
 from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import Claim, Content, Envelope, Outcome, State, User

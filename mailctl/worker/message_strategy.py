@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.message import Message
 
-from mailctl import unicode_safety
+from mailctl.domain import unicode_safety
 from mailctl.worker import message_validation
 from mailctl.worker.message_validation import Accepted, IncomingMessage, InvalidMessage, Refused
 from mailctl.worker.message_validation.headers import is_printable

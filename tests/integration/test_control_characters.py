@@ -16,8 +16,8 @@ import pytest
 from celery import Celery
 from rich.text import Text
 
-from mailctl import unicode_safety
 from mailctl.cli.terminal.output import Output
+from mailctl.domain import unicode_safety
 from mailctl.errors import Refused
 from mailctl.json_logging import EscapingFormatter, JsonFormatter, escape_handlers
 from mailctl.views.base import View

@@ -14,10 +14,10 @@ from fastapi import FastAPI
 from mailctl import EmailService, celery_app, runtime
 from mailctl.errors import ConfigurationError, ExitCode
 from mailctl.runtime import Runtime
-from mailctl.secret_keys import DEVELOPMENT_SECRET_KEY, check_keys
 from mailctl.security import links
 from mailctl.security.links import LinkClaims, Links
 from mailctl.settings import Settings
+from mailctl.settings.secret_keys import DEVELOPMENT_SECRET_KEY, check_keys
 from mailctl.web.app import make_router
 from tests.integration.test_hostile_urls import EVERY_COMMAND
 from tests.integration.test_json import LISTS

@@ -63,7 +63,7 @@ def with_holes(node: ast.AST) -> str | None:
 
 
 def test_no_command_is_put_together_by_hand() -> None:
-    """Whatever has a value in it is composed by `mailctl.shell_command`, which quotes it."""
+    """Whatever has a value in it is composed by `mailctl.domain.shell_command`, which quotes it."""
     found = [
         f"{path.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}"
         for path, module in modules()

@@ -6,13 +6,7 @@ from base64 import b64encode
 
 import pytest
 
-from mailctl.redaction import (
-    mask_address,
-    mask_addresses_in_text,
-    mask_credentials,
-    mask_password,
-    mask_url,
-)
+from mailctl.redaction import mask_address, mask_addresses_in_text, mask_credentials, mask_password, mask_url
 
 
 def test_an_address_stays_recognisable() -> None:

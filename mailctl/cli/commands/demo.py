@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import ConfigurationError, EmailFailed
-from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

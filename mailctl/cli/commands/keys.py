@@ -9,7 +9,7 @@ import typer
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.shell_command import mailctl_command
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.option_groups import CursorOption, FilterOptions, with_options
 from mailctl.cli.terminal.interrupts import watching
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.shell_command import shell_quote
+from mailctl.domain.shell_command import shell_quote
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from mailctl.cli.completion import complete_kind, complete_queue
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.option_groups import ActionOptions, OptionGroup, with_options
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import InvalidInput
 from mailctl.operations.identity import current_actor
-from mailctl.shell_command import mailctl_command
 from mailctl.timefmt import parse_duration, pluralize
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.option_groups import CursorOption
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.shell_command import shell_quote
 from mailctl.errors import ExitCode
-from mailctl.shell_command import shell_quote
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.option_groups import YesOption
 from mailctl.cli.terminal.confirm import confirm
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import ExitCode
-from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
     from mailctl.cli.terminal.output import Output

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mailctl.domain.unicode_safety import escape_controls_as_line
 from mailctl.errors import Refused, Unanswered
-from mailctl.unicode_safety import escape_controls_as_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.segment import Segment
 
-from mailctl.unicode_safety import escape_controls
+from mailctl.domain.unicode_safety import escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

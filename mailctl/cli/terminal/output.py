@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mailctl.cli.terminal.progress import LiveDisplay
 from mailctl.cli.terminal.streams import is_unicode
 from mailctl.cli.terminal.styles import COLORS
-from mailctl.unicode_safety import (
+from mailctl.domain.unicode_safety import (
     escape_controls,
     escape_controls_as_line,
     escape_json_controls,

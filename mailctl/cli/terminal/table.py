@@ -10,7 +10,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from mailctl.unicode_safety import escape_controls_as_line
+from mailctl.domain.unicode_safety import escape_controls_as_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import column, inspect, select, table, text
 
 from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import ConfigurationError, LogUnavailable
 from mailctl.per_process import PerProcess
-from mailctl.shell_command import mailctl_command
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine

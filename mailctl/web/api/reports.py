@@ -19,12 +19,7 @@ from mailctl.views.stats import StatsView
 from mailctl.views.suppressions import SuppressionPageView
 from mailctl.views.workers import WorkerListView
 from mailctl.web.problem import problem_responses
-from mailctl.web.report_queries import (
-    StatsQuery,
-    SuppressionQuery,
-    read_stats_query,
-    read_suppression_query,
-)
+from mailctl.web.report_queries import StatsQuery, SuppressionQuery, read_stats_query, read_suppression_query
 from mailctl.web.routing import ApiRoute
 
 #: The period of the counts by kind and of the latencies in `/metrics`, as in `mailctl metrics`.

@@ -12,17 +12,17 @@ from mailctl.delivery_log.queries.search import search
 from mailctl.diagnosis.eligibility_checker import EligibilityChecker
 from mailctl.diagnosis.status import EmailStatus, StatusService
 from mailctl.domain.models import State
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import MailctlError
 from mailctl.operations.message_viewer import MessageViewer
-from mailctl.shell_command import mailctl_command
 from mailctl.web.api.emails import TaskId
 from mailctl.web.filters import EmailQuery, read_email_query
 from mailctl.web.routing import EMAIL_CSP, PageRoute
 from mailctl.web.templating import render
 
 if TYPE_CHECKING:
+    from mailctl.domain.shell_command import ShellCommand
     from mailctl.operations.message_viewer import MessageDetails
-    from mailctl.shell_command import ShellCommand
 
 _NO_HTML = "<!doctype html><title>No HTML part</title>"
 

@@ -18,12 +18,7 @@ from mailctl.monitoring.workers import WorkerService
 from mailctl.operations.pausing import PauseService
 from mailctl.timefmt import TimeStyle, format_duration, format_time
 from mailctl.web.charts import Chart, Series
-from mailctl.web.report_queries import (
-    StatsQuery,
-    SuppressionQuery,
-    read_stats_query,
-    read_suppression_query,
-)
+from mailctl.web.report_queries import StatsQuery, SuppressionQuery, read_stats_query, read_suppression_query
 from mailctl.web.routing import PageRoute
 from mailctl.web.templating import path_to, render
 

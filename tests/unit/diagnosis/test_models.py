@@ -12,7 +12,7 @@ from mailctl.delivery_log.heartbeats import Worker
 from mailctl.diagnosis import Case, Cause, Certainty, Diagnosis, Evidence, UnknownId
 from mailctl.domain.eligibility import RELEASE, AvailableAction, Hazard
 from mailctl.domain.models import CeleryResult, Event, State
-from mailctl.shell_command import mailctl_command
+from mailctl.domain.shell_command import mailctl_command
 from tests.emails import NOW, email
 
 UNKNOWN = UnknownId(task_id="e1", log="sqlite://", is_log_empty=True, relative_home=None)

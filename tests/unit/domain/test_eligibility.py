@@ -21,7 +21,7 @@ from mailctl.domain.eligibility import (
     check_eligibility,
 )
 from mailctl.domain.models import State
-from mailctl.shell_command import mailctl_command
+from mailctl.domain.shell_command import mailctl_command
 from tests.emails import NOW, email
 
 FACTS = EligibilityFacts(has_content=True, may_have_been_sent=False, has_been_resent=False)

@@ -10,7 +10,7 @@ import pytest
 from mailctl.broker.messages import CeleryMessage, MessagePosition, MessageSearchResult
 from mailctl.diagnosis import Case, Cause, Certainty, Diagnosis, Evidence, UnknownId
 from mailctl.domain.models import State
-from mailctl.shell_command import mailctl_command
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.views.diagnosis import DiagnosisView, FactsView
 from tests.emails import NOW, email
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailctl.unicode_safety import (
+from mailctl.domain.unicode_safety import (
     escape_controls,
     escape_controls_as_line,
     escape_json_controls,

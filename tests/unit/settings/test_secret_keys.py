@@ -7,7 +7,7 @@ import secrets
 import pytest
 
 from mailctl.errors import ExitCode
-from mailctl.secret_keys import DEVELOPMENT_SECRET_KEY, WeakKey, check_keys, is_published
+from mailctl.settings.secret_keys import DEVELOPMENT_SECRET_KEY, WeakKey, check_keys, is_published
 
 GOOD = "Zm9vYmFyYmF6cXV4cXV1eGNvcmdlZ3JhdWx0"
 

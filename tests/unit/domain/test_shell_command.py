@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mailctl.shell_command import (
+from mailctl.domain.shell_command import (
     chmod_command,
     is_safe_unquoted,
     mailctl_command,
