@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import email
+import email.policy
 import re
 import ssl
 import threading
@@ -59,6 +61,14 @@ class AcceptedMessage:
     session: int
     #: Unix time.
     at: float
+
+    @property
+    def text(self) -> str:
+        """The header fields as they were transferred, and each part as a mail program decodes it."""
+        message = email.message_from_bytes(self.data, policy=email.policy.default)
+        parts = [str(part.get_content()) for part in message.walk() if not part.is_multipart()]
+        header, _, _ = self.data.partition(b"\r\n\r\n")
+        return "\n".join([header.decode(errors="replace"), *parts])
 
 
 class ScriptedSmtpServer:

@@ -66,6 +66,8 @@ class Yard:
         self.own.loader.import_default_modules()
         self.client = Celery("client", broker=broker, set_as_current=False)
         self.client.conf.task_default_queue_type = queue_type or "classic"
+        if queue_type:  # so that a published message can be read at once
+            self.client.conf.broker_transport_options = {"confirm_publish": True}
 
     def publish(self, number: int = 3, **options: Any) -> list[str]:
         """Publish jobs of the other app, and return their ids."""

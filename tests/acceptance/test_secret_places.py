@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from tests.acceptance.conftest import SECRET_KEY, SMTP_PASSWORD
-from tests.acceptance.test_secrets import REDIS_PASSWORD, TOKEN, Listener, body_of, client
+from tests.acceptance.test_secrets import REDIS_PASSWORD, TOKEN, Listener, client
 from tests.smtp_server import Reply
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def test_no_secret_is_in_any_place(
             connection.set("canary-control", task_id)
         rdb = rdb_of(redis)
     [message] = smtp_server.messages
-    [t] = set(re.findall(r"reset-password\?t=([\w%=-]+)", body_of(message.data)))
+    [t] = set(re.findall(r"reset-password\?t=([\w%=-]+)", message.text))
     places = {
         "worker log at DEBUG": (worker.output, task_id),
         "Celery events (Flower)": (repr(listener.events), task_id),
@@ -133,7 +133,7 @@ def test_no_secret_is_in_any_place(
         row = (f"{len(looked_for)} secrets, {place}", str(len(text)), str(len(found)), "yes")
         record_property(PROPERTY, row)
         assert not found, (place, found)
-    email = body_of(message.data)
+    email = message.text
     assert t in email
     assert not [name for name in secrets if name not in LINK_SECRETS and secrets[name] in email]
     assert TOKEN not in email
