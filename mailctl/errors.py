@@ -144,7 +144,7 @@ class RenderError(MailctlError):
 
 
 class EmailFailed(MailctlError):
-    """An email reached a final state without being delivered."""
+    """An email reached a final state without being sent."""
 
 
 class ContentDeleted(MailctlError):

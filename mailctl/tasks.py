@@ -27,7 +27,7 @@ from mailctl.broker.messages import BATCH_TASK
 from mailctl.broker.task_arguments import REFERENCE_ARGUMENT
 from mailctl.domain import unicode_safety, validation
 from mailctl.domain.catalog import CANARY, DELIVER_TASK, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
-from mailctl.domain.models import DELIVERED_STATES, State
+from mailctl.domain.models import SENT_OR_CAPTURED, State
 from mailctl.domain.request import EmailRequest
 from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable
 from mailctl.json_logging import escape_handlers
@@ -192,8 +192,8 @@ def deliver_batch(self: Task, ids: Json = None) -> str:
         raise InvalidInput("ids", "must be a list.")
     ids = [validation.validate_email_id(email_id, field="ids") for email_id in ids]
     with _requeue_if_log_unavailable(f"{len(ids)} emails"):
-        delivered = process_state.current().delivery.deliver_batch(ids, worker=_worker_name(self))
-    return f"{delivered} of {len(ids)} delivered"
+        sent = process_state.current().delivery.deliver_batch(ids, worker=_worker_name(self))
+    return f"{sent} of {len(ids)} sent or captured"
 
 
 @_task(CANARY.task, base=_WireTask)
@@ -228,7 +228,7 @@ def _deliver(task: Task, kind: Kind, arguments: dict[str, Json], email_id: Json)
         The state of the email, for the log of the worker.
 
     Raises:
-        EmailFailed: the email will not be delivered.
+        EmailFailed: the email will not be sent.
         Reject: the delivery log does not answer; the message returns to the broker.
     """
     if email_id is not None:
@@ -312,7 +312,7 @@ def _store_result(task: Task, report: DeliveryResult) -> None:
 
 
 def _celery_result(report: DeliveryResult) -> tuple[str, object]:
-    if report.state in DELIVERED_STATES:
+    if report.state in SENT_OR_CAPTURED:
         return "SUCCESS", {REFERENCE_ARGUMENT: report.email_id, "state": str(report.state)}
     if report.state in (State.DEFERRED, State.HELD, State.PENDING):
         return "RETRY", EmailDeferred(report.text)

@@ -10,7 +10,7 @@ from kombu.exceptions import SerializationError
 from mailctl.broker.task_arguments import REFERENCE_ARGUMENT
 from mailctl.domain.models import CeleryResult
 
-#: The exceptions that mailctl's tasks store for an email that was not delivered.
+#: The exceptions that mailctl's tasks store for an email that was not sent.
 _MAILCTL_ERRORS = frozenset({"EmailDeferred", "EmailFailed"})
 #: Characters of a stored text that are shown.
 _MAX_TEXT = 1000

@@ -53,15 +53,13 @@ _SECTIONS = {
         LazyCommand("web", "mailctl.cli.commands.web:web", "Serve the read-only dashboard."),
     ),
     "Change emails": (
-        LazyCommand("retry", "mailctl.cli.commands.actions:retry", "Try undelivered emails again."),
+        LazyCommand("retry", "mailctl.cli.commands.actions:retry", "Try unsent emails again."),
         LazyCommand(
             "cancel", "mailctl.cli.commands.actions:cancel", "Cancel emails that have not been sent."
         ),
         LazyCommand("hold", "mailctl.cli.commands.actions:hold", "Hold emails until they are released."),
         LazyCommand("release", "mailctl.cli.commands.actions:release", "Release held or cancelled emails."),
-        LazyCommand(
-            "resend", "mailctl.cli.commands.actions:resend", "Send a new copy of undelivered emails."
-        ),
+        LazyCommand("resend", "mailctl.cli.commands.actions:resend", "Send a new copy of unsent emails."),
         LazyCommand(
             "suppress", "mailctl.cli.commands.suppress:app", "Manage the addresses that no email is sent to."
         ),

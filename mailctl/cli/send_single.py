@@ -23,7 +23,7 @@ def send_single(session: CliSession, request: EmailRequest, options: SendOptions
     """Send an email to each recipient and print them; with --dry-run, print the messages.
 
     Raises:
-        EmailFailed, StillPending: --wait is given, and an email was not delivered.
+        EmailFailed, StillPending: --wait is given, and an email was not sent.
         MailctlError: see `SendService.send`.
     """
     service = SendService(session.runtime)
@@ -56,10 +56,10 @@ def _wait(session: CliSession, emails: Sequence[Email], *, timeout: float) -> No
     """Wait until emails are finished, for so many seconds, and print each of them.
 
     Raises:
-        EmailFailed, StillPending: an email was not delivered.
+        EmailFailed, StillPending: an email was not sent.
     """
     # Not needed without --wait, and slow to import.
-    from mailctl.diagnosis.status import StatusService, raise_for_undelivered
+    from mailctl.diagnosis.status import StatusService, raise_for_unsent
 
     service = StatusService(session.runtime)
     deadline = time.monotonic() + timeout
@@ -77,7 +77,7 @@ def _wait(session: CliSession, emails: Sequence[Email], *, timeout: float) -> No
         for email in session.runtime.history.emails(list(waiting)):
             _show(session, email)
         raise
-    raise_for_undelivered([service.status(email.id) for email in emails])
+    raise_for_unsent([service.status(email.id) for email in emails])
 
 
 def _follow(session: CliSession, service: StatusService, email: Email, *, timeout: float) -> Email:

@@ -11,29 +11,29 @@ from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
 from mailctl.delivery_log.suppressions import is_dead_mailbox, suppress_dead_mailbox
 from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, reason_values
-from mailctl.domain.models import DELIVERED_STATES, MAYBE_SENT, OutcomeKind, State
+from mailctl.domain.models import MAYBE_SENT, SENT_OR_CAPTURED, OutcomeKind, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from mailctl.domain.models import Claim, DeliveredClaim, Json, Outcome
+    from mailctl.domain.models import Claim, Json, Outcome, SentClaim
 
 
 class AttemptResults(Repository):
     """Records how claimed emails ended, or when they are tried again."""
 
-    def finish_delivered(self, delivered: Sequence[DeliveredClaim]) -> list[str]:
+    def finish_sent(self, sent: Sequence[SentClaim]) -> list[str]:
         """Record that emails were sent or captured, in a fixed number of statements.
 
         Returns:
             The ids of the emails that were not recorded, because another worker has claimed them by now.
         """
         now = self._clock()
-        rows = {each.claim.id: _delivered_row(each, now) for each in delivered}
-        new_events = {each.claim.id: _delivered_event(each, now) for each in delivered}
-        parameters = {"ids": list(rows), "tokens": list({each.claim.token for each in delivered})}
+        rows = {each.claim.id: _sent_row(each, now) for each in sent}
+        new_events = {each.claim.id: _sent_event(each, now) for each in sent}
+        parameters = {"ids": list(rows), "tokens": list({each.claim.token for each in sent})}
         # If a power failure undoes this, the emails count as maybe sent, as they do until this is written.
         with writing(self._engine, durable=False) as connection:
             claimed = connection.execute(_SELECT_STILL_CLAIMED, parameters).scalars().all()
@@ -57,7 +57,7 @@ class AttemptResults(Repository):
         Args:
             state: a final state, or held.
             outcome: the result of the attempt; None if no mail server was asked.
-            reason: why the email was not delivered; None if it was.
+            reason: why the email was not sent; None if it was sent or captured.
             message_id: the Message-ID of the message; None if none was composed.
             canary_report: how each step of a canary went.
 
@@ -68,7 +68,7 @@ class AttemptResults(Repository):
         values = _outcome_values(outcome) | reason_values(reason) | {"message_id": message_id} | CLAIM_CLEARED
         if canary_report is not None:
             values["canary_report"] = list(canary_report)
-        if state in DELIVERED_STATES:
+        if state in SENT_OR_CAPTURED:
             values |= {"sent_at": now, "content": None}
         text = reason.text if reason else str(outcome or "")
         is_dead = outcome is not None and state is State.FAILED and is_dead_mailbox(outcome)
@@ -159,13 +159,13 @@ def _is_held_by(claim: Claim) -> ColumnElement[bool]:
     return and_(emails.c.id == claim.id, emails.c.claim == claim.token, emails.c.state == State.SENDING)
 
 
-def _delivered_row(delivered: DeliveredClaim, now: datetime) -> dict[str, Any]:
-    outcome = delivered.outcome
+def _sent_row(sent: SentClaim, now: datetime) -> dict[str, Any]:
+    outcome = sent.outcome
     return {
-        "b_id": delivered.claim.id,
-        "b_state": delivered.state,
+        "b_id": sent.claim.id,
+        "b_state": sent.state,
         "b_now": now,
-        "b_message_id": delivered.message_id,
+        "b_message_id": sent.message_id,
         "b_code": outcome.reply.code,
         "b_enhanced": outcome.reply.enhanced,
         "b_text": outcome.reply.text or None,
@@ -173,16 +173,16 @@ def _delivered_row(delivered: DeliveredClaim, now: datetime) -> dict[str, Any]:
     }
 
 
-def _delivered_event(delivered: DeliveredClaim, now: datetime) -> dict[str, Any]:
-    claim = delivered.claim
+def _sent_event(sent: SentClaim, now: datetime) -> dict[str, Any]:
+    claim = sent.claim
     return {
         "email_id": claim.id,
         "at": now,
-        "state": delivered.state,
+        "state": sent.state,
         "attempt": claim.attempts,
         "worker": claim.worker,
-        "code": delivered.outcome.reply.code,
-        "text": str(delivered.outcome),
+        "code": sent.outcome.reply.code,
+        "text": str(sent.outcome),
     }
 
 

@@ -121,7 +121,7 @@ class OperatorActions(Repository):
         is_forced: bool,
         again: bool,
     ) -> frozenset[str]:
-        """Make undelivered emails due now.
+        """Make unsent emails due now.
 
         Args:
             from_states: the states in which this can be done.

@@ -18,7 +18,7 @@ from mailctl.delivery_log.storage.tables import (
     idempotency_keys,
 )
 from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, reason_values
-from mailctl.domain.models import DELIVERED_STATES, MAYBE_SENT, State
+from mailctl.domain.models import MAYBE_SENT, SENT_OR_CAPTURED, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import MAX_ATTEMPTS, MIN_REMAINING_LIFETIME_SECONDS
 
@@ -118,7 +118,7 @@ class Recovery(Repository):
         reason = f"a task of the service's own reports {celery_state}" + (f": {text}" if text else "")
         code = ReasonCode.OWN_TASK_FAILED
         values = reason_values(Reason(code=code, text=reason))
-        if state in DELIVERED_STATES:
+        if state in SENT_OR_CAPTURED:
             code = ReasonCode.OWN_TASK_SUCCEEDED
             values = reason_values(None) | {"sent_at": now, "content": None}
         is_it = emails.c.id == email_id

@@ -148,7 +148,7 @@ def append_events(
 
 
 def reason_values(reason: Reason | None) -> dict[str, Any]:
-    """Return the columns of an email that say why it is not delivered; None empties them."""
+    """Return the columns of an email that say why it is not sent; None empties them."""
     if reason is None:
         return {"error": None, "reason_code": None}
     return {"error": reason.text, "reason_code": reason.code}

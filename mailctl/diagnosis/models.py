@@ -163,9 +163,9 @@ class Diagnosis:
 
     @property
     def has_failed(self) -> bool:
-        """Whether the email is known to be finished without having been delivered."""
+        """Whether the email is known to be finished without having been sent."""
         if self.case is not None:
-            return self.case.email.is_final and not self.case.email.is_delivered
+            return self.case.email.is_final and not self.case.email.is_sent_or_captured
         result = self.unknown.result if self.unknown else None
         return result is not None and result.state == "FAILURE"
 

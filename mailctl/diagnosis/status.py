@@ -56,9 +56,9 @@ class EmailStatus:
 
     @property
     def has_failed(self) -> bool:
-        """Whether the email is known to be finished without having been delivered."""
+        """Whether the email is known to be finished without having been sent."""
         if self.email is not None:
-            return self.email.is_final and not self.email.is_delivered
+            return self.email.is_final and not self.email.is_sent_or_captured
         return self.celery is not None and self.celery.state == "FAILURE"
 
 
@@ -253,18 +253,18 @@ def _celery_result_by_log(email: Email) -> CeleryResult | None:
     return CeleryResult(state=state, text=email.error or "")
 
 
-def raise_for_undelivered(statuses: Sequence[EmailStatus]) -> None:
-    """Raise for the first of these emails that was not delivered.
+def raise_for_unsent(statuses: Sequence[EmailStatus]) -> None:
+    """Raise for the first of these emails that was not sent or captured.
 
     Raises:
-        EmailFailed: an email is finished without having been delivered.
+        EmailFailed: an email is finished without having been sent.
         StillPending: an email is not finished.
     """
     for status in statuses:
         if status.has_failed:
             raise EmailFailed(f"Email {status.task_id} {status.state}: {status.explanation}.")
     for status in statuses:
-        if status.email is not None and not status.email.is_delivered:
+        if status.email is not None and not status.email.is_sent_or_captured:
             raise StillPending(
                 f"Email {status.task_id} is {status.state}: {status.explanation}.",
                 fix=f"Ask again: {mailctl_command('status', arguments=[status.task_id])}",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import DELIVERED_STATES, Email, State
+from mailctl.domain.models import SENT_OR_CAPTURED, Email, State
 from mailctl.domain.retry_policy import is_too_late
 from mailctl.domain.shell_command import ShellCommand, mailctl_command
 
@@ -36,12 +36,12 @@ class Action:
 
 
 _UNSENT = (State.PENDING, State.QUEUED, State.DEFERRED)
-_UNDELIVERED = (State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED)
+_ENDED_UNSENT = (State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED)
 
 RETRY = Action(
     name="retry",
     past_participle="retried",
-    allowed_states=(*_UNDELIVERED, State.DEFERRED),
+    allowed_states=(*_ENDED_UNSENT, State.DEFERRED),
     # Cancelled and suppressed emails are not retried unless an operator names the state.
     default_states=(State.FAILED, State.EXPIRED, State.DEFERRED),
     label="Retry it",
@@ -68,7 +68,7 @@ RESEND = Action(
     name="resend",
     past_participle="resent",
     # An email that expired while it was held can only be resent.
-    allowed_states=(*_UNDELIVERED, State.HELD),
+    allowed_states=(*_ENDED_UNSENT, State.HELD),
     default_states=(State.FAILED, State.EXPIRED),
     label="Resend it as a new email",
 )
@@ -115,7 +115,7 @@ class _Obstacle:
     can_send_another: bool = False
 
 
-_CONTENT_DELETED_ON_DELIVERY = _Obstacle("its content was deleted when it was sent", can_send_another=True)
+_CONTENT_DELETED_ON_SENDING = _Obstacle("its content was deleted when it was sent", can_send_another=True)
 _CONTENT_DELETED = _Obstacle("its content was deleted", can_send_another=True)
 _EXPIRED = _Obstacle("it has expired", instead=RESEND)
 _HELD = _Obstacle("it is held", instead=RELEASE)
@@ -126,7 +126,7 @@ class EligibilityFacts:
     """The facts about an email that its own fields do not contain."""
 
     has_content: bool
-    #: Whether an attempt may have delivered it.
+    #: Whether the mail server may have accepted it in an attempt without a known result.
     may_have_been_sent: bool
     #: Whether it was resent as a new email.
     has_been_resent: bool
@@ -249,9 +249,9 @@ def _obstacle(action: Action, email: Email, facts: EligibilityFacts, *, now: dat
     is_sent_again = action.name in _RELEVANT_HAZARDS
     if email.state is State.SENDING:
         return _Obstacle("a worker is sending it")
-    if email.state in DELIVERED_STATES:
+    if email.state in SENT_OR_CAPTURED:
         if action.name == RESEND.name:
-            return _CONTENT_DELETED_ON_DELIVERY
+            return _CONTENT_DELETED_ON_SENDING
         return _Obstacle(f"it is already {email.state}")
     if email.state not in action.allowed_states:
         return _wrong_state(action, email)

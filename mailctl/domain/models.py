@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mailctl.domain.request import EmailRequest
 
-#: How texts for operators say that an attempt may have delivered an email although there was no answer.
+#: How texts for operators say that the mail server may have accepted an email although it gave no answer.
 MAYBE_SENT = "the mail server may have it already"
 #: A value that JSON can carry.
 Json = Any
@@ -42,8 +42,8 @@ FINAL_STATES = frozenset(
 )
 #: States in which something may still become of an email.
 UNFINISHED_STATES = frozenset(State) - FINAL_STATES
-#: States of emails that were delivered.
-DELIVERED_STATES = frozenset({State.SENT, State.CAPTURED})
+#: States of emails that a mail server accepted, or that were written to a file instead.
+SENT_OR_CAPTURED = frozenset({State.SENT, State.CAPTURED})
 #: States in which a worker that receives the message may claim the email.
 CLAIMABLE_STATES = frozenset({State.PENDING, State.QUEUED, State.DEFERRED})
 
@@ -175,9 +175,9 @@ class Email:
         return self.state in FINAL_STATES
 
     @property
-    def is_delivered(self) -> bool:
-        """Whether it was delivered."""
-        return self.state in DELIVERED_STATES
+    def is_sent_or_captured(self) -> bool:
+        """Whether a mail server accepted it, or it was written to a file instead."""
+        return self.state in SENT_OR_CAPTURED
 
     @property
     def next_attempt_at(self) -> datetime | None:
@@ -219,8 +219,8 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeliveredClaim:
-    """A claimed email that was delivered, and what is recorded about it."""
+class SentClaim:
+    """A claimed email that was sent or captured, and what is recorded about it."""
 
     claim: Claim
     state: State
@@ -296,7 +296,7 @@ class Outcome:
 
     @property
     def reason_code(self) -> ReasonCode | None:
-        """Why the email was not delivered; None if it was."""
+        """Why the email was not sent; None if it was sent or captured."""
         return _REASON_CODES.get(self.kind)
 
 

@@ -9,8 +9,8 @@ from enum import StrEnum
 class ReasonCode(StrEnum):
     """The reason for a change of an email; programs compare the code, never the text beside it.
 
-    An email has the reason that keeps it from being delivered; an event has the reason for that one change.
-    Ordinary progress (recorded, published, claimed, delivered) has none.
+    An email has the reason that keeps it from being sent; an event has the reason for that one change.
+    Ordinary progress (recorded, published, claimed, sent) has none.
     """
 
     # It waits.
@@ -55,7 +55,7 @@ class ReasonCode(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """A reason why an email is not delivered: its code, and its text for operators."""
+    """A reason why an email is not sent: its code, and its text for operators."""
 
     code: ReasonCode
     text: str

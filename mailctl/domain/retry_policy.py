@@ -73,7 +73,7 @@ def decide_retry(
     jitter: float,
     probe_at: datetime | None = None,
 ) -> RetryAt | GiveUp:
-    """Decide what follows an attempt that did not deliver the email.
+    """Decide what follows an attempt that the mail server did not accept.
 
     Args:
         outcome: the outcome of the attempt: deferred, ambiguous or config.

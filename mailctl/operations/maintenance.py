@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
     from mailctl.settings import Settings
 
-#: How long the contents of undelivered emails are kept by default.
+#: How long the contents of unsent emails are kept by default.
 DEFAULT_CONTENTS_RETENTION = timedelta(days=30)
 
 
@@ -59,13 +59,13 @@ def rekey(runtime: Runtime, *, dry_run: bool = False) -> Iterator[RekeyResult]:
 
 
 class Pruner:
-    """Deletes old finished emails, and the content of old undelivered ones.
+    """Deletes old finished emails, and the content of old unsent ones.
 
     Args:
         runtime: the components of this process.
         older_than: how long emails and their events are kept.
-        contents_older_than: how long the content of undelivered emails is kept; the content of delivered
-            ones is deleted at delivery. None means 30 days, or `older_than` if that is shorter.
+        contents_older_than: how long the content of unsent emails is kept; that of sent ones is
+            deleted when they are sent. None means 30 days, or `older_than` if that is shorter.
 
     Raises:
         ConfigurationError: contents would be kept longer than their emails.

@@ -32,7 +32,7 @@ _POLICY = policy.SMTP.clone(refold_source="none", utf8=False)
 class MessageSource(StrEnum):
     """Where a message comes from."""
 
-    COMPOSED = "composed"  #: composed now, from the content of an undelivered email
+    COMPOSED = "composed"  #: composed now, from the content of an unsent email
     FILE = "file"  #: the file that the email was captured to
     LOG = "log"  #: the content was deleted; only the metadata of the log is left
 
@@ -114,7 +114,7 @@ class MessageViewer:
         )
         envelope = asyncio.run(composing)
         masker = SecretMasker(content, envelope.links.values())
-        note = "The email has not been delivered; it was composed just now, with new links."
+        note = f"The email is {email.state}; this message was composed just now, with new links."
         return self._make_details(email, MessageSource.COMPOSED, envelope.data, masker, note=note)
 
     def _make_details(
@@ -135,7 +135,8 @@ class MessageViewer:
         )
 
     def _from_log(self, email: Email) -> MessageDetails:
-        when = f"when the email was sent ({email.state})" if email.is_delivered else "by `mailctl prune`"
+        is_sent = email.is_sent_or_captured
+        when = f"when the email was sent ({email.state})" if is_sent else "by `mailctl prune`"
         known = [
             ("To", email.to),
             ("Subject", self._subject(email)),

@@ -57,8 +57,8 @@ class EmailView(EmailSummaryView):
     worker: str | None = Field(description="The worker that made the last attempt.")
     message_id: str | None
     smtp: SmtpReplyView
-    error: str | None = Field(description="Why the email is not delivered.")
-    reason_code: ReasonCode | None = Field(description="Why the email is not delivered, for programs.")
+    error: str | None = Field(description="Why the email is not sent.")
+    reason_code: ReasonCode | None = Field(description="Why the email is not sent, for programs.")
     captured_file: str | None = Field(
         description="The file that the email was written to instead of being sent."
     )

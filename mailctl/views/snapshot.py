@@ -26,7 +26,7 @@ class ActivityView(View):
     delivered: Count
     failed: Count
     failure_rate: Share | None = Field(
-        description="The share of failed in delivered and failed; null if there are none."
+        description="The share of failed in sent, captured and failed; null if there are none."
     )
 
 

@@ -28,7 +28,7 @@ class TotalsView(View):
     failed: Count = Field(description="Failed or expired.")
     unfinished: Count
     failure_rate: Share | None = Field(
-        description="The share of failed in delivered and failed; null if there are none."
+        description="The share of failed in sent, captured and failed; null if there are none."
     )
     states: StateCounts
 

@@ -22,7 +22,7 @@ from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, Mai
 from mailctl.json_logging import log_extra
 from mailctl.redaction import mask_addresses_in_text
 from mailctl.worker.circuit_breaker import CircuitBreaker
-from mailctl.worker.outcomes import DELIVERED_STATE_BY_KIND, AttemptResult, DeliveryResult, OutcomeRecorder
+from mailctl.worker.outcomes import SENT_STATE_BY_KIND, AttemptResult, DeliveryResult, OutcomeRecorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -190,13 +190,13 @@ class Delivery:
             worker: the node name of this worker.
 
         Returns:
-            The number of delivered emails.
+            The number of emails that were sent or captured.
 
         Raises:
             LogUnavailable: the delivery log does not answer; emails that were not claimed were not sent.
         """
         deadline = time.monotonic() + BATCH_SECONDS
-        delivered = 0
+        sent = 0
         groups: deque[_Group] = deque()
         try:
             for start in range(0, len(ids), GROUP_SIZE):
@@ -206,14 +206,14 @@ class Delivery:
                 groups.append(self._start(ids[start : start + GROUP_SIZE], worker=worker))
                 # One group is being sent while the next is claimed and the previous one is recorded.
                 if len(groups) > 1:
-                    delivered += self._finish(groups)
+                    sent += self._finish(groups)
         except LogUnavailable:
             while groups:
                 self._finish(groups)
             raise
         while groups:
-            delivered += self._finish(groups)
-        return delivered
+            sent += self._finish(groups)
+        return sent
 
     def _start(self, ids: Sequence[str], *, worker: str) -> _Group:
         ids_to_claim = [email_id for email_id in ids if not self._breaker.postpone_if_open(email_id)]
@@ -222,7 +222,7 @@ class Delivery:
         return _Group(claims=in_time, results=self._event_loop.start(self._attempt_all(in_time)))
 
     def _finish(self, groups: deque[_Group]) -> int:
-        """Wait for the first group, record it, and return the number of its delivered emails."""
+        """Wait for the first group, record it, and return how many of its emails were sent or captured."""
         results = self._wait_for_first(groups)
         return self._recorder.record_all(groups.popleft().claims, results)
 
@@ -260,7 +260,7 @@ class Delivery:
                 smtp_span.set_attributes(
                     email_id=claim.id, outcome=outcome.kind, smtp_code=outcome.reply.code
                 )
-                if outcome.kind not in DELIVERED_STATE_BY_KIND:
+                if outcome.kind not in SENT_STATE_BY_KIND:
                     smtp_span.fail(outcome.kind)
         return envelope, outcome
 

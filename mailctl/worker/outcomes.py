@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from mailctl.domain.models import (
     MAYBE_SENT,
     Claim,
-    DeliveredClaim,
     Envelope,
     Outcome,
     OutcomeKind,
+    SentClaim,
     SmtpReply,
     State,
 )
@@ -38,8 +38,8 @@ _log = logging.getLogger("mailctl.delivery")
 
 #: Seconds between two attempts to record an outcome while the delivery log does not answer.
 _RECORD_RETRY_SECONDS = 1.0
-#: The outcomes of delivered emails, and the state of an email with each.
-DELIVERED_STATE_BY_KIND = {OutcomeKind.ACCEPTED: State.SENT, OutcomeKind.CAPTURED: State.CAPTURED}
+#: The outcomes of emails that were sent or captured, and the state of an email with each.
+SENT_STATE_BY_KIND = {OutcomeKind.ACCEPTED: State.SENT, OutcomeKind.CAPTURED: State.CAPTURED}
 _TOO_LATE = "it expired before it could be sent"
 
 _LOST_LEASE = "another worker has claimed email %s in the meantime"
@@ -100,41 +100,41 @@ class OutcomeRecorder:
         return self._record_outcome(claim, outcome, message_id=envelope.message_id)
 
     def record_all(self, claims: Sequence[Claim], results: Sequence[AttemptResult]) -> int:
-        """Record the outcomes of a group, those of delivered emails in one transaction.
+        """Record the outcomes of a group, those of sent and captured emails in one transaction.
 
         Returns:
-            The number of delivered emails.
+            The number of emails that were sent or captured.
 
         Raises:
             BaseException: as `record`.
         """
-        delivered: list[DeliveredClaim] = []
+        sent: list[SentClaim] = []
         for claim, result in zip(claims, results, strict=True):
-            one = None if isinstance(result, BaseException) else self._as_delivered(claim, *result)
+            one = None if isinstance(result, BaseException) else self._as_sent(claim, *result)
             if one is None:
                 self.record(claim, result)
             else:
-                delivered.append(one)
-        self._finish_all(delivered)
-        return len(delivered)
+                sent.append(one)
+        self._finish_all(sent)
+        return len(sent)
 
-    def _as_delivered(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> DeliveredClaim | None:
-        """Return the record of a delivered email; None for any other outcome."""
-        state = DELIVERED_STATE_BY_KIND.get(outcome.kind)
+    def _as_sent(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> SentClaim | None:
+        """Return the record of an email that was sent or captured; None for any other outcome."""
+        state = SENT_STATE_BY_KIND.get(outcome.kind)
         if state is None:
             return None
         self._update_breaker(outcome)
         self._log_links(claim, envelope, outcome)
-        return DeliveredClaim(claim=claim, state=state, outcome=outcome, message_id=envelope.message_id)
+        return SentClaim(claim=claim, state=state, outcome=outcome, message_id=envelope.message_id)
 
-    def _finish_all(self, delivered: Sequence[DeliveredClaim]) -> None:
-        if not delivered:
+    def _finish_all(self, sent: Sequence[SentClaim]) -> None:
+        if not sent:
             return
         while True:
             try:
-                lost = self._results.finish_delivered(delivered)
+                lost = self._results.finish_sent(sent)
             except LogUnavailable as error:
-                _log.error("cannot record %d outcomes yet; retrying: %s", len(delivered), error)
+                _log.error("cannot record %d outcomes yet; retrying: %s", len(sent), error)
                 time.sleep(_RECORD_RETRY_SECONDS)
                 continue
             for email_id in lost:
@@ -147,8 +147,8 @@ class OutcomeRecorder:
             reason = Reason(code=ReasonCode.NOT_ALLOWED, text=outcome.reply.text)
             return self._finish(claim, State.SUPPRESSED, reason=reason)
         circuit = self._update_breaker(outcome)
-        if kind in DELIVERED_STATE_BY_KIND:
-            return self._finish(claim, DELIVERED_STATE_BY_KIND[kind], outcome=outcome, message_id=message_id)
+        if kind in SENT_STATE_BY_KIND:
+            return self._finish(claim, SENT_STATE_BY_KIND[kind], outcome=outcome, message_id=message_id)
         if kind is OutcomeKind.BOUNCED:
             reason = Reason(code=ReasonCode.REFUSED, text=f"refused {outcome.text_with_stage}")
             return self._finish(claim, State.FAILED, outcome=outcome, reason=reason, message_id=message_id)

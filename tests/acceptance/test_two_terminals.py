@@ -76,7 +76,7 @@ def test_a_killed_worker_loses_nothing(terminal: Terminal) -> None:
 
 
 def test_wait_follows_to_the_end(terminal: Terminal) -> None:
-    """Exit 0 when it is delivered, 8 when time is up."""
+    """Exit 0 when it is sent, 8 when time is up."""
     assert terminal.run("send", "welcome", "--user-id", "1", "--wait", "--timeout", "0.3").code == 8
     terminal.worker()
     done = terminal.run("send", "welcome", "--user-id", "1", "--wait", "--json")

@@ -38,7 +38,7 @@ from mailctl.cli.main import main as mailctl
 from mailctl.delivery_log.heartbeats import Worker
 from mailctl.delivery_log.storage import tables
 from mailctl.delivery_log.storage.encryption import seal
-from mailctl.domain.models import DELIVERED_STATES, FINAL_STATES, Content, State, User
+from mailctl.domain.models import FINAL_STATES, SENT_OR_CAPTURED, Content, State, User
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
@@ -245,7 +245,7 @@ def _email(number: int, state: State, content: bytes, chance: random.Random, now
     if reply is not None:
         row["smtp_code"], row["smtp_enhanced"], row["smtp_text"] = reply
         words = " ".join(str(part) for part in reply if part)
-        if state not in DELIVERED_STATES:
+        if state not in SENT_OR_CAPTURED:
             code = ReasonCode.REFUSED if state is State.FAILED else ReasonCode.DEFERRED
             row |= {"error": f"at rcpt: {words}", "reason_code": code}
     if state is State.SUPPRESSED:

@@ -189,7 +189,7 @@ class TestResend:
             assert "resent: " in mailctl(again, email_id).out
         assert mailctl("resend", email_id, "--force").code == 0
 
-    def test_delivered_emails_have_no_content(self, mailctl: Mailctl) -> None:
+    def test_sent_emails_have_no_content(self, mailctl: Mailctl) -> None:
         """The command that sends another is named."""
         email_id = welcome(mailctl)
         fail(email_id, Outcome(kind=OutcomeKind.ACCEPTED), state=State.SENT)

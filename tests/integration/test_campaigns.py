@@ -18,7 +18,7 @@ from mailctl.delivery_log.storage.schema_version import upgrade
 from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
-from mailctl.domain.models import DeliveredClaim, Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.models import Outcome, OutcomeKind, SentClaim, SmtpReply, State
 from mailctl.domain.recipient_list import RecipientRow
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.campaign import CampaignRecorder
@@ -127,7 +127,7 @@ def test_a_batch_is_recorded_together(log: Log) -> None:
     assert len(claims) == 4
     assert log.claims.claim(ids, worker="other").claims == []
     ended = [
-        DeliveredClaim(
+        SentClaim(
             claim=claim,
             state=State.SENT,
             outcome=Outcome(kind=OutcomeKind.ACCEPTED, reply=SmtpReply(code=250, text=f"queued as {n}")),
@@ -135,8 +135,8 @@ def test_a_batch_is_recorded_together(log: Log) -> None:
         )
         for n, claim in enumerate(claims)
     ]
-    assert log.results.finish_delivered(ended[:1]) == []
-    assert log.results.finish_delivered(ended) == [claims[0].id]
+    assert log.results.finish_sent(ended[:1]) == []
+    assert log.results.finish_sent(ended) == [claims[0].id]
     found = [log.history.find(end.claim.id)[0] for end in ended]
     assert {email.state for email in found} == {State.SENT}
     assert [email.reply.text for email in found] == [f"queued as {n}" for n in range(4)]

@@ -24,7 +24,7 @@ from mailctl.delivery_log.storage.schema_version import upgrade
 from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.catalog import CANARY, RESET, WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
-from mailctl.domain.models import DeliveredClaim, Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.models import Outcome, OutcomeKind, SentClaim, SmtpReply, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.request import EmailRequest
 from mailctl.errors import IdempotencyConflict
@@ -379,8 +379,8 @@ def _steps_of_a_batch(path: Path, backlog: int) -> dict[str, int]:
     part = "take"
     taken = claims.claim(ids[:50], worker="w").claims
     part = "finish"
-    lost = log.results.finish_delivered(
-        [DeliveredClaim(claim=claim, state=State.SENT, outcome=SENT, message_id="<a@b>") for claim in taken]
+    lost = log.results.finish_sent(
+        [SentClaim(claim=claim, state=State.SENT, outcome=SENT, message_id="<a@b>") for claim in taken]
     )
     part = "give back"
     claims.return_unstarted(ids[50:], reason="no time")

@@ -66,7 +66,7 @@ class TestStats:
         """With the course of time."""
         code, out = run("stats", "--by", "error", "--since", "1h")
         assert code == 0
-        assert re.search(r"failed +2 +25.0% of those delivered or failed", out)
+        assert re.search(r"failed +2 +25.0% of those sent or failed", out)
         assert re.search(r"latency +p50 2.0 s", out)
         assert re.search(r"550 +2 +100.0%.*█", out)
 

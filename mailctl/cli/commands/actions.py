@@ -17,7 +17,7 @@ def retry(
     options: ActionOptions,
     ids: IdsArgument = None,
 ) -> None:
-    """Try undelivered emails again.
+    """Try unsent emails again.
 
     Works on failed, expired, deferred, cancelled and suppressed emails. Without --state, filters select
     failed, expired and deferred ones. Emails with one of these hazards are left out unless --include names
@@ -116,11 +116,11 @@ def resend(
     options: ActionOptions,
     ids: IdsArgument = None,
 ) -> None:
-    """Send a new copy of undelivered emails.
+    """Send a new copy of unsent emails.
 
     Each copy has its own id, links and lifetime. Without --state, filters select failed and expired emails.
     Emails with the hazard maybe-sent, permanent, suppressed or resent are left out unless --include names it;
-    see `mailctl retry`. The content of delivered emails is deleted; send another with `mailctl send`.
+    see `mailctl retry`. The content of sent emails is deleted; send another with `mailctl send`.
 
     \b
     Examples:

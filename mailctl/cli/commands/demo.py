@@ -35,7 +35,7 @@ def demo(session: CliSession) -> None:
         command = mailctl_command("status", arguments=[emails[0].id])
         environment = run.required_environment(_settings(session))
         session.output.line(f"\nSee what happened to one: {command.with_environment(**environment)}")
-    if not all(email.is_delivered for email in emails):
+    if not all(email.is_sent_or_captured for email in emails):
         raise EmailFailed("Not every email was sent.", fix=f"See {run.home / 'worker.log'}.")
 
 

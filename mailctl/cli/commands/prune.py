@@ -31,7 +31,7 @@ def prune(
         typer.Option(
             "--contents-older-than",
             metavar="DURATION",
-            help="Delete the contents of undelivered emails that ended longer ago than this; default: 30d, "
+            help="Delete the contents of unsent emails that ended longer ago than this; default: 30d, "
             "or --older-than if that is shorter.",
         ),
     ] = None,
@@ -39,7 +39,7 @@ def prune(
 ) -> None:
     """Delete old emails from the delivery log.
 
-    Only emails in a final state are deleted. The contents of delivered emails are deleted at delivery.
+    Only emails in a final state are deleted. The contents of sent emails are deleted when they are sent.
     Workers can keep running.
 
     \b

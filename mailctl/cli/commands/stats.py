@@ -106,11 +106,11 @@ def _show(session: CliSession, report: StatsReport) -> None:
         session.output.line("No email was recorded in this period.")
         session.output.note(f"The delivery log is {session.runtime.masked_log_url}.")
         return
-    rate = f"{format_share(totals.failure_rate)} of those delivered or failed" if totals.failed else ""
+    rate = f"{format_share(totals.failure_rate)} of those sent or failed" if totals.failed else ""
     session.output.fields(
         [
             ("recorded", str(totals.recorded)),
-            ("delivered", str(totals.delivered)),
+            ("sent", str(totals.delivered)),
             ("failed", f"{totals.failed}  {rate}".rstrip()),
             ("unfinished", str(totals.unfinished)),
             ("latency", _latency(report)),

@@ -16,7 +16,7 @@ from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails, events
-from mailctl.domain.models import DELIVERED_STATES, UNFINISHED_STATES, State
+from mailctl.domain.models import SENT_OR_CAPTURED, UNFINISHED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -90,7 +90,7 @@ class QueueRate:
 
 @dataclass(frozen=True, kw_only=True)
 class Throughput:
-    """How many emails a worker has delivered."""
+    """How many emails a worker has sent or captured."""
 
     last_minute: int = 0
     last_five_minutes: int = 0
@@ -167,7 +167,7 @@ class QueueStats(Repository):
         is_last_minute = recent.c.at > now - timedelta(minutes=1)
         query = (
             select(recent.c.worker, _count(is_last_minute), func.count())
-            .where(recent.c.state.in_(DELIVERED_STATES), recent.c.worker.is_not(None))
+            .where(recent.c.state.in_(SENT_OR_CAPTURED), recent.c.worker.is_not(None))
             .group_by(recent.c.worker)
         )
         with reading(self._engine) as connection:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import DELIVERED_STATES, UNFINISHED_STATES, State
+from mailctl.domain.models import SENT_OR_CAPTURED, UNFINISHED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-#: The states of emails that ended undelivered although nobody stopped them.
+#: The states of emails that ended unsent although nobody stopped them.
 FAILED_STATES = frozenset({State.FAILED, State.EXPIRED})
 
 
@@ -42,7 +42,7 @@ class Totals:
     @property
     def delivered(self) -> int:
         """Emails that were sent or captured."""
-        return self._count_in(DELIVERED_STATES)
+        return self._count_in(SENT_OR_CAPTURED)
 
     @property
     def failed(self) -> int:
@@ -56,7 +56,7 @@ class Totals:
 
     @property
     def failure_rate(self) -> float | None:
-        """The share of failed emails in those that were delivered or failed; None if there are none."""
+        """The share of failed emails in those that were sent, captured or failed; None if there are none."""
         tried = self.delivered + self.failed
         return self.failed / tried if tried else None
 
@@ -120,7 +120,7 @@ class Activity:
     @property
     def delivered(self) -> int:
         """How many times an email was sent or captured."""
-        return sum(self.entered.get(state, 0) for state in DELIVERED_STATES)
+        return sum(self.entered.get(state, 0) for state in SENT_OR_CAPTURED)
 
     @property
     def failed(self) -> int:

@@ -22,7 +22,7 @@ from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.sql_functions import Domain, Epoch, Hour
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.domain.catalog import BUILT_IN_KINDS
-from mailctl.domain.models import DELIVERED_STATES, State
+from mailctl.domain.models import SENT_OR_CAPTURED, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,7 +108,7 @@ class Statistics:
             select(
                 number,
                 func.count().label("recorded"),
-                func.count().filter(emails.c.state.in_(DELIVERED_STATES)).label("delivered"),
+                func.count().filter(emails.c.state.in_(SENT_OR_CAPTURED)).label("delivered"),
                 func.count().filter(emails.c.state.in_(FAILED_STATES)).label("failed"),
             )
             .where(*_within(since, until))

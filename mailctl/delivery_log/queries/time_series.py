@@ -14,7 +14,7 @@ from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.sql_functions import Epoch
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.domain.catalog import BUILT_IN_KINDS
-from mailctl.domain.models import DELIVERED_STATES, FINAL_STATES, State
+from mailctl.domain.models import FINAL_STATES, SENT_OR_CAPTURED, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,7 +82,7 @@ def _point(
     return TimeSeriesPoint(
         at=datetime.fromtimestamp(number * length, tz=UTC),
         recorded=recorded,
-        delivered=_sum(entered, DELIVERED_STATES),
+        delivered=_sum(entered, SENT_OR_CAPTURED),
         deferred=entered.get(State.DEFERRED, 0),
         failed=_sum(entered, FAILED_STATES),
         ended=_sum(entered, FINAL_STATES),

@@ -102,7 +102,7 @@ emails = Table(
     Column("smtp_code", Integer),
     Column("smtp_enhanced", String(12)),
     Column("smtp_text", Text),
-    # Why it is not delivered: the text is for people, the code (a ReasonCode) is what statements compare.
+    # Why it is not sent: the text is for people, the code (a ReasonCode) is what statements compare.
     Column("error", Text),
     Column("reason_code", String(32)),
     Column("group_id", String(155)),

@@ -136,7 +136,7 @@ def report_chart(report: StatsReport) -> Chart:
         times=times,
         series=(
             _count_series("recorded", times, [point.recorded for point in report.points]),
-            _count_series("delivered", times, [point.delivered for point in report.points]),
+            _count_series("sent", times, [point.delivered for point in report.points]),
             _count_series("failed", times, [point.failed for point in report.points]),
         ),
     )

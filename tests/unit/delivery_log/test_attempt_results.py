@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.domain.models import DeliveredClaim, Outcome, OutcomeKind, State
+from mailctl.domain.models import Outcome, OutcomeKind, SentClaim, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from tests.unit.delivery_log.conftest import LATER, NO_REPLY, REFUSED, SENT
 
@@ -67,20 +67,18 @@ def test_a_captured_file_is_no_reply(log: Log) -> None:
     alone, together = log.queue(), log.queue()
     log.results.finish(log.claim(alone), State.CAPTURED, outcome=captured)
     claim = log.claim(together)
-    delivered = DeliveredClaim(claim=claim, state=State.CAPTURED, outcome=captured, message_id="<m>")
-    assert log.results.finish_delivered([delivered]) == []
+    sent = SentClaim(claim=claim, state=State.CAPTURED, outcome=captured, message_id="<m>")
+    assert log.results.finish_sent([sent]) == []
     for email in (log.email(alone), log.email(together)):
         assert (email.captured_file, email.reply.text, email.error) == ("/mail/x.eml", "", None)
 
 
-def test_a_delivered_email_has_no_reason_any_more(log: Log) -> None:
+def test_a_sent_email_has_no_reason_any_more(log: Log) -> None:
     """Its earlier failure is in its events."""
     email_id = log.queue()
     log.defer(log.claim(email_id), LATER, seconds=0)
     claim = log.claim(email_id)
-    log.results.finish_delivered(
-        [DeliveredClaim(claim=claim, state=State.SENT, outcome=SENT, message_id="<m>")]
-    )
+    log.results.finish_sent([SentClaim(claim=claim, state=State.SENT, outcome=SENT, message_id="<m>")])
     email = log.email(email_id)
     assert (email.state, email.error, email.reason_code) == (State.SENT, None, None)
 
@@ -91,8 +89,8 @@ def test_only_the_token_of_the_claim_records_a_result(log: Log) -> None:
     stranger = replace(log.claim(email_id), token="another")
     assert not log.results.finish(stranger, State.SENT, outcome=SENT)
     assert not log.defer(stranger, LATER)
-    delivered = DeliveredClaim(claim=stranger, state=State.SENT, outcome=SENT, message_id="<m>")
-    assert log.results.finish_delivered([delivered]) == [email_id]
+    sent = SentClaim(claim=stranger, state=State.SENT, outcome=SENT, message_id="<m>")
+    assert log.results.finish_sent([sent]) == [email_id]
     assert log.email(email_id).state is State.SENDING
 
 

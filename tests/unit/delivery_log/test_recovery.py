@@ -76,7 +76,7 @@ def test_messages_in_the_memory_of_a_dead_worker_are_lost(log: Log) -> None:
 def test_a_task_of_the_service_reports_by_its_result(
     log: Log, celery_state: str, state: State, code: ReasonCode, reason: ReasonCode | None
 ) -> None:
-    """A delivered email has no reason, its event has."""
+    """A sent email has no reason, its event has."""
     email_id = log.queue()
     assert log.recovery.apply_celery_result(email_id, celery_state=celery_state, text="no")
     assert (log.email(email_id).state, log.email(email_id).reason_code) == (state, reason)

@@ -113,7 +113,7 @@ def test_an_email_waits_for_a_time_in_the_future(seconds: int, waits: bool) -> N
     [(State.SENT, False), (State.HELD, False), (State.FAILED, True), (State.CANCELLED, True)],
 )
 def test_an_email_of_the_log_is_known(state: State, has_failed: bool) -> None:
-    """It has failed if it is finished without having been delivered."""
+    """It has failed if it is finished without having been sent."""
     diagnosis = Diagnosis(task_id="e1", state=state, causes=(CAUSE,), log="", case=case(state))
     assert (diagnosis.is_known, diagnosis.has_failed) == (True, has_failed)
 

@@ -60,7 +60,7 @@ PAUSE = Pause(
 
 
 def failed(email: Email, code: ReasonCode, **more: Any) -> Email:
-    """Return an email that is not delivered for a reason, in words that say nothing."""
+    """Return an email that is not sent for a reason, in words that say nothing."""
     return replace(email, error="said so", reason_code=code, **more)
 
 

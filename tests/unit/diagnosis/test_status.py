@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mailctl.diagnosis.status import EmailStatus, raise_for_undelivered
+from mailctl.diagnosis.status import EmailStatus, raise_for_unsent
 from mailctl.domain.models import CeleryResult, State
 from mailctl.errors import EmailFailed, StillPending
 from tests.emails import email
@@ -26,22 +26,22 @@ def status(state: State | None, **more: Any) -> EmailStatus:
     return EmailStatus(**values | more)
 
 
-def test_delivered_emails_are_no_error() -> None:
+def test_sent_and_captured_emails_are_no_error() -> None:
     """Neither is a task that Celery reports as successful."""
     done = CeleryResult(state="SUCCESS", text="")
-    raise_for_undelivered([status(State.SENT), status(State.CAPTURED), status(None, celery=done)])
+    raise_for_unsent([status(State.SENT), status(State.CAPTURED), status(None, celery=done)])
 
 
 def test_a_failure_comes_before_a_pending_email() -> None:
     """Whatever their order; the message has the explanation."""
     with pytest.raises(EmailFailed, match=r"Email e1 failed: it is so\."):
-        raise_for_undelivered([status(State.DEFERRED), status(State.FAILED)])
+        raise_for_unsent([status(State.DEFERRED), status(State.FAILED)])
 
 
 def test_an_unfinished_email_is_still_pending() -> None:
     """The fix asks again."""
     with pytest.raises(StillPending, match=r"Email e1 is deferred: it is so\.") as caught:
-        raise_for_undelivered([status(State.SENT), status(State.DEFERRED)])
+        raise_for_unsent([status(State.SENT), status(State.DEFERRED)])
     assert caught.value.fix == "Ask again: mailctl status e1"
 
 

@@ -73,7 +73,7 @@ def test_nobody_touches_what_a_worker_is_sending(action: Action) -> None:
 
 
 @pytest.mark.parametrize("state", [State.SENT, State.CAPTURED])
-def test_delivered_emails_cannot_be_resent(state: State) -> None:
+def test_sent_and_captured_emails_cannot_be_resent(state: State) -> None:
     """Their content is forgotten; the command that sends another is named."""
     facts = replace(
         FACTS, has_content=False, send_another_command=mailctl_command("send", "welcome", user_id="7")

@@ -9,8 +9,8 @@ import pytest
 
 from mailctl.domain.models import (
     CLAIMABLE_STATES,
-    DELIVERED_STATES,
     FINAL_STATES,
+    SENT_OR_CAPTURED,
     TRANSITIONS,
     Content,
     Outcome,
@@ -42,12 +42,12 @@ def test_no_state_follows_itself() -> None:
     assert not [state for state in State if state in TRANSITIONS[state]]
 
 
-def test_a_delivered_email_stays_delivered() -> None:
+def test_a_sent_or_captured_email_stays_so() -> None:
     """Nothing is knowingly sent twice."""
-    assert not any(TRANSITIONS[state] for state in DELIVERED_STATES)
+    assert not any(TRANSITIONS[state] for state in SENT_OR_CAPTURED)
 
 
-def test_only_a_claimed_email_is_delivered() -> None:
+def test_only_a_claimed_email_is_sent_or_captured() -> None:
     """A claim is the only way to `sent`."""
     assert states_before(State.SENT) == states_before(State.CAPTURED) == {State.SENDING}
 
@@ -72,7 +72,7 @@ def test_every_state_can_be_reached() -> None:
 
 
 def test_a_waiting_email_can_be_cancelled() -> None:
-    """Until it is delivered, and also while it is held."""
+    """Until it is sent, and also while it is held."""
     assert states_before(State.CANCELLED) >= CLAIMABLE_STATES | {State.HELD}
 
 

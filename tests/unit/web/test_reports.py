@@ -42,7 +42,7 @@ def test_the_minute_that_has_just_begun_is_left_out() -> None:
 
 
 def test_statistics_name_their_interval() -> None:
-    """One line each for what was recorded, delivered and failed."""
+    """One line each for what was recorded, sent and failed."""
     report = StatsReport(
         since=NOW,
         until=NOW + timedelta(hours=1),
@@ -56,5 +56,5 @@ def test_statistics_name_their_interval() -> None:
     chart = report_chart(report)
     assert (chart.unit, [series.name for series in chart.series]) == (
         "per 5 min",
-        ["recorded", "delivered", "failed"],
+        ["recorded", "sent", "failed"],
     )

@@ -93,7 +93,7 @@ def test_an_email_that_cannot_be_claimed_is_not_sent(answer: Any, state: State |
 
 
 def test_a_batch_is_sent_in_groups() -> None:
-    """The number of delivered emails is that of all groups."""
+    """The number of sent emails is that of all groups."""
     ids = [str(number) for number in range(GROUP_SIZE + 1)]
     log = Log(claim=claimed("a"))
     assert log.delivery.deliver_batch(ids, worker="w") == 14

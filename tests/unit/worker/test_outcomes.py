@@ -38,7 +38,7 @@ class Log:
     """A recorder with a log that remembers calls."""
 
     def __init__(self, *, on_ambiguous: str = "resend", lost: tuple[str, ...] = ()) -> None:
-        self.results = Calls(finish=True, defer=True, finish_delivered=lost)
+        self.results = Calls(finish=True, defer=True, finish_sent=lost)
         self.breaker = Calls(record_outcome=None)
         runtime = parts(
             attempt_results=self.results,
@@ -107,18 +107,18 @@ def test_an_email_whose_links_have_expired_is_not_sent() -> None:
     assert recorder.expire_if_too_late(claim()) is None
 
 
-def test_delivered_emails_of_a_group_are_recorded_together() -> None:
+def test_sent_emails_of_a_group_are_recorded_together() -> None:
     """The others one by one."""
     log = Log()
     results = [outcome(OutcomeKind.ACCEPTED), RenderError("x"), outcome(OutcomeKind.CAPTURED)]
     assert log.recorder.record_all([claim("a"), claim("b"), claim("c")], results) == 2
-    [(_, (failed, *_), _), (_, (delivered,), _)] = log.results.calls
-    assert [(each.claim.id, each.state) for each in delivered] == [("a", State.SENT), ("c", State.CAPTURED)]
+    [(_, (failed, *_), _), (_, (sent,), _)] = log.results.calls
+    assert [(each.claim.id, each.state) for each in sent] == [("a", State.SENT), ("c", State.CAPTURED)]
     assert failed.id == "b"
 
 
-def test_a_group_without_delivered_emails_needs_no_transaction() -> None:
-    """The number of delivered emails is 0."""
+def test_a_group_without_sent_emails_needs_no_transaction() -> None:
+    """The number of sent emails is 0."""
     log = Log()
     assert log.recorder.record_all([claim()], [outcome(OutcomeKind.BOUNCED)]) == 0
     assert log.results.names == ["finish"]

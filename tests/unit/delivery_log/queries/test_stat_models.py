@@ -9,7 +9,7 @@ STATES = {State.SENT: 5, State.CAPTURED: 1, State.FAILED: 1, State.EXPIRED: 1, S
 
 
 def test_totals_add_up() -> None:
-    """Cancelled emails neither failed nor were delivered."""
+    """Cancelled emails neither failed nor were sent."""
     totals = Totals(states=STATES | {State.HELD: 2})
     assert (totals.recorded, totals.delivered, totals.failed, totals.unfinished) == (14, 6, 2, 2)
     assert totals.failure_rate == 0.25
