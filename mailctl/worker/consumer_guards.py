@@ -11,14 +11,18 @@ from queue import Empty
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery import bootsteps
+from celery.concurrency import base as celery_pool
+from celery.worker import pidbox as celery_pidbox
 from celery.worker.consumer import consumer as celery_consumer
+from kombu.transport import redis as kombu_redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import DataError
 from typing_extensions import override
 
 from mailctl.broker.broker_type import BrokerType, broker_type_of
+from mailctl.broker.messages import quoted_name
 from mailctl.celery_app import is_built_in_app
-from mailctl.worker.message_strategy import MessageReceiver
+from mailctl.worker.message_strategy import NO_TASK_TEXT, MessageReceiver
 from mailctl.worker.message_validation import MAX_SERVICE_BODY, amqp_frames, decompression
 from mailctl.worker.message_validation.redis_messages import RepairedMessage, repair_message
 
@@ -26,19 +30,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = logging.getLogger("mailctl.worker")
-_FILTERED_LOGGERS = (celery_consumer.logger.name, "celery.worker.pidbox", "kombu.transport.redis")
-#: Characters of a name from another program that are logged.
-_MAX_NAME_LENGTH = 100
+_FILTERED_LOGGERS: tuple[logging.Logger, ...] = (
+    celery_consumer.logger,
+    celery_pidbox.logger,
+    kombu_redis.logger,
+)
 #: The attribute of a Redis channel with the handler that saves unreadable bytes.
 UNREADABLE_HANDLER_ATTRIBUTE = "mailctl_unreadable_handler"
-#: The texts that replace Celery's log messages, which end with the body.
+#: The texts that replace log messages of Celery and kombu, which contain the body.
 _REPLACEMENT_TEXTS = {
-    celery_consumer.UNKNOWN_FORMAT: "dropped a message that names no task",
+    celery_consumer.UNKNOWN_FORMAT: NO_TASK_TEXT,
     celery_consumer.INVALID_TASK_ERROR: "dropped a message with options that Celery cannot use",
     celery_consumer.MESSAGE_DECODE_ERROR: "dropped a message that cannot be decoded",
     "Cannot process event on channel %r: %s": "dropped an invalid broadcast message",
     "Control command error: %r": "dropped a broadcast message that is not a control command",
     "No such control command: %s": "dropped a broadcast message with an unknown control command",
+    "Could not restore message: %r": "cannot put an unacknowledged message back on its queue",
 }
 
 
@@ -49,8 +56,7 @@ class MessageGuardStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, parent: Any) -> None:
         """Install the guards."""
-        for name in _FILTERED_LOGGERS:
-            logging.getLogger(name).addFilter(_BODY_FILTER)  # adding it again has no effect
+        keep_bodies_out_of_logs()
         errors = (*parent.connection_errors, *parent.channel_errors)
         decompression.limit_kombu_decompression(MAX_SERVICE_BODY)
         channel = parent.task_consumer.channel
@@ -64,6 +70,14 @@ class MessageGuardStep(bootsteps.StartStopStep):  # type: ignore[misc]
         parent.create_task_handler = lambda: receiver.receive
         parent.task_consumer.on_decode_error = receiver.receive_undecodable
         _GUARDS[broker_type_of(parent.connection)](channel, errors)
+
+
+def keep_bodies_out_of_logs() -> None:
+    """Keep Celery and kombu from logging the bodies of messages, which may contain links, at any level."""
+    for logger in _FILTERED_LOGGERS:
+        logger.addFilter(_BODY_FILTER)  # adding it again has no effect
+    # At DEBUG this logger prints the body of each message that the pool receives.
+    celery_pool.logger.setLevel(logging.INFO)
 
 
 def keep_compressed(base: type[Any]) -> type[Any]:
@@ -180,7 +194,7 @@ def _skip_unreadable(read: Callable[..., Any], errors: tuple[type[Exception], ..
 
 
 class _BodyRedactingFilter(logging.Filter):
-    """Removes the body from what Celery logs about a message that it cannot use."""
+    """Removes the body from what Celery and kombu log about a message that they cannot use."""
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
@@ -201,8 +215,7 @@ class _BodyRedactingFilter(logging.Filter):
 def _task_name_and_id(args: Any) -> str:
     """Return task name and id from the arguments of Celery's log record: error, body, headers, and more."""
     headers = args[2]
-    name, task_id = (str(headers.get(key))[:_MAX_NAME_LENGTH] for key in ("task", "id"))
-    return f"{name!r} (id {task_id!r})"
+    return f"{quoted_name(headers.get('task'))} (id {quoted_name(headers.get('id'))})"
 
 
 _BODY_FILTER = _BodyRedactingFilter()

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.worker")
 #: Characters of a name from another program that are logged.
 _MAX_NAME_LENGTH = 100
-_NO_TASK_MESSAGE = "dropped a message that names no task"
+#: The log line about a message that is for no task and no other app.
+NO_TASK_TEXT = "dropped a message that names no task"
 
 
 class MessageReceiver:
@@ -117,7 +118,7 @@ class MessageReceiver:
         except self._errors:
             raise
         except Exception:  # without the traceback, which may quote the message
-            _log.error("%s (%s)", _NO_TASK_MESSAGE, type(error).__name__)
+            _log.error("%s (%s)", NO_TASK_TEXT, type(error).__name__)
             self._reject(message)
 
     def _queue_of(self, message: Any) -> str:

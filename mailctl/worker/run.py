@@ -115,8 +115,6 @@ def _configure_logging(loglevel: str, log_format: str) -> None:
     if log_format == "json":
         configure_json_logging(loglevel.upper())
         setup_logging.connect(_skip_celery_logging, weak=False)
-    # At DEBUG this logger prints whole messages, including their links.
-    logging.getLogger("celery.pool").setLevel(logging.INFO)
     # This logger warns that memory:// names no host.
     logging.getLogger("kombu.connection").setLevel(logging.ERROR)
 

@@ -132,12 +132,27 @@ def test_the_token_is_in_the_email_and_nowhere_else(
     assert not any(TOKEN in listing for listing in listener.processes)
 
 
+@pytest.mark.parametrize(
+    ("program", "pool"),
+    [
+        ("mailctl worker", "prefork"),
+        ("mailctl worker", "threads"),
+        ("celery -A mailctl.celery_app worker", "prefork"),
+        ("celery -A mailctl.celery_app worker", "solo"),
+    ],
+)
 def test_a_full_message_hides_its_links_from_events_and_logs(
-    production: Terminal, smtp_server: ScriptedSmtpServer, client: Celery
+    production: Terminal,
+    smtp_server: ScriptedSmtpServer,
+    client: Celery,
+    program: str,
+    pool: str,
 ) -> None:
     """A message for a worker that does not share the log has to carry the link, and only its body does."""
     production.set(MAILCTL_MESSAGES="full")
-    worker = production.worker("-c", "1", "-l", "DEBUG")
+    options = ("-c", "1", "-P", pool, "-l", "DEBUG")
+    worker = production.open(production.python, "-m", *program.split(), *options, name="worker")
+    worker.wait_until_printed("ready.")
     client.control.enable_events()
     with Listener(client) as listener:
         task_id = production.send("reset", "--email", "zoe@example.com", stdin=None)

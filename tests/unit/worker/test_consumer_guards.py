@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from queue import Empty
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from celery.concurrency import base as celery_pool
+from celery.concurrency import get_implementation
+from celery.worker import pidbox as celery_pidbox
 from celery.worker.consumer import consumer as celery_consumer
+from kombu.transport import redis as kombu_redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import DataError
 
 from mailctl.worker.consumer_guards import (
     _BODY_FILTER,
+    _FILTERED_LOGGERS,
+    _REPLACEMENT_TEXTS,
     UNREADABLE_HANDLER_ATTRIBUTE,
     _skip_unreadable,
+    keep_bodies_out_of_logs,
     keep_compressed,
     tolerate_lost_connection,
 )
+from mailctl.worker.run import POOLS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CONNECTION_ERRORS = (RedisConnectionError, DataError)
 
@@ -133,3 +145,62 @@ def test_other_lines_of_celery_lose_the_body(text: str) -> None:
 def test_other_records_are_not_changed() -> None:
     """Whatever their arguments."""
     assert filtered("connected to %s", "redis") == "connected to redis"
+
+
+@pytest.fixture
+def _guarded_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Log at DEBUG, with the guards, and remove them after the test."""
+    level = celery_pool.logger.level
+    caplog.set_level(logging.DEBUG)
+    keep_bodies_out_of_logs()
+    yield
+    celery_pool.logger.setLevel(level)
+    for logger in _FILTERED_LOGGERS:
+        logger.removeFilter(_BODY_FILTER)
+
+
+def apply_on(pool_name: str) -> None:
+    """Pass a body to a pool that does not execute anything, as Celery does with each message."""
+    pool = get_implementation(pool_name)(limit=1)
+    pool.on_apply = lambda *_, **__: None
+    pool.apply_async(print, ("id", "secret body"), {"body": "secret body"})
+
+
+@pytest.mark.parametrize("pool_name", POOLS)
+def test_celery_logs_at_debug_what_a_pool_executes(pool_name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Without the guards, the line contains the body."""
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, logger=celery_pool.logger.name):
+        apply_on(pool_name)
+    assert "secret body" in caplog.text
+
+
+@pytest.mark.usefixtures("_guarded_logs")
+@pytest.mark.parametrize("pool_name", POOLS)
+def test_no_pool_logs_a_body(pool_name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The level is DEBUG."""
+    apply_on(pool_name)
+    assert caplog.text == ""
+
+
+@pytest.mark.usefixtures("_guarded_logs")
+@pytest.mark.parametrize("logger", _FILTERED_LOGGERS, ids=lambda logger: str(logger.name))
+@pytest.mark.parametrize("text", [text for text in _REPLACEMENT_TEXTS if text.count("%") == 1])
+def test_the_loggers_that_see_bodies_do_not_write_them(
+    logger: logging.Logger, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A replacement says what happened to the message."""
+    logger.critical(text, "secret body", exc_info=ValueError("secret body"))
+    assert "secret body" not in caplog.text
+    assert _REPLACEMENT_TEXTS[text] in caplog.text
+
+
+def test_every_replaced_text_is_one_of_a_filtered_logger() -> None:
+    """A text that a new version of Celery or kombu words differently would pass the filter."""
+    texts = {
+        value
+        for module in (celery_consumer, celery_pidbox, kombu_redis)
+        for value in vars(module).values()
+        if isinstance(value, str)
+    }
+    sources = "".join(inspect.getsource(module) for module in (celery_pidbox, kombu_redis))
+    assert [text for text in _REPLACEMENT_TEXTS if text not in texts and f"'{text}'" not in sources] == []
