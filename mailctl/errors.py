@@ -18,6 +18,7 @@ class ExitCode(IntEnum):
     NOT_FOUND = 3
     REFUSED = 4  #: confirmation is required, a rule forbids it, or there is a conflict
     UNAVAILABLE = 5  #: a required service cannot be reached
+    UNCONFIRMED = 6  #: a task of the service has finished, and nobody knows whether the email was sent
     PENDING = 8  #: not finished within the time limit (as in `gh`)
     INTERRUPTED = 130  #: Ctrl-C
 
@@ -27,7 +28,14 @@ class ExitCode(IntEnum):
         return min(codes, key=_BY_SEVERITY.index, default=ExitCode.DONE)
 
 
-_BY_SEVERITY = (ExitCode.UNAVAILABLE, ExitCode.USAGE, ExitCode.NOT_FOUND, ExitCode.FAILED, ExitCode.DONE)
+_BY_SEVERITY = (
+    ExitCode.UNAVAILABLE,
+    ExitCode.USAGE,
+    ExitCode.NOT_FOUND,
+    ExitCode.FAILED,
+    ExitCode.UNCONFIRMED,
+    ExitCode.DONE,
+)
 
 
 class MailctlError(Exception):
@@ -145,6 +153,12 @@ class RenderError(MailctlError):
 
 class EmailFailed(MailctlError):
     """An email reached a final state without being sent."""
+
+
+class EmailUnconfirmed(MailctlError):
+    """A task of the service has finished with an email, and does not tell whether it was sent."""
+
+    exit_code = ExitCode.UNCONFIRMED
 
 
 class ContentDeleted(MailctlError):

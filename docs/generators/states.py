@@ -12,7 +12,7 @@ _BOX = 92
 _STEP = 124
 _LEFT = 130
 _RIGHT = 80
-#: From the top: under way, delivered, stopped.
+#: From the top: under way, finished, stopped.
 _ROWS = (48, 158, 258)
 
 
@@ -49,11 +49,11 @@ def stopping_states() -> frozenset[State]:
 
 
 def state_diagram() -> str:
-    """Return the picture: under way, delivered, stopped; what all of a group can do is one arrow."""
+    """Return the picture: under way, finished, stopped; what all of a group can do is one arrow."""
     stopped = [state for state in State if state in stopping_states()]
     under_way = [state for state in State if stopping_states() <= TRANSITIONS[state]]
-    delivered = [state for state in State if state not in (*stopped, *under_way)]
-    rows = (under_way, delivered, stopped)
+    finished = [state for state in State if state not in (*stopped, *under_way)]
+    rows = (under_way, finished, stopped)
     columns = max(len(row) for row in rows)
     right = _LEFT + _STEP * columns
     drawing = Drawing(right + _RIGHT, _ROWS[-1] + 56, "The states of an email")

@@ -23,7 +23,7 @@ def send_single(session: CliSession, request: EmailRequest, options: SendOptions
     """Send an email to each recipient and print them; with --dry-run, print the messages.
 
     Raises:
-        EmailFailed, StillPending: --wait is given, and an email was not sent.
+        EmailFailed, StillPending, EmailUnconfirmed: --wait is given, and an email is not known to be sent.
         MailctlError: see `SendService.send`.
     """
     service = SendService(session.runtime)
@@ -56,7 +56,7 @@ def _wait(session: CliSession, emails: Sequence[Email], *, timeout: float) -> No
     """Wait until emails are finished, for so many seconds, and print each of them.
 
     Raises:
-        EmailFailed, StillPending: an email was not sent.
+        EmailFailed, StillPending, EmailUnconfirmed: an email is not known to be sent.
     """
     # Not needed without --wait, and slow to import.
     from mailctl.diagnosis.status import StatusService, raise_for_unsent

@@ -36,6 +36,17 @@ def captured(case: Case) -> Cause:
     )
 
 
+def unconfirmed(case: Case) -> Cause:
+    """Return the cause of `unconfirmed`."""
+    email = case.email
+    reason = email.error or "a task of the service has finished with it"
+    return Cause(
+        name="unconfirmed",
+        sentence=f"{reason}; only the log of the mail server can tell whether it was accepted",
+        next_step=case.command_to_send_again(),
+    )
+
+
 def failed(case: Case) -> Cause:
     """Return the cause of `failed`."""
     email = case.email

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from mailctl.domain.eligibility import RESEND, RETRY, SEND_ANOTHER
+from mailctl.domain.models import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.pauses import Pause
     from mailctl.delivery_log.suppressions import Suppression
     from mailctl.domain.eligibility import Action, AvailableAction
-    from mailctl.domain.models import CeleryResult, Email, Event, State
+    from mailctl.domain.models import CeleryResult, Email, Event
     from mailctl.domain.shell_command import ShellCommand
 
 
@@ -165,9 +166,14 @@ class Diagnosis:
     def has_failed(self) -> bool:
         """Whether the email is known to be finished without having been sent."""
         if self.case is not None:
-            return self.case.email.is_final and not self.case.email.is_sent_or_captured
+            return self.case.email.has_ended_unsent
         result = self.unknown.result if self.unknown else None
         return result is not None and result.state == "FAILURE"
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether a task of the service has finished with it, and nobody knows whether it was sent."""
+        return self.state is State.UNCONFIRMED
 
     @property
     def is_known(self) -> bool:

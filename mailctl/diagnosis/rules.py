@@ -33,6 +33,7 @@ _RULES: Mapping[State, tuple[Rule, ...]] = {
     State.SENDING: (attempts.dead_worker, attempts.in_hand),
     State.SENT: (ended.accepted,),
     State.CAPTURED: (ended.captured,),
+    State.UNCONFIRMED: (ended.unconfirmed,),
     State.FAILED: (ended.failed,),
     State.HELD: (ended.held,),
     State.EXPIRED: (ended.expired,),

@@ -12,7 +12,15 @@ from mailctl.diagnosis import Diagnosis, diagnose, diagnose_unknown
 from mailctl.diagnosis.evidence import EvidenceCollector
 from mailctl.domain.models import CeleryResult, Email, Event, State
 from mailctl.domain.shell_command import mailctl_command
-from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable, MailctlError, NotFound, StillPending
+from mailctl.errors import (
+    EmailFailed,
+    EmailUnconfirmed,
+    InvalidInput,
+    LogUnavailable,
+    MailctlError,
+    NotFound,
+    StillPending,
+)
 from mailctl.runtime import open_log
 
 if TYPE_CHECKING:
@@ -58,8 +66,13 @@ class EmailStatus:
     def has_failed(self) -> bool:
         """Whether the email is known to be finished without having been sent."""
         if self.email is not None:
-            return self.email.is_final and not self.email.is_sent_or_captured
+            return self.email.has_ended_unsent
         return self.celery is not None and self.celery.state == "FAILURE"
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether a task of the service has finished with it, and nobody knows whether it was sent."""
+        return self.state is State.UNCONFIRMED
 
 
 class StatusService:
@@ -259,13 +272,17 @@ def raise_for_unsent(statuses: Sequence[EmailStatus]) -> None:
     Raises:
         EmailFailed: an email is finished without having been sent.
         StillPending: an email is not finished.
+        EmailUnconfirmed: nobody knows whether an email was sent.
     """
     for status in statuses:
         if status.has_failed:
             raise EmailFailed(f"Email {status.task_id} {status.state}: {status.explanation}.")
     for status in statuses:
-        if status.email is not None and not status.email.is_sent_or_captured:
+        if status.email is not None and not status.email.is_final:
             raise StillPending(
                 f"Email {status.task_id} is {status.state}: {status.explanation}.",
                 fix=f"Ask again: {mailctl_command('status', arguments=[status.task_id])}",
             )
+    for status in statuses:
+        if status.is_unconfirmed:
+            raise EmailUnconfirmed(f"Email {status.task_id} is unconfirmed: {status.explanation}.")

@@ -41,8 +41,8 @@ _ENDED_UNSENT = (State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED)
 RETRY = Action(
     name="retry",
     past_participle="retried",
-    allowed_states=(*_ENDED_UNSENT, State.DEFERRED),
-    # Cancelled and suppressed emails are not retried unless an operator names the state.
+    allowed_states=(*_ENDED_UNSENT, State.UNCONFIRMED, State.DEFERRED),
+    # Cancelled, suppressed and unconfirmed emails are not retried unless an operator names the state.
     default_states=(State.FAILED, State.EXPIRED, State.DEFERRED),
     label="Retry it",
 )
@@ -68,7 +68,7 @@ RESEND = Action(
     name="resend",
     past_participle="resent",
     # An email that expired while it was held can only be resent.
-    allowed_states=(*_ENDED_UNSENT, State.HELD),
+    allowed_states=(*_ENDED_UNSENT, State.UNCONFIRMED, State.HELD),
     default_states=(State.FAILED, State.EXPIRED),
     label="Resend it as a new email",
 )
@@ -237,7 +237,7 @@ def is_expired(email: Email, *, now: datetime) -> bool:
 def _hazards(email: Email, facts: EligibilityFacts, *, now: datetime) -> frozenset[Hazard]:
     found = {
         Hazard.PERMANENT: facts.is_mailbox_dead,
-        Hazard.MAYBE_SENT: facts.may_have_been_sent,
+        Hazard.MAYBE_SENT: facts.may_have_been_sent or email.state is State.UNCONFIRMED,
         Hazard.USELESS: is_expired(email, now=now),
         Hazard.SUPPRESSED: email.state is State.SUPPRESSED or facts.is_address_suppressed,
         Hazard.RESENT: facts.has_been_resent,

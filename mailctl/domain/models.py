@@ -28,6 +28,8 @@ class State(StrEnum):
     SENDING = "sending"  #: claimed by a worker
     SENT = "sent"  #: accepted by the mail server
     CAPTURED = "captured"  #: written to a file, because EMAIL_ENABLED=False
+    #: the service's own task has finished, and does not tell whether a mail server accepted it
+    UNCONFIRMED = "unconfirmed"
     DEFERRED = "deferred"  #: the mail server said "later"; waits for the next attempt
     FAILED = "failed"  #: refused permanently, or out of attempts
     HELD = "held"  #: kept back until an operator releases it
@@ -38,7 +40,15 @@ class State(StrEnum):
 
 #: States that an email leaves only if an operator acts on it.
 FINAL_STATES = frozenset(
-    {State.SENT, State.CAPTURED, State.FAILED, State.CANCELLED, State.EXPIRED, State.SUPPRESSED}
+    {
+        State.SENT,
+        State.CAPTURED,
+        State.UNCONFIRMED,
+        State.FAILED,
+        State.CANCELLED,
+        State.EXPIRED,
+        State.SUPPRESSED,
+    }
 )
 #: States in which something may still become of an email.
 UNFINISHED_STATES = frozenset(State) - FINAL_STATES
@@ -53,13 +63,15 @@ _STOPPED = frozenset({State.HELD, State.CANCELLED, State.EXPIRED, State.SUPPRESS
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.PENDING: frozenset({State.QUEUED, State.SENDING}) | _STOPPED,
     State.QUEUED: frozenset({State.PENDING, State.SENDING}) | _STOPPED,
-    State.SENDING: frozenset({State.SENT, State.CAPTURED, State.DEFERRED, State.PENDING}) | _STOPPED,
+    State.SENDING: frozenset({State.SENT, State.CAPTURED, State.UNCONFIRMED, State.DEFERRED, State.PENDING})
+    | _STOPPED,
     State.DEFERRED: frozenset({State.PENDING, State.QUEUED, State.SENDING}) | _STOPPED,
     State.HELD: frozenset({State.PENDING, State.CANCELLED, State.EXPIRED}),
     State.FAILED: frozenset({State.PENDING}),
     State.CANCELLED: frozenset({State.PENDING}),
     State.EXPIRED: frozenset({State.PENDING}),
     State.SUPPRESSED: frozenset({State.PENDING}),
+    State.UNCONFIRMED: frozenset({State.PENDING}),
     State.SENT: frozenset(),
     State.CAPTURED: frozenset(),
 }
@@ -178,6 +190,11 @@ class Email:
     def is_sent_or_captured(self) -> bool:
         """Whether a mail server accepted it, or it was written to a file instead."""
         return self.state in SENT_OR_CAPTURED
+
+    @property
+    def has_ended_unsent(self) -> bool:
+        """Whether it is known to be finished without having been sent or captured."""
+        return self.is_final and not self.is_sent_or_captured and self.state is not State.UNCONFIRMED
 
     @property
     def next_attempt_at(self) -> datetime | None:

@@ -27,6 +27,7 @@ class ReasonCode(StrEnum):
     NO_REPLY = "no_reply"  #: the body was sent, and no reply came
     CONFIGURATION = "configuration"  #: credentials, TLS, the sender or files of this installation are wrong
     UNREADABLE_CONTENT = "unreadable_content"  #: its content is encrypted with an unknown key
+    OWN_TASK_UNKNOWN = "own_task_unknown"  #: nothing tells whether the service's own task ran; it is held
     # It ended.
     REFUSED = "refused"  #: the mail server refused it permanently
     OUT_OF_ATTEMPTS = "out_of_attempts"  #: the last allowed attempt failed
@@ -38,7 +39,8 @@ class ReasonCode(StrEnum):
     NOT_ALLOWED = "not_allowed"  #: the recipient policy of this environment forbids its recipient
     SUPPRESSED_ADDRESS = "suppressed_address"  #: its address is suppressed
     OVER_LIMIT = "over_limit"  #: a rate limit of its address or user is reached
-    OWN_TASK_SUCCEEDED = "own_task_succeeded"  #: the service's own task reports that it was sent
+    OWN_TASK_SUCCEEDED = "own_task_succeeded"  #: the service's own task proves that it was sent or captured
+    OWN_TASK_UNCONFIRMED = "own_task_unconfirmed"  #: the service's own task finished without telling
     OWN_TASK_FAILED = "own_task_failed"  #: the service's own task reports a failure
     CANARY_FAILED = "canary_failed"  #: a step of a canary failed
     # An operator, or another program, acted.

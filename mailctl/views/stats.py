@@ -26,6 +26,7 @@ class TotalsView(View):
     recorded: Count
     delivered: Count = Field(description="Sent or captured.")
     failed: Count = Field(description="Failed or expired.")
+    unconfirmed: Count = Field(description="Neither known to be sent nor to have failed.")
     unfinished: Count
     failure_rate: Share | None = Field(
         description="The share of failed in sent, captured and failed; null if there are none."

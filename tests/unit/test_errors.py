@@ -17,6 +17,7 @@ def test_exit_codes_are_fixed() -> None:
         "NOT_FOUND": 3,
         "REFUSED": 4,
         "UNAVAILABLE": 5,
+        "UNCONFIRMED": 6,
         "PENDING": 8,
         "INTERRUPTED": 130,
     }
@@ -40,6 +41,7 @@ def test_exit_codes_are_fixed() -> None:
         ("EmailFailed", 1),
         ("ContentDeleted", 1),
         ("StillPending", 8),
+        ("EmailUnconfirmed", 6),
         ("Unanswered", 130),
     ],
 )
@@ -53,6 +55,8 @@ def test_each_class_has_its_exit_code(name: str, code: int) -> None:
     [
         ([], ExitCode.DONE),
         ([ExitCode.DONE, ExitCode.FAILED], ExitCode.FAILED),
+        ([ExitCode.DONE, ExitCode.UNCONFIRMED], ExitCode.UNCONFIRMED),
+        ([ExitCode.UNCONFIRMED, ExitCode.FAILED], ExitCode.FAILED),
         ([ExitCode.FAILED, ExitCode.NOT_FOUND], ExitCode.NOT_FOUND),
         ([ExitCode.NOT_FOUND, ExitCode.UNAVAILABLE, ExitCode.DONE], ExitCode.UNAVAILABLE),
     ],

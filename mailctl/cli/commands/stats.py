@@ -112,6 +112,7 @@ def _show(session: CliSession, report: StatsReport) -> None:
             ("recorded", str(totals.recorded)),
             ("sent", str(totals.delivered)),
             ("failed", f"{totals.failed}  {rate}".rstrip()),
+            ("unconfirmed", str(totals.unconfirmed or "")),
             ("unfinished", str(totals.unfinished)),
             ("latency", _latency(report)),
         ]

@@ -38,8 +38,8 @@ def status(
 ) -> None:
     """Show what happened to emails, and why.
 
-    One email is shown with its history, several as one line each. Exits with 1 if an email has failed, and
-    with 3 if an id is unknown.
+    One email is shown with its history, several as one line each. Exits with 1 if an email has failed,
+    with 3 if an id is unknown, and with 6 if an email is unconfirmed.
 
     \b
     Examples:
@@ -59,8 +59,14 @@ def status(
         found = _watch(session, service, found)
     else:
         _show(session, found)
-    if found.has_failed:
-        raise typer.Exit(ExitCode.FAILED)
+    if (code := _exit_code(found)) is not ExitCode.DONE:
+        raise typer.Exit(code)
+
+
+def _exit_code(found: EmailStatus) -> ExitCode:
+    if found.is_unconfirmed:
+        return ExitCode.UNCONFIRMED
+    return ExitCode.FAILED if found.has_failed else ExitCode.DONE
 
 
 def _show_each(session: CliSession, service: StatusService, ids: Sequence[str], *, watch: bool) -> None:
@@ -82,13 +88,13 @@ def _show_each(session: CliSession, service: StatusService, ids: Sequence[str], 
             codes.add(found.exit_code)
             _show_unknown(session, given, found)
             continue
-        codes |= {ExitCode.FAILED} if found.has_failed else set()
+        codes.add(_exit_code(found))
         if session.output.as_json:
             _print_json(session, found)
         else:
             session.output.state(f"{found.state or 'unknown':<9}", f"{found.task_id}  {found.explanation}")
-    if codes:
-        raise typer.Exit(ExitCode.most_severe(codes))
+    if (code := ExitCode.most_severe(codes)) is not ExitCode.DONE:
+        raise typer.Exit(code)
 
 
 def _show_unknown(session: CliSession, given: str, error: MailctlError) -> None:

@@ -32,7 +32,8 @@ def why(
     """Explain why an email is in its state, and what to do next.
 
     Collects evidence from the delivery log, the broker, the result backend and the workers. Prints the most
-    likely cause first. Exits with 1 if the email has failed, and with 3 if it is unknown.
+    likely cause first. Exits with 1 if the email has failed, with 3 if it is unknown, and with 6 if it is
+    unconfirmed.
 
     \b
     Examples:
@@ -52,6 +53,8 @@ def why(
         raise typer.Exit(ExitCode.NOT_FOUND)
     if found.has_failed:
         raise typer.Exit(ExitCode.FAILED)
+    if found.is_unconfirmed:
+        raise typer.Exit(ExitCode.UNCONFIRMED)
 
 
 def _show(session: CliSession, found: Diagnosis) -> None:

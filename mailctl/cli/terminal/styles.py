@@ -8,6 +8,7 @@ COLORS = {
     "ok": "green",
     "deferred": "yellow",
     "held": "yellow",
+    "unconfirmed": "yellow",
     "warn": "yellow",
     "failed": "bold red",
     "fail": "bold red",

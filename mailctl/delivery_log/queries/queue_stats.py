@@ -32,7 +32,7 @@ NEWEST_EVENTS = 20_000
 #: The shortest period of a rate, in minutes: a single email is not a rate.
 _MIN_RATE_MINUTES = 0.5
 #: The states in which an email has left its queue; a deferred one has not.
-_OUTGOING_STATES = (State.SENT, State.CAPTURED, State.FAILED)
+_OUTGOING_STATES = (State.SENT, State.CAPTURED, State.UNCONFIRMED, State.FAILED)
 #: Ids in one statement: databases limit the number of parameters.
 _MAX_IDS = 500
 

@@ -50,6 +50,11 @@ class Totals:
         return self._count_in(FAILED_STATES)
 
     @property
+    def unconfirmed(self) -> int:
+        """Emails of which nobody knows whether they were sent; they count as neither sent nor failed."""
+        return self.states.get(State.UNCONFIRMED, 0)
+
+    @property
     def unfinished(self) -> int:
         """Emails that are not in a final state."""
         return self._count_in(UNFINISHED_STATES)

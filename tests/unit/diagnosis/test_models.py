@@ -110,7 +110,13 @@ def test_an_email_waits_for_a_time_in_the_future(seconds: int, waits: bool) -> N
 
 @pytest.mark.parametrize(
     ("state", "has_failed"),
-    [(State.SENT, False), (State.HELD, False), (State.FAILED, True), (State.CANCELLED, True)],
+    [
+        (State.SENT, False),
+        (State.HELD, False),
+        (State.UNCONFIRMED, False),
+        (State.FAILED, True),
+        (State.CANCELLED, True),
+    ],
 )
 def test_an_email_of_the_log_is_known(state: State, has_failed: bool) -> None:
     """It has failed if it is finished without having been sent."""

@@ -294,6 +294,7 @@ class TestEnded:
             (failed(EMAIL, ReasonCode.NOT_COMPOSED, state=State.FAILED), "not_made"),
             (failed(EMAIL, ReasonCode.INVALID_MESSAGE, state=State.FAILED), "not_made"),
             (failed(EMAIL, ReasonCode.OWN_TASK_FAILED, state=State.FAILED), "own_task_failed"),
+            (failed(EMAIL, ReasonCode.OWN_TASK_UNCONFIRMED, state=State.UNCONFIRMED), "unconfirmed"),
             (replace(EMAIL, state=State.CANCELLED), "cancelled"),
             (replace(EMAIL, state=State.HELD), "held"),
             (replace(EMAIL, state=State.SUPPRESSED), "suppressed"),

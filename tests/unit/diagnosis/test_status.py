@@ -8,7 +8,7 @@ import pytest
 
 from mailctl.diagnosis.status import EmailStatus, raise_for_unsent
 from mailctl.domain.models import CeleryResult, State
-from mailctl.errors import EmailFailed, StillPending
+from mailctl.errors import EmailFailed, EmailUnconfirmed, StillPending
 from tests.emails import email
 
 
@@ -36,6 +36,18 @@ def test_a_failure_comes_before_a_pending_email() -> None:
     """Whatever their order; the message has the explanation."""
     with pytest.raises(EmailFailed, match=r"Email e1 failed: it is so\."):
         raise_for_unsent([status(State.DEFERRED), status(State.FAILED)])
+
+
+def test_an_unconfirmed_email_is_neither_sent_nor_failed() -> None:
+    """It has an exit code of its own, so that scripts neither go on nor send it again."""
+    unconfirmed = status(State.UNCONFIRMED)
+    assert not unconfirmed.has_failed
+    with pytest.raises(EmailUnconfirmed, match=r"Email e1 is unconfirmed: it is so\."):
+        raise_for_unsent([status(State.SENT), unconfirmed])
+    with pytest.raises(EmailFailed):
+        raise_for_unsent([unconfirmed, status(State.FAILED)])
+    with pytest.raises(StillPending):
+        raise_for_unsent([unconfirmed, status(State.QUEUED)])
 
 
 def test_an_unfinished_email_is_still_pending() -> None:

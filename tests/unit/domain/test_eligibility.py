@@ -83,6 +83,14 @@ def test_sent_and_captured_emails_cannot_be_resent(state: State) -> None:
     assert "mailctl send welcome --user-id 7" in result.fix
 
 
+@pytest.mark.parametrize("action", [RETRY, RESEND])
+def test_an_unconfirmed_email_is_sent_again_only_by_name(action: Action) -> None:
+    """The service's own task may have sent it."""
+    result = check_eligibility(action, email(State.UNCONFIRMED), FACTS, now=NOW)
+    assert (result.obstacle, result.hazards) == ("", {Hazard.MAYBE_SENT})
+    assert State.UNCONFIRMED not in action.default_states
+
+
 def test_a_reason_names_no_single_email() -> None:
     """Reasons are counted: those of a hundred emails are one line of a plan."""
     late = [email(State.CANCELLED, id=name, expires_at=NOW) for name in ("a1", "b2")]
@@ -154,6 +162,7 @@ def test_nothing_else_is_left_out() -> None:
         State.SENDING: [],
         State.SENT: [],
         State.CAPTURED: [],
+        State.UNCONFIRMED: ["retry", "resend"],
         State.DEFERRED: ["retry", "hold", "cancel"],
         State.FAILED: ["retry", "resend"],
         State.HELD: ["release", "cancel"],

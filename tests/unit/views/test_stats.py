@@ -10,14 +10,15 @@ from mailctl.monitoring.stats import StatsReport
 from mailctl.views.stats import StatsView
 from tests.emails import NOW
 
-TOTALS = Totals(states={State.SENT: 3, State.FAILED: 1, State.PENDING: 2})
+TOTALS = Totals(states={State.SENT: 3, State.FAILED: 1, State.UNCONFIRMED: 4, State.PENDING: 2})
 COUNTS = {
-    "recorded": 6,
+    "recorded": 10,
     "delivered": 3,
     "failed": 1,
+    "unconfirmed": 4,
     "unfinished": 2,
     "failure_rate": 0.25,
-    "states": {"sent": 3, "failed": 1, "pending": 2},
+    "states": {"sent": 3, "failed": 1, "unconfirmed": 4, "pending": 2},
 }
 REPORT = StatsReport(
     since=NOW - timedelta(hours=1),

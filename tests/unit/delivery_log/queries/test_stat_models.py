@@ -15,6 +15,13 @@ def test_totals_add_up() -> None:
     assert totals.failure_rate == 0.25
 
 
+def test_unconfirmed_emails_count_as_neither_sent_nor_failed() -> None:
+    """They are finished, and change no rate."""
+    totals = Totals(states={State.SENT: 3, State.FAILED: 1, State.UNCONFIRMED: 6})
+    assert (totals.delivered, totals.failed, totals.unconfirmed, totals.unfinished) == (3, 1, 6, 0)
+    assert totals.failure_rate == 0.25
+
+
 def test_no_rate_without_emails() -> None:
     """Nothing is divided by zero."""
     assert Totals(states={State.PENDING: 3}).failure_rate is None
