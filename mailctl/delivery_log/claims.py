@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, or_, update
+from sqlalchemy import ColumnElement, and_, bindparam, update
 
+from mailctl.delivery_log.due import may_start
 from mailctl.delivery_log.pauses import is_not_paused, return_paused
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rule_enforcement import is_not_suppressed, suppress_waiting
@@ -175,7 +176,7 @@ def _build_claim(where: ColumnElement[bool]) -> StateChange:
         and_(
             emails.c.id.in_(bindparam("ids", expanding=True)),
             where,
-            or_(emails.c.not_before.is_(None), emails.c.not_before <= bindparam("now", type_=UtcDateTime)),
+            may_start(bindparam("now", type_=UtcDateTime)),
             is_not_paused(),
             is_not_suppressed(),
         ),

@@ -1,10 +1,10 @@
-"""Emails that wait for a relay: their campaigns, found by the index alone, and since when they wait."""
+"""Emails that wait: which may start, since when they wait, and for which campaigns."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
 
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.models import State
@@ -13,10 +13,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import BindParameter, Connection
 
 #: The states of emails that wait for a relay.
 WAITING_STATES = (State.DEFERRED, State.PENDING)
+
+
+def may_start(moment: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
+    """Return the condition that an email may be claimed at a moment, as far as its `not_before` decides.
+
+    An email waits for that time if it is scheduled, or if an attempt or a reason has delayed it.
+    """
+    return or_(emails.c.not_before.is_(None), emails.c.not_before <= moment)
+
+
+def starts_later(moment: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
+    """Return the condition that an email waits for a time after a moment; the opposite of `may_start`."""
+    return emails.c.not_before > moment
 
 
 def waiting_since() -> ColumnElement[datetime]:

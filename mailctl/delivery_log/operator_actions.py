@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, case, select, update
 
+from mailctl.delivery_log.due import starts_later
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rule_enforcement import is_not_suppressed
 from mailctl.delivery_log.storage.engine import reading, writing
@@ -161,8 +162,7 @@ class OperatorActions(Repository):
             The ids of the emails that were released.
         """
         now = self._clock()
-        is_scheduled = emails.c.not_before > now
-        values = {"due_at": case((is_scheduled, emails.c.not_before), else_=now), **_CLEARED}
+        values = {"due_at": case((starts_later(now), emails.c.not_before), else_=now), **_CLEARED}
         can_send = _can_be_sent(ids, from_states, again=again)
         reason = Reason(code=ReasonCode.RELEASED, text="released")
         return self._change_state(can_send, State.PENDING, reason, values=values, audit=audit)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, select, update
 
 from mailctl.delivery_log import idempotency
+from mailctl.delivery_log.due import may_start
 from mailctl.delivery_log.new_rows import email_row, first_events
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.repository import Repository
@@ -17,7 +18,7 @@ from mailctl.delivery_log.rule_enforcement import Rules
 from mailctl.delivery_log.storage import encryption
 from mailctl.delivery_log.storage.engine import flush, reading, writing
 from mailctl.delivery_log.storage.raw_insert import insert_rows, is_empty
-from mailctl.delivery_log.storage.tables import emails, events, pauses
+from mailctl.delivery_log.storage.tables import UtcDateTime, emails, events, pauses
 from mailctl.delivery_log.transitions import (
     StateChange,
     append_events,
@@ -46,7 +47,7 @@ _MARK_QUEUED = StateChange(
     and_(
         emails.c.id.in_(bindparam("ids", expanding=True)),
         # Not an email that a fast worker has deferred already, before this was written.
-        or_(emails.c.not_before.is_(None), emails.c.not_before <= bindparam("moment")),
+        may_start(bindparam("moment", type_=UtcDateTime)),
     ),
     State.QUEUED,
     values={"queued_at": bindparam("moment"), "queued_in": bindparam("queued_in")},
@@ -260,7 +261,7 @@ class Outbox(Repository):
         now, code, text = self._clock(), ReasonCode.MAIL_SERVER_DOWN, f"postponed: {reason}"
         values = reason_values(Reason(code=code, text=text))
         values |= {"due_at": until, "not_before": until, "queued_at": None, "queued_in": None}
-        is_due = and_(emails.c.id == email_id, or_(emails.c.not_before.is_(None), emails.c.not_before <= now))
+        is_due = and_(emails.c.id == email_id, may_start(now))
         is_published = and_(is_due, emails.c.state.in_([State.QUEUED, State.DEFERRED]))
         with writing(self._engine) as connection:
             # The worker may have its message before `mark_queued` has committed. This statement comes first

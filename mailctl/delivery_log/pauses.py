@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 
-from mailctl.delivery_log.due import WAITING_STATES, waiting_campaigns
+from mailctl.delivery_log.due import WAITING_STATES, may_start, waiting_campaigns
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, pauses
@@ -91,8 +91,7 @@ class Pauses(Repository):
         with writing(self._engine) as connection:
             was_paused = bool(connection.execute(delete(pauses).where(is_it)).rowcount)
         now = self._clock()
-        waits_for_nothing = or_(emails.c.not_before.is_(None), emails.c.not_before <= now)
-        is_parked = and_(emails.c.due_at > now, waits_for_nothing, _is_in_scope(scope, name), is_not_paused())
+        is_parked = and_(emails.c.due_at > now, may_start(now), _is_in_scope(scope, name), is_not_paused())
         self._set_due(is_parked, due_at=now)
         return was_paused
 
@@ -140,11 +139,7 @@ def return_paused(connection: Connection, ids: Collection[str], *, now: datetime
 
     Their messages are consumed, so none of them may stay queued, even if the pause has ended meanwhile.
     """
-    is_left = and_(
-        emails.c.id.in_(ids),
-        UNINDEXED_STATE == State.QUEUED,
-        or_(emails.c.not_before.is_(None), emails.c.not_before <= now),
-    )
+    is_left = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.QUEUED, may_start(now))
     values = {"queued_at": None, "queued_in": None}
     for pause in _read(connection):
         is_stopped = and_(is_left, _is_in_scope(pause.scope, pause.name))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select
 
+from mailctl.delivery_log.due import may_start, starts_later
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row, event_from_row
 from mailctl.delivery_log.storage.engine import reading
@@ -26,7 +27,7 @@ _BY_IDS: Any = (
 )
 _PUBLISHABLE: Any = _BY_IDS.where(
     UNINDEXED_STATE == State.PENDING,
-    or_(emails.c.not_before.is_(None), emails.c.not_before <= bindparam("now", type_=UtcDateTime)),
+    may_start(bindparam("now", type_=UtcDateTime)),
     is_not_paused(),
 )
 _other = emails.alias()
@@ -131,7 +132,7 @@ class EmailLookups:
 
     def backlog(self, *, now: datetime) -> Backlog:
         """Return how many emails are left to do at a time."""
-        is_waiting = or_(emails.c.not_before > now, emails.c.due_at > now + _BACKLOG_HORIZON)
+        is_waiting = or_(starts_later(now), emails.c.due_at > now + _BACKLOG_HORIZON)
         query = (
             select(func.count().label("all"), func.count().filter(is_waiting).label("waiting"))
             .select_from(emails)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, or_, select
 
-from mailctl.delivery_log.due import waiting_since
+from mailctl.delivery_log.due import may_start, starts_later, waiting_since
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.storage.engine import reading
@@ -244,13 +244,12 @@ class QueueStats(Repository):
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
     """Whether an email is pending, and not scheduled for later."""
-    is_time = or_(emails.c.not_before.is_(None), emails.c.not_before <= now)
-    return and_(emails.c.state == State.PENDING, is_time)
+    return and_(emails.c.state == State.PENDING, may_start(now))
 
 
 def _is_later(now: datetime) -> ColumnElement[bool]:
     """Whether an email is in the log, not on the broker, and waits for a later time."""
-    return and_(emails.c.state == State.PENDING, emails.c.not_before > now)
+    return and_(emails.c.state == State.PENDING, starts_later(now))
 
 
 def _count(where: ColumnElement[bool]) -> Any:

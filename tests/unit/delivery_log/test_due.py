@@ -1,13 +1,16 @@
-"""Emails that wait: since when, and for which campaigns."""
+"""Emails that wait: which may start, since when, and for which campaigns."""
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from mailctl.delivery_log.due import waiting_campaigns, waiting_since
+from mailctl import delivery_log
+from mailctl.delivery_log.due import may_start, starts_later, waiting_campaigns, waiting_since
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.models import State
@@ -24,6 +27,28 @@ def waits_since(log: Log, email_id: str) -> datetime:
     query = select(waiting_since()).where(emails.c.id == email_id)
     with reading(log.engine) as connection:
         return connection.execute(query).scalar_one()
+
+
+def test_an_email_may_start_unless_it_waits_for_a_later_time(log: Log) -> None:
+    """At its time exactly it may; every email either may start or starts later."""
+    unscheduled = log.add()
+    late, now, early = (log.add(not_before=log.now + timedelta(seconds=seconds)) for seconds in (1, 0, -1))
+    with reading(log.engine) as connection:
+        may = set(connection.execute(select(emails.c.id).where(may_start(log.now))).scalars())
+        later = set(connection.execute(select(emails.c.id).where(starts_later(log.now))).scalars())
+    assert may == {unscheduled, now, early}
+    assert later == {late}
+
+
+def test_one_module_compares_the_time_before_which_no_email_is_claimed() -> None:
+    """The others ask it, so that claims, pauses, queues and counts cannot disagree."""
+    folder = Path(delivery_log.__file__).parent
+    compares = {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*.py")
+        if re.search(r"c\.not_before [<>]", path.read_text())
+    }
+    assert compares == {"due.py"}
 
 
 def test_a_scheduled_email_waits_since_its_time(log: Log) -> None:
