@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mailctl import alembic
     from mailctl.delivery_log.used_links import LinkUses, redeem
     from mailctl.domain.catalog import Kind, Link
     from mailctl.errors import (
@@ -46,6 +47,7 @@ _EXPORTS = {
     "RenderError": "mailctl.errors",
     "ServiceUnavailable": "mailctl.errors",
     "UsedLink": "mailctl.security.links",
+    "alembic": "mailctl.alembic",
     "links": "mailctl.security.links",
     "redeem": "mailctl.delivery_log.used_links",
 }
@@ -68,6 +70,7 @@ __all__ = [
     "RenderError",
     "ServiceUnavailable",
     "UsedLink",
+    "alembic",
     "links",
     "redeem",
 ]

@@ -20,7 +20,10 @@ _ANNOTATION = re.compile(r"(: |-> )'([^']*)'")
 #: Classes whose instances the caller does not make.
 _NEVER_MADE = frozenset({"EmailService", "links.UseStore"})
 #: What is public in a module that is exported as a whole.
-_OF_MODULES = {"links": ("verify", "redeem", "LinkClaims", "UseStore")}
+_OF_MODULES = {
+    "alembic": ("include_object",),
+    "links": ("verify", "redeem", "LinkClaims", "UseStore"),
+}
 _ENTRY = re.compile(r"(?P<name>[\w*]+): (?P<text>.*)$")
 
 

@@ -7,6 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from mailctl.checks.finding import CheckGroup, Finding, as_sentence
+from mailctl.checks.migrations import check_migrations
 from mailctl.deadlines import call_with_deadline, timed_call_with_deadline
 from mailctl.delivery_log.circuits import read_circuits
 from mailctl.delivery_log.opening import describe_nearby_logs
@@ -110,6 +111,7 @@ def _check_database(engine: Engine, settings: Settings) -> Generator[Finding, No
     if version.is_current:
         yield _counts(engine)
         yield from _circuits(engine)
+        yield from check_migrations(settings, engine)
     return version.is_current
 
 

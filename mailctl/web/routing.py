@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 #: The Content-Security-Policy of pages: resources of the dashboard only, no inline scripts and styles.
 PAGE_CSP = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-#: The Content-Security-Policy of an email's HTML: no scripts, no requests; only the dashboard may frame it.
-EMAIL_CSP = (
-    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; "
-    "base-uri 'none'; frame-ancestors 'self'"
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",

@@ -84,6 +84,12 @@ class Browser:
         self._driver.switch_to.default_content()
         return text
 
+    def click_in_frame(self, selector: str) -> None:
+        """Click something in the frame of the page."""
+        self._driver.switch_to.frame(0)
+        self._one(selector).click()
+        self._driver.switch_to.default_content()
+
     def evaluate(self, script: str) -> None:
         """Run a script that the page's own policy would not let in."""
         self._driver.execute_cdp_cmd("Runtime.evaluate", {"expression": script})

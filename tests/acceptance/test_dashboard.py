@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+from html.parser import HTMLParser
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from fastapi import FastAPI, Request, Response
 
 from mailctl import runtime, web
 from mailctl.delivery_log.suppressions import SuppressionSource
@@ -158,7 +161,8 @@ def test_emails_are_accessible(dashboard: Dashboard, axe: str, tmp_path: Path) -
     file = tmp_path / "email.html"
     for kind in BUILT_IN_KINDS:
         for width, dark in LOOKS:
-            html = dashboard.fetch(f"/previews/{kind}/html?scheme={'dark' if dark else 'light'}")
+            page = dashboard.fetch(f"/previews/{kind}?scheme={'dark' if dark else 'light'}")
+            html = _framed_document(page)
             # From a file, because the dashboard lets no script look at an email.
             file.write_text(html)
             dashboard.browser.open(file.as_uri())
@@ -166,6 +170,63 @@ def test_emails_are_accessible(dashboard: Dashboard, axe: str, tmp_path: Path) -
             dashboard.browser.keep(TOUR, f"email-{kind}", width=width, dark=dark)
             faults += [(kind, width, fault) for fault in _faults(dashboard.browser, axe)]
     assert faults == []
+
+
+def _framed_document(page: str) -> str:
+    found: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            if tag == "iframe":
+                found.append(dict(attrs)["srcdoc"] or "")
+
+    Reader().feed(page)
+    [document] = found
+    # Without its policy, which would also keep axe-core out.
+    return re.sub(r"<meta http-equiv=.*?>", "", document)
+
+
+#: Policies of services: a strict one, and one that allows everything.
+SERVICE_POLICIES = (
+    "default-src 'self'; frame-ancestors 'none'",
+    "default-src * data: 'unsafe-inline' 'unsafe-eval'",
+)
+_HOSTILE_HTML = (
+    '<html><body><p>Your code</p><p id="mark">untouched</p>'
+    "<script>document.getElementById('mark').textContent = 'changed'</script>"
+    "<img src='{outside}/pixel.png' onerror=\"document.getElementById('mark').textContent = 'changed'\">"
+    "<link rel='stylesheet' href='{outside}/style.css'><iframe src='{outside}/frame'></iframe>"
+    "<a href='{outside}/link'>a link</a></body></html>"
+)
+
+
+@pytest.mark.parametrize("policy", SERVICE_POLICIES, ids=["strict", "permissive"])
+def test_emails_are_shown_in_a_service_with_headers_of_its_own(policy: str, tmp_path: Path) -> None:
+    """Its middleware forbids frames; the email is shown, runs no script and loads nothing."""
+    settings = Settings(mailctl_home=tmp_path / "home", mailctl_templates=tmp_path)
+    service = FastAPI()
+    service.include_router(web.router, prefix="/mail")
+
+    @service.middleware("http")
+    async def add_headers(request: Request, call_next: Any) -> Response:
+        response: Response = await call_next(request)
+        response.headers["X-Frame-Options"] = "DENY"
+        response.headers["Content-Security-Policy"] = policy
+        return response
+
+    runtime.close()
+    runtime.configure(settings)
+    with serving(service) as address, serving(FastAPI()) as outside, open_browser(tmp_path) as browser:
+        (tmp_path / "welcome.txt").write_text("Your code")
+        (tmp_path / "welcome.html").write_text(_HOSTILE_HTML.replace("{outside}", outside))
+        browser.open(f"{address}/mail/previews/welcome")
+        browser.fill("[name=key]", runtime.current().api_keys.create("browser").plaintext)
+        browser.click("button")
+        assert {"Your code", "untouched"} <= set(browser.text_in_frame().splitlines())
+        browser.click_in_frame("a")
+        assert "Your code" in browser.text_in_frame()
+        assert browser.foreign_requests(address) == []
+    runtime.close()
 
 
 def _faults(browser: Browser, axe: str) -> list[Any]:

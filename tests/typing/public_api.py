@@ -25,6 +25,7 @@ from mailctl import (
     RenderError,
     ServiceUnavailable,
     UsedLink,
+    alembic,
     links,
     redeem,
 )
@@ -120,6 +121,11 @@ def describe(error: MailctlError) -> str:
 def use_app() -> Celery:
     """Make an app from settings."""
     return create_celery_app(Settings.load(Path(".env")))
+
+
+def configure_alembic(object: object, name: str | None, type_: str, reflected: bool) -> bool:
+    """Add a condition of one's own to the hook."""
+    return alembic.include_object(object, name, type_, reflected, None) and name != "spatial_ref_sys"
 
 
 def links_are_a_module() -> ModuleType:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 #: The newest migration; a test compares it with the files.
 HEAD = "0007"
 VERSION_TABLE = "mailctl_version"
+_VERSION_TABLE_OF_ALEMBIC = "alembic_version"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 #: An arbitrary number that other users of a PostgreSQL server are unlikely to lock.
 _ADVISORY_LOCK = 6_245_285_001
@@ -47,6 +48,16 @@ def read_version(engine: Engine) -> SchemaVersion:
     """
     with reading(engine) as connection:
         return SchemaVersion(current=_current(connection))
+
+
+def has_service_migrations(engine: Engine) -> bool:
+    """Whether Alembic keeps the version of another schema in this database, such as that of a service.
+
+    Raises:
+        LogUnavailable: the database cannot be reached.
+    """
+    with reading(engine) as connection:
+        return inspect(connection).has_table(_VERSION_TABLE_OF_ALEMBIC)
 
 
 def can_create_tables(engine: Engine) -> bool:

@@ -16,15 +16,14 @@ from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import MailctlError
 from mailctl.operations.message_viewer import MessageViewer
 from mailctl.web.api.emails import TaskId
+from mailctl.web.email_frame import FRAME_PAGE_CSP, frame_document
 from mailctl.web.filters import EmailQuery, read_email_query
-from mailctl.web.routing import EMAIL_CSP, PageRoute
+from mailctl.web.routing import PageRoute
 from mailctl.web.templating import render
 
 if TYPE_CHECKING:
     from mailctl.domain.shell_command import ShellCommand
     from mailctl.operations.message_viewer import MessageDetails
-
-_NO_HTML = "<!doctype html><title>No HTML part</title>"
 
 router = APIRouter(route_class=PageRoute, default_response_class=HTMLResponse, include_in_schema=False)
 
@@ -58,7 +57,7 @@ def email_page(request: Request, task_id: TaskId) -> Response:
     service = StatusService(runtime.current())
     status = service.status(task_id)
     message, message_error = _message_details(status)
-    return render(
+    page = render(
         request,
         "email.html",
         status=status,
@@ -66,16 +65,11 @@ def email_page(request: Request, task_id: TaskId) -> Response:
         diagnosis=service.why(status.task_id),
         message=message,
         message_error=message_error,
+        frame=frame_document(message.html_source) if message is not None and message.raw else "",
         commands=_commands(status, has_message=message is not None),
     )
-
-
-@router.get("/emails/{task_id}/html", name="mailctl:email_html")
-def email_html(task_id: TaskId) -> Response:
-    """Return the HTML part of an email for the frame on its page; it runs no scripts and loads nothing."""
-    html = MessageViewer(runtime.current(), reveals=False).show(task_id).html_source
-    headers = {"Content-Security-Policy": EMAIL_CSP, "X-Frame-Options": "SAMEORIGIN"}
-    return HTMLResponse(html or _NO_HTML, headers=headers)
+    page.headers["Content-Security-Policy"] = FRAME_PAGE_CSP
+    return page
 
 
 def _message_details(status: EmailStatus) -> tuple[MessageDetails | None, str]:

@@ -11,8 +11,9 @@ from starlette.responses import HTMLResponse, Response
 
 from mailctl import runtime
 from mailctl.errors import NotFound
+from mailctl.web.email_frame import FRAME_PAGE_CSP, frame_document
 from mailctl.web.preview_checks import CheckedPreview, check_preview, with_color_scheme
-from mailctl.web.routing import EMAIL_CSP, ApiRoute, PageRoute
+from mailctl.web.routing import ApiRoute, PageRoute
 from mailctl.web.templating import render
 
 
@@ -68,22 +69,18 @@ def preview_page(
     user_id: UserId = "",
 ) -> Response:
     """Show a preview of one kind with its findings."""
-    return render(
+    preview = _checked_preview(kind, user_id)
+    page = render(
         request,
         "preview.html",
-        preview=_checked_preview(kind, user_id),
+        preview=preview,
+        frame=frame_document(with_color_scheme(preview.html, dark=scheme is ColorScheme.DARK)),
         kinds=list(runtime.current().catalog.kinds),
         selected={"width": width, "scheme": scheme, "part": part, "user_id": user_id},
         choices={"part": list(Part), "width": list(Width), "scheme": list(ColorScheme)},
     )
-
-
-@router.get("/previews/{kind}/html", name="mailctl:preview_html")
-def preview_html(kind: str, scheme: ColorScheme = ColorScheme.LIGHT, user_id: UserId = "") -> Response:
-    """Return the HTML part for the frame on the page; it runs no scripts and loads nothing."""
-    html = with_color_scheme(_checked_preview(kind, user_id).html, dark=scheme is ColorScheme.DARK)
-    headers = {"Content-Security-Policy": EMAIL_CSP, "X-Frame-Options": "SAMEORIGIN"}
-    return HTMLResponse(html, headers=headers)
+    page.headers["Content-Security-Policy"] = FRAME_PAGE_CSP
+    return page
 
 
 @version_router.get("/previews/{kind}/version", name="mailctl:preview_version")

@@ -6,8 +6,9 @@ import pytest
 from starlette.responses import Response
 
 from mailctl.errors import NotFound
+from mailctl.web.email_frame import FRAME_PAGE_CSP
 from mailctl.web.problem import MEDIA_TYPE, AccessDenied
-from mailctl.web.routing import EMAIL_CSP, SECURITY_HEADERS, ApiRoute, PageRoute, add_security_headers
+from mailctl.web.routing import SECURITY_HEADERS, ApiRoute, PageRoute, add_security_headers
 from tests.unit.web.requests import request
 
 PAGE = PageRoute("/emails", lambda: None)
@@ -16,9 +17,9 @@ MISSING_KEY = AccessDenied(401, "A key is needed.")
 
 
 def test_headers_of_the_response_are_kept() -> None:
-    """An email's HTML has a policy of its own; all other headers are added."""
-    response = add_security_headers(Response(headers={"Content-Security-Policy": EMAIL_CSP}))
-    assert response.headers["content-security-policy"] == EMAIL_CSP
+    """A page with an email has a policy of its own; all other headers are added."""
+    response = add_security_headers(Response(headers={"Content-Security-Policy": FRAME_PAGE_CSP}))
+    assert response.headers["content-security-policy"] == FRAME_PAGE_CSP
     others = SECURITY_HEADERS.keys() - {"Content-Security-Policy"}
     assert {name: response.headers[name] for name in others} == {
         name: SECURITY_HEADERS[name] for name in others
