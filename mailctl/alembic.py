@@ -16,7 +16,11 @@ TABLE_PREFIX = "mailctl_"
 
 
 def include_object(
-    object: object, name: str | None, type_: str, reflected: bool, compare_to: object | None
+    object: object,
+    name: str | None,
+    type_: str,
+    reflected: bool,  # noqa: FBT001 - as Alembic calls it
+    compare_to: object | None,
 ) -> bool:
     """Say whether autogenerate compares an object of the schema: all but what belongs to mailctl.
 

@@ -262,12 +262,12 @@ _runtimes = PerProcess[Runtime]()
 
 
 def configure(
-    settings: Settings, *, app: Celery | None = None, access_mode: AccessMode = AccessMode.CREATE
+    settings: Settings | None, *, app: Celery | None = None, access_mode: AccessMode = AccessMode.CREATE
 ) -> None:
     """Set what `current` builds the runtime from, in this process and in processes forked from it.
 
     Args:
-        settings: used instead of the environment.
+        settings: used instead of the environment; None reads the environment.
         app: the Celery app; None creates it from the settings.
         access_mode: what opening the delivery log may do to it.
     """

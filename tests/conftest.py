@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mailctl import runtime
 from tests import tables
 from tests.faults import account
 from tests.servers import PostgresServer, RabbitServer, RedisServer
@@ -54,6 +55,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.section(title)
             for line in tables.lines(columns, rows):
                 terminalreporter.line(line)
+
+
+@pytest.fixture(autouse=True)
+def _runtime_of_the_test() -> Iterator[None]:
+    """Leave the next test of this process no open delivery log and no configured settings or app."""
+    yield
+    runtime.close()
+    runtime.configure(None)
 
 
 @pytest.fixture(scope="session")
