@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mailctl.delivery_log.due import WAITING_STATES, waiting_campaigns
@@ -14,7 +14,7 @@ from mailctl.delivery_log.new_rows import first_events
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import can_flush, checkpoint, reading, writing
-from mailctl.delivery_log.storage.raw_insert import PreparedInsert, find_existing, insert_rows
+from mailctl.delivery_log.storage.raw_insert import PreparedInsert, insert_rows
 from mailctl.delivery_log.storage.sqlite import enlarge_page_cache
 from mailctl.delivery_log.storage.tables import campaigns, emails, events
 from mailctl.delivery_log.transitions import change_state, dialect_insert, insert_or_ignore, utc_now
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 #: Seconds of a rate that may be sent at once after a break.
 BURST_SECONDS = 1.0
+#: Ids in one statement: databases limit the number of parameters.
+_MAX_IDS = 1000
+_SELECT_KNOWN = select(emails.c.id).where(emails.c.id.in_(bindparam("ids", expanding=True)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +100,7 @@ class Campaigns(Repository):
     def known(self, ids: Sequence[str]) -> set[str]:
         """Return which of the ids the log has."""
         with reading(self._engine) as connection:
-            return find_existing(connection, emails.c.id, ids)
+            return _find_known(connection, ids)
 
     def _prepare_inserts(
         self, drafts: Sequence[Draft], rows: Sequence[dict[str, Any]], now: datetime
@@ -168,13 +171,22 @@ class Campaigns(Repository):
         return {}
 
 
+def _find_known(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Return which of the ids the log has."""
+    found: set[str] = set()
+    for start in range(0, len(ids), _MAX_IDS):
+        some = {"ids": ids[start : start + _MAX_IDS]}
+        found |= set(connection.execute(_SELECT_KNOWN, some).scalars())
+    return found
+
+
 def _insert_unless_known(connection: Connection, rows: Sequence[dict[str, Any]]) -> frozenset[str]:
     """Insert the rows whose id is not known yet; return their ids."""
     if connection.dialect.name == "postgresql":
         statement = dialect_insert(connection, emails).on_conflict_do_nothing().returning(emails.c.id)
         return frozenset(connection.execute(statement, rows).scalars())
     # Nobody else writes during this transaction.
-    known = find_existing(connection, emails.c.id, [row["id"] for row in rows])
+    known = _find_known(connection, [row["id"] for row in rows])
     new = [row for row in rows if row["id"] not in known]
     insert_rows(connection, emails, new)
     return frozenset(row["id"] for row in new)

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, delete, insert, select
 
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
-from mailctl.delivery_log.storage.raw_insert import find_existing
+from mailctl.delivery_log.storage.raw_insert import has_value
 from mailctl.delivery_log.storage.tables import suppressions
 from mailctl.delivery_log.transitions import dialect_insert, insert_or_ignore
 from mailctl.domain.models import OutcomeKind, ReplyCategory
@@ -145,11 +145,12 @@ def suppress_dead_mailbox(connection: Connection, address: str, outcome: Outcome
 def suppression_reasons(connection: Connection, addresses: Collection[str]) -> dict[str, str]:
     """Return why addresses are suppressed, by address in lower case; the others are left out."""
     wanted = list({address.lower() for address in addresses})
-    # Mostly none is suppressed.
-    listed = list(find_existing(connection, suppressions.c.address, wanted))
+    # The address of a single email mostly is not.
+    if len(wanted) == 1 and not has_value(connection, suppressions.c.address, wanted[0]):
+        return {}
     found: dict[str, str] = {}
-    for start in range(0, len(listed), _MAX_ADDRESSES):
-        some = listed[start : start + _MAX_ADDRESSES]
+    for start in range(0, len(wanted), _MAX_ADDRESSES):
+        some = wanted[start : start + _MAX_ADDRESSES]
         for row in connection.execute(_SELECT_BY_ADDRESSES, {"addresses": some}):
             found[row.address] = explain_suppression(suppression_from_row(row))
     return found

@@ -1,6 +1,7 @@
-"""Direct use of the database driver for statements that run for every email, each compiled only once.
+"""Direct use of the database driver, where SQLAlchemy would take much of the time of a whole call.
 
-SQLAlchemy takes several times as long to prepare a statement and its rows as SQLite takes to execute it.
+It serves what runs once for every email that a service sends, and the rows of campaigns; `python -m
+tests.benchmarks statements` measures what it saves. All other statements go through SQLAlchemy.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 #: Parameters in one statement; SQLite's limit is 32,766.
 _MAX_PARAMETERS = 32_000
-#: The placeholder of each positional `paramstyle` (PEP 249) that does not number its parameters.
-_PLACEHOLDERS = {"qmark": "?", "format": "%s", "pyformat": "%s"}
+#: The drivers of mailctl's own engines, each with its placeholder. Sessions of a service may have others.
+_PLACEHOLDERS = {"pysqlite": "?", "psycopg": "%s"}
 
 
 class PreparedInsert:
@@ -36,8 +37,10 @@ class PreparedInsert:
     """
 
     def __init__(self, table: Table, rows: Sequence[Mapping[str, Any]], dialect: Dialect) -> None:
-        self._insertion = _insert_statement(table, tuple(rows[0]), dialect) if rows else None
-        self._values = self._insertion.values(rows) if self._insertion else []
+        self._table, self._rows = table, rows
+        is_direct = bool(rows) and _can_be_direct(dialect)
+        self._statement = _insert_statement(table, tuple(rows[0]), dialect) if is_direct else None
+        self._values = self._statement.values(rows) if self._statement else []
 
     def insert(self, connection: Connection) -> None:
         """Insert the rows in the transaction of a connection.
@@ -45,9 +48,11 @@ class PreparedInsert:
         Raises:
             sqlalchemy.exc.DBAPIError: the database refuses them, as from `Connection.execute`.
         """
-        if self._insertion is not None:
-            with _cursor(connection, self._insertion.sql) as cursor:
-                self._insertion.run(cursor, self._values)
+        if self._statement is not None:
+            with _cursor(connection, self._statement.sql) as cursor:
+                self._statement.run(cursor, self._values)
+        elif self._rows:
+            connection.execute(insert(self._table), self._rows)
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -55,23 +60,16 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str
     PreparedInsert(table, rows, connection.dialect).insert(connection)
 
 
-def find_existing(connection: Connection, column: Column[str], values: Sequence[str]) -> set[str]:
-    """Return which of the values a column contains.
+def has_value(connection: Connection, column: Column[str], value: str) -> bool:
+    """Whether any row has a value in a column.
 
     Raises:
         sqlalchemy.exc.DBAPIError: the query fails, as from `Connection.execute`.
     """
-    placeholder = _PLACEHOLDERS.get(connection.dialect.paramstyle)
-    if placeholder is None:
-        return set(connection.execute(select(column).where(column.in_(values))).scalars())
-    found: set[str] = set()
-    for start in range(0, len(values), _MAX_PARAMETERS):
-        some = values[start : start + _MAX_PARAMETERS]
-        text = _existing_values_sql(column, len(some), placeholder)
-        with _cursor(connection, text) as cursor:
-            cursor.execute(text, some)
-            found |= {value for (value,) in cursor.fetchall()}
-    return found
+    if not _can_be_direct(connection.dialect):
+        return connection.execute(select(column).where(column == value).limit(1)).first() is not None
+    text = f"{_select_sql(column)} WHERE {column.name} = {_PLACEHOLDERS[connection.dialect.driver]} LIMIT 1"
+    return _has_row(connection, text, (value,))
 
 
 def is_empty(connection: Connection, column: Column[str]) -> bool:
@@ -80,10 +78,19 @@ def is_empty(connection: Connection, column: Column[str]) -> bool:
     Raises:
         sqlalchemy.exc.DBAPIError: the query fails, as from `Connection.execute`.
     """
-    text = _first_row_sql(column)
+    if not _can_be_direct(connection.dialect):
+        return connection.execute(select(column).limit(1)).first() is None
+    return not _has_row(connection, f"{_select_sql(column)} LIMIT 1")
+
+
+def _can_be_direct(dialect: Dialect) -> bool:
+    return dialect.driver in _PLACEHOLDERS and not dialect.is_async
+
+
+def _has_row(connection: Connection, text: str, parameters: Sequence[str] = ()) -> bool:
     with _cursor(connection, text) as cursor:
-        cursor.execute(text)
-        return cursor.fetchone() is None
+        cursor.execute(text, parameters)
+        return cursor.fetchone() is not None
 
 
 @contextmanager
@@ -113,11 +120,7 @@ class _InsertStatement:
         self.sql = str(compiled)
         self._is_positional = compiled.positional
         self._names = tuple(compiled.positiontup or names)
-        methods = {"pysqlite": self._run_multirow, "aiosqlite": self._run_multirow}
-        # The cursor of an asynchronous session has no COPY.
-        if dialect.driver == "psycopg" and not dialect.is_async:
-            methods["psycopg"] = self._copy
-        self._run_many = methods.get(dialect.driver, self._run_executemany)
+        self._run_many = self._run_multirow if dialect.name == "sqlite" else self._copy
         self._copy_text = f"COPY {table.name} ({', '.join(self._names)}) FROM STDIN"
         self._column_count = len(self._names)
         self._get_values = itemgetter(*self._names)
@@ -135,23 +138,15 @@ class _InsertStatement:
     def run(self, cursor: Any, values: list[Any]) -> None:
         """Insert the rows of such a list, which must not be empty."""
         if len(values) == self._column_count:
-            cursor.execute(self.sql, self._to_parameters(values))
+            is_sequence = self._is_positional
+            cursor.execute(self.sql, values if is_sequence else dict(zip(self._names, values, strict=True)))
         else:
             self._run_many(cursor, values)
 
-    def _to_parameters(self, row: Sequence[Any]) -> Any:
-        return row if self._is_positional else dict(zip(self._names, row, strict=True))
-
-    def _run_executemany(self, cursor: Any, values: list[Any]) -> None:
-        cursor.executemany(self.sql, [self._to_parameters(row) for row in self._rows(values)])
-
     def _copy(self, cursor: Any, values: list[Any]) -> None:
         with cursor.copy(self._copy_text) as copy:
-            for row in self._rows(values):
+            for row in zip(*[iter(values)] * self._column_count, strict=True):
                 copy.write_row(row)
-
-    def _rows(self, values: list[Any]) -> Iterator[tuple[Any, ...]]:
-        return zip(*[iter(values)] * self._column_count, strict=True)
 
     def _run_multirow(self, cursor: Any, values: list[Any]) -> None:
         """Insert many rows with one statement, during which other threads can run Python code."""
@@ -167,11 +162,6 @@ def _insert_statement(table: Table, names: tuple[str, ...], dialect: Dialect) ->
     return _InsertStatement(table, names, dialect)
 
 
-@lru_cache(maxsize=64)
-def _existing_values_sql(column: Column[str], count: int, placeholder: str) -> str:
-    return f"{select(column)} WHERE {column.name} IN ({', '.join([placeholder] * count)})"
-
-
-@lru_cache(maxsize=64)
-def _first_row_sql(column: Column[str]) -> str:
-    return f"{select(column)} LIMIT 1"
+@lru_cache(maxsize=16)
+def _select_sql(column: Column[str]) -> str:
+    return str(select(column))

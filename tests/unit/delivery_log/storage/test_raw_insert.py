@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from mailctl.delivery_log.storage.engine import reading, writing
-from mailctl.delivery_log.storage.raw_insert import PreparedInsert, find_existing, insert_rows, is_empty
-from mailctl.delivery_log.storage.tables import foreign_messages
+from mailctl.delivery_log.storage.raw_insert import PreparedInsert, has_value, insert_rows, is_empty
+from mailctl.delivery_log.storage.tables import foreign_messages, metadata
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from pathlib import Path
+
+    from sqlalchemy import Connection, Engine
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -50,10 +54,36 @@ def test_errors_are_those_of_sqlalchemy(engine: Engine) -> None:
         insert_rows(connection, foreign_messages, [*rows(1), *rows(1)])
 
 
-def test_existing_values_are_found(engine: Engine) -> None:
-    """Among more than one statement takes."""
+def test_a_value_is_found(engine: Engine) -> None:
+    """Exactly as it is."""
     with writing(engine) as connection:
-        insert_rows(connection, foreign_messages, rows(3))
-        wanted = [f"d{n}" for n in range(40_000)]
-        assert find_existing(connection, foreign_messages.c.digest, wanted) == {"d0", "d1", "d2"}
-        assert find_existing(connection, foreign_messages.c.digest, []) == set()
+        insert_rows(connection, foreign_messages, rows(2))
+        found = {
+            each: has_value(connection, foreign_messages.c.digest, each) for each in ("d0", "d1", "D1", "d")
+        }
+    assert found == {"d0": True, "d1": True, "D1": False, "d": False}
+
+
+def test_drivers_of_a_service_are_used_through_sqlalchemy(tmp_path: Path) -> None:
+    """The cursors of an asynchronous driver differ; rows and answers are the same."""
+
+    def use(connection: Connection) -> tuple[list[bool], int]:
+        metadata.create_all(connection)
+        none = is_empty(connection, foreign_messages.c.digest)
+        insert_rows(connection, foreign_messages, rows(1))
+        PreparedInsert(foreign_messages, rows(4)[1:], connection.dialect).insert(connection)
+        PreparedInsert(foreign_messages, [], connection.dialect).insert(connection)
+        has = [has_value(connection, foreign_messages.c.digest, each) for each in ("d3", "d4")]
+        is_left_empty = is_empty(connection, foreign_messages.c.digest)
+        count = connection.execute(select(func.count()).select_from(foreign_messages)).scalar_one()
+        return [none, *has, is_left_empty], count
+
+    async def run() -> tuple[list[bool], int]:
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'log.db'}")
+        try:
+            async with engine.begin() as connection:
+                return await connection.run_sync(use)
+        finally:
+            await engine.dispose()
+
+    assert asyncio.run(run()) == ([True, True, False, False], 4)
