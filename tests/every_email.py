@@ -146,10 +146,10 @@ class EveryEmail:
         )
         return email_id
 
-    def stop(self, email_id: str, action: Any = HOLD, mark: str = "") -> str:
+    def stop(self, email_id: str, action: Any = HOLD, bulk_action_id: str | None = None) -> str:
         """Let an operator stop an email."""
         target = State.HELD if action is HOLD else State.CANCELLED
-        audit = AuditInfo(actor="ada@desk", batch_mark=mark)
+        audit = AuditInfo(actor="ada@desk", bulk_action_id=bulk_action_id)
         assert self.parts.actions.stop(
             [email_id], target, from_states=action.allowed_states, done=action.past_participle, audit=audit
         )
@@ -254,7 +254,7 @@ class EveryEmail:
         self.stop(self.record("cancelled"), CANCEL)
         self.age(self.stop(self.record("cancelled, late", "reset"), CANCEL))
         self.change(self.stop(self.record("cancelled, content forgotten"), CANCEL), content=None)
-        self.stop(self.record("purged"), PURGE, mark="purge-abc123")
+        self.stop(self.record("purged"), PURGE, bulk_action_id="purge-abc123")
         self.age(self.record("expired", "reset"))
         self.age(self.defer(self.record("expired, maybe sent", "reset"), LOST, until=utc_now()))
         content = Content(user=User(email="zoe@example.com"), urls=LINK)

@@ -207,6 +207,20 @@ OLD = [
         events=[(S.CANCELLED, "purged", "ada", R.STOPPED, None)],
     ),
     OldEmail(
+        id="held-for-a-reason",
+        state=S.HELD,
+        error="held by ada@desk (hold-0a1b2c): as (purge-1a2b3c) was",
+        expected=R.STOPPED,
+        events=[(S.HELD, "held: as (purge-1a2b3c) was", "ada@desk", R.STOPPED, None)],
+    ),
+    OldEmail(
+        id="held-by-id",
+        state=S.HELD,
+        error="held by ada: like (purge-1a2b3c): all of it",
+        expected=R.STOPPED,
+        events=[(S.HELD, "held: like (purge-1a2b3c): all of it", "ada", R.STOPPED, None)],
+    ),
+    OldEmail(
         id="retried",
         state=S.PENDING,
         error=None,

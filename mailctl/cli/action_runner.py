@@ -17,7 +17,7 @@ from mailctl.delivery_log.operator_actions import AuditInfo
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.eligibility import Hazard
 from mailctl.errors import ExitCode, InvalidInput
-from mailctl.operations.batches import new_batch_mark, undo_command
+from mailctl.operations.bulk_action_ids import new_bulk_action_id, undo_command
 from mailctl.operations.bulk_actions import ActionOutcome, ActionRequest, BulkAction
 from mailctl.operations.identity import current_actor
 from mailctl.operations.selection import nothing_to_do_message, select_by_filter, select_by_ids
@@ -67,11 +67,11 @@ def run_action(
     audit = AuditInfo(
         actor=current_actor(),
         reason=" ".join(options.reason.split()),
-        batch_mark=new_batch_mark(action) if ids is None else "",
+        bulk_action_id=new_bulk_action_id(action) if ids is None else None,
     )
     include = included_hazards(overrides, has_ids=ids is not None) if overrides else frozenset()
     bulk = BulkAction(session.runtime, ActionRequest(action=action, audit=audit, include=include))
-    runner = _ActionRunner(session=session, action=action, bulk=bulk, batch_mark=audit.batch_mark)
+    runner = _ActionRunner(session=session, action=action, bulk=bulk, bulk_action_id=audit.bulk_action_id)
     if ids is not None:
         runner.run_on_ids(ids, is_dry_run=options.dry_run)
     else:
@@ -111,13 +111,13 @@ class _ActionRunner:
         session: the session of this call.
         action: the action.
         bulk: applies the action to emails.
-        batch_mark: the mark of emails that are stopped together; "" if they get none.
+        bulk_action_id: the id of an action that stops emails by filters, and can be undone; None for others.
     """
 
     session: CliSession
     action: Action
     bulk: BulkAction
-    batch_mark: str
+    bulk_action_id: str | None
     #: How many emails were not changed, by the reason.
     reasons: Counter[str] = field(default_factory=Counter)
 
@@ -220,8 +220,8 @@ class _ActionRunner:
 
     def _note_interruption(self, done: int, *, has_ids: bool) -> None:
         text = f"{done:,} {self.action.past_participle}"
-        if self.batch_mark and done:
-            rest = f"undo with: {undo_command(self.action, self.batch_mark)}"
+        if self.bulk_action_id and done:
+            rest = f"undo with: {undo_command(self.action, self.bulk_action_id)}"
         elif has_ids:
             rest = "the others were not changed."
         else:
@@ -236,8 +236,8 @@ class _ActionRunner:
         output.note(summary(tally, self.action))
         for line in left_out_lines(self.reasons):
             output.note(line)
-        if self.batch_mark and tally[ActionOutcome.DONE]:
-            output.note(f"Undo with: {undo_command(self.action, self.batch_mark)}")
+        if self.bulk_action_id and tally[ActionOutcome.DONE]:
+            output.note(f"Undo with: {undo_command(self.action, self.bulk_action_id)}")
 
     def _note_broker_problems(self) -> None:
         if self.bulk.broker_error:

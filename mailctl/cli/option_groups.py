@@ -124,6 +124,15 @@ class FilterOptions(OptionGroup):
             rich_help_panel=_FILTERS_PANEL,
         ),
     ] = None
+    stopped_by: Annotated[
+        str | None,
+        typer.Option(
+            "--stopped-by",
+            metavar="ID",
+            help="Only emails that this bulk action stopped, such as hold-1f2e3d.",
+            rich_help_panel=_FILTERS_PANEL,
+        ),
+    ] = None
     since: Annotated[
         str | None,
         typer.Option(
@@ -164,6 +173,7 @@ class FilterOptions(OptionGroup):
             queue=self.queue,
             campaign=self.campaign,
             error=self.error,
+            stopped_by=self.stopped_by,
             since=parse_past_time(self.since, field="--since", now=now) if self.since else None,
             until=parse_past_time(self.until, field="--until", now=now) if self.until else None,
         )

@@ -34,8 +34,8 @@ class AuditInfo:
     actor: str
     #: In the operator's own words; "" if none was given.
     reason: str = ""
-    #: A name for one bulk action, by which the emails that it stopped are found again; "" for single emails.
-    batch_mark: str = ""
+    #: The id of the bulk action, by which the emails that it stops are found again; None for emails by id.
+    bulk_action_id: str | None = None
 
     def describe(self, done: str) -> str:
         """Return what was done, followed by the operator's reason."""
@@ -103,10 +103,10 @@ class OperatorActions(Repository):
         Returns:
             The ids of the emails that were stopped.
         """
-        mark = f" ({audit.batch_mark})" if audit.batch_mark else ""
-        error = audit.describe(f"{done} by {audit.actor}{mark}")
+        which = f" ({audit.bulk_action_id})" if audit.bulk_action_id else ""
+        error = audit.describe(f"{done} by {audit.actor}{which}")
         values = reason_values(Reason(code=ReasonCode.STOPPED, text=error))
-        values |= {"queued_at": None, "queued_in": None}
+        values |= {"stopped_by": audit.bulk_action_id, "queued_at": None, "queued_in": None}
         can_stop = and_(emails.c.id.in_(ids), UNINDEXED_STATE.in_(from_states))
         return self._change_state(
             can_stop, target, Reason(code=ReasonCode.STOPPED, text=done), values=values, audit=audit
@@ -222,7 +222,9 @@ class OperatorActions(Repository):
         return frozenset(row.id for row in rows)
 
 
-_CLEARED: dict[str, Any] = reason_values(None) | {"resent_as": None, "queued_at": None, "queued_in": None}
+_CLEARED: dict[str, Any] = reason_values(None) | dict.fromkeys(
+    ("stopped_by", "resent_as", "queued_at", "queued_in")
+)
 
 
 def _append_event(

@@ -171,7 +171,7 @@ def test_nothing_moves_where_nobody_looks(many: Path, terminal: Terminal) -> Non
     assert (done.code, done.out) == (0, "")
     [first, second] = done.err.splitlines()
     assert first == f"{COUNT} emails held."
-    assert second.startswith("Undo with: mailctl release --error hold-")
+    assert second.startswith("Undo with: mailctl release --stopped-by hold-")
     released = terminal.run(*second.split()[3:], "--yes", "--json")
     assert {line["outcome"] for line in released.lines} == {"done"}
     assert released.err == f"{COUNT} emails released.\n"

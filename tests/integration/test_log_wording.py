@@ -13,6 +13,7 @@ from sqlalchemy import column, insert, table
 from mailctl.delivery_log.circuits import read_circuits
 from mailctl.delivery_log.operator_actions import ActionFacts, OperatorActions
 from mailctl.delivery_log.queries.lookups import EmailLookups
+from mailctl.delivery_log.queries.search import EmailFilter, search
 from mailctl.delivery_log.storage import schema_version
 from mailctl.delivery_log.storage.engine import open_engine, writing
 from mailctl.delivery_log.storage.schema_version import upgrade
@@ -118,6 +119,15 @@ def test_old_facts_move_into_columns(engine: Engine) -> None:
         "a:25": "tls",
         "b:25": None,
     }
+
+
+def test_old_bulk_actions_can_be_undone(engine: Engine) -> None:
+    """By the id that their texts told, wherever an operator's own words repeat it."""
+    found = {
+        stopped_by: [email.id for email in search(engine, EmailFilter(stopped_by=stopped_by), limit=9).emails]
+        for stopped_by in ("purge-1a2b3c", "hold-0a1b2c")
+    }
+    assert found == {"purge-1a2b3c": ["cancelled"], "hold-0a1b2c": ["held-for-a-reason"]}
 
 
 def test_old_doubts_and_resends_are_known_to_operators(engine: Engine) -> None:

@@ -40,6 +40,8 @@ class EmailFilter:
     campaign: str | None = None
     #: A part of the error, such as a reply code of the mail server, in upper or lower case.
     error: str | None = None
+    #: The id of the bulk action that stopped them.
+    stopped_by: str | None = None
     #: Recorded at that time or later.
     since: datetime | None = None
     #: Recorded before that time.
@@ -53,7 +55,7 @@ class EmailFilter:
         Raises:
             InvalidInput: a text is too long, or has a NUL or a surrogate.
         """
-        for name in ("user_id", "to", "queue", "campaign", "error"):
+        for name in ("user_id", "to", "queue", "campaign", "error", "stopped_by"):
             text = getattr(self, name) or ""
             if len(text) > _MAX_TEXT_LENGTH:
                 raise InvalidInput(name, f"is longer than {_MAX_TEXT_LENGTH} characters.")
@@ -211,6 +213,7 @@ def _conditions(wanted: EmailFilter) -> list[ColumnElement[bool]]:
         (wanted.queue, lambda value: emails.c.queue == value),
         (wanted.campaign, lambda value: emails.c.campaign == value),
         (wanted.error, lambda value: emails.c.error.icontains(value, autoescape=True)),
+        (wanted.stopped_by, lambda value: emails.c.stopped_by == value),
         (wanted.since, lambda value: emails.c.created_at >= value),
         (wanted.until, lambda value: emails.c.created_at < value),
         (wanted.max_seq, lambda value: emails.c.seq <= value),

@@ -111,6 +111,8 @@ emails = Table(
     Column("is_forced", Boolean, nullable=False, server_default=false()),
     # An attempt ended in such a way that the mail server may have accepted it.
     Column("maybe_sent", Boolean, nullable=False, server_default=false()),
+    # The bulk action of an operator that stopped it; by this, it is undone.
+    Column("stopped_by", String(32)),
     # The email that an operator made of this one.
     Column("resent_as", String(155)),
     # The file that it was written to instead of being sent.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.delivery_log.operator_actions import AuditInfo
+from mailctl.delivery_log.queries.search import EmailFilter, search
 from mailctl.domain.eligibility import HOLD, RELEASE, RETRY
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
@@ -42,13 +43,26 @@ def test_a_reason_follows_what_was_done(reason: str, expected: str) -> None:
 
 
 def test_a_stopped_email_says_who_and_why(log: Log) -> None:
-    """With the mark of the bulk action, if it was one."""
+    """With the id of the bulk action, if it was one."""
     email_id = log.queue()
-    audit = AuditInfo(actor="ada", reason="spam", batch_mark="purge-1")
+    audit = AuditInfo(actor="ada", reason="spam", bulk_action_id="purge-1")
     log.actions.stop([email_id], State.HELD, from_states=HOLD.allowed_states, done="held", audit=audit)
     email, event = log.email(email_id), log.last_event(email_id)
     assert (email.error, email.reason_code) == ("held by ada (purge-1): spam", ReasonCode.STOPPED)
     assert (event.text, event.actor, event.reason_code) == ("held: spam", "ada", ReasonCode.STOPPED)
+
+
+def test_a_bulk_action_is_found_by_its_id_until_it_is_undone(log: Log) -> None:
+    """Whatever operators write in their reasons."""
+    mine, other = log.queue(), log.queue()
+    bulk = AuditInfo(actor="ada", reason="spam", bulk_action_id="hold-1")
+    single = AuditInfo(actor="ada", reason="like hold-1")
+    stopped = EmailFilter(stopped_by="hold-1")
+    for email_id, audit in ((mine, bulk), (other, single)):
+        log.actions.stop([email_id], State.HELD, from_states=HOLD.allowed_states, done="held", audit=audit)
+    assert [email.id for email in search(log.engine, stopped, limit=2).emails] == [mine]
+    log.actions.release([mine], from_states=RELEASE.allowed_states, audit=ADA, again=False)
+    assert search(log.engine, stopped, limit=2).emails == ()
 
 
 def test_a_worker_keeps_what_it_has_claimed(log: Log) -> None:

@@ -36,6 +36,8 @@ def test_an_empty_filter_matches_all() -> None:
         (EmailFilter(to="U1@"), ["u1"]),
         (EmailFilter(to="%"), []),
         (EmailFilter(states=[State.FAILED], error="REFUSED"), ["u2"]),
+        (EmailFilter(stopped_by="hold-1"), ["u1"]),
+        (EmailFilter(stopped_by="hold"), []),
         (EmailFilter(kinds=["reset"]), []),
         (EmailFilter(max_seq=2), ["u0", "u1"]),
     ],
@@ -43,7 +45,8 @@ def test_an_empty_filter_matches_all() -> None:
 def test_conditions_compose(log: Log, wanted: EmailFilter, expected: list[str]) -> None:
     """Texts in any case, and without wildcards."""
     ids = [log.add(f"u{n}@example.com") for n in range(3)]
-    log.change(ids[2], state=State.FAILED, error="refused at rcpt")
+    log.change(ids[2], state=State.FAILED, error="refused at rcpt (hold-1)")
+    log.change(ids[1], stopped_by="hold-1")
     found = search(log.engine, wanted, limit=9, oldest_first=True).emails
     assert [email.to[:2] for email in found] == expected
     assert count_matching(log.engine, wanted) == len(expected)
