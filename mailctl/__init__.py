@@ -1,4 +1,4 @@
-"""mailctl: send the emails of a web service through Celery, and find out what became of each of them.
+"""mailctl: send the emails of a web service through Celery, and track what happens to each one.
 
 The names exported here are the public API; the modules that define them may move.
 """

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for the broker or the result backend to connect or to answer.
 BROKER_TIMEOUT_SECONDS = 0.5
-#: The visibility timeout in seconds, after which Redis gives a message to another worker; one email takes far
-#: less.
+#: The visibility timeout in seconds, after which Redis redelivers an unacknowledged message; one email takes
+#: far less.
 VISIBILITY_TIMEOUT_SECONDS = 900
 #: Transport options that make kombu's Redis transports fail at once.
 FAIL_FAST = {
@@ -162,7 +162,7 @@ def has_private_results(app: Celery) -> bool:
 
 
 def is_redis(broker_url: str) -> bool:
-    """Whether a URL is one of Redis: direct, with TLS or through Sentinels."""
+    """Whether a URL points to Redis: directly, with TLS, or through Sentinels."""
     return broker_url.partition(":")[0] in _REDIS_SCHEMES
 
 
@@ -180,7 +180,10 @@ def _allow_overridden_tasks() -> Iterator[None]:
 def _import_app(spec: str) -> Celery:
     app = load_object(spec, setting="--app")
     if not isinstance(app, Celery):
-        raise ConfigurationError(f"--app {spec}: this is not a Celery app.", fix="Name the app itself.")
+        raise ConfigurationError(
+            f"--app {spec}: this is not a Celery app.",
+            fix="Name the Celery app object, such as shop.celery:app.",
+        )
     return app
 
 

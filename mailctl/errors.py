@@ -55,7 +55,7 @@ class MailctlError(Exception):
 
 
 class InvalidInput(MailctlError):
-    """A value from a caller or operator is invalid.
+    """A value from a caller or an operator is invalid.
 
     Args:
         field: the name of the value.
@@ -96,7 +96,7 @@ class NotFound(MailctlError):
 
 
 class LogMissing(NotFound):
-    """There is no delivery log at the configured address, and this operation does not create one."""
+    """There is no delivery log at the configured path or URL, and this operation does not create one."""
 
 
 class Refused(MailctlError):
@@ -110,7 +110,7 @@ class IdempotencyConflict(Refused):
 
 
 class Unanswered(MailctlError):
-    """The operator ended a question with Ctrl-C or Ctrl-D; nothing was changed."""
+    """The operator left a prompt with Ctrl-C or Ctrl-D; nothing was changed."""
 
     exit_code = ExitCode.INTERRUPTED
 

@@ -192,7 +192,7 @@ class Runtime:
 
     @cached_property
     def composer(self) -> Composer:
-        """The composer, which makes MIME messages of emails."""
+        """The composer, which builds the MIME messages of emails."""
         from mailctl.rendering.composer import Composer
 
         return Composer(self.settings, self.links, catalog=self.catalog)

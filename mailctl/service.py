@@ -71,7 +71,7 @@ class EmailService:
 
     @staticmethod
     async def close() -> None:
-        """Publish what is still to be published, and close all connections; call this at shutdown."""
+        """Publish the emails that are not published yet, and close all connections; call this at shutdown."""
         await asyncio.to_thread(runtime.close)
 
     @staticmethod

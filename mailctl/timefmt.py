@@ -1,4 +1,4 @@
-"""Parses and formats times, durations and rates: the one place that knows how people read and write them."""
+"""Parses and formats times, durations, rates and shares."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def parse_future_time(text: str, *, field: str, now: datetime) -> datetime:
     Args:
         text: the time in ISO 8601; without a time zone, it is local time.
         field: the name of the value for error messages.
-        now: the present time.
+        now: the current time.
 
     Raises:
         InvalidInput: the text is not a time, or the time has passed or is more than a year ahead.
@@ -118,7 +118,7 @@ def parse_past_time(text: str, *, field: str, now: datetime) -> datetime:
         text: a duration before `now`, such as 24h, or a time in ISO 8601; without a time zone, the time is
             local.
         field: the name of the value for error messages.
-        now: the present time.
+        now: the current time.
 
     Raises:
         InvalidInput: the text is neither a duration nor a time.

@@ -26,7 +26,7 @@ def check_broker(app: Celery | None, *, offline: bool) -> Generator[Finding, Non
     """Check that the broker and the result backend answer.
 
     Returns:
-        The inspector of the broker; None if the broker does not answer or was not asked.
+        The inspector of the broker; None if the broker does not answer or was not queried.
     """
     if app is None:
         yield _GROUP.skip("broker", "the app is not available")

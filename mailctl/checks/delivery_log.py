@@ -159,7 +159,7 @@ def _circuits(engine: Engine) -> Iterator[Finding]:
         return
     for circuit in found:
         if circuit.is_open:
-            fix = "Fix the mail server or its settings (see the smtp checks); workers retry by themselves."
+            fix = "Fix the mail server or its settings (see the smtp checks); workers retry automatically."
             yield _GROUP.fail("mail server", as_sentence(str(circuit)), fix=fix)
 
 
@@ -167,12 +167,12 @@ def _permissions(settings: Settings, url: URL) -> Iterator[Finding]:
     home = settings.mailctl_home.absolute()
     if url.get_backend_name() == "sqlite":
         path = sqlite_path(url)
-        content = "it has the addresses and states of emails"
+        content = "it contains the addresses and states of emails"
         files = [path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm"))]
         yield from _exposure(files, content, mode="600")
-    yield from _exposure([home], "it has the delivery log and captured emails", mode="700")
+    yield from _exposure([home], "it contains the delivery log and captured emails", mode="700")
     captured = home / "mail"
-    yield from _exposure([captured], "it has captured emails with their links", mode="700")
+    yield from _exposure([captured], "it contains captured emails with their links", mode="700")
     if is_world_readable(home) and is_world_readable(captured):
         yield from _exposure(
             sorted(captured.glob("*.eml")), "it is a captured email with its links", mode="600"

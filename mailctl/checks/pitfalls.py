@@ -33,7 +33,7 @@ _CELERY_DEFAULT_QUEUE = "celery"
 def check_pitfalls(
     settings: Settings, app: Celery | None, workers: DiscoveredWorkers
 ) -> Generator[Finding, None, None]:
-    """Check for each pitfall; the only finding is that there is none, if so.
+    """Yield a warning or a failure for each pitfall, or one finding that there are none.
 
     Args:
         settings: the settings.

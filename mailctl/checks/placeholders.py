@@ -28,7 +28,7 @@ class Placeholder:
 
 
 def find_placeholders(settings: Settings) -> Iterator[Placeholder]:
-    """Yield the placeholders of a production profile; development may run on them."""
+    """Yield the placeholders in production; in development they are allowed."""
     if settings.debug:
         return
     if _RESERVED.fullmatch(settings.email_from_address.strip().rpartition("@")[2]):

@@ -124,8 +124,8 @@ def _fix(stage: str, settings: Settings) -> str:
     if stage == "tls":
         trusted = settings.email_ca_file or "the authorities that this system trusts"
         return (
-            "Check that EMAIL_HOST is a name in the server's certificate, that EMAIL_CA_FILE has the "
-            f"authority that signed it (now: {trusted}), and that EMAIL_TLS fits EMAIL_PORT ({ports})."
+            "Check that EMAIL_HOST is a name in the server's certificate, that EMAIL_CA_FILE contains "
+            f"the authority that signed it (now: {trusted}), and that EMAIL_TLS matches EMAIL_PORT ({ports})."
         )
     if stage == "auth" and settings.email_tls == "none":
         return "Set EMAIL_TLS to starttls or implicit, or remove EMAIL_HOST_USER."

@@ -60,7 +60,7 @@ def check_workers(
     Args:
         app: the Celery app, whose routes determine the queues of emails; None if it is not available.
         log: the engine of the delivery log; None if it cannot be read.
-        broker: the inspector of the broker; None if it cannot be asked.
+        broker: the inspector of the broker; None if it cannot be queried.
         catalog: the kinds of emails.
         is_log_missing: whether the log does not exist yet, so that it cannot have heartbeats.
 
@@ -69,7 +69,7 @@ def check_workers(
     """
     has_log = log is not None or is_log_missing
     if not has_log and (broker is None or broker.is_in_memory):
-        yield _GROUP.skip("alive", "neither the delivery log nor the broker can be asked")
+        yield _GROUP.skip("alive", "neither the delivery log nor the broker can be queried")
         return DiscoveredWorkers()
     try:
         workers = DiscoveredWorkers(

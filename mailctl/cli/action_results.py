@@ -34,7 +34,7 @@ def show_results(
         output: where they are printed.
         results: the results.
         action: the action that was applied.
-        shows_all: whether text includes every email; else only those for which the action was not possible.
+        shows_all: whether the text has a line for every email, or only for those that were not changed.
     """
     for result in results:
         if output.as_json:

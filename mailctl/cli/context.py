@@ -127,7 +127,7 @@ class CliSession:
         return runtime.current(access_mode=self.access_mode)
 
     def allow_missing_log(self) -> None:
-        """Run the command without a delivery log if there is none but a broker to ask, and print a note."""
+        """Print a note if there is no delivery log, and go on with what the broker reports."""
         if self.settings.is_broker_private:
             return
         self.access_mode = AccessMode.OPTIONAL
@@ -139,7 +139,7 @@ class CliSession:
 def uses_log(mode: AccessMode) -> Callable[[_Body], _Body]:
     """Declare how a command uses the delivery log; every command must.
 
-    A command that only reads never creates a log, so that a wrong address is reported as an error.
+    A command that only reads never creates a log, so that a wrong path or URL is reported as an error.
     """
 
     def declare(function: _Body) -> _Body:

@@ -38,7 +38,7 @@ _SECTIONS = {
         LazyCommand(
             "demo",
             "mailctl.cli.commands.demo:demo",
-            "Send four demo emails through a real worker; needs no set-up.",
+            "Send four demo emails through a real worker; no set-up needed.",
         ),
     ),
     "Find and explain": (
@@ -46,22 +46,26 @@ _SECTIONS = {
         LazyCommand(
             "why",
             "mailctl.cli.commands.why:why",
-            "Explain why an email is in its state, and what to do next.",
+            "Explain why an email is in its current state, and what to do next.",
         ),
         LazyCommand("show", "mailctl.cli.commands.show:show", "Show the headers and text of an email."),
         LazyCommand("list", "mailctl.cli.commands.list:list_emails", "List emails, newest first."),
         LazyCommand("web", "mailctl.cli.commands.web:web", "Serve the read-only dashboard."),
     ),
     "Change emails": (
-        LazyCommand("retry", "mailctl.cli.commands.actions:retry", "Try unsent emails again."),
+        LazyCommand("retry", "mailctl.cli.commands.actions:retry", "Retry emails that were not sent."),
         LazyCommand(
-            "cancel", "mailctl.cli.commands.actions:cancel", "Cancel emails that have not been sent."
+            "cancel", "mailctl.cli.commands.actions:cancel", "Cancel emails that have not been sent yet."
         ),
         LazyCommand("hold", "mailctl.cli.commands.actions:hold", "Hold emails until they are released."),
         LazyCommand("release", "mailctl.cli.commands.actions:release", "Release held or cancelled emails."),
-        LazyCommand("resend", "mailctl.cli.commands.actions:resend", "Send a new copy of unsent emails."),
         LazyCommand(
-            "suppress", "mailctl.cli.commands.suppress:app", "Manage the addresses that no email is sent to."
+            "resend", "mailctl.cli.commands.actions:resend", "Send a new copy of emails that were not sent."
+        ),
+        LazyCommand(
+            "suppress",
+            "mailctl.cli.commands.suppress:app",
+            "Manage the suppression list: addresses that no email is sent to.",
         ),
     ),
     "Queues and workers": (
@@ -85,14 +89,16 @@ _SECTIONS = {
             "preview", "mailctl.cli.commands.preview:preview", "Preview an email without sending it."
         ),
         LazyCommand(
-            "flower", "mailctl.cli.commands.flower:app", "Start Flower with the arguments of emails redacted."
+            "flower",
+            "mailctl.cli.commands.flower:app",
+            "Start Flower with the task arguments of emails redacted.",
         ),
     ),
     "Alerting": (
         LazyCommand(
             "health",
             "mailctl.cli.commands.health:health",
-            "Check that emails get through: log, broker, workers, mail server.",
+            "Check that emails can be sent: log, broker, workers, mail server.",
         ),
         LazyCommand(
             "monitor",
@@ -115,14 +121,16 @@ _SECTIONS = {
             "List users; add and import users of the embedded directory.",
         ),
         LazyCommand("keys", "mailctl.cli.commands.keys:app", "Manage API keys for the dashboard."),
-        LazyCommand("db", "mailctl.cli.commands.db:app", "Manage schema and encryption of the delivery log."),
+        LazyCommand(
+            "db", "mailctl.cli.commands.db:app", "Manage the schema and the encryption of the delivery log."
+        ),
         LazyCommand("prune", "mailctl.cli.commands.prune:prune", "Delete old emails from the delivery log."),
         LazyCommand("schema", "mailctl.cli.commands.schema:schema", "Print the JSON Schemas of `--json`."),
     ),
 }
 app = CommandGroup(
     "mailctl",
-    "Operate the emails that a web service sends through Celery: send, find, explain, fix.",
+    "Send, find, explain and fix the emails that a web service sends through Celery.",
     sections=_SECTIONS,
 )
 

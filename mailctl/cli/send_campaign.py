@@ -90,8 +90,8 @@ def _read_recipients(
 def _refuse_single_email_options(request: EmailRequest, options: SendOptions) -> None:
     if options.user_id or options.email or (options.users_file and options.all_users):
         raise InvalidInput(
-            "recipient",
-            "is given twice.",
+            "recipients",
+            "are given in more than one way.",
             fix="Give one of --user-id, --email, --users-file and --all-users.",
         )
     if options.wait:
@@ -101,7 +101,7 @@ def _refuse_single_email_options(request: EmailRequest, options: SendOptions) ->
     if options.idempotency_key:
         raise InvalidInput("--idempotency-key", "applies to single emails only.", fix="Use --campaign NAME.")
     if request.tokens:
-        raise InvalidInput("token", "belongs to one user.", fix="Omit it; each email gets its own.")
+        raise InvalidInput("token", "applies to one user only.", fix="Omit it; each email gets its own.")
 
 
 def _show_dry_run(
@@ -134,7 +134,7 @@ def _confirm_recipients(
         output.note(f"  {user.email}" + (f"  (user {user.user_id})" if user.user_id else ""))
     if request.kind.links:
         output.note(
-            "Each email has a personal link that acts on the account, which its user did not request."
+            "Each email carries a link that acts on the user's account, and no user has requested it."
         )
     confirm(
         f"Send {request.kind.name} to {pluralize(recipients.recipient_count, 'user')}?",
@@ -151,7 +151,7 @@ def _note_left_out(output: Output, recipients: MailingList) -> None:
         output.note(f"{others:>6}  left out for other reasons")
     if recipients.is_unscreened:
         output.note(
-            "The users have no column that marks deactivated or deleted ones, so that all "
+            "The users table has no column that marks deactivated or deleted users, so all "
             f"{recipients.recipient_count} are included."
         )
 

@@ -105,7 +105,7 @@ class SendOptions(OptionGroup):
     ] = None
     idempotency_key: Annotated[
         str | None,
-        typer.Option("--idempotency-key", metavar="KEY", help="Send only once for the same key."),
+        typer.Option("--idempotency-key", metavar="KEY", help="Send at most one email for this key."),
     ] = None
     force: Annotated[
         bool,

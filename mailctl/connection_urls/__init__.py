@@ -177,7 +177,7 @@ class ResultBackendUrl(ConnectionUrl):
 
 
 def is_foreign_scheme(url: str) -> bool:
-    """Whether a URL has no scheme of Redis, AMQP or SQL, but perhaps that of an app's own transport."""
+    """Whether the scheme of a URL is none of Redis, AMQP and SQL; it may belong to a transport of the app."""
     scheme = url.partition(":")[0]
     return scheme.partition("+")[0] not in _REDIS | _AMQP | _SQL_BROKERS | _SQL_RESULTS
 

@@ -50,7 +50,7 @@ def dead_worker(case: Case) -> Cause | None:
 
 
 def in_hand(case: Case) -> Cause | None:
-    """Return the cause if a live worker is sending it."""
+    """Return the cause if a live worker is sending the email."""
     if _lease_holder(case) is None:
         return None
     length = case.now - case.email.updated_at
@@ -104,7 +104,7 @@ def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, enhanced: st
 
     Args:
         code: the reason code of the attempt.
-        stage: the SMTP stage at which it failed; None if no mail server was asked.
+        stage: the SMTP stage at which it failed; None if no mail server was contacted.
         enhanced: the enhanced status code of the reply; "" if it has none.
     """
     if stage in ("tls", "auth"):
@@ -112,7 +112,7 @@ def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, enhanced: st
     if is_rate_limit(SmtpReply(enhanced=enhanced), stage=stage or ""):
         return Cause(
             name="rate_limited",
-            sentence="the mail server is limiting us (rate limit, reputation or greylisting)",
+            sentence="the mail server is throttling us (rate limit, reputation or greylisting)",
             next_step=mailctl_command("queue", "list"),
         )
     if stage == "connect":
@@ -146,7 +146,7 @@ def cause_of_server_failure(stage: str | None) -> Cause:
     """Return why the mail server cannot be used at all.
 
     Args:
-        stage: the SMTP stage at which it failed; None if no mail server was asked.
+        stage: the SMTP stage at which it failed; None if no mail server was contacted.
     """
     if stage == "auth":
         return Cause(
@@ -168,7 +168,7 @@ def cause_of_server_failure(stage: str | None) -> Cause:
 
 
 def _lease_holder(case: Case) -> Worker | None:
-    """Return the live worker that claimed it; a worker that started after the claim is another one."""
+    """Return the live worker that claimed the email; a worker started after the claim is a different one."""
     claimed_at = case.email.updated_at
     return next(
         (

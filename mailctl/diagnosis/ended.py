@@ -119,7 +119,7 @@ def suppressed(case: Case) -> Cause:
     """Return the cause of `suppressed`."""
     rule, email = case.evidence.suppression, case.email
     if rule is None:
-        sentence = f"{email.error or 'its address was suppressed'}; the suppression has been removed since"
+        sentence = f"{email.error or 'its address was suppressed'}; the suppression has since been removed"
         return Cause(name="suppressed", sentence=sentence, next_step=case.command_to_send_again())
     since = wording.format_time(rule.created_at)
     return Cause(

@@ -1,4 +1,4 @@
-"""The evidence collector: asks log, broker and workers, each with a deadline, about an email."""
+"""The evidence collector: queries log, broker and workers about an email, each with a deadline."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class EvidenceCollector:
         Args:
             email: the email.
             events: its events, oldest first.
-            is_thorough: whether to look up its idempotency keys and the available actions, too.
+            is_thorough: whether to look up its idempotency keys and the available actions as well.
         """
         now = datetime.now(UTC)
         found: dict[str, Any] = {} if email.is_final else self._collect_unfinished(email)
@@ -82,7 +82,7 @@ class EvidenceCollector:
 
         Args:
             task_id: the id.
-            look_around: whether to search the logs of nearby folders, too.
+            look_around: whether to search the logs of nearby folders as well.
         """
         settings = self._runtime.settings
         result, search, broker_error = self._ask_celery(task_id)

@@ -57,11 +57,11 @@ class Evidence:
 
     #: Live workers that share the delivery log.
     workers: tuple[Worker, ...] = ()
-    #: The queues of all Celery workers that answer, by node name; None if they were not asked.
+    #: The queues of all Celery workers that answer, by node name; None if they were not queried.
     consumers: Mapping[str, tuple[str, ...]] | None = None
     #: The result of looking for its message on the broker; None if that was not done.
     search: MessageSearchResult | None = None
-    #: Why the broker could not be asked; "" if it answered or was not asked.
+    #: Why the broker could not be queried; "" if it answered or was not queried.
     broker_error: str = ""
     #: Whether the broker is private to each process, so that its messages cannot be read.
     is_in_memory: bool = False
@@ -133,7 +133,7 @@ class UnknownId:
     """The evidence about an id that the delivery log does not have."""
 
     task_id: str
-    #: The address of the log that was read, without its password.
+    #: The URL of the log that was read, without its password.
     log: str
     #: Whether no email was ever recorded in that log.
     is_log_empty: bool

@@ -75,7 +75,7 @@ def _rules_after_attempt(case: Case) -> tuple[Rule, ...]:
 
 
 def _as_possible(rule: Rule) -> Rule:
-    """Return a rule whose cause is no more than possible."""
+    """Return the rule with its cause downgraded to `possible`."""
 
     def possible(case: Case) -> Cause | None:
         cause = rule(case)

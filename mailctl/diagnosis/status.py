@@ -58,7 +58,7 @@ class EmailStatus:
     events: tuple[Event, ...]
     #: The other emails that the same call recorded.
     group: tuple[Email, ...]
-    #: The Celery result; None if there is none or the backend could not be asked.
+    #: The Celery result; None if there is none or the backend could not be queried.
     celery: CeleryResult | None
     explanation: str
 
@@ -281,7 +281,7 @@ def raise_for_unsent(statuses: Sequence[EmailStatus]) -> None:
         if status.email is not None and not status.email.is_final:
             raise StillPending(
                 f"Email {status.task_id} is {status.state}: {status.explanation}.",
-                fix=f"Ask again: {mailctl_command('status', arguments=[status.task_id])}",
+                fix=f"Check again: {mailctl_command('status', arguments=[status.task_id])}",
             )
     for status in statuses:
         if status.is_unconfirmed:

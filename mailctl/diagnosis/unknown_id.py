@@ -36,7 +36,7 @@ def _causes(unknown: UnknownId) -> Iterator[Cause]:
         yield from _celery_causes(unknown)
     yield Cause(
         name="never_existed",
-        sentence="no email has this id: it may be mistyped or pruned, or its transaction was rolled back",
+        sentence="no email has this id: it may be mistyped, or the email was pruned or rolled back",
         next_step=mailctl_command("list"),
         certainty=Certainty.POSSIBLE,
     )
@@ -44,7 +44,7 @@ def _causes(unknown: UnknownId) -> Iterator[Cause]:
     if unknown.broker_error:
         yield Cause(
             name="broker_down",
-            sentence=f"Celery could not be asked: {unknown.broker_error.rstrip('.')}",
+            sentence=f"Celery could not be queried: {unknown.broker_error.rstrip('.')}",
             next_step=mailctl_command("check-config"),
             certainty=Certainty.POSSIBLE,
         )

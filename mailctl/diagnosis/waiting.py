@@ -40,13 +40,13 @@ def scheduled(case: Case) -> Cause | None:
 
 
 def broker_down(case: Case) -> Cause | None:
-    """Return the cause if the broker could not be asked."""
+    """Return the cause if the broker could not be queried."""
     error = case.evidence.broker_error
     if not error:
         return None
     return Cause(
         name="broker_down",
-        sentence=f"{describe_wait(case)}; the broker could not be asked: {error.rstrip('.')}",
+        sentence=f"{describe_wait(case)}; the broker could not be queried: {error.rstrip('.')}",
         next_step=mailctl_command("check-config"),
     )
 
@@ -63,7 +63,7 @@ def no_worker(case: Case) -> Cause | None:
     if evidence.has_living_worker:
         return None
     consumed = f"no worker consumes queue {queue!r}: " if case.email.state is State.QUEUED else ""
-    unsure = " in the log, and the broker could not be asked" if evidence.broker_error else ""
+    unsure = " in the log, and the broker could not be queried" if evidence.broker_error else ""
     return Cause(
         name="no_worker",
         sentence=f"{describe_wait(case)}; {consumed}no worker is alive{unsure}",

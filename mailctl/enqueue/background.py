@@ -55,8 +55,9 @@ class Dispatcher:
         parts.check_message_settings()
         self.runtime = parts
         self._enqueuer = Enqueuer(parts, head_start_seconds=_WORKER_HEAD_START_SECONDS)
-        # The first answer may import Celery, which must not happen on an event loop later.
+        # The first use of each imports Celery or cryptography, which must not happen on an event loop later.
         _ = self._enqueuer.can_reach_worker
+        _ = parts.keyring.seal(b"", purpose="import")
         # One thread, because only one may use a publisher; the interpreter joins it at exit.
         self._background = ThreadPoolExecutor(1, thread_name_prefix="mailctl-publisher")
         #: Emails to publish, and ids of emails to publish if the delivery log allows it.

@@ -1,6 +1,7 @@
 """Encryption with keys derived from SECRET_KEY, one for each purpose, with key rotation.
 
-The newest secret encrypts; every known secret decrypts.
+The newest secret encrypts; every known secret decrypts. cryptography is imported by the first use of a key:
+commands that only read the delivery log need none.
 """
 
 from __future__ import annotations
@@ -11,13 +12,10 @@ import hmac
 import os
 from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 #: The version of the format: it precedes nonce and ciphertext.
 _VERSION = b"\x01"
@@ -77,6 +75,8 @@ class Keyring:
         nonce, ciphertext = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         if not sealed.startswith(_VERSION) or len(nonce) < _NONCE_BYTES:
             return None
+        from cryptography.exceptions import InvalidTag
+
         try:
             return self._ciphers_for(purpose)[number].decrypt(nonce, ciphertext, None)
         except InvalidTag:
@@ -84,11 +84,16 @@ class Keyring:
 
     def _ciphers_for(self, purpose: str) -> list[AESGCM]:
         if purpose not in self._ciphers:
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
             keys = (_derive(secret, f"{purpose}/aes") for secret in self._secrets)
             self._ciphers[purpose] = [AESGCM(key) for key in keys]
         return self._ciphers[purpose]
 
 
 def _derive(secret: str, purpose: str) -> bytes:
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     derivation = HKDF(algorithm=SHA256(), length=32, salt=b"mailctl", info=f"mailctl/{purpose}/v1".encode())
     return derivation.derive(secret.encode())

@@ -136,7 +136,7 @@ class Settings(SettingsFields):
 
     @property
     def secret_keys(self) -> list[str]:
-        """The secret keys for the keyring, the present one first.
+        """The secret keys for the keyring, the current one first.
 
         Raises:
             ConfigurationError: a key is too weak for production.

@@ -44,11 +44,11 @@ class WeakKey(ConfigurationError):
 def check_keys(keys: Sequence[str]) -> None:
     """Refuse weak keys for production.
 
-    An earlier key may be short, so that a site can rotate it, but not published: whoever knows a key can
+    An earlier key may be short, so that a site can replace it, but not published: anybody who knows a key can
     create valid links.
 
     Args:
-        keys: the present key, followed by earlier ones.
+        keys: the current key, followed by earlier ones.
 
     Raises:
         WeakKey: a key is too weak.
@@ -56,7 +56,7 @@ def check_keys(keys: Sequence[str]) -> None:
     newest, *earlier = keys
     fix = f"Set SECRET_KEY to the value of the web service; create a new one with: {_GENERATE_KEY_COMMAND}"
     if is_published(newest):
-        raise WeakKey("SECRET_KEY", "is not set, or has a published value.", fix=fix)
+        raise WeakKey("SECRET_KEY", "is not set, or is an example that has been published.", fix=fix)
     if len(newest.strip()) < MIN_KEY_LENGTH:
         raise WeakKey("SECRET_KEY", f"has fewer than {MIN_KEY_LENGTH} characters.", fix=fix)
     if _is_repetitive(newest.strip()):
@@ -65,7 +65,7 @@ def check_keys(keys: Sequence[str]) -> None:
     if any(map(is_published, earlier)):
         raise WeakKey(
             _OLD_KEYS_SETTING,
-            "contains a published value.",
+            "contains an example that has been published.",
             fix=f"Remove it from {_OLD_KEYS_SETTING}.",
         )
 

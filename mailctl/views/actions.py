@@ -25,8 +25,8 @@ class ActionResultView(View):
     outcome: ActionOutcome
     reason: str | None = Field(description="Why the action was not taken.")
     hazards: list[Hazard] = Field(json_schema_extra={"uniqueItems": True})
-    state: State | None = Field(description="Null for an email that is not known.")
-    new_task_id: str | None = Field(description="The id of the new email that `resend` has created.")
+    state: State | None = Field(description="Null for an unknown email.")
+    new_task_id: str | None = Field(description="The id of the new email that `resend` created.")
 
     @classmethod
     def of(cls, action: str, result: ActionResult) -> ActionResultView:

@@ -9,14 +9,14 @@ from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 _TIMESTAMP_PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"
 
-# The constraints below describe the values in the schema. They are not validated: an unexpected figure must
-# not keep a command from printing the others.
+# The constraints below describe the values in the schema. They are not validated: an unexpected number must
+# not keep a command from printing the rest.
 
 #: A UTC time in ISO 8601 format.
 Timestamp = Annotated[
     datetime, WithJsonSchema({"type": "string", "format": "date-time", "pattern": _TIMESTAMP_PATTERN})
 ]
-#: A number of things, from 0.
+#: A count, from 0.
 Count = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0})]
 #: A duration in seconds.
 Seconds = Annotated[float, WithJsonSchema({"type": "number", "minimum": 0})]
@@ -47,5 +47,5 @@ class View(BaseModel):
 
 
 def round_figure(number: float | None) -> float | None:
-    """Return a figure with two decimal places; None stays None."""
+    """Return a number rounded to two decimal places; None stays None."""
     return None if number is None else round(number, 2)

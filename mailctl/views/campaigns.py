@@ -20,7 +20,9 @@ class CampaignView(View):
 
     campaign: str
     recorded: Count = Field(description="New emails.")
-    known: Count = Field(description="Emails that the campaign had before.")
-    suppressed: Count = Field(description="New emails that are not sent: their address is suppressed.")
+    known: Count = Field(description="Emails that were already in the campaign.")
+    suppressed: Count = Field(
+        description="New emails that will not be sent, because their address is suppressed."
+    )
     left_out: Count = Field(description="Users who were excluded.")
-    problems: Count = Field(description="Rows that cannot be used.")
+    problems: Count = Field(description="Invalid rows.")

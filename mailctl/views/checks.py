@@ -24,7 +24,7 @@ class FindingView(View):
     name: str
     status: FindingStatus
     detail: str
-    fix: str = Field(description="What to do; empty if nothing has to be done.")
+    fix: str = Field(description="What to do; empty if there is nothing to do.")
 
 
 class CheckReportView(View):

@@ -19,10 +19,10 @@ class CauseView(View):
     """One reason why an email is in its state."""
 
     cause: str = Field(
-        description="The name of the cause, for programs.", json_schema_extra={"pattern": "^[a-z_]+$"}
+        description="A stable name of the cause, for programs.", json_schema_extra={"pattern": "^[a-z_]+$"}
     )
     sentence: str
-    next_step: str | None = Field(description="A command to run; null if nothing has to be done.")
+    next_step: str | None = Field(description="A command to run; null if there is nothing to do.")
     certainty: Certainty
 
     @classmethod
@@ -59,7 +59,7 @@ class FactsView(View):
     )
     broker: str | None = Field(default=None, description="Whether the broker answers.")
     on_broker: str | None = Field(default=None, description="Where the message is on the broker.")
-    ahead: int | None = Field(default=None, description="Emails of the same queue that are sent before.")
+    ahead: int | None = Field(default=None, description="Emails of the same queue that will be sent first.")
     out_per_minute: float | None = None
     circuit: str | None = Field(
         default=None, description="Why the circuit breaker is open; null if it is closed."

@@ -58,7 +58,7 @@ class EmailView(EmailSummaryView):
     message_id: str | None
     smtp: SmtpReplyView
     error: str | None = Field(description="Why the email is not sent.")
-    reason_code: ReasonCode | None = Field(description="Why the email is not sent, for programs.")
+    reason_code: ReasonCode | None = Field(description="Why the email is not sent, as a code for programs.")
     captured_file: str | None = Field(
         description="The file that the email was written to instead of being sent."
     )

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 class HopView(View):
-    """One hop on the way of an email."""
+    """One service on the path of an email, or one step of a canary."""
 
     name: str
     ok: bool
     detail: str
-    fix: str = Field(description="What to do; empty if nothing has to be done.")
-    seconds: Seconds | None = Field(description="How long the hop took; null if it was not measured.")
+    fix: str = Field(description="What to do; empty if there is nothing to do.")
+    seconds: Seconds | None = Field(description="How long it took to answer; null if that was not measured.")
 
 
 class HealthView(View):
-    """The health of each hop on the way of an email."""
+    """The health of every service on the path of an email."""
 
     ok: bool
     stage: str | None = Field(description="The first hop that failed.")
@@ -43,7 +43,7 @@ class ThresholdView(View):
     """One threshold of `mailctl monitor`."""
 
     name: str
-    value: float | None = Field(description="A number, seconds or a share; null if there are no data.")
+    value: float | None = Field(description="A number, seconds or a share; null if there is no data.")
     limit: float
     ok: bool
     reason: str

@@ -28,11 +28,11 @@ class SchemaVersionView(View):
 
 
 class RekeyView(View):
-    """The result of encrypting the contents again with the newest key."""
+    """The result of re-encrypting the contents with the newest key."""
 
-    resealed: Count = Field(description="Contents that an older key had encrypted.")
-    current: Count = Field(description="Contents that the newest key had encrypted before.")
-    unreadable: list[str] = Field(description="The ids of the emails whose content no key decrypts.")
+    resealed: Count = Field(description="Contents that were encrypted with an older key.")
+    current: Count = Field(description="Contents that were already encrypted with the newest key.")
+    unreadable: list[str] = Field(description="The ids of the emails whose content no known key decrypts.")
     dry_run: bool
 
     @classmethod
@@ -50,7 +50,7 @@ class PruneView(View):
     """The result of deleting finished emails."""
 
     emails: Count = Field(description="Emails that were deleted.")
-    contents: Count = Field(description="Emails whose content alone was deleted.")
+    contents: Count = Field(description="Emails of which only the content was deleted.")
     link_uses: Count = Field(description="Used links that were deleted.")
     dry_run: bool
 

@@ -1,4 +1,4 @@
-"""Rendered messages: before they are sent, and as the log has them."""
+"""Rendered messages: before they are sent, and as stored in the delivery log."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class PauseChangeView(PauseView):
     """The result of pausing or resuming a queue or a kind."""
 
     is_paused: bool
-    waiting: Count = Field(description="Emails that wait to be sent.")
+    waiting: Count = Field(description="Emails that are waiting to be sent.")
 
     @classmethod
     def of_change(cls, pause: Pause, *, is_paused: bool, waiting: int) -> PauseChangeView:
@@ -55,12 +55,12 @@ class PauseChangeView(PauseView):
 
 
 class BrokerQueueView(View):
-    """A queue as the broker reports it; null if the broker does not tell."""
+    """A queue as the broker reports it; null where the broker does not report a value."""
 
     ready: int | None = Field(description="Messages that no worker has taken.")
     unacked: int | None = Field(description="Messages that workers have not acknowledged.")
     foreign: int | None = Field(description="Messages that are not in the delivery log.")
-    looked_at: int | None = Field(description="Messages that were read.")
+    looked_at: int | None = Field(description="Messages that were inspected.")
 
 
 class QueueView(View):
@@ -77,13 +77,13 @@ class QueueView(View):
     oldest_age_seconds: Seconds | None
     in_per_minute: PerMinute
     out_per_minute: PerMinute
-    seconds_to_empty: Seconds | None = Field(description="Null while nothing is sent.")
+    seconds_to_empty: Seconds | None = Field(description="Null if nothing was sent recently.")
     workers: Count = Field(description="Live workers that consume the queue.")
     paused: PauseView | None
-    broker: BrokerQueueView | None = Field(description="Null if the broker was not asked.")
+    broker: BrokerQueueView | None = Field(description="Null if the broker was not queried.")
     foreign: Count = Field(description="Messages on the broker that are not in the delivery log.")
     unclaimed: Count | None = Field(
-        description="Messages of other apps that a worker moved aside because nobody consumed them."
+        description="Messages of other apps that a worker moved aside because nobody took them."
     )
 
     @classmethod
@@ -118,7 +118,7 @@ class QueueListView(View):
     paused_kinds: list[PauseView]
     broker_error: str | None = Field(
         serialization_alias="trouble",
-        description="Why the broker could not be asked; null if it answered.",
+        description="Why the broker could not be queried; null if it answered.",
     )
 
     @classmethod
@@ -142,7 +142,7 @@ class QueueEntryView(View):
     to: str | None = Field(description="The address, masked.")
     age_seconds: Seconds | None
     attempts: int | None
-    on_broker: bool = Field(description="False for an email that is only in the delivery log so far.")
+    on_broker: bool = Field(description="False for an email that is only in the delivery log.")
 
     @classmethod
     def of(cls, queue: PeekResult, entry: QueueEntry) -> QueueEntryView:

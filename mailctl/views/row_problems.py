@@ -1,4 +1,4 @@
-"""Rows of files that cannot be used."""
+"""Invalid rows of files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mailctl.views.base import View
 
 
 class RowProblemView(View):
-    """A row of a file that cannot be used."""
+    """An invalid row of a file."""
 
     line: int = Field(description="From 1.", json_schema_extra={"minimum": 1})
     reason: str

@@ -36,7 +36,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class _Generator(GenerateJsonSchema):
-    """Leaves out the titles that pydantic makes of the names of fields."""
+    """Omits the titles that pydantic derives from the names of fields."""
 
     @override
     def field_title_should_be_set(self, schema: Any) -> bool:

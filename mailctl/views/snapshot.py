@@ -1,8 +1,8 @@
-"""The current state of everything: activity, queues, workers, failures, and the hour before."""
+"""The current state of the system: activity, queues, workers, failures, and the past hour."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -81,25 +81,30 @@ class FailureView(View):
         )
 
 
-class _CurrentStateView(View):
+class SnapshotView(View):
+    """The current state, as `mailctl top` prints it."""
+
     at: Timestamp
     per_minute: ActivityView
     queues: list[QueueTotalsView]
+    workers: list[HeartbeatView] = Field(description="The live workers that share the delivery log.")
     failures: list[FailureView] = Field(description="The latest failures, newest first.")
     mail_server: str | None = Field(description="Why nothing is sent; null while the mail server works.")
     circuit: str | None = Field(description="The same as `mail_server`.")
 
-
-class SnapshotView(_CurrentStateView):
-    """The current state, as `mailctl top` prints it."""
-
-    workers: list[HeartbeatView]
-
     @classmethod
     def of(cls, snapshot: Snapshot) -> SnapshotView:
         """Return the view of a snapshot."""
-        workers = [HeartbeatView.model_validate(worker) for worker in snapshot.workers]
-        return cls(**_current_state(snapshot), workers=workers)
+        circuit = str(snapshot.circuit) if snapshot.circuit else None
+        return cls(
+            at=snapshot.at,
+            per_minute=ActivityView.model_validate(snapshot.recent_activity),
+            queues=[QueueTotalsView.of(queue, now=snapshot.at) for queue in snapshot.queues],
+            workers=[HeartbeatView.model_validate(worker) for worker in snapshot.workers],
+            failures=[FailureView.of(email) for email in snapshot.failures],
+            mail_server=circuit,
+            circuit=circuit,
+        )
 
 
 class TimeSeriesPointView(View):
@@ -131,34 +136,20 @@ class TimeSeriesPointView(View):
         )
 
 
-class OverviewView(_CurrentStateView):
-    """The current state and the last hour, as the dashboard shows them."""
+class OverviewView(SnapshotView):
+    """The current state and the last hour, as the API of the dashboard returns them."""
 
-    workers: Count = Field(description="Live workers that share the delivery log.")
     latency: LatencyView
     time_series: list[TimeSeriesPointView] = Field(
         serialization_alias="course", description="The last hour, minute by minute."
     )
 
     @classmethod
-    def of(cls, snapshot: Snapshot, trend: Trend) -> OverviewView:
-        """Return the view of a snapshot and of the hour before."""
+    def of_trend(cls, snapshot: Snapshot, trend: Trend) -> OverviewView:
+        """Return the view of a snapshot and of the past hour."""
         points = zip(trend.steps, trend.unfinished, strict=True)
         return cls(
-            **_current_state(snapshot),
-            workers=len(snapshot.workers),
+            **dict(SnapshotView.of(snapshot)),
             latency=LatencyView.model_validate(trend.latency),
             time_series=[TimeSeriesPointView.of(point, unfinished) for point, unfinished in points],
         )
-
-
-def _current_state(snapshot: Snapshot) -> dict[str, Any]:
-    circuit = str(snapshot.circuit) if snapshot.circuit else None
-    return {
-        "at": snapshot.at,
-        "per_minute": ActivityView.model_validate(snapshot.recent_activity),
-        "queues": [QueueTotalsView.of(queue, now=snapshot.at) for queue in snapshot.queues],
-        "failures": [FailureView.of(email) for email in snapshot.failures],
-        "mail_server": circuit,
-        "circuit": circuit,
-    }

@@ -48,7 +48,7 @@ class StatsGroupView(TotalsView):
     """The emails with the same value of the dimension."""
 
     name: str = Field(description="The value; empty for emails without one, such as those of no campaign.")
-    share: Share = Field(description="Of all emails of the period.")
+    share: Share = Field(description="The share of all emails of the period.")
     totals: TotalsView = Field(description="The same counts in one object.")
 
     @classmethod

@@ -28,7 +28,7 @@ class EventView(View):
     text: str
     actor: str | None = Field(description="The operator who caused the event; null if mailctl did.")
     reason_code: ReasonCode | None = Field(
-        description="Why the state changed, for programs; null for ordinary progress."
+        description="Why the state changed, as a code for programs; null for ordinary progress."
     )
     stage: str | None = Field(
         description="The SMTP stage at which an attempt failed.",
@@ -61,7 +61,9 @@ class StatusView(View):
     error: str | None = None
     explanation: str = Field(description="Why the email is in this state, in one sentence.")
     events: list[EventView] = Field(default=[], description="Oldest first.")
-    group: list[str] = Field(default=[], description="The ids of the other emails of the same call.")
+    group: list[str] = Field(
+        default=[], description="The ids of the other emails that the same call recorded."
+    )
     email: EmailView | None = Field(
         default=None, description="The email; null for a task that only Celery knows."
     )

@@ -43,12 +43,14 @@ class SuppressionChangeView(View):
     """The result of adding or removing an address."""
 
     address: str
-    changed: bool = Field(description="False if the address was suppressed, or not suppressed, before.")
+    changed: bool = Field(
+        description="Whether the list changed; false if the address was on it already, or not on it."
+    )
 
 
 class SuppressionImportView(View):
     """The result of importing a list of addresses."""
 
     added: Count
-    known: Count = Field(description="Addresses that were suppressed before.")
+    known: Count = Field(description="Addresses that were already suppressed.")
     problems: list[RowProblemView]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import AliasPath, Field
 
 from mailctl.monitoring.workers import PingResult
 from mailctl.views.base import Timestamp, View
@@ -17,37 +17,25 @@ if TYPE_CHECKING:
 class WorkerView(View):
     """A live worker; what it does not report is null."""
 
-    worker: str = Field(description="The Celery node name.")
+    name: str = Field(serialization_alias="worker", description="The Celery node name.")
     host: str | None
     pid: int | None
     pool: str | None
     concurrency: int | None
     queues: list[str]
     busy: int | None = Field(description="Emails that it is sending.")
-    sent_last_minute: int | None
-    sent_last_five_minutes: int | None
+    sent_last_minute: int | None = Field(None, validation_alias=AliasPath("throughput", "last_minute"))
+    sent_last_five_minutes: int | None = Field(
+        None, validation_alias=AliasPath("throughput", "last_five_minutes")
+    )
     since: Timestamp | None
     shares_log: bool = Field(description="Whether it writes to this delivery log.")
-    answers: PingResult = Field(description="Whether it answers a ping.")
+    answer: PingResult = Field(serialization_alias="answers", description="Whether it answers a ping.")
 
     @classmethod
     def of(cls, worker: WorkerStatus) -> WorkerView:
         """Return the view of a worker."""
-        throughput = worker.throughput
-        return cls(
-            worker=worker.name,
-            host=worker.host,
-            pid=worker.pid,
-            pool=worker.pool,
-            concurrency=worker.concurrency,
-            queues=list(worker.queues),
-            busy=worker.busy,
-            sent_last_minute=throughput.last_minute if throughput else None,
-            sent_last_five_minutes=throughput.last_five_minutes if throughput else None,
-            since=worker.since,
-            shares_log=worker.shares_log,
-            answers=worker.answer,
-        )
+        return cls.model_validate(worker)
 
 
 class WorkerListView(View):
@@ -56,7 +44,7 @@ class WorkerListView(View):
     workers: list[WorkerView]
     broker_error: str | None = Field(
         serialization_alias="trouble",
-        description="Why the broker could not be asked; null if it answered.",
+        description="Why the broker could not be queried; null if it answered.",
     )
 
     @classmethod

@@ -238,7 +238,7 @@ class TestTheQuestion:
 
     def test_links_that_nobody_asked_for_are_pointed_out(self, shop: Mailctl) -> None:
         """A reset to everybody is hardly ever meant."""
-        warning = "Each email has a personal link that acts on the account, which its user did not request."
+        warning = "Each email carries a link that acts on the user's account, and no user has requested it."
         assert warning in shop("send", "reset", "--all-users", "--campaign", "all").err
         assert warning not in shop(*self.EVERYBODY).err
 
@@ -264,7 +264,7 @@ class TestTheQuestion:
         self, shop: Mailctl, shop_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As no column says who is deactivated: of a table, or of a query."""
-        note = "no column that marks deactivated or deleted ones, so that all {} are included."
+        note = "no column that marks deactivated or deleted users, so all {} are included."
         assert note.format(2) not in shop(*self.EVERYBODY).err
         monkeypatch.setenv("MAILCTL_USERS_LIST_QUERY", LIST_QUERY)
         assert note.format(3) not in shop(*self.EVERYBODY, "--include-inactive").err
@@ -311,7 +311,7 @@ def test_users_of_the_service_are_listed_but_not_changed(shop: Mailctl, shop_url
         True,
         False,
     )
-    assert "There are more users in the database of the service." in listed.err
+    assert "The service's database has more users." in listed.err
     assert shop("users", "add", "zoe@example.com").code == 2
 
 

@@ -17,16 +17,16 @@ def retry(
     options: ActionOptions,
     ids: IdsArgument = None,
 ) -> None:
-    """Try unsent emails again.
+    """Retry emails that were not sent.
 
-    Works on failed, expired, deferred, cancelled and suppressed emails. Without --state, filters select
-    failed, expired and deferred ones. Emails with one of these hazards are left out unless --include names
-    it:
+    Works on failed, expired, deferred, cancelled and suppressed emails. Without --state, filters select only
+    the failed, expired and deferred ones. An email with one of these hazards is left out unless --include
+    names the hazard:
 
     \b
       permanent   the mailbox does not exist
       maybe-sent  the mail server may have accepted the email already
-      useless     its links or its content are too old; a retry renews them
+      useless     it has expired; a retry gives it new links and a new lifetime
       suppressed  a suppression or a sending limit stopped it
       resent      a new copy of it has been sent already
 
@@ -48,7 +48,7 @@ def retry(
 def cancel(
     session: CliSession, filters: FilterOptions, options: ActionOptions, ids: IdsArgument = None
 ) -> None:
-    """Cancel emails that have not been sent.
+    """Cancel emails that have not been sent yet.
 
     This includes emails whose message a worker has already received. `mailctl release` undoes it.
 
@@ -92,8 +92,9 @@ def release(
 ) -> None:
     """Release held or cancelled emails.
 
-    They are sent now, or at the time they were scheduled for. Without --state, filters select held emails.
-    Emails with the hazard maybe-sent or resent are left out unless --include names it; see `mailctl retry`.
+    They are sent now, or at the time they were scheduled for. Without --state, filters select only held
+    emails. An email with the hazard maybe-sent or resent is left out unless --include names the hazard; see
+    `mailctl retry --help`.
 
     \b
     Examples:
@@ -116,11 +117,12 @@ def resend(
     options: ActionOptions,
     ids: IdsArgument = None,
 ) -> None:
-    """Send a new copy of unsent emails.
+    """Send a new copy of emails that were not sent.
 
-    Each copy has its own id, links and lifetime. Without --state, filters select failed and expired emails.
-    Emails with the hazard maybe-sent, permanent, suppressed or resent are left out unless --include names it;
-    see `mailctl retry`. The content of sent emails is deleted; send another with `mailctl send`.
+    Each copy has its own id, links and lifetime. Without --state, filters select only failed and expired
+    emails. An email with the hazard maybe-sent, permanent, suppressed or resent is left out unless --include
+    names the hazard; see `mailctl retry --help`. An email that was sent cannot be resent, because its content
+    has been deleted; use `mailctl send` instead.
 
     \b
     Examples:

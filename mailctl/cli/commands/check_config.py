@@ -34,7 +34,7 @@ def check_config(
         typer.Option(
             "--profile",
             metavar="PROFILE",
-            help="Check against this profile, development or production, instead of that of DEBUG.",
+            help="Check against this profile, development or production, whatever DEBUG selects.",
         ),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Do not connect to any service.")] = False,
@@ -45,8 +45,8 @@ def check_config(
 ) -> None:
     """Check the configuration and suggest fixes.
 
-    Checks settings, Celery app, broker, delivery log, users, templates, mail server and workers. Exits with 1
-    if a check fails.
+    Checks the settings, the Celery app, the broker, the delivery log, users, templates, the mail server and
+    the workers. Exits with 1 if a check fails.
 
     \b
     Examples:

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.storage.schema_version import SchemaVersion
     from mailctl.views.maintenance import SchemaVersionView
 
-app = CommandGroup("db", "Manage schema and encryption of the delivery log.")
+app = CommandGroup("db", "Manage the schema and the encryption of the delivery log.")
 #: Maximum number of ids that are shown of emails that cannot be decrypted.
 _MAX_SHOWN_IDS = 10
 
 
 @uses_log(AccessMode.READ)
 def current(session: CliSession) -> None:
-    """Show the schema version; exit with 1 if mailctl needs another."""
+    """Show the schema version; exit with 1 if this mailctl needs another one."""
     from mailctl.operations.maintenance import schema_version
 
     version = schema_version(session.settings)
@@ -36,7 +36,7 @@ def current(session: CliSession) -> None:
 
 @uses_log(AccessMode.CREATE)
 def upgrade(session: CliSession) -> None:
-    """Create the schema, or upgrade it to the version that mailctl needs."""
+    """Create the schema, or upgrade it to the version that this mailctl needs."""
     from mailctl.operations.maintenance import schema_version, upgrade_schema
 
     before = upgrade_schema(session.settings)
@@ -50,13 +50,13 @@ def upgrade(session: CliSession) -> None:
 def rekey(
     session: CliSession,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count the contents without encrypting them again.")
+        bool, typer.Option("--dry-run", help="Count the contents without re-encrypting them.")
     ] = False,
 ) -> None:
-    """Encrypt with SECRET_KEY what was encrypted with an older key.
+    """Re-encrypt, with SECRET_KEY, the contents that an older key encrypted.
 
-    Run it after a key rotation; then the older keys can be removed from MAILCTL_SECRET_KEYS_OLD. It can be
-    interrupted and repeated. Exits with 1 if some contents cannot be decrypted with any key.
+    Run it after a key rotation; afterwards the older keys can be removed from MAILCTL_SECRET_KEYS_OLD. It can
+    be interrupted and repeated. Exits with 1 if there are contents that no known key decrypts.
     """
     if dry_run:
         session.access_mode = AccessMode.READ

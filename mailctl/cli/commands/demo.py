@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 
 @uses_log(AccessMode.CREATE)
 def demo(session: CliSession) -> None:
-    """Send four demo emails through a real worker; needs no set-up.
+    """Send four demo emails through a real worker; no set-up needed.
 
-    The worker is a process of its own, and the emails are written to files in a temporary folder instead of
-    being sent.
+    Starts a worker process, and writes the emails to files in a temporary folder instead of sending them.
     """
     from mailctl.operations.demo import Demo
 

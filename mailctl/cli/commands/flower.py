@@ -18,7 +18,7 @@ def flower(
         list[str] | None, typer.Argument(metavar="ARGS", help="Flower's own options, such as --port=5566.")
     ] = None,
 ) -> None:
-    """Start Flower with the arguments of emails redacted.
+    """Start Flower with the task arguments of emails redacted.
 
     It listens on 127.0.0.1, unless --address or --unix-socket is given.
 

@@ -22,7 +22,7 @@ def health(
         bool,
         typer.Option(
             "--canary",
-            help="Also run a canary through a worker up to RCPT at the mail server; sends no message.",
+            help="Also send a canary through a worker to the mail server, up to RCPT; no message is sent.",
         ),
     ] = False,
     to: Annotated[
@@ -33,7 +33,9 @@ def health(
     ] = None,
     queue: Annotated[
         str | None,
-        typer.Option("--queue", metavar="NAME", help="Queue of the canary; default: that of emails."),
+        typer.Option(
+            "--queue", metavar="NAME", help="Queue to send the canary through; default: the queue of emails."
+        ),
     ] = None,
     timeout: Annotated[
         float,
@@ -42,7 +44,7 @@ def health(
         ),
     ] = 20.0,
 ) -> None:
-    """Check that emails get through: log, broker, workers, mail server.
+    """Check that emails can be sent: log, broker, workers, mail server.
 
     Exits with the code of the first check that fails: 1, 3, 5 or 8.
 

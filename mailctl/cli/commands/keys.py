@@ -22,7 +22,7 @@ app = CommandGroup("keys", "Manage API keys for the dashboard.")
 @uses_log(AccessMode.ON_WRITE)
 def create_key(
     session: CliSession,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The person or program that gets the key.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The person or program that will use the key.")],
 ) -> None:
     """Create an API key and print it; it cannot be shown again.
 
@@ -55,7 +55,7 @@ def revoke_key(
         str, typer.Argument(metavar="ID", help="The id of the key, as `mailctl keys list` shows it.")
     ],
 ) -> None:
-    """Revoke an API key and end the sessions that were opened with it."""
+    """Revoke an API key, and end the dashboard sessions that were opened with it."""
     key = session.runtime.api_keys.revoke(key_id)
     session.output.result(lambda: _view(key), f"key {key.id} ({key.name}) is revoked")
 

@@ -50,7 +50,9 @@ def list_emails(
         ),
     ] = "created",
     after: CursorOption = None,
-    oldest_first: Annotated[bool, typer.Option("--oldest-first", help="Reverse the order.")] = False,
+    oldest_first: Annotated[
+        bool, typer.Option("--oldest-first", help="List in reverse order: oldest first.")
+    ] = False,
     watch: Annotated[
         bool,
         typer.Option(
@@ -60,8 +62,8 @@ def list_emails(
 ) -> None:
     """List emails, newest first.
 
-    All filters that are given must match. The last column is the reason for the state, such as an SMTP reply
-    or a pause.
+    An email is listed if it matches all given filters. The last column says why it is in its state, such as
+    an SMTP reply or a pause.
 
     \b
     Examples:
@@ -132,7 +134,7 @@ def _print_lines(session: CliSession, emails: Sequence[Email]) -> None:
 
 
 def _note(session: CliSession, page: EmailPage, wanted: EmailFilter) -> str:
-    """Return what to tell about an empty list, or about the next page; "" if there is nothing to tell."""
+    """Return a note about an empty list or about the next page; "" if no note is needed."""
     if not page.emails:
         from mailctl.operations.selection import no_match_message
 

@@ -23,15 +23,11 @@ class ThresholdOptions(OptionGroup):
 
     max_depth: Annotated[
         int,
-        typer.Option(
-            "--max-depth", min=0, metavar="NUMBER", help="Maximum number of emails in a queue that are due."
-        ),
+        typer.Option("--max-depth", min=0, metavar="NUMBER", help="Maximum number of due emails in a queue."),
     ] = 1000
     max_age: Annotated[
         str,
-        typer.Option(
-            "--max-age", metavar="DURATION", help="Maximum age of an email that is due, such as 5m."
-        ),
+        typer.Option("--max-age", metavar="DURATION", help="Maximum age of a due email, such as 5m."),
     ] = "5m"
     max_failed: Annotated[
         str,
@@ -46,7 +42,7 @@ class ThresholdOptions(OptionGroup):
         typer.Option(
             "--queue",
             metavar="NAME",
-            help="Check only this queue; default: all except that of campaigns.",
+            help="Check only this queue; default: all queues but the one of campaigns.",
             autocompletion=complete_queue,
         ),
     ] = None
@@ -79,7 +75,7 @@ class ThresholdOptions(OptionGroup):
 def monitor(session: CliSession, thresholds: ThresholdOptions) -> None:
     """Check thresholds; exit with 1 if one is exceeded.
 
-    Reads only the delivery log, so that it suits a frequent probe; --json prints one object.
+    Reads only the delivery log, so it is cheap enough to run every few seconds. --json prints one object.
 
     \b
     Examples:

@@ -28,7 +28,7 @@ _FORMAT_PANEL = "Output (one of these)"
 
 @dataclass(frozen=True, kw_only=True)
 class FormatOptions(OptionGroup):
-    """In which form the preview is shown."""
+    """The form in which the preview is shown."""
 
     in_browser: Annotated[
         bool, typer.Option("--open", help="Open the HTML part in a browser.", rich_help_panel=_FORMAT_PANEL)
@@ -92,20 +92,23 @@ def preview(
     variables: VariablesOption = None,
     template: Annotated[
         str | None,
-        typer.Option("--template", metavar="NAME", help="Use this template; for the kind email only."),
+        typer.Option("--template", metavar="NAME", help="Use this template; only for the kind `email`."),
     ] = None,
     serve: Annotated[
         bool,
-        typer.Option("--serve", help="Serve previews of all kinds, which follow changes of the templates."),
+        typer.Option("--serve", help="Serve previews of all kinds, and reload them when templates change."),
     ] = False,
     port: Annotated[
         int,
-        typer.Option("--port", min=0, max=65535, metavar="PORT", help="Port of --serve; 0 for a free one."),
+        typer.Option(
+            "--port", min=0, max=65535, metavar="PORT", help="Port for --serve; 0 for any free port."
+        ),
     ] = 8025,
 ) -> None:
     """Preview an email without sending it.
 
-    It is rendered with sample data, unless a user, an address or variables are given. Its links do not work.
+    The email is rendered with sample data unless a user, an address or variables are given. Its links do not
+    work.
 
     \b
     Examples:

@@ -23,7 +23,7 @@ def prune(
         typer.Option(
             "--older-than",
             metavar="DURATION",
-            help="Delete emails that ended longer ago than this, such as 30d.",
+            help="Delete emails that reached a final state longer ago than this, such as 30d.",
         ),
     ] = "90d",
     contents_older_than: Annotated[
@@ -31,16 +31,16 @@ def prune(
         typer.Option(
             "--contents-older-than",
             metavar="DURATION",
-            help="Delete the contents of unsent emails that ended longer ago than this; default: 30d, "
-            "or --older-than if that is shorter.",
+            help="Delete the contents of unsent emails that reached a final state longer ago than this; "
+            "default: 30d, or --older-than if that is shorter.",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count without deleting anything.")] = False,
 ) -> None:
     """Delete old emails from the delivery log.
 
-    Only emails in a final state are deleted. The contents of sent emails are deleted when they are sent.
-    Workers can keep running.
+    Only emails in a final state are deleted. The content of an email that is sent is deleted at once. Workers
+    can keep running.
 
     \b
     Examples:

@@ -95,12 +95,13 @@ def pause(
     queue: QueueArgument = None,
     kind: KindOption = None,
     reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Reason that others see while it is paused.")
+        str, typer.Option("--reason", metavar="TEXT", help="Reason that is shown while it is paused.")
     ] = "",
 ) -> None:
-    """Pause sending of a queue or kind on all workers, until it is resumed.
+    """Pause a queue or a kind on all workers until it is resumed.
 
-    Emails that are being sent are finished. All others wait in the delivery log and use up no attempts.
+    Emails that are being sent are not interrupted. All others wait in the delivery log and use up no
+    attempts.
 
     \b
     Examples:
@@ -119,7 +120,7 @@ def pause(
 
 @uses_log(AccessMode.UPDATE)
 def resume(session: CliSession, queue: QueueArgument = None, kind: KindOption = None) -> None:
-    """Resume sending of a queue or kind.
+    """Resume a paused queue or kind.
 
     \b
     Examples:
@@ -139,7 +140,7 @@ def resume(session: CliSession, queue: QueueArgument = None, kind: KindOption = 
 def purge(
     session: CliSession, which: PurgeOptions, options: ActionOptions, queue: QueueArgument = None
 ) -> None:
-    """Cancel the emails of a queue that have not been sent.
+    """Cancel the emails of a queue that have not been sent yet.
 
     This includes emails whose message a worker has already received. Held emails stay held. `mailctl release`
     undoes it.

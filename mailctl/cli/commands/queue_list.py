@@ -26,8 +26,8 @@ _PEEK_COLUMNS = ["", "id", "kind", "to", "age", "attempts", "state"]
 def list_queues(session: CliSession) -> None:
     """List the queues with depth, age, rates and pauses.
 
-    Depth counts the emails that are due and not finished; emails that are scheduled (later), deferred (retry)
-    or held are listed beside it. Rates are emails per minute.
+    Depth is the number of emails that are due and not finished. Emails that are scheduled (later), deferred
+    (retry) or held are counted separately. Rates are emails per minute.
     """
     from mailctl.monitoring.queues import Queues
 
@@ -57,7 +57,7 @@ def peek(
         ),
     ] = 20,
 ) -> None:
-    """Show the next emails of a queue without taking them.
+    """Show the next emails of a queue without removing them.
 
     \b
     Examples:

@@ -37,8 +37,9 @@ def restore(
 ) -> None:
     """Put unclaimed messages of other apps back on their queue.
 
-    A worker moves a message whose task it does not have to `QUEUE.unclaimed` if no other worker takes it for
-    a minute. Start the workers of the other app before restoring its messages.
+    A worker that receives a message for a task that it does not have moves it to `QUEUE.unclaimed` if no
+    other worker takes it within about a minute. Start the workers of the other app before you restore its
+    messages.
 
     \b
     Examples:

@@ -37,7 +37,7 @@ def show(
 ) -> None:
     """Show the headers and text of an email.
 
-    Links and tokens are masked. The content of an email is deleted when it has been sent.
+    Links and tokens are masked. The content of an email is deleted once it has been sent.
 
     \b
     Examples:

@@ -70,7 +70,7 @@ def stats(
     """Show statistics on emails: counts, failures and latency.
 
     Shows totals, latency percentiles, a time series, and the share of each group. Latency is the time from
-    recording to delivery.
+    when an email could be sent until the mail server accepted it.
 
     \b
     Examples:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mailctl.operations.suppressing import SuppressionChanges, SuppressionImport
     from mailctl.views.suppressions import SuppressionChangeView, SuppressionView
 
-app = CommandGroup("suppress", "Manage the addresses that no email is sent to.")
+app = CommandGroup("suppress", "Manage the suppression list: addresses that no email is sent to.")
 
 AddressesArgument = Annotated[
     list[str], typer.Argument(metavar="ADDRESS", help="One or more email addresses.")
@@ -36,17 +36,17 @@ def add(
     session: CliSession,
     addresses: AddressesArgument,
     reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Reason that is shown with the addresses.")
+        str, typer.Option("--reason", metavar="TEXT", help="Reason to record with the addresses.")
     ] = "",
 ) -> None:
-    """Suppress addresses, so that no email is sent to them.
+    """Add addresses to the suppression list, so that no email is sent to them.
 
-    Emails to them that have not been sent end suppressed. Addresses that a mail server rejects as nonexistent
-    are added automatically.
+    Emails to them that are still waiting will not be sent: they become `suppressed`. An address that a mail
+    server rejects as nonexistent is added automatically.
 
     \b
     Examples:
-      mailctl suppress add ada@example.com --reason "asked by phone"
+      mailctl suppress add ada@example.com --reason "requested by phone"
     """
     from mailctl.operations.identity import current_actor
     from mailctl.operations.suppressing import SuppressionService
@@ -58,9 +58,9 @@ def add(
 
 @uses_log(AccessMode.UPDATE)
 def remove(session: CliSession, addresses: AddressesArgument) -> None:
-    """Remove addresses from the list, so that emails are sent to them again.
+    """Remove addresses from the suppression list, so that emails are sent to them again.
 
-    Emails that have ended suppressed are sent only if they are retried.
+    Emails that are already `suppressed` stay so unless you retry them.
 
     \b
     Examples:
@@ -119,9 +119,9 @@ def import_suppressed(
         ),
     ],
 ) -> None:
-    """Suppress all addresses of a file.
+    """Add all addresses of a file to the suppression list.
 
-    Invalid rows are reported and skipped; then the exit code is 1.
+    Invalid rows are reported and skipped, and the command exits with 1.
 
     \b
     Examples:

@@ -29,7 +29,7 @@ _COLUMNS = ["id", "email", "username", "first name"]
 
 @uses_log(AccessMode.OPTIONAL)
 def list_users(session: CliSession) -> None:
-    """List the users; at most 100 of the service's own database."""
+    """List the users; at most 100 from the service's own database."""
     from mailctl.users import list_users as users_in
 
     found = users_in(session.runtime.directory)
@@ -37,7 +37,7 @@ def list_users(session: CliSession) -> None:
     for problem in found.problems:
         session.output.note(f"line {problem.line}: {problem.reason}")
     if found.is_truncated:
-        session.output.note("There are more users in the database of the service.")
+        session.output.note("The service's database has more users.")
 
 
 @uses_log(AccessMode.ON_WRITE)
@@ -48,7 +48,7 @@ def add_user(
         str, typer.Option("--username", metavar="NAME", help="Username; default: the part before the @.")
     ] = "",
     first_name: Annotated[
-        str, typer.Option("--first-name", metavar="NAME", help="First name, which emails greet the user by.")
+        str, typer.Option("--first-name", metavar="NAME", help="First name, used in the greeting.")
     ] = "",
 ) -> None:
     """Add a user to the embedded directory.
@@ -77,7 +77,7 @@ def import_users(
 ) -> None:
     """Add or update users of the embedded directory from a CSV file.
 
-    Invalid rows are reported and skipped; then the exit code is 1.
+    Invalid rows are reported and skipped, and the command exits with 1.
 
     \b
     Examples:

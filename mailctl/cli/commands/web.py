@@ -23,14 +23,16 @@ def web(
     ] = "127.0.0.1",
     port: Annotated[
         int,
-        typer.Option("--port", min=0, max=65535, metavar="PORT", help="Port to listen on; 0 for a free one."),
+        typer.Option(
+            "--port", min=0, max=65535, metavar="PORT", help="Port to listen on; 0 for any free port."
+        ),
     ] = 8025,
     log_format: LogFormatOption = "text",
 ) -> None:
     """Serve the read-only dashboard.
 
-    Pages and a JSON API show emails, queues, workers and statistics, and change nothing. Sign in with a key
-    of `mailctl keys create`.
+    Its pages and its JSON API show emails, queues, workers and statistics, and change nothing. Sign in with a
+    key from `mailctl keys create`.
 
     \b
     Examples:

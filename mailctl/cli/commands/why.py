@@ -29,7 +29,7 @@ def why(
         ),
     ],
 ) -> None:
-    """Explain why an email is in its state, and what to do next.
+    """Explain why an email is in its current state, and what to do next.
 
     Collects evidence from the delivery log, the broker, the result backend and the workers. Prints the most
     likely cause first. Exits with 1 if the email has failed, with 3 if it is unknown, and with 6 if it is

@@ -39,7 +39,7 @@ def worker(
             "--queues",
             "-Q",
             metavar="NAMES",
-            help="Queues to consume, comma-separated; default: those of emails and campaigns.",
+            help="Queues to consume, comma-separated; default: the queues of emails and campaigns.",
         ),
     ] = None,
     loglevel: Annotated[
@@ -67,7 +67,7 @@ def worker(
 ) -> None:
     """Start a worker that sends emails.
 
-    It is a Celery worker. Ctrl-C or SIGTERM stops it after the emails that are being sent.
+    It is a Celery worker. Ctrl-C or SIGTERM stops it once it has finished the emails that it is sending.
 
     \b
     Examples:

@@ -70,7 +70,7 @@ def stop(
     names: NamesArgument = None,
     yes: YesOption = False,
 ) -> None:
-    """Stop workers after the emails that they are sending.
+    """Stop workers once they have finished the emails that they are sending.
 
     \b
     Examples:

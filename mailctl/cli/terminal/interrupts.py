@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: deferred to the end of a transaction, or taken as the normal end of a watch."""
+"""Ctrl-C and SIGTERM: deferred to the end of a transaction, or treated as the normal end of a watch."""
 
 from __future__ import annotations
 

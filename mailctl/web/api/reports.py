@@ -34,7 +34,7 @@ router = APIRouter(route_class=ApiRoute, responses=problem_responses())
 def show_overview() -> OverviewView:
     """Return the current state and the last hour, minute by minute."""
     snapshot = take_snapshot(runtime.current())
-    return OverviewView.of(snapshot, take_trend(runtime.current(), now=snapshot.at))
+    return OverviewView.of_trend(snapshot, take_trend(runtime.current(), now=snapshot.at))
 
 
 @router.get("/api/queues", name="mailctl:api_queues", tags=["workers"])

@@ -54,7 +54,7 @@ def test_an_unfinished_email_is_still_pending() -> None:
     """The fix asks again."""
     with pytest.raises(StillPending, match=r"Email e1 is deferred: it is so\.") as caught:
         raise_for_unsent([status(State.SENT), status(State.DEFERRED)])
-    assert caught.value.fix == "Ask again: mailctl status e1"
+    assert caught.value.fix == "Check again: mailctl status e1"
 
 
 @pytest.mark.parametrize(
