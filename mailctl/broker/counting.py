@@ -24,8 +24,8 @@ class CountingAdapter:
         self._connection = connection
 
     def ping(self) -> None:
-        """Open and close a channel, which the broker confirms."""
-        self._connection.default_channel.close()
+        """Open and close a channel of its own, which the broker confirms."""
+        self._connection.channel().close()
 
     def ready_count(self, queue: str) -> int:
         """Return how many messages of a queue no worker has taken; 0 if there is no such queue."""

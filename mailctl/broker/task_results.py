@@ -9,6 +9,7 @@ from kombu.exceptions import SerializationError
 
 from mailctl.broker.task_arguments import REFERENCE_ARGUMENT
 from mailctl.domain.models import CeleryResult
+from mailctl.errors import BrokerUnavailable
 
 #: The exceptions that mailctl's tasks store for an email that was not sent.
 _MAILCTL_ERRORS = frozenset({"EmailDeferred", "EmailFailed"})
@@ -38,6 +39,23 @@ def read_stored_meta(reader: Any, task_id: str) -> object:
         return reader.get_task_meta(task_id, cache=False)
     except (SerializationError, RecursionError):
         return None
+
+
+def forget_result(app: Any, task_id: str) -> None:
+    """Delete the stored result of a task, so that only its next run can store one.
+
+    Raises:
+        BrokerUnavailable: the result backend does not answer.
+    """
+    try:
+        app.backend.forget(task_id)
+    except NotImplementedError:
+        return  # such a backend stores nothing that could be read later
+    except Exception as error:
+        raise BrokerUnavailable(
+            f"The old result of task {task_id} cannot be deleted: {type(error).__name__}.",
+            fix="Start the result backend.",
+        ) from error
 
 
 def parse_result(meta: object) -> CeleryResult | None:

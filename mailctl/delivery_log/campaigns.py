@@ -21,7 +21,7 @@ from mailctl.delivery_log.transitions import change_state, dialect_insert, inser
 from mailctl.domain.models import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from sqlalchemy import Connection, Engine
 
@@ -147,23 +147,31 @@ class Campaigns(Repository):
         with reading(self._engine) as connection:
             return any(_is_due(connection, campaign, now) for campaign in waiting_campaigns(connection))
 
-    def take_due(self, *, limit: int, worker_id: str | None = None) -> dict[str, str]:
+    def take_due(
+        self, *, limit: int, worker_id: str | None = None, own_task_kinds: Collection[str] = ()
+    ) -> dict[str, str]:
         """Take due emails of one campaign, as many as its rate allows, to be published now.
 
         They are marked as queued; the caller has to publish them, or return them to the log.
 
         Args:
             worker_id: the worker in whose memory the messages will be; None for a broker outside the process.
+            own_task_kinds: the kinds whose task the service defines itself; see `Outbox.mark_queued`.
 
         Returns:
             The kind of each email, by id.
         """
         now = self._clock()
+        values = {
+            "queued_at": now,
+            "queued_in": worker_id,
+            "is_own_task": emails.c.kind.in_(sorted(own_task_kinds)),
+        }
         # If a power failure undoes this, the emails are published twice, and claimed once.
-        with writing(self._engine, durable=False) as connection:
+        with writing(self._engine, durable=bool(own_task_kinds)) as connection:
             for campaign in waiting_campaigns(connection):
                 allowed, released_until = _allowance(connection, campaign, limit=limit, now=now)
-                found = _take_due(connection, campaign, limit=allowed, worker_id=worker_id, now=now)
+                found = _take_due(connection, campaign, limit=allowed, values=values, now=now)
                 if not found:
                     continue
                 _consume_allowance(connection, campaign, len(found), released_until)
@@ -199,10 +207,9 @@ def _is_due(connection: Connection, campaign: str, now: datetime) -> bool:
 
 
 def _take_due(
-    connection: Connection, campaign: str, *, limit: int, worker_id: str | None, now: datetime
+    connection: Connection, campaign: str, *, limit: int, values: dict[str, Any], now: datetime
 ) -> dict[str, str]:
     found: dict[str, str] = {}
-    values = {"queued_at": now, "queued_in": worker_id}
     for state in WAITING_STATES:
         due = (
             select(emails.c.seq)

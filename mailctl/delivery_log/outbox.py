@@ -50,7 +50,11 @@ _MARK_QUEUED = StateChange(
         may_start(bindparam("moment", type_=UtcDateTime)),
     ),
     State.QUEUED,
-    values={"queued_at": bindparam("moment"), "queued_in": bindparam("queued_in")},
+    values={
+        "queued_at": bindparam("moment"),
+        "queued_in": bindparam("queued_in"),
+        "is_own_task": bindparam("is_own_task"),
+    },
 )
 
 
@@ -209,20 +213,40 @@ class Outbox(Repository):
                 found += _reserve(connection, state, limit=limit - len(found), now=now)
         return found
 
-    def mark_queued(self, ids: Collection[str], *, worker_id: str | None = None) -> int:
+    def mark_queued(
+        self, ids: Collection[str], *, worker_id: str | None = None, is_own_task: bool = False
+    ) -> int:
         """Record that messages for these emails are on the broker.
 
         Args:
             worker_id: the worker in whose memory the messages are; None for a broker outside the process.
+            is_own_task: whether they are for a task that the service itself defines. This is then recorded
+                before it is published, and durably: nothing else keeps such a message from being published
+                twice.
 
         Returns:
             How many of the emails were still waiting to be published.
         """
         now = self._clock()
-        parameters = {"ids": list(ids), "queued_in": worker_id}
+        parameters = {"ids": list(ids), "queued_in": worker_id, "is_own_task": is_own_task}
         # If a power failure undoes this, the emails are published twice, and claimed once.
-        with writing(self._engine, durable=False) as connection:
+        with writing(self._engine, durable=is_own_task) as connection:
             return len(_MARK_QUEUED.run(connection, parameters, text="published to the broker", now=now))
+
+    def return_unpublished(self, email_id: str) -> None:
+        """Return an email to the log that was recorded as published, but that the broker refused."""
+        now, values = self._clock(), {"due_at": self._clock(), "queued_at": None, "queued_in": None}
+        is_it = and_(emails.c.id == email_id, emails.c.state == State.QUEUED)
+        with writing(self._engine) as connection:
+            change_state(
+                connection,
+                is_it,
+                State.PENDING,
+                text="the broker refused its message",
+                values=values,
+                now=now,
+                code=ReasonCode.PUBLISHING_FAILED,
+            )
 
     def postpone_publishing(self, email_id: str, *, until: datetime, reason: str) -> None:
         """Record why a due email could not be published, and when a relay tries again."""

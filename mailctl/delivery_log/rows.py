@@ -39,6 +39,7 @@ EMAIL_COLUMNS = (
     emails.c.reason_code,
     emails.c.resent_as,
     emails.c.captured_file,
+    emails.c.is_own_task,
 )
 
 
@@ -69,6 +70,7 @@ def email_from_row(row: Row[tuple[object, ...]]) -> Email:
         reason_code=_reason_code(row.reason_code),
         resent_as=row.resent_as,
         captured_file=row.captured_file,
+        is_own_task=row.is_own_task,
     )
 
 

@@ -180,6 +180,8 @@ class Email:
     resent_as: str | None = None
     #: The file that it was written to instead of being sent.
     captured_file: str | None = None
+    #: Whether a task that the service itself defines sends it, which does not ask the delivery log.
+    is_own_task: bool = False
 
     @property
     def is_final(self) -> bool:

@@ -8,14 +8,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from mailctl.broker.adapters import adapter_for
 from mailctl.broker.connection import broker_error, driver_errors, fail_fast_connection
 from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.messages import BATCH_TASK
 from mailctl.broker.task_arguments import REFERENCE_ARGUMENT, to_arguments
+from mailctl.broker.task_results import forget_result
 from mailctl.celery_app import has_memory_broker, overridden_tasks
 from mailctl.domain.catalog import BUILT_IN_KINDS, CANARY, GENERIC, Kind
+from mailctl.domain.models import Email
 from mailctl.domain.retry_policy import CONFIG_RETRY_SECONDS
-from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput, MailctlError
+from mailctl.errors import BrokerRefused, BrokerUnavailable, ConfigurationError, InvalidInput, MailctlError
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from mailctl.domain.models import Draft, Email, Json
+    from mailctl.domain.models import Draft, Json
     from mailctl.runtime import Runtime
 
 #: Seconds for which a broker that did not answer is not asked again.
@@ -68,18 +71,6 @@ class Publisher:
         """Whether the broker failed so recently that it is not asked again yet."""
         return time.monotonic() < self._retry_at
 
-    def publish(self, email: Email) -> None:
-        """Publish an email and record that it is on the broker.
-
-        Raises:
-            BrokerUnavailable: the broker does not answer, or failed a moment ago; the email stays as it is.
-            ConfigurationError: the kind of the email is unknown to this process, or its content is encrypted
-                with another SECRET_KEY.
-            LogUnavailable: the delivery log cannot be used.
-        """
-        if self._send(email):
-            self._runtime.outbox.mark_queued([email.id], worker_id=self._worker_id)
-
     def publish_all(self, emails: Sequence[Email | Draft], *, head_start_seconds: float = 0.0) -> int:
         """Publish emails and record that they are on the broker; return their number.
 
@@ -94,10 +85,15 @@ class Publisher:
             LogUnavailable: the delivery log cannot be used.
         """
         published: list[str] = []
+        own_task_count = 0
         try:
             for email in emails:
                 try:
-                    if self._send(email):
+                    call = self._call_for(email)
+                    if call is not None and call[0] in self._own_tasks:
+                        own_task_count += self._publish_for_own_task(email, call)
+                    elif call is not None:
+                        self._send_call(email, call)
                         published.append(email.id)
                 except ConfigurationError as error:
                     self._postpone(email, error)
@@ -107,7 +103,7 @@ class Publisher:
             if published:
                 time.sleep(head_start_seconds)
                 self._runtime.outbox.mark_queued(published, worker_id=self._worker_id)
-        return len(published)
+        return len(published) + own_task_count
 
     def publish_batch(self, *, limit: int) -> int:
         """Publish due emails of a campaign as one message; return their number.
@@ -118,15 +114,19 @@ class Publisher:
             BrokerUnavailable: the broker does not answer; the emails stay due in the delivery log.
             LogUnavailable: the delivery log cannot be used.
         """
-        kinds = self._runtime.campaigns.take_due(limit=limit, worker_id=self._worker_id)
-        own = overridden_tasks(self._app)
-        own_kinds = {kind.name for kind in BUILT_IN_KINDS.values() if kind.task in own}
+        own_kinds = frozenset(kind.name for kind in BUILT_IN_KINDS.values() if kind.task in self._own_tasks)
+        if own_kinds:
+            # An email that is taken counts as published; what fails before that must not.
+            self._reach_broker()
+        kinds = self._runtime.campaigns.take_due(
+            limit=limit, worker_id=self._worker_id, own_task_kinds=own_kinds
+        )
         waiting = list(kinds)
         try:
             for email_id in [email_id for email_id in waiting if kinds[email_id] in own_kinds]:
                 [email] = self._runtime.history.emails([email_id])
-                self._send(email)
                 waiting.remove(email_id)
+                self._send_taken(email)
             self._send_batch(waiting)
         except MailctlError as error:
             self._runtime.claims.return_unstarted(waiting, reason=str(error))
@@ -164,26 +164,71 @@ class Publisher:
             **_REDACTED_REPRESENTATIONS,
         )
 
-    def _send(self, email: Email | Draft) -> bool:
+    def _call_for(self, email: Email | Draft) -> _TaskCall | None:
+        """Return the call of the task that sends an email; None if the email must not be sent."""
         kind = CANARY if email.kind == CANARY.name else self._runtime.catalog.get_recorded(email.kind)
-        message = (
-            self._full_call(email, kind)
-            if self._is_sent_in_full(email, kind)
-            else _reference_call(email, kind)
-        )
-        if message is None:
+        if self._is_sent_in_full(email, kind):
+            return self._full_call(email, kind)
+        return _reference_call(email, kind)
+
+    def _publish_for_own_task(self, email: Email | Draft, call: _TaskCall) -> bool:
+        """Publish an email for a task that the service itself defines; return whether it was to be published.
+
+        It is recorded first. Such a task sends an email whenever its message comes, so a message that may be
+        on the broker, whatever failed afterwards, must not be published again.
+        """
+        self._reach_broker()
+        if isinstance(email, Email) and email.is_own_task:
+            # The result of the last run would be taken for that of the next one.
+            forget_result(self._app, email.id)
+        if not self._runtime.outbox.mark_queued([email.id], worker_id=self._worker_id, is_own_task=True):
             return False
-        task, arguments = message
+        self._send_recorded(email, call)
+        return True
+
+    def _send_taken(self, email: Email) -> None:
+        """Publish an email of a campaign for a task that the service itself defines."""
+        try:
+            call = self._call_for(email)
+        except MailctlError:
+            self._runtime.outbox.return_unpublished(email.id)
+            raise
+        if call is not None:
+            self._send_recorded(email, call)
+
+    def _send_recorded(self, email: Email | Draft, call: _TaskCall) -> None:
+        """Publish an email that is recorded as published; undo that if the broker refuses the message."""
+        try:
+            self._send_call(email, call)
+        except BrokerRefused:
+            self._runtime.outbox.return_unpublished(email.id)
+            raise
+
+    def _reach_broker(self) -> None:
+        """Wait for a round trip to the broker; if it fails, nothing was published.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+        """
+        with self._broker_errors():
+            adapter_for(self._connection).ping()
+
+    @property
+    def _own_tasks(self) -> frozenset[str]:
+        """The names of the tasks that the service defines itself."""
+        return overridden_tasks(self._app)
+
+    def _send_call(self, email: Email | Draft, call: _TaskCall) -> None:
+        task, arguments = call
         self._send_task(
             task,
             queue=email.queue,
             task_id=email.id,
             kwargs=arguments,
             # A task of the service reports by its result only; tasks of mailctl write to the log.
-            headers={"ignore_result": task not in overridden_tasks(self._app)},
+            headers={"ignore_result": task not in self._own_tasks},
             **_REDACTED_REPRESENTATIONS,
         )
-        return True
 
     def _send_task(
         self, task: str, *, queue: str, headers: Mapping[str, object] | None = None, **options: Any
@@ -199,6 +244,7 @@ class Publisher:
                 headers={"mailctl": "1", **(headers or {})},
                 **options,
             )
+            self.published_count += 1
 
     def _postpone(self, email: Email | Draft, error: MailctlError) -> None:
         until = datetime.now(UTC) + timedelta(seconds=CONFIG_RETRY_SECONDS)
@@ -237,7 +283,7 @@ class Publisher:
         mode = self._runtime.settings.mailctl_messages
         if kind is CANARY:
             return False
-        if kind.task in overridden_tasks(self._app) or mode == "full":
+        if kind.task in self._own_tasks or mode == "full":
             return True
         return mode == "auto" and email.queue not in self._queues_with_workers()
 
@@ -257,7 +303,6 @@ class Publisher:
         with no_fork():
             try:
                 yield
-                self.published_count += 1
             except driver_errors(self._connection) as error:
                 self._retry_at = time.monotonic() + BROKER_RETRY_SECONDS
                 self._producer = None

@@ -158,7 +158,7 @@ def test_in_full_it_travels_as_the_generic_task(
     post = make_post(mailctl_messages="full")
     email = record(post, "reset", CONTEXTS["reset"] | {"title": "Hello"})
     publisher = Publisher(post.runtime, worker_id="this-process")
-    publisher.publish(email)
+    publisher.publish_all([email])
     with post.runtime.app.connection_for_read() as connection:
         message = connection.default_channel.basic_get("celery", no_ack=True)
     publisher.close()

@@ -346,7 +346,7 @@ def test_an_own_kind_travels_in_full_as_the_generic_one(
     )
     [email_id] = Enqueuer(post.runtime).record(EmailRequest(kind=kind), [content]).ids
     publisher = Publisher(post.runtime, worker_id="this-process")
-    publisher.publish(post.email(email_id))
+    publisher.publish_all([post.email(email_id)])
     with post.runtime.app.connection_for_read() as connection:
         message = connection.default_channel.basic_get("celery", no_ack=True)
     publisher.close()

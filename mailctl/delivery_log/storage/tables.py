@@ -109,6 +109,9 @@ emails = Table(
     Column("campaign", String(100)),
     # Neither suppressions nor limits apply to it, because an operator has said so.
     Column("is_forced", Boolean, nullable=False, server_default=false()),
+    # A task that the service itself defines sends it. Such a task does not ask the delivery log before it
+    # sends, so the email is never published again unless an operator says so.
+    Column("is_own_task", Boolean, nullable=False, server_default=false()),
     # An attempt ended in such a way that the mail server may have accepted it.
     Column("maybe_sent", Boolean, nullable=False, server_default=false()),
     # The bulk action of an operator that stopped it; by this, it is undone.

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from amqp.exceptions import MessageNacked
+from celery import Celery
 
 from mailctl.broker.messages import BATCH_TASK
 from mailctl.domain.catalog import RESET, WELCOME, Kind
@@ -17,8 +19,9 @@ from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import Content, User
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.publisher import Publisher
-from mailctl.errors import BrokerUnavailable
+from mailctl.errors import BrokerRefused, BrokerUnavailable
 from mailctl.settings import BULK_QUEUE
+from tests.emails import email
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -37,6 +40,8 @@ class Outbox:
 
     stored: dict[str, Content | None] = field(default_factory=dict)
     queued: list[str] = field(default_factory=list)
+    queued_for_own_tasks: list[str] = field(default_factory=list)
+    returned: list[str] = field(default_factory=list)
     postponed: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     suppressed: list[str] = field(default_factory=list)
@@ -45,9 +50,16 @@ class Outbox:
         """Return the content of an email."""
         return self.stored[email_id]
 
-    def mark_queued(self, ids: Collection[str], *, worker_id: str | None) -> None:
+    def mark_queued(self, ids: Collection[str], *, worker_id: str | None, is_own_task: bool = False) -> int:
         """Note which emails are published."""
-        self.queued += ids
+        noted = self.queued_for_own_tasks if is_own_task else self.queued
+        new = [email_id for email_id in ids if email_id not in noted]
+        noted += new
+        return len(new)
+
+    def return_unpublished(self, email_id: str) -> None:
+        """Note which emails the broker refused."""
+        self.returned.append(email_id)
 
     def postpone_publishing(self, email_id: str, *, until: datetime, reason: str) -> None:
         """Note which emails are postponed."""
@@ -213,7 +225,7 @@ class TestABrokerThatFails:
     def test_emails_of_a_batch_go_back(self, site: Site) -> None:
         """Emails of a batch that was not published are returned to the delivery log."""
         returned: list[str] = []
-        site.runtime.campaigns.take_due = lambda limit, worker_id: {"a": "welcome", "b": "welcome"}  # type: ignore[method-assign]
+        site.runtime.campaigns.take_due = lambda **_: {"a": "welcome", "b": "welcome"}  # type: ignore[method-assign]
         site.runtime.claims.return_unstarted = lambda ids, reason: returned.extend(ids)  # type: ignore[assignment, method-assign, misc]
         broken = BrokenProducer(site.publisher._open_producer())
         broken._left = 0
@@ -223,10 +235,80 @@ class TestABrokerThatFails:
         assert returned == ["a", "b"]
 
 
+class FailingProducer(BrokenProducer):
+    """A producer that raises a given error at once."""
+
+    def __init__(self, producer: Any, error: Exception) -> None:
+        super().__init__(producer)
+        self._error = error
+
+    def publish(self, *args: Any, **options: Any) -> Any:
+        """Raise."""
+        raise self._error
+
+
+class TestATaskOfTheService:
+    """Its message is recorded before it is published, because nothing else keeps it from running twice."""
+
+    @pytest.fixture
+    def own(self, make_runtime: MakeRuntime) -> Iterator[Site]:
+        """A publisher for a service that defines the welcome task itself."""
+        app = Celery("service", broker="memory://", backend="cache+memory://", set_as_current=False)
+
+        def send(user_data: dict[str, Any]) -> None:
+            raise AssertionError("no worker runs here")
+
+        app.task(send, name=WELCOME.task, shared=False)
+        app.finalize()
+        site = Site(make_runtime(app=app))
+        yield site
+        site.close()
+
+    def test_it_gets_the_whole_email(self, own: Site) -> None:
+        """Its email is marked, so that no relay publishes it again."""
+        draft = own.draft()
+        assert own.publisher.publish_all([draft]) == 1
+        [(headers, _, kwargs)] = own.messages()
+        assert headers["ignore_result"] is False
+        assert kwargs["user_data"]["email"] == ZOE.email
+        assert (own.outbox.queued_for_own_tasks, own.outbox.queued) == ([draft.id], [])
+
+    def test_only_one_of_two_publishers_publishes_it(self, own: Site) -> None:
+        """The second finds it recorded."""
+        draft = own.draft()
+        assert [own.publisher.publish_all([draft]) for _ in range(2)] == [1, 0]
+        assert len(list(own.messages())) == 1
+
+    def test_a_message_that_may_have_arrived_counts_as_published(self, own: Site) -> None:
+        """The connection was lost while it was published."""
+        draft, producer = own.draft(), own.publisher._open_producer()
+        own.publisher._producer = FailingProducer(producer, ConnectionResetError("gone"))
+        with pytest.raises(BrokerUnavailable):
+            own.publisher.publish_all([draft])
+        assert (own.outbox.queued_for_own_tasks, own.outbox.returned) == ([draft.id], [])
+
+    def test_a_refused_message_goes_back(self, own: Site) -> None:
+        """The broker answered that it did not take it."""
+        draft, producer = own.draft(), own.publisher._open_producer()
+        own.publisher._producer = FailingProducer(producer, MessageNacked())
+        with pytest.raises(BrokerRefused):
+            own.publisher.publish_all([draft])
+        assert own.outbox.returned == [draft.id]
+
+    def test_its_old_result_is_deleted_before_it_runs_again(self, own: Site) -> None:
+        """It would be taken for the result of the next run."""
+        backend = own.runtime.app.backend
+        backend.store_result("again", False, "SUCCESS")
+        again = email(id="again", queue=own.queue, is_own_task=True)
+        own.outbox.stored["again"] = Content(user=ZOE)
+        assert own.publisher.publish_all([again]) == 1
+        assert backend.get_state("again") == "PENDING"
+
+
 def test_a_batch_is_one_message(site: Site) -> None:
     """A batch is one message with ids on the bulk queue."""
     list(site.messages(BULK_QUEUE))
-    site.runtime.campaigns.take_due = lambda limit, worker_id: {"a": "welcome", "b": "welcome"}  # type: ignore[method-assign]
+    site.runtime.campaigns.take_due = lambda **_: {"a": "welcome", "b": "welcome"}  # type: ignore[method-assign]
     assert site.publisher.publish_batch(limit=10) == 2
     [(headers, args, _)] = site.messages(BULK_QUEUE)
     assert (headers["task"], args) == (BATCH_TASK, [["a", "b"]])

@@ -1,0 +1,16 @@
+"""Which emails a task sends that the service itself defines."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the column."""
+    op.add_column(
+        "mailctl_emails", sa.Column("is_own_task", sa.Boolean(), server_default=sa.false(), nullable=False)
+    )
