@@ -1,0 +1,4 @@
+"""A service as many are: FastAPI, a Celery app of its own, own email tasks, and links with its own JWTs.
+
+It knows nothing of mailctl. `SERVICE_TASKS=removed` leaves its tasks out, as in a service that adopted it.
+"""
