@@ -161,6 +161,19 @@ def has_private_results(app: Celery) -> bool:
     return str(app.conf.result_backend or "").startswith(MEMORY_BACKEND)
 
 
+def unreadable_results_reason(app: Celery) -> str:
+    """Return why other processes cannot read the results of an app's tasks, as a clause; "" if they can."""
+    backend = str(app.conf.result_backend or "disabled")
+    if backend.startswith("disabled"):
+        return "the app has no result backend"
+    if backend.startswith(("rpc", "cache+memory")):
+        scheme = backend.partition(":")[0]
+        return f"only the process that asked for a result can read it from {scheme}://"
+    if app.conf.task_ignore_result:
+        return "the app ignores results (task_ignore_result)"
+    return ""
+
+
 def is_redis(broker_url: str) -> bool:
     """Whether a URL points to Redis: directly, with TLS, or through Sentinels."""
     return broker_url.partition(":")[0] in _REDIS_SCHEMES

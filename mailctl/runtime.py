@@ -22,6 +22,7 @@ from mailctl.delivery_log.opening import (
 )
 from mailctl.delivery_log.operator_actions import OperatorActions
 from mailctl.delivery_log.outbox import Outbox
+from mailctl.delivery_log.own_task_emails import OwnTaskEmails
 from mailctl.delivery_log.pauses import Pauses
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.recovery import Recovery
@@ -33,6 +34,7 @@ from mailctl.delivery_log.suppressions import Suppressions
 from mailctl.domain.rate_limits import rate_limits_from_settings
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.domain.retry_policy import RetryPolicy
+from mailctl.errors import ConfigurationError
 from mailctl.per_process import PerProcess
 from mailctl.rendering.message_settings import message_settings_of
 from mailctl.security.keyring import Keyring
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
     from mailctl.delivery_log.api_keys import ApiKeys
     from mailctl.domain.catalog import Catalog
+    from mailctl.domain.own_tasks import ResultTranslator
     from mailctl.rendering.composer import Composer
     from mailctl.security.links import Links
     from mailctl.smtp.sender import Sender
@@ -130,6 +133,7 @@ class Runtime:
         self.actions = OperatorActions(self.engine, self.outbox)
         self.pauses = Pauses(self.engine)
         self.recovery = Recovery(self.engine)
+        self.own_task_emails = OwnTaskEmails(self.engine)
         self.history = EmailLookups(self.engine)
         self.workers = WorkerRegistry(self.engine)
         self.suppressions = Suppressions(self.engine)
@@ -168,6 +172,21 @@ class Runtime:
         from mailctl.domain.catalog_loader import catalog_from_settings
 
         return catalog_from_settings(self.settings)
+
+    @cached_property
+    def result_translator(self) -> ResultTranslator | None:
+        """The service's function that says what its tasks return (MAILCTL_RESULT_OUTCOME); None if not set.
+
+        Raises:
+            ConfigurationError: the setting names no function.
+        """
+        from mailctl.plugins import load_object
+
+        spec, setting = self.settings.mailctl_result_outcome, "MAILCTL_RESULT_OUTCOME"
+        found = load_object(spec, setting=setting) if spec else None
+        if found is not None and not callable(found):
+            raise ConfigurationError(f"{setting} {spec}: this is not a function.", fix="Name a function.")
+        return found
 
     @cached_property
     def links(self) -> Links:

@@ -21,6 +21,7 @@ from mailctl.delivery_log.transitions import utc_now
 from mailctl.domain.eligibility import CANCEL, HOLD, PURGE
 from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import Content, Outcome, OutcomeKind, SmtpReply, State, User
+from mailctl.domain.own_tasks import outcome_of_error, outcome_of_value
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
@@ -192,8 +193,13 @@ class EveryEmail:
         gone = self.finish(self.record("sent, of no kind any more"), State.SENT, ACCEPTED)
         self.change(gone, kind="gone")
         own = self.record("sent by a task of the service's own")
-        self.parts.outbox.mark_queued([own])
-        self.parts.recovery.apply_celery_result(own, celery_state="SUCCESS", text="")
+        self.parts.outbox.mark_queued([own], is_own_task=True)
+        self.parts.own_task_emails.finish(
+            own, outcome_of_value(True, task="own", translate=lambda *_: "sent")
+        )
+        own = self.record("unconfirmed by a task of the service's own")
+        self.parts.outbox.mark_queued([own], is_own_task=True)
+        self.parts.own_task_emails.finish(own, outcome_of_value(True, task="own"))
 
     def _failed(self) -> None:
         for what, result in (("refused", REFUSED), ("dead mailbox", DEAD), ("full mailbox", FULL)):
@@ -205,8 +211,8 @@ class EveryEmail:
         not_made = Reason(code=ReasonCode.NOT_COMPOSED, text="the template is broken")
         self.finish(self.record("failed, not made"), State.FAILED, None, not_made)
         own = self.record("failed, by a task of the service's own")
-        self.parts.outbox.mark_queued([own])
-        self.parts.recovery.apply_celery_result(own, celery_state="FAILURE", text="no")
+        self.parts.outbox.mark_queued([own], is_own_task=True)
+        self.parts.own_task_emails.finish(own, outcome_of_error("ValueError", "no"))
         for what, values in (
             ("content forgotten", {"content": None}),
             ("of no kind any more", {"kind": "gone"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from celery import states
@@ -71,6 +72,9 @@ def parse_result(meta: object) -> CeleryResult | None:
         state=state,
         text=_exception_text(stored)[:_MAX_TEXT] if state in states.EXCEPTION_STATES else "",
         is_from_mailctl=_is_mailctl_error(stored) or has_reference,
+        value=stored if state == states.SUCCESS else None,
+        error_type=_error_type(stored) if state in states.EXCEPTION_STATES else "",
+        finished_at=_finished_at(meta.get("date_done")),
     )
 
 
@@ -92,8 +96,25 @@ def _exception_text(stored: object) -> str:
 
 
 def _is_mailctl_error(stored: object) -> bool:
+    return _error_type(stored) in _MAILCTL_ERRORS
+
+
+def _error_type(stored: object) -> str:
+    """Return the name of the class of an exception that was stored; "" if there is none."""
     name = stored.get("exc_type") if isinstance(stored, dict) else type(stored).__name__
-    return isinstance(name, str) and name in _MAILCTL_ERRORS
+    return name[:_MAX_TEXT] if isinstance(name, str) else ""
+
+
+def _finished_at(stored: object) -> datetime | None:
+    """Return the time at which a task finished; old versions of Celery store it without a zone."""
+    if isinstance(stored, str):
+        try:
+            stored = datetime.fromisoformat(stored)
+        except ValueError:
+            return None
+    if not isinstance(stored, datetime):
+        return None
+    return stored.replace(tzinfo=UTC) if stored.tzinfo is None else stored.astimezone(UTC)
 
 
 def _unchanged(meta: object) -> object:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy import text as sql_text
 
+from mailctl.delivery_log.own_task_emails import hold_as_unknown
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import (
@@ -18,7 +19,7 @@ from mailctl.delivery_log.storage.tables import (
     idempotency_keys,
 )
 from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, reason_values
-from mailctl.domain.models import MAYBE_SENT, SENT_OR_CAPTURED, State
+from mailctl.domain.models import MAYBE_SENT, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import MAX_ATTEMPTS, MIN_REMAINING_LIFETIME_SECONDS
 
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-#: The states that follow from the Celery result of a task.
-_STATE_BY_CELERY_RESULT = {"SUCCESS": State.SENT, "FAILURE": State.FAILED}
+_IS_OWN = emails.c.is_own_task.is_(True)
 
 
 class Recovery(Repository):
@@ -38,11 +38,12 @@ class Recovery(Repository):
 
         Args:
             hold: whether to hold them for an operator instead of sending them again: the mail server may have
-                accepted them already.
+                accepted them already. Emails of the service's own tasks are always held.
         """
         now = self._clock()
         is_stale = and_(emails.c.state == State.SENDING, emails.c.lease_until < now)
         text = f"its worker disappeared while sending; {MAYBE_SENT}"
+        self._hold_own(is_stale, why="its worker disappeared while sending")
         code, in_doubt = ReasonCode.WORKER_DISAPPEARED, CLAIM_CLEARED | {"maybe_sent": True}
         if hold:
             values = in_doubt | reason_values(Reason(code=code, text=text))
@@ -59,7 +60,7 @@ class Recovery(Repository):
         """Return emails whose messages the broker lost to the log; return how many.
 
         A queue is first in, first out: of the emails published to it, only the last `on_broker` can still be
-        there.
+        there. Emails of the service's own tasks are among them, but are not returned; see `OwnTaskEmails`.
 
         Args:
             queued_before: only emails that were published earlier: a message takes a moment to be claimed.
@@ -76,6 +77,7 @@ class Recovery(Repository):
         )
         is_lost = and_(
             is_queued,
+            ~_IS_OWN,
             emails.c.seq.in_(newest_first.scalar_subquery()),
             emails.c.queued_at < queued_before,
         )
@@ -90,6 +92,8 @@ class Recovery(Repository):
     def return_orphans(self, *, alive: Collection[str]) -> int:
         """Return emails whose messages were in the memory of dead workers to the log; return how many.
 
+        Those of the service's own tasks are held: such a worker may have sent them.
+
         Args:
             alive: the ids of the workers that are alive.
         """
@@ -100,36 +104,8 @@ class Recovery(Repository):
             UNINDEXED_STATE == State.QUEUED,
         )
         text = "the worker that held its message is gone"
+        self._hold_own(is_orphan, why=text)
         return self._return_to_pending(is_orphan, Reason(code=ReasonCode.WORKER_LOST, text=text))
-
-    def apply_celery_result(self, email_id: str, *, celery_state: str, text: str) -> bool:
-        """Record the Celery result of a task that the service itself defines, which does not use the log.
-
-        Args:
-            celery_state: SUCCESS and FAILURE end the email, other states change nothing.
-            text: the error message of a failed task.
-
-        Returns:
-            Whether this ended the email.
-        """
-        if celery_state not in _STATE_BY_CELERY_RESULT:
-            return False
-        now, state = self._clock(), _STATE_BY_CELERY_RESULT[celery_state]
-        reason = f"a task of the service's own reports {celery_state}" + (f": {text}" if text else "")
-        code = ReasonCode.OWN_TASK_FAILED
-        values = reason_values(Reason(code=code, text=reason))
-        if state in SENT_OR_CAPTURED:
-            code = ReasonCode.OWN_TASK_SUCCEEDED
-            values = reason_values(None) | {"sent_at": now, "content": None}
-        is_it = emails.c.id == email_id
-        is_queued = and_(is_it, emails.c.state == State.QUEUED)
-        with writing(self._engine) as connection:
-            taken = change_state(
-                connection, is_queued, State.SENDING, text=reason, values={}, now=now, code=code
-            )
-            return bool(taken) and bool(
-                change_state(connection, is_it, state, text=reason, values=values, now=now, code=code)
-            )
 
     def expire(self) -> int:
         """Expire emails that have too little lifetime left to be worth sending, and idempotency keys.
@@ -186,6 +162,14 @@ class Recovery(Repository):
                 connection.execute(update(emails).where(where).values(**values)).rowcount
                 for where, values in corrections
             )
+
+    def _hold_own(self, where: ColumnElement[bool], *, why: str) -> None:
+        """Hold those of the emails that the service's own tasks send: nothing may publish them again."""
+        with reading(self._engine) as connection:
+            if connection.execute(select(emails.c.seq).where(where, _IS_OWN).limit(1)).first() is None:
+                return
+        with writing(self._engine) as connection:
+            hold_as_unknown(connection, where, why=why, now=self._clock())
 
     def _return_to_pending(self, where: ColumnElement[bool], reason: Reason) -> int:
         values = {"due_at": self._clock(), "queued_at": None, "queued_in": None}

@@ -80,6 +80,8 @@ def held(case: Case) -> Cause:
         sentence = f"held by {event.actor} since {wording.format_time(event.at)}{reason}"
         return Cause(name="held", sentence=sentence, next_step=step)
     sentence = email.error or "held until an operator decides"
+    if email.reason_code is ReasonCode.OWN_TASK_UNKNOWN:
+        sentence += "; release it if the mail server's log shows that it was not sent"
     if email.message_id:
         sentence += f"; release it if {email.message_id} is not in the mail server's log"
     return Cause(name="held", sentence=sentence, next_step=step)

@@ -19,6 +19,7 @@ _WAITING: tuple[Rule, ...] = (
     waiting.paused,
     waiting.scheduled,
     waiting.broker_down,
+    waiting.own_task_silent,
     waiting.no_worker,
     waiting.wrong_queue,
     attempts.circuit_open,

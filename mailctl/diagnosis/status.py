@@ -7,10 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.recovery import Recovery
+from mailctl.delivery_log.own_task_emails import OwnTaskEmails
 from mailctl.diagnosis import Diagnosis, diagnose, diagnose_unknown
 from mailctl.diagnosis.evidence import EvidenceCollector
+from mailctl.diagnosis.own_task_results import OwnTaskResults
 from mailctl.domain.models import CeleryResult, Email, Event, State
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import (
     EmailFailed,
@@ -229,30 +231,28 @@ class StatusService:
 
         The log is opened for writing only for this change, and only if this process may write to it.
         """
-        if email.state is not State.QUEUED or celery is None or not self._is_own_task(email):
+        if celery is None or not _awaits_result(email):
             return email
+        results = OwnTaskResults(self._runtime, broker=self._collector.broker)
         with suppress(LogUnavailable), open_log(self._runtime.settings) as engine:
-            Recovery(engine).apply_celery_result(email.id, celery_state=celery.state, text=celery.text)
+            results.record(email, celery, log=OwnTaskEmails(engine))
         return self._history.find(email.id, limit=1)[0]
 
     def _result_of_own_task(self, email: Email) -> CeleryResult | None:
-        return (
-            self._celery_result(email.id)
-            if not self._collector.is_broker_private and self._is_own_task(email)
-            else None
-        )
-
-    def _is_own_task(self, email: Email) -> bool:
-        from mailctl.celery_app import overridden_tasks
-
-        kind = self._runtime.catalog.find(email.kind)
-        return kind is not None and kind.full_task in overridden_tasks(self._runtime.app)
+        is_readable = _awaits_result(email) and not self._collector.is_broker_private
+        return self._celery_result(email.id) if is_readable else None
 
     def _celery_result(self, email_id: str) -> CeleryResult | None:
         try:
             return self._collector.broker.task_result(email_id)
         except MailctlError:
             return None  # the log has the status; the Celery result only adds to it
+
+
+def _awaits_result(email: Email) -> bool:
+    """Whether only a result can tell what the service's own task did with an email."""
+    is_held = email.state is State.HELD and email.reason_code is ReasonCode.OWN_TASK_UNKNOWN
+    return email.is_own_task and (email.state is State.QUEUED or is_held)
 
 
 def _celery_result_by_log(email: Email) -> CeleryResult | None:

@@ -51,6 +51,22 @@ def broker_down(case: Case) -> Cause | None:
     )
 
 
+def own_task_silent(case: Case) -> Cause | None:
+    """Return the cause if the service's own task has its message, or had it, and has told nothing."""
+    email, search = case.email, case.evidence.search
+    if not email.is_own_task or email.state is not State.QUEUED or email.queued_at is None:
+        return None
+    if search is None or search.position or not search.is_complete:
+        return None
+    return Cause(
+        name="own_task_silent",
+        sentence=f"{describe_wait(case)} for the service's own task; its message is no longer on the broker:"
+        " that task is sending it or has ended, and there is no result that tells it",
+        next_step=mailctl_command("check-config"),
+        certainty=Certainty.LIKELY,
+    )
+
+
 def no_worker(case: Case) -> Cause | None:
     """Return the cause if no worker is alive to publish or send it."""
     evidence, queue = case.evidence, case.email.queue
@@ -115,6 +131,8 @@ def broker_lost(case: Case) -> Cause | None:
     grace = timedelta(seconds=UNCLAIMED_GRACE_SECONDS)
     if case.now - email.queued_at < grace:
         return None
+    if email.is_own_task:
+        return None
     again = max(email.queued_at + grace, case.now) + timedelta(seconds=LOST_MESSAGE_CHECK_SECONDS)
     return Cause(
         name="broker_lost",
@@ -130,7 +148,7 @@ def held_by_worker(case: Case) -> Cause | None:
     if search is None or search.position is None or search.position.ahead is not None:
         return None
     recovery = ""
-    if lease and email.queued_at:
+    if lease and email.queued_at and not email.is_own_task:
         again = wording.format_time(
             max(email.queued_at + lease, case.now) + timedelta(seconds=LOST_MESSAGE_CHECK_SECONDS)
         )
@@ -178,6 +196,8 @@ def on_its_way(case: Case) -> Cause:
     if email.state is not State.QUEUED:
         worker = evidence.workers[0].name if evidence.workers else "a worker"
         text = f"the relay of {worker} will publish it next"
+    elif email.is_own_task:
+        text = "the service's own task will send it, or is sending it; mailctl knows only the result"
     elif evidence.search is not None and not evidence.search.is_complete and email.queued_at:
         again = wording.format_time(email.queued_at + timedelta(seconds=BLIND_REPUBLISH_SECONDS))
         text = (

@@ -255,6 +255,12 @@ class CeleryResult:
     text: str
     #: Whether one of mailctl's own tasks stored it.
     is_from_mailctl: bool = False
+    #: The value that a successful task returned.
+    value: Json = None
+    #: The name of the class of the exception of a failed task; "" if it is not known.
+    error_type: str = ""
+    #: When the task finished; None if that is not stored.
+    finished_at: datetime | None = None
 
 
 class ReplyCategory(StrEnum):

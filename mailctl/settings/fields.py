@@ -84,6 +84,8 @@ class SettingsFields(BaseSettings):
     mailctl_catalog: str = ""
     #: A function that creates the `t` of links instead of `mailctl.links`, as MODULE:ATTRIBUTE.
     mailctl_link_mint: str = ""
+    #: The function that says what the values mean that the service's own tasks return, as MODULE:CALLABLE.
+    mailctl_result_outcome: str = ""
     #: Earlier values of SECRET_KEY, comma-separated, which still decrypt.
     mailctl_secret_keys_old: SecretStr = SecretStr("")
     #: Additional origins that links in messages of other programs may lead to, comma-separated.

@@ -75,7 +75,7 @@ class Relay:
         self._due_emails = DueEmails(
             runtime, publisher=self._publisher, broker=broker, is_stopped=self._stopped.is_set
         )
-        self._stuck_emails = StuckEmails(runtime, broker=broker)
+        self._stuck_emails = StuckEmails(runtime, broker=broker, worker_id=worker.id, is_busy=is_busy)
         self._drain_watch = on_drained and DrainWatch(
             runtime, broker=broker, queues=worker.queues, is_busy=is_busy, on_drained=on_drained
         )

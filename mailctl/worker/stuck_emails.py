@@ -6,7 +6,6 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.celery_app import overridden_tasks
 from mailctl.delivery_log.circuits import MAX_PROBE_DELAY_SECONDS
 from mailctl.domain.retry_policy import (
     BLIND_REPUBLISH_SECONDS,
@@ -16,8 +15,11 @@ from mailctl.domain.retry_policy import (
 from mailctl.settings import BULK_QUEUE
 from mailctl.worker.clocks import IntervalTimer, LeaseTrust
 from mailctl.worker.due_emails import BATCH_SIZE
+from mailctl.worker.own_tasks import OwnTaskWatch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mailctl.broker.inspector import BrokerInspector
     from mailctl.runtime import Runtime
     from mailctl.settings import Settings
@@ -31,9 +33,18 @@ class StuckEmails:
     Args:
         runtime: the parts of this process.
         broker: tells how many messages it has.
+        worker_id: the id of the worker in which this runs.
+        is_busy: whether that worker is executing tasks.
     """
 
-    def __init__(self, runtime: Runtime, *, broker: BrokerInspector) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        broker: BrokerInspector,
+        worker_id: str,
+        is_busy: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._runtime = runtime
         self._recovery = runtime.recovery
         self._broker = broker
@@ -41,6 +52,7 @@ class StuckEmails:
         self._longest_wait = _longest_wait(runtime.settings)
         self._leases = LeaseTrust(self._lease.total_seconds())
         self._lost_message_timer = IntervalTimer(LOST_MESSAGE_CHECK_SECONDS)
+        self._own_tasks = OwnTaskWatch(runtime, broker=broker, worker_id=worker_id, is_busy=is_busy)
 
     def distrust_leases(self) -> None:
         """Give live workers time to extend their leases, after an outage of the delivery log."""
@@ -59,14 +71,16 @@ class StuckEmails:
             self._recovery.correct_future_times(longest=self._longest_wait)
         self._recovery.expire()
         self._recovery.return_orphans(alive=[worker.id for worker in self._runtime.workers.list_alive()])
-        if self._lost_message_timer.restart_if_due() and not self._broker.is_in_memory:
+        if self._broker.is_in_memory:
+            self._own_tasks.check()
+        elif self._lost_message_timer.restart_if_due():
+            self._own_tasks.check()
             self._return_lost()
 
     def _return_lost(self) -> None:
         """Put back emails whose messages the broker lost, comparing each queue with the delivery log."""
         now = datetime.now(UTC)
         queued_before = now - timedelta(seconds=min(UNCLAIMED_GRACE_SECONDS, self._lease.total_seconds()))
-        self._apply_celery_results(queued_before=queued_before)
         for queue in self._runtime.history.queues_with_unclaimed(queued_before=queued_before):
             lost = self._return_lost_of(queue, now=now, queued_before=queued_before)
             if lost:
@@ -89,17 +103,6 @@ class StuckEmails:
                 queue=queue, queued_before=now - self._lease, on_broker=depth.ready * emails_each
             )
         return lost
-
-    def _apply_celery_results(self, *, queued_before: datetime) -> None:
-        """Record the results of tasks that the service overrides: they do not write to the log themselves."""
-        overridden = overridden_tasks(self._runtime.app)
-        if not overridden:
-            return
-        kinds = [kind.name for kind in self._runtime.catalog.kinds.values() if kind.full_task in overridden]
-        for email_id in self._runtime.history.queued_ids(kinds, queued_before=queued_before):
-            result = self._broker.task_result(email_id)
-            if result is not None:
-                self._recovery.apply_celery_result(email_id, celery_state=result.state, text=result.text)
 
 
 def _longest_wait(settings: Settings) -> timedelta:

@@ -16,7 +16,7 @@ from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, UtcDateTime, em
 from mailctl.domain.models import Email, Event, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Engine
 
@@ -156,12 +156,6 @@ class EmailLookups:
     def queues_with_unclaimed(self, *, queued_before: datetime) -> list[str]:
         """Return the queues with emails that were published before a time and not claimed yet."""
         query = select(emails.c.queue).where(_was_queued_before(queued_before)).distinct()
-        with reading(self._engine) as connection:
-            return list(connection.execute(query).scalars())
-
-    def queued_ids(self, kinds: Collection[str], *, queued_before: datetime) -> list[str]:
-        """Return the ids of emails of some kinds that were published before a time and not claimed yet."""
-        query = select(emails.c.id).where(_was_queued_before(queued_before), emails.c.kind.in_(kinds))
         with reading(self._engine) as connection:
             return list(connection.execute(query).scalars())
 

@@ -66,26 +66,22 @@ def test_messages_in_the_memory_of_a_dead_worker_are_lost(log: Log) -> None:
     assert log.last_event(dead).reason_code is ReasonCode.WORKER_LOST
 
 
-@pytest.mark.parametrize(
-    ("celery_state", "state", "code", "reason"),
-    [
-        ("SUCCESS", State.SENT, ReasonCode.OWN_TASK_SUCCEEDED, None),
-        ("FAILURE", State.FAILED, ReasonCode.OWN_TASK_FAILED, ReasonCode.OWN_TASK_FAILED),
-    ],
-)
-def test_a_task_of_the_service_reports_by_its_result(
-    log: Log, celery_state: str, state: State, code: ReasonCode, reason: ReasonCode | None
-) -> None:
-    """A sent email has no reason, its event has."""
-    email_id = log.queue()
-    assert log.recovery.apply_celery_result(email_id, celery_state=celery_state, text="no")
-    assert (log.email(email_id).state, log.email(email_id).reason_code) == (state, reason)
-    assert log.last_event(email_id).reason_code is code
-
-
-def test_other_results_end_nothing(log: Log) -> None:
-    """Such as RETRY."""
-    assert not log.recovery.apply_celery_result(log.queue(), celery_state="RETRY", text="")
+@pytest.mark.parametrize("hold", [False, True])
+def test_an_email_of_the_services_own_task_is_never_sent_again_by_itself(log: Log, hold: bool) -> None:
+    """Whatever MAILCTL_ON_AMBIGUOUS says, and whatever was lost: it is held, and the reason says why."""
+    leased, orphan, lost = log.add(), log.add(), log.add()
+    log.outbox.mark_queued([leased, lost], is_own_task=True)
+    log.outbox.mark_queued([orphan], worker_id="gone", is_own_task=True)
+    log.claim(leased)
+    log.forward(61)
+    assert log.recovery.release_stale(hold=hold) == 0
+    assert log.recovery.return_orphans(alive=[]) == 0
+    assert log.recovery.return_lost(queue="celery", queued_before=log.now, on_broker=0) == 0
+    for email_id in (leased, orphan):
+        assert log.email(email_id).state is State.HELD
+        assert log.email(email_id).reason_code is ReasonCode.OWN_TASK_UNKNOWN
+        assert log.maybe_sent(email_id)
+    assert log.email(lost).state is State.QUEUED
 
 
 def test_an_email_expires_shortly_before_its_links(log: Log) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from celery import Celery
 
 from mailctl.broker.inspector import MessageCounts
+from mailctl.domain.catalog import BUILT_IN_CATALOG
 from mailctl.settings import BULK_QUEUE
 from mailctl.worker.due_emails import BATCH_SIZE
 from mailctl.worker.stuck_emails import StuckEmails
@@ -30,8 +31,10 @@ def make(
         workers=Calls(list_alive=[[SimpleNamespace(id="w-1")]]),
         history=Calls(queues_with_unclaimed=queues),
         app=Celery("stuck", broker="memory://", set_as_current=False),
+        own_task_emails=Calls(published=(), held_as_unknown=()),
+        catalog=BUILT_IN_CATALOG,
     )
-    return StuckEmails(runtime, broker=broker)  # type: ignore[arg-type]
+    return StuckEmails(runtime, broker=broker, worker_id="w-1")  # type: ignore[arg-type]
 
 
 def returned(recovery: Calls) -> list[dict[str, Any]]:

@@ -1,0 +1,147 @@
+"""Emails that tasks of the service's own send: they end by what such a task tells, or are held.
+
+No relay ever publishes one of them again: a message that is gone may have been worked off, and the service's
+task does not ask the delivery log before it sends.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, and_, or_, select, update
+
+from mailctl.delivery_log.repository import Repository
+from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
+from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails
+from mailctl.delivery_log.transitions import change_state, reason_values
+from mailctl.domain.models import MAYBE_SENT, SENT_OR_CAPTURED, State
+from mailctl.domain.reason_codes import Reason, ReasonCode
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from mailctl.domain.models import Email
+    from mailctl.domain.own_tasks import OwnTaskOutcome
+
+_IS_HELD_AS_UNKNOWN = and_(emails.c.state == State.HELD, emails.c.reason_code == ReasonCode.OWN_TASK_UNKNOWN)
+
+
+class OwnTaskEmails(Repository):
+    """Finds emails of tasks of the service's own, and records what became of them."""
+
+    def published(self, *, limit: int, worker_id: str | None = None) -> list[Email]:
+        """Return emails whose message was published and whose outcome is not known yet, the oldest first.
+
+        Args:
+            limit: the maximum number of emails.
+            worker_id: the worker in whose memory the messages are; None for a broker outside the process.
+        """
+        place = emails.c.queued_in.is_(None) if worker_id is None else emails.c.queued_in == worker_id
+        return self._select(and_(emails.c.state == State.QUEUED, place), emails.c.queued_at, limit=limit)
+
+    def held_as_unknown(self, *, since: datetime, limit: int) -> list[Email]:
+        """Return emails that were held since a time because nothing told what became of them.
+
+        A result may still come: a task may take long.
+        """
+        is_recent = and_(_IS_HELD_AS_UNKNOWN, emails.c.updated_at > since)
+        return self._select(is_recent, emails.c.updated_at, limit=limit)
+
+    def finish(self, email_id: str, outcome: OwnTaskOutcome) -> bool:
+        """Record what the task of an email tells; return whether this ended the email.
+
+        The content is deleted only if a mail server has accepted the email, or it was captured.
+
+        Args:
+            email_id: of an email that was published, or that is held because nothing told about it.
+            outcome: what the result of the task tells.
+        """
+        now, state, code = self._clock(), outcome.state, outcome.reason.code
+        is_it = emails.c.id == email_id
+        with writing(self._engine) as connection:
+            if not _take(connection, is_it, now=now):
+                return False
+            changed = change_state(
+                connection,
+                is_it,
+                state,
+                text=outcome.reason.text,
+                values=_values(outcome),
+                now=now,
+                code=code,
+            )
+            return bool(changed)
+
+    def hold_unknown(self, ids: Collection[str], *, why: str) -> int:
+        """Hold published emails of which nothing tells whether their task ran; return how many.
+
+        Args:
+            why: why nothing tells it, as a clause.
+        """
+        is_published = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.QUEUED)
+        with writing(self._engine) as connection:
+            return hold_as_unknown(connection, is_published, why=why, now=self._clock())
+
+    def mark_published(self, kinds: Collection[str]) -> int:
+        """Mark the published emails of kinds whose task the service defines; return how many were not marked.
+
+        An earlier version of mailctl, or a process with another app, may have published them.
+        """
+        are_they = and_(
+            emails.c.state == State.QUEUED, emails.c.kind.in_(kinds), emails.c.is_own_task.is_(False)
+        )
+        with writing(self._engine) as connection:
+            return connection.execute(update(emails).where(are_they).values(is_own_task=True)).rowcount
+
+    def _select(self, where: ColumnElement[bool], order: ColumnElement[Any], *, limit: int) -> list[Email]:
+        query: Any = (
+            select(*EMAIL_COLUMNS).where(where, emails.c.is_own_task.is_(True)).order_by(order).limit(limit)
+        )
+        with reading(self._engine) as connection:
+            return [email_from_row(row) for row in connection.execute(query)]
+
+
+def hold_as_unknown(connection: Connection, where: ColumnElement[bool], *, why: str, now: datetime) -> int:
+    """Hold the emails of tasks of the service's own that match; return how many.
+
+    Args:
+        why: why nothing tells what became of them, as a clause.
+    """
+    reason = Reason(
+        code=ReasonCode.OWN_TASK_UNKNOWN,
+        text=f"nothing tells whether the service's own task sent it: {why}; {MAYBE_SENT}",
+    )
+    values = reason_values(reason) | {
+        "maybe_sent": True,
+        "queued_in": None,
+        "claim": None,
+        "lease_until": None,
+    }
+    own = and_(where, emails.c.is_own_task.is_(True))
+    return len(
+        change_state(connection, own, State.HELD, text=reason.text, values=values, now=now, code=reason.code)
+    )
+
+
+def _take(connection: Connection, is_it: ColumnElement[bool], *, now: datetime) -> bool:
+    """Record that the task of the service took an email; return whether it could still be recorded."""
+    can_end = and_(is_it, or_(UNINDEXED_STATE == State.QUEUED, _IS_HELD_AS_UNKNOWN))
+    if not connection.execute(select(emails.c.seq).where(can_end)).first():
+        return False
+    is_held = and_(is_it, UNINDEXED_STATE == State.HELD)
+    change_state(connection, is_held, State.PENDING, text="its task has told what it did", values={}, now=now)
+    text = "the service's own task took it"
+    values = {"attempts": emails.c.attempts + 1}
+    return bool(change_state(connection, is_it, State.SENDING, text=text, values=values, now=now))
+
+
+def _values(outcome: OwnTaskOutcome) -> dict[str, Any]:
+    if outcome.state in SENT_OR_CAPTURED:
+        # The time at which somebody asked is not the time at which it was sent.
+        return reason_values(None) | {"sent_at": outcome.finished_at, "content": None}
+    doubt = {"maybe_sent": True} if outcome.may_have_been_sent else {}
+    return reason_values(outcome.reason) | doubt

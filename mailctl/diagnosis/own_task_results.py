@@ -1,0 +1,77 @@
+"""The results of tasks that the service itself defines: read, and recorded in the delivery log."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from mailctl.domain.own_tasks import outcome_of_result
+from mailctl.errors import ConfigurationError
+from mailctl.json_logging import log_extra
+
+if TYPE_CHECKING:
+    from mailctl.broker.inspector import BrokerInspector
+    from mailctl.delivery_log.own_task_emails import OwnTaskEmails
+    from mailctl.domain.models import CeleryResult, Email, Json
+    from mailctl.domain.own_tasks import OwnTaskOutcome, ResultTranslator
+    from mailctl.runtime import Runtime
+
+_log = logging.getLogger("mailctl.own_tasks")
+
+
+class OwnTaskResults:
+    """Reads what the result of a service's own task tells about an email.
+
+    Args:
+        runtime: the components of this process.
+        broker: asks the result backend.
+    """
+
+    def __init__(self, runtime: Runtime, *, broker: BrokerInspector) -> None:
+        self._runtime = runtime
+        self._broker = broker
+
+    def read(self, email_id: str) -> CeleryResult | None:
+        """Return the stored result of a task; None if there is none, which proves nothing.
+
+        Raises:
+            BrokerUnavailable: the result backend does not answer.
+        """
+        return self._broker.task_result(email_id)
+
+    def record(self, email: Email, result: CeleryResult | None, *, log: OwnTaskEmails) -> bool:
+        """Record what a result tells about an email; return whether that ended the email.
+
+        Args:
+            email: an email that a task of the service sends.
+            result: the stored result of its task.
+            log: records it.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be written.
+        """
+        outcome = self._outcome(email, result)
+        if outcome is None or not log.finish(email.id, outcome):
+            return False
+        if outcome.translator_problem:
+            fields = log_extra(email.id, "result_not_translated")
+            _log.error("email %s: %s", email.id, outcome.translator_problem, extra=fields)
+        return True
+
+    def _outcome(self, email: Email, result: CeleryResult | None) -> OwnTaskOutcome | None:
+        if result is None or result.is_from_mailctl:
+            return None  # a task of mailctl has written to the log itself
+        kind = self._runtime.catalog.find(email.kind)
+        task = kind.full_task if kind is not None else email.kind
+        return outcome_of_result(result, task=task, translate=self._translator())
+
+    def _translator(self) -> ResultTranslator | None:
+        try:
+            return self._runtime.result_translator
+        except ConfigurationError as error:
+            problem = error
+
+        def fail(_task: str, _value: Json) -> object:
+            raise problem
+
+        return fail

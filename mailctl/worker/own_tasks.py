@@ -1,0 +1,153 @@
+"""The watch over emails that the service's own tasks send: they end by evidence, or are held for an operator.
+
+Such a task sends an email whenever its message comes, so no email is published again without an operator: a
+message that is gone may have been worked off, and a result may be ignored, expired or in another process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from mailctl.broker.messages import unclaimed_queue
+from mailctl.celery_app import overridden_tasks, unreadable_results_reason
+from mailctl.diagnosis.own_task_results import OwnTaskResults
+from mailctl.domain.retry_policy import OWN_TASK_GRACE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mailctl.broker.inspector import BrokerInspector
+    from mailctl.broker.messages import BrokerQueue, CeleryMessage
+    from mailctl.domain.models import Email
+    from mailctl.runtime import Runtime
+
+_log = logging.getLogger("mailctl.relay")
+
+#: Emails that are looked at in one check.
+_LIMIT = 500
+#: How long a result may come late, after an email was held.
+_LATE_RESULT = timedelta(hours=1)
+#: Seconds that a task may run, if its app sets no time limit.
+_LONGEST_RUN_SECONDS = 3600
+#: Celery states of tasks that have begun and not finished.
+_RUNNING_STATES = frozenset({"RECEIVED", "STARTED", "RETRY", "PROGRESS"})
+
+
+class OwnTaskWatch:
+    """Watches the emails of the service's own tasks.
+
+    Args:
+        runtime: the components of this process.
+        broker: asks the broker and the result backend.
+        worker_id: the id of this worker, whose memory broker only it can read.
+        is_busy: whether this worker is executing tasks.
+    """
+
+    def __init__(
+        self, runtime: Runtime, *, broker: BrokerInspector, worker_id: str, is_busy: Callable[[], bool]
+    ) -> None:
+        self._runtime = runtime
+        self._log = runtime.own_task_emails
+        self._broker = broker
+        self._worker_id = worker_id
+        self._is_busy = is_busy
+        self._results = OwnTaskResults(runtime, broker=broker)
+        #: The emails whose message was missing at the last check; a message that moves is missing only once.
+        self._missing: frozenset[str] = frozenset()
+        self._has_marked = False
+
+    def check(self) -> None:
+        """Record what results tell, and hold emails of which nothing tells anything.
+
+        Raises:
+            BrokerUnavailable: the broker or the result backend does not answer.
+            LogUnavailable: the delivery log does not answer.
+        """
+        self._mark_published()
+        in_memory = self._broker.is_in_memory
+        emails = self._log.published(limit=_LIMIT, worker_id=self._worker_id if in_memory else None)
+        silent = [email for email in emails if not self._has_told(email)]
+        missing = self._missing_in_memory(silent) if in_memory else self._missing_on_broker(silent)
+        gone = [email.id for email in missing if email.id in self._missing]
+        self._missing = frozenset(email.id for email in missing)
+        if gone and self._log.hold_unknown(gone, why=self._why_unknown()):
+            _log.warning(
+                "holding %d emails: nothing tells whether the service's own tasks sent them", len(gone)
+            )
+        for email in self._log.held_as_unknown(since=datetime.now(UTC) - _LATE_RESULT, limit=_LIMIT):
+            self._results.record(email, self._results.read(email.id), log=self._log)
+
+    def _mark_published(self) -> None:
+        """Mark, once, the emails that an earlier version or another process published for such tasks."""
+        if self._has_marked:
+            return
+        own = overridden_tasks(self._runtime.app)
+        kinds = [kind.name for kind in self._runtime.catalog.kinds.values() if kind.full_task in own]
+        if kinds:
+            self._log.mark_published(kinds)
+        self._has_marked = True
+
+    def _has_told(self, email: Email) -> bool:
+        """Whether the result of a task told what became of its email, or that the task is running."""
+        result = self._results.read(email.id)
+        if self._results.record(email, result, log=self._log):
+            return True
+        since = email.queued_at or email.updated_at
+        longest = timedelta(seconds=self._runtime.app.conf.task_time_limit or _LONGEST_RUN_SECONDS)
+        is_running = result is not None and result.state in _RUNNING_STATES
+        return is_running and datetime.now(UTC) - since < longest
+
+    def _missing_in_memory(self, emails: Sequence[Email]) -> list[Email]:
+        """Return the emails whose message this worker does not have any more."""
+        if not emails or self._is_busy():
+            return []
+        queues = {email.queue for email in emails}
+        return [] if any(self._broker.ready_counts(queues).values()) else list(emails)
+
+    def _missing_on_broker(self, emails: Sequence[Email]) -> list[Email]:
+        """Return the emails whose message is neither waiting on the broker nor with a worker."""
+        lease = self._runtime.settings.mailctl_lease_seconds
+        old = _published_before(emails, seconds=min(OWN_TASK_GRACE_SECONDS, lease))
+        if not old:
+            return []
+        queues = sorted({email.queue for email in old})
+        shown = self._broker.inspect_queues([*queues, *map(unclaimed_queue, queues)])
+        if any(queue.messages is None for queue in shown.values()):
+            return _missing_by_number(_published_before(emails, seconds=lease), shown)
+        if any(queue.ready > len(queue.messages or ()) for queue in shown.values()):
+            return []  # not all messages were read
+        ids = {message.task_id for queue in shown.values() for message in _messages(queue)}
+        return [email for email in old if email.id not in ids]
+
+    def _why_unknown(self) -> str:
+        reason = unreadable_results_reason(self._runtime.app)
+        return reason or "its message is no longer on the broker, and there is no result"
+
+
+def _published_before(emails: Sequence[Email], *, seconds: float) -> list[Email]:
+    before = datetime.now(UTC) - timedelta(seconds=seconds)
+    return [email for email in emails if (email.queued_at or email.updated_at) < before]
+
+
+def _missing_by_number(emails: Sequence[Email], shown: dict[str, BrokerQueue]) -> list[Email]:
+    """Return the emails that are older than all messages of their queue; for brokers that only count them."""
+    by_queue: defaultdict[str, list[Email]] = defaultdict(list)
+    for email in emails:
+        by_queue[email.queue].append(email)
+    return [
+        email
+        for queue, oldest_first in by_queue.items()
+        for email in oldest_first[: max(0, len(oldest_first) - _ready_count(queue, shown))]
+    ]
+
+
+def _ready_count(queue: str, shown: dict[str, BrokerQueue]) -> int:
+    names = (queue, unclaimed_queue(queue))
+    return sum(shown[name].ready for name in names if name in shown)
+
+
+def _messages(queue: BrokerQueue) -> tuple[CeleryMessage, ...]:
+    return (*(queue.messages or ()), *(queue.unacked or ()))
