@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
-from celery.exceptions import CeleryWarning
+from celery.exceptions import AlwaysEagerIgnored, CeleryWarning
 from celery.local import maybe_evaluate
 
 from mailctl.connection_urls import BrokerUrl, InvalidUrl, ResultBackendUrl, is_foreign_scheme
@@ -39,6 +39,8 @@ FAIL_FAST = {
     "interval_max": 0,
 }
 _REDIS_SCHEMES = ("redis", "rediss", "sentinel", "valkey")
+#: The attribute of an app that holds its recorder.
+RECORDER_ATTRIBUTE = "mailctl_recorder"
 _TASKS = "mailctl.tasks"
 _NAME = "mailctl"
 
@@ -117,6 +119,9 @@ def load_app(spec: str) -> Celery:
             ) from error
         importlib.import_module(_TASKS)
     _refuse_unusable_urls(app, whose=f"--app {spec}")
+    if app.conf.task_always_eager:
+        # A finding of `check-config`; Celery would repeat it for every message.
+        warnings.filterwarnings("ignore", category=AlwaysEagerIgnored)
     return app
 
 
@@ -138,6 +143,11 @@ def overridden_tasks(app: Celery) -> frozenset[str]:
     """Return the names of mailctl's tasks that the service defines itself."""
     tasks: Mapping[str, Any] = app.tasks
     return frozenset(name for name in TASK_NAMES if name in tasks and type(tasks[name]).__module__ != _TASKS)
+
+
+def has_recorder(app: Celery) -> bool:
+    """Whether emails of the service's own tasks in an app are recorded (`mailctl.record_tasks`)."""
+    return hasattr(app, RECORDER_ATTRIBUTE)
 
 
 def queue_for_task(app: Celery, task: str) -> str:

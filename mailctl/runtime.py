@@ -34,7 +34,6 @@ from mailctl.delivery_log.suppressions import Suppressions
 from mailctl.domain.rate_limits import rate_limits_from_settings
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.domain.retry_policy import RetryPolicy
-from mailctl.errors import ConfigurationError
 from mailctl.per_process import PerProcess
 from mailctl.rendering.message_settings import message_settings_of
 from mailctl.security.keyring import Keyring
@@ -180,13 +179,9 @@ class Runtime:
         Raises:
             ConfigurationError: the setting names no function.
         """
-        from mailctl.plugins import load_object
+        from mailctl.domain.own_tasks import load_translator
 
-        spec, setting = self.settings.mailctl_result_outcome, "MAILCTL_RESULT_OUTCOME"
-        found = load_object(spec, setting=setting) if spec else None
-        if found is not None and not callable(found):
-            raise ConfigurationError(f"{setting} {spec}: this is not a function.", fix="Name a function.")
-        return found
+        return load_translator(self.settings.mailctl_result_outcome)
 
     @cached_property
     def links(self) -> Links:

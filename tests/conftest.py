@@ -34,6 +34,10 @@ TABLES = {
         "envelopes: messages in every shape against a live worker; each recorded, the queue empty",
         ("broker", "named", "generated", "memory at most", "worker"),
     ),
+    "own tasks": (
+        "own tasks: what became of an email that the mail server accepted, and of one that it refused",
+        ("tasks, results, profile, broker", "accepted", "states", "why"),
+    ),
     "fuzz": (
         "fuzz: random wire messages against a live worker",
         ("log", "messages", "seconds", "sent", "failed", "other", "left on the queue", "worker"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.celery_app import app_from_settings, overridden_tasks
+from mailctl.celery_app import app_from_settings
 from mailctl.checks.finding import CheckGroup, Finding
+from mailctl.checks.own_tasks import check_own_tasks
 from mailctl.domain.catalog import TASK_NAMES
 from mailctl.redaction import mask_url
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator
 
     from celery import Celery
 
@@ -36,7 +37,7 @@ def check_app(settings: Settings) -> Generator[Finding, None, Celery]:
     else:
         yield _GROUP.ok("import", "mailctl.celery_app:celery_app, created from the settings")
     yield _tasks(app)
-    yield from _own_tasks(app)
+    yield from check_own_tasks(settings, app)
     if settings.mailctl_app:
         yield _broker(app)
         yield _results(app)
@@ -64,11 +65,6 @@ def _tasks(app: Celery) -> Finding:
             fix="Import mailctl.tasks in the app.",
         )
     return _GROUP.ok("tasks", f"all {len(TASK_NAMES)} tasks are registered")
-
-
-def _own_tasks(app: Celery) -> Iterator[Finding]:
-    for name in sorted(overridden_tasks(app)):
-        yield _GROUP.ok(name, f"the service's own task {name} replaces mailctl's")
 
 
 def _broker(app: Celery) -> Finding:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.unicode_safety import escape_controls_as_line
+from mailctl.errors import ConfigurationError
+from mailctl.plugins import load_object
 from mailctl.redaction import mask_credentials
 
 if TYPE_CHECKING:
@@ -56,6 +58,25 @@ class OwnTaskOutcome:
     finished_at: datetime | None = None
     #: What is wrong with the translator, for the log of the process; "" if nothing is.
     translator_problem: str = ""
+
+
+def load_translator(spec: str) -> ResultTranslator | None:
+    """Return the translator that MAILCTL_RESULT_OUTCOME names; None if it is not set.
+
+    Args:
+        spec: MODULE:CALLABLE, or "".
+
+    Raises:
+        ConfigurationError: it names no function.
+    """
+    if not spec:
+        return None
+    found = load_object(spec, setting="MAILCTL_RESULT_OUTCOME")
+    if not callable(found):
+        raise ConfigurationError(
+            f"MAILCTL_RESULT_OUTCOME {spec}: this is not a function.", fix="Name a function of two arguments."
+        )
+    return found
 
 
 def outcome_of_result(

@@ -113,6 +113,8 @@ class PeekResult:
     queue: str
     entries: tuple[QueueEntry, ...]
     broker_error: MailctlError | None
+    #: Messages without an email in the log, on a broker that counts messages but does not show them.
+    hidden: int = 0
 
 
 class Queues:
@@ -147,8 +149,8 @@ class Queues:
                 workers=consumed.count(name),
                 pause=paused.get(name),
                 on_broker=on_broker.get(name),
-                unlogged_ready=_count_unlogged(on_broker.get(name), known, in_workers=False),
-                unlogged_unacked=_count_unlogged(on_broker.get(name), known, in_workers=True),
+                unlogged_ready=_count_unlogged_ready(on_broker.get(name), known, depths.get(name)),
+                unlogged_unacked=_count_unlogged(on_broker[name].unacked, known) if name in on_broker else 0,
                 at=now,
             )
             for name in dict.fromkeys([*names, *on_broker])
@@ -183,7 +185,10 @@ class Queues:
         in_log = self._stats.next_emails(name, limit=limit)
         if not messages:
             return PeekResult(
-                queue=name, entries=_numbered_entries(in_log, start=1), broker_error=broker_error
+                queue=name,
+                entries=_numbered_entries(in_log, start=1),
+                broker_error=broker_error,
+                hidden=_count_hidden(on_broker.get(name), self._stats.depths().get(name)),
             )
         shown = messages[:limit]
         known = self._stats.find_known(_ids(shown))
@@ -226,12 +231,28 @@ def _all_messages(queue: BrokerQueue) -> tuple[CeleryMessage, ...]:
     return (queue.messages or ()) + (queue.unacked or ())
 
 
-def _count_unlogged(queue: BrokerQueue | None, known: frozenset[str], *, in_workers: bool) -> int:
-    """Count the messages without an email in the log."""
+def _count_unlogged_ready(queue: BrokerQueue | None, known: frozenset[str], in_log: QueueDepth | None) -> int:
+    """Count the messages that no worker has taken and that have no email in the log."""
     if queue is None:
         return 0
-    messages = (queue.unacked if in_workers else queue.messages) or ()
-    return sum(known.isdisjoint((message.task_id, *message.email_ids)) for message in messages)
+    if queue.messages is None:
+        return _count_hidden(queue, in_log)
+    return _count_unlogged(queue.messages, known)
+
+
+def _count_hidden(queue: BrokerQueue | None, in_log: QueueDepth | None) -> int:
+    """Count the messages of a queue that the broker does not show, beyond the published emails of the log.
+
+    Workers may hold some of the published emails, so that there may be more such messages.
+    """
+    if queue is None or queue.messages is not None:
+        return 0
+    return max(0, queue.ready - (in_log.queued if in_log is not None else 0))
+
+
+def _count_unlogged(messages: Collection[CeleryMessage] | None, known: frozenset[str]) -> int:
+    """Count the messages without an email in the log."""
+    return sum(known.isdisjoint((message.task_id, *message.email_ids)) for message in messages or ())
 
 
 def _from_message(message: CeleryMessage, known: Mapping[str, Email], *, position: int) -> QueueEntry:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueStats
 from mailctl.delivery_log.queries.statistics import Statistics
+from mailctl.errors import BrokerUnavailable
 from mailctl.operations.known_names import check_queue_anywhere
 from mailctl.settings import BULK_QUEUE
 from mailctl.timefmt import format_duration, pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mailctl.delivery_log.queries.stat_models import Activity
     from mailctl.runtime import Runtime
@@ -63,6 +64,7 @@ def check_thresholds(runtime: Runtime, limits: Thresholds) -> list[ThresholdChec
     recent = statistics.activity(since=now - limits.failure_window, queue=limits.queue)
     checks = [
         check_depth(queues, limits),
+        *_unlogged_messages(runtime, queues, limits),
         check_age(queues, limits, now=now),
         check_failures(recent, limits),
         _workers(runtime, limits),
@@ -87,6 +89,36 @@ def check_depth(queues: Sequence[QueueDepth], limits: Thresholds) -> ThresholdCh
         ok=deepest.depth <= limits.max_depth,
         reason=f"queue {deepest.queue!r} has a depth of {deepest.depth}; the limit is {limits.max_depth}",
     )
+
+
+def _unlogged_messages(
+    runtime: Runtime, queues: Sequence[QueueDepth], limits: Thresholds
+) -> Iterator[ThresholdCheck]:
+    """Compare the messages that a service publishes itself with the limit of the depth.
+
+    Only with an app of the service: mailctl's own messages are emails of the delivery log.
+    """
+    if not runtime.settings.mailctl_app:
+        return
+    from mailctl.broker.inspector import BrokerInspector
+    from mailctl.celery_app import consumed_queues
+
+    in_log = {queue.queue: queue.queued for queue in queues}
+    names = [limits.queue] if limits.queue else [*dict.fromkeys([*consumed_queues(runtime.app), *in_log])]
+    try:
+        ready = BrokerInspector(runtime.app).ready_counts(names)
+    except BrokerUnavailable as error:
+        yield _messages_check(None, limits, reason=f"the broker could not be asked: {error.message}")
+        return
+    unlogged = {name: max(0, count - in_log.get(name, 0)) for name, count in ready.items()}
+    name, most = max(unlogged.items(), key=lambda each: each[1])
+    reason = f"queue {name!r} has {pluralize(most, 'message')} without an email in the delivery log"
+    yield _messages_check(most, limits, reason=f"{reason}; the limit is {limits.max_depth}")
+
+
+def _messages_check(value: int | None, limits: Thresholds, *, reason: str) -> ThresholdCheck:
+    is_ok = value is None or value <= limits.max_depth
+    return ThresholdCheck(name="messages", value=value, limit=limits.max_depth, ok=is_ok, reason=reason)
 
 
 def check_age(queues: Sequence[QueueDepth], limits: Thresholds, *, now: datetime) -> ThresholdCheck:

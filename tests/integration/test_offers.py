@@ -36,7 +36,7 @@ ACTS = ("retry", "release", "resend", "hold", "cancel")
 #: In prose: after a colon, in backquotes, or as a next step.
 IN_PROSE = re.compile(r"(?:: |`|next step  )((?:MAILCTL_HOME=\S+ )?(?:mailctl|chmod) [^`\n]*)")
 #: What commands end with that were not refused: those that look say what they found.
-CODES = {"status": {0, 1}, "why": {0, 1}, "check-config": {0, 1}, "monitor": {0, 1}}
+CODES = {"status": {0, 1, 6}, "why": {0, 1, 6}, "check-config": {0, 1}, "monitor": {0, 1}}
 NOT_FOUND = 3
 #: What is filled in where a refused command says what would do instead.
 BLANKS = {"ADDRESS": "203.0.113.7", "SUBJECT": "Hi", "number=VALUE": "number=1", "amount=VALUE": "amount=2"}

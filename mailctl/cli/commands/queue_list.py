@@ -9,6 +9,7 @@ import typer
 from mailctl.cli.completion import complete_queue
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +70,7 @@ def peek(
 
     session.allow_missing_log()
     result = Queues(session.runtime).peek(name, limit=number)
-    if name is not None and not result.entries and not result.broker_error:
+    if name is not None and not (result.entries or result.hidden or result.broker_error):
         check_queue_anywhere(session.runtime, name)
     _show_entries(session, result)
     if result.broker_error:
@@ -86,7 +87,12 @@ def _show_entries(session: CliSession, result: PeekResult) -> None:
         ids = (entry.task_id for entry in result.entries if entry.task_id)
         short_ids = session.runtime.history.short_ids(ids)
         session.output.table(_PEEK_COLUMNS, [_waiting_row(entry, short_ids) for entry in result.entries])
-    if not result.entries:
+    if result.hidden:
+        session.output.note(
+            f"Queue {result.queue!r} has {pluralize(result.hidden, 'message')} without an email in the"
+            " delivery log; this broker does not show messages."
+        )
+    elif not result.entries:
         session.output.note(f"Queue {result.queue!r} is empty.")
 
 

@@ -1,0 +1,101 @@
+"""Checks of an app that defines email tasks itself: what mailctl can know of the emails that they send."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailctl.celery_app import has_memory_broker, has_recorder, overridden_tasks, unreadable_results_reason
+from mailctl.checks.finding import CheckGroup, Finding, as_sentence
+from mailctl.domain.own_tasks import load_translator, outcome_of_value
+from mailctl.domain.shell_command import mailctl_command
+from mailctl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celery import Celery
+
+    from mailctl.settings import Settings
+
+_GROUP = CheckGroup(name="app")
+_TRANSLATOR_SETTING = "MAILCTL_RESULT_OUTCOME"
+_RECORD = "Call mailctl.record_tasks(app) where the service creates its app"
+#: Values with which the translator is tried: what tasks return that tell little.
+_SAMPLE_VALUES = (True, False, None)
+
+
+def check_own_tasks(settings: Settings, app: Celery) -> Iterator[Finding]:
+    """Check what mailctl can know of emails that the service's own tasks send; no finding if it has none."""
+    yield from _eager(app)
+    yield from _translator(settings)
+    own = overridden_tasks(app)
+    if not own:
+        return
+    for name in sorted(own):
+        yield _GROUP.ok(name, f"the service's own task {name} replaces mailctl's")
+    yield _recorder(app)
+    yield _own_results(app)
+    yield _links(settings)
+
+
+def _eager(app: Celery) -> Iterator[Finding]:
+    if app.conf.task_always_eager:
+        yield _GROUP.warn(
+            "task_always_eager",
+            "The service runs its tasks in its own process; mailctl publishes to the broker all the same.",
+            fix="Set task_always_eager of the app in tests only.",
+        )
+
+
+def _translator(settings: Settings) -> Iterator[Finding]:
+    spec = settings.mailctl_result_outcome
+    if not spec:
+        return
+    try:
+        translate = load_translator(spec)
+    except ConfigurationError as error:
+        yield _GROUP.error(_TRANSLATOR_SETTING, error)
+        return
+    outcomes = (
+        outcome_of_value(value, task="send_email_task", translate=translate) for value in _SAMPLE_VALUES
+    )
+    problem = next((each.translator_problem for each in outcomes if each.translator_problem), "")
+    if problem:
+        fix = f"Correct {spec}: it gets the name of a task and what it returned, also True, False and None."
+        yield _GROUP.warn(_TRANSLATOR_SETTING, as_sentence(problem), fix=fix)
+    else:
+        yield _GROUP.ok(_TRANSLATOR_SETTING, f"{spec} says what the service's own tasks return")
+
+
+def _recorder(app: Celery) -> Finding:
+    if has_recorder(app):
+        return _GROUP.ok("recorder", "emails of the service's own tasks are recorded")
+    worker = mailctl_command("worker")
+    return _GROUP.warn(
+        "recorder",
+        "The service's worker does not record emails: the delivery log has none that the service publishes,"
+        " and learns only by results what became of the others.",
+        fix=f"{_RECORD}, or run its tasks with: {worker}",
+    )
+
+
+def _own_results(app: Celery) -> Finding:
+    reason = unreadable_results_reason(app)
+    if not reason or has_recorder(app) or has_memory_broker(app):
+        return _GROUP.ok("own results", "what the service's own tasks did can be read")
+    return _GROUP.warn(
+        "own results",
+        f"What the service's own tasks did cannot be read, because {reason}: their emails end as held.",
+        fix=f"{_RECORD}, or let it keep results in Redis or a database.",
+    )
+
+
+def _links(settings: Settings) -> Finding:
+    if settings.mailctl_link_mint:
+        return _GROUP.ok("own links", f"{settings.mailctl_link_mint} creates the links, as the service does")
+    return _GROUP.warn(
+        "own links",
+        "Only mailctl.links can read the links that mailctl creates; endpoints that read the service's tokens"
+        " refuse them.",
+        fix="Set MAILCTL_LINK_MINT to a function that creates such tokens, or read links with mailctl.links.",
+    )

@@ -1,0 +1,129 @@
+"""Every combination of tasks, results, profile and broker: each email is sent once, and its state is true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from tests.service_own_tasks.conftest import REFUSED_DOMAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.acceptance.terminal import Window
+    from tests.servers import RedisServer
+    from tests.service_own_tasks.conftest import Service
+
+#: The settings of the service for its results.
+RESULTS = {
+    "kept": {},
+    # A message of mailctl asks for a result, whatever the app says.
+    "ignored": {"CELERY_TASK_IGNORE_RESULT": "True"},
+    "none": {"CELERY_RESULT_BACKEND": "disabled://"},
+    "expired": {"CELERY_RESULT_EXPIRES": "1"},
+    "rpc": {"CELERY_RESULT_BACKEND": "rpc://"},
+}
+#: The state, the reason code and the cause of an email.
+Answer = tuple[str, str | None, str]
+#: What a result tells: that a task returned True proves nothing, and that it returned False is a failure.
+TOLD: tuple[Answer, Answer] = (
+    ("unconfirmed", "own_task_unconfirmed", "unconfirmed"),
+    ("failed", "own_task_failed", "own_task_failed"),
+)
+#: Without a result, nobody knows.
+SILENT: tuple[Answer, Answer] = (("held", "own_task_unknown", "held"),) * 2
+#: Tasks of mailctl have seen the replies of the mail server.
+SEEN: tuple[Answer, Answer] = (("sent", None, "accepted"), ("failed", "refused", "recipient_refused"))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination."""
+
+    tasks: str
+    results: str
+    debug: bool
+    broker: str
+
+    @property
+    def expected(self) -> tuple[Answer, Answer]:
+        """What mailctl has to say of the accepted and of the refused email."""
+        if self.tasks == "removed":
+            return SEEN
+        return TOLD if self.results in ("kept", "ignored") else SILENT
+
+    def __str__(self) -> str:
+        return f"{self.tasks}-{self.results}-debug={self.debug}-{self.broker}"
+
+
+CELLS = [Cell(*cell) for cell in product(("kept", "removed"), RESULTS, (True, False), ("redis", "rabbitmq"))]
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+def test_each_email_is_sent_once_and_its_state_is_true(
+    cell: Cell,
+    service: Service,
+    redis_server: RedisServer,
+    request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """The service's own worker works off what mailctl published; then a worker of mailctl looks at it.
+
+    Without proof that the service's tasks did not run, that worker publishes nothing again.
+    """
+    redis_url = str(request.getfixturevalue("redis_url"))
+    broker_url = redis_url if cell.broker == "redis" else str(request.getfixturevalue("rabbit_url"))
+    service.set(
+        DEBUG=cell.debug,
+        SERVICE_TASKS=cell.tasks,
+        CELERY_BROKER_URL=broker_url,
+        **({"CELERY_RESULT_BACKEND": redis_url} | RESULTS[cell.results]),
+    )
+    good, bad = f"{uuid4().hex}@accepted.example", f"{uuid4().hex}@{REFUSED_DOMAIN}"
+    own = service.own_worker() if cell.tasks == "kept" else None
+    sent = service.run(*(("send", "welcome", "--email", address) for address in (good, bad)))
+    ids = [each["objects"][0]["task_id"] for each in sent]
+    if own is not None:
+        work_off(own, ids)
+    if cell.results == "expired":
+        wait_until_expired(redis_server)
+    service.drain()
+    answers = [answer(*found) for found in asked(service, ids)]
+    figures = (service.accepted(good), service.accepted(bad), service.refused(bad))
+    state, why = (" / ".join(str(each[place]) for each in answers) for place in (0, 2))
+    record_property("own tasks", (str(cell), f"{figures[0]}", state, why))
+    assert figures == (1, 0, 1)
+    assert tuple(answers) == cell.expected
+
+
+def work_off(worker: Window, ids: list[str]) -> None:
+    """Wait until the service's own worker has worked off some emails, and stop it."""
+    worker.wait_until(lambda: all(f"[{task_id}] succeeded" in worker.output for task_id in ids))
+    worker.stop()
+
+
+def wait_until_expired(server: RedisServer) -> None:
+    """Wait until no result is left."""
+    import time
+
+    with server.client() as client:
+        while client.keys("celery-task-meta-*"):
+            time.sleep(0.05)
+
+
+def asked(service: Service, ids: list[str]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return what `status` and `why` say of each email."""
+    found = service.run(*((command, task_id) for task_id in ids for command in ("status", "why")))
+    objects = [each["objects"][0] for each in found]
+    return list(zip(objects[::2], objects[1::2], strict=True))
+
+
+def answer(status: dict[str, Any], why: dict[str, Any]) -> Answer:
+    """Return the state, the reason code and the first cause; only a sent email has a time for that."""
+    assert status["state"] == why["state"]
+    assert (status["sent_at"] is None) is (status["state"] != "sent")
+    return status["state"], status["reason_code"], why["causes"][0]["cause"]
