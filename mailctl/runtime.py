@@ -235,7 +235,8 @@ class Runtime:
     def _make_unguarded_sender(self) -> Sender:
         from mailctl.smtp.capture import CaptureSender
         from mailctl.smtp.pool import PoolLimits, SmtpPool
-        from mailctl.smtp.sender import SmtpSender, smtp_server_from_settings
+        from mailctl.smtp.sender import SmtpSender
+        from mailctl.smtp.server import smtp_server_from_settings
 
         if not self.settings.email_enabled:
             return CaptureSender(self.settings.mailctl_home.absolute() / "mail")

@@ -19,7 +19,8 @@ from mailctl.errors import MailctlError
 from mailctl.smtp.capture import CaptureSender
 from mailctl.smtp.pool import SmtpPool
 from mailctl.smtp.recipient_guard import GuardedSender
-from mailctl.smtp.sender import SmtpSender, smtp_server_from_settings
+from mailctl.smtp.sender import SmtpSender
+from mailctl.smtp.server import smtp_server_from_settings
 from mailctl.timefmt import format_milliseconds
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
     from mailctl.smtp.probe import ProbeStep
     from mailctl.smtp.sender import Sender
-    from mailctl.smtp.session import SmtpServer
+    from mailctl.smtp.server import SmtpServer
 
 _GROUP = CheckGroup(name="smtp")
 _SEND_TEST = "send-test"

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from mailctl.smtp.session import SmtpServer
-
 if TYPE_CHECKING:
     from mailctl.domain.models import Envelope, Outcome
-    from mailctl.settings import Settings
     from mailctl.smtp.pool import SmtpPool
 
 
@@ -41,17 +38,3 @@ class SmtpSender:
     async def close(self) -> None:
         """Close the pool."""
         await self._pool.close()
-
-
-def smtp_server_from_settings(settings: Settings) -> SmtpServer:
-    """Return the mail server of the settings."""
-    return SmtpServer(
-        host=settings.email_host,
-        port=settings.email_port,
-        tls=settings.email_tls,
-        username=settings.email_host_user,
-        password=settings.email_host_password.get_secret_value(),
-        ca_file=settings.email_ca_file,
-        timeout_seconds=settings.mailctl_smtp_timeout_seconds,
-        data_timeout_seconds=settings.mailctl_smtp_data_timeout_seconds,
-    )

@@ -13,7 +13,7 @@ from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError
 from mailctl.smtp.probe import ProbeStep, probe_recipient
-from mailctl.smtp.sender import smtp_server_from_settings
+from mailctl.smtp.server import smtp_server_from_settings
 
 if TYPE_CHECKING:
     from mailctl.domain.models import Json
