@@ -235,13 +235,12 @@ class Runtime:
     def _make_unguarded_sender(self) -> Sender:
         from mailctl.smtp.capture import CaptureSender
         from mailctl.smtp.pool import PoolLimits, SmtpPool
-        from mailctl.smtp.sender import SmtpSender
         from mailctl.smtp.server import smtp_server_from_settings
 
         if not self.settings.email_enabled:
             return CaptureSender(self.settings.mailctl_home.absolute() / "mail")
         limits = PoolLimits(connections=self.settings.mailctl_smtp_connections)
-        return SmtpSender(SmtpPool(smtp_server_from_settings(self.settings), limits=limits))
+        return SmtpPool(smtp_server_from_settings(self.settings), limits=limits)
 
     def on_close(self, action: Callable[[], None]) -> None:
         """Register an action that `close` runs before it closes the parts that the action may need."""
