@@ -23,6 +23,7 @@ from mailctl.delivery_log.opening import (
 from mailctl.delivery_log.operator_actions import OperatorActions
 from mailctl.delivery_log.outbox import Outbox
 from mailctl.delivery_log.pauses import Pauses
+from mailctl.delivery_log.publications import Publications
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.recovery import Recovery
 from mailctl.delivery_log.rule_enforcement import Rules
@@ -118,6 +119,7 @@ class Runtime:
             idempotency_window=timedelta(seconds=settings.mailctl_idempotency_seconds),
             rules=Rules(limits),
         )
+        self.publications = Publications(self.engine)
         self.claims = Claims(
             self.engine,
             self.keyring,

@@ -78,7 +78,7 @@ class Publisher:
             LogUnavailable: the delivery log cannot be used.
         """
         if self._send(email):
-            self._runtime.outbox.mark_queued([email.id], worker_id=self._worker_id)
+            self._runtime.publications.mark_queued([email.id], worker_id=self._worker_id)
 
     def publish_all(self, emails: Sequence[Email | Draft], *, head_start_seconds: float = 0.0) -> int:
         """Publish emails and record that they are on the broker; return their number.
@@ -102,11 +102,11 @@ class Publisher:
                 except ConfigurationError as error:
                     self._postpone(email, error)
                 except InvalidInput as error:
-                    self._runtime.outbox.fail_unpublishable(email.id, reason=str(error))
+                    self._runtime.publications.fail(email.id, reason=str(error))
         finally:
             if published:
                 time.sleep(head_start_seconds)
-                self._runtime.outbox.mark_queued(published, worker_id=self._worker_id)
+                self._runtime.publications.mark_queued(published, worker_id=self._worker_id)
         return len(published)
 
     def publish_batch(self, *, limit: int) -> int:
@@ -202,7 +202,7 @@ class Publisher:
 
     def _postpone(self, email: Email | Draft, error: MailctlError) -> None:
         until = datetime.now(UTC) + timedelta(seconds=CONFIG_RETRY_SECONDS)
-        self._runtime.outbox.postpone_publishing(email.id, until=until, reason=str(error))
+        self._runtime.publications.postpone(email.id, until=until, reason=str(error))
 
     def _open_producer(self) -> Any:
         if self._producer is None:
@@ -227,7 +227,7 @@ class Publisher:
         )
         # The receiver may not know the recipient policy of this environment.
         if reason := self._runtime.recipient_policy.refusal_reason(addressed.to):
-            self._runtime.outbox.suppress(email.id, reason=reason)
+            self._runtime.publications.suppress(email.id, reason=reason)
             return None
         user = replace(content.user, email=addressed.to)
         content = replace(content, user=user, subject=addressed.subject or None)

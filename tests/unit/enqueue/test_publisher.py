@@ -1,4 +1,4 @@
-"""The publisher, with a broker in memory and an outbox that keeps what it is told."""
+"""The publisher, with a broker in memory, and a log that keeps what it is told."""
 
 from __future__ import annotations
 
@@ -33,27 +33,33 @@ UNKNOWN_KIND = Kind(name="gone", subject="", template="gone", lifetime=timedelta
 
 @dataclass
 class Outbox:
-    """An outbox that has the content of emails and notes every call."""
+    """An outbox that has the content of emails."""
 
     stored: dict[str, Content | None] = field(default_factory=dict)
-    queued: list[str] = field(default_factory=list)
-    postponed: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    suppressed: list[str] = field(default_factory=list)
 
     def content(self, email_id: str) -> Content | None:
         """Return the content of an email."""
         return self.stored[email_id]
 
+
+@dataclass
+class Publications:
+    """Publications that note every call."""
+
+    queued: list[str] = field(default_factory=list)
+    postponed: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    suppressed: list[str] = field(default_factory=list)
+
     def mark_queued(self, ids: Collection[str], *, worker_id: str | None) -> None:
         """Note which emails are published."""
         self.queued += ids
 
-    def postpone_publishing(self, email_id: str, *, until: datetime, reason: str) -> None:
+    def postpone(self, email_id: str, *, until: datetime, reason: str) -> None:
         """Note which emails are postponed."""
         self.postponed.append(email_id)
 
-    def fail_unpublishable(self, email_id: str, *, reason: str) -> None:
+    def fail(self, email_id: str, *, reason: str) -> None:
         """Note which emails failed."""
         self.failed.append(email_id)
 
@@ -66,9 +72,10 @@ class Site:
     """A publisher in a worker with a broker in memory, and the queue that it publishes to."""
 
     def __init__(self, runtime: Runtime, *, has_worker: bool = True) -> None:
-        self.runtime, self.outbox = runtime, Outbox()
+        self.runtime, self.outbox, self.publications = runtime, Outbox(), Publications()
         self.queue = f"celery-{uuid.uuid4().hex}"
         runtime.outbox = self.outbox  # type: ignore[assignment]
+        runtime.publications = self.publications  # type: ignore[assignment]
         workers = [SimpleNamespace(queues=(self.queue,))] if has_worker else []
         runtime.workers.list_alive = lambda: workers  # type: ignore[assignment, method-assign, return-value]
         self.publisher = Publisher(runtime, worker_id="w1")
@@ -116,7 +123,7 @@ class TestAMessage:
         [(headers, _, kwargs)] = site.messages()
         assert (headers["task"], headers["id"]) == (WELCOME.task, draft.id)
         assert kwargs == {"email_id": draft.id}
-        assert site.outbox.queued == [draft.id]
+        assert site.publications.queued == [draft.id]
 
     def test_it_is_the_whole_email_for_others(self, runtime: Runtime) -> None:
         """A full message has the address and the links, and redacted representations."""
@@ -143,7 +150,7 @@ class TestAMessage:
         site = Site(runtime)
         draft = site.draft()
         assert site.publisher.publish_all([draft]) == 0
-        assert (list(site.messages()), site.outbox.suppressed) == ([], [draft.id])
+        assert (list(site.messages()), site.publications.suppressed) == ([], [draft.id])
         site.close()
 
     def test_a_redirected_email_is_addressed_to_its_new_recipient(self, make_runtime: MakeRuntime) -> None:
@@ -168,7 +175,7 @@ def test_one_email_that_cannot_be_published_stops_no_other(site: Site) -> None:
     """An email of an unknown kind is postponed and the next one is published."""
     unknown, good = site.draft(UNKNOWN_KIND), site.draft()
     assert site.publisher.publish_all([unknown, good]) == 1
-    assert (site.outbox.postponed, site.outbox.queued) == ([unknown.id], [good.id])
+    assert (site.publications.postponed, site.publications.queued) == ([unknown.id], [good.id])
 
 
 class BrokenProducer:
@@ -197,7 +204,7 @@ class TestABrokerThatFails:
         site.publisher._producer = BrokenProducer(site.publisher._open_producer())
         with pytest.raises(BrokerUnavailable):
             site.publisher.publish_all([first, second])
-        assert site.outbox.queued == [first.id]
+        assert site.publications.queued == [first.id]
         assert site.publisher.published_count == 1
 
     def test_it_is_not_asked_again_at_once(self, site: Site) -> None:
