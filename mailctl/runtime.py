@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,22 +12,16 @@ from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.claims import Claims
 from mailctl.delivery_log.foreign_messages import ForeignMessages
 from mailctl.delivery_log.heartbeats import WorkerRegistry
-from mailctl.delivery_log.opening import (
-    DATABASE_URL_SETTING,
-    describe_nearby_logs,
-    is_stand_in,
-    open_delivery_log,
-    open_reader,
-)
+from mailctl.delivery_log.opening import describe_nearby_logs, is_stand_in, open_delivery_log
 from mailctl.delivery_log.operator_actions import OperatorActions
 from mailctl.delivery_log.outbox import Outbox
 from mailctl.delivery_log.own_task_emails import OwnTaskEmails
 from mailctl.delivery_log.pauses import Pauses
+from mailctl.delivery_log.publications import Publications
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.recovery import Recovery
 from mailctl.delivery_log.rule_enforcement import Rules
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.delivery_log.storage.engine import open_engine
 from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url
 from mailctl.delivery_log.suppressions import Suppressions
 from mailctl.domain.rate_limits import rate_limits_from_settings
@@ -40,10 +33,9 @@ from mailctl.security.keyring import Keyring
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from celery import Celery
-    from sqlalchemy import Engine
 
     from mailctl.delivery_log.api_keys import ApiKeys
     from mailctl.domain.catalog import Catalog
@@ -52,39 +44,6 @@ if TYPE_CHECKING:
     from mailctl.security.links import Links
     from mailctl.smtp.sender import Sender
     from mailctl.users import EmbeddedUserDirectory, ServiceUserDirectory
-
-
-@contextmanager
-def open_log(settings: Settings) -> Iterator[Engine]:
-    """Open the database of the delivery log without checking its schema.
-
-    Raises:
-        ConfigurationError: the database URL is not usable.
-    """
-    engine = open_engine(delivery_log_url(settings), setting=DATABASE_URL_SETTING)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-
-
-@contextmanager
-def open_log_for_reading(settings: Settings, *, any_version: bool = False) -> Iterator[Engine]:
-    """Open the database of the delivery log for reading.
-
-    Args:
-        any_version: also accept a schema that is older or newer than this mailctl.
-
-    Raises:
-        ConfigurationError: the database URL or the schema is not usable.
-        LogMissing: there is no delivery log.
-        LogUnavailable: the database cannot be reached.
-    """
-    engine = open_reader(settings, any_version=any_version)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 class Runtime:
@@ -120,6 +79,7 @@ class Runtime:
             idempotency_window=timedelta(seconds=settings.mailctl_idempotency_seconds),
             rules=Rules(limits),
         )
+        self.publications = Publications(self.engine)
         self.claims = Claims(
             self.engine,
             self.keyring,
@@ -249,12 +209,12 @@ class Runtime:
     def _make_unguarded_sender(self) -> Sender:
         from mailctl.smtp.capture import CaptureSender
         from mailctl.smtp.pool import PoolLimits, SmtpPool
-        from mailctl.smtp.sender import SmtpSender, smtp_server_from_settings
+        from mailctl.smtp.server import smtp_server_from_settings
 
         if not self.settings.email_enabled:
             return CaptureSender(self.settings.mailctl_home.absolute() / "mail")
         limits = PoolLimits(connections=self.settings.mailctl_smtp_connections)
-        return SmtpSender(SmtpPool(smtp_server_from_settings(self.settings), limits=limits))
+        return SmtpPool(smtp_server_from_settings(self.settings), limits=limits)
 
     def on_close(self, action: Callable[[], None]) -> None:
         """Register an action that `close` runs before it closes the parts that the action may need."""

@@ -162,14 +162,14 @@ class EveryEmail:
         return email_id
 
     def _waiting(self) -> None:
-        outbox = self.parts.outbox
+        publications = self.parts.publications
         self.record("pending")
         self.record("pending, late", "reset")
         self.age(self.ids["pending, late"])
         self.record("scheduled", not_before=utc_now() + timedelta(hours=2))
-        outbox.mark_queued([self.record("queued")])
-        outbox.mark_queued([self.record("queued in a worker")], worker_id="w1")
-        outbox.mark_queued([self.record("queued, of no kind any more")])
+        publications.mark_queued([self.record("queued")])
+        publications.mark_queued([self.record("queued in a worker")], worker_id="w1")
+        publications.mark_queued([self.record("queued, of no kind any more")])
         self.change(self.ids["queued, of no kind any more"], kind="gone")
         self.claim(self.record("sending"))
         self.claim(self.record("sending, lease over"))
@@ -179,9 +179,7 @@ class EveryEmail:
         self.defer(self.record("deferred, due"), LATER, until=utc_now())
         self.record("pending, with a key", idempotency_key="order-7")
         self.record("pending, not publishable")
-        outbox.postpone_publishing(
-            self.ids["pending, not publishable"], until=utc_now(), reason="it cannot be"
-        )
+        publications.postpone(self.ids["pending, not publishable"], until=utc_now(), reason="it cannot be")
 
     def _delivered(self) -> None:
         for kind in ("welcome", "reset", "verification", "new-ip", "email", "plain", "invoice"):
@@ -193,12 +191,12 @@ class EveryEmail:
         gone = self.finish(self.record("sent, of no kind any more"), State.SENT, ACCEPTED)
         self.change(gone, kind="gone")
         own = self.record("sent by a task of the service's own")
-        self.parts.outbox.mark_queued([own], is_own_task=True)
+        self.parts.publications.mark_queued([own], is_own_task=True)
         self.parts.own_task_emails.finish(
             own, outcome_of_value(True, task="own", translate=lambda *_: "sent")
         )
         own = self.record("unconfirmed by a task of the service's own")
-        self.parts.outbox.mark_queued([own], is_own_task=True)
+        self.parts.publications.mark_queued([own], is_own_task=True)
         self.parts.own_task_emails.finish(own, outcome_of_value(True, task="own"))
 
     def _failed(self) -> None:
@@ -211,7 +209,7 @@ class EveryEmail:
         not_made = Reason(code=ReasonCode.NOT_COMPOSED, text="the template is broken")
         self.finish(self.record("failed, not made"), State.FAILED, None, not_made)
         own = self.record("failed, by a task of the service's own")
-        self.parts.outbox.mark_queued([own], is_own_task=True)
+        self.parts.publications.mark_queued([own], is_own_task=True)
         self.parts.own_task_emails.finish(own, outcome_of_error("ValueError", "no"))
         for what, values in (
             ("content forgotten", {"content": None}),
@@ -294,7 +292,7 @@ class EveryEmail:
         self.record("pending, hostile queue", queue=HOSTILE_QUEUE)
         self.record("pending, queue like an option", queue="--all")
         self.record("pending, queue with a comma", queue="a,b")
-        self.parts.outbox.mark_queued([self.record("queued, hostile queue", queue=HOSTILE_QUEUE)])
+        self.parts.publications.mark_queued([self.record("queued, hostile queue", queue=HOSTILE_QUEUE)])
         for what in ("pending", "failed"):
             member = self.record(f"{what}, in a campaign", queue="mailctl.bulk")
             if what == "failed":

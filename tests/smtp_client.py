@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from mailctl.domain.models import Envelope, Outcome
-from mailctl.smtp.pool import PoolLimits, SmtpPool, SmtpServer
+from mailctl.smtp.pool import PoolLimits, SmtpPool
+from mailctl.smtp.server import SmtpServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from mailctl.smtp.pool import ProbeStep
+    from mailctl.smtp.probe import ProbeStep
     from tests.smtp_server import Certificates, ScriptedSmtpServer
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.checks.templates import make_throwaway_composer
 from mailctl.deadlines import DEADLINE_SECONDS, call_with_deadline
-from mailctl.domain import validation
+from mailctl.domain.address_validation import validate_address
 from mailctl.domain.catalog import GENERIC
 from mailctl.domain.models import Content, OutcomeKind, User
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
@@ -19,7 +19,7 @@ from mailctl.errors import MailctlError
 from mailctl.smtp.capture import CaptureSender
 from mailctl.smtp.pool import SmtpPool
 from mailctl.smtp.recipient_guard import GuardedSender
-from mailctl.smtp.sender import SmtpSender, smtp_server_from_settings
+from mailctl.smtp.server import smtp_server_from_settings
 from mailctl.timefmt import format_milliseconds
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
     from mailctl.smtp.probe import ProbeStep
     from mailctl.smtp.sender import Sender
-    from mailctl.smtp.session import SmtpServer
+    from mailctl.smtp.server import SmtpServer
 
 _GROUP = CheckGroup(name="smtp")
 _SEND_TEST = "send-test"
@@ -138,7 +138,7 @@ def _fix(stage: str, settings: Settings) -> str:
 
 def _send_test_message(settings: Settings, address: str) -> Finding:
     try:
-        recipient = validation.validate_address(address, field="--send-test")
+        recipient = validate_address(address, field="--send-test")
         outcome = asyncio.run(_send_one(settings, recipient))
     except MailctlError as error:
         return _GROUP.error(_SEND_TEST, error)
@@ -173,7 +173,7 @@ async def _test_message(settings: Settings, recipient: str) -> Envelope:
 def _sender(settings: Settings) -> Sender:
     if not settings.email_enabled:
         return CaptureSender(_capture_folder(settings))
-    return SmtpSender(SmtpPool(_with_short_timeouts(smtp_server_from_settings(settings))))
+    return SmtpPool(_with_short_timeouts(smtp_server_from_settings(settings)))
 
 
 def _test_result(outcome: Outcome, settings: Settings) -> Finding:

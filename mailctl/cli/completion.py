@@ -96,7 +96,7 @@ def _query_log(ctx: typer.Context, query: Callable[[Engine], list[_T]]) -> list[
         return []
     try:
         from mailctl.deadlines import call_with_deadline
-        from mailctl.runtime import open_log_for_reading
+        from mailctl.delivery_log.opening import open_log_for_reading
 
         with open_log_for_reading(settings) as engine:
             found = call_with_deadline(

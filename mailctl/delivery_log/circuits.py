@@ -12,10 +12,19 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, delete, select, update
 
+from mailctl.delivery_log.due import may_start
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
-from mailctl.delivery_log.storage.tables import circuits
-from mailctl.delivery_log.transitions import insert_or_ignore, utc_now
+from mailctl.delivery_log.storage.tables import circuits, emails
+from mailctl.delivery_log.transitions import (
+    append_events,
+    change_state,
+    insert_or_ignore,
+    reason_values,
+    utc_now,
+)
+from mailctl.domain.models import State
+from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
@@ -59,7 +68,7 @@ class Circuit:
 
 
 class Circuits(Repository):
-    """Counts failures of a mail server, and decides which worker may probe it.
+    """Counts failures of a mail server, decides which worker may probe it, and keeps emails back meanwhile.
 
     Args:
         engine: of the delivery log's database, with the current schema.
@@ -104,10 +113,18 @@ class Circuits(Repository):
             )
             return Circuit(**connection.execute(changed).one()._asdict())
 
-    def record_success(self) -> None:
-        """Close the circuit, because the server has answered."""
+    def record_success(self) -> int:
+        """Close the circuit, because the server has answered, and make the emails due that waited for that.
+
+        Returns:
+            How many emails are due now.
+        """
+        waits_for_server = emails.c.reason_code == ReasonCode.MAIL_SERVER_DOWN
+        is_kept = and_(emails.c.state == State.PENDING, waits_for_server)
+        values = {"due_at": self._clock(), "not_before": None, **reason_values(None)}
         with writing(self._engine) as connection:
             connection.execute(delete(circuits).where(circuits.c.server == self._server))
+            return connection.execute(update(emails).where(is_kept).values(**values)).rowcount
 
     def acquire_probe(self) -> bool:
         """Acquire the right to probe the server with one email; return whether the caller has it.
@@ -124,6 +141,34 @@ class Circuits(Repository):
         )
         with writing(self._engine) as connection:
             return connection.execute(taken).first() is not None
+
+    def postpone_email(self, email_id: str, *, until: datetime, reason: str) -> bool:
+        """Return a published email to the log while the circuit is open.
+
+        Args:
+            until: when a worker may try it again.
+            reason: what is wrong with the mail server, for people.
+
+        Returns:
+            Whether that was done; False if the email is not waiting to be sent any more.
+        """
+        now, code, text = self._clock(), ReasonCode.MAIL_SERVER_DOWN, f"postponed: {reason}"
+        values = reason_values(Reason(code=code, text=text))
+        values |= {"due_at": until, "not_before": until, "queued_at": None, "queued_in": None}
+        is_due = and_(emails.c.id == email_id, may_start(now))
+        is_published = and_(is_due, emails.c.state.in_([State.QUEUED, State.DEFERRED]))
+        with writing(self._engine) as connection:
+            # The worker may have its message before `mark_queued` has committed. This statement comes first
+            # because it waits for that transaction.
+            is_not_marked = and_(is_due, emails.c.state == State.PENDING)
+            kept = update(emails).where(is_not_marked).values(**values, updated_at=now)
+            if connection.execute(kept).rowcount:
+                append_events(connection, [email_id], text=text, now=now, code=code)
+                return True
+            changed = change_state(
+                connection, is_published, State.PENDING, text=text, values=values, now=now, code=code
+            )
+            return bool(changed)
 
 
 def read_circuits(engine: Engine) -> list[Circuit]:

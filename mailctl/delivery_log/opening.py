@@ -82,6 +82,39 @@ def open_reader(settings: Settings, *, any_version: bool = False) -> Engine:
     return reader
 
 
+@contextmanager
+def open_log(settings: Settings) -> Iterator[Engine]:
+    """Open the database of the delivery log without checking its schema.
+
+    Raises:
+        ConfigurationError: the database URL is not usable.
+    """
+    engine = open_engine(delivery_log_url(settings), setting=DATABASE_URL_SETTING)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def open_log_for_reading(settings: Settings, *, any_version: bool = False) -> Iterator[Engine]:
+    """Open the database of the delivery log for reading.
+
+    Args:
+        any_version: also accept a schema that is older or newer than this mailctl.
+
+    Raises:
+        ConfigurationError: the database URL or the schema is not usable.
+        LogMissing: there is no delivery log.
+        LogUnavailable: the database cannot be reached.
+    """
+    engine = open_reader(settings, any_version=any_version)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
 def _create(url: URL) -> Engine:
     engine = open_engine(url, setting=DATABASE_URL_SETTING)
     with _disposed_on_error(engine):

@@ -1,61 +1,39 @@
-"""The outbox: emails are recorded here before anything else happens to them, and published from here."""
+"""The outbox: emails are recorded here before anything else happens to them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, select, update
+from sqlalchemy import and_, delete, select
 
 from mailctl.delivery_log import idempotency
-from mailctl.delivery_log.due import may_start
 from mailctl.delivery_log.new_rows import email_row, first_events
-from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.repository import Repository
-from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.rule_enforcement import Rules
 from mailctl.delivery_log.storage import encryption
 from mailctl.delivery_log.storage.engine import flush, reading, writing
 from mailctl.delivery_log.storage.raw_insert import insert_rows, is_empty
-from mailctl.delivery_log.storage.tables import UtcDateTime, emails, events, pauses
+from mailctl.delivery_log.storage.tables import emails, events, pauses
 from mailctl.delivery_log.transitions import (
-    StateChange,
     append_events,
-    change_state,
     insert_or_ignore,
     reason_values,
     utc_now,
 )
 from mailctl.domain.catalog import CANARY
-from mailctl.domain.models import CLAIMABLE_STATES, State
+from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from sqlalchemy import Connection, Engine
 
-    from mailctl.domain.models import Content, Draft, Email
+    from mailctl.domain.models import Content, Draft
     from mailctl.security.keyring import Keyring
-
-#: Seconds for which a relay reserves a due email; if the relay fails, another tries after that.
-RESERVE_SECONDS = 5
-_MARK_QUEUED = StateChange(
-    and_(
-        emails.c.id.in_(bindparam("ids", expanding=True)),
-        # Not an email that a fast worker has deferred already, before this was written.
-        may_start(bindparam("moment", type_=UtcDateTime)),
-    ),
-    State.QUEUED,
-    values={
-        "queued_at": bindparam("moment"),
-        "queued_in": bindparam("queued_in"),
-        "is_own_task": bindparam("is_own_task"),
-    },
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +47,7 @@ class RecordResult:
 
 
 class Outbox(Repository):
-    """Records emails, and keeps track of which are on the broker.
+    """Records emails, and keeps their content.
 
     Args:
         engine: of the delivery log's database, with the current schema.
@@ -200,143 +178,9 @@ class Outbox(Repository):
         except ConfigurationError:
             return None
 
-    def reserve_due(self, *, limit: int) -> list[Email]:
-        """Return due emails that are not on the broker; emails of campaigns are not among them.
-
-        No other relay gets them for `RESERVE_SECONDS`; `mark_queued` then records that they were published.
-        """
-        now = self._clock()
-        found: list[Email] = []
-        with writing(self._engine) as connection:
-            # One query for each state, so that the index gives the first ones at once.
-            for state in (State.DEFERRED, State.PENDING):
-                found += _reserve(connection, state, limit=limit - len(found), now=now)
-        return found
-
-    def mark_queued(
-        self, ids: Collection[str], *, worker_id: str | None = None, is_own_task: bool = False
-    ) -> int:
-        """Record that messages for these emails are on the broker.
-
-        Args:
-            worker_id: the worker in whose memory the messages are; None for a broker outside the process.
-            is_own_task: whether they are for a task that the service itself defines. This is then recorded
-                before it is published, and durably: nothing else keeps such a message from being published
-                twice.
-
-        Returns:
-            How many of the emails were still waiting to be published.
-        """
-        now = self._clock()
-        parameters = {"ids": list(ids), "queued_in": worker_id, "is_own_task": is_own_task}
-        # If a power failure undoes this, the emails are published twice, and claimed once.
-        with writing(self._engine, durable=is_own_task) as connection:
-            return len(_MARK_QUEUED.run(connection, parameters, text="published to the broker", now=now))
-
-    def return_unpublished(self, email_id: str) -> None:
-        """Return an email to the log that was recorded as published, but that the broker refused."""
-        now, values = self._clock(), {"due_at": self._clock(), "queued_at": None, "queued_in": None}
-        is_it = and_(emails.c.id == email_id, emails.c.state == State.QUEUED)
-        with writing(self._engine) as connection:
-            change_state(
-                connection,
-                is_it,
-                State.PENDING,
-                text="the broker refused its message",
-                values=values,
-                now=now,
-                code=ReasonCode.PUBLISHING_FAILED,
-            )
-
-    def postpone_publishing(self, email_id: str, *, until: datetime, reason: str) -> None:
-        """Record why a due email could not be published, and when a relay tries again."""
-        problem = reason_values(Reason(code=ReasonCode.PUBLISHING_FAILED, text=reason))
-        with writing(self._engine) as connection:
-            connection.execute(
-                update(emails).where(_is_unpublished(email_id)).values(due_at=until, **problem)
-            )
-
-    def fail_unpublishable(self, email_id: str, *, reason: str) -> None:
-        """Record that an email can never be published."""
-        self._end(_is_unpublished(email_id), State.FAILED, Reason(code=ReasonCode.UNPUBLISHABLE, text=reason))
-
-    def suppress(self, email_id: str, *, reason: str) -> None:
-        """Suppress an unclaimed email whose recipient this environment may not mail."""
-        is_unclaimed = and_(emails.c.id == email_id, emails.c.state.in_(CLAIMABLE_STATES))
-        self._end(is_unclaimed, State.SUPPRESSED, Reason(code=ReasonCode.NOT_ALLOWED, text=reason))
-
-    def _end(self, where: ColumnElement[bool], target: State, reason: Reason) -> None:
-        values, now = reason_values(reason), self._clock()
-        with writing(self._engine) as connection:
-            change_state(
-                connection, where, target, text=reason.text, values=values, now=now, code=reason.code
-            )
-
-    def postpone_for_outage(self, email_id: str, *, until: datetime, reason: str) -> bool:
-        """Return a published email to the log while the mail server does not work.
-
-        Args:
-            until: when a worker may try it again.
-            reason: what is wrong with the mail server, for people.
-
-        Returns:
-            Whether that was done; False if the email is not waiting to be sent any more.
-        """
-        now, code, text = self._clock(), ReasonCode.MAIL_SERVER_DOWN, f"postponed: {reason}"
-        values = reason_values(Reason(code=code, text=text))
-        values |= {"due_at": until, "not_before": until, "queued_at": None, "queued_in": None}
-        is_due = and_(emails.c.id == email_id, may_start(now))
-        is_published = and_(is_due, emails.c.state.in_([State.QUEUED, State.DEFERRED]))
-        with writing(self._engine) as connection:
-            # The worker may have its message before `mark_queued` has committed. This statement comes first
-            # because it waits for that transaction.
-            is_not_marked = and_(is_due, emails.c.state == State.PENDING)
-            kept = update(emails).where(is_not_marked).values(**values, updated_at=now)
-            if connection.execute(kept).rowcount:
-                append_events(connection, [email_id], text=text, now=now, code=code)
-                return True
-            changed = change_state(
-                connection, is_published, State.PENDING, text=text, values=values, now=now, code=code
-            )
-            return bool(changed)
-
-    def release_after_outage(self) -> int:
-        """Make the emails due that waited for the mail server to work again; return how many."""
-        waits_for_server = emails.c.reason_code == ReasonCode.MAIL_SERVER_DOWN
-        is_kept = and_(emails.c.state == State.PENDING, waits_for_server)
-        values = {"due_at": self._clock(), "not_before": None, **reason_values(None)}
-        with writing(self._engine) as connection:
-            return connection.execute(update(emails).where(is_kept).values(**values)).rowcount
-
     def delete_canary(self, canary_id: str) -> None:
         """Delete a canary and its events, in any state; emails are deleted by `Retention` alone."""
         is_canary = and_(emails.c.id == canary_id, emails.c.kind == CANARY.name)
         with writing(self._engine) as connection:
             if connection.execute(delete(emails).where(is_canary).returning(emails.c.id)).first():
                 connection.execute(delete(events).where(events.c.email_id == canary_id))
-
-
-def _is_unpublished(email_id: str) -> ColumnElement[bool]:
-    return and_(emails.c.id == email_id, emails.c.state.in_([State.PENDING, State.DEFERRED]))
-
-
-def _reserve(connection: Connection, state: State, *, limit: int, now: datetime) -> list[Email]:
-    due = (
-        select(emails.c.seq)
-        .where(
-            emails.c.state == state,
-            emails.c.campaign.is_(None),
-            emails.c.due_at <= now,
-            is_not_paused(),
-        )
-        .order_by(emails.c.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    reserve = (
-        update(emails)
-        .where(emails.c.seq.in_(due.scalar_subquery()))
-        .values(due_at=now + timedelta(seconds=RESERVE_SECONDS))
-        .returning(*EMAIL_COLUMNS, emails.c.seq)
-    )
-    return [email_from_row(row) for row in sorted(connection.execute(reserve).all(), key=lambda row: row.seq)]

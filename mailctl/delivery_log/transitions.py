@@ -138,7 +138,7 @@ def append_events(
     *,
     text: str,
     now: datetime,
-    code: ReasonCode | None = None,
+    code: ReasonCode,
     actor: str | None = None,
 ) -> None:
     """Append an event in their present state to each of some emails."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mailctl.delivery_log.opening import open_log
 from mailctl.delivery_log.own_task_emails import OwnTaskEmails
 from mailctl.diagnosis import Diagnosis, diagnose, diagnose_unknown
 from mailctl.diagnosis.evidence import EvidenceCollector
@@ -23,7 +24,6 @@ from mailctl.errors import (
     NotFound,
     StillPending,
 )
-from mailctl.runtime import open_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,6 +6,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from mailctl.domain import link_validation, validation
+from mailctl.domain.address_validation import validate_address
 from mailctl.domain.catalog import (
     ALWAYS_ALLOWED_VARIABLES,
     BUILT_IN_CATALOG,
@@ -44,7 +45,7 @@ def make_user(*, email: object, id: object = None, username: object = "", first_
         InvalidInput: the address or the id is invalid.
     """
     return User(
-        email=validation.validate_address(email),
+        email=validate_address(email),
         id=None if id is None else validation.validate_user_id(id),
         username=_name(username),
         first_name=_name(first_name),

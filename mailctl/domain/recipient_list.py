@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mailctl.domain import validation
+from mailctl.domain.address_validation import validate_address
 from mailctl.domain.models import RowProblem
 from mailctl.errors import InvalidInput
 
@@ -75,7 +76,7 @@ def read_suppression_list(data: bytes, *, field: str) -> tuple[dict[str, str], l
             problems.append(row)
             continue
         try:
-            address = validation.validate_address(row.email or "").lower()
+            address = validate_address(row.email or "").lower()
         except InvalidInput as error:
             problems.append(RowProblem(line=row.line, reason=error.message))
         else:

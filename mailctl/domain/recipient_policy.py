@@ -121,10 +121,10 @@ def _parse_allow_list(text: str) -> RecipientPolicy:
 
 
 def _address(value: str, *, setting: str) -> str:
-    from mailctl.domain import validation  # slow to import, and seldom needed
+    from mailctl.domain.address_validation import validate_address
 
     try:
-        return validation.validate_address(value)
+        return validate_address(value)
     except InvalidInput:
         raise ConfigurationError(
             f"{setting}: {value!r} is not a valid address; nothing is sent.",

@@ -30,16 +30,17 @@ _IP_NAME = re.compile(r"(?:^|_)(?:ip|ip_address)\Z")
 #: The end of variable names whose values strangers choose: a link there must not stop a security email.
 _PERSON_NAME = re.compile(r"(?i:name)\Z")
 _UNTRUSTED_NAME = re.compile(r"(?i:agent|device|browser|location|city|country|platform)\Z")
+#: The field that errors name.
+_FIELD = "context"
 #: Variables that the context of an email cannot override.
 _RESERVED_VARIABLES = frozenset({"project_name", "subject", "greeting_name", "recipient_email"})
 
 
-def validate_variables(value: object, *, field: str = "context") -> dict[str, Json]:
+def validate_variables(value: object) -> dict[str, Json]:
     """Return validated template variables by name.
 
     Args:
         value: a mapping of names to JSON values; None for no variables.
-        field: the name of the value for error messages.
 
     Raises:
         InvalidInput: the value is not an object, a name is invalid, or a value is not JSON or too large.
@@ -47,11 +48,11 @@ def validate_variables(value: object, *, field: str = "context") -> dict[str, Js
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise InvalidInput(field, "must be an object with named fields.")
+        raise InvalidInput(_FIELD, "must be an object with named fields.")
     if len(value) > MAX_VALUES:
-        raise InvalidInput(field, f"has more than {MAX_VALUES} values.")
+        raise InvalidInput(_FIELD, f"has more than {MAX_VALUES} values.")
     found = {validation.validate_variable_name(name): each for name, each in value.items()}
-    _SizeChecker(field).check(found, depth=0)
+    _SizeChecker().check(found, depth=0)
     return found
 
 
@@ -140,8 +141,7 @@ def _is_link_name(ending: str) -> bool:
 class _SizeChecker:
     """Walks through a value and refuses it if it is too large or not JSON."""
 
-    def __init__(self, field: str) -> None:
-        self._field = field
+    def __init__(self) -> None:
         self._values = 0
         self._characters = 0
 
@@ -172,13 +172,13 @@ class _SizeChecker:
 
     def _refuse_type(self) -> None:
         raise InvalidInput(
-            self._field,
+            _FIELD,
             "contains a value that is not JSON.",
             fix="Use text, numbers, true, false, null, lists and objects.",
         )
 
     def _refuse(self, reason: str) -> None:
-        raise InvalidInput(self._field, reason)
+        raise InvalidInput(_FIELD, reason)
 
 
 def _is_number_or_none(value: object) -> bool:

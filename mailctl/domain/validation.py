@@ -9,15 +9,10 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-from functools import lru_cache
-
-from email_validator import EmailNotValidError, validate_email
 
 from mailctl.domain import unicode_safety
 from mailctl.errors import InvalidInput
 
-#: The longest address that SMTP allows, in octets (RFC 5321 section 4.5.3.1.3, without the brackets).
-MAX_ADDRESS = 254
 MAX_DISPLAY_NAME = 128
 #: The longest name in a greeting, whose reader may not have chosen it.
 MAX_GREETING_NAME = 64
@@ -35,10 +30,6 @@ MAX_IP_ADDRESS = 45
 #: Characters that NFC normalization may combine into one: a letter with three marks.
 _MAX_DECOMPOSED_PER_CHARACTER = 4
 
-_ATEXT_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}")
-_NOT_IN_ADDRESSES = re.compile(r"[\x00-\x20\x7f]")
-#: A local part that needs no quotes and no further validation (RFC 5322 section 3.2.3).
-_DOT_ATOM = re.compile(r"(?=.{1,64}\Z)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _SLUG = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY}}}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~=+/:-]{8,512}")
@@ -56,47 +47,6 @@ _DEVICE = re.compile(r"(?i)con|prn|aux|nul|com\d|lpt\d")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 #: Telephones offer to dial longer numbers.
 _MAX_DIGITS_IN_NAME = 6
-
-
-def validate_address(value: object, *, field: str = "email") -> str:
-    """Return a mailbox as SMTP expects it: ASCII, its domain in lower-case A-labels (RFC 5321, RFC 5891).
-
-    Raises:
-        InvalidInput: the value is not one address, or has a non-ASCII or quoted local part or an IP literal.
-    """
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_ADDRESS:
-        raise InvalidInput(field, f"is not an email address: it must have 1 to {MAX_ADDRESS} characters.")
-    if _NOT_IN_ADDRESSES.search(value):
-        raise InvalidInput(field, "is not an email address: it contains a space or a control character.")
-    if "=?" in value or value.startswith("-"):
-        raise InvalidInput(field, "is not an email address that can be used safely.")
-    local_part, _, domain = value.partition("@")
-    try:
-        if _DOT_ATOM.fullmatch(local_part):
-            checked = local_part + _ascii_address("x@" + domain)[1:]
-        else:
-            checked = _ascii_address(value)
-    except EmailNotValidError as error:
-        raise InvalidInput(field, f"is not a valid email address: {_first_line(error)}") from None
-    if not _ATEXT_ADDRESS.fullmatch(checked) or len(checked) > MAX_ADDRESS:
-        raise InvalidInput(field, "is not an email address that can be used safely.")
-    return checked
-
-
-@lru_cache(maxsize=4096)
-def _ascii_address(value: str) -> str:
-    """Return the ASCII form of an address; the cache saves most of the work for addresses of one domain."""
-    checked = validate_email(
-        value,
-        check_deliverability=False,
-        allow_smtputf8=False,
-        allow_quoted_local=False,
-        allow_domain_literal=False,
-        test_environment=True,
-    )
-    if any(unicode_safety.mixes_scripts(label) for label in checked.domain.split(".")):
-        raise EmailNotValidError("Its domain mixes letters of scripts that look alike.")
-    return checked.ascii_email or ""
 
 
 def validate_display_name(value: object, *, field: str = "name") -> str:
@@ -185,12 +135,13 @@ def validate_template_name(value: object) -> str:
     )
 
 
-def validate_file_name(value: object, *, field: str = "file name") -> str:
+def validate_file_name(value: object) -> str:
     """Return the name of a file: no path, and no character that a file system or a shell treats specially.
 
     Raises:
         InvalidInput: it contains such a character, starts or ends with a dot, is reserved, or is too long.
     """
+    field = "file name"
     name = _validate_line(value, field=field, longest=MAX_FILE_NAME)
     if (
         not name
@@ -205,13 +156,13 @@ def validate_file_name(value: object, *, field: str = "file name") -> str:
     return name
 
 
-def validate_locale(value: object, *, field: str = "locale") -> str:
+def validate_locale(value: object) -> str:
     """Return a language tag (RFC 5646).
 
     Raises:
         InvalidInput: the value is not a language tag.
     """
-    return _validate_pattern(value, _LOCALE, field, "is not a language tag such as en or pt-BR.")
+    return _validate_pattern(value, _LOCALE, "locale", "is not a language tag such as en or pt-BR.")
 
 
 def validate_header_name(value: object) -> str:
@@ -253,12 +204,13 @@ def validate_email_id(value: object, *, field: str = "task id") -> str:
     )
 
 
-def validate_user_id(value: object, *, field: str = "user id") -> str:
+def validate_user_id(value: object) -> str:
     """Return the service's id of a user as text: of a number, a UUID or a string.
 
     Raises:
         InvalidInput: the value has another type, or its text is empty, too long or not printable.
     """
+    field = "user id"
     is_number = isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 128
     if isinstance(value, bool | float | list | dict | bytes) or (isinstance(value, int) and not is_number):
         raise InvalidInput(field, "must be a number, a UUID or a string.")
@@ -324,7 +276,3 @@ def _validate_line(value: object, *, field: str, longest: int) -> str:
     if "=?" in text:
         raise InvalidInput(field, "looks like an encoded word (=?).")
     return text.strip()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

@@ -98,11 +98,11 @@ class Publisher:
                 except ConfigurationError as error:
                     self._postpone(email, error)
                 except InvalidInput as error:
-                    self._runtime.outbox.fail_unpublishable(email.id, reason=str(error))
+                    self._runtime.publications.fail(email.id, reason=str(error))
         finally:
             if published:
                 time.sleep(head_start_seconds)
-                self._runtime.outbox.mark_queued(published, worker_id=self._worker_id)
+                self._runtime.publications.mark_queued(published, worker_id=self._worker_id)
         return len(published) + own_task_count
 
     def publish_batch(self, *, limit: int) -> int:
@@ -181,7 +181,9 @@ class Publisher:
         if isinstance(email, Email) and email.is_own_task:
             # The result of the last run would be taken for that of the next one.
             forget_result(self._app, email.id)
-        if not self._runtime.outbox.mark_queued([email.id], worker_id=self._worker_id, is_own_task=True):
+        if not self._runtime.publications.mark_queued(
+            [email.id], worker_id=self._worker_id, is_own_task=True
+        ):
             return False
         self._send_recorded(email, call)
         return True
@@ -191,7 +193,7 @@ class Publisher:
         try:
             call = self._call_for(email)
         except MailctlError:
-            self._runtime.outbox.return_unpublished(email.id)
+            self._runtime.publications.return_unpublished(email.id)
             raise
         if call is not None:
             self._send_recorded(email, call)
@@ -201,7 +203,7 @@ class Publisher:
         try:
             self._send_call(email, call)
         except BrokerRefused:
-            self._runtime.outbox.return_unpublished(email.id)
+            self._runtime.publications.return_unpublished(email.id)
             raise
 
     def _reach_broker(self) -> None:
@@ -248,7 +250,7 @@ class Publisher:
 
     def _postpone(self, email: Email | Draft, error: MailctlError) -> None:
         until = datetime.now(UTC) + timedelta(seconds=CONFIG_RETRY_SECONDS)
-        self._runtime.outbox.postpone_publishing(email.id, until=until, reason=str(error))
+        self._runtime.publications.postpone(email.id, until=until, reason=str(error))
 
     def _open_producer(self) -> Any:
         if self._producer is None:
@@ -273,7 +275,7 @@ class Publisher:
         )
         # The receiver may not know the recipient policy of this environment.
         if reason := self._runtime.recipient_policy.refusal_reason(addressed.to):
-            self._runtime.outbox.suppress(email.id, reason=reason)
+            self._runtime.publications.suppress(email.id, reason=reason)
             return None
         user = replace(content.user, email=addressed.to)
         content = replace(content, user=user, subject=addressed.subject or None)

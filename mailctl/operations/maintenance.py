@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log import rekey as rekeying
+from mailctl.delivery_log.opening import open_log, open_log_for_reading
 from mailctl.delivery_log.retention import PrunableCounts, Retention
 from mailctl.delivery_log.storage import schema_version as schema
 from mailctl.errors import ConfigurationError
-from mailctl.runtime import open_log, open_log_for_reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

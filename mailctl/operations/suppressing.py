@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.suppressions import SuppressionSource
+from mailctl.domain.address_validation import validate_address
 from mailctl.domain.recipient_list import read_suppression_list
-from mailctl.domain.validation import validate_address
 from mailctl.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:

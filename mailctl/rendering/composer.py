@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fastapi_mail import MessageSchema, MessageType, MultipartSubtypeEnum, NameEmail
 
 from mailctl.domain import validation
+from mailctl.domain.address_validation import validate_address
 from mailctl.domain.catalog import BUILT_IN_CATALOG, effective_kind
 from mailctl.domain.models import Content, Envelope
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
@@ -283,7 +284,7 @@ class Composer:
             "frontend_url": self._frontend_url,
             "subject": subject,
             "greeting_name": validation.safe_greeting_name(content.user.first_name or content.user.username),
-            "recipient_email": validation.validate_address(content.user.email),
+            "recipient_email": validate_address(content.user.email),
             "locale": _locale(content.context.get("locale")),
         }
 

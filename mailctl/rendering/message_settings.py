@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mailctl.domain import validation
 from mailctl.errors import ConfigurationError, InvalidInput
 
 if TYPE_CHECKING:
@@ -39,16 +40,17 @@ def message_settings_of(settings: Settings) -> MessageSettings:
         ConfigurationError: the sender's address or name, the reply address or a header is invalid, or the
             folder of templates is missing.
     """
-    from mailctl.domain import validation  # slow to import, and most commands compose no message
+    # Slow to import, and most commands compose no message.
+    from mailctl.domain.address_validation import validate_address
 
     with _as_setting("PROJECT_NAME"):
         project_name = validation.validate_display_name(settings.project_name)
     with _as_setting("EMAIL_FROM_NAME"):
         sender_name = validation.validate_display_name(settings.sender_name)
     with _as_setting("EMAIL_FROM_ADDRESS"):
-        sender = validation.validate_address(settings.email_from_address)
+        sender = validate_address(settings.email_from_address)
     with _as_setting("MAILCTL_REPLY_TO"):
-        reply_to = validation.validate_address(settings.mailctl_reply_to) if settings.mailctl_reply_to else ""
+        reply_to = validate_address(settings.mailctl_reply_to) if settings.mailctl_reply_to else ""
     folder = settings.mailctl_templates
     if folder is not None and not folder.is_dir():
         raise ConfigurationError(
@@ -66,8 +68,6 @@ def message_settings_of(settings: Settings) -> MessageSettings:
 
 def _more_headers(settings: Settings, *, has_reply_to: bool) -> tuple[tuple[str, str], ...]:
     """Return the additional headers of MAILCTL_HEADERS."""
-    from mailctl.domain import validation
-
     with _as_setting("MAILCTL_HEADERS"):
         headers = [
             (validation.validate_header_name(name), validation.validate_header_value(value, field=name))

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from mailctl.domain.models import Envelope, Outcome, OutcomeKind
 from mailctl.smtp.classify import CLOSING_CODE
-from mailctl.smtp.probe import ProbeStep, probe_session
-from mailctl.smtp.session import SESSION_ERRORS, SmtpServer, SmtpSession, make_tls_context
+from mailctl.smtp.probe import probe_session
+from mailctl.smtp.server import make_tls_context
+from mailctl.smtp.session import SESSION_ERRORS, SmtpSession
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Coroutine
 
-__all__ = ["PoolLimits", "ProbeStep", "SmtpPool", "SmtpServer"]
+    from mailctl.smtp.probe import ProbeStep
+    from mailctl.smtp.server import SmtpServer
 
 #: Seconds to wait for pending QUIT commands when the pool is closed.
 _CLOSE_SECONDS = 3.0

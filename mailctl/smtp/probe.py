@@ -9,18 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mailctl.redaction import MASK
-from mailctl.smtp.session import (
-    SESSION_ERRORS,
-    OpeningStep,
-    SmtpServer,
-    SmtpSession,
-    TransactionStep,
-    make_tls_context,
-)
+from mailctl.smtp.server import make_tls_context
+from mailctl.smtp.session import SESSION_ERRORS, OpeningStep, SmtpSession, TransactionStep
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from mailctl.smtp.server import SmtpServer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,15 +1,11 @@
-"""The interface for sending a composed message: one method, one outcome."""
+"""The interface for sending a composed message, which a pool, a capture folder and a guard have."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from mailctl.smtp.session import SmtpServer
-
 if TYPE_CHECKING:
     from mailctl.domain.models import Envelope, Outcome
-    from mailctl.settings import Settings
-    from mailctl.smtp.pool import SmtpPool
 
 
 class Sender(Protocol):
@@ -22,36 +18,3 @@ class Sender(Protocol):
     async def close(self) -> None:
         """Close all connections."""
         ...
-
-
-class SmtpSender:
-    """Sends messages over the sessions of a pool.
-
-    Args:
-        pool: the pool of sessions, which is closed with the sender.
-    """
-
-    def __init__(self, pool: SmtpPool) -> None:
-        self._pool = pool
-
-    async def send(self, envelope: Envelope) -> Outcome:
-        """Send a message to its recipient."""
-        return await self._pool.send(envelope)
-
-    async def close(self) -> None:
-        """Close the pool."""
-        await self._pool.close()
-
-
-def smtp_server_from_settings(settings: Settings) -> SmtpServer:
-    """Return the mail server of the settings."""
-    return SmtpServer(
-        host=settings.email_host,
-        port=settings.email_port,
-        tls=settings.email_tls,
-        username=settings.email_host_user,
-        password=settings.email_host_password.get_secret_value(),
-        ca_file=settings.email_ca_file,
-        timeout_seconds=settings.mailctl_smtp_timeout_seconds,
-        data_timeout_seconds=settings.mailctl_smtp_data_timeout_seconds,
-    )

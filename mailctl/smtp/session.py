@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import aiosmtplib
 
 from mailctl.errors import ConfigurationError
 from mailctl.redaction import mask_password
-from mailctl.rendering.mime import has_bare_line_ends
 from mailctl.smtp.classify import BAD_SEQUENCE_CODE, CLOSING_CODE, classify_reply
+from mailctl.smtp.commands import DATA_COMMAND, dot_stuff, mail_command, rcpt_command, with_crlf
 from mailctl.smtp.failures import classify_error
 from mailctl.smtp.protocol import SmtpProtocol
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mailctl.domain.models import Envelope, Outcome
-
-TlsMode = Literal["starttls", "implicit", "none"]
+    from mailctl.smtp.server import SmtpServer
 
 #: The expected exceptions of a session, which `SmtpSession.explain` turns into outcomes.
 SESSION_ERRORS = (aiosmtplib.SMTPException, ConfigurationError, OSError, ValueError)
@@ -44,53 +39,9 @@ _START_INPUT_CODE = 354
 #: Reply codes after which the transaction continues, by stage.
 _EXPECTED_CODES = {"mail": {_OK_CODE}, "rcpt": {_OK_CODE, 251}, "data": {_START_INPUT_CODE}}
 
-#: A plain address; anything else could add parameters or another recipient to the command.
-_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9._-]{1,255}")
-_LINE_END = re.compile(rb"\r\n|\n|\r")
-
 OpeningStep = Callable[[], Awaitable[None]]
 #: Returns the outcome of a refusal; None if the server accepts the command.
 TransactionStep = Callable[[], Awaitable["Outcome | None"]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SmtpServer:
-    """The address of the mail server, and how to connect to it."""
-
-    host: str
-    port: int
-    #: Neither `starttls` nor `implicit` falls back to clear text.
-    tls: TlsMode = "starttls"
-    #: "" for a server that requires no authentication.
-    username: str = ""
-    password: str = field(default="", repr=False)
-    #: A PEM file of certificate authorities to trust instead of the system's.
-    ca_file: Path | None = None
-    #: Seconds for connecting and for each command.
-    timeout_seconds: float = 30.0
-    #: Seconds to wait for the reply to a body (RFC 5321 section 4.5.3.2.6 requires 600).
-    data_timeout_seconds: float = 600.0
-    #: The host name for EHLO; None for the system's.
-    local_hostname: str | None = None
-
-
-def make_tls_context(server: SmtpServer) -> ssl.SSLContext:
-    """Return a context that verifies certificate and host name and requires TLS 1.2 or later.
-
-    Raises:
-        ConfigurationError: the CA file cannot be read or contains no certificate.
-    """
-    cafile = None if server.ca_file is None else str(server.ca_file)
-    try:
-        context = ssl.create_default_context(cafile=cafile)
-    except OSError as error:
-        # Without the cause, an OSError that would be classified as a network failure.
-        raise ConfigurationError(
-            f"the CA file {cafile} cannot be used ({error.strerror or 'no certificate in it'})",
-            fix="Let EMAIL_CA_FILE name a readable PEM file.",
-        ) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 class SmtpSession:
@@ -146,7 +97,7 @@ class SmtpSession:
         """Return the stages of a transaction before the body, in order; `reset` ends the transaction."""
         return [
             ("mail", lambda: self._send_command("mail", self._mail_command(sender, size=0))),
-            ("rcpt", lambda: self._send_command("rcpt", _rcpt_command(recipient))),
+            ("rcpt", lambda: self._send_command("rcpt", rcpt_command(recipient))),
         ]
 
     async def open(self) -> None:
@@ -174,10 +125,10 @@ class SmtpSession:
         self.body_handed_over = False
         self.stage = "mail"
         protocol = self._ensure_protocol()
-        lines = _with_crlf(envelope.data)
+        lines = with_crlf(envelope.data)
         commands = {"mail": self._mail_command(envelope.sender, size=len(lines))}
         self.stage = "rcpt"
-        commands |= {"rcpt": _rcpt_command(envelope.recipient), "data": b"DATA\r\n"}
+        commands |= {"rcpt": rcpt_command(envelope.recipient), "data": DATA_COMMAND}
         is_pipelined = "pipelining" in self.extensions
         if is_pipelined:
             protocol.write(b"".join(commands.values()), commands=len(commands))
@@ -187,7 +138,7 @@ class SmtpSession:
             )
             if refusal is not None:
                 return refusal
-        return await self._send_body(protocol, _dot_stuff(lines))
+        return await self._send_body(protocol, dot_stuff(lines))
 
     def explain(self, error: BaseException) -> Outcome:
         """Return the outcome of an exception that was raised at the present stage."""
@@ -311,10 +262,7 @@ class SmtpSession:
         return classify_reply(code, text, stage=self.stage)
 
     def _mail_command(self, sender: str, *, size: int) -> bytes:
-        options = b" SIZE=%d" % size if "size" in self.extensions else b""
-        if "8bitmime" in self.extensions:
-            options += b" BODY=8BITMIME"
-        return b"MAIL FROM:" + _path(sender) + options + b"\r\n"
+        return mail_command(sender, size=size, extensions=self.extensions)
 
     async def _send_body(self, protocol: SmtpProtocol, body: bytes) -> Outcome:
         # No await before the flags are set: a cancellation must not come in between.
@@ -323,28 +271,6 @@ class SmtpSession:
         self.stage = "body"
         reply = await protocol.read(within=self._server.data_timeout_seconds)
         return self._classify_reply(reply.code, reply.text)
-
-
-def _rcpt_command(recipient: str) -> bytes:
-    return b"RCPT TO:" + _path(recipient) + b"\r\n"
-
-
-def _path(address: str) -> bytes:
-    if not _ADDRESS.fullmatch(address):
-        raise ValueError("not one plain address")  # without the address: this text may be logged
-    return b"<" + address.encode("ascii") + b">"
-
-
-def _with_crlf(data: bytes) -> bytes:
-    """Return a message with CRLF line ends only."""
-    if has_bare_line_ends(data):
-        data = _LINE_END.sub(b"\r\n", data)
-    return data if data.endswith(b"\r\n") else data + b"\r\n"
-
-
-def _dot_stuff(lines: bytes) -> bytes:
-    """Return a message with its leading dots doubled and the end marker added (RFC 5321 section 4.5.2)."""
-    return (b"\r\n" + lines).replace(b"\r\n.", b"\r\n..")[2:] + b".\r\n"
 
 
 @cache

@@ -12,8 +12,9 @@ from sqlalchemy import func, insert, select, update
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import users
 from mailctl.delivery_log.storage.urls import mask_url
+from mailctl.domain.address_validation import validate_address
 from mailctl.domain.models import RowProblem, User
-from mailctl.domain.validation import validate_address, validate_display_name
+from mailctl.domain.validation import validate_display_name
 from mailctl.errors import InvalidInput, NotFound, Refused
 from mailctl.users.screening import ExcludedUser, Screening
 

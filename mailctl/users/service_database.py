@@ -15,9 +15,9 @@ from sqlalchemy.exc import DBAPIError
 from mailctl.delivery_log.storage.engine import open_engine, translate_database_errors
 from mailctl.delivery_log.storage.sqlite import sqlite_path
 from mailctl.delivery_log.storage.urls import mask_url, parse_url
+from mailctl.domain.address_validation import validate_address
 from mailctl.domain.factory import make_user
 from mailctl.domain.models import RowProblem, User
-from mailctl.domain.validation import validate_address
 from mailctl.errors import ConfigurationError, InvalidInput, NotFound, Refused, UserDirectoryUnavailable
 from mailctl.users.postgresql import read_impossible_times_as_text
 from mailctl.users.screening import ExcludedUser, Screening, eligibility_columns, find_exclusion

@@ -8,12 +8,12 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from mailctl.deadlines import DEADLINE_SECONDS
-from mailctl.domain import validation
+from mailctl.domain.address_validation import validate_address
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError
 from mailctl.smtp.probe import ProbeStep, probe_recipient
-from mailctl.smtp.sender import smtp_server_from_settings
+from mailctl.smtp.server import smtp_server_from_settings
 
 if TYPE_CHECKING:
     from mailctl.domain.models import Json
@@ -89,7 +89,7 @@ def _decrypt_recipient(runtime: Runtime, encrypted_recipient: Json) -> str:
             "The SECRET_KEY of this worker differs from that of the sender.",
             fix="Give all hosts the same SECRET_KEY.",
         )
-    return validation.validate_address(plain.decode())
+    return validate_address(plain.decode())
 
 
 def _step(name: str, *, ok: bool, detail: str, since: float) -> Json:

@@ -12,7 +12,6 @@ from mailctl.smtp.classify import is_server_failure
 
 if TYPE_CHECKING:
     from mailctl.delivery_log.circuits import Circuit, Circuits
-    from mailctl.delivery_log.outbox import Outbox
     from mailctl.domain.models import Outcome
 
 _log = logging.getLogger("mailctl.breaker")
@@ -28,12 +27,10 @@ class CircuitBreaker:
 
     Args:
         circuits: the circuits in the delivery log; None if nothing is sent by SMTP.
-        outbox: the outbox of the same log.
     """
 
-    def __init__(self, circuits: Circuits | None, outbox: Outbox) -> None:
+    def __init__(self, circuits: Circuits | None) -> None:
         self._circuits = circuits
-        self._outbox = outbox
         self._read_at = 0.0
         self._circuit: Circuit | None = None
 
@@ -51,7 +48,7 @@ class CircuitBreaker:
             return ""
         reason = str(circuit)
         until = max(circuit.probe_at, datetime.now(UTC) + _MARK_QUEUED_GRACE)
-        is_postponed = self._outbox.postpone_for_outage(email_id, until=until, reason=reason)
+        is_postponed = self._circuits.postpone_email(email_id, until=until, reason=reason)
         return reason if is_postponed else ""
 
     def record_outcome(self, outcome: Outcome) -> Circuit | None:
@@ -65,8 +62,7 @@ class CircuitBreaker:
         if is_server_failure(outcome):
             return self._record_failure(self._circuits, outcome)
         if outcome.kind is not OutcomeKind.AMBIGUOUS and self._read_circuit() is not None:
-            self._circuits.record_success()
-            released = self._outbox.release_after_outage()
+            released = self._circuits.record_success()
             _log.info("the mail server works again; released %d postponed emails", released)
             self._circuit = None
         return None

@@ -83,7 +83,7 @@ class Delivery:
         self._composer = runtime.composer
         self._origins = runtime.link_origins
         self._catalog = runtime.catalog
-        self._breaker = CircuitBreaker(runtime.circuits, runtime.outbox)
+        self._breaker = CircuitBreaker(runtime.circuits)
         self._recorder = OutcomeRecorder(runtime, self._breaker)
         self._event_loop = event_loop
         self._sender = sender

@@ -61,7 +61,7 @@ class DueEmails:
         if circuit is not None and circuit.is_open:
             self._publish_probe(circuit)
             return
-        while due := self._runtime.outbox.reserve_due(limit=BATCH_SIZE):
+        while due := self._runtime.publications.reserve_due(limit=BATCH_SIZE):
             self._publisher.publish_all(due)
             if self._is_stopped():
                 return
@@ -81,6 +81,6 @@ class DueEmails:
     def _publish_probe(self, circuit: Circuit) -> None:
         """Publish one email to try the mail server, if it is time for that."""
         if circuit.probe_at <= datetime.now(UTC):
-            due = self._runtime.outbox.reserve_due(limit=1)
+            due = self._runtime.publications.reserve_due(limit=1)
             if not self._publisher.publish_all(due):
                 self._publisher.publish_batch(limit=1)

@@ -117,7 +117,7 @@ def _fill() -> list[str]:
         ids += Enqueuer(parts).record(EmailRequest(kind=BUILT_IN_KINDS[name]), [content]).ids
     for task_id in ids[:2]:
         process_state.current().delivery.deliver(task_id, worker="celery@desk")
-    parts.outbox.fail_unpublishable(ids[2], reason="refused at rcpt: 550 5.1.1 no such user here")
+    parts.publications.fail(ids[2], reason="refused at rcpt: 550 5.1.1 no such user here")
     parts.suppressions.add(
         {"gone@example.com": "left us"}, source=SuppressionSource.OPERATOR, actor="zoe@desk"
     )

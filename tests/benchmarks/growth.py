@@ -85,7 +85,7 @@ def _list(runtime: Runtime) -> None:
 
 
 def _relay(runtime: Runtime) -> None:
-    runtime.outbox.reserve_due(limit=100)
+    runtime.publications.reserve_due(limit=100)
     runtime.campaigns.take_due(limit=100)
     _mend(runtime)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from mailctl.cli.main import main
-from mailctl.domain import validation
+from mailctl.domain.address_validation import validate_address
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.errors import ConfigurationError, ExitCode
 from mailctl.settings import Settings
@@ -32,7 +32,7 @@ def _cli(*arguments: str) -> bool:
 def _is_suppressed(site: Site, value: str) -> None:
     """What was taken stands in the list as the address that it is, and as no other."""
     page = site.runtime.suppressions.page(limit=1000)
-    assert validation.validate_address(value).lower() in [entry.address for entry in page.entries]
+    assert validate_address(value).lower() in [entry.address for entry in page.entries]
 
 
 def _suppress_add(site: Site, value: Any) -> bool:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from mailctl import web
 from mailctl.cli.main import main
 from mailctl.domain import validation
+from mailctl.domain.address_validation import validate_address
 from mailctl.domain.models import Envelope, State
 from mailctl.errors import ConfigurationError, ExitCode, InvalidInput
 from mailctl.smtp.capture import CaptureSender
@@ -104,7 +105,7 @@ def row(name: str, verdicts: Counter[str]) -> tuple[str, ...]:
 
 def check_wire(site: Site, email: Email, message: AcceptedMessage, *, field: str, value: str) -> None:
     """The envelope and every header are what was meant, to the byte."""
-    expected = validation.validate_address(value) if field == "email" else email.to
+    expected = validate_address(value) if field == "email" else email.to
     assert message.recipients == (expected,)
     assert message.sender == "noreply@example.com"
     commands = [line for _, way, line in site.smtp.log if way == "C"]
@@ -232,7 +233,7 @@ def test_a_setting_is_refused_or_stands_in_its_header(field: str, name: str, rec
 def assert_stands(envelope: Envelope, header: str, value: str, *, field: str) -> None:
     shown = header_of(envelope.data, header)
     if field in ("email", "reply_to"):
-        assert shown.removeprefix("x <").removesuffix(">") == validation.validate_address(value)
+        assert shown.removeprefix("x <").removesuffix(">") == validate_address(value)
     elif field == "header_value":
         assert shown == value
     else:

@@ -12,6 +12,7 @@ from mailctl.delivery_log.attempt_results import AttemptResults
 from mailctl.delivery_log.campaigns import Campaigns
 from mailctl.delivery_log.claims import Claims
 from mailctl.delivery_log.outbox import Outbox
+from mailctl.delivery_log.publications import Publications
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.storage.engine import open_engine
 from mailctl.delivery_log.storage.schema_version import upgrade
@@ -47,6 +48,7 @@ class Log:
         clock = lambda: self.now  # noqa: E731
         outbox = Outbox(engine, KEYRING, idempotency_window=LEASE, clock=clock)
         self.outbox = outbox
+        self.publications = Publications(engine, clock=clock)
         self.campaigns = Campaigns(engine, outbox, clock=clock)
         self.results = AttemptResults(engine, clock=clock)
         self.claims = Claims(engine, KEYRING, lease=LEASE, clock=clock)
@@ -116,7 +118,7 @@ def test_a_relay_finds_other_emails_first(log: Log) -> None:
     log.outbox.add(
         make_drafts(EmailRequest(kind=WELCOME), [reset.content], queue="celery", now=log.now), due_at=log.now
     )
-    assert [email.campaign for email in log.outbox.reserve_due(limit=10)] == [None]
+    assert [email.campaign for email in log.publications.reserve_due(limit=10)] == [None]
 
 
 def test_a_batch_is_recorded_together(log: Log) -> None:

@@ -51,7 +51,7 @@ class Post:
         """Record a welcome email, and mark it as queued."""
         content = make_content(WELCOME, make_user(email=address), origins=self.runtime.link_origins)
         [email_id] = Enqueuer(self.runtime).record(EmailRequest(kind=WELCOME), [content]).ids
-        self.runtime.outbox.mark_queued([email_id])
+        self.runtime.publications.mark_queued([email_id])
         return email_id
 
     def deliver(self, email_id: str) -> DeliveryResult:

@@ -11,6 +11,7 @@ from mailctl.delivery_log.attempt_results import AttemptResults
 from mailctl.delivery_log.claims import Claims
 from mailctl.delivery_log.idempotency import IdempotencyKeys
 from mailctl.delivery_log.outbox import Outbox
+from mailctl.delivery_log.publications import Publications
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.queries.queue_stats import Answer, QueueDepth, QueueRate, QueueStats, Throughput
 from mailctl.delivery_log.storage.engine import open_engine
@@ -47,6 +48,7 @@ class Post:
         self.history = EmailLookups(engine)
         self.used_keys = IdempotencyKeys(engine)
         self._outbox = Outbox(engine, KEYRING, idempotency_window=LEASE, clock=clock)
+        self._publications = Publications(engine, clock=clock)
         self._results = AttemptResults(engine, clock=clock)
         self._claims = Claims(engine, KEYRING, lease=LEASE, clock=clock)
 
@@ -69,7 +71,7 @@ class Post:
     def queue(self, **more: str) -> str:
         """Record an email that is on the broker."""
         email_id = self.add(**more)  # type: ignore[arg-type]
-        self._outbox.mark_queued([email_id])
+        self._publications.mark_queued([email_id])
         return email_id
 
     def begin(self, worker: str = "w1") -> str:

@@ -16,6 +16,7 @@ from mailctl.delivery_log.attempt_results import AttemptResults
 from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.claims import Claims
 from mailctl.delivery_log.outbox import Outbox
+from mailctl.delivery_log.publications import Publications
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.recovery import Recovery
 from mailctl.delivery_log.retention import PrunableCounts, Retention
@@ -69,6 +70,8 @@ class Log:
         self.engine = engine
         self.clock = Clock()
         self.outbox = self.outbox_with(KEYRING)
+        self.publications = Publications(engine, clock=self.clock)
+        self.circuits = Circuits(engine, server="smtp.example.com:587", clock=self.clock)
         self.results = AttemptResults(engine, clock=self.clock)
         self.recovery = Recovery(engine, clock=self.clock)
         self.history = EmailLookups(engine)
@@ -114,7 +117,7 @@ class Log:
     def queue(self) -> str:
         """Record an email and say that it is on the broker."""
         email_id = self.add()
-        self.outbox.mark_queued([email_id])
+        self.publications.mark_queued([email_id])
         return email_id
 
     def state(self, email_id: str) -> State:
@@ -224,20 +227,22 @@ class TestPublishing:
     def test_a_due_email_is_reserved_by_one_relay(self, log: Log) -> None:
         """Another gets it only after some seconds, should the first have died."""
         email_id = log.add()
-        assert [email.id for email in log.outbox.reserve_due(limit=10)] == [email_id]
-        assert log.outbox.reserve_due(limit=10) == []
+        assert [email.id for email in log.publications.reserve_due(limit=10)] == [email_id]
+        assert log.publications.reserve_due(limit=10) == []
         log.clock.forward(seconds=6)
-        assert len(log.outbox.reserve_due(limit=10)) == 1
+        assert len(log.publications.reserve_due(limit=10)) == 1
 
     def test_relays_share_what_is_due(self, log: Log) -> None:
         """Each email goes to one of them, none to nobody."""
         ids = {log.add() for _ in range(40)}
         with ThreadPoolExecutor(4) as relays:
-            shares = list(relays.map(lambda _: log.outbox.reserve_due(limit=20), range(4)))
+            shares = list(relays.map(lambda _: log.publications.reserve_due(limit=20), range(4)))
         reserved = [email.id for share in shares for email in share]
         assert len(reserved) == len(set(reserved))
         log.clock.forward(seconds=6)
-        reserved += [email.id for email in log.outbox.reserve_due(limit=100) if email.id not in reserved]
+        reserved += [
+            email.id for email in log.publications.reserve_due(limit=100) if email.id not in reserved
+        ]
         assert set(reserved) == ids
 
     def test_a_scheduled_email_is_not_due(self, log: Log) -> None:
@@ -249,7 +254,7 @@ class TestPublishing:
             now=START,
         )
         log.outbox.add([draft], due_at=START)
-        assert log.outbox.reserve_due(limit=1) == []
+        assert log.publications.reserve_due(limit=1) == []
         assert log.claim(draft.id, worker="w") is None
         log.clock.forward(hours=1)
         assert log.claim(draft.id, worker="w") is not None
@@ -331,9 +336,9 @@ class TestClaiming:
         until = log.clock.now + timedelta(seconds=30)
         log.results.defer(retried, until=until, outcome=LATER, counts_as_attempt=True, message_id=None)
         log.clock.forward(hours=-1)
-        assert log.outbox.reserve_due(limit=9) == []
+        assert log.publications.reserve_due(limit=9) == []
         assert log.recovery.correct_future_times(longest=LEASE) == 3
-        assert len(log.outbox.reserve_due(limit=9)) == 2
+        assert len(log.publications.reserve_due(limit=9)) == 2
         log.clock.forward(seconds=61)
         assert log.recovery.release_stale(hold=False) == 1
         assert log.history.find(scheduled.id)[0].due_at == START + timedelta(hours=5)
@@ -373,9 +378,9 @@ def _steps_of_a_batch(path: Path, backlog: int) -> dict[str, int]:
     drafts = make_drafts(EmailRequest(kind=WELCOME), [content] * backlog, queue="bulk", now=START)
     log.outbox.add(drafts, due_at=START)
     ids = [draft.id for draft in drafts[:100]]
-    log.outbox.mark_queued([draft.id for draft in drafts[100:]])
+    log.publications.mark_queued([draft.id for draft in drafts[100:]])
     part = "publish"
-    log.outbox.mark_queued(ids)
+    log.publications.mark_queued(ids)
     part = "take"
     taken = claims.claim(ids[:50], worker="w").claims
     part = "finish"
@@ -421,7 +426,7 @@ class TestMending:
     def test_what_a_gone_worker_held_in_memory_goes_back(self, log: Log) -> None:
         """A memory broker dies with its process."""
         email_id = log.add()
-        log.outbox.mark_queued([email_id], worker_id="gone")
+        log.publications.mark_queued([email_id], worker_id="gone")
         assert log.recovery.return_orphans(alive=["gone"]) == 0
         assert log.recovery.return_orphans(alive=["other"]) == 1
         assert log.state(email_id) is State.PENDING
@@ -456,7 +461,7 @@ class TestForgetting:
 class TestCircuit:
     def test_it_opens_probes_and_closes(self, log: Log) -> None:
         """Three failures of the server; then one try at a time, at growing distances, until one works."""
-        circuits = Circuits(log.engine, server="smtp.example.com:587", clock=log.clock)
+        circuits = log.circuits
         assert circuits.read() is None
         opened = [circuits.record_failure("connection refused").is_open for _ in range(3)]
         assert opened == [False, False, True]
@@ -470,16 +475,16 @@ class TestCircuit:
     def test_a_message_that_overtakes_the_note_of_it_is_kept_back_too(self, log: Log) -> None:
         """A worker may be faster than the publisher, whose note comes late then."""
         email_id, until = log.add(), START + timedelta(seconds=10)
-        assert log.outbox.postpone_for_outage(email_id, until=until, reason="connection refused")
-        assert log.outbox.mark_queued([email_id]) == 0
+        assert log.circuits.postpone_email(email_id, until=until, reason="connection refused")
+        assert log.publications.mark_queued([email_id]) == 0
         assert log.claim(email_id, worker="w") is None
         log.clock.forward(seconds=10)
-        assert [email.id for email in log.outbox.reserve_due(limit=1)] == [email_id]
+        assert [email.id for email in log.publications.reserve_due(limit=1)] == [email_id]
 
     def test_a_scheduled_email_keeps_its_time(self, log: Log) -> None:
         """Though its message has come too early, while the server does not work."""
         [draft] = log.drafts(not_before=START + timedelta(hours=1))
         log.outbox.add([draft], due_at=START)
-        assert not log.outbox.postpone_for_outage(draft.id, until=START, reason="connection refused")
-        log.outbox.release_after_outage()
+        assert not log.circuits.postpone_email(draft.id, until=START, reason="connection refused")
+        log.circuits.record_success()
         assert log.claim(draft.id, worker="w") is None

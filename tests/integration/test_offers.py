@@ -396,7 +396,7 @@ def test_what_a_task_of_the_services_own_sends_cannot_be_stopped(mailctl: Mailct
     parts = runtime.Runtime(Settings.load())
     every = EveryEmail(parts)
     ids = [every.record("own"), every.record("other", "verification")]
-    parts.outbox.mark_queued(ids)
+    parts.publications.mark_queued(ids)
     parts.close()
     # In a process of its own: an app is for good.
     program = (

@@ -54,15 +54,15 @@ def pause(log: Runtime, scope: PauseScope, name: str) -> bool:
 def test_a_claim_does_not_take_what_is_paused(log: Runtime, scope: PauseScope, name: str) -> None:
     """The message is gone, so the email goes back into the log; no attempt is counted, and it says why."""
     email_id = record(log)
-    log.outbox.mark_queued([email_id], worker_id="w-1")
+    log.publications.mark_queued([email_id], worker_id="w-1")
     pause(log, scope, name)
     assert log.claims.claim([email_id], worker=WORKER).claims == []
     [email] = log.history.find(email_id)
     assert (email.state, email.attempts, email.queued_at) == (State.PENDING, 0, None)
     assert "paused by zoe" in log.history.events(email_id)[-1].text
-    assert log.outbox.reserve_due(limit=9) == []
+    assert log.publications.reserve_due(limit=9) == []
     log.pauses.resume(scope, name)
-    assert [found.id for found in log.outbox.reserve_due(limit=9)] == [email_id]
+    assert [found.id for found in log.publications.reserve_due(limit=9)] == [email_id]
     assert len(log.claims.claim([email_id], worker=WORKER).claims) == 1
 
 
@@ -72,7 +72,7 @@ def test_a_pause_stops_nothing_else(log: Runtime) -> None:
     email_id = record(log)
     pause(log, PauseScope.KIND, "reset")
     log.pauses.park()
-    assert [found.id for found in log.outbox.reserve_due(limit=1)] == [email_id]
+    assert [found.id for found in log.publications.reserve_due(limit=1)] == [email_id]
     taken = log.claims.claim([*stopped, email_id], worker=WORKER)
     assert [claim.id for claim in taken.claims] == [email_id]
     assert {state(log, each) for each in stopped} == {State.PENDING}
@@ -96,10 +96,10 @@ def test_the_first_pause_stays(log: Runtime) -> None:
     assert [each.actor for each in log.pauses.read()] == ["zoe", "zoe"]
     log.pauses.park()
     assert log.pauses.resume(PauseScope.QUEUE, "celery")
-    assert log.outbox.reserve_due(limit=9) == []
+    assert log.publications.reserve_due(limit=9) == []
     assert log.pauses.resume(PauseScope.KIND, "welcome")
     assert not log.pauses.resume(PauseScope.KIND, "welcome")
-    assert [found.id for found in log.outbox.reserve_due(limit=9)] == [email_id]
+    assert [found.id for found in log.publications.reserve_due(limit=9)] == [email_id]
 
 
 def test_a_pause_that_ends_meanwhile_strands_nothing(log: Runtime) -> None:
@@ -108,8 +108,8 @@ def test_a_pause_that_ends_meanwhile_strands_nothing(log: Runtime) -> None:
     from mailctl.delivery_log.storage.engine import writing
 
     email_id = record(log)
-    log.outbox.mark_queued([email_id])
+    log.publications.mark_queued([email_id])
     with writing(log.engine) as connection:
         return_paused(connection, [email_id], now=log.history.find(email_id)[0].due_at)
     assert state(log, email_id) is State.PENDING
-    assert [found.id for found in log.outbox.reserve_due(limit=9)] == [email_id]
+    assert [found.id for found in log.publications.reserve_due(limit=9)] == [email_id]

@@ -27,7 +27,7 @@ from tests.smtp_server import (
 )
 
 if TYPE_CHECKING:
-    from mailctl.smtp.session import SmtpServer
+    from mailctl.smtp.server import SmtpServer
 
 K = OutcomeKind
 

@@ -9,7 +9,6 @@ import pytest
 
 from mailctl.domain.models import Outcome, OutcomeKind
 from mailctl.smtp.pool import PoolLimits, SmtpPool
-from mailctl.smtp.sender import SmtpSender
 from tests.smtp_client import message, plain, send, with_pool
 from tests.smtp_server import (
     Drop,
@@ -33,13 +32,12 @@ class TestDelivery:
         assert accepted.data == envelope.data
         assert (accepted.sender, accepted.recipients) == ("app@example.com", ("one@example.com",))
 
-    def test_a_sender_is_a_pool_seen_from_outside(self) -> None:
-        """It sends, and closing it closes the sessions."""
+    def test_a_closed_pool_has_ended_its_sessions(self) -> None:
+        """With QUIT, so that the server does not wait for more."""
 
         async def scenario(pool: SmtpPool) -> Outcome:
-            sender = SmtpSender(pool)
-            outcome = await sender.send(message())
-            await sender.close()
+            outcome = await pool.send(message())
+            await pool.close()
             return outcome
 
         with ScriptedSmtpServer() as server:

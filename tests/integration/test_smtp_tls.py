@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.domain.models import OutcomeKind
-from mailctl.smtp.pool import SmtpServer
+from mailctl.smtp.server import SmtpServer
 from tests.smtp_client import hasty, message, plain, probe, send, signed_in
 from tests.smtp_server import (
     Certificates,

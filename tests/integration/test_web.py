@@ -264,7 +264,7 @@ class TestContents:
 
     def test_text_is_escaped(self, site: Site) -> None:
         """Markup in a reason is shown as text."""
-        runtime.current().outbox.fail_unpublishable(site.email_id, reason="<script>alert(1)</script>")
+        runtime.current().publications.fail(site.email_id, reason="<script>alert(1)</script>")
         with site.client(site.key.plaintext) as client:
             for path in ("/emails", f"/emails/{site.email_id}"):
                 assert "<script>alert" not in client.get(path).text

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mailctl.broker.task_arguments import from_arguments, to_arguments
 from mailctl.delivery_log.storage import encryption
 from mailctl.domain import link_validation, validation
+from mailctl.domain.address_validation import validate_address
 from mailctl.domain.catalog import BUILT_IN_KINDS, Kind
 from mailctl.domain.factory import make_recipient, make_user
 from mailctl.domain.models import Content, OutcomeKind, RowProblem, User
@@ -39,7 +40,7 @@ JSON = st.recursive(
 NAMES = ("user_data", "subject", "recipients", "template_name", "context", "reset_url", "ip_address")
 ARGUMENTS = st.dictionaries(st.sampled_from(NAMES), JSON)
 GATES = [
-    validation.validate_address,
+    validate_address,
     validation.validate_display_name,
     validation.validate_subject,
     validation.validate_ip_address,

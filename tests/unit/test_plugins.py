@@ -42,6 +42,7 @@ def test_a_value_of_another_form_is_refused(spec: str) -> None:
     [
         ("", "AttributeError"),
         ("raise RuntimeError('no redis://:hunter2@host')", "RuntimeError"),
+        ("from urllib.parse import urlsplit\nurlsplit('redis://shop:hunter2/x@host').port", "ValueError"),
         ("import nope_nope", "ModuleNotFoundError"),
         ("(", "SyntaxError"),
     ],

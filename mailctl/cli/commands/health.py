@@ -69,7 +69,7 @@ def health(
 def _canary_options(
     *, canary: bool, to: str | None, queue: str | None, timeout: float
 ) -> CanaryOptions | None:
-    from mailctl.domain.validation import validate_address
+    from mailctl.domain.address_validation import validate_address
     from mailctl.monitoring.health import CanaryOptions
 
     if not canary:

@@ -11,6 +11,7 @@ from mailctl.delivery_log.attempt_results import AttemptResults
 from mailctl.delivery_log.claims import Claims
 from mailctl.delivery_log.operator_actions import OperatorActions
 from mailctl.delivery_log.outbox import Outbox
+from mailctl.delivery_log.publications import Publications
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.recovery import Recovery
 from mailctl.delivery_log.rule_enforcement import Rules
@@ -51,6 +52,7 @@ class Log:
         self.engine = engine
         self.now = NOW
         self.outbox = self.outbox_with()
+        self.publications = Publications(engine, clock=self.time)
         self.claims = Claims(engine, KEYRING, lease=LEASE, clock=self.time)
         self.results = AttemptResults(engine, clock=self.time)
         self.recovery = Recovery(engine, clock=self.time)
@@ -89,7 +91,7 @@ class Log:
     def queue(self, **more: Any) -> str:
         """Record an email that is on the broker, and return its id."""
         email_id = self.add(**more)
-        self.outbox.mark_queued([email_id])
+        self.publications.mark_queued([email_id])
         return email_id
 
     def claim(self, email_id: str, worker: str = "w") -> Claim:

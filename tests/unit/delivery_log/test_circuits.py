@@ -1,18 +1,29 @@
-"""Circuits: when they open, and who may probe."""
+"""Circuits: when they open, who may probe, and which emails wait meanwhile."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.circuits import Circuits, read_circuits
+from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
+from tests.unit.delivery_log.conftest import LATER
 
 if TYPE_CHECKING:
     from tests.unit.delivery_log.conftest import Log
 
+SOON = timedelta(minutes=5)
+
+
+def make_circuits(log: Log) -> Circuits:
+    """Return the circuits of a worker with one mail server."""
+    return Circuits(log.engine, "smtp:25", clock=log.time)
+
 
 def test_a_circuit_opens_with_the_third_failure_in_a_row(log: Log) -> None:
     """A success in between starts the count anew."""
-    circuits = Circuits(log.engine, "smtp:25", clock=log.time)
+    circuits = make_circuits(log)
     circuits.record_failure("no")
     circuits.record_success()
     assert [circuits.record_failure("no").is_open for _ in range(3)] == [False, False, True]
@@ -20,7 +31,7 @@ def test_a_circuit_opens_with_the_third_failure_in_a_row(log: Log) -> None:
 
 def test_the_stage_of_the_last_failure_is_a_column(log: Log) -> None:
     """What the reason says does not count."""
-    circuits = Circuits(log.engine, "smtp:25", clock=log.time)
+    circuits = make_circuits(log)
     circuits.record_failure("at connect: refused", stage="connect")
     assert circuits.record_failure("at connect: 535", stage="auth").stage == "auth"
     [circuit] = read_circuits(log.engine)
@@ -29,7 +40,7 @@ def test_the_stage_of_the_last_failure_is_a_column(log: Log) -> None:
 
 def test_one_worker_at_a_time_probes(log: Log) -> None:
     """When the time has come; it may take half a minute."""
-    circuits = Circuits(log.engine, "smtp:25", clock=log.time)
+    circuits = make_circuits(log)
     circuits.record_failure("no")
     assert not circuits.acquire_probe()
     log.forward(10)
@@ -40,10 +51,38 @@ def test_one_worker_at_a_time_probes(log: Log) -> None:
 
 def test_probes_become_rarer(log: Log) -> None:
     """Twice the time after each, five minutes at most."""
-    circuits = Circuits(log.engine, "smtp:25", clock=log.time)
+    circuits = make_circuits(log)
     delays = []
     for _ in range(8):
         delays.append((circuits.record_failure("no").probe_at - log.now).total_seconds())
         log.forward(delays[-1])
         assert circuits.acquire_probe()
     assert delays == [10, 20, 40, 80, 160, 300, 300, 300]
+
+
+def test_an_outage_is_known_by_its_code(log: Log) -> None:
+    """What only reads like one waits on; what waits for the server is due again."""
+    kept, other = log.queue(), log.queue()
+    assert make_circuits(log).postpone_email(kept, until=log.now + SOON, reason="it is down")
+    make_circuits(log).postpone_email(other, until=log.now + SOON, reason="it is down")
+    log.change(other, error="postponed: it is down", reason_code=ReasonCode.PUBLISHING_FAILED)
+    assert make_circuits(log).record_success() == 1
+    assert (log.email(kept).error, log.email(kept).reason_code) == (None, None)
+    assert log.email(other).not_before == log.now + SOON
+
+
+def test_what_a_worker_postpones_before_it_is_marked_stays_postponed(log: Log) -> None:
+    """Its message was faster than the statement that says that it was published."""
+    email_id = log.add()
+    assert make_circuits(log).postpone_email(email_id, until=log.now + SOON, reason="it is down")
+    assert log.publications.mark_queued([email_id]) == 0
+    email, event = log.email(email_id), log.last_event(email_id)
+    assert (email.state, email.not_before) == (State.PENDING, log.now + SOON)
+    assert event.reason_code is ReasonCode.MAIL_SERVER_DOWN
+
+
+def test_a_deferred_email_that_waits_is_not_postponed(log: Log) -> None:
+    """It is not about to be sent."""
+    email_id = log.queue()
+    log.defer(log.claim(email_id), LATER)
+    assert not make_circuits(log).postpone_email(email_id, until=log.now, reason="it is down")

@@ -25,7 +25,7 @@ def own(log: Log) -> OwnTaskEmails:
 def publish(log: Log, worker_id: str | None = None) -> str:
     """Record an email and publish it for a task of the service."""
     email_id = log.add()
-    log.outbox.mark_queued([email_id], worker_id=worker_id, is_own_task=True)
+    log.publications.mark_queued([email_id], worker_id=worker_id, is_own_task=True)
     return email_id
 
 

@@ -60,8 +60,8 @@ def test_the_oldest_messages_of_a_queue_are_the_lost_ones(log: Log) -> None:
 def test_messages_in_the_memory_of_a_dead_worker_are_lost(log: Log) -> None:
     """Those in the memory of a living one are not."""
     dead, alive = log.add(), log.add()
-    log.outbox.mark_queued([dead], worker_id="gone")
-    log.outbox.mark_queued([alive], worker_id="here")
+    log.publications.mark_queued([dead], worker_id="gone")
+    log.publications.mark_queued([alive], worker_id="here")
     assert log.recovery.return_orphans(alive=["here"]) == 1
     assert log.last_event(dead).reason_code is ReasonCode.WORKER_LOST
 
@@ -70,8 +70,8 @@ def test_messages_in_the_memory_of_a_dead_worker_are_lost(log: Log) -> None:
 def test_an_email_of_the_services_own_task_is_never_sent_again_by_itself(log: Log, hold: bool) -> None:
     """Whatever MAILCTL_ON_AMBIGUOUS says, and whatever was lost: it is held, and the reason says why."""
     leased, orphan, lost = log.add(), log.add(), log.add()
-    log.outbox.mark_queued([leased, lost], is_own_task=True)
-    log.outbox.mark_queued([orphan], worker_id="gone", is_own_task=True)
+    log.publications.mark_queued([leased, lost], is_own_task=True)
+    log.publications.mark_queued([orphan], worker_id="gone", is_own_task=True)
     log.claim(leased)
     log.forward(61)
     assert log.recovery.release_stale(hold=hold) == 0

@@ -16,6 +16,7 @@ from mailctl.broker.messages import read_message, read_unacked
 from mailctl.broker.task_arguments import from_arguments
 from mailctl.delivery_log.queries.search import EmailFilter
 from mailctl.domain import link_validation, validation
+from mailctl.domain.address_validation import validate_address
 from mailctl.domain.catalog import GENERIC, NEW_IP, RESET, WELCOME, Kind
 from mailctl.domain.factory import make_content, make_drafts, make_recipient, make_user
 from mailctl.domain.models import RowProblem
@@ -72,7 +73,7 @@ def generic(**more: Any) -> Any:
 
 #: What takes a text from outside and refuses one that is too long.
 GATES: dict[str, Callable[[str], Any]] = {
-    "address": validation.validate_address,
+    "address": validate_address,
     "display name": validation.validate_display_name,
     "subject": validation.validate_subject,
     "IP address": validation.validate_ip_address,

@@ -1,4 +1,4 @@
-"""The publisher, with a broker in memory and an outbox that keeps what it is told."""
+"""The publisher, with a broker in memory, and a log that keeps what it is told."""
 
 from __future__ import annotations
 
@@ -36,19 +36,25 @@ UNKNOWN_KIND = Kind(name="gone", subject="", template="gone", lifetime=timedelta
 
 @dataclass
 class Outbox:
-    """An outbox that has the content of emails and notes every call."""
+    """An outbox that has the content of emails."""
 
     stored: dict[str, Content | None] = field(default_factory=dict)
+
+    def content(self, email_id: str) -> Content | None:
+        """Return the content of an email."""
+        return self.stored[email_id]
+
+
+@dataclass
+class Publications:
+    """Publications that note every call."""
+
     queued: list[str] = field(default_factory=list)
     queued_for_own_tasks: list[str] = field(default_factory=list)
     returned: list[str] = field(default_factory=list)
     postponed: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     suppressed: list[str] = field(default_factory=list)
-
-    def content(self, email_id: str) -> Content | None:
-        """Return the content of an email."""
-        return self.stored[email_id]
 
     def mark_queued(self, ids: Collection[str], *, worker_id: str | None, is_own_task: bool = False) -> int:
         """Note which emails are published."""
@@ -61,11 +67,11 @@ class Outbox:
         """Note which emails the broker refused."""
         self.returned.append(email_id)
 
-    def postpone_publishing(self, email_id: str, *, until: datetime, reason: str) -> None:
+    def postpone(self, email_id: str, *, until: datetime, reason: str) -> None:
         """Note which emails are postponed."""
         self.postponed.append(email_id)
 
-    def fail_unpublishable(self, email_id: str, *, reason: str) -> None:
+    def fail(self, email_id: str, *, reason: str) -> None:
         """Note which emails failed."""
         self.failed.append(email_id)
 
@@ -78,9 +84,10 @@ class Site:
     """A publisher in a worker with a broker in memory, and the queue that it publishes to."""
 
     def __init__(self, runtime: Runtime, *, has_worker: bool = True) -> None:
-        self.runtime, self.outbox = runtime, Outbox()
+        self.runtime, self.outbox, self.publications = runtime, Outbox(), Publications()
         self.queue = f"celery-{uuid.uuid4().hex}"
         runtime.outbox = self.outbox  # type: ignore[assignment]
+        runtime.publications = self.publications  # type: ignore[assignment]
         workers = [SimpleNamespace(queues=(self.queue,))] if has_worker else []
         runtime.workers.list_alive = lambda: workers  # type: ignore[assignment, method-assign, return-value]
         self.publisher = Publisher(runtime, worker_id="w1")
@@ -128,7 +135,7 @@ class TestAMessage:
         [(headers, _, kwargs)] = site.messages()
         assert (headers["task"], headers["id"]) == (WELCOME.task, draft.id)
         assert kwargs == {"email_id": draft.id}
-        assert site.outbox.queued == [draft.id]
+        assert site.publications.queued == [draft.id]
 
     def test_it_is_the_whole_email_for_others(self, runtime: Runtime) -> None:
         """A full message has the address and the links, and redacted representations."""
@@ -155,7 +162,7 @@ class TestAMessage:
         site = Site(runtime)
         draft = site.draft()
         assert site.publisher.publish_all([draft]) == 0
-        assert (list(site.messages()), site.outbox.suppressed) == ([], [draft.id])
+        assert (list(site.messages()), site.publications.suppressed) == ([], [draft.id])
         site.close()
 
     def test_a_redirected_email_is_addressed_to_its_new_recipient(self, make_runtime: MakeRuntime) -> None:
@@ -180,7 +187,7 @@ def test_one_email_that_cannot_be_published_stops_no_other(site: Site) -> None:
     """An email of an unknown kind is postponed and the next one is published."""
     unknown, good = site.draft(UNKNOWN_KIND), site.draft()
     assert site.publisher.publish_all([unknown, good]) == 1
-    assert (site.outbox.postponed, site.outbox.queued) == ([unknown.id], [good.id])
+    assert (site.publications.postponed, site.publications.queued) == ([unknown.id], [good.id])
 
 
 class BrokenProducer:
@@ -209,7 +216,7 @@ class TestABrokerThatFails:
         site.publisher._producer = BrokenProducer(site.publisher._open_producer())
         with pytest.raises(BrokerUnavailable):
             site.publisher.publish_all([first, second])
-        assert site.outbox.queued == [first.id]
+        assert site.publications.queued == [first.id]
         assert site.publisher.published_count == 1
 
     def test_it_is_not_asked_again_at_once(self, site: Site) -> None:
@@ -271,7 +278,7 @@ class TestATaskOfTheService:
         [(headers, _, kwargs)] = own.messages()
         assert headers["ignore_result"] is False
         assert kwargs["user_data"]["email"] == ZOE.email
-        assert (own.outbox.queued_for_own_tasks, own.outbox.queued) == ([draft.id], [])
+        assert (own.publications.queued_for_own_tasks, own.publications.queued) == ([draft.id], [])
 
     def test_only_one_of_two_publishers_publishes_it(self, own: Site) -> None:
         """The second finds it recorded."""
@@ -285,7 +292,7 @@ class TestATaskOfTheService:
         own.publisher._producer = FailingProducer(producer, ConnectionResetError("gone"))
         with pytest.raises(BrokerUnavailable):
             own.publisher.publish_all([draft])
-        assert (own.outbox.queued_for_own_tasks, own.outbox.returned) == ([draft.id], [])
+        assert (own.publications.queued_for_own_tasks, own.publications.returned) == ([draft.id], [])
 
     def test_a_refused_message_goes_back(self, own: Site) -> None:
         """The broker answered that it did not take it."""
@@ -293,7 +300,7 @@ class TestATaskOfTheService:
         own.publisher._producer = FailingProducer(producer, MessageNacked())
         with pytest.raises(BrokerRefused):
             own.publisher.publish_all([draft])
-        assert own.outbox.returned == [draft.id]
+        assert own.publications.returned == [draft.id]
 
     def test_its_old_result_is_deleted_before_it_runs_again(self, own: Site) -> None:
         """It would be taken for the result of the next run."""

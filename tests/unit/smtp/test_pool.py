@@ -9,7 +9,8 @@ import pytest
 
 from mailctl.domain.models import Outcome, OutcomeKind
 from mailctl.smtp.classify import classify_reply
-from mailctl.smtp.pool import PoolLimits, SmtpPool, SmtpServer
+from mailctl.smtp.pool import PoolLimits, SmtpPool
+from mailctl.smtp.server import SmtpServer
 
 ACCEPTED = Outcome(kind=OutcomeKind.ACCEPTED, stage="body")
 REFUSED = classify_reply(550, "5.1.1 no", stage="rcpt")

@@ -10,7 +10,7 @@ import pytest
 from mailctl.errors import ConfigurationError
 from mailctl.smtp.failures import classify_error
 from mailctl.smtp.probe import probe_session
-from mailctl.smtp.session import SmtpServer
+from mailctl.smtp.server import SmtpServer
 
 
 class FakeSession:

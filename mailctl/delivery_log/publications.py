@@ -1,0 +1,144 @@
+"""Publications: due emails are handed to relays here, and it is recorded which are on the broker."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, and_, bindparam, select, update
+
+from mailctl.delivery_log.due import may_start
+from mailctl.delivery_log.pauses import is_not_paused
+from mailctl.delivery_log.repository import Repository
+from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
+from mailctl.delivery_log.storage.engine import writing
+from mailctl.delivery_log.storage.tables import UtcDateTime, emails
+from mailctl.delivery_log.transitions import StateChange, change_state, reason_values
+from mailctl.domain.models import CLAIMABLE_STATES, State
+from mailctl.domain.reason_codes import Reason, ReasonCode
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from mailctl.domain.models import Email
+
+#: Seconds for which a relay reserves a due email; if the relay fails, another tries after that.
+RESERVE_SECONDS = 5
+_MARK_QUEUED = StateChange(
+    and_(
+        emails.c.id.in_(bindparam("ids", expanding=True)),
+        # Not an email that a fast worker has deferred already, before this was written.
+        may_start(bindparam("moment", type_=UtcDateTime)),
+    ),
+    State.QUEUED,
+    values={
+        "queued_at": bindparam("moment"),
+        "queued_in": bindparam("queued_in"),
+        "is_own_task": bindparam("is_own_task"),
+    },
+)
+
+
+class Publications(Repository):
+    """Hands due emails to relays, and records which are on the broker and which cannot be published."""
+
+    def reserve_due(self, *, limit: int) -> list[Email]:
+        """Return due emails that are not on the broker; emails of campaigns are not among them.
+
+        No other relay gets them for `RESERVE_SECONDS`; `mark_queued` then records that they were published.
+        """
+        now = self._clock()
+        found: list[Email] = []
+        with writing(self._engine) as connection:
+            # One query for each state, so that the index gives the first ones at once.
+            for state in (State.DEFERRED, State.PENDING):
+                found += _reserve(connection, state, limit=limit - len(found), now=now)
+        return found
+
+    def mark_queued(
+        self, ids: Collection[str], *, worker_id: str | None = None, is_own_task: bool = False
+    ) -> int:
+        """Record that messages for these emails are on the broker.
+
+        Args:
+            worker_id: the worker in whose memory the messages are; None for a broker outside the process.
+            is_own_task: whether they are for a task that the service itself defines. This is then recorded
+                before it is published, and durably: nothing else keeps such a message from being published
+                twice.
+
+        Returns:
+            How many of the emails were still waiting to be published.
+        """
+        now = self._clock()
+        parameters = {"ids": list(ids), "queued_in": worker_id, "is_own_task": is_own_task}
+        # If a power failure undoes this, the emails are published twice, and claimed once.
+        with writing(self._engine, durable=is_own_task) as connection:
+            return len(_MARK_QUEUED.run(connection, parameters, text="published to the broker", now=now))
+
+    def return_unpublished(self, email_id: str) -> None:
+        """Return an email to the log that was recorded as published, but that the broker refused."""
+        now, values = self._clock(), {"due_at": self._clock(), "queued_at": None, "queued_in": None}
+        is_it = and_(emails.c.id == email_id, emails.c.state == State.QUEUED)
+        with writing(self._engine) as connection:
+            change_state(
+                connection,
+                is_it,
+                State.PENDING,
+                text="the broker refused its message",
+                values=values,
+                now=now,
+                code=ReasonCode.PUBLISHING_FAILED,
+            )
+
+    def postpone(self, email_id: str, *, until: datetime, reason: str) -> None:
+        """Record why a due email could not be published, and when a relay tries again."""
+        problem = reason_values(Reason(code=ReasonCode.PUBLISHING_FAILED, text=reason))
+        with writing(self._engine) as connection:
+            connection.execute(
+                update(emails).where(_is_unpublished(email_id)).values(due_at=until, **problem)
+            )
+
+    def fail(self, email_id: str, *, reason: str) -> None:
+        """Record that an email can never be published."""
+        self._end(_is_unpublished(email_id), State.FAILED, Reason(code=ReasonCode.UNPUBLISHABLE, text=reason))
+
+    def suppress(self, email_id: str, *, reason: str) -> None:
+        """Suppress an unclaimed email whose recipient this environment may not mail."""
+        is_unclaimed = and_(emails.c.id == email_id, emails.c.state.in_(CLAIMABLE_STATES))
+        self._end(is_unclaimed, State.SUPPRESSED, Reason(code=ReasonCode.NOT_ALLOWED, text=reason))
+
+    def _end(self, where: ColumnElement[bool], target: State, reason: Reason) -> None:
+        values, now = reason_values(reason), self._clock()
+        with writing(self._engine) as connection:
+            change_state(
+                connection, where, target, text=reason.text, values=values, now=now, code=reason.code
+            )
+
+
+def _is_unpublished(email_id: str) -> ColumnElement[bool]:
+    return and_(emails.c.id == email_id, emails.c.state.in_([State.PENDING, State.DEFERRED]))
+
+
+def _reserve(connection: Connection, state: State, *, limit: int, now: datetime) -> list[Email]:
+    due = (
+        select(emails.c.seq)
+        .where(
+            emails.c.state == state,
+            emails.c.campaign.is_(None),
+            emails.c.due_at <= now,
+            is_not_paused(),
+        )
+        .order_by(emails.c.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    reserve = (
+        update(emails)
+        .where(emails.c.seq.in_(due.scalar_subquery()))
+        .values(due_at=now + timedelta(seconds=RESERVE_SECONDS))
+        .returning(*EMAIL_COLUMNS, emails.c.seq)
+    )
+    return [email_from_row(row) for row in sorted(connection.execute(reserve).all(), key=lambda row: row.seq)]

@@ -1,0 +1,60 @@
+"""The commands of a transaction and the message as octets on the wire (RFC 5321)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from mailctl.rendering.mime import has_bare_line_ends
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+DATA_COMMAND = b"DATA\r\n"
+#: A plain address; anything else could add parameters or another recipient to the command.
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9._-]{1,255}")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+def mail_command(sender: str, *, size: int, extensions: Collection[str]) -> bytes:
+    """Return the MAIL command.
+
+    Args:
+        sender: the envelope sender.
+        size: the size of the message in octets (RFC 1870).
+        extensions: the extensions that the server offers, in lower case.
+
+    Raises:
+        ValueError: the sender is not one plain address.
+    """
+    options = b" SIZE=%d" % size if "size" in extensions else b""
+    if "8bitmime" in extensions:
+        options += b" BODY=8BITMIME"
+    return b"MAIL FROM:" + _path(sender) + options + b"\r\n"
+
+
+def rcpt_command(recipient: str) -> bytes:
+    """Return the RCPT command.
+
+    Raises:
+        ValueError: the recipient is not one plain address.
+    """
+    return b"RCPT TO:" + _path(recipient) + b"\r\n"
+
+
+def with_crlf(data: bytes) -> bytes:
+    """Return a message with CRLF line ends only."""
+    if has_bare_line_ends(data):
+        data = _LINE_END.sub(b"\r\n", data)
+    return data if data.endswith(b"\r\n") else data + b"\r\n"
+
+
+def dot_stuff(lines: bytes) -> bytes:
+    """Return a message with its leading dots doubled and the end marker added (RFC 5321 section 4.5.2)."""
+    return (b"\r\n" + lines).replace(b"\r\n.", b"\r\n..")[2:] + b".\r\n"
+
+
+def _path(address: str) -> bytes:
+    if not _ADDRESS.fullmatch(address):
+        raise ValueError("not one plain address")  # without the address: this text may be logged
+    return b"<" + address.encode("ascii") + b">"

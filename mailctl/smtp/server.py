@@ -1,0 +1,70 @@
+"""The mail server, as the settings describe it: where it is, and how its connections are encrypted."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from mailctl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailctl.settings import Settings
+
+TlsMode = Literal["starttls", "implicit", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmtpServer:
+    """The address of the mail server, and how to connect to it."""
+
+    host: str
+    port: int
+    #: Neither `starttls` nor `implicit` falls back to clear text.
+    tls: TlsMode = "starttls"
+    #: "" for a server that requires no authentication.
+    username: str = ""
+    password: str = field(default="", repr=False)
+    #: A PEM file of certificate authorities to trust instead of the system's.
+    ca_file: Path | None = None
+    #: Seconds for connecting and for each command.
+    timeout_seconds: float = 30.0
+    #: Seconds to wait for the reply to a body (RFC 5321 section 4.5.3.2.6 requires 600).
+    data_timeout_seconds: float = 600.0
+    #: The host name for EHLO; None for the system's.
+    local_hostname: str | None = None
+
+
+def smtp_server_from_settings(settings: Settings) -> SmtpServer:
+    """Return the mail server of the settings."""
+    return SmtpServer(
+        host=settings.email_host,
+        port=settings.email_port,
+        tls=settings.email_tls,
+        username=settings.email_host_user,
+        password=settings.email_host_password.get_secret_value(),
+        ca_file=settings.email_ca_file,
+        timeout_seconds=settings.mailctl_smtp_timeout_seconds,
+        data_timeout_seconds=settings.mailctl_smtp_data_timeout_seconds,
+    )
+
+
+def make_tls_context(server: SmtpServer) -> ssl.SSLContext:
+    """Return a context that verifies certificate and host name and requires TLS 1.2 or later.
+
+    Raises:
+        ConfigurationError: the CA file cannot be read or contains no certificate.
+    """
+    cafile = None if server.ca_file is None else str(server.ca_file)
+    try:
+        context = ssl.create_default_context(cafile=cafile)
+    except OSError as error:
+        # Without the cause, an OSError that would be classified as a network failure.
+        raise ConfigurationError(
+            f"the CA file {cafile} cannot be used ({error.strerror or 'no certificate in it'})",
+            fix="Let EMAIL_CA_FILE name a readable PEM file.",
+        ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

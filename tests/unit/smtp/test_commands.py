@@ -1,0 +1,50 @@
+"""Commands and messages as octets: nothing in them can become another command."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailctl.smtp.commands import dot_stuff, mail_command, rcpt_command, with_crlf
+
+
+@pytest.mark.parametrize(
+    ("extensions", "sent"),
+    [
+        ((), b"MAIL FROM:<a@example.com>\r\n"),
+        (("size",), b"MAIL FROM:<a@example.com> SIZE=7\r\n"),
+        (("8bitmime", "size"), b"MAIL FROM:<a@example.com> SIZE=7 BODY=8BITMIME\r\n"),
+    ],
+)
+def test_mail_has_the_parameters_that_the_server_offers(extensions: tuple[str, ...], sent: bytes) -> None:
+    """Others would be refused."""
+    assert mail_command("a@example.com", size=7, extensions=extensions) == sent
+
+
+def test_rcpt_names_one_recipient() -> None:
+    """In angle brackets."""
+    assert rcpt_command("b@example.com") == b"RCPT TO:<b@example.com>\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "sent"),
+    [
+        (b"a\r\nb\r\n", b"a\r\nb\r\n.\r\n"),
+        (b"a\nb", b"a\r\nb\r\n.\r\n"),
+        (b".a\r\n..b\r\n.\r\nc.\r\n", b"..a\r\n...b\r\n..\r\nc.\r\n.\r\n"),
+        (b"", b"\r\n.\r\n"),
+    ],
+)
+def test_a_body_cannot_end_itself(data: bytes, sent: bytes) -> None:
+    """Leading dots are doubled, and line ends are CRLF (RFC 5321 section 4.5.2)."""
+    assert dot_stuff(with_crlf(data)) == sent
+
+
+@pytest.mark.parametrize(
+    "address", ["a b@example.com", "a@b> SIZE=0", "a@b\r\nRCPT TO:<c@d>", "", "é@example.com"]
+)
+def test_an_address_cannot_extend_a_command(address: str) -> None:
+    """Nor does the error repeat it."""
+    for build in (rcpt_command, lambda sender: mail_command(sender, size=0, extensions=())):
+        with pytest.raises(ValueError, match="not one plain address") as caught:
+            build(address)
+        assert "example" not in str(caught.value)
