@@ -60,7 +60,7 @@ class RecordResult:
 
     #: The id of the first email; for a repeated idempotency key, the id that the earlier call returned.
     id: str
-    #: The emails that can be published at once; for the others, ask the log what has become of them.
+    #: The emails that can be published at once; for the others, the log says whether they may be published.
     publishable: tuple[Draft, ...] = field(default=(), repr=False)
 
 
@@ -237,7 +237,7 @@ class Outbox(Repository):
         self._end(_is_unpublished(email_id), State.FAILED, Reason(code=ReasonCode.UNPUBLISHABLE, text=reason))
 
     def suppress(self, email_id: str, *, reason: str) -> None:
-        """Suppress an unclaimed email whose recipient this environment may not mail."""
+        """Suppress an unclaimed email to a recipient that the policy of this environment forbids."""
         is_unclaimed = and_(emails.c.id == email_id, emails.c.state.in_(CLAIMABLE_STATES))
         self._end(is_unclaimed, State.SUPPRESSED, Reason(code=ReasonCode.NOT_ALLOWED, text=reason))
 
