@@ -12,7 +12,7 @@ _BOX = 92
 _STEP = 124
 _LEFT = 130
 _RIGHT = 80
-#: From the top: under way, finished, stopped.
+#: From the top: in progress, finished, stopped.
 _ROWS = (48, 158, 258)
 
 
@@ -43,13 +43,13 @@ def transitions() -> str:
 
 
 def stopping_states() -> frozenset[State]:
-    """Return the states that every email under way may change to."""
+    """Return the states that every email in progress may change to."""
     waiting = (found for state, found in TRANSITIONS.items() if state not in FINAL_STATES | {State.HELD})
     return frozenset.intersection(*waiting)
 
 
 def state_diagram() -> str:
-    """Return the picture: under way, finished, stopped; what all of a group can do is one arrow."""
+    """Return the picture: in progress, finished, stopped; what all of a group can do is one arrow."""
     stopped = [state for state in State if state in stopping_states()]
     under_way = [state for state in State if stopping_states() <= TRANSITIONS[state]]
     finished = [state for state in State if state not in (*stopped, *under_way)]
@@ -62,7 +62,7 @@ def state_diagram() -> str:
         for y, row in zip(_ROWS, rows, strict=True)
         for column, state in enumerate(row)
     }
-    for y, label in ((_ROWS[0], "under way"), (_ROWS[-1], "stopped")):
+    for y, label in ((_ROWS[0], "in progress"), (_ROWS[-1], "stopped")):
         drawing.box(Box("", _LEFT, y - 34, right - _LEFT, 76), note=label, is_dashed=True)
         drawing.text(_LEFT + 8, y - 18, label)
     _draw_common_changes(drawing, right)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class BrokerAdapter(Protocol):
-    """Asks one type of broker over an open connection; errors of the driver pass through."""
+    """Queries one type of broker over an open connection; errors of the driver pass through."""
 
     def ping(self) -> None:
         """Wait for one round trip to the broker."""
@@ -25,7 +25,7 @@ class BrokerAdapter(Protocol):
         """Return how many messages of a queue no worker has taken; 0 if there is no such queue."""
 
     def unacked_count(self) -> int | None:
-        """Return how many messages of all queues are unacknowledged; None if the broker does not tell."""
+        """Return how many messages of all queues are unacknowledged; None if the broker does not say."""
 
     def read_queues(self, queues: Collection[str]) -> dict[str, BrokerQueue]:
         """Return the contents of queues by name, as far as the broker shows them."""

@@ -27,7 +27,7 @@ _PUBLISHER_PROPERTIES = frozenset({"user_id"})
 
 
 class AmqpAdapter(CountingAdapter):
-    """Asks a broker over AMQP, and restores messages by copying them."""
+    """Queries a broker over AMQP, and restores messages by copying them."""
 
     def restore_unclaimed(self, queue: str) -> int:
         """Copy the unclaimed messages of a queue back to it, and return their number.

@@ -20,5 +20,5 @@ _BY_DRIVER = {"redis": BrokerType.REDIS, "amqp": BrokerType.AMQP}
 
 
 def broker_type_of(connection: Any) -> BrokerType:
-    """Return the type of the broker that a kombu connection leads to; nothing is connected."""
+    """Return the type of the broker that a kombu connection leads to, without connecting."""
     return _BY_DRIVER.get(connection.transport.driver_type, BrokerType.MEMORY)

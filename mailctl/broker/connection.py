@@ -67,7 +67,7 @@ def broker_error(connection: Any, error: BaseException) -> BrokerUnavailable:
     # kombu shows its own mask even where the URL has no password.
     address, reason = mask_url(connection.as_uri(include_password=True)), error_reason(error)
     if refusal := refusal_of(error):
-        message = f"The broker at {address} refuses this: {refusal.reason or reason}."
+        message = f"The broker at {address} refused the request: {refusal.reason or reason}."
         return BrokerRefused(message, fix=refusal.fix, exit_code=refusal.exit_code)
     return BrokerUnavailable(
         f"The broker at {address} does not answer: {reason}.",

@@ -34,7 +34,7 @@ class Node:
 
 
 class RemoteControl:
-    """Asks the Celery workers of an app, and stops them.
+    """Queries the Celery workers of an app, and stops them.
 
     Args:
         app: the app whose broker the workers are connected to.

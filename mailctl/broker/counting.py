@@ -14,7 +14,7 @@ _NO_SUCH_QUEUE = "404"
 
 
 class CountingAdapter:
-    """Asks a broker that shows a message only to its consumer.
+    """Queries a broker that shows a message only to its consumer.
 
     Args:
         connection: an open kombu connection.

@@ -1,7 +1,7 @@
 """Prevents forks while a thread uses the broker's client.
 
 redis-py locks its connection pools. A pool process that is forked while another thread holds such a lock
-waits for it forever, and blocks its slot of the worker.
+waits for it forever, and its slot in the pool is lost.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The inspector: read-only questions to the broker, the result backend and the workers of any Celery app.
+"""The inspector: read-only queries of the broker, the result backend and the workers of any Celery app.
 
-Every question has a deadline. No answer is an error; an empty answer means that there is nothing.
+Every query has a deadline. No answer is an error; an empty answer means that there is nothing.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class MessageCounts:
 
     #: Messages that no worker has taken.
     ready: int
-    #: Unacknowledged messages of all queues of the broker; None if the broker does not tell.
+    #: Unacknowledged messages of all queues of the broker; None if the broker does not report them.
     unacked: int | None
 
 
 class BrokerInspector:
-    """Asks the broker, the result backend and the workers of an app, and changes nothing.
+    """Queries the broker, the result backend and the workers of an app, and changes nothing.
 
     Args:
         app: any Celery app.
@@ -214,7 +214,7 @@ def _translate_backend_errors() -> Iterator[None]:
     except Exception as error:
         # Each type of result backend has errors of its own, and Celery has no common class for them.
         if refusal := refusal_of(error):
-            message = f"The result backend refuses this: {error_reason(error)}."
+            message = f"The result backend refused the request: {error_reason(error)}."
             raise BrokerRefused(message, fix=refusal.fix, exit_code=refusal.exit_code) from error
         raise BrokerUnavailable(
             f"The result backend does not answer: {error_reason(error)}.",

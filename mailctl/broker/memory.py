@@ -7,7 +7,7 @@ from mailctl.broker.messages import unclaimed_queue
 
 
 class MemoryAdapter(CountingAdapter):
-    """Asks kombu's emulation of a broker."""
+    """Queries kombu's emulation of a broker."""
 
     def restore_unclaimed(self, queue: str) -> int:
         """Move the unclaimed messages of a queue back to it, and return their number."""

@@ -26,7 +26,7 @@ PEEK_LIMIT = 2000
 
 
 class RedisAdapter:
-    """Asks Redis, whose queues can be read without taking messages from them.
+    """Queries Redis, whose queues can be read without taking messages from them.
 
     Args:
         connection: an open kombu connection.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """A broker has answered that it does not carry out a request."""
+    """A reply by which a broker refuses a request."""
 
     exit_code: ExitCode
     #: A sentence that tells the operator what to do.

@@ -1,4 +1,4 @@
-"""Unclaimed messages: messages of other apps that no worker of theirs took.
+"""Unclaimed messages: messages of other apps that none of their workers took.
 
 A worker that receives a message of another app puts it back on its queue a few times. If nobody takes it, the
 worker moves it to the queue `<queue>.unclaimed`, from which an operator can restore it.

@@ -80,7 +80,7 @@ class ApiKeys(Repository):
             return [ApiKey(**row._asdict()) for row in connection.execute(query)]
 
     def revoke(self, id: str) -> ApiKey:
-        """Revoke a key, and so end the sessions that began with it; a revoked key stays as it is.
+        """Revoke a key, which ends the sessions that began with it; revoking it again changes nothing.
 
         Returns:
             The revoked key.
@@ -155,7 +155,7 @@ def generate_api_key(name: str) -> NewApiKey:
 
 
 def parse_key_id(text: str) -> str:
-    """Return the id within a plaintext key; "" if the text is no key."""
+    """Return the id within a plaintext key; "" if the text is not a key."""
     prefix, _, rest = text.partition("_")
     key_id, _, secret = rest.partition("_")
     return key_id if prefix == PREFIX and secret else ""

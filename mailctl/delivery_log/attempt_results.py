@@ -191,7 +191,7 @@ def _outcome_values(outcome: Outcome | None) -> dict[str, Any]:
         return {}
     reply = outcome.reply
     values = {"smtp_code": reply.code, "smtp_enhanced": reply.enhanced, "smtp_text": reply.text or None}
-    # A later attempt does not tell what became of an earlier one: the doubt is never taken back.
+    # A later attempt does not tell what happened to an earlier one: the email stays maybe sent.
     doubt = {"maybe_sent": True} if outcome.kind is OutcomeKind.AMBIGUOUS else {}
     return {**values, **doubt, "captured_file": outcome.captured_file}
 

@@ -1,4 +1,4 @@
-"""Claims: the one place that decides which worker may send an email, for one email or many in a statement."""
+"""Claims: the one place that decides which worker may send an email, for one or many emails at a time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimResult:
-    """What a worker got when it asked for some emails."""
+    """The emails that a worker has claimed, and those that it could not claim."""
 
     claims: list[Claim]
     #: The ids of emails whose content no known key decrypts, with the reason; they are deferred.
@@ -44,9 +44,9 @@ class ClaimResult:
 
 
 class Claims(Repository):
-    """Gives emails to workers, for the time of a lease.
+    """Gives emails to workers for the duration of a lease.
 
-    A claim holds a random token, and only who has the token records the result of the attempt.
+    A claim holds a random token, and only the holder of the token can record the result of the attempt.
 
     Args:
         engine: of the delivery log's database, with the current schema.
@@ -145,7 +145,7 @@ class Claims(Repository):
         """Return published emails that no worker has claimed to the log; a relay publishes them again.
 
         Args:
-            reason: why their batch did not get to them, for people.
+            reason: why their batch did not reach them, for operators.
         """
         now = self._clock()
         values = {"due_at": now, "queued_at": None, "queued_in": None}

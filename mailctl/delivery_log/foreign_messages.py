@@ -47,6 +47,6 @@ class ForeignMessages(Repository):
                     connection.execute(again.values(rounds=each.rounds + 1, seen_at=now))
 
     def forget(self, digests: Collection[str]) -> None:
-        """Delete the counts of messages that were moved aside; after a restore they start anew."""
+        """Delete the counts of messages that were moved aside; after a restore they start from 0."""
         with writing(self._engine) as connection:
             connection.execute(delete(foreign_messages).where(foreign_messages.c.digest.in_(digests)))

@@ -1,4 +1,4 @@
-"""Heartbeats of the workers that share a delivery log, by which it is known which of them are alive."""
+"""Heartbeats of the workers that share a delivery log, which tell which of them are alive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The actions of operators: each changes only emails in a fitting state, and its events say who and why."""
+"""The actions of operators: each changes only emails in a suitable state, and its events say who and why."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditInfo:
-    """Who acts, and why."""
+    """The operator who acts, and the reason."""
 
     actor: str
     #: In the operator's own words; "" if none was given.
@@ -44,7 +44,7 @@ class AuditInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class ActionFacts:
-    """Which of some emails have a property that decides about actions and is not a field of `Email`."""
+    """The facts that decide which actions are possible, each as the set of ids of which it is true."""
 
     with_content: frozenset[str]
     #: The mail server may have accepted an attempt.
@@ -57,7 +57,7 @@ class ActionFacts:
 class OperatorActions(Repository):
     """Stops emails, retries and releases them, and records new copies of them.
 
-    Each statement changes only emails that are still in a fitting state: a worker keeps what it has claimed.
+    Each statement changes only emails that are still in a suitable state: a worker keeps what it has claimed.
 
     Args:
         engine: of the delivery log's database, with the current schema.

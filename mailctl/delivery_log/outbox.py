@@ -42,7 +42,7 @@ class RecordResult:
 
     #: The id of the first email; for a repeated idempotency key, the id that the earlier call returned.
     id: str
-    #: The emails that can be published at once; for the others, ask the log what has become of them.
+    #: The emails that can be published at once; for the others, the log says whether they may be published.
     publishable: tuple[Draft, ...] = field(default=(), repr=False)
 
 

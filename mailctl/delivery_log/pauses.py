@@ -1,6 +1,6 @@
 """Pauses: an operator stops a queue or a kind of email for all workers, and resumes it later.
 
-No worker can claim a paused email. So a pause works from the moment at which it is recorded, whatever
+No worker can claim a paused email. A pause therefore takes effect as soon as it is recorded, whatever
 messages are on the broker or with a worker by then.
 """
 

@@ -106,7 +106,7 @@ class Publications(Repository):
         self._end(_is_unpublished(email_id), State.FAILED, Reason(code=ReasonCode.UNPUBLISHABLE, text=reason))
 
     def suppress(self, email_id: str, *, reason: str) -> None:
-        """Suppress an unclaimed email whose recipient this environment may not mail."""
+        """Suppress an unclaimed email to a recipient that the policy of this environment forbids."""
         is_unclaimed = and_(emails.c.id == email_id, emails.c.state.in_(CLAIMABLE_STATES))
         self._end(is_unclaimed, State.SUPPRESSED, Reason(code=ReasonCode.NOT_ALLOWED, text=reason))
 

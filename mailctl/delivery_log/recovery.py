@@ -1,4 +1,4 @@
-"""Recovery: leases that ran out, messages that the broker lost, expired emails, and wrong clocks."""
+"""Recovery: expired leases, messages that the broker lost, expired emails, and wrong clocks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _IS_OWN = emails.c.is_own_task.is_(True)
 
 
 class Recovery(Repository):
-    """Finds emails that are stuck, and changes their state so that they are sent or end."""
+    """Finds emails that are stuck, and changes their state so that they are sent or finished."""
 
     def release_stale(self, *, hold: bool) -> int:
         """Release emails whose worker let the lease run out; return how many.

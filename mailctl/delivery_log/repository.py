@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Repository:
-    """Holds the database and the clock of a part of the delivery log.
+    """Holds the database engine and the clock of a part of the delivery log.
 
     Args:
         engine: of the delivery log's database, with the current schema.

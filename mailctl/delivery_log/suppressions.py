@@ -1,4 +1,4 @@
-"""Suppressions: addresses to which nothing is sent, because they do not exist or an operator says so."""
+"""Suppressions: addresses to which nothing is sent, because they do not exist or an operator decided so."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAX_ADDRESSES = 500
 
 
 class SuppressionSource(StrEnum):
-    """What caused a suppression."""
+    """The origin of a suppression."""
 
     BOUNCE = "bounce"
     OPERATOR = "operator"
@@ -104,7 +104,7 @@ class Suppressions(Repository):
 
         Args:
             limit: how many addresses at most.
-            after: the cursor of the page before.
+            after: the cursor of the previous page.
             source: only addresses that were suppressed for this cause.
         """
         query = select(suppressions).order_by(suppressions.c.address).limit(limit + 1)

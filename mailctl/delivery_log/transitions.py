@@ -141,7 +141,7 @@ def append_events(
     code: ReasonCode,
     actor: str | None = None,
 ) -> None:
-    """Append an event in their present state to each of some emails."""
+    """Append an event to each of these emails, in its current state."""
     values = {_NOW: now, "text": text, "actor": actor, "reason_code": code}
     for start in range(0, len(ids), _MAX_IDS):
         connection.execute(_APPEND_EVENTS, {**values, "ids": ids[start : start + _MAX_IDS]})

@@ -146,7 +146,7 @@ NEW_IP = Kind(
     subject="New sign-in to your {project_name} account",
     template="new-ip",
     summary="reports a sign-in from an unknown IP address",
-    # A stale alarm misleads.
+    # An outdated warning is misleading.
     lifetime=timedelta(hours=6),
     links=(
         Link(
@@ -181,19 +181,19 @@ GENERIC = Kind(
     samples={
         "title": "We will be away for an hour",
         "body": (
-            "On Saturday we move to faster machines. From 06:00 to 07:00 UTC you cannot sign in.\n\n"
+            "On Saturday we are moving to faster machines. You cannot sign in from 06:00 to 07:00 UTC.\n\n"
             "You do not need to do anything: your data and your settings stay as they are."
         ),
     },
 )
 
-#: A test message that takes the way of every email up to the mail server, and is never delivered.
+#: A test email that takes the path of every email up to the mail server, and is never delivered.
 CANARY = Kind(
     name="canary",
     task="mailctl.canary",
     subject=None,
     template=None,
-    summary="shows that emails get through",
+    summary="shows that emails can be sent",
     lifetime=timedelta(minutes=2),
 )
 

@@ -50,7 +50,7 @@ FINAL_STATES = frozenset(
         State.SUPPRESSED,
     }
 )
-#: States in which something may still become of an email.
+#: States in which an email may still be sent.
 UNFINISHED_STATES = frozenset(State) - FINAL_STATES
 #: States of emails that a mail server accepted, or that were written to a file instead.
 SENT_OR_CAPTURED = frozenset({State.SENT, State.CAPTURED})

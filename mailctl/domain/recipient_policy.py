@@ -1,4 +1,4 @@
-"""The recipient policy of an environment: send to everybody, to an allow-list, or all mail to one address.
+"""The recipient policy of an environment: send to everybody, to an allow-list, or redirect to one address.
 
 It protects staging environments with a copy of production data: nothing can override it.
 """

@@ -18,7 +18,8 @@ class EmailRequest:
     """A request to send emails of one kind, shared by all of its recipients.
 
     Every caller makes one: the service, a command, a campaign, a task message and a resend. Callers that
-    already have the content of each email, such as a resend, leave `tokens` to `template` empty.
+    already have the content of each email, such as a resend, leave the fields from `tokens` to `template`
+    empty.
     """
 
     kind: Kind

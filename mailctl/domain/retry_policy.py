@@ -19,7 +19,7 @@ UNCLAIMED_GRACE_SECONDS = 10.0
 LOST_MESSAGE_CHECK_SECONDS = 5.0
 #: Seconds for which an email of the service's own task whose message is gone counts as being sent.
 OWN_TASK_GRACE_SECONDS = 60.0
-#: Seconds after which an email is published again if the broker cannot be asked which messages it has.
+#: Seconds after which an email is published again if the broker cannot be asked which messages it holds.
 BLIND_REPUBLISH_SECONDS = 900.0
 #: Attempts after which an email fails, so that one that kills its worker does not do so forever.
 MAX_ATTEMPTS = 100
@@ -80,7 +80,7 @@ def decide_retry(
     Args:
         outcome: the outcome of the attempt: deferred, ambiguous or config.
         attempt: the number of the attempt, from 1.
-        now: the present time.
+        now: the current time.
         expires_at: when the email expires; None for never.
         policy: the back-off.
         jitter: a random number from 0 to 1.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     #: The value of an option: True for one without a value; empty values omit the option.
     OptionValue = str | bool | Sequence[str] | None
 
-#: The options of the present command that select the settings, and that suggested commands must repeat.
+#: The options of the current command that select the settings, and that suggested commands must repeat.
 _shared: ContextVar[tuple[str, ...]] = ContextVar("mailctl_shared_options", default=())
 
 

@@ -1,4 +1,4 @@
-"""Validates and normalizes every value from outside before it is recorded, whichever way it came.
+"""Validates and normalizes every value from outside before it is recorded, wherever it comes from.
 
 Each function returns the normalized value, or raises `InvalidInput` with the name of the field. Each checks
 the length first, because normalizing and parsing can take more than linear time.

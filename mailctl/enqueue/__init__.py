@@ -1,1 +1,1 @@
-"""Recording requests in the delivery log, and publishing emails to the broker."""
+"""Records requests in the delivery log, and publishes emails to the broker."""

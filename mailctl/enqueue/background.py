@@ -112,7 +112,7 @@ class Dispatcher:
         if not is_same_database(connection.engine.url, self.runtime.engine.url):
             raise ConfigurationError(
                 "The session is connected to another database than the delivery log.",
-                fix="Set MAILCTL_DATABASE_URL to the database of the session, or leave session= out.",
+                fix="Set MAILCTL_DATABASE_URL to the database of the session, or omit session=.",
             )
         with translate_database_errors(connection.engine.url):
             ids = self._enqueuer.record(request, contents, connection=connection).ids

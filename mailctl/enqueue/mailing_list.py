@@ -42,7 +42,7 @@ class MailingList:
     sample: tuple[RecipientRow, ...]
     #: The number of users that are excluded, by reason.
     excluded_by_reason: Counter[str] = field(default_factory=Counter)
-    #: Whether no user could be excluded, because the table of users has no column to tell by.
+    #: Whether no user could be excluded, because no column says which users are inactive.
     is_unscreened: bool = False
 
     @property

@@ -1,1 +1,1 @@
-"""Monitoring: queues, workers, statistics, snapshot, thresholds, health, canary, Prometheus metrics."""
+"""Monitoring: queues, workers, statistics, snapshots, thresholds, health, canaries, Prometheus metrics."""

@@ -1,4 +1,4 @@
-"""Sending a canary: a test job that travels through broker and worker to the mail server's RCPT reply."""
+"""Sending a canary: a test email that passes broker and worker, up to the mail server's reply to RCPT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hops of `health`: log, broker, results, workers, mail server, in the order of their dependencies."""
+"""The hops that `health` checks: log, broker, results, workers, mail server, in order of dependency."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Hop:
     ok: bool
     detail: str
     fix: str = ""
-    #: How long the answer took; None if nothing was asked.
+    #: How long the answer took; None if nothing was queried.
     seconds: float | None = None
     #: The exit code that a failure of this hop causes.
     exit_code: ExitCode = ExitCode.DONE
@@ -64,7 +64,7 @@ def check_health(
         canary: the options of the canary; None sends none.
 
     Returns:
-        The hops, each as soon as it is checked; those behind a failed hop may be missing.
+        The hops, each as soon as it is checked; those after a failed hop may be missing.
     """
     try:
         runtime, started = open_runtime(), time.monotonic()
@@ -124,7 +124,7 @@ def _shared_broker_hops(
 
 
 def _unclaimed(runtime: Runtime, queues: set[str]) -> Iterator[Hop]:
-    """Report messages of other apps that were moved aside; they do not keep emails from being sent."""
+    """Report messages of other apps that were moved aside; they do not prevent emails from being sent."""
     try:
         counts = UnclaimedMessages(runtime.app).counts(sorted(queues))
     except MailctlError as error:
@@ -157,7 +157,7 @@ def _workers(
 def _mail_server(runtime: Runtime) -> Hop:
     circuit = runtime.circuits.read() if runtime.circuits else None
     if circuit is not None and circuit.is_open:
-        fix = "Run `mailctl check-config`; sending resumes by itself once the mail server works."
+        fix = "Run `mailctl check-config`; sending resumes automatically once the mail server works."
         return Hop(name="mail-server", ok=False, detail=str(circuit), fix=fix, exit_code=ExitCode.FAILED)
     if runtime.circuits is None:
         return Hop(name="mail-server", ok=True, detail="EMAIL_ENABLED=False: emails are captured")
@@ -172,7 +172,7 @@ def _last_reply(runtime: Runtime) -> Hop:
     now = datetime.now(UTC)
     answer = QueueStats(runtime.engine).last_answer(since=now - _RECENT)
     if answer is None:
-        detail = f"unknown: no email was tried in the last {format_duration(_RECENT)}"
+        detail = f"unknown: no email was attempted in the last {format_duration(_RECENT)}"
         return Hop(
             name="mail-server", ok=True, detail=detail, fix=str(mailctl_command("health", canary=True))
         )

@@ -66,7 +66,7 @@ def render_metrics(runtime: Runtime, *, since: timedelta) -> str:
 
 
 def _email_metrics(statistics: Statistics, *, start: datetime, seconds: str) -> list[_MetricFamily]:
-    """Return the metrics of emails, the recent ones since `start`, which was `seconds` ago."""
+    """Return the metrics of emails; the recent ones count from `start`, which was `seconds` seconds ago."""
     recorded = statistics.total_recorded()
     by_state = [({"state": state}, float(count)) for state, count in statistics.totals().states.items()]
     recent = [

@@ -31,7 +31,7 @@ class QueueStatus:
     workers: int
     #: The pause that an operator has set, if any.
     pause: Pause | None
-    #: None if the broker could not be asked, or is private to each process.
+    #: None if the broker could not be queried, or is private to each process.
     on_broker: BrokerQueue | None
     #: Messages without an email in the log: those on the broker, and those that workers hold.
     unlogged_ready: int
@@ -65,13 +65,13 @@ class QueueStatus:
 
     @property
     def oldest_age_seconds(self) -> float | None:
-        """How long the oldest email has waited, scheduled and held ones aside; None if there is none."""
+        """How long the oldest email has waited, not counting scheduled and held ones; None if none waits."""
         since = self.log_depth.waiting_since
         return None if since is None else max(0.0, (self.at - since).total_seconds())
 
     @property
     def seconds_to_empty(self) -> float | None:
-        """How long sending what is ready takes at the recent rate; None if nothing was sent recently."""
+        """How long it takes to send what is ready at the recent rate; None if nothing was sent recently."""
         if not self.ready:
             return 0.0
         return self.ready / self.rate.outgoing * 60 if self.rate.outgoing else None
@@ -84,7 +84,7 @@ class QueueList:
     queues: tuple[QueueStatus, ...]
     #: Pauses of kinds; they apply to every queue.
     paused_kinds: tuple[Pause, ...]
-    #: Why the broker could not be asked; the list then holds only what the log knows.
+    #: Why the broker could not be queried; the list then holds only what the log knows.
     broker_error: MailctlError | None
 
 
@@ -168,7 +168,7 @@ class Queues:
         return list(dict.fromkeys([*self._default_queues, *sorted(found)]))
 
     def peek(self, queue: str | None = None, *, limit: int) -> PeekResult:
-        """Return the next emails and messages of a queue; nothing is taken out of it.
+        """Return the next emails and messages of a queue, without removing them.
 
         Messages on Redis come first, in the order of its lists; emails that are in the log only follow.
 

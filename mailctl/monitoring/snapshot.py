@@ -33,7 +33,7 @@ class Snapshot:
     """The state of the delivery log at one moment."""
 
     at: datetime
-    #: The activity of the minute before.
+    #: The activity of the preceding minute.
     recent_activity: Activity
     #: The queues with unfinished emails, and those that workers consume, by name.
     queues: tuple[QueueDepth, ...]

@@ -29,7 +29,7 @@ class StopResult:
 
 
 def terminate(worker: Worker) -> StopResult:
-    """Send SIGTERM to a worker of this host; its process id is surely its own only while it beats."""
+    """Send SIGTERM to a worker of this host; only a recent heartbeat proves that the pid is its own."""
     if obstacle := stop_obstacle(worker):
         return StopResult(name=worker.name, is_requested=False, detail=obstacle)
     try:

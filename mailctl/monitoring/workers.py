@@ -102,7 +102,7 @@ class WorkerService:
         return WorkerList(workers=(*sharing_log, *others), broker_error=broker_error)
 
     def _inspect_nodes(self) -> tuple[dict[str, Node] | None, MailctlError | None]:
-        """Return the nodes that answer on the broker, or None and the error if they cannot be asked."""
+        """Return the nodes that answer on the broker, or None and the error if the broker does not answer."""
         if self._control is None:
             return None, None
         try:
@@ -142,7 +142,7 @@ class WorkerService:
 
         Raises:
             NotFound: one of the workers does not exist.
-            BrokerUnavailable: the broker does not answer; no worker was asked.
+            BrokerUnavailable: the broker does not answer; no worker was told to stop.
         """
         workers = self._select_workers(names)
         if self._control is None:

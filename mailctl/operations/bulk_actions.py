@@ -48,7 +48,7 @@ class ActionResult:
     id: str
     email: Email | None
     outcome: ActionOutcome
-    #: Why it was not done, worded alike for all emails with this reason; "" if it was done.
+    #: Why it was not done, in the same words for all emails with this reason; "" if it was done.
     reason: str = ""
     #: What to do instead for this email; "" if there is nothing to suggest.
     fix: str = ""

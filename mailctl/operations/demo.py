@@ -1,4 +1,4 @@
-"""The demo: emails to a demo user through a real worker process, in a temporary folder, without servers."""
+"""The demo: sends emails to a demo user through a real worker process, in a temporary folder, no server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _USER_ID = "1"
 
 
 class Demo:
-    """Sends one email of each built-in kind in a temporary folder, always with the development profile."""
+    """Sends emails of the built-in kinds in a temporary folder, always with the development profile."""
 
     def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="mailctl-demo-"))

@@ -1,4 +1,4 @@
-"""Known queues and campaigns; an unknown name is an error, not an empty queue or campaign."""
+"""Names of queues and campaigns: an unknown one is an error, not an empty queue or campaign."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check_queue_anywhere(runtime: Runtime, queue: str) -> None:
         LogUnavailable: the delivery log cannot be read.
         NotFound: the queue is unknown.
     """
-    # Importing the app is slow, so it is asked late.
+    # Importing the app is slow, so it comes late.
     if not (is_known_queue(runtime, queue) or _is_of_app(runtime, queue) or _is_on_broker(runtime, queue)):
         raise _unknown_queue_error(runtime, queue)
 

@@ -84,7 +84,7 @@ class MessageViewer:
         if email is None:
             raise NotFound(
                 f"The delivery log has no email {prefix}.",
-                fix=f"Ask Celery as well: {mailctl_command('status', arguments=[prefix])}",
+                fix=f"To ask Celery as well, run: {mailctl_command('status', arguments=[prefix])}",
             )
         content = self._runtime.outbox.content(email.id)
         if content is not None:

@@ -87,7 +87,7 @@ class PauseService:
         return found
 
     def count_waiting(self, target: PauseTarget, *, limit: int) -> int:
-        """Return how many unsent emails a queue or kind has, counting up to `limit`.
+        """Return how many emails of a queue or kind are still to be sent, counting up to `limit`.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.

@@ -1,4 +1,4 @@
-"""Previews of emails: composed like any other email, but with dead links, and never recorded."""
+"""Previews of emails: composed like any other email, but never recorded, and with links that do not work."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _content(runtime: Runtime, request: PreviewRequest) -> Content:
         raise InvalidInput(
             "--template",
             f"emails of kind {request.kind.name} have a template of their own.",
-            fix=f"Preview kind email instead: --template {request.template}",
+            fix=f"Preview the kind `email` instead: --template {request.template}",
         )
     template = (
         sample.template if request.template is None else validation.validate_template_name(request.template)

@@ -78,7 +78,7 @@ class SuppressionService:
 
         Args:
             data: the content of the file; see `read_suppression_list`.
-            field: the name of the file, as its giver knows it.
+            field: the name of the file for error messages.
             actor: the operator.
 
         Raises:
@@ -101,7 +101,7 @@ def require_removed(changes: SuppressionChanges) -> None:
 
 
 def _normalize(address: str) -> str:
-    """Return an address as it stands on the list, which may have addresses that are not accepted any more."""
+    """Return an address in the form of the list, which may contain addresses that are no longer valid."""
     try:
         return validate_address(address, field=address).lower()
     except InvalidInput:

@@ -143,7 +143,7 @@ def verify(data: bytes, *, names: Sequence[str]) -> None:
     if not _HEAD.fullmatch(head):
         raise RenderError("The message has a line in its header that is not a header field.")
     if b"\n".join(_FIELD_NAME.findall(head)).decode() != "\n".join(names):
-        raise RenderError("The message has other header fields than intended.")
+        raise RenderError("The message does not have exactly the intended header fields.")
     if has_bare_line_ends(data) or data.translate(None, _ALLOWED_OCTETS):
         raise RenderError("The message contains a bare CR or LF, or a byte that is not printable ASCII.")
     if max(map(len, data.split(b"\r\n"))) > MAX_LINE:

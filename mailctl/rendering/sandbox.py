@@ -61,7 +61,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 @contextmanager
 def time_limit() -> Iterator[None]:
-    """Limit the time for rendering one body, which is what the block does."""
+    """Limit the time that the block may take to render one body."""
     token = _deadline.set(time.monotonic() + MAX_SECONDS)
     try:
         yield

@@ -1,1 +1,1 @@
-"""Encryption, action links and masking of secrets in content."""
+"""Encryption, action links, and the masking of secrets in content."""

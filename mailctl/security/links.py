@@ -120,9 +120,9 @@ class Links:
         """Verify a link.
 
         Args:
-            t: the query parameter, as it came.
+            t: the query parameter as it was received.
             purpose: the purpose that the link must have: the `purpose` of a `Link` in the catalog.
-            now: the present time; None for the system's.
+            now: the current time; None for the system's.
 
         Returns:
             The content of the link.
@@ -151,10 +151,10 @@ class Links:
         """Verify a link, and store that it was used.
 
         Args:
-            t: the query parameter, as it came.
+            t: the query parameter as it was received.
             purpose: the purpose that the link must have.
             store: stores which links were used.
-            now: the present time; None for the system's.
+            now: the current time; None for the system's.
 
         Returns:
             The content of the link.

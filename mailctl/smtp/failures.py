@@ -78,7 +78,7 @@ def _reason(
     if _first(chain, ConnectionError):
         return f"the server closed the connection at {stage}"
     if _first(chain, ValueError):
-        return f"an address or name is not usable at {stage}"
+        return f"an address or a name cannot be used at {stage}"
     return f"interrupted at {stage} ({type(chain[0]).__name__})"
 
 

@@ -1,4 +1,4 @@
-"""One SMTP session, which sends one message at a time and knows its present stage."""
+"""One SMTP session, which sends one message at a time and knows its current stage."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ class SmtpSession:
         self._transport: asyncio.BaseTransport | None = None
         #: The protocol, once aiosmtplib has opened the session.
         self._protocol: SmtpProtocol | None = None
-        #: The present stage, or the last one of a session that has ended.
+        #: The current stage, or the last one of a session that has ended.
         self.stage = "connect"
         self.body_handed_over = False
-        #: The number of transactions on this session, the present one included.
+        #: The number of transactions on this session, the current one included.
         self.transactions = 0
         self.opened_at = self.used_at = time.monotonic()
 
@@ -141,7 +141,7 @@ class SmtpSession:
         return await self._send_body(protocol, dot_stuff(lines))
 
     def explain(self, error: BaseException) -> Outcome:
-        """Return the outcome of an exception that was raised at the present stage."""
+        """Return the outcome of an exception that was raised at the current stage."""
         if isinstance(error, aiosmtplib.SMTPResponseException):
             return self._classify_reply(error.code, error.message)
         server = self._server
@@ -256,7 +256,7 @@ class SmtpSession:
         return None if reply.code in _EXPECTED_CODES[stage] else self._classify_reply(reply.code, reply.text)
 
     def _classify_reply(self, code: int, text: str) -> Outcome:
-        """Return the outcome of a reply at the present stage; a password that it repeats is masked."""
+        """Return the outcome of a reply at the current stage; a password that it repeats is masked."""
         server = self._server
         text = mask_password(text, server.password, user=server.username, also_plain=self.stage == "auth")
         return classify_reply(code, text, stage=self.stage)

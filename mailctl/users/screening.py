@@ -46,7 +46,7 @@ def screening_for(kind: str, *, include_inactive: bool) -> Screening:
 
     Args:
         kind: the name of the kind.
-        include_inactive: whether an operator wants to exclude nobody.
+        include_inactive: whether the operator has chosen to exclude nobody.
     """
     if include_inactive:
         return Screening.NONE
@@ -112,7 +112,7 @@ def find_exclusion(values: Mapping[str, object], screening: Screening, *, now: d
     Args:
         values: the user's row by column; other columns are ignored.
         screening: which users are excluded.
-        now: the present time, for columns such as `deleted_at`.
+        now: the current time, for columns such as `deleted_at`.
     """
     if screening is Screening.NONE:
         return None

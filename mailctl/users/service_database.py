@@ -120,7 +120,7 @@ class ServiceUserDirectory:
     def describe_eligibility(self) -> str:
         """Return in one line how many users get email and which columns decide; raises what `get` raises."""
         if self._query and not self._list_query:
-            return f"{LIST_QUERY_SETTING} is not set, so that --all-users cannot be used"
+            return f"{LIST_QUERY_SETTING} is not set, so --all-users cannot be used"
         with self._reading() as connection, self._listing(connection) as rows:
             columns = eligibility_columns(rows.keys())
             now, total, left_out = datetime.now(UTC), 0, Counter[str]()

@@ -53,7 +53,7 @@ class AccessControl:
         if scheme.lower() == "bearer":
             self.check_key(request, key.strip())
         elif not self._has_valid_session(request):
-            raise AccessDenied(401, "A key is needed.", fix=_FIX)
+            raise AccessDenied(401, "A key is required.", fix=_FIX)
 
     def check_key(self, request: Request, key: str) -> str:
         """Return the id of a key.
@@ -132,7 +132,9 @@ def check_same_origin(request: Request) -> None:
     origin = request.headers.get("origin", "")
     is_same_origin = site == "same-origin" if site else _host_of(origin) == request.headers.get("host")
     if not is_same_origin:
-        raise AccessDenied(403, "Another site has sent this form.", fix="Use the form of the dashboard.")
+        raise AccessDenied(
+            403, "The form was submitted by another site.", fix="Use the form of the dashboard."
+        )
 
 
 def _host_of(origin: str) -> str:

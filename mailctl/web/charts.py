@@ -1,4 +1,4 @@
-"""Line charts as SVG, with the same numbers as text for readers who do not see the lines."""
+"""Line charts as SVG, with the same numbers as text for readers who cannot see the lines."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ MEDIA_TYPE = "application/problem+json"
 _ERROR_DESCRIPTIONS = {
     401: "The key is missing, invalid or revoked.",
     422: "A parameter is invalid.",
-    429: "This address has sent too many invalid keys.",
+    429: "This client has sent too many invalid keys.",
     503: "The delivery log, or another service, is unavailable.",
 }
 

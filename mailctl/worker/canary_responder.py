@@ -1,4 +1,4 @@
-"""The canary responder: a worker takes a canary through each step of an email, up to RCPT, and reports it."""
+"""The canary responder: runs each step of sending an email, up to RCPT, and reports how each step went."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def respond_to_canary(runtime: Runtime, encrypted_recipient: Json) -> list[Json]
 
 
 def respond_to_logged_canary(runtime: Runtime, email_id: str, *, worker: str) -> str:
-    """Take a canary that is a row of the delivery log through each step, and record the report there.
+    """Run each step for a canary that is a row of the delivery log, and record the report there.
 
     Args:
         runtime: the parts of this process.

@@ -38,10 +38,10 @@ class IntervalTimer:
 
 
 class LeaseTrust:
-    """Knows when an expired lease does not prove that its worker is dead.
+    """Decides whether an expired lease proves that its worker is dead.
 
-    That is so after the wall clock was set, and after an outage of the delivery log, in which no worker could
-    extend a lease or record an outcome. Then live workers get some time to do it.
+    It does not for a while after the wall clock was set, or after an outage of the delivery log, during which
+    no worker could extend a lease or record an outcome. Live workers then get some time to do so.
 
     Args:
         distrust_seconds: how long leases are distrusted.
@@ -80,5 +80,5 @@ class LeaseTrust:
         return self._monotonic() >= self._trusted_from
 
     def is_clock_set_back(self) -> bool:
-        """Whether the clock was set back lately, so that older rows may name times far in the future."""
+        """Whether the clock was set back recently, so that older rows may name times far in the future."""
         return self._monotonic() < self._set_back_until

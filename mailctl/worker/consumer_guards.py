@@ -50,7 +50,7 @@ _REPLACEMENT_TEXTS = {
 
 
 class MessageGuardStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Guards the consumer each time that it has connected, before it receives the first message."""
+    """Guards the consumer after each connection, before it receives the first message."""
 
     requires: ClassVar = {"celery.worker.consumer.tasks:Tasks"}
 

@@ -181,7 +181,7 @@ class Delivery:
         return DeliveryResult(email_id=email_id, state=State.FAILED, text=text)
 
     def deliver_batch(self, ids: Sequence[str], *, worker: str) -> int:
-        """Send emails of a campaign in groups, and return those without time left to the log.
+        """Send emails of a campaign in groups; emails that are not reached in time go back to the log.
 
         Each email gets the same states, events and retries as a single email.
 

@@ -1,4 +1,4 @@
-"""Draining: a worker that is to stop when no work is left."""
+"""Draining: stops a worker when no work is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Publishing of due emails: the part of the relay that puts them on the broker."""
+"""Publishes due emails: the part of the relay that puts them on the broker."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class DueEmails:
                 return
 
     def _publish_probe(self, circuit: Circuit) -> None:
-        """Publish one email to try the mail server, if it is time for that."""
+        """Publish one email as a probe of the mail server, if a probe is due."""
         if circuit.probe_at <= datetime.now(UTC):
             due = self._runtime.publications.reserve_due(limit=1)
             if not self._publisher.publish_all(due):

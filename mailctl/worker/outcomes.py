@@ -1,4 +1,4 @@
-"""Recording of outcomes in the delivery log: for one email, or for a group of emails together."""
+"""Records outcomes in the delivery log: for one email, or for a group of emails together."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class DeliveryResult:
 
 
 class OutcomeRecorder:
-    """Records the outcomes of claimed emails, and waits as long as the delivery log does not answer.
+    """Records the outcomes of claimed emails, and retries as long as the delivery log does not answer.
 
     Args:
         runtime: the parts of this process.

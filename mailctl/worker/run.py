@@ -1,4 +1,4 @@
-"""The start of a worker: a Celery worker of the app, with the pool that suits its broker."""
+"""Starts a Celery worker of the app, with the pool that suits its broker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warnings at the start of a worker about other apps that use its queues."""
+"""Warns at the start of a worker about other apps that use its queues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recovery of stuck emails: the part of the relay that puts back what a worker or the broker lost."""
+"""Recovers stuck emails: the part of the relay that puts back what a worker or the broker lost."""
 
 from __future__ import annotations
 

@@ -41,13 +41,13 @@ _NEIGHBOURS: Any = select(
 _MIN_SHORT_ID_LENGTH = 8
 #: An email that a relay has reserved or postponed is due again by then; a paused one is not.
 _BACKLOG_HORIZON = timedelta(minutes=1)
-#: The states of emails that workers still have to do something about.
+#: The states of emails that workers still have to process.
 _BACKLOG_STATES = (State.PENDING, State.QUEUED, State.SENDING, State.DEFERRED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backlog:
-    """How many emails are left to do."""
+    """How many emails are still to be sent."""
 
     #: They can be sent now, or are being sent.
     ready: int
@@ -105,7 +105,7 @@ class EmailLookups:
             return [email_from_row(row) for row in connection.execute(_BY_IDS, {"ids": list(ids)})]
 
     def publishable(self, ids: Sequence[str], *, now: datetime) -> list[Email]:
-        """Return those of some emails that are pending, not scheduled for later, and not paused."""
+        """Return the emails with these ids that are pending, not scheduled for later, and not paused."""
         with reading(self._engine) as connection:
             return [
                 email_from_row(row)
@@ -131,7 +131,7 @@ class EmailLookups:
             return connection.execute(query).scalar() or []
 
     def backlog(self, *, now: datetime) -> Backlog:
-        """Return how many emails are left to do at a time."""
+        """Return how many emails are still to be sent, as of a point in time."""
         is_waiting = or_(starts_later(now), emails.c.due_at > now + _BACKLOG_HORIZON)
         query = (
             select(func.count().label("all"), func.count().filter(is_waiting).label("waiting"))

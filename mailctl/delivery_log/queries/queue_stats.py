@@ -54,7 +54,7 @@ class QueueDepth:
     #: How many of the deferred ones are in state `pending`: put off without an attempt.
     postponed: int = 0
     held: int = 0
-    #: Since when the oldest email waits, scheduled and held ones aside; None if there is none.
+    #: Since when the oldest email has waited, not counting scheduled and held ones; None if none waits.
     waiting_since: datetime | None = None
 
     @property
@@ -82,7 +82,7 @@ class QueueDepth:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueRate:
-    """How many emails a minute entered a queue, and how many left it for good."""
+    """How many emails per minute entered a queue, and how many left it for good."""
 
     incoming: float = 0.0
     outgoing: float = 0.0

@@ -29,7 +29,7 @@ _MAX_TEXT_LENGTH = 500
 
 @dataclass(frozen=True, kw_only=True)
 class EmailFilter:
-    """Conditions that emails must meet; those that are not given do not matter."""
+    """Conditions that emails must meet; those that are not given are ignored."""
 
     states: Sequence[State] = ()
     kinds: Sequence[str] = ()
@@ -69,7 +69,7 @@ class EmailFilter:
 
 
 class Sort(StrEnum):
-    """What a list of emails is ordered by."""
+    """The fields by which a list of emails can be sorted."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -99,7 +99,7 @@ def search(
 
     Args:
         limit: how many emails at most.
-        after: the cursor of the page before, of a list with the same order.
+        after: the cursor of the previous page of a list with the same order.
         oldest_first: whether old emails come before new ones. Addresses and states are in ascending order in
             either case, and only emails that have the same follow this.
         sort: what the list is ordered by.

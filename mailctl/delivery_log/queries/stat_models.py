@@ -17,7 +17,7 @@ FAILED_STATES = frozenset({State.FAILED, State.EXPIRED})
 
 
 class Dimension(StrEnum):
-    """What emails can be grouped by."""
+    """The properties by which emails can be grouped."""
 
     KIND = "kind"
     STATE = "state"

@@ -45,7 +45,7 @@ class Statistics:
 
     Args:
         engine: of the delivery log's database, with the current schema.
-        kinds: the kinds of email by name: their lifetimes tell for when an email was scheduled.
+        kinds: the kinds of email by name; from their lifetimes follows when an email was scheduled for.
     """
 
     def __init__(self, engine: Engine, *, kinds: Mapping[str, Kind] = BUILT_IN_KINDS) -> None:

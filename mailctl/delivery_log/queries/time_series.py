@@ -58,7 +58,7 @@ def time_series(
     Args:
         engine: of the delivery log's database, with the current schema.
         bucket: the length of an interval in whole seconds; intervals begin at multiples of it since 1970.
-        kinds: the kinds of email by name: their lifetimes tell for when an email was scheduled.
+        kinds: the kinds of email by name; from their lifetimes follows when an email was scheduled for.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.

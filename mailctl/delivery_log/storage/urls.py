@@ -1,4 +1,4 @@
-"""URLs of databases: as the settings have them, as engines take them, and as people may read them."""
+"""URLs of databases: parsed from the settings, converted for engines, and masked for display."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def sqlite_url(path: Path) -> URL:
 
 
 def mask_url(url: URL) -> str:
-    """Return a URL for people, without passwords and other secrets."""
+    """Return a URL for display, without passwords and other secrets."""
     return url.difference_update_query(_SECRET_OPTIONS).render_as_string(hide_password=True)
 
 

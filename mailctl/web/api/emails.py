@@ -44,7 +44,7 @@ def show_email(task_id: TaskId) -> StatusView:
 
 @router.get("/api/emails/{task_id}/why", name="mailctl:api_why", responses=_NOT_FOUND)
 def explain_email(task_id: TaskId) -> DiagnosisView:
-    """Return all causes why an email is in its state, and what to do about each."""
+    """Return the causes of an email's state, the most likely first, and what to do about each."""
     diagnosis = StatusService(runtime.current()).why(task_id)
     if not diagnosis.is_known:
         cause = diagnosis.causes[0]

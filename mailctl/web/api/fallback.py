@@ -1,4 +1,4 @@
-"""The answer to requests for endpoints that do not exist."""
+"""The response to requests for endpoints that do not exist."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class ProbeResult(BaseModel):
 
 @public_router.get("/healthz", name="mailctl:healthz")
 async def healthz() -> ProbeResult:
-    """Report that this process answers; no service is asked."""
+    """Report that this process answers; no other service is contacted."""
     return ProbeResult(status="ok")
 
 

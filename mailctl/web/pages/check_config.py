@@ -17,7 +17,7 @@ router = APIRouter(route_class=PageRoute, default_response_class=HTMLResponse, i
 
 @router.get("/check-config", name="mailctl:check_config")
 def check_config_page(request: Request) -> Response:
-    """Show the findings of all checks; this takes seconds, because every service is asked."""
+    """Show the findings of all checks; this takes seconds, because every service is contacted."""
     findings = list(run_checks(runtime.current().settings))
     counts = Counter(finding.status for finding in findings)
     return render(request, "check_config.html", findings=findings, counts=counts)

@@ -85,7 +85,7 @@ def preview_page(
 
 @version_router.get("/previews/{kind}/version", name="mailctl:preview_version")
 def preview_version(kind: str, user_id: UserId = "") -> PreviewVersion:
-    """Return the version of a preview; a page that shows another version is out of date."""
+    """Return the version of a preview, by which a page knows whether it is out of date."""
     return PreviewVersion(version=_checked_preview(kind, user_id).version)
 
 

@@ -1,4 +1,4 @@
-"""The sign-in page, and the static files that it needs: all that is accessible without a key."""
+"""The sign-in page, and the static files that it needs: everything that is accessible without a key."""
 
 from __future__ import annotations
 

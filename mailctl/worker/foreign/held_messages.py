@@ -33,7 +33,7 @@ class DelayedMessage:
 
 
 class HeldMessages:
-    """The messages that a worker has received, neither acknowledged nor put back.
+    """The messages that a worker has received and neither acknowledged nor put back.
 
     Only the consumer's thread adds and removes messages.
 

@@ -1,7 +1,7 @@
 """The pace at which overflow messages go back: one pass through the whole queue, then a pause.
 
-In one pass the worker reaches the messages behind them at the broker's speed. The pause keeps it from
-spinning on a queue that holds nothing else.
+Within a pass, the worker reaches the messages behind them as fast as the broker delivers. The pause keeps it
+from spinning on a queue that holds nothing else.
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ class MessageRequeuer:
                 self._requeue(name, requeue_count, group)
 
     def _requeue(self, name: str, requeue_count: int, group: Sequence[DelayedMessage]) -> None:
-        """Put messages back on their queue, after counting it: so the rounds end whatever happens then."""
+        """Put messages back on their queue; each requeue is counted first, so that requeuing always ends."""
         with self._retrying_on_error(group):
             uncounted = [delayed for delayed in group if not delayed.is_recorded]
             if uncounted:

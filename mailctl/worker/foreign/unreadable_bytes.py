@@ -1,4 +1,4 @@
-"""Unreadable bytes in a Redis queue: no worker can decode them, so they are moved aside at once."""
+"""Moves aside bytes in a Redis queue that no worker can decode."""
 
 from __future__ import annotations
 

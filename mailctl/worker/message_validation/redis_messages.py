@@ -1,4 +1,4 @@
-"""Repair of raw messages from Redis, which any program can write, so that kombu can process them.
+"""Repairs raw messages from Redis, which any program can write, so that kombu can process them.
 
 A repaired message is validated afterwards like any other.
 """

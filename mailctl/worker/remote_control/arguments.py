@@ -1,4 +1,4 @@
-"""The arguments of Celery's control commands: the types and bounds that keep one from stopping a worker.
+"""The arguments of Celery's control commands: the types and bounds within which none can stop a worker.
 
 Celery validates few of them: it stores an invalid time limit or queue, and fails at every later use.
 """

@@ -106,7 +106,7 @@ def read(payload: object, receiver: Receiver) -> ControlMessage | None:
         raise InvalidMessage("its arguments are not an object.")
     ticket = payload.get("ticket")
     if ticket is not None and not is_name(ticket):
-        raise InvalidMessage("its ticket is invalid.")
+        raise InvalidMessage("its reply ticket is invalid.")
     return ControlMessage(
         method=method,
         arguments=arguments or {},

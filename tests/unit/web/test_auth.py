@@ -28,7 +28,7 @@ def test_the_key_of_the_process_is_accepted(scheme: str) -> None:
 
 def test_a_request_without_a_key_is_told_how_to_get_one() -> None:
     """Status 401, with the challenge."""
-    with pytest.raises(AccessDenied, match="A key is needed") as denied:
+    with pytest.raises(AccessDenied, match="A key is required") as denied:
         AccessControl(process_key=KEY).authenticate(request())
     assert (denied.value.status, denied.value.headers) == (401, {"WWW-Authenticate": "Bearer"})
     assert "mailctl keys create" in denied.value.fix

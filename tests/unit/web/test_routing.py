@@ -13,7 +13,7 @@ from tests.unit.web.requests import request
 
 PAGE = PageRoute("/emails", lambda: None)
 API = ApiRoute("/api/emails", lambda: None)
-MISSING_KEY = AccessDenied(401, "A key is needed.")
+MISSING_KEY = AccessDenied(401, "A key is required.")
 
 
 def test_headers_of_the_response_are_kept() -> None:
