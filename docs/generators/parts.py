@@ -30,7 +30,11 @@ GENERATORS: dict[str, Callable[[], str]] = {
         wire.wire_tasks,
     )
 }
-PLACE = re.compile(r"^<!-- generated: (?P<name>[\w-]+) -->$", re.MULTILINE)
+#: The place of a part; the lines up to the second comment are for those who read the source of the page.
+PLACE = re.compile(
+    r"^<!-- generated: (?P<name>[\w-]+) -->$(?:\n(?P<source_only>(?:>.*\n)+)<!-- /generated -->$)?",
+    re.MULTILINE,
+)
 
 
 def fill(markdown: str) -> str:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from mailctl.domain.models import MAYBE_SENT, Outcome, OutcomeKind
+from mailctl.domain.reason_codes import ReasonCode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailctl.domain.models import Event
 
 #: Seconds that an email must have left before it expires, so that its reader has time to click a link.
 MIN_REMAINING_LIFETIME_SECONDS = 60
@@ -23,6 +30,8 @@ OWN_TASK_GRACE_SECONDS = 60.0
 BLIND_REPUBLISH_SECONDS = 900.0
 #: Attempts after which an email fails, so that one that kills its worker does not do so forever.
 MAX_ATTEMPTS = 100
+#: How often an email is sent again after a reply to its body was lost: each time its reader may get a copy.
+MAX_RESENDS_WITHOUT_REPLY = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +72,22 @@ class GiveUp:
 def is_too_late(now: datetime, expires_at: datetime | None) -> bool:
     """Whether an email expires too soon to be worth sending."""
     return expires_at is not None and expires_at - now < timedelta(seconds=MIN_REMAINING_LIFETIME_SECONDS)
+
+
+def may_resend_without_reply(events: Sequence[Event]) -> bool:
+    """Whether an email may be sent again although the mail server may have accepted it.
+
+    Attempts before an action of an operator on the email do not count.
+
+    Args:
+        events: the events of the email, oldest first, without that of the attempt in question.
+    """
+    resends = 0
+    for event in reversed(events):
+        if event.actor:
+            break
+        resends += event.reason_code is ReasonCode.NO_REPLY
+    return resends < MAX_RESENDS_WITHOUT_REPLY
 
 
 def decide_retry(

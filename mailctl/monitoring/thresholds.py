@@ -81,13 +81,14 @@ def _is_watched(queue: QueueDepth, limits: Thresholds) -> bool:
 
 def check_depth(queues: Sequence[QueueDepth], limits: Thresholds) -> ThresholdCheck:
     """Compare the depth of the deepest queue with its limit."""
-    deepest = max(queues, key=lambda queue: queue.depth, default=QueueDepth(queue=limits.queue or "any"))
+    deepest = max(queues, key=lambda queue: queue.depth, default=QueueDepth(queue=limits.queue or ""))
+    which = f"queue {deepest.queue!r}" if deepest.queue else "every queue"
     return ThresholdCheck(
         name="depth",
         value=deepest.depth,
         limit=limits.max_depth,
         ok=deepest.depth <= limits.max_depth,
-        reason=f"queue {deepest.queue!r} has a depth of {deepest.depth}; the limit is {limits.max_depth}",
+        reason=f"{which} has a depth of {deepest.depth}; the limit is {limits.max_depth}",
     )
 
 
@@ -141,14 +142,14 @@ def check_failures(recent: Activity, limits: Thresholds) -> ThresholdCheck:
     rate, limit = recent.failure_rate, limits.max_failure_rate
     window = f"in the last {limits.failure_window.total_seconds() / 60:g} min"
     if rate is None:
-        reason = f"no email finished {window}"
+        reason = f"no send ended {window}"
         return ThresholdCheck(name="failed", value=None, limit=limit, ok=True, reason=reason)
     return ThresholdCheck(
         name="failed",
         value=round(rate, 4),
         limit=limit,
         ok=rate <= limit,
-        reason=f"{recent.failed} of {recent.failed + recent.delivered} emails that finished {window} failed "
+        reason=f"{recent.failed} of {pluralize(recent.ended, 'send')} that ended {window} failed "
         f"({rate:.1%}); the limit is {limit:.1%}",
     )
 

@@ -23,7 +23,8 @@ class ActivityView(View):
     """What happened in the last minute."""
 
     recorded: Count
-    delivered: Count
+    sent: Count
+    captured: Count
     failed: Count
     failure_rate: Share | None = Field(
         description="The share of failed in sent, captured and failed; null if there are none."
@@ -112,7 +113,8 @@ class TimeSeriesPointView(View):
 
     at: Timestamp = Field(description="The start of the minute.")
     recorded: Count
-    delivered: Count
+    sent: Count
+    captured: Count
     deferred: Count
     failed: Count
     unfinished: Count = Field(description="Emails that were not finished at the end of the minute.")
@@ -126,7 +128,8 @@ class TimeSeriesPointView(View):
         return cls(
             at=point.at,
             recorded=point.recorded,
-            delivered=point.delivered,
+            sent=point.sent,
+            captured=point.captured,
             deferred=point.deferred,
             failed=point.failed,
             unfinished=unfinished,

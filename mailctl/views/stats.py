@@ -24,7 +24,8 @@ class TotalsView(View):
     """How many emails there are, by outcome."""
 
     recorded: Count
-    delivered: Count = Field(description="Sent or captured.")
+    sent: Count = Field(description="Accepted by a mail server.")
+    captured: Count = Field(description="Written to files instead of being sent.")
     failed: Count = Field(description="Failed or expired.")
     unconfirmed: Count = Field(description="Neither known to be sent nor to have failed.")
     unfinished: Count
@@ -63,7 +64,8 @@ class StatsPointView(View):
 
     at: Timestamp = Field(description="The start of the interval.")
     recorded: Count
-    delivered: Count
+    sent: Count
+    captured: Count
     failed: Count
 
 

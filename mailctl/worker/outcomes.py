@@ -7,7 +7,7 @@ import random
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mailctl.domain.models import (
     MAYBE_SENT,
@@ -20,7 +20,7 @@ from mailctl.domain.models import (
     State,
 )
 from mailctl.domain.reason_codes import Reason, ReasonCode
-from mailctl.domain.retry_policy import GiveUp, decide_retry, is_too_late
+from mailctl.domain.retry_policy import GiveUp, decide_retry, is_too_late, may_resend_without_reply
 from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, RenderError
 from mailctl.json_logging import log_extra
 from mailctl.redaction import mask_addresses_in_text
@@ -43,6 +43,8 @@ SENT_STATE_BY_KIND = {OutcomeKind.ACCEPTED: State.SENT, OutcomeKind.CAPTURED: St
 _TOO_LATE = "it expired before it could be sent"
 
 _LOST_LEASE = "another worker has claimed email %s in the meantime"
+
+_T = TypeVar("_T")
 
 #: The composed message and its outcome, or the exception that ended the attempt.
 AttemptResult = tuple[Envelope, Outcome] | BaseException
@@ -69,6 +71,7 @@ class OutcomeRecorder:
 
     def __init__(self, runtime: Runtime, breaker: CircuitBreaker) -> None:
         self._results = runtime.attempt_results
+        self._history = runtime.history
         self._settings = runtime.settings
         self._policy = runtime.retry_policy
         self._breaker = breaker
@@ -152,10 +155,18 @@ class OutcomeRecorder:
         if kind is OutcomeKind.BOUNCED:
             reason = Reason(code=ReasonCode.REFUSED, text=f"refused {outcome.text_with_stage}")
             return self._finish(claim, State.FAILED, outcome=outcome, reason=reason, message_id=message_id)
-        if kind is OutcomeKind.AMBIGUOUS and self._settings.mailctl_on_ambiguous == "hold":
+        if kind is OutcomeKind.AMBIGUOUS and not self._may_resend(claim):
             reason = Reason(code=ReasonCode.NO_REPLY, text=f"held: {MAYBE_SENT} ({outcome})")
             return self._finish(claim, State.HELD, outcome=outcome, reason=reason, message_id=message_id)
         return self._defer_or_give_up(claim, outcome, message_id=message_id, circuit=circuit)
+
+    def _may_resend(self, claim: Claim) -> bool:
+        """Whether an email that the mail server may have is sent again, and not held for an operator."""
+        if self._settings.mailctl_on_ambiguous == "hold":
+            return False
+        return may_resend_without_reply(
+            self._call_until_successful(lambda: self._history.events(claim.id), claim)
+        )
 
     def _update_breaker(self, outcome: Outcome) -> Circuit | None:
         try:
@@ -230,16 +241,16 @@ class OutcomeRecorder:
 
     def _record_until_successful(self, record: Callable[[], bool], claim: Claim) -> None:
         """Retry until an outcome is recorded: without it, the email would be sent again."""
+        if not self._call_until_successful(record, claim):
+            _log.error(_LOST_LEASE, claim.id)
+
+    def _call_until_successful(self, call: Callable[[], _T], claim: Claim) -> _T:
         while True:
             try:
-                is_recorded = record()
+                return call()
             except LogUnavailable as error:
                 _log.error("cannot record the outcome of email %s yet; retrying: %s", claim.id, error)
                 time.sleep(_RECORD_RETRY_SECONDS)
-                continue
-            if not is_recorded:
-                _log.error(_LOST_LEASE, claim.id)
-            return
 
     def _log_links(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> None:
         """Log the links of a captured email in development, where a developer clicks them."""

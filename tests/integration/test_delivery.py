@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mailctl.delivery_log.operator_actions import AuditInfo
 from mailctl.domain.catalog import GENERIC, RESET, WELCOME
 from mailctl.domain.factory import make_content, make_user
 from mailctl.domain.models import State
@@ -16,7 +17,7 @@ from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from mailctl.worker.delivery import Delivery
 from mailctl.worker.event_loop import EventLoopThread
-from tests.smtp_server import Drop, ScriptedSmtpServer
+from tests.smtp_server import AcceptThenDrop, Drop, ScriptedSmtpServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,6 +127,23 @@ def test_an_ambiguous_email_is_deferred_or_held(
     email_id = post.record()
     assert post.deliver(email_id).state is state
     assert post.email(email_id).message_id
+    post.close()
+
+
+def test_an_email_is_sent_again_at_most_twice_while_replies_are_lost(
+    tmp_path: Path, smtp: ScriptedSmtpServer
+) -> None:
+    """Then an operator decides; one that is released may go out as often again."""
+    smtp.script["body"] = [AcceptThenDrop()] * 10
+    post = Post(tmp_path, smtp, mailctl_retry_first_seconds=1e-6)
+    email_id = post.record()
+    attempts = [State.DEFERRED, State.DEFERRED, State.HELD]
+    assert [post.deliver(email_id).state for _ in attempts] == attempts
+    assert post.email(email_id).reason_code is ReasonCode.NO_REPLY
+    operator = AuditInfo(actor="ops@host")
+    post.runtime.actions.release([email_id], from_states=[State.HELD], audit=operator, again=False)
+    assert [post.deliver(email_id).state for _ in attempts] == attempts
+    assert [len(copies) for copies in smtp.by_message_id().values()] == [6]
     post.close()
 
 

@@ -35,7 +35,7 @@ def mixed(run: Run, tmp_path: Path) -> None:
     engine = open_engine(parse_url(url, setting="test"), setting="test")
     ensure_current(engine)
     at = datetime.now(UTC) - timedelta(minutes=10)
-    states = ["sent"] * 6 + ["failed"] * 2 + ["queued"] * 4
+    states = ["sent"] * 5 + ["captured"] + ["failed"] * 2 + ["queued"] * 4
     rows = [
         {
             "id": f"email-{number}",
@@ -47,7 +47,7 @@ def mixed(run: Run, tmp_path: Path) -> None:
             "created_at": at,
             "updated_at": at,
             "due_at": at,
-            "sent_at": at + timedelta(seconds=2) if state == "sent" else None,
+            "sent_at": at + timedelta(seconds=2) if state in ("sent", "captured") else None,
             "error": "refused at rcpt: 550 no private.person@example.com" if state == "failed" else None,
             "smtp_code": 550 if state == "failed" else None,
         }
@@ -66,6 +66,9 @@ class TestStats:
         """With the course of time."""
         code, out = run("stats", "--by", "error", "--since", "1h")
         assert code == 0
+        assert re.search(r"^sent +5$", out, re.MULTILINE)
+        assert re.search(r"^captured +1$", out, re.MULTILINE)
+        assert "delivered" not in out
         assert re.search(r"failed +2 +25.0% of those sent or failed", out)
         assert re.search(r"latency +p50 2.0 s", out)
         assert re.search(r"550 +2 +100.0%.*█", out)
@@ -73,7 +76,8 @@ class TestStats:
     def test_programs_get_numbers(self, run: Run) -> None:
         """Shares from 0 to 1, latencies in seconds."""
         found = json.loads(run("stats", "--by", "kind", "--json")[1])
-        assert (found["recorded"], found["delivered"], found["failed"], found["unfinished"]) == (12, 6, 2, 4)
+        assert (found["recorded"], found["sent"], found["captured"]) == (12, 5, 1)
+        assert (found["failed"], found["unfinished"]) == (2, 4)
         assert found["latency"]["p95"] == pytest.approx(2, abs=0.001)
         assert {group["name"]: group["share"] for group in found["groups"]} == {"welcome": 0.5, "reset": 0.5}
         assert sum(point["recorded"] for point in found["points"]) == 12
@@ -106,7 +110,7 @@ class TestMonitor:
         }
         assert (checks["depth"]["value"], checks["depth"]["limit"]) == (4, 3)
         assert checks["failed"]["value"] == 0.25
-        assert "2 of 8 emails" in checks["failed"]["reason"]
+        assert "2 of 8 sends" in checks["failed"]["reason"]
 
     def test_limits_that_hold(self, run: Run) -> None:
         """Exit code 0; a sentence for each where people read."""

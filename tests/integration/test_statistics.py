@@ -83,7 +83,7 @@ class TestTotals:
         record(1, state=State.CANCELLED)
         record(4)
         found = Statistics(engine).totals()
-        assert (found.recorded, found.delivered, found.failed, found.unfinished) == (13, 6, 2, 4)
+        assert (found.recorded, found.sent, found.failed, found.unfinished) == (13, 6, 2, 4)
         assert found.failure_rate == 0.25
         assert Totals(states={}).failure_rate is None
 
@@ -134,7 +134,7 @@ class TestBy:
     def test_each_group_knows_its_states(self, engine: Engine) -> None:
         """To tell which kind fails."""
         [welcome, _] = Statistics(engine).grouped_by(Dimension.KIND)
-        assert (welcome.totals.delivered, welcome.totals.failed) == (5, 3)
+        assert (welcome.totals.sent, welcome.totals.failed) == (5, 3)
 
 
 class TestOverTime:
@@ -144,7 +144,7 @@ class TestOverTime:
         record(1, state=State.FAILED, at=NOON + 2 * HOUR)
         points = Statistics(engine).over_time(NOON, NOON + 2 * HOUR + MINUTE, HOUR)
         assert [point.at.hour for point in points] == [12, 13, 14]
-        assert [(p.recorded, p.delivered, p.failed) for p in points] == [(3, 3, 0), (0, 0, 0), (1, 0, 1)]
+        assert [(p.recorded, p.sent, p.failed) for p in points] == [(3, 3, 0), (0, 0, 0), (1, 0, 1)]
 
 
 class TestLatency:
@@ -256,7 +256,7 @@ class TestActivity:
                 row = {"email_id": "email-0", "at": at, "state": state, "attempt": 1}
                 connection.execute(insert(events), [row])
         found = Statistics(engine).activity(since=NOON - MINUTE)
-        assert (found.recorded, found.delivered, found.failed) == (3, 2, 1)
+        assert (found.recorded, found.sent, found.failed) == (3, 2, 1)
         assert found.failure_rate == pytest.approx(1 / 3)
         assert Statistics(engine).activity(since=NOON + HOUR).failure_rate is None
 
@@ -286,7 +286,7 @@ class TestCourse:
             ]
             connection.execute(insert(events), rows)
         found = time_series(engine, NOON, NOON + 2 * MINUTE + MINUTE / 2, MINUTE)
-        assert [(s.recorded, s.delivered, s.deferred, s.failed, s.ended) for s in found] == [
+        assert [(s.recorded, s.sent, s.deferred, s.failed, s.ended) for s in found] == [
             (3, 3, 0, 0, 3),
             (0, 0, 0, 0, 0),
             (1, 0, 1, 1, 1),

@@ -50,6 +50,15 @@ def test_every_part_that_is_generated_has_its_place() -> None:
     assert asked == set(GENERATORS)
 
 
+def test_readers_of_the_source_are_told_where_a_generated_part_is() -> None:
+    """Its place would look empty to them; on the site the words are gone."""
+    words = "> Generated when the site is built"
+    for document in DOCUMENTS:
+        for place in PLACE.finditer(document.read_text()):
+            assert (place["source_only"] or "").startswith(words), place["name"]
+        assert words not in text_of(document)
+
+
 def test_every_command_is_in_the_reference() -> None:
     """With each of its options."""
     text = text_of(REFERENCE / "commands.md")

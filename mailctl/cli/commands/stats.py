@@ -110,7 +110,8 @@ def _show(session: CliSession, report: StatsReport) -> None:
     session.output.fields(
         [
             ("recorded", str(totals.recorded)),
-            ("sent", str(totals.delivered)),
+            ("sent", str(totals.sent)),
+            ("captured", str(totals.captured or "")),
             ("failed", f"{totals.failed}  {rate}".rstrip()),
             ("unconfirmed", str(totals.unconfirmed or "")),
             ("unfinished", str(totals.unfinished)),
@@ -135,7 +136,8 @@ def _show_time_series(session: CliSession, report: StatsReport) -> None:
     points_per_bar = -(-len(report.points) // max_bars)
     rows = {
         "recorded": [point.recorded for point in report.points],
-        "delivered": [point.delivered for point in report.points],
+        "sent": [point.sent for point in report.points],
+        "captured": [point.captured for point in report.points],
         "failed": [point.failed for point in report.points],
     }
     session.output.fields(

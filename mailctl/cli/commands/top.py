@@ -144,9 +144,11 @@ def _lines(snapshot: Snapshot, *, width: int | None) -> list[Text]:
 
 
 def _rate_series(history: Sequence[Snapshot]) -> dict[str, list[int]]:
+    captured = [snapshot.recent_activity.captured for snapshot in history]
     return {
         "recorded": [snapshot.recent_activity.recorded for snapshot in history],
-        "delivered": [snapshot.recent_activity.delivered for snapshot in history],
+        "sent": [snapshot.recent_activity.sent for snapshot in history],
+        **({"captured": captured} if any(captured) else {}),
         "failed": [snapshot.recent_activity.failed for snapshot in history],
     }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import SENT_OR_CAPTURED, UNFINISHED_STATES, State
+from mailctl.domain.models import UNFINISHED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,9 +40,14 @@ class Totals:
         return sum(self.states.values())
 
     @property
-    def delivered(self) -> int:
-        """Emails that were sent or captured."""
-        return self._count_in(SENT_OR_CAPTURED)
+    def sent(self) -> int:
+        """Emails that a mail server accepted."""
+        return self.states.get(State.SENT, 0)
+
+    @property
+    def captured(self) -> int:
+        """Emails that were written to files instead of being sent."""
+        return self.states.get(State.CAPTURED, 0)
 
     @property
     def failed(self) -> int:
@@ -62,7 +67,7 @@ class Totals:
     @property
     def failure_rate(self) -> float | None:
         """The share of failed emails in those that were sent, captured or failed; None if there are none."""
-        tried = self.delivered + self.failed
+        tried = self.sent + self.captured + self.failed
         return self.failed / tried if tried else None
 
     def _count_in(self, states: frozenset[State]) -> int:
@@ -86,7 +91,8 @@ class StatsPoint:
 
     at: datetime
     recorded: int
-    delivered: int
+    sent: int
+    captured: int
     failed: int
 
 
@@ -123,9 +129,14 @@ class Activity:
     entered: Mapping[State, int]
 
     @property
-    def delivered(self) -> int:
-        """How many times an email was sent or captured."""
-        return sum(self.entered.get(state, 0) for state in SENT_OR_CAPTURED)
+    def sent(self) -> int:
+        """How many times a mail server accepted an email."""
+        return self.entered.get(State.SENT, 0)
+
+    @property
+    def captured(self) -> int:
+        """How many times an email was written to a file instead of being sent."""
+        return self.entered.get(State.CAPTURED, 0)
 
     @property
     def failed(self) -> int:
@@ -133,7 +144,11 @@ class Activity:
         return sum(self.entered.get(state, 0) for state in FAILED_STATES)
 
     @property
+    def ended(self) -> int:
+        """How many times an email was sent or captured, failed or expired."""
+        return self.sent + self.captured + self.failed
+
+    @property
     def failure_rate(self) -> float | None:
         """The share of failures in what ended; None if nothing did."""
-        ended = self.delivered + self.failed
-        return self.failed / ended if ended else None
+        return self.failed / self.ended if self.ended else None

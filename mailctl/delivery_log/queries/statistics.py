@@ -22,7 +22,7 @@ from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.sql_functions import Domain, Epoch, Hour
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.domain.catalog import BUILT_IN_KINDS
-from mailctl.domain.models import SENT_OR_CAPTURED, State
+from mailctl.domain.models import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,7 +108,8 @@ class Statistics:
             select(
                 number,
                 func.count().label("recorded"),
-                func.count().filter(emails.c.state.in_(SENT_OR_CAPTURED)).label("delivered"),
+                func.count().filter(emails.c.state == State.SENT).label("sent"),
+                func.count().filter(emails.c.state == State.CAPTURED).label("captured"),
                 func.count().filter(emails.c.state.in_(FAILED_STATES)).label("failed"),
             )
             .where(*_within(since, until))
@@ -210,8 +211,8 @@ def _totals(row: Row[Any]) -> Totals:
 def _point(number: int, length: int, row: Any) -> StatsPoint:
     at = datetime.fromtimestamp(number * length, tz=UTC)
     if row is None:
-        return StatsPoint(at=at, recorded=0, delivered=0, failed=0)
-    return StatsPoint(at=at, recorded=row.recorded, delivered=row.delivered, failed=row.failed)
+        return StatsPoint(at=at, recorded=0, sent=0, captured=0, failed=0)
+    return StatsPoint(at=at, recorded=row.recorded, sent=row.sent, captured=row.captured, failed=row.failed)
 
 
 def _group_expression(dimension: Dimension) -> ColumnElement[Any]:

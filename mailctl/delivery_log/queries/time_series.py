@@ -14,7 +14,7 @@ from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.sql_functions import Epoch
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.domain.catalog import BUILT_IN_KINDS
-from mailctl.domain.models import FINAL_STATES, SENT_OR_CAPTURED, State
+from mailctl.domain.models import FINAL_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,8 +33,9 @@ class TimeSeriesPoint:
 
     at: datetime
     recorded: int
-    #: How many times an email was sent or captured, was deferred, and failed or expired.
-    delivered: int
+    #: How many times an email was sent, was captured, was deferred, and failed or expired.
+    sent: int
+    captured: int
     deferred: int
     failed: int
     #: How many times an email entered a final state.
@@ -82,7 +83,8 @@ def _point(
     return TimeSeriesPoint(
         at=datetime.fromtimestamp(number * length, tz=UTC),
         recorded=recorded,
-        delivered=_sum(entered, SENT_OR_CAPTURED),
+        sent=entered.get(State.SENT, 0),
+        captured=entered.get(State.CAPTURED, 0),
         deferred=entered.get(State.DEFERRED, 0),
         failed=_sum(entered, FAILED_STATES),
         ended=_sum(entered, FINAL_STATES),

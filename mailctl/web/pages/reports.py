@@ -103,9 +103,10 @@ def trend_charts(trend: Trend) -> list[Chart]:
             unit="per minute",
             times=times,
             series=(
-                _count_series("sent", times, [step.delivered for step in steps]),
+                _count_series("sent", times, [step.sent for step in steps]),
                 _count_series("deferred", times, [step.deferred for step in steps]),
                 _count_series("failed", times, [step.failed for step in steps]),
+                *_captured_series(times, [step.captured for step in steps]),
             ),
         ),
         Chart(
@@ -136,10 +137,16 @@ def report_chart(report: StatsReport) -> Chart:
         times=times,
         series=(
             _count_series("recorded", times, [point.recorded for point in report.points]),
-            _count_series("sent", times, [point.delivered for point in report.points]),
+            _count_series("sent", times, [point.sent for point in report.points]),
             _count_series("failed", times, [point.failed for point in report.points]),
+            *_captured_series(times, [point.captured for point in report.points]),
         ),
     )
+
+
+def _captured_series(times: tuple[datetime, ...], counts: list[int]) -> tuple[Series, ...]:
+    """Return the series of captured emails; none where there are none, as in production."""
+    return (_count_series("captured", times, counts),) if any(counts) else ()
 
 
 def _count_series(name: str, times: tuple[datetime, ...], counts: list[int]) -> Series:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -31,8 +32,10 @@ def test_the_deepest_queue_decides(depth: int, ok: bool) -> None:
 
 
 def test_without_queues_the_depth_is_zero() -> None:
-    """The sentence names the queue that was asked for."""
-    assert check_depth([], LIMITS).reason == "queue 'any' has a depth of 0; the limit is 10"
+    """The sentence names the queue that was asked for, if one was."""
+    assert check_depth([], LIMITS).reason == "every queue has a depth of 0; the limit is 10"
+    one = check_depth([], replace(LIMITS, queue="reports"))
+    assert one.reason == "queue 'reports' has a depth of 0; the limit is 10"
 
 
 @pytest.mark.parametrize(("minutes", "ok"), [(5, True), (6, False)])
@@ -62,7 +65,7 @@ def test_the_failure_rate_is_that_of_finished_emails(failed: int, ok: bool) -> N
     entered = {State.SENT: 20 - failed, State.FAILED: failed, State.DEFERRED: 50}
     found = check_failures(Activity(recorded=70, entered=entered), LIMITS)
     assert (found.value, found.ok) == (failed / 20, ok)
-    assert found.reason.startswith(f"{failed} of 20 emails that finished in the last 15 min failed (")
+    assert found.reason.startswith(f"{failed} of 20 sends that ended in the last 15 min failed (")
 
 
 def test_without_finished_emails_there_is_no_failure_rate() -> None:

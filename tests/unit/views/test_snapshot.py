@@ -41,7 +41,7 @@ SNAPSHOT = Snapshot(
     circuit=None,
 )
 POINT = TimeSeriesPoint(
-    at=NOW, recorded=4, delivered=3, deferred=0, failed=1, ended=4, p50=0.5, p95=0.9, p99=None
+    at=NOW, recorded=4, sent=2, captured=1, deferred=0, failed=1, ended=4, p50=0.5, p95=0.9, p99=None
 )
 TREND = Trend(steps=(POINT,), unfinished=(2,), latency=Latency(count=3, p50=0.5))
 
@@ -57,7 +57,8 @@ def test_both_have_the_same_figures() -> None:
     snapshot, overview = SnapshotView.of(SNAPSHOT).as_json(), OverviewView.of_trend(SNAPSHOT, TREND).as_json()
     assert {name: overview[name] for name in snapshot} == snapshot
     assert [worker["pid"] for worker in overview["workers"]] == [7]
-    assert snapshot["per_minute"] == {"recorded": 4, "delivered": 3, "failed": 1, "failure_rate": 0.25}
+    counts = {"recorded": 4, "sent": 3, "captured": 0, "failed": 1}
+    assert snapshot["per_minute"] == {**counts, "failure_rate": 0.25}
 
 
 def test_an_open_circuit_has_both_of_its_keys() -> None:

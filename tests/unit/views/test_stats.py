@@ -13,7 +13,8 @@ from tests.emails import NOW
 TOTALS = Totals(states={State.SENT: 3, State.FAILED: 1, State.UNCONFIRMED: 4, State.PENDING: 2})
 COUNTS = {
     "recorded": 10,
-    "delivered": 3,
+    "sent": 3,
+    "captured": 0,
     "failed": 1,
     "unconfirmed": 4,
     "unfinished": 2,
@@ -28,7 +29,7 @@ REPORT = StatsReport(
     dimension=Dimension.KIND,
     groups=(StatsGroup(name="welcome", totals=TOTALS, share=1.0),),
     bucket=timedelta(minutes=1),
-    points=(StatsPoint(at=NOW, recorded=6, delivered=3, failed=1),),
+    points=(StatsPoint(at=NOW, recorded=6, sent=3, captured=0, failed=1),),
 )
 
 
@@ -47,4 +48,5 @@ def test_latencies_and_points_follow() -> None:
     printed = StatsView.of(REPORT).as_json()
     assert printed["latency"] == {"count": 3, "p50": 0.5, "p95": None, "p99": None, "longest": None}
     assert (printed["by"], printed["bucket_seconds"]) == ("kind", 60)
-    assert printed["points"] == [{"at": "2026-03-01T12:00:00Z", "recorded": 6, "delivered": 3, "failed": 1}]
+    counts = {"recorded": 6, "sent": 3, "captured": 0, "failed": 1}
+    assert printed["points"] == [{"at": "2026-03-01T12:00:00Z", **counts}]

@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 
-from mailctl.domain.models import Claim, Content, Envelope, Outcome, OutcomeKind, SmtpReply, State, User
+from mailctl.domain.models import (
+    Claim,
+    Content,
+    Envelope,
+    Event,
+    Outcome,
+    OutcomeKind,
+    SmtpReply,
+    State,
+    User,
+)
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.retry_policy import RetryPolicy
 from mailctl.errors import ConfigurationError, LogUnavailable, RenderError
 from mailctl.worker.outcomes import OutcomeRecorder
@@ -37,11 +48,14 @@ def claim(email_id: str = "a", *, expires_in: timedelta | None = None, attempts:
 class Log:
     """A recorder with a log that remembers calls."""
 
-    def __init__(self, *, on_ambiguous: str = "resend", lost: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *, on_ambiguous: str = "resend", lost: tuple[str, ...] = (), events: tuple[Event, ...] = ()
+    ) -> None:
         self.results = Calls(finish=True, defer=True, finish_sent=lost)
         self.breaker = Calls(record_outcome=None)
         runtime = parts(
             attempt_results=self.results,
+            history=Calls(events=events),
             settings=SimpleNamespace(mailctl_on_ambiguous=on_ambiguous, debug=False),
             retry_policy=RetryPolicy(first_seconds=30, cap_seconds=3600),
         )
@@ -78,6 +92,22 @@ def test_each_outcome_has_a_state(result: Any, state: State) -> None:
 def test_an_ambiguous_outcome_can_hold_the_email() -> None:
     """By MAILCTL_ON_AMBIGUOUS."""
     assert Log(on_ambiguous="hold").record(outcome(OutcomeKind.AMBIGUOUS)) is State.HELD
+
+
+def test_an_ambiguous_outcome_holds_the_email_in_the_end() -> None:
+    """Each time that it is sent again, its reader may get another copy."""
+    now = datetime.now(UTC)
+    unanswered = Event(
+        at=now,
+        state=State.DEFERRED,
+        attempt=1,
+        worker="w",
+        code=None,
+        text="",
+        reason_code=ReasonCode.NO_REPLY,
+    )
+    for events, state in [((unanswered,), State.DEFERRED), ((unanswered,) * 2, State.HELD)]:
+        assert Log(events=events).record(outcome(OutcomeKind.AMBIGUOUS)) is state
 
 
 def test_an_error_of_the_disk_is_described() -> None:

@@ -11,14 +11,15 @@ STATES = {State.SENT: 5, State.CAPTURED: 1, State.FAILED: 1, State.EXPIRED: 1, S
 def test_totals_add_up() -> None:
     """Cancelled emails neither failed nor were sent."""
     totals = Totals(states=STATES | {State.HELD: 2})
-    assert (totals.recorded, totals.delivered, totals.failed, totals.unfinished) == (14, 6, 2, 2)
+    assert (totals.recorded, totals.sent, totals.captured) == (14, 5, 1)
+    assert (totals.failed, totals.unfinished) == (2, 2)
     assert totals.failure_rate == 0.25
 
 
 def test_unconfirmed_emails_count_as_neither_sent_nor_failed() -> None:
     """They are finished, and change no rate."""
     totals = Totals(states={State.SENT: 3, State.FAILED: 1, State.UNCONFIRMED: 6})
-    assert (totals.delivered, totals.failed, totals.unconfirmed, totals.unfinished) == (3, 1, 6, 0)
+    assert (totals.sent, totals.failed, totals.unconfirmed, totals.unfinished) == (3, 1, 6, 0)
     assert totals.failure_rate == 0.25
 
 
@@ -31,4 +32,5 @@ def test_no_rate_without_emails() -> None:
 def test_activity_counts_what_ended() -> None:
     """An email may have ended more than once."""
     activity = Activity(recorded=1, entered=STATES)
-    assert (activity.delivered, activity.failed, activity.failure_rate) == (6, 2, 0.25)
+    assert (activity.sent, activity.captured, activity.failed, activity.ended) == (5, 1, 2, 8)
+    assert activity.failure_rate == 0.25

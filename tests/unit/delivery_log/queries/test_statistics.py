@@ -69,5 +69,5 @@ def test_a_time_series_has_a_point_for_each_interval(log: Log) -> None:
     send(log, seconds=60)
     log.forward(60)
     points = time_series(log.engine, start, log.now, MINUTE)
-    assert [(point.recorded, point.delivered) for point in points] == [(1, 0), (0, 1), (0, 0)]
+    assert [(point.recorded, point.sent) for point in points] == [(1, 0), (0, 1), (0, 0)]
     assert [point.p50 for point in points] == [pytest.approx(60), None, None]
