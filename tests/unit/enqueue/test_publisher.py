@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import warnings
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from queue import Empty
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from amqp.exceptions import MessageNacked
 from celery import Celery
+from celery.exceptions import CeleryWarning
 
 from mailctl.broker.messages import BATCH_TASK
 from mailctl.domain.catalog import RESET, WELCOME, Kind
@@ -265,8 +267,11 @@ class TestATaskOfTheService:
         def send(user_data: dict[str, Any]) -> None:
             raise AssertionError("no worker runs here")
 
-        app.task(send, name=WELCOME.task, shared=False)
-        app.finalize()
+        # Before mailctl's tasks, which every app gets when it is finalized, as `load_app` does it.
+        app.task(send, name=WELCOME.task, shared=False, lazy=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CeleryWarning)
+            app.finalize()
         site = Site(make_runtime(app=app))
         yield site
         site.close()
