@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import logging
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from mailctl.delivery_log.opening import open_log
+from mailctl.delivery_log.own_task_emails import OwnTaskEmails
 from mailctl.domain.own_tasks import outcome_of_result
-from mailctl.errors import ConfigurationError
+from mailctl.errors import BrokerUnavailable, ConfigurationError, LogUnavailable
 from mailctl.json_logging import log_extra
 
 if TYPE_CHECKING:
     from mailctl.broker.inspector import BrokerInspector
-    from mailctl.delivery_log.own_task_emails import OwnTaskEmails
     from mailctl.domain.models import CeleryResult, Email, Json
     from mailctl.domain.own_tasks import OwnTaskOutcome, ResultTranslator
     from mailctl.runtime import Runtime
 
 _log = logging.getLogger("mailctl.own_tasks")
+#: Emails whose results a command reads, and the seconds that it spends on that.
+_MAX_RESULTS = 200
+_MAX_SECONDS = 1.0
 
 
 class OwnTaskResults:
@@ -75,3 +81,28 @@ class OwnTaskResults:
             raise problem
 
         return fail
+
+
+def record_results(runtime: Runtime) -> None:
+    """Record what the results of the service's own tasks tell, so that no finished email is shown as queued.
+
+    Without a worker of mailctl nobody else does. It takes a moment at most; what cannot be read or written
+    stays as it is.
+
+    Args:
+        runtime: the components of this process.
+    """
+    emails = runtime.own_task_emails.published(limit=_MAX_RESULTS)
+    if not emails or runtime.settings.is_broker_private:
+        return
+    # Celery takes long to import, and most logs have no such emails.
+    from mailctl.broker.inspector import BrokerInspector
+
+    results = OwnTaskResults(runtime, broker=BrokerInspector(runtime.app))
+    deadline = time.monotonic() + _MAX_SECONDS
+    with suppress(BrokerUnavailable, LogUnavailable), open_log(runtime.settings) as engine:
+        log = OwnTaskEmails(engine)
+        for email in emails:
+            if time.monotonic() > deadline:
+                return
+            results.record(email, results.read(email.id), log=log)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mailctl.domain.factory import make_recipient
 from mailctl.domain.samples import with_dead_links
 from mailctl.enqueue.enqueuer import Enqueuer
-from mailctl.errors import BrokerUnavailable, InvalidInput
+from mailctl.errors import BrokerUnavailable, InvalidInput, Refused
 from mailctl.users import Screening
 
 if TYPE_CHECKING:
@@ -86,9 +86,15 @@ class SendService:
         Raises:
             InvalidInput: a value of the request is missing or not usable.
             NotFound: there is no such user.
+            Refused: a task of the service composes the email.
             RenderError: a template cannot be rendered.
         """
         self._runtime.check_message_settings()
+        if self._enqueuer.is_own_task(request.kind):
+            raise Refused(
+                f"The service's own task {request.kind.full_task} composes it; mailctl cannot show it.",
+                fix="Leave out --dry-run.",
+            )
         kind, at = request.kind, request.earliest_start(datetime.now(UTC))
         base = self._runtime.settings.frontend_url
         contents = [

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueRate, QueueStats
+from mailctl.diagnosis.own_task_results import record_results
 from mailctl.errors import BrokerUnavailable
 from mailctl.redaction import mask_address
 from mailctl.settings import BULK_QUEUE
@@ -27,7 +28,8 @@ class QueueStatus:
 
     log_depth: QueueDepth
     rate: QueueRate
-    #: The number of live workers that share this log and consume the queue.
+    #: The number of live workers that share this log and consume the queue; with an app of the service, all
+    #: of its workers count.
     workers: int
     #: The pause that an operator has set, if any.
     pause: Pause | None
@@ -134,8 +136,9 @@ class Queues:
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
+        record_results(self._runtime)
         depths, rates = self._stats.depths(), self._stats.rates()
-        consumed = self._consumed_queues()
+        consumed = [*self._consumed_queues(), *self._queues_of_service_workers()]
         pauses = self._runtime.pauses.read()
         paused = {pause.name: pause for pause in pauses if pause.scope == "queue"}
         names = dict.fromkeys([*self._default_queues, *sorted({*depths, *rates, *consumed, *paused})])
@@ -206,6 +209,19 @@ class Queues:
     def _consumed_queues(self) -> list[str]:
         """Return the queues of each live worker; a queue appears once for each of its workers."""
         return [queue for worker in self._runtime.workers.list_alive() for queue in worker.queues]
+
+    def _queues_of_service_workers(self) -> list[str]:
+        """Return the queues of each worker of the service's app that does not share this log."""
+        if not self._runtime.settings.mailctl_app:
+            return []
+        from mailctl.broker.inspector import BrokerInspector
+
+        sharing_log = {worker.name for worker in self._runtime.workers.list_alive()}
+        try:
+            found = BrokerInspector(self._runtime.app).queues_by_worker()
+        except BrokerUnavailable:
+            return []
+        return [queue for node, queues in found.items() if node not in sharing_log for queue in queues]
 
     def _inspect_broker(self, names: Collection[str]) -> tuple[dict[str, BrokerQueue], MailctlError | None]:
         if self._runtime.settings.is_broker_private:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.statistics import Statistics
+from mailctl.diagnosis.own_task_results import record_results
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def make_report(
     """
     if since >= until:
         raise InvalidInput("--until", "must be after --since.", fix="Give a later --until.")
+    record_results(runtime)
     statistics = Statistics(runtime.engine, kinds=runtime.catalog.kinds)
     bucket = choose_bucket(until - since)
     return StatsReport(

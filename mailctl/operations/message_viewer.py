@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from mailctl.diagnosis.status import StatusService
 from mailctl.domain.models import State
 from mailctl.domain.shell_command import mailctl_command
+from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import ContentDeleted, NotFound
 from mailctl.rendering.html_text import html_to_text
 from mailctl.security.content_masking import SecretMasker
@@ -34,7 +35,7 @@ class MessageSource(StrEnum):
 
     COMPOSED = "composed"  #: composed now, from the content of an unsent email
     FILE = "file"  #: the file that the email was captured to
-    LOG = "log"  #: the content was deleted; only the metadata of the log is left
+    LOG = "log"  #: the content was deleted, or the service composes it; only the metadata of the log is shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,9 @@ class MessageViewer:
                 fix=f"To ask Celery as well, run: {mailctl_command('status', arguments=[prefix])}",
             )
         content = self._runtime.outbox.content(email.id)
+        if content is not None and self._is_sent_by_own_task(email):
+            note = "The service's own task composes the message; the log has only what that task was given."
+            return self._from_log(email, note=note)
         if content is not None:
             return self._from_content(email, content)
         if email.state is State.CAPTURED and (path := self._file_of(email)):
@@ -134,7 +138,7 @@ class MessageViewer:
             raw=data,
         )
 
-    def _from_log(self, email: Email) -> MessageDetails:
+    def _from_log(self, email: Email, *, note: str = "") -> MessageDetails:
         is_sent = email.is_sent_or_captured
         when = f"when the email was sent ({email.state})" if is_sent else "by `mailctl prune`"
         known = [
@@ -146,11 +150,20 @@ class MessageViewer:
         return MessageDetails(
             email=email,
             source=MessageSource.LOG,
-            note=f"The content was deleted {when}; only the metadata of the log is left.",
+            note=note or f"The content was deleted {when}; only the metadata of the log is left.",
             headers=tuple((name, value) for name, value in known if value),
         )
 
+    def _is_sent_by_own_task(self, email: Email) -> bool:
+        """Whether a task of the service composes the message, with templates that mailctl does not have."""
+        if email.is_own_task or email.state is not State.PENDING:
+            return email.is_own_task
+        kind = self._runtime.catalog.find(email.kind)
+        return kind is not None and Enqueuer(self._runtime).is_own_task(kind)
+
     def _subject(self, email: Email) -> str:
+        if self._is_sent_by_own_task(email):
+            return ""
         kind = self._runtime.catalog.find(email.kind)
         # The values of subject variables were deleted with the content.
         if kind is None or kind.subject is None or kind.subject_variables:

@@ -50,6 +50,33 @@ def client(redis_url: str) -> Iterator[Celery]:
         yield app
 
 
+@pytest.fixture
+def on_rabbit(run: Run, rabbit_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The same with RabbitMQ as the broker of a service's app, which has published four messages itself."""
+    monkeypatch.setenv("MAILCTL_APP", "ownapp:app")
+    source = (
+        f"from celery import Celery\napp = Celery('ownapp', broker={rabbit_url!r}, set_as_current=False)\n"
+    )
+    (tmp_path / "ownapp.py").write_text(source)
+    with Celery("publisher", broker=rabbit_url, set_as_current=False) as app:
+        for _ in range(4):
+            app.send_task("send_welcome_email_task", kwargs={"user_data": USER})
+    return run
+
+
+def test_messages_that_the_broker_only_counts_are_counted(on_rabbit: Run) -> None:
+    """RabbitMQ shows no message without handing it over; neither command says that the queue is empty."""
+    _, listed, _ = on_rabbit("queue", "list")
+    [found] = [each for each in listed if each["queue"] == "celery"]
+    assert (found["broker"]["ready"], found["foreign"], found["depth"]) == (4, 4, 0)
+    code, entries, talk = on_rabbit("queue", "peek", "celery")
+    assert (code, entries) == (0, [])
+    assert "4 messages without an email in the delivery log" in talk
+    _, checks, _ = on_rabbit("monitor", "--max-depth", "3", "--min-workers", "0")
+    [messages] = [each for each in checks[0]["checks"] if each["name"] == "messages"]
+    assert (messages["value"], messages["ok"]) == (4, False)
+
+
 def send(run: Run, *arguments: str) -> str:
     """Record an email and return its id."""
     code, [sent], talk = run("send", "welcome", "--email", "max@example.com", *arguments)

@@ -56,9 +56,9 @@ class Service:
         window.wait_until_printed("ready.")
         return window
 
-    def drain(self) -> Window:
+    def drain(self, pool: str = "solo") -> Window:
         """Run `mailctl worker --drain` to its end."""
-        window = self.terminal.launch_worker("-P", "solo", "--drain")
+        window = self.terminal.launch_worker("-P", pool, "-c", "1", "--drain")
         assert window.wait() == 0, window.output
         return window
 

@@ -100,6 +100,30 @@ def test_each_email_is_sent_once_and_its_state_is_true(
     assert tuple(answers) == cell.expected
 
 
+@pytest.mark.parametrize("tasks", ["kept", "removed"])
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_with_a_memory_broker_each_email_is_sent_once(
+    tasks: str, pool: str, service: Service, record_property: Callable[[str, object], None]
+) -> None:
+    """Only a worker of mailctl gets such emails: it ends when none is left, and the next one sends none again.
+
+    Children of a prefork pool keep their results to themselves.
+    """
+    service.set(DEBUG=True, SERVICE_TASKS=tasks)
+    good, bad = f"{uuid4().hex}@accepted.example", f"{uuid4().hex}@{REFUSED_DOMAIN}"
+    sent = service.run(*(("send", "welcome", "--email", address) for address in (good, bad)))
+    ids = [each["objects"][0]["task_id"] for each in sent]
+    service.drain(pool)
+    service.drain(pool)
+    answers = [answer(*found) for found in asked(service, ids)]
+    state, why = (" / ".join(str(each[place]) for each in answers) for place in (0, 2))
+    name = f"{tasks}-{pool}-debug=True-memory"
+    record_property("own tasks", (name, f"{service.accepted(good)}", state, why))
+    assert (service.accepted(good), service.accepted(bad), service.refused(bad)) == (1, 0, 1)
+    told = TOLD if pool == "threads" else SILENT
+    assert tuple(answers) == (SEEN if tasks == "removed" else told)
+
+
 def work_off(worker: Window, ids: list[str]) -> None:
     """Wait until the service's own worker has worked off some emails, and stop it."""
     worker.wait_until(lambda: all(f"[{task_id}] succeeded" in worker.output for task_id in ids))

@@ -72,7 +72,9 @@ def list_emails(
       mailctl list --campaign spring --watch
     """
     from mailctl.delivery_log.queries.search import Sort, search
+    from mailctl.diagnosis.own_task_results import record_results
 
+    record_results(session.runtime)
     wanted = filters.to_filter(session)
     order = Sort(require_choice(sort, list(Sort), field="--sort"))
 
@@ -156,5 +158,7 @@ def _row(email: Email, pauses: Sequence[Pause]) -> list[str]:
 
     recorded = format_time(email.created_at, TimeStyle.DAY_SECOND)
     stopping = [str(each) for each in pauses if email.state in CLAIMABLE_STATES and each.covers(email)]
-    reason = stopping[0] if stopping else email.error or ""
+    is_with_service = email.is_own_task and email.state == "queued"
+    waits = "the service's own task has not told what it did" if is_with_service else ""
+    reason = stopping[0] if stopping else email.error or waits
     return [email.state, email.kind, email.to, recorded, reason]

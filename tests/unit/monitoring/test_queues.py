@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
+from mailctl.broker.messages import BrokerQueue
 from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueRate
-from mailctl.monitoring.queues import QueueStatus
+from mailctl.monitoring.queues import QueueStatus, _count_unlogged_ready
 from tests.emails import NOW
 
 
@@ -42,6 +45,17 @@ def test_the_oldest_age_is_never_negative() -> None:
     assert status(waiting_since=NOW - timedelta(seconds=90)).oldest_age_seconds == 90.0
     assert status(waiting_since=NOW + timedelta(seconds=2)).oldest_age_seconds == 0.0
     assert status().oldest_age_seconds is None
+
+
+@pytest.mark.parametrize(("queued", "unlogged"), [(0, 4), (1, 3), (5, 0)])
+def test_a_broker_that_only_counts_has_the_messages_beyond_those_of_the_log(
+    queued: int, unlogged: int
+) -> None:
+    """RabbitMQ shows no messages; the published emails are among the ready ones."""
+    on_broker = BrokerQueue(queue="celery", ready=4, messages=None, unacked=None, unclaimed=0)
+    in_log = QueueDepth(queue="celery", queued=queued)
+    assert _count_unlogged_ready(on_broker, frozenset(), in_log) == unlogged
+    assert _count_unlogged_ready(None, frozenset(), in_log) == 0
 
 
 def test_unclaimed_messages_are_unknown_without_a_broker() -> None:

@@ -1,0 +1,239 @@
+"""The watch over emails of the service's own tasks: evidence ends them, silence holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery import Celery
+
+from mailctl.broker.messages import BrokerQueue, CeleryMessage
+from mailctl.domain.catalog import BUILT_IN_CATALOG
+from mailctl.domain.models import CeleryResult, Email, State
+from mailctl.worker.own_tasks import OwnTaskWatch
+from tests.emails import email
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from mailctl.domain.own_tasks import OwnTaskOutcome
+
+LEASE_SECONDS = 60
+
+
+@dataclass
+class Log:
+    """Emails of the service's own tasks, and what was recorded about them."""
+
+    emails: list[Email] = field(default_factory=list)
+    late: list[Email] = field(default_factory=list)
+    ended: dict[str, State] = field(default_factory=dict)
+    held: list[str] = field(default_factory=list)
+    why: str = ""
+    marked: list[Collection[str]] = field(default_factory=list)
+
+    def published(self, *, limit: int, worker_id: str | None) -> list[Email]:
+        """Return the emails that have not ended."""
+        return [each for each in self.emails if each.id not in (*self.ended, *self.held)]
+
+    def held_as_unknown(self, *, since: datetime, limit: int) -> list[Email]:
+        """Return the emails of which a result may come late."""
+        return self.late
+
+    def finish(self, email_id: str, outcome: OwnTaskOutcome) -> bool:
+        """Note how an email ended."""
+        self.ended[email_id] = outcome.state
+        return True
+
+    def hold_unknown(self, ids: Collection[str], *, why: str) -> int:
+        """Note which emails are held."""
+        self.held += ids
+        self.why = why
+        return len(ids)
+
+    def mark_published(self, kinds: Collection[str]) -> int:
+        """Note the kinds."""
+        self.marked.append(kinds)
+        return 0
+
+
+@dataclass
+class Broker:
+    """A broker with messages, and a result backend."""
+
+    results: dict[str, CeleryResult] = field(default_factory=dict)
+    ids: list[str] = field(default_factory=list)
+    unacked: list[str] = field(default_factory=list)
+    is_in_memory: bool = False
+    shows_messages: bool = True
+    ready: int | None = None
+
+    def task_result(self, task_id: str) -> CeleryResult | None:
+        """Return the result of a task."""
+        return self.results.get(task_id)
+
+    def ready_counts(self, queues: Collection[str]) -> dict[str, int]:
+        """Return the number of messages in each queue."""
+        return dict.fromkeys(queues, len(self.ids))
+
+    def inspect_queues(self, queues: Collection[str]) -> dict[str, BrokerQueue]:
+        """Return the messages of the first queue."""
+        empty = BrokerQueue(queue="", ready=0, messages=(), unacked=(), unclaimed=0)
+        first, *others = queues
+        ready = len(self.ids) if self.ready is None else self.ready
+        shown = self.shows_messages
+        messages = tuple(map(message, self.ids)) if shown else None
+        unacked = tuple(map(message, self.unacked)) if shown else None
+        found = BrokerQueue(queue=first, ready=ready, messages=messages, unacked=unacked, unclaimed=0)
+        return {first: found} | dict.fromkeys(others, empty)
+
+
+def message(task_id: str) -> CeleryMessage:
+    """Return a message of the service's task."""
+    return CeleryMessage(task_id=task_id, task="t", queue="q", email_ids=(), to=None, is_from_mailctl=False)
+
+
+def published(email_id: str = "e1", *, seconds_ago: float = 120) -> Email:
+    """Return an email that was published for a task of the service."""
+    at = datetime.now(UTC) - timedelta(seconds=seconds_ago)
+    return email(State.QUEUED, id=email_id, queued_at=at, is_own_task=True)
+
+
+MakeWatch = Callable[..., OwnTaskWatch]
+
+
+@pytest.fixture
+def make_watch() -> MakeWatch:
+    """Makes a watch over a log and a broker."""
+
+    def make(log: Log, broker: Broker, *, is_busy: bool = False, **settings: Any) -> OwnTaskWatch:
+        app = Celery("watched", broker="memory://", backend="redis://h", set_as_current=False)
+        app.conf.update(settings)
+        runtime: Any = SimpleNamespace(
+            own_task_emails=log,
+            app=app,
+            catalog=BUILT_IN_CATALOG,
+            result_translator=None,
+            settings=SimpleNamespace(mailctl_lease_seconds=LEASE_SECONDS),
+        )
+        inspector: Any = broker
+        return OwnTaskWatch(runtime, broker=inspector, worker_id="w-1", is_busy=lambda: is_busy)
+
+    return make
+
+
+@pytest.mark.parametrize(("value", "state"), [(True, State.UNCONFIRMED), (False, State.FAILED)])
+def test_a_result_ends_an_email(make_watch: MakeWatch, value: bool, state: State) -> None:
+    """As it tells."""
+    log = Log([published()])
+    make_watch(log, Broker({"e1": CeleryResult(state="SUCCESS", text="", value=value)})).check()
+    assert log.ended == {"e1": state}
+
+
+def test_a_message_that_is_gone_without_a_result_is_held_at_the_second_look(make_watch: MakeWatch) -> None:
+    """A message that moves to a worker is missing for a moment."""
+    log = Log([published()])
+    watch = make_watch(log, Broker())
+    watch.check()
+    assert log.held == []
+    watch.check()
+    assert log.held == ["e1"]
+    assert "no longer on the broker" in log.why
+
+
+@pytest.mark.parametrize("where", ["ids", "unacked"])
+def test_a_message_that_waits_or_is_being_worked_off_is_left_alone(make_watch: MakeWatch, where: str) -> None:
+    """Neither is lost."""
+    log = Log([published()])
+    watch = make_watch(log, Broker(**{where: ["e1"]}))
+    watch.check()
+    watch.check()
+    assert (log.held, log.ended) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("age", "is_held"), [(LEASE_SECONDS - 5, False), (LEASE_SECONDS + 5, True)], ids=["young", "old"]
+)
+def test_a_task_has_some_time_to_tell(make_watch: MakeWatch, age: float, is_held: bool) -> None:
+    """It may be sending the email."""
+    log = Log([published(seconds_ago=age)])
+    watch = make_watch(log, Broker())
+    watch.check()
+    watch.check()
+    assert bool(log.held) is is_held
+
+
+@pytest.mark.parametrize("state", ["STARTED", "RETRY"])
+@pytest.mark.parametrize(("age", "is_held"), [(120, False), (400, True)])
+def test_a_task_that_runs_has_the_time_limit_of_its_app(
+    make_watch: MakeWatch, state: str, age: float, is_held: bool
+) -> None:
+    """A worker that was killed leaves such a state for good."""
+    log = Log([published(seconds_ago=age)])
+    watch = make_watch(log, Broker({"e1": CeleryResult(state=state, text="")}), task_time_limit=300)
+    watch.check()
+    watch.check()
+    assert bool(log.held) is is_held
+
+
+def test_messages_that_were_not_read_may_be_the_missing_ones(make_watch: MakeWatch) -> None:
+    """Of a long queue only the first messages are read."""
+    log = Log([published()])
+    watch = make_watch(log, Broker(ids=["other"], ready=5000))
+    watch.check()
+    watch.check()
+    assert log.held == []
+
+
+@pytest.mark.parametrize(("ready", "held"), [(0, ["old", "new"]), (1, ["old"]), (2, [])])
+def test_a_broker_that_only_counts_has_the_newest_messages(
+    make_watch: MakeWatch, ready: int, held: list[str]
+) -> None:
+    """A queue is first in, first out."""
+    log = Log([published("old", seconds_ago=300), published("new", seconds_ago=200)])
+    watch = make_watch(log, Broker(shows_messages=False, ready=ready))
+    watch.check()
+    watch.check()
+    assert log.held == held
+
+
+@pytest.mark.parametrize(
+    ("ids", "is_busy", "is_held"), [([], False, True), ([], True, False), (["other"], False, False)]
+)
+def test_an_idle_worker_has_worked_off_what_was_in_its_memory(
+    make_watch: MakeWatch, ids: list[str], is_busy: bool, is_held: bool
+) -> None:
+    """At once, so that it can end when no work is left."""
+    log = Log([published(seconds_ago=0)])
+    watch = make_watch(log, Broker(ids=ids, is_in_memory=True), is_busy=is_busy)
+    watch.check()
+    watch.check()
+    assert bool(log.held) is is_held
+
+
+def test_a_result_may_come_late(make_watch: MakeWatch) -> None:
+    """The email was held by then."""
+    log = Log(late=[published()])
+    make_watch(log, Broker({"e1": CeleryResult(state="SUCCESS", text="", value=False)})).check()
+    assert log.ended == {"e1": State.FAILED}
+
+
+def test_a_result_of_mailctl_itself_tells_nothing_here(make_watch: MakeWatch) -> None:
+    """Its task has written to the log."""
+    log = Log([published(seconds_ago=0)])
+    result = CeleryResult(state="SUCCESS", text="", value={"email_id": "e1"}, is_from_mailctl=True)
+    make_watch(log, Broker({"e1": result})).check()
+    assert log.ended == {}
+
+
+def test_the_reason_names_why_results_cannot_be_read(make_watch: MakeWatch) -> None:
+    """The operator can mend that."""
+    log = Log([published()])
+    watch = make_watch(log, Broker(), result_backend="rpc://")
+    watch.check()
+    watch.check()
+    assert "rpc://" in log.why
