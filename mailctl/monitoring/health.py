@@ -16,6 +16,7 @@ from mailctl.delivery_log.queries.queue_stats import QueueStats
 from mailctl.domain.shell_command import mailctl_command, start_worker_fix
 from mailctl.errors import ExitCode, MailctlError
 from mailctl.monitoring.canary import send_canary
+from mailctl.operations.known_names import check_queue_anywhere
 from mailctl.timefmt import format_duration, pluralize
 
 if TYPE_CHECKING:
@@ -181,8 +182,8 @@ def _last_reply(runtime: Runtime) -> Hop:
 
 
 def _canary_hops(runtime: Runtime, options: CanaryOptions) -> Iterator[Hop]:
-    queue = options.queue or next(iter(needed_queues(runtime.app)))
     try:
+        queue = _canary_queue(runtime, options.queue)
         steps = send_canary(runtime, queue=queue, to=options.to, timeout=options.timeout_seconds)
     except MailctlError as error:
         yield _failed_hop("worker" if error.exit_code is ExitCode.PENDING else "publish", error)
@@ -197,6 +198,16 @@ def _canary_hops(runtime: Runtime, options: CanaryOptions) -> Iterator[Hop]:
             fix="" if step.ok else "Run `mailctl check-config` on the worker's host.",
             exit_code=ExitCode.DONE if step.ok else code,
         )
+
+
+def _canary_queue(runtime: Runtime, queue: str | None) -> str:
+    """Return the queue of a canary: the given one if it exists, or else the queue of the first kind."""
+    needed = needed_queues(runtime.app)
+    if queue is None:
+        return next(iter(needed))
+    if queue not in needed:
+        check_queue_anywhere(runtime, queue)
+    return queue
 
 
 def _failed_hop(name: str, error: MailctlError) -> Hop:

@@ -71,6 +71,19 @@ def check_campaign(runtime: Runtime, campaign: str) -> None:
         )
 
 
+def check_names(runtime: Runtime, wanted: EmailFilter) -> None:
+    """Raise if the queue or the campaign of a filter is unknown; to be called if no email matches.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+        NotFound: the queue or the campaign is unknown.
+    """
+    if wanted.queue:
+        check_queue_anywhere(runtime, wanted.queue)
+    if wanted.campaign:
+        check_campaign(runtime, wanted.campaign)
+
+
 def _unknown_queue_error(runtime: Runtime, queue: str) -> NotFound:
     known = ", ".join(sorted(known_queues(runtime)))
     return NotFound(f"Queue {queue!r} does not exist.", fix=f"Known queues: {known}.")

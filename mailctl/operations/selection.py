@@ -15,7 +15,7 @@ from mailctl.delivery_log.queries.search import (
 )
 from mailctl.diagnosis.status import StatusService
 from mailctl.errors import InvalidInput
-from mailctl.operations.known_names import check_campaign, check_queue_anywhere
+from mailctl.operations.known_names import check_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -132,10 +132,7 @@ def no_match_message(runtime: Runtime, wanted: EmailFilter) -> str:
     """
     if runtime.history.is_empty():
         return f"The delivery log at {runtime.masked_log_url} is empty{runtime.logs_nearby}."
-    if wanted.queue:
-        check_queue_anywhere(runtime, wanted.queue)
-    if wanted.campaign:
-        check_campaign(runtime, wanted.campaign)
+    check_names(runtime, wanted)
     return f"No email in the delivery log at {runtime.masked_log_url} matches."
 
 

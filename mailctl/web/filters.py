@@ -10,15 +10,17 @@ from urllib.parse import urlencode
 from fastapi import Query
 
 from mailctl import runtime
-from mailctl.delivery_log.queries.search import EmailFilter
+from mailctl.delivery_log.queries.search import EmailFilter, search
 from mailctl.domain.models import State
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import InvalidInput
+from mailctl.operations.known_names import check_names
 from mailctl.timefmt import parse_past_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mailctl.delivery_log.queries.search import EmailPage
     from mailctl.domain.shell_command import ShellCommand
 
 DEFAULT_PAGE_SIZE = 100
@@ -70,6 +72,21 @@ class EmailQuery:
             since=parse_past_time(self.since, field="since", now=now) if self.since else None,
             until=parse_past_time(self.until, field="until", now=now) if self.until else None,
         )
+
+    def page(self) -> EmailPage:
+        """Return the page of the list.
+
+        Raises:
+            InvalidInput: there is no such state or kind, or a time is invalid.
+            NotFound: no email matches, and the queue or the campaign does not exist.
+        """
+        parts, wanted = runtime.current(), self.to_filter()
+        page = search(
+            parts.engine, wanted, limit=self.limit, after=self.after, oldest_first=self.oldest_first
+        )
+        if not page.emails:
+            check_names(parts, wanted)
+        return page
 
     @property
     def has_filters(self) -> bool:

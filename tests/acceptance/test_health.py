@@ -74,12 +74,17 @@ def test_the_stage_that_fails_is_named(production: Terminal, certificates: Certi
 def test_no_worker_no_redis_no_mail_server(
     production: Terminal, redis: RedisServer, smtp_server: ScriptedSmtpServer
 ) -> None:
-    """Exit codes 8, 5 and 5: not in time, and not reachable."""
+    """Exit codes 5, 3, 8 and 5: not reachable, no such queue, not in time."""
+    production.set(CELERY_QUEUE_DEFAULT="abandoned")
+    production.send("welcome", "--email", "ada@example.com")
+    production.set(CELERY_QUEUE_DEFAULT="celery")
     production.worker("-c", "1")
     smtp_server.stop()
     unreachable = production.run("health", "--canary", "--json")
     assert (unreachable.code, unreachable.data["stage"]) == (5, "connect"), unreachable.out
-    late = production.run("health", "--canary", "--queue", "nobodys", "--timeout", "1", "--json")
+    unknown = production.run("health", "--canary", "--queue", "clery", "--json")
+    assert (unknown.code, unknown.data["stage"]) == (3, "publish"), unknown.out
+    late = production.run("health", "--canary", "--queue", "abandoned", "--timeout", "1", "--json")
     assert (late.code, late.data["stage"]) == (8, "worker"), late.out
     redis.stop()
     down = production.run("health", "--canary", "--json")

@@ -242,6 +242,17 @@ class TestContents:
             assert client.get("/emails?state=gone").status_code == 422
             assert client.get("/api/emails?since=soon").status_code == 422
 
+    @pytest.mark.parametrize("path", ["/emails", "/api/emails"])
+    def test_an_unknown_queue_or_campaign_is_an_error(self, site: Site, path: str) -> None:
+        """It is not an empty list, as for `mailctl list`; a known queue without emails is one."""
+        with site.client(site.key.plaintext) as client:
+            unknown = client.get(path, params={"queue": "clery"})
+            assert unknown.status_code == 404
+            assert "does not exist" in unknown.text
+            assert "Known queues: celery, mailctl.bulk." in unknown.text
+            assert client.get(path, params={"queue": "mailctl.bulk"}).status_code == 200
+            assert client.get(path, params={"campaign": "sprnig"}).status_code == 404
+
     def test_every_email_is_on_one_page(self, site: Site) -> None:
         """The cursor of a page leads to the next one."""
         ids = [site.email_id, *(site.record(f"user{number}@example.com") for number in range(4))]

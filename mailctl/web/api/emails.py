@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 
 from mailctl import runtime
-from mailctl.delivery_log.queries.search import search
 from mailctl.diagnosis.status import StatusService
 from mailctl.errors import NotFound
 from mailctl.views.diagnosis import DiagnosisView
@@ -23,17 +22,14 @@ router = APIRouter(route_class=ApiRoute, tags=["emails"], responses=problem_resp
 _NOT_FOUND = problem_responses(also={404: "There is no such email."})
 
 
-@router.get("/api/emails", name="mailctl:api_emails")
+@router.get(
+    "/api/emails",
+    name="mailctl:api_emails",
+    responses=problem_responses(also={404: "The queue or the campaign does not exist."}),
+)
 def list_emails(query: Annotated[EmailQuery, Depends(read_email_query)]) -> EmailPageView:
     """List emails, newest first."""
-    page = search(
-        runtime.current().engine,
-        query.to_filter(),
-        limit=query.limit,
-        after=query.after,
-        oldest_first=query.oldest_first,
-    )
-    return EmailPageView.of(page)
+    return EmailPageView.of(query.page())
 
 
 @router.get("/api/emails/{task_id}", name="mailctl:api_email", responses=_NOT_FOUND)

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import HTMLResponse, Response
 
 from mailctl import runtime
-from mailctl.delivery_log.queries.search import search
 from mailctl.diagnosis.eligibility_checker import EligibilityChecker
 from mailctl.diagnosis.status import EmailStatus, StatusService
 from mailctl.domain.models import State
@@ -31,13 +30,7 @@ router = APIRouter(route_class=PageRoute, default_response_class=HTMLResponse, i
 @router.get("/emails", name="mailctl:emails")
 def emails_page(request: Request, query: Annotated[EmailQuery, Depends(read_email_query)]) -> Response:
     """Show the emails that match the filters."""
-    page = search(
-        runtime.current().engine,
-        query.to_filter(),
-        limit=query.limit,
-        after=query.after,
-        oldest_first=query.oldest_first,
-    )
+    page = query.page()
     return render(
         request,
         "emails.html",
