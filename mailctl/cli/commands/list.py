@@ -156,5 +156,7 @@ def _row(email: Email, pauses: Sequence[Pause]) -> list[str]:
 
     recorded = format_time(email.created_at, TimeStyle.DAY_SECOND)
     stopping = [str(each) for each in pauses if email.state in CLAIMABLE_STATES and each.covers(email)]
-    reason = stopping[0] if stopping else email.error or ""
+    at = email.scheduled_for
+    scheduled = f"scheduled for {format_time(at, TimeStyle.DAY_SECOND)}" if at else ""
+    reason = stopping[0] if stopping else email.error or scheduled
     return [email.state, email.kind, email.to, recorded, reason]
