@@ -31,6 +31,7 @@ from mailctl.domain.models import SENT_OR_CAPTURED, State
 from mailctl.domain.request import EmailRequest
 from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable
 from mailctl.json_logging import escape_handlers
+from mailctl.timefmt import pluralize
 from mailctl.worker import message_validation, process_state
 from mailctl.worker.bootsteps import RelayStep
 from mailctl.worker.canary_responder import respond_to_canary, respond_to_logged_canary
@@ -191,7 +192,7 @@ def deliver_batch(self: Task, ids: Json = None) -> str:
     if not isinstance(ids, list):
         raise InvalidInput("ids", "must be a list.")
     ids = [validation.validate_email_id(email_id, field="ids") for email_id in ids]
-    with _requeue_if_log_unavailable(f"{len(ids)} emails"):
+    with _requeue_if_log_unavailable(pluralize(len(ids), "email")):
         sent = process_state.current().delivery.deliver_batch(ids, worker=_worker_name(self))
     return f"{sent} of {len(ids)} sent or captured"
 

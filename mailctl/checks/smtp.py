@@ -126,6 +126,7 @@ def _fix(stage: str, settings: Settings) -> str:
         return (
             "Check that EMAIL_HOST is a name in the server's certificate, that EMAIL_CA_FILE contains "
             f"the authority that signed it (now: {trusted}), and that EMAIL_TLS matches EMAIL_PORT ({ports})."
+            " A server on this host or in a private network that offers no TLS requires EMAIL_TLS=none."
         )
     if stage == "auth" and settings.email_tls == "none":
         return "Set EMAIL_TLS to starttls or implicit, or remove EMAIL_HOST_USER."

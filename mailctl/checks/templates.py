@@ -74,7 +74,7 @@ def _origins(settings: Settings) -> Finding:
         origins = sorted(link_origins(settings))
     except ConfigurationError as error:
         return _GROUP.error("links", error)
-    return _GROUP.ok("links", f"links lead to {', '.join(origins)}")
+    return _GROUP.ok("links", f"links lead to {', '.join(origins) or settings.frontend_url}")
 
 
 def _link_mint(settings: Settings) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.cli.commands.preview import show_preview
 from mailctl.enqueue.send_service import Recipients, SendService
-from mailctl.timefmt import pluralize
+from mailctl.timefmt import TimeStyle, format_time, pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +95,8 @@ def _show(session: CliSession, email: Email) -> None:
 
         session.output.record(EmailSummaryView.of(email))
     else:
-        session.output.state(email.state, f"{email.id}  {email.kind} to {email.to}")
+        at = email.scheduled_for
+        when = f", scheduled for {format_time(at, TimeStyle.SENTENCE)}" if at else ""
+        session.output.state(email.state, f"{email.id}  {email.kind} to {email.to}{when}")
     if email.state == "suppressed":
         session.output.note(f"{email.error}; use --force to send it anyway.")

@@ -86,7 +86,7 @@ def attempt_failed(case: Case) -> Cause | None:
         return None
     event = case.last_event(State.DEFERRED)
     code, stage = (event.reason_code, event.stage) if event else (email.reason_code, None)
-    cause = cause_of_attempt(code, stage=stage, enhanced=email.reply.enhanced or "")
+    cause = cause_of_attempt(code, stage=stage, reply=email.reply)
     when = email.not_before or email.due_at
     again = f"the next attempt is {_at(when)}, in {format_duration(when - case.now)}"
     if when <= case.now:
@@ -96,20 +96,24 @@ def attempt_failed(case: Case) -> Cause | None:
     circuit = case.evidence.circuit
     is_open = circuit is not None and circuit.is_open and is_server_stage(stage or "")
     suspended = "; the circuit is open, and sending is suspended" if is_open else ""
-    return replace(cause, sentence=f"{attempt} because {cause.sentence}: {email.error}; {again}{suspended}")
+    return replace(
+        cause,
+        sentence=f"{attempt} because {cause.sentence}: {email.error}; {again}{suspended}",
+        next_step=cause.next_step or wording.follow_command(email),
+    )
 
 
-def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, enhanced: str) -> Cause:
+def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, reply: SmtpReply) -> Cause:
     """Return why an attempt failed.
 
     Args:
         code: the reason code of the attempt.
         stage: the SMTP stage at which it failed; None if no mail server was contacted.
-        enhanced: the enhanced status code of the reply; "" if it has none.
+        reply: the reply of the mail server; without a code if none came.
     """
     if stage in ("tls", "auth"):
         return cause_of_server_failure(stage)
-    if is_rate_limit(SmtpReply(enhanced=enhanced), stage=stage or ""):
+    if is_rate_limit(reply, stage=stage or ""):
         return Cause(
             name="rate_limited",
             sentence="the mail server is throttling us (rate limit, reputation or greylisting)",
@@ -134,6 +138,12 @@ def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, enhanced: st
             name="our_settings",
             sentence="the settings or the content cannot be used",
             next_step=mailctl_command("check-config"),
+        )
+    if reply.code is None:
+        return Cause(
+            name="session_failed",
+            sentence="the session with the mail server failed",
+            certainty=Certainty.LIKELY,
         )
     return Cause(
         name="mail_server_later",

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 def accepted(case: Case) -> Cause:
     """Return the cause of `sent`."""
-    email = case.email
-    reply = " ".join(str(part) for part in (email.reply.code, email.reply.text) if part)
+    reply = str(case.email.reply)
     if not reply:
         return Cause(name="accepted", sentence="a task of the service reported it as sent")
     # Only the log of that server can tell what happened to it afterwards.
@@ -55,14 +54,14 @@ def failed(case: Case) -> Cause:
     event = case.last_event(State.FAILED)
     again = case.command_to_send_again()
     if is_refused and is_recipient_refusal(email.reply, stage=(event.stage if event else None) or ""):
-        sentence = f"the mail server refused the recipient: {error}"
+        sentence = f"the mail server refused the recipient: {str(email.reply) or error}"
         return Cause(
             name="recipient_refused",
             sentence=sentence,
             next_step=mailctl_command("list", to=email.to, limit="10"),
         )
     if is_refused:
-        sentence = f"the mail server refused the message: {error}"
+        sentence = f"the mail server refused the message: {str(email.reply) or error}; remove the cause first"
         return Cause(name="message_refused", sentence=sentence, next_step=again)
     if email.reason_code is ReasonCode.OUT_OF_ATTEMPTS:
         return Cause(name="out_of_attempts", sentence=error, next_step=again)
@@ -76,8 +75,7 @@ def held(case: Case) -> Cause:
     email, event = case.email, case.events[-1] if case.events else None
     step = case.command_for(RELEASE) or case.command_to_send_again()
     if event is not None and event.actor:
-        reason = f": {event.text}" if event.text else ""
-        sentence = f"held by {event.actor} since {wording.format_time(event.at)}{reason}"
+        sentence = f"{email.error or f'held by {event.actor}'} (since {wording.format_time(event.at)})"
         return Cause(name="held", sentence=sentence, next_step=step)
     sentence = email.error or "held until an operator decides"
     if email.reason_code is ReasonCode.OWN_TASK_UNKNOWN:
@@ -109,10 +107,9 @@ def cancelled(case: Case) -> Cause:
     """Return the cause of `cancelled`."""
     event = case.events[-1] if case.events else None
     who = f" by {event.actor}" if event and event.actor else ""
-    reason = f": {event.text}" if event and event.text else ""
     return Cause(
         name="cancelled",
-        sentence=f"cancelled{who}{reason}",
+        sentence=case.email.error or f"cancelled{who}",
         next_step=case.command_for(RELEASE) or case.command_to_send_again(),
     )
 

@@ -12,6 +12,7 @@ from mailctl.delivery_log.own_task_emails import OwnTaskEmails
 from mailctl.diagnosis import Diagnosis, diagnose, diagnose_unknown
 from mailctl.diagnosis.evidence import EvidenceCollector
 from mailctl.diagnosis.own_task_results import OwnTaskResults
+from mailctl.diagnosis.unknown_id import search_command
 from mailctl.domain.models import CeleryResult, Email, Event, State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
@@ -216,14 +217,15 @@ class StatusService:
         )
 
     def _unknown_id_error(self, unknown: UnknownId) -> NotFound:
-        log = self._collector.log
+        log, given = self._collector.log, unknown.task_id
         missing = f"there is no delivery log at {log}"
         absent = missing if unknown.is_log_missing else f"the delivery log at {log} does not have it"
         broker_error = f" {unknown.broker_error}" if unknown.broker_error else ""
-        command = mailctl_command("why", arguments=[unknown.task_id])
+        fix = f"Check the id, and where the email was recorded: {mailctl_command('why', arguments=[given])}"
+        if "@" in given:
+            fix = f"List the emails to this address: {search_command(given)}"
         return NotFound(
-            f"No email has the id {unknown.task_id}: {absent}, and Celery has no result.{broker_error}",
-            fix=f"Check the id, and where the email was recorded: {command}",
+            f"No email has the id {given}: {absent}, and Celery has no result.{broker_error}", fix=fix
         )
 
     def _record_celery_result(self, email: Email, celery: CeleryResult | None) -> Email:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mailctl.broker.messages import MessagePosition
     from mailctl.diagnosis.models import UnknownId
     from mailctl.domain.models import CeleryResult
+    from mailctl.domain.shell_command import ShellCommand
 
 
 def diagnose_unknown(unknown: UnknownId) -> tuple[Cause, ...]:
@@ -22,6 +23,11 @@ def diagnose_unknown(unknown: UnknownId) -> tuple[Cause, ...]:
     causes = sorted(_causes(unknown), key=lambda cause: order.index(cause.certainty))
     first = {cause.name: cause for cause in reversed(causes)}
     return tuple(cause for cause in causes if first[cause.name] is cause)
+
+
+def search_command(given: str) -> ShellCommand:
+    """Return the command that finds the email which an unknown id may stand for; an address is no id."""
+    return mailctl_command("list", to=given) if "@" in given else mailctl_command("list")
 
 
 def _causes(unknown: UnknownId) -> Iterator[Cause]:
@@ -37,7 +43,7 @@ def _causes(unknown: UnknownId) -> Iterator[Cause]:
     yield Cause(
         name="never_existed",
         sentence="no email has this id: it may be mistyped, or the email was pruned or rolled back",
-        next_step=mailctl_command("list"),
+        next_step=search_command(unknown.task_id),
         certainty=Certainty.POSSIBLE,
     )
     yield from _other_log_causes(unknown)

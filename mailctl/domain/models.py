@@ -148,6 +148,9 @@ class SmtpReply:
     enhanced: str | None = None
     text: str = ""
 
+    def __str__(self) -> str:
+        return " ".join(str(part) for part in (self.code, self.enhanced, self.text) if part)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Email:
@@ -197,6 +200,12 @@ class Email:
     def has_ended_unsent(self) -> bool:
         """Whether it is known to be finished without having been sent or captured."""
         return self.is_final and not self.is_sent_or_captured and self.state is not State.UNCONFIRMED
+
+    @property
+    def scheduled_for(self) -> datetime | None:
+        """The time for which it is scheduled; None if it is not, or if something else has delayed it."""
+        is_untried = self.state is State.PENDING and not self.attempts and self.reason_code is None
+        return self.not_before if is_untried else None
 
     @property
     def next_attempt_at(self) -> datetime | None:
@@ -310,9 +319,7 @@ class Outcome:
     category: ReplyCategory | None = None
 
     def __str__(self) -> str:
-        reply = self.reply
-        words = [str(part) for part in (reply.code, reply.enhanced, reply.text) if part]
-        return " ".join(words) or self.captured_file or self.kind
+        return str(self.reply) or self.captured_file or self.kind
 
     @property
     def text_with_stage(self) -> str:

@@ -123,8 +123,10 @@ class SendService:
         return [self._enqueuer.make_content(request, user) for user in self._users(recipients)]
 
     def _users(self, recipients: Recipients) -> list[User]:
-        if bool(recipients.user_ids) == (recipients.email is not None):
-            raise InvalidInput("recipient", "is missing or given twice.", fix="Give --user-id, or --email.")
+        if not recipients.user_ids and recipients.email is None:
+            raise InvalidInput("recipient", "is missing.", fix="Give --user-id or --email.")
+        if recipients.user_ids and recipients.email is not None:
+            raise InvalidInput("recipient", "is given twice.", fix="Give either --user-id or --email.")
         if recipients.email is not None:
             return [make_recipient(email=recipients.email, name=recipients.name)]
         directory, screening = self._runtime.directory, recipients.screening

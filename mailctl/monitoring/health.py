@@ -178,7 +178,7 @@ def _last_reply(runtime: Runtime) -> Hop:
             name="mail-server", ok=True, detail=detail, fix=str(mailctl_command("health", canary=True))
         )
     ago = format_duration(max(timedelta(), now - answer.at))
-    return Hop(name="mail-server", ok=True, detail=f"answered {ago} ago; the email was {answer.state}")
+    return Hop(name="mail-server", ok=True, detail=f"answered {ago} ago; result: {answer.state}")
 
 
 def _canary_hops(runtime: Runtime, options: CanaryOptions) -> Iterator[Hop]:

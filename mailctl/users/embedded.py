@@ -16,6 +16,7 @@ from mailctl.domain.address_validation import validate_address
 from mailctl.domain.models import RowProblem, User
 from mailctl.domain.validation import validate_display_name
 from mailctl.errors import InvalidInput, NotFound, Refused
+from mailctl.timefmt import pluralize
 from mailctl.users.screening import ExcludedUser, Screening
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class EmbeddedUserDirectory:
         with reading(self._engine) as connection:
             count = connection.execute(select(func.count()).select_from(users)).scalar_one()
             count = count or len(self._demo_users(connection))
-        return f"table {users} in {mask_url(self._engine.url)}, {count} users"
+        return f"table {users} in {mask_url(self._engine.url)}, {pluralize(count, 'user')}"
 
     def close(self) -> None:
         """Do nothing, because the engine belongs to the delivery log."""

@@ -19,6 +19,7 @@ from mailctl.domain.address_validation import validate_address
 from mailctl.domain.factory import make_user
 from mailctl.domain.models import RowProblem, User
 from mailctl.errors import ConfigurationError, InvalidInput, NotFound, Refused, UserDirectoryUnavailable
+from mailctl.timefmt import pluralize
 from mailctl.users.postgresql import read_impossible_times_as_text
 from mailctl.users.screening import ExcludedUser, Screening, eligibility_columns, find_exclusion
 from mailctl.users.user_queries import (
@@ -114,7 +115,7 @@ class ServiceUserDirectory:
             users = self._find_table(connection)
             some = select(users.c.id).limit(MAX_COUNT + 1).subquery()
             count = connection.execute(select(func.count()).select_from(some)).scalar_one()
-        number = f"more than {MAX_COUNT} users" if count > MAX_COUNT else f"{count} users"
+        number = f"more than {MAX_COUNT} users" if count > MAX_COUNT else pluralize(count, "user")
         return f"table {users} in {mask_url(self._engine.url)}, {number}"
 
     def describe_eligibility(self) -> str:

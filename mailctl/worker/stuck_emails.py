@@ -13,6 +13,7 @@ from mailctl.domain.retry_policy import (
     UNCLAIMED_GRACE_SECONDS,
 )
 from mailctl.settings import BULK_QUEUE
+from mailctl.timefmt import pluralize
 from mailctl.worker.clocks import IntervalTimer, LeaseTrust
 from mailctl.worker.due_emails import BATCH_SIZE
 from mailctl.worker.own_tasks import OwnTaskWatch
@@ -84,7 +85,8 @@ class StuckEmails:
         for queue in self._runtime.history.queues_with_unclaimed(queued_before=queued_before):
             lost = self._return_lost_of(queue, now=now, queued_before=queued_before)
             if lost:
-                _log.warning("the broker lost %d messages of queue %r; publishing them again", lost, queue)
+                lost_messages = pluralize(lost, "message")
+                _log.warning("the broker lost %s of queue %r; publishing again", lost_messages, queue)
 
     def _return_lost_of(self, queue: str, *, now: datetime, queued_before: datetime) -> int:
         """Put back the lost emails of a queue, and return how many are known to be lost."""

@@ -180,6 +180,7 @@ def test_the_service_in_one_file_confirms_addresses(
         reader.follow(at_database(block, url))
     with httpx.Client(base_url=address, timeout=30) as client:
         assert client.post("/sign-up", data={"email": "zoe@example.com"}).status_code == 200
+        assert client.post("/sign-up", data={"email": "nobody"}).status_code == 422
         [message] = Mailbox(terminal, None).messages(1, terminal.windows[-1])
         [link] = links_in(message)
         page = client.get(link)

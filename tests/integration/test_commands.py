@@ -37,6 +37,13 @@ class TestSend:
         assert [line["user_id"] for line in sent] == ["1", "2"]
         assert {line["state"] for line in sent} == {"pending"}
 
+    def test_a_scheduled_email_shows_its_time(self, run: Run) -> None:
+        """`pending` alone would not tell it from one that waits for a worker."""
+        code, out = run("send", "welcome", "--user-id", "1", "--in", "2h")
+        assert (code, ", scheduled for 20" in out) == (0, True)
+        assert "scheduled for" in run("list")[1]
+        assert "scheduled" not in run("send", "welcome", "--user-id", "2")[1]
+
     def test_the_generic_kind_takes_variables(self, run: Run) -> None:
         """As the template wants them."""
         generic = ("send", "email", "--email", "zoe@example.com", "--subject", "Hi")

@@ -224,7 +224,7 @@ class TestMailServer:
         assert hop["detail"] == "unknown: no email was attempted in the last 60 min"
         assert hop["fix"] == "mailctl health --canary"
         fail(task_id, REFUSED)
-        assert str(self.hop(mailctl)["detail"]).endswith(" ago; the email was failed")
+        assert str(self.hop(mailctl)["detail"]).endswith(" ago; result: failed")
         trouble = Outcome(kind=OutcomeKind.DEFERRED, reply=SmtpReply(text="refused"), stage="connect")
         circuits = runtime.current().circuits
         assert circuits is not None

@@ -202,7 +202,7 @@ class TestTableOfTheService:
         execute_sql(service_url, *USERS)
         line = describe(service_url)
         assert line.startswith("table users in ")
-        assert line.endswith(", 1 users")
+        assert line.endswith(", 1 user")
 
 
 class TestQueryOfTheService:

@@ -11,6 +11,7 @@ from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode
+from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
     from mailctl.cli.terminal.output import Output
@@ -94,8 +95,9 @@ def _show_rekeyed(output: Output, total: RekeyResult, *, dry_run: bool) -> None:
 
         output.record(RekeyView.of(total, dry_run=dry_run))
     else:
-        verb = "would be" if dry_run else "were"
-        text = f"{total.outdated} contents {verb} encrypted with the newest key; {total.current} already are"
+        verb = "would encrypt" if dry_run else "encrypted"
+        text = f"{verb} the content of {pluralize(total.outdated, 'email')} with the newest key"
+        text += f"; {total.current} had it already"
         output.prose(text, hang=0)
     if total.unreadable:
         output.note(_unreadable_message(total.unreadable))
@@ -104,7 +106,7 @@ def _show_rekeyed(output: Output, total: RekeyResult, *, dry_run: bool) -> None:
 def _unreadable_message(ids: tuple[str, ...]) -> str:
     shown = ", ".join(ids[:_MAX_SHOWN_IDS]) + (" …" if len(ids) > _MAX_SHOWN_IDS else "")
     return (
-        f"{len(ids)} contents cannot be decrypted with any key: {shown}. "
+        f"The content of {pluralize(len(ids), 'email')} cannot be decrypted with any key: {shown}. "
         "Add their key to MAILCTL_SECRET_KEYS_OLD, or cancel these emails."
     )
 

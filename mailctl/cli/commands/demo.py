@@ -41,7 +41,7 @@ def demo(session: CliSession) -> None:
 def _show_run(output: Output, run: Demo) -> list[Email]:
     """Print every change of an email; return the emails as they are at the end."""
     latest: dict[str, Email] = {}
-    with output.spinner("starting a worker"):
+    with output.spinner("a worker is sending"):
         for email in run.run():
             latest[email.id] = email
             if output.as_json:

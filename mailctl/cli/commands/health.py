@@ -88,7 +88,7 @@ def _check(session: CliSession, canary: CanaryOptions | None) -> list[Hop]:
     hops: list[Hop] = []
     with session.output.spinner("checking") as update:
         for hop in check_health(lambda: session.runtime, canary=canary):
-            update(f"after {hop.name}")
+            update(f"{hop.name} checked")
             _show(session.output, hop)
             hops.append(hop)
     return hops

@@ -158,7 +158,15 @@ def _row(email: Email, pauses: Sequence[Pause]) -> list[str]:
 
     recorded = format_time(email.created_at, TimeStyle.DAY_SECOND)
     stopping = [str(each) for each in pauses if email.state in CLAIMABLE_STATES and each.covers(email)]
-    is_with_service = email.is_own_task and email.state == "queued"
-    waits = "the service's own task has not told what it did" if is_with_service else ""
-    reason = stopping[0] if stopping else email.error or waits
+    reason = stopping[0] if stopping else email.error or _wait_reason(email)
     return [email.state, email.kind, email.to, recorded, reason]
+
+
+def _wait_reason(email: Email) -> str:
+    """Return what an email without an error waits for; "" if that is the next worker."""
+    from mailctl.timefmt import TimeStyle, format_time
+
+    if email.is_own_task and email.state == "queued":
+        return "the service's own task has not told what it did"
+    at = email.scheduled_for
+    return f"scheduled for {format_time(at, TimeStyle.DAY_SECOND)}" if at else ""

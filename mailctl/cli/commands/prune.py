@@ -8,6 +8,7 @@ import typer
 
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
     from mailctl.cli.terminal.output import Output
@@ -82,5 +83,6 @@ def _show(output: Output, counts: PrunableCounts, *, dry_run: bool) -> None:
         output.record(PruneView.of(counts, dry_run=dry_run))
     else:
         verb = "would be deleted" if dry_run else "deleted"
-        links = f" and {counts.link_uses} used links" if counts.link_uses else ""
-        output.prose(f"{counts.emails} emails and {counts.contents} contents{links} {verb}", hang=0)
+        links = f" and {pluralize(counts.link_uses, 'used link')}" if counts.link_uses else ""
+        emails, contents = pluralize(counts.emails, "email"), pluralize(counts.contents, "content")
+        output.prose(f"{emails} and {contents}{links} {verb}", hang=0)

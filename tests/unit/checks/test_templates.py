@@ -10,7 +10,7 @@ from mailctl.checks.templates import check_templates
 from mailctl.domain.catalog import BUILT_IN_CATALOG, BUILT_IN_KINDS
 from mailctl.errors import MailctlError
 from mailctl.settings import Settings
-from tests.unit.checks.samples import FAIL, OK, by_name, write_module
+from tests.unit.checks.samples import FAIL, OK, by_name, production, write_module
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,3 +106,9 @@ def test_the_minting_function_of_the_service_is_called(
     found = check(Settings(mailctl_link_mint=f"{module}:mint"))
     assert found["MAILCTL_LINK_MINT"].status is status
     assert found["reset"].status is OK
+
+
+def test_the_origin_of_links_is_named_even_if_it_is_refused_elsewhere() -> None:
+    """In production, http is no origin for ready-made links, but emails lead there nevertheless."""
+    settings = production(frontend_url="http://localhost:3000")
+    assert check(settings)["links"].detail == "links lead to http://localhost:3000"

@@ -217,6 +217,7 @@ class TestAttempts:
             (ReasonCode.DEFERRED, "connect", "4.7.0", "rate_limited"),
             (ReasonCode.DEFERRED, "rcpt", "4.7.1", "rate_limited"),
             (ReasonCode.DEFERRED, "body", "4.3.0", "mail_server_later"),
+            (ReasonCode.DEFERRED, "rcpt", None, "session_failed"),
             (ReasonCode.NO_REPLY, "body", None, "no_reply"),
             (ReasonCode.CONFIGURATION, "mail", "5.7.1", "sender_refused"),
             (ReasonCode.CONFIGURATION, None, None, "our_settings"),
@@ -228,15 +229,24 @@ class TestAttempts:
     ) -> None:
         """The next attempt is named; the wording decides nothing."""
         misleading = event(State.DEFERRED, "ambiguous at connect: config", code=code, stage=stage)
-        [first] = causes(replace(self.DEFERRED, reply=SmtpReply(enhanced=enhanced)), misleading)
+        reply = SmtpReply(code=450 if enhanced else None, enhanced=enhanced, text="asked to try later")
+        [first] = causes(replace(self.DEFERRED, reply=reply), misleading)
         assert first.name == expected
         assert "the next attempt is at 2026-03-01 12:00:40 UTC, in 40 s" in first.sentence
+
+    def test_a_failed_attempt_has_a_next_step(self) -> None:
+        """Where mailctl goes on by itself, it is to follow the email."""
+        text = event(State.DEFERRED, "timed out", code=ReasonCode.DEFERRED, stage="rcpt")
+        [first] = causes(self.DEFERRED, text)
+        assert (first.name, str(first.next_step)) == ("session_failed", "mailctl status e1 --watch")
+        assert "asked" not in first.sentence
 
     def test_who_is_missing_for_the_next_attempt_comes_second_until_it_is_due(self) -> None:
         """Then it comes first."""
         text = event(State.DEFERRED, "451 later", code=ReasonCode.DEFERRED, stage="rcpt")
-        assert names(self.DEFERRED, text, workers=()) == ["mail_server_later", "no_worker"]
-        due = replace(self.DEFERRED, not_before=NOW - timedelta(seconds=1))
+        later = replace(self.DEFERRED, reply=SmtpReply(code=451))
+        assert names(later, text, workers=()) == ["mail_server_later", "no_worker"]
+        due = replace(later, not_before=NOW - timedelta(seconds=1))
         assert names(due, text, workers=()) == ["no_worker", "mail_server_later"]
 
     def test_an_open_circuit_keeps_back_what_was_never_tried(self) -> None:
@@ -312,13 +322,30 @@ class TestEnded:
 
     def test_who_held_it_is_named(self) -> None:
         """With the reason, and how it goes on."""
-        held = replace(EMAIL, state=State.HELD)
+        held = replace(EMAIL, state=State.HELD, error="held by ada@ops: bad text")
         can_be_done = available_actions(
             held, EligibilityFacts(has_content=True, may_have_been_sent=False, has_been_resent=False), now=NOW
         )
-        [first] = causes(held, event(State.HELD, "bad text", actor="ada@ops"), available_actions=can_be_done)
-        assert first.sentence == "held by ada@ops since 2026-03-01 12:00:00 UTC: bad text"
+        [first] = causes(
+            held, event(State.HELD, "held: bad text", actor="ada@ops"), available_actions=can_be_done
+        )
+        assert first.sentence == "held by ada@ops: bad text (since 2026-03-01 12:00:00 UTC)"
         assert str(first.next_step) == "mailctl release e1"
+
+    def test_what_was_done_is_said_once(self) -> None:
+        """The event of a cancelled email repeats what its error says."""
+        cancelled = replace(EMAIL, state=State.CANCELLED, error="cancelled by ada@ops")
+        [first] = causes(cancelled, event(State.CANCELLED, "cancelled", actor="ada@ops"))
+        assert first.sentence == "cancelled by ada@ops"
+
+    @pytest.mark.parametrize("state", [State.SENT, State.FAILED])
+    def test_a_reply_is_shown_as_the_mail_server_gave_it(self, state: State) -> None:
+        """With both codes, and without what mailctl says around it in the log."""
+        reply = SmtpReply(code=550, enhanced="5.7.1", text="as it is")
+        refused = failed(EMAIL, ReasonCode.REFUSED, state=state, reply=reply)
+        [first] = causes(replace(refused, error="refused at body: 550 5.7.1 as it is"))
+        assert ": 550 5.7.1 as it is" in first.sentence
+        assert "refused at" not in first.sentence
 
     def test_an_expired_email_names_what_kept_it(self) -> None:
         """That is the cause behind the cause."""

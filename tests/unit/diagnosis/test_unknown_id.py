@@ -81,3 +81,9 @@ def test_a_broker_that_cannot_be_asked_is_a_possible_cause() -> None:
     """It might have had the message or the result."""
     names = [cause.name for cause in diagnose_unknown(replace(UNKNOWN, broker_error="It is down."))]
     assert names == ["never_existed", "log_elsewhere", "broker_down"]
+
+
+def test_an_address_is_no_id() -> None:
+    """The next step lists the emails to it."""
+    assert str(first(task_id="zoe@example.com").next_step) == "mailctl list --to zoe@example.com"
+    assert str(first().next_step) == "mailctl list"

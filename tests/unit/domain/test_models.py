@@ -20,6 +20,7 @@ from mailctl.domain.models import (
     User,
     states_before,
 )
+from mailctl.domain.reason_codes import ReasonCode
 from tests.emails import NOW, email
 
 EMAIL = email(expires_at=None)
@@ -115,3 +116,16 @@ def test_contents_do_not_share_mappings() -> None:
     one, other = Content(user=User(email="a@example.com")), Content(user=User(email="a@example.com"))
     assert one == other
     assert one.context is not other.context
+
+
+def test_an_email_is_scheduled_until_something_else_delays_it() -> None:
+    """A later attempt has a time as well, but nobody chose it."""
+    later = NOW + timedelta(hours=2)
+    scheduled = replace(EMAIL, state=State.PENDING, attempts=0, not_before=later)
+    assert scheduled.scheduled_for == later
+    for delayed in (
+        replace(scheduled, state=State.DEFERRED),
+        replace(scheduled, attempts=1),
+        replace(scheduled, reason_code=ReasonCode.MAIL_SERVER_DOWN),
+    ):
+        assert delayed.scheduled_for is None

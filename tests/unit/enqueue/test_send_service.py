@@ -82,11 +82,15 @@ class TestRecipients:
     """Recipients are either users or one address."""
 
     @pytest.mark.parametrize(
-        "recipients", [Recipients(), Recipients(user_ids=["7"], email="zoe@example.com")]
+        ("recipients", "problem"),
+        [
+            (Recipients(), "is missing"),
+            (Recipients(user_ids=["7"], email="zoe@example.com"), "is given twice"),
+        ],
     )
-    def test_one_of_both_is_needed(self, site: Site, recipients: Recipients) -> None:
-        """Neither and both are refused."""
-        with pytest.raises(InvalidInput, match="missing or given twice"):
+    def test_one_of_both_is_needed(self, site: Site, recipients: Recipients, problem: str) -> None:
+        """Neither and both are refused, and the error says which of the two it is."""
+        with pytest.raises(InvalidInput, match=problem):
             site.service.send(EmailRequest(kind=WELCOME), recipients)
         assert site.outbox.drafts == []
 

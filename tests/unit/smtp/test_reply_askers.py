@@ -63,7 +63,7 @@ def test_a_deferral_for_policy_is_explained_as_a_limit() -> None:
     for each in deferred:
         if each.stage in ("tls", "auth"):
             continue
-        cause = cause_of_attempt(each.reason_code, stage=each.stage, enhanced=each.reply.enhanced or "")
+        cause = cause_of_attempt(each.reason_code, stage=each.stage, reply=each.reply)
         assert (cause.name == "rate_limited") is (each.reply.enhanced or "").startswith("4.7.")
 
 

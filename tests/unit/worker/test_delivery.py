@@ -58,7 +58,7 @@ class Log:
             outbox=self.outbox,
             claims=self.claims,
             attempt_results=None,
-            history=None,
+            history=Calls(),
             settings=SimpleNamespace(mailctl_lease_seconds=60, debug=False),
             composer=None,
             link_origins=frozenset(),
