@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import update
 
-from mailctl.delivery_log.heartbeats import Worker
 from mailctl.delivery_log.operator_actions import AuditInfo
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.storage.engine import writing
@@ -26,6 +25,7 @@ from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.smtp.classify import reply_category
+from tests.workers import worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -342,15 +342,5 @@ def beat(parts: Runtime, name: str, *, pid: int, queues: tuple[str, ...], host: 
     """Let the log know of a worker that is alive."""
     now = utc_now()
     parts.workers.record_heartbeat(
-        Worker(
-            id=name,
-            name=name,
-            host=host or socket.gethostname(),
-            pid=pid,
-            pool="threads",
-            concurrency=2,
-            queues=queues,
-            started_at=now,
-            seen_at=now,
-        )
+        worker(now, id=name, name=name, host=host or socket.gethostname(), pid=pid, queues=queues)
     )

@@ -12,17 +12,18 @@ import pytest
 from sqlalchemy import insert
 
 from mailctl import runtime, web
-from mailctl.delivery_log.heartbeats import Worker
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.models import FINAL_STATES, State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.settings import Settings
 from tests.web_server import serving
+from tests.workers import worker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mailctl.delivery_log.heartbeats import Worker
     from tests.integration.commands import Mailctl
 
 NOW = datetime.now(UTC)
@@ -79,18 +80,7 @@ def _row(number: int, queue: str) -> dict[str, Any]:
 
 
 def _worker(queue: str) -> Worker:
-    at = datetime.now(UTC) + timedelta(minutes=1)
-    return Worker(
-        id="w1",
-        name="celery@here",
-        host="here",
-        pid=1,
-        pool="threads",
-        concurrency=1,
-        queues=(queue,),
-        started_at=at,
-        seen_at=at,
-    )
+    return worker(datetime.now(UTC) + timedelta(minutes=1), queues=(queue,))
 
 
 def _depths(queues: list[dict[str, Any]]) -> dict[str, int]:

@@ -17,7 +17,6 @@ import typer
 from jsonschema import Draft202012Validator
 
 from mailctl.cli.main import app
-from mailctl.delivery_log.heartbeats import Worker
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import emails
@@ -29,6 +28,7 @@ from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from mailctl.views.schemas import find_schema
+from tests.workers import worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,19 +151,7 @@ def start_worker(home: Path) -> None:
     """Let the log know of a worker, which runs elsewhere."""
     runtime = Runtime(Settings(mailctl_home=home))
     now = utc_now()
-    runtime.workers.record_heartbeat(
-        Worker(
-            id="w1",
-            name="celery@elsewhere",
-            host="elsewhere.example",
-            pid=1,
-            pool="threads",
-            concurrency=2,
-            queues=("celery",),
-            started_at=now,
-            seen_at=now,
-        )
-    )
+    runtime.workers.record_heartbeat(worker(now, name="celery@elsewhere", host="elsewhere.example"))
     runtime.close()
 
 

@@ -9,7 +9,6 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.heartbeats import Worker
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.models import Content, User
 from mailctl.domain.recipient_list import RecipientRow
@@ -20,6 +19,7 @@ from mailctl.runtime import Runtime
 from mailctl.settings import BULK_QUEUE, Settings
 from mailctl.worker.due_emails import BATCH_SIZE, MAX_BATCHES_ON_BROKER
 from mailctl.worker.relay import LOCAL_TICK_SECONDS, SERVER_TICK_SECONDS, Relay
+from tests import workers
 from tests.servers import HangUpServer
 
 if TYPE_CHECKING:
@@ -27,23 +27,15 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from mailctl.delivery_log.heartbeats import Worker
+
 PATIENCE = 60
 
 
 def worker() -> Worker:
     """Return the record of the worker for its heartbeat."""
     now = datetime.now(UTC)
-    return Worker(
-        id="w-1",
-        name="w@host",
-        host="host",
-        pid=os.getpid(),
-        pool="solo",
-        concurrency=1,
-        queues=("celery", BULK_QUEUE),
-        started_at=now,
-        seen_at=now,
-    )
+    return workers.worker(now, pid=os.getpid(), queues=("celery", BULK_QUEUE))
 
 
 def interval_after_a_tick(log: Runtime) -> float:

@@ -164,8 +164,6 @@ def _row(email: Email, pauses: Sequence[Pause]) -> list[str]:
 
 def _wait_reason(email: Email) -> str:
     """Return what an email without an error waits for; "" if that is the next worker."""
-    from mailctl.timefmt import TimeStyle, format_time
-
     if email.is_own_task and email.state == "queued":
         return "the service's own task has not told what it did"
     at = email.scheduled_for

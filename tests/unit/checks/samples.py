@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import SecretStr
 
 from mailctl.checks.finding import FindingStatus
-from mailctl.delivery_log.heartbeats import Worker
 from mailctl.settings import Settings
+from tests import workers
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pytest
 
     from mailctl.checks.finding import Finding
+    from mailctl.delivery_log.heartbeats import Worker
 
 OK, WARN, FAIL, SKIP = FindingStatus
 _T = TypeVar("_T")
@@ -56,22 +57,10 @@ def production(**changes: Any) -> Settings:
     return Settings(**{**sound, **changes})
 
 
-def worker(
-    *queues: str, host: str = "here.example.org", name: str = "celery@here", at: datetime | None = None
-) -> Worker:
-    """Return a worker that consumes some queues."""
-    at = at or datetime.now(UTC)
-    return Worker(
-        id="w1",
-        name=name,
-        host=host,
-        pid=1,
-        pool="threads",
-        concurrency=4,
-        queues=queues,
-        started_at=at,
-        seen_at=at,
-    )
+def worker(*queues: str, at: datetime | None = None, **more: Any) -> Worker:
+    """Return a worker of the host `here.example.org`, seen just now, that consumes some queues."""
+    here = {"name": "celery@here", "host": "here.example.org"}
+    return workers.worker(at or datetime.now(UTC), queues=queues, **{**here, **more})
 
 
 def write_module(name: str, source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -9,23 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.delivery_log.heartbeats import DEAD_AFTER_SECONDS, Worker, WorkerRegistry
-from tests.emails import NOW
+from mailctl.delivery_log.heartbeats import DEAD_AFTER_SECONDS, WorkerRegistry
+from tests.workers import worker
 
 if TYPE_CHECKING:
     from tests.unit.delivery_log.conftest import Log
 
-WORKER = Worker(
-    id="w1",
-    name="celery@web",
-    host="another-host",
-    pid=1,
-    pool="threads",
-    concurrency=2,
-    queues=("celery",),
-    started_at=NOW,
-    seen_at=NOW,
-)
+WORKER = worker(host="another-host", pid=1)
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from mailctl.delivery_log.heartbeats import Worker
 from mailctl.diagnosis import Case, Cause, Certainty, Diagnosis, Evidence, UnknownId
 from mailctl.domain.eligibility import RELEASE, AvailableAction, Hazard
 from mailctl.domain.models import CeleryResult, Event, State
 from mailctl.domain.shell_command import mailctl_command
 from tests.emails import NOW, email
+from tests.workers import worker
 
 UNKNOWN = UnknownId(task_id="e1", log="sqlite://", is_log_empty=True, relative_home=None)
 CAUSE = Cause(name="paused", sentence="it is paused")
@@ -53,18 +53,7 @@ def test_a_limit_never_makes_a_cause_more_certain(
 
 def test_workers_of_the_log_and_of_the_broker_are_merged() -> None:
     """The heartbeat in the log is the more reliable source."""
-    worker = Worker(
-        id="1",
-        name="celery@web",
-        host="web",
-        pid=7,
-        pool="prefork",
-        concurrency=2,
-        queues=("celery",),
-        started_at=NOW,
-        seen_at=NOW,
-    )
-    evidence = Evidence(workers=(worker,), consumers={"celery@web": ("old",), "celery@other": ("reports",)})
+    evidence = Evidence(workers=(worker(),), consumers={"celery@web": ("old",), "celery@other": ("reports",)})
     assert evidence.queues_by_worker == {"celery@web": ("celery",), "celery@other": ("reports",)}
     assert [evidence.consumes(queue) for queue in ("celery", "reports", "old")] == [True, True, False]
 

@@ -9,16 +9,9 @@ from typing import Any
 from mailctl.broker.messages import CeleryMessage, MessagePosition, MessageSearchResult
 from mailctl.diagnosis import Cause, Certainty, UnknownId, diagnose_unknown
 from mailctl.domain.models import CeleryResult
+from tests.unit.diagnosis.samples import MESSAGE
 
 UNKNOWN = UnknownId(task_id="e1", log="sqlite:///here", is_log_empty=False, relative_home=Path(".mailctl"))
-MESSAGE = CeleryMessage(
-    task_id="e1",
-    task="send_welcome_email_task",
-    queue="celery",
-    email_ids=("e1",),
-    to=None,
-    is_from_mailctl=True,
-)
 FOREIGN = replace(MESSAGE, is_from_mailctl=False)
 
 

@@ -5,21 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from mailctl.delivery_log.heartbeats import Worker
 from mailctl.monitoring.worker_signals import find_stop_obstacle
 from tests.emails import NOW
+from tests.workers import worker
 
-WORKER = Worker(
-    id="1",
-    name="celery@web",
-    host="web",
-    pid=7,
-    pool="prefork",
-    concurrency=2,
-    queues=("celery",),
-    started_at=NOW - timedelta(hours=1),
-    seen_at=NOW,
-)
+WORKER = worker(started_at=NOW - timedelta(hours=1))
 
 
 def test_a_worker_of_this_host_with_a_fresh_heartbeat_can_be_stopped() -> None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 from mailctl.delivery_log.circuits import Circuit
-from mailctl.delivery_log.heartbeats import Worker
 from mailctl.delivery_log.queries.queue_stats import QueueDepth
 from mailctl.delivery_log.queries.stat_models import Activity, Latency
 from mailctl.delivery_log.queries.time_series import TimeSeriesPoint
@@ -14,18 +13,9 @@ from mailctl.domain.models import State
 from mailctl.monitoring.snapshot import Snapshot, Trend
 from mailctl.views.snapshot import OverviewView, SnapshotView
 from tests.emails import NOW, email
+from tests.workers import worker
 
-WORKER = Worker(
-    id="1",
-    name="celery@web",
-    host="web",
-    pid=7,
-    pool="threads",
-    concurrency=2,
-    queues=("celery",),
-    started_at=NOW,
-    seen_at=NOW,
-)
+WORKER = worker()
 CIRCUIT = Circuit(server="smtp:587", failures=9, probes=0, reason="refused", since=NOW, probe_at=NOW)
 SNAPSHOT = Snapshot(
     at=NOW,

@@ -1,0 +1,109 @@
+"""Emails that are tried, or wait for their next attempt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl.diagnosis import Certainty
+from mailctl.domain.models import SmtpReply, State
+from mailctl.domain.reason_codes import ReasonCode
+from tests.emails import NOW
+from tests.unit.diagnosis.samples import (
+    DEFERRED,
+    EMAIL,
+    PENDING,
+    WORKER,
+    causes,
+    circuit,
+    event,
+    failed,
+    names,
+)
+
+if TYPE_CHECKING:
+    from mailctl.delivery_log.heartbeats import Worker
+
+
+@pytest.mark.parametrize(
+    ("code", "stage", "enhanced", "expected"),
+    [
+        (ReasonCode.CONFIGURATION, "auth", "5.7.8", "smtp_auth"),
+        (ReasonCode.DEFERRED, "auth", "4.7.0", "smtp_auth"),
+        (ReasonCode.CONFIGURATION, "tls", None, "smtp_tls"),
+        (ReasonCode.DEFERRED, "connect", None, "mail_server_down"),
+        (ReasonCode.DEFERRED, "connect", "4.7.0", "rate_limited"),
+        (ReasonCode.DEFERRED, "rcpt", "4.7.1", "rate_limited"),
+        (ReasonCode.DEFERRED, "body", "4.3.0", "mail_server_later"),
+        (ReasonCode.DEFERRED, "rcpt", None, "session_failed"),
+        (ReasonCode.NO_REPLY, "body", None, "no_reply"),
+        (ReasonCode.CONFIGURATION, "mail", "5.7.1", "sender_refused"),
+        (ReasonCode.CONFIGURATION, None, None, "our_settings"),
+        (ReasonCode.UNREADABLE_CONTENT, None, None, "our_settings"),
+    ],
+)
+def test_the_code_the_stage_and_the_status_decide(
+    code: ReasonCode, stage: str | None, enhanced: str | None, expected: str
+) -> None:
+    """The next attempt is named; the wording decides nothing."""
+    misleading = event(State.DEFERRED, "ambiguous at connect: config", code=code, stage=stage)
+    reply = SmtpReply(code=450 if enhanced else None, enhanced=enhanced, text="asked to try later")
+    [first] = causes(replace(DEFERRED, reply=reply), misleading)
+    assert first.name == expected
+    assert "the next attempt is at 2026-03-01 12:00:40 UTC, in 40 s" in first.sentence
+
+
+def test_a_failed_attempt_has_a_next_step() -> None:
+    """Where mailctl goes on by itself, it is to follow the email."""
+    text = event(State.DEFERRED, "timed out", code=ReasonCode.DEFERRED, stage="rcpt")
+    [first] = causes(DEFERRED, text)
+    assert (first.name, str(first.next_step)) == ("session_failed", "mailctl status e1 --watch")
+    assert "asked" not in first.sentence
+
+
+def test_an_open_circuit_keeps_back_what_was_never_tried() -> None:
+    """With what the server said to others."""
+    kept = failed(PENDING, ReasonCode.MAIL_SERVER_DOWN, not_before=NOW + timedelta(seconds=20))
+    [first, *_] = causes(kept, circuit=circuit("auth"))
+    assert first.name == "smtp_auth"
+    assert "the next probe is at 2026-03-01 12:00:20 UTC" in first.sentence
+    assert names(PENDING, circuit=circuit("connect"))[0] == "mail_server_down"
+    assert names(PENDING, circuit=circuit("auth", failures=1)) == ["on_its_way"]
+
+
+SENDING = replace(
+    EMAIL,
+    state=State.SENDING,
+    worker="celery@web",
+    updated_at=NOW - timedelta(seconds=10),
+    lease_until=NOW + timedelta(seconds=50),
+)
+
+
+def test_a_living_worker_is_at_it() -> None:
+    """For as long as its lease holds."""
+    assert names(SENDING) == ["in_hand"]
+
+
+@pytest.mark.parametrize(
+    "workers",
+    [
+        (),
+        (replace(WORKER, name="celery@other"),),
+        (replace(WORKER, started_at=NOW - timedelta(seconds=5)),),
+    ],
+)
+def test_a_dead_worker_leaves_a_lease(workers: tuple[Worker, ...]) -> None:
+    """Also where one of its name was started since; it is said when the lease runs out."""
+    [first] = causes(SENDING, workers=workers)
+    assert (first.name, first.certainty) == ("lease_of_dead_worker", Certainty.CERTAIN)
+    assert "its lease expires at 2026-03-01 12:00:50 UTC" in first.sentence
+
+
+def test_a_lease_that_has_run_out_says_so() -> None:
+    """Whoever holds it."""
+    late = replace(SENDING, lease_until=NOW - timedelta(seconds=5))
+    assert names(late)[0] == "lease_of_dead_worker"

@@ -1,0 +1,103 @@
+"""Emails that are finished: each end has its cause."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mailctl.delivery_log.suppressions import Suppression, SuppressionSource
+from mailctl.domain.eligibility import EligibilityFacts, available_actions
+from mailctl.domain.models import Email, SmtpReply, State
+from mailctl.domain.reason_codes import ReasonCode
+from tests.emails import NOW
+from tests.unit.diagnosis.samples import (
+    EMAIL,
+    causes,
+    event,
+    failed,
+    names,
+)
+
+
+@pytest.mark.parametrize(
+    ("email", "expected"),
+    [
+        (replace(EMAIL, state=State.SENT, reply=SmtpReply(code=250, text="ok")), "accepted"),
+        (
+            failed(EMAIL, ReasonCode.REFUSED, state=State.FAILED, reply=SmtpReply(enhanced="5.1.1")),
+            "recipient_refused",
+        ),
+        (failed(EMAIL, ReasonCode.REFUSED, state=State.FAILED), "message_refused"),
+        (failed(EMAIL, ReasonCode.OUT_OF_ATTEMPTS, state=State.FAILED), "out_of_attempts"),
+        (failed(EMAIL, ReasonCode.NOT_COMPOSED, state=State.FAILED), "not_made"),
+        (failed(EMAIL, ReasonCode.INVALID_MESSAGE, state=State.FAILED), "not_made"),
+        (failed(EMAIL, ReasonCode.OWN_TASK_FAILED, state=State.FAILED), "own_task_failed"),
+        (failed(EMAIL, ReasonCode.OWN_TASK_UNCONFIRMED, state=State.UNCONFIRMED), "unconfirmed"),
+        (replace(EMAIL, state=State.CANCELLED), "cancelled"),
+        (replace(EMAIL, state=State.HELD), "held"),
+        (replace(EMAIL, state=State.SUPPRESSED), "suppressed"),
+    ],
+)
+def test_each_end_has_its_cause(email: Email, expected: str) -> None:
+    """One, and certain or likely."""
+    assert names(email) == [expected]
+
+
+def test_a_refusal_at_rcpt_is_about_the_recipient() -> None:
+    """Whatever the status says; a refusal at another stage is about the message."""
+    email = failed(EMAIL, ReasonCode.REFUSED, state=State.FAILED)
+    assert names(email, event(State.FAILED, "no", stage="rcpt")) == ["recipient_refused"]
+    assert names(email, event(State.FAILED, "at rcpt: no", stage="body")) == ["message_refused"]
+
+
+def test_who_held_it_is_named() -> None:
+    """With the reason, and how it goes on."""
+    held = replace(EMAIL, state=State.HELD, error="held by ada@ops: bad text")
+    can_be_done = available_actions(
+        held, EligibilityFacts(has_content=True, may_have_been_sent=False, has_been_resent=False), now=NOW
+    )
+    [first] = causes(
+        held, event(State.HELD, "held: bad text", actor="ada@ops"), available_actions=can_be_done
+    )
+    assert first.sentence == "held by ada@ops: bad text (since 2026-03-01 12:00:00 UTC)"
+    assert str(first.next_step) == "mailctl release e1"
+
+
+def test_what_was_done_is_said_once() -> None:
+    """The event of a cancelled email repeats what its error says."""
+    cancelled = replace(EMAIL, state=State.CANCELLED, error="cancelled by ada@ops")
+    [first] = causes(cancelled, event(State.CANCELLED, "cancelled", actor="ada@ops"))
+    assert first.sentence == "cancelled by ada@ops"
+
+
+@pytest.mark.parametrize("state", [State.SENT, State.FAILED])
+def test_a_reply_is_shown_as_the_mail_server_gave_it(state: State) -> None:
+    """With both codes, and without what mailctl says around it in the log."""
+    reply = SmtpReply(code=550, enhanced="5.7.1", text="as it is")
+    refused = failed(EMAIL, ReasonCode.REFUSED, state=state, reply=reply)
+    [first] = causes(replace(refused, error="refused at body: 550 5.7.1 as it is"))
+    assert ": 550 5.7.1 as it is" in first.sentence
+    assert "refused at" not in first.sentence
+
+
+def test_an_expired_email_names_what_kept_it() -> None:
+    """That is the cause behind the cause."""
+    kept = event(State.DEFERRED, "config at auth: 535 no")
+    [first] = causes(replace(EMAIL, state=State.EXPIRED, error="its links died"), kept)
+    assert first.sentence == "its links died; the delay was caused by: config at auth: 535 no"
+
+
+def test_a_suppressed_address_can_be_let_go() -> None:
+    """With the rule."""
+    rule = Suppression(
+        address="zoe@example.com",
+        reason="550 5.1.1",
+        source=SuppressionSource.BOUNCE,
+        code=550,
+        enhanced="5.1.1",
+        actor=None,
+        created_at=NOW,
+    )
+    [first] = causes(replace(EMAIL, state=State.SUPPRESSED), suppression=rule)
+    assert str(first.next_step) == "mailctl suppress remove zoe@example.com"

@@ -1,0 +1,97 @@
+"""Emails that wait for a worker: what keeps them, by the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from mailctl.broker.messages import MessageSearchResult
+from mailctl.delivery_log.pauses import PauseScope
+from mailctl.diagnosis import Certainty
+from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
+from tests.emails import NOW
+from tests.unit.diagnosis.samples import (
+    EMAIL,
+    NOT_FOUND,
+    PAUSE,
+    PENDING,
+    causes,
+    event,
+    failed,
+    names,
+    place,
+)
+
+
+def test_a_pause_of_something_else_does_not_matter() -> None:
+    """It has a scope and a name."""
+    assert "paused" not in names(EMAIL, pauses=(replace(PAUSE, scope=PauseScope.QUEUE),), search=place(0))
+
+
+def test_workers_of_others_count_where_messages_are_on_the_broker() -> None:
+    """Not where somebody has to publish first."""
+    theirs = {"celery@other": ("celery",)}
+    assert "no_worker" not in names(EMAIL, workers=(), consumers=theirs, search=place(0))
+    assert names(PENDING, workers=(), consumers=theirs)[0] == "no_worker"
+    assert names(EMAIL, workers=(), consumers={}, search=place(0))[0] == "no_worker"
+
+
+def test_a_queue_of_its_own_needs_a_worker_that_takes_it() -> None:
+    """The next step says how."""
+    [first, *_] = causes(replace(EMAIL, queue="reports"), workers=(), is_usual_queue=False)
+    assert str(first.next_step) == "mailctl worker -Q reports"
+
+
+def test_a_next_step_can_be_copied_whatever_the_name() -> None:
+    """Queues are named by other programs; a shell must not run what is in their names."""
+    [first, *_] = causes(replace(EMAIL, queue="x; rm -rf ~"))
+    assert str(first.next_step) == "mailctl worker -Q 'x; rm -rf ~'"
+
+
+def test_a_queue_that_no_option_can_name_has_no_next_step() -> None:
+    """Names of queues are given with commas between them."""
+    [first, *_] = causes(replace(EMAIL, queue="a,b"))
+    assert (first.name, first.next_step) == ("wrong_queue", None)
+
+
+def test_the_position_has_an_expected_wait() -> None:
+    """By what has left the queue lately."""
+    [first] = causes(EMAIL, search=place(12), attempts_per_minute=6.0)
+    assert first.name == "in_line"
+    assert first.sentence == (
+        "queued 3 min ago; 12 messages are ahead of it in queue 'celery', about 2 min at 6 a minute"
+    )
+    assert names(EMAIL, emails_ahead=3, is_in_memory=True) == ["in_line"]
+
+
+def test_a_message_that_is_nowhere_was_lost() -> None:
+    """Unless it is on its way, or not everything could be looked through."""
+    [first] = causes(EMAIL, search=NOT_FOUND)
+    assert first.name == "broker_lost"
+    assert "will publish it again by 2026-03-01 12:00:05 UTC" in first.sentence
+    fresh = replace(EMAIL, queued_at=NOW - timedelta(seconds=2))
+    assert names(fresh, search=NOT_FOUND) == ["on_its_way"]
+    assert names(EMAIL, search=MessageSearchResult(position=None, is_complete=False)) == ["on_its_way"]
+
+
+def test_a_worker_may_have_its_message() -> None:
+    """And have died with it; then the log brings it back."""
+    [first] = causes(EMAIL, search=place(None), lease=timedelta(minutes=5))
+    assert (first.name, first.certainty) == ("held_by_worker", Certainty.LIKELY)
+    assert "12:02:05" in first.sentence
+
+
+def test_what_a_relay_cannot_publish_says_why() -> None:
+    """Such as content that was sealed with another key."""
+    assert names(failed(PENDING, ReasonCode.PUBLISHING_FAILED))[0] == "unpublishable"
+
+
+@pytest.mark.parametrize("code", [ReasonCode.BROKER_LOST, ReasonCode.WORKER_LOST])
+def test_what_goes_back_into_the_log_says_what_lost_it(code: ReasonCode) -> None:
+    """By the code of its last event, however that is worded."""
+    [first, *_] = causes(PENDING, event(State.PENDING, "it is gone", code=code))
+    assert (first.name, first.sentence) == ("broker_lost", "it is gone; a relay will publish it again")
+    assert names(PENDING, event(State.PENDING, "the broker lost its message")) == ["on_its_way"]
