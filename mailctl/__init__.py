@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mailctl import alembic
+    from mailctl import alembic, sync
     from mailctl.delivery_log.used_links import LinkUses, redeem
     from mailctl.domain.catalog import Kind, Link
     from mailctl.errors import (
@@ -50,6 +50,7 @@ _EXPORTS = {
     "alembic": "mailctl.alembic",
     "links": "mailctl.security.links",
     "redeem": "mailctl.delivery_log.used_links",
+    "sync": "mailctl.sync",
 }
 
 __all__ = [
@@ -73,6 +74,7 @@ __all__ = [
     "alembic",
     "links",
     "redeem",
+    "sync",
 ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 
 from mailctl import runtime
 from mailctl.domain.catalog import GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from mailctl.domain.catalog import Kind
     from mailctl.domain.models import Json, User
 
 
@@ -38,6 +39,88 @@ class Recipient:
 
     email: str
     name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceCall:
+    """A call of `EmailService`, asynchronous or not, as a request and its recipients.
+
+    Each class method takes the arguments of the call of its name.
+
+    Raises (all class methods):
+        InvalidInput: a recipient is not usable.
+    """
+
+    request: EmailRequest
+    users: Sequence[User]
+
+    @classmethod
+    def generic(
+        cls,
+        subject: str,
+        recipients: Sequence[Recipient | Mapping[str, str] | str],
+        template_name: str,
+        context: Mapping[str, Json] | None,
+        *,
+        key: str | None,
+    ) -> ServiceCall:
+        """Return a call of `send_email`."""
+        request = EmailRequest(
+            kind=GENERIC,
+            subject=subject,
+            template=template_name,
+            context={} if context is None else context,
+            idempotency_key=key,
+        )
+        return cls(request=request, users=_to_users(recipients))
+
+    @classmethod
+    def welcome(cls, user: ServiceUser, *, key: str | None) -> ServiceCall:
+        """Return a call of `send_welcome_email`."""
+        return cls.of_kind(WELCOME, user, key=key)
+
+    @classmethod
+    def reset(cls, user: ServiceUser, token: str, *, key: str | None) -> ServiceCall:
+        """Return a call of `send_password_reset_email`."""
+        return cls.of_kind(RESET, user, tokens={"token": token}, key=key)
+
+    @classmethod
+    def verification(cls, user: ServiceUser, token: str, *, key: str | None) -> ServiceCall:
+        """Return a call of `send_verification_email`."""
+        return cls.of_kind(VERIFICATION, user, tokens={"token": token}, key=key)
+
+    @classmethod
+    def new_ip(
+        cls,
+        user: ServiceUser,
+        ip_address: str,
+        whitelist_token: str,
+        blacklist_token: str,
+        *,
+        key: str | None,
+    ) -> ServiceCall:
+        """Return a call of `send_new_ip_notification`."""
+        tokens = {"whitelist_token": whitelist_token, "blacklist_token": blacklist_token}
+        return cls.of_kind(NEW_IP, user, {"ip_address": ip_address}, tokens, key=key)
+
+    @classmethod
+    def of_kind(
+        cls,
+        kind: Kind,
+        user: ServiceUser,
+        context: Mapping[str, Json] | None = None,
+        tokens: Mapping[str, str] | None = None,
+        *,
+        key: str | None,
+    ) -> ServiceCall:
+        """Return a call of `send`."""
+        request = EmailRequest(
+            kind=kind,
+            tokens=tokens or {},
+            context={} if context is None else context,
+            idempotency_key=key,
+        )
+        return cls(request=request, users=[_to_user(user)])
 
 
 class EmailService:
@@ -100,14 +183,8 @@ class EmailService:
         Returns:
             The id of the email to the first recipient; it is also the group id of the others.
         """
-        request = EmailRequest(
-            kind=GENERIC,
-            subject=subject,
-            template=template_name,
-            context={} if context is None else context,
-            idempotency_key=idempotency_key,
-        )
-        return await _record(request, _to_users(recipients), session)
+        call = ServiceCall.generic(subject, recipients, template_name, context, key=idempotency_key)
+        return await _record(call, session)
 
     @staticmethod
     async def send_welcome_email(
@@ -117,8 +194,7 @@ class EmailService:
         idempotency_key: str | None = None,
     ) -> str:
         """Send a welcome email to a new user; return its id."""
-        request = EmailRequest(kind=WELCOME, idempotency_key=idempotency_key)
-        return await _record(request, [_to_user(user)], session)
+        return await _record(ServiceCall.welcome(user, key=idempotency_key), session)
 
     @staticmethod
     async def send_password_reset_email(
@@ -129,8 +205,7 @@ class EmailService:
         idempotency_key: str | None = None,
     ) -> str:
         """Send a password-reset link that carries `token`; return the id of the email."""
-        request = EmailRequest(kind=RESET, tokens={"token": token}, idempotency_key=idempotency_key)
-        return await _record(request, [_to_user(user)], session)
+        return await _record(ServiceCall.reset(user, token, key=idempotency_key), session)
 
     @staticmethod
     async def send_verification_email(
@@ -141,8 +216,7 @@ class EmailService:
         idempotency_key: str | None = None,
     ) -> str:
         """Send a link that carries `token` and confirms the email address; return the id of the email."""
-        request = EmailRequest(kind=VERIFICATION, tokens={"token": token}, idempotency_key=idempotency_key)
-        return await _record(request, [_to_user(user)], session)
+        return await _record(ServiceCall.verification(user, token, key=idempotency_key), session)
 
     @staticmethod
     async def send_new_ip_notification(
@@ -155,13 +229,8 @@ class EmailService:
         idempotency_key: str | None = None,
     ) -> str:
         """Notify a user of a sign-in from `ip_address`, with links that allow and block it; return the id."""
-        request = EmailRequest(
-            kind=NEW_IP,
-            tokens={"whitelist_token": whitelist_token, "blacklist_token": blacklist_token},
-            context={"ip_address": ip_address},
-            idempotency_key=idempotency_key,
-        )
-        return await _record(request, [_to_user(user)], session)
+        call = ServiceCall.new_ip(user, ip_address, whitelist_token, blacklist_token, key=idempotency_key)
+        return await _record(call, session)
 
     @staticmethod
     async def send(
@@ -182,25 +251,20 @@ class EmailService:
                 makes those that are missing.
         """
         catalog = (await asyncio.to_thread(background.current)).runtime.catalog
-        request = EmailRequest(
-            kind=catalog.get(kind),
-            tokens=tokens or {},
-            context={} if context is None else context,
-            idempotency_key=idempotency_key,
-        )
-        return await _record(request, [_to_user(user)], session)
+        call = ServiceCall.of_kind(catalog.get(kind), user, context, tokens, key=idempotency_key)
+        return await _record(call, session)
 
 
-async def _record(
-    request: EmailRequest, users: Sequence[User], session: Session | AsyncSession | None
-) -> str:
+async def _record(call: ServiceCall, session: Session | AsyncSession | None) -> str:
     # Only opening it needs another thread: each change of threads takes time.
     dispatcher = background.current() if background.is_open() else await asyncio.to_thread(background.current)
     if session is None:
-        return await dispatcher.record(request, users)
+        return await dispatcher.record(call.request, call.users)
+    if isinstance(session, async_scoped_session):
+        session = session()
     if isinstance(session, AsyncSession):
-        return await session.run_sync(lambda sync: dispatcher.record_in(sync, request, users))
-    return dispatcher.record_in(session, request, users)
+        return await session.run_sync(lambda sync: dispatcher.record_in(sync, call.request, call.users))
+    return dispatcher.record_in(session, call.request, call.users)
 
 
 def _to_user(user: ServiceUser) -> User:

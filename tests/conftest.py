@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mailctl import runtime
+from mailctl.settings.database_signs import find_database_signs
 from tests import tables
 from tests.faults import account
 from tests.servers import PostgresServer, RabbitServer, RedisServer
@@ -46,7 +49,12 @@ TABLES = {
 
 
 def pytest_configure() -> None:
-    """Let programs that tests start be interrupted, also where a shell has put it all in the background."""
+    """Let programs that tests start be interrupted, also where a shell has put it all in the background.
+
+    No variable of this machine speaks of a database of a service.
+    """
+    for name in find_database_signs(Path("no such file")):
+        del os.environ[name]
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -18,11 +18,12 @@ _SECTION = re.compile(r"(?P<title>(?:Args|Returns|Raises|Yields)[^:]*):$")
 #: An annotation as a signature prints it, in quotes.
 _ANNOTATION = re.compile(r"(: |-> )'([^']*)'")
 #: Classes whose instances the caller does not make.
-_NEVER_MADE = frozenset({"EmailService", "links.UseStore"})
+_NEVER_MADE = frozenset({"EmailService", "links.UseStore", "sync.EmailService"})
 #: What is public in a module that is exported as a whole.
 _OF_MODULES = {
     "alembic": ("include_object",),
     "links": ("verify", "redeem", "LinkClaims", "UseStore"),
+    "sync": ("EmailService",),
 }
 _ENTRY = re.compile(r"(?P<name>[\w*]+): (?P<text>.*)$")
 

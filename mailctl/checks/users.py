@@ -9,7 +9,9 @@ from mailctl.checks.finding import CheckGroup, Finding, FindingStatus
 from mailctl.deadlines import call_with_deadline
 from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.errors import MailctlError
+from mailctl.settings.database_signs import describe_database_signs
 from mailctl.users import ServiceUserDirectory, open_user_directory
+from mailctl.users.embedded import UNKNOWN_DATABASE_FIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -36,7 +38,9 @@ def check_users(settings: Settings, log: Engine | None, *, offline: bool) -> Gen
     if settings.database_url is not None:
         yield from _service(settings, offline=offline)
         return
-    if not settings.debug:
+    if signs := settings.database_signs:
+        yield _GROUP.warn(_SETTING, describe_database_signs(signs), fix=UNKNOWN_DATABASE_FIX)
+    elif not settings.debug:
         yield _GROUP.warn(
             _SETTING,
             "It is not set; users are looked up in mailctl's own table, not in the service's database.",
@@ -62,7 +66,7 @@ def _service(settings: Settings, *, offline: bool) -> Iterator[Finding]:
 
 def _embedded(settings: Settings, log: Engine | None) -> Finding:
     if log is None:
-        demo = ", with three demo users" if settings.debug else ""
+        demo = ", with three demo users" if settings.debug and not settings.database_signs else ""
         return _GROUP.skip("directory", f"the users table will be created with the delivery log{demo}")
     with closing(open_user_directory(settings, log)) as directory:
         return _ask_directory("directory", directory.describe)

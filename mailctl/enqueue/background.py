@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import uuid
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import event
+from sqlalchemy.orm import scoped_session
 
 from mailctl import runtime
+from mailctl.delivery_log.idempotency import IdempotencyKeys
 from mailctl.delivery_log.storage.engine import translate_database_errors
 from mailctl.delivery_log.storage.urls import is_same_database
+from mailctl.enqueue.django_transaction import DjangoTransaction, open_transaction
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import BrokerUnavailable, ConfigurationError, MailctlError
 from mailctl.per_process import PerProcess
@@ -85,12 +90,64 @@ class Dispatcher:
             # Not earlier: the publishing thread would compete with the caller for the interpreter.
             self._publish_soon()
 
+    def record_now(self, request: EmailRequest, users: Sequence[User]) -> str:
+        """Record like `record`, in the calling thread, which waits for the delivery log.
+
+        In a transaction of Django, the emails join it (`DjangoTransaction`).
+        """
+        contents = self._contents(request, users)
+        transaction = open_transaction(self.runtime.engine)
+        if transaction is None:
+            return self._record_and_publish(request, contents)
+        if transaction.has_log:
+            return self._record_in_django(transaction, request, contents)
+        return self._record_after_django(transaction, request, contents)
+
+    def _record_and_publish(
+        self, request: EmailRequest, contents: list[Content], *, first_id: str | None = None
+    ) -> str:
+        try:
+            return self._record(request, contents, threading.Event(), first_id=first_id)
+        finally:
+            self._publish_soon()
+
+    def _record_in_django(
+        self, transaction: DjangoTransaction, request: EmailRequest, contents: list[Content]
+    ) -> str:
+        with transaction.join() as connection:
+            ids = self._enqueuer.record(request, contents, connection=connection).ids
+        transaction.on_commit(lambda: self._publish_ids(ids))
+        return ids[0]
+
+    def _record_after_django(
+        self, transaction: DjangoTransaction, request: EmailRequest, contents: list[Content]
+    ) -> str:
+        if self._is_repeated(request):
+            return self._record_and_publish(request, contents)
+        first_id = str(uuid.uuid4())
+        transaction.on_commit(lambda: self._record_and_publish(request, contents, first_id=first_id))
+        return first_id
+
+    def _is_repeated(self, request: EmailRequest) -> bool:
+        """Whether the idempotency key is in use: then nothing is recorded, and the earlier id is returned."""
+        if request.idempotency_key is None:
+            return False
+        keys = IdempotencyKeys(self.runtime.engine)
+        return keys.find(request.idempotency_key, now=datetime.now(UTC)) is not None
+
     def _contents(self, request: EmailRequest, users: Sequence[User]) -> list[Content]:
         return [self._enqueuer.make_content(request, user) for user in users]
 
-    def _record(self, request: EmailRequest, contents: list[Content], is_cancelled: threading.Event) -> str:
+    def _record(
+        self,
+        request: EmailRequest,
+        contents: list[Content],
+        is_cancelled: threading.Event,
+        *,
+        first_id: str | None = None,
+    ) -> str:
         # Committed, not flushed: a crash of a process loses nothing, and requests do not wait for the disk.
-        enqueued = self._enqueuer.record(request, contents, durable=False)
+        enqueued = self._enqueuer.record(request, contents, durable=False, first_id=first_id)
         self._flush_soon()
         self._publishable.extend(enqueued.publishable)
         self._ids_to_check.extend(enqueued.ids_to_check)
@@ -98,7 +155,9 @@ class Dispatcher:
             self._publish_soon()
         return enqueued.ids[0]
 
-    def record_in(self, session: Session, request: EmailRequest, users: Sequence[User]) -> str:
+    def record_in(
+        self, session: Session | scoped_session[Session], request: EmailRequest, users: Sequence[User]
+    ) -> str:
         """Record an email to each user in the transaction of the caller, and publish them after it.
 
         Returns:
@@ -108,6 +167,8 @@ class Dispatcher:
             ConfigurationError: the session is connected to another database than the delivery log.
         """
         contents = self._contents(request, users)
+        if isinstance(session, scoped_session):
+            session = session()  # a listener on the registry would listen to all sessions
         connection = session.connection()
         if not is_same_database(connection.engine.url, self.runtime.engine.url):
             raise ConfigurationError(
@@ -134,8 +195,12 @@ class Dispatcher:
     def _transaction_ended(self, session: Session, transaction: SessionTransaction) -> None:
         if transaction.parent is None and session.info[_RECORDED_IDS_KEY]:
             ids, session.info[_RECORDED_IDS_KEY] = session.info[_RECORDED_IDS_KEY], []
-            self._ids_to_check.extend(ids)
-            self._publish_soon()
+            self._publish_ids(ids)
+
+    def _publish_ids(self, ids: Sequence[str]) -> None:
+        """Publish the emails of a transaction that has ended."""
+        self._ids_to_check.extend(ids)
+        self._publish_soon()
 
     def _flush_soon(self) -> None:
         if self._flush_timer is None:

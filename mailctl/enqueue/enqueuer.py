@@ -146,6 +146,7 @@ class Enqueuer:
         *,
         connection: Connection | None = None,
         durable: bool = True,
+        first_id: str | None = None,
     ) -> EnqueueResult:
         """Record the emails of one request, one per content.
 
@@ -153,6 +154,7 @@ class Enqueuer:
             connection: an open transaction of the caller on the database of the delivery log; None commits
                 the emails at once.
             durable: whether the emails are on disk when this returns; if not, `Outbox.flush` writes them.
+            first_id: the id of the first email; None generates one.
 
         Raises:
             InvalidInput: the idempotency key is not usable.
@@ -166,6 +168,7 @@ class Enqueuer:
                 [replace(content, trace=trace) for content in contents] if trace else contents,
                 queue=self.queue_for(request.kind),
                 now=now,
+                first_id=first_id,
             )
             due_at = now + timedelta(seconds=GRACE_SECONDS) if self.can_reach_worker else now
             outbox = self._runtime.outbox

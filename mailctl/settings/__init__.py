@@ -12,6 +12,7 @@ from pydantic import PrivateAttr, ValidationError
 
 from mailctl.connection_urls import BrokerUrl, InvalidUrl, ResultBackendUrl
 from mailctl.errors import ConfigurationError
+from mailctl.settings.database_signs import find_database_signs
 from mailctl.settings.env_file import read_env_file
 from mailctl.settings.fields import SettingsFields
 from mailctl.settings.secret_keys import check_keys
@@ -70,6 +71,11 @@ class Settings(SettingsFields):
     def env_file(self) -> Path:
         """The `.env` file, which may not exist."""
         return self._env_file
+
+    @property
+    def database_signs(self) -> tuple[str, ...]:
+        """The names that speak of a database of the service; none if DATABASE_URL is set."""
+        return () if self.database_url is not None else find_database_signs(self._env_file)
 
     def source_of(self, name: str) -> str:
         """Return the source of a setting: `environment`, the path of the file, or `default`."""

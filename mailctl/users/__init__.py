@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mailctl.domain.models import RowProblem, User
 from mailctl.errors import ConfigurationError
+from mailctl.settings.database_signs import describe_database_signs
 from mailctl.users.embedded import EmbeddedUserDirectory, ImportReport
 from mailctl.users.screening import ExcludedUser, Screening, screening_for
 from mailctl.users.service_database import ServiceUserDirectory
@@ -97,7 +98,11 @@ def open_user_directory(
         return ServiceUserDirectory(
             url, query=settings.mailctl_users_query, list_query=settings.mailctl_users_list_query
         )
-    return EmbeddedUserDirectory(log_engine, with_demo_users=settings.debug)
+    signs = settings.database_signs
+    unknown_database = describe_database_signs(signs) if signs else ""
+    return EmbeddedUserDirectory(
+        log_engine, with_demo_users=settings.debug, unknown_database=unknown_database
+    )
 
 
 def require_embedded_directory(

@@ -15,7 +15,7 @@ from mailctl.delivery_log.storage.urls import mask_url
 from mailctl.domain.address_validation import validate_address
 from mailctl.domain.models import RowProblem, User
 from mailctl.domain.validation import validate_display_name
-from mailctl.errors import InvalidInput, NotFound, Refused
+from mailctl.errors import ConfigurationError, InvalidInput, NotFound, Refused
 from mailctl.timefmt import pluralize
 from mailctl.users.screening import ExcludedUser, Screening
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 #: The number of rows that an import writes in one transaction; other writers wait for it.
 IMPORT_CHUNK = 500
+UNKNOWN_DATABASE_FIX = (
+    "Set DATABASE_URL, such as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or add users to mailctl's own"
+    " table: `mailctl users add`."
+)
 _COLUMNS = ("id", "email", "username", "first_name")
 _MAX_ID = 2**31 - 1
 _DEMO_USERS: tuple[dict[str, Any], ...] = (
@@ -61,11 +65,14 @@ class EmbeddedUserDirectory:
         engine: the engine of the delivery log, whose schema is current; the directory does not close it.
         with_demo_users: whether an empty table appears to contain three users at example.com; the first
             change writes them.
+        unknown_database: a sentence that says that the service has a database with its users; "" if not. Then
+            an empty table has no demo users, and looking there is refused.
     """
 
-    def __init__(self, engine: Engine, *, with_demo_users: bool) -> None:
+    def __init__(self, engine: Engine, *, with_demo_users: bool, unknown_database: str = "") -> None:
         self._engine = engine
-        self._with_demo_users = with_demo_users
+        self._with_demo_users = with_demo_users and not unknown_database
+        self._unknown_database = unknown_database
 
     def get(self, user_id: str, *, screening: Screening = Screening.NONE) -> User:
         """Return the user with an id; there are no inactive users.
@@ -73,8 +80,10 @@ class EmbeddedUserDirectory:
         Raises:
             NotFound: there is no such user.
             InvalidInput: the id is not a number.
+            ConfigurationError: the table is empty, and the service has a database with its users.
         """
         del screening
+        self._refuse_unknown_database()
         number = _parse_id(user_id)
         with reading(self._engine) as connection:
             row = connection.execute(select(users).where(users.c.id == number)).first()
@@ -106,7 +115,12 @@ class EmbeddedUserDirectory:
         return False
 
     def list_users(self) -> Sequence[User]:
-        """Return all users by id."""
+        """Return all users by id.
+
+        Raises:
+            ConfigurationError: as from `get`.
+        """
+        self._refuse_unknown_database()
         with reading(self._engine) as connection:
             found = [_as_user(row) for row in connection.execute(select(users).order_by(users.c.id))]
             return found or self._demo_users(connection)
@@ -153,6 +167,13 @@ class EmbeddedUserDirectory:
                 for row in chunk:
                     report = _upsert(connection, row, ids, report)
         return replace(report, problems=tuple(sorted(report.problems, key=lambda problem: problem.line)))
+
+    def _refuse_unknown_database(self) -> None:
+        if not self._unknown_database:
+            return
+        with reading(self._engine) as connection:
+            if _is_empty(connection):
+                raise ConfigurationError(self._unknown_database, fix=UNKNOWN_DATABASE_FIX)
 
     def _demo_users(self, connection: Connection) -> Sequence[User]:
         """Return the users that an empty table appears to contain."""

@@ -25,11 +25,12 @@ from mailctl.users.screening import ExcludedUser, Screening, eligibility_columns
 from mailctl.users.user_queries import (
     LIST_QUERY_SETTING,
     QUERY_SETTING,
+    parse_uuid,
     query_all_users,
     query_user,
     require_user_columns,
 )
-from mailctl.users.users_table import find_users_table, parse_uuid, stored_id_values
+from mailctl.users.users_table import find_users_table, stored_id_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ QUERY_SETTING = "MAILCTL_USERS_QUERY"
 LIST_QUERY_SETTING = "MAILCTL_USERS_LIST_QUERY"
 #: The columns of a user that mailctl reads.
 USER_COLUMNS = ("id", "email", "username", "first_name")
+_QUERY_FIX = 'Correct the query; names that SQL reserves, such as "user" and "order", need double quotes.'
 #: The largest integer that databases store.
 MAX_BIGINT = 2**63 - 1
 #: The error codes of SQLite for a statement that is invalid or would write.
@@ -39,15 +41,32 @@ def query_user(connection: Connection, query: str, user_id: str) -> Row[Any] | N
         raise ConfigurationError(
             f"{QUERY_SETTING} must have the parameter :id and no other.", fix="Add WHERE id = :id"
         )
-    with _translate_query_errors(QUERY_SETTING):
-        result = connection.execute(statement, {"id": _bind_value(connection, user_id)})
-        require_user_columns(result, QUERY_SETTING)
-        rows = result.fetchmany(2)
-    if len(rows) > 1:
-        raise ConfigurationError(
-            f"{QUERY_SETTING} returns several rows for one id.", fix="Add WHERE id = :id"
-        )
-    return rows[0] if rows else None
+    for spelling in _spellings(user_id):
+        with _translate_query_errors(QUERY_SETTING):
+            result = connection.execute(statement, {"id": _bind_value(connection, spelling)})
+            require_user_columns(result, QUERY_SETTING)
+            rows = result.fetchmany(2)
+        if len(rows) > 1:
+            raise ConfigurationError(
+                f"{QUERY_SETTING} returns several rows for one id.", fix="Add WHERE id = :id"
+            )
+        if rows:
+            return rows[0]
+    return None
+
+
+def _spellings(user_id: str) -> dict[str, None]:
+    """Return an id as it was given, and a UUID also as databases without a type for UUIDs store it."""
+    parsed = parse_uuid(user_id)
+    return dict.fromkeys([user_id] if parsed is None else [user_id, parsed.hex, str(parsed)])
+
+
+def parse_uuid(user_id: str) -> uuid.UUID | None:
+    """Return a user id as a UUID; None if it is not one."""
+    try:
+        return uuid.UUID(user_id)
+    except ValueError:
+        return None
 
 
 def query_all_users(connection: Connection, query: str) -> CursorResult[Any]:
@@ -74,7 +93,7 @@ def _translate_query_errors(query: str) -> Iterator[None]:
         if not _is_refused(error):
             raise
         reason = mask_credentials(str(error.orig).splitlines()[0])
-        raise ConfigurationError(f"{query} cannot be run: {reason}.", fix="Correct the query.") from error
+        raise ConfigurationError(f"{query} cannot be run: {reason}.", fix=_QUERY_FIX) from error
 
 
 def require_user_columns(result: CursorResult[Any], query: str) -> None:

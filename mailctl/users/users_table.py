@@ -10,13 +10,16 @@ from sqlalchemy import column, inspect, table
 from mailctl.delivery_log.storage.urls import mask_url
 from mailctl.errors import ConfigurationError, InvalidInput
 from mailctl.users.screening import eligibility_columns
-from mailctl.users.user_queries import MAX_BIGINT, QUERY_SETTING, USER_COLUMNS
+from mailctl.users.user_queries import MAX_BIGINT, QUERY_SETTING, USER_COLUMNS, parse_uuid
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.sql.expression import TableClause
     from sqlalchemy.types import TypeEngine
 
+#: Usual names; the last two are those of Django, and of its project template.
+_TABLES = ("users", "user", "auth_user", "users_user")
+_TABLE_NAMES = f"{', '.join(_TABLES[:-1])} or {_TABLES[-1]}"
 _EXAMPLE_QUERY = "SELECT id, email FROM accounts WHERE id = :id"
 
 
@@ -27,14 +30,14 @@ def find_users_table(connection: Connection) -> TableClause:
         ConfigurationError: the database has no such table with the columns id and email.
     """
     inspector = inspect(connection)
-    for name in ("users", "user"):
+    for name in _TABLES:
         if inspector.has_table(name):
             types = {found["name"]: found["type"] for found in inspector.get_columns(name)}
             if "id" in types and "email" in types:
                 names = [*(each for each in USER_COLUMNS if each in types), *eligibility_columns(types)]
                 return table(name, *(_column(each, types[each]) for each in names))
     raise ConfigurationError(
-        f"{mask_url(connection.engine.url)} has no table users or user with columns id and email.",
+        f"{mask_url(connection.engine.url)} has no table {_TABLE_NAMES} with columns id and email.",
         fix=f"Set {QUERY_SETTING}, for example to {_EXAMPLE_QUERY}",
     )
 
@@ -75,11 +78,3 @@ def stored_id_values(kind: TypeEngine[Any], user_id: str) -> list[object]:
         # SQLAlchemy stores UUIDs as CHAR(32) without hyphens if the database has no type for them.
         return [user_id] if parsed is None else [user_id, parsed.hex, str(parsed)]
     return [user_id if number is None else number]
-
-
-def parse_uuid(user_id: str) -> uuid.UUID | None:
-    """Return a user id as a UUID; None if it is not one."""
-    try:
-        return uuid.UUID(user_id)
-    except ValueError:
-        return None

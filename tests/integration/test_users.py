@@ -25,7 +25,13 @@ from mailctl.errors import (
     UserDirectoryUnavailable,
 )
 from mailctl.settings import Settings
-from mailctl.users import EmbeddedUserDirectory, ImportReport, ServiceUserDirectory, open_user_directory
+from mailctl.users import (
+    EmbeddedUserDirectory,
+    ImportReport,
+    Screening,
+    ServiceUserDirectory,
+    open_user_directory,
+)
 from tests.integration.commands import execute_sql
 from tests.servers import free_port
 
@@ -193,7 +199,9 @@ class TestTableOfTheService:
 
     def test_no_such_table_is_a_matter_of_configuration(self, service_url: str) -> None:
         """The fix is the query setting."""
-        with pytest.raises(ConfigurationError, match="no table users or user") as caught:
+        with pytest.raises(
+            ConfigurationError, match="no table users, user, auth_user or users_user"
+        ) as caught:
             get(service_url, "1")
         assert caught.value.fix.startswith("Set MAILCTL_USERS_QUERY")
 
@@ -247,6 +255,60 @@ class TestQueryOfTheService:
             NotFound, match=f"There is no user {user_id} in the result of MAILCTL_USERS_QUERY"
         ):
             get(service_url, user_id, query="SELECT mail AS email FROM accounts WHERE nr = :id")
+
+    def test_uuid_ids_are_found_in_any_spelling(self, service_url: str) -> None:
+        """As SQLAlchemy stores them, like those of a table."""
+        kind = "UUID" if service_url.startswith("postgresql") else "CHAR(32)"
+        key = uuid.uuid4()
+        execute_sql(
+            service_url,
+            f"CREATE TABLE people (id {kind} PRIMARY KEY, email TEXT)",
+            f"INSERT INTO people VALUES ('{key.hex}', 'a@example.com')",
+        )
+        query = "SELECT email FROM people WHERE id = :id"
+        for spelling in (str(key), key.hex, str(key).upper()):
+            assert get(service_url, spelling, query=query).email == "a@example.com"
+        with pytest.raises(NotFound):
+            get(service_url, str(uuid.uuid4()), query=query)
+
+    PROFILES = (
+        'CREATE TABLE "user" (id INTEGER PRIMARY KEY, email TEXT, username TEXT, is_deleted BOOLEAN,'
+        " deleted_at TIMESTAMP)",
+        'CREATE TABLE "order" (id INTEGER PRIMARY KEY, user_id INTEGER)',
+        "CREATE TABLE profiles (user_id INTEGER, first_name TEXT, deleted_at TIMESTAMP)",
+        "INSERT INTO \"user\" VALUES (1, 'a@example.com', 'a', false, NULL), (2, 'b@example.com', 'b', false,"
+        " NULL), (3, 'c@example.com', 'c', true, NULL),"
+        " (4, 'd@example.com', 'd', false, '2020-01-01 00:00:00')",
+        "INSERT INTO profiles VALUES (1, 'Ada', NULL), (3, 'Cleo', NULL), (4, 'Dan', NULL)",
+    )
+    #: The query of docs/how-to/recipients.md.
+    PROFILE_QUERY = (
+        "SELECT u.id, u.email, u.username, u.is_deleted, u.deleted_at, p.first_name"
+        ' FROM "user" u LEFT JOIN profiles p ON p.user_id = u.id'
+    )
+
+    def test_first_names_come_from_another_table(self, service_url: str) -> None:
+        """By a join, in tables whose names SQL reserves; a user without a profile has none."""
+        execute_sql(service_url, *self.PROFILES)
+        query = f"{self.PROFILE_QUERY} WHERE u.id = :id"
+        ada = User(id="1", email="a@example.com", username="a", first_name="Ada")
+        assert get(service_url, "1", query=query) == ada
+        assert get(service_url, "2", query=query) == User(id="2", email="b@example.com", username="b")
+        directory = ServiceUserDirectory(service_url, query=query, list_query=self.PROFILE_QUERY)
+        found = list(directory.iter_users(screening=Screening.FULL))
+        assert sorted(type(each).__name__ for each in found) == ["ExcludedUser"] * 2 + ["User"] * 2
+        for user_id, reason in (("3", "is_deleted is true"), ("4", "deleted_at is set")):
+            with pytest.raises(Refused, match=reason):
+                directory.get(user_id, screening=Screening.FULL)
+        directory.close()
+
+    def test_a_reserved_name_without_quotes_is_explained(self, postgres_url: str) -> None:
+        """PostgreSQL takes `user` for the name of the database user."""
+        execute_sql(postgres_url, *self.PROFILES)
+        for table in ("user", "order"):
+            with pytest.raises(ConfigurationError) as caught:
+                get(postgres_url, "1", query=f"SELECT email FROM {table} WHERE id = :id")
+            assert '"user" and "order", need double quotes' in caught.value.fix
 
     @pytest.mark.parametrize(
         ("query", "reason"),

@@ -28,6 +28,7 @@ from mailctl import (
     alembic,
     links,
     redeem,
+    sync,
 )
 from mailctl.celery_app import create_celery_app
 from mailctl.settings import Settings
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from celery import Celery
     from sqlalchemy import Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncSession
-    from sqlalchemy.orm import Session
+    from sqlalchemy.orm import Session, scoped_session
 
     from mailctl.security.links import LinkClaims
 
@@ -68,6 +69,18 @@ async def use_service(user: User, session: Session, async_session: AsyncSession)
     ]
     assert_type(await EmailService.send_email("Hi", recipients, "message"), str)
     assert_type(await EmailService.close(), None)
+
+
+def use_sync_service(user: User, session: Session, scoped: scoped_session[Session]) -> None:
+    """Call every method of the synchronous face."""
+    sync.EmailService.prepare()
+    assert_type(sync.EmailService.send_welcome_email(user), str)
+    sync.EmailService.send_password_reset_email(user, "token", session=session)
+    sync.EmailService.send_verification_email(user, "token", session=scoped, idempotency_key="k")
+    sync.EmailService.send_new_ip_notification(user, "203.0.113.7", "allow", "block")
+    sync.EmailService.send("invoice", user, {"amount": 30}, tokens={"token": "t"}, session=session)
+    assert_type(sync.EmailService.send_email("Hi", [sync.Recipient(email="c@example.com")], "message"), str)
+    sync.EmailService.close()
 
 
 def verify_link(t: str) -> str:

@@ -32,6 +32,15 @@ def test_development_has_demo_users() -> None:
     assert found["directory"].detail.endswith("3 users")
 
 
+def test_a_database_that_is_not_named_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every profile; and there are no demo users."""
+    monkeypatch.setenv("POSTGRES_HOST", "db")
+    for settings in (Settings(), production()):
+        found = check(settings)
+        assert (found["DATABASE_URL"].status, "POSTGRES_HOST" in found["DATABASE_URL"].detail) == (WARN, True)
+        assert "demo" not in found["directory"].detail
+
+
 def test_production_without_the_services_database_is_a_warning() -> None:
     """No user would be found."""
     assert check(production())["DATABASE_URL"].status is WARN

@@ -10,7 +10,7 @@ from sqlalchemy import create_engine
 
 from mailctl.delivery_log.storage.tables import users
 from mailctl.domain.models import RowProblem
-from mailctl.errors import InvalidInput, NotFound, Refused
+from mailctl.errors import ConfigurationError, InvalidInput, NotFound, Refused
 from mailctl.users.embedded import EmbeddedUserDirectory
 
 if TYPE_CHECKING:
@@ -35,6 +35,19 @@ def test_an_empty_table_appears_to_have_demo_users(engine: Engine) -> None:
     assert EmbeddedUserDirectory(engine, with_demo_users=False).list_users() == []
     added = directory.add("zoe@example.com", first_name="Zoë")
     assert (added.id, len(directory.list_users())) == ("4", 4)
+
+
+def test_where_the_service_has_a_database_there_are_no_demo_users(engine: Engine) -> None:
+    """A person of the service must not become somebody else; users that were added are found."""
+    directory = EmbeddedUserDirectory(engine, with_demo_users=True, unknown_database="DB_HOST is set.")
+    for look in (lambda: directory.get("1"), directory.list_users, lambda: list(directory.iter_users())):
+        with pytest.raises(ConfigurationError, match="DB_HOST is set") as caught:
+            look()
+        assert "DATABASE_URL" in caught.value.fix
+    assert directory.describe().endswith("0 users")
+    added = directory.add("zoe@example.com")
+    assert directory.get("1") == added
+    assert directory.list_users() == [added]
 
 
 @pytest.mark.parametrize("user_id", ["0", "x", "", "²", "99999999999"])

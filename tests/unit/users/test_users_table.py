@@ -10,7 +10,8 @@ from sqlalchemy import CHAR, BigInteger, Integer, String, create_engine, text
 from sqlalchemy.types import NullType, Uuid
 
 from mailctl.errors import ConfigurationError, InvalidInput
-from mailctl.users.users_table import find_users_table, parse_uuid, stored_id_values
+from mailctl.users.user_queries import parse_uuid
+from mailctl.users.users_table import find_users_table, stored_id_values
 
 ID = uuid.UUID("12345678-1234-5678-1234-567812345678")
 
@@ -25,12 +26,13 @@ def columns_of(*statements: str) -> tuple[str, list[str]]:
     return found.name, [column.name for column in found.columns]
 
 
-def test_the_table_has_one_of_two_names() -> None:
-    """`users` comes first, if it has the columns."""
+def test_the_table_has_one_of_a_few_names() -> None:
+    """`users` comes first, if it has the columns; then that of Django."""
     user = "CREATE TABLE user (id INTEGER, email TEXT)"
     assert columns_of(user)[0] == "user"
     assert columns_of(user, "CREATE TABLE users (id INTEGER, email TEXT)")[0] == "users"
     assert columns_of(user, "CREATE TABLE users (id INTEGER, name TEXT)")[0] == "user"
+    assert columns_of("CREATE TABLE auth_user (id INTEGER, email TEXT)")[0] == "auth_user"
 
 
 def test_only_columns_that_matter_are_read() -> None:
@@ -43,7 +45,9 @@ def test_only_columns_that_matter_are_read() -> None:
 
 def test_without_a_table_a_query_is_needed() -> None:
     """The error has an example."""
-    with pytest.raises(ConfigurationError, match="no table users or user") as caught:
+    with pytest.raises(
+        ConfigurationError, match="no table users, user, auth_user or users_user with"
+    ) as caught:
         columns_of("CREATE TABLE people (id INTEGER, email TEXT)")
     assert "MAILCTL_USERS_QUERY" in caught.value.fix
 
