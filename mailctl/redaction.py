@@ -21,6 +21,8 @@ _ASSIGNED = re.compile(
     r"(?P<name>\w*(?:passw(?:or)?d|pwd|secret)\w*(?:\s*=\s*|[\"']\s*:\s*))(?:'[^']*'|\"[^\"]*\"|[^\s,;&)]+)",
     re.IGNORECASE,
 )
+#: A JSON Web Token (RFC 7519): its header, an object in base64url, starts with these letters.
+JWT_PATTERN = re.compile(r"\beyJ[\w-]*\.[\w-]+\.[\w-]*", re.ASCII)
 #: A text that parsers quote as an invalid port or host, and that may be part of a password.
 _QUOTED = re.compile(
     r"(?P<before>to integer value as |with base 10: |invalid port number: |invalid integer value )"
@@ -58,9 +60,9 @@ def mask_url(value: object) -> str:
 
 
 def mask_credentials(text: str) -> str:
-    """Return a message of another program, with the passwords in its URLs, options and quotations masked."""
+    """Return a message of another program, with its JWTs and the passwords in its URLs and options masked."""
     text = _CREDENTIALS.sub(rf"\g<before>{MASK}@", text)
-    text = _ASSIGNED.sub(rf"\g<name>{MASK}", text)
+    text = JWT_PATTERN.sub(MASK, _ASSIGNED.sub(rf"\g<name>{MASK}", text))
     return _QUOTED.sub(lambda found: f"{found['before'] or ''}{MASK}{found['after'] or ''}", text)
 
 

@@ -148,7 +148,7 @@ class Runtime:
         """The factory and verifier of action links."""
         from mailctl.security.links import Links
 
-        return Links(self.settings)
+        return Links(self.settings, find_user=lambda user_id: self.directory.find_record(user_id))
 
     @cached_property
     def link_origins(self) -> frozenset[str]:
@@ -192,13 +192,15 @@ class Runtime:
         Call this before an email is recorded: with wrong settings no worker could send it.
 
         Raises:
-            ConfigurationError: the sender, a header, the template folder, a link origin or MAILCTL_LINK_MINT
-                is not usable.
+            ConfigurationError: the sender, a header, the template folder, a link origin, MAILCTL_LINK_MINT,
+                MAILCTL_LINK_PATHS or MAILCTL_TEMPLATE_ALIASES is not usable.
         """
         message_settings_of(self.settings)
         _ = self.link_origins
-        if self.settings.mailctl_link_mint:
+        if self.settings.mailctl_link_mint or self.settings.mailctl_link_paths:
             _ = self.links
+        if self.settings.mailctl_template_aliases:
+            _ = self.catalog
 
     def make_sender(self) -> Sender:
         """Return a new sender, SMTP or capture (EMAIL_ENABLED=False), that enforces the recipient policy."""

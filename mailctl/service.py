@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 
 from mailctl import runtime
 from mailctl.domain.catalog import GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME
-from mailctl.domain.factory import make_recipient, make_user
+from mailctl.domain.factory import make_user, parse_recipient
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue import background
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -41,6 +40,17 @@ class Recipient:
     name: str = ""
 
 
+class NamedAddress(Protocol):
+    """An address with a name, such as FastAPI-Mail's `NameEmail`."""
+
+    email: str
+    name: str
+
+
+#: The forms of a recipient that `EmailService.send_email` takes.
+AnyRecipient: TypeAlias = "Recipient | NamedAddress | Mapping[str, str] | str"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServiceCall:
     """A call of `EmailService`, asynchronous or not, as a request and its recipients.
@@ -58,7 +68,7 @@ class ServiceCall:
     def generic(
         cls,
         subject: str,
-        recipients: Sequence[Recipient | Mapping[str, str] | str],
+        recipients: Sequence[AnyRecipient],
         template_name: str,
         context: Mapping[str, Json] | None,
         *,
@@ -80,27 +90,27 @@ class ServiceCall:
         return cls.of_kind(WELCOME, user, key=key)
 
     @classmethod
-    def reset(cls, user: ServiceUser, token: str, *, key: str | None) -> ServiceCall:
+    def reset(cls, user: ServiceUser, token: str | None, *, key: str | None) -> ServiceCall:
         """Return a call of `send_password_reset_email`."""
-        return cls.of_kind(RESET, user, tokens={"token": token}, key=key)
+        return cls.of_kind(RESET, user, tokens=_given(token=token), key=key)
 
     @classmethod
-    def verification(cls, user: ServiceUser, token: str, *, key: str | None) -> ServiceCall:
+    def verification(cls, user: ServiceUser, token: str | None, *, key: str | None) -> ServiceCall:
         """Return a call of `send_verification_email`."""
-        return cls.of_kind(VERIFICATION, user, tokens={"token": token}, key=key)
+        return cls.of_kind(VERIFICATION, user, tokens=_given(token=token), key=key)
 
     @classmethod
     def new_ip(
         cls,
         user: ServiceUser,
         ip_address: str,
-        whitelist_token: str,
-        blacklist_token: str,
+        whitelist_token: str | None,
+        blacklist_token: str | None,
         *,
         key: str | None,
     ) -> ServiceCall:
         """Return a call of `send_new_ip_notification`."""
-        tokens = {"whitelist_token": whitelist_token, "blacklist_token": blacklist_token}
+        tokens = _given(whitelist_token=whitelist_token, blacklist_token=blacklist_token)
         return cls.of_kind(NEW_IP, user, {"ip_address": ip_address}, tokens, key=key)
 
     @classmethod
@@ -160,7 +170,7 @@ class EmailService:
     @staticmethod
     async def send_email(
         subject: str,
-        recipients: Sequence[Recipient | Mapping[str, str] | str],
+        recipients: Sequence[AnyRecipient],
         template_name: str,
         context: Mapping[str, Json] | None = None,
         *,
@@ -176,9 +186,11 @@ class EmailService:
 
         Args:
             subject: the subject line.
-            recipients: addresses, `Recipient` objects, or mappings with `email` and optionally `name`.
-            template_name: a template of mailctl or of the folder MAILCTL_TEMPLATES.
-            context: the variables of the template, as JSON types.
+            recipients: addresses, also as `Name <address>`, mappings with `email` and optionally `name`, or
+                objects with these attributes: `Recipient`, or FastAPI-Mail's `NameEmail`.
+            template_name: a template of mailctl or of the folder MAILCTL_TEMPLATES, also in a subfolder and
+                with its ending: `message`, `auth/welcome.html`; or a name of MAILCTL_TEMPLATE_ALIASES.
+            context: the variables of the template, as JSON types: objects and lists may be nested.
 
         Returns:
             The id of the email to the first recipient; it is also the group id of the others.
@@ -199,36 +211,45 @@ class EmailService:
     @staticmethod
     async def send_password_reset_email(
         user: ServiceUser,
-        token: str,
+        token: str | None = None,
         *,
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
     ) -> str:
-        """Send a password-reset link that carries `token`; return the id of the email."""
+        """Send a password-reset link that carries `token`; return the id of the email.
+
+        Without a token, mailctl makes the link when it sends the email (see `mailctl.links`).
+        """
         return await _record(ServiceCall.reset(user, token, key=idempotency_key), session)
 
     @staticmethod
     async def send_verification_email(
         user: ServiceUser,
-        token: str,
+        token: str | None = None,
         *,
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
     ) -> str:
-        """Send a link that carries `token` and confirms the email address; return the id of the email."""
+        """Send a link that carries `token` and confirms the email address; return the id of the email.
+
+        Without a token, mailctl makes the link when it sends the email (see `mailctl.links`).
+        """
         return await _record(ServiceCall.verification(user, token, key=idempotency_key), session)
 
     @staticmethod
     async def send_new_ip_notification(
         user: ServiceUser,
         ip_address: str,
-        whitelist_token: str,
-        blacklist_token: str,
+        whitelist_token: str | None = None,
+        blacklist_token: str | None = None,
         *,
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
     ) -> str:
-        """Notify a user of a sign-in from `ip_address`, with links that allow and block it; return the id."""
+        """Notify a user of a sign-in from `ip_address`, with links that allow and block it; return the id.
+
+        Without a token, mailctl makes that link when it sends the email (see `mailctl.links`).
+        """
         call = ServiceCall.new_ip(user, ip_address, whitelist_token, blacklist_token, key=idempotency_key)
         return await _record(call, session)
 
@@ -267,27 +288,19 @@ async def _record(call: ServiceCall, session: Session | AsyncSession | None) -> 
     return dispatcher.record_in(session, call.request, call.users)
 
 
+def _given(**tokens: str | None) -> dict[str, str]:
+    return {name: token for name, token in tokens.items() if token is not None}
+
+
 def _to_user(user: ServiceUser) -> User:
     first_name = getattr(user, "first_name", "")
     return make_user(email=user.email, id=user.id, username=user.username, first_name=first_name)
 
 
-def _to_users(recipients: Sequence[Recipient | Mapping[str, str] | str]) -> list[User]:
+def _to_users(recipients: Sequence[AnyRecipient]) -> list[User]:
     if isinstance(recipients, str):
         raise InvalidInput("recipients", "must be a list, not a string.", fix="Give a list of addresses.")
-    users = [_recipient_to_user(recipient) for recipient in recipients]
+    users = [parse_recipient(recipient) for recipient in recipients]
     if not users:
         raise InvalidInput("recipients", "must not be empty.", fix="Give at least one recipient.")
     return users
-
-
-def _recipient_to_user(recipient: Recipient | Mapping[str, str] | str) -> User:
-    if isinstance(recipient, str):
-        return make_recipient(email=recipient)
-    if isinstance(recipient, Recipient):
-        return make_recipient(email=recipient.email, name=recipient.name)
-    if not isinstance(recipient, Mapping):
-        raise InvalidInput(
-            "recipients", "must be addresses.", fix="Give strings, Recipient objects or mappings."
-        )
-    return make_recipient(email=recipient.get("email"), name=recipient.get("name"))

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, scoped_session
 from mailctl import runtime
 from mailctl.enqueue import background
 from mailctl.errors import InvalidInput
-from mailctl.service import Recipient, ServiceCall, ServiceUser
+from mailctl.service import AnyRecipient, Recipient, ServiceCall, ServiceUser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ class EmailService:
     @staticmethod
     def send_email(
         subject: str,
-        recipients: Sequence[Recipient | Mapping[str, str] | str],
+        recipients: Sequence[AnyRecipient],
         template_name: str,
         context: Mapping[str, Json] | None = None,
         *,
@@ -96,7 +96,7 @@ class EmailService:
     @staticmethod
     def send_password_reset_email(
         user: ServiceUser,
-        token: str,
+        token: str | None = None,
         *,
         session: Session | scoped_session[Session] | None = None,
         idempotency_key: str | None = None,
@@ -107,7 +107,7 @@ class EmailService:
     @staticmethod
     def send_verification_email(
         user: ServiceUser,
-        token: str,
+        token: str | None = None,
         *,
         session: Session | scoped_session[Session] | None = None,
         idempotency_key: str | None = None,
@@ -119,8 +119,8 @@ class EmailService:
     def send_new_ip_notification(
         user: ServiceUser,
         ip_address: str,
-        whitelist_token: str,
-        blacklist_token: str,
+        whitelist_token: str | None = None,
+        blacklist_token: str | None = None,
         *,
         session: Session | scoped_session[Session] | None = None,
         idempotency_key: str | None = None,

@@ -227,6 +227,15 @@ def format_lifetime(length: timedelta) -> str:
     return pluralize(length // timedelta(minutes=1), "minute") if rest else pluralize(hours, "hour")
 
 
+def format_remaining(length: timedelta) -> str:
+    """Return how long something is still valid for the text of an email, such as `1 hour`.
+
+    It is rounded to minutes, from two hours on down to whole hours, and at least a minute.
+    """
+    minutes = max(1, round(length / timedelta(minutes=1)))
+    return format_lifetime(timedelta(minutes=minutes - minutes % 60 if minutes > 120 else minutes))
+
+
 def pluralize(number: int, noun: str) -> str:
     """Return a number with its noun, in the plural unless it is 1."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

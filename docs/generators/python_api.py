@@ -22,7 +22,7 @@ _NEVER_MADE = frozenset({"EmailService", "links.UseStore", "sync.EmailService"})
 #: What is public in a module that is exported as a whole.
 _OF_MODULES = {
     "alembic": ("include_object",),
-    "links": ("verify", "redeem", "LinkClaims", "UseStore"),
+    "links": ("verify", "redeem", "LinkClaims", "LinkRequest", "LinkUser", "UseStore"),
     "sync": ("EmailService",),
 }
 _ENTRY = re.compile(r"(?P<name>[\w*]+): (?P<text>.*)$")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mailctl.domain.catalog import BUILT_IN_CATALOG, GENERIC
-from mailctl.domain.factory import make_content, make_recipient, make_user
+from mailctl.domain.factory import make_content, make_user, parse_recipient
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _generic_contents(
     return [
         make_content(
             GENERIC,
-            _recipient(recipient),
+            parse_recipient(recipient),
             context=arguments.get("context"),
             subject=arguments.get("subject"),
             template=arguments.get("template_name"),
@@ -89,11 +89,6 @@ def _generic_contents(
         )
         for recipient in recipients
     ]
-
-
-def _recipient(value: Json) -> User:
-    fields = _mapping(value, field="recipients")
-    return make_recipient(email=fields.get("email"), name=fields.get("name"))
 
 
 def _user_data(user: User) -> dict[str, Json]:

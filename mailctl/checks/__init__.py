@@ -8,6 +8,7 @@ from mailctl.checks.app import check_app
 from mailctl.checks.broker import check_broker
 from mailctl.checks.delivery_log import check_log, is_log_file_missing
 from mailctl.checks.finding import CheckGroup, Finding, FindingStatus
+from mailctl.checks.links import check_links
 from mailctl.checks.pitfalls import check_pitfalls, check_secrets_file
 from mailctl.checks.rules import check_rules
 from mailctl.checks.settings import check_names, check_settings
@@ -58,6 +59,7 @@ def _findings(settings: Settings, *, offline: bool, send_test: str | None) -> It
     log = yield from _reported("log", check_log(settings, offline=offline))
     try:
         yield from _reported("users", check_users(settings, log, offline=offline))
+        yield from check_links(settings, catalog, offline=offline)
         yield from _reported("templates", check_templates(settings, catalog))
         yield from check_smtp(settings, offline=offline, send_test=send_test)
         workers = yield from check_workers(

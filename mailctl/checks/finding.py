@@ -23,7 +23,7 @@ class FindingStatus(StrEnum):
 class Finding:
     """One result of a check."""
 
-    #: settings, rules, app, broker, log, users, templates, smtp, workers or hazards.
+    #: settings, rules, app, broker, log, users, links, templates, smtp, workers or hazards.
     group: str
     name: str
     status: FindingStatus

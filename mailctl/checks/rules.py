@@ -43,7 +43,11 @@ def check_rules(settings: Settings) -> Generator[Finding, None, Catalog]:
 
 
 def _catalog(settings: Settings) -> Generator[Finding, None, Catalog]:
-    catalog = catalog_from_settings(settings)
+    try:
+        catalog = catalog_from_settings(settings)
+    except MailctlError as error:
+        yield _GROUP.error("MAILCTL_TEMPLATE_ALIASES", error)
+        return BUILT_IN_CATALOG
     try:
         own = ", ".join(catalog.custom_kinds)
     except MailctlError as error:

@@ -1,4 +1,4 @@
-"""Checks of the templates and of the links in them."""
+"""Checks of the templates."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from mailctl.checks.finding import CheckGroup, Finding
-from mailctl.domain.catalog import BUILT_IN_CATALOG, RESET
+from mailctl.domain.catalog import BUILT_IN_CATALOG, BUILT_IN_KINDS
 from mailctl.domain.samples import sample_content
-from mailctl.errors import ConfigurationError, MailctlError
+from mailctl.errors import MailctlError
 from mailctl.rendering.composer import COMMON_VARIABLES, Composer
-from mailctl.security.links import Links, link_origins
+from mailctl.security.links import Links
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _GROUP = CheckGroup(name="templates")
 _SAMPLE_ID = "00000000-0000-0000-0000-000000000000"
-_LINK_MINT_SETTING = "MAILCTL_LINK_MINT"
+_ALIASES_SETTING = "MAILCTL_TEMPLATE_ALIASES"
 
 
 def check_templates(settings: Settings, catalog: Catalog) -> Generator[Finding, None, None]:
@@ -38,8 +38,6 @@ def check_templates(settings: Settings, catalog: Catalog) -> Generator[Finding, 
     Raises:
         ConfigurationError: MAILCTL_TEMPLATES or EMAIL_FROM_ADDRESS cannot be used.
     """
-    yield _origins(settings)
-    yield from _link_mint(settings)
     composer = make_throwaway_composer(settings, catalog)
     if settings.mailctl_templates is not None:
         yield _GROUP.ok("MAILCTL_TEMPLATES", f"{settings.mailctl_templates} is searched first")
@@ -48,8 +46,11 @@ def check_templates(settings: Settings, catalog: Catalog) -> Generator[Finding, 
         template = kind.template or sample_content(kind).template or ""
         used.add(template)
         yield _rendered(composer, kind, template)
-        if kind.template is not None:
+        if kind.name in BUILT_IN_KINDS:
+            yield from _unsuitable(composer, kind, template)
+        else:
             yield from _unknown_variables(composer, kind, template)
+    yield from _aliases(composer, catalog)
     for template in composer.list_templates():
         if template not in used:
             yield _compiled(composer, template)
@@ -69,26 +70,6 @@ def _throwaway_keys() -> dict[str, SecretStr]:
     return {"secret_key": SecretStr(token_urlsafe(48)), "mailctl_secret_keys_old": SecretStr("")}
 
 
-def _origins(settings: Settings) -> Finding:
-    try:
-        origins = sorted(link_origins(settings))
-    except ConfigurationError as error:
-        return _GROUP.error("links", error)
-    return _GROUP.ok("links", f"links lead to {', '.join(origins) or settings.frontend_url}")
-
-
-def _link_mint(settings: Settings) -> Iterator[Finding]:
-    if not settings.mailctl_link_mint:
-        return
-    content, now = sample_content(RESET), datetime.now(UTC)
-    try:
-        Links(settings.model_copy(update=_throwaway_keys())).make_urls(RESET, content, now=now)
-    except MailctlError as error:
-        yield _GROUP.error(_LINK_MINT_SETTING, error)
-    else:
-        yield _GROUP.ok(_LINK_MINT_SETTING, f"{settings.mailctl_link_mint} creates the links")
-
-
 def _rendered(composer: Composer, kind: Kind, template: str) -> Finding:
     now = datetime.now(UTC)
     try:
@@ -101,6 +82,16 @@ def _rendered(composer: Composer, kind: Kind, template: str) -> Finding:
         return _GROUP.error(template, error)
     size = len(envelope.data) / 1000
     return _GROUP.ok(template, f"renders kind {kind.name} ({size:.1f} kB): {envelope.subject}")
+
+
+def _unsuitable(composer: Composer, kind: Kind, template: str) -> Iterator[Finding]:
+    """Yield a warning if emails of a built-in kind cannot use the service's own template."""
+    if reason := composer.reason_against_own_template(kind, sample_content(kind)):
+        yield _GROUP.warn(
+            template,
+            f"Emails of kind {kind.name} use mailctl's template instead of yours: {reason}",
+            fix="Correct your template, or rename it (MAILCTL_TEMPLATE_ALIASES keeps its present name).",
+        )
 
 
 def _unknown_variables(composer: Composer, kind: Kind, template: str) -> Iterator[Finding]:
@@ -120,4 +111,17 @@ def _compiled(composer: Composer, template: str) -> Finding:
     except MailctlError as error:
         return _GROUP.error(template, error)
     variables = ", ".join(sorted(composer.template_variables(template) - COMMON_VARIABLES)) or "none"
-    return _GROUP.ok(template, f"compiles; its own variables: {variables}")
+    text = "" if composer.has_text_file(template) else "; its plain text is made from the HTML"
+    return _GROUP.ok(template, f"compiles; its own variables: {variables}{text}")
+
+
+def _aliases(composer: Composer, catalog: Catalog) -> Iterator[Finding]:
+    """Yield a failure for each name of MAILCTL_TEMPLATE_ALIASES that stands for no template."""
+    names = composer.list_templates()
+    for alias, template in catalog.template_aliases.items():
+        if template not in names:
+            yield _GROUP.fail(
+                _ALIASES_SETTING,
+                f"{alias} stands for {template}, which does not exist.",
+                fix=f"Use one of: {', '.join(names)}.",
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mailctl.domain.catalog import GENERIC, NEW_IP
+from mailctl.domain.catalog import GENERIC, NEW_IP, effective_kind
 from mailctl.domain.eligibility import (
     RELEASE,
     RESEND,
@@ -16,6 +16,7 @@ from mailctl.domain.eligibility import (
     is_expired,
 )
 from mailctl.domain.factory import make_user
+from mailctl.domain.link_expiry import given_links_expiry
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
@@ -105,7 +106,7 @@ class EligibilityChecker:
         """
         has_content = email.id in recorded.with_content
         kind, content = self._kind(email), contents.get(email.id)
-        has_dead_links = content is not None and bool(content.urls) and is_expired(email, now=now)
+        has_dead_links = is_expired(email, now=now) and self._has_given_links(email, kind, content)
         cannot_be_sent = email.is_final and (not has_content or has_dead_links)
         return EligibilityFacts(
             has_content=has_content,
@@ -123,6 +124,18 @@ class EligibilityChecker:
             if cannot_be_sent and kind is not None
             else None,
         )
+
+    def _has_given_links(self, email: Email, kind: Kind | None, content: Content | None) -> bool:
+        """Whether links came with an email that expire, because mailctl cannot make them anew."""
+        if content is None or kind is None:
+            return content is not None and bool(content.urls)
+        expiry = given_links_expiry(
+            effective_kind(kind, content.template),
+            content,
+            given_at=email.created_at,
+            are_sealed=self._runtime.settings.seals_link_tokens,
+        )
+        return expiry is not None
 
     def _kind(self, email: Email) -> Kind | None:
         try:

@@ -8,6 +8,7 @@ from functools import cached_property
 from string import Formatter
 from typing import TYPE_CHECKING
 
+from mailctl.domain.validation import validate_template_name
 from mailctl.errors import ConfigurationError, InvalidInput
 
 if TYPE_CHECKING:
@@ -29,9 +30,11 @@ class Link:
 
     #: The template variable, and the argument of the task, that holds the complete URL.
     variable: str
+    #: The path, to which MAILCTL_LINK_PATHS or else `?t=` adds the token.
     path: str
     #: What the link may be used for; a link for one purpose is invalid for any other.
     purpose: str
+    #: How long the link is valid: from the time of sending, or from when the service gave its token.
     lifetime: timedelta
     #: The name under which the service passes its own token for this link.
     token: str = "token"  # noqa: S105 - a name, not a secret
@@ -67,11 +70,6 @@ class Kind:
     queue: str = ""
     #: Sample values of variables, for checks and previews.
     samples: Mapping[str, Json] = field(default_factory=dict)
-
-    @property
-    def link_lifetime(self) -> timedelta:
-        """How long the links are valid, counted from the time of sending."""
-        return min((link.lifetime for link in self.links), default=self.lifetime)
 
     @property
     def full_task(self) -> str:
@@ -236,14 +234,22 @@ def required_variables(kind: Kind, template: str | None) -> frozenset[str]:
 
 
 class Catalog:
-    """The kinds of email that a process knows: the built-in ones and the service's own.
+    """The kinds of email that a process knows, built-in ones and the service's own, and names of templates.
 
     Args:
         load: returns the service's own kinds; called once, when the first of them is needed.
+        template_aliases: other names of templates, for generic emails.
     """
 
-    def __init__(self, load: Callable[[], Sequence[Kind]] = tuple) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Sequence[Kind]] = tuple,
+        *,
+        template_aliases: Mapping[str, str] | None = None,
+    ) -> None:
         self._load = load
+        #: The templates by their other names (MAILCTL_TEMPLATE_ALIASES).
+        self.template_aliases: Mapping[str, str] = template_aliases or {}
 
     @cached_property
     def custom_kinds(self) -> Mapping[str, Kind]:
@@ -262,6 +268,15 @@ class Catalog:
     def find(self, name: str) -> Kind | None:
         """Return the kind of that name, or None; raises what `custom_kinds` raises."""
         return BUILT_IN_KINDS.get(name) or self.custom_kinds.get(name)
+
+    def template_name(self, given: object) -> str:
+        """Return the name of the template that a caller names, perhaps by another name or with its ending.
+
+        Raises:
+            InvalidInput: it is not the name of a template.
+        """
+        name = validate_template_name(given)
+        return self.template_aliases.get(name, name)
 
     def link_variables(self, template: str) -> frozenset[str]:
         """Return the variables of a template that the service's own kinds declare as links.

@@ -9,7 +9,14 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from mailctl.domain import validation
-from mailctl.domain.catalog import ALWAYS_ALLOWED_VARIABLES, BUILT_IN_KINDS, DELIVER_TASK, Catalog, Kind
+from mailctl.domain.catalog import (
+    ALWAYS_ALLOWED_VARIABLES,
+    BUILT_IN_KINDS,
+    DELIVER_TASK,
+    Catalog,
+    Kind,
+    is_security_template,
+)
 from mailctl.errors import ConfigurationError, InvalidInput
 from mailctl.plugins import load_object, summarize_error
 
@@ -41,8 +48,36 @@ _FIX = "See docs/how-to/own-kinds.md."
 
 
 def catalog_from_settings(settings: Settings) -> Catalog:
-    """Return the catalog for these settings; the service's own kinds are loaded at their first use."""
-    return Catalog(partial(_load, settings.mailctl_catalog))
+    """Return the catalog for these settings; the service's own kinds are loaded at their first use.
+
+    Raises:
+        ConfigurationError: MAILCTL_TEMPLATE_ALIASES is invalid.
+    """
+    aliases = _template_aliases(settings.mailctl_template_aliases)
+    return Catalog(partial(_load, settings.mailctl_catalog), template_aliases=aliases)
+
+
+def _template_aliases(text: str) -> dict[str, str]:
+    """Return the templates of MAILCTL_TEMPLATE_ALIASES by their other names."""
+    aliases: dict[str, str] = {}
+    for entry in filter(None, (entry.strip() for entry in text.split(","))):
+        alias, _, template = (part.strip() for part in entry.partition("="))
+        try:
+            name, target = (validation.validate_template_name(each) for each in (alias, template))
+        except InvalidInput:
+            raise _invalid_alias(entry, "it is not NAME=TEMPLATE") from None
+        if is_security_template(name):
+            raise _invalid_alias(entry, f"{name} is the template of security emails, which have rules")
+        if aliases.setdefault(name, target) != target:
+            raise _invalid_alias(entry, f"{name} stands for two templates")
+    return aliases
+
+
+def _invalid_alias(entry: str, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"MAILCTL_TEMPLATE_ALIASES {entry!r}: {reason}.",
+        fix="Give a value such as password-reset=reset,newsletter.html=emails/news",
+    )
 
 
 def _load(spec: str) -> Sequence[Kind]:

@@ -135,7 +135,7 @@ class EligibilityFacts:
     has_known_kind: bool = True
     #: Whether its message is on the broker for a task that does not ask the delivery log.
     is_queued_for_custom_task: bool = False
-    #: Whether another program made its links, which expire with the email.
+    #: Whether its links came with it, so that they expire with the email.
     has_ready_made_links: bool = False
     #: Whether one of the secret keys decrypts its content.
     can_be_decrypted: bool = True
@@ -279,7 +279,7 @@ def _obstacle_to_sending(
         return _EXPIRED
     # A deferred email expires by itself when it is too late.
     if is_late and facts.has_ready_made_links and email.state is not State.DEFERRED:
-        return _Obstacle("another program made its links, and they have expired")
+        return _Obstacle("its links came with it, and they have expired")
     if action.name == RESEND.name and not facts.can_be_decrypted:
         return _Obstacle("its content is encrypted with another SECRET_KEY")
     return None

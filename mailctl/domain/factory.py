@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import uuid
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mailctl.domain import link_validation, validation
@@ -15,12 +17,13 @@ from mailctl.domain.catalog import (
     is_security_template,
     required_variables,
 )
+from mailctl.domain.link_expiry import given_links_expiry
 from mailctl.domain.models import Content, Draft, User
 from mailctl.domain.template_context import LinkRules, validate_variables
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from mailctl.domain.catalog import Catalog, Kind
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 #: Characters of a stored name; longer ones are dropped, as they are never printed in a greeting.
 _MAX_STORED_NAME = 200
 _LOCALE = "locale"
+#: A mailbox with a display name, as RFC 5322 writes it; the parts are validated on their own.
+_NAMED_ADDRESS = re.compile(r"(?P<name>[^<>]{1,300})<(?P<email>[^<>]{1,300})>\s*")
 
 
 def make_user(*, email: object, id: object = None, username: object = "", first_name: object = "") -> User:
@@ -67,6 +72,39 @@ def make_recipient(*, email: object, name: object = "", id: object = None) -> Us
     return make_user(email=email, id=id, first_name=checked)
 
 
+def parse_recipient(value: object) -> User:
+    """Return a recipient that a call or a message gives in one of several forms.
+
+    Args:
+        value: an address, also as `Name <address>`; a mapping with `email` and perhaps `name`; or an object
+            with these attributes, such as `mailctl.Recipient` and FastAPI-Mail's `NameEmail`.
+
+    Raises:
+        InvalidInput: it has another form, or its address or name is invalid.
+    """
+    if isinstance(value, str):
+        named = _NAMED_ADDRESS.fullmatch(value)
+        if named is None:
+            return make_recipient(email=value)
+        return make_recipient(email=named["email"], name=_unquoted(named["name"]))
+    if isinstance(value, Mapping):
+        return make_recipient(email=value.get("email"), name=value.get("name"))
+    if not isinstance(getattr(value, "email", None), str):
+        raise InvalidInput(
+            "recipients",
+            "must be addresses.",
+            fix="Give strings, mappings or objects with email and name.",
+        )
+    email, name = getattr(value, "email", None), getattr(value, "name", None)
+    # NameEmail takes the local part of an address for the name if there is none.
+    return make_recipient(email=email, name=None if name == str(email).rpartition("@")[0] else name)
+
+
+def _unquoted(name: str) -> str:
+    name = name.strip()
+    return name[1:-1].replace('\\"', '"') if len(name) > 1 and name[0] == name[-1] == '"' else name
+
+
 def make_content(
     kind: Kind,
     user: User,
@@ -78,6 +116,7 @@ def make_content(
     subject: object = None,
     template: object = None,
     catalog: Catalog = BUILT_IN_CATALOG,
+    keeps_template: bool = False,
 ) -> Content:
     """Return the validated content of an email of a kind.
 
@@ -95,12 +134,14 @@ def make_content(
         subject: the subject, for the generic kind only.
         template: the name of the template, for the generic kind only.
         catalog: the kinds of email; the service's own may declare links of a template.
+        keeps_template: whether the content has the name of the template as it is given, because a task of
+            the service renders it; otherwise it has mailctl's own name of it.
 
     Raises:
         InvalidInput: a value is missing or invalid.
         ConfigurationError: the service's own kinds are needed and cannot be loaded.
     """
-    named = validation.validate_template_name(template) if kind.template is None else None
+    named = catalog.template_name(template) if kind.template is None else None
     given = validate_variables(context)
     for name in kind.variables:
         if name not in given:
@@ -124,7 +165,7 @@ def make_content(
         urls=checked_urls or _ready_made(kind, named, given),
         context=given,
         subject=validation.validate_subject(subject) if kind.subject is None else None,
-        template=named,
+        template=str(template) if keeps_template and named else named,
     )
 
 
@@ -174,6 +215,7 @@ def make_drafts(
     queue: str,
     now: datetime,
     first_id: str | None = None,
+    seals_tokens: bool = False,
 ) -> list[Draft]:
     """Return the emails of one request, ready to be recorded: one for each content.
 
@@ -183,6 +225,7 @@ def make_drafts(
         queue: the Celery queue.
         now: the time of the request.
         first_id: the Celery task id of the first email, from which the others follow; None generates one.
+        seals_tokens: whether given tokens are sealed, so that only the `exp` of a JWT limits them.
 
     Raises:
         InvalidInput: the idempotency key is invalid.
@@ -197,17 +240,21 @@ def make_drafts(
             content=content,
             queue=queue,
             created_at=now,
-            expires_at=_expiry(request, content, now=now),
+            expires_at=_expiry(request, content, now=now, seals_tokens=seals_tokens),
             group_id=first_id if len(contents) > 1 else None,
         )
         for number, content in enumerate(contents)
     ]
 
 
-def _expiry(request: EmailRequest, content: Content, *, now: datetime) -> datetime:
-    lifetime = min(request.kind.lifetime, effective_kind(request.kind, content.template).lifetime)
-    expiry = request.earliest_start(now) + lifetime
-    return min(expiry, request.expires_at) if request.expires_at else expiry
+def _expiry(request: EmailRequest, content: Content, *, now: datetime, seals_tokens: bool) -> datetime:
+    kind = effective_kind(request.kind, content.template)
+    limits = (
+        request.earliest_start(now) + min(request.kind.lifetime, kind.lifetime),
+        request.expires_at,
+        given_links_expiry(kind, content, given_at=now, are_sealed=seals_tokens),
+    )
+    return min(limit for limit in limits if limit is not None)
 
 
 def _name(value: object) -> str:

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from mailctl.domain import unicode_safety
 from mailctl.errors import InvalidInput
 
-MAX_URL = 2000
+#: The longest URL in characters: room for the longest token, each character of it percent-encoded.
+MAX_URL = 8000
 #: The schemes of links in a service's own template; mail clients show others as text.
 _LINK_SCHEMES = frozenset({"https", "http", "mailto", "tel", "sms"})
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+-]*):")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailctl.domain.catalog import BUILT_IN_LINK_VARIABLES
@@ -33,10 +32,3 @@ def sample_content(kind: Kind, *, page: str = "") -> Content:
         subject="Planned maintenance on Saturday" if is_generic else None,
         template="message" if is_generic else None,
     )
-
-
-def with_dead_links(content: Content, kind: Kind, *, frontend_url: str) -> Content:
-    """Return content for a preview, whose links lead to the real pages with a token that is not valid."""
-    base = frontend_url.rstrip("/")
-    urls = {link.variable: f"{base}{link.path}?t={SAMPLE_TOKEN}" for link in kind.links}
-    return replace(content, urls=urls)

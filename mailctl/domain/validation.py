@@ -21,6 +21,10 @@ MAX_SUBJECT = 200
 MAX_PLAIN_TEXT = 500
 MAX_KEY = 200
 MAX_USER_ID = 64
+MAX_TEMPLATE_NAME = 120
+#: The lengths of a token; a JWT that is signed with a key of 4096 bits has about 900 characters.
+MIN_TOKEN = 8
+MAX_TOKEN = 2048
 MAX_EMAIL_ID = 155
 MAX_FILE_NAME = 120
 #: The longest header value, which leaves room for the name in a line (RFC 5322 section 2.1.1).
@@ -30,9 +34,12 @@ MAX_IP_ADDRESS = 45
 #: Characters that NFC normalization may combine into one: a letter with three marks.
 _MAX_DECOMPOSED_PER_CHARACTER = 4
 
-_SLUG = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+#: A name of a template: the folders and the file below the folder of templates, without the extension.
+_TEMPLATE_PART = r"[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*"
+_TEMPLATE_NAME = re.compile(rf"(?=.{{1,{MAX_TEMPLATE_NAME}}}\Z){_TEMPLATE_PART}(?:/{_TEMPLATE_PART})*")
+_TEMPLATE_ENDINGS = (".html", ".txt")
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY}}}")
-_TOKEN = re.compile(r"[A-Za-z0-9._~=+/:-]{8,512}")
+_TOKEN = re.compile(rf"[A-Za-z0-9._~=+/:-]{{{MIN_TOKEN},{MAX_TOKEN}}}")
 # Not "-" alone, which means standard input to commands.
 _EMAIL_ID = re.compile(rf"(?!-\Z)[\x21-\x7e]{{1,{MAX_EMAIL_ID}}}")
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
@@ -125,13 +132,20 @@ def validate_ip_address(value: object, *, field: str = "ip_address") -> str:
 
 
 def validate_template_name(value: object) -> str:
-    """Return the name of a template: a slug, never a path.
+    """Return the name of a template: its path below the folder of templates, without `.html` or `.txt`.
 
     Raises:
-        InvalidInput: it is not made of a-z, digits, - and _, or does not start with a letter.
+        InvalidInput: the value is too long, or a part of the path is empty or has other characters than
+            letters, digits, -, _ and single dots.
     """
+    name = value
+    if isinstance(value, str) and value.endswith(_TEMPLATE_ENDINGS):
+        name = value.rpartition(".")[0]
     return _validate_pattern(
-        value, _SLUG, "template", "is not a template name: use a-z, digits, - and _ (no path, no extension)."
+        name,
+        _TEMPLATE_NAME,
+        "template",
+        "is not a template name: give a file in the folder of templates, such as auth/reset.html.",
     )
 
 
@@ -235,11 +249,10 @@ def validate_token(value: object, *, field: str = "token") -> str:
     """Return a service's own token for a link.
 
     Raises:
-        InvalidInput: it is shorter than 8 or longer than 512 characters, or not safe in a URL.
+        InvalidInput: it is shorter than 8 or longer than 2,048 characters, or not safe in a URL.
     """
-    return _validate_pattern(
-        value, _TOKEN, field, "must be 8 to 512 characters of A-Z, a-z, 0-9 and . _ ~ = + / : -"
-    )
+    reason = f"must be {MIN_TOKEN} to {MAX_TOKEN} characters of A-Z, a-z, 0-9 and . _ ~ = + / : -"
+    return _validate_pattern(value, _TOKEN, field, reason)
 
 
 def validate_variable_name(value: object) -> str:

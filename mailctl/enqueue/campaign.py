@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from mailctl.domain.factory import make_drafts, make_recipient
 from mailctl.domain.models import Content, RowProblem
-from mailctl.domain.samples import with_dead_links
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import InvalidInput, MailctlError, ServiceUnavailable
 from mailctl.settings import BULK_QUEUE
@@ -162,8 +161,8 @@ class CampaignRecorder:
         first = next((each for each in checked if not isinstance(each, RowProblem)), None)
         if first is None:
             return None
-        kind, base = self._request.kind, self._runtime.settings.frontend_url
-        content = with_dead_links(first.content, kind, frontend_url=base)
+        kind = self._request.kind
+        content = replace(first.content, urls=self._runtime.links.sample_urls(kind))
         at = self._request.earliest_start(now)
         return asyncio.run(self._runtime.composer.preview(kind, content, at=at))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mailctl import tracing
 from mailctl.domain.catalog import BUILT_IN_KINDS, effective_kind
 from mailctl.domain.factory import make_content, make_drafts
+from mailctl.domain.link_expiry import refuse_expiring_links
 from mailctl.errors import InvalidInput, RenderError
 
 if TYPE_CHECKING:
@@ -103,10 +104,10 @@ class Enqueuer:
             variables: template variables of this user, which override those of the request.
 
         Raises:
-            InvalidInput: a value is missing or not usable.
+            InvalidInput: a value is missing or not usable, or a link expires too early to be sent.
             ConfigurationError: the custom kinds are needed and cannot be loaded.
         """
-        return make_content(
+        content = make_content(
             request.kind,
             user,
             origins=self._runtime.link_origins,
@@ -115,7 +116,18 @@ class Enqueuer:
             subject=request.subject,
             template=request.template,
             catalog=self._runtime.catalog,
+            keeps_template=request.template is not None and self.is_own_task(request.kind),
         )
+        if content.tokens or content.urls:
+            now = datetime.now(UTC)
+            refuse_expiring_links(
+                effective_kind(request.kind, content.template),
+                content,
+                given_at=now,
+                sent_at=request.earliest_start(now),
+                are_sealed=self._runtime.settings.seals_link_tokens,
+            )
+        return content
 
     def refuse_unrenderable(self, request: EmailRequest, contents: Sequence[Content]) -> None:
         """Refuse a request whose template is missing, broken or lacks a variable.
@@ -169,6 +181,7 @@ class Enqueuer:
                 queue=self.queue_for(request.kind),
                 now=now,
                 first_id=first_id,
+                seals_tokens=self._runtime.settings.seals_link_tokens,
             )
             due_at = now + timedelta(seconds=GRACE_SECONDS) if self.can_reach_worker else now
             outbox = self._runtime.outbox

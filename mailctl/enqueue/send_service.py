@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mailctl.domain.factory import make_recipient
-from mailctl.domain.samples import with_dead_links
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import BrokerUnavailable, InvalidInput, Refused
 from mailctl.users import Screening
@@ -96,11 +95,8 @@ class SendService:
                 fix="Leave out --dry-run.",
             )
         kind, at = request.kind, request.earliest_start(datetime.now(UTC))
-        base = self._runtime.settings.frontend_url
-        contents = [
-            with_dead_links(content, kind, frontend_url=base)
-            for content in self._contents(request, recipients)
-        ]
+        urls = self._runtime.links.sample_urls(kind)
+        contents = [replace(content, urls=urls) for content in self._contents(request, recipients)]
 
         async def compose_all() -> list[Envelope]:
             return [await self._runtime.composer.preview(kind, content, at=at) for content in contents]

@@ -9,8 +9,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from mailctl.diagnosis.eligibility_checker import EligibilityChecker
+from mailctl.domain.catalog import effective_kind
 from mailctl.domain.eligibility import HOLD, RELEASE, RESEND, Hazard
 from mailctl.domain.factory import make_drafts
+from mailctl.domain.link_expiry import given_links_expiry
 from mailctl.domain.models import State
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mailctl.delivery_log.operator_actions import AuditInfo
+    from mailctl.domain.catalog import Kind
     from mailctl.domain.eligibility import Action, EligibilityResult
-    from mailctl.domain.models import Email
+    from mailctl.domain.models import Content, Email
     from mailctl.operations.selection import Selection
     from mailctl.runtime import Runtime
 
@@ -255,13 +258,23 @@ class BulkAction:
             return None
         kind = self._runtime.catalog.get_recorded(email.kind)
         queue = self._enqueuer.queue_for(kind)
-        request = EmailRequest(kind=kind, forced_by=self._request.audit.actor if self._is_forced else None)
+        request = EmailRequest(
+            kind=kind,
+            forced_by=self._request.audit.actor if self._is_forced else None,
+            # Links that came with the email do not live longer in a new one.
+            expires_at=self._given_links_expiry(kind, email, content),
+        )
         [draft] = make_drafts(request, [content], queue=queue, now=datetime.now(UTC))
         again = Hazard.RESENT in self._request.include
         is_done = self._runtime.actions.resend(
             email.id, draft, from_states=self._action.allowed_states, audit=self._request.audit, again=again
         )
         return draft.id if is_done else None
+
+    def _given_links_expiry(self, kind: Kind, email: Email, content: Content) -> datetime | None:
+        are_sealed = self._runtime.settings.seals_link_tokens
+        named = effective_kind(kind, content.template)
+        return given_links_expiry(named, content, given_at=email.created_at, are_sealed=are_sealed)
 
     def _publish(self, ids: Sequence[str]) -> None:
         """Publish emails if no relay will: that is, if no worker that shares the log is alive."""

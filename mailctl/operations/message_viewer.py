@@ -95,7 +95,8 @@ class MessageViewer:
             return self._from_content(email, content)
         if email.state is State.CAPTURED and (path := self._file_of(email)):
             note = f"The message was read from {path}."
-            return self._make_details(email, MessageSource.FILE, path.read_bytes(), SecretMasker(), note=note)
+            masker = SecretMasker(token_patterns=self._runtime.links.paths.token_patterns())
+            return self._make_details(email, MessageSource.FILE, path.read_bytes(), masker, note=note)
         return self._from_log(email)
 
     def raw(self, prefix: str) -> tuple[MessageDetails, bytes]:
@@ -117,7 +118,8 @@ class MessageViewer:
             id=email.id, kind=email.kind, content=content, created_at=email.created_at, now=now
         )
         envelope = asyncio.run(composing)
-        masker = SecretMasker(content, envelope.links.values())
+        patterns = self._runtime.links.paths.token_patterns()
+        masker = SecretMasker(content, envelope.links.values(), token_patterns=patterns)
         note = f"The email is {email.state}; this message was composed just now, with new links."
         return self._make_details(email, MessageSource.COMPOSED, envelope.data, masker, note=note)
 

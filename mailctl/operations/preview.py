@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mailctl.domain import validation
 from mailctl.domain.factory import make_content, make_user
-from mailctl.domain.samples import sample_content, with_dead_links
+from mailctl.domain.samples import sample_content
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def _content(runtime: Runtime, request: PreviewRequest) -> Content:
             fix=f"Preview the kind `email` instead: --template {request.template}",
         )
     template = (
-        sample.template if request.template is None else validation.validate_template_name(request.template)
+        sample.template if request.template is None else runtime.catalog.template_name(request.template)
     )
     samples = sample.context
     if template is not None and template != sample.template:
@@ -93,7 +92,7 @@ def _content(runtime: Runtime, request: PreviewRequest) -> Content:
         template=template,
         catalog=runtime.catalog,
     )
-    return with_dead_links(checked, request.kind, frontend_url=runtime.settings.frontend_url)
+    return replace(checked, urls=runtime.links.sample_urls(request.kind))
 
 
 def _user(runtime: Runtime, request: PreviewRequest, sample: User) -> User:

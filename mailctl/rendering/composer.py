@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
@@ -11,21 +13,22 @@ from fastapi_mail import MessageSchema, MessageType, MultipartSubtypeEnum, NameE
 
 from mailctl.domain import validation
 from mailctl.domain.address_validation import validate_address
-from mailctl.domain.catalog import BUILT_IN_CATALOG, effective_kind
+from mailctl.domain.catalog import BUILT_IN_CATALOG, BUILT_IN_KINDS, effective_kind
+from mailctl.domain.link_expiry import links_expiry
 from mailctl.domain.models import Content, Envelope
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
-from mailctl.errors import InvalidInput
+from mailctl.errors import InvalidInput, RenderError
 from mailctl.rendering import mime
 from mailctl.rendering.message_settings import message_settings_of
 from mailctl.rendering.mime import Header
 from mailctl.rendering.templates import Templates
-from mailctl.timefmt import format_lifetime, format_long_time
+from mailctl.timefmt import format_long_time, format_remaining
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mailctl.domain.catalog import Catalog, Kind
-    from mailctl.domain.models import Json
+    from mailctl.domain.models import Json, User
     from mailctl.domain.recipient_policy import Destination
     from mailctl.rendering.templates import RenderedBodies
     from mailctl.security.links import Links
@@ -37,7 +40,9 @@ _ORIGINAL_TO_HEADER = "X-Original-To"
 #: The variables of every email, whatever its kind.
 COMMON_VARIABLES = frozenset(
     {"project_name", "frontend_url", "subject", "greeting_name", "recipient_email", "locale", "title"}
+    | {"user", "username", "first_name"}
 )
+_log = logging.getLogger("mailctl.templates")
 #: The id of a preview, which is not recorded.
 _PREVIEW_ID = "00000000-0000-0000-0000-000000000000"
 
@@ -65,6 +70,7 @@ class Composer:
         self._sender = given.sender
         self._frontend_url = settings.frontend_url
         self._links = links
+        self._seals_tokens = settings.seals_link_tokens
         self._catalog = catalog
         self._recipient_policy = recipient_policy_from_settings(settings)
         self._templates = Templates(given.templates)
@@ -104,17 +110,16 @@ class Composer:
             The message (RFC 5322, plain text and HTML, CRLF line ends) with its sender and recipient.
 
         Raises:
-            ConfigurationError: this process does not know the kind.
-            InvalidInput: the recipient, the subject or the template name is invalid.
+            ConfigurationError: this process does not know the kind, or MAILCTL_LINK_MINT fails.
+            InvalidInput: the recipient, the subject or the template name is invalid, or the user for whom
+                MAILCTL_LINK_MINT makes a link no longer exists.
             RenderError: a template is missing or wrong, lacks a variable, or the result cannot be sent.
         """
         catalogued = effective_kind(self._catalog.get_recorded(kind), content.template)
-        links = self._links.make_urls(catalogued, content, now=now)
+        links = await self._make_urls(catalogued, content, now=now)
         context = self._context(catalogued, content, links, created_at=created_at, now=now)
         subject = context["subject"]
-        rendering = self._templates.render(
-            catalogued.template or validation.validate_template_name(content.template), context
-        )
+        rendering = self._render(catalogued, content, context)
         addressed = self._recipient_policy.resolve_destination(context["recipient_email"], subject=subject)
         message_id = mime.make_message_id(id, domain=self._sender.rpartition("@")[2])
         message = self._message(rendering, context, addressed, id=id, date=now, message_id=message_id)
@@ -154,7 +159,7 @@ class Composer:
             self._defaults(kind, content, subject, created_at)
             | dict(content.context)
             | dict(urls)
-            | _expiry(kind, since=now)
+            | self._expiry(kind, content, urls, created_at=created_at, now=now)
         )
         return Content(user=content.user, context=context, subject=subject, template=kind.template)
 
@@ -165,8 +170,16 @@ class Composer:
         """
         return self._templates.names()
 
+    def is_own_template(self, template: str) -> bool:
+        """Whether the service's own folder has the template."""
+        return self._templates.is_own(template)
+
+    def has_text_file(self, template: str) -> bool:
+        """Whether the plain text of a template is a file of its own; raises what `check_template` raises."""
+        return self._templates.has_text_file(template)
+
     def check_template(self, template: str) -> None:
-        """Compile both files of a template and every template that they refer to.
+        """Compile the files of a template and every template that they refer to.
 
         Raises:
             RenderError: a file is missing or wrong; the message names file and line.
@@ -186,7 +199,27 @@ class Composer:
         now = datetime.now(UTC)
         links = dict.fromkeys((link.variable for link in kind.links), "")
         context = self._context(kind, content, links, created_at=now, now=now)
-        return sorted(self.template_variables(kind.template or content.template or "") - context.keys())
+        used = self.template_variables(kind.template or content.template or "")
+        return sorted(used - context.keys() - _user_variables(content.user).keys())
+
+    def reason_against_own_template(self, kind: Kind, content: Content) -> str:
+        """Return why emails of a built-in kind cannot use the service's own template; "" if they can.
+
+        Args:
+            kind: the built-in kind.
+            content: the content of an email of this kind.
+        """
+        template, now = kind.template or content.template or "", datetime.now(UTC)
+        if not self._templates.is_own(template):
+            return ""
+        links = dict.fromkeys((link.variable for link in kind.links), self._frontend_url)
+        context = self._context(kind, content, links, created_at=now, now=now)
+        try:
+            unknown = self.unknown_variables(kind, content)
+            self._templates.render(template, {**_user_variables(content.user), **context})
+        except RenderError as error:
+            return error.message
+        return f"{template}.html uses {unknown[0]}, which they do not have." if unknown else ""
 
     def template_variables(self, template: str) -> set[str]:
         """Return the variables that a template uses; raises what `check_template` raises."""
@@ -254,8 +287,7 @@ class Composer:
         self, kind: Kind, content: Content, links: Mapping[str, str], *, created_at: datetime, now: datetime
     ) -> dict[str, Json]:
         subject = self._subject(kind, content)
-        # Links from another program are as old as the email.
-        expiry = _expiry(kind, since=created_at if content.urls else now)
+        expiry = self._expiry(kind, content, links, created_at=created_at, now=now)
         has_own_links = content.template is not None
         given = {**expiry, **content.context} if has_own_links else {**content.context, **links, **expiry}
         return {
@@ -263,6 +295,39 @@ class Composer:
             **given,
             **self._fixed_variables(content, subject),
         }
+
+    def _render(self, kind: Kind, content: Content, context: Mapping[str, Json]) -> RenderedBodies:
+        """Return the bodies of an email: of its own template, or else of the template of its kind.
+
+        An own template of the service that emails of a built-in kind cannot use does not stop them.
+        """
+        name = kind.template or validation.validate_template_name(content.template)
+        if not self._templates.is_own(name):
+            return self._templates.render(name, context)
+        try:
+            return self._templates.render(name, {**_user_variables(content.user), **context})
+        except RenderError as error:
+            if content.template is not None or kind.name not in BUILT_IN_KINDS:
+                raise
+            _log.warning("kind %s: mailctl's own template is used instead: %s", kind.name, error)
+            return self._templates.render_built_in(name, context)
+
+    async def _make_urls(self, kind: Kind, content: Content, *, now: datetime) -> dict[str, str]:
+        if self._links.may_block:
+            return await asyncio.to_thread(self._links.make_urls, kind, content, now=now)
+        return self._links.make_urls(kind, content, now=now)
+
+    def _expiry(
+        self, kind: Kind, content: Content, urls: Mapping[str, str], *, created_at: datetime, now: datetime
+    ) -> dict[str, str]:
+        """Return the variables that say when the links expire; none if the kind has no links."""
+        # Links that came with the email are as old as the email.
+        expiry = links_expiry(
+            kind, content, urls, given_at=created_at, now=now, are_sealed=self._seals_tokens
+        )
+        if expiry is None:
+            return {}
+        return {"expires_in": format_remaining(expiry - now), "expires_at": _format_time(expiry)}
 
     def _subject(self, kind: Kind, content: Content) -> str:
         if kind.subject is None or content.subject is not None:
@@ -289,6 +354,15 @@ class Composer:
         }
 
 
+def _user_variables(user: User) -> dict[str, Json]:
+    """Return the variables of own templates that say who the user is; names that print a link are empty."""
+    names = {
+        "username": validation.safe_greeting_name(user.username),
+        "first_name": validation.safe_greeting_name(user.first_name),
+    }
+    return {"user": {"id": user.id, "email": user.email, **names}, **names}
+
+
 def _locale(value: object) -> str:
     try:
         return validation.validate_locale(value)
@@ -299,13 +373,6 @@ def _locale(value: object) -> str:
 def _shown_links(links: Mapping[str, str], context: Mapping[str, Json]) -> dict[str, str]:
     action_url = context.get("action_url")
     return {**links, "action_url": action_url} if isinstance(action_url, str) else dict(links)
-
-
-def _expiry(kind: Kind, *, since: datetime) -> dict[str, str]:
-    if not kind.links:
-        return {}
-    lifetime = kind.link_lifetime
-    return {"expires_in": format_lifetime(lifetime), "expires_at": _format_time(since + lifetime)}
 
 
 @lru_cache(maxsize=64)

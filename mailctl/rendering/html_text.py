@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from typing_extensions import override
 
 _BREAKS = frozenset({"br", "tr", "div", "table", "ul", "ol", "li", "hr", "blockquote", "pre", "section"})
+_CELLS = frozenset({"td", "th"})
 _PARAGRAPHS = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6"})
 _HIDDEN_ELEMENTS = frozenset({"head", "style", "script", "title", "template"})
 #: Elements without an end tag.
@@ -52,6 +53,8 @@ class _TextExtractor(HTMLParser):
             self._link, self._link_starts = given.get("href") or "", len(self.pieces)
         elif tag == "li":
             self.pieces.append("- ")
+        elif tag in _CELLS:
+            self.pieces.append(" ")
         elif tag == "img" and given.get("alt"):
             self.pieces.append(f"[{given['alt']}]")
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
-from jinja2 import nodes
+from jinja2 import StrictUndefined, nodes
 from jinja2.compiler import CodeGenerator
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from typing_extensions import override
@@ -57,6 +57,16 @@ class Sandbox(ImmutableSandboxedEnvironment):
             if time.monotonic() > deadline:
                 raise TemplateLimitExceeded("it takes too long")
             yield item
+
+
+class OptionalUndefined(StrictUndefined):
+    """A missing variable or attribute: an error where it is printed, and false where it is only tested."""
+
+    # Services' templates test for optional variables, as Jinja allows by default.
+    __slots__ = ()
+
+    def __bool__(self) -> bool:  # type: ignore[override]  # which never returns
+        return False
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Renders templates: pairs of files for the HTML and the plain text of an email."""
+"""Renders templates: files for the HTML and the plain text of an email."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from jinja2 import (
 
 from mailctl.domain import validation
 from mailctl.errors import InvalidInput, RenderError
-from mailctl.rendering.sandbox import Sandbox, TemplateLimitExceeded, time_limit
+from mailctl.rendering.html_text import html_to_text
+from mailctl.rendering.sandbox import OptionalUndefined, Sandbox, TemplateLimitExceeded, time_limit
 from mailctl.rendering.template_cache import TemplateCache
 
 if TYPE_CHECKING:
@@ -53,9 +54,10 @@ class RenderedBodies:
 
 
 class Templates:
-    """The templates, the service's own before the built-in ones; each is a pair, NAME.html and NAME.txt.
+    """The templates, the service's own before the built-in ones: NAME.html, and NAME.txt for the plain text.
 
-    Files are listed and compiled once.
+    Without NAME.txt, the plain text of an own template is made from its HTML. Own templates may build on the
+    built-in ones; these never use files of the service. Files are listed and compiled once.
 
     Args:
         folder: the folder of the service's own templates, which must exist; None if there is none.
@@ -65,12 +67,13 @@ class Templates:
         own = [FileSystemLoader(folder)] if folder is not None else []
         loaders = [*own, PackageLoader("mailctl")]
         self._files_by_loader = [loader.list_templates() for loader in loaders]
+        self._own_files = frozenset(self._files_by_loader[0]) if own else frozenset()
+        #: The built-in templates, which need no sandbox: it costs time.
+        self._built_in = Templates(None) if own else self
         self._loader = ChoiceLoader(loaders)
-        # The built-in templates need no sandbox, which costs time.
-        environment = Sandbox if own else Environment
-        self._environment = environment(
+        self._environment = (Sandbox if own else Environment)(
             loader=self._loader,
-            undefined=StrictUndefined,
+            undefined=OptionalUndefined if own else StrictUndefined,
             autoescape=lambda name: name is not None and name.endswith(".html"),
             trim_blocks=True,
             lstrip_blocks=True,
@@ -85,6 +88,10 @@ class Templates:
         #: Names that strangers chose, such as of an inviter; "" if they contain a link, an address or markup.
         self._environment.filters["name"] = validation.safe_greeting_name
 
+    def is_own(self, name: str) -> bool:
+        """Whether the service's own folder has a file of a template."""
+        return not self._own_files.isdisjoint(_files_of(name))
+
     def names(self) -> list[str]:
         """Return the names with at least one file, those of the service's own folder first."""
         found: dict[str, None] = {}
@@ -95,21 +102,28 @@ class Templates:
                     found[validation.validate_template_name(stem)] = None
         return list(found)
 
+    def _is_built_in(self, name: str) -> bool:
+        """Whether other templates than these, the built-in ones, have a name."""
+        return self._built_in is not self and not self.is_own(name) and name in self._built_in.names()
+
     def render(self, name: str, context: Mapping[str, Json]) -> RenderedBodies:
         """Return both bodies of an email.
 
         Args:
             name: the name of the template, without extension.
-            context: the variables, which must include all that the template uses.
+            context: the variables, which must include all that the template prints.
 
         Raises:
             RenderError: a file is missing or wrong, a variable is missing, or a body is too long.
         """
-        files = self._pair(name)
+        if self._is_built_in(name):
+            return self._built_in.render(name, context)
+        files = self._files(name)
         if self._cache:
             html, text = self._cache.render(files, context)
         else:
-            html, text = (self._render(file, context) for file in files)
+            html, *texts = (self._render(file, context) for file in files)
+            text = texts[0] if texts else html_to_text(html) + "\n"
         size = len(html.encode("utf-8", "replace"))
         if size > MAX_HTML:
             raise RenderError(
@@ -118,26 +132,37 @@ class Templates:
             )
         return RenderedBodies(html=html, text=text)
 
+    def render_built_in(self, name: str, context: Mapping[str, Json]) -> RenderedBodies:
+        """Return both bodies of an email with a built-in template; raises what `render` raises."""
+        return self._built_in.render(name, context)
+
+    def has_text_file(self, name: str) -> bool:
+        """Whether a template has a file of its own for the plain text; raises what `check` raises."""
+        return len(self._files(name)) > 1
+
     def check(self, name: str) -> None:
-        """Compile both files and every template that they refer to.
+        """Compile the files and every template that they refer to.
 
         Raises:
             RenderError: a file is missing or wrong; the message names file and line.
         """
-        to_check, checked = list(self._pair(name)), set()
+        if self._is_built_in(name):
+            self._built_in.check(name)
+            return
+        to_check, checked = list(self._files(name)), set[str]()
         while to_check:
             file = to_check.pop()
             checked.add(file)
             to_check += [other for other in self._compile(file) if other not in checked]
 
     def variables(self, name: str) -> set[str]:
-        """Return the variables that both files and every template that they refer to use.
+        """Return the variables that the files and every template that they refer to use.
 
         Raises:
             RenderError: as for `check`.
         """
         self.check(name)
-        to_read, read, found = list(self._pair(name)), set[str](), set[str]()
+        to_read, read, found = list(self._files(name)), set[str](), set[str]()
         while to_read:
             file = to_read.pop()
             read.add(file)
@@ -147,18 +172,14 @@ class Templates:
             to_read += [each for each in meta.find_referenced_templates(parsed) if each and each not in read]
         return found - self._environment.globals.keys()
 
-    def _pair(self, name: str) -> tuple[str, str]:
-        """Return the names of both files, which must be in the same folder."""
-        pair = (f"{name}.html", f"{name}.txt")
+    def _files(self, name: str) -> list[str]:
+        """Return the HTML file of a template and, if it has one in the same folder, its text file."""
+        html, text = _files_of(name)
         for place in self._files_by_loader:
-            missing = [file for file in pair if file not in place]
-            if not missing:
-                return pair
-            if len(missing) == 1:
-                there = pair[1 - pair.index(missing[0])]
-                raise RenderError(
-                    f"{there} has no {missing[0]} to go with it.", fix=f"Add {missing[0]} beside {there}."
-                )
+            if html in place:
+                return [html, text] if text in place else [html]
+            if text in place:
+                raise RenderError(f"{text} has no {html} to go with it.", fix=f"Add {html} beside {text}.")
         raise RenderError(f"There is no template {name}.", fix=f"Use one of: {', '.join(self.names())}.")
 
     def _render(self, file: str, context: Mapping[str, Json]) -> str:
@@ -183,6 +204,10 @@ class Templates:
                 f"{file} refers to {min(missing)}, which does not exist.", fix="Correct the template."
             )
         return references
+
+
+def _files_of(name: str) -> tuple[str, str]:
+    return f"{name}.html", f"{name}.txt"
 
 
 def _defined_in(parsed: nodes.Template) -> set[str]:

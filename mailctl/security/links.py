@@ -1,35 +1,48 @@
-"""Action links: created when an email is sent, and verified when its reader opens them."""
+"""Action links: created when an email is sent, and verified when their readers open them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
+from mailctl.domain.link_paths import parse_link_paths
 from mailctl.domain.link_validation import is_local_host, url_origin
+from mailctl.domain.samples import SAMPLE_TOKEN
 from mailctl.errors import ConfigurationError, MailctlError
-from mailctl.plugins import load_object
 from mailctl.security.keyring import Keyring
+from mailctl.security.link_mint import LinkMint, LinkRequest, LinkUser, load_mint
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
     from mailctl.domain.catalog import Kind, Link
     from mailctl.domain.models import Content
+    from mailctl.security.link_mint import UserLookup
+
+__all__ = [
+    "InvalidLink",
+    "LinkClaims",
+    "LinkRequest",
+    "LinkUser",
+    "Links",
+    "UseStore",
+    "UsedLink",
+    "link_origins",
+    "redeem",
+    "verify",
+]
 
 #: The tolerated difference between the clocks of two hosts, in seconds.
 CLOCK_SKEW_SECONDS = 60
 #: How long the use of a link is stored after the link has expired.
 _USE_RETENTION = timedelta(hours=1)
-#: The longest value of the query parameter `t`, in characters.
-_MAX_T_LENGTH = 1500
-_MINTED_T_PATTERN = re.compile(rf"[A-Za-z0-9._~=+/:-]{{8,{_MAX_T_LENGTH}}}")
+#: The longest sealed link in characters: one with the longest token of a service.
+_MAX_SEALED_LENGTH = 4000
 
 
 class InvalidLink(MailctlError):
@@ -42,14 +55,14 @@ class UsedLink(InvalidLink):
 
 @dataclass(frozen=True, kw_only=True)
 class LinkClaims:
-    """The verified content of a link."""
+    """The verified content of a sealed link."""
 
     purpose: str
     user_id: str | None
     email: str
     action: str | None
     expires_at: datetime
-    #: The service's own token, as it was passed to `EmailService`; otherwise a random one, new for each link.
+    #: The service's own token, if it was given and sealed; otherwise a random one, new for each link.
     token: str
 
 
@@ -69,26 +82,35 @@ class UseStore(Protocol):
         """
 
 
-#: A service's own function that returns the query parameter `t` for claims.
-LinkMint = Callable[[LinkClaims], str]
-
-
 class Links:
     """Creates and verifies the action links of a service.
 
+    A token that came with the email is passed on as it is, or sealed (MAILCTL_LINK_TOKENS). Without one, the
+    function of MAILCTL_LINK_MINT makes it, or else mailctl, sealed.
+
     Args:
-        settings: provides FRONTEND_URL, SECRET_KEY, MAILCTL_SECRET_KEYS_OLD and MAILCTL_LINK_MINT.
+        settings: provides FRONTEND_URL, SECRET_KEY, MAILCTL_SECRET_KEYS_OLD, MAILCTL_LINK_TOKENS,
+            MAILCTL_LINK_PATHS and MAILCTL_LINK_MINT.
+        find_user: returns the record of a user in the database of users, for MAILCTL_LINK_MINT; None if there
+            is no such database.
 
     Raises:
-        ConfigurationError: FRONTEND_URL is neither https nor http to the local computer, MAILCTL_LINK_MINT is
-            not a function, or a secret key is too weak for production.
+        ConfigurationError: FRONTEND_URL is neither https nor http to the local computer, MAILCTL_LINK_PATHS
+            is invalid, MAILCTL_LINK_MINT is not a function, or a secret key is too weak for production.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, find_user: UserLookup | None = None) -> None:
         _origin(settings.frontend_url)
-        self._base = settings.frontend_url.rstrip("/")
+        self.paths = parse_link_paths(settings.mailctl_link_paths, base=settings.frontend_url)
         self._keyring = Keyring(settings.secret_keys)
-        self._mint = _load_mint(settings.mailctl_link_mint) if settings.mailctl_link_mint else self.seal
+        self._seals_tokens = settings.seals_link_tokens
+        spec = settings.mailctl_link_mint
+        self._mint = LinkMint(load_mint(spec), find_user=find_user) if spec else None
+
+    @property
+    def may_block(self) -> bool:
+        """Whether `make_urls` may wait: for a function of the service, or for the database of users."""
+        return self._mint is not None
 
     def make_urls(self, kind: Kind, content: Content, *, now: datetime) -> dict[str, str]:
         """Return the links of an email by template variable: its own, or else links created at `now`.
@@ -96,17 +118,23 @@ class Links:
         For an email that names its own template, no links are created: its context contains them.
 
         Raises:
-            ConfigurationError: MAILCTL_LINK_MINT fails.
+            ConfigurationError: MAILCTL_LINK_MINT fails, or the database of users cannot be read.
+            InvalidInput: the user no longer exists.
         """
         if content.template is not None:
             return dict(content.urls)
         return {
-            link.variable: content.urls.get(link.variable) or self._url(link, content, now=now)
+            link.variable: content.urls.get(link.variable)
+            or self.paths.url(link, self.token(kind, link, content, now=now))
             for link in kind.links
         }
 
+    def sample_urls(self, kind: Kind) -> dict[str, str]:
+        """Return links for a preview, which lead to the real pages with a token that is not valid."""
+        return {link.variable: self.paths.url(link, SAMPLE_TOKEN) for link in kind.links}
+
     def seal(self, claims: LinkClaims) -> str:
-        """Return the query parameter `t` for claims: encrypted, authenticated and bound to the purpose."""
+        """Return the token of a link with claims: encrypted, authenticated and bound to the purpose."""
         body = {
             "u": claims.user_id,
             "e": claims.email,
@@ -117,10 +145,10 @@ class Links:
         return self._keyring.seal_text(json.dumps(body).encode(), purpose=f"link/{claims.purpose}")
 
     def verify(self, t: str, *, purpose: str, now: datetime | None = None) -> LinkClaims:
-        """Verify a link.
+        """Verify a sealed link.
 
         Args:
-            t: the query parameter as it was received.
+            t: the token of the link as it was received.
             purpose: the purpose that the link must have: the `purpose` of a `Link` in the catalog.
             now: the current time; None for the system's.
 
@@ -130,7 +158,7 @@ class Links:
         Raises:
             InvalidLink: it was altered, has expired, or was created for another purpose or by somebody else.
         """
-        is_short = isinstance(t, str) and len(t) <= _MAX_T_LENGTH
+        is_short = isinstance(t, str) and len(t) <= _MAX_SEALED_LENGTH
         plain = self._keyring.open_text(t, purpose=f"link/{purpose}") if is_short else None
         if plain is None:
             raise InvalidLink("This link is not valid.", fix="Ask for a new one.")
@@ -148,10 +176,10 @@ class Links:
         )
 
     def redeem(self, t: str, *, purpose: str, store: UseStore, now: datetime | None = None) -> LinkClaims:
-        """Verify a link, and store that it was used.
+        """Verify a sealed link, and store that it was used.
 
         Args:
-            t: the query parameter as it was received.
+            t: the token of the link as it was received.
             purpose: the purpose that the link must have.
             store: stores which links were used.
             now: the current time; None for the system's.
@@ -169,33 +197,22 @@ class Links:
             raise UsedLink("This link was already used.", fix="Ask for a new one.")
         return claims
 
-    def _url(self, link: Link, content: Content, *, now: datetime) -> str:
+    def token(self, kind: Kind, link: Link, content: Content, *, now: datetime) -> str:
+        """Return the token of one link of an email, created at `now`; raises what `make_urls` raises."""
+        given = content.tokens.get(link.token)
+        if given and not self._seals_tokens:
+            return given
+        if not given and self._mint is not None:
+            return self._mint.token(kind, link, content, expires_at=now + link.lifetime)
         claims = LinkClaims(
             purpose=link.purpose,
             user_id=content.user.id,
             email=content.user.email,
             action=link.action,
             expires_at=now + link.lifetime,
-            token=content.tokens.get(link.token) or secrets.token_urlsafe(24),
+            token=given or secrets.token_urlsafe(24),
         )
-        return f"{self._base}{link.path}?{urlencode({'t': self._mint_t(claims)})}"
-
-    def _mint_t(self, claims: LinkClaims) -> str:
-        try:
-            t: object = self._mint(claims)
-        except Exception as error:
-            # The message of the service's exception may contain the claims.
-            raise ConfigurationError(
-                f"The function of MAILCTL_LINK_MINT raised {type(error).__name__}.",
-                fix="Correct the function.",
-            ) from None
-        if not isinstance(t, str) or not _MINTED_T_PATTERN.fullmatch(t):
-            raise ConfigurationError(
-                "The function of MAILCTL_LINK_MINT must return a string of"
-                f" 8 to {_MAX_T_LENGTH} characters of A-Z, a-z, 0-9 and . _ ~ = + / : -",
-                fix="Correct the function.",
-            )
-        return t
+        return self.seal(claims)
 
 
 def link_origins(settings: Settings) -> frozenset[str]:
@@ -246,10 +263,3 @@ def verify(t: str, *, purpose: str) -> LinkClaims:
 def redeem(t: str, *, purpose: str, store: UseStore) -> LinkClaims:
     """Verify a link with the settings of this process, and store that it was used; see `Links.redeem`."""
     return _service_links().redeem(t, purpose=purpose, store=store)
-
-
-def _load_mint(spec: str) -> LinkMint:
-    mint = load_object(spec, setting="MAILCTL_LINK_MINT")
-    if not callable(mint):
-        raise ConfigurationError(f"MAILCTL_LINK_MINT={spec} is not callable.", fix="Name a function.")
-    return mint

@@ -154,6 +154,11 @@ class Settings(SettingsFields):
         return keys
 
     @property
+    def seals_link_tokens(self) -> bool:
+        """Whether the tokens that the service gives are sealed, so that only `mailctl.links` reads them."""
+        return self.mailctl_link_tokens == "sealed"
+
+    @property
     def sender_name(self) -> str:
         """The display name of the sender."""
         return self.email_from_name or self.project_name

@@ -82,10 +82,16 @@ class SettingsFields(BaseSettings):
     mailctl_templates: Path | None = None
     #: The service's own kinds of email, as MODULE (for its KINDS) or MODULE:ATTRIBUTE.
     mailctl_catalog: str = ""
-    #: A function that creates the `t` of links instead of `mailctl.links`, as MODULE:ATTRIBUTE.
+    #: A function that makes the tokens of links that come without one, as MODULE:ATTRIBUTE.
     mailctl_link_mint: str = ""
     #: The function that says what the values mean that the service's own tasks return, as MODULE:CALLABLE.
     mailctl_result_outcome: str = ""
+    #: Whether links carry the tokens of the service as they are, or sealed by `mailctl.links`.
+    mailctl_link_tokens: Literal["as-given", "sealed"] = "as-given"
+    #: The paths of links, as PURPOSE=PATH, comma-separated; {token} stands for the token.
+    mailctl_link_paths: str = ""
+    #: Other names of templates for `send_email`, as NAME=TEMPLATE, comma-separated.
+    mailctl_template_aliases: str = ""
     #: Earlier values of SECRET_KEY, comma-separated, which still decrypt.
     mailctl_secret_keys_old: SecretStr = SecretStr("")
     #: Additional origins that links in messages of other programs may lead to, comma-separated.

@@ -14,7 +14,7 @@ from mailctl.users.screening import ExcludedUser, Screening, screening_for
 from mailctl.users.service_database import ServiceUserDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Engine
 
@@ -68,6 +68,12 @@ class UserDirectory(Protocol):
             ConfigurationError: the settings for users are wrong.
             UserDirectoryUnavailable: the service's database cannot be reached.
             LogUnavailable: the delivery log's database with mailctl's own table cannot be reached.
+        """
+
+    def find_record(self, user_id: str) -> Mapping[str, object]:
+        """Return the record of a user as the database has it, by column; raises what `get` raises.
+
+        With MAILCTL_USERS_QUERY, the columns are those that the query returns.
         """
 
     def iter_users(

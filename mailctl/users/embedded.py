@@ -93,6 +93,17 @@ class EmbeddedUserDirectory:
                 return user
         raise NotFound(f"There is no user {user_id} in table {users}.", fix="Run `mailctl users list`.")
 
+    def find_record(self, user_id: str) -> Mapping[str, object]:
+        """Return the record of a user by column; nothing for a user whom this table does not have.
+
+        A service without DATABASE_URL has users of its own, which are not in this table.
+        """
+        try:
+            user = self.get(user_id)
+        except (NotFound, InvalidInput):
+            return {}
+        return {**vars(user), "id": _parse_id(user_id)}
+
     def describe(self) -> str:
         """Return the source and number of users in one line."""
         with reading(self._engine) as connection:

@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal_column, select
 from sqlalchemy.exc import DBAPIError
 
 from mailctl.delivery_log.storage.engine import open_engine, translate_database_errors
@@ -33,7 +33,7 @@ from mailctl.users.user_queries import (
 from mailctl.users.users_table import find_users_table, stored_id_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from sqlalchemy import Connection, CursorResult, Engine, Row
     from sqlalchemy.sql.expression import TableClause
@@ -75,16 +75,21 @@ class ServiceUserDirectory:
         with self._reading() as connection:
             found = self._find(connection, user_id)
         if found is None:
-            where = f"the result of {QUERY_SETTING}" if self._query else f"table {self._table}"
-            raise NotFound(
-                f"There is no user {user_id} in {where}.", fix=f"Check {_SETTING} or {QUERY_SETTING}."
-            )
+            raise self._not_found(user_id)
         if excluded := find_exclusion(found._asdict(), screening, now=datetime.now(UTC)):
             raise Refused(
                 f"User {user_id} gets no email: {excluded.reason}.",
                 fix="Use --include-inactive to send the email anyway.",
             )
         return _as_user(found, user_id)
+
+    def find_record(self, user_id: str) -> Mapping[str, object]:
+        """Return the record of a user by column; see `UserDirectory.find_record`."""
+        with self._reading() as connection:
+            found = self._find(connection, user_id, all_columns=True)
+        if found is None:
+            raise self._not_found(user_id)
+        return found._asdict()
 
     def iter_users(
         self, *, screening: Screening = Screening.NONE
@@ -170,13 +175,20 @@ class ServiceUserDirectory:
         ):
             yield connection
 
-    def _find(self, connection: Connection, user_id: str) -> Row[Any] | None:
+    def _not_found(self, user_id: str) -> NotFound:
+        where = f"the result of {QUERY_SETTING}" if self._query else f"table {self._table}"
+        return NotFound(
+            f"There is no user {user_id} in {where}.", fix=f"Check {_SETTING} or {QUERY_SETTING}."
+        )
+
+    def _find(self, connection: Connection, user_id: str, *, all_columns: bool = False) -> Row[Any] | None:
         try:
             if self._query:
                 return query_user(connection, self._query, user_id)
             users = self._find_table(connection)
+            columns = select(literal_column("*")).select_from(users) if all_columns else select(users)
             return connection.execute(
-                select(users).where(users.c.id.in_(stored_id_values(users.c.id.type, user_id)))
+                columns.where(users.c.id.in_(stored_id_values(users.c.id.type, user_id)))
             ).first()
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) in _IMPOSSIBLE_VALUE:

@@ -21,6 +21,7 @@ from mailctl.domain.request import EmailRequest
 from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
 from mailctl.json_logging import log_extra
 from mailctl.redaction import mask_addresses_in_text
+from mailctl.security.content_masking import SecretMasker
 from mailctl.worker.circuit_breaker import CircuitBreaker
 from mailctl.worker.outcomes import SENT_STATE_BY_KIND, AttemptResult, DeliveryResult, OutcomeRecorder
 
@@ -144,7 +145,14 @@ class Delivery:
                 return result
             contents = from_arguments(request.kind, arguments, origins=self._origins, catalog=self._catalog)
             named = replace(request, kind=effective_kind(request.kind, contents[0].template))
-            drafts = make_drafts(named, contents, queue=queue, now=datetime.now(UTC), first_id=task_id)
+            drafts = make_drafts(
+                named,
+                contents,
+                queue=queue,
+                now=datetime.now(UTC),
+                first_id=task_id,
+                seals_tokens=self._settings.seals_link_tokens,
+            )
             suppressed = self._outbox.record_from_message(drafts)
         except (InvalidInput, ConfigurationError) as error:
             return self.record_invalid_message(task_id, request.kind, queue=queue, reason=str(error))
@@ -256,7 +264,7 @@ class Delivery:
             span.set_attributes(email_id=claim.id, kind=claim.kind, attempt=claim.attempts)
             envelope = await self._compose(claim)
             with tracing.span("mailctl.smtp", is_client=True) as smtp_span:
-                outcome = await self._sender.send(envelope)
+                outcome = _without_links(await self._sender.send(envelope), envelope, claim.content)
                 smtp_span.set_attributes(
                     email_id=claim.id, outcome=outcome.kind, smtp_code=outcome.reply.code
                 )
@@ -284,6 +292,15 @@ class Delivery:
             self._claims.extend(claims)
         except LogUnavailable as error:
             _log.warning("cannot extend the leases of %d emails: %s", len(claims), error)
+
+
+def _without_links(outcome: Outcome, envelope: Envelope, content: Content) -> Outcome:
+    """Return an outcome whose reply does not quote the links and tokens of the email."""
+    reply = outcome.reply
+    if outcome.kind in SENT_STATE_BY_KIND or not reply.text:
+        return outcome
+    text = SecretMasker(content, envelope.links.values()).mask_known(reply.text)
+    return outcome if text == reply.text else replace(outcome, reply=replace(reply, text=text))
 
 
 def _valid_id(task_id: object) -> str:

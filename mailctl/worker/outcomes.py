@@ -24,6 +24,7 @@ from mailctl.domain.retry_policy import GiveUp, decide_retry, is_too_late, may_r
 from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, RenderError
 from mailctl.json_logging import log_extra
 from mailctl.redaction import mask_addresses_in_text
+from mailctl.smtp.dispatch_signal import signal_dispatched
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
@@ -100,7 +101,10 @@ class OutcomeRecorder:
             raise result
         envelope, outcome = result
         self._log_links(claim, envelope, outcome)
-        return self._record_outcome(claim, outcome, message_id=envelope.message_id)
+        recorded = self._record_outcome(claim, outcome, message_id=envelope.message_id)
+        if outcome.kind is OutcomeKind.ACCEPTED:
+            signal_dispatched(envelope)
+        return recorded
 
     def record_all(self, claims: Sequence[Claim], results: Sequence[AttemptResult]) -> int:
         """Record the outcomes of a group, those of sent and captured emails in one transaction.
@@ -112,13 +116,18 @@ class OutcomeRecorder:
             BaseException: as `record`.
         """
         sent: list[SentClaim] = []
+        accepted: list[Envelope] = []
         for claim, result in zip(claims, results, strict=True):
             one = None if isinstance(result, BaseException) else self._as_sent(claim, *result)
-            if one is None:
+            if one is None or isinstance(result, BaseException):
                 self.record(claim, result)
-            else:
-                sent.append(one)
+                continue
+            sent.append(one)
+            if one.outcome.kind is OutcomeKind.ACCEPTED:
+                accepted.append(result[0])
         self._finish_all(sent)
+        for envelope in accepted:
+            signal_dispatched(envelope)
         return len(sent)
 
     def _as_sent(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> SentClaim | None:

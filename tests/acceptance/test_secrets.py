@@ -16,6 +16,7 @@ from celery import Celery
 
 from tests.acceptance.conftest import SMTP_PASSWORD
 from tests.smtp_server import Reply
+from tests.tokens import hs256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Other tests, which run at the same time, have others.
 TOKEN = f"canary-token-{uuid.uuid4().hex}"
+#: A token as services make it.
+JWT = hs256({"sub": "7", "jti": TOKEN})
 REDIS_PASSWORD = "redis-password-canary"
 
 
@@ -90,22 +93,26 @@ def everything_in(redis: RedisServer) -> str:
         client.close()
 
 
-@pytest.mark.parametrize("is_refused", [False, True])
+@pytest.mark.parametrize(
+    ("tokens", "is_refused"), [("as-given", False), ("as-given", True), ("sealed", False)]
+)
 def test_the_token_is_in_the_email_and_nowhere_else(
     production: Terminal,
     redis: RedisServer,
     smtp_server: ScriptedSmtpServer,
     client: Celery,
+    tokens: str,
     is_refused: bool,
 ) -> None:
     """Not in `ps`, the worker's log, status, events, inspect, results, the broker, or the log's file."""
+    production.set(MAILCTL_LINK_TOKENS=tokens)
     if is_refused:
         smtp_server.script["rcpt"] = [Reply("451 4.7.1 greylisted"), Reply("550 5.1.1 unknown")]
     worker = production.worker("-c", "1", "-l", "DEBUG")
     client.control.enable_events()
     with Listener(client) as listener:
         result = production.run(
-            "send", "reset", "--email", "zoe@example.com", "--token-stdin", "--json", stdin=TOKEN + "\n"
+            "send", "reset", "--email", "zoe@example.com", "--token-stdin", "--json", stdin=JWT + "\n"
         )
         task_id = result.data["task_id"]
         seen = [everything_in(redis), json.dumps(client.control.inspect(timeout=1).active() or {})]
@@ -126,10 +133,11 @@ def test_the_token_is_in_the_email_and_nowhere_else(
     )
     assert listener.events
     assert listener.processes
-    for secret in [TOKEN, SMTP_PASSWORD, REDIS_PASSWORD, *urls]:
+    assert is_refused or (JWT in urls) == (tokens == "as-given")
+    for secret in [JWT, JWT.split(".")[1], SMTP_PASSWORD, REDIS_PASSWORD, *urls]:
         for text in seen:
             assert secret not in text, f"{secret} in {text[max(0, text.find(secret) - 200) :][:400]}"
-    assert not any(TOKEN in listing for listing in listener.processes)
+    assert not any(JWT in listing for listing in listener.processes)
 
 
 @pytest.mark.parametrize(
@@ -163,10 +171,11 @@ def test_a_full_message_hides_its_links_from_events_and_logs(
     assert "reset-password?t=" not in text
 
 
-def test_the_services_own_token_comes_back_from_the_link(
+def test_a_sealed_token_comes_back_from_the_link(
     production: Terminal, smtp_server: ScriptedSmtpServer
 ) -> None:
-    """The token that was given travels sealed inside the link."""
+    """With MAILCTL_LINK_TOKENS=sealed."""
+    production.set(MAILCTL_LINK_TOKENS="sealed")
     production.worker("-c", "1")
     arguments = ("reset", "--email", "zoe@example.com", "--wait")
     production.send(*arguments, MAILCTL_TOKEN=TOKEN)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mailctl.domain.models import Envelope
-    from mailctl.security.links import LinkClaims
+    from mailctl.security.links import LinkRequest
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 ORIGIN = "https://app.example.com"
@@ -42,7 +42,7 @@ class _Mint:
 
     value: Any = None
 
-    def __call__(self, claims: LinkClaims) -> Any:
+    def __call__(self, request: LinkRequest) -> Any:
         return self.value
 
 

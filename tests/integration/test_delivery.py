@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from fastapi_mail.fastmail import email_dispatched
 
 from mailctl.delivery_log.operator_actions import AuditInfo
 from mailctl.domain.catalog import GENERIC, RESET, WELCOME
@@ -17,10 +19,12 @@ from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from mailctl.worker.delivery import Delivery
 from mailctl.worker.event_loop import EventLoopThread
-from tests.smtp_server import AcceptThenDrop, Drop, ScriptedSmtpServer
+from tests.smtp_server import AcceptThenDrop, Drop, Reply, ScriptedSmtpServer
+from tests.tokens import hs256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from email.message import EmailMessage
     from pathlib import Path
 
     from mailctl.domain.models import Email
@@ -93,6 +97,24 @@ def test_an_email_is_sent_once(post: Post) -> None:
     assert (email.message_id, email.reply.code, email.worker) == (message.message_id, 250, WORKER)
 
 
+def test_what_listens_to_fastapi_mail_hears_of_accepted_emails_alone(post: Post) -> None:
+    """One by one or in a batch, after the outcome is recorded; not of refused or captured ones."""
+    heard: list[tuple[str, State]] = []
+
+    def listen(message: EmailMessage) -> None:
+        [email] = [email for email in map(post.email, ids) if email.to == message["To"]]
+        heard.append((email.to, email.state))
+
+    addresses = [f"{name}@example.com" for name in ("ada", "eve", "zoe", "max")]
+    ids = [post.record(address) for address in addresses]
+    post.smtp.script["rcpt"] = [None, Reply("550 5.1.1 no such user")]
+    with email_dispatched.connected_to(listen):
+        post.deliver(ids[0])
+        post.deliver(ids[1])
+        assert post.delivery.deliver_batch(ids[2:], worker=WORKER) == 2
+    assert sorted(heard) == [(address, State.SENT) for address in sorted(addresses) if "eve" not in address]
+
+
 def test_an_unknown_email_is_ignored(post: Post) -> None:
     """Its message is acknowledged."""
     assert post.deliver("nobody-knows-this").state is None
@@ -106,6 +128,28 @@ def test_a_temporary_reply_defers_an_email(post: Post) -> None:
     email = post.email(email_id)
     assert (email.reply.code, email.reply.enhanced, email.attempts) == (451, "4.3.0", 1)
     assert email.next_attempt_at is not None
+
+
+@pytest.mark.parametrize("tokens", ["as-given", "sealed"])
+def test_a_reply_that_quotes_the_link_is_recorded_without_it(
+    tmp_path: Path, smtp: ScriptedSmtpServer, tokens: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither the log, nor its events, nor what the worker logs has the token of the service."""
+    token = hs256({"sub": "7"}, exp=datetime.now(UTC) + timedelta(minutes=30))
+    post = Post(tmp_path, smtp, mailctl_link_tokens=tokens)
+    user = make_user(email="zoe@example.com", id=7)
+    content = make_content(RESET, user, origins=frozenset(), tokens={"token": token})
+    [email_id] = Enqueuer(post.runtime).record(EmailRequest(kind=RESET), [content]).ids
+    url = post.runtime.links.make_urls(RESET, content, now=datetime.now(UTC))["reset_url"]
+    smtp.script["body"] = [f"550 5.7.1 {url} is on a block list, see https://help.example/?q=1"]
+    with caplog.at_level("DEBUG"):
+        assert post.deliver(email_id).state is State.FAILED
+    email, events = post.email(email_id), post.runtime.history.events(email_id)
+    post.close()
+    seen = repr((email, events)) + caplog.text
+    assert "reset-password?t=*** is on a block list, see https://help.example/?q=1" in seen
+    assert token not in seen
+    assert url not in seen
 
 
 def test_a_permanent_reply_fails_an_email(post: Post) -> None:

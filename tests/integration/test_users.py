@@ -82,6 +82,29 @@ def describe(url: str, *, query: str = "") -> str:
 
 
 class TestTableOfTheService:
+    def test_the_record_of_a_user_has_all_columns(self, service_url: str) -> None:
+        """As the database has them: the id is a number here."""
+        execute_sql(service_url, *USERS)
+        directory = ServiceUserDirectory(service_url)
+        assert directory.find_record("42") == {
+            "id": 42,
+            "email": "u@example.com",
+            "username": "u",
+            "first_name": "Ursula",
+            "password": "secret",
+        }
+        with pytest.raises(NotFound, match="no user 7 in table users"):
+            directory.find_record("7")
+        directory.close()
+
+    def test_the_record_of_a_query_has_its_columns(self, service_url: str) -> None:
+        """Whatever it selects."""
+        execute_sql(service_url, *USERS)
+        query = "SELECT id, email, password AS secret FROM users WHERE id = :id"
+        directory = ServiceUserDirectory(service_url, query=query)
+        assert directory.find_record("42") == {"id": 42, "email": "u@example.com", "secret": "secret"}
+        directory.close()
+
     def test_finds_a_user_by_id(self, service_url: str) -> None:
         """Columns are found by their names; the others of the table are of no interest."""
         execute_sql(service_url, *USERS)

@@ -105,7 +105,7 @@ async def reset(t: str, password: Field, database: Database) -> HTMLResponse:
 @router.get("/api/v1/ip-access/verify")
 async def show_question(t: str) -> HTMLResponse:
     """Show the button that allows or blocks an address."""
-    is_allowing = accounts.purpose_of_answer(t) == "ip-whitelist"
+    is_allowing = accounts.is_allowing(t)
     title = "Was it you?" if is_allowing else "Was it not you?"
     return page(title, _button("Allow this address" if is_allowing else "Block this address"))
 

@@ -7,6 +7,7 @@ from base64 import b64encode
 import pytest
 
 from mailctl.redaction import mask_address, mask_addresses_in_text, mask_credentials, mask_password, mask_url
+from tests.tokens import hs256
 
 
 def test_an_address_stays_recognisable() -> None:
@@ -52,6 +53,12 @@ def test_messages_of_other_programs_lose_passwords(text: str) -> None:
     masked = mask_credentials(text)
     assert "hunter2" not in masked
     assert "***" in masked
+
+
+def test_messages_of_other_programs_lose_tokens() -> None:
+    """A library may quote the JWT that it could not decode."""
+    token = hs256({"sub": "7"})
+    assert mask_credentials(f"Invalid token: {token}!") == "Invalid token: ***!"
 
 
 def test_other_text_stays_as_it_is() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.models import User
 from mailctl.errors import NotFound
 from mailctl.settings import Settings
+from tests.tokens import hs256
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
@@ -77,6 +79,24 @@ class TestTheKindsOfEmail:
         """A password reset carries the token of the service."""
         found = draft(outbox, EmailService.send_password_reset_email(ZOE, TOKEN))
         assert (found.kind, found.content.tokens) == ("reset", {"token": TOKEN})
+
+    def test_a_token_may_be_left_to_mailctl(self, outbox: Outbox) -> None:
+        """Then `links.verify` reads the link."""
+        asyncio.run(EmailService.send_password_reset_email(ZOE))
+        asyncio.run(EmailService.send_verification_email(ZOE))
+        asyncio.run(EmailService.send_new_ip_notification(ZOE, "203.0.113.7"))
+        assert [(draft.kind, draft.content.tokens) for draft in outbox.drafts] == [
+            ("reset", {}),
+            ("verification", {}),
+            ("new-ip", {}),
+        ]
+
+    def test_a_token_that_has_expired_is_refused(self, outbox: Outbox) -> None:
+        """Its reader could do nothing with the link."""
+        token = hs256({"sub": "7"}, exp=datetime.now(UTC) - timedelta(hours=1))
+        with pytest.raises(InvalidInput, match="expires too early"):
+            asyncio.run(EmailService.send_password_reset_email(ZOE, token))
+        assert outbox.drafts == []
 
     def test_verification(self, outbox: Outbox) -> None:
         """A verification carries the token of the service."""

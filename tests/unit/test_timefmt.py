@@ -22,6 +22,7 @@ from mailctl.timefmt import (
     format_milliseconds,
     format_optional_time,
     format_rate,
+    format_remaining,
     format_share,
     format_time,
     parse_duration,
@@ -129,6 +130,24 @@ def test_an_exact_duration_is_in_its_largest_whole_unit(seconds: int, text: str)
 def test_the_lifetime_of_a_link_is_in_hours_or_minutes(minutes: int, text: str) -> None:
     """As the text of an email says it."""
     assert format_lifetime(timedelta(minutes=minutes)) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (3600, "1 hour"),
+        (3598, "1 hour"),
+        (3540, "59 minutes"),
+        (24 * 3600 - 20, "24 hours"),
+        (23 * 3600 + 2400, "23 hours"),
+        (5400, "90 minutes"),
+        (20, "1 minute"),
+        (-5, "1 minute"),
+    ],
+)
+def test_what_remains_is_rounded(seconds: int, text: str) -> None:
+    """An email is sent some seconds after its token was made."""
+    assert format_remaining(timedelta(seconds=seconds)) == text
 
 
 def test_numbers() -> None:

@@ -26,7 +26,19 @@ def test_a_fresh_place_is_sound(tmp_path: Path) -> None:
     found = check()
     assert is_ok(found.values())
     assert {finding.group for finding in found.values()} == {
-        *("settings", "rules", "app", "broker", "log", "users", "templates", "smtp", "workers", "hazards")
+        *(
+            "settings",
+            "rules",
+            "app",
+            "broker",
+            "log",
+            "users",
+            "links",
+            "templates",
+            "smtp",
+            "workers",
+            "hazards",
+        )
     }
     assert list(tmp_path.iterdir()) == []
 

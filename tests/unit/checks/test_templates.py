@@ -8,14 +8,15 @@ import pytest
 
 from mailctl.checks.templates import check_templates
 from mailctl.domain.catalog import BUILT_IN_CATALOG, BUILT_IN_KINDS
+from mailctl.domain.catalog_loader import catalog_from_settings
 from mailctl.errors import MailctlError
 from mailctl.settings import Settings
-from tests.unit.checks.samples import FAIL, OK, by_name, production, write_module
+from tests.unit.checks.samples import FAIL, OK, WARN, by_name
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mailctl.checks.finding import Finding, FindingStatus
+    from mailctl.checks.finding import Finding
 
 
 def check(settings: Settings) -> dict[str, Finding]:
@@ -55,18 +56,39 @@ def test_a_broken_template_is_named_with_its_line(folder: Path) -> None:
     found = check(Settings(mailctl_templates=folder))
     assert found["invoice"].status is FAIL
     assert found["invoice"].detail.startswith("invoice.html, line 2")
-    assert found["welcome"].status is FAIL
+    assert found["welcome"].status is WARN
     assert "no_such_variable" in found["welcome"].detail
     assert found["reset"].status is OK
 
 
-def test_a_variable_in_a_branch_that_samples_do_not_take_is_a_failure(folder: Path) -> None:
-    """It would be missing for other users."""
+def test_a_variable_in_a_branch_that_samples_do_not_take_is_found(folder: Path) -> None:
+    """It would be missing for other users, whose emails would use mailctl's template."""
     (folder / "welcome.html").write_text("{% if not greeting_name %}{{ nick_name }}{% endif %}")
     (folder / "welcome.txt").write_text("Hello")
     findings = list(check_templates(Settings(mailctl_templates=folder), BUILT_IN_CATALOG))
-    failures = [finding for finding in findings if finding.status is FAIL]
-    assert [(failure.name, "nick_name" in failure.detail) for failure in failures] == [("welcome", True)]
+    warnings = [finding for finding in findings if finding.status is not OK]
+    assert [(each.name, each.status, "nick_name" in each.detail) for each in warnings] == [
+        ("welcome", WARN, True)
+    ]
+
+
+def test_a_folder_of_html_works(folder: Path) -> None:
+    """Its subfolders, too; where the plain text comes from is said."""
+    (folder / "auth").mkdir()
+    (folder / "auth" / "welcome.html").write_text("<p>Hello {{ user.first_name }} {{ nick }}</p>")
+    found = check(Settings(mailctl_templates=folder))
+    detail = "compiles; its own variables: nick; its plain text is made from the HTML"
+    assert (found["auth/welcome"].status, found["auth/welcome"].detail) == (OK, detail)
+    assert not [finding for finding in found.values() if finding.status is not OK]
+
+
+def test_an_alias_must_stand_for_a_template(folder: Path) -> None:
+    """The fix names the templates."""
+    settings = Settings(mailctl_templates=folder, mailctl_template_aliases="bill=invoice,news=nope")
+    findings = list(check_templates(settings, catalog_from_settings(settings)))
+    [wrong] = [finding for finding in findings if finding.status is FAIL]
+    assert (wrong.name, "news stands for nope" in wrong.detail) == ("MAILCTL_TEMPLATE_ALIASES", True)
+    assert "invoice" in wrong.fix
 
 
 @pytest.mark.parametrize(
@@ -80,35 +102,3 @@ def test_settings_without_which_nothing_is_rendered_are_errors(settings: Setting
     """The message names the setting."""
     with pytest.raises(MailctlError, match=setting):
         check(settings)
-
-
-@pytest.mark.parametrize("url", ["app.example.org", "http://[", "https://h:port", "http://", "x" * 5000])
-def test_links_without_a_usable_origin_are_a_failure(url: str) -> None:
-    """FRONTEND_URL is their beginning."""
-    finding = next(check_templates(Settings(frontend_url=url), BUILT_IN_CATALOG))
-    assert (finding.name, finding.status) == ("links", FAIL)
-
-
-@pytest.mark.parametrize(
-    ("source", "status"),
-    [
-        ("def mint(claims): return claims.token\n", OK),
-        ("mint = 7\n", FAIL),
-        ("def mint(claims): raise KeyError(claims.email)\n", FAIL),
-        ("raise RuntimeError('no database')\n", FAIL),
-    ],
-)
-def test_the_minting_function_of_the_service_is_called(
-    source: str, status: FindingStatus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The templates are checked without it."""
-    module = write_module("shop_links", source, tmp_path, monkeypatch)
-    found = check(Settings(mailctl_link_mint=f"{module}:mint"))
-    assert found["MAILCTL_LINK_MINT"].status is status
-    assert found["reset"].status is OK
-
-
-def test_the_origin_of_links_is_named_even_if_it_is_refused_elsewhere() -> None:
-    """In production, http is no origin for ready-made links, but emails lead there nevertheless."""
-    settings = production(frontend_url="http://localhost:3000")
-    assert check(settings)["links"].detail == "links lead to http://localhost:3000"

@@ -96,12 +96,6 @@ def test_links_of_a_template_are_declared_by_own_kinds() -> None:
     assert Catalog(lambda: 1 / 0).link_variables("reset") == frozenset()  # type: ignore[arg-type, return-value]
 
 
-def test_the_links_of_a_kind_live_as_long_as_the_shortest() -> None:
-    """Without links, the lifetime of the kind counts."""
-    assert INVOICE.link_lifetime == timedelta(hours=2)
-    assert WELCOME.link_lifetime == WELCOME.lifetime
-
-
 def test_workers_without_the_log_get_own_kinds_as_generic_emails() -> None:
     """They do not know the service's own kinds."""
     assert (INVOICE.task, INVOICE.full_task) == (DELIVER_TASK, GENERIC_TASK)

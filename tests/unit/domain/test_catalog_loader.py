@@ -177,3 +177,23 @@ def test_variables_without_a_sample_get_one() -> None:
     """A check needs a value for each variable."""
     content = sample_content(replace(INVOICE, samples={"amount": "30.00"}))
     assert content.context == {"number": "[number]", "amount": "30.00"}
+
+
+def test_templates_have_other_names() -> None:
+    """With or without their endings."""
+    settings = Settings(
+        mailctl_template_aliases=" password-reset = reset, newsletter.html=emails/news.html ,"
+    )
+    assert catalog_from_settings(settings).template_aliases == {
+        "password-reset": "reset",
+        "newsletter": "emails/news",
+    }
+
+
+@pytest.mark.parametrize(
+    "value", ["reset", "=reset", "a=", "a=../b", "reset=news", "new-ip.html=news", "a=b,a=c", "a b=c"]
+)
+def test_other_names_that_cannot_be_used_are_configuration_errors(value: str) -> None:
+    """The name of a security template stays what it is, with its rules."""
+    with pytest.raises(ConfigurationError, match="MAILCTL_TEMPLATE_ALIASES"):
+        catalog_from_settings(Settings(mailctl_template_aliases=value))

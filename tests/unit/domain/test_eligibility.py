@@ -60,7 +60,10 @@ def test_links_of_others_cannot_be_renewed() -> None:
     """A new lifetime would not make them work."""
     facts = replace(FACTS, has_ready_made_links=True)
     for action in (RETRY, RESEND):
-        assert "another program" in check_eligibility(action, email(State.EXPIRED), facts, now=NOW).obstacle
+        assert (
+            "its links came with it"
+            in check_eligibility(action, email(State.EXPIRED), facts, now=NOW).obstacle
+        )
 
 
 @pytest.mark.parametrize("action", [RETRY, CANCEL, HOLD, RELEASE, RESEND])

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
+from fastapi_mail import MessageSchema, NameEmail
 
-from mailctl.domain.catalog import GENERIC, NEW_IP, RESET, WELCOME, Kind
-from mailctl.domain.factory import make_content, make_drafts, make_recipient, make_user
+from mailctl.domain.catalog import GENERIC, NEW_IP, RESET, WELCOME, Catalog, Kind
+from mailctl.domain.factory import make_content, make_drafts, make_recipient, make_user, parse_recipient
 from mailctl.domain.models import Content, Draft, User
 from mailctl.domain.request import EmailRequest
 from mailctl.errors import InvalidInput
+from tests.tokens import hs256
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ORIGINS = frozenset({"https://app.example.com"})
@@ -40,6 +43,84 @@ def test_a_recipient_has_a_display_name() -> None:
     assert make_recipient(email="zoe@example.com", name="Zoë").first_name == "Zoë"
     with pytest.raises(InvalidInput, match=r"recipients\.name"):
         make_recipient(email="zoe@example.com", name="Zoe\nBcc: x")
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("zoe@example.com", ""),
+        ("Zoe Smith <zoe@example.com>", "Zoe Smith"),
+        ('"Smith, Zoe" <zoe@example.com>', "Smith, Zoe"),
+        ({"email": "zoe@example.com"}, ""),
+        ({"name": "Zoe", "email": "zoe@example.com"}, "Zoe"),
+        (NameEmail(name="Zoe", email="zoe@example.com"), "Zoe"),
+        (NameEmail(name="zoe", email="zoe@example.com"), ""),
+        (MessageSchema(recipients=["Zoe <zoe@example.com>"], subtype="html").recipients[0], "Zoe"),
+        (MessageSchema(recipients=["zoe@example.com"], subtype="html").recipients[0], ""),
+        (SimpleNamespace(email="zoe@example.com"), ""),
+    ],
+)
+def test_a_recipient_has_many_forms(value: object, name: str) -> None:
+    """Those of FastAPI-Mail among them, which takes the local part for the name if there is none."""
+    assert parse_recipient(value) == User(email="zoe@example.com", first_name=name)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        7,
+        None,
+        ["zoe@example.com"],
+        b"zoe@example.com",
+        {"name": "Zoe"},
+        "Zoe <zoe@example.com>, eve@example.com",
+        "Zoe <zoe@example.com> <eve@example.com>",
+        "Zoe\r\nBcc: eve@example.com <zoe@example.com>",
+        "<zoe@example.com",
+        SimpleNamespace(email=7),
+        SimpleNamespace(email="zoe@example.com", name=7),
+    ],
+)
+def test_other_values_are_no_recipients(value: object) -> None:
+    """One recipient, and nothing that becomes a header."""
+    with pytest.raises(InvalidInput):
+        parse_recipient(value)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ("news", "news"),
+        ("news.html", "news"),
+        ("auth/news.txt", "auth/news"),
+        ("bill.html", "invoice"),
+        ("bill", "invoice"),
+    ],
+)
+def test_a_template_has_many_names(given: str, named: str) -> None:
+    """With its ending, in a folder, and those that the settings give it."""
+    catalog = Catalog(template_aliases={"bill": "invoice"})
+    content = make_content(GENERIC, USER, origins=ORIGINS, subject="Hi", template=given, catalog=catalog)
+    assert content.template == named
+
+
+@pytest.mark.parametrize("given", ["reset.html", "reset.txt", "pw"])
+def test_the_rules_of_security_emails_hold_for_every_name_of_their_templates(given: str) -> None:
+    """Or an alias would be a way around them."""
+    catalog = Catalog(template_aliases={"pw": "reset"})
+    context = {"reset_url": "https://evil.example/"}
+    with pytest.raises(InvalidInput, match="reset_url: leads to"):
+        make_content(
+            GENERIC, USER, origins=ORIGINS, subject="Hi", template=given, context=context, catalog=catalog
+        )
+
+
+def test_a_task_of_the_service_gets_the_name_as_it_was_given() -> None:
+    """Its own code finds the file by it."""
+    content = make_content(
+        GENERIC, USER, origins=ORIGINS, subject="Hi", template="auth/news.html", keeps_template=True
+    )
+    assert content.template == "auth/news.html"
 
 
 def test_an_ip_address_is_normalized() -> None:
@@ -130,3 +211,24 @@ def test_the_earlier_expiry_counts() -> None:
     assert drafts(Content(user=USER), expires_at=soon)[0].expires_at == soon
     far = NOW + WELCOME.lifetime + timedelta(days=1)
     assert drafts(Content(user=USER), expires_at=far)[0].expires_at == NOW + WELCOME.lifetime
+
+
+def test_the_token_of_the_service_limits_the_life_of_an_email() -> None:
+    """From when it is given, also if the email is to be sent later; a JWT says itself how long."""
+    half_an_hour = NOW + timedelta(minutes=30)
+    jwt = Content(user=USER, tokens={"token": hs256({}, exp=half_an_hour)})
+    opaque = Content(user=USER, tokens={"token": "an-opaque-token"})
+    assert drafts(jwt, kind=RESET)[0].expires_at == half_an_hour
+    assert drafts(opaque, kind=RESET, not_before=half_an_hour)[0].expires_at == NOW + RESET.lifetime
+    request = EmailRequest(kind=RESET, not_before=half_an_hour)
+    [sealed] = make_drafts(request, [opaque], queue="q", now=NOW, seals_tokens=True)
+    assert sealed.expires_at == half_an_hour + RESET.lifetime
+
+
+def test_the_token_in_a_link_of_another_program_limits_the_life_of_an_email() -> None:
+    """Its message may have waited on the broker."""
+    soon = NOW + timedelta(minutes=5)
+    url = f"https://app.example.com/reset-password?t={hs256({}, exp=soon)}"
+    assert drafts(Content(user=USER, urls={"reset_url": url}), kind=RESET)[0].expires_at == soon
+    named = Content(user=USER, urls={"reset_url": url}, template="reset")
+    assert drafts(named, kind=GENERIC)[0].expires_at == soon

@@ -25,7 +25,7 @@ ORIGINS = frozenset({"https://app.example.com"})
         "https:app.example.com",
         "https:///app.example.com",
         "HTTPS://evil.com",
-        "https://app.example.com/" + "a" * 2000,
+        "https://app.example.com/" + "a" * 8000,
         "https://[::1/",
         'https://app.example.com/"onmouseover=alert(1)',
         "https://app.example.com/<script>",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mailctl.domain.catalog import BUILT_IN_KINDS, RESET, Kind
+from mailctl.domain.catalog import BUILT_IN_KINDS, Kind
 from mailctl.domain.factory import make_content
-from mailctl.domain.samples import SAMPLE_TOKEN, sample_content, with_dead_links
+from mailctl.domain.samples import sample_content
 
 ORIGINS = frozenset({"https://app.example.com"})
 
@@ -24,9 +24,3 @@ def test_sample_content_passes_validation(kind: Kind) -> None:
         template=sample.template,
     )
     assert checked.context == sample.context
-
-
-def test_links_of_a_preview_grant_access_to_nothing() -> None:
-    """They lead to the real page, with a token that is not valid."""
-    content = with_dead_links(sample_content(RESET), RESET, frontend_url="https://app.example.com/")
-    assert content.urls == {"reset_url": f"https://app.example.com/reset-password?t={SAMPLE_TOKEN}"}

@@ -20,12 +20,14 @@ from hypothesis import strategies as st
 from mailctl.domain.catalog import BUILT_IN_KINDS, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
 from mailctl.domain.models import Content, User
 from mailctl.domain.samples import sample_content
+from mailctl.domain.validation import MAX_TOKEN
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError, RenderError
 from mailctl.rendering.composer import Composer
 from mailctl.rendering.templates import MAX_HTML
 from mailctl.security.links import Links
 from mailctl.settings import Settings
 from tests.emails import HEADERS
+from tests.tokens import hs256
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -200,6 +202,34 @@ def test_the_reader_learns_how_long_links_work(kind: Kind, expires_in: str, expi
     """Minted links live from the moment of sending."""
     text = " ".join(read(compose(kind)).text.split())
     assert f"{expires_in}, until {expires_at}" in text
+
+
+@pytest.mark.parametrize(
+    ("token", "expires_in", "expires_at"),
+    [
+        ("an-opaque-token", "55 minutes", "24 November 2026, 14:00 UTC"),
+        (hs256({}, exp=CREATED + timedelta(minutes=30)), "25 minutes", "24 November 2026, 13:30 UTC"),
+        (hs256({}, exp=CREATED + timedelta(hours=9)), "55 minutes", "24 November 2026, 14:00 UTC"),
+    ],
+    ids=["opaque", "short JWT", "long JWT"],
+)
+def test_the_reader_learns_how_long_a_token_of_the_service_works(
+    token: str, expires_in: str, expires_at: str
+) -> None:
+    """From when it was given; the `exp` of a JWT shortens that and never lengthens it."""
+    content = replace(sample_content(RESET), tokens={"token": token})
+    text = " ".join(read(compose(RESET, content)).text.split())
+    assert f"{expires_in}, until {expires_at}" in text
+    assert f"https://app.example.com/reset-password?t={token}" in text
+
+
+def test_the_longest_token_arrives_whole() -> None:
+    """Whatever mail servers do to long lines; each character of this one is percent-encoded."""
+    content = replace(sample_content(RESET), tokens={"token": "+" * MAX_TOKEN})
+    mail = read(compose(RESET, content))
+    url = f"https://app.example.com/reset-password?t={'%2B' * MAX_TOKEN}"
+    assert url in mail.text.splitlines()
+    assert url in Hrefs(mail.html).found
 
 
 def test_a_sign_in_is_told_with_its_address_and_time() -> None:
@@ -418,15 +448,53 @@ def test_a_sign_in_without_its_address_is_an_error() -> None:
         compose(NEW_IP, Content(user=user()))
 
 
-@pytest.mark.parametrize(("there", "missing"), [("html", "txt"), ("txt", "html")])
-def test_half_a_template_is_an_error_with_its_remedy(folder: Path, there: str, missing: str) -> None:
-    """An own half is never silently paired with the packaged other half."""
-    (folder / f"reset.{there}").write_text("Ours\n")
+def test_half_a_template_is_an_error_with_its_remedy(folder: Path) -> None:
+    """An own text file is never silently paired with the packaged HTML."""
+    (folder / "reset.txt").write_text("Ours\n")
+    content = generic("reset", reset_url="https://app.example.com/x")
     by = composer(mailctl_templates=folder)
-    for attempt in (lambda: by.check_template("reset"), lambda: compose(RESET, by=by)):
+    for attempt in (lambda: by.check_template("reset"), lambda: compose(GENERIC, content, by=by)):
         with pytest.raises(RenderError) as raised:
             attempt()
-        assert raised.value.fix == f"Add reset.{missing} beside reset.{there}."
+        assert raised.value.fix == "Add reset.html beside reset.txt."
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("welcome.html", "<p>Hello {{ nickname }}</p>"),
+        ("welcome.html", "{% if %}"),
+        ("welcome.html", "{{ user.promo }}"),
+        ("welcome.html", "{% extends 'missing.html' %}"),
+        ("welcome.txt", "Hello"),
+        ("_base.html", "<p>No blocks</p>"),
+        ("_macros.html", "{% macro other() %}{% endmacro %}"),
+    ],
+)
+def test_a_file_of_the_service_does_not_break_a_built_in_kind(
+    folder: Path, caplog: pytest.LogCaptureFixture, file: str, source: str
+) -> None:
+    """It was written for other variables; the email goes out with mailctl's template, and the log says so."""
+    (folder / file).write_text(source)
+    by = composer(mailctl_templates=folder)
+    with caplog.at_level("WARNING"):
+        assert compose(WELCOME, by=by).data == compose(WELCOME).data
+    assert ("own template" in caplog.text) == file.startswith("welcome")
+    assert bool(by.reason_against_own_template(WELCOME, sample_content(WELCOME))) == file.startswith(
+        "welcome"
+    )
+
+
+def test_a_template_for_the_user_of_a_service_suits_a_built_in_kind(folder: Path) -> None:
+    """HTML alone, with the user as an object or by name; a name that prints a link is left out."""
+    (folder / "reset.html").write_text(
+        "<p>{{ user.email }} {{ user.first_name }} {{ username }} {{ reset_url }}"
+    )
+    content = Content(user=user(first_name="Ada", username="evil.example"))
+    by = composer(mailctl_templates=folder)
+    mail = read(compose(RESET, content, by=by))
+    assert mail.text.startswith("ada@example.com Ada https://app.example.com/reset-password?t=")
+    assert by.reason_against_own_template(RESET, content) == ""
 
 
 def test_an_unknown_template_is_an_error_with_the_known_ones() -> None:
@@ -468,20 +536,19 @@ def test_a_check_finds_the_file_and_line(folder: Path, source: str, expected: st
 )
 def test_no_error_holds_a_value(folder: Path, source: str) -> None:
     """Errors are logged and shown; tokens and addresses are not."""
-    (folder / "reset.html").write_text(source)
-    (folder / "reset.txt").write_text("text")
+    (folder / "promo.html").write_text(source)
     secret = "canary-7f3a"
     content = Content(
         user=user(email="canary@example.com"),
-        urls={"reset_url": f"https://app.example.com/?t={secret}"},
-        tokens={"token": secret},
-        context={"word": secret, "lookup": {}},
+        context={"reset_url": f"https://app.example.com/?t={secret}", "word": secret, "lookup": {}},
+        subject="Hello",
+        template="promo",
     )
     with pytest.raises(MailctlError) as raised:
-        compose(RESET, content, by=composer(mailctl_templates=folder))
+        compose(GENERIC, content, by=composer(mailctl_templates=folder))
     error = raised.value
     assert isinstance(error, RenderError)
-    assert "reset.html" in str(error)
+    assert "promo.html" in str(error)
     assert "canary" not in str(error) + error.fix
     assert error.__suppress_context__
 

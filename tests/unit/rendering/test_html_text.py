@@ -20,6 +20,7 @@ from mailctl.rendering.html_text import html_to_text
         ('<img src="x.png">', ""),
         ("a &amp; b &lt;c&gt;", "a & b <c>"),
         ("<table><tr><td>a</td></tr><tr><td>b</td></tr></table>", "a\n\nb"),
+        ("<table><tr><th>a</th><td>b</td><td>c</td></tr></table>", "a b c"),
     ],
 )
 def test_visible_text_is_kept(html: str, text: str) -> None:

@@ -31,9 +31,58 @@ def test_own_templates_come_before_the_built_in_ones(tmp_path: Path) -> None:
 
 def test_other_files_are_not_templates(tmp_path: Path) -> None:
     """Their names are not listed."""
-    templates = write(tmp_path, news_html="x", README_md="x", Bad_html="x")
+    templates = write(tmp_path, news_html="x", README_md="x", _layout_html="x")
     assert "news" in templates.names()
-    assert not {"README", "Bad"} & set(templates.names())
+    assert not {"README", "_layout"} & set(templates.names())
+
+
+def test_templates_may_be_in_folders(tmp_path: Path) -> None:
+    """Their names are paths, and they find each other by these."""
+    (tmp_path / "auth").mkdir()
+    (tmp_path / "auth" / "Welcome_v2.html").write_text(
+        "{% extends 'base.html' %}{% block body %}Hi{% endblock %}"
+    )
+    (tmp_path / "base.html").write_text("<p>{% block body %}{% endblock %}</p>")
+    templates = Templates(tmp_path)
+    assert templates.names()[:2] == ["auth/Welcome_v2", "base"]
+    assert templates.render("auth/Welcome_v2", {}).html == "<p>Hi</p>"
+
+
+def test_without_a_text_file_the_text_is_made_from_the_html(tmp_path: Path) -> None:
+    """With the links after their labels."""
+    html = (
+        "<html><head><style>p{}</style></head><body><table><tr><td>Hello</td><td>{{ name }}</td></tr></table>"
+        "<p><a href='{{ url }}'>Open</a></p></body></html>"
+    )
+    templates = write(tmp_path, news_html=html)
+    bodies = templates.render("news", {"name": "O'Brien & <b>", "url": "https://x.example/?a=1&b=2"})
+    assert bodies.text == "Hello O'Brien & <b>\n\nOpen <https://x.example/?a=1&b=2>\n"
+    assert "O&#39;Brien &amp; &lt;b&gt;" in bodies.html
+    assert not templates.has_text_file("news")
+
+
+def test_built_in_templates_use_no_file_of_the_service(tmp_path: Path) -> None:
+    """Its _base.html may have other blocks."""
+    own = write(tmp_path, _base_html="<p>ours</p>", _macros_html="", news_html="{% extends '_base.html' %}")
+    context = {
+        "project_name": "Acme",
+        "frontend_url": "https://x.example",
+        "subject": "Hi",
+        "greeting_name": "",
+        "recipient_email": "zoe@example.com",
+        "locale": "en",
+        "action_url": "https://x.example",
+    }
+    assert own.render("welcome", context) == Templates(None).render("welcome", context)
+    assert own.render("news", {}).html == "<p>ours</p>"
+
+
+def test_a_missing_variable_may_be_tested(tmp_path: Path) -> None:
+    """As Jinja allows; it must not be printed."""
+    source = "{% if promo %}{{ promo }}{% endif %}{{ user.nick or 'you' }}{% if user.a %}x{% endif %}"
+    assert write(tmp_path, news_html=source).render("news", {"user": {}}).html == "you"
+    with pytest.raises(RenderError, match="the variable promo is missing"):
+        write(tmp_path, news_html="{{ promo }}").render("news", {})
 
 
 def test_a_name_that_does_not_exist_is_refused_with_the_others(tmp_path: Path) -> None:
@@ -45,10 +94,10 @@ def test_a_name_that_does_not_exist_is_refused_with_the_others(tmp_path: Path) -
         assert "news" in caught.value.fix
 
 
-def test_both_files_must_exist(tmp_path: Path) -> None:
-    """The built-in file of the same name does not replace one."""
-    with pytest.raises(RenderError, match=r"reset\.html has no reset\.txt"):
-        write(tmp_path, reset_html="x").render("reset", {})
+def test_a_text_file_needs_its_html(tmp_path: Path) -> None:
+    """The built-in file of the same name does not replace it."""
+    with pytest.raises(RenderError, match=r"reset\.txt has no reset\.html"):
+        write(tmp_path, reset_txt="x").render("reset", {})
 
 
 @pytest.mark.parametrize(

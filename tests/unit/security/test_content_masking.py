@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from mailctl.domain.link_paths import parse_link_paths
 from mailctl.domain.models import Content, User
 from mailctl.rendering.html_text import html_to_text
 from mailctl.security.content_masking import SecretMasker
+from tests.tokens import hs256
 
+JWT = hs256({"sub": "7", "type": "reset"})
 USER = User(email="zoe@example.com")
 
 
@@ -22,6 +25,10 @@ USER = User(email="zoe@example.com")
         ("Your code is 482910.", "Your code is ***."),
         ("See you on 2026-11-25 at 10:30.", "See you on 2026-11-25 at 10:30."),
         ("token: Zm9vYmFyYmF6MTIzNDU2Nzg5MA", "token: ***"),
+        (f"https://shop.example/reset?t={JWT}", "https://shop.example/reset?t=***"),
+        (f"https://shop.example/reset/{JWT}", "https://shop.example/reset/***"),
+        (f"https://shop.example/#/reset/{JWT}", "https://shop.example/#***"),
+        (f"Or type in {JWT}.", "Or type in ***."),
         ("Ordinary words stay as they are, 12 of them.", "Ordinary words stay as they are, 12 of them."),
     ],
 )
@@ -40,6 +47,39 @@ def test_known_secrets_are_masked() -> None:
     )
     text = "swordfish https://shop.example/r/letters a&b-c a&amp;b-c Hello"
     assert SecretMasker(content).mask(text) == "*** https://shop.example/r/*** *** *** Hello"
+
+
+def test_secrets_are_found_at_any_depth() -> None:
+    """In objects and lists, and percent-encoded."""
+    context = {"user": {"login_code": "swordfish"}, "keys": [{"value": "a+b/c"}], "is_keyed": True, "n": 7}
+    masker = SecretMasker(Content(user=USER, context=context))
+    assert masker.mask("swordfish, a+b/c or a%2Bb/c; True, 7") == "***, *** or ***; True, 7"
+
+
+def test_a_token_in_the_path_of_a_link_is_masked() -> None:
+    """Where the settings say that it is one, whatever it looks like."""
+    [pattern] = parse_link_paths("reset-password=/r/{token}", base="https://shop.example").token_patterns()
+    text = "https://shop.example/r/letters and https://shop.example/rules"
+    assert SecretMasker(token_patterns=[pattern]).mask(text) == (
+        "https://shop.example/r/*** and https://shop.example/rules"
+    )
+
+
+@pytest.mark.parametrize(
+    ("reply", "masked"),
+    [
+        ("blocked https://shop.example/r?t=swordfish", "blocked https://shop.example/r?t=***"),
+        ("blocked https://shop.example/r?t=swor...", "blocked https://shop.example/r?t=***"),
+        ("blocked swordfish", "blocked ***"),
+        (f"blocked {JWT}", "blocked ***"),
+        ("see https://mail.example/help?p=spam 550123", "see https://mail.example/help?p=spam 550123"),
+    ],
+)
+def test_the_reply_of_a_mail_server_keeps_all_but_the_links(reply: str, masked: str) -> None:
+    """Operators need its other URLs and numbers."""
+    content = Content(user=USER, tokens={"token": "swordfish"})
+    masker = SecretMasker(content, ["https://shop.example/r?t=swordfish"])
+    assert masker.mask_known(reply) == masked
 
 
 def test_html_is_read_as_text() -> None:
