@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from celery import Celery
 
 _T = TypeVar("_T")
+#: A kombu connection to Redis that waits for a reply would restore unacknowledged messages of all apps.
+_QUESTION_OPTIONS = FAIL_FAST | {"unacked_restore_limit": 0}
+#: redis-py quotes a command that failed, which may contain a message, up to this text.
+_QUOTED_COMMAND_END = "of pipeline caused error: "
 
 
 def ask_broker(app: Celery, question: Callable[[Any], _T]) -> _T:
@@ -57,8 +61,8 @@ def open_connection(app: Celery) -> Iterator[Any]:
 
 
 def fail_fast_connection(app: Celery) -> Any:
-    """Return a new kombu connection to the broker, which does not retry when it fails."""
-    options = FAIL_FAST if is_redis(str(app.conf.broker_url)) else {}
+    """Return a new kombu connection to the broker, which neither retries nor restores messages."""
+    options = _QUESTION_OPTIONS if is_redis(str(app.conf.broker_url)) else {}
     return app.connection_for_write(connect_timeout=BROKER_TIMEOUT_SECONDS, transport_options=options)
 
 
@@ -82,8 +86,9 @@ def driver_errors(connection: Any) -> tuple[type[BaseException], ...]:
 
 
 def error_reason(error: BaseException) -> str:
-    """Return the first line of an error's text, without credentials and without its full stop."""
-    return mask_credentials((str(error) or type(error).__name__).rstrip(".").splitlines()[0])
+    """Return the first line of an error's text, without credentials, commands of Redis and its full stop."""
+    text = str(error).rpartition(_QUOTED_COMMAND_END)[2]
+    return mask_credentials((text or type(error).__name__).rstrip(".").splitlines()[0])
 
 
 @contextmanager

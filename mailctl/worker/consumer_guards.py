@@ -22,9 +22,11 @@ from typing_extensions import override
 from mailctl.broker.broker_type import BrokerType, broker_type_of
 from mailctl.broker.messages import quoted_name
 from mailctl.celery_app import is_built_in_app
+from mailctl.worker.broker_refusals import survive_refusals
 from mailctl.worker.message_strategy import NO_TASK_TEXT, MessageReceiver
 from mailctl.worker.message_validation import MAX_SERVICE_BODY, amqp_frames, decompression
 from mailctl.worker.message_validation.redis_messages import RepairedMessage, repair_message
+from mailctl.worker.redis_unacked import POPPED_HANDLER_ATTRIBUTE, guard_unacked_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +37,6 @@ _FILTERED_LOGGERS: tuple[logging.Logger, ...] = (
     celery_pidbox.logger,
     kombu_redis.logger,
 )
-#: The attribute of a Redis channel with the handler that saves unreadable bytes.
-UNREADABLE_HANDLER_ATTRIBUTE = "mailctl_unreadable_handler"
 #: The texts that replace log messages of Celery and kombu, which contain the body.
 _REPLACEMENT_TEXTS = {
     celery_consumer.UNKNOWN_FORMAT: NO_TASK_TEXT,
@@ -53,6 +53,11 @@ class MessageGuardStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Guards the consumer after each connection, before it receives the first message."""
 
     requires: ClassVar = {"celery.worker.consumer.tasks:Tasks"}
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        survive_refusals(parent)
+        guard_unacked_messages(parent)
 
     def start(self, parent: Any) -> None:
         """Install the guards."""
@@ -135,7 +140,7 @@ def _guard_redis(channel: Any, errors: tuple[type[Exception], ...]) -> None:
     for each in transport.channels:
         _guard_redis_channel(each, errors)
     # Celery opens new channels for remote control after an error.
-    transport.Channel = partial(_make_guarded_channel, type(transport).Channel, errors)
+    transport.Channel = partial(_make_guarded_channel, transport.Channel, errors)
     deliver = type(transport)._deliver
 
     def repair_and_deliver(raw: Any, queue: str) -> None:
@@ -172,7 +177,7 @@ def _guard_redis_channel(channel: Any, errors: tuple[type[Exception], ...]) -> N
 def _skip_unreadable(read: Callable[..., Any], errors: tuple[type[Exception], ...]) -> Callable[..., Any]:
     @wraps(read)
     def read_or_skip(*args: Any, **kwargs: Any) -> Any:
-        handler = getattr(getattr(read, "__self__", None), UNREADABLE_HANDLER_ATTRIBUTE, None)
+        handler = getattr(getattr(read, "__self__", None), POPPED_HANDLER_ATTRIBUTE, None)
         try:
             return read(*args, **kwargs)
         except Empty:

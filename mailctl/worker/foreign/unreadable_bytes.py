@@ -8,7 +8,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from mailctl.broker.messages import unclaimed_queue
-from mailctl.worker.consumer_guards import UNREADABLE_HANDLER_ATTRIBUTE
+from mailctl.worker.redis_unacked import POPPED_HANDLER_ATTRIBUTE
 
 _log = logging.getLogger("mailctl.worker")
 _POP_COMMAND = "BRPOP"
@@ -26,7 +26,7 @@ def preserve_unreadable_bytes(channel: Any) -> None:
         return reply
 
     channel.client.parse_response = parse_and_remember
-    setattr(channel, UNREADABLE_HANDLER_ATTRIBUTE, popped)
+    setattr(channel, POPPED_HANDLER_ATTRIBUTE, popped)
 
 
 class _PoppedBytes:
@@ -64,6 +64,16 @@ class _PoppedBytes:
         name = type(error).__name__
         _log.error("moved an unreadable message from queue %r to %r (%s)", queue, target, name)
         return True
+
+    def put_back(self) -> None:
+        """Return the bytes to the head of their list, because Redis did not store them as unacknowledged."""
+        if self._popped is None:
+            return
+        try:
+            with self._channel.conn_or_acquire() as client:
+                client.rpush(*self._popped)
+        except RedisError as error:
+            _log.error("cannot put a message back on its queue: %s", error)
 
 
 def _as_bytes(key: bytes | str) -> bytes:

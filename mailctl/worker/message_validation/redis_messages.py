@@ -60,10 +60,10 @@ def repair_message(raw: Any, queue: str) -> RepairedMessage:
             "body_encoding": encoding if encoding in _BODY_ENCODINGS else None,
         },
     }
-    return RepairedMessage(values, stored=raw if _is_restorable(raw) else values)
+    return RepairedMessage(values, stored=raw if is_restorable(raw) else values)
 
 
-def _is_restorable(raw: dict[str, Any]) -> bool:
+def is_restorable(raw: dict[str, Any]) -> bool:
     """Whether kombu can restore a message, which it marks as redelivered in two places."""
     properties = raw.get("properties")
     if (

@@ -21,12 +21,12 @@ from mailctl.worker.consumer_guards import (
     _BODY_FILTER,
     _FILTERED_LOGGERS,
     _REPLACEMENT_TEXTS,
-    UNREADABLE_HANDLER_ATTRIBUTE,
     _skip_unreadable,
     keep_bodies_out_of_logs,
     keep_compressed,
     tolerate_lost_connection,
 )
+from mailctl.worker.redis_unacked import POPPED_HANDLER_ATTRIBUTE
 from mailctl.worker.run import POOLS
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Channel:
         self.forgotten = 0
         if is_saved is not None:
             handler = SimpleNamespace(move_aside=lambda _: is_saved, forget=self._forget)
-            setattr(self, UNREADABLE_HANDLER_ATTRIBUTE, handler)
+            setattr(self, POPPED_HANDLER_ATTRIBUTE, handler)
 
     def _forget(self) -> None:
         self.forgotten += 1

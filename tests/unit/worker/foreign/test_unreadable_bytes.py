@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.exceptions import OutOfMemoryError
 
-from mailctl.worker.consumer_guards import UNREADABLE_HANDLER_ATTRIBUTE
 from mailctl.worker.foreign.unreadable_bytes import preserve_unreadable_bytes
+from mailctl.worker.redis_unacked import POPPED_HANDLER_ATTRIBUTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ class Channel:
         """Read the reply, and return the handler."""
         preserve_unreadable_bytes(self)
         self.client.parse_response(None, command)
-        return getattr(self, UNREADABLE_HANDLER_ATTRIBUTE)
+        return getattr(self, POPPED_HANDLER_ATTRIBUTE)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,146 @@
+"""Unacknowledged messages on Redis: a worker restores those of its own queues, and nothing unreadable.
+
+All apps on a Redis database share one hash of unacknowledged messages. kombu restores every message in it
+that is older than the visibility timeout of the worker. It deletes a message whose exchange it does not know,
+and one that it cannot read ends a worker at its start, and keeps it from restoring all others.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from kombu.utils.json import loads
+from redis.exceptions import ResponseError
+
+from mailctl.broker.broker_type import BrokerType, broker_type_of
+from mailctl.broker.messages import unclaimed_queue
+from mailctl.worker.message_validation.redis_messages import is_restorable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celery import Celery
+
+_log = logging.getLogger("mailctl.worker")
+#: The attribute of a Redis channel with the handler of the bytes that it popped and has not stored yet.
+POPPED_HANDLER_ATTRIBUTE = "mailctl_popped_handler"
+#: Seconds after which a worker restores a message for a task of another app: the visibility timeout that
+#: Celery's workers have by default. With a shorter one a job that still runs would be executed twice.
+_FOREIGN_VISIBILITY_SECONDS = 3600.0
+
+
+def guard_unacked_messages(consumer: Any) -> None:
+    """Guard the unacknowledged messages of every Redis connection that a Celery consumer opens."""
+    consumer.connection_for_read = partial(_connect, consumer.app, consumer.connection_for_read)
+
+
+def _connect(app: Celery, connect: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    connection = connect(*args, **options)
+    if broker_type_of(connection) is BrokerType.REDIS:
+        transport = connection.transport
+        for channel in transport.channels:
+            _guard(channel, app)
+        transport.Channel = partial(_make_guarded_channel, transport.Channel, app)
+    return connection
+
+
+def _make_guarded_channel(make: Callable[[Any], Any], app: Celery, connection: Any) -> Any:
+    channel = make(connection)
+    _guard(channel, app)
+    return channel
+
+
+def _guard(channel: Any, app: Celery) -> None:
+    qos = channel.qos
+    qos.append = partial(_append, channel, qos.append)
+    qos.restore_visible = partial(_restore_visible, qos.restore_visible)
+    qos.restore_by_tag = partial(_restore, channel, qos.restore_by_tag, app)
+
+
+def _append(channel: Any, append: Callable[..., None], message: Any, tag: str) -> None:
+    """Store a message as unacknowledged, or put it back on its queue."""
+    try:
+        append(message, tag)
+    except ResponseError:
+        # Redis executes the other command of a transaction although one has failed.
+        with channel.conn_or_acquire() as client:
+            pipe = client.pipeline(transaction=False)
+            pipe.zrem(channel.unacked_index_key, tag).hdel(channel.unacked_key, tag)
+            pipe.execute(raise_on_error=False)
+        if handler := getattr(channel, POPPED_HANDLER_ATTRIBUTE, None):
+            handler.put_back()
+        raise
+
+
+def _restore_visible(restore: Callable[..., None], *args: Any, **options: Any) -> None:
+    try:
+        restore(*args, **options)
+    except ResponseError as error:  # then the worker cannot take a message, either, and says so
+        _log.debug("cannot restore unacknowledged messages: %s", type(error).__name__)
+
+
+def _restore(
+    channel: Any,
+    restore: Callable[..., None],
+    app: Celery,
+    tag: bytes | str,
+    client: Any = None,
+    leftmost: bool = False,  # noqa: FBT001, FBT002 - the signature of kombu
+) -> None:
+    """Restore a message if it is this worker's own, or if the worker that held it disappeared."""
+    own_tags = channel.qos._delivered
+    if (tag.decode(errors="replace") if isinstance(tag, bytes) else tag) in own_tags:
+        restore(tag, client, leftmost)
+        return
+    with channel.conn_or_acquire(client) as connected:
+        stored = connected.hget(channel.unacked_key, tag)
+        try:
+            is_left = bool(stored) and not _is_due(channel, app, tag, stored, connected)
+        except (ValueError, TypeError, RecursionError) as error:
+            _move_aside(channel, app, tag, stored, connected, error)
+            return
+        if not is_left:
+            restore(tag, connected, leftmost)
+
+
+def _is_due(channel: Any, app: Celery, tag: bytes | str, stored: bytes, client: Any) -> bool:
+    """Whether this worker restores a message.
+
+    Raises:
+        ValueError: it is not a message that kombu can restore.
+        TypeError: the same.
+        RecursionError: it nests too deep.
+    """
+    message, exchange, routing_key = loads(stored.decode())  # type: ignore[no-untyped-call]
+    if not isinstance(message, dict) or not is_restorable(message):
+        raise ValueError("not a message")
+    if not isinstance(exchange, str | None) or not isinstance(routing_key, str) or not routing_key:
+        raise ValueError("without a queue")
+    if not _queues_of(channel, exchange, routing_key) & set(app.amqp.queues.consume_from):
+        return False
+    task = message["headers"].get("task")
+    if isinstance(task, str) and task in app.tasks:
+        return True
+    taken_at = client.zscore(channel.unacked_index_key, tag) or 0.0
+    return bool(time.time() - taken_at >= max(_FOREIGN_VISIBILITY_SECONDS, channel.visibility_timeout))
+
+
+def _queues_of(channel: Any, exchange: str | None, routing_key: str) -> set[str]:
+    try:
+        return set(channel._lookup(exchange, routing_key))
+    except ResponseError:  # the key of the exchange is not a set
+        return set()
+
+
+def _move_aside(
+    channel: Any, app: Celery, tag: bytes | str, stored: bytes, client: Any, error: Exception
+) -> None:
+    """Move what no worker can read to a queue for unclaimed messages, in one step."""
+    target = unclaimed_queue(app.conf.task_default_queue)
+    pipe = client.pipeline()
+    pipe.lpush(target, stored).zrem(channel.unacked_index_key, tag).hdel(channel.unacked_key, tag)
+    pipe.execute()
+    _log.error("moved an unreadable unacknowledged message to %r (%s)", target, type(error).__name__)
