@@ -105,7 +105,7 @@ def test_each_email_is_sent_once_and_its_state_is_true(
 def test_with_a_memory_broker_each_email_is_sent_once(
     tasks: str, pool: str, service: Service, record_property: Callable[[str, object], None]
 ) -> None:
-    """Only a worker of mailctl gets such emails: it ends when none is left, and the next one sends none again.
+    """Only a worker of mailctl gets such emails: it ends when none is left, and the next sends none again.
 
     Children of a prefork pool keep their results to themselves.
     """
