@@ -102,7 +102,8 @@ def test_eager_tasks_are_a_finding_and_no_warning(check: Callable[..., dict[str,
     """Celery's own warning would be printed by every `send`."""
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
-        found = check(broker="memory://", backend=None, more="app.conf.task_always_eager = True")
+        eager = "app.conf.task_always_eager = True"
+        found = check(broker="memory://", backend="cache+memory://", more=eager)
         sys.modules["shop_of_check_0"].app.send_task("anything")
     assert found["task_always_eager"].status is WARN
     assert raised == []
