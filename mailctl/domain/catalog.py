@@ -240,10 +240,16 @@ class Catalog:
 
     Args:
         load: returns the service's own kinds; called once, when the first of them is needed.
+        load_recorded: returns the kinds, by name, whose emails are recorded and never composed; as `load`.
     """
 
-    def __init__(self, load: Callable[[], Sequence[Kind]] = tuple) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Sequence[Kind]] = tuple,
+        load_recorded: Callable[[], Mapping[str, Kind]] = dict,
+    ) -> None:
         self._load = load
+        self._load_recorded = load_recorded
 
     @cached_property
     def custom_kinds(self) -> Mapping[str, Kind]:
@@ -254,14 +260,23 @@ class Catalog:
         """
         return {kind.name: kind for kind in self._load()}
 
+    @cached_property
+    def recorded_kinds(self) -> Mapping[str, Kind]:
+        """The kinds that only the service's own tasks send (MAILCTL_TASKS), by name.
+
+        Raises:
+            ConfigurationError: they cannot be loaded.
+        """
+        return self._load_recorded()
+
     @property
     def kinds(self) -> Mapping[str, Kind]:
         """All kinds by name, the built-in ones first; raises what `custom_kinds` raises."""
         return {**BUILT_IN_KINDS, **self.custom_kinds}
 
     def find(self, name: str) -> Kind | None:
-        """Return the kind of that name, or None; raises what `custom_kinds` raises."""
-        return BUILT_IN_KINDS.get(name) or self.custom_kinds.get(name)
+        """Return the kind of that name, or None; raises what `custom_kinds` and `recorded_kinds` raise."""
+        return BUILT_IN_KINDS.get(name) or self.custom_kinds.get(name) or self.recorded_kinds.get(name)
 
     def link_variables(self, template: str) -> frozenset[str]:
         """Return the variables of a template that the service's own kinds declare as links.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.domain import validation
 from mailctl.domain.catalog import ALWAYS_ALLOWED_VARIABLES, BUILT_IN_KINDS, DELIVER_TASK, Catalog, Kind
+from mailctl.domain.task_mapping import recorded_kinds
 from mailctl.errors import ConfigurationError, InvalidInput
 from mailctl.plugins import load_object, summarize_error
 
@@ -42,7 +43,7 @@ _FIX = "See docs/how-to/own-kinds.md."
 
 def catalog_from_settings(settings: Settings) -> Catalog:
     """Return the catalog for these settings; the service's own kinds are loaded at their first use."""
-    return Catalog(partial(_load, settings.mailctl_catalog))
+    return Catalog(partial(_load, settings.mailctl_catalog), partial(recorded_kinds, settings))
 
 
 def _load(spec: str) -> Sequence[Kind]:
