@@ -180,7 +180,8 @@ class OwnTaskClaims(Repository):
         for draft in drafts:
             row = self._row(draft, now=now) | place
             if draft.id not in known and insert_or_ignore(connection, emails, row):
-                append_events(connection, [draft.id], text="published by the service's own code", now=now)
+                text, code = "published by the service's own code", ReasonCode.RECEIVED
+                append_events(connection, [draft.id], text=text, now=now, code=code)
 
     def _row(self, draft: Draft, *, now: datetime) -> dict[str, Any]:
         row = email_row(draft, self._keyring, due_at=now, now=now)

@@ -282,7 +282,7 @@ class Publisher:
         if not reason and address and policy.resolve_destination(address, subject="").to != address:
             reason = "MAILCTL_REDIRECT_TO cannot redirect an email of the service's own task"
         if reason:
-            self._runtime.outbox.suppress(email.id, reason=reason)
+            self._runtime.publications.suppress(email.id, reason=reason)
             return None
         args, kwargs = recorded_arguments(content)
         return _TaskCall(task=task, args=args, kwargs=kwargs, is_repeated=True)
