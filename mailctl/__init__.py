@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         RenderError,
         ServiceUnavailable,
     )
+    from mailctl.recorder import record_tasks
     from mailctl.security import links
     from mailctl.security.links import InvalidLink, UsedLink
     from mailctl.service import EmailService, Recipient
@@ -49,6 +50,7 @@ _EXPORTS = {
     "UsedLink": "mailctl.security.links",
     "alembic": "mailctl.alembic",
     "links": "mailctl.security.links",
+    "record_tasks": "mailctl.recorder",
     "redeem": "mailctl.delivery_log.used_links",
     "sync": "mailctl.sync",
 }
@@ -73,6 +75,7 @@ __all__ = [
     "UsedLink",
     "alembic",
     "links",
+    "record_tasks",
     "redeem",
     "sync",
 ]

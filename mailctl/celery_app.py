@@ -145,6 +145,12 @@ def overridden_tasks(app: Celery) -> frozenset[str]:
     return frozenset(name for name in TASK_NAMES if name in tasks and type(tasks[name]).__module__ != _TASKS)
 
 
+def is_service_task(app: Celery, name: str) -> bool:
+    """Whether the service defines the task of a name itself."""
+    task = app.tasks.get(name)
+    return task is not None and type(task).__module__ != _TASKS
+
+
 def has_recorder(app: Celery) -> bool:
     """Whether emails of the service's own tasks in an app are recorded (`mailctl.record_tasks`)."""
     return hasattr(app, RECORDER_ATTRIBUTE)

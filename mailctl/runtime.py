@@ -15,6 +15,7 @@ from mailctl.delivery_log.heartbeats import WorkerRegistry
 from mailctl.delivery_log.opening import describe_nearby_logs, is_stand_in, open_delivery_log
 from mailctl.delivery_log.operator_actions import OperatorActions
 from mailctl.delivery_log.outbox import Outbox
+from mailctl.delivery_log.own_task_claims import OwnTaskClaims
 from mailctl.delivery_log.own_task_emails import OwnTaskEmails
 from mailctl.delivery_log.pauses import Pauses
 from mailctl.delivery_log.publications import Publications
@@ -88,6 +89,7 @@ class Runtime:
             durable=settings.mailctl_on_ambiguous == "hold",
         )
         self.attempt_results = AttemptResults(self.engine)
+        self.own_task_claims = OwnTaskClaims(self.engine, self.keyring, lease=lease)
         self.campaigns = Campaigns(self.engine, self.outbox)
         self.actions = OperatorActions(self.engine, self.outbox)
         self.pauses = Pauses(self.engine)

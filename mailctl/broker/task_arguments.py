@@ -5,8 +5,11 @@ Other programs publish and consume these messages: the names of tasks and argume
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from kombu.utils import json as kombu_json
 
 from mailctl.domain.catalog import BUILT_IN_CATALOG, GENERIC
 from mailctl.domain.factory import make_content, make_user, parse_recipient
@@ -40,6 +43,16 @@ def to_arguments(kind: Kind, content: Content, *, urls: Mapping[str, str]) -> di
         }
     variables = {name: content.context[name] for name in kind.variables}
     return {"user_data": _user_data(content.user), **variables, **urls}
+
+
+def recorded_arguments(content: Content) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments of the recorded call of a service's own task, of the types that it passed.
+
+    Args:
+        content: the content of an email that such a task sends.
+    """
+    call = kombu_json.loads(json.dumps(content.call))  # type: ignore[no-untyped-call]
+    return list(call["args"]), dict(call["kwargs"])
 
 
 def from_arguments(

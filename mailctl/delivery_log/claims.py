@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Row
 
+    from mailctl.domain.models import Content
     from mailctl.security.keyring import Keyring
 
 
@@ -119,16 +120,8 @@ class Claims(Repository):
         return claim.run(connection, parameters, text="", now=now)
 
     def _to_claim(self, row: Row[Any], token: str, *, worker: str) -> Claim:
-        return Claim(
-            id=row.id,
-            kind=row.kind,
-            attempts=row.attempts,
-            created_at=row.created_at,
-            expires_at=row.expires_at,
-            worker=worker,
-            token=token,
-            content=encryption.open_sealed(row.content, self._keyring),
-        )
+        content = encryption.open_sealed(row.content, self._keyring)
+        return claim_of(row, token, worker=worker, content=content)
 
     def extend(self, claims: Sequence[Claim]) -> None:
         """Extend the leases of those of the claims that still hold."""
@@ -169,6 +162,20 @@ class Claims(Repository):
         is_held = and_(emails.c.id == email_id, emails.c.claim == token)
         with writing(self._engine) as connection:
             change_state(connection, is_held, State.DEFERRED, text=problem, values=values, now=now, code=code)
+
+
+def claim_of(row: Row[Any], token: str, *, worker: str, content: Content) -> Claim:
+    """Return the claim of an email whose row has just been claimed."""
+    return Claim(
+        id=row.id,
+        kind=row.kind,
+        attempts=row.attempts,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        worker=worker,
+        token=token,
+        content=content,
+    )
 
 
 def _build_claim(where: ColumnElement[bool]) -> StateChange:

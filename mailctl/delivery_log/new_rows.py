@@ -42,6 +42,7 @@ def email_row(draft: Draft, keyring: Keyring, *, due_at: datetime, now: datetime
         "group_id": draft.group_id,
         "campaign": request.campaign,
         "is_forced": request.forced_by is not None,
+        "is_own_task": draft.content.own_task is not None,
     }
 
 

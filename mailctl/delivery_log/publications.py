@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, bindparam, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, select, true, update
 
 from mailctl.delivery_log.due import may_start
 from mailctl.delivery_log.pauses import is_not_paused
@@ -123,10 +123,13 @@ def _is_unpublished(email_id: str) -> ColumnElement[bool]:
 
 
 def _reserve(connection: Connection, state: State, *, limit: int, now: datetime) -> list[Email]:
+    # Celery itself has the message of an own task that waits for its next attempt.
+    is_not_celerys = true() if state is not State.DEFERRED else emails.c.is_own_task.is_(False)
     due = (
         select(emails.c.seq)
         .where(
             emails.c.state == state,
+            is_not_celerys,
             emails.c.campaign.is_(None),
             emails.c.due_at <= now,
             is_not_paused(),

@@ -27,6 +27,12 @@ def accepted(case: Case) -> Cause:
 
 def captured(case: Case) -> Cause:
     """Return the cause of `captured`."""
+    if case.email.captured_file is None:
+        return Cause(
+            name="captured",
+            sentence=f"not sent: {case.email.reply.text}; its own settings say so (such as SUPPRESS_SEND)",
+            next_step=case.command_to_send_again(),
+        )
     return Cause(
         name="captured",
         sentence=f"captured to {case.email.captured_file}, because EMAIL_ENABLED is False for"

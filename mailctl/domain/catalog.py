@@ -238,16 +238,19 @@ class Catalog:
 
     Args:
         load: returns the service's own kinds; called once, when the first of them is needed.
+        load_recorded: returns the kinds, by name, whose emails are recorded and never composed; as `load`.
         template_aliases: other names of templates, for generic emails.
     """
 
     def __init__(
         self,
         load: Callable[[], Sequence[Kind]] = tuple,
+        load_recorded: Callable[[], Mapping[str, Kind]] = dict,
         *,
         template_aliases: Mapping[str, str] | None = None,
     ) -> None:
         self._load = load
+        self._load_recorded = load_recorded
         #: The templates by their other names (MAILCTL_TEMPLATE_ALIASES).
         self.template_aliases: Mapping[str, str] = template_aliases or {}
 
@@ -260,14 +263,23 @@ class Catalog:
         """
         return {kind.name: kind for kind in self._load()}
 
+    @cached_property
+    def recorded_kinds(self) -> Mapping[str, Kind]:
+        """The kinds that only the service's own tasks send (MAILCTL_TASKS), by name.
+
+        Raises:
+            ConfigurationError: they cannot be loaded.
+        """
+        return self._load_recorded()
+
     @property
     def kinds(self) -> Mapping[str, Kind]:
         """All kinds by name, the built-in ones first; raises what `custom_kinds` raises."""
         return {**BUILT_IN_KINDS, **self.custom_kinds}
 
     def find(self, name: str) -> Kind | None:
-        """Return the kind of that name, or None; raises what `custom_kinds` raises."""
-        return BUILT_IN_KINDS.get(name) or self.custom_kinds.get(name)
+        """Return the kind of that name, or None; raises what `custom_kinds` and `recorded_kinds` raise."""
+        return BUILT_IN_KINDS.get(name) or self.custom_kinds.get(name) or self.recorded_kinds.get(name)
 
     def template_name(self, given: object) -> str:
         """Return the name of the template that a caller names, perhaps by another name or with its ending.

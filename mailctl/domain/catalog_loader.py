@@ -17,6 +17,7 @@ from mailctl.domain.catalog import (
     Kind,
     is_security_template,
 )
+from mailctl.domain.task_mapping import recorded_kinds
 from mailctl.errors import ConfigurationError, InvalidInput
 from mailctl.plugins import load_object, summarize_error
 
@@ -54,7 +55,8 @@ def catalog_from_settings(settings: Settings) -> Catalog:
         ConfigurationError: MAILCTL_TEMPLATE_ALIASES is invalid.
     """
     aliases = _template_aliases(settings.mailctl_template_aliases)
-    return Catalog(partial(_load, settings.mailctl_catalog), template_aliases=aliases)
+    load, load_recorded = partial(_load, settings.mailctl_catalog), partial(recorded_kinds, settings)
+    return Catalog(load, load_recorded, template_aliases=aliases)
 
 
 def _template_aliases(text: str) -> dict[str, str]:

@@ -111,6 +111,14 @@ class Content:
     template: str | None = None
     #: The span in which the email was recorded (W3C Trace Context).
     trace: Mapping[str, str] = field(default_factory=dict)
+    #: The call of the service's own task that sends this email: `task`, `args` and `kwargs`; empty for
+    #: emails that mailctl composes.
+    call: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def own_task(self) -> str | None:
+        """The name of the service's own task that sends this email; None if mailctl composes it."""
+        return self.call.get("task")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,6 +72,15 @@ class Enqueuer:
 
         return kind.full_task in overridden_tasks(self._runtime.app)
 
+    @property
+    def asks_log_before_own_tasks(self) -> bool:
+        """Whether workers ask the delivery log before they run the service's own tasks (`record_tasks`)."""
+        if not self._runtime.settings.mailctl_app:
+            return False
+        from mailctl.celery_app import has_recorder
+
+        return has_recorder(self._runtime.app)
+
     def with_recorded_kind(self, request: EmailRequest, template: str | None) -> EmailRequest:
         """Return a request with the kind that its emails are recorded as; limits and pauses apply to it.
 

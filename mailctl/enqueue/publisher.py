@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from mailctl.broker.adapters import adapter_for
 from mailctl.broker.connection import broker_error, driver_errors, fail_fast_connection
 from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.messages import BATCH_TASK
-from mailctl.broker.task_arguments import REFERENCE_ARGUMENT, to_arguments
+from mailctl.broker.task_arguments import REFERENCE_ARGUMENT, recorded_arguments, to_arguments
 from mailctl.broker.task_results import forget_result
 from mailctl.celery_app import has_memory_broker, overridden_tasks
 from mailctl.domain.catalog import BUILT_IN_KINDS, CANARY, GENERIC, Kind
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from mailctl.domain.models import Draft, Json
+    from mailctl.domain.models import Content, Draft, Json
     from mailctl.runtime import Runtime
 
 #: Seconds for which a broker that did not answer is not asked again.
@@ -36,8 +36,17 @@ _WORKERS_CACHE_SECONDS = 5.0
 _NO_WORKER_CACHE_SECONDS = 1.0
 #: What Celery shows of the arguments of a message, in logs and in monitoring.
 _REDACTED_REPRESENTATIONS: Mapping[str, Any] = {"argsrepr": "(redacted)", "kwargsrepr": "(redacted)"}
-#: The name of a task and its arguments.
-_TaskCall = tuple[str, "Mapping[str, Json]"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TaskCall:
+    """A call of a task, as a message carries it."""
+
+    task: str
+    kwargs: Mapping[str, Json]
+    args: Sequence[Json] = ()
+    #: Whether it repeats a call of the service's own code.
+    is_repeated: bool = False
 
 
 class Publisher:
@@ -90,7 +99,7 @@ class Publisher:
             for email in emails:
                 try:
                     call = self._call_for(email)
-                    if call is not None and call[0] in self._own_tasks:
+                    if call is not None and self._is_for_own_task(call):
                         own_task_count += self._publish_for_own_task(email, call)
                     elif call is not None:
                         self._send_call(email, call)
@@ -166,6 +175,12 @@ class Publisher:
 
     def _call_for(self, email: Email | Draft) -> _TaskCall | None:
         """Return the call of the task that sends an email; None if the email must not be sent."""
+        if _is_own_task(email):
+            content = self._runtime.outbox.content(email.id)
+            if content is None:
+                raise InvalidInput("content", "the arguments of the service's own task were not kept.")
+            if content.own_task is not None:
+                return self._repeated_call(email, content, task=content.own_task)
         kind = CANARY if email.kind == CANARY.name else self._runtime.catalog.get_recorded(email.kind)
         if self._is_sent_in_full(email, kind):
             return self._full_call(email, kind)
@@ -220,15 +235,18 @@ class Publisher:
         """The names of the tasks that the service defines itself."""
         return overridden_tasks(self._app)
 
+    def _is_for_own_task(self, call: _TaskCall) -> bool:
+        return call.is_repeated or call.task in self._own_tasks
+
     def _send_call(self, email: Email | Draft, call: _TaskCall) -> None:
-        task, arguments = call
         self._send_task(
-            task,
+            call.task,
             queue=email.queue,
             task_id=email.id,
-            kwargs=arguments,
+            args=call.args,
+            kwargs=call.kwargs,
             # A task of the service reports by its result only; tasks of mailctl write to the log.
-            headers={"ignore_result": task not in self._own_tasks},
+            headers={"ignore_result": not self._is_for_own_task(call)},
             **_REDACTED_REPRESENTATIONS,
         )
 
@@ -257,6 +275,18 @@ class Publisher:
             self._producer = self._app.amqp.Producer(self._connection, auto_declare=False)
         return self._producer
 
+    def _repeated_call(self, email: Email | Draft, content: Content, *, task: str) -> _TaskCall | None:
+        """Return the recorded call of a service's own task; None if the email must not be sent."""
+        address, policy = content.user.email, self._runtime.recipient_policy
+        reason = policy.refusal_reason(address) if address else ""
+        if not reason and address and policy.resolve_destination(address, subject="").to != address:
+            reason = "MAILCTL_REDIRECT_TO cannot redirect an email of the service's own task"
+        if reason:
+            self._runtime.publications.suppress(email.id, reason=reason)
+            return None
+        args, kwargs = recorded_arguments(content)
+        return _TaskCall(task=task, args=args, kwargs=kwargs, is_repeated=True)
+
     def _full_call(self, email: Email | Draft, kind: Kind) -> _TaskCall | None:
         """Return the call with the whole email in its arguments; None if the email must not be sent."""
         content = self._runtime.outbox.content(email.id)
@@ -279,7 +309,7 @@ class Publisher:
             return None
         user = replace(content.user, email=addressed.to)
         content = replace(content, user=user, subject=addressed.subject or None)
-        return kind.task, to_arguments(kind, content, urls=urls)
+        return _TaskCall(task=kind.task, kwargs=to_arguments(kind, content, urls=urls))
 
     def _is_sent_in_full(self, email: Email | Draft, kind: Kind) -> bool:
         mode = self._runtime.settings.mailctl_messages
@@ -312,5 +342,9 @@ class Publisher:
                 raise broker_error(self._connection, error) from error
 
 
+def _is_own_task(email: Email | Draft) -> bool:
+    return email.is_own_task if isinstance(email, Email) else email.content.own_task is not None
+
+
 def _reference_call(email: Email | Draft, kind: Kind) -> _TaskCall:
-    return kind.task, {REFERENCE_ARGUMENT: email.id}
+    return _TaskCall(task=kind.task, kwargs={REFERENCE_ARGUMENT: email.id})

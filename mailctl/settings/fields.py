@@ -82,6 +82,8 @@ class SettingsFields(BaseSettings):
     mailctl_templates: Path | None = None
     #: The service's own kinds of email, as MODULE (for its KINDS) or MODULE:ATTRIBUTE.
     mailctl_catalog: str = ""
+    #: The service's own email tasks and their arguments, as MODULE:ATTRIBUTE.
+    mailctl_tasks: str = ""
     #: A function that makes the tokens of links that come without one, as MODULE:ATTRIBUTE.
     mailctl_link_mint: str = ""
     #: The function that says what the values mean that the service's own tasks return, as MODULE:CALLABLE.

@@ -16,6 +16,7 @@ from mailctl.celery_app import consumed_queues, has_memory_broker
 from mailctl.delivery_log.storage.engine import create_log
 from mailctl.errors import ExitCode, InvalidInput
 from mailctl.json_logging import LOG_FORMATS, configure_json_logging
+from mailctl.recorder import record_tasks
 from mailctl.settings import BULK_QUEUE
 from mailctl.worker.shared_queues import warn_of_other_messages
 
@@ -74,6 +75,7 @@ def run_worker(
     """
     runtime.check_message_settings()
     app = runtime.app
+    record_tasks(app, settings=runtime.settings)
     pool = _choose_pool(pool, is_private=has_memory_broker(app))
     _check_options(loglevel, log_format)
     _configure_logging(loglevel, log_format)

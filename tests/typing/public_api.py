@@ -27,6 +27,7 @@ from mailctl import (
     UsedLink,
     alembic,
     links,
+    record_tasks,
     redeem,
     sync,
 )
@@ -139,6 +140,11 @@ def use_app() -> Celery:
 def configure_alembic(object: object, name: str | None, type_: str, reflected: bool) -> bool:
     """Add a condition of one's own to the hook."""
     return alembic.include_object(object, name, type_, reflected, None) and name != "spatial_ref_sys"
+
+
+def record(app: Celery) -> None:
+    """Record the emails of a service's own tasks."""
+    record_tasks(app)
 
 
 def links_are_a_module() -> ModuleType:

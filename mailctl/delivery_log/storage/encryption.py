@@ -59,9 +59,10 @@ def fingerprints(kind: str, contents: Sequence[Content], keyring: Keyring) -> li
 def _encode(content: Content) -> bytes:
     # Not `asdict`, which copies all values and takes as long as the encryption.
     fields = {**vars(content), "user": vars(content.user)}
-    if not content.trace:
-        # Without the key, as versions without traces wrote it: fingerprints of both must be equal.
-        del fields["trace"]
+    for name in ("trace", "call"):
+        # Without the key, as versions without it wrote the content: fingerprints of both must be equal.
+        if not fields[name]:
+            del fields[name]
     try:
         return _ENCODER.encode(fields).encode()
     except (TypeError, ValueError):

@@ -1,0 +1,262 @@
+"""Emails that the service's own tasks send: recorded from their calls, and claimed before the tasks run."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, or_, select, update
+
+from mailctl.delivery_log.claims import claim_of
+from mailctl.delivery_log.due import may_start
+from mailctl.delivery_log.new_rows import email_row
+from mailctl.delivery_log.own_task_emails import hold_as_unknown
+from mailctl.delivery_log.pauses import is_not_paused, return_paused
+from mailctl.delivery_log.repository import Repository
+from mailctl.delivery_log.rule_enforcement import is_not_suppressed, suppress_waiting
+from mailctl.delivery_log.storage.engine import writing
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails
+from mailctl.delivery_log.transitions import (
+    CLAIM_CLEARED,
+    append_events,
+    change_state,
+    insert_or_ignore,
+    reason_values,
+    utc_now,
+)
+from mailctl.domain.models import State
+from mailctl.domain.reason_codes import Reason, ReasonCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection, Engine, Row
+
+    from mailctl.domain.models import Claim, Draft
+    from mailctl.security.keyring import Keyring
+
+#: How much earlier than its ETA a worker may run a task, by the clocks of two hosts and Celery's timer.
+_EARLY = timedelta(seconds=5)
+#: Why nothing tells what became of an email whose worker disappeared.
+_WORKER_DISAPPEARED = "its worker disappeared while the task ran"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnTaskClaim:
+    """The answer to a worker that is about to run a task of the service."""
+
+    #: The emails that the task may send; empty if it must not run.
+    claims: tuple[Claim, ...]
+    #: Why the task must not run; "" if it may.
+    refusal: str = ""
+
+
+class OwnTaskClaims(Repository):
+    """Records and claims emails that the service's own tasks send.
+
+    Args:
+        engine: of the delivery log's database, with the current schema.
+        keyring: encrypts the content.
+        lease: how long a claim holds.
+        clock: returns the current time, aware.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        keyring: Keyring,
+        *,
+        lease: timedelta,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        super().__init__(engine, clock=clock)
+        self._keyring = keyring
+        self._lease = lease
+
+    def record(self, drafts: Sequence[Draft], *, is_on_broker: bool = True) -> None:
+        """Record the emails of one message that the service has published; known ones stay as they are.
+
+        Args:
+            drafts: the emails of one message.
+            is_on_broker: whether a worker can receive the message; otherwise a relay publishes it.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be written.
+        """
+        with writing(self._engine, durable=False) as connection:
+            self._record_new(connection, drafts, is_on_broker=is_on_broker, now=self._clock())
+
+    def claim(self, drafts: Sequence[Draft], *, worker: str, retries: int) -> OwnTaskClaim:
+        """Record the emails of a message unless they are known, and claim those that are still to be sent.
+
+        Args:
+            drafts: the emails of one message.
+            worker: the node name of the worker, shown to operators.
+            retries: how often the task had itself retried before this message.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be used; nothing is claimed.
+        """
+        now, token = self._clock(), secrets.token_hex(16)
+        ids = [draft.id for draft in drafts]
+        are_they = emails.c.id.in_(ids)
+        # Durable: after a power failure nothing else says that the task may have sent the email.
+        with writing(self._engine) as connection:
+            self._record_new(connection, drafts, is_on_broker=True, now=now)
+            self._end_earlier_runs(connection, are_they, retries=retries, now=now)
+            rows = self._claim_rows(connection, are_they, token, worker=worker, now=now)
+            if not rows:
+                suppress_waiting(connection, ids, worker=worker, now=now)
+                return_paused(connection, ids, now=now)
+                return OwnTaskClaim(claims=(), refusal=_refusal(connection, ids[0]))
+        by_id = {draft.id: draft for draft in drafts}
+        claims = (claim_of(row, token, worker=worker, content=by_id[row.id].content) for row in rows)
+        return OwnTaskClaim(claims=tuple(claims))
+
+    def mark_lost(self, email_id: str) -> None:
+        """Hold the emails of a task whose worker process died: nobody knows whether they were sent."""
+        self._hold_lost(_is_of_message(email_id))
+
+    def hold_stale(self) -> int:
+        """Hold the emails of tasks whose workers let the lease run out; return how many."""
+        return self._hold_lost(and_(emails.c.is_own_task, emails.c.lease_until < self._clock()))
+
+    def end_revoked(self, email_id: str, *, has_expired: bool) -> None:
+        """Record that a worker has discarded a message because it was revoked, or has expired."""
+        text = "its message expired" if has_expired else "its task was revoked"
+        code = ReasonCode.EXPIRED if has_expired else ReasonCode.STOPPED
+        target = State.EXPIRED if has_expired else State.CANCELLED
+        is_waiting = and_(_is_of_message(email_id), UNINDEXED_STATE != State.SENDING)
+        now, values = self._clock(), reason_values(Reason(code=code, text=text))
+        with writing(self._engine) as connection:
+            change_state(connection, is_waiting, target, text=text, values=values, now=now, code=code)
+
+    def reclaim(self, claim: Claim) -> bool:
+        """Give a run back the email that it had claimed, unless somebody else has dealt with it since.
+
+        Returns:
+            Whether the claim holds again.
+        """
+        now = self._clock()
+        is_idle = and_(emails.c.id == claim.id, emails.c.attempts == claim.attempts, emails.c.claim.is_(None))
+        is_lost = and_(is_idle, emails.c.reason_code == ReasonCode.OWN_TASK_UNKNOWN)
+        text, values = "its worker was not gone", {"claim": claim.token, "lease_until": now + self._lease}
+        with writing(self._engine) as connection:
+            change_state(connection, is_lost, State.PENDING, text=text, values={}, now=now)
+            is_waiting = and_(is_idle, UNINDEXED_STATE.in_([State.PENDING, State.DEFERRED]))
+            return bool(
+                change_state(connection, is_waiting, State.SENDING, text=text, values=values, now=now)
+            )
+
+    def fail_unpublished(self, drafts: Sequence[Draft]) -> None:
+        """Record the emails of a message that the broker did not take from the service's code as failed."""
+        now = self._clock()
+        reason = Reason(code=ReasonCode.UNPUBLISHABLE, text="the broker did not take its message")
+        rows = [self._row(draft, now=now) | reason_values(reason) for draft in drafts]
+        with writing(self._engine, durable=False) as connection:
+            for row in rows:
+                row |= {"state": State.FAILED, "queued_at": None}
+                if insert_or_ignore(connection, emails, row):
+                    append_events(connection, [row["id"]], text=reason.text, now=now, code=reason.code)
+
+    def learn_address(self, email_id: str, address: str) -> None:
+        """Record the recipient of an email whose task did not say it in its arguments."""
+        is_unknown = and_(emails.c.id == email_id, emails.c.to_address == "")
+        with writing(self._engine, durable=False) as connection:
+            connection.execute(update(emails).where(is_unknown).values(to_address=address))
+
+    def _record_new(
+        self, connection: Connection, drafts: Sequence[Draft], *, is_on_broker: bool, now: datetime
+    ) -> None:
+        ids = [draft.id for draft in drafts]
+        known = set(connection.execute(select(emails.c.id).where(emails.c.id.in_(ids))).scalars())
+        # A message that the broker seemed not to have taken has arrived after all.
+        if known:
+            _requeue_unpublished(connection, ids, now=now)
+        place = {} if is_on_broker else {"state": State.PENDING, "queued_at": None}
+        for draft in drafts:
+            row = self._row(draft, now=now) | place
+            if draft.id not in known and insert_or_ignore(connection, emails, row):
+                text, code = "published by the service's own code", ReasonCode.RECEIVED
+                append_events(connection, [draft.id], text=text, now=now, code=code)
+
+    def _row(self, draft: Draft, *, now: datetime) -> dict[str, Any]:
+        row = email_row(draft, self._keyring, due_at=now, now=now)
+        row |= {"state": State.QUEUED, "queued_at": now, "is_own_task": True}
+        # A task with several recipients sends to all of them or to none: no rule can take out one.
+        row["is_forced"] = draft.group_id is not None
+        return row | ({} if draft.content.call else {"content": None})
+
+    def _end_earlier_runs(
+        self, connection: Connection, are_they: ColumnElement[bool], *, retries: int, now: datetime
+    ) -> None:
+        """Take emails from runs that are over: Celery publishes a retry only when its run has ended."""
+        is_retry = and_(are_they, UNINDEXED_STATE == State.SENDING, emails.c.attempts <= retries)
+        text, code = "the task had itself retried", ReasonCode.DEFERRED
+        values = CLAIM_CLEARED | {"not_before": None}
+        change_state(connection, is_retry, State.DEFERRED, text=text, values=values, now=now, code=code)
+        self._hold_lost(and_(are_they, emails.c.lease_until < now), connection=connection)
+
+    def _claim_rows(
+        self,
+        connection: Connection,
+        are_they: ColumnElement[bool],
+        token: str,
+        *,
+        worker: str,
+        now: datetime,
+    ) -> Sequence[Row[Any]]:
+        is_due = may_start(now + _EARLY)
+        values = {
+            "claim": token,
+            "lease_until": now + self._lease,
+            "attempts": emails.c.attempts + 1,
+            "worker": worker,
+            "queued_in": None,
+            "is_own_task": True,
+        }
+        return change_state(
+            connection,
+            and_(are_they, is_due, is_not_paused(), is_not_suppressed()),
+            State.SENDING,
+            text="",
+            values=values,
+            now=now,
+            returning=(emails.c.kind, emails.c.created_at, emails.c.expires_at),
+        )
+
+    def _hold_lost(self, where: ColumnElement[bool], *, connection: Connection | None = None) -> int:
+        if connection is None:
+            with writing(self._engine) as opened:
+                return self._hold_lost(where, connection=opened)
+        is_lost = and_(where, UNINDEXED_STATE == State.SENDING)
+        return hold_as_unknown(connection, is_lost, why=_WORKER_DISAPPEARED, now=self._clock())
+
+
+def _is_of_message(email_id: str) -> ColumnElement[bool]:
+    """Return the condition that an email is of a message; the other recipients have its group."""
+    return and_(or_(emails.c.id == email_id, emails.c.group_id == email_id), emails.c.is_own_task)
+
+
+def _requeue_unpublished(connection: Connection, ids: Collection[str], *, now: datetime) -> None:
+    values = reason_values(None) | {"queued_at": now}
+    were_unpublished = and_(
+        emails.c.id.in_(ids),
+        UNINDEXED_STATE == State.FAILED,
+        emails.c.reason_code == ReasonCode.UNPUBLISHABLE,
+        emails.c.attempts == 0,
+    )
+    text = "the broker has taken its message after all"
+    if change_state(connection, were_unpublished, State.PENDING, text=text, values=values, now=now):
+        are_they = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.PENDING, emails.c.queued_at == now)
+        change_state(connection, are_they, State.QUEUED, text=text, values={}, now=now)
+
+
+def _refusal(connection: Connection, email_id: str) -> str:
+    row = connection.execute(select(emails.c.state, emails.c.error).where(emails.c.id == email_id)).one()
+    if row.state == State.SENDING:
+        return "another worker has claimed it"
+    return f"it is {row.state}" + (f": {row.error}" if row.error else "")

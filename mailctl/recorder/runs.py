@@ -1,0 +1,236 @@
+"""A run of a service's own task in a worker: claimed before it starts, observed, recorded when it ends."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from celery import states
+from celery.exceptions import Ignore
+
+from mailctl.domain.models import SENT_OR_CAPTURED, State
+from mailctl.errors import MailctlError
+from mailctl.json_logging import log_extra
+from mailctl.recorder.outcomes import Ending, decide_ending, decide_retry, read_end
+from mailctl.recorder.writer import log_health, log_writer
+from mailctl.smtp.observer import SmtpObserver, observing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mailctl.domain.models import Claim, Draft
+    from mailctl.domain.own_tasks import ResultTranslator
+    from mailctl.runtime import Runtime
+
+_log = logging.getLogger("mailctl.recorder")
+
+
+@dataclass(kw_only=True, eq=False)
+class TaskRun:
+    """A run that has claimed its emails."""
+
+    claims: Sequence[Claim]
+    observer: SmtpObserver = field(default_factory=SmtpObserver)
+    #: Whether the task has asked for a retry, which is recorded.
+    has_retried: bool = False
+
+
+def execute(
+    run: Callable[[], Any],
+    *,
+    drafts: Callable[[], list[Draft]],
+    worker: str,
+    retries: int,
+    on_claimed: Callable[[TaskRun], None],
+) -> Any:
+    """Run a task if the emails that it sends are still to be sent, and return what it returns.
+
+    If the delivery log cannot be used, the task runs as if there were no recorder.
+
+    Args:
+        run: calls the task.
+        drafts: returns the emails of its message.
+        worker: the node name of the worker.
+        retries: how often the task had itself retried before.
+        on_claimed: called with the run once the emails are claimed.
+
+    Raises:
+        Ignore: the emails are finished, or another worker has claimed them.
+        Exception: whatever the task raises.
+    """
+    claimed = _claim(drafts, worker=worker, retries=retries)
+    if claimed is None:
+        return run()
+    on_claimed(claimed)
+    _leases.keep(claimed)
+    with observing() as observer:
+        claimed.observer = observer
+        return run()
+
+
+def _claim(drafts: Callable[[], list[Draft]], *, worker: str, retries: int) -> TaskRun | None:
+    """Return a run with its claims; None if the delivery log cannot be used.
+
+    Raises:
+        Ignore: the emails are finished, or another worker has claimed them.
+    """
+    health = log_health()
+    if health.is_backing_off:
+        return None
+    claim = None
+    with health.tolerating():
+        from mailctl import runtime  # imports the database driver
+
+        made = drafts()
+        if made:
+            claim = runtime.current().own_task_claims.claim(made, worker=worker, retries=retries)
+    if claim is None:
+        return None
+    if not claim.claims:
+        email_id = made[0].id
+        fields = log_extra(email_id, "own_task_skipped")
+        _log.warning("email %s: its task is not run: %s", email_id, claim.refusal, extra=fields)
+        raise Ignore(claim.refusal)
+    return TaskRun(claims=claim.claims)
+
+
+def finish(run: TaskRun, state: str | None, value: object, *, task: str) -> None:
+    """Record how the emails of a run ended, before its message is acknowledged.
+
+    If the delivery log cannot be used, it is recorded later, unless this process is killed before that.
+
+    Args:
+        run: the run.
+        state: its Celery state; None if the process is ending.
+        value: what the task returned, or raised.
+        task: the name of the task.
+    """
+    _leases.release(run)
+    if run.has_retried and state in (states.RETRY, None):
+        return
+    results, suppressed = run.observer.results, run.observer.suppressed
+    told = read_end(state, value, task=task, translate=_translator())
+    if told is not None and told.translator_problem:
+        _log.error("task %s: %s", task, told.translator_problem)
+    endings = [
+        (claim, decide_ending(claim.content.user.email, results, suppressed, told)) for claim in run.claims
+    ]
+    _write(partial(_correct_all if run.has_retried else _record_all, endings))
+
+
+def retry(run: TaskRun, *, until: datetime | None) -> None:
+    """Record that the message of a run is about to be published again, so that it may be claimed again.
+
+    Args:
+        run: the present run.
+        until: the ETA of the message; None for at once.
+    """
+    results, error = run.observer.results, sys.exc_info()[1]
+    endings = [(claim, decide_retry(claim.content.user.email, results, error)) for claim in run.claims]
+    _write(partial(_record_all, endings, until=until))
+    run.has_retried = True
+
+
+def _translator() -> ResultTranslator | None:
+    from mailctl import runtime
+
+    try:
+        return runtime.current().result_translator
+    except MailctlError as error:
+        problem = error
+
+    def fail(_task: str, _value: object) -> object:
+        raise problem
+
+    return fail
+
+
+def _write(entry: Callable[[Runtime], object]) -> None:
+    """Write to the delivery log now, or in the background if that fails."""
+    health = log_health()
+    is_done = False
+    if not health.is_backing_off:
+        with health.tolerating():
+            from mailctl import runtime
+
+            entry(runtime.current())
+            is_done = True
+    if not is_done:
+        log_writer().put(entry)
+
+
+def _record_all(
+    endings: Sequence[tuple[Claim, Ending]], runtime: Runtime, *, until: datetime | None = None
+) -> None:
+    for claim, ending in endings:
+        if ending.state is State.DEFERRED:
+            _defer(claim, ending, until, runtime)
+        else:
+            _end(claim, ending, runtime)
+        if ending.address:
+            runtime.own_task_claims.learn_address(claim.id, ending.address)
+
+
+def _correct_all(endings: Sequence[tuple[Claim, Ending]], runtime: Runtime) -> None:
+    """Record what is known about emails after the task has asked for a retry."""
+    for claim, ending in endings:
+        is_news = ending.state in SENT_OR_CAPTURED or ending.state is State.FAILED
+        if is_news and runtime.own_task_claims.reclaim(claim):
+            _end(claim, ending, runtime)
+
+
+def _defer(claim: Claim, ending: Ending, until: datetime | None, runtime: Runtime) -> None:
+    assert ending.outcome is not None
+    runtime.attempt_results.defer(
+        claim,
+        until=until or datetime.now(UTC),
+        outcome=ending.outcome,
+        counts_as_attempt=True,
+        message_id=ending.message_id,
+    )
+
+
+def _end(claim: Claim, ending: Ending, runtime: Runtime) -> None:
+    finish = partial(
+        runtime.attempt_results.finish,
+        claim,
+        ending.state,
+        outcome=ending.outcome,
+        reason=ending.reason,
+        message_id=ending.message_id,
+    )
+    # The lease may have run out while the delivery log was down.
+    if not finish() and ending.state in SENT_OR_CAPTURED and runtime.own_task_claims.reclaim(claim):
+        finish()
+
+
+class _Leases:
+    """Extends the leases of the runs of this process."""
+
+    def __init__(self) -> None:
+        self._runs: dict[TaskRun, None] = {}
+
+    def keep(self, run: TaskRun) -> None:
+        """Extend the leases of a run from now on."""
+        from mailctl import runtime
+
+        self._runs[run] = None
+        seconds = runtime.current().settings.mailctl_lease_seconds / 3
+        log_writer().repeat(self.extend, every_seconds=seconds)
+
+    def release(self, run: TaskRun) -> None:
+        """Leave the leases of a run alone."""
+        self._runs.pop(run, None)
+
+    def extend(self, runtime: Runtime) -> None:
+        """Extend all leases."""
+        claims = [claim for run in list(self._runs) for claim in run.claims]
+        if claims:
+            runtime.claims.extend(claims)
+
+
+_leases = _Leases()
