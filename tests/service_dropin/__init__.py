@@ -1,0 +1,1 @@
+"""A service adopts mailctl by one changed import: its own end-to-end tests pass before and after."""
