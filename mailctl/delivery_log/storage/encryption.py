@@ -62,6 +62,8 @@ def _encode(content: Content) -> bytes:
     if not content.trace:
         # Without the key, as versions without traces wrote it: fingerprints of both must be equal.
         del fields["trace"]
+    if not content.unvalidated:
+        del fields["unvalidated"]
     try:
         return _ENCODER.encode(fields).encode()
     except (TypeError, ValueError):
