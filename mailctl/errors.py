@@ -71,6 +71,10 @@ class InvalidInput(MailctlError):
         self.reason = reason
 
 
+class LinkNotAllowed(InvalidInput):
+    """A link leads to an origin that the settings do not allow."""
+
+
 class ConfigurationError(MailctlError):
     """The settings, the app or the templates are invalid."""
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
+    from mailctl.broker.unvalidated import ArgumentRules
     from mailctl.delivery_log.api_keys import ApiKeys
     from mailctl.domain.catalog import Catalog
     from mailctl.domain.own_tasks import ResultTranslator
@@ -158,6 +159,16 @@ class Runtime:
         from mailctl.security.links import link_origins
 
         return link_origins(self.settings)
+
+    @cached_property
+    def argument_rules(self) -> ArgumentRules:
+        """What is accepted in the arguments of messages of other programs."""
+        from mailctl.broker.unvalidated import ArgumentRules
+        from mailctl.security.links import links_problem
+
+        return ArgumentRules(
+            origins=self.link_origins, catalog=self.catalog, links_problem=links_problem(self.settings)
+        )
 
     @cached_property
     def directory(self) -> ServiceUserDirectory | EmbeddedUserDirectory:

@@ -84,7 +84,7 @@ class _EmailTask(_WireTask):
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if reason := _rejection_reason(self, args, kwargs):
-            return _reject_message(self, self.mailctl_kind, reason)
+            return _reject_message(self, self.mailctl_kind, _named(self.run, args, kwargs), reason)
         return self.run(*args, **kwargs)
 
 
@@ -97,6 +97,12 @@ def _rejection_reason(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any])
     except TypeError as error:
         return f"message: {error}; {task.name} takes {', '.join(_parameters(task.run))}."
     return ""
+
+
+def _named(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Json]:
+    """Return the arguments of a task by name, although they do not fit it."""
+    names = [name for name in _parameters(function) if name != "self"]
+    return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
 def _parameters(function: Callable[..., Any]) -> list[str]:
@@ -236,7 +242,7 @@ def _deliver(task: Task, kind: Kind, arguments: dict[str, Json], email_id: Json)
         try:
             email_id = validation.validate_email_id(email_id, field=REFERENCE_ARGUMENT)
         except InvalidInput as error:
-            return _reject_message(task, kind, str(error))
+            return _reject_message(task, kind, arguments, str(error))
     task_id, worker = task.request.id, _worker_name(task)
     with _requeue_if_log_unavailable(f"email {email_id or task_id!a}"):
         delivery = process_state.current().delivery
@@ -249,7 +255,7 @@ def _deliver(task: Task, kind: Kind, arguments: dict[str, Json], email_id: Json)
     return _finish(task, report)
 
 
-def _reject_message(task: Task, kind: Kind, reason: str) -> str:
+def _reject_message(task: Task, kind: Kind, arguments: dict[str, Json], reason: str) -> str:
     """Record a message that can never become an email, and fail its task.
 
     Raises:
@@ -258,7 +264,7 @@ def _reject_message(task: Task, kind: Kind, reason: str) -> str:
     """
     with _requeue_if_log_unavailable(f"email {task.request.id!a}"):
         report = process_state.current().delivery.record_invalid_message(
-            task.request.id, kind, queue=_queue_of(task), reason=reason
+            task.request.id, kind, arguments, queue=_queue_of(task), reason=reason
         )
     return _finish(task, report)
 

@@ -27,7 +27,7 @@ from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from sqlalchemy import Connection, Engine
@@ -106,41 +106,50 @@ class Outbox(Repository):
             )
         return RecordResult(id=drafts[0].id, publishable=publishable)
 
-    def record_from_message(self, drafts: Sequence[Draft]) -> dict[str, str]:
+    def record_from_message(
+        self, drafts: Sequence[Draft], *, invalid: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
         """Record the emails that a message of another program asks for; known ones stay as they are.
 
         The message itself carries the first email, unless that is scheduled; a relay publishes the others.
 
+        Args:
+            drafts: the emails.
+            invalid: what is wrong with those that are recorded as failed, for people, by id.
+
         Returns:
             Why each suppressed email was suppressed, by id.
         """
-        now = self._clock()
+        now, failed = self._clock(), invalid or {}
         rows = [self.new_row(draft, due_at=now, now=now) for draft in drafts]
         if drafts[0].request.is_due_at_once:
             rows[0] |= {"state": State.QUEUED, "queued_at": now}
+        rows = [
+            row | _failure(draft, failed[draft.id]) if draft.id in failed else row
+            for draft, row in zip(drafts, rows, strict=True)
+        ]
         with writing(self._engine) as connection:
             new = [
                 draft
                 for draft, row in zip(drafts, rows, strict=True)
                 if insert_or_ignore(connection, emails, row)
             ]
-            ids, text = [draft.id for draft in new], "received from another program"
+            valid = [draft for draft in new if draft.id not in failed]
+            ids, text = [draft.id for draft in valid], "received from another program"
             append_events(connection, ids, text=text, now=now, code=ReasonCode.RECEIVED)
-            return self.rules.apply(connection, new, now=now)
+            for email_id in [draft.id for draft in new if draft.id in failed]:
+                text, code = failed[email_id], ReasonCode.INVALID_MESSAGE
+                append_events(connection, [email_id], text=text, now=now, code=code)
+            return self.rules.apply(connection, valid, now=now)
 
     def record_failed_message(self, draft: Draft, *, reason: str) -> None:
-        """Record a message of another program that can never become an email, as a failed email.
+        """Record a message of another program that fails validation, as a failed email.
 
         Args:
-            draft: stands for the email that the message should have been.
+            draft: stands for the email that the message should have been; its content keeps what was said.
             reason: what is wrong with the message, for people.
         """
-        now, code = self._clock(), ReasonCode.INVALID_MESSAGE
-        row = self.new_row(draft, due_at=now, now=now) | reason_values(Reason(code=code, text=reason))
-        row |= {"state": State.FAILED, "content": None}
-        with writing(self._engine) as connection:
-            if insert_or_ignore(connection, emails, row):
-                append_events(connection, [row["id"]], text=reason, now=now, code=code)
+        self.record_from_message([draft], invalid={draft.id: reason})
 
     def new_row(self, draft: Draft, *, due_at: datetime, now: datetime) -> dict[str, Any]:
         """Return the row of a pending email, with encrypted content; see `email_row`."""
@@ -184,3 +193,10 @@ class Outbox(Repository):
         with writing(self._engine) as connection:
             if connection.execute(delete(emails).where(is_canary).returning(emails.c.id)).first():
                 connection.execute(delete(events).where(events.c.email_id == canary_id))
+
+
+def _failure(draft: Draft, reason: str) -> dict[str, Any]:
+    """Return what is different in the row of an email whose message fails validation."""
+    values = reason_values(Reason(code=ReasonCode.INVALID_MESSAGE, text=reason))
+    values |= {"state": State.FAILED, "queued_at": None}
+    return values if draft.content.unvalidated else values | {"content": None}

@@ -130,6 +130,8 @@ class EligibilityChecker:
         """Whether links came with an email that expire, because mailctl cannot make them anew."""
         if content is None or kind is None:
             return content is not None and bool(content.urls)
+        if content.unvalidated:
+            return bool(kind.links)
         expiry = given_links_expiry(
             effective_kind(kind, content.template),
             content,

@@ -7,7 +7,7 @@ import re
 from urllib.parse import urlsplit
 
 from mailctl.domain import unicode_safety
-from mailctl.errors import InvalidInput
+from mailctl.errors import InvalidInput, LinkNotAllowed
 
 #: The longest URL in characters: room for the longest token, each character of it percent-encoded.
 MAX_URL = 8000
@@ -46,9 +46,9 @@ def validate_action_url(value: object, *, origins: frozenset[str], field: str = 
     if parts.username is not None or parts.password is not None or has_dot_segments:
         raise InvalidInput(field, "is not a usable link: it must not contain a user name or dot segments.")
     if origin not in origins and origin.startswith("http:"):
-        raise InvalidInput(field, "is an http link: use https, or in development http to localhost.")
+        raise LinkNotAllowed(field, "is an http link: use https, or in development http to localhost.")
     if origin not in origins:
-        raise InvalidInput(
+        raise LinkNotAllowed(
             field,
             f"leads to {origin}, which is not one of {', '.join(sorted(origins))}.",
             fix="Correct FRONTEND_URL, or add the origin to MAILCTL_LINK_ORIGINS.",

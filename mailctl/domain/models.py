@@ -109,6 +109,8 @@ class Content:
     #: Subject and template, for the generic kind.
     subject: str | None = None
     template: str | None = None
+    #: The arguments of a message that did not pass validation; only the recipient is known of it.
+    unvalidated: Mapping[str, Json] = field(default_factory=dict)
     #: The span in which the email was recorded (W3C Trace Context).
     trace: Mapping[str, str] = field(default_factory=dict)
     #: The call of the service's own task that sends this email: `task`, `args` and `kwargs`; empty for

@@ -14,6 +14,7 @@ from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.messages import BATCH_TASK
 from mailctl.broker.task_arguments import REFERENCE_ARGUMENT, recorded_arguments, to_arguments
 from mailctl.broker.task_results import forget_result
+from mailctl.broker.unvalidated import validated_content
 from mailctl.celery_app import has_memory_broker, overridden_tasks
 from mailctl.domain.catalog import BUILT_IN_KINDS, CANARY, GENERIC, Kind
 from mailctl.domain.models import Email
@@ -292,6 +293,7 @@ class Publisher:
         content = self._runtime.outbox.content(email.id)
         if content is None:
             return None
+        content = validated_content(kind, content, self._runtime.argument_rules)
         if content.template is not None:
             kind = GENERIC  # only its task takes a template
         now = datetime.now(UTC)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email import policy
 from email.parser import BytesParser
@@ -12,18 +13,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mailctl.broker.unvalidated import validated_content
 from mailctl.diagnosis.status import StatusService
 from mailctl.domain.models import State
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.enqueue.enqueuer import Enqueuer
-from mailctl.errors import ContentDeleted, NotFound
+from mailctl.errors import ConfigurationError, ContentDeleted, InvalidInput, MailctlError, NotFound
 from mailctl.rendering.html_text import html_to_text
 from mailctl.security.content_masking import SecretMasker
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from email.message import EmailMessage
 
-    from mailctl.domain.models import Content, Email
+    from mailctl.domain.models import Content, Email, Json
     from mailctl.runtime import Runtime
 
 #: Keeps headers as they were written.
@@ -35,6 +38,7 @@ class MessageSource(StrEnum):
 
     COMPOSED = "composed"  #: composed now, from the content of an unsent email
     FILE = "file"  #: the file that the email was captured to
+    ARGUMENTS = "arguments"  #: the arguments of a message that fails validation
     LOG = "log"  #: the content was deleted, or the service composes it; only the metadata of the log is shown
 
 
@@ -113,6 +117,11 @@ class MessageViewer:
         return details, details.raw
 
     def _from_content(self, email: Email, content: Content) -> MessageDetails:
+        if content.unvalidated:
+            try:
+                content = self._validated(email, content)
+            except (InvalidInput, ConfigurationError) as error:
+                return self._from_arguments(email, content, error)
         now = datetime.now(UTC)
         composing = self._runtime.composer.compose(
             id=email.id, kind=email.kind, content=content, created_at=email.created_at, now=now
@@ -138,6 +147,27 @@ class MessageViewer:
             text=printable_text(_body(message, "plain")),
             html_as_text=printable_text(html_to_text(_body(message, "html"))),
             raw=data,
+        )
+
+    def _validated(self, email: Email, content: Content) -> Content:
+        kind = self._runtime.catalog.get_recorded(email.kind)
+        return validated_content(kind, content, self._runtime.argument_rules)
+
+    def _from_arguments(self, email: Email, content: Content, error: MailctlError) -> MessageDetails:
+        """Return what the message of another program said, of which no email can be composed."""
+        text = json.dumps(content.unvalidated, indent=2, ensure_ascii=False)
+        if not self._reveals:
+            given = content.unvalidated
+            links = [value for _, value in _named_texts(given) if "://" in value]
+            patterns = self._runtime.links.paths.token_patterns()
+            named = replace(content, context=dict(_named_texts(given)))
+            text = SecretMasker(named, links, token_patterns=patterns).mask(text)
+        return MessageDetails(
+            email=email,
+            source=MessageSource.ARGUMENTS,
+            note=f"No email can be composed from this message: {error.message} These are its arguments.",
+            headers=(("To", email.to),) if email.to else (),
+            text=printable_text(text),
         )
 
     def _from_log(self, email: Email, *, note: str = "") -> MessageDetails:
@@ -176,6 +206,18 @@ class MessageViewer:
         """Return the file that an email was captured to, if it exists; no other folder is read."""
         path = self._runtime.settings.mailctl_home.absolute() / "mail" / Path(email.captured_file or "").name
         return path if path.is_file() else None
+
+
+def _named_texts(value: Json, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the texts at any depth of a JSON value, with the names of their fields."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield from _named_texts(each, str(key))
+    elif isinstance(value, list):
+        for each in value:
+            yield from _named_texts(each, name)
 
 
 def _mask(message: EmailMessage, masker: SecretMasker) -> None:

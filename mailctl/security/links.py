@@ -228,6 +228,17 @@ def link_origins(settings: Settings) -> frozenset[str]:
     return frozenset(origin for origin in origins if settings.debug or origin.startswith("https:"))
 
 
+def links_problem(settings: Settings) -> str:
+    """Return why no link of this installation can be right; "" if links can.
+
+    Raises:
+        ConfigurationError: an origin is neither https nor http to the local computer.
+    """
+    if _origin(settings.frontend_url) in link_origins(settings):
+        return ""
+    return f"In production, no link may lead to FRONTEND_URL={settings.frontend_url}, which is http."
+
+
 def _origin(url: str) -> str:
     try:
         origin = url_origin(url)

@@ -61,7 +61,7 @@ class MessageView(View):
 
     task_id: str
     state: State
-    source: str = Field(description="Where the content comes from: composed, file or log.")
+    source: str = Field(description="Where the content comes from: composed, file, arguments or log.")
     note: str
     headers: list[HeaderView]
     text: str | None

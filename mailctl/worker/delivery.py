@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mailctl import tracing
-from mailctl.broker.task_arguments import from_arguments
+from mailctl.broker.unvalidated import parse_message, unvalidated_content, validated_content
 from mailctl.domain import unicode_safety, validation
 from mailctl.domain.catalog import effective_kind
 from mailctl.domain.factory import make_drafts
-from mailctl.domain.models import Claim, Content, Envelope, Outcome, State, User
+from mailctl.domain.models import Claim, Content, Envelope, Outcome, State
 from mailctl.domain.request import EmailRequest
-from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, MailctlError, RenderError
+from mailctl.errors import InvalidInput, LogUnavailable, MailctlError, RenderError
 from mailctl.json_logging import log_extra
 from mailctl.redaction import mask_addresses_in_text
 from mailctl.security.content_masking import SecretMasker
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from typing import Any
 
+    from mailctl.broker.unvalidated import ParsedMessage
     from mailctl.delivery_log.claims import ClaimResult
     from mailctl.domain.catalog import Kind
-    from mailctl.domain.models import Json
+    from mailctl.domain.models import Content, Draft, Json
     from mailctl.runtime import Runtime
     from mailctl.smtp.sender import Sender
 
@@ -82,7 +83,7 @@ class Delivery:
         self._claims = runtime.claims
         self._settings = runtime.settings
         self._composer = runtime.composer
-        self._origins = runtime.link_origins
+        self._rules = runtime.argument_rules
         self._catalog = runtime.catalog
         self._breaker = CircuitBreaker(runtime.circuits)
         self._recorder = OutcomeRecorder(runtime, self._breaker)
@@ -140,22 +141,30 @@ class Delivery:
         """
         try:
             task_id = validation.validate_email_id(task_id)
-            result = self.deliver(task_id, worker=worker)
-            if result.state is not None:
-                return result
-            contents = from_arguments(request.kind, arguments, origins=self._origins, catalog=self._catalog)
-            named = replace(request, kind=effective_kind(request.kind, contents[0].template))
-            drafts = make_drafts(
-                named,
-                contents,
-                queue=queue,
-                now=datetime.now(UTC),
-                first_id=task_id,
-                seals_tokens=self._settings.seals_link_tokens,
+        except InvalidInput as error:
+            return self.record_invalid_message(
+                task_id, request.kind, arguments, queue=queue, reason=str(error)
             )
-            suppressed = self._outbox.record_from_message(drafts)
-        except (InvalidInput, ConfigurationError) as error:
-            return self.record_invalid_message(task_id, request.kind, queue=queue, reason=str(error))
+        result = self.deliver(task_id, worker=worker)
+        if result.state is not None:
+            return result
+        parsed = parse_message(request.kind, arguments, self._rules)
+        drafts = self._drafts(parsed, request, queue=queue, first_id=task_id)
+        # The invalid ones come last: the message carries the first email.
+        invalid = {
+            draft.id: _as_reason(part.reason)
+            for draft, part in zip(drafts[len(parsed.contents) :], parsed.invalid, strict=True)
+        }
+        try:
+            suppressed = self._outbox.record_from_message(drafts, invalid=invalid)
+        except InvalidInput as error:  # a value that cannot be stored
+            return self.record_invalid_message(
+                task_id, request.kind, arguments, queue=queue, reason=str(error)
+            )
+        for email_id, reason in invalid.items():
+            result = self._failed_result(email_id, request.kind, reason)
+        if task_id in invalid:
+            return result
         if task_id in suppressed:
             return self._suppressed_result(task_id, suppressed[task_id])
         if request.not_before is not None:
@@ -163,27 +172,48 @@ class Delivery:
             return DeliveryResult(email_id=task_id, state=State.PENDING, text=text)
         return self.deliver(task_id, worker=worker)
 
+    def _drafts(
+        self, parsed: ParsedMessage, request: EmailRequest, *, queue: str, first_id: str
+    ) -> list[Draft]:
+        contents = [*parsed.contents, *(part.content for part in parsed.invalid)]
+        named = replace(request, kind=effective_kind(request.kind, contents[0].template))
+        return make_drafts(
+            named,
+            contents,
+            queue=queue,
+            now=datetime.now(UTC),
+            first_id=first_id,
+            seals_tokens=self._settings.seals_link_tokens,
+        )
+
     def _suppressed_result(self, email_id: str, reason: str) -> DeliveryResult:
         _log.warning("email %s suppressed: %s", email_id, mask_addresses_in_text(reason))
         return DeliveryResult(email_id=email_id, state=State.SUPPRESSED, text=reason)
 
-    def record_invalid_message(self, task_id: str, kind: Kind, *, queue: str, reason: str) -> DeliveryResult:
-        """Record a message that cannot become an email as a failed email.
+    def record_invalid_message(
+        self, task_id: str, kind: Kind, arguments: Mapping[str, Json], *, queue: str, reason: str
+    ) -> DeliveryResult:
+        """Record a message that cannot become an email as a failed email, which keeps what the message says.
 
         Args:
             task_id: the Celery task id; an invalid one is replaced by an id that is derived from it.
             kind: the kind of the task.
+            arguments: the arguments of the task by name, as far as they could be read.
             queue: the queue that the message came from.
             reason: why the message is invalid.
 
         Raises:
             LogUnavailable: the delivery log does not answer.
         """
-        email_id = _valid_id(task_id)
-        reason = unicode_safety.escape_controls_as_line(reason[:_MAX_REASON_LENGTH])
-        request, empty = EmailRequest(kind=kind), Content(user=User(email=""))
-        [draft] = make_drafts(request, [empty], queue=queue, now=datetime.now(UTC), first_id=email_id)
+        email_id, reason = _valid_id(task_id), _as_reason(reason)
+        content = unvalidated_content(kind, arguments)
+        [draft] = make_drafts(
+            EmailRequest(kind=kind), [content], queue=queue, now=datetime.now(UTC), first_id=email_id
+        )
         self._outbox.record_failed_message(draft, reason=reason)
+        return self._failed_result(email_id, kind, reason)
+
+    def _failed_result(self, email_id: str, kind: Kind, reason: str) -> DeliveryResult:
         text = mask_addresses_in_text(reason)
         _log.error("email %s (%s) failed: %s", email_id, kind.name, text)
         return DeliveryResult(email_id=email_id, state=State.FAILED, text=text)
@@ -277,7 +307,7 @@ class Delivery:
             return await self._composer.compose(
                 id=claim.id,
                 kind=claim.kind,
-                content=claim.content,
+                content=self._validated(claim),
                 created_at=claim.created_at,
                 now=datetime.now(UTC),
             )
@@ -286,6 +316,11 @@ class Delivery:
         except Exception as error:
             # A retry would fail again. The text of the error may quote the content of the email.
             raise RenderError(f"The email cannot be rendered because of {type(error).__name__}.") from None
+
+    def _validated(self, claim: Claim) -> Content:
+        if not claim.content.unvalidated:
+            return claim.content
+        return validated_content(self._catalog.get_recorded(claim.kind), claim.content, self._rules)
 
     def _extend_leases(self, claims: Sequence[Claim]) -> None:
         try:
@@ -308,3 +343,8 @@ def _valid_id(task_id: object) -> str:
         return validation.validate_email_id(task_id)
     except InvalidInput:
         return str(uuid.uuid5(uuid.NAMESPACE_OID, ascii(task_id)))
+
+
+def _as_reason(text: str) -> str:
+    """Return a reason for a row of the log: one line of limited length."""
+    return unicode_safety.escape_controls_as_line(text[:_MAX_REASON_LENGTH])

@@ -96,6 +96,38 @@ def test_invalid_messages_do_not_end_a_worker_and_are_not_printed(
     assert worker.stop() == 0
 
 
+def test_a_wrong_setting_loses_no_message(
+    production: Terminal, redis: RedisServer, smtp_server: ScriptedSmtpServer
+) -> None:
+    """FRONTEND_URL is that of development: what has a link waits until the setting is corrected."""
+    link = f"https://shop.example/link?t={CANARY}"
+    new_ip = {"ip_address": "203.0.113.7", "whitelist_url": link, "blacklist_url": link}
+    arguments = {
+        "send_welcome_email_task": GOOD,
+        "send_password_reset_email_task": GOOD | {"reset_url": link},
+        "send_verification_email_task": GOOD | {"verification_url": link},
+        "send_new_ip_notification_task": GOOD | new_ip,
+    }
+    ids = {task: str(uuid.uuid4()) for task in arguments}
+    with redis.client() as client:
+        for task, kwargs in arguments.items():
+            client.lpush(QUEUE, json.dumps(message(task, kwargs, id=ids[task])))
+    welcome, *waiting = ids.values()
+    worker = production.worker("-c", "1", FRONTEND_URL="http://localhost:3000")
+    production.wait_for(welcome, "sent")
+    for status in production.wait_for_all(waiting, "deferred"):
+        assert (status["to"], status["attempts"]) == ("zoe@example.com", 0)
+        assert "FRONTEND_URL" in status["explanation"]
+    assert worker.stop() == 0
+    found = production.run("list", "--to", "zoe", "--state", "deferred", "--json").lines
+    assert {each["task_id"] for each in found} == set(waiting)
+    shown = production.run("show", waiting[0])
+    assert (shown.code, CANARY in shown.out) == (0, False)
+    production.worker("-c", "1")
+    production.wait_for_all(waiting, "sent")
+    assert len(smtp_server.messages) == len(ids)
+
+
 def test_unreadable_bytes_on_a_shared_queue_are_moved_aside(production: Terminal, redis: RedisServer) -> None:
     """They stay the same byte for byte, because they may belong to another program."""
     raw = [b"\x80\x04\x95" + CANARY.encode(), CANARY.encode(), b""]

@@ -9,12 +9,15 @@ import pytest
 from fastapi_mail.fastmail import email_dispatched
 
 from mailctl.delivery_log.operator_actions import AuditInfo
+from mailctl.diagnosis.eligibility_checker import EligibilityChecker
 from mailctl.domain.catalog import GENERIC, RESET, WELCOME
+from mailctl.domain.eligibility import RETRY
 from mailctl.domain.factory import make_content, make_user
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
+from mailctl.operations.message_viewer import MessageSource, MessageViewer
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from mailctl.worker.delivery import Delivery
@@ -27,10 +30,14 @@ if TYPE_CHECKING:
     from email.message import EmailMessage
     from pathlib import Path
 
+    from mailctl.domain.catalog import Kind
     from mailctl.domain.models import Email
     from mailctl.worker.outcomes import DeliveryResult
 
 WORKER = "w@host"
+#: A recipient as messages name it, and an origin that is not in the settings.
+ZOE = {"id": 7, "email": "zoe@example.com", "username": "zoe"}
+ELSEWHERE = "https://shop.example"
 
 
 class Post:
@@ -45,12 +52,37 @@ class Post:
                 email_port=smtp.port,
                 email_tls="none",
                 mailctl_home=folder,
+                secret_key="a-secret-key-of-the-service-that-is-long",  # type: ignore[arg-type]
                 **more,  # type: ignore[arg-type]
             )
         )
         self._event_loop = EventLoopThread()
         self._sender = self.runtime.make_sender()
         self.delivery = Delivery(self.runtime, event_loop=self._event_loop, sender=self._sender)
+        self._others: list[Runtime] = []
+
+    def with_settings(self, **changed: object) -> Delivery:
+        """Return a delivery on the same log with other settings, as after a restart."""
+        runtime = Runtime(self.runtime.settings.model_copy(update=changed))
+        self._others.append(runtime)
+        return Delivery(runtime, event_loop=self._event_loop, sender=self._sender)
+
+    def receive(
+        self, task_id: str, kind: Kind, arguments: dict[str, object], *, delivery: Delivery | None = None
+    ) -> DeliveryResult:
+        """Deliver a message of another program as its task does."""
+        return (delivery or self.delivery).deliver_message(
+            task_id, EmailRequest(kind=kind), arguments, queue="celery", worker=WORKER
+        )
+
+    def retry(self, email_id: str) -> None:
+        """Retry an email as an operator."""
+        facts = EligibilityChecker(self.runtime).available_actions(self.email(email_id))
+        assert "retry" in [each.action for each in facts]
+        states, audit = RETRY.allowed_states, AuditInfo(actor="zoe@desk")
+        assert self.runtime.actions.retry(
+            [email_id], from_states=states, audit=audit, lifetime=None, is_forced=False, again=False
+        )
 
     def record(self, address: str = "zoe@example.com") -> str:
         """Record a welcome email, and mark it as queued."""
@@ -70,6 +102,8 @@ class Post:
     def close(self) -> None:
         """Close everything."""
         self._event_loop.close(self._sender.close())
+        for other in self._others:
+            other.close()
         self.runtime.close()
 
 
@@ -224,6 +258,78 @@ class TestMessagesOfOtherPrograms:
         )
         assert (report.state, post.email("task-2").state) == (State.FAILED, State.FAILED)
         assert post.email("task-2").error
+
+    def test_an_invalid_message_keeps_its_address_and_content(self, post: Post) -> None:
+        """It is found by its address, shown with masked links, and fails again when it is retried."""
+        arguments = {"user_data": ZOE, "reset_url": f"{ELSEWHERE}/reset?t=a-token-of-the-service"}
+        report = post.receive("task-4", RESET, arguments)
+        assert (report.state, post.email("task-4").to) == (State.FAILED, "zoe@example.com")
+        shown = MessageViewer(post.runtime, reveals=False).show("task-4")
+        assert (shown.source, "zoe@example.com" in str(shown.text)) == (MessageSource.ARGUMENTS, True)
+        assert "a-token-of-the-service" not in str(shown.text)
+        post.retry("task-4")
+        assert post.delivery.deliver("task-4", worker=WORKER).state is State.FAILED
+        assert "which is not one of" in str(post.email("task-4").error)
+        assert post.smtp.messages == []
+
+    def test_a_corrected_setting_makes_it_right(self, post: Post) -> None:
+        """FRONTEND_URL was that of another service; `retry` validates again, and sends."""
+        arguments = {"user_data": ZOE, "reset_url": f"{ELSEWHERE}/reset?t=a-token-of-the-service"}
+        post.receive("task-5", RESET, arguments)
+        post.retry("task-5")
+        corrected = post.with_settings(frontend_url=ELSEWHERE)
+        assert corrected.deliver("task-5", worker=WORKER).state is State.SENT
+        [message] = post.smtp.messages
+        assert ELSEWHERE.encode() in message.data
+
+    @pytest.mark.parametrize("address", ["zoe@@example.com", "zoe@example.com\nBcc: x@example.com", 7, None])
+    def test_an_invalid_address_is_kept_if_it_can_be_printed(self, post: Post, address: object) -> None:
+        """It gets no email, also not by a retry."""
+        arguments = {"user_data": {"id": 7, "username": "zoe", "email": address}}
+        assert post.receive("task-6", WELCOME, arguments).state is State.FAILED
+        email = post.email("task-6")
+        assert (email.to, email.user_id) == (address if address == "zoe@@example.com" else "", "7")
+        post.retry("task-6")
+        assert post.delivery.deliver("task-6", worker=WORKER).state is State.FAILED
+
+    def test_our_own_misconfiguration_defers_a_message(self, post: Post) -> None:
+        """In production, FRONTEND_URL is still that of development: no link is right, and none is wrong."""
+        wrong = post.with_settings(debug=False, frontend_url="http://localhost:3000")
+        arguments = {"user_data": ZOE, "reset_url": f"{ELSEWHERE}/reset?t=a-token-of-the-service"}
+        report = post.receive("task-7", RESET, arguments, delivery=wrong)
+        email = post.email("task-7")
+        assert (report.state, email.state, email.to) == (State.DEFERRED, State.DEFERRED, "zoe@example.com")
+        assert (email.reason_code, email.attempts) == (ReasonCode.CONFIGURATION, 0)
+        assert "FRONTEND_URL" in str(email.error)
+        right = post.with_settings(debug=False, frontend_url=ELSEWHERE)
+        post.retry("task-7")
+        assert right.deliver("task-7", worker=WORKER).state is State.SENT
+
+    def test_of_several_recipients_the_good_ones_get_their_email(self, post: Post) -> None:
+        """Each bad one has a row of its own in the group, behind the good ones."""
+        arguments = {
+            "subject": "Hello",
+            "recipients": [
+                {"email": "b@@example.com"},
+                {"email": "a@example.com"},
+                7,
+                {"email": "c@example.com"},
+            ],
+            "template_name": "message",
+            "context": {"title": "Hello", "body": "It is ready."},
+        }
+        assert post.receive("task-8", GENERIC, arguments).state is State.SENT
+        group = post.runtime.history.find_group(post.email("task-8"))
+        assert [(email.to, email.state) for email in group] == [
+            ("a@example.com", State.SENT),
+            ("c@example.com", State.PENDING),
+            ("b@@example.com", State.FAILED),
+            ("", State.FAILED),
+        ]
+        assert [email.reason_code for email in group[2:]] == [ReasonCode.INVALID_MESSAGE] * 2
+        # Delivered again by the broker, the message changes nothing.
+        post.receive("task-8", GENERIC, arguments)
+        assert len(post.runtime.history.find_group(post.email("task-8"))) == 4
 
     def test_each_recipient_becomes_an_email(self, post: Post) -> None:
         """The message delivers the first, and the log the others."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,17 @@ def test_a_message_that_is_no_email_is_recorded_once(log: Log) -> None:
     [event] = log.lookups.events(draft.id)
     assert (log.email(draft.id).state, event.reason_code) == (State.FAILED, ReasonCode.INVALID_MESSAGE)
     assert log.outbox.content(draft.id) is None
+
+
+def test_a_message_that_fails_validation_keeps_its_content(log: Log) -> None:
+    """Beside the valid emails of the same message; `retry` needs it."""
+    good, bad = log.draft(), log.draft()
+    content = replace(bad.content, unvalidated={"user_data": 42})
+    bad = replace(bad, content=content)
+    log.outbox.record_from_message([good, bad], invalid={bad.id: "user_data is no object."})
+    assert (log.email(good.id).state, log.email(bad.id).state) == (State.QUEUED, State.FAILED)
+    assert log.outbox.content(bad.id) == content
+    assert [event.reason_code for event in log.lookups.events(bad.id)] == [ReasonCode.INVALID_MESSAGE]
 
 
 def test_a_message_of_another_program_is_on_the_broker(log: Log) -> None:

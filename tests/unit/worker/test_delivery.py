@@ -61,7 +61,7 @@ class Log:
             history=Calls(),
             settings=SimpleNamespace(mailctl_lease_seconds=60, debug=False),
             composer=None,
-            link_origins=frozenset(),
+            argument_rules=None,
             catalog=None,
             circuits=None,
             retry_policy=None,
@@ -129,7 +129,7 @@ def test_an_interrupted_wait_cancels_what_was_started() -> None:
 def test_an_invalid_message_is_recorded_as_failed() -> None:
     """The reason is one line, and shortened."""
     log = Log()
-    result = log.delivery.record_invalid_message("a\n", WELCOME, queue="celery", reason="x\n" * 500)
+    result = log.delivery.record_invalid_message("a\n", WELCOME, {}, queue="celery", reason="x\n" * 500)
     [(_, (draft,), kwargs)] = log.outbox.calls
     assert (result.state, result.email_id) == (State.FAILED, draft.id)
     assert "\n" not in kwargs["reason"]
