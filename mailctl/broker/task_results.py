@@ -14,6 +14,8 @@ from mailctl.errors import BrokerUnavailable
 
 #: The exceptions that mailctl's tasks store for an email that was not sent.
 _MAILCTL_ERRORS = frozenset({"EmailDeferred", "EmailFailed"})
+#: The argument of the TaskRevokedError that Celery stores for a task that was stopped while it ran.
+_TERMINATED = "terminated"
 #: Characters of a stored text that are shown.
 _MAX_TEXT = 1000
 #: The result for an entry that Celery cannot have stored.
@@ -68,12 +70,14 @@ def parse_result(meta: object) -> CeleryResult | None:
         return None
     stored = meta.get("result")
     has_reference = isinstance(stored, dict) and REFERENCE_ARGUMENT in stored
+    message = _exception_text(stored)[:_MAX_TEXT] if state in states.EXCEPTION_STATES else ""
     return CeleryResult(
         state=state,
-        text=_exception_text(stored)[:_MAX_TEXT] if state in states.EXCEPTION_STATES else "",
+        text=message,
         is_from_mailctl=_is_mailctl_error(stored) or has_reference,
         value=stored if state == states.SUCCESS else None,
         error_type=_error_type(stored) if state in states.EXCEPTION_STATES else "",
+        is_terminated=state == states.REVOKED and message == _TERMINATED,
         finished_at=_finished_at(meta.get("date_done")),
     )
 

@@ -278,6 +278,8 @@ class CeleryResult:
     value: Json = None
     #: The name of the class of the exception of a failed task; "" if it is not known.
     error_type: str = ""
+    #: Whether a revoked task was terminated while it ran; any other one was revoked before.
+    is_terminated: bool = False
     #: When the task finished; None if that is not stored.
     finished_at: datetime | None = None
 

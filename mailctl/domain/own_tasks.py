@@ -95,8 +95,7 @@ def outcome_of_result(
         outcome = outcome_of_error(result.error_type, result.text)
     elif result.state == "REVOKED":
         outcome = _failed(_with_text("the service's own task was revoked", result.text))
-        # A revoked task never ran; a terminated one was stopped while it ran.
-        outcome = replace(outcome, may_have_been_sent=result.text == "terminated")
+        outcome = replace(outcome, may_have_been_sent=result.is_terminated)
     else:
         return None
     return replace(outcome, finished_at=result.finished_at)

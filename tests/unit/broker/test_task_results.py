@@ -74,6 +74,25 @@ def test_a_result_has_a_state_and_the_text_of_an_exception(
     assert (result.state, result.text, result.is_from_mailctl) == (state, text, is_from_mailctl)
 
 
+@pytest.mark.parametrize(
+    ("state", "argument", "is_terminated"),
+    [
+        ("REVOKED", "terminated", True),
+        ("REVOKED", "expired", False),
+        ("REVOKED", "revoked", False),
+        ("FAILURE", "terminated", False),
+    ],
+)
+def test_a_task_that_was_stopped_while_it_ran_is_terminated(
+    state: str, argument: str, is_terminated: bool
+) -> None:
+    """Celery tells it by the argument of the exception."""
+    stored = {"exc_type": "TaskRevokedError", "exc_message": [argument], "exc_module": "celery.exceptions"}
+    result = parse_result({"status": state, "result": stored})
+    assert result is not None
+    assert result.is_terminated is is_terminated
+
+
 @pytest.mark.parametrize("meta", [None, [], {}, {"status": 7}, {"status": "x" * 1001}])
 def test_an_entry_that_is_not_a_celery_result_is_unreadable(meta: object) -> None:
     """The operator sees that there is one."""

@@ -119,12 +119,13 @@ def test_an_interrupted_task_may_have_sent_it(error_type: str, may_have_been_sen
     assert outcome.reason.text.endswith(": no")
 
 
-@pytest.mark.parametrize(("text", "may_have_been_sent"), [("terminated", True), ("expired", False)])
-def test_only_a_terminated_task_has_run(text: str, may_have_been_sent: bool) -> None:
+@pytest.mark.parametrize("is_terminated", [True, False])
+def test_only_a_terminated_task_has_run(is_terminated: bool) -> None:
     """A task that was revoked before it ran has sent nothing."""
-    outcome = outcome_of_result(CeleryResult(state="REVOKED", text=text), task="t")
+    revoked = CeleryResult(state="REVOKED", text="so it was", is_terminated=is_terminated)
+    outcome = outcome_of_result(revoked, task="t")
     assert outcome is not None
-    assert outcome.may_have_been_sent is may_have_been_sent
+    assert outcome.may_have_been_sent is is_terminated
 
 
 @pytest.mark.parametrize("state", [State.SENT, State.CAPTURED, State.UNCONFIRMED, State.FAILED])

@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 
 from mailctl.errors import ExitCode, InvalidInput
-from mailctl.settings import BULK_QUEUE
+from mailctl.settings import BULK_QUEUE, Settings
 from mailctl.worker.run import _choose_pool, _default_queues, _exit_code, run_worker
 
 
@@ -47,6 +47,7 @@ def runtime(**queues_by_kind: str) -> Any:
     kinds = {name: SimpleNamespace(queue=queue) for name, queue in queues_by_kind.items()}
     return SimpleNamespace(
         app=Celery("run", broker="memory://", set_as_current=False),
+        settings=Settings(),
         catalog=SimpleNamespace(custom_kinds=kinds),
         check_message_settings=lambda: None,
     )
