@@ -58,15 +58,15 @@ class InvalidInput(MailctlError):
     """A value from a caller or an operator is invalid.
 
     Args:
-        field: the name of the value.
-        reason: why the value is invalid.
+        field: the name of the value; it is the subject of the message.
+        reason: why the value is invalid, as the rest of the sentence, such as "must be a number."
         fix: what to do about it.
     """
 
     exit_code = ExitCode.USAGE
 
     def __init__(self, field: str, reason: str, *, fix: str = "") -> None:
-        super().__init__(f"{field}: {reason}", fix=fix)
+        super().__init__(f"{field} {reason}", fix=fix)
         self.field = field
         self.reason = reason
 

@@ -58,7 +58,9 @@ def run_flower(app: Celery, arguments: Sequence[str]) -> None:
     try:
         app.start(["flower", *([] if has_address else ["--address=127.0.0.1"]), *given])
     except (option_error, ValueError) as error:
-        raise InvalidInput("arguments of Flower", f"{error}.", fix="Write them like --port=5566.") from error
+        raise InvalidInput(
+            "arguments of Flower", f"are not valid: {error}.", fix="Write them like --port=5566."
+        ) from error
 
 
 def _join_option_values(arguments: Sequence[str]) -> list[str]:

@@ -221,7 +221,7 @@ def _refuse_non_utf8(arguments: Sequence[str]) -> None:
             argument.encode()
         except UnicodeEncodeError:
             raise InvalidInput(
-                "arguments", f"{argument!a} is not UTF-8.", fix="Check the encoding of the terminal."
+                "argument", f"{argument!a} is not UTF-8.", fix="Check the encoding of the terminal."
             ) from None
 
 

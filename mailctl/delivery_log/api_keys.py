@@ -65,7 +65,7 @@ class ApiKeys(Repository):
         name = name.strip()
         if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
             raise InvalidInput(
-                "NAME", "is not a name.", fix=f"Give 1 to {MAX_NAME_LENGTH} printable characters."
+                "NAME", f"must be 1 to {MAX_NAME_LENGTH} printable characters.", fix="Choose another name."
             )
         made = generate_api_key(name)
         row = {"id": made.id, "name": name, "digest": _digest(made.plaintext), "created_at": self._clock()}

@@ -151,7 +151,7 @@ def _empty_log() -> Engine:
 
 
 def _log_missing_error(url: URL, settings: Settings) -> LogMissing:
-    names = "MAILCTL_HOME or MAILCTL_DATABASE_URL names another"
+    names = "set MAILCTL_HOME or MAILCTL_DATABASE_URL to use another one"
     return LogMissing(
         f"There is no delivery log at {mask_url(url)}.",
         fix=f"The first email or worker creates it; {names}{describe_nearby_logs(settings)}.",

@@ -124,7 +124,7 @@ class EvidenceCollector:
         found: dict[str, Any] = {
             "workers": workers,
             "circuit": self._circuit(),
-            "pauses": tuple(self._runtime.pauses.read()),
+            "pauses": tuple(pause for pause in self._runtime.pauses.read() if pause.covers(email)),
             "lease": timedelta(seconds=self._runtime.settings.mailctl_lease_seconds),
             "is_in_memory": self.is_broker_private,
             "is_usual_queue": email.queue in self._usual_queues(),

@@ -67,6 +67,7 @@ class Evidence:
     is_in_memory: bool = False
     #: The circuit to the mail server, if attempts have failed.
     circuit: Circuit | None = None
+    #: The pauses that apply to the email.
     pauses: tuple[Pause, ...] = ()
     suppression: Suppression | None = None
     #: The idempotency keys that return this email.

@@ -221,7 +221,7 @@ class StatusService:
         missing = f"there is no delivery log at {log}"
         absent = missing if unknown.is_log_missing else f"the delivery log at {log} does not have it"
         broker_error = f" {unknown.broker_error}" if unknown.broker_error else ""
-        fix = f"Check the id, and where the email was recorded: {mailctl_command('why', arguments=[given])}"
+        fix = f"Check the id; for possible reasons, run: {mailctl_command('why', arguments=[given])}"
         if "@" in given:
             fix = f"List the emails to this address: {search_command(given)}"
         return NotFound(

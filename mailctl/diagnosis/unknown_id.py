@@ -101,17 +101,17 @@ def _other_log_causes(unknown: UnknownId) -> Iterator[Cause]:
     """Yield the cause that the log which was read may be the wrong one."""
     if unknown.other_homes:
         return
-    if unknown.relative_home is not None:
-        relative = f"MAILCTL_HOME={unknown.relative_home} is relative to the working directory"
-        sentence = f"the log that was read is {unknown.log}; {relative}, so set it as the service does"
-    else:
-        sentence = f"the log that was read is {unknown.log}"
-    empty = "; no email was ever recorded in that log" if unknown.is_log_empty else ""
+    sentence = f"the delivery log at {unknown.log} was read"
     if unknown.is_log_missing:
-        empty = "; that log does not exist"
+        sentence = f"there is no delivery log at {unknown.log}"
+    elif unknown.is_log_empty:
+        sentence += ", in which no email was ever recorded"
+    if unknown.relative_home is not None:
+        home = f"MAILCTL_HOME={unknown.relative_home}"
+        sentence += f"; {home} is relative to the working directory, so the service may use another log"
     yield Cause(
         name="log_elsewhere",
-        sentence=f"{sentence}{empty}",
+        sentence=sentence,
         next_step=mailctl_command("check-config"),
         certainty=Certainty.LIKELY if unknown.is_log_empty else Certainty.POSSIBLE,
     )

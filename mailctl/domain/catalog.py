@@ -310,7 +310,7 @@ class Catalog:
         """
         if kind := self.find(name):
             return kind
-        raise InvalidInput("kind", f"there is no kind {name!r}.", fix=f"Use one of: {', '.join(self.kinds)}.")
+        raise InvalidInput("kind", f"{name!r} does not exist.", fix=f"Use one of: {', '.join(self.kinds)}.")
 
     def get_recorded(self, name: str) -> Kind:
         """Return the kind of an email in the delivery log, which existed when the email was recorded.

@@ -203,7 +203,7 @@ def _refuse_others(given: Iterable[str], known: Iterable[str], *, field: str, ki
         if name not in known:
             raise InvalidInput(
                 field,
-                f"kind {kind.name} has no {field} {name!r}.",
+                f"{name!r} does not exist in kind {kind.name}.",
                 fix=f"It has: {', '.join(known) or 'none'}.",
             )
 

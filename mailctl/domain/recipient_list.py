@@ -55,7 +55,7 @@ def read_recipients(data: bytes, *, field: str = "--users-file") -> Iterator[Rec
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise InvalidInput(field, f"line {line} is not UTF-8 text.", fix="Save it as UTF-8.") from None
+        raise InvalidInput(field, f"is not UTF-8 text in line {line}.", fix="Save it as UTF-8.") from None
     return _json_rows(text) if _is_json(text) else _csv_rows(text, field=field)
 
 
@@ -102,19 +102,19 @@ def _json_rows(text: str) -> Iterator[RecipientRow | RowProblem]:
         if not words.strip():
             continue
         if len(words) > _LONGEST_ROW:
-            yield RowProblem(line=line, reason=f"is longer than {_LONGEST_ROW} characters.")
+            yield RowProblem(line=line, reason=f"the row is longer than {_LONGEST_ROW} characters.")
             continue
         try:
             row = json.loads(words)
         except (ValueError, RecursionError):
-            yield RowProblem(line=line, reason="is not JSON.")
+            yield RowProblem(line=line, reason="the row is not JSON.")
             continue
         if isinstance(row, str):
             row = {_ADDRESS_COLUMN if "@" in row else _ID_COLUMNS[0]: row}
         if isinstance(row, dict):
             yield _recipient(line, row)
         else:
-            yield RowProblem(line=line, reason="is not an object.")
+            yield RowProblem(line=line, reason="the row is not an object.")
 
 
 def _csv_rows(text: str, *, field: str) -> Iterator[RecipientRow | RowProblem]:
@@ -126,7 +126,7 @@ def _csv_rows(text: str, *, field: str) -> Iterator[RecipientRow | RowProblem]:
         if not {*_ID_COLUMNS, _ADDRESS_COLUMN} & set(names):
             raise InvalidInput(
                 field,
-                "its first line must name the column user_id or email.",
+                "must name the column user_id or email in its first line.",
                 fix="Start it with a line such as: email,name",
             )
         for cells in reader:
@@ -136,7 +136,7 @@ def _csv_rows(text: str, *, field: str) -> Iterator[RecipientRow | RowProblem]:
                 yield _recipient(reader.line_num, dict(zip(names, map(_trimmed, cells), strict=True)))
             else:
                 fields = "1 field" if len(cells) == 1 else f"{len(cells)} fields"
-                reason = f"has {fields}, but the first line has {len(names)}."
+                reason = f"the row has {fields}, but the first line has {len(names)}."
                 yield RowProblem(line=reader.line_num, reason=reason)
     except csv.Error as error:
         reason = f"cannot be read after line {reader.line_num}: {error}."
@@ -153,9 +153,9 @@ def _recipient(line: int, row: dict[str, Json]) -> RecipientRow | RowProblem:
     email = row.get(_ADDRESS_COLUMN) or None
     name = next((row[name] for name in _NAME_COLUMNS if row.get(name)), "")
     if user_id is None and email is None:
-        return RowProblem(line=line, reason="names neither a user nor an address.")
+        return RowProblem(line=line, reason="the row names neither a user nor an address.")
     if not isinstance(email, str | None) or not isinstance(name, str):
-        return RowProblem(line=line, reason="has an address or a name that is not text.")
+        return RowProblem(line=line, reason="the row has an address or a name that is not text.")
     try:
         user_id = None if user_id is None else validation.validate_user_id(user_id)
     except InvalidInput as error:

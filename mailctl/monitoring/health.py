@@ -91,7 +91,9 @@ def _service_hops(runtime: Runtime) -> Iterator[Hop]:
         return
     if broker.is_in_memory:
         yield Hop(
-            name="broker", ok=True, detail="memory: private to each worker, filled from the delivery log"
+            name="broker",
+            ok=True,
+            detail="in memory, private to each worker; relays fill it from the delivery log",
         )
         yield from _workers(runtime, {}, needed)
     else:

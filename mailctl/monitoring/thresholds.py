@@ -109,7 +109,7 @@ def _unlogged_messages(
     try:
         ready = BrokerInspector(runtime.app).ready_counts(names)
     except BrokerUnavailable as error:
-        yield _messages_check(None, limits, reason=f"the broker could not be asked: {error.message}")
+        yield _messages_check(None, limits, reason=f"the broker could not be queried: {error.message}")
         return
     unlogged = {name: max(0, count - in_log.get(name, 0)) for name, count in ready.items()}
     name, most = max(unlogged.items(), key=lambda each: each[1])
@@ -142,7 +142,7 @@ def check_failures(recent: Activity, limits: Thresholds) -> ThresholdCheck:
     rate, limit = recent.failure_rate, limits.max_failure_rate
     window = f"in the last {limits.failure_window.total_seconds() / 60:g} min"
     if rate is None:
-        reason = f"no send ended {window}"
+        reason = f"no email was sent or failed {window}"
         return ThresholdCheck(name="failed", value=None, limit=limit, ok=True, reason=reason)
     return ThresholdCheck(
         name="failed",

@@ -42,7 +42,7 @@ class PauseService:
         """
         if (queue is None) == (kind is None):
             raise InvalidInput(
-                "queue", "either a queue or a kind must be given.", fix="Give QUEUE or --kind KIND."
+                "queue or kind", "must be given, but not both.", fix="Give QUEUE or --kind KIND."
             )
         if kind is not None:
             return self._resolve_kind(kind)

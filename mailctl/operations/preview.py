@@ -72,7 +72,7 @@ def _content(runtime: Runtime, request: PreviewRequest) -> Content:
     if request.template is not None and request.kind.template is not None:
         raise InvalidInput(
             "--template",
-            f"emails of kind {request.kind.name} have a template of their own.",
+            f"does not apply to kind {request.kind.name}, which has a template of its own.",
             fix=f"Preview the kind `email` instead: --template {request.template}",
         )
     template = (

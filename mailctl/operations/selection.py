@@ -112,7 +112,7 @@ def select_by_filter(runtime: Runtime, action: Action, wanted: EmailFilter) -> S
         if state not in action.allowed_states:
             raise InvalidInput(
                 "--state",
-                f"`{action.name}` cannot be applied to emails in state {state}.",
+                f"{state} is not a state that `{action.name}` applies to.",
                 fix=f"Give one of: {', '.join(action.allowed_states)}.",
             )
     states = wanted.states or action.default_states

@@ -32,7 +32,9 @@ def read_env_file(path: Path, *, required: bool, known: Collection[str]) -> dict
     """
     if not path.exists():
         if required:
-            raise ConfigurationError(f"{path} does not exist.", fix="Name an existing --env-file.")
+            raise ConfigurationError(
+                f"The file {path} does not exist.", fix="Give --env-file an existing file."
+            )
         return {}
     try:
         with path.open(encoding="utf-8-sig") as stream:

@@ -249,7 +249,7 @@ def _upsert(
     email, given = row.values["email"].lower(), row.values.get("id")
     owner = ids.get(email)
     if owner is not None and given not in (None, owner):
-        problem = RowProblem(line=row.line, reason=f"email: user {owner} already has this address.")
+        problem = RowProblem(line=row.line, reason=f"user {owner} already has this address.")
         return replace(report, problems=(*report.problems, problem))
     known = owner or _known_id(connection, given)
     if known is None:
@@ -291,7 +291,7 @@ def _read_csv(stream: TextIO) -> tuple[Sequence[_CheckedRow], Sequence[RowProble
 def _cells(record: Mapping[Any, Any]) -> dict[str, str]:
     # The csv module stores surplus fields under the key None, and None for missing fields.
     if None in record or None in record.values():
-        raise InvalidInput("row", "has more or fewer fields than the first line.")
+        raise InvalidInput("the row", "has more or fewer fields than the first line.")
     # Only spaces: a line break in a cell must reach validation.
     return {name: record[name].strip(" ") for name in _COLUMNS if name in record}
 

@@ -238,9 +238,9 @@ def _as_user(row: Row[Any], user_id: str | None) -> User:
         email = validate_address(values["email"])
     except InvalidInput as error:
         raise InvalidInput(
-            f"user {user_id or 'without an id'}",
-            f"the stored email address {error.reason}",
-            fix="Correct the user's address.",
+            f"the stored email address of user {user_id or 'without an id'}",
+            error.reason,
+            fix="Correct the address.",
         ) from None
     stored = _id_of(row) or user_id
     # A UUID may be stored in another spelling than the given one; the canonical one is used then.

@@ -139,4 +139,4 @@ def find_schema(name: str) -> ObjectSchema:
     """
     if found := SCHEMAS.get(name):
         return found
-    raise InvalidInput("NAME", f"there is no schema {name!r}.", fix=f"Use one of: {', '.join(SCHEMAS)}.")
+    raise InvalidInput("schema", f"{name!r} does not exist.", fix=f"Use one of: {', '.join(SCHEMAS)}.")

@@ -44,7 +44,7 @@ def test_each_gets_one_however_often_it_is_run(
     production.worker("-c", "2")
     first = production.run("send", "welcome", "--users-file", users_file, "--json")
     assert first.code == 1
-    assert first.err.startswith("line 5: email: is not a valid email address")
+    assert first.err.startswith("line 5: email is not a valid email address")
     *emails, summary = first.lines
     assert (len(emails), summary["recorded"], summary["known"], summary["problems"]) == (COUNT, COUNT, 1, 1)
     assert finished(production, summary["campaign"]) == {"sent": COUNT - 1, "failed": 1}

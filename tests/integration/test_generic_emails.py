@@ -184,7 +184,7 @@ def test_a_template_of_the_service_takes_its_place(
     for ending in ("html", "txt"):
         (folder / f"reset.{ending}").write_text("{{ title }}: {{ go.link }}")
     post = make_post(mailctl_templates=folder)
-    with pytest.raises(InvalidInput, match=r"link: leads to https://evil\.example"):
+    with pytest.raises(InvalidInput, match=r"link leads to https://evil\.example"):
         record(post, "reset", {"go": {"link": "https://evil.example/"}})
     report = post.deliver(record(post, "reset", {"go": {"link": LINK}}).id)
     assert report.state is State.SENT, report.text

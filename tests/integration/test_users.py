@@ -582,7 +582,7 @@ class TestImport:
         report = directory.import_csv(stream)
         assert (report.added, report.updated) == (2, 0)
         assert [problem.line for problem in report.problems] == [2, 4, 6, 7, 8, 10, 11]
-        assert report.problems[2] == RowProblem(line=6, reason="email: user 1 already has this address.")
+        assert report.problems[2] == RowProblem(line=6, reason="user 1 already has this address.")
         assert [user.email for user in directory.list_users()][3:] == ["good@example.com", "fine@example.com"]
 
     def test_rows_see_what_rows_before_them_did(self, engine: sqlalchemy.Engine) -> None:

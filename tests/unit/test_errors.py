@@ -73,7 +73,7 @@ def test_errors_carry_what_to_do() -> None:
     assert MailctlError("x.").fix == ""
     error = InvalidInput("--at", "has passed.", fix="Give a later one.")
     assert (error.message, error.field, error.reason, error.fix) == (
-        "--at: has passed.",
+        "--at has passed.",
         "--at",
         "has passed.",
         "Give a later one.",

@@ -82,8 +82,11 @@ class PurgeOptions(OptionGroup):
         )
         if self.all_queues != found.matches_all:
             raise InvalidInput(
-                "queue",
-                "cannot be combined with --all." if self.all_queues else "is missing.",
+                *(
+                    ("--all", "cannot be combined with filters.")
+                    if self.all_queues
+                    else ("queue", "is missing.")
+                ),
                 fix="Give a queue, --kind, --older-than or --campaign, or --all.",
             )
         return found

@@ -20,7 +20,7 @@ def test_include_names_hazards() -> None:
 def test_force_ignores_every_hazard_of_emails_given_by_id() -> None:
     """Filters may match more than the operator thinks."""
     assert included_hazards(OverrideOptions(force=True), has_ids=True) == frozenset(Hazard)
-    with pytest.raises(InvalidInput, match="--force: requires ids"):
+    with pytest.raises(InvalidInput, match="--force requires ids"):
         included_hazards(OverrideOptions(force=True), has_ids=False)
 
 

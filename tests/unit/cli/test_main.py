@@ -44,7 +44,7 @@ def test_arguments_have_to_be_utf8(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_error_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     """After what is wrong."""
     assert main(["preview"]) == ExitCode.USAGE
-    assert capsys.readouterr().err == "error: KIND: is missing. Give a kind, such as reset, or --serve.\n"
+    assert capsys.readouterr().err == "error: KIND is missing. Give a kind, such as reset, or --serve.\n"
 
 
 def test_verbose_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,7 +60,7 @@ class TestPurgeOptions:
         """Everything only with --all."""
         with pytest.raises(InvalidInput, match="is missing"):
             PurgeOptions().to_filter(CliSession(), None)
-        with pytest.raises(InvalidInput, match="cannot be combined with --all"):
+        with pytest.raises(InvalidInput, match="--all cannot be combined with filters"):
             PurgeOptions(all_queues=True).to_filter(CliSession(), "celery")
         assert PurgeOptions(all_queues=True).to_filter(CliSession(), None).matches_all
         assert PurgeOptions().to_filter(CliSession(), "celery").queue == "celery"

@@ -28,7 +28,7 @@ def test_addresses_are_normalized_for_smtp(value: str, canonical: str) -> None:
 
 def test_an_error_names_the_field() -> None:
     """An operator sees which of several values is wrong."""
-    with pytest.raises(InvalidInput, match=r"^reply address: ") as caught:
+    with pytest.raises(InvalidInput, match=r"^reply address is not") as caught:
         validate_address("x", field="reply address")
     assert caught.value.field == "reply address"
 

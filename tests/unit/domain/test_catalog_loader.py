@@ -143,12 +143,12 @@ class TestVariables:
 
     def test_a_missing_variable_is_named(self) -> None:
         """With the kind."""
-        with pytest.raises(InvalidInput, match="amount: is missing; an email of kind invoice"):
+        with pytest.raises(InvalidInput, match="amount is missing; an email of kind invoice"):
             self.make(number="7")
 
     def test_an_unknown_variable_is_named(self) -> None:
         """With the known ones."""
-        with pytest.raises(InvalidInput, match="kind invoice has no variable 'amont'") as caught:
+        with pytest.raises(InvalidInput, match="variable 'amont' does not exist in kind invoice") as caught:
             self.make(number="7", amount="30", amont="30")
         assert "number, amount, note" in caught.value.fix
 
@@ -163,7 +163,7 @@ class TestVariables:
 
     def test_a_token_without_a_link_is_refused(self) -> None:
         """This kind has no link."""
-        with pytest.raises(InvalidInput, match="has no token 'token'"):
+        with pytest.raises(InvalidInput, match="token 'token' does not exist in kind invoice"):
             make_content(
                 INVOICE,
                 USER,

@@ -31,11 +31,15 @@ def test_json_lines_may_be_bare() -> None:
 @pytest.mark.parametrize(
     ("data", "line", "reason"),
     [
-        (b"email,name\nada@example.com\n", 2, "has 1 field, but the first line has 2."),
-        (b"email,name\n,Ada\n", 2, "names neither a user nor an address."),
-        (b'{"email": "a@b.example"}\n{"email": \n', 2, "is not JSON."),
-        (b'{"email": "a@b.example"}\n[1]\n', 2, "is not an object."),
-        (b'{"email": ["a@b.example", "c@d.example"]}\n', 1, "has an address or a name that is not text."),
+        (b"email,name\nada@example.com\n", 2, "the row has 1 field, but the first line has 2."),
+        (b"email,name\n,Ada\n", 2, "the row names neither a user nor an address."),
+        (b'{"email": "a@b.example"}\n{"email": \n', 2, "the row is not JSON."),
+        (b'{"email": "a@b.example"}\n[1]\n', 2, "the row is not an object."),
+        (
+            b'{"email": ["a@b.example", "c@d.example"]}\n',
+            1,
+            "the row has an address or a name that is not text.",
+        ),
     ],
 )
 def test_a_bad_row_is_reported_with_its_line(data: bytes, line: int, reason: str) -> None:

@@ -57,7 +57,7 @@ class TestFiles:
 
     def test_a_list_without_rows_is_refused(self) -> None:
         """A file that has only a header is most likely a mistake."""
-        with pytest.raises(InvalidInput, match="--users-file: contains no recipients"):
+        with pytest.raises(InvalidInput, match="--users-file contains no recipients"):
             read_list_file(b"email\n").refuse_empty(field="--users-file")
 
     def test_a_list_of_bad_rows_is_not_empty(self) -> None:

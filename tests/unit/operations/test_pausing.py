@@ -32,7 +32,7 @@ def test_either_a_queue_or_a_kind_is_paused(
     service: PauseService, queue: str | None, kind: str | None
 ) -> None:
     """Neither or both is an error."""
-    with pytest.raises(InvalidInput, match="either a queue or a kind"):
+    with pytest.raises(InvalidInput, match="queue or kind must be given, but not both"):
         service.resolve_target(queue=queue, kind=kind)
 
 

@@ -89,7 +89,7 @@ def test_an_imported_address_of_another_user_is_a_problem(engine: Engine) -> Non
     """Neither user is changed."""
     directory = EmbeddedUserDirectory(engine, with_demo_users=True)
     report = directory.import_csv(io.StringIO("id,email\n2,ada@example.com\n"))
-    assert report.problems == (RowProblem(line=2, reason="email: user 1 already has this address."),)
+    assert report.problems == (RowProblem(line=2, reason="user 1 already has this address."),)
     assert directory.get("2").email == "grace@example.com"
 
 
