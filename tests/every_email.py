@@ -253,7 +253,8 @@ class EveryEmail:
         self.change(self.stop(self.record("held, of no kind any more")), kind="gone")
         content = Content(user=User(email="zoe@example.com"), urls=LINK)
         self.age(self.stop(self.record("held, late, with links of others", "reset", content=content)))
-        in_doubt = Reason(code=ReasonCode.NO_REPLY, text="held: the mail server may have it already")
+        doubt = "the mail server may have it already (timed out after 600 s at body)"
+        in_doubt = Reason(code=ReasonCode.NO_REPLY, text=doubt)
         self.finish(self.record("held, maybe sent"), State.HELD, LOST, in_doubt)
         self.stop(self.record("cancelled"), CANCEL)
         self.age(self.stop(self.record("cancelled, late", "reset"), CANCEL))

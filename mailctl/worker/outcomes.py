@@ -165,7 +165,7 @@ class OutcomeRecorder:
             reason = Reason(code=ReasonCode.REFUSED, text=f"refused {outcome.text_with_stage}")
             return self._finish(claim, State.FAILED, outcome=outcome, reason=reason, message_id=message_id)
         if kind is OutcomeKind.AMBIGUOUS and not self._may_resend(claim):
-            reason = Reason(code=ReasonCode.NO_REPLY, text=f"held: {MAYBE_SENT} ({outcome})")
+            reason = Reason(code=ReasonCode.NO_REPLY, text=f"{MAYBE_SENT} ({outcome})")
             return self._finish(claim, State.HELD, outcome=outcome, reason=reason, message_id=message_id)
         return self._defer_or_give_up(claim, outcome, message_id=message_id, circuit=circuit)
 

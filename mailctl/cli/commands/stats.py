@@ -98,7 +98,7 @@ def stats(
 
 
 def _show(session: CliSession, report: StatsReport) -> None:
-    totals, latency = report.totals, report.latency
+    totals = report.totals
     since, until = (format_time(at, TimeStyle.MINUTE) for at in (report.since, report.until))
     session.output.line(f"{since} to {until}")
     session.output.line()
@@ -118,8 +118,7 @@ def _show(session: CliSession, report: StatsReport) -> None:
             ("latency", _latency(report)),
         ]
     )
-    if latency.count:
-        session.output.line()
+    session.output.line()
     _show_time_series(session, report)
     session.output.line()
     _show_groups(session, report)
