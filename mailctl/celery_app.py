@@ -171,6 +171,11 @@ def has_private_results(app: Celery) -> bool:
     return str(app.conf.result_backend or "").startswith(MEMORY_BACKEND)
 
 
+def has_rpc_results(app: Celery) -> bool:
+    """Whether results go to the process that published the task, and to no other."""
+    return str(app.conf.result_backend or "").startswith("rpc")
+
+
 def unreadable_results_reason(app: Celery) -> str:
     """Return why other processes cannot read the results of an app's tasks, as a clause; "" if they can."""
     backend = str(app.conf.result_backend or "disabled")

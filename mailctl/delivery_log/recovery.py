@@ -44,6 +44,7 @@ class Recovery(Repository):
         is_stale = and_(emails.c.state == State.SENDING, emails.c.lease_until < now)
         text = f"its worker disappeared while sending; {MAYBE_SENT}"
         self._hold_own(is_stale, why="its worker disappeared while sending")
+        is_stale = and_(is_stale, ~_IS_OWN)
         code, in_doubt = ReasonCode.WORKER_DISAPPEARED, CLAIM_CLEARED | {"maybe_sent": True}
         if hold:
             values = in_doubt | reason_values(Reason(code=code, text=text))
@@ -105,7 +106,9 @@ class Recovery(Repository):
         )
         text = "the worker that held its message is gone"
         self._hold_own(is_orphan, why=text)
-        return self._return_to_pending(is_orphan, Reason(code=ReasonCode.WORKER_LOST, text=text))
+        return self._return_to_pending(
+            and_(is_orphan, ~_IS_OWN), Reason(code=ReasonCode.WORKER_LOST, text=text)
+        )
 
     def expire(self) -> int:
         """Expire emails that have too little lifetime left to be worth sending, and idempotency keys.

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from celery import Celery
 
 from mailctl.celery_app import (
     BROKER_TIMEOUT_SECONDS,
@@ -20,6 +21,7 @@ from mailctl.celery_app import (
     load_app,
     overridden_tasks,
     queue_for_task,
+    unreadable_results_reason,
 )
 from mailctl.errors import ConfigurationError
 from mailctl.settings import Settings
@@ -142,3 +144,26 @@ def test_an_app_that_cannot_be_used_is_refused(module: Path, source: str, proble
     with pytest.raises(ConfigurationError, match=problem) as caught:
         load_app(f"{_MODULE}:app")
     assert "ter2" not in f"{caught.value.message}{caught.value.fix}"
+
+
+@pytest.mark.parametrize(
+    ("backend", "is_ignored", "reason"),
+    [
+        ("redis://h", False, ""),
+        ("db+sqlite:///results.db", False, ""),
+        ("redis://h", True, "task_ignore_result"),
+        ("rpc://", False, "rpc://"),
+        ("cache+memory://", False, "cache+memory://"),
+        (None, False, "no result backend"),
+        ("disabled://", False, "no result backend"),
+    ],
+)
+def test_some_results_cannot_be_read_by_other_processes(
+    backend: str | None, is_ignored: bool, reason: str
+) -> None:
+    """The reason names the setting."""
+    app = Celery("shop", broker="memory://", backend=backend, set_as_current=False)
+    app.conf.task_ignore_result = is_ignored
+    found = unreadable_results_reason(app)
+    assert (found == "") is (reason == "")
+    assert reason in found

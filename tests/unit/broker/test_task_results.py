@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from kombu.exceptions import SerializationError
 
 from mailctl.broker.task_results import as_raw_reader, parse_result, read_stored_meta, successful_value
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class Backend:
@@ -89,3 +92,30 @@ def test_only_a_successful_task_has_a_value() -> None:
     assert successful_value({"status": "SUCCESS", "result": [1]}) == [1]
     assert successful_value({"status": "FAILURE", "result": [1]}) is None
     assert successful_value(None) is None
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ("2026-03-01T12:00:00+00:00", NOON),
+        ("2026-03-01T12:00:00", NOON),
+        ("2026-03-01T13:00:00+01:00", NOON),
+        (datetime(2026, 3, 1, 12), NOON),  # noqa: DTZ001
+        ("noon", None),
+        (7, None),
+        (None, None),
+    ],
+)
+def test_the_time_at_which_a_task_finished_is_read(stored: object, expected: datetime | None) -> None:
+    """In UTC, which old versions of Celery do not say; None if it is not stored."""
+    found = parse_result({"status": "SUCCESS", "result": False, "date_done": stored})
+    assert found is not None
+    assert (found.finished_at, found.value, found.error_type) == (expected, False, "")
+
+
+def test_a_failure_has_the_class_of_its_exception() -> None:
+    """And no value."""
+    stored = {"exc_type": "TimeLimitExceeded", "exc_message": [1800]}
+    found = parse_result({"status": "FAILURE", "result": stored})
+    assert found is not None
+    assert (found.error_type, found.value, found.text) == ("TimeLimitExceeded", None, "1800")
