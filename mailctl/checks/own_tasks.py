@@ -35,7 +35,6 @@ def check_own_tasks(settings: Settings, app: Celery) -> Iterator[Finding]:
         yield _GROUP.ok(name, f"the service's own task {name} replaces mailctl's")
     yield _recorder(app)
     yield _own_results(app)
-    yield _links(settings)
 
 
 def _eager(app: Celery) -> Iterator[Finding]:
@@ -87,15 +86,4 @@ def _own_results(app: Celery) -> Finding:
         "own results",
         f"What the service's own tasks did cannot be read, because {reason}: their emails end as held.",
         fix=f"{_RECORD}, or let it keep results in Redis or a database.",
-    )
-
-
-def _links(settings: Settings) -> Finding:
-    if settings.mailctl_link_mint:
-        return _GROUP.ok("own links", f"{settings.mailctl_link_mint} creates the links, as the service does")
-    return _GROUP.warn(
-        "own links",
-        "Only mailctl.links can read the links that mailctl creates; endpoints that read the service's tokens"
-        " refuse them.",
-        fix="Set MAILCTL_LINK_MINT to a function that creates such tokens, or read links with mailctl.links.",
     )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.relay")
 
 #: Emails that are looked at in one check.
-_LIMIT = 500
+_LIMIT = 200
 #: How long a result may come late, after an email was held.
 _LATE_RESULT = timedelta(hours=1)
 #: Seconds that a task may run, if its app sets no time limit.

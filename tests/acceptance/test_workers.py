@@ -42,6 +42,7 @@ def test_a_name_stands_for_each_host(terminal: Terminal, desk: Desk) -> None:
     terminal.worker(*ALONE, "-n", "mail@%h")
     _, [found], _ = desk.run("workers")
     assert found["worker"] == f"mail@{gethostname()}"
+    assert desk.run("workers", "ping", found["worker"])[0] == 0
 
 
 def test_on_redis_remote_control_reaches_them(production: Terminal, desk: Desk) -> None:

@@ -91,13 +91,6 @@ def test_a_service_without_a_recorder_is_told_so(check: Callable[..., dict[str, 
     assert check(more=f"setattr(app, {RECORDER_ATTRIBUTE!r}, object())")["recorder"].status is OK
 
 
-def test_links_that_only_mailctl_can_read_are_reported(check: Callable[..., dict[str, Finding]]) -> None:
-    """The service's endpoints read its own tokens."""
-    found = check()["own links"]
-    assert (found.status, "MAILCTL_LINK_MINT" in found.fix) == (WARN, True)
-    assert check(mailctl_link_mint="shop:mint")["own links"].status is OK
-
-
 def test_eager_tasks_are_a_finding_and_no_warning(check: Callable[..., dict[str, Finding]]) -> None:
     """Celery's own warning would be printed by every `send`."""
     with warnings.catch_warnings(record=True) as raised:
@@ -114,7 +107,7 @@ def test_an_app_without_own_tasks_has_none_of_these_findings(
 ) -> None:
     """Its tasks are ours, and write to the log."""
     found = check(task="", backend="rpc://")
-    assert not found.keys() & {"own results", "own links", "recorder", "task_always_eager"}
+    assert not found.keys() & {"own results", "recorder", "task_always_eager"}
 
 
 @pytest.mark.parametrize(
