@@ -133,11 +133,7 @@ def _links_of(links: Links, kind: Kind, content: Content, settings: Settings) ->
 def _readable(links: Links, link: Link, token: str, settings: Settings, *, now: datetime) -> Finding:
     """Say who makes the tokens of a purpose, and who can read them."""
     where = mask_url(links.paths.url(link, "…")).replace("%E2%80%A6", "…")
-    given = (
-        "tokens of the service are sealed: mailctl.links reads them"
-        if settings.seals_link_tokens
-        else "tokens of the service are passed on as they are"
-    )
+    given = "sealed, for mailctl.links" if settings.seals_link_tokens else "as they are"
     expiry = unverified_expiry(token)
     if expiry is not None and expiry <= now:
         return _GROUP.fail(
@@ -148,19 +144,19 @@ def _readable(links: Links, link: Link, token: str, settings: Settings, *, now: 
     try:
         links.verify(token, purpose=link.purpose, now=now)
     except InvalidLink:
-        life = "" if expiry is None else f" a JWT for {format_duration(expiry - now)},"
-        made = f"{settings.mailctl_link_mint} makes the others:{life} which your service reads"
+        kind = "a token" if expiry is None else f"a JWT for {format_duration(expiry - now)}"
+        made = f"{settings.mailctl_link_mint} makes {kind}, which your service reads"
     else:
-        made = "mailctl makes the others: only mailctl.links reads them"
+        made = "mailctl makes a sealed one, which only mailctl.links reads"
         if settings.mailctl_app and not settings.seals_link_tokens:
-            return _only_mailctl_reads(link, f"{where}: {given}, but {made}.")
-    return _GROUP.ok(link.purpose, f"{where}: {given}; {made}")
+            return _only_mailctl_reads(link, f"{where}: your tokens {given}; without one, {made}.")
+    return _GROUP.ok(link.purpose, f"{where}: your tokens {given}; without one, {made}")
 
 
 def _only_mailctl_reads(link: Link, detail: str) -> Finding:
     return _GROUP.warn(
         link.purpose,
-        f"Links lead to {detail}",
+        f"The link is {detail}",
         fix=(
             f"If your endpoint reads its own tokens, set {_MINT} to the function that makes them; if it calls"
             " mailctl.links, set MAILCTL_LINK_TOKENS=sealed."

@@ -71,6 +71,16 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 url = Settings.load().log_url.replace("sqlite:", "sqlite+aiosqlite:")
 async_session = AsyncSession(create_async_engine(url))
 """
+_JWT = """
+import base64, hashlib, hmac, json
+
+def encode(claims, key, algorithm):
+    assert algorithm == "HS256"
+    parts = {"alg": algorithm}, {**claims, "exp": int(claims["exp"].timestamp())}
+    text = b".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in parts)
+    signature = hmac.digest(key.encode(), text, hashlib.sha256)
+    return f"{text.decode()}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+"""
 NAMES = {
     "t": _LINK,
     "t and session": _LINK + _LOG + _SESSION,
@@ -103,6 +113,10 @@ class Reader:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(block.text)
         run_python(self._terminal, f"import runpy\nrunpy.run_path({str(file)!r})", at=str(block))
+
+    def have_a_library_for_tokens(self) -> None:
+        """Stand in for PyJWT, of which the documents use one function."""
+        (self._terminal.folder / "jwt.py").write_text(_JWT)
 
     def go_into_production(self) -> None:
         """Start the servers that the document names, and stand in for these names."""
@@ -144,6 +158,7 @@ class Reader:
 
 
 PREPARATIONS: dict[str | None, Callable[[Reader], None]] = {
+    "jwt": Reader.have_a_library_for_tokens,
     "production": Reader.go_into_production,
     "production with a worker": Reader.go_into_production_with_a_worker,
     "12 emails refused with 550, 2 of them because the mailbox is dead": Reader.have_emails_refused,
