@@ -14,7 +14,8 @@ from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.domain.catalog import BUILT_IN_CATALOG, BUILT_IN_KINDS
 from mailctl.domain.samples import sample_content
 from mailctl.errors import MailctlError
-from mailctl.rendering.composer import COMMON_VARIABLES, Composer
+from mailctl.rendering.composer import Composer
+from mailctl.rendering.variables import COMMON_VARIABLES
 from mailctl.security.links import Links
 
 if TYPE_CHECKING:

@@ -12,36 +12,28 @@ from typing import TYPE_CHECKING
 from fastapi_mail import MessageSchema, MessageType, MultipartSubtypeEnum, NameEmail
 
 from mailctl.domain import validation
-from mailctl.domain.address_validation import validate_address
 from mailctl.domain.catalog import BUILT_IN_CATALOG, BUILT_IN_KINDS, effective_kind
-from mailctl.domain.link_expiry import links_expiry
 from mailctl.domain.models import Content, Envelope
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
-from mailctl.errors import InvalidInput, RenderError
+from mailctl.errors import RenderError
 from mailctl.rendering import mime
 from mailctl.rendering.message_settings import message_settings_of
 from mailctl.rendering.mime import Header
 from mailctl.rendering.templates import Templates
-from mailctl.timefmt import format_long_time, format_remaining
+from mailctl.rendering.variables import EmailVariables, user_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mailctl.domain.catalog import Catalog, Kind
-    from mailctl.domain.models import Json, User
+    from mailctl.domain.models import Json
     from mailctl.domain.recipient_policy import Destination
     from mailctl.rendering.templates import RenderedBodies
     from mailctl.security.links import Links
     from mailctl.settings import Settings
 
-DEFAULT_LOCALE = "en"
 #: The header with the intended recipient of a redirected message.
 _ORIGINAL_TO_HEADER = "X-Original-To"
-#: The variables of every email, whatever its kind.
-COMMON_VARIABLES = frozenset(
-    {"project_name", "frontend_url", "subject", "greeting_name", "recipient_email", "locale", "title"}
-    | {"user", "username", "first_name"}
-)
 _log = logging.getLogger("mailctl.templates")
 #: The id of a preview, which is not recorded.
 _PREVIEW_ID = "00000000-0000-0000-0000-000000000000"
@@ -65,12 +57,15 @@ class Composer:
 
     def __init__(self, settings: Settings, links: Links, *, catalog: Catalog = BUILT_IN_CATALOG) -> None:
         given = message_settings_of(settings)
-        self._project_name = given.project_name
         self._sender_name = given.sender_name
         self._sender = given.sender
         self._frontend_url = settings.frontend_url
         self._links = links
-        self._seals_tokens = settings.seals_link_tokens
+        self._variables = EmailVariables(
+            given.project_name,
+            frontend_url=settings.frontend_url,
+            seals_tokens=settings.seals_link_tokens,
+        )
         self._catalog = catalog
         self._recipient_policy = recipient_policy_from_settings(settings)
         self._templates = Templates(given.templates)
@@ -117,7 +112,7 @@ class Composer:
         """
         catalogued = effective_kind(self._catalog.get_recorded(kind), content.template)
         links = await self._make_urls(catalogued, content, now=now)
-        context = self._context(catalogued, content, links, created_at=created_at, now=now)
+        context = self._variables.of_email(catalogued, content, links, created_at=created_at, now=now)
         subject = context["subject"]
         rendering = self._render(catalogued, content, context)
         addressed = self._recipient_policy.resolve_destination(context["recipient_email"], subject=subject)
@@ -154,13 +149,8 @@ class Composer:
         Raises:
             InvalidInput: the subject is invalid.
         """
-        subject = self._subject(kind, content)
-        context = (
-            self._defaults(kind, content, subject, created_at)
-            | dict(content.context)
-            | dict(urls)
-            | self._expiry(kind, content, urls, created_at=created_at, now=now)
-        )
+        subject = self._variables.subject(kind, content)
+        context = self._variables.for_another_program(kind, content, urls, created_at=created_at, now=now)
         return Content(user=content.user, context=context, subject=subject, template=kind.template)
 
     def list_templates(self) -> list[str]:
@@ -198,9 +188,9 @@ class Composer:
         """
         now = datetime.now(UTC)
         links = dict.fromkeys((link.variable for link in kind.links), "")
-        context = self._context(kind, content, links, created_at=now, now=now)
+        context = self._variables.of_email(kind, content, links, created_at=now, now=now)
         used = self.template_variables(kind.template or content.template or "")
-        return sorted(used - context.keys() - _user_variables(content.user).keys())
+        return sorted(used - context.keys() - user_variables(content.user).keys())
 
     def reason_against_own_template(self, kind: Kind, content: Content) -> str:
         """Return why emails of a built-in kind cannot use the service's own template; "" if they can.
@@ -213,10 +203,10 @@ class Composer:
         if not self._templates.is_own(template):
             return ""
         links = dict.fromkeys((link.variable for link in kind.links), self._frontend_url)
-        context = self._context(kind, content, links, created_at=now, now=now)
+        context = self._variables.of_email(kind, content, links, created_at=now, now=now)
         try:
             unknown = self.unknown_variables(kind, content)
-            self._templates.render(template, {**_user_variables(content.user), **context})
+            self._templates.render(template, {**user_variables(content.user), **context})
         except RenderError as error:
             return error.message
         return f"{template}.html uses {unknown[0]}, which they do not have." if unknown else ""
@@ -283,19 +273,6 @@ class Composer:
             headers, text=str(message.body), html=str(message.alternative_body)
         )
 
-    def _context(
-        self, kind: Kind, content: Content, links: Mapping[str, str], *, created_at: datetime, now: datetime
-    ) -> dict[str, Json]:
-        subject = self._subject(kind, content)
-        expiry = self._expiry(kind, content, links, created_at=created_at, now=now)
-        has_own_links = content.template is not None
-        given = {**expiry, **content.context} if has_own_links else {**content.context, **links, **expiry}
-        return {
-            **self._defaults(kind, content, subject, created_at),
-            **given,
-            **self._fixed_variables(content, subject),
-        }
-
     def _render(self, kind: Kind, content: Content, context: Mapping[str, Json]) -> RenderedBodies:
         """Return the bodies of an email: of its own template, or else of the template of its kind.
 
@@ -305,7 +282,7 @@ class Composer:
         if not self._templates.is_own(name):
             return self._templates.render(name, context)
         try:
-            return self._templates.render(name, {**_user_variables(content.user), **context})
+            return self._templates.render(name, {**user_variables(content.user), **context})
         except RenderError as error:
             if content.template is not None or kind.name not in BUILT_IN_KINDS:
                 raise
@@ -317,58 +294,6 @@ class Composer:
             return await asyncio.to_thread(self._links.make_urls, kind, content, now=now)
         return self._links.make_urls(kind, content, now=now)
 
-    def _expiry(
-        self, kind: Kind, content: Content, urls: Mapping[str, str], *, created_at: datetime, now: datetime
-    ) -> dict[str, str]:
-        """Return the variables that say when the links expire; none if the kind has no links."""
-        # Links that came with the email are as old as the email.
-        expiry = links_expiry(
-            kind, content, urls, given_at=created_at, now=now, are_sealed=self._seals_tokens
-        )
-        if expiry is None:
-            return {}
-        return {"expires_in": format_remaining(expiry - now), "expires_at": _format_time(expiry)}
-
-    def _subject(self, kind: Kind, content: Content) -> str:
-        if kind.subject is None or content.subject is not None:
-            return validation.validate_subject(content.subject)
-        return validation.validate_subject(kind.subject_line(self._project_name, content.context))
-
-    def _defaults(self, kind: Kind, content: Content, subject: str, created_at: datetime) -> dict[str, Json]:
-        """Return the variables that the context of an email may override."""
-        title = {"title": subject} if content.template is not None else {}
-        if kind.template is None:
-            return title
-        defaults = title | {"occurred_at": _format_time(created_at)}
-        return defaults if kind.links else defaults | {"action_url": self._frontend_url}
-
-    def _fixed_variables(self, content: Content, subject: str) -> dict[str, Json]:
-        """Return the variables that no context overrides."""
-        return {
-            "project_name": self._project_name,
-            "frontend_url": self._frontend_url,
-            "subject": subject,
-            "greeting_name": validation.safe_greeting_name(content.user.first_name or content.user.username),
-            "recipient_email": validate_address(content.user.email),
-            "locale": _locale(content.context.get("locale")),
-        }
-
-
-def _user_variables(user: User) -> dict[str, Json]:
-    """Return the variables of own templates that say who the user is; names that print a link are empty."""
-    names = {
-        "username": validation.safe_greeting_name(user.username),
-        "first_name": validation.safe_greeting_name(user.first_name),
-    }
-    return {"user": {"id": user.id, "email": user.email, **names}, **names}
-
-
-def _locale(value: object) -> str:
-    try:
-        return validation.validate_locale(value)
-    except InvalidInput:
-        return DEFAULT_LOCALE
-
 
 def _shown_links(links: Mapping[str, str], context: Mapping[str, Json]) -> dict[str, str]:
     action_url = context.get("action_url")
@@ -379,6 +304,3 @@ def _shown_links(links: Mapping[str, str], context: Mapping[str, Json]) -> dict[
 def _format_date_header(at: datetime) -> str:
     """Return a time in the format of the Date header (RFC 5322 section 3.3)."""
     return format_datetime(at.astimezone(UTC))
-
-
-_format_time = lru_cache(maxsize=64)(format_long_time)

@@ -1,4 +1,4 @@
-"""Links and IP addresses in template variables are validated at any depth."""
+"""Template variables: names and sizes; links and IP addresses in them are validated at any depth."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from mailctl.domain.catalog import GENERIC, NEW_IP, RESET, WELCOME, Catalog, Kind, Link
 from mailctl.domain.factory import make_content, make_user
+from mailctl.domain.template_context import MAX_CHARACTERS, MAX_DEPTH, validate_variables
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -232,3 +233,41 @@ def test_a_link_among_the_variables_of_a_kind_is_validated() -> None:
 def test_an_optional_button_may_be_null() -> None:
     """The message template has none then."""
     assert passed({"action_url": None}, template="message") == {"action_url": None}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": float("nan")},
+        {"a": [float("inf")]},
+        {"a": 10**5000},
+        {"a": "\ud800"},
+        {"a": "x\0"},
+        {"a": {"\ud800": 1}},
+        {"a": {1: 2}},
+        {"a": "x" * (MAX_CHARACTERS + 1)},
+        {"a": [0] * 10_000},
+        {"a": object()},
+        {"a": b"x"},
+        {"__class__": 1},
+        {1: 2},
+        [1],
+        "text",
+        7,
+    ],
+    ids=range(16),
+)
+def test_what_no_email_can_hold_is_refused(value: object) -> None:
+    """At every door, before it is recorded."""
+    with pytest.raises(InvalidInput):
+        validate_variables(value)
+
+
+def test_lists_in_lists_have_a_limit() -> None:
+    """Taking them apart would end in Python's own limit."""
+    value: Any = "x"
+    for _ in range(MAX_DEPTH - 1):
+        value = [value]
+    assert validate_variables({"a": value})
+    with pytest.raises(InvalidInput, match="levels of nesting"):
+        validate_variables({"a": [[value]]})

@@ -1,0 +1,178 @@
+"""The relay: the order of a tick, what it does about errors, and how it ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery import Celery
+
+from mailctl.errors import BrokerUnavailable, LogUnavailable
+from mailctl.settings import Settings
+from mailctl.worker.relay import LOCAL_TICK_SECONDS, Relay
+from tests.unit.worker.fakes import Calls, parts
+from tests.workers import worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
+
+PATIENCE = 60
+BROKER_DOWN = BrokerUnavailable("The broker does not answer.", fix="Start it.")
+LOG_DOWN = LogUnavailable("The delivery log cannot be used.", fix="Start it.")
+
+
+class DueEmails(Calls):
+    """Due emails, of a campaign or not."""
+
+    has_campaign = False
+
+
+class Publisher(Calls):
+    """A publisher that counts what it has published."""
+
+    published_count = 0
+
+
+class Site:
+    """A relay whose parts a test replaces; `calls` has their names in order."""
+
+    def __init__(self, engine: Engine, *, broker: str = "memory://") -> None:
+        app = Celery("site", broker=broker, backend="cache+memory://", set_as_current=False)
+        self.workers = Calls(list_alive=(worker(id="w2"),))
+        self.recovery = Calls()
+        runtime: Any = parts(
+            app=app,
+            engine=engine,
+            workers=self.workers,
+            recovery=self.recovery,
+            settings=Settings(),
+            history=Calls(),
+            own_task_emails=Calls(),
+        )
+        self.has_ticked = threading.Event()
+        self.relay = Relay(runtime, worker(), on_tick=self._on_tick)
+        self.stuck, self.due, self.publisher = Calls(), DueEmails(), Publisher()
+        self.relay._stuck_emails = self.stuck  # type: ignore[assignment]
+        self.relay._due_emails = self.due  # type: ignore[assignment]
+        self.relay._publisher.close()
+        self.relay._publisher = self.publisher  # type: ignore[assignment]
+        self.ticks = 0
+
+    def _on_tick(self) -> None:
+        self.ticks += 1
+        self.has_ticked.set()
+
+    def run_until(self, event: threading.Event) -> None:
+        """Let the thread run until an event, and stop it."""
+        self.relay.start()
+        assert event.wait(PATIENCE)
+        self.relay.stop()
+
+
+@pytest.fixture
+def site(empty_log: Engine) -> Iterator[Site]:
+    """The relay of a worker whose broker is in memory."""
+    made = Site(empty_log)
+    yield made
+    made.relay._change_detector.close()
+
+
+def test_a_tick_signs_the_worker_in_before_it_publishes(site: Site) -> None:
+    """Otherwise others would take the messages in its memory for those of a dead worker."""
+    order: list[str] = []
+    site.workers.record_heartbeat = lambda _: order.append("heartbeat")
+    site.stuck.recover = lambda: order.append("recover")
+    site.due.publish = lambda: order.append("publish")
+    site.relay._tick()
+    assert order == ["heartbeat", "recover", "publish"]
+
+
+def test_a_tick_that_follows_at_once_asks_for_nothing(site: Site) -> None:
+    """Neither a heartbeat nor a recovery is due, and nobody has written to the log."""
+    site.relay._tick()
+    before = (list(site.workers.calls), list(site.stuck.calls), list(site.due.calls))
+    site.relay._tick()
+    assert (site.workers.calls, site.stuck.calls, site.due.calls) == before
+    assert site.ticks == 2
+
+
+def test_the_interval_is_short_during_a_campaign(empty_log: Engine) -> None:
+    """Also where the log is on a server."""
+    site = Site(empty_log, broker="redis://localhost:1/0")
+    site.relay._tick_seconds = 1.0
+    assert site.relay.tick_seconds == 1.0
+    site.due.has_campaign = True
+    assert site.relay.tick_seconds == LOCAL_TICK_SECONDS
+
+
+def test_a_relay_that_ends_signs_the_worker_off(site: Site) -> None:
+    """The messages in its memory are gone, so their emails go back to the log."""
+    site.run_until(site.has_ticked)
+    assert site.workers.names[-2:] == ["unregister", "list_alive"]
+    assert site.recovery.calls == [("return_orphans", (), {"alive": ["w2"]})]
+    assert site.publisher.names == ["close"]
+
+
+def test_messages_on_a_shared_broker_outlive_the_worker(empty_log: Engine) -> None:
+    """Another worker takes them."""
+    site = Site(empty_log, broker="redis://localhost:1/0")
+    site.run_until(site.has_ticked)
+    assert site.workers.names[-1] == "unregister"
+    assert site.recovery.calls == []
+
+
+def test_a_log_that_is_down_does_not_keep_a_worker_from_ending(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its heartbeat runs out by itself."""
+    site.workers.answers["unregister"] = LOG_DOWN
+    with caplog.at_level(logging.WARNING, logger="mailctl.relay"):
+        site.run_until(site.has_ticked)
+    assert "cannot unregister the worker" in caplog.text
+    assert site.publisher.names == ["close"]
+
+
+def test_after_an_outage_of_the_log_leases_are_distrusted(site: Site) -> None:
+    """No worker could extend its lease meanwhile; the relay goes on."""
+    distrusted = threading.Event()
+    site.workers.answers["record_heartbeat"] = LOG_DOWN
+    site.stuck.distrust_leases = distrusted.set
+    site.run_until(distrusted)
+    assert site.stuck.calls == []
+
+
+def test_an_error_is_logged_when_it_begins_and_when_it_ends(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not at every tick; an error of another kind is logged too."""
+    with caplog.at_level(logging.INFO, logger="mailctl.relay"):
+        for error in (BROKER_DOWN, BROKER_DOWN, LOG_DOWN, None, None):
+            site.relay._log_change(error)
+    assert [record.message for record in caplog.records] == [
+        str(BROKER_DOWN),
+        str(LOG_DOWN),
+        "the relay works again",
+    ]
+
+
+def test_the_broker_is_back_when_something_was_published(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A tick without due emails proves nothing."""
+    published = threading.Event()
+
+    def publish() -> None:
+        if site.ticks:
+            site.publisher.published_count += 1
+            published.set()
+
+    site.relay._logged_error = BrokerUnavailable
+    site.due.publish = publish
+    site.relay._change_detector.may_have_changed = lambda: True  # type: ignore[method-assign]
+    with caplog.at_level(logging.INFO, logger="mailctl.relay"):
+        site.run_until(published)
+    assert [record.message for record in caplog.records] == ["the relay works again"]
