@@ -157,7 +157,7 @@ def _note_left_out(output: Output, recipients: MailingList) -> None:
 
 
 @dataclass
-class _Totals:
+class _CampaignTotals:
     """How many rows of a campaign had each outcome."""
 
     recorded: int = 0
@@ -176,7 +176,7 @@ def _record(
     output: Output, recorder: CampaignRecorder, request: EmailRequest, recipients: MailingList
 ) -> list[RowProblem]:
     """Record the rows and print the totals, or how far it got before an interruption; return the problems."""
-    totals = _Totals()
+    totals = _CampaignTotals()
     try:
         with output.progress("recorded", total=lambda: recipients.size) as advance:
             for step in recorder.record(recipients.rows):
@@ -197,7 +197,9 @@ def _record(
     return totals.problems
 
 
-def _show_totals(output: Output, request: EmailRequest, recipients: MailingList, totals: _Totals) -> None:
+def _show_totals(
+    output: Output, request: EmailRequest, recipients: MailingList, totals: _CampaignTotals
+) -> None:
     from mailctl.views.campaigns import CampaignView
 
     summary = CampaignView(

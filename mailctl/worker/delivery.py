@@ -62,7 +62,7 @@ class CoroutineRunner(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Group:
+class _EmailGroup:
     """A group of claimed emails that are being sent."""
 
     claims: list[Claim]
@@ -235,7 +235,7 @@ class Delivery:
         """
         deadline = time.monotonic() + BATCH_SECONDS
         sent = 0
-        groups: deque[_Group] = deque()
+        groups: deque[_EmailGroup] = deque()
         try:
             for start in range(0, len(ids), GROUP_SIZE):
                 if time.monotonic() > deadline:
@@ -253,18 +253,18 @@ class Delivery:
             sent += self._finish(groups)
         return sent
 
-    def _start(self, ids: Sequence[str], *, worker: str) -> _Group:
+    def _start(self, ids: Sequence[str], *, worker: str) -> _EmailGroup:
         ids_to_claim = [email_id for email_id in ids if not self._breaker.postpone_if_open(email_id)]
         claims = self._claim(ids_to_claim, worker=worker).claims if ids_to_claim else []
         in_time = [claim for claim in claims if self._recorder.expire_if_too_late(claim) is None]
-        return _Group(claims=in_time, results=self._event_loop.start(self._attempt_all(in_time)))
+        return _EmailGroup(claims=in_time, results=self._event_loop.start(self._attempt_all(in_time)))
 
-    def _finish(self, groups: deque[_Group]) -> int:
+    def _finish(self, groups: deque[_EmailGroup]) -> int:
         """Wait for the first group, record it, and return how many of its emails were sent or captured."""
         results = self._wait_for_first(groups)
         return self._recorder.record_all(groups.popleft().claims, results)
 
-    def _wait_for_first(self, groups: Sequence[_Group]) -> list[AttemptResult]:
+    def _wait_for_first(self, groups: Sequence[_EmailGroup]) -> list[AttemptResult]:
         claims = [claim for group in groups for claim in group.claims]
         try:
             return self._event_loop.wait(
@@ -281,7 +281,7 @@ class Delivery:
     def _send(self, claim: Claim) -> DeliveryResult:
         if expired := self._recorder.expire_if_too_late(claim):
             return expired
-        group = _Group(claims=[claim], results=self._event_loop.start(self._attempt_all([claim])))
+        group = _EmailGroup(claims=[claim], results=self._event_loop.start(self._attempt_all([claim])))
         [result] = self._wait_for_first([group])
         return self._recorder.record(claim, result)
 

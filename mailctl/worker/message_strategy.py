@@ -15,7 +15,7 @@ from kombu.message import Message
 
 from mailctl.domain import unicode_safety
 from mailctl.worker import message_validation
-from mailctl.worker.message_validation import Accepted, IncomingMessage, InvalidMessage, Refused
+from mailctl.worker.message_validation import Accepted, IncomingMessage, InvalidMessage, Rejected
 from mailctl.worker.message_validation.headers import is_printable
 from mailctl.worker.private_request import PrivateTask
 
@@ -150,7 +150,7 @@ def _incoming_message(message: Any) -> IncomingMessage:
     )
 
 
-def _message_for_celery(message: Any, task: str, decision: Accepted | Refused, *, queue: str) -> Message:
+def _message_for_celery(message: Any, task: str, decision: Accepted | Rejected, *, queue: str) -> Message:
     """Return the message that Celery handles in place of the original: both have the same delivery tag."""
     if isinstance(decision, Accepted):
         headers, body, reply_to = decision.headers, decision.body, decision.reply_to

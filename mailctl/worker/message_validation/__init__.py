@@ -10,7 +10,7 @@ from mailctl.worker.message_validation.models import (
     Accepted,
     IncomingMessage,
     InvalidMessage,
-    Refused,
+    Rejected,
 )
 from mailctl.worker.message_validation.validation import (
     EXPIRES_HEADER,
@@ -31,7 +31,7 @@ __all__ = [
     "Accepted",
     "IncomingMessage",
     "InvalidMessage",
-    "Refused",
+    "Rejected",
     "check_charset",
     "task_name",
     "validate_message",

@@ -36,8 +36,8 @@ class Accepted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refused:
-    """The refusal of a message that cannot become an email."""
+class Rejected:
+    """The rejection of a message that cannot become an email."""
 
     #: The id of the message, or one that is derived from the message and always the same.
     id: str

@@ -18,7 +18,7 @@ from mailctl.worker.message_validation.models import (
     Accepted,
     IncomingMessage,
     InvalidMessage,
-    Refused,
+    Rejected,
 )
 
 #: Headers that only mailctl sets; they are removed from what other programs publish.
@@ -60,7 +60,7 @@ def task_name(message: IncomingMessage, *, limit: int = bodies.MAX_BODY) -> str 
     return name if isinstance(name, str) and name else None
 
 
-def validate_message(message: IncomingMessage, task: str, *, now: datetime) -> Accepted | Refused:
+def validate_message(message: IncomingMessage, task: str, *, now: datetime) -> Accepted | Rejected:
     """Decide whether a message for a task of mailctl is valid.
 
     Args:
@@ -82,7 +82,7 @@ def validate_message(message: IncomingMessage, task: str, *, now: datetime) -> A
         return Accepted(id=headers["id"], headers=headers, body=body, reply_to=properties.get("reply_to"))
     except InvalidMessage as error:
         valid_id = _valid_id((task_id, properties.get("correlation_id")), message.body)
-        return Refused(id=valid_id, reason=f"{error}")
+        return Rejected(id=valid_id, reason=f"{error}")
 
 
 def validate_service_message(message: IncomingMessage) -> Any:

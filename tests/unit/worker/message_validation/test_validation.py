@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailctl.worker import message_validation
-from mailctl.worker.message_validation import Accepted, IncomingMessage, InvalidMessage, Refused
+from mailctl.worker.message_validation import Accepted, IncomingMessage, InvalidMessage, Rejected
 from mailctl.worker.message_validation.headers import is_nested_too_deep
 from tests.unit.worker.message_validation.values import TEXT, VALUES, nested
 
@@ -45,7 +45,7 @@ def accepted(message: IncomingMessage, task: str = TASK) -> Accepted:
 def reason(message: IncomingMessage) -> str:
     """Return why a message is refused."""
     decision = message_validation.validate_message(message, TASK, now=NOW)
-    assert isinstance(decision, Refused), decision
+    assert isinstance(decision, Rejected), decision
     return decision.reason
 
 
@@ -163,7 +163,7 @@ def test_a_refusal_has_the_id_of_its_message() -> None:
 
 def reason_id(message: IncomingMessage) -> str:
     decision = message_validation.validate_message(message, TASK, now=NOW)
-    assert isinstance(decision, Refused)
+    assert isinstance(decision, Rejected)
     return decision.id
 
 
