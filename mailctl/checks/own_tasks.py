@@ -8,6 +8,7 @@ from mailctl.celery_app import has_memory_broker, has_recorder, overridden_tasks
 from mailctl.checks.finding import CheckGroup, Finding, as_sentence
 from mailctl.domain.own_tasks import load_translator, outcome_of_value
 from mailctl.domain.shell_command import mailctl_command
+from mailctl.domain.task_mapping import mapped_tasks
 from mailctl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 _GROUP = CheckGroup(name="app")
+_MAPPING_SETTING = "MAILCTL_TASKS"
 _TRANSLATOR_SETTING = "MAILCTL_RESULT_OUTCOME"
 _RECORD = "Call mailctl.record_tasks(app) where the service creates its app"
 #: Values with which the translator is tried: what tasks return that tell little.
@@ -28,6 +30,7 @@ def check_own_tasks(settings: Settings, app: Celery) -> Iterator[Finding]:
     """Check what mailctl can know of emails that the service's own tasks send; no finding if it has none."""
     yield from _eager(app)
     yield from _translator(settings)
+    yield from _mapping(settings, app)
     own = overridden_tasks(app)
     if not own:
         return
@@ -64,6 +67,22 @@ def _translator(settings: Settings) -> Iterator[Finding]:
         yield _GROUP.warn(_TRANSLATOR_SETTING, as_sentence(problem), fix=fix)
     else:
         yield _GROUP.ok(_TRANSLATOR_SETTING, f"{spec} says what the service's own tasks return")
+
+
+def _mapping(settings: Settings, app: Celery) -> Iterator[Finding]:
+    if not settings.mailctl_tasks:
+        return
+    try:
+        mapped = mapped_tasks(settings)
+    except ConfigurationError as error:
+        yield _GROUP.error(_MAPPING_SETTING, error)
+        return
+    missing = sorted(name for name in mapped if name not in app.tasks)
+    if missing:
+        fix = f"Correct the names in {settings.mailctl_tasks}, or define the tasks in the app."
+        yield _GROUP.warn(_MAPPING_SETTING, f"The app has no task {', '.join(missing)}.", fix=fix)
+    else:
+        yield _GROUP.ok(_MAPPING_SETTING, f"{settings.mailctl_tasks} maps {len(mapped)} tasks of the app")
 
 
 def _recorder(app: Celery) -> Finding:

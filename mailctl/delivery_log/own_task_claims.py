@@ -89,13 +89,16 @@ class OwnTaskClaims(Repository):
         with writing(self._engine, durable=False) as connection:
             self._record_new(connection, drafts, is_on_broker=is_on_broker, now=self._clock())
 
-    def claim(self, drafts: Sequence[Draft], *, worker: str, retries: int) -> OwnTaskClaim:
+    def claim(
+        self, drafts: Sequence[Draft], *, worker: str, retries: int, is_redelivered: bool = False
+    ) -> OwnTaskClaim:
         """Record the emails of a message unless they are known, and claim those that are still to be sent.
 
         Args:
             drafts: the emails of one message.
             worker: the node name of the worker, shown to operators.
             retries: how often the task had itself retried before this message.
+            is_redelivered: whether the broker has delivered the message before.
 
         Raises:
             LogUnavailable: the delivery log cannot be used; nothing is claimed.
@@ -107,6 +110,8 @@ class OwnTaskClaims(Repository):
         with writing(self._engine) as connection:
             self._record_new(connection, drafts, is_on_broker=True, now=now)
             self._end_earlier_runs(connection, are_they, retries=retries, now=now)
+            if not is_redelivered:
+                _release_unstarted(connection, are_they, now=now)
             rows = self._claim_rows(connection, are_they, token, worker=worker, now=now)
             if not rows:
                 suppress_waiting(connection, ids, worker=worker, now=now)
@@ -253,6 +258,19 @@ def _requeue_unpublished(connection: Connection, ids: Collection[str], *, now: d
     if change_state(connection, were_unpublished, State.PENDING, text=text, values=values, now=now):
         are_they = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.PENDING, emails.c.queued_at == now)
         change_state(connection, are_they, State.QUEUED, text=text, values={}, now=now)
+
+
+def _release_unstarted(connection: Connection, are_they: ColumnElement[bool], *, now: datetime) -> None:
+    """Release emails that were held because their message was missing: a worker had it, and not begun."""
+    were_missing = and_(
+        are_they,
+        UNINDEXED_STATE == State.HELD,
+        emails.c.reason_code == ReasonCode.OWN_TASK_UNKNOWN,
+        emails.c.attempts == 0,
+    )
+    values = reason_values(None) | {"maybe_sent": False}
+    text = "its message was with a worker"
+    change_state(connection, were_missing, State.PENDING, text=text, values=values, now=now)
 
 
 def _refusal(connection: Connection, email_id: str) -> str:

@@ -179,8 +179,11 @@ class Recorder:
         return runs.execute(
             run,
             drafts=partial(self._drafts_of_request, task, args, kwargs),
-            worker=request.hostname or socket.gethostname(),
-            retries=request.retries or 0,
+            delivery=runs.Delivery(
+                worker=request.hostname or socket.gethostname(),
+                retries=request.retries or 0,
+                is_redelivered=bool((request.delivery_info or {}).get("redelivered")),
+            ),
             on_claimed=partial(setattr, request, _RUN_ATTRIBUTE),
         )
 

@@ -39,12 +39,23 @@ class TaskRun:
     has_retried: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """How a message came to a worker."""
+
+    #: The node name of the worker.
+    worker: str
+    #: How often the task had itself retried before.
+    retries: int
+    #: Whether the broker has delivered the message before.
+    is_redelivered: bool
+
+
 def execute(
     run: Callable[[], Any],
     *,
     drafts: Callable[[], list[Draft]],
-    worker: str,
-    retries: int,
+    delivery: Delivery,
     on_claimed: Callable[[TaskRun], None],
 ) -> Any:
     """Run a task if the emails that it sends are still to be sent, and return what it returns.
@@ -54,25 +65,25 @@ def execute(
     Args:
         run: calls the task.
         drafts: returns the emails of its message.
-        worker: the node name of the worker.
-        retries: how often the task had itself retried before.
+        delivery: how the message came to this worker.
         on_claimed: called with the run once the emails are claimed.
 
     Raises:
         Ignore: the emails are finished, or another worker has claimed them.
         Exception: whatever the task raises.
     """
-    claimed = _claim(drafts, worker=worker, retries=retries)
+    claimed = _claim(drafts, delivery)
     if claimed is None:
         return run()
     on_claimed(claimed)
-    _leases.keep(claimed)
+    with log_health().tolerating():
+        _leases.keep(claimed)
     with observing() as observer:
         claimed.observer = observer
         return run()
 
 
-def _claim(drafts: Callable[[], list[Draft]], *, worker: str, retries: int) -> TaskRun | None:
+def _claim(drafts: Callable[[], list[Draft]], delivery: Delivery) -> TaskRun | None:
     """Return a run with its claims; None if the delivery log cannot be used.
 
     Raises:
@@ -87,7 +98,12 @@ def _claim(drafts: Callable[[], list[Draft]], *, worker: str, retries: int) -> T
 
         made = drafts()
         if made:
-            claim = runtime.current().own_task_claims.claim(made, worker=worker, retries=retries)
+            claim = runtime.current().own_task_claims.claim(
+                made,
+                worker=delivery.worker,
+                retries=delivery.retries,
+                is_redelivered=delivery.is_redelivered,
+            )
     if claim is None:
         return None
     if not claim.claims:
@@ -185,13 +201,16 @@ def _correct_all(endings: Sequence[tuple[Claim, Ending]], runtime: Runtime) -> N
 
 def _defer(claim: Claim, ending: Ending, until: datetime | None, runtime: Runtime) -> None:
     assert ending.outcome is not None
-    runtime.attempt_results.defer(
+    defer = partial(
+        runtime.attempt_results.defer,
         claim,
         until=until or datetime.now(UTC),
         outcome=ending.outcome,
         counts_as_attempt=True,
         message_id=ending.message_id,
     )
+    if not defer() and runtime.own_task_claims.reclaim(claim):
+        defer()
 
 
 def _end(claim: Claim, ending: Ending, runtime: Runtime) -> None:
@@ -204,7 +223,7 @@ def _end(claim: Claim, ending: Ending, runtime: Runtime) -> None:
         message_id=ending.message_id,
     )
     # The lease may have run out while the delivery log was down.
-    if not finish() and ending.state in SENT_OR_CAPTURED and runtime.own_task_claims.reclaim(claim):
+    if not finish() and runtime.own_task_claims.reclaim(claim):
         finish()
 
 

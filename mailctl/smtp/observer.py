@@ -6,6 +6,7 @@ its thread, and of coroutines that were started there.
 
 from __future__ import annotations
 
+import logging
 import re
 import smtplib
 import threading
@@ -26,6 +27,7 @@ from mailctl.smtp.classify import classify_reply
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+_log = logging.getLogger("mailctl.recorder")
 #: The part of a message in which its Message-ID is looked for, in bytes or characters.
 _MAX_HEADER = 65_536
 _MESSAGE_ID = re.compile(r"^message-id:\s*(<[^\s<>]{1,250}>)", re.IGNORECASE | re.MULTILINE)
@@ -132,11 +134,14 @@ def observing() -> Iterator[SmtpObserver]:
 
 def _install() -> None:
     with _installing:
-        if not _installed:
-            _extend_smtplib()
-            _extend_aiosmtplib()
-            _extend_blinker()
-            _installed.append(True)
+        if _installed:
+            return
+        _installed.append(True)
+        for extend in (_extend_smtplib, _extend_aiosmtplib, _extend_blinker):
+            try:
+                extend()
+            except Exception as error:  # another version of the library: its email is not seen, and is sent
+                _log.error("email of the service's own tasks is not observed: %s", type(error).__name__)
 
 
 def _extend_blinker() -> None:

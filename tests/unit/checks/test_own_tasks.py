@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mailctl.checks.finding import Finding
+    from mailctl.checks.finding import Finding, FindingStatus
 
 _APP = """
 from celery import Celery
@@ -134,3 +134,25 @@ def test_the_translator_of_results_is_tried(
     found = check(mailctl_result_outcome=f"{module}:outcome")["MAILCTL_RESULT_OUTCOME"]
     assert found.status is status
     assert said in found.detail
+
+
+@pytest.mark.parametrize(
+    ("tasks", "status", "text"),
+    [
+        ('{"send_welcome_email_task": {"address": "to"}}', OK, "maps 1 tasks of the app"),
+        ('{"shop.gone": {"address": "to"}}', WARN, "The app has no task shop.gone."),
+        ('{"shop.gone": {"adress": "to"}}', FAIL, "there is no adress"),
+    ],
+)
+def test_the_mapping_of_tasks_is_read(
+    tasks: str,
+    status: FindingStatus,
+    text: str,
+    check: Callable[..., dict[str, Finding]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """A name that no task has would record nothing."""
+    module = write_module("shop_mapping_of_check", f"TASKS = {tasks}\n", tmp_path, monkeypatch)
+    found = check(mailctl_tasks=f"{module}:TASKS")["MAILCTL_TASKS"]
+    assert (found.status, text in found.detail) == (status, True), found

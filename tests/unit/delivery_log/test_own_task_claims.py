@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from mailctl.delivery_log.own_task_claims import OwnTaskClaim, OwnTaskClaims
+from mailctl.delivery_log.own_task_emails import OwnTaskEmails
 from mailctl.delivery_log.pauses import Pauses, PauseScope
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails
@@ -87,6 +88,17 @@ def test_a_redelivery_without_an_outcome_is_held(log: Log, claims: OwnTaskClaims
     assert "it is held: nothing tells" in claim(claims, message(log)).refusal
     email = log.email("m1")
     assert (email.state, email.reason_code) == (State.HELD, ReasonCode.OWN_TASK_UNKNOWN)
+
+
+@pytest.mark.parametrize(("is_redelivered", "count"), [(False, 1), (True, 0)])
+def test_a_message_that_was_only_missing_is_run(
+    is_redelivered: bool, count: int, log: Log, claims: OwnTaskClaims
+) -> None:
+    """A worker had it in memory, where RabbitMQ does not show it; one that comes again may have run."""
+    claims.record(message(log))
+    OwnTaskEmails(log.engine, clock=log.time).hold_unknown(["m1"], why="it is gone")
+    drafts = message(log)
+    assert len(claims.claim(drafts, worker="w", retries=0, is_redelivered=is_redelivered).claims) == count
 
 
 def test_a_deferred_email_is_claimed_by_the_retry(log: Log, claims: OwnTaskClaims) -> None:
