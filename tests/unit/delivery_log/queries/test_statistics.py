@@ -1,4 +1,4 @@
-"""Statistics and time series: what is counted where."""
+"""Statistics: what is counted where."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 
 from mailctl.delivery_log.queries.stat_models import Dimension
 from mailctl.delivery_log.queries.statistics import Statistics, first_event_seq_since
-from mailctl.delivery_log.queries.time_series import time_series
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.domain.models import State
 from tests.unit.delivery_log.conftest import SENT
@@ -61,13 +60,3 @@ def test_the_first_event_of_a_period_is_found(log: Log) -> None:
     with reading(log.engine) as connection:
         found = [first_event_seq_since(connection, log.now - n * MINUTE) for n in (0, 2, 9)]
     assert found == [6, 4, 1]
-
-
-def test_a_time_series_has_a_point_for_each_interval(log: Log) -> None:
-    """Also where nothing happened."""
-    start = log.now
-    send(log, seconds=60)
-    log.forward(60)
-    points = time_series(log.engine, start, log.now, MINUTE)
-    assert [(point.recorded, point.sent) for point in points] == [(1, 0), (0, 1), (0, 0)]
-    assert [point.p50 for point in points] == [pytest.approx(60), None, None]
