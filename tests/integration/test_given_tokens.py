@@ -52,7 +52,7 @@ class Log:
 
     def fail(self, email_id: str) -> None:
         """Let an email fail."""
-        self.runtime.outbox.fail_unpublishable(email_id, reason="for a test")
+        self.runtime.publications.fail(email_id, reason="for a test")
 
     def obstacle(self, action: Action, email_id: str) -> str:
         """Return why an action is not possible."""
