@@ -125,7 +125,7 @@ def _links_of(links: Links, kind: Kind, content: Content, settings: Settings) ->
     if len(set(urls)) < len(urls):
         yield _GROUP.fail(
             _MINT,
-            f"Two links of an email of kind {kind.name} are the same, so that they do the same.",
+            f"Two links in an email of kind {kind.name} are identical, so they request the same action.",
             fix="Put the action or the purpose of the request into the token.",
         )
 

@@ -44,8 +44,8 @@ def _eager(app: Celery) -> Iterator[Finding]:
     if app.conf.task_always_eager:
         yield _GROUP.warn(
             "task_always_eager",
-            "The service runs its tasks in its own process; mailctl publishes to the broker all the same.",
-            fix="Set task_always_eager of the app in tests only.",
+            "The app runs tasks in the process that calls them, but mailctl publishes to the broker anyway.",
+            fix="Set task_always_eager in tests only.",
         )
 
 
@@ -63,7 +63,9 @@ def _translator(settings: Settings) -> Iterator[Finding]:
     )
     problem = next((each.translator_problem for each in outcomes if each.translator_problem), "")
     if problem:
-        fix = f"Correct {spec}: it gets the name of a task and what it returned, also True, False and None."
+        fix = (
+            f"Correct {spec}: its arguments are a task name and a return value, such as True, False or None."
+        )
         yield _GROUP.warn(_TRANSLATOR_SETTING, as_sentence(problem), fix=fix)
     else:
         yield _GROUP.ok(_TRANSLATOR_SETTING, f"{spec} says what the service's own tasks return")
@@ -91,8 +93,8 @@ def _recorder(app: Celery) -> Finding:
     worker = mailctl_command("worker")
     return _GROUP.warn(
         "recorder",
-        "The service's worker does not record emails: the delivery log has none that the service publishes,"
-        " and learns only by results what became of the others.",
+        "The service's worker does not record emails: those that the service publishes are missing from the"
+        " delivery log, and the outcome of the others is known from task results alone.",
         fix=f"{_RECORD}, or run its tasks with: {worker}",
     )
 
@@ -100,9 +102,9 @@ def _recorder(app: Celery) -> Finding:
 def _own_results(app: Celery) -> Finding:
     reason = unreadable_results_reason(app)
     if not reason or has_recorder(app) or has_memory_broker(app):
-        return _GROUP.ok("own results", "what the service's own tasks did can be read")
+        return _GROUP.ok("own results", "the results of the service's own tasks can be read")
     return _GROUP.warn(
         "own results",
-        f"What the service's own tasks did cannot be read, because {reason}: their emails end as held.",
+        f"The results of the service's own tasks cannot be read, because {reason}: their emails become held.",
         fix=f"{_RECORD}, or let it keep results in Redis or a database.",
     )

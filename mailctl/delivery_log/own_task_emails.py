@@ -113,7 +113,7 @@ def hold_as_unknown(connection: Connection, where: ColumnElement[bool], *, why: 
     """
     reason = Reason(
         code=ReasonCode.OWN_TASK_UNKNOWN,
-        text=f"nothing tells whether the service's own task sent it: {why}; {MAYBE_SENT}",
+        text=f"it is unknown whether the service's own task sent it: {why}; {MAYBE_SENT}",
     )
     values = reason_values(reason) | {
         "maybe_sent": True,
@@ -133,8 +133,10 @@ def _take(connection: Connection, is_it: ColumnElement[bool], *, now: datetime) 
     if not connection.execute(select(emails.c.seq).where(can_end)).first():
         return False
     is_held = and_(is_it, UNINDEXED_STATE == State.HELD)
-    change_state(connection, is_held, State.PENDING, text="its task has told what it did", values={}, now=now)
-    text = "the service's own task took it"
+    change_state(
+        connection, is_held, State.PENDING, text="its task has reported its outcome", values={}, now=now
+    )
+    text = "the service's own task received it"
     values = {"attempts": emails.c.attempts + 1}
     return bool(change_state(connection, is_it, State.SENDING, text=text, values=values, now=now))
 

@@ -75,7 +75,7 @@ class OwnTaskWatch:
         self._missing = frozenset(email.id for email in missing)
         if gone and self._log.hold_unknown(gone, why=self._why_unknown()):
             _log.warning(
-                "holding %d emails: nothing tells whether the service's own tasks sent them", len(gone)
+                "holding %d emails: it is unknown whether the service's own tasks sent them", len(gone)
             )
         for email in self._log.held_as_unknown(since=datetime.now(UTC) - _LATE_RESULT, limit=_LIMIT):
             self._results.record(email, self._results.read(email.id), log=self._log)

@@ -207,7 +207,7 @@ def test_a_process_killed_after_the_acceptance_sends_nothing_again(make_shop: An
     shop.wait_for(task_id, "held")
     assert shop.recipients == ["last@example.com", "zoe@example.com"]
     why = shop.terminal.run("why", task_id)
-    assert "nothing tells whether the service's own task sent it" in why.out
+    assert "it is unknown whether the service's own task sent it" in why.out
 
 
 def test_a_process_killed_before_the_acknowledgement_sends_nothing_again(

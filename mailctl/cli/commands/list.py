@@ -165,6 +165,6 @@ def _row(email: Email, pauses: Sequence[Pause]) -> list[str]:
 def _wait_reason(email: Email) -> str:
     """Return what an email without an error waits for; "" if that is the next worker."""
     if email.is_own_task and email.state == "queued":
-        return "the service's own task has not told what it did"
+        return "the service's own task has not reported its outcome"
     at = email.scheduled_for
     return f"scheduled for {format_time(at, TimeStyle.DAY_SECOND)}" if at else ""

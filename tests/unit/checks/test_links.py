@@ -105,7 +105,7 @@ def test_the_link_is_made_for_a_user_of_the_service(module: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("function", "name", "status", "detail"),
     [
-        ("without_action", "MAILCTL_LINK_MINT", FAIL, "Two links of an email of kind new-ip are the same"),
+        ("without_action", "MAILCTL_LINK_MINT", FAIL, "Two links in an email of kind new-ip are identical"),
         ("expired", "reset-password", FAIL, "has expired already"),
         ("raising", "ip-blacklist", FAIL, "raised KeyError (shop_links"),
         ("nothing", "MAILCTL_LINK_MINT", FAIL, "cannot be imported"),

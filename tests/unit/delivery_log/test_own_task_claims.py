@@ -85,7 +85,7 @@ def test_a_redelivery_without_an_outcome_is_held(log: Log, claims: OwnTaskClaims
     """The worker may have sent it before it died."""
     claim(claims, message(log))
     log.forward(LEASE.total_seconds() + 1)
-    assert "it is held: nothing tells" in claim(claims, message(log)).refusal
+    assert "it is held: it is unknown whether" in claim(claims, message(log)).refusal
     email = log.email("m1")
     assert (email.state, email.reason_code) == (State.HELD, ReasonCode.OWN_TASK_UNKNOWN)
 
