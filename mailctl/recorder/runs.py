@@ -34,6 +34,8 @@ class TaskRun:
     """A run that has claimed its emails."""
 
     claims: Sequence[Claim]
+    #: The translator of what the task returns; None if there is none.
+    translate: ResultTranslator | None = None
     observer: SmtpObserver = field(default_factory=SmtpObserver)
     #: Whether the task has asked for a retry, which is recorded.
     has_retried: bool = False
@@ -111,7 +113,7 @@ def _claim(drafts: Callable[[], list[Draft]], delivery: Delivery) -> TaskRun | N
         fields = log_extra(email_id, "own_task_skipped")
         _log.warning("email %s: its task is not run: %s", email_id, claim.refusal, extra=fields)
         raise Ignore(claim.refusal)
-    return TaskRun(claims=claim.claims)
+    return TaskRun(claims=claim.claims, translate=_translator(runtime.current()))
 
 
 def finish(run: TaskRun, state: str | None, value: object, *, task: str) -> None:
@@ -129,7 +131,7 @@ def finish(run: TaskRun, state: str | None, value: object, *, task: str) -> None
     if run.has_retried and state in (states.RETRY, None):
         return
     results, suppressed = run.observer.results, run.observer.suppressed
-    told = read_end(state, value, task=task, translate=_translator())
+    told = read_end(state, value, task=task, translate=run.translate)
     if told is not None and told.translator_problem:
         _log.error("task %s: %s", task, told.translator_problem)
     endings = [
@@ -151,11 +153,10 @@ def retry(run: TaskRun, *, until: datetime | None) -> None:
     run.has_retried = True
 
 
-def _translator() -> ResultTranslator | None:
-    from mailctl import runtime
-
+def _translator(parts: Runtime) -> ResultTranslator | None:
+    """Return the translator of MAILCTL_RESULT_OUTCOME; one that fails if it cannot be loaded."""
     try:
-        return runtime.current().result_translator
+        return parts.result_translator
     except MailctlError as error:
         problem = error
 

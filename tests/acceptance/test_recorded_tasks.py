@@ -284,3 +284,22 @@ def test_what_the_broker_did_not_take_is_known(make_shop: Any) -> None:
     assert "OperationalError" in window.output
     [found] = shop.terminal.run("list", "--json").lines
     assert (found["state"], found["reason_code"]) == ("failed", "unpublishable")
+
+
+def test_what_a_process_publishes_into_its_memory_is_sent(make_shop: Any) -> None:
+    """In development: the log carries it to the worker of mailctl, which calls the service's task."""
+    shop = make_shop("memory://")
+    shop.terminal.worker()
+    found = shop.call("send_reset.delay({'email': 'zoe@example.com'}, 'https://shop.example/?t=1')", "sent")
+    assert (found["kind"], shop.recipients) == ("reset", ["zoe@example.com"])
+
+
+def test_messages_that_the_worker_discards_are_known(shop: Shop) -> None:
+    """One has expired, and the process of another was killed by its time limit after the acceptance."""
+    [expired] = shop.publish("send_async.apply_async(('late@example.com',), expires=0.01)")
+    worker = shop.worker("-c", "1")
+    shop.wait_for(expired, "expired")
+    [killed] = shop.publish("dawdle.apply_async(('zoe@example.com',), time_limit=5)")
+    worker.wait_until_printed("Hard time limit")
+    shop.wait_for(killed, "held")
+    assert "late@example.com" not in shop.recipients
