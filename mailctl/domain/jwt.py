@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Header, payload and signature of a signed token, in base64url (RFC 7515 section 3.1).
 _JWT = re.compile(r"(?<![\w-])[\w-]+\.(?P<payload>[\w-]+)\.[\w-]*", re.ASCII)
+#: The dot before a payload, and the start of a JSON object in base64url.
+_PAYLOAD_START = ".ey"
 
 
 def unverified_expiry(token: str) -> datetime | None:
@@ -27,7 +29,10 @@ def unverified_expiry(token: str) -> datetime | None:
 
 def unverified_expiry_in_url(url: str) -> datetime | None:
     """Return the earliest time at which a token in a URL expires; None if no token in it says."""
-    return _earliest(_expiry(found["payload"]) for found in _JWT.finditer(unquote(url)))
+    text = unquote(url) if "%" in url else url
+    if _PAYLOAD_START not in text:  # the usual case, for which the search below is slow
+        return None
+    return _earliest(_expiry(found["payload"]) for found in _JWT.finditer(text))
 
 
 def _earliest(times: Iterable[datetime | None]) -> datetime | None:

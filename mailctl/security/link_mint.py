@@ -109,7 +109,8 @@ class LinkMint:
         try:
             found = self._find_user(content.user.id)
         except NotFound as error:
-            raise InvalidInput("user", error.message, fix=error.fix) from None
+            reason = "does not exist any more, so that the service cannot make the link."
+            raise InvalidInput(f"user {content.user.id}", reason, fix=error.fix) from None
         except MailctlError as error:
             raise ConfigurationError(f"{_SETTING}: {error.message}", fix=error.fix) from error
         return LinkUser({**known, "id": content.user.id, **found})

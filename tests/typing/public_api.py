@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
+
+from fastapi_mail import NameEmail
 
 from mailctl import (
     BrokerUnavailable,
@@ -69,6 +71,10 @@ async def use_service(user: User, session: Session, async_session: AsyncSession)
         Recipient(email="c@example.com"),
     ]
     assert_type(await EmailService.send_email("Hi", recipients, "message"), str)
+    of_fastapi_mail = [NameEmail(name="D", email="d@example.com")]
+    await EmailService.send_email("Hi", of_fastapi_mail, "auth/welcome.html", {"user": {"roles": [1]}})
+    await EmailService.send_password_reset_email(user)
+    await EmailService.send_new_ip_notification(user, "203.0.113.7")
     assert_type(await EmailService.close(), None)
 
 
@@ -109,6 +115,12 @@ def redeem_link_elsewhere(t: str, bind: Session | Connection | Engine) -> str | 
     store.create()
     assert_type(store.forget(), int)
     return links.redeem(t, purpose="verify-email", store=store).user_id
+
+
+def mint(request: links.LinkRequest) -> str:
+    """Make the token of a link."""
+    assert_type(request.expires_at, datetime)
+    return f"{request.kind}{request.purpose}{request.action}{request.ip_address}{request.user.anything}"
 
 
 def register() -> Kind:

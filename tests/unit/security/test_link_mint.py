@@ -119,7 +119,7 @@ def test_an_email_to_a_user_who_is_gone_fails() -> None:
     def away(_: str) -> Mapping[str, object]:
         raise UserDirectoryUnavailable("The database of users does not answer.", fix="Start it.")
 
-    with pytest.raises(InvalidInput, match="no user 42"):
+    with pytest.raises(InvalidInput, match="user 42 does not exist any more"):
         token(find_user=gone)
     with pytest.raises(ConfigurationError, match="does not answer"):
         token(find_user=away)
