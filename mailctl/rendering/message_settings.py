@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailctl.domain import validation
 from mailctl.errors import ConfigurationError, InvalidInput
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ def message_settings_of(settings: Settings) -> MessageSettings:
             folder of templates is missing.
     """
     # Slow to import, and most commands compose no message.
+    from mailctl.domain import validation
     from mailctl.domain.address_validation import validate_address
 
     with _as_setting("PROJECT_NAME"):
@@ -68,6 +68,8 @@ def message_settings_of(settings: Settings) -> MessageSettings:
 
 def _more_headers(settings: Settings, *, has_reply_to: bool) -> tuple[tuple[str, str], ...]:
     """Return the additional headers of MAILCTL_HEADERS."""
+    from mailctl.domain import validation
+
     with _as_setting("MAILCTL_HEADERS"):
         headers = [
             (validation.validate_header_name(name), validation.validate_header_value(value, field=name))
