@@ -48,7 +48,7 @@ def check_templates(settings: Settings, catalog: Catalog) -> Generator[Finding, 
         used.add(template)
         yield _rendered(composer, kind, template)
         if kind.name in BUILT_IN_KINDS:
-            yield from _unsuitable(composer, kind, template)
+            yield from check_own_template(composer, kind, template)
         else:
             yield from _unknown_variables(composer, kind, template)
     yield from _aliases(composer, catalog)
@@ -85,8 +85,14 @@ def _rendered(composer: Composer, kind: Kind, template: str) -> Finding:
     return _GROUP.ok(template, f"renders kind {kind.name} ({size:.1f} kB): {envelope.subject}")
 
 
-def _unsuitable(composer: Composer, kind: Kind, template: str) -> Iterator[Finding]:
-    """Yield a warning if emails of a built-in kind cannot use the service's own template."""
+def check_own_template(composer: Composer, kind: Kind, template: str) -> Iterator[Finding]:
+    """Yield a warning if emails of a built-in kind cannot use the service's own template.
+
+    Args:
+        composer: a composer with the present templates.
+        kind: the built-in kind.
+        template: its template.
+    """
     if reason := composer.reason_against_own_template(kind, sample_content(kind)):
         yield _GROUP.warn(
             template,

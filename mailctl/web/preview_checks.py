@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mailctl.checks.finding import CheckGroup, Finding
+from mailctl.checks.templates import check_own_template
+from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.errors import RenderError
-from mailctl.operations.preview import PreviewRequest, make_preview
+from mailctl.operations.preview import Preview, PreviewRequest, make_preview
 from mailctl.rendering.composer import Composer
 from mailctl.rendering.templates import MAX_HTML
 from mailctl.web.contrast import MIN_RATIO, find_low_contrast
@@ -84,8 +86,15 @@ def check_preview(
         text=envelope.text,
         html=preview.html,
         source=envelope.data.decode("ascii", "replace"),
-        findings=tuple(check_html(preview.html, message_size=len(envelope.data))),
+        findings=tuple(_findings(composer, preview)),
     )
+
+
+def _findings(composer: Composer, preview: Preview) -> Iterator[Finding]:
+    kind = preview.kind
+    if kind.name in BUILT_IN_KINDS and kind.template is not None:
+        yield from check_own_template(composer, kind, kind.template)
+    yield from check_html(preview.html, message_size=len(preview.envelope.data))
 
 
 def with_color_scheme(html: str, *, dark: bool) -> str:
