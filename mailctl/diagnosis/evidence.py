@@ -11,8 +11,8 @@ from mailctl.delivery_log.circuits import read_circuits
 from mailctl.delivery_log.discovery import find_homes_with_email
 from mailctl.delivery_log.idempotency import IdempotencyKeys
 from mailctl.delivery_log.queries.queue_stats import QueueRate, QueueStats
-from mailctl.diagnosis import Case, Evidence, UnknownId
 from mailctl.diagnosis.eligibility_checker import EligibilityChecker
+from mailctl.diagnosis.models import Case, Evidence, UnknownId
 from mailctl.domain.models import State
 from mailctl.errors import BrokerUnavailable
 from mailctl.settings import BULK_QUEUE

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.opening import open_log
 from mailctl.delivery_log.own_task_emails import OwnTaskEmails
-from mailctl.diagnosis import Diagnosis, diagnose, diagnose_unknown
 from mailctl.diagnosis.evidence import EvidenceCollector
+from mailctl.diagnosis.models import Diagnosis
 from mailctl.diagnosis.own_task_results import OwnTaskResults
-from mailctl.diagnosis.unknown_id import search_command
+from mailctl.diagnosis.rules import diagnose
+from mailctl.diagnosis.unknown_id import diagnose_unknown, search_command
 from mailctl.domain.models import CeleryResult, Email, Event, State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
@@ -29,7 +30,7 @@ from mailctl.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mailctl.diagnosis import UnknownId
+    from mailctl.diagnosis.models import UnknownId
     from mailctl.runtime import Runtime
 
 #: The first and the longest interval between two reads of the log while following an email.

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from mailctl.diagnosis import Certainty
+from mailctl.diagnosis.models import Certainty
 from mailctl.domain.models import State
 from mailctl.views.base import Timestamp, View, round_figure
 
 if TYPE_CHECKING:
     from mailctl.broker.messages import MessageSearchResult
-    from mailctl.diagnosis import Case, Cause, Diagnosis, UnknownId
+    from mailctl.diagnosis.models import Case, Cause, Diagnosis, UnknownId
 
 
 class CauseView(View):

@@ -302,7 +302,7 @@ def test_users_of_the_service_are_listed_but_not_changed(shop: Mailctl, shop_url
     """The first of them; those who cannot be mailed to are told."""
     listed = shop("users", "list", "--json")
     assert (listed.code, [user["id"] for user in listed.lines]) == (0, ["1", "2", "3", "5", "6"])
-    assert "line 4: user 4: the stored email address" in listed.err
+    assert "line 4: the stored email address of user 4" in listed.err
     numbers = ", ".join(f"({number}, 'u{number}@example.com')" for number in range(7, 103))
     execute_sql(shop_url, f"INSERT INTO users (id, email) VALUES {numbers}")
     listed = shop("users", "list")

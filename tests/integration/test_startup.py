@@ -29,7 +29,12 @@ HEAVY = frozenset(
 
 
 def imported(folder: Path, *arguments: str) -> frozenset[str]:
-    """Return the packages that a command imports, as Python itself reports them."""
+    """Return the packages that a command imports."""
+    return frozenset(name.partition(".")[0] for name in imported_modules(folder, *arguments))
+
+
+def imported_modules(folder: Path, *arguments: str) -> frozenset[str]:
+    """Return the modules that a command imports, as Python itself reports them."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "mailctl", *arguments],
         cwd=folder,
@@ -39,7 +44,14 @@ def imported(folder: Path, *arguments: str) -> frozenset[str]:
     )
     lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     assert lines, done
-    return frozenset(line.rpartition("|")[2].strip().partition(".")[0] for line in lines)
+    return frozenset(line.rpartition("|")[2].strip() for line in lines)
+
+
+def test_a_list_needs_no_diagnosis(tmp_path: Path) -> None:
+    """Its rules are for `status` and `why`."""
+    send = [sys.executable, "-m", "mailctl", "send", "welcome", "--user-id", "1"]
+    subprocess.run(send, cwd=tmp_path, capture_output=True, check=True)
+    assert "mailctl.diagnosis.rules" not in imported_modules(tmp_path, "list")
 
 
 def test_help_imports_typer_and_nothing_else_that_is_heavy(tmp_path: Path) -> None:

@@ -217,7 +217,7 @@ class TestTableOfTheService:
     def test_an_unusable_stored_address_names_the_user(self, service_url: str, stored: str) -> None:
         """What the service stored is input as any other; the text names the user and not the address."""
         execute_sql(service_url, USERS[0], f"INSERT INTO users (id, email) VALUES (7, {stored})")
-        with pytest.raises(InvalidInput, match=r"^user 7: the stored email address "):
+        with pytest.raises(InvalidInput, match=r"^the stored email address of user 7 "):
             get(service_url, "7")
 
     def test_no_such_table_is_a_matter_of_configuration(self, service_url: str) -> None:

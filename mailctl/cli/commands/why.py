@@ -14,7 +14,7 @@ from mailctl.errors import ExitCode
 from mailctl.timefmt import format_optional_time
 
 if TYPE_CHECKING:
-    from mailctl.diagnosis import Diagnosis
+    from mailctl.diagnosis.models import Diagnosis
 
 
 @uses_log(AccessMode.OPTIONAL)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from mailctl.broker.messages import CeleryMessage, MessagePosition, MessageSearchResult
 from mailctl.delivery_log.circuits import Circuit
 from mailctl.delivery_log.pauses import Pause, PauseScope
-from mailctl.diagnosis import Case, Cause, Evidence, diagnose
+from mailctl.diagnosis.models import Case, Cause, Evidence
+from mailctl.diagnosis.rules import diagnose
 from mailctl.domain.models import Email, Event, State
 from mailctl.domain.reason_codes import ReasonCode
 from tests.emails import NOW, email

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.diagnosis import Certainty
+from mailctl.diagnosis.models import Certainty
 from mailctl.domain.models import SmtpReply, State
 from mailctl.domain.reason_codes import ReasonCode
 from tests.emails import NOW

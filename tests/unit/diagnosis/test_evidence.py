@@ -16,8 +16,8 @@ from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.storage.engine import open_engine, writing
 from mailctl.delivery_log.storage.tables import metadata
 from mailctl.delivery_log.storage.urls import sqlite_url
-from mailctl.diagnosis import Evidence
 from mailctl.diagnosis.evidence import EvidenceCollector
+from mailctl.diagnosis.models import Evidence
 from mailctl.domain.catalog import BUILT_IN_CATALOG
 from mailctl.domain.models import CeleryResult, Email, State
 from mailctl.errors import BrokerUnavailable

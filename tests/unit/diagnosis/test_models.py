@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mailctl.diagnosis import Case, Cause, Certainty, Diagnosis, Evidence, UnknownId
+from mailctl.diagnosis.models import Case, Cause, Certainty, Diagnosis, Evidence, UnknownId
 from mailctl.domain.eligibility import RELEASE, AvailableAction, Hazard
 from mailctl.domain.models import CeleryResult, Event, State
 from mailctl.domain.shell_command import mailctl_command

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mailctl.broker.messages import CeleryMessage, MessagePosition, MessageSearchResult
-from mailctl.diagnosis import Cause, Certainty, UnknownId, diagnose_unknown
+from mailctl.diagnosis.models import Cause, Certainty, UnknownId
+from mailctl.diagnosis.unknown_id import diagnose_unknown
 from mailctl.domain.models import CeleryResult
 from tests.unit.diagnosis.samples import MESSAGE
 

@@ -9,7 +9,7 @@ import pytest
 
 from mailctl.broker.messages import MessageSearchResult
 from mailctl.delivery_log.pauses import PauseScope
-from mailctl.diagnosis import Certainty
+from mailctl.diagnosis.models import Certainty
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from tests.emails import NOW

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mailctl.broker.messages import CeleryMessage, MessagePosition, MessageSearchResult
-from mailctl.diagnosis import Case, Cause, Certainty, Diagnosis, Evidence, UnknownId
+from mailctl.diagnosis.models import Case, Cause, Certainty, Diagnosis, Evidence, UnknownId
 from mailctl.domain.models import State
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.views.diagnosis import DiagnosisView, FactsView
