@@ -71,10 +71,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def _runtime_of_the_test() -> Iterator[None]:
-    """Leave the next test of this process no open delivery log and no configured settings or app."""
+    """Leave the next test of this process no open delivery log and no configured settings or app.
+
+    A runtime that is open before the test belongs to a fixture of its module, which closes it.
+    """
+    is_of_module = runtime.is_open()
     yield
-    runtime.close()
-    runtime.configure(None)
+    if not is_of_module:
+        runtime.close()
+        runtime.configure(None)
 
 
 @pytest.fixture(scope="session")

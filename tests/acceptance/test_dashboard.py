@@ -102,6 +102,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
         yield Dashboard(address, key, browser, ids)
     process_state.close()
     runtime.close()
+    runtime.configure(None)
 
 
 def _fill() -> list[str]:
