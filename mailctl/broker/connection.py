@@ -12,7 +12,7 @@ from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.refusals import refusal_of
 from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, FAIL_FAST, is_redis
 from mailctl.deadlines import call_with_deadline
-from mailctl.errors import BrokerRefused, BrokerUnavailable
+from mailctl.errors import BrokerRefused, BrokerUnavailable, ExitCode
 from mailctl.redaction import mask_credentials, mask_url
 
 if TYPE_CHECKING:
@@ -61,9 +61,31 @@ def open_connection(app: Celery) -> Iterator[Any]:
 
 
 def fail_fast_connection(app: Celery) -> Any:
-    """Return a new kombu connection to the broker, which neither retries nor restores messages."""
+    """Return a new kombu connection to the broker, which neither retries nor restores messages.
+
+    Raises:
+        BrokerRefused: the driver of the broker cannot be loaded.
+    """
+    check_driver(app)
     options = _QUESTION_OPTIONS if is_redis(str(app.conf.broker_url)) else {}
     return app.connection_for_write(connect_timeout=BROKER_TIMEOUT_SECONDS, transport_options=options)
+
+
+def check_driver(app: Celery) -> None:
+    """Check that the driver of the broker can be loaded.
+
+    Raises:
+        BrokerRefused: it cannot, for example because its library is not installed.
+    """
+    try:
+        with app.connection_for_write() as connection:
+            _ = connection.transport
+    except Exception as error:  # of any class, such as a NameError in the driver for Kafka
+        raise BrokerRefused(
+            f"The driver of the broker cannot be loaded: {error_reason(error)}.",
+            fix="Install its library, or use Redis or RabbitMQ, with which mailctl is tested.",
+            exit_code=ExitCode.USAGE,
+        ) from error
 
 
 def broker_error(connection: Any, error: BaseException) -> BrokerUnavailable:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailctl.broker.connection import ask_broker
 from mailctl.broker.inspector import CONTROL_TIMEOUT_SECONDS
+from mailctl.broker.worker_replies import ask_workers, mapping, number, queue_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,19 +52,14 @@ class RemoteControl:
         """
 
         def read(connection: Any) -> dict[str, Node]:
-            inspect = self._app.control.inspect(timeout=CONTROL_TIMEOUT_SECONDS, connection=connection)
-            queues: Mapping[str, Any] = inspect.active_queues() or {}
+            queues = ask_workers(self._app, "active_queues", connection, timeout=CONTROL_TIMEOUT_SECONDS)
             facts: Mapping[str, Any] = {}
             if queues:
                 # These workers have just answered: the wait ends as soon as all have answered again.
-                known = self._app.control.inspect(
-                    destination=list(queues),
-                    timeout=CONTROL_TIMEOUT_SECONDS,
-                    connection=connection,
-                    limit=len(queues),
+                facts = ask_workers(
+                    self._app, "stats", connection, timeout=CONTROL_TIMEOUT_SECONDS, names=queues
                 )
-                facts = known.stats() or {}
-            return {name: _node(name, found, facts.get(name) or {}) for name, found in queues.items()}
+            return {name: _node(name, found, mapping(facts.get(name))) for name, found in queues.items()}
 
         return ask_broker(self._app, read)
 
@@ -78,13 +74,8 @@ class RemoteControl:
         """
 
         def read(connection: Any) -> frozenset[str]:
-            replies = self._app.control.ping(
-                destination=list(names) or None,
-                timeout=_NAMED_TIMEOUT_SECONDS if names else CONTROL_TIMEOUT_SECONDS,
-                connection=connection,
-                limit=len(names) or None,
-            )
-            return frozenset(name for reply in replies or () for name in reply)
+            timeout = _NAMED_TIMEOUT_SECONDS if names else CONTROL_TIMEOUT_SECONDS
+            return frozenset(ask_workers(self._app, "ping", connection, timeout=timeout, names=names))
 
         return ask_broker(self._app, read)
 
@@ -104,15 +95,15 @@ class RemoteControl:
         ask_broker(self._app, tell)
 
 
-def _node(name: str, queues: Any, facts: Mapping[str, Any]) -> Node:
-    pool = facts.get("pool") or {}
+def _node(name: str, queues: object, facts: Mapping[str, Any]) -> Node:
+    pool = mapping(facts.get("pool"))
     # Such as celery.concurrency.prefork:TaskPool.
     module = str(pool.get("implementation") or "").partition(":")[0].rpartition(".")[2]
     return Node(
         name=name,
-        queues=tuple(str(queue["name"]) for queue in queues),
-        pid=facts.get("pid"),
+        queues=queue_names(queues),
+        pid=number(facts.get("pid")),
         pool=module or None,
-        concurrency=pool.get("max-concurrency"),
-        uptime_seconds=facts.get("uptime"),
+        concurrency=number(pool.get("max-concurrency")),
+        uptime_seconds=number(facts.get("uptime")),
     )

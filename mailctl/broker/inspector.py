@@ -18,6 +18,7 @@ from mailctl.broker.connection import ask_broker, error_reason
 from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.refusals import refusal_of
 from mailctl.broker.task_results import as_raw_reader, parse_result, read_stored_meta, successful_value
+from mailctl.broker.worker_replies import ask_workers, queue_names, task_names
 from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, has_memory_broker, has_rpc_results
 from mailctl.deadlines import call_with_deadline
 from mailctl.errors import BrokerRefused, BrokerUnavailable
@@ -130,9 +131,8 @@ class BrokerInspector:
             return {}
 
         def read(connection: Any) -> dict[str, tuple[str, ...]]:
-            inspect = self._app.control.inspect(timeout=CONTROL_TIMEOUT_SECONDS, connection=connection)
-            replies = inspect.active_queues() or {}
-            return {node: tuple(queue["name"] for queue in queues) for node, queues in replies.items()}
+            replies = ask_workers(self._app, "active_queues", connection, timeout=CONTROL_TIMEOUT_SECONDS)
+            return {node: queue_names(reply) for node, reply in replies.items()}
 
         return ask_broker(self._app, read)
 
@@ -144,18 +144,10 @@ class BrokerInspector:
         """
 
         def read(connection: Any) -> dict[str, frozenset[str]]:
-            inspect = self._app.control.inspect(
-                destination=list(nodes),
-                timeout=CONTROL_TIMEOUT_SECONDS,
-                connection=connection,
-                limit=len(nodes),
+            replies = ask_workers(
+                self._app, "registered", connection, timeout=CONTROL_TIMEOUT_SECONDS, names=nodes
             )
-            # Celery adds the attributes of a task in brackets.
-            replies = inspect.registered() or {}
-            return {
-                node: frozenset(str(name).partition(" [")[0] for name in names)
-                for node, names in replies.items()
-            }
+            return {node: task_names(reply) for node, reply in replies.items()}
 
         return ask_broker(self._app, read)
 

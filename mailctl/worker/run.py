@@ -11,6 +11,7 @@ import billiard.pool
 from celery.signals import setup_logging, worker_before_create_process, worker_shutting_down
 from celery.utils.nodenames import host_format
 
+from mailctl.broker.connection import check_driver
 from mailctl.broker.inspector import BrokerInspector
 from mailctl.celery_app import consumed_queues, has_memory_broker
 from mailctl.delivery_log.storage.engine import create_log
@@ -71,6 +72,7 @@ def run_worker(
     Raises:
         InvalidInput: an option is invalid.
         ConfigurationError: the service's own kinds cannot be loaded.
+        BrokerRefused: the driver of the broker cannot be loaded.
         BrokerUnavailable: with `drain`, the broker does not answer.
     """
     runtime.check_message_settings()
@@ -79,6 +81,7 @@ def run_worker(
     pool = _choose_pool(pool, is_private=has_memory_broker(app))
     _check_options(loglevel, log_format)
     _configure_logging(loglevel, log_format)
+    check_driver(app)
     if drain:
         BrokerInspector(app).ping()
     billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _EXIT_WAIT_TENTHS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 from celery import Celery
@@ -16,21 +15,16 @@ class Control:
     def __init__(self) -> None:
         self.shut_down: list[str] = []
 
-    def inspect(self, **options: Any) -> Any:
-        stats = {
-            "a@host": {
-                "pid": 7,
-                "pool": {"implementation": "celery.concurrency.prefork:TaskPool", "max-concurrency": 2},
-                "uptime": 60,
-            }
+    def broadcast(self, command: str, *, destination: list[str] | None, **_: Any) -> list[dict[str, Any]]:
+        facts = {
+            "pid": 7,
+            "pool": {"implementation": "celery.concurrency.prefork:TaskPool", "max-concurrency": 2},
+            "uptime": 60,
         }
-        asked = options.get("destination")
-        return SimpleNamespace(
-            active_queues=lambda: {"a@host": [{"name": "celery"}], "b@host": []},
-            stats=lambda: stats if asked == ["a@host", "b@host"] else None,
-        )
-
-    def ping(self, *, destination: list[str] | None, **_: Any) -> list[dict[str, Any]]:
+        if command == "stats":
+            return [{"a@host": facts}] if destination == ["a@host", "b@host"] else []
+        if command == "active_queues":
+            return [{"a@host": [{"name": "celery"}]}, {"b@host": []}]
         return [{name: {"ok": "pong"}} for name in destination or ["a@host", "b@host"]]
 
     def shutdown(self, *, destination: list[str], **_: Any) -> None:

@@ -1,0 +1,85 @@
+"""Replies of Celery workers to remote control: those of other apps may have any shape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mailctl.broker.connection import driver_errors
+from mailctl.errors import BrokerRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from celery import Celery
+
+#: Characters of a name.
+_MAX_NAME_LENGTH = 255
+#: The greatest number that a worker may report, of processes, seconds or processes' ids.
+_MAX_NUMBER = 10**12
+
+
+def ask_workers(
+    app: Celery, command: str, connection: Any, *, timeout: float, names: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return the replies of Celery workers to a command, by node name.
+
+    Args:
+        app: the app whose workers are asked.
+        command: a command of Celery without arguments.
+        connection: an open kombu connection.
+        timeout: seconds to wait; the wait ends when all workers called by name have answered.
+        names: the node names of the workers; empty for all workers.
+
+    Raises:
+        BrokerRefused: a reply cannot be read.
+    """
+    try:
+        replies = app.control.broadcast(
+            command,
+            destination=list(names) or None,
+            connection=connection,
+            reply=True,
+            timeout=timeout,
+            limit=len(names) or None,
+        )
+    except driver_errors(connection):
+        raise
+    except Exception as error:  # from a header of any type, or from a body that cannot be decoded
+        raise BrokerRefused(
+            f"A worker on this broker sends a reply that cannot be read ({type(error).__name__}).",
+            fix="Find the program that does, for example with `celery inspect ping`, and stop it.",
+        ) from None
+    found = (reply for reply in replies or () if isinstance(reply, dict))
+    return {name: value for reply in found for name, value in reply.items() if isinstance(name, str)}
+
+
+def queue_names(reply: object) -> tuple[str, ...]:
+    """Return the names of the queues in a reply to `active_queues`."""
+    queues = (queue.get("name") for queue in _list(reply) if isinstance(queue, dict))
+    return tuple(_names(queues))
+
+
+def task_names(reply: object) -> frozenset[str]:
+    """Return the names of the tasks in a reply to `registered`."""
+    # Celery adds the attributes of a task in brackets.
+    return frozenset(name.partition(" [")[0] for name in _names(_list(reply)))
+
+
+def mapping(value: object) -> dict[Any, Any]:
+    """Return a value that is an object; an empty object for any other value."""
+    return value if isinstance(value, dict) else {}
+
+
+def number(value: object) -> int | None:
+    """Return a value that is a whole number and not too large; None for any other value."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_NUMBER:
+        return value
+    return None
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _names(values: Any) -> Iterator[str]:
+    return (value[:_MAX_NAME_LENGTH] for value in values if isinstance(value, str))
