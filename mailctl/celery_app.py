@@ -177,9 +177,9 @@ def has_private_results(app: Celery) -> bool:
     return str(app.conf.result_backend or "").startswith(MEMORY_BACKEND)
 
 
-def has_rpc_results(app: Celery) -> bool:
-    """Whether results go to the process that published the task, and to no other."""
-    return str(app.conf.result_backend or "").startswith("rpc")
+def stores_results(app: Celery) -> bool:
+    """Whether results are stored where they can be asked for: not without a backend, and not over rpc://."""
+    return not str(app.conf.result_backend or "disabled").startswith(("disabled", "rpc"))
 
 
 def unreadable_results_reason(app: Celery) -> str:

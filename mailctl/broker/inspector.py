@@ -19,7 +19,7 @@ from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.refusals import refusal_of
 from mailctl.broker.task_results import as_raw_reader, parse_result, read_stored_meta, successful_value
 from mailctl.broker.worker_replies import ask_workers, queue_names, task_names
-from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, has_memory_broker, has_rpc_results
+from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, has_memory_broker, stores_results
 from mailctl.deadlines import call_with_deadline
 from mailctl.errors import BrokerRefused, BrokerUnavailable
 
@@ -183,8 +183,8 @@ class BrokerInspector:
         return ask_broker(self._app, lambda connection: question(adapter_for(connection)))
 
     def _stored_meta(self, task_id: str) -> object:
-        if has_rpc_results(self._app):
-            # Asking would make a queue on the broker, in which nothing arrives.
+        if not stores_results(self._app):
+            # Asking would fail, or make a queue on the broker in which nothing arrives.
             return {"status": states.PENDING}
         return self._ask_backend(lambda: read_stored_meta(self._raw_backend, task_id))
 

@@ -75,8 +75,8 @@ class StuckEmails:
         if self._broker.is_in_memory:
             self._own_tasks.check()
         elif self._lost_message_timer.restart_if_due():
-            self._own_tasks.check()
             self._return_lost()
+            self._own_tasks.check()
 
     def _return_lost(self) -> None:
         """Put back emails whose messages the broker lost, comparing each queue with the delivery log."""

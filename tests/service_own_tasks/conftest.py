@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,6 @@ class Service:
 
     terminal: Terminal
     mail_server: ScriptedSmtpServer
-    addresses: list[str] = field(default_factory=list)
 
     def set(self, **settings: object) -> None:
         """Set what the service and mailctl read from the environment."""
@@ -76,6 +75,11 @@ class Service:
         )
         assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def send(self, *addresses: str) -> list[str]:
+        """Send a welcome to each address by `mailctl send`; return the ids."""
+        sent = self.run(*(("send", "welcome", "--email", address) for address in addresses))
+        return [str(each["objects"][0]["task_id"]) for each in sent]
 
     def accepted(self, address: str) -> int:
         """Return how often the mail server accepted a message to an address."""

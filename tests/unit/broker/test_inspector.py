@@ -71,3 +71,11 @@ def test_unclaimed_messages_are_restored(app: Celery, queue: str) -> None:
     assert unclaimed.restore(queue) == 2
     assert BrokerInspector(app).depth(queue).ready == 3
     assert restore_command("a queue") == "mailctl queue restore 'a queue'"
+
+
+@pytest.mark.parametrize("backend", ["rpc://", "disabled://", None])
+def test_results_that_are_not_stored_are_not_asked_for(backend: str | None) -> None:
+    """There is no answer, which is not an error: a question would fail, or make a queue."""
+    with Celery("inspected", broker="memory://", backend=backend, set_as_current=False) as app:
+        assert BrokerInspector(app).task_result("a") is None
+        assert BrokerInspector(app).successful_result("a") is None
