@@ -50,7 +50,12 @@ if TYPE_CHECKING:
 
 #: Without the index: the planner must not read all emails that belong to no campaign.
 _IS_NOT_CAMPAIGN = func.coalesce(emails.c.campaign, "") == ""
-_IS_COUNTED = and_(_IS_NOT_CAMPAIGN, emails.c.state != State.SUPPRESSED)
+_IS_COUNTED = and_(
+    _IS_NOT_CAMPAIGN,
+    emails.c.state != State.SUPPRESSED,
+    # Whoever publishes invalid messages must not keep valid ones from their address.
+    func.coalesce(emails.c.reason_code, "") != ReasonCode.INVALID_MESSAGE,
+)
 
 
 class Rules:

@@ -14,6 +14,8 @@ from tests.servers import free_port
 if TYPE_CHECKING:
     from tests.acceptance.blocks import Block
     from tests.acceptance.terminal import Terminal, Window
+    from tests.servers import RedisServer
+    from tests.smtp_server import ScriptedSmtpServer
 
 [DOCUMENT] = [path for path in DOCUMENTS if path.name == "flask-and-django.md"]
 FILES: dict[str, Block] = {block.file: block for block in blocks_of(DOCUMENT) if block.file is not None}
@@ -62,3 +64,44 @@ def test_signing_up_sends_a_welcome(terminal: Terminal, name: str) -> None:
     assert (listed["task_id"], listed["kind"], listed["user_id"]) == (email_id, "welcome", "1")
     sent = terminal.run("send", "welcome", "--user-id", "1", "--json")
     assert (sent.code, sent.data["to"]) == (0, "zoe@example.com")
+
+
+#: A service whose Celery tasks send emails; its worker opens the delivery log before it forks.
+CELERY_SHOP = """
+import os
+from types import SimpleNamespace
+
+from celery import Celery
+
+from mailctl.sync import EmailService
+
+app = Celery("shop", broker=os.environ["SHOP_BROKER"])
+app.conf.task_default_queue = "shop"
+EmailService.prepare()
+
+
+@app.task
+def sign_up(number):
+    user = SimpleNamespace(id=number, email=f"user{number}@example.com", username=f"user{number}")
+    return EmailService.send_welcome_email(user, idempotency_key=f"sign-up-{number}")
+"""
+
+
+def test_celery_tasks_send_emails(
+    production: Terminal, redis: RedisServer, smtp_server: ScriptedSmtpServer
+) -> None:
+    """From the forked processes of the service's own worker; a worker of mailctl sends them."""
+    (production.folder / "celery_shop.py").write_text(CELERY_SHOP)
+    production.environment |= {"SHOP_BROKER": redis.url, "PYTHONPATH": str(production.folder)}
+    mail_worker = production.worker("-c", "1")
+    command = ("-m", "celery", "-A", "celery_shop", "worker", "-P", "prefork", "-c", "2", "-l", "INFO")
+    shop = production.open(production.python, *command, name="shop")
+    shop.wait_until_printed("ready.")
+    code, text = production.shell(
+        f'{production.python} -c "from celery_shop import sign_up; [sign_up.delay(n) for n in range(8)]"'
+    )
+    assert code == 0, text
+    mail_worker.wait_until(lambda: len(smtp_server.messages) == 8)
+    listed = production.run("list", "--json").lines
+    assert {each["to"] for each in listed} == {f"user{number}@example.com" for number in range(8)}
+    assert shop.stop() == 0, shop.output

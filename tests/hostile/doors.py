@@ -148,7 +148,9 @@ def _wire(kind: Any, arguments: Callable[[Any], dict[str, Any]]) -> Callable[[Si
         [email] = site.since(seq)
         if email.state == "failed":
             assert email.error
-            assert not email.to
+            # What the message names as its recipient is kept if it can be printed, and never mailed.
+            assert email.to.isascii()
+            assert not email.to or email.to.isprintable()
         return email.state == "failed"
 
     return door

@@ -305,6 +305,14 @@ class TestMessagesOfOtherPrograms:
         post.retry("task-7")
         assert right.deliver("task-7", worker=WORKER).state is State.SENT
 
+    def test_invalid_messages_do_not_count_in_limits(self, post: Post) -> None:
+        """Nothing was sent: the next valid one goes out."""
+        arguments = {"user_data": ZOE, "reset_url": f"{ELSEWHERE}/reset?t=a-token-of-the-service"}
+        for number in range(6):
+            assert post.receive(f"bad-{number}", RESET, arguments).state is State.FAILED
+        valid = arguments | {"reset_url": "http://localhost:3000/reset?t=a-token-of-the-service"}
+        assert post.receive("good", RESET, valid).state is State.SENT
+
     def test_of_several_recipients_the_good_ones_get_their_email(self, post: Post) -> None:
         """Each bad one has a row of its own in the group, behind the good ones."""
         arguments = {
