@@ -10,7 +10,7 @@ celery_app = Celery(
     "service",
     broker=settings.broker_url,
     backend=settings.result_backend,
-    include=["tests.service_own_tasks.app.tasks"] if settings.SERVICE_TASKS == "kept" else [],
+    include=[] if settings.SERVICE_TASKS == "removed" else ["tests.service_own_tasks.app.tasks"],
 )
 celery_app.conf.update(
     task_serializer="json",
@@ -24,3 +24,7 @@ celery_app.conf.update(
     task_ignore_result=settings.CELERY_TASK_IGNORE_RESULT,
     broker_connection_retry_on_startup=True,
 )
+if settings.SERVICE_TASKS == "recorded":
+    import mailctl
+
+    mailctl.record_tasks(celery_app)

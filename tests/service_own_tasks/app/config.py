@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     EMAIL_PORT: int = 587
     EMAIL_FROM_ADDRESS: str = "noreply@example.com"
 
-    #: `removed` for a service that has deleted its own tasks.
+    #: `recorded` for a service that records its tasks; `removed` for one that has deleted them.
     SERVICE_TASKS: str = "kept"
     #: The file of its users; SQLite.
     SERVICE_DATABASE: str = "service.db"
