@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.errors import MailctlError
 from mailctl.per_process import PerProcess
+from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -131,7 +132,7 @@ class LogWriter:
             self._changed.wait_for(lambda: not self._is_flushing, timeout=FLUSH_SECONDS)
             lost = self._lost + sum(entry not in self._last for entry in self._waiting)
         if lost:
-            _log.error("%d changes of emails of the service's own tasks were not recorded", lost)
+            _log.error("not recorded: %s of emails of the service's own tasks", pluralize(lost, "change"))
 
     def _run(self) -> None:
         while True:
