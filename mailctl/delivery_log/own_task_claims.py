@@ -123,7 +123,11 @@ class OwnTaskClaims(Repository):
 
     def mark_lost(self, email_id: str) -> None:
         """Hold the emails of a task whose worker process died: nobody knows whether they were sent."""
-        self._hold_lost(_is_of_message(email_id))
+        # Its message is gone, even if the process died before it had claimed the emails.
+        is_open = UNINDEXED_STATE.in_([State.QUEUED, State.SENDING])
+        where = and_(_is_of_message(email_id), is_open)
+        with writing(self._engine) as connection:
+            hold_as_unknown(connection, where, why=_WORKER_DISAPPEARED, now=self._clock())
 
     def hold_stale(self) -> int:
         """Hold the emails of tasks whose workers let the lease run out; return how many."""

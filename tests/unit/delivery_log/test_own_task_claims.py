@@ -161,6 +161,14 @@ def test_emails_of_a_dead_process_are_held(log: Log, claims: OwnTaskClaims) -> N
     claims.mark_lost("another")
 
 
+def test_emails_of_a_process_that_died_before_its_claim_are_held(log: Log, claims: OwnTaskClaims) -> None:
+    """Their message is gone; should it come after all, it is run."""
+    claims.record(message(log))
+    claims.mark_lost("m1")
+    assert log.email("m1").state is State.HELD
+    assert claim(claims, message(log)).claims
+
+
 def test_stale_claims_are_held(log: Log, claims: OwnTaskClaims) -> None:
     """Whether or not a message comes again."""
     claim(claims, message(log))
