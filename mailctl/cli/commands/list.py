@@ -74,9 +74,9 @@ def list_emails(
     from mailctl.delivery_log.queries.search import Sort, search
     from mailctl.diagnosis.own_task_results import record_results
 
-    record_results(session.runtime)
     wanted = filters.to_filter(session)
     order = Sort(require_choice(sort, list(Sort), field="--sort"))
+    record_results(session.runtime)
 
     def read(limit: int) -> EmailPage:
         engine = session.runtime.engine
