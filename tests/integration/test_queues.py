@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
 
+from mailctl import runtime
 from mailctl.broker.inspector import BrokerInspector
+from mailctl.domain.models import State
+from mailctl.enqueue.publisher import Publisher
+from mailctl.errors import BrokerUnavailable
 from tests.servers import FEW_ATTEMPTS, HangUpServer
 
 if TYPE_CHECKING:
@@ -66,7 +71,7 @@ def on_rabbit(run: Run, rabbit_url: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_messages_that_the_broker_only_counts_are_counted(on_rabbit: Run) -> None:
     """RabbitMQ shows no message without handing it over; neither command says that the queue is empty."""
-    send(on_rabbit)
+    publish(send(on_rabbit))
     _, listed, _ = on_rabbit("queue", "list")
     [found] = [each for each in listed if each["queue"] == "celery"]
     assert (found["broker"]["ready"], found["foreign"], found["depth"]) == (5, 4, 1)
@@ -83,6 +88,17 @@ def send(run: Run, *arguments: str) -> str:
     code, [sent], talk = run("send", "welcome", "--email", "max@example.com", *arguments)
     assert code == 0, talk
     return str(sent["task_id"])
+
+
+def publish(email_id: str) -> None:
+    """Publish an email as a relay does, if a broker that took longer than half a second does not have it."""
+    parts = runtime.current()
+    for _ in range(60):
+        [email] = parts.history.emails([email_id])
+        if email.state is not State.PENDING:
+            break
+        with suppress(BrokerUnavailable), closing(Publisher(parts)) as publisher:
+            publisher.publish_all([email])
 
 
 def queue(run: Run, name: str = "celery") -> dict[str, Any]:
