@@ -1,7 +1,7 @@
-"""Prevents forks while a thread uses the broker's client.
+"""Prevents forks while a thread uses the broker's client, or writes for the recorder.
 
-redis-py locks its connection pools. A pool process that is forked while another thread holds such a lock
-waits for it forever, and its slot in the pool is lost.
+redis-py locks its connection pools, and Python each module that is being imported. A pool process that is
+forked while another thread holds such a lock waits for it forever, and its slot in the pool is lost.
 """
 
 from __future__ import annotations

@@ -52,14 +52,17 @@ class OwnTaskEmails(Repository):
         return self._select(is_recent, emails.c.updated_at, limit=limit)
 
     def finish(self, email_id: str, outcome: OwnTaskOutcome) -> bool:
-        """Record what the task of an email tells; return whether this ended the email.
+        """Record what the task of an email tells; return whether this ended the email, or held it.
 
-        The content is deleted only if a mail server has accepted the email, or it was captured.
+        The content is deleted only if a mail server has accepted the email, or it was captured. A task that
+        was interrupted tells nothing: its email is held, and one that is held as unknown stays so.
 
         Args:
             email_id: of an email that was published, or that is held because nothing told about it.
             outcome: what the result of the task tells.
         """
+        if outcome.may_have_been_sent:
+            return bool(self.hold_unknown([email_id], why=outcome.reason.text))
         now, state, code = self._clock(), outcome.state, outcome.reason.code
         is_it = emails.c.id == email_id
         with writing(self._engine) as connection:
@@ -145,5 +148,4 @@ def _values(outcome: OwnTaskOutcome) -> dict[str, Any]:
     if outcome.state in SENT_OR_CAPTURED:
         # The time at which somebody asked is not the time at which it was sent.
         return reason_values(None) | {"sent_at": outcome.finished_at, "content": None}
-    doubt = {"maybe_sent": True} if outcome.may_have_been_sent else {}
-    return reason_values(outcome.reason) | doubt
+    return reason_values(outcome.reason)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mailctl.broker.fork_safety import no_fork
 from mailctl.errors import MailctlError
 from mailctl.per_process import PerProcess
 from mailctl.timefmt import pluralize
@@ -184,9 +185,11 @@ class LogWriter:
 
     @staticmethod
     def _apply(entry: Callable[[Runtime], object]) -> None:
-        from mailctl import runtime  # imports the database driver, which takes longer than an event loop may
+        # A process that is forked meanwhile would wait forever for locks of this thread, such as of imports.
+        with no_fork():
+            from mailctl import runtime  # imports the database driver; an event loop must not wait for that
 
-        entry(runtime.current())
+            entry(runtime.current())
 
 
 _health = PerProcess[LogHealth]()

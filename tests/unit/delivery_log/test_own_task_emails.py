@@ -65,10 +65,13 @@ def test_what_is_sent_was_sent_when_the_task_finished(log: Log, own: OwnTaskEmai
 
 
 def test_an_interrupted_task_may_have_sent_it(log: Log, own: OwnTaskEmails) -> None:
-    """So a retry has to be confirmed."""
+    """So nobody says that it failed, and a retry has to be confirmed; asking again changes nothing."""
     email_id = publish(log)
-    assert own.finish(email_id, outcome_of_error("WorkerLostError", "signal 9"))
-    assert log.maybe_sent(email_id)
+    interrupted = outcome_of_error("WorkerLostError", "signal 9")
+    assert own.finish(email_id, interrupted)
+    assert not own.finish(email_id, interrupted)
+    assert (log.email(email_id).state, log.maybe_sent(email_id)) == (State.HELD, True)
+    assert "WorkerLostError: signal 9" in (log.email(email_id).error or "")
 
 
 def test_an_email_that_has_ended_is_left_alone(log: Log, own: OwnTaskEmails) -> None:

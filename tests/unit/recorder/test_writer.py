@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -138,3 +140,37 @@ def test_the_state_of_the_log_is_told_when_it_changes(caplog: pytest.LogCaptureF
                 pass
     assert not health.is_backing_off
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+
+
+#: The writer is in the middle of an entry when the main thread forks; the child says whether it had finished.
+_FORK = """
+import os, threading
+from mailctl import runtime
+from mailctl.recorder.writer import LogHealth, LogWriter
+from mailctl.settings import Settings
+
+runtime.configure(Settings(mailctl_home=os.getcwd()))
+begun, is_forking, finished = threading.Event(), threading.Event(), []
+
+def entry(_):
+    begun.set()
+    is_forking.wait()
+    finished.append(True)
+
+writing = LogWriter(LogHealth())
+os.register_at_fork(before=is_forking.set)
+writing.put(entry)
+begun.wait()
+child = os.fork()
+if child == 0:
+    os._exit(0 if finished else 1)
+_, status = os.waitpid(child, 0)
+print("finished" if status == 0 else "in the middle")
+"""
+
+
+def test_a_fork_waits_for_the_end_of_an_entry(tmp_path: Path) -> None:
+    """The child would wait forever for the locks of the writer, such as those of modules it was importing."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _FORK]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "finished"
