@@ -147,7 +147,9 @@ class EligibilityChecker:
             return None  # a custom kind that cannot be loaded in this process
 
     def _send_another_command(self, email: Email, kind: Kind) -> ShellCommand | None:
-        """Return the command that sends another email like one that can no longer be sent."""
+        """Return the command that sends another email like one that cannot be sent; None if none can."""
+        if kind.name not in self._runtime.catalog.kinds:
+            return None  # only the service's own tasks send it
         recipient = self._recipient_options(email, kind)
         if recipient is None:
             return None

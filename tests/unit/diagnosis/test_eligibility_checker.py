@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from mailctl.delivery_log.operator_actions import ActionFacts
 from mailctl.diagnosis.eligibility_checker import EligibilityChecker
-from mailctl.domain.catalog import BUILT_IN_CATALOG
+from mailctl.domain.catalog import BUILT_IN_CATALOG, Catalog
 from mailctl.domain.eligibility import HOLD, RELEASE, RESEND, RETRY, Hazard
 from mailctl.domain.models import Content, Email, SmtpReply, State, User
 from mailctl.domain.reason_codes import ReasonCode
@@ -177,3 +178,10 @@ def test_a_kind_with_values_of_its_own_is_not_sent_by_a_ready_command() -> None:
 def test_no_command_is_offered_that_would_be_refused(change: dict[str, Any]) -> None:
     """Without the directory, to an invalid address, or to a suppressed one."""
     assert Site(recorded=facts(with_content=NONE), **change).commands(sent()) == []
+
+
+def test_no_command_is_offered_for_a_kind_that_only_own_tasks_send() -> None:
+    """`mailctl send` does not know it."""
+    notice = replace(BUILT_IN_CATALOG.get("welcome"), name="notice")
+    catalog = Catalog(load_recorded=lambda: {"notice": notice})
+    assert Site(recorded=facts(with_content=NONE), catalog=catalog).commands(sent(kind="notice")) == []
