@@ -50,7 +50,8 @@ class Service:
 
     def own_worker(self) -> Window:
         """Start the service's own Celery worker, which knows nothing of mailctl."""
-        command = (sys.executable, "-m", "celery", "-A", APP, "worker", "-P", "solo", "-l", "INFO")
+        options = ("-P", "solo", "-l", "INFO", "--without-mingle", "--without-gossip")  # it is alone
+        command = (sys.executable, "-m", "celery", "-A", APP, "worker", *options)
         window = self.terminal.open(*command, name="own", MAILCTL_APP="")
         window.wait_until_printed("ready.")
         return window

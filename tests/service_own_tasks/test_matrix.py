@@ -61,8 +61,12 @@ class Cell:
         return f"{self.tasks}-{self.results}-debug={self.debug}-{self.broker}"
 
 
-TASKS = ("kept", "recorded", "removed")
-CELLS = [Cell(*cell) for cell in product(TASKS, RESULTS, (True, False), ("redis", "rabbitmq"))]
+BROKERS = ("redis", "rabbitmq")
+CELLS = [
+    *(Cell(*cell) for cell in product(("kept", "removed"), RESULTS, (True, False), BROKERS)),
+    # What the recorder has seen does not depend on results or on the profile.
+    *(Cell(*cell) for cell in product(("recorded",), ("kept", "none"), (False,), BROKERS)),
+]
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
