@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from kombu.transport import memory
 
 from mailctl import runtime
+from mailctl.recorder import writer
 from mailctl.settings.database_signs import find_database_signs
 from tests import tables
 from tests.faults import account
@@ -70,13 +72,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _runtime_of_the_test() -> Iterator[None]:
-    """Leave the next test of this process no open delivery log and no configured settings or app.
+def _process_of_the_test() -> Iterator[None]:
+    """Leave the next test of this process no message, thread, open log, or configured settings and app.
 
     A runtime that is open before the test belongs to a fixture of its module, which closes it.
     """
     is_of_module = runtime.is_open()
     yield
+    writer.close()
+    memory.Channel.queues.clear()
     if not is_of_module:
         runtime.close()
         runtime.configure(None)

@@ -93,6 +93,7 @@ class LogWriter:
         self._last: list[Callable[[Runtime], object]] = []
         self._changed = threading.Condition()
         self._is_flushing = False
+        self._is_closed = False
         self._lost = 0
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name="mailctl-recorder", daemon=True)
@@ -124,7 +125,7 @@ class LogWriter:
 
     def flush(self) -> None:
         """Wait until everything is written, for a limited time; log what is not."""
-        if os.getpid() != self._pid:
+        if os.getpid() != self._pid or self._is_closed:
             return  # a forked child has the object, and not the thread
         with self._changed:
             self._waiting.extend(self._last)
@@ -135,11 +136,19 @@ class LogWriter:
         if lost:
             _log.error("not recorded: %s of emails of the service's own tasks", pluralize(lost, "change"))
 
+    def close(self) -> None:
+        """Write what waits, as `flush` does, and end the thread."""
+        self.flush()
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        self._thread.join(timeout=FLUSH_SECONDS)
+
     def _run(self) -> None:
-        while True:
+        while not self._is_closed:
             with self._changed:
                 # Not `wait_for`: what is repeated from now on changes how long to wait.
-                if not self._has_work():
+                if not self._has_work() and not self._is_closed:
                     self._changed.wait(self._seconds_to_next())
                 is_flushing = self._is_flushing
             self._write_waiting(is_flushing=is_flushing)
@@ -210,3 +219,9 @@ def flush() -> None:
     """Write what waits in this process, if anything does."""
     if (writer := _writers.peek()) is not None:
         writer.flush()
+
+
+def close() -> None:
+    """Write what waits in this process, and end the writer; the next change starts another."""
+    if (writer := _writers.pop()) is not None:
+        writer.close()

@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 import uvicorn
+from typing_extensions import override
 
 from mailctl import runtime
 from mailctl.delivery_log.api_keys import NewApiKey, generate_api_key
@@ -59,10 +60,28 @@ def serve(
         on_missing_log(missing)
     app = create_app(access=AccessControl(process_key=process_key))
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, lifespan="on")
-    bound_port = listener.getsockname()[1]
-    on_ready(f"http://{_url_host(host)}:{bound_port}/", process_key)
+    address = f"http://{_url_host(host)}:{listener.getsockname()[1]}/"
     with listener:
-        uvicorn.Server(config).run(sockets=[listener])
+        _Server(config, on_ready=lambda: on_ready(address, process_key)).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it answers requests and handles signals.
+
+    Args:
+        config: the configuration.
+        on_ready: is called then.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._on_ready()
 
 
 def serve_previews(
