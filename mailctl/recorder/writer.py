@@ -139,6 +139,7 @@ class LogWriter:
     def close(self) -> None:
         """Write what waits, as `flush` does, and end the thread."""
         self.flush()
+        atexit.unregister(self.flush)
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()

@@ -40,10 +40,17 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "BACKOFF_SECONDS", 0.0)
 
 
-def test_entries_run_in_order() -> None:
+@pytest.fixture
+def writing(open_log: None) -> Iterator[LogWriter]:
+    """A writer that ends with the test."""
+    made = LogWriter(LogHealth())
+    yield made
+    made.close()
+
+
+def test_entries_run_in_order(writing: LogWriter) -> None:
     """In one thread; the end of the process waits for them."""
     written: list[int] = []
-    writing = LogWriter(LogHealth())
     for number in range(100):
         writing.put(lambda _, number=number: written.append(number))  # type: ignore[misc]
     writing.flush()
@@ -51,7 +58,7 @@ def test_entries_run_in_order() -> None:
 
 
 @pytest.mark.usefixtures("no_backoff")
-def test_an_entry_that_finds_the_log_down_is_tried_again() -> None:
+def test_an_entry_that_finds_the_log_down_is_tried_again(writing: LogWriter) -> None:
     """Before those that came after it."""
     written: list[str] = []
 
@@ -60,7 +67,6 @@ def test_an_entry_that_finds_the_log_down_is_tried_again() -> None:
         if written.count("first") < 3:
             raise LogUnavailable("down")
 
-    writing = LogWriter(LogHealth())
     done = threading.Event()
     writing.put(first)
     writing.put(lambda _: (written.append("second"), done.set()))
@@ -68,17 +74,19 @@ def test_an_entry_that_finds_the_log_down_is_tried_again() -> None:
     assert written == ["first", "first", "first", "second"]
 
 
-def test_a_fault_of_one_entry_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_one_entry_does_not_stop_the_others(
+    writing: LogWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It would fail again."""
     monkeypatch.setattr(writer, "BACKOFF_SECONDS", 0.0)
     done = threading.Event()
-    writing = LogWriter(LogHealth())
     writing.put(lambda _: 1 / 0)
     writing.put(lambda _: done.set())
     assert done.wait(PATIENCE)
 
 
 def test_the_end_of_the_process_does_not_wait_for_a_log_that_is_down(
+    writing: LogWriter,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What is lost is counted."""
@@ -86,16 +94,14 @@ def test_the_end_of_the_process_does_not_wait_for_a_log_that_is_down(
     def fail(_: Runtime) -> None:
         raise LogUnavailable("down")
 
-    writing = LogWriter(LogHealth())
     for _ in range(3):
         writing.put(fail)
     writing.flush()
     assert "not recorded: 3 changes of emails of the service's own tasks" in caplog.text
 
 
-def test_an_entry_is_repeated_although_the_writer_was_idle() -> None:
+def test_an_entry_is_repeated_although_the_writer_was_idle(writing: LogWriter) -> None:
     """Such as the extension of leases."""
-    writing = LogWriter(LogHealth())
     writing.put(lambda _: None)
     writing.flush()
     seen, done = [], threading.Event()
@@ -112,10 +118,9 @@ def test_an_entry_is_repeated_although_the_writer_was_idle() -> None:
     writing._periodic.clear()
 
 
-def test_the_last_entries_run_at_the_end() -> None:
+def test_the_last_entries_run_at_the_end(writing: LogWriter) -> None:
     """Such as calls that were not published."""
     written: list[str] = []
-    writing = LogWriter(LogHealth())
 
     def last(_: Runtime) -> None:
         written.append("last")
