@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery, Task, signals
 from celery.local import maybe_evaluate
+from celery.utils.dispatch import Signal
 from kombu.exceptions import OperationalError
 from sqlalchemy import select
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Email
 
 TASKS = {"shop.send": {"kind": "notice", "address": "to", "user_id": "user"}}
-SIGNALS = (signals.before_task_publish, signals.after_task_publish, signals.task_postrun)
+SIGNALS = [each for each in vars(signals).values() if isinstance(each, Signal)]
 NOTHING = "postgresql://nobody@127.0.0.1:1/nothing"
 
 
@@ -43,8 +44,7 @@ def fresh_recorder() -> Iterator[None]:
     for signal, receivers in connected.items():
         signal.receivers[:] = receivers
         signal.sender_receivers_cache.clear()
-    if (running := writer._writers.pop()) is not None:
-        running.flush()
+    writer.close()
     writer._health.pop()
     runtime.close()
 
