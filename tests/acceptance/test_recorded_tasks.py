@@ -197,7 +197,7 @@ def kill_in_task(shop: Shop, file: str) -> int:
 def test_a_process_killed_after_the_acceptance_sends_nothing_again(make_shop: Any, broker_url: str) -> None:
     """The broker delivers the message again; nobody knows the outcome, so the email is held."""
     shop = make_shop(broker_url)
-    worker = shop.worker("-c", "1")
+    worker = shop.worker("-c", "1", MAILCTL_LEASE_SECONDS="10")
     [task_id] = shop.publish("dawdle.delay('zoe@example.com')")
     worker.wait_until(lambda: (shop.terminal.folder / "sent.pid").exists())
     kill_in_task(shop, "sent")
