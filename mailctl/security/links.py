@@ -102,8 +102,6 @@ class Links:
     def __init__(self, settings: Settings, *, find_user: UserLookup | None = None) -> None:
         _origin(settings.frontend_url)
         self.paths = parse_link_paths(settings.mailctl_link_paths, base=settings.frontend_url)
-        # Without a mail server, a service may be tried out on one computer.
-        self._problem = links_problem(settings) if settings.email_enabled else ""
         self._keyring = Keyring(settings.secret_keys)
         self._seals_tokens = settings.seals_link_tokens
         spec = settings.mailctl_link_mint
@@ -120,14 +118,11 @@ class Links:
         For an email that names its own template, no links are created: its context contains them.
 
         Raises:
-            ConfigurationError: in production, FRONTEND_URL leads to the reader's own computer;
-                MAILCTL_LINK_MINT fails, or the database of users cannot be read.
+            ConfigurationError: MAILCTL_LINK_MINT fails, or the database of users cannot be read.
             InvalidInput: the user no longer exists.
         """
         if content.template is not None:
             return dict(content.urls)
-        if self._problem and any(link.variable not in content.urls for link in kind.links):
-            raise ConfigurationError(self._problem, fix=_HTTPS_FIX)
         return {
             link.variable: content.urls.get(link.variable)
             or self.paths.url(link, self.token(kind, link, content, now=now))
@@ -218,10 +213,6 @@ class Links:
             token=given or secrets.token_urlsafe(24),
         )
         return self.seal(claims)
-
-
-#: What to do about links that lead to the reader's own computer.
-_HTTPS_FIX = "Set FRONTEND_URL to the https address of the service."
 
 
 def link_origins(settings: Settings) -> frozenset[str]:

@@ -327,21 +327,3 @@ def test_http_to_another_host_is_a_configuration_error(url: str) -> None:
     for is_debug in (True, False):
         with pytest.raises(ConfigurationError, match="http"):
             Links(Settings(frontend_url=url, debug=is_debug))
-
-
-@pytest.mark.parametrize(("is_enabled", "is_debug"), [(True, False), (False, False), (True, True)])
-def test_no_link_to_the_own_computer_is_made_in_production(is_enabled: bool, is_debug: bool) -> None:
-    """The email could be sent once only, and nobody could use its link; without links it goes out."""
-    settings = Settings(
-        secret_key="a-secret-key-of-the-service-itself-long-enough",
-        frontend_url="http://localhost:3000",
-        email_enabled=is_enabled,
-        debug=is_debug,
-    )
-    links, content = Links(settings), Content(user=USER)
-    assert links.make_urls(BUILT_IN_KINDS["welcome"], content, now=NOW) == {}
-    if is_debug or not is_enabled:
-        assert links.make_urls(RESET, content, now=NOW)
-        return
-    with pytest.raises(ConfigurationError, match="FRONTEND_URL"):
-        links.make_urls(RESET, content, now=NOW)
