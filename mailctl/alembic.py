@@ -33,7 +33,7 @@ def include_object(
 
     Returns:
         False for a table of mailctl that only the database has, and for what is in it. A hook of your own
-        goes on with `mailctl.alembic.include_object(*args) and ...`.
+        can start with `mailctl.alembic.include_object(*args) and ...`.
     """
     if not reflected or compare_to is not None:
         return True

@@ -1,4 +1,4 @@
-"""The packages of mailctl and who imports whom, read from the code.
+"""The packages of mailctl and their imports, read from the code.
 
 `python -m docs.generators.house` prints the counts.
 """

@@ -51,7 +51,7 @@ def recorded_arguments(content: Content) -> tuple[list[Any], dict[str, Any]]:
     Args:
         content: the content of an email that such a task sends.
     """
-    call = kombu_json.loads(json.dumps(content.call))  # type: ignore[no-untyped-call]
+    call = json.loads(json.dumps(content.call), object_hook=kombu_json.object_hook)
     return list(call["args"]), dict(call["kwargs"])
 
 

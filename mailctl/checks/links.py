@@ -57,7 +57,7 @@ def check_links(settings: Settings, catalog: Catalog, *, offline: bool) -> Itera
 
 
 class _Users:
-    """The user for whom sample links are made: the first of the service's database, or one who is made up."""
+    """The user of the sample links: the first of the service's database, or an invented one."""
 
     def __init__(self, settings: Settings, *, offline: bool) -> None:
         url = settings.database_url
@@ -83,7 +83,7 @@ class _Users:
         return replace(content, user=first) if first is not None else content
 
     def find_record(self, user_id: str) -> Mapping[str, object]:
-        """Return the record of a user; nothing for the one who is made up."""
+        """Return the record of a user; nothing for an invented user."""
         try:
             return self._directory.find_record(user_id) if self._directory is not None else {}
         except NotFound:

@@ -127,7 +127,7 @@ class CliSession:
         return runtime.current(access_mode=self.access_mode)
 
     def allow_missing_log(self) -> None:
-        """Print a note if there is no delivery log, and go on with what the broker reports."""
+        """Print a note if there is no delivery log, and continue with what the broker reports."""
         if self.settings.is_broker_private:
             return
         self.access_mode = AccessMode.OPTIONAL

@@ -144,7 +144,7 @@ def _as_json(
 ) -> tuple[list[Json], dict[str, Json]] | None:
     """Return copies of arguments as JSON values; None if they are none, or are too long."""
     try:
-        text = kombu_json.dumps([list(args), dict(kwargs)])  # type: ignore[no-untyped-call]
+        text = json.dumps([list(args), dict(kwargs)], cls=kombu_json.JSONEncoder)
         if len(text) > _MAX_ARGUMENTS:
             return None
         copied_args, copied_kwargs = json.loads(text, parse_constant=_refuse_constant)

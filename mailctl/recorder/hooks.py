@@ -274,8 +274,9 @@ class Recorder:
         self,
         sender: Any = None,
         request: Any = None,
-        terminated: bool = False,  # noqa: FBT001, FBT002 - Celery's signature
-        expired: bool = False,  # noqa: FBT001, FBT002
+        *,
+        terminated: bool = False,
+        expired: bool = False,
         **_: object,
     ) -> None:
         name = getattr(sender, "name", None)

@@ -46,7 +46,7 @@ class LogHealth:
 
     @contextmanager
     def tolerating(self) -> Iterator[None]:
-        """Suppress every error in the block: whatever is wrong with the log, the service goes on."""
+        """Suppress every error in the block, because no fault of the log may stop the service."""
         try:
             yield
         except Exception as error:

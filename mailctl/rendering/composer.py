@@ -106,8 +106,8 @@ class Composer:
 
         Raises:
             ConfigurationError: this process does not know the kind, or MAILCTL_LINK_MINT fails.
-            InvalidInput: the recipient, the subject or the template name is invalid, or the user for whom
-                MAILCTL_LINK_MINT makes a link no longer exists.
+            InvalidInput: the recipient, the subject or the template name is invalid, or
+                MAILCTL_LINK_MINT makes a link for a user who no longer exists.
             RenderError: a template is missing or wrong, lacks a variable, or the result cannot be sent.
         """
         catalogued = effective_kind(self._catalog.get_recorded(kind), content.template)

@@ -27,8 +27,8 @@ UserLookup = Callable[[str], Mapping[str, object]]
 class LinkUser:
     """The user that an email is for: each column of the record in the users' database is an attribute.
 
-    `id`, `email`, `username` and `first_name` are always there. A user who is not in that database, such as
-    one of whom only the address is known, has these four alone; the `id` is None then, or text.
+    `id`, `email`, `username` and `first_name` are always there. A user who is not in that database, for
+    example one known only by address, has only these four; the `id` is then None or text.
     """
 
     id: Any

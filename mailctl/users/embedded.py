@@ -94,7 +94,7 @@ class EmbeddedUserDirectory:
         raise NotFound(f"There is no user {user_id} in table {users}.", fix="Run `mailctl users list`.")
 
     def find_record(self, user_id: str) -> Mapping[str, object]:
-        """Return the record of a user by column; nothing for a user whom this table does not have.
+        """Return the record of a user by column; nothing if the table has no such user.
 
         A service without DATABASE_URL has users of its own, which are not in this table.
         """

@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kombu.transport import virtual
-from kombu.utils.json import dumps
+from kombu.utils.json import JSONEncoder
 
 from mailctl.worker.foreign.message import BATCH_SIZE
 
@@ -84,7 +84,7 @@ def _script_arguments(foreign: ForeignMessage, queue: str, *, to_head: bool) -> 
     keys = [channel.unacked_key, channel.unacked_index_key, channel._q_for_pri(queue, priority)]
     # kombu stores [message, exchange, routing key].
     suffix = f", {json.dumps(info['exchange'])}, {json.dumps(info['routing_key'])}]"
-    stored = "" if foreign.raw is None else dumps(foreign.raw).encode()  # type: ignore[no-untyped-call]
+    stored = "" if foreign.raw is None else json.dumps(foreign.raw, cls=JSONEncoder).encode()
     # kombu adds its key prefix to the commands that it knows, and EVAL is none of them.
     return (
         [channel.global_keyprefix + key for key in keys],
