@@ -1,4 +1,4 @@
-"""Running commands in this process, in a folder where nothing is set up, and deliveries to a mail server."""
+"""Running commands in this process, in a folder where nothing is set up; deliveries; databases."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import pytest
 
 from mailctl import runtime
 from mailctl.cli.main import main
+from mailctl.delivery_log.storage.engine import open_engine
+from mailctl.delivery_log.storage.schema_version import ensure_current
+from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.settings import Settings
 from tests.integration.commands import Ran
 from tests.smtp_server import ScriptedSmtpServer
@@ -17,6 +20,8 @@ from tests.smtp_server import ScriptedSmtpServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    import sqlalchemy
 
     from tests.integration.commands import Mailctl
     from tests.integration.test_delivery import Post
@@ -77,3 +82,22 @@ def make_post(tmp_path: Path, smtp: ScriptedSmtpServer) -> Iterator[MakePost]:
     yield make
     for post in made:
         post.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def service_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database that a service could use."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    path = tmp_path / "app.db"
+    path.touch()
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def engine(service_url: str) -> Iterator[sqlalchemy.Engine]:
+    """A delivery log on each kind of database."""
+    engine = open_engine(parse_url(service_url, setting="X"), setting="X")
+    ensure_current(engine)
+    yield engine
+    engine.dispose()

@@ -1,0 +1,18 @@
+"""Real Redis, RabbitMQ and PostgreSQL servers on free loopback ports, which tests start, stop and kill."""
+
+from tests.servers.postgresql import PostgresServer
+from tests.servers.process import free_port
+from tests.servers.rabbitmq import RabbitServer
+from tests.servers.redis import RedisServer, SentinelServer
+from tests.servers.sockets import FEW_ATTEMPTS, HangUpServer, TlsProxy
+
+__all__ = [
+    "FEW_ATTEMPTS",
+    "HangUpServer",
+    "PostgresServer",
+    "RabbitServer",
+    "RedisServer",
+    "SentinelServer",
+    "TlsProxy",
+    "free_port",
+]

