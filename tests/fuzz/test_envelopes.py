@@ -23,8 +23,9 @@ from mailctl.domain.factory import make_content, make_drafts, make_user
 from mailctl.domain.request import EmailRequest
 from tests.faults.site import Site
 from tests.fuzz.brokers import OnRabbit, OnRedis
-from tests.fuzz.envelopes import QUEUE, STOLEN, End, Envelope, Shape, bare, broadcasts, shapes, whole
+from tests.fuzz.envelopes import QUEUE, STOLEN, End, Envelope, Shape, bare, whole
 from tests.fuzz.messages import HEADERS
+from tests.fuzz.shapes import broadcasts, shapes
 from tests.fuzz.test_live_worker import wait_until
 from tests.servers import PostgresServer
 
