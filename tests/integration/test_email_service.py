@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +20,7 @@ from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.domain.models import State
 from mailctl.errors import ConfigurationError, IdempotencyConflict, InvalidInput
 from mailctl.settings import Settings
+from tests.accounts import ZOE, Account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,18 +31,6 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Email
 
 TOKEN = "a-token-of-the-service"
-
-
-@dataclass
-class Account:
-    """A user of the service."""
-
-    id: int = 7
-    email: str = "zoe@example.com"
-    username: str = "zoe"
-
-
-ZOE = Account()
 
 
 class Service:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +23,7 @@ from mailctl.domain.models import State
 from mailctl.errors import ConfigurationError, IdempotencyConflict, InvalidInput
 from mailctl.settings import Settings
 from mailctl.sync import EmailService
+from tests.accounts import ZOE, Account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,18 +32,6 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Email
 
 TOKEN = "a-token-of-the-service"
-
-
-@dataclass
-class Account:
-    """A user of the service."""
-
-    id: int = 7
-    email: str = "zoe@example.com"
-    username: str = "zoe"
-
-
-ZOE = Account()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
