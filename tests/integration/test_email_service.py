@@ -150,7 +150,7 @@ class TestPublishing:
                 with pytest.raises(asyncio.CancelledError):
                     await request
             for _ in range(6000):
-                if service.emails():
+                if [email.state for email in service.emails()] == [State.QUEUED]:
                     break
                 await asyncio.sleep(0.02)
             await EmailService.close()
