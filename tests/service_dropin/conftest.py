@@ -67,9 +67,15 @@ class Shop:
 
     def sign_up(self, name: str) -> dict[str, str]:
         """Make an account; return what its user signs in with."""
+        account, _ = self.sign_up_with_id(name)
+        return account
+
+    def sign_up_with_id(self, name: str) -> tuple[dict[str, str], str]:
+        """Make an account; return what its user signs in with, and the user's id."""
         account = {"email": f"{name}@example.com", "username": name, "password": "correct horse"}
-        assert self.client.post("/sign-up", json=account).status_code == 201
-        return {"email": account["email"], "password": account["password"]}
+        reply = self.client.post("/sign-up", json=account)
+        assert reply.status_code == 201
+        return {"email": account["email"], "password": account["password"]}, str(reply.json()["id"])
 
     def call(self, *lines: str) -> None:
         """Run lines of Python in another process, which has imported `asyncio` and `EmailService`."""

@@ -88,13 +88,13 @@ class TestWithMailctl:
 
     def test_an_operator_sends_links_that_the_service_reads(self, adopted: Shop) -> None:
         """With the tokens of its own function, for each kind that has links."""
-        account = adopted.sign_up("ann")
-        send = ("send", "new-ip", "--user-id", "1", "--ip", "198.51.100.9", "--wait")
+        account, user_id = adopted.sign_up_with_id("ann")
+        send = ("send", "new-ip", "--user-id", user_id, "--ip", "198.51.100.9", "--wait")
         assert adopted.terminal.run(*send).code == 0
         allow, block = adopted.links(account["email"], "198.51.100.9")
         assert claims_of(allow.partition("t=")[2])["action"] == "whitelist"
         assert adopted.client.get(block).json() == {"action": "blacklist"}
-        assert adopted.terminal.run("send", "reset", "--user-id", "1", "--wait").code == 0
+        assert adopted.terminal.run("send", "reset", "--user-id", user_id, "--wait").code == 0
         [reset] = adopted.links(account["email"], "reset-password")
         assert adopted.client.post(reset, json={"password": "battery staple"}).json() == {"is_reset": True}
 
