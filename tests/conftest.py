@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,8 +54,11 @@ TABLES = {
 def pytest_configure() -> None:
     """Let programs that tests start be interrupted, also where a shell has put it all in the background.
 
-    No variable of this machine speaks of a database of a service.
+    No variable of this machine speaks of a database of a service. The hundreds of processes that tests start
+    find the modules compiled: where Python may not keep them, each compiles them all, for a second and more.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     for name in find_database_signs(Path("no such file")):
         del os.environ[name]
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
