@@ -199,7 +199,7 @@ class OverrideOptions(OptionGroup):
         typer.Option(
             "--include",
             metavar="HAZARD,...",
-            help="Include emails with a hazard: permanent, maybe-sent, useless, suppressed, resent.",
+            help="Include emails with a hazard: permanent, maybe-sent, expired, suppressed, resent.",
         ),
     ] = ""
     force: Annotated[

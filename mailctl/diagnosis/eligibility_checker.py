@@ -69,7 +69,7 @@ class EligibilityChecker:
         now = datetime.now(UTC)
         recorded = self._runtime.actions.read_facts([email.id for email in emails])
         # Decrypt only contents that matter: of emails to be copied, or to be sent although they expired.
-        decrypts_expired = action is RELEASE or Hazard.USELESS in include
+        decrypts_expired = action is RELEASE or Hazard.EXPIRED in include
         ids = [
             each.id for each in emails if action is RESEND or (decrypts_expired and is_expired(each, now=now))
         ]

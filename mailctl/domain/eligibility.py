@@ -83,7 +83,7 @@ class Hazard(StrEnum):
 
     PERMANENT = "permanent"
     MAYBE_SENT = "maybe-sent"
-    USELESS = "useless"
+    EXPIRED = "expired"
     SUPPRESSED = "suppressed"
     RESENT = "resent"
 
@@ -92,14 +92,14 @@ class Hazard(StrEnum):
 HAZARD_DESCRIPTIONS: Mapping[Hazard, str] = {
     Hazard.PERMANENT: "the mail server says that the mailbox does not exist",
     Hazard.MAYBE_SENT: "the mail server may have it already",
-    Hazard.USELESS: "it has expired",
+    Hazard.EXPIRED: "it has expired",
     Hazard.SUPPRESSED: "its address is suppressed",
     Hazard.RESENT: "it was already resent",
 }
 _RELEVANT_HAZARDS: Mapping[str, frozenset[Hazard]] = {
     RETRY.name: frozenset(Hazard),
     # A new email has a lifetime of its own.
-    RESEND.name: frozenset(Hazard) - {Hazard.USELESS},
+    RESEND.name: frozenset(Hazard) - {Hazard.EXPIRED},
     RELEASE.name: frozenset({Hazard.MAYBE_SENT, Hazard.RESENT}),
 }
 
@@ -238,7 +238,7 @@ def _hazards(email: Email, facts: EligibilityFacts, *, now: datetime) -> frozens
     found = {
         Hazard.PERMANENT: facts.is_mailbox_dead,
         Hazard.MAYBE_SENT: facts.may_have_been_sent or email.state is State.UNCONFIRMED,
-        Hazard.USELESS: is_expired(email, now=now),
+        Hazard.EXPIRED: is_expired(email, now=now),
         Hazard.SUPPRESSED: email.state is State.SUPPRESSED or facts.is_address_suppressed,
         Hazard.RESENT: facts.has_been_resent,
     }

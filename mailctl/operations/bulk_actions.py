@@ -226,7 +226,7 @@ class BulkAction:
         """Group ids by the kind whose full lifetime the emails get again; None for emails not expired."""
         groups: dict[str | None, list[str]] = {}
         for email, eligibility in checked:
-            kind = email.kind if Hazard.USELESS in eligibility.hazards else None
+            kind = email.kind if Hazard.EXPIRED in eligibility.hazards else None
             groups.setdefault(kind, []).append(email.id)
         return groups
 

@@ -60,7 +60,7 @@ class BrokerQueueView(View):
     ready: int | None = Field(description="Messages that no worker has taken.")
     unacked: int | None = Field(description="Messages that workers have not acknowledged.")
     foreign: int | None = Field(description="Messages that are not in the delivery log.")
-    looked_at: int | None = Field(description="Messages that were inspected.")
+    inspected: int | None = Field(description="Messages that were inspected.")
 
 
 class QueueView(View):
@@ -116,10 +116,7 @@ class QueueListView(View):
 
     queues: list[QueueView]
     paused_kinds: list[PauseView]
-    broker_error: str | None = Field(
-        serialization_alias="trouble",
-        description="Why the broker could not be queried; null if it answered.",
-    )
+    broker_error: str | None = Field(description="Why the broker could not be queried; null if it answered.")
 
     @classmethod
     def of(cls, queues: QueueList) -> QueueListView:
@@ -176,7 +173,7 @@ def _broker_queue(queue: QueueStatus) -> BrokerQueueView | None:
         ready=broker.ready,
         unacked=None if broker.unacked is None else len(broker.unacked),
         foreign=None if broker.messages is None else _foreign(queue),
-        looked_at=None if broker.messages is None else len(broker.messages),
+        inspected=None if broker.messages is None else len(broker.messages),
     )
 
 

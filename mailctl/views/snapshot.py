@@ -143,9 +143,7 @@ class OverviewView(SnapshotView):
     """The current state and the last hour, as the API of the dashboard returns them."""
 
     latency: LatencyView
-    time_series: list[TimeSeriesPointView] = Field(
-        serialization_alias="course", description="The last hour, minute by minute."
-    )
+    time_series: list[TimeSeriesPointView] = Field(description="The last hour, minute by minute.")
 
     @classmethod
     def of_trend(cls, snapshot: Snapshot, trend: Trend) -> OverviewView:

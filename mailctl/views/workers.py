@@ -42,10 +42,7 @@ class WorkerListView(View):
     """The live workers."""
 
     workers: list[WorkerView]
-    broker_error: str | None = Field(
-        serialization_alias="trouble",
-        description="Why the broker could not be queried; null if it answered.",
-    )
+    broker_error: str | None = Field(description="Why the broker could not be queried; null if it answered.")
 
     @classmethod
     def of(cls, workers: WorkerList) -> WorkerListView:
@@ -67,9 +64,7 @@ class WorkerStopView(View):
     """The result of asking a worker to stop."""
 
     worker: str
-    is_requested: bool = Field(
-        serialization_alias="told", description="Whether the worker has received the request."
-    )
+    is_requested: bool = Field(description="Whether the worker has received the request.")
     detail: str
 
     @classmethod

@@ -63,7 +63,7 @@ def test_on_redis_remote_control_reaches_them(production: Terminal, desk: Desk) 
     frozen(window.process.pid, desk)
     assert desk.run("workers", "stop", "mail@here", "--yes") == (
         1,
-        [{"schema": "mailctl/1", "worker": "mail@here", "told": False, "detail": "no answer"}],
+        [{"schema": "mailctl/1", "worker": "mail@here", "is_requested": False, "detail": "no answer"}],
         "",
     )
     window.process.send_signal(signal.SIGCONT)

@@ -170,8 +170,8 @@ class TestRetry:
         email_id = send(mailctl, "reset", "--email", "zoe@example.com")
         fail(email_id, REFUSED, state=State.EXPIRED)
         before = mailctl("status", email_id, "--json").lines[0]["expires_at"]
-        assert "useless" in mailctl("retry", email_id).out
-        assert mailctl("retry", email_id, "--include", "useless").code == 0
+        assert "expired" in mailctl("retry", email_id).out
+        assert mailctl("retry", email_id, "--include", "expired").code == 0
         assert mailctl("status", email_id, "--json").lines[0]["expires_at"] > before
 
 

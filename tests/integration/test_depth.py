@@ -144,7 +144,7 @@ def test_the_dashboard_has_the_depth(log: Settings) -> None:
         ):
             overview = client.get("/api/overview").json()
             assert _depths(overview["queues"]) == EXPECTED
-            assert overview["course"][-1]["unfinished"] == UNFINISHED
+            assert overview["time_series"][-1]["unfinished"] == UNFINISHED
             assert _depths(client.get("/api/queues").json()["queues"]) == EXPECTED
             assert _html_cells(client.get("/queues").text) == EXPECTED
             page = client.get("/overview").text

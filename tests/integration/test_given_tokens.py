@@ -57,7 +57,7 @@ class Log:
     def obstacle(self, action: Action, email_id: str) -> str:
         """Return why an action is not possible."""
         checker = EligibilityChecker(self.runtime)
-        [(_, result)] = checker.check(action, [self.email(email_id)], include=[Hazard.USELESS])
+        [(_, result)] = checker.check(action, [self.email(email_id)], include=[Hazard.EXPIRED])
         return result.obstacle
 
 

@@ -143,7 +143,7 @@ class TestOnRedis:
         client.send_task("send_welcome_email_task", kwargs={"user_data": USER})
         found = queue(on_redis)
         assert (found["depth"], found["queued"], found["seconds_to_empty"]) == (1, 1, None)
-        assert found["broker"] == {"ready": 2, "unacked": 0, "foreign": 1, "looked_at": 2}
+        assert found["broker"] == {"ready": 2, "unacked": 0, "foreign": 1, "inspected": 2}
 
     def test_unacknowledged_messages_belong_to_their_queue(self, on_redis: Run, client: Celery) -> None:
         """A worker has them, and they are under way."""

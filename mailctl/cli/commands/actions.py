@@ -26,7 +26,7 @@ def retry(
     \b
       permanent   the mailbox does not exist
       maybe-sent  the mail server may have accepted the email already
-      useless     it has expired; a retry gives it new links and a new lifetime
+      expired     it has expired; a retry gives it new links and a new lifetime
       suppressed  a suppression or a sending limit stopped it
       resent      a new copy of it has been sent already
 

@@ -77,7 +77,7 @@ class Site:
     [
         (RETRY, State.FAILED, (), []),
         (RETRY, State.EXPIRED, (), []),
-        (RETRY, State.EXPIRED, (Hazard.USELESS,), ["e1"]),
+        (RETRY, State.EXPIRED, (Hazard.EXPIRED,), ["e1"]),
         (RESEND, State.FAILED, (), ["e1"]),
         (HOLD, State.QUEUED, (), []),
     ],

@@ -45,8 +45,8 @@ def test_every_hazard_has_to_be_named() -> None:
     late = email(State.EXPIRED, expires_at=NOW - timedelta(hours=1))
     facts = EligibilityFacts(has_content=True, may_have_been_sent=True, has_been_resent=False)
     result = check_eligibility(RETRY, late, facts, now=NOW)
-    assert result.hazards == {Hazard.USELESS, Hazard.MAYBE_SENT}
-    assert "maybe-sent" in result.describe_blocking_hazards(frozenset({Hazard.USELESS}))
+    assert result.hazards == {Hazard.EXPIRED, Hazard.MAYBE_SENT}
+    assert "maybe-sent" in result.describe_blocking_hazards(frozenset({Hazard.EXPIRED}))
     assert result.describe_blocking_hazards(result.hazards) == ""
 
 

@@ -14,7 +14,7 @@ from mailctl.views.base import Timestamp, View, round_figure
 
 class Example(View):
     at: Timestamp
-    error: str | None = Field(default=None, serialization_alias="trouble")
+    error: str | None = Field(default=None, serialization_alias="failure")
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_times_are_printed_in_utc(at: datetime, text: str) -> None:
 def test_keys_are_the_names_for_programs() -> None:
     """An alias is the key; a field without a value is null, not missing."""
     printed = Example(at=datetime(2030, 5, 4, tzinfo=UTC)).as_json()
-    assert json.dumps(printed) == '{"at": "2030-05-04T00:00:00Z", "trouble": null}'
+    assert json.dumps(printed) == '{"at": "2030-05-04T00:00:00Z", "failure": null}'
 
 
 def test_objects_of_the_library_are_accepted() -> None:

@@ -66,13 +66,13 @@ def test_a_broker_that_was_not_asked_is_null() -> None:
 def test_what_a_broker_does_not_tell_is_null() -> None:
     """Nobody can say then how many of its messages are in the log."""
     blind = QueueView.of(queue(on_broker=broker_queue())).as_json()["broker"]
-    assert blind == {"ready": 7, "unacked": None, "foreign": None, "looked_at": None}
+    assert blind == {"ready": 7, "unacked": None, "foreign": None, "inspected": None}
     open_queue = broker_queue(messages=(MESSAGE, MESSAGE), unacked=(MESSAGE,))
     assert QueueView.of(queue(on_broker=open_queue)).as_json()["broker"] == {
         "ready": 7,
         "unacked": 1,
         "foreign": 2,
-        "looked_at": 2,
+        "inspected": 2,
     }
 
 
@@ -90,7 +90,7 @@ def test_the_list_says_why_the_broker_was_not_asked() -> None:
     kind = Pause(scope=PauseScope.KIND, name="reset", reason="wrong", actor="ada", since=NOW)
     error = BrokerUnavailable("The broker refuses.")
     printed = QueueListView.of(QueueList(queues=(queue(),), paused_kinds=(kind,), broker_error=error))
-    assert printed.as_json()["trouble"] == "The broker refuses."
+    assert printed.as_json()["broker_error"] == "The broker refuses."
     assert [each["name"] for each in printed.as_json()["paused_kinds"]] == ["reset"]
 
 

@@ -60,5 +60,5 @@ def test_an_open_circuit_has_both_of_its_keys() -> None:
 
 def test_the_last_hour_has_the_unfinished_emails_of_each_minute() -> None:
     """Under the key that the API has always had."""
-    [point] = OverviewView.of_trend(SNAPSHOT, TREND).as_json()["course"]
+    [point] = OverviewView.of_trend(SNAPSHOT, TREND).as_json()["time_series"]
     assert (point["at"], point["unfinished"], point["p99"]) == ("2026-03-01T12:00:00Z", 2, None)

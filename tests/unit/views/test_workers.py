@@ -48,14 +48,17 @@ def test_the_list_says_why_the_broker_was_not_asked() -> None:
     """Null if it answered."""
     error = BrokerUnavailable("The broker refuses.")
     lists = [WorkerList(workers=(WORKER,), broker_error=each) for each in (error, None)]
-    assert [WorkerListView.of(each).as_json()["trouble"] for each in lists] == ["The broker refuses.", None]
+    assert [WorkerListView.of(each).as_json()["broker_error"] for each in lists] == [
+        "The broker refuses.",
+        None,
+    ]
 
 
 def test_a_stop_has_the_keys_of_the_command() -> None:
-    """`told` says whether the request has arrived."""
+    """`is_requested` says whether the request has arrived."""
     result = StopResult(name="celery@web", is_requested=False, detail="no answer")
     assert WorkerStopView.of(result).as_json() == {
         "worker": "celery@web",
-        "told": False,
+        "is_requested": False,
         "detail": "no answer",
     }
