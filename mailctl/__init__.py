@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mailctl import alembic, sync
+    from mailctl import alembic, links, sync
     from mailctl.delivery_log.used_links import LinkUses, redeem
     from mailctl.domain.catalog import Kind, Link
     from mailctl.errors import (
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
         ServiceUnavailable,
     )
     from mailctl.recorder import record_tasks
-    from mailctl.security import links
     from mailctl.security.links import InvalidLink, UsedLink
     from mailctl.service import EmailService, Recipient
 
@@ -49,7 +48,7 @@ _EXPORTS = {
     "ServiceUnavailable": "mailctl.errors",
     "UsedLink": "mailctl.security.links",
     "alembic": "mailctl.alembic",
-    "links": "mailctl.security.links",
+    "links": "mailctl.links",
     "record_tasks": "mailctl.recorder",
     "redeem": "mailctl.delivery_log.used_links",
     "sync": "mailctl.sync",

@@ -17,6 +17,7 @@ from celery.local import maybe_evaluate
 
 from mailctl.connection_urls import BrokerUrl, InvalidUrl, ResultBackendUrl, is_foreign_scheme
 from mailctl.domain.catalog import TASK_NAMES
+from mailctl.domain.task_mapping import mapped_tasks
 from mailctl.errors import ConfigurationError
 from mailctl.plugins import load_object, summarize_error
 from mailctl.settings import MEMORY_BACKEND, MEMORY_BROKER, Settings
@@ -145,6 +146,15 @@ def overridden_tasks(app: Celery) -> frozenset[str]:
     return frozenset(name for name in TASK_NAMES if name in tasks and type(tasks[name]).__module__ != _TASKS)
 
 
+def email_tasks_of_service(app: Celery, settings: Settings) -> frozenset[str]:
+    """Return the names of the email tasks that the service defines: of mailctl's names, and of MAILCTL_TASKS.
+
+    Raises:
+        ConfigurationError: MAILCTL_TASKS is not usable.
+    """
+    return overridden_tasks(app) | {name for name in mapped_tasks(settings) if is_service_task(app, name)}
+
+
 def is_service_task(app: Celery, name: str) -> bool:
     """Whether the service defines the task of a name itself."""
     task = app.tasks.get(name)
@@ -183,16 +193,23 @@ def stores_results(app: Celery) -> bool:
 
 
 def unreadable_results_reason(app: Celery) -> str:
-    """Return why other processes cannot read the results of an app's tasks, as a clause; "" if they can."""
+    """Return why other processes cannot read the results of an app's tasks, as a clause; "" if they can.
+
+    An app that ignores results (`task_ignore_result`) has those of mailctl's messages, which ask for them.
+    """
     backend = str(app.conf.result_backend or "disabled")
     if backend.startswith("disabled"):
         return "the app has no result backend"
     if backend.startswith(("rpc", "cache+memory")):
         scheme = backend.partition(":")[0]
         return f"only the process that asked for a result can read it from {scheme}://"
-    if app.conf.task_ignore_result:
-        return "the app ignores results (task_ignore_result)"
     return ""
+
+
+def missing_results_reason(app: Celery) -> str:
+    """Return why there is no result of what the service's own code publishes, as a clause; "" if there is."""
+    ignores = "the app ignores results (task_ignore_result)" if app.conf.task_ignore_result else ""
+    return unreadable_results_reason(app) or ignores
 
 
 def is_redis(broker_url: str) -> bool:

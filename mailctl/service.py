@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 
 from mailctl import runtime
 from mailctl.domain.catalog import GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME
-from mailctl.domain.factory import make_user, parse_recipient
+from mailctl.domain.factory import parse_recipient, read_user
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue import background
 from mailctl.errors import InvalidInput
@@ -25,11 +25,10 @@ if TYPE_CHECKING:
 
 
 class ServiceUser(Protocol):
-    """A user of the service; an optional attribute `first_name` is used for the greeting."""
+    """A user of the service; `first_name` or `username`, if it has them, is used for the greeting."""
 
     id: Any
     email: str
-    username: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +129,14 @@ class ServiceCall:
             context={} if context is None else context,
             idempotency_key=key,
         )
-        return cls(request=request, users=[_to_user(user)])
+        known = read_user(user)
+        if known.id is None and any(link.token not in request.tokens for link in kind.links):
+            raise InvalidInput(
+                "user",
+                "has no id yet, by which a link finds the user again.",
+                fix="Flush the session, or save the user, before the call.",
+            )
+        return cls(request=request, users=[known])
 
 
 class EmailService:
@@ -190,7 +196,8 @@ class EmailService:
                 objects with these attributes: `Recipient`, or FastAPI-Mail's `NameEmail`.
             template_name: a template of mailctl or of the folder MAILCTL_TEMPLATES, also in a subfolder and
                 with its ending: `message`, `auth/welcome.html`; or a name of MAILCTL_TEMPLATE_ALIASES.
-            context: the variables of the template, as JSON types: objects and lists may be nested.
+            context: the variables of the template: JSON types, nested, and dates, UUIDs, decimal numbers,
+                enumerations, dataclasses and pydantic models, which become JSON.
 
         Returns:
             The id of the email to the first recipient; it is also the group id of the others.
@@ -267,7 +274,7 @@ class EmailService:
 
         Args:
             kind: the name of the kind.
-            context: the template variables, as JSON types.
+            context: the template variables; see `send_email`.
             tokens: tokens of the service for the links of the kind, by the `token` of each link; mailctl
                 makes those that are missing.
         """
@@ -290,11 +297,6 @@ async def _record(call: ServiceCall, session: Session | AsyncSession | None) -> 
 
 def _given(**tokens: str | None) -> dict[str, str]:
     return {name: token for name, token in tokens.items() if token is not None}
-
-
-def _to_user(user: ServiceUser) -> User:
-    first_name = getattr(user, "first_name", "")
-    return make_user(email=user.email, id=user.id, username=user.username, first_name=first_name)
 
 
 def _to_users(recipients: Sequence[AnyRecipient]) -> list[User]:

@@ -79,6 +79,7 @@ def parse_result(meta: object) -> CeleryResult | None:
         error_type=_error_type(stored) if state in states.EXCEPTION_STATES else "",
         is_terminated=state == states.REVOKED and message == _TERMINATED,
         finished_at=_finished_at(meta.get("date_done")),
+        task=name[:_MAX_TEXT] if isinstance(name := meta.get("name"), str) else "",
     )
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from mailctl.broker.task_arguments import MAX_RECIPIENTS, from_arguments
 from mailctl.domain import address_validation, validation
-from mailctl.domain.catalog import GENERIC
+from mailctl.domain.catalog import GENERIC, effective_kind
+from mailctl.domain.link_validation import url_origin
 from mailctl.domain.models import Content, User
 from mailctl.errors import ConfigurationError, InvalidInput, LinkNotAllowed
 
@@ -48,9 +49,32 @@ class ArgumentRules:
         except LinkNotAllowed:
             if not self.links_problem:
                 raise
-            raise ConfigurationError(
-                self.links_problem, fix="Set FRONTEND_URL to the https address of the service."
-            ) from None
+            raise self.unusable_links() from None
+
+    def require_usable_links(self, kind: Kind, content: Content) -> None:
+        """Check that no link of an email leads to a FRONTEND_URL that nobody can use.
+
+        Args:
+            kind: the kind of the email.
+            content: its validated content.
+
+        Raises:
+            ConfigurationError: one does, or would when it is made.
+        """
+        if not self.links_problem:
+            return
+        kind = effective_kind(kind, content.template)
+        is_made_later = content.template is None and any(
+            link.variable not in content.urls for link in kind.links
+        )
+        if is_made_later or any(url_origin(url) not in self.origins for url in content.urls.values()):
+            raise self.unusable_links()
+
+    def unusable_links(self) -> ConfigurationError:
+        """Return the error that no link can be right with these settings."""
+        return ConfigurationError(
+            self.links_problem, fix="Set FRONTEND_URL to the https address of the service."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,18 +138,20 @@ def unvalidated_content(kind: Kind, arguments: Mapping[str, Json]) -> Content:
 
 
 def validated_content(kind: Kind, content: Content, rules: ArgumentRules) -> Content:
-    """Return a content that can be composed: the arguments that it keeps are validated now.
+    """Return a content that can be sent: the arguments that it keeps are validated now, as are the links.
 
     Args:
         kind: the kind of the email.
-        content: what the delivery log has; returned as it is if it was validated before.
+        content: what the delivery log has; returned as it is if it was validated before and its links can
+            be used.
         rules: what this installation accepts.
 
     Raises:
         InvalidInput: an argument is invalid.
-        ConfigurationError: the settings do not allow validating it.
+        ConfigurationError: the settings do not allow validating it, or make links that nobody can use.
     """
     if not content.unvalidated:
+        rules.require_usable_links(kind, content)
         return content
     # An email whose template makes it another kind came as a generic one.
     kind = GENERIC if content.template is not None else kind

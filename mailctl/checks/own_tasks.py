@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.celery_app import has_memory_broker, has_recorder, overridden_tasks, unreadable_results_reason
+from mailctl.celery_app import (
+    email_tasks_of_service,
+    has_memory_broker,
+    has_recorder,
+    overridden_tasks,
+    unreadable_results_reason,
+)
 from mailctl.checks.finding import CheckGroup, Finding, as_sentence
 from mailctl.domain.own_tasks import load_translator, outcome_of_value
 from mailctl.domain.shell_command import mailctl_command
@@ -31,10 +37,10 @@ def check_own_tasks(settings: Settings, app: Celery) -> Iterator[Finding]:
     yield from _eager(app)
     yield from _translator(settings)
     yield from _mapping(settings, app)
-    own = overridden_tasks(app)
-    if not own:
+    overridden = overridden_tasks(app)
+    if not overridden and not _mapped(settings, app):
         return
-    for name in sorted(own):
+    for name in sorted(overridden):
         yield _GROUP.ok(name, f"the service's own task {name} replaces mailctl's")
     yield _recorder(app)
     yield _own_results(app)
@@ -87,6 +93,13 @@ def _mapping(settings: Settings, app: Celery) -> Iterator[Finding]:
         yield _GROUP.ok(_MAPPING_SETTING, f"{settings.mailctl_tasks} maps {len(mapped)} tasks of the app")
 
 
+def _mapped(settings: Settings, app: Celery) -> frozenset[str]:
+    try:
+        return email_tasks_of_service(app, settings)
+    except ConfigurationError:
+        return frozenset()  # the check of MAILCTL_TASKS reports it
+
+
 def _recorder(app: Celery) -> Finding:
     if has_recorder(app):
         return _GROUP.ok("recorder", "emails of the service's own tasks are recorded")
@@ -102,7 +115,9 @@ def _recorder(app: Celery) -> Finding:
 def _own_results(app: Celery) -> Finding:
     reason = unreadable_results_reason(app)
     if not reason or has_recorder(app) or has_memory_broker(app):
-        return _GROUP.ok("own results", "the results of the service's own tasks can be read")
+        asked = ": mailctl's messages ask for them, although task_ignore_result is set"
+        ignored = asked if app.conf.task_ignore_result and not has_recorder(app) else ""
+        return _GROUP.ok("own results", f"the results of the service's own tasks can be read{ignored}")
     return _GROUP.warn(
         "own results",
         f"The results of the service's own tasks cannot be read, because {reason}: their emails become held.",

@@ -15,6 +15,8 @@ from mailctl.checks.workers import needed_queues
 from mailctl.domain.catalog import TASK_NAMES
 from mailctl.domain.link_validation import MAX_URL, is_local_host
 from mailctl.domain.shell_command import chmod_command
+from mailctl.errors import ConfigurationError
+from mailctl.security.links import links_problem
 from mailctl.settings.secret_keys import WeakKey
 
 if TYPE_CHECKING:
@@ -115,14 +117,26 @@ def _frontend_url(settings: Settings) -> Iterator[Finding]:
     except ValueError:
         return  # the check of links reports it
     fix = "Set FRONTEND_URL to the https URL of the service."
-    if is_local_host(parts.hostname or ""):
-        # Without a mail server, a service may be tried out on one computer.
-        report = _GROUP.fail if settings.email_enabled else _GROUP.warn
-        yield report("FRONTEND_URL", "The links in emails lead to the reader's own computer.", fix=fix)
-    elif parts.scheme == "http":
+    if parts.scheme == "http" and not is_local_host(parts.hostname or ""):
         yield _GROUP.fail(
             "FRONTEND_URL", "The links in emails use http, so their tokens can be intercepted.", fix=fix
         )
+    elif is_local_host(parts.hostname or ""):
+        yield _local_links(settings, fix=fix)
+
+
+def _local_links(settings: Settings, *, fix: str) -> Finding:
+    """Say what becomes of emails whose links lead to the computer of their reader (`links_problem`)."""
+    reason = "The links in emails lead to the reader's own computer"
+    try:
+        is_refused = bool(links_problem(settings))
+    except ConfigurationError:
+        is_refused = True  # MAILCTL_LINK_ORIGINS is wrong, which the check of links reports
+    if is_refused:
+        return _GROUP.fail("FRONTEND_URL", f"{reason}: emails with links are deferred.", fix=fix)
+    # Without a mail server, a service may be tried out on one computer.
+    why = "MAILCTL_LINK_ORIGINS allows that" if settings.email_enabled else "no email leaves this host"
+    return _GROUP.warn("FRONTEND_URL", f"{reason}; {why}.", fix=fix)
 
 
 def _unencrypted_smtp(settings: Settings) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +15,12 @@ from mailctl.delivery_log.queries.queue_stats import QueueRate, QueueStats
 from mailctl.diagnosis.eligibility_checker import EligibilityChecker
 from mailctl.diagnosis.models import Case, Evidence, UnknownId
 from mailctl.domain.models import State
-from mailctl.errors import BrokerUnavailable
+from mailctl.errors import BrokerUnavailable, ConfigurationError
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from mailctl.broker.inspector import BrokerInspector
     from mailctl.broker.messages import MessageSearchResult
     from mailctl.delivery_log.circuits import Circuit
@@ -85,7 +88,8 @@ class EvidenceCollector:
             look_around: whether to search the logs of nearby folders as well.
         """
         settings = self._runtime.settings
-        result, search, broker_error = self._ask_celery(task_id)
+        tasks, why_no_results = self._unrecorded_tasks()
+        result, search, broker_error = self._ask_celery(task_id, tasks=tasks)
         is_relative = settings.mailctl_database_url is None and not settings.mailctl_home.is_absolute()
         home = settings.mailctl_home if is_relative else None
         return UnknownId(
@@ -101,6 +105,8 @@ class EvidenceCollector:
             search=search,
             broker_error=broker_error,
             is_in_memory=self.is_broker_private,
+            unrecorded_tasks=tasks,
+            missing_results=why_no_results,
         )
 
     def email_id_of_key(self, key: str) -> str | None:
@@ -108,16 +114,43 @@ class EvidenceCollector:
         found = self._idempotency_keys.find(key, now=datetime.now(UTC))
         return found.email_id if found else None
 
-    def _ask_celery(self, task_id: str) -> tuple[CeleryResult | None, MessageSearchResult | None, str]:
+    def _unrecorded_tasks(self) -> tuple[frozenset[str], str]:
+        """Return the own tasks whose emails nothing records, and why they leave no results."""
+        if not self._runtime.settings.mailctl_app:
+            return frozenset(), ""
+        from mailctl.celery_app import email_tasks_of_service, has_recorder, missing_results_reason
+
+        app = self._runtime.app
+        if has_recorder(app):
+            return frozenset(), ""
+        with suppress(ConfigurationError):  # check-config says what is wrong with MAILCTL_TASKS
+            return email_tasks_of_service(app, self._runtime.settings), missing_results_reason(app)
+        return frozenset(), ""
+
+    def _ask_celery(
+        self, task_id: str, *, tasks: Collection[str]
+    ) -> tuple[CeleryResult | None, MessageSearchResult | None, str]:
         if self.is_broker_private:
             return None, None, ""
         result, search = None, None
         try:
             result = self.broker.task_result(task_id)
-            search = self.broker.find_message(task_id, queue=self._runtime.settings.celery_queue_default)
+            for queue in self._queues_of(tasks):
+                search = self.broker.find_message(task_id, queue=queue)
+                if search.position is not None:
+                    break
         except BrokerUnavailable as error:
             return result, search, error.message
         return result, search, ""
+
+    def _queues_of(self, tasks: Collection[str]) -> list[str]:
+        """Return the queues to which emails of these tasks, and of mailctl, go by default."""
+        default = self._runtime.settings.celery_queue_default
+        if not tasks:
+            return [default]
+        from mailctl.celery_app import queue_for_task
+
+        return sorted({default, *(queue_for_task(self._runtime.app, task) for task in tasks)})
 
     def _collect_unfinished(self, email: Email) -> dict[str, Any]:
         workers = tuple(self._runtime.workers.list_alive())

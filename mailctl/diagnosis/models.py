@@ -147,6 +147,10 @@ class UnknownId:
     search: MessageSearchResult | None = None
     broker_error: str = ""
     is_in_memory: bool = False
+    #: The email tasks of the service's own code whose emails nothing records; none if it records them.
+    unrecorded_tasks: frozenset[str] = frozenset()
+    #: Why they leave no results, as a clause; "" if they do.
+    missing_results: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -222,6 +222,8 @@ class StatusService:
         missing = f"there is no delivery log at {log}"
         absent = missing if unknown.is_log_missing else f"the delivery log at {log} does not have it"
         broker_error = f" {unknown.broker_error}" if unknown.broker_error else ""
+        if unknown.unrecorded_tasks:
+            broker_error += " The service's own code may have sent it: nothing records what its tasks send."
         fix = f"Check the id; for possible reasons, run: {mailctl_command('why', arguments=[given])}"
         if "@" in given:
             fix = f"List the emails to this address: {search_command(given)}"

@@ -5,16 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailctl.diagnosis.models import Cause, Certainty
+from mailctl.domain.own_tasks import outcome_of_result
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from mailctl.broker.messages import MessagePosition
     from mailctl.diagnosis.models import UnknownId
     from mailctl.domain.models import CeleryResult
     from mailctl.domain.shell_command import ShellCommand
+
+
+#: The name of the cause that the service's own code sends email which nothing records.
+_UNRECORDED = "unrecorded_task"
+_RECORD = "mailctl.record_tasks(app) in the service's code records such emails from then on"
 
 
 def diagnose_unknown(unknown: UnknownId) -> tuple[Cause, ...]:
@@ -40,12 +46,14 @@ def _causes(unknown: UnknownId) -> Iterator[Cause]:
         )
     else:
         yield from _celery_causes(unknown)
-    yield Cause(
-        name="never_existed",
-        sentence="no email has this id: it may be mistyped, or the email was pruned or rolled back",
-        next_step=search_command(unknown.task_id),
-        certainty=Certainty.POSSIBLE,
-    )
+    if not _is_known_to_celery(unknown):
+        yield from _unrecorded_cause(unknown)
+        yield Cause(
+            name="never_existed",
+            sentence="no email has this id: it may be mistyped, or the email was pruned or rolled back",
+            next_step=search_command(unknown.task_id),
+            certainty=Certainty.POSSIBLE,
+        )
     yield from _other_log_causes(unknown)
     if unknown.broker_error:
         yield Cause(
@@ -56,16 +64,36 @@ def _causes(unknown: UnknownId) -> Iterator[Cause]:
         )
 
 
+def _is_known_to_celery(unknown: UnknownId) -> bool:
+    return unknown.result is not None or _position(unknown) is not None
+
+
+def _position(unknown: UnknownId) -> MessagePosition | None:
+    return unknown.search.position if unknown.search else None
+
+
 def _celery_causes(unknown: UnknownId) -> Iterator[Cause]:
     """Yield the cause that follows from what Celery knows of the task."""
-    position = unknown.search.position if unknown.search else None
-    if position is not None:
-        yield _cause_of_message(position, log=unknown.log)
+    if (position := _position(unknown)) is not None:
+        yield _cause_of_message(position, log=unknown.log, tasks=unknown.unrecorded_tasks)
     elif unknown.result is not None:
-        yield _cause_of_result(unknown.result)
+        yield _cause_of_result(unknown.result, tasks=unknown.unrecorded_tasks)
 
 
-def _cause_of_message(position: MessagePosition, *, log: str) -> Cause:
+def _unrecorded_cause(unknown: UnknownId) -> Iterator[Cause]:
+    """Yield the cause that the service's own code sent it, of which neither log nor result tells anything."""
+    if not unknown.unrecorded_tasks or unknown.broker_error or unknown.is_in_memory:
+        return
+    why = unknown.missing_results or "Celery has no result of it, or none any more"
+    yield Cause(
+        name=_UNRECORDED,
+        sentence=f"the service's own code may have sent it, which nothing records, and {why}; {_RECORD}",
+        next_step=mailctl_command("check-config"),
+        certainty=Certainty.POSSIBLE,
+    )
+
+
+def _cause_of_message(position: MessagePosition, *, log: str, tasks: Collection[str]) -> Cause:
     queue, ahead = position.message.queue, position.ahead
     if position.message.is_from_mailctl:
         where = "a worker holds its message" if ahead is None else f"its message is in queue {queue!r}"
@@ -76,25 +104,44 @@ def _cause_of_message(position: MessagePosition, *, log: str) -> Cause:
         )
     held = f"a worker holds its message from queue {queue!r}"
     where = held if ahead is None else f"{pluralize(ahead, 'message')} ahead of it in queue {queue!r}"
+    name, origin = _origin(position.message.task, tasks)
     return Cause(
-        name="another_program",
-        sentence=f"another program published it, and it is not in the delivery log; {where}",
+        name=name,
+        sentence=f"{origin}; {where}" + (f"; {_RECORD}" if name == _UNRECORDED else ""),
         next_step=mailctl_command("queue", "peek", arguments=[queue]),
     )
 
 
-def _cause_of_result(result: CeleryResult) -> Cause:
+def _cause_of_result(result: CeleryResult, *, tasks: Collection[str]) -> Cause:
+    name, origin = _origin(result.task, tasks)
     if result.is_from_mailctl:
         name, origin = "log_elsewhere", "mailctl recorded it in another delivery log, not in this one"
-    else:
-        name, origin = "another_program", "another program published it, and it is not in the delivery log"
-    text = f": {result.text}" if result.text else ""
+    told = f"Celery reports {result.state}"
+    outcome = outcome_of_result(result, task=result.task) if name == _UNRECORDED else None
+    if outcome is not None:
+        told += f", and {outcome.reason.text}"
+    elif result.text:
+        told += f": {result.text}"
+    told += f"; {_RECORD}" if name == _UNRECORDED else ""
     return Cause(
         name=name,
-        sentence=f"{origin}; Celery reports {result.state}{text}",
+        sentence=f"{origin}; {told}",
         next_step=mailctl_command("check-config"),
         certainty=Certainty.LIKELY,
     )
+
+
+def _origin(task: str, tasks: Collection[str]) -> tuple[str, str]:
+    """Return who has published a message of a task, as a name of a cause and a clause.
+
+    Args:
+        task: the name of the task; "" if it is not known.
+        tasks: the email tasks of the service's own code whose emails nothing records.
+    """
+    if tasks and (not task or task in tasks):
+        whose = f"its task {task}" if task else "one of its email tasks"
+        return _UNRECORDED, f"the service's own code published it for {whose}, and nothing recorded it"
+    return "another_program", "another program published it, and it is not in the delivery log"
 
 
 def _other_log_causes(unknown: UnknownId) -> Iterator[Cause]:

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 #: Characters of a stored name; longer ones are dropped, as they are never printed in a greeting.
 _MAX_STORED_NAME = 200
 _LOCALE = "locale"
+#: The fields that errors name.
+_USER = "user"
+_RECIPIENTS = "recipients"
+_MISSING = object()
 #: A mailbox with a display name, as RFC 5322 writes it; the parts are validated on their own.
 _NAMED_ADDRESS = re.compile(r"(?P<name>[^<>]{1,300})<(?P<email>[^<>]{1,300})>\s*")
 
@@ -54,6 +58,29 @@ def make_user(*, email: object, id: object = None, username: object = "", first_
         id=None if id is None else validation.validate_user_id(id),
         username=_name(username),
         first_name=_name(first_name),
+    )
+
+
+def read_user(value: object) -> User:
+    """Return the user that an object of the service describes.
+
+    Args:
+        value: an object with `email` and `id`, and perhaps `username` and `first_name`; an id that is None,
+            as before the service has stored the user, counts as none.
+
+    Raises:
+        InvalidInput: an attribute is missing, cannot be read or is invalid.
+    """
+    for name in ("email", "id"):
+        if _attribute(value, name, field=_USER, default=_MISSING) is _MISSING:
+            raise InvalidInput(
+                _USER, f"has no {name}.", fix="Give an object with id, email and, if you like, username."
+            )
+    return make_user(
+        email=_attribute(value, "email", field=_USER),
+        id=_attribute(value, "id", field=_USER),
+        username=_attribute(value, "username", field=_USER),
+        first_name=_attribute(value, "first_name", field=_USER),
     )
 
 
@@ -89,15 +116,29 @@ def parse_recipient(value: object) -> User:
         return make_recipient(email=named["email"], name=_unquoted(named["name"]))
     if isinstance(value, Mapping):
         return make_recipient(email=value.get("email"), name=value.get("name"))
-    if not isinstance(getattr(value, "email", None), str):
+    email = _attribute(value, "email", field=_RECIPIENTS)
+    if not isinstance(email, str):
         raise InvalidInput(
-            "recipients",
+            _RECIPIENTS,
             "must be addresses.",
             fix="Give strings, mappings or objects with email and name.",
         )
-    email, name = getattr(value, "email", None), getattr(value, "name", None)
+    name = _attribute(value, "name", field=_RECIPIENTS)
     # NameEmail takes the local part of an address for the name if there is none.
-    return make_recipient(email=email, name=None if name == str(email).rpartition("@")[0] else name)
+    return make_recipient(email=email, name=None if name == email.rpartition("@")[0] else name)
+
+
+def _attribute(value: object, name: str, *, field: str, default: object = None) -> object:
+    """Return an attribute of an object of the service, whose code may raise anything."""
+    try:
+        return getattr(value, name, default)
+    except Exception as error:
+        # Without the text of the error, which may quote values.
+        raise InvalidInput(
+            field,
+            f"cannot be read: its {name} raised {type(error).__name__}.",
+            fix="Load it before the call, such as within the session of your database.",
+        ) from error
 
 
 def _unquoted(name: str) -> str:

@@ -282,6 +282,8 @@ class CeleryResult:
     is_terminated: bool = False
     #: When the task finished; None if that is not stored.
     finished_at: datetime | None = None
+    #: The name of the task; "" if the app does not store it (`result_extended`).
+    task: str = ""
 
 
 class ReplyCategory(StrEnum):

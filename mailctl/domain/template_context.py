@@ -1,4 +1,4 @@
-"""Validates template variables: JSON types, size, links and IP addresses."""
+"""Validates template variables: their types, size, links and IP addresses."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mailctl.domain import link_validation, validation
+from mailctl.domain.json_values import to_json_name, to_json_value
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -40,20 +41,23 @@ def validate_variables(value: object) -> dict[str, Json]:
     """Return validated template variables by name.
 
     Args:
-        value: a mapping of names to JSON values; None for no variables.
+        value: a mapping of names to values of the types that `to_json_value` takes, or a dataclass or model
+            of pydantic; None for no variables.
 
     Raises:
-        InvalidInput: the value is not an object, a name is invalid, or a value is not JSON or too large.
+        InvalidInput: the value is not an object, a name is invalid, or a value is of another type or too
+            large.
     """
     if value is None:
         return {}
+    value = to_json_value(value, field=_FIELD)
     if not isinstance(value, Mapping):
         raise InvalidInput(_FIELD, "must be an object with named fields.")
     if len(value) > MAX_VALUES:
         raise InvalidInput(_FIELD, f"has more than {MAX_VALUES} values.")
     found = {validation.validate_variable_name(name): each for name, each in value.items()}
-    _SizeChecker().check(found, depth=0)
-    return found
+    copied: dict[str, Json] = _JsonCopier().copy(found, depth=0)
+    return copied
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,44 +142,39 @@ def _is_link_name(ending: str) -> bool:
     return _LINK_NAME.search(ending) is not None
 
 
-class _SizeChecker:
-    """Walks through a value and refuses it if it is too large or not JSON."""
+class _JsonCopier:
+    """Copies a value as JSON values, and refuses it if it is too large or cannot be one."""
 
     def __init__(self) -> None:
         self._values = 0
         self._characters = 0
 
-    def check(self, value: Json, *, depth: int) -> None:
+    def copy(self, value: object, *, depth: int) -> Json:
+        """Return a copy of a value at a depth of nesting."""
         self._values += 1
         if depth > MAX_DEPTH or self._values > MAX_VALUES:
             self._refuse(f"has more than {MAX_VALUES} values or {MAX_DEPTH} levels of nesting.")
+        value = to_json_value(value, field=_FIELD)
         if isinstance(value, str):
-            self._check_text(value)
-        elif isinstance(value, Mapping):
-            for name, each in value.items():
-                if not isinstance(name, str):
-                    self._refuse_type()
-                self._check_text(name)
-                self.check(each, depth=depth + 1)
-        elif isinstance(value, list | tuple):
-            for each in value:
-                self.check(each, depth=depth + 1)
-        elif not _is_number_or_none(value):
-            self._refuse_type()
+            return self._checked_text(value)
+        if isinstance(value, Mapping):
+            return {
+                self._checked_text(to_json_name(name, field=_FIELD)): self.copy(each, depth=depth + 1)
+                for name, each in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return [self.copy(each, depth=depth + 1) for each in value]
+        if not _is_number_or_none(value):
+            self._refuse("contains a number that is not finite or has too many digits.")
+        return value
 
-    def _check_text(self, text: str) -> None:
+    def _checked_text(self, text: str) -> str:
         self._characters += len(text)
         if self._characters > MAX_CHARACTERS:
             self._refuse(f"has more than {MAX_CHARACTERS} characters.")
         if "\0" in text or not _has_no_surrogates(text):
             self._refuse("contains a NUL or a lone surrogate.")
-
-    def _refuse_type(self) -> None:
-        raise InvalidInput(
-            _FIELD,
-            "contains a value that is not JSON.",
-            fix="Use text, numbers, true, false, null, lists and objects.",
-        )
+        return text
 
     def _refuse(self, reason: str) -> None:
         raise InvalidInput(_FIELD, reason)

@@ -9,10 +9,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailctl import tracing
-from mailctl.domain.catalog import BUILT_IN_KINDS, effective_kind
+from mailctl.domain.catalog import BUILT_IN_KINDS, GENERIC, effective_kind
 from mailctl.domain.factory import make_content, make_drafts
 from mailctl.domain.link_expiry import refuse_expiring_links
-from mailctl.errors import InvalidInput, RenderError
+from mailctl.domain.template_context import validate_variables
+from mailctl.errors import InvalidInput, LinkNotAllowed, RenderError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,19 +115,24 @@ class Enqueuer:
 
         Raises:
             InvalidInput: a value is missing or not usable, or a link expires too early to be sent.
-            ConfigurationError: the custom kinds are needed and cannot be loaded.
+            ConfigurationError: the custom kinds are needed and cannot be loaded, or a link of an email that
+                is not generic leads elsewhere while FRONTEND_URL cannot be right.
         """
-        content = make_content(
-            request.kind,
-            user,
-            origins=self._runtime.link_origins,
-            tokens=request.tokens,
-            context={**request.context, **variables} if variables else request.context,
-            subject=request.subject,
-            template=request.template,
-            catalog=self._runtime.catalog,
-            keeps_template=request.template is not None and self.is_own_task(request.kind),
-        )
+        context = {**request.context, **variables} if variables else request.context
+        try:
+            content = make_content(
+                request.kind,
+                user,
+                origins=self._runtime.link_origins,
+                tokens=request.tokens,
+                context=context,
+                subject=request.subject,
+                template=request.template,
+                catalog=self._runtime.catalog,
+                keeps_template=request.template is not None and self.is_own_task(request.kind),
+            )
+        except LinkNotAllowed as error:
+            return self._content_for_later(request, user, context, error)
         if content.tokens or content.urls:
             now = datetime.now(UTC)
             refuse_expiring_links(
@@ -137,6 +143,31 @@ class Enqueuer:
                 are_sealed=self._runtime.settings.seals_link_tokens,
             )
         return content
+
+    def _content_for_later(
+        self, request: EmailRequest, user: User, context: Mapping[str, Json], error: LinkNotAllowed
+    ) -> Content:
+        """Return a content whose links are validated when it is sent, because FRONTEND_URL cannot be right.
+
+        Raises:
+            LinkNotAllowed: the given error, if FRONTEND_URL can be right.
+            ConfigurationError: only generic emails can wait like this.
+        """
+        rules = self._runtime.argument_rules
+        if not rules.links_problem:
+            raise error
+        if request.kind is not GENERIC or self.is_own_task(request.kind):
+            raise rules.unusable_links() from None
+        from mailctl.broker.unvalidated import unvalidated_content  # imports kombu
+
+        recipient = {"email": user.email, "name": user.first_name}
+        arguments = {
+            "subject": request.subject,
+            "recipients": [recipient],
+            "template_name": request.template,
+            "context": validate_variables(context),
+        }
+        return unvalidated_content(GENERIC, arguments)
 
     def refuse_unrenderable(self, request: EmailRequest, contents: Sequence[Content]) -> None:
         """Refuse a request whose template is missing, broken or lacks a variable.
@@ -153,6 +184,8 @@ class Enqueuer:
 
         async def preview_all() -> None:
             for content in contents:
+                if content.unvalidated:
+                    continue
                 await self._runtime.composer.preview(kind, content, at=at)
 
         try:

@@ -129,7 +129,9 @@ class MessageViewer:
         envelope = asyncio.run(composing)
         patterns = self._runtime.links.paths.token_patterns()
         masker = SecretMasker(content, envelope.links.values(), token_patterns=patterns)
-        note = f"The email is {email.state}; this message was composed just now, with new links."
+        kind = self._runtime.catalog.get_recorded(email.kind)
+        links = ", with new links" if self._runtime.links.makes_new(kind, content) else ""
+        note = f"The email is {email.state}; this message was composed just now{links}."
         return self._make_details(email, MessageSource.COMPOSED, envelope.data, masker, note=note)
 
     def _make_details(

@@ -129,6 +129,15 @@ class Links:
             for link in kind.links
         }
 
+    def makes_new(self, kind: Kind, content: Content) -> bool:
+        """Whether a link of an email is made when it is composed, so that each time has another one."""
+        if content.template is not None:
+            return False
+        return any(
+            link.variable not in content.urls and (self._seals_tokens or not content.tokens.get(link.token))
+            for link in kind.links
+        )
+
     def sample_urls(self, kind: Kind) -> dict[str, str]:
         """Return links for a preview, which lead to the real pages with a token that is not valid."""
         return {link.variable: self.paths.url(link, SAMPLE_TOKEN) for link in kind.links}
@@ -218,25 +227,34 @@ class Links:
 def link_origins(settings: Settings) -> frozenset[str]:
     """Return the origins that links in emails may lead to: those of FRONTEND_URL and MAILCTL_LINK_ORIGINS.
 
-    In production, http origins are left out, because they are on the reader's own computer.
+    That of FRONTEND_URL is left out if `links_problem` has something against it.
 
     Raises:
         ConfigurationError: an origin is neither https nor http to the local computer.
     """
-    extra = (url.strip() for url in settings.mailctl_link_origins.split(","))
-    origins = {_origin(url) for url in (settings.frontend_url, *extra) if url}
-    return frozenset(origin for origin in origins if settings.debug or origin.startswith("https:"))
+    named = _named_origins(settings)
+    return named if links_problem(settings) else named | {_origin(settings.frontend_url)}
 
 
 def links_problem(settings: Settings) -> str:
-    """Return why no link of this installation can be right; "" if links can.
+    """Return why no link to FRONTEND_URL can be right, in one sentence; "" if links can.
+
+    In production with a mail server, such a link must not lead to the reader's own computer, unless
+    MAILCTL_LINK_ORIGINS names the origin: then somebody wants that.
 
     Raises:
         ConfigurationError: an origin is neither https nor http to the local computer.
     """
-    if _origin(settings.frontend_url) in link_origins(settings):
+    origin = _origin(settings.frontend_url)
+    is_wanted = settings.debug or not settings.email_enabled or origin in _named_origins(settings)
+    if is_wanted or not is_local_host(urlsplit(origin).hostname or ""):
         return ""
-    return f"In production, no link may lead to FRONTEND_URL={settings.frontend_url}, which is http."
+    return f"In production, no link may lead to FRONTEND_URL={origin}: that is the reader's own computer."
+
+
+def _named_origins(settings: Settings) -> frozenset[str]:
+    named = (url.strip() for url in settings.mailctl_link_origins.split(","))
+    return frozenset(_origin(url) for url in named if url)
 
 
 def _origin(url: str) -> str:

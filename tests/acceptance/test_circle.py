@@ -63,6 +63,8 @@ def circle(request: pytest.FixtureRequest, terminal: Terminal) -> Iterator[Circl
             request.getfixturevalue("certificates"),
         )
     with running_service(terminal) as service:
+        # All parts of this production are on one computer, the reader's too.
+        terminal.environment["MAILCTL_LINK_ORIGINS"] = terminal.environment["FRONTEND_URL"]
         yield Circle(service, terminal.worker("-c", "1"), Mailbox(terminal, server))
 
 

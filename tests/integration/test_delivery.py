@@ -38,6 +38,7 @@ WORKER = "w@host"
 #: A recipient as messages name it, and an origin that is not in the settings.
 ZOE = {"id": 7, "email": "zoe@example.com", "username": "zoe"}
 ELSEWHERE = "https://shop.example"
+LINK = f"{ELSEWHERE}/page?t=a-token-of-the-service"
 
 
 class Post:
@@ -61,10 +62,15 @@ class Post:
         self.delivery = Delivery(self.runtime, event_loop=self._event_loop, sender=self._sender)
         self._others: list[Runtime] = []
 
-    def with_settings(self, **changed: object) -> Delivery:
-        """Return a delivery on the same log with other settings, as after a restart."""
+    def runtime_with(self, **changed: object) -> Runtime:
+        """Return the parts of a process on the same log with other settings."""
         runtime = Runtime(self.runtime.settings.model_copy(update=changed))
         self._others.append(runtime)
+        return runtime
+
+    def with_settings(self, **changed: object) -> Delivery:
+        """Return a delivery on the same log with other settings, as after a restart."""
+        runtime = self.runtime_with(**changed)
         return Delivery(runtime, event_loop=self._event_loop, sender=self._sender)
 
     def receive(
@@ -304,6 +310,50 @@ class TestMessagesOfOtherPrograms:
         right = post.with_settings(debug=False, frontend_url=ELSEWHERE)
         post.retry("task-7")
         assert right.deliver("task-7", worker=WORKER).state is State.SENT
+
+    @pytest.mark.parametrize(
+        "request_",
+        [
+            EmailRequest(kind=RESET),
+            EmailRequest(kind=RESET, tokens={"token": "a-token-of-the-service"}),
+            EmailRequest(kind=GENERIC, subject="Hello", template="reset", context={"reset_url": LINK}),
+            EmailRequest(
+                kind=GENERIC,
+                subject="Hello",
+                template="message",
+                context={"title": "", "body": "", "action_url": LINK},
+            ),
+        ],
+        ids=["made", "token", "template", "button"],
+    )
+    def test_our_own_misconfiguration_defers_what_the_service_asks_for(
+        self, post: Post, request_: EmailRequest
+    ) -> None:
+        """Whoever makes the link, and wherever it is: nothing goes out, and nothing is lost."""
+        wrong = {"debug": False, "frontend_url": "http://localhost:3000"}
+        enqueuer, user = Enqueuer(post.runtime_with(**wrong)), make_user(email="zoe@example.com", id=7)
+        content = enqueuer.make_content(request_, user)
+        enqueuer.refuse_unrenderable(request_, [content])
+        [email_id] = enqueuer.record(request_, [content]).ids
+        post.runtime.publications.mark_queued([email_id])
+        assert post.with_settings(**wrong).deliver(email_id, worker=WORKER).state is State.DEFERRED
+        email = post.email(email_id)
+        assert (email.to, email.reason_code, email.attempts) == (user.email, ReasonCode.CONFIGURATION, 0)
+        assert MessageViewer(post.runtime_with(**wrong), reveals=False).show(email_id).text
+        post.retry(email_id)
+        right = post.with_settings(debug=False, frontend_url=ELSEWHERE)
+        assert right.deliver(email_id, worker=WORKER).state is State.SENT
+        [message] = post.smtp.messages
+        assert b"localhost" not in message.data
+        assert ELSEWHERE.encode() in message.data
+
+    def test_links_to_this_computer_go_out_if_they_are_named(self, post: Post) -> None:
+        """In production on one computer, MAILCTL_LINK_ORIGINS allows them."""
+        local = "http://localhost:3000"
+        settings = {"debug": False, "frontend_url": local, "mailctl_link_origins": local}
+        arguments = {"user_data": ZOE, "reset_url": f"{local}/reset?t=a-token-of-the-service"}
+        named = post.with_settings(**settings)
+        assert post.receive("task-9", RESET, arguments, delivery=named).state is State.SENT
 
     def test_invalid_messages_do_not_count_in_limits(self, post: Post) -> None:
         """Nothing was sent: the next valid one goes out."""

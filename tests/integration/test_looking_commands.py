@@ -32,6 +32,13 @@ class TestShow:
         assert "Anybody who sees them can use them" in revealed.err
         assert "Reset your Example password" in revealed.out
 
+    def test_an_email_without_links_has_no_new_ones(self, mailctl: Mailctl) -> None:
+        """`show` says so of links only."""
+        email_id = send(mailctl, "welcome", "--user-id", "1")
+        for options in ((), ("--reveal",)):
+            shown = mailctl("show", email_id, *options)
+            assert ("composed just now." in shown.err, "link" in shown.err) == (True, False)
+
     def test_of_a_sent_email_the_headers_are_left(self, mailctl: Mailctl) -> None:
         """And it says why there is no more."""
         email_id = send(mailctl, "reset", "--user-id", "1")

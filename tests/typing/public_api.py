@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import Session, scoped_session
 
-    from mailctl.security.links import LinkClaims
+    from mailctl.links import LinkClaims
 
 
 class User:

@@ -19,6 +19,7 @@ from mailctl.celery_app import (
     is_built_in_app,
     is_redis,
     load_app,
+    missing_results_reason,
     overridden_tasks,
     queue_for_task,
     unreadable_results_reason,
@@ -151,7 +152,8 @@ def test_an_app_that_cannot_be_used_is_refused(module: Path, source: str, proble
     [
         ("redis://h", False, ""),
         ("db+sqlite:///results.db", False, ""),
-        ("redis://h", True, "task_ignore_result"),
+        ("redis://h", True, ""),
+        ("rpc://", True, "rpc://"),
         ("rpc://", False, "rpc://"),
         ("cache+memory://", False, "cache+memory://"),
         (None, False, "no result backend"),
@@ -167,3 +169,6 @@ def test_some_results_cannot_be_read_by_other_processes(
     found = unreadable_results_reason(app)
     assert (found == "") is (reason == "")
     assert reason in found
+    of_service = missing_results_reason(app)
+    assert (of_service == "") is (reason == "" and not is_ignored)
+    assert (found or ("task_ignore_result" if is_ignored else "")) in of_service

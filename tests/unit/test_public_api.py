@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import subprocess
 import sys
@@ -42,6 +43,14 @@ def test_every_public_name_resolves(name: str) -> None:
     found = getattr(mailctl, name)
     defined_as = found.__name__.rpartition(".")[2] if isinstance(found, ModuleType) else found.__name__
     assert defined_as == name
+
+
+@pytest.mark.parametrize("name", ["alembic", "links", "sync"])
+def test_a_module_that_is_exported_can_be_imported_by_its_name(name: str) -> None:
+    """As `import mailctl.links` and as `from mailctl.links import verify`; it is the same module."""
+    module = importlib.import_module(f"mailctl.{name}")
+    assert module is getattr(mailctl, name)
+    assert isinstance(module, ModuleType)
 
 
 @pytest.mark.parametrize("name", ["runtime_settings", "Email", "__wrapped__"])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -124,6 +125,77 @@ class TestTheKindsOfEmail:
         """The optional attribute `first_name` is used."""
         user: Any = SimpleNamespace(**vars(ZOE), first_name="Zoe")
         assert draft(outbox, EmailService.send_welcome_email(user)).content.user.first_name == "Zoe"
+
+
+class Detached:
+    """A user whose attributes cannot be read any more, as those of an object of a closed session."""
+
+    def __init__(self, *broken: str) -> None:
+        self._broken = broken
+
+    def __getattr__(self, name: str) -> object:
+        if name in self._broken:
+            raise RuntimeError("cannot refresh: postgresql://shop:hunter2@db/shop")
+        return {"id": 7, "email": "zoe@example.com"}.get(name, "zoe")
+
+
+class TestUsers:
+    """A user is whatever the service has; what is wrong with one is said in one sentence."""
+
+    def test_names_are_optional(self, outbox: Outbox) -> None:
+        """The email then greets nobody by name."""
+        user: Any = SimpleNamespace(id=7, email="zoe@example.com")
+        assert draft(outbox, EmailService.send_welcome_email(user)).content.user == User(
+            id="7", email="zoe@example.com"
+        )
+
+    @pytest.mark.parametrize(
+        ("user", "problem"),
+        [
+            (SimpleNamespace(email="zoe@example.com", username="zoe"), "user has no id"),
+            (SimpleNamespace(id=7, username="zoe"), "user has no email"),
+            (SimpleNamespace(id=7, email=None), "email"),
+            (None, "user has no email"),
+            ({"id": 7, "email": "zoe@example.com"}, "user has no email"),
+            (Detached("id"), "user cannot be read: its id raised RuntimeError"),
+            (Detached("email"), "user cannot be read: its email raised RuntimeError"),
+            (Detached("first_name"), "user cannot be read: its first_name raised RuntimeError"),
+        ],
+    )
+    def test_a_user_that_cannot_be_read_is_refused(self, outbox: Outbox, user: Any, problem: str) -> None:
+        """By an error of mailctl, without what the service's own error says."""
+        for send in (
+            EmailService.send_welcome_email,
+            partial(EmailService.send_password_reset_email, token=TOKEN),
+        ):
+            with pytest.raises(InvalidInput, match=problem) as refused:
+                asyncio.run(send(user))
+            assert "hunter2" not in str(refused.value)
+        assert outbox.drafts == []
+
+    def test_a_link_that_mailctl_makes_needs_the_id(self, outbox: Outbox) -> None:
+        """A user who is not stored yet has none, and the link could not find the user again."""
+        new: Any = SimpleNamespace(id=None, email="zoe@example.com", username="zoe")
+        with pytest.raises(InvalidInput, match="user has no id yet"):
+            asyncio.run(EmailService.send_password_reset_email(new))
+        with pytest.raises(InvalidInput, match="user has no id yet"):
+            asyncio.run(EmailService.send_new_ip_notification(new, "203.0.113.7", TOKEN))
+        asyncio.run(EmailService.send_password_reset_email(new, TOKEN))
+        assert draft_ids(outbox) == [None]
+
+    def test_a_recipient_that_cannot_be_read_is_refused(self, outbox: Outbox) -> None:
+        """As a user is."""
+        call = EmailService.send_email(
+            "News", [cast("Any", Detached("name"))], "message", {"title": "", "body": ""}
+        )
+        with pytest.raises(InvalidInput, match="recipients cannot be read: its name raised RuntimeError"):
+            asyncio.run(call)
+        assert outbox.drafts == []
+
+
+def draft_ids(outbox: Outbox) -> list[str | None]:
+    """Return the ids of the users of the recorded emails."""
+    return [draft.content.user.id for draft in outbox.drafts]
 
 
 class TestGenericEmails:

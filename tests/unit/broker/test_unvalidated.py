@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,9 +12,13 @@ from mailctl.domain.catalog import BUILT_IN_CATALOG, GENERIC, RESET, WELCOME
 from mailctl.domain.models import Content, User
 from mailctl.errors import ConfigurationError, InvalidInput
 
+if TYPE_CHECKING:
+    from mailctl.domain.catalog import Kind
+
 SHOP = "https://shop.example"
 RULES = ArgumentRules(origins=frozenset({SHOP}), catalog=BUILT_IN_CATALOG)
 NO_LINKS = ArgumentRules(origins=frozenset(), catalog=BUILT_IN_CATALOG, links_problem="FRONTEND_URL is http.")
+USER = User(email="zoe@example.com", id="7")
 ZOE = {"id": 7, "email": "Zoe@EXAMPLE.com", "username": "zoe"}
 RESET_ZOE = {"user_data": ZOE, "reset_url": f"{SHOP}/reset?t=a-token-of-the-service"}
 NEWS: dict[str, Any] = {
@@ -92,3 +96,32 @@ def test_what_cannot_be_stored_is_not_kept() -> None:
     """Not a number has no place in JSON; the recipient has."""
     content = unvalidated_content(WELCOME, {"user_data": {**ZOE, "age": float("nan")}})
     assert (content.user.email, content.unvalidated) == ("Zoe@example.com", {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "is_usable"),
+    [
+        (WELCOME, Content(user=USER), True),
+        (RESET, Content(user=USER), False),
+        (RESET, Content(user=USER, tokens={"token": "a-token-of-the-service"}), False),
+        (RESET, Content(user=USER, urls={"reset_url": f"{SHOP}/reset"}), True),
+        (RESET, Content(user=USER, urls={"reset_url": "http://localhost:3000/reset"}), False),
+        (
+            RESET,
+            Content(user=USER, template="reset", urls={"reset_url": "http://localhost:3000/reset"}),
+            False,
+        ),
+        (GENERIC, Content(user=USER, template="message"), True),
+    ],
+)
+def test_an_email_waits_while_its_links_would_lead_nowhere(
+    kind: Kind, content: Content, is_usable: bool
+) -> None:
+    """Those that mailctl makes, and those that it was given under other settings."""
+    rules = replace(RULES, links_problem="FRONTEND_URL is that of development.")
+    if is_usable:
+        assert validated_content(kind, content, rules) is content
+        return
+    with pytest.raises(ConfigurationError, match="FRONTEND_URL is that"):
+        validated_content(kind, content, rules)
+    assert validated_content(kind, content, RULES) is content

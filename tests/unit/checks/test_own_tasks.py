@@ -64,7 +64,6 @@ def test_results_that_can_be_read_are_fine(check: Callable[..., dict[str, Findin
         ({"backend": "rpc://"}, "rpc://"),
         ({"backend": "cache+memory://"}, "cache+memory://"),
         ({"backend": None}, "no result backend"),
-        ({"more": "app.conf.task_ignore_result = True"}, "task_ignore_result"),
     ],
 )
 def test_results_that_nobody_can_read_are_reported(
@@ -75,6 +74,24 @@ def test_results_that_nobody_can_read_are_reported(
     assert (found.status, reason in found.detail, "record_tasks" in found.fix) == (WARN, True, True)
     recorded = f"{parts.get('more') or ''}\nsetattr(app, {RECORDER_ATTRIBUTE!r}, object())"
     assert check(**parts | {"more": recorded})["own results"].status is OK
+
+
+def test_ignored_results_are_read_because_mailctl_asks_for_them(
+    check: Callable[..., dict[str, Finding]],
+) -> None:
+    """What a message asks for overrides the setting of the app."""
+    found = check(more="app.conf.task_ignore_result = True")["own results"]
+    assert (found.status, "task_ignore_result" in found.detail) == (OK, True)
+
+
+def test_mapped_tasks_are_own_tasks_too(
+    check: Callable[..., dict[str, Finding]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An app that keeps none of mailctl's names, as with Django's email tasks, needs a recorder as well."""
+    mapping = write_module("shop_mapping", "TASKS = {'shop.mail': {}}", tmp_path, monkeypatch)
+    task = _TASK.replace("send_welcome_email_task", "shop.mail")
+    found = check(task=task, backend="rpc://", mailctl_tasks=f"{mapping}:TASKS")
+    assert (found["recorder"].status, found["own results"].status) == (WARN, WARN)
 
 
 def test_with_a_memory_broker_only_mailctls_worker_runs_the_tasks(

@@ -53,10 +53,24 @@ def test_each_is_found_in_production(changes: dict[str, Any], name: str, status:
     assert found[name].fix
 
 
-def test_local_links_are_a_warning_while_emails_are_captured() -> None:
-    """A service may be tried out on one computer."""
-    found = check(production(frontend_url="http://localhost:3000", email_enabled=False))
-    assert found["FRONTEND_URL"].status is WARN
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, FAIL),
+        ({"mailctl_link_origins": "https://a.example"}, FAIL),
+        ({"mailctl_link_origins": "ftp://a.example"}, FAIL),
+        ({"mailctl_link_origins": "http://localhost:3000"}, WARN),
+        ({"email_enabled": False}, WARN),
+    ],
+)
+def test_local_links_are_a_failure_exactly_if_their_emails_are_deferred(
+    changes: dict[str, Any], status: FindingStatus
+) -> None:
+    """A service may be tried out on one computer: without a mail server, or with the origin named."""
+    settings = production(frontend_url="http://localhost:3000", **changes)
+    found = check(settings)["FRONTEND_URL"]
+    assert found.status is status
+    assert ("deferred" in found.detail) is (status is FAIL)
 
 
 @pytest.mark.parametrize("url", ["http://[", "https://h:port", "x" * 5000])

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mailctl.broker.messages import CeleryMessage, MessagePosition, MessageSearchResult
 from mailctl.diagnosis.models import Cause, Certainty, UnknownId
 from mailctl.diagnosis.unknown_id import diagnose_unknown
@@ -61,6 +63,8 @@ def test_a_result_tells_whose_task_it_was() -> None:
     result = CeleryResult(state="SUCCESS", text="", is_from_mailctl=True)
     assert first(result=result).name == "log_elsewhere"
     assert first(result=replace(result, is_from_mailctl=False)).name == "another_program"
+    causes = diagnose_unknown(replace(UNKNOWN, result=result))
+    assert "never_existed" not in [cause.name for cause in causes]
 
 
 def test_an_empty_log_is_likely_the_wrong_one() -> None:
@@ -81,3 +85,49 @@ def test_an_address_is_no_id() -> None:
     """The next step lists the emails to it."""
     assert str(first(task_id="zoe@example.com").next_step) == "mailctl list --to zoe@example.com"
     assert str(first().next_step) == "mailctl list"
+
+
+OWN = frozenset({"send_welcome_email_task", "shop.mail"})
+RETURNED_TRUE = CeleryResult(state="SUCCESS", text="", value=True)
+
+
+class TestTasksThatNothingRecords:
+    """The service's own code publishes for its own tasks, and no recorder is set up."""
+
+    @pytest.mark.parametrize(
+        ("result", "said"),
+        [
+            (RETURNED_TRUE, "returned True, which does not tell whether a mail server accepted it"),
+            (replace(RETURNED_TRUE, value=False), "reported a failure: it returned False"),
+            (CeleryResult(state="FAILURE", text="", error_type="OSError"), "failed with OSError"),
+            (CeleryResult(state="STARTED", text=""), "Celery reports STARTED"),
+        ],
+    )
+    def test_the_result_says_what_it_says(self, result: CeleryResult, said: str) -> None:
+        """Celery knows the id, so it is not mistyped; and how to record is said, too."""
+        causes = diagnose_unknown(replace(UNKNOWN, unrecorded_tasks=OWN, result=result))
+        assert (causes[0].name, causes[0].certainty) == ("unrecorded_task", Certainty.LIKELY)
+        assert said in causes[0].sentence
+        assert "record_tasks(app)" in causes[0].sentence
+        assert "never_existed" not in [cause.name for cause in causes]
+
+    def test_a_task_whose_name_is_stored_is_named(self) -> None:
+        """With `result_extended`; another task is another program's."""
+        named = first(unrecorded_tasks=OWN, result=replace(RETURNED_TRUE, task="shop.mail"))
+        assert "its task shop.mail" in named.sentence
+        other = first(unrecorded_tasks=OWN, result=replace(RETURNED_TRUE, task="shop.pay"))
+        assert other.name == "another_program"
+
+    def test_a_waiting_message_is_the_service_s(self) -> None:
+        """It will be recorded by nobody."""
+        message = replace(FOREIGN, task="shop.mail")
+        assert first(unrecorded_tasks=OWN, search=found(message, ahead=4)).name == "unrecorded_task"
+        pay = replace(FOREIGN, task="shop.pay")
+        assert first(unrecorded_tasks=OWN, search=found(pay, ahead=4)).name == "another_program"
+
+    def test_without_a_result_it_is_possible(self) -> None:
+        """As possible as a mistake, and more likely."""
+        ignored = "the app ignores results (task_ignore_result)"
+        cause = first(unrecorded_tasks=OWN, missing_results=ignored)
+        assert (cause.name, cause.certainty) == ("unrecorded_task", Certainty.POSSIBLE)
+        assert ignored in cause.sentence

@@ -244,7 +244,7 @@ def test_an_optional_button_may_be_null() -> None:
         {"a": "\ud800"},
         {"a": "x\0"},
         {"a": {"\ud800": 1}},
-        {"a": {1: 2}},
+        {"a": {(1,): 2}},
         {"a": "x" * (MAX_CHARACTERS + 1)},
         {"a": [0] * 10_000},
         {"a": object()},

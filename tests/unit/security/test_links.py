@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailctl.domain.catalog import BUILT_IN_KINDS, NEW_IP, RESET, VERIFICATION, Kind
+from mailctl.domain.catalog import BUILT_IN_KINDS, GENERIC, NEW_IP, RESET, VERIFICATION, Kind
 from mailctl.domain.models import Content, User
 from mailctl.domain.samples import SAMPLE_TOKEN
 from mailctl.domain.validation import MAX_TOKEN
@@ -22,6 +23,7 @@ from mailctl.security.links import (
     LinkRequest,
     Links,
     link_origins,
+    links_problem,
 )
 from mailctl.settings import Settings
 from tests.tokens import hs256
@@ -248,6 +250,31 @@ def test_the_function_of_the_service_must_exist() -> None:
         Links(Settings(mailctl_link_mint="no.such.module:mint"))
 
 
+@pytest.mark.parametrize(
+    ("kind", "content", "sealed", "is_new"),
+    [
+        ("welcome", Content(user=USER), False, False),
+        ("email", Content(user=USER, template="message"), False, False),
+        (
+            "reset",
+            Content(user=USER, template="reset", urls={"reset_url": "https://a.example"}),
+            False,
+            False,
+        ),
+        ("reset", Content(user=USER), False, True),
+        ("reset", Content(user=USER, urls={"reset_url": "https://a.example"}), False, False),
+        ("reset", Content(user=USER, tokens={"token": "a-token-of-the-service"}), False, False),
+        ("reset", Content(user=USER, tokens={"token": "a-token-of-the-service"}), True, True),
+        ("new-ip", Content(user=USER, tokens={"whitelist_token": "a-token-of-the-service"}), False, True),
+    ],
+)
+def test_only_links_that_are_made_are_new(kind: str, content: Content, sealed: bool, is_new: bool) -> None:
+    """Those of the caller, and with the caller's own tokens, are the same each time."""
+    links = Links(Settings(mailctl_link_tokens="sealed" if sealed else "as-given"))
+    kinds = {**BUILT_IN_KINDS, GENERIC.name: GENERIC}
+    assert links.makes_new(kinds[kind], content) is is_new
+
+
 def test_links_of_other_programs_may_lead_to_configured_origins() -> None:
     """FRONTEND_URL and MAILCTL_LINK_ORIGINS."""
     settings = Settings(
@@ -312,13 +339,28 @@ def test_other_values_are_not_links(t: object) -> None:
         ("http://127.0.0.1:3000", True, True),
         ("http://[::1]:3000", True, True),
         ("http://localhost:3000", False, False),
+        ("https://localhost:3000", False, False),
         ("https://shop.example", False, True),
     ],
 )
-def test_http_is_allowed_for_localhost_in_development(url: str, is_debug: bool, is_allowed: bool) -> None:
-    """Elsewhere links could be intercepted."""
-    origins = link_origins(Settings(frontend_url=url, debug=is_debug))
+def test_links_to_the_own_computer_are_for_development(url: str, is_debug: bool, is_allowed: bool) -> None:
+    """In production nobody could use them."""
+    origins = link_origins(Settings(frontend_url=url, debug=is_debug, email_enabled=True))
     assert (url in origins) is is_allowed
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"mailctl_link_origins": "https://a.example, http://localhost:3000"}, {"email_enabled": False}]
+)
+def test_links_to_the_own_computer_are_made_in_production_if_somebody_wants_them(
+    wanted: dict[str, Any],
+) -> None:
+    """MAILCTL_LINK_ORIGINS says so, or no email leaves this host."""
+    settings = Settings(frontend_url="http://localhost:3000", debug=False, email_enabled=True)
+    assert "FRONTEND_URL=http://localhost:3000" in links_problem(settings)
+    settings = settings.model_copy(update=wanted)
+    assert links_problem(settings) == ""
+    assert "http://localhost:3000" in link_origins(settings)
 
 
 @pytest.mark.parametrize("url", ["http://shop.example", "http://10.0.0.1", "http://localhost.evil.com"])
