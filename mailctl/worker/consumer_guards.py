@@ -24,6 +24,7 @@ from mailctl.broker.broker_type import BrokerType, broker_type_of
 from mailctl.broker.messages import quoted_name
 from mailctl.celery_app import is_built_in_app
 from mailctl.worker.broker_refusals import survive_refusals
+from mailctl.worker.consumer_activity import ACTIVITY_ATTRIBUTE, ConsumerActivity
 from mailctl.worker.consumer_connection import use_consumer_settings
 from mailctl.worker.message_strategy import NO_TASK_TEXT, MessageReceiver
 from mailctl.worker.message_validation import MAX_SERVICE_BODY, amqp_frames, decompression
@@ -65,6 +66,8 @@ class MessageGuardStep(bootsteps.StartStopStep):  # type: ignore[misc]
         survive_refusals(parent)
         use_consumer_settings(parent)
         guard_unacked_messages(parent)
+        self._activity = ConsumerActivity()
+        setattr(parent, ACTIVITY_ATTRIBUTE, self._activity)
 
     def start(self, parent: Any) -> None:
         """Install the guards."""
@@ -78,7 +81,9 @@ class MessageGuardStep(bootsteps.StartStopStep):  # type: ignore[misc]
             type(parent).create_task_handler(parent),
             is_built_in=is_built_in_app(parent.app),
             errors=errors,
+            activity=self._activity,
         )
+        self._activity.connections += 1
         parent.create_task_handler = lambda: receiver.receive
         parent.task_consumer.on_decode_error = receiver.receive_undecodable
         _GUARDS[broker_type_of(parent.connection)](channel, errors)
