@@ -19,7 +19,9 @@ from mailctl.celery_app import consumed_queues, has_memory_broker
 from mailctl.checks.placeholders import find_placeholders
 from mailctl.delivery_log.heartbeats import Worker
 from mailctl.errors import ExitCode
+from mailctl.worker.consumer_watch import CeleryConsumer
 from mailctl.worker.relay import Relay
+from mailctl.worker.restarts import give_up
 from mailctl.worker.shared_queues import warn_of_other_workers
 
 if TYPE_CHECKING:
@@ -49,7 +51,10 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._relay = Relay(
             parts,
             _make_worker_record(parent),
+            # In memory nothing comes between the consumer and its queues.
+            consumer=None if has_memory_broker(parent.app) else CeleryConsumer(parent),
             on_drained=_stop_worker if self._drain else None,
+            on_failed=partial(give_up, parent),
             is_busy=_has_tasks,
             on_tick=partial(_wake_if_stopping, parent),
         )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from celery import bootsteps
 from celery.concurrency import base as celery_pool
 from celery.worker import pidbox as celery_pidbox
+from celery.worker import request as celery_request
 from celery.worker.consumer import consumer as celery_consumer
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -23,6 +24,8 @@ from mailctl.broker.broker_type import BrokerType, broker_type_of
 from mailctl.broker.messages import quoted_name
 from mailctl.celery_app import is_built_in_app
 from mailctl.worker.broker_refusals import survive_refusals
+from mailctl.worker.consumer_activity import ACTIVITY_ATTRIBUTE, ConsumerActivity
+from mailctl.worker.consumer_connection import use_consumer_settings
 from mailctl.worker.message_strategy import NO_TASK_TEXT, MessageReceiver
 from mailctl.worker.message_validation import MAX_SERVICE_BODY, amqp_frames, decompression
 from mailctl.worker.message_validation.redis_messages import RepairedMessage, repair_message
@@ -35,6 +38,7 @@ _log = logging.getLogger("mailctl.worker")
 _FILTERED_LOGGERS: tuple[logging.Logger, ...] = (
     celery_consumer.logger,
     celery_pidbox.logger,
+    celery_request.logger,
     kombu_redis.logger,
 )
 #: The texts that replace log messages of Celery and kombu, which contain the body.
@@ -47,6 +51,9 @@ _REPLACEMENT_TEXTS = {
     "No such control command: %s": "dropped a broadcast message with an unknown control command",
     "Could not restore message: %r": "cannot put an unacknowledged message back on its queue",
 }
+#: Messages of kombu about a connection that was lost while a task ran, and the text that replaces them.
+_LOST_CONNECTION_FORMATS = ("Couldn't ack %r, reason:%r", "Couldn't reject %r, reason: %r")
+_LOST_CONNECTION_TEXT = "a connection was lost before its last message was done; the broker sends it again"
 
 
 class MessageGuardStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -57,7 +64,10 @@ class MessageGuardStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         survive_refusals(parent)
+        use_consumer_settings(parent)
         guard_unacked_messages(parent)
+        self._activity = ConsumerActivity()
+        setattr(parent, ACTIVITY_ATTRIBUTE, self._activity)
 
     def start(self, parent: Any) -> None:
         """Install the guards."""
@@ -71,7 +81,9 @@ class MessageGuardStep(bootsteps.StartStopStep):  # type: ignore[misc]
             type(parent).create_task_handler(parent),
             is_built_in=is_built_in_app(parent.app),
             errors=errors,
+            activity=self._activity,
         )
+        self._activity.connections += 1
         parent.create_task_handler = lambda: receiver.receive
         parent.task_consumer.on_decode_error = receiver.receive_undecodable
         _GUARDS[broker_type_of(parent.connection)](channel, errors)
@@ -211,6 +223,9 @@ class _BodyRedactingFilter(logging.Filter):
             )
         elif record.msg in _REPLACEMENT_TEXTS:
             record.msg, record.args = _REPLACEMENT_TEXTS[record.msg], ()
+        elif record.msg in _LOST_CONNECTION_FORMATS:
+            record.msg, record.args = _LOST_CONNECTION_TEXT, ()
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
         else:
             return True
         record.exc_info = record.exc_text = None

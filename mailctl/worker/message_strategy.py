@@ -22,6 +22,8 @@ from mailctl.worker.private_request import PrivateTask
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mailctl.worker.consumer_activity import ConsumerActivity
+
 _log = logging.getLogger("mailctl.worker")
 #: Characters of a name from another program that are logged.
 _MAX_NAME_LENGTH = 100
@@ -37,6 +39,7 @@ class MessageReceiver:
         handle: Celery's handler.
         is_built_in: whether the app is mailctl's own, in which no other task runs.
         errors: the driver's errors for a lost connection, which Celery handles.
+        activity: counts the messages.
     """
 
     def __init__(
@@ -46,7 +49,9 @@ class MessageReceiver:
         *,
         is_built_in: bool,
         errors: tuple[type[Exception], ...],
+        activity: ConsumerActivity,
     ) -> None:
+        self._activity = activity
         self._consumer = consumer
         self._handle = handle
         self._tasks = consumer.app.tasks
@@ -57,6 +62,7 @@ class MessageReceiver:
 
     def receive(self, message: Any) -> None:
         """Process a message; nothing in it can end the worker."""
+        self._activity.received += 1
         try:
             self._receive(message)
         except self._errors:

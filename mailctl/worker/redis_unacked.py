@@ -3,6 +3,9 @@
 All apps on a Redis database share one hash of unacknowledged messages. kombu restores every message in it
 that is older than the visibility timeout of the worker. It deletes a message whose exchange it does not know,
 and one that it cannot read ends a worker at its start, and keeps it from restoring all others.
+
+When the worker loses its connection, a message that it is working on stays unacknowledged: it is
+acknowledged over the next connection (`redis_settlements`).
 """
 
 from __future__ import annotations
@@ -12,12 +15,21 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from celery.worker import state
+from kombu.transport.virtual import QoS as VirtualQoS
 from kombu.utils.json import loads
 from redis.exceptions import ResponseError
 
 from mailctl.broker.broker_type import BrokerType, broker_type_of
 from mailctl.broker.messages import unclaimed_queue
-from mailctl.worker.message_validation.redis_messages import is_restorable
+from mailctl.worker.message_validation.redis_messages import is_restorable, stored_task_name
+from mailctl.worker.redis_settlements import (
+    SETTLEMENT_ERRORS,
+    PendingSettlements,
+    acknowledgement,
+    return_to_queue,
+    return_unrecorded,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,33 +46,71 @@ _FOREIGN_VISIBILITY_SECONDS = 3600.0
 
 def guard_unacked_messages(consumer: Any) -> None:
     """Guard the unacknowledged messages of every Redis connection that a Celery consumer opens."""
-    consumer.connection_for_read = partial(_connect, consumer.app, consumer.connection_for_read)
+    consumer.connection_for_read = partial(
+        _connect, consumer.app, PendingSettlements(), consumer.connection_for_read
+    )
 
 
-def _connect(app: Celery, connect: Callable[..., Any], *args: Any, **options: Any) -> Any:
+def _connect(
+    app: Celery, pending: PendingSettlements, connect: Callable[..., Any], *args: Any, **options: Any
+) -> Any:
     connection = connect(*args, **options)
     if broker_type_of(connection) is BrokerType.REDIS:
         transport = connection.transport
         for channel in transport.channels:
-            _guard(channel, app)
-        transport.Channel = partial(_make_guarded_channel, transport.Channel, app)
+            _guard(channel, app, pending)
+            pending.settle(channel)
+        transport.Channel = partial(_make_guarded_channel, transport.Channel, app, pending)
     return connection
 
 
-def _make_guarded_channel(make: Callable[[Any], Any], app: Celery, connection: Any) -> Any:
+def _make_guarded_channel(
+    make: Callable[[Any], Any], app: Celery, pending: PendingSettlements, connection: Any
+) -> Any:
     channel = make(connection)
-    _guard(channel, app)
+    _guard(channel, app, pending)
+    pending.settle(channel)
     return channel
 
 
-def _guard(channel: Any, app: Celery) -> None:
+def _guard(channel: Any, app: Celery, pending: PendingSettlements) -> None:
+    if not channel.ack_emulation:
+        return
     qos = channel.qos
-    qos.append = partial(_append, channel, qos.append)
-    qos.restore_visible = partial(_restore_visible, qos.restore_visible)
-    qos.restore_by_tag = partial(_restore, channel, qos.restore_by_tag, app)
+    qos.append = partial(_append, channel, pending, qos.append)
+    qos.ack = partial(_acknowledge, channel, pending, qos.ack)
+    qos.reject = partial(_reject, channel, pending, qos.reject)
+    qos.restore_visible = partial(_restore_visible, channel, pending, qos.restore_visible)
+    qos.restore_by_tag = partial(_restore, channel, pending, qos.restore_by_tag, app)
 
 
-def _append(channel: Any, append: Callable[..., None], message: Any, tag: str) -> None:
+def _acknowledge(channel: Any, pending: PendingSettlements, ack: Callable[[str], None], tag: str) -> None:
+    """Acknowledge a message; if that fails, free its prefetch slot, and acknowledge it later."""
+    try:
+        ack(tag)
+    except SETTLEMENT_ERRORS as error:
+        VirtualQoS.ack(channel.qos, tag)  # type: ignore[no-untyped-call]
+        pending.add_failed(acknowledgement(tag), error)
+
+
+def _reject(
+    channel: Any,
+    pending: PendingSettlements,
+    reject: Callable[..., None],
+    tag: str,
+    requeue: bool = False,  # noqa: FBT001, FBT002 - the signature of kombu
+) -> None:
+    """Reject a message; if that fails, free its prefetch slot, and reject it later."""
+    try:
+        reject(tag, requeue=requeue)
+    except SETTLEMENT_ERRORS as error:
+        VirtualQoS.ack(channel.qos, tag)  # type: ignore[no-untyped-call]
+        pending.add_failed(return_to_queue(tag, at_tail=True) if requeue else acknowledgement(tag), error)
+
+
+def _append(
+    channel: Any, pending: PendingSettlements, append: Callable[..., None], message: Any, tag: str
+) -> None:
     """Store a message as unacknowledged, or put it back on its queue."""
     try:
         append(message, tag)
@@ -73,9 +123,16 @@ def _append(channel: Any, append: Callable[..., None], message: Any, tag: str) -
         if handler := getattr(channel, POPPED_HANDLER_ATTRIBUTE, None):
             handler.put_back()
         raise
+    except SETTLEMENT_ERRORS:
+        info = message.delivery_info
+        pending.add(return_unrecorded(pending, message._raw, info["exchange"], info["routing_key"], tag))
+        raise
 
 
-def _restore_visible(restore: Callable[..., None], *args: Any, **options: Any) -> None:
+def _restore_visible(
+    channel: Any, pending: PendingSettlements, restore: Callable[..., None], *args: Any, **options: Any
+) -> None:
+    pending.settle(channel)
     try:
         restore(*args, **options)
     except ResponseError as error:  # then the worker cannot take a message, either, and says so
@@ -84,6 +141,7 @@ def _restore_visible(restore: Callable[..., None], *args: Any, **options: Any) -
 
 def _restore(
     channel: Any,
+    pending: PendingSettlements,
     restore: Callable[..., None],
     app: Celery,
     tag: bytes | str,
@@ -91,9 +149,12 @@ def _restore(
     leftmost: bool = False,  # noqa: FBT001, FBT002 - the signature of kombu
 ) -> None:
     """Restore a message if it is this worker's own, or if the worker that held it disappeared."""
-    own_tags = channel.qos._delivered
-    if (tag.decode(errors="replace") if isinstance(tag, bytes) else tag) in own_tags:
-        restore(tag, client, leftmost)
+    own_tag = tag.decode(errors="replace") if isinstance(tag, bytes) else tag
+    if own_tag in channel.qos._delivered:
+        if leftmost or _is_stopping():
+            restore(tag, client, leftmost)
+        elif own_tag not in _running_tags():  # the connection is being closed after an error
+            pending.add(return_to_queue(own_tag))
         return
     with channel.conn_or_acquire(client) as connected:
         stored = connected.hget(channel.unacked_key, tag)
@@ -104,6 +165,15 @@ def _restore(
             return
         if not is_left:
             restore(tag, connected, leftmost)
+
+
+def _is_stopping() -> bool:
+    return state.should_stop is not None or state.should_terminate is not None
+
+
+def _running_tags() -> set[str]:
+    """Return the tags of the messages that this worker is working on, over whatever connection they came."""
+    return {request.message.delivery_tag for request in state.active_requests if not request.acknowledged}
 
 
 def _is_due(channel: Any, app: Celery, tag: bytes | str, stored: bytes, client: Any) -> bool:
@@ -121,8 +191,7 @@ def _is_due(channel: Any, app: Celery, tag: bytes | str, stored: bytes, client: 
         raise ValueError("without a queue")
     if not _queues_of(channel, exchange, routing_key) & set(app.amqp.queues.consume_from):
         return False
-    task = message["headers"].get("task")
-    if isinstance(task, str) and task in app.tasks:
+    if stored_task_name(message) in app.tasks:
         return True
     taken_at = client.zscore(channel.unacked_index_key, tag) or 0.0
     return bool(time.time() - taken_at >= max(_FOREIGN_VISIBILITY_SECONDS, channel.visibility_timeout))

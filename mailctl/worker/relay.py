@@ -1,6 +1,7 @@
 """The relay: a thread of each worker that publishes due emails and recovers stuck ones.
 
-Any number of relays may run on one delivery log: only one of them at a time reserves an email.
+Any number of relays may run on one delivery log: only one of them at a time reserves an email. Whatever error
+ends the thread restarts it, a few times; then the worker ends.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from mailctl.delivery_log.storage.change_detector import ChangeDetector
 from mailctl.enqueue.publisher import Publisher
 from mailctl.errors import BrokerUnavailable, LogUnavailable, MailctlError
 from mailctl.worker.clocks import IntervalTimer
+from mailctl.worker.consumer_watch import ConsumerWatch
 from mailctl.worker.drain import DrainWatch
 from mailctl.worker.due_emails import DueEmails
+from mailctl.worker.restarts import RestartLimit, describe_failure
 from mailctl.worker.stuck_emails import StuckEmails
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     from mailctl.delivery_log.heartbeats import Worker
     from mailctl.runtime import Runtime
+    from mailctl.worker.consumer_watch import CeleryConsumer
 
 _log = logging.getLogger("mailctl.relay")
 
@@ -37,6 +41,8 @@ SERVER_TICK_SECONDS = 1.0
 _POLL_SECONDS = 0.02
 #: How much longer the relay rests than it works while a local log changes all the time.
 _REST_FACTOR = 20
+#: Seconds before the relay runs again after an unexpected error.
+_RESTART_SECONDS = 1.0
 #: Seconds between two recoveries of stuck emails.
 RECOVERY_SECONDS = 1.0
 
@@ -47,7 +53,9 @@ class Relay:
     Args:
         runtime: the parts of this process.
         worker: the worker that the heartbeat reports as alive.
+        consumer: the consumer that is restarted if it takes no messages; None to watch none.
         on_drained: called once when no work is left; None to continue then.
+        on_failed: called with the reason when the relay or the consumer fails again after too many restarts.
         is_busy: whether the worker is executing tasks.
         on_tick: called at the end of every tick.
     """
@@ -57,27 +65,42 @@ class Relay:
         runtime: Runtime,
         worker: Worker,
         *,
+        consumer: CeleryConsumer | None = None,
         on_drained: Callable[[], None] | None = None,
+        on_failed: Callable[[str], None] = lambda _: None,
         is_busy: Callable[[], bool] = lambda: False,
         on_tick: Callable[[], None] = lambda: None,
     ) -> None:
         self._runtime = runtime
         self._worker = worker
+        self._on_failed = on_failed
+        self._is_busy = is_busy
         self._on_tick = on_tick
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mailctl-relay", daemon=True)
+        self._restarts = RestartLimit()
         self._broker = broker = BrokerInspector(runtime.app)
-        self._publisher = Publisher(runtime, worker_id=worker.id)
-        self._change_detector = ChangeDetector(runtime.engine)
+        self._drain_watch = on_drained and DrainWatch(
+            runtime, broker=broker, queues=worker.queues, is_busy=is_busy, on_drained=on_drained
+        )
+        self._consumer_watch: ConsumerWatch | None = None
+        if consumer is not None:
+            self._consumer_watch = ConsumerWatch(runtime, consumer, broker=broker, on_failed=on_failed)
+        self._make_parts()
         is_local = self._change_detector.is_sqlite
         self._tick_seconds = LOCAL_TICK_SECONDS if is_local else SERVER_TICK_SECONDS
         self._is_sole_publisher = is_local and broker.is_in_memory
+
+    def _make_parts(self) -> None:
+        """Make the parts that have a state, which an unexpected error may have left in disorder."""
+        runtime, broker = self._runtime, self._broker
+        self._publisher = Publisher(runtime, worker_id=self._worker.id)
+        self._change_detector = ChangeDetector(runtime.engine)
         self._due_emails = DueEmails(
             runtime, publisher=self._publisher, broker=broker, is_stopped=self._stopped.is_set
         )
-        self._stuck_emails = StuckEmails(runtime, broker=broker, worker_id=worker.id, is_busy=is_busy)
-        self._drain_watch = on_drained and DrainWatch(
-            runtime, broker=broker, queues=worker.queues, is_busy=is_busy, on_drained=on_drained
+        self._stuck_emails = StuckEmails(
+            runtime, broker=broker, worker_id=self._worker.id, is_busy=self._is_busy
         )
         self._heartbeat_timer = IntervalTimer(HEARTBEAT_SECONDS)
         self._recovery_timer = IntervalTimer(RECOVERY_SECONDS)
@@ -103,6 +126,27 @@ class Relay:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
+            try:
+                self._run_until_stopped()
+            except BaseException as error:
+                if not self._restart_after(error):
+                    break
+        self._sign_off()
+
+    def _restart_after(self, error: BaseException) -> bool:
+        """Make the relay ready to run again after an unexpected error; return whether it may."""
+        what = f"the relay failed ({describe_failure(error)})"
+        if not self._restarts.take():
+            self._on_failed(f"{what}, again after it was restarted {self._restarts}")
+            return False
+        _log.error("%s; restarting it (%s)", what, self._restarts)
+        self._close_parts()
+        self._make_parts()
+        self._stopped.wait(_RESTART_SECONDS)
+        return True
+
+    def _run_until_stopped(self) -> None:
+        while not self._stopped.is_set():
             started, published = time.monotonic(), self._publisher.published_count
             try:
                 self._tick()
@@ -114,7 +158,6 @@ class Relay:
                     self._stuck_emails.distrust_leases()
                 self._log_change(error)
             self._rest(worked_seconds=time.monotonic() - started)
-        self._sign_off()
 
     def _rest(self, *, worked_seconds: float) -> None:
         """Wait for the next tick, which comes early if the log changes and only a relay can publish."""
@@ -135,6 +178,8 @@ class Relay:
         if is_recovery_due or self._change_detector.may_have_changed():
             self._change_detector.mark_seen()
             self._due_emails.publish()
+        if self._consumer_watch is not None:
+            self._consumer_watch.check()
         if self._drain_watch is not None:
             self._drain_watch.check()
         self._on_tick()
@@ -147,8 +192,16 @@ class Relay:
                 self._runtime.recovery.return_orphans(alive=others)
         except LogUnavailable as error:
             _log.warning("cannot unregister the worker: %s", error)
-        self._publisher.close()
-        self._change_detector.close()
+        except Exception as error:
+            _log.warning("cannot unregister the worker (%s)", describe_failure(error))
+        self._close_parts()
+
+    def _close_parts(self) -> None:
+        try:
+            self._publisher.close()
+            self._change_detector.close()
+        except Exception as error:
+            _log.debug("the relay could not close its connections (%s)", describe_failure(error))
 
     def _log_change(self, error: MailctlError | None) -> None:
         """Log an error when it begins and when it ends, not at every tick."""

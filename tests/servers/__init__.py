@@ -4,12 +4,13 @@ from tests.servers.postgresql import PostgresServer
 from tests.servers.process import free_port
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer, SentinelServer
-from tests.servers.sockets import FEW_ATTEMPTS, HangUpServer, TlsProxy
+from tests.servers.sockets import FEW_ATTEMPTS, HangUpServer, Proxy, TlsProxy
 
 __all__ = [
     "FEW_ATTEMPTS",
     "HangUpServer",
     "PostgresServer",
+    "Proxy",
     "RabbitServer",
     "RedisServer",
     "SentinelServer",

@@ -1,4 +1,4 @@
-"""Servers that only accept connections: one that hangs up, and one that adds TLS to another server."""
+"""Servers that only accept connections: one that hangs up, and ones that stand before another server."""
 
 from __future__ import annotations
 
@@ -54,17 +54,20 @@ class HangUpServer:
             client.close()
 
 
-class TlsProxy:
-    """Speaks TLS with clients, and with a server on loopback in clear text.
+class Proxy:
+    """Passes on what clients and a server on loopback say to each other.
 
     Args:
-        context: holds the certificate that clients are shown.
         port: the server's.
+        context: holds the certificate that clients are shown; None for clear text.
     """
 
-    def __init__(self, context: ssl.SSLContext, port: int) -> None:
+    def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
         self._server_port = port
         self._context = context
+        self._passes = asyncio.Event()
+        self._passes.set()
+        self._open: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self.port = 0
@@ -82,6 +85,19 @@ class TlsProxy:
         self._thread.join(PATIENCE)
         self._loop.close()
 
+    def silence(self) -> None:
+        """Keep connections open, accept new ones, and pass on nothing."""
+        self._loop.call_soon_threadsafe(self._passes.clear)
+
+    def reset(self) -> None:
+        """Drop the connections that there are, with what they had not passed on; new ones work."""
+        self._loop.call_soon_threadsafe(self._reset)
+
+    def _reset(self) -> None:
+        for writer in self._open:
+            writer.transport.abort()
+        self._passes.set()
+
     async def _close(self) -> None:
         self._server.close()
         mine = asyncio.current_task()
@@ -93,16 +109,31 @@ class TlsProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+        ends = {writer, upstream_writer}
+        self._open |= ends
         try:
-            await asyncio.gather(_pump(reader, upstream_writer), _pump(upstream_reader, writer))
+            await asyncio.gather(self._pump(reader, upstream_writer), self._pump(upstream_reader, writer))
         finally:
-            upstream_writer.transport.abort()
-            writer.transport.abort()
+            self._open -= ends
+            for end in ends:
+                end.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            while data := await reader.read(65536):
+                await self._passes.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError, ssl.SSLError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+class TlsProxy(Proxy):
+    """Speaks TLS with clients, and with a server on loopback in clear text.
+
+    Args:
+        context: holds the certificate that clients are shown.
+        port: the server's.
+    """
+
+    def __init__(self, context: ssl.SSLContext, port: int) -> None:
+        super().__init__(port, context)

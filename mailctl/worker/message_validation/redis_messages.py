@@ -5,10 +5,13 @@ A repaired message is validated afterwards like any other.
 
 from __future__ import annotations
 
+import binascii
 import uuid
 from typing import Any
 
 from mailctl.worker.message_validation.headers import is_nested_too_deep
+from mailctl.worker.message_validation.models import IncomingMessage
+from mailctl.worker.message_validation.validation import task_name
 
 _MAX_PRIORITY = 255
 _TOO_DEEP = "(nested too deep)"
@@ -75,6 +78,25 @@ def is_restorable(raw: dict[str, Any]) -> bool:
     # Python's JSON can contain an infinite priority, which cannot be converted to an integer.
     has_valid_priority = not isinstance(properties.get("priority"), float)
     return has_valid_priority and isinstance(properties.get("delivery_info"), dict)
+
+
+def stored_task_name(raw: dict[str, Any]) -> str | None:
+    """Return the name of the task of a message that kombu can restore; None if it names none.
+
+    In protocol 1 the name is in the body.
+    """
+    body = raw.get("body")
+    try:
+        if raw["properties"].get("body_encoding") == "base64":
+            body = binascii.a2b_base64(body or "")
+    except (TypeError, ValueError):
+        body = b""
+    message = IncomingMessage(
+        headers=raw["headers"],
+        body=body if isinstance(body, str | bytes) else b"",
+        content_type=raw.get("content-type"),
+    )
+    return task_name(message)
 
 
 def _object_or_empty(value: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from redis.exceptions import DataError
 from mailctl.worker.consumer_guards import (
     _BODY_FILTER,
     _FILTERED_LOGGERS,
+    _LOST_CONNECTION_FORMATS,
     _REPLACEMENT_TEXTS,
     _skip_unreadable,
     keep_bodies_out_of_logs,
@@ -204,3 +205,12 @@ def test_every_replaced_text_is_one_of_a_filtered_logger() -> None:
     }
     sources = "".join(inspect.getsource(module) for module in (celery_pidbox, kombu_redis))
     assert [text for text in _REPLACEMENT_TEXTS if text not in texts and f"'{text}'" not in sources] == []
+
+
+@pytest.mark.parametrize("text", _LOST_CONNECTION_FORMATS)
+def test_a_lost_connection_is_a_warning(text: str) -> None:
+    """The broker still has the message, so nothing is critical about it."""
+    record = logging.LogRecord("name", logging.CRITICAL, "", 0, text, ("tag", OSError()), (None, None, None))
+    assert _BODY_FILTER.filter(record)
+    assert (record.levelname, record.args, record.exc_info) == ("WARNING", (), None)
+    assert "the broker sends" in record.getMessage()

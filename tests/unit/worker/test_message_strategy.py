@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
+from mailctl.worker.consumer_activity import ConsumerActivity
 from mailctl.worker.message_strategy import MessageReceiver, mailctl_task_names
 from mailctl.worker.message_validation import REFUSAL_HEADER
 from mailctl.worker.private_request import PrivateTask
@@ -55,7 +56,11 @@ class Worker:
         )
         self.consumer = consumer
         self.receiver = MessageReceiver(
-            consumer, self.handled.append, is_built_in=is_built_in, errors=(ConnectionError,)
+            consumer,
+            self.handled.append,
+            is_built_in=is_built_in,
+            errors=(ConnectionError,),
+            activity=ConsumerActivity(),
         )
 
 

@@ -176,3 +176,30 @@ def test_the_broker_is_back_when_something_was_published(
     with caplog.at_level(logging.INFO, logger="mailctl.relay"):
         site.run_until(published)
     assert [record.message for record in caplog.records] == ["the relay works again"]
+
+
+def test_an_unexpected_error_restarts_the_relay(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """With new parts; the log says what failed, without the text of the error."""
+    site.relay._stopped.set()
+    with caplog.at_level(logging.ERROR, logger="mailctl.relay"):
+        assert site.relay._restart_after(KeyError("secret"))
+    assert caplog.messages == ["the relay failed (KeyError); restarting it (1 of 3 times in 10 minutes)"]
+    assert site.publisher.names == ["close"]
+    assert site.relay._due_emails is not site.due  # type: ignore[comparison-overlap]
+
+
+def test_a_relay_that_fails_again_and_again_gives_up(empty_log: Engine) -> None:
+    """The worker is told why, and signed off."""
+    site = Site(empty_log)
+    given_up = threading.Event()
+    reasons: list[str] = []
+
+    def on_failed(reason: str) -> None:
+        reasons.append(reason)
+        given_up.set()
+
+    site.relay._on_failed = on_failed
+    site.workers.answers["record_heartbeat"] = ValueError()
+    site.run_until(given_up)
+    assert "again after it was restarted 3 of 3 times in 10 minutes" in reasons[0]
+    assert site.workers.names[-2:] == ["unregister", "list_alive"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 
-from mailctl.worker.message_validation.redis_messages import repair_message
+from mailctl.worker.message_validation.redis_messages import repair_message, stored_task_name
 from tests.unit.worker.message_validation.values import VALUES, nested
 
 
@@ -55,3 +56,26 @@ def test_a_message_that_kombu_cannot_restore_is_stored_as_repaired(broken: dict[
     message = repair_message(raw, "celery")
     assert message.stored == message
     assert message.stored is not raw
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "name"),
+    [
+        ({"task": "mail"}, b"[[], {}, {}]", "mail"),
+        ({}, b'{"task": "mail", "id": "1"}', "mail"),  # protocol 1
+        ({}, b"[]", None),
+    ],
+)
+def test_a_stored_message_names_its_task(headers: dict[str, str], body: bytes, name: str | None) -> None:
+    """In its headers, or in its body."""
+    properties = {"body_encoding": "base64", "delivery_info": {}}
+    encoded = base64.b64encode(body).decode()
+    raw = {"headers": headers, "body": encoded, "content-type": "application/json", "properties": properties}
+    assert stored_task_name(raw) == name
+
+
+@pytest.mark.parametrize("body", ["not base64!", "é", None, 7])
+def test_a_damaged_body_names_no_task(body: Any) -> None:
+    """It is a message of another program."""
+    raw = {"headers": {}, "body": body, "properties": {"body_encoding": "base64", "delivery_info": {}}}
+    assert stored_task_name({**raw, "content-type": "application/json"}) is None
