@@ -217,7 +217,7 @@ def canary(self: Task, to: Json = None, *, email_id: Json = None) -> str:
             return respond_to_logged_canary(
                 process_state.current().runtime, email_id, worker=_worker_name(self)
             )
-    steps = respond_to_canary(process_state.current().runtime, to)
+    steps = respond_to_canary(process_state.current().runtime, self.request.id, to)
     self.app.backend.store_result(
         self.request.id, {"worker": self.request.hostname, "steps": steps}, "SUCCESS"
     )

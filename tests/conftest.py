@@ -44,6 +44,10 @@ TABLES = {
         "own tasks: what became of an email that the mail server accepted, and of one that it refused",
         ("tasks, results, profile, broker", "accepted", "states", "why"),
     ),
+    "cases": (
+        "fuzz: cases of each parser, and the most that one took",
+        ("parser", "cases", "longest, ms", "most memory, KiB"),
+    ),
     "fuzz": (
         "fuzz: random wire messages against a live worker",
         ("log", "messages", "seconds", "sent", "failed", "other", "left on the queue", "worker"),

@@ -17,7 +17,7 @@ from mailctl.domain.link_validation import MAX_URL, is_local_host
 from mailctl.domain.shell_command import chmod_command
 from mailctl.errors import ConfigurationError
 from mailctl.security.links import links_problem
-from mailctl.settings.secret_keys import WeakKey
+from mailctl.settings.secret_keys import InvalidKeys
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -44,6 +44,7 @@ def check_pitfalls(
     """
     found = [
         *(_production(settings, app) if not settings.debug else ()),
+        *_secret_keys(settings),
         *_unencrypted_credentials(settings),
         *_unshared_log(settings, app, workers),
     ]
@@ -61,7 +62,6 @@ def check_secrets_file(settings: Settings) -> Iterator[Finding]:
 def _production(settings: Settings, app: Celery | None) -> Iterator[Finding]:
     yield from _memory_broker(settings, app)
     yield from _default_queue_name(settings)
-    yield from _secret_key(settings)
     yield from _placeholders(settings)
     yield from _capture(settings)
     yield from _frontend_url(settings)
@@ -88,10 +88,10 @@ def _default_queue_name(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _secret_key(settings: Settings) -> Iterator[Finding]:
+def _secret_keys(settings: Settings) -> Iterator[Finding]:
     try:
         _ = settings.secret_keys
-    except WeakKey as error:
+    except InvalidKeys as error:
         yield _GROUP.fail(error.setting, error.reason, fix=error.fix)
 
 

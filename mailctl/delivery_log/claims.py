@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, update
 from mailctl.delivery_log.due import may_start
 from mailctl.delivery_log.pauses import is_not_paused, return_paused
 from mailctl.delivery_log.repository import Repository
+from mailctl.delivery_log.rows import identity_from_row
 from mailctl.delivery_log.rule_enforcement import is_not_suppressed, suppress_waiting
 from mailctl.delivery_log.storage import encryption
 from mailctl.delivery_log.storage.engine import writing
@@ -120,7 +121,7 @@ class Claims(Repository):
         return claim.run(connection, parameters, text="", now=now)
 
     def _to_claim(self, row: Row[Any], token: str, *, worker: str) -> Claim:
-        content = encryption.open_sealed(row.content, self._keyring)
+        content = encryption.open_sealed(row.content, self._keyring, identity_from_row(row))
         return claim_of(row, token, worker=worker, content=content)
 
     def extend(self, claims: Sequence[Claim]) -> None:
@@ -197,6 +198,7 @@ def _build_claim(where: ColumnElement[bool]) -> StateChange:
         },
         returning=(
             emails.c.kind,
+            emails.c.to_address,
             emails.c.created_at,
             emails.c.expires_at,
             emails.c.content,

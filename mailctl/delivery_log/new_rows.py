@@ -29,10 +29,9 @@ def email_row(draft: Draft, keyring: Keyring, *, due_at: datetime, now: datetime
         "kind": draft.kind,
         "state": State.PENDING,
         "queue": draft.queue,
-        # In lower case, as the limits count: another spelling of an address is no other address.
-        "to_address": user.email.lower(),
+        "to_address": _recipient(draft),
         "user_id": user.id,
-        "content": encryption.seal(draft.content, keyring),
+        "content": encryption.seal(draft.content, keyring, row_identity(draft)),
         "attempts": 0,
         "created_at": draft.created_at,
         "updated_at": now,
@@ -44,6 +43,18 @@ def email_row(draft: Draft, keyring: Keyring, *, due_at: datetime, now: datetime
         "is_forced": request.forced_by is not None,
         "is_own_task": draft.content.own_task is not None,
     }
+
+
+def row_identity(draft: Draft) -> encryption.RowIdentity:
+    """Return what the sealed content of a new email is bound to."""
+    return encryption.RowIdentity(
+        id=draft.id, kind=draft.kind, recipient=_recipient(draft), expires_at=draft.expires_at
+    )
+
+
+def _recipient(draft: Draft) -> str:
+    # In lower case, as the limits count: another spelling of an address is no other address.
+    return draft.content.user.email.lower()
 
 
 def first_events(drafts: Sequence[Draft], *, now: datetime) -> list[dict[str, Any]]:

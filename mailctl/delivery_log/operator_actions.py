@@ -141,13 +141,14 @@ class OperatorActions(Repository):
             "attempts": case((emails.c.state == State.DEFERRED, emails.c.attempts), else_=0),
             **_CLEARED,
         }
-        if lifetime is not None:
-            values["expires_at"] = now + lifetime
         if is_forced:
             values["is_forced"] = True
         can_send = _can_be_sent(ids, from_states, again=again)
         reason = Reason(code=ReasonCode.RETRIED, text="retried")
-        return self._change_state(can_send, State.PENDING, reason, values=values, audit=audit)
+        expires_at = None if lifetime is None else now + lifetime
+        return self._change_state(
+            can_send, State.PENDING, reason, values=values, audit=audit, expires_at=expires_at
+        )
 
     def release(
         self, ids: Collection[str], *, from_states: Collection[State], audit: AuditInfo, again: bool
@@ -206,6 +207,7 @@ class OperatorActions(Repository):
         *,
         values: dict[str, Any],
         audit: AuditInfo,
+        expires_at: datetime | None = None,
     ) -> frozenset[str]:
         now, text = self._clock(), audit.describe(reason.text)
         with writing(self._engine) as connection:
@@ -219,7 +221,10 @@ class OperatorActions(Repository):
                 code=reason.code,
                 actor=audit.actor,
             )
-        return frozenset(row.id for row in rows)
+            ids = frozenset(row.id for row in rows)
+            if expires_at is not None:
+                self._outbox.set_expiry(connection, ids, expires_at)
+        return ids
 
 
 _CLEARED: dict[str, Any] = reason_values(None) | dict.fromkeys(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, select
+from sqlalchemy import and_, bindparam, delete, select, update
 
 from mailctl.delivery_log import idempotency
 from mailctl.delivery_log.new_rows import email_row, first_events
 from mailctl.delivery_log.repository import Repository
+from mailctl.delivery_log.rows import IDENTITY_COLUMNS, identity_from_row
 from mailctl.delivery_log.rule_enforcement import Rules
 from mailctl.delivery_log.storage import encryption
 from mailctl.delivery_log.storage.engine import flush, reading, writing
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Row, Select
 
     from mailctl.domain.models import Content, Draft
     from mailctl.security.keyring import Keyring
@@ -165,25 +166,45 @@ class Outbox(Repository):
         Raises:
             ConfigurationError: no key that this process knows decrypts it.
         """
-        query = select(emails.c.content).where(emails.c.id == email_id)
+        query = _SEALED.where(emails.c.id == email_id)
         with reading(self._engine) as connection:
-            sealed = connection.execute(query).scalar()
-        return None if sealed is None else encryption.open_sealed(sealed, self._keyring)
+            row = connection.execute(query).first()
+        return None if row is None else self._open(row)
 
     def contents(self, ids: Collection[str]) -> dict[str, Content | None]:
         """Return the contents of emails by id: None for those that no known key decrypts.
 
         Emails that are unknown or whose content was deleted are left out.
         """
-        query = select(emails.c.id, emails.c.content).where(
-            emails.c.id.in_(ids), emails.c.content.is_not(None)
-        )
+        query = _SEALED.where(emails.c.id.in_(ids))
         with reading(self._engine) as connection:
-            return {row.id: self._open_or_none(row.content) for row in connection.execute(query)}
+            return {row.id: self._open_or_none(row) for row in connection.execute(query)}
 
-    def _open_or_none(self, sealed: bytes) -> Content | None:
+    def set_expiry(self, connection: Connection, ids: Collection[str], expires_at: datetime) -> None:
+        """Change when emails expire, and seal their contents for that, in a transaction of the caller.
+
+        A content that cannot be opened stays as it is, and is still not opened later.
+        """
+        rows = connection.execute(_SEALED.where(emails.c.id.in_(ids))).all()
+        renewed = {
+            row.id: encryption.reseal(
+                row.content, self._keyring, identity_from_row(row), expires_at=expires_at
+            )
+            for row in rows
+        }
+        values = [
+            {"b_id": row.id, "b_content": renewed[row.id] or row.content, "b_expiry": expires_at}
+            for row in rows
+        ]
+        if values:
+            connection.execute(_SET_EXPIRY, values)
+
+    def _open(self, row: Row[Any]) -> Content:
+        return encryption.open_sealed(row.content, self._keyring, identity_from_row(row))
+
+    def _open_or_none(self, row: Row[Any]) -> Content | None:
         try:
-            return encryption.open_sealed(sealed, self._keyring)
+            return self._open(row)
         except ConfigurationError:
             return None
 
@@ -193,6 +214,14 @@ class Outbox(Repository):
         with writing(self._engine) as connection:
             if connection.execute(delete(emails).where(is_canary).returning(emails.c.id)).first():
                 connection.execute(delete(events).where(events.c.email_id == canary_id))
+
+
+_SEALED: Select[Any] = select(*IDENTITY_COLUMNS, emails.c.content).where(emails.c.content.is_not(None))
+_SET_EXPIRY = (
+    update(emails)
+    .where(emails.c.id == bindparam("b_id"))
+    .values(content=bindparam("b_content"), expires_at=bindparam("b_expiry"))
+)
 
 
 def _failure(draft: Draft, reason: str) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, select, update
 
-from mailctl.delivery_log.storage.encryption import CONTENT_PURPOSE
+from mailctl.delivery_log.rows import IDENTITY_COLUMNS, identity_from_row
+from mailctl.delivery_log.storage.encryption import renew
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import emails
 
@@ -33,11 +34,11 @@ _RESEAL = (
 class RekeyResult:
     """Counts of the contents in some rows, by the key that encrypted them."""
 
-    #: Contents that an older key encrypted.
+    #: Contents that an older key encrypted, or an earlier version, which did not bind them to their rows.
     outdated: int = 0
     #: Contents that the newest key encrypted.
     current: int = 0
-    #: The ids of emails whose content no known key decrypts.
+    #: The ids of emails whose content no known key decrypts, or was sealed for another row.
     unreadable: tuple[str, ...] = ()
 
     def __add__(self, other: RekeyResult) -> RekeyResult:
@@ -64,7 +65,7 @@ def rekey(engine: Engine, keyring: Keyring, *, dry_run: bool) -> Iterator[RekeyR
     last = 0
     while rows := _next_rows(engine, last):
         last = rows[-1].seq
-        renewed = {row.seq: keyring.reseal(row.content, purpose=CONTENT_PURPOSE) for row in rows}
+        renewed = {row.seq: renew(row.content, keyring, identity_from_row(row)) for row in rows}
         outdated = [row for row in rows if renewed[row.seq] not in (None, row.content)]
         if outdated and not dry_run:
             values = [{"b_seq": row.seq, "b_old": row.content, "b_new": renewed[row.seq]} for row in outdated]
@@ -80,7 +81,7 @@ def rekey(engine: Engine, keyring: Keyring, *, dry_run: bool) -> Iterator[RekeyR
 
 def _next_rows(engine: Engine, last: int) -> Sequence[Any]:
     query = (
-        select(emails.c.seq, emails.c.id, emails.c.content)
+        select(emails.c.seq, *IDENTITY_COLUMNS, emails.c.content)
         .where(emails.c.seq > last, emails.c.content.is_not(None))
         .order_by(emails.c.seq)
         .limit(BATCH_SIZE)

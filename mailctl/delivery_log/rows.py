@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mailctl.delivery_log.storage.encryption import RowIdentity
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.models import Email, Event, SmtpReply, State
 from mailctl.domain.reason_codes import ReasonCode
@@ -41,6 +42,15 @@ EMAIL_COLUMNS = (
     emails.c.captured_file,
     emails.c.is_own_task,
 )
+
+
+#: The columns of a `RowIdentity`.
+IDENTITY_COLUMNS = (emails.c.id, emails.c.kind, emails.c.to_address, emails.c.expires_at)
+
+
+def identity_from_row(row: Row[tuple[object, ...]]) -> RowIdentity:
+    """Return what the content in a row of `IDENTITY_COLUMNS` must be bound to."""
+    return RowIdentity(id=row.id, kind=row.kind, recipient=row.to_address, expires_at=row.expires_at)
 
 
 def email_from_row(row: Row[tuple[object, ...]]) -> Email:

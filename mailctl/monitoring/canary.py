@@ -66,7 +66,9 @@ def _through_broker(runtime: Runtime, *, queue: str, to: str | None, timeout: fl
         )
     publisher = Publisher(runtime)
     runtime.on_close(publisher.close)
-    sealed = None if to is None else runtime.keyring.seal_text(to.encode(), purpose=CANARY_PURPOSE)
+    sealed = None
+    if to is not None:
+        sealed = runtime.keyring.seal_text(to.encode(), purpose=CANARY_PURPOSE, bound_to=[canary_id])
     publishing_since = time.monotonic()
     publisher.publish_canary(canary_id, queue=queue, to=sealed, expires_seconds=timeout)
     published = time.monotonic()

@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log import rekey as rekeying
-from mailctl.delivery_log.opening import open_log, open_log_for_reading
+from mailctl.delivery_log.opening import open_delivery_log, open_log, open_log_for_reading
 from mailctl.delivery_log.retention import PrunableCounts, Retention
 from mailctl.delivery_log.storage import schema_version as schema
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ConfigurationError
+from mailctl.security.keyring import Keyring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,17 +47,26 @@ def upgrade_schema(settings: Settings) -> SchemaVersion:
         return schema.create_or_upgrade(engine)
 
 
-def rekey(runtime: Runtime, *, dry_run: bool = False) -> Iterator[RekeyResult]:
+def rekey(settings: Settings, *, dry_run: bool = False) -> Iterator[RekeyResult]:
     """Encrypt with SECRET_KEY what older keys have encrypted; yield the result of each small transaction.
 
+    Older keys may be too weak for anything else.
+
     Args:
-        runtime: the components of this process.
+        settings: the delivery log and the keys.
         dry_run: count only, change nothing.
 
     Raises:
+        ConfigurationError: SECRET_KEY is too weak for production, or the delivery log is not usable.
+        LogMissing: there is no delivery log.
         LogUnavailable: the delivery log cannot be read or written.
     """
-    return rekeying.rekey(runtime.engine, runtime.keyring, dry_run=dry_run)
+    keyring = Keyring(settings.content_keys)
+    engine = open_delivery_log(settings, AccessMode.READ if dry_run else AccessMode.UPDATE)
+    try:
+        yield from rekeying.rekey(engine, keyring, dry_run=dry_run)
+    finally:
+        engine.dispose()
 
 
 class Pruner:

@@ -15,7 +15,7 @@ from mailctl.errors import ConfigurationError
 from mailctl.settings.database_signs import find_database_signs
 from mailctl.settings.env_file import read_env_file
 from mailctl.settings.fields import SettingsFields
-from mailctl.settings.secret_keys import check_keys
+from mailctl.settings.secret_keys import check_keys, parse_old_keys
 
 if TYPE_CHECKING:
     from mailctl.connection_urls import ConnectionUrl
@@ -147,11 +147,29 @@ class Settings(SettingsFields):
         Raises:
             ConfigurationError: a key is too weak for production.
         """
-        old = self.mailctl_secret_keys_old.get_secret_value().split(",")
-        keys = [self.secret_key.get_secret_value(), *(key.strip() for key in old if key.strip())]
+        keys = self._all_keys
         if not self.debug:
             check_keys(keys)
         return keys
+
+    @property
+    def content_keys(self) -> list[str]:
+        """The secret keys that decrypt stored contents, the current one first; earlier ones may be weak.
+
+        Links are never verified with them: who can guess a key can make links.
+
+        Raises:
+            ConfigurationError: the current key is too weak for production.
+        """
+        keys = self._all_keys
+        if not self.debug:
+            check_keys(keys[:1])
+        return keys
+
+    @property
+    def _all_keys(self) -> list[str]:
+        old = parse_old_keys(self.mailctl_secret_keys_old.get_secret_value())
+        return [self.secret_key.get_secret_value(), *old]
 
     @property
     def seals_link_tokens(self) -> bool:

@@ -94,7 +94,7 @@ class SettingsFields(BaseSettings):
     mailctl_link_paths: str = ""
     #: Other names of templates for `send_email`, as NAME=TEMPLATE, comma-separated.
     mailctl_template_aliases: str = ""
-    #: Earlier values of SECRET_KEY, comma-separated, which still decrypt.
+    #: Earlier values of SECRET_KEY, which still decrypt: one a line, or a JSON list.
     mailctl_secret_keys_old: SecretStr = SecretStr("")
     #: Additional origins that links in messages of other programs may lead to, comma-separated.
     mailctl_link_origins: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -23,15 +24,19 @@ _MIN_DISTINCT_CHARACTERS = 8
 #: A key that repeats a word of at most this length is as weak as the word.
 _MAX_REPEATED_LENGTH = MIN_KEY_LENGTH // 2
 _OLD_KEYS_SETTING = "MAILCTL_SECRET_KEYS_OLD"
+_OLD_KEYS_FIX = (
+    f"Remove it from {_OLD_KEYS_SETTING}; `mailctl db rekey` alone takes such a key, to encrypt anew what it"
+    " encrypted."
+)
 _GENERATE_KEY_COMMAND = 'python -c "import secrets; print(secrets.token_urlsafe(48))"'
 
 
-class WeakKey(ConfigurationError):
-    """A key is too weak for production.
+class InvalidKeys(ConfigurationError):
+    """A setting with keys cannot be used.
 
     Args:
         setting: the name of the setting.
-        reason: what is wrong with the key.
+        reason: what is wrong with it.
         fix: what to do about it.
     """
 
@@ -41,11 +46,45 @@ class WeakKey(ConfigurationError):
         self.reason = reason
 
 
-def check_keys(keys: Sequence[str]) -> None:
-    """Refuse weak keys for production.
+class WeakKey(InvalidKeys):
+    """A key is too weak for production."""
 
-    An earlier key may be short, so that a site can replace it, but not published: anybody who knows a key can
-    create valid links.
+
+def parse_old_keys(text: str) -> list[str]:
+    """Return the keys in MAILCTL_SECRET_KEYS_OLD: one a line, or a JSON list of strings.
+
+    A comma separates nothing, because a key may contain one: its parts would be short keys that are valid.
+
+    Raises:
+        InvalidKeys: the value is neither, or a line contains a comma.
+    """
+    if text.lstrip().startswith("["):
+        return _parse_json_keys(text)
+    if "," in text:
+        raise InvalidKeys(
+            _OLD_KEYS_SETTING,
+            "contains a comma, which separates nothing.",
+            fix=f'Write the keys one a line, or as a JSON list: {_OLD_KEYS_SETTING}=\'["…", "…"]\'.',
+        )
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _parse_json_keys(text: str) -> list[str]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(key, str) and key.strip() for key in found):
+        raise InvalidKeys(
+            _OLD_KEYS_SETTING,
+            "begins with [ and is not a JSON list of keys.",
+            fix='Write it as ["…", "…"], or write the keys one a line.',
+        ) from None
+    return [key.strip() for key in found]
+
+
+def check_keys(keys: Sequence[str]) -> None:
+    """Refuse weak keys for production: anybody who knows or guesses one can create valid links.
 
     Args:
         keys: the current key, followed by earlier ones.
@@ -57,17 +96,19 @@ def check_keys(keys: Sequence[str]) -> None:
     fix = f"Set SECRET_KEY to the value of the web service; create a new one with: {_GENERATE_KEY_COMMAND}"
     if is_published(newest):
         raise WeakKey("SECRET_KEY", "is not set, or is an example that has been published.", fix=fix)
-    if len(newest.strip()) < MIN_KEY_LENGTH:
-        raise WeakKey("SECRET_KEY", f"has fewer than {MIN_KEY_LENGTH} characters.", fix=fix)
-    if _is_repetitive(newest.strip()):
-        reason = f"repeats one short word, or has fewer than {_MIN_DISTINCT_CHARACTERS} different characters."
-        raise WeakKey("SECRET_KEY", reason, fix=fix)
-    if any(map(is_published, earlier)):
-        raise WeakKey(
-            _OLD_KEYS_SETTING,
-            "contains an example that has been published.",
-            fix=f"Remove it from {_OLD_KEYS_SETTING}.",
-        )
+    if problem := _weakness(newest):
+        raise WeakKey("SECRET_KEY", problem, fix=fix)
+    for key in earlier:
+        if problem := "is an example that has been published." if is_published(key) else _weakness(key):
+            raise WeakKey(_OLD_KEYS_SETTING, f"contains a key that {problem}", fix=_OLD_KEYS_FIX)
+
+
+def _weakness(key: str) -> str:
+    if len(key.strip()) < MIN_KEY_LENGTH:
+        return f"has fewer than {MIN_KEY_LENGTH} characters."
+    if _is_repetitive(key.strip()):
+        return f"repeats one short word, or has fewer than {_MIN_DISTINCT_CHARACTERS} different characters."
+    return ""
 
 
 def is_published(key: str) -> bool:

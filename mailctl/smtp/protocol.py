@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from aiosmtplib import SMTPReadTimeoutError, SMTPResponseException, SMTPServerDisconnected
 from typing_extensions import override
 
-#: The longest reply in octets; real ones have a few hundred.
-_LONGEST_REPLY = 32 * 1024
+#: The longest reply in octets, line ends included; real ones have a few hundred.
+MAX_REPLY_OCTETS = 32 * 1024
+#: The longest reply in lines, empty ones included; real ones have a few.
+MAX_REPLY_LINES = 256
 #: A line of a reply: code, hyphen if another line follows, and text (RFC 5321 section 4.2).
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)(-)?[ \t]?([^\r\n]*)\r?\n")
 _UNREADABLE = -1
@@ -41,6 +43,8 @@ class SmtpProtocol(asyncio.Protocol):
         self._transport = transport
         self._buffer = b""
         self._lines: list[bytes] = []
+        #: The octets of the reply whose last line has not come yet, without what is in the buffer.
+        self._octets = 0
         self._replies: deque[RawReply] = deque()
         self._reader: asyncio.Future[None] | None = None
         self._error: Exception | None = None
@@ -94,21 +98,40 @@ class SmtpProtocol(asyncio.Protocol):
 
     @override
     def data_received(self, data: bytes) -> None:
+        if self._error is not None:
+            return  # nobody reads it, so that it is not kept
         self._buffer += data
-        if len(self._buffer) + sum(map(len, self._lines)) > _LONGEST_REPLY:
-            self._fail_unreadable(self._buffer)
-            return
-        while found := _REPLY_LINE.match(self._buffer):
+        while self._has_room and (found := _REPLY_LINE.match(self._buffer)):
             self._buffer = self._buffer[found.end() :]
-            self._lines.append(found[3].strip())
+            self._add_line(found[3].strip(), octets=found.end())
             if not found[2]:
-                text = b"\n".join(self._lines).decode("utf-8", "surrogateescape")
-                self._replies.append(RawReply(int(found[1]), text))
-                self._lines = []
-        if len(self._replies) > self.outstanding or b"\n" in self._buffer:
-            self._fail_unreadable(self._buffer or self._replies.pop().text.encode("utf-8", "replace"))
+                self._end_reply(int(found[1]))
+        self._check_rest()
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._lines) < MAX_REPLY_LINES and len(self._replies) <= self.outstanding
+
+    def _add_line(self, text: bytes, *, octets: int) -> None:
+        self._lines.append(text)
+        self._octets += octets
+
+    def _end_reply(self, code: int) -> None:
+        text = b"\n".join(self._lines).decode("utf-8", "surrogateescape")
+        self._replies.append(RawReply(code, text))
+        self._lines, self._octets = [], 0
+
+    def _check_rest(self) -> None:
+        """Fail if what the server has sent is more than the expected replies; else wake the reader."""
+        is_too_long = self._octets + len(self._buffer) > MAX_REPLY_OCTETS
+        if is_too_long or not self._has_room or b"\n" in self._buffer:
+            self._fail_unreadable(self._buffer or self._last_text)
         elif self._replies:
             self._wake()
+
+    @property
+    def _last_text(self) -> bytes:
+        return self._replies[-1].text.encode("utf-8", "replace") if self._replies else b"".join(self._lines)
 
     @override
     def eof_received(self) -> bool:
@@ -123,6 +146,9 @@ class SmtpProtocol(asyncio.Protocol):
 
     def _fail_unreadable(self, said: bytes) -> None:
         # From now on, replies cannot be assigned to commands.
+        self._buffer, self._lines = b"", []
+        while len(self._replies) > self.outstanding:
+            self._replies.pop()
         self._fail(SMTPResponseException(_UNREADABLE, said[:100].decode("utf-8", "replace").strip()))
 
     def _fail(self, error: Exception) -> None:

@@ -23,17 +23,18 @@ if TYPE_CHECKING:
 CANARY_PURPOSE = "canary"
 
 
-def respond_to_canary(runtime: Runtime, encrypted_recipient: Json) -> list[Json]:
+def respond_to_canary(runtime: Runtime, canary_id: str, encrypted_recipient: Json) -> list[Json]:
     """Return the report of each step, for a canary without a row in the delivery log.
 
     Args:
         runtime: the parts of this process.
+        canary_id: the id of the canary, which is that of its task.
         encrypted_recipient: the encrypted address; None for the address of the sender.
     """
     started = time.monotonic()
     try:
         runtime.workers.list_alive()
-        recipient = _decrypt_recipient(runtime, encrypted_recipient)
+        recipient = _decrypt_recipient(runtime, canary_id, encrypted_recipient)
     except MailctlError as error:
         return [_step("worker-log", ok=False, detail=str(error), since=started)]
     log_step = _step("worker-log", ok=True, detail="the delivery log of this worker answers", since=started)
@@ -78,16 +79,16 @@ def _probe_server(runtime: Runtime, recipient: str) -> list[Json]:
     return [asdict(step) for step in steps]
 
 
-def _decrypt_recipient(runtime: Runtime, encrypted_recipient: Json) -> str:
+def _decrypt_recipient(runtime: Runtime, canary_id: str, encrypted_recipient: Json) -> str:
     if encrypted_recipient is None:
         return runtime.settings.email_from_address
     if not isinstance(encrypted_recipient, str):
         raise InvalidInput("to", "is not a string.")
-    plain = runtime.keyring.open_text(encrypted_recipient, purpose=CANARY_PURPOSE)
+    plain = runtime.keyring.open_text(encrypted_recipient, purpose=CANARY_PURPOSE, bound_to=[canary_id])
     if plain is None:
         raise ConfigurationError(
-            "The SECRET_KEY of this worker differs from that of the sender.",
-            fix="Give all hosts the same SECRET_KEY.",
+            "The SECRET_KEY or the version of mailctl of this worker differs from that of the sender.",
+            fix="Give all hosts the same SECRET_KEY and version.",
         )
     return validate_address(plain.decode())
 

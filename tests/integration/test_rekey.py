@@ -57,7 +57,7 @@ def record(site: Runtime, count: int) -> list[str]:
 
 
 def total(site: Runtime, **options: bool) -> RekeyResult:
-    return sum(rekey(site, **options), RekeyResult())
+    return sum(rekey(site.settings, **options), RekeyResult())
 
 
 def test_everything_is_sealed_anew_once(open_site: Callable[..., Runtime]) -> None:

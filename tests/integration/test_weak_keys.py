@@ -42,8 +42,11 @@ WEAK = {
     "a placeholder of a framework": (f"django-insecure-{GOOD}", "", "SECRET_KEY"),
     "a placeholder in it": (f"Your_Secret_Key-{GOOD}", "", "SECRET_KEY"),
     "a placeholder earlier": (GOOD, f"django-insecure-{GOOD}", "MAILCTL_SECRET_KEYS_OLD"),
+    "short earlier": (GOOD, "short", "MAILCTL_SECRET_KEYS_OLD"),
+    "a word earlier": (GOOD, "correct-horse!" * 3, "MAILCTL_SECRET_KEYS_OLD"),
+    "a comma earlier": (GOOD, f"{GOOD[::-1]},x", "MAILCTL_SECRET_KEYS_OLD"),
     "only spaces": (" " * 40, "", "SECRET_KEY"),
-    "published earlier": (GOOD, f"older,{DEVELOPMENT_SECRET_KEY}", "MAILCTL_SECRET_KEYS_OLD"),
+    "published earlier": (GOOD, f"{GOOD[::-1]}\n{DEVELOPMENT_SECRET_KEY}", "MAILCTL_SECRET_KEYS_OLD"),
 }
 #: These seal and open nothing, and help to put it right.
 WITHOUT_KEYS = {("check-config",), ("db", "current"), ("db", "upgrade")}
@@ -75,10 +78,12 @@ def test_every_command_refuses_to_run_on_it(mailctl: Mailctl, blamed: str, tmp_p
     for command in EVERY_COMMAND:
         if command[:1] in WITHOUT_KEYS or command[:2] in WITHOUT_KEYS or command[0] == "flower":
             continue
+        if command[:2] == ("db", "rekey") and blamed == "MAILCTL_SECRET_KEYS_OLD":
+            continue
         ran = mailctl(*command)
         assert (ran.code, len(ran.err.splitlines())) == (ExitCode.USAGE, 1), (command, ran.out, ran.err)
         assert ran.err.startswith(f"error: {blamed} "), command
-        assert "secrets.token_urlsafe" in ran.err or "Remove it" in ran.err
+        assert any(fix in ran.err for fix in ("secrets.token_urlsafe", "Remove it", "one a line"))
     assert not (tmp_path / ".mailctl").exists()
 
 
@@ -156,9 +161,23 @@ def test_development_runs_on_any(mailctl: Mailctl, monkeypatch: pytest.MonkeyPat
     assert mailctl("send", "welcome", "--user-id", "1").code == ExitCode.DONE
 
 
-def test_an_earlier_key_may_be_short(mailctl: Mailctl, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A site that had a short one can leave it behind without losing what waits."""
+def test_a_weak_earlier_key_is_for_stored_contents_alone(
+    mailctl: Mailctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site that had one can leave it behind without losing what waits, and no link opens with it."""
+    monkeypatch.setenv("SECRET_KEY", "short")
+    sent = mailctl("send", "welcome", "--user-id", "1", "--json")
+    assert sent.code == ExitCode.DONE
     monkeypatch.setenv("DEBUG", "False")
+    monkeypatch.setenv("FRONTEND_URL", "https://shop.internal")
     monkeypatch.setenv("SECRET_KEY", GOOD)
     monkeypatch.setenv("MAILCTL_SECRET_KEYS_OLD", "short")
-    assert Settings.load().secret_keys == [GOOD, "short"]
+    with pytest.raises(ConfigurationError, match=r"^MAILCTL_SECRET_KEYS_OLD "):
+        Links(Settings.load())
+    assert mailctl("list").code == ExitCode.USAGE
+    ran = mailctl("db", "rekey")
+    assert ran.code == ExitCode.DONE, ran.err
+    assert "encrypted the content of 1 email" in ran.out
+    monkeypatch.delenv("MAILCTL_SECRET_KEYS_OLD")
+    [checked] = mailctl("db", "rekey", "--json").lines
+    assert (checked["resealed"], checked["unreadable"]) == (0, [])

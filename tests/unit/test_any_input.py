@@ -30,6 +30,7 @@ from mailctl.timefmt import parse_duration, parse_future_time, parse_past_time, 
 ORIGINS = frozenset({"https://app.example.com"})
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 KEYRING = Keyring(["a secret"])
+ROW = encryption.RowIdentity(id="1", kind="welcome", recipient="u@example.com", expires_at=None)
 #: With half characters too, which JSON can carry.
 TEXT = st.text(st.characters(codec=None), max_size=60)
 JSON = st.recursive(
@@ -88,7 +89,7 @@ def test_arguments_of_a_message_are_taken_or_refused(kind: Kind, arguments: dict
     except InvalidInput:
         return
     for content in contents:
-        assert encryption.open_sealed(encryption.seal(content, KEYRING), KEYRING) == content
+        assert encryption.open_sealed(encryption.seal(content, KEYRING, ROW), KEYRING, ROW) == content
         json.dumps(to_arguments(kind, content, urls=content.urls), allow_nan=False)
 
 
@@ -100,7 +101,7 @@ def test_variables_come_back_from_their_seal(value: dict[str, Any]) -> None:
     except InvalidInput:
         return
     content = Content(user=User(email="u@example.com"), context=given_variables)
-    assert encryption.open_sealed(encryption.seal(content, KEYRING), KEYRING) == content
+    assert encryption.open_sealed(encryption.seal(content, KEYRING, ROW), KEYRING, ROW) == content
 
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
@@ -161,7 +162,7 @@ def test_every_error_of_a_session_means_something(error: type[Exception], text: 
 def test_no_noise_opens_as_a_content(noise: bytes) -> None:
     """It is told that another key sealed it."""
     with pytest.raises(ConfigurationError):
-        encryption.open_sealed(noise, KEYRING)
+        encryption.open_sealed(noise, KEYRING, ROW)
 
 
 SETTING_VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)

@@ -56,11 +56,10 @@ def rekey(
 ) -> None:
     """Re-encrypt, with SECRET_KEY, the contents that an older key encrypted.
 
-    Run it after a key rotation; afterwards the older keys can be removed from MAILCTL_SECRET_KEYS_OLD. It can
-    be interrupted and repeated. Exits with 1 if there are contents that no known key decrypts.
+    Run it after a key rotation; afterwards the older keys can be removed from MAILCTL_SECRET_KEYS_OLD. Run it
+    also after an upgrade from a version that did not bind contents to their emails: until then they wait. It
+    can be interrupted and repeated. Exits with 1 if there are contents that no known key decrypts.
     """
-    if dry_run:
-        session.access_mode = AccessMode.READ
     total = _rekey(session, dry_run=dry_run)
     _show_rekeyed(session.output, total, dry_run=dry_run)
     if total.unreadable:
@@ -80,7 +79,7 @@ def _rekey(session: CliSession, *, dry_run: bool) -> RekeyResult:
     total = RekeyResult()
     with session.output.spinner("encrypting") as update:
         try:
-            for step in maintenance.rekey(session.runtime, dry_run=dry_run):
+            for step in maintenance.rekey(session.settings, dry_run=dry_run):
                 total += step
                 update(f"{total.outdated + total.current:,} checked")
         except KeyboardInterrupt:
@@ -106,8 +105,8 @@ def _show_rekeyed(output: Output, total: RekeyResult, *, dry_run: bool) -> None:
 def _unreadable_message(ids: tuple[str, ...]) -> str:
     shown = ", ".join(ids[:_MAX_SHOWN_IDS]) + (" …" if len(ids) > _MAX_SHOWN_IDS else "")
     return (
-        f"The content of {pluralize(len(ids), 'email')} cannot be decrypted with any key: {shown}. "
-        "Add their key to MAILCTL_SECRET_KEYS_OLD, or cancel these emails."
+        f"The content of {pluralize(len(ids), 'email')} cannot be decrypted with any key, or was sealed for "
+        f"another email: {shown}. Add their key to MAILCTL_SECRET_KEYS_OLD, or cancel these emails."
     )
 
 

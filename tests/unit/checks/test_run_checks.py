@@ -98,7 +98,7 @@ def test_no_secret_is_in_any_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "DEBUG": "False",
         "SECRET_KEY": "hunter2-key",
-        "MAILCTL_SECRET_KEYS_OLD": "hunter2-old,hunter2-older",
+        "MAILCTL_SECRET_KEYS_OLD": '["hunter2-old", "hunter2-older"]',
         "REDIS_PASSWORD": "hunter2/a@b?c:d",
         "CELERY_RESULT_BACKEND": "redis://h/0?password=hunter2-query",
         "DATABASE_URL": "postgresql://app:hunter2@db.example.org/shop?sslpassword=hunter2",

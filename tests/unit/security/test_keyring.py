@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailctl.security.keyring import Keyring
+from mailctl.security.keyring import Keyring, _label, join_unambiguously
+from tests.unbound_seals import seal_unbound
 
 KEYRING = Keyring(["a secret"])
 SEALED = KEYRING.seal(b"plain text", purpose="test")
@@ -101,14 +102,49 @@ def test_noise_does_not_open(noise: bytes, text: str) -> None:
     assert KEYRING.open_text(text, purpose="test") is None
 
 
-def test_data_is_resealed_by_the_newest_secret_once() -> None:
-    """Data that the newest secret sealed stays as it is."""
+def test_what_the_newest_secret_sealed_is_recognised() -> None:
+    """An earlier secret, another place or the first version of the format is not."""
     keyring = Keyring(["a new secret", "a secret"])
-    renewed = keyring.reseal(SEALED, purpose="test")
-    assert renewed is not None
-    assert Keyring(["a new secret"]).open(renewed, purpose="test") == b"plain text"
-    assert keyring.reseal(renewed, purpose="test") == renewed
-    assert Keyring(["another secret"]).reseal(SEALED, purpose="test") is None
+    renewed = keyring.seal(b"x", purpose="test", bound_to=["row"])
+    assert keyring.is_newest(renewed, purpose="test", bound_to=["row"])
+    assert not keyring.is_newest(renewed, purpose="test", bound_to=["another row"])
+    assert not keyring.is_newest(SEALED, purpose="test")
+    unbound = seal_unbound(b"x", secret="a new secret", purpose="test")
+    assert not keyring.is_newest(unbound, purpose="test")
+
+
+PLACES = st.lists(st.text(max_size=3), max_size=3)
+
+
+@given(PLACES, PLACES)
+def test_data_opens_in_its_place_alone(place: list[str], other: list[str]) -> None:
+    """The values are compared one by one, not joined: "ab" and "c" is another place than "a" and "bc"."""
+    sealed = KEYRING.seal(b"x", purpose="test", bound_to=place)
+    expected = b"x" if place == other else None
+    assert KEYRING.open(sealed, purpose="test", bound_to=other) == expected
+
+
+@given(PLACES, PLACES)
+def test_joined_texts_are_unambiguous(some: list[str], others: list[str]) -> None:
+    """Labels of keys, too: no two purposes share a key."""
+    assert (join_unambiguously(*some) == join_unambiguously(*others)) == (some == others)
+
+
+def test_a_purpose_shares_no_key_with_the_use_of_another() -> None:
+    """The digest of purpose "p/aes" was once made with the key that encrypts for purpose "p"."""
+    key = bytes.fromhex(KEYRING.digests(b"", purpose="test/aes")[0])
+    assert key != bytes.fromhex(KEYRING.digests(b"", purpose="test")[0])
+    assert _label("p", "aes") != _label("p/aes", "hmac")
+    assert _label("p/aes", "hmac") != _label("p", "aes/hmac")
+
+
+def test_the_first_version_of_the_format_is_opened_only_on_request() -> None:
+    """It is bound to a purpose alone."""
+    unbound = seal_unbound(b"x", secret="a secret", purpose="test")
+    assert KEYRING.open(unbound, purpose="test") is None
+    assert KEYRING.open_unbound(unbound, purpose="test") == b"x"
+    assert KEYRING.open_unbound(unbound, purpose="other") is None
+    assert KEYRING.open_unbound(SEALED, purpose="test") is None
 
 
 def test_a_secret_may_be_any_text() -> None:
@@ -127,11 +163,11 @@ def test_digests_depend_on_content_purpose_and_secret() -> None:
     """The newest secret comes first; a value stored under an earlier one is still recognised."""
     old = KEYRING.digests(b"x", purpose="p")
     assert old == KEYRING.digests(b"x", purpose="p")
-    assert Keyring(["a new secret", "a secret"]).digests(b"x", purpose="p")[1:] == old
-    assert len({*old, *KEYRING.digests(b"y", purpose="p"), *KEYRING.digests(b"x", purpose="q")}) == 3
+    assert Keyring(["a new secret", "a secret"]).digests(b"x", purpose="p")[1::2] == old
+    assert len({*old, *KEYRING.digests(b"y", purpose="p"), *KEYRING.digests(b"x", purpose="q")}) == 6
 
 
 @pytest.mark.parametrize("secrets", [["one"], ["one", "two", "three"]])
 def test_there_is_a_digest_for_each_secret(secrets: list[str]) -> None:
-    """One for each value of SECRET_KEY."""
-    assert len(Keyring(secrets).digests(b"x", purpose="p")) == len(secrets)
+    """One for each value of SECRET_KEY, and one that an earlier version made with it."""
+    assert len(set(Keyring(secrets).digests(b"x", purpose="p"))) == 2 * len(secrets)

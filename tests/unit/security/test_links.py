@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -27,6 +28,7 @@ from mailctl.security.links import (
 )
 from mailctl.settings import Settings
 from tests.tokens import hs256
+from tests.unbound_seals import seal_unbound
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SETTINGS = Settings(secret_key="a secret", frontend_url="https://app.example.com")
@@ -228,10 +230,22 @@ def test_expiry_is_checked_with_the_system_clock_by_default() -> None:
 
 def test_links_survive_a_key_rotation() -> None:
     """While MAILCTL_SECRET_KEYS_OLD contains the earlier key."""
-    rotated = Settings(secret_key="a new secret", mailctl_secret_keys_old="even older, a secret")
+    rotated = Settings(secret_key="a new secret", mailctl_secret_keys_old='["even older", "a secret"]')
     assert Links(rotated).verify(SEALED, purpose="reset-password", now=NOW) == claims()
     with pytest.raises(InvalidLink):
         Links(Settings(secret_key="a new secret")).verify(SEALED, purpose="reset-password", now=NOW)
+
+
+def test_links_of_an_earlier_version_are_valid_until_they_expire() -> None:
+    """They are in emails that were sent before the upgrade; for another purpose they open nothing."""
+    body = {"u": USER.id, "e": USER.email, "a": None, "x": int(NOW.timestamp()) + 60, "k": "token"}
+    sealed = seal_unbound(json.dumps(body).encode(), secret="a secret", purpose="link/reset-password")
+    t = base64.urlsafe_b64encode(sealed).decode()
+    assert LINKS.verify(t, purpose="reset-password", now=NOW).email == USER.email
+    with pytest.raises(InvalidLink, match="expired"):
+        LINKS.verify(t, purpose="reset-password", now=NOW + timedelta(hours=1))
+    with pytest.raises(InvalidLink, match="not valid"):
+        LINKS.verify(t, purpose="verify-email", now=NOW)
 
 
 def test_a_service_may_create_links_itself() -> None:

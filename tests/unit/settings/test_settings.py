@@ -255,7 +255,7 @@ class TestSecrets:
     def test_the_present_key_comes_before_earlier_ones(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The keyring encrypts with the first."""
         monkeypatch.setenv("SECRET_KEY", "new")
-        monkeypatch.setenv("MAILCTL_SECRET_KEYS_OLD", "old, , older")
+        monkeypatch.setenv("MAILCTL_SECRET_KEYS_OLD", "old\n\nolder")
         assert Settings.load().secret_keys == ["new", "old", "older"]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiosmtplib import SMTPReadTimeoutError, SMTPResponseException, SMTPServerDisconnected
 
-from mailctl.smtp.protocol import RawReply, SmtpProtocol
+from mailctl.smtp.protocol import MAX_REPLY_LINES, MAX_REPLY_OCTETS, RawReply, SmtpProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -79,6 +79,38 @@ def test_anything_else_than_the_expected_replies_ends_the_session(data: bytes) -
         replies = [protocol.read(within=1) for _ in range(2)]
         results = await asyncio.gather(*replies, return_exceptions=True)
         assert isinstance(results[-1], SMTPResponseException)
+
+    run(test)
+
+
+@pytest.mark.parametrize("line", [b"250-\r\n", b"250-x\r\n", b"250-" + b"x" * 1000 + b"\r\n"])
+def test_a_reply_without_end_ends_the_session(line: bytes) -> None:
+    """Its lines and its octets are bounded, also if the lines are empty; then nothing more is kept."""
+
+    async def test(protocol: SmtpProtocol, transport: RecordingTransport) -> None:
+        protocol.write(b"RCPT\r\n")
+        for _ in range(max(MAX_REPLY_LINES, MAX_REPLY_OCTETS // len(line)) + 1):
+            protocol.data_received(line)
+        with pytest.raises(SMTPResponseException):
+            await protocol.read(within=1)
+        protocol.data_received(b"x" * MAX_REPLY_OCTETS)
+        assert (protocol._buffer, protocol._lines) == (b"", [])
+
+    run(test)
+
+
+def test_the_longest_reply_is_read() -> None:
+    """In lines and in octets."""
+
+    async def test(protocol: SmtpProtocol, transport: RecordingTransport) -> None:
+        lines = [b"250-x\r\n"] * (MAX_REPLY_LINES - 1)
+        protocol.write(b"MAIL\r\nRCPT\r\n", commands=2)
+        for line in (*lines, b"250 end\r\n"):
+            protocol.data_received(line)
+        protocol.data_received(b"250 " + b"x" * (MAX_REPLY_OCTETS - 6) + b"\r\n")
+        replies = [await protocol.read(within=1) for _ in range(2)]
+        assert len(replies[0].text.splitlines()) == MAX_REPLY_LINES
+        assert len(replies[1].text) == MAX_REPLY_OCTETS - 6
 
     run(test)
 

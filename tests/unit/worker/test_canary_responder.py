@@ -24,7 +24,7 @@ def runtime(*, plain: bytes | None = b"zoe@example.com", log_error: Exception | 
 
 def test_each_step_is_reported() -> None:
     """Captured emails need no mail server."""
-    steps = respond_to_canary(runtime(), "encrypted")
+    steps = respond_to_canary(runtime(), "c", "encrypted")
     assert [(step["name"], step["ok"]) for step in steps] == [("worker-log", True), ("smtp", True)]
     assert "captured" in steps[1]["detail"]
 
@@ -32,7 +32,7 @@ def test_each_step_is_reported() -> None:
 def test_without_a_recipient_the_sender_receives_it() -> None:
     """Nothing has to be decrypted."""
     made = runtime()
-    assert all(step["ok"] for step in respond_to_canary(made, None))
+    assert all(step["ok"] for step in respond_to_canary(made, "c", None))
     assert made.keyring.calls == []
 
 
@@ -44,7 +44,7 @@ def test_a_failure_is_the_last_step() -> None:
         (runtime(plain=None), "SECRET_KEY"),
         (runtime(plain=b"x"), ""),
     ):
-        [step] = respond_to_canary(made, "encrypted")
+        [step] = respond_to_canary(made, "c", "encrypted")
         assert (step["name"], step["ok"]) == ("worker-log", False)
         assert detail in step["detail"]
 
