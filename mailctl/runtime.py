@@ -86,11 +86,13 @@ class Runtime:
             self.engine,
             self.keyring,
             lease=lease,
-            # With `resend`, an ambiguous email is sent again in any case, so the claim need not survive.
-            durable=settings.mailctl_on_ambiguous == "hold",
+            # With `resend`, an email whose claim was lost is sent again as one with a claim would be.
+            durable=settings.is_durable or settings.mailctl_on_ambiguous == "hold",
         )
-        self.attempt_results = AttemptResults(self.engine)
-        self.own_task_claims = OwnTaskClaims(self.engine, self.keyring, lease=lease)
+        self.attempt_results = AttemptResults(self.engine, durable=settings.is_durable)
+        self.own_task_claims = OwnTaskClaims(
+            self.engine, self.keyring, lease=lease, durable=settings.is_durable
+        )
         self.campaigns = Campaigns(self.engine, self.outbox)
         self.actions = OperatorActions(self.engine, self.outbox)
         self.pauses = Pauses(self.engine)

@@ -10,19 +10,33 @@ from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
 from mailctl.delivery_log.suppressions import is_dead_mailbox, suppress_dead_mailbox
-from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, reason_values
+from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, reason_values, utc_now
 from mailctl.domain.models import MAYBE_SENT, SENT_OR_CAPTURED, OutcomeKind, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
+
+    from sqlalchemy import Engine
 
     from mailctl.domain.models import Claim, Json, Outcome, SentClaim
 
 
 class AttemptResults(Repository):
-    """Records how claimed emails ended, or when they are tried again."""
+    """Records how claimed emails ended, or when they are tried again.
+
+    Args:
+        engine: of the delivery log's database, with the current schema.
+        durable: whether the outcomes of a group are on disk when they are recorded.
+        clock: returns the current time, aware.
+    """
+
+    def __init__(
+        self, engine: Engine, *, durable: bool = True, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        super().__init__(engine, clock=clock)
+        self._durable = durable
 
     def finish_sent(self, sent: Sequence[SentClaim]) -> list[str]:
         """Record that emails were sent or captured, in a fixed number of statements.
@@ -34,8 +48,8 @@ class AttemptResults(Repository):
         rows = {each.claim.id: _sent_row(each, now) for each in sent}
         new_events = {each.claim.id: _sent_event(each, now) for each in sent}
         parameters = {"ids": list(rows), "tokens": list({each.claim.token for each in sent})}
-        # If a power failure undoes this, the emails count as maybe sent, as they do until this is written.
-        with writing(self._engine, durable=False) as connection:
+        # If a crash undoes this, the emails count as maybe sent, as they do until this is written.
+        with writing(self._engine, durable=self._durable) as connection:
             claimed = connection.execute(_SELECT_STILL_CLAIMED, parameters).scalars().all()
             if claimed:
                 connection.execute(_FINISH, [rows[email_id] for email_id in claimed])

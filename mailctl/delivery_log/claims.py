@@ -54,8 +54,8 @@ class Claims(Repository):
         engine: of the delivery log's database, with the current schema.
         keyring: decrypts the content.
         lease: how long a claim holds.
-        durable: whether a claim is on disk before its email is sent: otherwise a power failure hides that the
-            mail server may have accepted the email already.
+        durable: whether a claim is on disk before its email is sent: otherwise a crash of the database server
+            or a power failure hides that the mail server may have accepted the email already.
         clock: returns the current time, aware.
     """
 

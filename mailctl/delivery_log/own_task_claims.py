@@ -61,6 +61,7 @@ class OwnTaskClaims(Repository):
         engine: of the delivery log's database, with the current schema.
         keyring: encrypts the content.
         lease: how long a claim holds.
+        durable: whether what the service has published is on disk when it is recorded; claims always are.
         clock: returns the current time, aware.
     """
 
@@ -70,11 +71,13 @@ class OwnTaskClaims(Repository):
         keyring: Keyring,
         *,
         lease: timedelta,
+        durable: bool = True,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         super().__init__(engine, clock=clock)
         self._keyring = keyring
         self._lease = lease
+        self._durable = durable
 
     def record(self, drafts: Sequence[Draft], *, is_on_broker: bool = True) -> None:
         """Record the emails of one message that the service has published; known ones stay as they are.
@@ -86,7 +89,7 @@ class OwnTaskClaims(Repository):
         Raises:
             LogUnavailable: the delivery log cannot be written.
         """
-        with writing(self._engine, durable=False) as connection:
+        with writing(self._engine, durable=self._durable) as connection:
             self._record_new(connection, drafts, is_on_broker=is_on_broker, now=self._clock())
 
     def claim(
@@ -165,7 +168,7 @@ class OwnTaskClaims(Repository):
         now = self._clock()
         reason = Reason(code=ReasonCode.UNPUBLISHABLE, text="the broker did not take its message")
         rows = [self._row(draft, now=now) | reason_values(reason) for draft in drafts]
-        with writing(self._engine, durable=False) as connection:
+        with writing(self._engine, durable=self._durable) as connection:
             for row in rows:
                 row |= {"state": State.FAILED, "queued_at": None}
                 if insert_or_ignore(connection, emails, row):

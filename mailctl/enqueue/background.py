@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _log = logging.getLogger("mailctl.service")
 
-#: Seconds until recorded emails are on disk; only a power failure, not a crash, can lose them before that.
+#: Seconds until emails that were recorded without waiting for the disk are on it.
 FLUSH_SECONDS = 3.0
 #: Seconds between publishing emails and recording that, so that workers get the delivery log first.
 _WORKER_HEAD_START_SECONDS = 0.01
@@ -146,9 +146,10 @@ class Dispatcher:
         *,
         first_id: str | None = None,
     ) -> str:
-        # Committed, not flushed: a crash of a process loses nothing, and requests do not wait for the disk.
-        enqueued = self._enqueuer.record(request, contents, durable=False, first_id=first_id)
-        self._flush_soon()
+        durable = self.runtime.settings.is_durable
+        enqueued = self._enqueuer.record(request, contents, durable=durable, first_id=first_id)
+        if not durable:
+            self._flush_soon()
         self._publishable.extend(enqueued.publishable)
         self._ids_to_check.extend(enqueued.ids_to_check)
         if is_cancelled.is_set():

@@ -77,6 +77,11 @@ class Settings(SettingsFields):
         """The names that speak of a database of the service; none if DATABASE_URL is set."""
         return () if self.database_url is not None else find_database_signs(self._env_file)
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether what is recorded survives a crash of any process or server, from the moment it returns."""
+        return self.mailctl_durability == "durable"
+
     def source_of(self, name: str) -> str:
         """Return the source of a setting: `environment`, the path of the file, or `default`."""
         return self._sources.get(name, "default")

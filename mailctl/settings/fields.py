@@ -114,6 +114,8 @@ class SettingsFields(BaseSettings):
     mailctl_headers: str = ""
     mailctl_messages: Literal["auto", "reference", "full"] = "auto"
     mailctl_on_ambiguous: Literal["resend", "hold"] = "resend"
+    #: Whether calls, claims and outcomes wait until they are on the disk of the delivery log.
+    mailctl_durability: Literal["durable", "relaxed"] = "durable"
     #: The lease of a claim in seconds, after which another worker may claim the email.
     mailctl_lease_seconds: int = Field(default=60, ge=5, le=_DAY_SECONDS)
     #: Seconds before the first retry, without jitter; they double with each attempt.

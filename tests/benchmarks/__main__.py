@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks import bulk, growth, memory, priority, single, startup, statements, web
+from tests.benchmarks import bulk, durability, growth, memory, priority, single, startup, statements, web
 from tests.benchmarks.bench import PROCESSES
 from tests.benchmarks.sink import sink_name
 
@@ -18,6 +18,7 @@ BENCHMARKS = {
     "enqueue": bulk.enqueue,
     "latency": single.latency,
     "request": single.request,
+    "durability": durability.compared,
     "statements": statements.of_a_call,
     "priority": priority.resets,
     "memory": memory.workers,

@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 from mailctl.enqueue.enqueuer import Enqueuer
@@ -19,7 +20,7 @@ from tests.benchmarks.sink import sink
 from tests.servers import RedisServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 PROCESSES = 2
@@ -75,10 +76,19 @@ class Bench:
         folder: scratch.
         log_url: of the delivery log; None for SQLite.
         smtp_port: of a mail server that is there; None starts a sink.
+        settings: further settings.
     """
 
-    def __init__(self, folder: Path, *, log_url: str | None = None, smtp_port: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        log_url: str | None = None,
+        smtp_port: int | None = None,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.folder = folder
+        self._settings = settings
         self._log_url = log_url
         self._smtp_port = smtp_port
         self._stack = ExitStack()
@@ -99,6 +109,7 @@ class Bench:
             EMAIL_PORT=self.port,
             EMAIL_TLS="none",
             MAILCTL_HOME=work / ".mailctl",
+            **self._settings,
         )
         if self._log_url:
             self.terminal.set(MAILCTL_DATABASE_URL=self._log_url)

@@ -73,15 +73,21 @@ def request(folder: Path, *, rounds: int) -> Iterator[Figure]:
 
 def _turn(bench: Bench) -> tuple[float, float, float]:
     """Return what a call costs: Celery's own, ours, and ours while the broker is down."""
-    delay, up = _request(bench, "delay"), _request(bench, "mailctl")
+    delay, up = time_calls(bench, "delay"), time_calls(bench, "mailctl")
     bench.redis.stop()
-    down = _request(bench, "mailctl")
+    down = time_calls(bench, "mailctl")
     bench.redis.start()
     return delay, up, down
 
 
-def _request(bench: Bench, side: str) -> float:
-    values = bench.terminal.settings_in_force()
+def time_calls(bench: Bench, side: str, *, redis_url: str | None = None) -> float:
+    """Return the 99th percentile of what a call costs a web request, in seconds.
+
+    Args:
+        side: whose call: `mailctl` or `delay`.
+        redis_url: of another Redis than that of the bench.
+    """
+    values = bench.terminal.settings_in_force() | ({"REDIS_URL": redis_url} if redis_url else {})
     process = bench.python("-m", "tests.benchmarks.request", side, str(REQUESTS), **values)
     return float(process.communicate()[0].split()[0])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mailctl.domain.models import Email
+    from mailctl.enqueue.background import Dispatcher
     from tests.acceptance.terminal import Terminal, Window
     from tests.servers import RedisServer
     from tests.smtp_server import ScriptedSmtpServer
@@ -44,6 +46,7 @@ class Site:
         self.ids: list[str] = []
         self._launched = 0
         self._runtime: Runtime | None = None
+        self._dispatcher: Dispatcher | None = None
         self._damaged_until = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -91,6 +94,16 @@ class Site:
                 except BrokerUnavailable:
                     publishes = False  # a relay does it when the broker is back
 
+    def call(self, count: int) -> None:
+        """Record emails as the calls of a web request do; each call has returned its id."""
+        from mailctl.enqueue.background import Dispatcher
+
+        if self._dispatcher is None:
+            self._dispatcher = Dispatcher(self.runtime)
+        for _ in range(count):
+            user = make_user(email=f"user{len(self.ids)}@example.com", first_name="Ada")
+            self.ids.append(self._dispatcher.record_now(EmailRequest(kind=WELCOME), [user]))
+
     def enqueue_campaign(self, count: int) -> None:
         """Record a campaign, which workers send in batches."""
         from mailctl.domain.recipient_list import RecipientRow
@@ -119,9 +132,11 @@ class Site:
         """Wait for the end, and count."""
         self.wait_until_finished(len(self.ids), patience=patience)
         seconds = time.monotonic() - self._damaged_until
-        emails = [self._email(email_id) for email_id in self.ids]
+        emails = [email for email_id in self.ids for email in self._emails(email_id)]
         events = {email.id: self.runtime.history.events(email.id) for email in emails}
-        return account_for(scenario, emails, events, self.smtp.messages, seconds=seconds)
+        account = account_for(scenario, emails, events, self.smtp.messages, seconds=seconds)
+        unknown = sorted(set(self.ids) - events.keys())
+        return replace(account, emails=len(self.ids), lost=(*account.lost, *unknown))
 
     def report(self, ids: Sequence[str]) -> str:
         """Return what is known of emails, and what the workers said last."""
@@ -146,13 +161,14 @@ class Site:
         worker.process.wait()
         self.workers.remove(worker)
 
-    def _email(self, email_id: str) -> Email:
+    def _emails(self, email_id: str) -> Sequence[Email]:
+        """Return the email with an id; nothing if the log has none, although a call has returned the id."""
         for _ in range(20):
             try:
-                return self.runtime.history.find(email_id, limit=1)[0]
+                return self.runtime.history.find(email_id, limit=1)
             except LogUnavailable:
                 time.sleep(0.5)
-        return self.runtime.history.find(email_id, limit=1)[0]
+        return self.runtime.history.find(email_id, limit=1)
 
 
 def is_final(state: object) -> bool:

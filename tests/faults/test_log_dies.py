@@ -66,6 +66,23 @@ def test_postgresql_is_away(site: Site, check: Checker, postgres: PostgresServer
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_postgresql_crashes(site: Site, check: Checker, postgres: PostgresServer, is_long: bool) -> None:
+    """No id that a call has returned is lost with the process of one session, and no claim or outcome."""
+    site.terminal.set(MAILCTL_DATABASE_URL=postgres.make_database())
+    crashes = 14 if is_long else 2
+    for _ in range(crashes):
+        site.call(20)
+        postgres.crash()
+    site.start_worker("-c", "2")
+    for _ in range(crashes):
+        site.wait_until_finished(len(site.ids), patience=20)
+        site.call(20)
+        postgres.crash()
+    site.repaired()
+    check(duplicates=2 * crashes, patience=30)
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_sqlite_is_locked(site: Site, check: Checker, is_long: bool) -> None:
     """Somebody holds the lock for longer than anybody waits."""
     site.start_worker("-c", "2")

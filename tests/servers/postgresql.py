@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -20,6 +21,7 @@ class PostgresServer(Server):
     """PostgreSQL, where every client is trusted and speed goes before safety.
 
     Args:
+        is_durable: whether commits wait for the disk, as in production.
         folder: None makes one under the system's temporary folder, which a user other than root can enter;
             `remove` removes it.
     """
@@ -27,8 +29,11 @@ class PostgresServer(Server):
     #: "Fast": ends the sessions of clients instead of waiting for them.
     _stop_signal = signal.SIGINT
 
-    def __init__(self, folder: Path | None = None, *, port: int | None = None) -> None:
+    def __init__(
+        self, folder: Path | None = None, *, port: int | None = None, is_durable: bool = False
+    ) -> None:
         super().__init__(folder or Path(tempfile.mkdtemp(prefix="postgres-")), port=port)
+        self._is_durable = is_durable
 
     @property
     def url(self) -> str:
@@ -49,6 +54,14 @@ class PostgresServer(Server):
         """Remove a database, whoever is still connected to it."""
         name = url.rpartition("/")[2]
         self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def crash(self) -> None:
+        """Kill the process of one session; the server then ends all others, and recovers from its WAL."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            os.kill(connection.info.backend_pid, signal.SIGKILL)
+            with suppress(psycopg.OperationalError):
+                connection.execute("SELECT pg_sleep(60)")
+        self._wait_until(self._answers)
 
     def remove(self) -> None:
         """Stop the server and remove its folder."""
@@ -90,8 +103,10 @@ class PostgresServer(Server):
         options = {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
-            "fsync": "off",
+            "fsync": "on" if self._is_durable else "off",
             "max_connections": "200",
+            # Only a commit that waits for the disk is there after a crash, however much later that is.
+            "wal_writer_delay": "10s",
         }
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         return [

@@ -190,7 +190,8 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
 
     Args:
         durable: whether the transaction is on disk when this returns. Otherwise it is on disk with the next
-            durable one: a power failure may undo it, the end of the process cannot.
+            durable one: a power failure may undo it, and on PostgreSQL also a crash of the server, which the
+            end of any of its processes brings about. The end of this process cannot.
 
     Raises:
         LogUnavailable: the delivery log cannot be reached or written.

@@ -123,8 +123,16 @@ class TestTransactionsOfItsOwn:
         site.runtime.close()
         assert sorted(site.publisher.published) == sorted(draft.id for draft in site.outbox.drafts)
 
-    def test_the_disk_is_not_waited_for(self, site: Site) -> None:
+    def test_the_disk_is_waited_for(self, site: Site) -> None:
+        """What a call has returned is on disk."""
+        site.record(ZOE)
+        assert site.outbox.durable is True
+        site.runtime.close()
+        assert not site.outbox.flushes
+
+    def test_relaxed_durability_does_not_wait_for_the_disk(self, make_runtime: MakeRuntime) -> None:
         """Recording does not flush, and closing does."""
+        site = Site(make_runtime(celery_broker_url="redis://localhost:1/0", mailctl_durability="relaxed"))
         site.record(ZOE)
         assert site.outbox.durable is False
         site.runtime.close()

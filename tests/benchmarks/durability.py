@@ -1,0 +1,61 @@
+"""What durability costs: a call, recording and sending, with MAILCTL_DURABILITY=durable and relaxed."""
+
+from __future__ import annotations
+
+import statistics
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.bench import Bench, Figure, at_least, at_most
+from tests.benchmarks.bulk import ROWS, record_campaign, send_campaigns
+from tests.benchmarks.single import time_calls
+from tests.servers import PostgresServer, RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def compared(folder: Path, *, rounds: int) -> Iterator[Figure]:
+    """Both settings on both databases, and a call beside `.delay()` to a Redis that is as durable."""
+    yield from _on(folder / "sqlite", "SQLite", rounds=rounds)
+    server = PostgresServer(is_durable=True)
+    try:
+        server.start()
+        yield from _on(folder / "postgresql", "PostgreSQL", server, rounds=rounds)
+    finally:
+        server.remove()
+
+
+def _on(folder: Path, name: str, server: PostgresServer | None = None, *, rounds: int) -> Iterator[Figure]:
+    with _bench(folder / "durable", "durable", server) as durable:
+        with RedisServer(folder / "redis", persistent=True) as redis:
+            ours, delay = time_calls(durable, "mailctl"), time_calls(durable, "delay", redis_url=redis.url)
+        with _bench(folder / "relaxed", "relaxed", server) as relaxed:
+            # By turns, because the machine's speed changes.
+            calls = [(time_calls(durable, "mailctl"), time_calls(relaxed, "mailctl")) for _ in range(rounds)]
+            rows = [
+                tuple(ROWS / record_campaign(each, ROWS) for each in (durable, relaxed))
+                for _ in range(rounds)
+            ]
+        with _bench(folder / "relaxed-bulk", "relaxed", server) as relaxed:
+            bulk = send_campaigns(relaxed, rounds)
+    with _bench(folder / "durable-bulk", "durable", server) as durable:
+        durable_bulk = send_campaigns(durable, rounds)
+    yield at_most(f"call, {name}, p99 ms (other: durable delay)", ours, delay, 1.5)
+    yield at_most(f"call, {name}, p99 ms (other: relaxed)", *_medians(calls), 4)
+    yield at_least(f"enqueue, {name}, rows/s (other: relaxed)", *_medians(rows), 0.8)
+    yield at_least(f"bulk, {name}, emails/s (other: relaxed)", durable_bulk, bulk, 0.8)
+
+
+@contextmanager
+def _bench(folder: Path, durability: str, server: PostgresServer | None) -> Iterator[Bench]:
+    with Bench(
+        folder, log_url=server and server.make_database(), settings={"MAILCTL_DURABILITY": durability}
+    ) as bench:
+        yield bench
+
+
+def _medians(turns: list[tuple[float, ...]]) -> tuple[float, float]:
+    durable, relaxed = (statistics.median(side) for side in zip(*turns, strict=True))
+    return durable, relaxed
