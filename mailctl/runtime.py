@@ -23,6 +23,7 @@ from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.recovery import Recovery
 from mailctl.delivery_log.rule_enforcement import Rules
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.delivery_log.storage.engine import clock_of
 from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url
 from mailctl.delivery_log.suppressions import Suppressions
 from mailctl.domain.rate_limits import rate_limits_from_settings
@@ -35,6 +36,7 @@ from mailctl.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from celery import Celery
 
@@ -105,6 +107,23 @@ class Runtime:
         server = f"{settings.email_host}:{settings.email_port}"
         #: None where emails are captured.
         self.circuits = Circuits(self.engine, server) if settings.email_enabled else None
+
+    def clock(self) -> datetime:
+        """Return the current time by the clock of the delivery log, by which its processes compare times.
+
+        Raises:
+            LogUnavailable: its database has never told its time, and does not answer.
+        """
+        return clock_of(self.engine)()
+
+    @property
+    def clock_skew_seconds(self) -> float:
+        """Seconds by which the clock of this host is ahead of that of the delivery log.
+
+        Raises:
+            LogUnavailable: as `clock`.
+        """
+        return clock_of(self.engine).skew_seconds
 
     @property
     def masked_log_url(self) -> str:

@@ -27,6 +27,11 @@ _NOTHING_YET = ("not_before", "queued_at", "sent_at", "lease_until", "worker", "
 _NONE = ("error", "group_id", "campaign")
 
 
+def utc_now() -> datetime:
+    """Return the current time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
 def email(state: State = State.PENDING, **more: Any) -> Email:
     """Return a welcome to Zoe in a state, recorded just now and good for an hour."""
     fields: dict[str, Any] = dict.fromkeys((*_NOTHING_YET, *_NONE))

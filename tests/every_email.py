@@ -16,7 +16,6 @@ from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.delivery_log.suppressions import SuppressionSource
-from mailctl.delivery_log.transitions import utc_now
 from mailctl.domain.eligibility import CANCEL, HOLD, PURGE
 from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import Content, Outcome, OutcomeKind, SmtpReply, State, User
@@ -25,6 +24,7 @@ from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.smtp.classify import reply_category
+from tests.emails import utc_now
 from tests.workers import worker
 
 if TYPE_CHECKING:

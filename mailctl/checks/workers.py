@@ -15,7 +15,7 @@ from mailctl.errors import MailctlError
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from celery import Celery
     from sqlalchemy import Engine
@@ -79,6 +79,7 @@ def check_workers(
         yield _GROUP.error("alive", error)
         return DiscoveredWorkers()
     yield _alive(workers)
+    yield from clock_findings(workers.heartbeats)
     if app is not None and workers.queues_by_worker:
         yield from _consumed(needed_queues(app, catalog), workers)
     return workers
@@ -111,6 +112,16 @@ def _alive(workers: DiscoveredWorkers) -> Finding:
         f"{node} on {', '.join(queues)}" for node, queues in sorted(workers.queues_by_worker.items())
     )
     return _GROUP.ok("alive", f"{len(workers.queues_by_worker)}: {shown}")
+
+
+def clock_findings(workers: Sequence[Worker]) -> Iterator[Finding]:
+    """Yield a finding for each host whose clock differs from that of the delivery log."""
+    skews = {worker.host: worker.clock_skew or 0.0 for worker in workers if worker.has_wrong_clock}
+    for host, skew in sorted(skews.items()):
+        detail = f"The clock of {host} differs by {skew:+.1f} s from that of the delivery log's database."
+        yield _GROUP.warn(f"clock of {host}", detail, fix="Set the clocks of both hosts with NTP.")
+    if workers and not skews:
+        yield _GROUP.ok("clocks", "agree with that of the delivery log")
 
 
 def _consumed(needed: Mapping[str, list[str]], workers: DiscoveredWorkers) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
 from mailctl.delivery_log.suppressions import is_dead_mailbox, suppress_dead_mailbox
-from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, reason_values, utc_now
+from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, reason_values
 from mailctl.domain.models import MAYBE_SENT, SENT_OR_CAPTURED, OutcomeKind, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 
@@ -29,11 +29,11 @@ class AttemptResults(Repository):
     Args:
         engine: of the delivery log's database, with the current schema.
         durable: whether the outcomes of a group are on disk when they are recorded.
-        clock: returns the current time, aware.
+        clock: returns the current time, aware; None takes the clock of the log.
     """
 
     def __init__(
-        self, engine: Engine, *, durable: bool = True, clock: Callable[[], datetime] = utc_now
+        self, engine: Engine, *, durable: bool = True, clock: Callable[[], datetime] | None = None
     ) -> None:
         super().__init__(engine, clock=clock)
         self._durable = durable

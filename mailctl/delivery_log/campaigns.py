@@ -17,7 +17,7 @@ from mailctl.delivery_log.storage.engine import can_flush, checkpoint, reading, 
 from mailctl.delivery_log.storage.raw_insert import PreparedInsert, insert_rows
 from mailctl.delivery_log.storage.sqlite import enlarge_page_cache
 from mailctl.delivery_log.storage.tables import campaigns, emails, events
-from mailctl.delivery_log.transitions import change_state, dialect_insert, insert_or_ignore, utc_now
+from mailctl.delivery_log.transitions import change_state, dialect_insert, insert_or_ignore
 from mailctl.domain.models import State
 
 if TYPE_CHECKING:
@@ -65,10 +65,12 @@ class Campaigns(Repository):
     Args:
         engine: of the delivery log's database, with the current schema.
         outbox: of the same log.
-        clock: returns the current time, aware.
+        clock: returns the current time, aware; None takes the clock of the log.
     """
 
-    def __init__(self, engine: Engine, outbox: Outbox, *, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, engine: Engine, outbox: Outbox, *, clock: Callable[[], datetime] | None = None
+    ) -> None:
         super().__init__(engine, clock=clock)
         self._outbox = outbox
 

@@ -21,7 +21,6 @@ from mailctl.delivery_log.transitions import (
     change_state,
     insert_or_ignore,
     reason_values,
-    utc_now,
 )
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
@@ -73,10 +72,10 @@ class Circuits(Repository):
     Args:
         engine: of the delivery log's database, with the current schema.
         server: host:port of the mail server.
-        clock: returns the current time, aware.
+        clock: returns the current time, aware; None takes the clock of the log.
     """
 
-    def __init__(self, engine: Engine, server: str, *, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, engine: Engine, server: str, *, clock: Callable[[], datetime] | None = None) -> None:
         super().__init__(engine, clock=clock)
         self._server = server
 

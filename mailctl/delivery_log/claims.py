@@ -17,7 +17,7 @@ from mailctl.delivery_log.rule_enforcement import is_not_suppressed, suppress_wa
 from mailctl.delivery_log.storage import encryption
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, UtcDateTime, emails
-from mailctl.delivery_log.transitions import CLAIM_CLEARED, StateChange, change_state, reason_values, utc_now
+from mailctl.delivery_log.transitions import CLAIM_CLEARED, StateChange, change_state, reason_values
 from mailctl.domain.catalog import CANARY
 from mailctl.domain.models import Claim, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
@@ -56,7 +56,7 @@ class Claims(Repository):
         lease: how long a claim holds.
         durable: whether a claim is on disk before its email is sent: otherwise a crash of the database server
             or a power failure hides that the mail server may have accepted the email already.
-        clock: returns the current time, aware.
+        clock: returns the current time, aware; None takes the clock of the log.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Claims(Repository):
         *,
         lease: timedelta,
         durable: bool = True,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         super().__init__(engine, clock=clock)
         self._keyring = keyring

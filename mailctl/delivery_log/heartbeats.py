@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select
 
 from mailctl.delivery_log.repository import Repository
-from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.delivery_log.storage.engine import clock_of, reading, writing
 from mailctl.delivery_log.storage.tables import workers
 from mailctl.delivery_log.transitions import insert_or_ignore
 
@@ -18,6 +18,8 @@ from mailctl.delivery_log.transitions import insert_or_ignore
 HEARTBEAT_SECONDS = 2.0
 #: Seconds of silence after which a worker counts as dead.
 DEAD_AFTER_SECONDS = 15.0
+#: Seconds by which the clock of a worker's host may differ from that of the log.
+MAX_CLOCK_SKEW_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,13 @@ class Worker:
     queues: tuple[str, ...]
     started_at: datetime
     seen_at: datetime
+    #: Seconds by which the clock of its host is ahead of that of the log; None if it has not said.
+    clock_skew: float | None = None
+
+    @property
+    def has_wrong_clock(self) -> bool:
+        """Whether the clock of its host is wrong, or that of the database."""
+        return abs(self.clock_skew or 0.0) > MAX_CLOCK_SKEW_SECONDS
 
 
 class WorkerRegistry(Repository):
@@ -53,13 +62,15 @@ class WorkerRegistry(Repository):
             "queues": list(worker.queues),
             "started_at": worker.started_at,
             "seen_at": now,
+            "clock_skew": clock_of(self._engine).skew_seconds,
         }
         silent_since = now - timedelta(seconds=4 * DEAD_AFTER_SECONDS)
         with writing(self._engine) as connection:
             connection.execute(delete(workers).where(workers.c.seen_at < silent_since))
             if not insert_or_ignore(connection, workers, row):
                 changed = workers.update().where(workers.c.id == worker.id)
-                connection.execute(changed.values(seen_at=now, queues=row["queues"]))
+                values = {name: row[name] for name in ("seen_at", "queues", "clock_skew")}
+                connection.execute(changed.values(**values))
 
     def unregister(self, worker_id: str) -> None:
         """Delete a worker that is shutting down."""

@@ -13,7 +13,7 @@ from mailctl.delivery_log.rule_enforcement import is_not_suppressed
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.raw_insert import insert_rows
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails
-from mailctl.delivery_log.transitions import append_events, change_state, reason_values, utc_now
+from mailctl.delivery_log.transitions import append_events, change_state, reason_values
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 
@@ -62,10 +62,12 @@ class OperatorActions(Repository):
     Args:
         engine: of the delivery log's database, with the current schema.
         outbox: of the same log; records the new copies.
-        clock: returns the current time, aware.
+        clock: returns the current time, aware; None takes the clock of the log.
     """
 
-    def __init__(self, engine: Engine, outbox: Outbox, *, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, engine: Engine, outbox: Outbox, *, clock: Callable[[], datetime] | None = None
+    ) -> None:
         super().__init__(engine, clock=clock)
         self._outbox = outbox
 

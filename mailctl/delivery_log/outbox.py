@@ -20,7 +20,6 @@ from mailctl.delivery_log.transitions import (
     append_events,
     insert_or_ignore,
     reason_values,
-    utc_now,
 )
 from mailctl.domain.catalog import CANARY
 from mailctl.domain.models import State
@@ -55,7 +54,7 @@ class Outbox(Repository):
         keyring: encrypts and decrypts the content.
         idempotency_window: how long an idempotency key is remembered.
         rules: suppressions and limits; None applies suppressions alone.
-        clock: returns the current time, aware.
+        clock: returns the current time, aware; None takes the clock of the log.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class Outbox(Repository):
         *,
         idempotency_window: timedelta,
         rules: Rules | None = None,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         super().__init__(engine, clock=clock)
         self._keyring = keyring

@@ -24,7 +24,6 @@ from mailctl.delivery_log.transitions import (
     change_state,
     insert_or_ignore,
     reason_values,
-    utc_now,
 )
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
@@ -62,7 +61,7 @@ class OwnTaskClaims(Repository):
         keyring: encrypts the content.
         lease: how long a claim holds.
         durable: whether what the service has published is on disk when it is recorded; claims always are.
-        clock: returns the current time, aware.
+        clock: returns the current time, aware; None takes the clock of the log.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class OwnTaskClaims(Repository):
         *,
         lease: timedelta,
         durable: bool = True,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         super().__init__(engine, clock=clock)
         self._keyring = keyring

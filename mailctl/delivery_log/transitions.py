@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, String, bindparam, case, insert, select, update
@@ -13,6 +12,7 @@ from mailctl.domain.models import State, states_before
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from sqlalchemy import Connection, Row, Table
 
@@ -38,11 +38,6 @@ _APPEND_EVENTS = insert(events).from_select(
 )
 #: Ids in one statement: databases limit the number of parameters.
 _MAX_IDS = 1000
-
-
-def utc_now() -> datetime:
-    """Return the current time, aware, in UTC."""
-    return datetime.now(UTC)
 
 
 class StateChange:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mailctl.domain.catalog import GENERIC, NEW_IP, effective_kind
@@ -27,6 +26,7 @@ from mailctl.users import screening_for
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
 
     from mailctl.delivery_log.operator_actions import ActionFacts
     from mailctl.domain.catalog import Kind
@@ -66,7 +66,7 @@ class EligibilityChecker:
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
-        now = datetime.now(UTC)
+        now = self._runtime.clock()
         recorded = self._runtime.actions.read_facts([email.id for email in emails])
         # Decrypt only contents that matter: of emails to be copied, or to be sent although they expired.
         decrypts_expired = action is RELEASE or Hazard.EXPIRED in include
@@ -88,7 +88,7 @@ class EligibilityChecker:
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
-        now = datetime.now(UTC)
+        now = self._runtime.clock()
         recorded = self._runtime.actions.read_facts([email.id])
         contents = self._runtime.outbox.contents([email.id])
         return available_actions(email, self._facts(email, recorded, contents, now=now), now=now)

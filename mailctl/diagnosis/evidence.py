@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,7 @@ class EvidenceCollector:
             events: its events, oldest first.
             is_thorough: whether to look up its idempotency keys and the available actions as well.
         """
-        now = datetime.now(UTC)
+        now = self._runtime.clock()
         found: dict[str, Any] = {} if email.is_final else self._collect_unfinished(email)
         if email.state is State.SUPPRESSED:
             found["suppression"] = self._runtime.suppressions.find(email.to)
@@ -111,7 +111,7 @@ class EvidenceCollector:
 
     def email_id_of_key(self, key: str) -> str | None:
         """Return the id of the email that was recorded with an idempotency key; None if there is none."""
-        found = self._idempotency_keys.find(key, now=datetime.now(UTC))
+        found = self._idempotency_keys.find(key, now=self._runtime.clock())
         return found.email_id if found else None
 
     def _unrecorded_tasks(self) -> tuple[frozenset[str], str]:

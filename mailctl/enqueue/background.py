@@ -9,7 +9,6 @@ import uuid
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import event
@@ -133,7 +132,7 @@ class Dispatcher:
         if request.idempotency_key is None:
             return False
         keys = IdempotencyKeys(self.runtime.engine)
-        return keys.find(request.idempotency_key, now=datetime.now(UTC)) is not None
+        return keys.find(request.idempotency_key, now=self.runtime.clock()) is not None
 
     def _contents(self, request: EmailRequest, users: Sequence[User]) -> list[Content]:
         return [self._enqueuer.make_content(request, user) for user in users]

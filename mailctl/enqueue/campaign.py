@@ -9,7 +9,6 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from mailctl.users import Screening
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
+    from datetime import datetime
 
     from mailctl.delivery_log.campaigns import CampaignBatch
     from mailctl.domain.models import Draft, Envelope, Json, User
@@ -156,7 +156,7 @@ class CampaignRecorder:
         Raises:
             RenderError: the template cannot be rendered.
         """
-        now = datetime.now(UTC)
+        now = self._runtime.clock()
         checked = (self._check_row(row, now=now) for row in rows)
         first = next((each for each in checked if not isinstance(each, RowProblem)), None)
         if first is None:
@@ -175,7 +175,7 @@ class CampaignRecorder:
     ) -> Iterator[list[Draft | RowProblem]]:
         remaining, size = iter(rows), FIRST_CHUNK_ROWS
         while chunk := list(islice(remaining, size)):
-            now, size = datetime.now(UTC), min(2 * size, MAX_CHUNK_ROWS)
+            now, size = self._runtime.clock(), min(2 * size, MAX_CHUNK_ROWS)
             yield [self._check_row(row, now=now) for row in chunk]
 
     def _record_batch(self, checked: Sequence[Draft | RowProblem], batch: CampaignBatch) -> ChunkResult:

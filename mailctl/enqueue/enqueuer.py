@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -134,7 +134,7 @@ class Enqueuer:
         except LinkNotAllowed as error:
             return self._content_for_later(request, user, context, error)
         if content.tokens or content.urls:
-            now = datetime.now(UTC)
+            now = self._runtime.clock()
             refuse_expiring_links(
                 effective_kind(request.kind, content.template),
                 content,
@@ -177,7 +177,7 @@ class Enqueuer:
         Raises:
             InvalidInput: the template of an email cannot be rendered.
         """
-        kind, at = request.kind, request.earliest_start(datetime.now(UTC))
+        kind, at = request.kind, request.earliest_start(self._runtime.clock())
         has_packaged_template = kind.template is not None and kind.name in BUILT_IN_KINDS
         if has_packaged_template or self.is_own_task(kind):
             return
@@ -216,7 +216,7 @@ class Enqueuer:
             LogUnavailable: the delivery log cannot be written.
         """
         with tracing.span("mailctl.record") as span:
-            now, trace = datetime.now(UTC), tracing.inject_trace_context()
+            now, trace = self._runtime.clock(), tracing.inject_trace_context()
             drafts = make_drafts(
                 self.with_recorded_kind(request, contents[0].template),
                 [replace(content, trace=trace) for content in contents] if trace else contents,
@@ -249,7 +249,7 @@ class Enqueuer:
         """
         if not self.can_reach_worker:
             return
-        allowed = self._runtime.history.publishable(ids, now=datetime.now(UTC)) if ids else []
+        allowed = self._runtime.history.publishable(ids, now=self._runtime.clock()) if ids else []
         self._publisher.publish_all([*publishable, *allowed], head_start_seconds=self._head_start_seconds)
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from mailctl.broker.adapters import adapter_for
@@ -268,7 +268,7 @@ class Publisher:
             self.published_count += 1
 
     def _postpone(self, email: Email | Draft, error: MailctlError) -> None:
-        until = datetime.now(UTC) + timedelta(seconds=CONFIG_RETRY_SECONDS)
+        until = self._runtime.clock() + timedelta(seconds=CONFIG_RETRY_SECONDS)
         self._runtime.publications.postpone(email.id, until=until, reason=str(error))
 
     def _open_producer(self) -> Any:
@@ -296,7 +296,7 @@ class Publisher:
         content = validated_content(kind, content, self._runtime.argument_rules)
         if content.template is not None:
             kind = GENERIC  # only its task takes a template
-        now = datetime.now(UTC)
+        now = self._runtime.clock()
         urls = self._runtime.links.make_urls(kind, content, now=now)
         if kind.full_task != kind.task:
             composer = self._runtime.composer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mailctl.domain.factory import make_recipient
@@ -94,7 +93,7 @@ class SendService:
                 f"The service's own task {request.kind.full_task} composes it; mailctl cannot show it.",
                 fix="Leave out --dry-run.",
             )
-        kind, at = request.kind, request.earliest_start(datetime.now(UTC))
+        kind, at = request.kind, request.earliest_start(self._runtime.clock())
         urls = self._runtime.links.sample_urls(kind)
         contents = [replace(content, urls=urls) for content in self._contents(request, recipients)]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from mailctl.broker.inspector import BrokerInspector
@@ -21,6 +20,7 @@ from mailctl.worker.canary_responder import CANARY_PURPOSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import timedelta
 
     from mailctl.runtime import Runtime
 
@@ -87,7 +87,7 @@ def _through_broker(runtime: Runtime, *, queue: str, to: str | None, timeout: fl
 
 def _through_log(runtime: Runtime, *, queue: str, to: str | None, timeout: float) -> list[CanaryStep]:
     """Send the canary by a worker's relay, and read the answer from the delivery log."""
-    now, until = datetime.now(UTC), time.monotonic() + timeout
+    now, until = runtime.clock(), time.monotonic() + timeout
     content = Content(user=make_user(email=to or runtime.settings.email_from_address))
     [draft] = make_drafts(EmailRequest(kind=CANARY), [content], queue=queue, now=now)
     canary_id = runtime.outbox.add([draft], due_at=now).id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.broker.inspector import BrokerInspector
@@ -172,7 +172,7 @@ def _mail_server(runtime: Runtime) -> Hop:
 
 def _last_reply(runtime: Runtime) -> Hop:
     """Report the mail server's latest reply: without one, a closed circuit proves nothing."""
-    now = datetime.now(UTC)
+    now = runtime.clock()
     answer = QueueStats(runtime.engine).last_answer(since=now - _RECENT)
     if answer is None:
         detail = f"unknown: no email was attempted in the last {format_duration(_RECENT)}"

@@ -144,7 +144,7 @@ class Queues:
         names = dict.fromkeys([*self._default_queues, *sorted({*depths, *rates, *consumed, *paused})])
         on_broker, broker_error = self._inspect_broker(names)
         known = self._known_ids([message for queue in on_broker.values() for message in _all_messages(queue)])
-        now = datetime.now(UTC)
+        now = self._runtime.clock()
         queues = (
             QueueStatus(
                 log_depth=depths.get(name) or QueueDepth(queue=name),

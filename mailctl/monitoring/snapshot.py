@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueStats
@@ -64,7 +64,7 @@ def take_snapshot(runtime: Runtime) -> Snapshot:
     Raises:
         LogUnavailable: the delivery log cannot be read.
     """
-    now, statistics = datetime.now(UTC), Statistics(runtime.engine)
+    now, statistics = runtime.clock(), Statistics(runtime.engine)
     workers = tuple(runtime.workers.list_alive())
     idle = {name: QueueDepth(queue=name) for worker in workers for name in worker.queues}
     depths = QueueStats(runtime.engine, clock=lambda: now).depths()

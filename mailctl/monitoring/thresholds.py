@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueStats
@@ -58,7 +58,7 @@ def check_thresholds(runtime: Runtime, limits: Thresholds) -> list[ThresholdChec
         LogUnavailable: the delivery log cannot be read.
         NotFound: all limits hold, but the queue does not exist.
     """
-    now, statistics = datetime.now(UTC), Statistics(runtime.engine)
+    now, statistics = runtime.clock(), Statistics(runtime.engine)
     depths = QueueStats(runtime.engine, clock=lambda: now).depths()
     queues = [queue for queue in depths.values() if _is_watched(queue, limits)]
     recent = statistics.activity(since=now - limits.failure_window, queue=limits.queue)

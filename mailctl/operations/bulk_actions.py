@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from mailctl.errors import BrokerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from mailctl.delivery_log.operator_actions import AuditInfo
     from mailctl.domain.catalog import Kind
@@ -264,7 +264,7 @@ class BulkAction:
             # Links that came with the email do not live longer in a new one.
             expires_at=self._given_links_expiry(kind, email, content),
         )
-        [draft] = make_drafts(request, [content], queue=queue, now=datetime.now(UTC))
+        [draft] = make_drafts(request, [content], queue=queue, now=self._runtime.clock())
         again = Hazard.RESENT in self._request.include
         is_done = self._runtime.actions.resend(
             email.id, draft, from_states=self._action.allowed_states, audit=self._request.audit, again=again

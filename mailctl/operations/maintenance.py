@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log import rekey as rekeying
@@ -93,7 +93,7 @@ class Pruner:
                 "The content of emails cannot be kept longer than the emails.",
                 fix="Give a shorter --contents-older-than.",
             )
-        now = datetime.now(UTC)
+        now = runtime.clock()
         self._retention = Retention(runtime.engine)
         self._emails_before = now - older_than
         self._contents_before = now - contents_kept

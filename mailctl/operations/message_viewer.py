@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from email import policy
 from email.parser import BytesParser
 from email.utils import format_datetime
@@ -122,7 +121,7 @@ class MessageViewer:
                 content = self._validated(email, content)
             except (InvalidInput, ConfigurationError) as error:
                 return self._from_arguments(email, content, error)
-        now = datetime.now(UTC)
+        now = self._runtime.clock()
         composing = self._runtime.composer.compose(
             id=email.id, kind=email.kind, content=content, created_at=email.created_at, now=now
         )

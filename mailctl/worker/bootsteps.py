@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 import uuid
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,6 +24,8 @@ from mailctl.worker.restarts import give_up
 from mailctl.worker.shared_queues import warn_of_other_workers
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from mailctl.settings import Settings
 
 _log = logging.getLogger("mailctl.worker")
@@ -50,7 +51,7 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
         _warn_of_placeholders(parts.settings)
         self._relay = Relay(
             parts,
-            _make_worker_record(parent),
+            _make_worker_record(parent, now=parts.clock()),
             # In memory nothing comes between the consumer and its queues.
             consumer=None if has_memory_broker(parent.app) else CeleryConsumer(parent),
             on_drained=_stop_worker if self._drain else None,
@@ -79,8 +80,7 @@ def _warn_of_placeholders(settings: Settings) -> None:
         _log.warning("placeholder settings in production: %s Run `mailctl check-config`.", text)
 
 
-def _make_worker_record(worker: Any) -> Worker:
-    now = datetime.now(UTC)
+def _make_worker_record(worker: Any, *, now: datetime) -> Worker:
     return Worker(
         id=uuid.uuid4().hex,
         name=worker.hostname,

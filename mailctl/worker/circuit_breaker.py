@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.domain.models import OutcomeKind
 from mailctl.smtp.classify import is_server_failure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from mailctl.delivery_log.circuits import Circuit, Circuits
     from mailctl.domain.models import Outcome
 
@@ -27,10 +30,12 @@ class CircuitBreaker:
 
     Args:
         circuits: the circuits in the delivery log; None if nothing is sent by SMTP.
+        clock: returns the current time of the log, aware.
     """
 
-    def __init__(self, circuits: Circuits | None) -> None:
+    def __init__(self, circuits: Circuits | None, *, clock: Callable[[], datetime]) -> None:
         self._circuits = circuits
+        self._clock = clock
         self._read_at = 0.0
         self._circuit: Circuit | None = None
 
@@ -47,7 +52,7 @@ class CircuitBreaker:
         if self._circuits is None or circuit is None or not circuit.is_open or self._circuits.acquire_probe():
             return ""
         reason = str(circuit)
-        until = max(circuit.probe_at, datetime.now(UTC) + _MARK_QUEUED_GRACE)
+        until = max(circuit.probe_at, self._clock() + _MARK_QUEUED_GRACE)
         is_postponed = self._circuits.postpone_email(email_id, until=until, reason=reason)
         return reason if is_postponed else ""
 

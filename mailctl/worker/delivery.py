@@ -8,7 +8,6 @@ import time
 import uuid
 from collections import deque
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mailctl import tracing
@@ -79,13 +78,14 @@ class Delivery:
     """
 
     def __init__(self, runtime: Runtime, *, event_loop: CoroutineRunner, sender: Sender) -> None:
+        self._clock = runtime.clock
         self._outbox = runtime.outbox
         self._claims = runtime.claims
         self._settings = runtime.settings
         self._composer = runtime.composer
         self._rules = runtime.argument_rules
         self._catalog = runtime.catalog
-        self._breaker = CircuitBreaker(runtime.circuits)
+        self._breaker = CircuitBreaker(runtime.circuits, clock=runtime.clock)
         self._recorder = OutcomeRecorder(runtime, self._breaker)
         self._event_loop = event_loop
         self._sender = sender
@@ -181,7 +181,7 @@ class Delivery:
             named,
             contents,
             queue=queue,
-            now=datetime.now(UTC),
+            now=self._clock(),
             first_id=first_id,
             seals_tokens=self._settings.seals_link_tokens,
         )
@@ -208,7 +208,7 @@ class Delivery:
         email_id, reason = _valid_id(task_id), _as_reason(reason)
         content = unvalidated_content(kind, arguments)
         [draft] = make_drafts(
-            EmailRequest(kind=kind), [content], queue=queue, now=datetime.now(UTC), first_id=email_id
+            EmailRequest(kind=kind), [content], queue=queue, now=self._clock(), first_id=email_id
         )
         self._outbox.record_failed_message(draft, reason=reason)
         return self._failed_result(email_id, kind, reason)
@@ -309,7 +309,7 @@ class Delivery:
                 kind=claim.kind,
                 content=self._validated(claim),
                 created_at=claim.created_at,
-                now=datetime.now(UTC),
+                now=self._clock(),
             )
         except (MailctlError, OSError):
             raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -65,6 +64,6 @@ class DrainWatch:
             self._on_drained()
 
     def _has_work(self) -> bool:
-        if self._runtime.history.backlog(now=datetime.now(UTC)).ready:
+        if self._runtime.history.backlog(now=self._runtime.clock()).ready:
             return True
         return any(self._broker.depth(queue).ready for queue in self._queues)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mailctl.settings import BULK_QUEUE
@@ -80,7 +79,7 @@ class DueEmails:
 
     def _publish_probe(self, circuit: Circuit) -> None:
         """Publish one email as a probe of the mail server, if a probe is due."""
-        if circuit.probe_at <= datetime.now(UTC):
+        if circuit.probe_at <= self._runtime.clock():
             due = self._runtime.publications.reserve_due(limit=1)
             if not self._publisher.publish_all(due):
                 self._publisher.publish_batch(limit=1)

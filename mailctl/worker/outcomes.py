@@ -6,7 +6,6 @@ import logging
 import random
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from mailctl.domain.models import (
@@ -71,6 +70,7 @@ class OutcomeRecorder:
     """
 
     def __init__(self, runtime: Runtime, breaker: CircuitBreaker) -> None:
+        self._clock = runtime.clock
         self._results = runtime.attempt_results
         self._history = runtime.history
         self._settings = runtime.settings
@@ -79,7 +79,7 @@ class OutcomeRecorder:
 
     def expire_if_too_late(self, claim: Claim) -> DeliveryResult | None:
         """Expire an email whose links have expired, and return its result; None if they have not."""
-        if not is_too_late(datetime.now(UTC), claim.expires_at):
+        if not is_too_late(self._clock(), claim.expires_at):
             return None
         reason = Reason(code=ReasonCode.EXPIRED, text=_TOO_LATE)
         return self._finish(claim, State.EXPIRED, reason=reason)
@@ -190,7 +190,7 @@ class OutcomeRecorder:
         decision = decide_retry(
             outcome,
             attempt=claim.attempts,
-            now=datetime.now(UTC),
+            now=self._clock(),
             expires_at=claim.expires_at,
             policy=self._policy,
             jitter=random.random(),  # noqa: S311 - spreads load, hides nothing

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.broker.messages import unclaimed_queue
@@ -77,7 +77,7 @@ class OwnTaskWatch:
             _log.warning(
                 "holding %d emails: it is unknown whether the service's own tasks sent them", len(gone)
             )
-        for email in self._log.held_as_unknown(since=datetime.now(UTC) - _LATE_RESULT, limit=_LIMIT):
+        for email in self._log.held_as_unknown(since=self._runtime.clock() - _LATE_RESULT, limit=_LIMIT):
             self._results.record(email, self._results.read(email.id), log=self._log)
 
     def _mark_published(self) -> None:
@@ -98,7 +98,7 @@ class OwnTaskWatch:
         since = email.queued_at or email.updated_at
         longest = timedelta(seconds=self._runtime.app.conf.task_time_limit or _LONGEST_RUN_SECONDS)
         is_running = result is not None and result.state in _RUNNING_STATES
-        return is_running and datetime.now(UTC) - since < longest
+        return is_running and self._runtime.clock() - since < longest
 
     def _missing_in_memory(self, emails: Sequence[Email]) -> list[Email]:
         """Return the emails whose message this worker does not have any more."""
@@ -109,14 +109,14 @@ class OwnTaskWatch:
 
     def _missing_on_broker(self, emails: Sequence[Email]) -> list[Email]:
         """Return the emails whose message is neither waiting on the broker nor with a worker."""
-        lease = self._runtime.settings.mailctl_lease_seconds
-        old = _published_before(emails, seconds=min(OWN_TASK_GRACE_SECONDS, lease))
+        now, lease = self._runtime.clock(), self._runtime.settings.mailctl_lease_seconds
+        old = _published_before(emails, before=now - timedelta(seconds=min(OWN_TASK_GRACE_SECONDS, lease)))
         if not old:
             return []
         queues = sorted({email.queue for email in old})
         shown = self._broker.inspect_queues([*queues, *map(unclaimed_queue, queues)])
         if any(queue.messages is None for queue in shown.values()):
-            return _missing_by_number(_published_before(emails, seconds=lease), shown)
+            return _missing_by_number(_published_before(emails, before=now - timedelta(seconds=lease)), shown)
         if any(queue.ready > len(queue.messages or ()) for queue in shown.values()):
             return []  # not all messages were read
         ids = {message.task_id for queue in shown.values() for message in _messages(queue)}
@@ -127,8 +127,7 @@ class OwnTaskWatch:
         return reason or "its message is no longer on the broker, and there is no result"
 
 
-def _published_before(emails: Sequence[Email], *, seconds: float) -> list[Email]:
-    before = datetime.now(UTC) - timedelta(seconds=seconds)
+def _published_before(emails: Sequence[Email], *, before: datetime) -> list[Email]:
     return [email for email in emails if (email.queued_at or email.updated_at) < before]
 
 

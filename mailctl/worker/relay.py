@@ -16,7 +16,7 @@ from mailctl.delivery_log.heartbeats import HEARTBEAT_SECONDS
 from mailctl.delivery_log.storage.change_detector import ChangeDetector
 from mailctl.enqueue.publisher import Publisher
 from mailctl.errors import BrokerUnavailable, LogUnavailable, MailctlError
-from mailctl.worker.clocks import IntervalTimer
+from mailctl.worker.clocks import IntervalTimer, SkewWatch
 from mailctl.worker.consumer_watch import ConsumerWatch
 from mailctl.worker.drain import DrainWatch
 from mailctl.worker.due_emails import DueEmails
@@ -97,13 +97,14 @@ class Relay:
         self._publisher = Publisher(runtime, worker_id=self._worker.id)
         self._change_detector = ChangeDetector(runtime.engine)
         self._due_emails = DueEmails(
-            runtime, publisher=self._publisher, broker=broker, is_stopped=self._stopped.is_set
+            runtime, publisher=self._publisher, broker=broker, is_stopped=self._is_stopped
         )
         self._stuck_emails = StuckEmails(
             runtime, broker=broker, worker_id=self._worker.id, is_busy=self._is_busy
         )
         self._heartbeat_timer = IntervalTimer(HEARTBEAT_SECONDS)
         self._recovery_timer = IntervalTimer(RECOVERY_SECONDS)
+        self._skew_watch = SkewWatch()
         self._logged_error: type[MailctlError] | None = None
 
     def start(self) -> None:
@@ -172,6 +173,7 @@ class Relay:
     def _tick(self) -> None:
         if self._heartbeat_timer.restart_if_due():
             self._runtime.workers.record_heartbeat(self._worker)
+            self._skew_watch.check(self._runtime.clock_skew_seconds)
         is_recovery_due = self._recovery_timer.restart_if_due()
         if is_recovery_due:
             self._stuck_emails.recover()
@@ -183,6 +185,11 @@ class Relay:
         if self._drain_watch is not None:
             self._drain_watch.check()
         self._on_tick()
+
+    def _is_stopped(self) -> bool:
+        # Asked after every few emails, also while a tick takes long.
+        self._stuck_emails.note_awake()
+        return self._stopped.is_set()
 
     def _sign_off(self) -> None:
         try:

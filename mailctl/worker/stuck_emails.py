@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.circuits import MAX_PROBE_DELAY_SECONDS
@@ -51,13 +51,17 @@ class StuckEmails:
         self._broker = broker
         self._lease = timedelta(seconds=runtime.settings.mailctl_lease_seconds)
         self._longest_wait = _longest_wait(runtime.settings)
-        self._leases = LeaseTrust(self._lease.total_seconds())
+        self._leases = LeaseTrust(self._lease.total_seconds(), wall=lambda: runtime.clock().timestamp())
         self._lost_message_timer = IntervalTimer(LOST_MESSAGE_CHECK_SECONDS)
         self._own_tasks = OwnTaskWatch(runtime, broker=broker, worker_id=worker_id, is_busy=is_busy)
 
     def distrust_leases(self) -> None:
         """Give live workers time to extend their leases, after an outage of the delivery log."""
         self._leases.distrust()
+
+    def note_awake(self) -> None:
+        """Note that this process runs; after a while in which it did not, leases are distrusted."""
+        self._leases.note_awake()
 
     def recover(self) -> None:
         """Put stuck emails back, and expire those that are too late.
@@ -80,7 +84,7 @@ class StuckEmails:
 
     def _return_lost(self) -> None:
         """Put back emails whose messages the broker lost, comparing each queue with the delivery log."""
-        now = datetime.now(UTC)
+        now = self._runtime.clock()
         queued_before = now - timedelta(seconds=min(UNCLAIMED_GRACE_SECONDS, self._lease.total_seconds()))
         for queue in self._runtime.history.queues_with_unclaimed(queued_before=queued_before):
             lost = self._return_lost_of(queue, now=now, queued_before=queued_before)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mailctl.delivery_log.heartbeats import MAX_CLOCK_SKEW_SECONDS
 from mailctl.worker.delivery import GROUP_SIZE
 from tests.smtp_server import Stall
 
@@ -114,6 +115,23 @@ def test_the_clock_jumps_by_an_hour(site: Site, check: Checker, hours: int, tmp_
     site.enqueue(10)
     site.repaired()
     check()
+
+
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+def test_the_clocks_of_two_hosts_differ(site: Site, check: Checker, tmp_path: Path) -> None:
+    """By far more than a lease: nobody takes over what another is sending, and both share the log."""
+    site.smtp.script["body"] = lambda _: Stall(0.3)
+    for seconds in (45, -8):
+        clock = tmp_path / f"clock{seconds}"
+        clock.write_text(str(seconds))
+        site.terminal.environment = {"PYTHONPATH": str(CLOCK), "TEST_CLOCK_FILE": str(clock)}
+        site.start_worker("-c", "2")
+    site.enqueue(40)
+    site.repaired()
+    check()
+    skews = sorted(worker.clock_skew or 0.0 for worker in site.runtime.workers.list_alive())
+    assert skews[0] < -MAX_CLOCK_SKEW_SECONDS < MAX_CLOCK_SKEW_SECONDS < skews[1]
+    assert all("the clock of this host differs" in worker.output for worker in site.workers)
 
 
 def test_everything_dies_at_once(site: Site, check: Checker, is_long: bool) -> None:

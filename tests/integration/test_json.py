@@ -21,13 +21,14 @@ from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.delivery_log.suppressions import SuppressionSource
-from mailctl.delivery_log.transitions import change_state, utc_now
+from mailctl.delivery_log.transitions import change_state
 from mailctl.domain.models import Content, State, User
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from mailctl.views.schemas import find_schema
+from tests.emails import utc_now
 from tests.workers import worker
 
 if TYPE_CHECKING:

@@ -14,8 +14,10 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from mailctl.boottime import boottime
 from mailctl.connection_urls.options import PREPARE_THRESHOLD
 from mailctl.delivery_log.storage import sqlite
+from mailctl.delivery_log.storage.clock import HostClock, ServerClock, ServerTime
 from mailctl.delivery_log.storage.urls import mask_url
 from mailctl.errors import ConfigurationError, ExtraMissing, LogUnavailable, ServiceUnavailable
 from mailctl.redaction import mask_credentials
@@ -29,8 +31,12 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for a database server to accept a connection.
 CONNECT_TIMEOUT_SECONDS = 3
-#: The execution option of an engine that holds its `LateCreation`.
+#: The execution options of an engine that hold its `LateCreation` and its `ServerClock`.
 _LATE_CREATION = "mailctl_late_creation"
+_CLOCK = "mailctl_clock"
+#: How often a server is asked for its time in a row: the shortest answer tells it best.
+_TIME_QUESTIONS = 3
+_HOST_CLOCK = HostClock()
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 #: With less free space than this, SQLite cannot extend its files.
 _MIN_FREE_BYTES = 64 * 1024
@@ -123,6 +129,29 @@ def _set_transaction_read_only(connection: Connection) -> None:
 
 def _set_statement_timeout(connection: Connection) -> None:
     connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{CONNECT_TIMEOUT_SECONDS}s'")
+
+
+def clock_of(engine: Engine) -> HostClock | ServerClock:
+    """Return the clock of a delivery log: that of its database server, or with SQLite that of this host."""
+    if engine.dialect.name != "postgresql":
+        return _HOST_CLOCK
+    clock = engine.get_execution_options().get(_CLOCK)
+    if not isinstance(clock, ServerClock):
+        clock = ServerClock(lambda: _ask_time(engine))
+        engine.update_execution_options(**{_CLOCK: clock})
+    return clock
+
+
+def _ask_time(engine: Engine) -> ServerTime:
+    with translate_database_errors(engine.url), engine.connect() as connection:
+        answers = [_ask_time_once(connection) for _ in range(_TIME_QUESTIONS)]
+    return min(answers, key=lambda answer: answer.answer_seconds)
+
+
+def _ask_time_once(connection: Connection) -> ServerTime:
+    asked_at = boottime()
+    moment = connection.execute(sqlalchemy.text("SELECT clock_timestamp()")).scalar_one()
+    return ServerTime(time=moment, asked_at=asked_at, answered_at=boottime())
 
 
 class LateCreation:

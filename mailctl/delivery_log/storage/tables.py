@@ -176,6 +176,8 @@ workers = Table(
     Column("queues", JSON, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
+    # Seconds by which the clock of its host is ahead of that of the log; NULL if it has not said.
+    Column("clock_skew", Float),
 )
 
 campaigns = Table(

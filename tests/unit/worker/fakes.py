@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mailctl.broker.inspector import MessageCounts
+from tests.emails import utc_now
 
 
 class Clock:
@@ -55,5 +56,5 @@ class Broker:
 
 
 def parts(**attributes: Any) -> Any:
-    """Return a runtime with only these attributes."""
-    return SimpleNamespace(**attributes)
+    """Return a runtime with these attributes, and the clock of the host."""
+    return SimpleNamespace(**{"clock": utc_now, "clock_skew_seconds": 0.0, **attributes})

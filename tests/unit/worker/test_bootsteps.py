@@ -12,6 +12,7 @@ from celery.concurrency.solo import TaskPool
 from celery.worker import state
 
 from mailctl.worker.bootsteps import _make_worker_record, _stop_worker, _wake_if_stopping
+from tests.emails import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,9 +36,10 @@ def worker(broker: str) -> tuple[Any, list[Any]]:
 def test_a_worker_is_reported_with_its_pool_and_its_queues() -> None:
     """Each start has an id of its own."""
     made, _ = worker("memory://")
-    first, second = _make_worker_record(made), _make_worker_record(made)
+    first, second = (_make_worker_record(made, now=NOW) for _ in range(2))
     assert (first.name, first.pid, first.pool, first.queues) == ("w@host", os.getpid(), "solo", ("celery",))
     assert first.id != second.id
+    assert first.started_at == NOW
 
 
 @pytest.mark.parametrize(

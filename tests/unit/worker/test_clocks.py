@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
-from mailctl.worker.clocks import CLOCK_JUMP_SECONDS, IntervalTimer, LeaseTrust
+from mailctl.worker.clocks import CLOCK_JUMP_SECONDS, IntervalTimer, LeaseTrust, SkewWatch
 from tests.unit.worker.fakes import Clock
 
 
@@ -25,12 +27,20 @@ class Clocks:
     """A trust in leases of 60 seconds, with both clocks."""
 
     def __init__(self) -> None:
-        self.monotonic, self.wall = Clock(100.0), Clock(5000.0)
-        self.trust = LeaseTrust(60.0, monotonic=self.monotonic, wall=self.wall)
+        self.boot, self.wall = Clock(100.0), Clock(5000.0)
+        self.trust = LeaseTrust(60.0, boot=self.boot, wall=self.wall)
+        assert self.trust.check()
+
+    def sleep(self, seconds: float) -> None:
+        self.boot.now += seconds
+        self.wall.now += seconds
 
     def advance(self, seconds: float) -> None:
-        self.monotonic.now += seconds
-        self.wall.now += seconds
+        """Let time pass while the relay runs."""
+        while seconds > 0:
+            self.sleep(min(seconds, 1.0))
+            self.trust.note_awake()
+            seconds -= 1.0
 
 
 def test_leases_are_trusted_while_the_clocks_agree() -> None:
@@ -63,3 +73,31 @@ def test_leases_are_distrusted_after_an_outage() -> None:
     assert not clocks.trust.check()
     clocks.advance(60)
     assert clocks.trust.check()
+
+
+def test_leases_are_distrusted_after_this_worker_was_asleep() -> None:
+    """Its own processes were, too, and could not extend their leases."""
+    clocks = Clocks()
+    clocks.sleep(CLOCK_JUMP_SECONDS + 1)
+    assert not clocks.trust.check()
+    clocks.advance(60)
+    assert clocks.trust.check()
+
+
+def test_a_long_tick_is_no_sleep() -> None:
+    """The relay notes that it runs while it publishes much."""
+    clocks = Clocks()
+    clocks.advance(300)
+    assert clocks.trust.check()
+
+
+@pytest.mark.parametrize(("skews", "texts"), [([1.9, -1.9], 0), ([45.0, 45.2], 1), ([-8.0, 0.1], 2)])
+def test_a_wrong_clock_is_logged_when_it_begins_and_ends(
+    skews: list[float], texts: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And not with every heartbeat."""
+    watch = SkewWatch()
+    with caplog.at_level(logging.INFO):
+        for skew in skews:
+            watch.check(skew)
+    assert len(caplog.messages) == texts

@@ -15,7 +15,7 @@ from mailctl.broker.messages import BrokerQueue, CeleryMessage
 from mailctl.domain.catalog import BUILT_IN_CATALOG
 from mailctl.domain.models import CeleryResult, Email, State
 from mailctl.worker.own_tasks import OwnTaskWatch
-from tests.emails import email
+from tests.emails import email, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -115,6 +115,7 @@ def make_watch() -> MakeWatch:
         app.conf.update(settings)
         runtime: Any = SimpleNamespace(
             own_task_emails=log,
+            clock=utc_now,
             app=app,
             catalog=BUILT_IN_CATALOG,
             result_translator=None,
