@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from mailctl.broker.unvalidated import ArgumentRules
     from mailctl.delivery_log.api_keys import ApiKeys
+    from mailctl.delivery_log.web_sessions import WebSessions
     from mailctl.domain.catalog import Catalog
     from mailctl.domain.own_tasks import ResultTranslator
     from mailctl.rendering.composer import Composer
@@ -212,6 +213,13 @@ class Runtime:
 
         return ApiKeys(self.engine)
 
+    @cached_property
+    def web_sessions(self) -> WebSessions:
+        """The sessions of the dashboard."""
+        from mailctl.delivery_log.web_sessions import WebSessions
+
+        return WebSessions(self.engine)
+
     @property
     def retry_policy(self) -> RetryPolicy:
         """The policy that decides how long to wait between attempts."""
@@ -307,6 +315,16 @@ def current(*, access_mode: AccessMode | None = None) -> Runtime:
     )
 
 
+def configured_settings() -> Settings:
+    """Return the settings that `current` builds the runtime from, without opening anything.
+
+    Raises:
+        ConfigurationError: a setting is invalid.
+    """
+    opened = _runtimes.peek()
+    return _settings or (opened.settings if opened else Settings.load())
+
+
 def require_usable_keys() -> None:
     """Check the secret keys of this process without opening anything.
 
@@ -314,7 +332,7 @@ def require_usable_keys() -> None:
         ConfigurationError: DEBUG is False and a secret key is empty, published or too short.
     """
     if not is_open():  # an open runtime has passed this check
-        _ = (_settings or Settings.load()).secret_keys
+        _ = configured_settings().secret_keys
 
 
 def is_open() -> bool:

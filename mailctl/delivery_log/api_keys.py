@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from sqlalchemy import insert, select, update
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import api_keys
+from mailctl.delivery_log.web_sessions import end_sessions_of_key
 from mailctl.errors import InvalidInput, NotFound
 
 #: The prefix of every key, by which people and secret scanners recognise one.
@@ -20,6 +22,8 @@ PREFIX = "mk"
 #: Random bytes in the secret of a key: enough that its hash needs neither salt nor key stretching.
 SECRET_BYTES = 32
 MAX_NAME_LENGTH = 100
+#: The form of every key; anything else is not looked up.
+_KEY = re.compile(rf"{PREFIX}_(?P<id>[0-9a-f]{{8}})_[A-Za-z0-9_-]{{43}}")
 #: The last use of a key is recorded this often at most, so that not every page costs a write.
 _LAST_USED_INTERVAL = timedelta(minutes=1)
 
@@ -92,6 +96,7 @@ class ApiKeys(Repository):
         revoked = update(api_keys).where(api_keys.c.id == id, api_keys.c.revoked_at.is_(None))
         with writing(self._engine) as connection:
             connection.execute(revoked.values(revoked_at=self._clock()))
+            end_sessions_of_key(connection, id)
         found = self._find(id)
         if found is None:
             raise NotFound(f"There is no key {id}.", fix="See `mailctl keys list`.")
@@ -110,6 +115,8 @@ class ApiKeys(Repository):
             LogUnavailable: the delivery log cannot be read.
         """
         key_id = parse_key_id(text)
+        if not key_id:
+            return None
         query = select(*_COLUMNS, api_keys.c.digest).where(api_keys.c.id == key_id)
         with reading(self._engine) as connection:
             row = connection.execute(query).first()
@@ -117,15 +124,11 @@ class ApiKeys(Repository):
             return None
         return self._record_use(key_id)
 
-    def find_valid(self, id: str) -> ApiKey | None:
-        """Return the valid key with this id, for a session that began with it; None if there is none."""
-        found = self._find(id)
-        return found if found is not None and found.is_valid else None
-
     def _record_use(self, id: str) -> ApiKey | None:
-        found = self.find_valid(id)
-        now = self._clock()
-        if found is None or (found.last_used_at and now - found.last_used_at < _LAST_USED_INTERVAL):
+        found, now = self._find(id), self._clock()
+        if found is None or not found.is_valid:
+            return None
+        if found.last_used_at and now - found.last_used_at < _LAST_USED_INTERVAL:
             return found
         with writing(self._engine) as connection:
             connection.execute(update(api_keys).where(api_keys.c.id == id).values(last_used_at=now))
@@ -155,10 +158,9 @@ def generate_api_key(name: str) -> NewApiKey:
 
 
 def parse_key_id(text: str) -> str:
-    """Return the id within a plaintext key; "" if the text is not a key."""
-    prefix, _, rest = text.partition("_")
-    key_id, _, secret = rest.partition("_")
-    return key_id if prefix == PREFIX and secret else ""
+    """Return the id within a plaintext key; "" if the text does not have the form of a key."""
+    found = _KEY.fullmatch(text)
+    return found["id"] if found else ""
 
 
 def _digest(text: str) -> str:

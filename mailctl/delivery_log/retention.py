@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, select, update
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import emails, events, link_uses
+from mailctl.delivery_log.web_sessions import delete_expired_sessions
 from mailctl.domain.models import FINAL_STATES
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Retention(Repository):
         )
         with writing(self._engine) as connection:
             delete_expired_link_uses(connection, now=self._clock())
+            delete_expired_sessions(connection, now=self._clock())
 
     def _in_batches(self, where: ColumnElement[bool], statements: Any) -> Iterator[int]:
         while True:

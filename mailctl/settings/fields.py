@@ -20,6 +20,9 @@ _FORBIDDEN_CHARACTERS = re.compile(r"[\x00\ud800-\udfff]")
 #: A name, an IPv4 address, or an IPv6 address with or without its zone.
 _HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?")
 
+#: A name of MAILCTL_WEB_HOSTS.
+_WEB_HOST = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
+
 
 class SettingsFields(BaseSettings):
     """Every setting, under the names that the web service uses; names are case-sensitive.
@@ -112,6 +115,8 @@ class SettingsFields(BaseSettings):
     mailctl_reply_to: str = ""
     #: Additional headers of every email, as a JSON object of names and values.
     mailctl_headers: str = ""
+    #: The host names that the dashboard answers to, comma-separated; `*.` for subdomains, `*` for all.
+    mailctl_web_hosts: str = ""
     mailctl_messages: Literal["auto", "reference", "full"] = "auto"
     mailctl_on_ambiguous: Literal["resend", "hold"] = "resend"
     #: Whether calls, claims and outcomes wait until they are on the disk of the delivery log.
@@ -160,4 +165,12 @@ class SettingsFields(BaseSettings):
             raise ValueError(
                 "must be the name or the IP address of a host, without scheme, port, path or password"
             )
+        return value
+
+    @field_validator("mailctl_web_hosts")
+    @classmethod
+    def _check_web_hosts(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        if not all(_WEB_HOST.fullmatch(name) for name in names):
+            raise ValueError("must be host names without scheme, port and path, such as mail.example.com")
         return value

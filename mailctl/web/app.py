@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
@@ -21,7 +22,13 @@ from mailctl.web.pages import emails as email_pages
 from mailctl.web.pages import reports as report_pages
 from mailctl.web.pages.sign_in import sign_in_router
 from mailctl.web.problem import problem_response
-from mailctl.web.routing import ApiRoute, add_security_headers
+from mailctl.web.routing import (
+    ApiRoute,
+    PageRoute,
+    add_security_headers,
+    redirect_without_slash,
+    refuse_unknown_parameters,
+)
 from mailctl.web.templating import path_to
 
 if TYPE_CHECKING:
@@ -56,16 +63,39 @@ def make_router(access: AccessControl | None = None) -> APIRouter:
         servers = [{"url": prefix}] if prefix else None
         return get_openapi(title="mailctl", version=version("mailctl"), routes=router.routes, servers=servers)
 
-    guarded = APIRouter(route_class=ApiRoute, dependencies=[Depends(require_key)])
+    def check_host(request: Request) -> None:
+        access.check_host(request)
+
+    def check_parameters(request: Request) -> None:
+        refuse_unknown_parameters(request)
+
+    guards = [Depends(check_host), Depends(require_key), Depends(check_parameters)]
+    guarded = APIRouter(route_class=ApiRoute, dependencies=guards)
     guarded.add_api_route("/api/openapi.json", openapi, include_in_schema=False)
     for api_router in _API_ROUTERS:
         guarded.include_router(api_router)
     router = APIRouter()
     router.include_router(health.public_router)
-    router.include_router(sign_in_router(access), dependencies=[Depends(runtime.require_usable_keys)])
+    open_guards = [Depends(check_host), Depends(runtime.require_usable_keys)]
+    router.include_router(sign_in_router(access), dependencies=open_guards)
+    router.include_router(_slash_router(), dependencies=[Depends(check_host)])
     router.include_router(guarded)
     for page_router in _PAGE_ROUTERS:
-        router.include_router(page_router, dependencies=[Depends(require_key)])
+        router.include_router(page_router, dependencies=guards)
+    return router
+
+
+def _slash_router() -> APIRouter:
+    """Return the redirects from the paths of pages and endpoints with a slash at their end.
+
+    Without them, the application would redirect, to the host that the request names and without our headers.
+    """
+    router = APIRouter(route_class=PageRoute)
+    routes = [route for each in (*_API_ROUTERS, *_PAGE_ROUTERS) for route in each.routes]
+    paths = {route.path for route in routes if isinstance(route, APIRoute)}
+    for path in sorted(paths | {"/login", "/healthz", "/api/openapi.json"}):
+        if not path.endswith(("/", ":path}")):
+            router.add_api_route(f"{path}/", redirect_without_slash, include_in_schema=False)
     return router
 
 
@@ -92,6 +122,7 @@ def create_app(settings: Settings | None = None, *, access: AccessControl | None
         redoc_url=None,
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False
     app.include_router(make_router(access))
     app.add_exception_handler(HTTPException, _error_handler)
     app.add_exception_handler(Exception, _error_handler)

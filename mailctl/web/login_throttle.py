@@ -1,4 +1,4 @@
-"""Limits how many invalid keys a client can try."""
+"""Limits how many invalid keys a client can try; valid ones are accepted all the same."""
 
 from __future__ import annotations
 

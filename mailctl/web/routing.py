@@ -8,18 +8,19 @@ from urllib.parse import urlencode
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.responses import RedirectResponse
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 from typing_extensions import override
 
-from mailctl.errors import MailctlError
+from mailctl.domain.shell_command import shell_quote
+from mailctl.errors import InvalidInput, MailctlError
 from mailctl.web.problem import AccessDenied, problem_response
 from mailctl.web.templating import error_page, path_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from starlette.requests import Request
-    from starlette.responses import Response
+    from fastapi.dependencies.models import Dependant
 
 #: The Content-Security-Policy of pages: resources of the dashboard only, no inline scripts and styles.
 PAGE_CSP = (
@@ -46,6 +47,34 @@ def add_security_headers(response: Response) -> Response:
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     return response
+
+
+def refuse_unknown_parameters(request: Request) -> None:
+    """Refuse a query parameter that the route does not have: a filter with a typo would filter nothing.
+
+    Raises:
+        InvalidInput: there is one.
+    """
+    route = request.scope.get("route")
+    known = _query_parameters(route.dependant) if isinstance(route, APIRoute) else frozenset[str]()
+    for name in request.query_params:
+        if name not in known:
+            raise InvalidInput(
+                shell_quote(name),
+                "is not a parameter of this address.",
+                fix=f"Use {', '.join(sorted(known))}." if known else "Leave it out.",
+            )
+
+
+def _query_parameters(dependant: Dependant) -> frozenset[str]:
+    own = frozenset(field.alias for field in dependant.query_params)
+    return own.union(*map(_query_parameters, dependant.dependencies))
+
+
+def redirect_without_slash(request: Request) -> Response:
+    """Redirect from a path with a slash too many, by a path without a host: a request could forge that."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(request.url.path.rstrip("/") + query, 303)
 
 
 class ApiRoute(APIRoute):

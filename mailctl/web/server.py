@@ -17,6 +17,7 @@ from mailctl.errors import InvalidInput, LogMissing, Refused
 from mailctl.json_logging import LOG_FORMATS, configure_json_logging, escape_handlers
 from mailctl.web.app import create_app
 from mailctl.web.auth import AccessControl
+from mailctl.web.hosts import names_of_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,14 +53,22 @@ def serve(
         LogUnavailable: the delivery log cannot be read.
     """
     _configure_logging(log_format)
-    runtime.configure(settings, access_mode=AccessMode.UPDATE if on_missing_log else AccessMode.OPTIONAL)
+    runtime.configure(settings, access_mode=AccessMode.UPDATE if on_missing_log else AccessMode.ON_WRITE)
     missing, has_key = _look_for_key()
     process_key = None if has_key else make_process_key(host)
     listener = _listen(host, port)
     if missing is not None and on_missing_log is not None:
         on_missing_log(missing)
-    app = create_app(access=AccessControl(process_key=process_key))
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, lifespan="on")
+    app = create_app(access=AccessControl(process_key=process_key, own_hosts=names_of_server(host)))
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        # A client could write any address into X-Forwarded-For, and so evade the limit on invalid keys.
+        proxy_headers=False,
+    )
     address = f"http://{_url_host(host)}:{listener.getsockname()[1]}/"
     with listener:
         _Server(config, on_ready=lambda: on_ready(address, process_key)).run(sockets=[listener])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from mailctl.web.login_throttle import MAX_FAILURES
 from tests.servers import free_port
 
 if TYPE_CHECKING:
@@ -73,4 +74,40 @@ def test_previews_are_served(terminal: Terminal) -> None:
     page = httpx.get(address, headers={"Authorization": f"Bearer {key}"}, timeout=120)
     assert (page.status_code, "Choose" in page.text or "Reset" in page.text) == (200, True)
     assert list(terminal.folder.iterdir()) == [], "a preview needs no delivery log"
+    assert window.stop() in (0, -15)
+
+
+def test_previews_are_served_to_a_key_of_the_log(terminal: Terminal) -> None:
+    """They write nothing but the use of the key."""
+    terminal.send("welcome", "--email", "zoe@example.com")
+    key = terminal.run("keys", "create", "on-call").out
+    port = free_port()
+    window = terminal.open(
+        terminal.python, "-m", "mailctl", "preview", "--serve", "--port", str(port), name="web"
+    )
+    window.wait_until_printed("previews: ")
+    address = f"http://127.0.0.1:{port}"
+    with httpx.Client(base_url=address, headers={"Origin": address}, timeout=120) as client:
+        bearer = {"Authorization": f"Bearer {key.strip()}"}
+        assert client.get("/previews", headers=bearer).status_code == 200
+        assert client.post("/login", data={"key": key.strip()}).status_code == 303
+        assert client.get("/previews").status_code == 200
+    assert window.stop() in (0, -15)
+
+
+def test_a_header_does_not_evade_the_limit_on_invalid_keys(terminal: Terminal) -> None:
+    """A client on this computer, such as a page in its browser, can write any address into it."""
+    window = terminal.open(terminal.python, "-m", "mailctl", "web", "--port", "0", name="web")
+    window.wait_until_printed("key, valid until this process ends: ")
+    address = re.findall(r"dashboard: (http://\S+)/", window.output)[0]
+    with httpx.Client(base_url=address, timeout=30) as client:
+        answers = [
+            client.get(
+                "/api/emails",
+                headers={"Authorization": "Bearer x", "X-Forwarded-For": f"192.0.2.{number}"},
+            ).status_code
+            for number in range(MAX_FAILURES + 1)
+        ]
+        assert answers == [401] * MAX_FAILURES + [429]
+        assert client.get("/api/emails", headers={"Host": "evil.example"}).status_code == 400
     assert window.stop() in (0, -15)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -187,9 +189,14 @@ class TestPreview:
         assert (code, "Hello Grace" in out, "192.0.2.9" in out, "To:" in out) == (0, True, True, False)
 
     def test_html_goes_into_a_file(self, run: Run, tmp_path: Path) -> None:
-        """As a browser shows it."""
-        assert run("preview", "welcome", "--html", str(tmp_path / "welcome.html"))[0] == 0
+        """As a browser shows it; only its owner may read it."""
+        previous = os.umask(0)
+        try:
+            assert run("preview", "welcome", "--html", str(tmp_path / "welcome.html"))[0] == 0
+        finally:
+            os.umask(previous)
         assert "<html" in (tmp_path / "welcome.html").read_text()
+        assert stat.S_IMODE((tmp_path / "welcome.html").stat().st_mode) == 0o600
 
     @pytest.mark.parametrize(
         ("arguments", "code"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,8 +13,13 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck
 from hypothesis import given as drawn
 from hypothesis import settings as bounds
+from sqlalchemy import select
 
 from mailctl import runtime, web
+from mailctl.delivery_log.api_keys import generate_api_key
+from mailctl.delivery_log.retention import Retention
+from mailctl.delivery_log.storage.tables import web_sessions
+from mailctl.delivery_log.web_sessions import SESSION_LIFETIME, WebSessions, new_session_token
 from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.factory import make_content, make_user
 from mailctl.domain.request import EmailRequest
@@ -23,6 +29,7 @@ from mailctl.web.auth import COOKIE_NAME, AccessControl
 from mailctl.web.email_frame import FRAME_PAGE_CSP
 from mailctl.web.login_throttle import MAX_FAILURES, LoginThrottle
 from mailctl.web.routing import PAGE_CSP
+from tests.servers import free_port
 from tests.web_server import serving
 
 if TYPE_CHECKING:
@@ -68,7 +75,7 @@ class Site:
     def all_paths(self, app: FastAPI) -> list[str]:
         """Return a path for each route of an application that needs a key."""
         parts = {"{task_id}": self.email_id, "{kind}": "reset", "{unknown:path}": "other"}
-        found = [path for path in _route_paths(app.routes) if path not in OPEN]
+        found = [path for path in _route_paths(app.routes) if path not in OPEN and not _is_redirect(path)]
         for name, value in parts.items():
             found = [path.replace(name, value) for path in found]
         assert not [path for path in found if "{" in path]
@@ -77,6 +84,11 @@ class Site:
     def paths(self, patterns: tuple[str, ...]) -> list[str]:
         """Return the paths of the email of this log."""
         return [pattern.format(id=self.email_id) for pattern in patterns]
+
+
+def _is_redirect(path: str) -> bool:
+    """Whether a path has a slash too many, and so leads to the path without it."""
+    return path.endswith("/") and path != "/"
 
 
 def _route_paths(routes: Any) -> list[str]:
@@ -164,12 +176,70 @@ class TestAccess:
             assert client.get("/workers").status_code == 303
 
     def test_signing_out_ends_the_session(self, site: Site) -> None:
-        """The cookie is deleted."""
-        with site.client() as client:
+        """The cookie is deleted, and a copy of it is worth nothing."""
+        with site.client() as client, site.client() as thief:
             client.headers["Origin"] = site.address
             client.post("/login", data={"key": site.key.plaintext})
+            thief.cookies.set(COOKIE_NAME, client.cookies[COOKIE_NAME])
+            assert thief.get("/emails").status_code == 200
             assert client.post("/logout").status_code == 303
             assert client.get("/emails").status_code == 303
+            assert thief.get("/emails").status_code == 303
+
+    def test_a_session_is_a_row_without_its_token(self, site: Site) -> None:
+        """It expires, and then its row is deleted by the next one, or by pruning."""
+        sessions = runtime.current().web_sessions
+        token = sessions.begin(site.key.id)
+        now = datetime.now(UTC)
+        later = WebSessions(runtime.current().engine, clock=lambda: now + SESSION_LIFETIME)
+        assert (sessions.is_valid(token), later.is_valid(token)) == (True, False)
+        with runtime.current().engine.connect() as connection:
+            [row] = connection.execute(select(web_sessions)).all()
+        assert token not in str(row)
+        list(Retention(runtime.current().engine).prune(contents_before=now, emails_before=now))
+        assert sessions.is_valid(token)
+        list(
+            Retention(runtime.current().engine, clock=lambda: now + SESSION_LIFETIME).prune(
+                contents_before=now, emails_before=now
+            )
+        )
+        assert not sessions.is_valid(token)
+
+    @pytest.mark.parametrize("path", ["/emails", "/api/emails", "/login", "/emails/"])
+    def test_other_host_names_are_refused(self, settings: Settings, path: str) -> None:
+        """DNS rebinding: a page of another site whose name leads here counts as the same origin."""
+        app = web.create_app(settings, access=AccessControl(own_hosts=frozenset()))
+        with serving(app) as address:
+            site = Site(address)
+            with site.client(site.key.plaintext) as client:
+                answer = client.get(path, headers={"Host": "evil.example:8025"})
+                assert answer.status_code == 400
+                assert "MAILCTL_WEB_HOSTS" in answer.text
+                assert "evil.example" not in answer.text
+                assert client.get("/healthz", headers={"Host": "evil.example"}).status_code == 200
+                assert client.get(path).status_code in (200, 303)
+
+    def test_redirects_name_no_host(self, site: Site) -> None:
+        """A slash too many leads to the path without it, with the headers of every response."""
+        with site.client(site.key.plaintext) as client:
+            for path in site.paths((*PAGES[1:], *ENDPOINTS)):
+                if path == "/api/other":
+                    continue
+                answer = client.get(f"{path}/?x=1", headers={"Host": "evil.example"})
+                assert (answer.status_code, answer.headers["location"]) == (303, f"{path}?x=1"), path
+                assert answer.headers["content-security-policy"] == PAGE_CSP
+
+    def test_unknown_parameters_are_refused(self, site: Site) -> None:
+        """A filter with a typo would show every email."""
+        with site.client(site.key.plaintext) as client:
+            for path in site.paths((*PAGES, *ENDPOINTS)):
+                answer = client.get(f"{path}?foo%1b=1")
+                assert answer.status_code == 422, path
+                assert "\x1b" not in answer.text
+            answer = client.get("/api/emails?stat=failed")
+            assert "state" in answer.json()["fix"]
+        with site.client() as client:
+            assert client.get("/api/emails?stat=failed").status_code == 401
 
     @pytest.mark.parametrize("next_page", ["https://evil.example/", "//evil.example", "/\\evil.example", ""])
     def test_signing_in_redirects_to_no_other_site(self, site: Site, next_page: str) -> None:
@@ -190,16 +260,22 @@ class TestAccess:
                 assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
 
     def test_invalid_keys_are_limited(self, site: Site) -> None:
-        """After some of them an address has to wait, even with a valid key; its sessions are not affected."""
+        """After some of them an address has to wait; valid keys and sessions are not affected.
+
+        Neither does another address in X-Forwarded-For help.
+        """
         with site.client() as signed_in, site.client() as client:
             signed_in.headers["Origin"] = client.headers["Origin"] = site.address
             signed_in.post("/login", data={"key": site.key.plaintext})
             for _ in range(MAX_FAILURES):
                 assert client.post("/login", data={"key": "mk_1_x"}).status_code == 401
-            answer = client.post("/login", data={"key": site.key.plaintext})
+            answer = client.post("/login", data={"key": "mk_1_x"})
             assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (429, True)
             assert client.get("/api/emails", headers={"Authorization": "Bearer x"}).status_code == 429
             assert signed_in.get("/emails").status_code == 200
+            assert client.post("/login", data={"key": site.key.plaintext}).status_code == 303
+            key = {"Authorization": f"Bearer {site.key.plaintext}"}
+            assert client.get("/metrics", headers=key).status_code == 200
 
     def test_every_response_has_the_security_headers(self, site: Site) -> None:
         """Pages, endpoints and errors; inline styles only around the frame of an email; no caching."""
@@ -219,6 +295,45 @@ class TestAccess:
                 for method in ("POST", "PUT", "PATCH", "DELETE"):
                     assert client.request(method, path).status_code == 405, (method, path)
         assert len(runtime.current().history.events(site.email_id)) == 1
+
+
+class TestWithoutDatabase:
+    """A client without a valid key learns nothing about the database."""
+
+    URL = "postgresql://hunter:secret@127.0.0.1:{port}/ledger"
+
+    @pytest.mark.parametrize("credential", ["bearer", "cookie", "form"])
+    def test_a_database_that_is_down_is_not_described(self, tmp_path: Path, credential: str) -> None:
+        """Not by its host, port, user or name; what is wrong is in the log of the server."""
+        port = free_port()
+        settings = Settings(mailctl_home=tmp_path, mailctl_database_url=self.URL.format(port=port))
+        runtime.close()
+        with serving(web.create_app(settings)) as address, httpx.Client(base_url=address) as client:
+            client.headers["Origin"] = address
+            key = generate_api_key("nobody's").plaintext
+            if credential == "form":
+                answer = client.post("/login", data={"key": key})
+            elif credential == "cookie":
+                answer = client.get("/api/emails", headers={"Cookie": f"{COOKIE_NAME}={new_session_token()}"})
+            else:
+                answer = client.get("/api/emails", headers={"Authorization": f"Bearer {key}"})
+        assert answer.status_code == 503
+        assert not [word for word in ("hunter", "ledger", "127.0.0.1", str(port)) if word in answer.text]
+
+    def test_a_nul_is_not_looked_up(self, tmp_path: Path, postgres_url: str) -> None:
+        """PostgreSQL refuses it, and its error would name the database."""
+        settings = Settings(mailctl_home=tmp_path, mailctl_database_url=postgres_url)
+        runtime.close()
+        with serving(web.create_app(settings)) as address, httpx.Client(base_url=address) as client:
+            client.headers["Origin"] = address
+            for key in ("mk_%00_x", "mk_1234567%00_" + "x" * 43):
+                answer = client.post(
+                    "/login",
+                    content=f"key={key}",
+                    headers={"Content-Type": "application/x-www-form-urlencoded"},
+                )
+                assert answer.status_code == 401
+                assert postgres_url.rpartition("/")[2] not in answer.text
 
 
 class TestContents:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -187,7 +189,10 @@ def _write_html(output: Output, html: str, file: Path) -> None:
         output.raw(html.encode())
         return
     try:
-        file.write_text(html, encoding="utf-8")
+        # Only its owner may read it: the links of an email for a user are real.
+        opener = partial(os.open, mode=0o600)
+        with open(file, "w", encoding="utf-8", opener=opener) as stream:
+            stream.write(html)
     except OSError as error:
         raise InvalidInput("--html", f"{file} cannot be written: {error.strerror}.") from error
     output.note(f"Written to {file}.")

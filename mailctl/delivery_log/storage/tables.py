@@ -241,6 +241,16 @@ api_keys = Table(
     Column("revoked_at", UtcDateTime),
 )
 
+web_sessions = Table(
+    "mailctl_web_sessions",
+    metadata,
+    # The hash of the token in the cookie.
+    Column("digest", String(64), primary_key=True),
+    Column("key_id", String(16), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+
 link_uses = Table(
     "mailctl_link_uses",
     metadata,

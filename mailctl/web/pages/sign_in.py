@@ -46,7 +46,8 @@ def sign_in_router(access: AccessControl) -> APIRouter:
             page.headers.update(headers_of(error))
             return page
         response = RedirectResponse(_safe_redirect_path(request, target), 303)
-        access.begin_session(request, response, key_id, path=path_to(request, "home"))
+        home = path_to(request, "home")
+        await run_in_threadpool(access.begin_session, request, response, key_id, path=home)
         return response
 
     @router.post("/logout", name="mailctl:sign_out")
@@ -54,7 +55,7 @@ def sign_in_router(access: AccessControl) -> APIRouter:
         """End the session."""
         check_same_origin(request)
         response = RedirectResponse(path_to(request, "sign_in"), 303)
-        access.end_session(response, path=path_to(request, "home"))
+        await run_in_threadpool(access.end_session, request, response, path=path_to(request, "home"))
         return response
 
     @router.get("/static/{name}", name="mailctl:static")

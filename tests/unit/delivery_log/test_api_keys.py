@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("mk_1a2b_secret", "1a2b"),
-        ("mk_1a2b_se_cret", "1a2b"),
-        ("mk_1a2b", ""),
-        ("xx_1a2b_secret", ""),
+        (f"mk_01ab23cd_{'s' * 43}", "01ab23cd"),
+        (f"mk_01ab23cd_{'s_-' * 14}s", "01ab23cd"),
+        ("mk_01ab23cd", ""),
+        ("mk_01ab23cd_short", ""),
+        (f"mk_01ab23cx_{'s' * 43}", ""),
+        (f"mk_01ab\0003cd_{'s' * 43}", ""),
+        (f"mk_01ab23cd_{'s' * 42}\0", ""),
+        (f"mk_01ab23cd_{'s' * 43}\n", ""),
+        (f"xx_01ab23cd_{'s' * 43}", ""),
         ("", ""),
     ],
 )
