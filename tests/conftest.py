@@ -48,6 +48,21 @@ TABLES = {
         "fuzz: cases of each parser, and the most that one took",
         ("parser", "cases", "longest, ms", "most memory, KiB"),
     ),
+    "replies": (
+        "replies: whose fault each known reply is, and where it is public",
+        ("provider, stage", "reply", "verdict", "source"),
+    ),
+    "our faults": (
+        "our faults: what became of the emails, and how often it was reported",
+        (
+            "the mail server says",
+            "emails",
+            "failed for good",
+            "alarms",
+            "accepted after the mend",
+            "attempts used",
+        ),
+    ),
     "fuzz": (
         "fuzz: random wire messages against a live worker",
         ("log", "messages", "seconds", "sent", "failed", "other", "left on the queue", "worker"),

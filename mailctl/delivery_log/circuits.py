@@ -6,9 +6,9 @@ credentials do not lock an account, and no email uses up attempts because of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, delete, select, update
 
@@ -22,20 +22,25 @@ from mailctl.delivery_log.transitions import (
     insert_or_ignore,
     reason_values,
 )
-from mailctl.domain.models import State
+from mailctl.domain.models import ReplyCategory, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Engine, Row
 
 #: Consecutive failures of the server, not of single emails, that open the circuit.
 FAILURES_TO_OPEN = 3
 #: Seconds until the first probe; doubled with each probe that fails.
 FIRST_PROBE_DELAY_SECONDS = 10.0
 MAX_PROBE_DELAY_SECONDS = 300.0
+#: The same while a quota is used up, which takes hours to come back.
+FIRST_QUOTA_PROBE_DELAY_SECONDS = 300.0
+MAX_QUOTA_PROBE_DELAY_SECONDS = 3600.0
+#: The SMTP stages of an email, after the session is open.
+_TRANSACTION_STAGES = frozenset({"mail", "rcpt", "data", "body"})
 #: Seconds that a probe may take before another worker may start one.
 _PROBE_LEASE_SECONDS = 30.0
 
@@ -53,17 +58,27 @@ class Circuit:
     reason: str
     #: The SMTP stage of that failure; None if it has none.
     stage: str | None = None
+    #: What the reply was about; None if it was no reply.
+    category: ReplyCategory | None = None
     since: datetime
     probe_at: datetime
+    #: Whether the failure that was just recorded has opened it.
+    has_just_opened: bool = False
 
     @property
     def is_open(self) -> bool:
         """Whether emails wait until the server works again."""
         return self.failures >= FAILURES_TO_OPEN
 
+    @property
+    def is_about_emails(self) -> bool:
+        """Whether the server answers and lets us sign in, but refuses every email."""
+        return self.stage in _TRANSACTION_STAGES
+
     def __str__(self) -> str:
         since = format_time(self.since, TimeStyle.SENTENCE_CLOCK)
-        return f"the mail server {self.server} does not work since {since}: {self.reason}"
+        what = "accepts no email" if self.is_about_emails else "does not work"
+        return f"the mail server {self.server} {what} since {since}: {self.reason}"
 
 
 class Circuits(Repository):
@@ -83,47 +98,70 @@ class Circuits(Repository):
         """Return the circuit to the server; None if no failure is recorded."""
         with reading(self._engine) as connection:
             row = connection.execute(select(circuits).where(circuits.c.server == self._server)).first()
-        return None if row is None else Circuit(**row._asdict())
+        return None if row is None else _circuit_from_row(row)
 
-    def record_failure(self, reason: str, *, stage: str | None = None) -> Circuit:
+    def record_failure(
+        self,
+        reason: str,
+        *,
+        stage: str | None = None,
+        category: ReplyCategory | None = None,
+        opens_at_once: bool = False,
+    ) -> Circuit:
         """Count a failure of the server and return the circuit as it is now.
 
         Args:
             reason: what failed, for people.
             stage: the SMTP stage at which it failed.
+            category: what the reply was about; None if there was none.
+            opens_at_once: whether this one failure proves that no email can be sent.
         """
         now = self._clock()
         new = {"server": self._server, "failures": 0, "probes": 0, "since": now, "probe_at": now}
         with writing(self._engine) as connection:
             insert_or_ignore(connection, circuits, new | {"reason": reason})
-            probes = connection.execute(
-                select(circuits.c.probes).where(circuits.c.server == self._server).with_for_update()
-            ).scalar_one()
+            before = connection.execute(
+                select(circuits.c.probes, circuits.c.failures)
+                .where(circuits.c.server == self._server)
+                .with_for_update()
+            ).one()
+            failures = max(before.failures + 1, FAILURES_TO_OPEN if opens_at_once else 0)
             changed = (
                 update(circuits)
                 .where(circuits.c.server == self._server)
                 .values(
-                    failures=circuits.c.failures + 1,
+                    failures=failures,
                     reason=reason,
                     stage=stage,
-                    probe_at=now + _probe_delay(probes),
+                    category=category,
+                    probe_at=now + _probe_delay(before.probes, category),
                 )
                 .returning(*circuits.c)
             )
-            return Circuit(**connection.execute(changed).one()._asdict())
+            circuit = _circuit_from_row(connection.execute(changed).one())
+        return replace(circuit, has_just_opened=before.failures < FAILURES_TO_OPEN <= failures)
 
     def record_success(self) -> int:
-        """Close the circuit, because the server has answered, and make the emails due that waited for that.
+        """Close the circuit, because the server works, and make the emails due that waited for that.
 
         Returns:
             How many emails are due now.
         """
         waits_for_server = emails.c.reason_code == ReasonCode.MAIL_SERVER_DOWN
         is_kept = and_(emails.c.state == State.PENDING, waits_for_server)
-        values = {"due_at": self._clock(), "not_before": None, **reason_values(None)}
+        was_refused = emails.c.reason_code == ReasonCode.CONFIGURATION
+        is_refused = and_(emails.c.state == State.DEFERRED, was_refused, ~emails.c.is_own_task)
+        is_due = {"due_at": self._clock(), "not_before": None}
         with writing(self._engine) as connection:
-            connection.execute(delete(circuits).where(circuits.c.server == self._server))
-            return connection.execute(update(emails).where(is_kept).values(**values)).rowcount
+            closed = delete(circuits).where(circuits.c.server == self._server)
+            failures = connection.execute(closed.returning(circuits.c.failures)).scalar()
+            released = connection.execute(
+                update(emails).where(is_kept).values(**is_due, **reason_values(None))
+            ).rowcount
+            # Otherwise others were accepted meanwhile, so that what refused these is not the server's state.
+            if failures is not None and failures >= FAILURES_TO_OPEN:
+                released += connection.execute(update(emails).where(is_refused).values(**is_due)).rowcount
+            return released
 
     def acquire_probe(self) -> bool:
         """Acquire the right to probe the server with one email; return whether the caller has it.
@@ -173,8 +211,16 @@ class Circuits(Repository):
 def read_circuits(engine: Engine) -> list[Circuit]:
     """Return the circuits to all mail servers that have failed."""
     with reading(engine) as connection:
-        return [Circuit(**row._asdict()) for row in connection.execute(select(circuits))]
+        return [_circuit_from_row(row) for row in connection.execute(select(circuits))]
 
 
-def _probe_delay(probes: int) -> timedelta:
-    return timedelta(seconds=min(MAX_PROBE_DELAY_SECONDS, FIRST_PROBE_DELAY_SECONDS * 2 ** min(probes, 10)))
+def _circuit_from_row(row: Row[Any]) -> Circuit:
+    category = row.category and ReplyCategory(row.category)
+    return Circuit(**{**row._asdict(), "category": category})
+
+
+def _probe_delay(probes: int, category: ReplyCategory | None) -> timedelta:
+    first, longest = FIRST_PROBE_DELAY_SECONDS, MAX_PROBE_DELAY_SECONDS
+    if category is ReplyCategory.QUOTA:
+        first, longest = FIRST_QUOTA_PROBE_DELAY_SECONDS, MAX_QUOTA_PROBE_DELAY_SECONDS
+    return timedelta(seconds=min(longest, first * 2 ** min(probes, 10)))

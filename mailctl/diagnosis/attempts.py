@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
-from mailctl.domain.models import SmtpReply, State
+from mailctl.diagnosis.our_faults import find_our_fault
+from mailctl.domain.models import OPEN_CATEGORIES, ReplyCategory, SmtpReply, State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import ShellCommand, mailctl_command
-from mailctl.smtp.classify import is_rate_limit, is_server_stage
+from mailctl.smtp.classify import is_rate_limit, is_server_stage, reply_category
 from mailctl.timefmt import format_duration
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def circuit_open(case: Case) -> Cause | None:
         return Cause(
             name="mail_server_down", sentence=f"{email.error}; the next attempt is {_at(email.not_before)}"
         )
-    cause = cause_of_server_failure(circuit.stage)
+    cause = cause_of_server_failure(circuit.stage, category=circuit.category)
     details = f"{circuit}; sending is suspended, and the next probe is {_at(circuit.probe_at)}"
     return replace(cause, sentence=f"{cause.sentence}: {details}")
 
@@ -94,7 +95,8 @@ def attempt_failed(case: Case) -> Cause | None:
     # Failures caused by our credentials, TLS settings or sender identity do not count as attempts.
     attempt = f"attempt {email.attempts} failed" if email.attempts else "it was not sent"
     circuit = case.evidence.circuit
-    is_open = circuit is not None and circuit.is_open and is_server_stage(stage or "")
+    is_ours = code is ReasonCode.CONFIGURATION or is_server_stage(stage or "")
+    is_open = circuit is not None and circuit.is_open and is_ours
     suspended = "; the circuit is open, and sending is suspended" if is_open else ""
     return replace(
         cause,
@@ -111,8 +113,13 @@ def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, reply: SmtpR
         stage: the SMTP stage at which it failed; None if no mail server was contacted.
         reply: the reply of the mail server; without a code if none came.
     """
+    category = reply_category(reply, stage=stage or "") if reply.code else None
+    if code is ReasonCode.CONFIGURATION and (ours := find_our_fault(category)):
+        return ours
     if stage in ("tls", "auth"):
         return cause_of_server_failure(stage)
+    if category is ReplyCategory.CONNECTIONS and (ours := find_our_fault(category)):
+        return ours
     if is_rate_limit(reply, stage=stage or ""):
         return Cause(
             name="rate_limited",
@@ -152,12 +159,22 @@ def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, reply: SmtpR
     )
 
 
-def cause_of_server_failure(stage: str | None) -> Cause:
+def cause_of_server_failure(stage: str | None, *, category: ReplyCategory | None = None) -> Cause:
     """Return why the mail server cannot be used at all.
 
     Args:
         stage: the SMTP stage at which it failed; None if no mail server was contacted.
+        category: what its reply was about; None if there was none.
     """
+    if ours := find_our_fault(category):
+        return ours
+    if category in OPEN_CATEGORIES and not is_server_stage(stage or ""):
+        return Cause(
+            name="refused_for_all",
+            sentence="the mail server refuses every recipient alike, so the fault is probably ours",
+            next_step=mailctl_command("check-config"),
+            certainty=Certainty.LIKELY,
+        )
     if stage == "auth":
         return Cause(
             name="smtp_auth",

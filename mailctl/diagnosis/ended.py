@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
+from mailctl.diagnosis.our_faults import find_our_fault
 from mailctl.domain.eligibility import RELEASE
-from mailctl.domain.models import State
+from mailctl.domain.models import OPEN_CATEGORIES, OUR_FAULTS, State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
-from mailctl.smtp.classify import is_recipient_refusal
+from mailctl.smtp.classify import is_recipient_refusal, reply_category
 
 if TYPE_CHECKING:
     from mailctl.diagnosis.models import Case
@@ -57,15 +59,9 @@ def failed(case: Case) -> Cause:
     email = case.email
     error = email.error or "failed"
     is_refused = email.reason_code is ReasonCode.REFUSED
-    event = case.last_event(State.FAILED)
     again = case.command_to_send_again()
-    if is_refused and is_recipient_refusal(email.reply, stage=(event.stage if event else None) or ""):
-        sentence = f"the mail server refused the recipient: {str(email.reply) or error}"
-        return Cause(
-            name="recipient_refused",
-            sentence=sentence,
-            next_step=mailctl_command("list", to=email.to, limit="10"),
-        )
+    if is_refused and (cause := _refusal(case)):
+        return cause
     if is_refused:
         sentence = f"the mail server refused the message: {str(email.reply) or error}; remove the cause first"
         return Cause(name="message_refused", sentence=sentence, next_step=again)
@@ -74,6 +70,27 @@ def failed(case: Case) -> Cause:
     if email.reason_code is ReasonCode.OWN_TASK_FAILED:
         return Cause(name="own_task_failed", sentence=error, next_step=again)
     return Cause(name="not_made", sentence=f"it could not be sent: {error}", next_step=again)
+
+
+def _refusal(case: Case) -> Cause | None:
+    """Return the cause of a refusal that says whose fault it is, or that came at the recipient."""
+    email, event = case.email, case.last_event(State.FAILED)
+    stage = (event.stage if event else None) or ""
+    said = str(email.reply) or email.error or "refused"
+    category = reply_category(email.reply, stage=stage)
+    if category in OUR_FAULTS and (ours := find_our_fault(category)):
+        sentence = f"{ours.sentence}: {said}; remove the cause first"
+        return replace(ours, sentence=sentence, next_step=case.command_to_send_again())
+    if not is_recipient_refusal(email.reply, stage=stage):
+        return None
+    is_open = category in OPEN_CATEGORIES
+    doubt = ", and does not say whether the recipient or the sender is at fault" if is_open else ""
+    return Cause(
+        name="recipient_refused",
+        sentence=f"the mail server refused the recipient{doubt}: {said}",
+        next_step=mailctl_command("list", to=email.to, limit="10"),
+        certainty=Certainty.LIKELY if is_open else Certainty.CERTAIN,
+    )
 
 
 def held(case: Case) -> Cause:

@@ -289,13 +289,44 @@ class CeleryResult:
 class ReplyCategory(StrEnum):
     """What a negative reply of a mail server is about."""
 
+    # The recipient.
     DEAD_MAILBOX = "dead-mailbox"  #: the mailbox does not exist, is disabled, or its domain accepts no email
     RECIPIENT = "recipient"  #: the recipient, for another reason, such as a full mailbox
+    # Ours: no email can be sent until we change something.
     SENDER = "sender"  #: EMAIL_FROM_ADDRESS, or our right to use it
-    CREDENTIALS = "credentials"  #: sign-in or encryption
-    QUOTA = "quota"  #: how much our account may send
-    POLICY = "policy"  #: security or policy: rate limits, reputation, greylisting, spam
+    CREDENTIALS = "credentials"  #: sign-in
+    ENCRYPTION = "encryption"  #: the server requires TLS
+    HELO = "helo"  #: the name by which this host introduces itself
+    RELAY = "relay"  #: our right to send to other domains through this server
+    ACCOUNT = "account"  #: our account there is suspended, restricted, or in a sandbox
+    REPUTATION = "reputation"  #: our host or domain: block lists, its reverse name, SPF, DKIM, DMARC
+    # Ours, for a time.
+    QUOTA = "quota"  #: how much our account may send in a day or an hour is used up
+    RATE = "rate"  #: we send too fast
+    CONNECTIONS = "connections"  #: we have too many sessions
+    GREYLISTING = "greylisting"  #: the server wants a first email from us to be tried again later
+    # Others.
+    CONTENT = "content"  #: the message: spam, a virus, its size or form
+    SERVER = "server"  #: the mail server has a problem of its own
+    POLICY = "policy"  #: security or policy, without saying more
     OTHER = "other"
+
+
+#: What only we can correct: such a refusal concerns every email, and none may fail by it.
+OUR_FAULTS = frozenset(
+    {
+        ReplyCategory.SENDER,
+        ReplyCategory.CREDENTIALS,
+        ReplyCategory.ENCRYPTION,
+        ReplyCategory.HELO,
+        ReplyCategory.RELAY,
+        ReplyCategory.ACCOUNT,
+        ReplyCategory.REPUTATION,
+        ReplyCategory.QUOTA,
+    }
+)
+#: Categories that leave open whose fault a refusal is.
+OPEN_CATEGORIES = frozenset({ReplyCategory.POLICY, ReplyCategory.OTHER})
 
 
 class OutcomeKind(StrEnum):

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 #: Seconds that an email must have left before it expires, so that its reader has time to click a link.
 MIN_REMAINING_LIFETIME_SECONDS = 60
-#: Seconds between attempts while credentials, TLS or the sender identity are wrong.
+#: Seconds between attempts while something of ours is wrong: at first, and at most. In between, the wait is a
+#: quarter of the age of the email.
 CONFIG_RETRY_SECONDS = 30
+MAX_CONFIG_RETRY_SECONDS = 900
 #: The shortest wait before a retry, in seconds, whatever the jitter.
 MIN_DELAY_SECONDS = 1.0
 #: Seconds between receiving a message and claiming its email during which the message does not count as lost.
@@ -98,6 +100,7 @@ def decide_retry(
     expires_at: datetime | None,
     policy: RetryPolicy,
     jitter: float,
+    age: timedelta = timedelta(),
     probe_at: datetime | None = None,
 ) -> RetryAt | GiveUp:
     """Decide what follows an attempt that the mail server did not accept.
@@ -109,6 +112,7 @@ def decide_retry(
         expires_at: when the email expires; None for never.
         policy: the back-off.
         jitter: a random number from 0 to 1.
+        age: how long ago the email was recorded.
         probe_at: when the mail server is tried next, while its circuit is open.
 
     Returns:
@@ -118,10 +122,13 @@ def decide_retry(
     last = f"{outcome}; {MAYBE_SENT}" if outcome.kind is OutcomeKind.AMBIGUOUS else str(outcome)
     if not is_ours and attempt >= MAX_ATTEMPTS:
         return GiveUp(reason=f"gave up after {attempt} attempts; last: {last}", is_expired=False)
-    if is_ours:
-        at = probe_at or now + timedelta(seconds=CONFIG_RETRY_SECONDS)
-    else:
-        at = now + policy.delay(attempt, jitter=jitter)
+    delay = _config_delay(age) if is_ours else policy.delay(attempt, jitter=jitter)
+    at = probe_at if is_ours and probe_at else now + delay
     if is_too_late(at, expires_at):
         return GiveUp(reason=f"would expire before the next attempt; last: {last}", is_expired=True)
     return RetryAt(at=at, counts_as_attempt=not is_ours)
+
+
+def _config_delay(age: timedelta) -> timedelta:
+    seconds = min(MAX_CONFIG_RETRY_SECONDS, age.total_seconds() / 4)
+    return timedelta(seconds=max(CONFIG_RETRY_SECONDS, seconds))

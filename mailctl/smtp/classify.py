@@ -1,7 +1,7 @@
-"""What an SMTP reply means for an email: the one table of reply codes and enhanced status codes.
+"""What an SMTP reply means for an email: whose fault it is, and what follows.
 
-Whoever needs to know what a code means asks here. The functions are pure, and the module imports no SMTP
-library, so that `mailctl status` can use it.
+Whoever needs to know what a code means asks here; the replies themselves are in `known_replies`. The
+functions are pure, and the module imports no SMTP library, so that `mailctl status` can use it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import Outcome, OutcomeKind, ReplyCategory, SmtpReply
+from mailctl.domain.models import (
+    OPEN_CATEGORIES,
+    OUR_FAULTS,
+    Outcome,
+    OutcomeKind,
+    ReplyCategory,
+    SmtpReply,
+)
+from mailctl.smtp.known_replies import find_category
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,26 +32,7 @@ _NEGATIVE_CODES = range(400, 600)
 #: A command came where the server did not expect it: both sides disagree about the session.
 BAD_SEQUENCE_CODE = 503
 
-#: Reply codes that decide whatever the stage: sign in first, mechanism too weak, credentials invalid,
-#: encryption required (RFC 4954 section 6).
-_BY_CODE: Mapping[int, ReplyCategory] = dict.fromkeys((530, 534, 535, 538), ReplyCategory.CREDENTIALS)
-#: Enhanced status codes with a meaning of their own (RFC 3463, RFC 4954, RFC 7504, RFC 7505).
-#:
-#: A bare 550 is in no table: servers without enhanced status codes use it for unknown users and for policy.
-_BY_STATUS: Mapping[str, ReplyCategory] = {
-    "5.1.1": ReplyCategory.DEAD_MAILBOX,  # no such user
-    "5.1.2": ReplyCategory.DEAD_MAILBOX,  # no such host
-    "5.1.3": ReplyCategory.DEAD_MAILBOX,  # bad syntax
-    "5.1.6": ReplyCategory.DEAD_MAILBOX,  # moved, without a forwarding address
-    "5.1.7": ReplyCategory.SENDER,  # bad syntax of the sender's address
-    "5.1.8": ReplyCategory.SENDER,  # no such host of the sender
-    "5.1.10": ReplyCategory.DEAD_MAILBOX,  # the domain accepts no email
-    "5.2.1": ReplyCategory.DEAD_MAILBOX,  # disabled
-    "5.4.1": ReplyCategory.DEAD_MAILBOX,  # what Exchange Online says of an unknown user
-    "5.4.5": ReplyCategory.QUOTA,  # Gmail's daily limit
-    **dict.fromkeys(("5.7.8", "5.7.9", "5.7.10", "5.7.11"), ReplyCategory.CREDENTIALS),
-}
-#: The subjects of other enhanced status codes, the second number (RFC 3463 section 3).
+#: The subjects of enhanced status codes that the table does not know, the second number (RFC 3463 section 3).
 _BY_SUBJECT: Mapping[str, ReplyCategory] = {
     "1": ReplyCategory.RECIPIENT,  # addressing
     "2": ReplyCategory.RECIPIENT,  # mailbox: full, or it refuses this message
@@ -54,14 +43,18 @@ _BY_SUBJECT: Mapping[str, ReplyCategory] = {
 _SENDER_CODES = frozenset({550, 553})
 _SENDER_SUBJECTS = frozenset({"1", "7"})
 _ABOUT_RECIPIENT = frozenset({ReplyCategory.DEAD_MAILBOX, ReplyCategory.RECIPIENT})
-#: Problems of our own account: credentials, or a quota that is available again tomorrow.
-_ACCOUNT = frozenset({ReplyCategory.CREDENTIALS, ReplyCategory.QUOTA})
+#: Faults of ours that a server may call temporary, although only we can correct them.
+_OURS_IF_TEMPORARY = OUR_FAULTS - {ReplyCategory.CREDENTIALS, ReplyCategory.REPUTATION}
+#: Deferrals that end if we send less, or later.
+_THROTTLING = frozenset({ReplyCategory.RATE, ReplyCategory.CONNECTIONS, ReplyCategory.GREYLISTING})
 
 #: Stages before the first email is offered: what fails here fails for every email.
 _BEFORE_TRANSACTION = frozenset({"connect", "tls", "auth"})
 _BEFORE_BODY = frozenset({"mail", "rcpt", "data"})
 
 _ENHANCED = re.compile(r"\s*([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
+#: Where qmail puts the enhanced status code: at the end of the text.
+_ENHANCED_AT_END = re.compile(r"\(#([245])\.(\d{1,3})\.(\d{1,3})\)\s*$")
 
 
 def classify_reply(code: int, text: str, *, stage: str) -> Outcome:
@@ -83,22 +76,18 @@ def classify_reply(code: int, text: str, *, stage: str) -> Outcome:
 
 
 def reply_category(reply: SmtpReply, *, stage: str) -> ReplyCategory:
-    """Return what a negative reply is about.
+    """Return what a negative reply is about: by the table of known replies, or else by its numbers alone.
 
     Args:
         reply: the reply, as it came or as the delivery log has it.
         stage: the stage at which it came; "" if that is not known.
     """
-    code, status = reply.code or 0, reply.enhanced or ""
-    subject = status[2:].partition(".")[0]
-    if code in _BY_CODE:
-        return _BY_CODE[code]
+    if known := find_category(reply, stage=stage):
+        return known
+    code, subject = reply.code or 0, (reply.enhanced or "")[2:].partition(".")[0]
     if stage == "mail" and code >= 500 and _refuses_sender(code, subject):
         return ReplyCategory.SENDER
-    found = _BY_STATUS.get(status)
-    if found is ReplyCategory.CREDENTIALS and stage == "body":
-        return ReplyCategory.POLICY  # the session was accepted: this is about the message
-    return found or _BY_SUBJECT.get(subject, ReplyCategory.OTHER)
+    return _BY_SUBJECT.get(subject, ReplyCategory.OTHER)
 
 
 def is_dead_mailbox(reply: SmtpReply, *, stage: str) -> bool:
@@ -112,9 +101,17 @@ def is_recipient_refusal(reply: SmtpReply, *, stage: str) -> bool:
 
 
 def is_rate_limit(reply: SmtpReply, *, stage: str) -> bool:
-    """Whether a reply defers an email for policy: a rate limit, our reputation, or greylisting."""
-    is_temporary = (reply.enhanced or "").startswith("4.")
-    return is_temporary and reply_category(reply, stage=stage) is ReplyCategory.POLICY
+    """Whether a reply defers an email because we send too much or too fast, or are not trusted yet."""
+    if not 400 <= (reply.code or 0) <= 499:
+        return False
+    category = reply_category(reply, stage=stage)
+    # A server that says no more than "policy" (RFC 3463: 4.7.x) means the sending host.
+    return category in _THROTTLING or (reply.enhanced or "").startswith("4.7.")
+
+
+def leaves_fault_open(outcome: Outcome) -> bool:
+    """Whether a refusal does not say whose fault it is: the recipient's, the message's or ours."""
+    return outcome.kind is OutcomeKind.BOUNCED and outcome.category in OPEN_CATEGORIES
 
 
 def is_server_failure(outcome: Outcome) -> bool:
@@ -142,7 +139,7 @@ def _kind_of_reply(code: int, category: ReplyCategory | None, stage: str) -> Out
     if stage == "body" and 250 <= code <= 259:
         return OutcomeKind.ACCEPTED
     if 400 <= code <= 499:
-        return OutcomeKind.DEFERRED
+        return OutcomeKind.CONFIG if category in _OURS_IF_TEMPORARY else OutcomeKind.DEFERRED
     if 500 <= code <= 599:
         return _kind_of_refusal(code, category, stage)
     # Not a reply to the command: after the body, it is unknown whether the server accepted the message.
@@ -152,9 +149,9 @@ def _kind_of_reply(code: int, category: ReplyCategory | None, stage: str) -> Out
 def _kind_of_refusal(code: int, category: ReplyCategory | None, stage: str) -> OutcomeKind:
     if code == BAD_SEQUENCE_CODE and stage in _BEFORE_BODY:
         return OutcomeKind.DEFERRED
-    is_sender = stage == "mail" and category is ReplyCategory.SENDER
-    is_ours = is_server_stage(stage) or category in _ACCOUNT or is_sender
-    return OutcomeKind.CONFIG if is_ours else OutcomeKind.BOUNCED
+    if category in OUR_FAULTS or is_server_stage(stage):
+        return OutcomeKind.CONFIG
+    return OutcomeKind.DEFERRED if category is ReplyCategory.SERVER else OutcomeKind.BOUNCED
 
 
 def _refuses_sender(code: int, subject: str) -> bool:
@@ -163,5 +160,5 @@ def _refuses_sender(code: int, subject: str) -> bool:
 
 def _enhanced_code(code: int, text: str) -> str | None:
     """Return the enhanced status code, if its class is that of the reply (RFC 2034 section 4)."""
-    found = _ENHANCED.match(text)
+    found = _ENHANCED.match(text) or _ENHANCED_AT_END.search(text)
     return ".".join(found.groups()) if found and found[1] == str(code)[:1] else None

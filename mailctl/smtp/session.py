@@ -37,7 +37,7 @@ _SESSION_ENDING_CODES = frozenset({CLOSING_CODE, BAD_SEQUENCE_CODE})
 _OK_CODE = 250
 _START_INPUT_CODE = 354
 #: Reply codes after which the transaction continues, by stage.
-_EXPECTED_CODES = {"mail": {_OK_CODE}, "rcpt": {_OK_CODE, 251}, "data": {_START_INPUT_CODE}}
+_EXPECTED_CODES = {"mail": {_OK_CODE}, "rcpt": {_OK_CODE, 251, 252}, "data": {_START_INPUT_CODE}}
 
 OpeningStep = Callable[[], Awaitable[None]]
 #: Returns the outcome of a refusal; None if the server accepts the command.

@@ -7,8 +7,8 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import OutcomeKind
-from mailctl.smtp.classify import is_server_failure
+from mailctl.domain.models import OutcomeKind, ReplyCategory
+from mailctl.smtp.classify import is_server_failure, leaves_fault_open
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,17 +66,27 @@ class CircuitBreaker:
             return None
         if is_server_failure(outcome):
             return self._record_failure(self._circuits, outcome)
-        if outcome.kind is not OutcomeKind.AMBIGUOUS and self._read_circuit() is not None:
-            released = self._circuits.record_success()
-            _log.info("the mail server works again; released %d postponed emails", released)
-            self._circuit = None
+        circuit = None if outcome.kind is OutcomeKind.AMBIGUOUS else self._read_circuit()
+        if circuit is None:
+            return None
+        if circuit.is_about_emails and outcome.kind is not OutcomeKind.ACCEPTED:
+            # A refused recipient does not prove that others are accepted.
+            is_same = circuit.is_open and leaves_fault_open(outcome)
+            return self._record_failure(self._circuits, outcome) if is_same else None
+        released = self._circuits.record_success()
+        _log.info("the mail server works again; released %d postponed emails", released)
+        self._circuit = None
         return None
 
     def _record_failure(self, circuits: Circuits, outcome: Outcome) -> Circuit:
-        was_open = self._circuit is not None and self._circuit.is_open
-        self._circuit = circuits.record_failure(outcome.text_with_stage, stage=outcome.stage or None)
+        self._circuit = circuits.record_failure(
+            outcome.text_with_stage,
+            stage=outcome.stage or None,
+            category=outcome.category,
+            opens_at_once=outcome.category is ReplyCategory.QUOTA,
+        )
         self._read_at = time.monotonic()
-        if self._circuit.is_open and not was_open:
+        if self._circuit.has_just_opened:
             _log.error("%s", self._circuit)
         return self._circuit
 

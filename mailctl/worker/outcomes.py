@@ -187,14 +187,16 @@ class OutcomeRecorder:
     def _defer_or_give_up(
         self, claim: Claim, outcome: Outcome, *, message_id: str | None, circuit: Circuit | None = None
     ) -> DeliveryResult:
+        now = self._clock()
         decision = decide_retry(
             outcome,
             attempt=claim.attempts,
-            now=self._clock(),
+            now=now,
             expires_at=claim.expires_at,
             policy=self._policy,
             jitter=random.random(),  # noqa: S311 - spreads load, hides nothing
-            probe_at=circuit.probe_at if circuit else None,
+            age=now - claim.created_at,
+            probe_at=circuit.probe_at if circuit and circuit.is_open else None,
         )
         if isinstance(decision, GiveUp):
             return self._give_up(claim, outcome, decision, message_id=message_id)
@@ -222,7 +224,9 @@ class OutcomeRecorder:
             ),
             claim,
         )
-        level = logging.ERROR if outcome.kind is OutcomeKind.CONFIG else logging.WARNING
+        # What a mail server refuses for a fault of ours is reported once, when its circuit opens.
+        is_local = outcome.kind is OutcomeKind.CONFIG and not outcome.stage
+        level = logging.ERROR if is_local else logging.WARNING
         text = mask_addresses_in_text(str(outcome))
         fields = log_extra(claim.id, "email_deferred", trace=claim.content.trace)
         when = format_time(decision.at, TimeStyle.CLOCK)

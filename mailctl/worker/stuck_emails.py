@@ -6,7 +6,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.circuits import MAX_PROBE_DELAY_SECONDS
+from mailctl.delivery_log.circuits import MAX_QUOTA_PROBE_DELAY_SECONDS
 from mailctl.domain.retry_policy import (
     BLIND_REPUBLISH_SECONDS,
     LOST_MESSAGE_CHECK_SECONDS,
@@ -113,5 +113,5 @@ class StuckEmails:
 
 def _longest_wait(settings: Settings) -> timedelta:
     """Return the longest time that a lease or a retry delay can name."""
-    retry_seconds = max(settings.mailctl_retry_cap_seconds, MAX_PROBE_DELAY_SECONDS)
+    retry_seconds = max(settings.mailctl_retry_cap_seconds, MAX_QUOTA_PROBE_DELAY_SECONDS)
     return timedelta(seconds=max(settings.mailctl_lease_seconds, retry_seconds))

@@ -18,7 +18,8 @@ REPLIES = (
     "551 no",
     "553 no",
     "554 no",
-    *(f"550 5.1.{detail} no" for detail in range(11)),
+    # 5.1.7 and 5.1.8 are about the sender.
+    *(f"550 5.1.{detail} no" for detail in range(11) if detail not in (7, 8)),
     *(f"550 5.2.{detail} no" for detail in range(5)),
     "550 5.4.1 no",
     "550 5.4.4 no",

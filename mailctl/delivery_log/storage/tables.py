@@ -201,6 +201,8 @@ circuits = Table(
     Column("reason", Text, nullable=False),
     # The SMTP stage of that failure.
     Column("stage", String(8)),
+    # What the mail server's reply was about (a ReplyCategory); NULL if it was no reply.
+    Column("category", String(16)),
     Column("since", UtcDateTime, nullable=False),
     Column("probe_at", UtcDateTime, nullable=False),
 )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from mailctl.delivery_log.circuits import Circuits, read_circuits
-from mailctl.domain.models import State
+from mailctl.domain.models import ReplyCategory, State
 from mailctl.domain.reason_codes import ReasonCode
 from tests.unit.delivery_log.conftest import LATER
 
@@ -27,6 +29,52 @@ def test_a_circuit_opens_with_the_third_failure_in_a_row(log: Log) -> None:
     circuits.record_failure("no")
     circuits.record_success()
     assert [circuits.record_failure("no").is_open for _ in range(3)] == [False, False, True]
+
+
+def test_one_failure_opens_a_circuit_if_it_proves_that_nothing_can_be_sent(log: Log) -> None:
+    """A used-up quota is probed rarely: it takes hours to come back."""
+    circuits = make_circuits(log)
+    quota = {"category": ReplyCategory.QUOTA, "opens_at_once": True}
+    delays = []
+    for _ in range(6):
+        circuit = circuits.record_failure("no", stage="body", **quota)  # type: ignore[arg-type]
+        assert (circuit.is_open, circuit.category) == (True, ReplyCategory.QUOTA)
+        delays.append((circuit.probe_at - log.now).total_seconds())
+        log.forward(delays[-1])
+        assert circuits.acquire_probe()
+    assert delays == [300, 600, 1200, 2400, 3600, 3600]
+
+
+def test_one_failure_is_the_one_that_opens_the_circuit(log: Log) -> None:
+    """By it, the outage is reported once."""
+    circuits = make_circuits(log)
+    assert [circuits.record_failure("no").has_just_opened for _ in range(5)] == [
+        False,
+        False,
+        True,
+        False,
+        False,
+    ]
+    again = make_circuits(log).record_failure("no", opens_at_once=True)
+    assert (again.is_open, again.has_just_opened) == (True, False)
+
+
+def test_an_open_circuit_says_what_it_is_about(log: Log) -> None:
+    """A server that answers but refuses every email does not count as down."""
+    circuits = make_circuits(log)
+    assert "does not work since" in str(circuits.record_failure("no", stage="auth"))
+    assert "accepts no email since" in str(circuits.record_failure("no", stage="rcpt"))
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+def test_what_a_fault_of_ours_deferred_is_due_when_the_circuit_closes(log: Log, failures: int) -> None:
+    """Not if the circuit was never open: others were accepted meanwhile."""
+    circuits, email_id = make_circuits(log), log.add()
+    for _ in range(failures):
+        circuits.record_failure("no", stage="rcpt")
+    log.change(email_id, state=State.DEFERRED, reason_code=ReasonCode.CONFIGURATION, due_at=log.now + SOON)
+    assert circuits.record_success() == (failures == 3)
+    assert (log.email(email_id).due_at == log.now) is (failures == 3)
 
 
 def test_the_stage_of_the_last_failure_is_a_column(log: Log) -> None:

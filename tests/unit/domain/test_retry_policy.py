@@ -12,6 +12,7 @@ from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.retry_policy import (
     CONFIG_RETRY_SECONDS,
     MAX_ATTEMPTS,
+    MAX_CONFIG_RETRY_SECONDS,
     MIN_DELAY_SECONDS,
     MIN_REMAINING_LIFETIME_SECONDS,
     GiveUp,
@@ -26,6 +27,17 @@ POLICY = RetryPolicy(first_seconds=10, cap_seconds=900)
 DEFERRED = Outcome(kind=OutcomeKind.DEFERRED, reply=SmtpReply(code=451, enhanced="4.7.1", text="Try later"))
 CONFIG = Outcome(kind=OutcomeKind.CONFIG, reply=SmtpReply(code=535, text="Wrong password"))
 JITTER = st.floats(min_value=0, max_value=1)
+
+
+@given(st.integers(min_value=0, max_value=10**7))
+def test_a_fault_of_ours_is_retried_less_often_as_the_email_grows_older(seconds: int) -> None:
+    """It uses up no attempts, so that they cannot slow it down."""
+    age = timedelta(seconds=seconds)
+    policy = {"policy": POLICY, "jitter": 1.0, "expires_at": None, "now": NOW}
+    decided = decide_retry(CONFIG, attempt=1, age=age, **policy)  # type: ignore[arg-type]
+    assert isinstance(decided, RetryAt)
+    wait = (decided.at - NOW).total_seconds()
+    assert wait == min(max(seconds / 4, CONFIG_RETRY_SECONDS), MAX_CONFIG_RETRY_SECONDS)
 
 
 def after(

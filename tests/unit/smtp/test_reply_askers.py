@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import mailctl
 from mailctl.delivery_log.suppressions import is_dead_mailbox as is_suppressed
 from mailctl.diagnosis.attempts import cause_of_attempt
-from mailctl.domain.models import OutcomeKind
+from mailctl.domain.models import OUR_FAULTS, OutcomeKind
 from mailctl.smtp.classify import classify_reply, is_dead_mailbox, is_recipient_refusal, is_server_failure
 
 if TYPE_CHECKING:
@@ -65,6 +65,14 @@ def test_a_deferral_for_policy_is_explained_as_a_limit() -> None:
             continue
         cause = cause_of_attempt(each.reason_code, stage=each.stage, reply=each.reply)
         assert (cause.name == "rate_limited") is (each.reply.enhanced or "").startswith("4.7.")
+
+
+def test_an_email_never_fails_for_a_fault_of_ours() -> None:
+    """It waits until that is corrected, without using up attempts, and the circuit can open."""
+    for each in refusals():
+        if each.category in OUR_FAULTS and each.kind is not OutcomeKind.DEFERRED:
+            assert each.kind is OutcomeKind.CONFIG
+            assert is_server_failure(each)
 
 
 def test_no_other_module_knows_enhanced_status_codes() -> None:

@@ -6,7 +6,10 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
+import pytest
+
+from mailctl.domain.models import Outcome, OutcomeKind, ReplyCategory, SmtpReply
+from mailctl.smtp.classify import classify_reply
 from mailctl.worker.circuit_breaker import CircuitBreaker
 from tests.emails import utc_now
 from tests.unit.worker.fakes import Calls
@@ -23,7 +26,15 @@ class Circuit(SimpleNamespace):
 
 
 def open_circuit() -> Any:
-    return Circuit(is_open=True, probe_at=datetime.now(UTC) + timedelta(hours=1))
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    return Circuit(is_open=True, probe_at=soon, is_about_emails=False, has_just_opened=False)
+
+
+def refusing_circuit() -> Any:
+    """Return the open circuit of a server that answers, but refuses every email."""
+    circuit = open_circuit()
+    circuit.is_about_emails = True
+    return circuit
 
 
 def test_an_open_circuit_postpones_an_email_until_the_probe() -> None:
@@ -51,7 +62,49 @@ def test_a_failure_of_the_server_is_recorded() -> None:
     circuits = Calls(record_failure=circuit)
     breaker = CircuitBreaker(circuits, clock=utc_now)  # type: ignore[arg-type]
     assert breaker.record_outcome(DOWN) is circuit
-    assert circuits.calls == [("record_failure", ("at connect: refused",), {"stage": "connect"})]
+    what = {"stage": "connect", "category": None, "opens_at_once": False}
+    assert circuits.calls == [("record_failure", ("at connect: refused",), what)]
+
+
+def test_a_used_up_quota_opens_the_circuit_at_once() -> None:
+    """It does not come back with the next email."""
+    circuits = Calls(record_failure=open_circuit())
+    outcome = classify_reply(550, "5.4.5 Daily sending quota exceeded", stage="body")
+    CircuitBreaker(circuits).record_outcome(outcome)  # type: ignore[arg-type]
+    [(_, _, what)] = circuits.calls
+    assert what == {"stage": "body", "category": ReplyCategory.QUOTA, "opens_at_once": True}
+
+
+def test_the_circuit_is_reported_by_the_process_whose_failure_opened_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One alarm, however many workers fail."""
+    opened, known = open_circuit(), open_circuit()
+    opened.has_just_opened = True
+    breaker = CircuitBreaker(Calls(record_failure=[known, opened, known]))  # type: ignore[arg-type]
+    for _ in range(3):
+        breaker.record_outcome(DOWN)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+@pytest.mark.parametrize("text", ["5.1.1 no such user", "4.7.1 greylisted"])
+def test_only_an_accepted_email_proves_that_emails_are_accepted(text: str) -> None:
+    """What is said of one recipient closes no circuit that was opened for all."""
+    circuits = Calls(read=[refusing_circuit(), None], record_success=3)
+    breaker = CircuitBreaker(circuits)  # type: ignore[arg-type]
+    code = 550 if text.startswith("5") else 451
+    assert breaker.record_outcome(classify_reply(code, text, stage="rcpt")) is None
+    assert circuits.names.count("record_success") == 0
+    breaker.record_outcome(SENT)
+    assert circuits.names.count("record_success") == 1
+
+
+def test_a_probe_that_is_refused_alike_keeps_the_circuit_open() -> None:
+    """The next probe comes later."""
+    circuit = refusing_circuit()
+    circuits = Calls(read=circuit, record_failure=circuit)
+    breaker = CircuitBreaker(circuits)  # type: ignore[arg-type]
+    assert breaker.record_outcome(classify_reply(550, "no", stage="rcpt")) is circuit
 
 
 def test_a_success_closes_the_circuit_and_releases_the_postponed_emails() -> None:
