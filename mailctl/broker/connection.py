@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from amqp.exceptions import MessageNacked
 from kombu.exceptions import KombuError
 
+from mailctl.broker.broker_type import BrokerType, broker_type_of
+from mailctl.broker.confirms import PublishersBlocked
 from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.refusals import refusal_of
 from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, FAIL_FAST, is_redis
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 #: A kombu connection to Redis that waits for a reply would restore unacknowledged messages of all apps.
 _QUESTION_OPTIONS = FAIL_FAST | {"unacked_restore_limit": 0}
+#: Seconds that a broker over AMQP has for a reply.
+_AMQP_REPLY_SECONDS = 1.0
 #: redis-py quotes a command that failed, which may contain a message, up to this text.
 _QUOTED_COMMAND_END = "of pipeline caused error: "
 
@@ -43,6 +47,7 @@ def ask_broker(app: Celery, question: Callable[[Any], _T]) -> _T:
 
     def answer() -> _T:
         with no_fork(), connection, _translate_errors(connection):
+            limit_waits(connection)
             return question(connection)
 
     return call_with_deadline(answer, service="The broker", error_class=BrokerUnavailable)
@@ -68,7 +73,10 @@ def fail_fast_connection(app: Celery) -> Any:
     """
     check_driver(app)
     options = _QUESTION_OPTIONS if is_redis(str(app.conf.broker_url)) else {}
-    return app.connection_for_write(connect_timeout=BROKER_TIMEOUT_SECONDS, transport_options=options)
+    # Without heartbeats over AMQP: nobody would send them while there is nothing to publish.
+    return app.connection_for_write(
+        connect_timeout=BROKER_TIMEOUT_SECONDS, heartbeat=0, transport_options=options
+    )
 
 
 def check_driver(app: Celery) -> None:
@@ -88,6 +96,29 @@ def check_driver(app: Celery) -> None:
         ) from error
 
 
+def limit_waits(connection: Any) -> None:
+    """Open a connection to an AMQP broker, and limit how long each of its requests waits, its end too.
+
+    The other drivers have limits of their own. A broker that blocks publishers answers none of their
+    requests.
+    """
+    if broker_type_of(connection) is BrokerType.AMQP:
+        # This tries once; kombu's implicit connect retries for ever.
+        connection.connect()
+        connection.connection.sock.settimeout(_AMQP_REPLY_SECONDS)
+
+
+def drop_connection(connection: Any) -> None:
+    """Close a connection after an error; it can be opened again.
+
+    An AMQP broker that blocks publishers would not answer the handshake that ends a connection.
+    """
+    if broker_type_of(connection) is BrokerType.AMQP:
+        connection.collect()
+    else:
+        connection.close()
+
+
 def broker_error(connection: Any, error: BaseException) -> BrokerUnavailable:
     """Return mailctl's error for an error of the driver; it does not contain the broker's password."""
     # kombu shows its own mask even where the URL has no password.
@@ -95,13 +126,18 @@ def broker_error(connection: Any, error: BaseException) -> BrokerUnavailable:
     if refusal := refusal_of(error):
         message = f"The broker at {address} refused the request: {refusal.reason or reason}."
         return BrokerRefused(message, fix=refusal.fix, exit_code=refusal.exit_code)
+    if isinstance(error, PublishersBlocked):
+        return BrokerUnavailable(
+            f"The broker at {address} takes no messages: {reason}.",
+            fix="Free memory or disk space on its host, or raise its limits.",
+        )
     return BrokerUnavailable(
         f"The broker at {address} does not answer: {reason}.",
         fix="Start it, or correct its address: CELERY_BROKER_URL, REDIS_URL, or REDIS_HOST and REDIS_PORT.",
     )
 
 
-def driver_errors(connection: Any) -> tuple[type[BaseException], ...]:
+def driver_errors(connection: Any) -> tuple[type[Exception], ...]:
     """Return the exceptions that the driver of a connection raises when the broker fails."""
     errors = (*connection.connection_errors, *connection.channel_errors)
     return (KombuError, OSError, MessageNacked, *errors)

@@ -37,6 +37,7 @@ _NOT_ACCEPTED = Refusal(
 )
 _BY_REPLY_CODE = {
     311: Refusal(exit_code=ExitCode.FAILED, fix="Raise the broker's limit on the size of a message."),
+    312: Refusal(exit_code=ExitCode.NOT_FOUND, fix="Start the app that consumes the queue, then repeat."),
     402: Refusal(exit_code=ExitCode.USAGE, fix=f"Correct the virtual host: {_SETTINGS}."),
     403: _NO_ACCESS,
     404: Refusal(exit_code=ExitCode.NOT_FOUND, fix="Start the app that declares it, then repeat."),

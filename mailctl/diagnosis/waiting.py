@@ -10,7 +10,6 @@ from mailctl.diagnosis.models import Cause, Certainty
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.retry_policy import (
-    BLIND_REPUBLISH_SECONDS,
     LOST_MESSAGE_CHECK_SECONDS,
     UNCLAIMED_GRACE_SECONDS,
 )
@@ -144,21 +143,26 @@ def broker_lost(case: Case) -> Cause | None:
 
 def held_by_worker(case: Case) -> Cause | None:
     """Return the cause if a worker holds its message but has not claimed it yet."""
-    email, search, lease = case.email, case.evidence.search, case.evidence.lease
+    email, search = case.email, case.evidence.search
     if search is None or search.position is None or search.position.ahead is not None:
         return None
-    recovery = ""
-    if lease and email.queued_at and not email.is_own_task:
-        again = wording.format_time(
-            max(email.queued_at + lease, case.now) + timedelta(seconds=LOST_MESSAGE_CHECK_SECONDS)
-        )
-        recovery = f"; if that worker has died, a relay will publish it again by {again}"
+    again = "" if email.is_own_task else _published_again_by(case)
+    recovery = f"; if that worker has died, a relay will publish it again by {again}" if again else ""
     return Cause(
         name="held_by_worker",
         sentence=f"{describe_wait(case)}; a worker holds its message but is busy with others{recovery}",
         next_step=mailctl_command("workers"),
         certainty=Certainty.LIKELY,
     )
+
+
+def _published_again_by(case: Case) -> str:
+    """Return the time by which a relay publishes an email again that no worker has claimed; "" if unknown."""
+    queued_at, lease = case.email.queued_at, case.evidence.lease
+    if queued_at is None or lease is None:
+        return ""
+    check = timedelta(seconds=LOST_MESSAGE_CHECK_SECONDS)
+    return wording.format_time(max(queued_at + lease, case.now) + check)
 
 
 def in_line(case: Case) -> Cause | None:
@@ -198,10 +202,13 @@ def on_its_way(case: Case) -> Cause:
         text = f"the relay of {worker} will publish it next"
     elif email.is_own_task:
         text = "the service's own task will send it, or is sending it; mailctl knows only the result"
-    elif evidence.search is not None and not evidence.search.is_complete and email.queued_at:
-        again = wording.format_time(email.queued_at + timedelta(seconds=BLIND_REPUBLISH_SECONDS))
+    elif (
+        evidence.search is not None
+        and not evidence.search.is_complete
+        and (again := _published_again_by(case))
+    ):
         text = (
-            f"it is on its way to a worker; if it does not arrive, a relay will publish it again at {again}"
+            f"it is on its way to a worker; if it does not arrive, a relay will publish it again by {again}"
         )
     else:
         text = "a worker will take it next"

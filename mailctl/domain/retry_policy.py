@@ -28,8 +28,6 @@ UNCLAIMED_GRACE_SECONDS = 10.0
 LOST_MESSAGE_CHECK_SECONDS = 5.0
 #: Seconds for which an email of the service's own task whose message is gone counts as being sent.
 OWN_TASK_GRACE_SECONDS = 60.0
-#: Seconds after which an email is published again if the broker cannot be asked which messages it holds.
-BLIND_REPUBLISH_SECONDS = 900.0
 #: Attempts after which an email fails, so that one that kills its worker does not do so forever.
 MAX_ATTEMPTS = 100
 #: How often an email is sent again after a reply to its body was lost: each time its reader may get a copy.

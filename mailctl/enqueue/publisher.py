@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from mailctl.broker.adapters import adapter_for
-from mailctl.broker.connection import broker_error, driver_errors, fail_fast_connection
-from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.messages import BATCH_TASK
 from mailctl.broker.task_arguments import REFERENCE_ARGUMENT, recorded_arguments, to_arguments
 from mailctl.broker.task_results import forget_result
@@ -19,19 +15,18 @@ from mailctl.celery_app import has_memory_broker, overridden_tasks
 from mailctl.domain.catalog import BUILT_IN_KINDS, CANARY, GENERIC, Kind
 from mailctl.domain.models import Email
 from mailctl.domain.retry_policy import CONFIG_RETRY_SECONDS
-from mailctl.errors import BrokerRefused, BrokerUnavailable, ConfigurationError, InvalidInput, MailctlError
+from mailctl.enqueue.message_sender import MessageSender
+from mailctl.errors import BrokerRefused, ConfigurationError, InvalidInput, MailctlError
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from celery import Celery
 
     from mailctl.domain.models import Content, Draft, Json
     from mailctl.runtime import Runtime
 
-#: Seconds for which a broker that did not answer is not asked again.
-BROKER_RETRY_SECONDS = 2.0
 #: Seconds for which the list of live workers is cached; an empty list for less.
 _WORKERS_CACHE_SECONDS = 5.0
 _NO_WORKER_CACHE_SECONDS = 1.0
@@ -64,11 +59,7 @@ class Publisher:
         self._app: Celery = runtime.app
         self._is_in_memory = has_memory_broker(self._app)
         self._worker_id = worker_id if self._is_in_memory else None
-        self._connection: Any = fail_fast_connection(self._app)
-        self._producer: Any = None
-        #: The number of messages that the broker accepted.
-        self.published_count = 0
-        self._retry_at = 0.0
+        self._sender = MessageSender(self._app)
         self._consumed_queues: tuple[float, frozenset[str]] = (0.0, frozenset())
 
     @property
@@ -79,7 +70,12 @@ class Publisher:
     @property
     def is_backing_off(self) -> bool:
         """Whether the broker failed so recently that it is not asked again yet."""
-        return time.monotonic() < self._retry_at
+        return self._sender.is_backing_off
+
+    @property
+    def published_count(self) -> int:
+        """The number of messages that were published, confirmed or not."""
+        return self._sender.sent_count
 
     def publish_all(self, emails: Sequence[Email | Draft], *, head_start_seconds: float = 0.0) -> int:
         """Publish emails and record that they are on the broker; return their number.
@@ -91,10 +87,10 @@ class Publisher:
             head_start_seconds: how long to wait before recording, so that workers get the delivery log first.
 
         Raises:
-            BrokerUnavailable: the broker does not answer; the emails published before that are recorded.
+            BrokerUnavailable: the broker does not answer; the emails that it has taken are recorded.
             LogUnavailable: the delivery log cannot be used.
         """
-        published: list[str] = []
+        sent: list[str] = []
         own_task_count = 0
         try:
             for email in emails:
@@ -103,16 +99,20 @@ class Publisher:
                     if call is not None and self._is_for_own_task(call):
                         own_task_count += self._publish_for_own_task(email, call)
                     elif call is not None:
-                        self._send_call(email, call)
-                        published.append(email.id)
+                        self._sender.send_unconfirmed(**self._options(email, call))
+                        sent.append(email.id)
                 except ConfigurationError as error:
                     self._postpone(email, error)
                 except InvalidInput as error:
                     self._runtime.publications.fail(email.id, reason=str(error))
         finally:
+            unconfirmed, failure = self._sender.confirm()
+            published = [email_id for email_id in sent if email_id not in unconfirmed]
             if published:
                 time.sleep(head_start_seconds)
                 self._runtime.publications.mark_queued(published, worker_id=self._worker_id)
+        if failure is not None:
+            raise failure
         return len(published) + own_task_count
 
     def publish_batch(self, *, limit: int) -> int:
@@ -127,7 +127,7 @@ class Publisher:
         own_kinds = frozenset(kind.name for kind in BUILT_IN_KINDS.values() if kind.task in self._own_tasks)
         if own_kinds:
             # An email that is taken counts as published; what fails before that must not.
-            self._reach_broker()
+            self._sender.reach_broker()
         kinds = self._runtime.campaigns.take_due(
             limit=limit, worker_id=self._worker_id, own_task_kinds=own_kinds
         )
@@ -145,7 +145,7 @@ class Publisher:
 
     def _send_batch(self, ids: Sequence[str]) -> None:
         if ids:
-            self._send_task(BATCH_TASK, queue=BULK_QUEUE, args=[ids])
+            self._sender.send(BATCH_TASK, queue=BULK_QUEUE, args=[ids])
 
     def is_consumed(self, queue: str) -> bool:
         """Return whether a live worker that shares this delivery log consumes a queue."""
@@ -153,7 +153,7 @@ class Publisher:
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.close()
+        self._sender.close()
 
     def publish_canary(self, canary_id: str, *, queue: str, to: str | None, expires_seconds: float) -> None:
         """Publish a canary that has no row in the delivery log; the worker answers by its Celery result.
@@ -165,7 +165,7 @@ class Publisher:
         Raises:
             BrokerUnavailable: the broker does not answer.
         """
-        self._send_task(
+        self._sender.send(
             CANARY.task,
             queue=queue,
             task_id=canary_id,
@@ -193,7 +193,7 @@ class Publisher:
         It is recorded first. Such a task sends an email whenever its message comes, so a message that may be
         on the broker, whatever failed afterwards, must not be published again.
         """
-        self._reach_broker()
+        self._sender.reach_broker()
         if isinstance(email, Email) and email.is_own_task:
             # The result of the last run would be taken for that of the next one.
             forget_result(self._app, email.id)
@@ -217,19 +217,10 @@ class Publisher:
     def _send_recorded(self, email: Email | Draft, call: _TaskCall) -> None:
         """Publish an email that is recorded as published; undo that if the broker refuses the message."""
         try:
-            self._send_call(email, call)
+            self._sender.send(**self._options(email, call))
         except BrokerRefused:
             self._runtime.publications.return_unpublished(email.id)
             raise
-
-    def _reach_broker(self) -> None:
-        """Wait for a round trip to the broker; if it fails, nothing was published.
-
-        Raises:
-            BrokerUnavailable: the broker does not answer.
-        """
-        with self._broker_errors():
-            adapter_for(self._connection).ping()
 
     @property
     def _own_tasks(self) -> frozenset[str]:
@@ -239,42 +230,22 @@ class Publisher:
     def _is_for_own_task(self, call: _TaskCall) -> bool:
         return call.is_repeated or call.task in self._own_tasks
 
-    def _send_call(self, email: Email | Draft, call: _TaskCall) -> None:
-        self._send_task(
-            call.task,
-            queue=email.queue,
-            task_id=email.id,
-            args=call.args,
-            kwargs=call.kwargs,
+    def _options(self, email: Email | Draft, call: _TaskCall) -> dict[str, Any]:
+        """Return the arguments of the sender for an email."""
+        return {
+            "task": call.task,
+            "queue": email.queue,
+            "task_id": email.id,
+            "args": call.args,
+            "kwargs": call.kwargs,
             # A task of the service reports by its result only; tasks of mailctl write to the log.
-            headers={"ignore_result": not self._is_for_own_task(call)},
+            "headers": {"ignore_result": not self._is_for_own_task(call)},
             **_REDACTED_REPRESENTATIONS,
-        )
-
-    def _send_task(
-        self, task: str, *, queue: str, headers: Mapping[str, object] | None = None, **options: Any
-    ) -> None:
-        with self._broker_errors():
-            self._app.send_task(
-                task,
-                queue=queue,
-                producer=self._open_producer(),
-                # Subscribing to the result would block while the result backend is down.
-                ignore_result=True,
-                retry=False,
-                headers={"mailctl": "1", **(headers or {})},
-                **options,
-            )
-            self.published_count += 1
+        }
 
     def _postpone(self, email: Email | Draft, error: MailctlError) -> None:
         until = self._runtime.clock() + timedelta(seconds=CONFIG_RETRY_SECONDS)
         self._runtime.publications.postpone(email.id, until=until, reason=str(error))
-
-    def _open_producer(self) -> Any:
-        if self._producer is None:
-            self._producer = self._app.amqp.Producer(self._connection, auto_declare=False)
-        return self._producer
 
     def _repeated_call(self, email: Email | Draft, content: Content, *, task: str) -> _TaskCall | None:
         """Return the recorded call of a service's own task; None if the email must not be sent."""
@@ -329,19 +300,6 @@ class Publisher:
             queues = frozenset(queue for worker in workers for queue in worker.queues)
             self._consumed_queues = (time.monotonic(), queues)
         return queues
-
-    @contextmanager
-    def _broker_errors(self) -> Iterator[None]:
-        if self.is_backing_off:
-            raise BrokerUnavailable("The broker did not answer a moment ago.", fix="Start the broker.")
-        with no_fork():
-            try:
-                yield
-            except driver_errors(self._connection) as error:
-                self._retry_at = time.monotonic() + BROKER_RETRY_SECONDS
-                self._producer = None
-                self._connection.close()
-                raise broker_error(self._connection, error) from error
 
 
 def _is_own_task(email: Email | Draft) -> bool:

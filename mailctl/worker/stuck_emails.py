@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.circuits import MAX_QUOTA_PROBE_DELAY_SECONDS
 from mailctl.domain.retry_policy import (
-    BLIND_REPUBLISH_SECONDS,
     LOST_MESSAGE_CHECK_SECONDS,
     UNCLAIMED_GRACE_SECONDS,
 )
@@ -95,12 +94,14 @@ class StuckEmails:
     def _return_lost_of(self, queue: str, *, now: datetime, queued_before: datetime) -> int:
         """Put back the lost emails of a queue, and return how many are known to be lost."""
         depth = self._broker.depth(queue)
-        if depth.unacked is None:
-            # The broker does not tell what workers hold, so this may publish an email twice.
-            blind_before = now - timedelta(seconds=BLIND_REPUBLISH_SECONDS)
-            self._recovery.return_lost(queue=queue, queued_before=blind_before, on_broker=0)
-            return 0
         emails_each = BATCH_SIZE if queue == BULK_QUEUE else 1
+        if depth.unacked is None:
+            # The broker does not tell what workers hold, so that is published again, too: only the first of
+            # an email's messages claims it.
+            self._recovery.return_lost(
+                queue=queue, queued_before=now - self._lease, on_broker=depth.ready * emails_each
+            )
+            return 0
         on_broker = (depth.ready + depth.unacked) * emails_each
         lost = self._recovery.return_lost(queue=queue, queued_before=queued_before, on_broker=on_broker)
         if depth.unacked:

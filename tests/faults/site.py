@@ -53,8 +53,13 @@ class Site:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close_runtime()
+
+    def close_runtime(self) -> None:
+        """Close the library in this process; its next use opens it again."""
         if self._runtime is not None:
             self._runtime.close()
+            self._runtime = None
 
     @property
     def runtime(self) -> Runtime:

@@ -8,6 +8,8 @@ import sqlite3
 import subprocess
 import threading
 import time
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +19,6 @@ from tests.servers import PostgresServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.faults.conftest import Checker
     from tests.faults.site import Site
@@ -171,5 +172,57 @@ def test_the_log_may_not_grow(site: Site, check: Checker) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
     site.start_worker("-c", "1")
+    site.repaired()
+    check()
+
+
+def _copy(site: Site) -> Path:
+    """Return a backup of the log in SQLite."""
+    copy = site.terminal.folder / "backup.db"
+    with closing(sqlite3.connect(_file(site))) as log, closing(sqlite3.connect(copy)) as backup:
+        log.backup(backup)
+    return copy
+
+
+def _file(site: Site) -> Path:
+    return site.terminal.folder / ".mailctl" / "mailctl.db"
+
+
+def _delete(site: Site) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{_file(site)}{suffix}").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_the_log_is_replaced_under_a_worker(site: Site, check: Checker, is_long: bool) -> None:
+    """An older copy is restored: the worker goes on in the copy, like everybody else, and says so."""
+    worker = site.start_worker("-c", "2")
+    site.enqueue(10)
+    site.wait_until_finished(10)
+    copy = _copy(site)
+    _delete(site)
+    copy.replace(_file(site))
+    site.enqueue(200 if is_long else 15)
+    site.start_worker("-c", "2")
+    site.enqueue(200 if is_long else 15)
+    site.repaired()
+    check()
+    assert "was replaced by another file" in worker.output
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_the_log_is_deleted_under_a_worker(site: Site, check: Checker) -> None:
+    """Nobody makes an empty one in its place, the worker says what is wrong, and goes on when it is back."""
+    worker = site.start_worker("-c", "1")
+    site.enqueue(5)
+    site.wait_until_finished(5)
+    copy = _copy(site)
+    _delete(site)
+    worker.wait_until_printed("its file was deleted while it was in use")
+    with pytest.raises(LogUnavailable, match="deleted"):
+        site.enqueue(1)
+    assert not _file(site).exists()
+    copy.replace(_file(site))
+    site.enqueue(10)
     site.repaired()
     check()

@@ -1,4 +1,4 @@
-"""Something within a worker fails: it is restarted a few times; then the worker ends, for its supervisor."""
+"""Something within a worker fails: it is restarted, a few times; then the worker ends for its supervisor."""
 
 from __future__ import annotations
 

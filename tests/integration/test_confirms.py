@@ -9,7 +9,7 @@ import pytest
 from amqp.exceptions import MessageNacked
 from celery import Celery
 
-from mailctl.worker.foreign.confirms import Confirms
+from mailctl.broker.confirms import Confirms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -89,6 +89,10 @@ class Proxy:
         """Keep connections open, accept new ones, and pass on nothing."""
         self._loop.call_soon_threadsafe(self._passes.clear)
 
+    def resume(self) -> None:
+        """Pass on what has been held back, and what follows."""
+        self._loop.call_soon_threadsafe(self._passes.set)
+
     def reset(self) -> None:
         """Drop the connections that there are, with what they had not passed on; new ones work."""
         self._loop.call_soon_threadsafe(self._reset)

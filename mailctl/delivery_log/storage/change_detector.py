@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from mailctl.delivery_log.storage import sqlite
+
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
@@ -22,6 +24,7 @@ class ChangeDetector:
         self._connection: Any = None
         self._version: int | None = None
         self.is_sqlite = engine.dialect.name == "sqlite"
+        self._path = sqlite.sqlite_path(engine.url)
 
     def mark_seen(self) -> None:
         """Mark all changes until now as seen."""
@@ -48,6 +51,8 @@ class ChangeDetector:
         if not self.is_sqlite:
             return None
         try:
+            if self._connection is not None and sqlite.is_replaced(self._connection.info, self._path):
+                self.close()
             if self._connection is None:
                 self._connection = self._engine.raw_connection()
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])

@@ -5,6 +5,7 @@ The log is in write-ahead mode: readers never wait, writers wait for each other.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -14,14 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from sqlalchemy import event
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import QueuePool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import URL
 
+_log = logging.getLogger("mailctl.delivery_log")
+
+#: The key of a connection's `info` with the identity of the file that it has open.
+_FILE = "mailctl_file"
 #: Seconds that a writer waits for the lock.
 BUSY_TIMEOUT_SECONDS = 10
 #: Seconds that a reader of another program's database waits for a lock.
@@ -45,6 +51,8 @@ def open_writer(url: URL) -> Engine:
     engine = sqlalchemy.create_engine(
         url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False}, hide_parameters=True
     )
+
+    _follow_replaced_file(engine)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:
@@ -99,6 +107,7 @@ def open_log_reader(url: URL) -> Engine:
         return _connect_query_only(path, "mode=ro&immutable=1")
 
     engine = sqlalchemy.create_engine(url, creator=connect, hide_parameters=True)
+    _follow_replaced_file(engine)
     event.listen(engine, "begin", _begin_deferred)
     return engine
 
@@ -120,6 +129,55 @@ def open_empty(statements: Sequence[str]) -> Engine:
     engine = sqlalchemy.create_engine("sqlite://", creator=connect, poolclass=QueuePool, hide_parameters=True)
     event.listen(engine, "begin", _begin_deferred)
     return engine
+
+
+def _follow_replaced_file(engine: Engine) -> None:
+    """Make an engine notice that its file was replaced or deleted, which SQLite does not.
+
+    A process that has the old file open would go on in it, apart from all others. A replaced file is opened
+    instead; a deleted one is never created again by an engine that had it open.
+    """
+    path = sqlite_path(engine.url)
+    seen: set[tuple[int, int]] = set()
+
+    @event.listens_for(engine, "do_connect")
+    def _refuse_deleted(*_: Any) -> None:
+        if seen and _identity(path) is None:
+            raise sqlite3.OperationalError("its file was deleted while it was in use")
+
+    @event.listens_for(engine, "connect")
+    def _remember(_connection: Any, record: Any) -> None:
+        record.info[_FILE] = identity = _identity(path)
+        if identity is not None:
+            if seen and identity not in seen:
+                _log.error(
+                    "the delivery log %s was replaced by another file, which is used from now on", path
+                )
+            seen.add(identity)
+
+    @event.listens_for(engine, "checkout")
+    def _refuse_replaced(_connection: Any, record: Any, _proxy: Any) -> None:
+        if is_replaced(record.info, path):
+            raise InvalidatePoolError
+
+
+def is_replaced(info: Mapping[Any, Any], path: Path) -> bool:
+    """Whether a connection has another file open than the one that has the path now.
+
+    Args:
+        info: the `info` of the connection.
+        path: the path of the database.
+    """
+    return info.get(_FILE) != _identity(path)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from any other that gets its name; None if there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino)
 
 
 def _has_no_wal_file(path: Path) -> bool:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from amqp.exceptions import MessageNacked
 
 from mailctl.broker.amqp import copy_of, declare_unclaimed
+from mailctl.broker.confirms import Confirms
 from mailctl.broker.counting import count_messages
 from mailctl.celery_app import BROKER_TIMEOUT_SECONDS
-from mailctl.worker.foreign.confirms import Confirms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -215,7 +215,7 @@ class TestABrokerThatFails:
     def test_what_was_published_before_is_recorded(self, site: Site) -> None:
         """Emails that the broker took before it failed are recorded as published."""
         first, second = site.draft(), site.draft()
-        site.publisher._producer = BrokenProducer(site.publisher._open_producer())
+        site.publisher._sender._producer = BrokenProducer(site.publisher._sender._open_producer())
         with pytest.raises(BrokerUnavailable):
             site.publisher.publish_all([first, second])
         assert site.publications.queued == [first.id]
@@ -224,7 +224,7 @@ class TestABrokerThatFails:
     def test_it_is_not_asked_again_at_once(self, site: Site) -> None:
         """A broker that failed is not asked again for a moment."""
         assert not site.publisher.is_backing_off
-        site.publisher._producer = BrokenProducer(site.publisher._open_producer())
+        site.publisher._sender._producer = BrokenProducer(site.publisher._sender._open_producer())
         with pytest.raises(BrokerUnavailable):
             site.publisher.publish_all([site.draft(), site.draft()])
         assert site.publisher.is_backing_off
@@ -236,9 +236,9 @@ class TestABrokerThatFails:
         returned: list[str] = []
         site.runtime.campaigns.take_due = lambda **_: {"a": "welcome", "b": "welcome"}  # type: ignore[method-assign]
         site.runtime.claims.return_unstarted = lambda ids, reason: returned.extend(ids)  # type: ignore[assignment, method-assign, misc]
-        broken = BrokenProducer(site.publisher._open_producer())
+        broken = BrokenProducer(site.publisher._sender._open_producer())
         broken._left = 0
-        site.publisher._producer = broken
+        site.publisher._sender._producer = broken
         with pytest.raises(BrokerUnavailable):
             site.publisher.publish_batch(limit=10)
         assert returned == ["a", "b"]
@@ -293,16 +293,16 @@ class TestATaskOfTheService:
 
     def test_a_message_that_may_have_arrived_counts_as_published(self, own: Site) -> None:
         """The connection was lost while it was published."""
-        draft, producer = own.draft(), own.publisher._open_producer()
-        own.publisher._producer = FailingProducer(producer, ConnectionResetError("gone"))
+        draft, producer = own.draft(), own.publisher._sender._open_producer()
+        own.publisher._sender._producer = FailingProducer(producer, ConnectionResetError("gone"))
         with pytest.raises(BrokerUnavailable):
             own.publisher.publish_all([draft])
         assert (own.publications.queued_for_own_tasks, own.publications.returned) == ([draft.id], [])
 
     def test_a_refused_message_goes_back(self, own: Site) -> None:
         """The broker answered that it did not take it."""
-        draft, producer = own.draft(), own.publisher._open_producer()
-        own.publisher._producer = FailingProducer(producer, MessageNacked())
+        draft, producer = own.draft(), own.publisher._sender._open_producer()
+        own.publisher._sender._producer = FailingProducer(producer, MessageNacked())
         with pytest.raises(BrokerRefused):
             own.publisher.publish_all([draft])
         assert own.publications.returned == [draft.id]

@@ -7,7 +7,7 @@ from typing import Any
 
 from amqp.exceptions import MessageNacked
 
-from mailctl.worker.foreign.confirms import Confirms
+from mailctl.broker.confirms import Confirms
 
 
 class Channel:
