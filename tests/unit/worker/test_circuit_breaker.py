@@ -70,7 +70,7 @@ def test_a_used_up_quota_opens_the_circuit_at_once() -> None:
     """It does not come back with the next email."""
     circuits = Calls(record_failure=open_circuit())
     outcome = classify_reply(550, "5.4.5 Daily sending quota exceeded", stage="body")
-    CircuitBreaker(circuits).record_outcome(outcome)  # type: ignore[arg-type]
+    CircuitBreaker(circuits, clock=utc_now).record_outcome(outcome)  # type: ignore[arg-type]
     [(_, _, what)] = circuits.calls
     assert what == {"stage": "body", "category": ReplyCategory.QUOTA, "opens_at_once": True}
 
@@ -81,7 +81,8 @@ def test_the_circuit_is_reported_by_the_process_whose_failure_opened_it(
     """One alarm, however many workers fail."""
     opened, known = open_circuit(), open_circuit()
     opened.has_just_opened = True
-    breaker = CircuitBreaker(Calls(record_failure=[known, opened, known]))  # type: ignore[arg-type]
+    circuits = Calls(record_failure=[known, opened, known])
+    breaker = CircuitBreaker(circuits, clock=utc_now)  # type: ignore[arg-type]
     for _ in range(3):
         breaker.record_outcome(DOWN)
     assert [record.levelname for record in caplog.records] == ["ERROR"]
@@ -91,7 +92,7 @@ def test_the_circuit_is_reported_by_the_process_whose_failure_opened_it(
 def test_only_an_accepted_email_proves_that_emails_are_accepted(text: str) -> None:
     """What is said of one recipient closes no circuit that was opened for all."""
     circuits = Calls(read=[refusing_circuit(), None], record_success=3)
-    breaker = CircuitBreaker(circuits)  # type: ignore[arg-type]
+    breaker = CircuitBreaker(circuits, clock=utc_now)  # type: ignore[arg-type]
     code = 550 if text.startswith("5") else 451
     assert breaker.record_outcome(classify_reply(code, text, stage="rcpt")) is None
     assert circuits.names.count("record_success") == 0
@@ -103,7 +104,7 @@ def test_a_probe_that_is_refused_alike_keeps_the_circuit_open() -> None:
     """The next probe comes later."""
     circuit = refusing_circuit()
     circuits = Calls(read=circuit, record_failure=circuit)
-    breaker = CircuitBreaker(circuits)  # type: ignore[arg-type]
+    breaker = CircuitBreaker(circuits, clock=utc_now)  # type: ignore[arg-type]
     assert breaker.record_outcome(classify_reply(550, "no", stage="rcpt")) is circuit
 
 
