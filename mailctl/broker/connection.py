@@ -12,19 +12,24 @@ from mailctl.broker.broker_type import BrokerType, broker_type_of
 from mailctl.broker.confirms import PublishersBlocked
 from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.refusals import refusal_of
-from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, FAIL_FAST, is_redis
+from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, FAIL_FAST
 from mailctl.deadlines import call_with_deadline
 from mailctl.errors import BrokerRefused, BrokerUnavailable, ExitCode
 from mailctl.redaction import mask_credentials, mask_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from celery import Celery
 
 _T = TypeVar("_T")
 #: A kombu connection to Redis that waits for a reply would restore unacknowledged messages of all apps.
 _QUESTION_OPTIONS = FAIL_FAST | {"unacked_restore_limit": 0}
+_OPTIONS: Mapping[BrokerType, Mapping[str, object]] = {
+    BrokerType.REDIS: _QUESTION_OPTIONS,
+    # mailctl awaits confirmations itself: of many messages at once, and not for ever.
+    BrokerType.AMQP: {"confirm_publish": False},
+}
 #: Seconds that a broker over AMQP has for a reply.
 _AMQP_REPLY_SECONDS = 1.0
 #: redis-py quotes a command that failed, which may contain a message, up to this text.
@@ -72,7 +77,7 @@ def fail_fast_connection(app: Celery) -> Any:
         BrokerRefused: the driver of the broker cannot be loaded.
     """
     check_driver(app)
-    options = _QUESTION_OPTIONS if is_redis(str(app.conf.broker_url)) else {}
+    options = _OPTIONS.get(broker_type_of(app.connection_for_write()), {})
     # Without heartbeats over AMQP: nobody would send them while there is nothing to publish.
     return app.connection_for_write(
         connect_timeout=BROKER_TIMEOUT_SECONDS, heartbeat=0, transport_options=options

@@ -116,7 +116,9 @@ class SendOptions(OptionGroup):
     include_inactive: Annotated[
         bool, typer.Option("--include-inactive", help="Include deactivated and deleted users.")
     ] = False
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until the email is sent or has failed.")] = False
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the email is sent, has failed or is held.")
+    ] = False
     timeout: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="How long --wait waits, in seconds.")
     ] = 60

@@ -81,10 +81,10 @@ def _wait(session: CliSession, emails: Sequence[Email], *, timeout: float) -> No
 
 
 def _follow(session: CliSession, service: StatusService, email: Email, *, timeout: float) -> Email:
-    """Show the state of an email until it is finished or the time is up; return the email as it is then."""
+    """Show the state of an email until it is finished, held, or the time is up; return it as it is then."""
     latest = email
     with session.output.spinner(email.state) as update:
-        for latest in service.follow(email.id, timeout=timeout):
+        for latest in service.follow(email.id, timeout=timeout, stops_when_held=True):
             update(f"{latest.state}" + (f": {latest.error}" if latest.error else ""))
     return latest
 

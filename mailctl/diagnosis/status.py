@@ -149,12 +149,15 @@ class StatusService:
             except (NotFound, InvalidInput) as error:
                 yield given, error
 
-    def follow(self, email_id: str, *, timeout: float | None) -> Iterator[Email]:
+    def follow(
+        self, email_id: str, *, timeout: float | None, stops_when_held: bool = False
+    ) -> Iterator[Email]:
         """Yield the email now and after each change, until it is finished or the time is up.
 
         Args:
             email_id: the full id.
             timeout: how long to wait, in seconds; None waits without a limit.
+            stops_when_held: whether to stop, too, when the email waits for an operator.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         wait, ask_at, shown = INITIAL_POLL_SECONDS, time.monotonic() + _CELERY_POLL_SECONDS, None
@@ -166,7 +169,8 @@ class StatusService:
             if (email.state, email.attempts) != shown:
                 shown, wait = (email.state, email.attempts), INITIAL_POLL_SECONDS
                 yield email
-            if email.is_final or (deadline is not None and time.monotonic() >= deadline):
+            is_over = deadline is not None and time.monotonic() >= deadline
+            if email.is_final or is_over or (stops_when_held and email.state is State.HELD):
                 return
             time.sleep(wait)
             wait = min(MAX_POLL_SECONDS, wait * 1.5)

@@ -107,7 +107,8 @@ def test_quorum_queues_work(
     check(duplicates=2 + GROUP_SIZE, patience=60)
     with _connection(rabbit_server, rabbit) as connection:
         # A queue of another type is refused.
-        connection.channel().queue_declare(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+        channel = connection.channel()
+        channel.queue_declare(QUEUE, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
 
 
 def test_its_queue_is_purged(site: Site, check: Checker, rabbit: str, rabbit_server: RabbitServer) -> None:
@@ -128,7 +129,7 @@ def test_its_queue_is_purged(site: Site, check: Checker, rabbit: str, rabbit_ser
 def test_it_blocks_publishers(
     site: Site, check: Checker, rabbit: str, rabbit_server: RabbitServer, is_long: bool
 ) -> None:
-    """`mailctl send` and `close` return in seconds, and the emails wait in the log until the alarm ends."""
+    """`mailctl send` and `close` return soon, and the emails wait in the log until the alarm is over."""
     site.start_worker("-c", "2")
     site.enqueue(10)
     site.wait_until_finished(10)

@@ -31,6 +31,15 @@ class TestNamed:
         assert (cancelled["text"], cancelled["actor"]) == ("cancelled: wrong list", "zoe")
         assert (released["state"], released["actor"]) == ("pending", "zoe")
 
+    def test_nobody_waits_for_a_held_email(self, mailctl: Mailctl) -> None:
+        """Only an operator can release it, so `send --wait` says that at once."""
+        once = ("send", "welcome", "--email", "zoe@example.com", "--idempotency-key", "order-7")
+        email_id = mailctl(*once, "--json").lines[0]["task_id"]
+        mailctl("hold", email_id, "--reason", "legal")
+        waited = mailctl(*once, "--wait", "--timeout", "3000", "--json")
+        assert (waited.code, waited.lines[0]["state"]) == (8, "held")
+        assert "legal" in waited.err
+
     def test_one_bad_id_stops_none(self, mailctl: Mailctl) -> None:
         """Unknown is 3; else 1 if one could not be done; each is told."""
         email_id = welcome(mailctl)
