@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         RenderError,
         ServiceUnavailable,
     )
-    from mailctl.recorder import record_tasks
+    from mailctl.recorder.hooks import record_tasks
     from mailctl.security.links import InvalidLink, UsedLink
     from mailctl.service import EmailService, Recipient
 
@@ -49,7 +49,7 @@ _EXPORTS = {
     "UsedLink": "mailctl.security.links",
     "alembic": "mailctl.alembic",
     "links": "mailctl.links",
-    "record_tasks": "mailctl.recorder",
+    "record_tasks": "mailctl.recorder.hooks",
     "redeem": "mailctl.delivery_log.used_links",
     "sync": "mailctl.sync",
 }

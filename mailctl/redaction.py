@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from base64 import b64encode
+
+from typing_extensions import override
 
 #: Replaces a secret.
 MASK = "***"
@@ -38,8 +41,39 @@ def mask_address(address: str) -> str:
 
 
 def mask_addresses_in_text(text: str) -> str:
-    """Return a text in which every email address is masked."""
-    return _ADDRESS.sub(lambda found: mask_address(found[0]), text)
+    """Return a text in which every email address is masked; the user names of URLs stay."""
+    return _ADDRESS.sub(lambda found: _masked_unless_of_url(found[0]), text)
+
+
+def _masked_unless_of_url(address: str) -> str:
+    local = address.rpartition("@")[0]
+    return address if local == MASK or local.startswith("//") else mask_address(address)
+
+
+class AddressFilter(logging.Filter):
+    """Masks every email address in the records of a logger, and in the tracebacks of their exceptions."""
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Mask the addresses of a record; return True, so that it is logged."""
+        message = record.getMessage()
+        if (masked := mask_addresses_in_text(message)) != message:
+            record.msg, record.args = masked, ()
+        if record.exc_info and record.exc_info[0] is not None:
+            # Formatters print this text instead of the exception.
+            record.exc_text = mask_addresses_in_text(logging.Formatter().formatException(record.exc_info))
+        return True
+
+
+def masking_logger(name: str) -> logging.Logger:
+    """Return the logger of a name, all of whose records are masked by an `AddressFilter`.
+
+    For the parts that run in processes of the service, where no handler is mailctl's.
+    """
+    logger = logging.getLogger(name)
+    if not any(isinstance(each, AddressFilter) for each in logger.filters):
+        logger.addFilter(AddressFilter())
+    return logger
 
 
 def mask_url(value: object) -> str:

@@ -6,7 +6,6 @@ They are shared tasks: once this module is imported, every Celery app of the pro
 from __future__ import annotations
 
 import inspect
-import logging
 import socket
 import time
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from mailctl.domain.models import SENT_OR_CAPTURED, State
 from mailctl.domain.request import EmailRequest
 from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable
 from mailctl.json_logging import escape_handlers
+from mailctl.redaction import masking_logger
 from mailctl.timefmt import pluralize
 from mailctl.worker import message_validation, process_state
 from mailctl.worker.bootsteps import RelayStep
@@ -38,12 +38,13 @@ from mailctl.worker.canary_responder import respond_to_canary, respond_to_logged
 from mailctl.worker.private_request import PrivateTask
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Iterator
 
     from mailctl.domain.models import Json
     from mailctl.worker.outcomes import DeliveryResult
 
-_log = logging.getLogger("mailctl.tasks")
+_log = masking_logger("mailctl.tasks")
 #: The length in characters to which a reason is cut: the author of the message may have chosen its text.
 _MAX_REASON_LENGTH = 500
 #: Seconds to wait before a message returns to the broker because the delivery log does not answer.

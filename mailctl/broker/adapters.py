@@ -27,6 +27,9 @@ class BrokerAdapter(Protocol):
     def unacked_count(self) -> int | None:
         """Return how many messages of all queues are unacknowledged; None if the broker does not say."""
 
+    def consumer_count(self, queue: str) -> int | None:
+        """Return how many consumers a queue has; None if the broker does not say."""
+
     def read_queues(self, queues: Collection[str]) -> dict[str, BrokerQueue]:
         """Return the contents of queues by name, as far as the broker shows them."""
 

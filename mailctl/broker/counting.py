@@ -34,6 +34,10 @@ class CountingAdapter:
     def unacked_count(self) -> None:
         """Return None: the broker does not report unacknowledged messages."""
 
+    def consumer_count(self, queue: str) -> int | None:
+        """Return how many consumers a queue has; 0 if there is no such queue."""
+        return _declared(self._connection, queue, "consumer_count")
+
     def read_queues(self, queues: Collection[str]) -> dict[str, BrokerQueue]:
         """Return the message counts of queues by name."""
         return {queue: self._read_queue(queue) for queue in queues}
@@ -57,10 +61,15 @@ class CountingAdapter:
 
 def count_messages(connection: Any, queue: str) -> int:
     """Return how many messages a queue has that no worker has taken; 0 if there is no such queue."""
+    return _declared(connection, queue, "message_count")
+
+
+def _declared(connection: Any, queue: str, number: str) -> int:
+    """Return a number that a broker tells of a queue; 0 if there is no such queue."""
     # On a channel of its own: the broker closes the channel if there is no such queue.
     with connection.channel() as channel:
         try:
-            return int(channel.queue_declare(queue=queue, passive=True).message_count)
+            return int(getattr(channel.queue_declare(queue=queue, passive=True), number))
         except connection.channel_errors as error:
             if is_missing_queue(error):
                 return 0

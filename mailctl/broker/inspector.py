@@ -18,7 +18,7 @@ from mailctl.broker.connection import ask_broker, error_reason
 from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.refusals import refusal_of
 from mailctl.broker.task_results import as_raw_reader, parse_result, read_stored_meta, successful_value
-from mailctl.broker.worker_replies import ask_workers, queue_names, task_names
+from mailctl.broker.worker_replies import ask_workers, queue_names, task_ids, task_names
 from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, has_memory_broker, stores_results
 from mailctl.deadlines import call_with_deadline
 from mailctl.errors import BrokerRefused, BrokerUnavailable
@@ -45,6 +45,15 @@ class MessageCounts:
     ready: int
     #: Unacknowledged messages of all queues of the broker; None if the broker does not report them.
     unacked: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TasksInHand:
+    """The tasks that workers have."""
+
+    ids: frozenset[str]
+    #: Whether as many workers have answered as a queue has consumers; a busy one may not have.
+    is_complete: bool
 
 
 class BrokerInspector:
@@ -148,6 +157,31 @@ class BrokerInspector:
                 self._app, "registered", connection, timeout=CONTROL_TIMEOUT_SECONDS, names=nodes
             )
             return {node: task_names(reply) for node, reply in replies.items()}
+
+        return ask_broker(self._app, read)
+
+    def tasks_in_hand(self, ids: Collection[str], *, queues: Collection[str]) -> TasksInHand:
+        """Return which tasks the workers of some queues have: running, reserved, or waiting for their ETA.
+
+        A worker whose pool has no process of its own (`solo`) does not answer while it runs a task.
+
+        Args:
+            ids: the ids of the tasks.
+            queues: the queues that their messages were in.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+        """
+
+        def read(connection: Any) -> TasksInHand:
+            arguments = {"ids": list(ids)}
+            replies = ask_workers(
+                self._app, "query_task", connection, timeout=CONTROL_TIMEOUT_SECONDS, arguments=arguments
+            )
+            adapter = adapter_for(connection)
+            consumers = max((adapter.consumer_count(queue) or 0 for queue in queues), default=0)
+            found = frozenset(task_id for reply in replies.values() for task_id in task_ids(reply))
+            return TasksInHand(ids=found & frozenset(ids), is_complete=consumers <= len(replies))
 
         return ask_broker(self._app, read)
 

@@ -53,6 +53,9 @@ class RedisAdapter:
         channel = self._channel
         return int(channel.client.hlen(channel.unacked_key))
 
+    def consumer_count(self, _queue: str, /) -> None:
+        """Return None: Redis does not know who waits for messages."""
+
     def read_queues(self, queues: Collection[str]) -> dict[str, BrokerQueue]:
         """Return the contents of these queues, and of all others that have unacknowledged messages."""
         unacked = self._unacked_messages()

@@ -8,7 +8,7 @@ from mailctl.broker.connection import driver_errors
 from mailctl.errors import BrokerRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from celery import Celery
 
@@ -19,16 +19,23 @@ _MAX_NUMBER = 10**12
 
 
 def ask_workers(
-    app: Celery, command: str, connection: Any, *, timeout: float, names: Collection[str] = ()
+    app: Celery,
+    command: str,
+    connection: Any,
+    *,
+    timeout: float,
+    names: Collection[str] = (),
+    arguments: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the replies of Celery workers to a command, by node name.
 
     Args:
         app: the app whose workers are asked.
-        command: a command of Celery without arguments.
+        command: a command of Celery.
         connection: an open kombu connection.
         timeout: seconds to wait; the wait ends when all workers called by name have answered.
         names: the node names of the workers; empty for all workers.
+        arguments: the arguments of the command; None for none.
 
     Raises:
         BrokerRefused: a reply cannot be read.
@@ -36,6 +43,7 @@ def ask_workers(
     try:
         replies = app.control.broadcast(
             command,
+            arguments=dict(arguments or {}),
             destination=list(names) or None,
             connection=connection,
             reply=True,
@@ -63,6 +71,11 @@ def task_names(reply: object) -> frozenset[str]:
     """Return the names of the tasks in a reply to `registered`."""
     # Celery adds the attributes of a task in brackets.
     return frozenset(name.partition(" [")[0] for name in _names(_list(reply)))
+
+
+def task_ids(reply: object) -> frozenset[str]:
+    """Return the ids of the tasks in a reply to `query_task`: those that the worker has."""
+    return frozenset(_names(mapping(reply)))
 
 
 def mapping(value: object) -> dict[Any, Any]:

@@ -21,10 +21,12 @@ from mailctl.delivery_log.transitions import (
     insert_or_ignore,
     reason_values,
 )
-from mailctl.domain.catalog import CANARY
+from mailctl.domain.catalog import CANARY, effective_kind
+from mailctl.domain.link_expiry import undated_links_lifetime
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.errors import ConfigurationError
+from mailctl.timefmt import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -135,8 +137,9 @@ class Outbox(Repository):
                 if insert_or_ignore(connection, emails, row)
             ]
             valid = [draft for draft in new if draft.id not in failed]
-            ids, text = [draft.id for draft in valid], "received from another program"
-            append_events(connection, ids, text=text, now=now, code=ReasonCode.RECEIVED)
+            for draft in valid:
+                text = _received_text(draft)
+                append_events(connection, [draft.id], text=text, now=now, code=ReasonCode.RECEIVED)
             for email_id in [draft.id for draft in new if draft.id in failed]:
                 text, code = failed[email_id], ReasonCode.INVALID_MESSAGE
                 append_events(connection, [email_id], text=text, now=now, code=code)
@@ -221,6 +224,17 @@ _SET_EXPIRY = (
     .where(emails.c.id == bindparam("b_id"))
     .values(content=bindparam("b_content"), expires_at=bindparam("b_expiry"))
 )
+
+
+def _received_text(draft: Draft) -> str:
+    """Return what the first event of an email from a message says; a Celery message does not say its age."""
+    content = draft.content
+    lifetime = undated_links_lifetime(effective_kind(draft.request.kind, content.template), content)
+    text = "received from another program"
+    if lifetime is None:
+        return text
+    length = format_duration(lifetime)
+    return f"{text}; its token states no end, so its link counts as valid for {length} from now"
 
 
 def _failure(draft: Draft, reason: str) -> dict[str, Any]:

@@ -114,7 +114,8 @@ class OwnTaskClaims(Repository):
             self._end_earlier_runs(connection, are_they, retries=retries, now=now)
             if not is_redelivered:
                 _release_unstarted(connection, are_they, now=now)
-            rows = self._claim_rows(connection, are_they, token, worker=worker, now=now)
+            is_allowed = and_(are_they, may_start(now + _EARLY), is_not_paused(), is_not_suppressed())
+            rows = self._claim_rows(connection, is_allowed, token, worker=worker, now=now)
             if not rows:
                 suppress_waiting(connection, ids, worker=worker, now=now)
                 return_paused(connection, ids, now=now)
@@ -122,6 +123,29 @@ class OwnTaskClaims(Repository):
         by_id = {draft.id: draft for draft in drafts}
         claims = (claim_of(row, token, worker=worker, content=by_id[row.id].content) for row in rows)
         return OwnTaskClaim(claims=tuple(claims))
+
+    def claim_late(self, drafts: Sequence[Draft], *, worker: str) -> tuple[Claim, ...]:
+        """Claim the emails of a message whose task has run while the delivery log was down.
+
+        Neither a pause nor a suppression stands against it, because the task has run. What has ended
+        meanwhile, or is claimed by another worker, stays as it is.
+
+        Args:
+            drafts: the emails of one message.
+            worker: the node name of the worker.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be used; nothing is claimed.
+        """
+        now, token = self._clock(), secrets.token_hex(16)
+        are_they = emails.c.id.in_([draft.id for draft in drafts])
+        is_open = and_(are_they, UNINDEXED_STATE.in_([State.PENDING, State.QUEUED, State.DEFERRED]))
+        with writing(self._engine) as connection:
+            self._record_new(connection, drafts, is_on_broker=True, now=now)
+            _release_unstarted(connection, are_they, now=now)
+            rows = self._claim_rows(connection, is_open, token, worker=worker, now=now)
+        by_id = {draft.id: draft for draft in drafts}
+        return tuple(claim_of(row, token, worker=worker, content=by_id[row.id].content) for row in rows)
 
     def mark_lost(self, email_id: str) -> None:
         """Hold the emails of a task whose worker process died: nobody knows whether they were sent."""
@@ -214,13 +238,12 @@ class OwnTaskClaims(Repository):
     def _claim_rows(
         self,
         connection: Connection,
-        are_they: ColumnElement[bool],
+        where: ColumnElement[bool],
         token: str,
         *,
         worker: str,
         now: datetime,
     ) -> Sequence[Row[Any]]:
-        is_due = may_start(now + _EARLY)
         values = {
             "claim": token,
             "lease_until": now + self._lease,
@@ -231,7 +254,7 @@ class OwnTaskClaims(Repository):
         }
         return change_state(
             connection,
-            and_(are_they, is_due, is_not_paused(), is_not_suppressed()),
+            where,
             State.SENDING,
             text="",
             values=values,

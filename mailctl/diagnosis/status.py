@@ -11,7 +11,6 @@ from mailctl.delivery_log.opening import open_log
 from mailctl.delivery_log.own_task_emails import OwnTaskEmails
 from mailctl.diagnosis.evidence import EvidenceCollector
 from mailctl.diagnosis.models import Diagnosis
-from mailctl.diagnosis.own_task_results import OwnTaskResults
 from mailctl.diagnosis.rules import diagnose
 from mailctl.diagnosis.unknown_id import diagnose_unknown, search_command
 from mailctl.domain.models import CeleryResult, Email, Event, State
@@ -26,6 +25,7 @@ from mailctl.errors import (
     NotFound,
     StillPending,
 )
+from mailctl.recorder.task_results import OwnTaskResults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

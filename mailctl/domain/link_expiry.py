@@ -11,7 +11,7 @@ from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from mailctl.domain.catalog import Kind, Link
     from mailctl.domain.models import Content
@@ -64,6 +64,22 @@ def links_expiry(
     return min((time for time in times if time is not None), default=None)
 
 
+def undated_links_lifetime(kind: Kind, content: Content) -> timedelta | None:
+    """Return for how long the links count as valid that came with an email and do not say how long they are.
+
+    Args:
+        kind: the kind whose links the email has.
+        content: the content of the email.
+
+    Returns:
+        The shortest lifetime that the kind declares for such a link; None if every link has an `exp`, or none
+        came with the email.
+    """
+    given = (link for link in kind.links if _is_given(link, content))
+    undated = (link.lifetime for link in given if _stated_expiry(link, content) is None)
+    return min(undated, default=None)
+
+
 def refuse_expiring_links(
     kind: Kind, content: Content, *, given_at: datetime, sent_at: datetime, are_sealed: bool
 ) -> None:
@@ -99,11 +115,16 @@ def _given_limits(
 ) -> Iterator[datetime]:
     if not _is_given(link, content):
         return
-    url, token = content.urls.get(link.variable), content.tokens.get(link.token, "")
-    if url or not are_sealed:
+    if content.urls.get(link.variable) or not are_sealed:
         yield given_at + link.lifetime
-    if expiry := unverified_expiry_in_url(url) if url else unverified_expiry(token):
+    if expiry := _stated_expiry(link, content):
         yield expiry
+
+
+def _stated_expiry(link: Link, content: Content) -> datetime | None:
+    """Return the `exp` of the JWT in a link that came with an email; None if it is none, or has none."""
+    url = content.urls.get(link.variable)
+    return unverified_expiry_in_url(url) if url else unverified_expiry(content.tokens.get(link.token, ""))
 
 
 def _is_given(link: Link, content: Content) -> bool:

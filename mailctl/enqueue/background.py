@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import uuid
 from collections import deque
@@ -22,6 +21,7 @@ from mailctl.enqueue.django_transaction import DjangoTransaction, open_transacti
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import BrokerUnavailable, ConfigurationError, MailctlError
 from mailctl.per_process import PerProcess
+from mailctl.redaction import masking_logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
 
 _T = TypeVar("_T")
-_log = logging.getLogger("mailctl.service")
+_log = masking_logger("mailctl.service")
 
 #: Seconds until emails that were recorded without waiting for the disk are on it.
 FLUSH_SECONDS = 3.0

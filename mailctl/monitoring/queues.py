@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueRate, QueueStats
-from mailctl.diagnosis.own_task_results import record_results
 from mailctl.errors import BrokerUnavailable
+from mailctl.recorder.task_results import record_results
 from mailctl.redaction import mask_address
 from mailctl.settings import BULK_QUEUE
 

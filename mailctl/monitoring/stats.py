@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.statistics import Statistics
-from mailctl.diagnosis.own_task_results import record_results
 from mailctl.errors import InvalidInput
+from mailctl.recorder.task_results import record_results
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial, wraps
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,16 @@ from celery.app.trace import build_tracer
 from celery.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery.local import maybe_evaluate
 
-from mailctl.celery_app import RECORDER_ATTRIBUTE, is_built_in_app, is_service_task
+from mailctl.celery_app import RECORDER_ATTRIBUTE, has_memory_broker, is_built_in_app, is_service_task
 from mailctl.domain.catalog_loader import catalog_from_settings
 from mailctl.domain.task_mapping import WIRE_TASKS, own_tasks_from_settings
-from mailctl.errors import MailctlError
+from mailctl.errors import BrokerUnavailable, MailctlError
+from mailctl.per_process import PerProcess
 from mailctl.recorder.announcements import Announcements
 from mailctl.recorder.calls import drafts_of, make_call
 from mailctl.recorder.messages import parse_time, read_message
 from mailctl.recorder.writer import flush, log_writer
+from mailctl.redaction import masking_logger
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,9 +37,10 @@ if TYPE_CHECKING:
     from mailctl.domain.task_mapping import OwnTask
     from mailctl.recorder.messages import PublishedMessage
     from mailctl.recorder.runs import TaskRun
+    from mailctl.recorder.task_watch import OwnTaskWatch
     from mailctl.runtime import Runtime
 
-_log = logging.getLogger("mailctl.recorder")
+_log = masking_logger("mailctl.recorder")
 #: The attribute of a task's request that holds its run.
 _RUN_ATTRIBUTE = "mailctl_run"
 #: The attribute that marks the `run` of a task as one that claims first.
@@ -83,6 +86,7 @@ class Recorder:
         self._app = app
         self._given_settings: Settings | None = None
         self._announcements = Announcements(app)
+        self._watches: PerProcess[OwnTaskWatch] = PerProcess()
 
     def use_settings(self, settings: Settings) -> None:
         """Use settings instead of the environment."""
@@ -294,6 +298,20 @@ class Recorder:
     def _on_worker_ready(self, **_: object) -> None:
         with _harmless():
             log_writer().repeat(_hold_stale, every_seconds=_STALE_CHECK_SECONDS)
+            if not has_memory_broker(self._app):
+                log_writer().repeat(self._look_for_silent, every_seconds=_STALE_CHECK_SECONDS)
+
+    def _look_for_silent(self, runtime: Runtime) -> None:
+        """Hold emails whose messages are gone and of which nothing was recorded, as after a log was down."""
+        watch = self._watches.get(lambda: self._make_watch(runtime))
+        with suppress(BrokerUnavailable):  # not a fault of the log; the next look may have an answer
+            watch.check()
+
+    def _make_watch(self, runtime: Runtime) -> OwnTaskWatch:
+        from mailctl.broker.inspector import BrokerInspector
+        from mailctl.recorder.task_watch import OwnTaskWatch
+
+        return OwnTaskWatch(runtime, app=self._app, broker=BrokerInspector(self._app))
 
     def _on_shutdown(self, **_: object) -> None:
         with _harmless():

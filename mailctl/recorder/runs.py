@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from mailctl.errors import MailctlError
 from mailctl.json_logging import log_extra
 from mailctl.recorder.outcomes import Ending, decide_ending, decide_retry, read_end
 from mailctl.recorder.writer import log_health, log_writer
+from mailctl.redaction import masking_logger
 from mailctl.smtp.observer import SmtpObserver, observing
 
 if TYPE_CHECKING:
@@ -26,14 +26,18 @@ if TYPE_CHECKING:
     from mailctl.domain.own_tasks import ResultTranslator
     from mailctl.runtime import Runtime
 
-_log = logging.getLogger("mailctl.recorder")
+_log = masking_logger("mailctl.recorder")
 
 
 @dataclass(kw_only=True, eq=False)
 class TaskRun:
-    """A run that has claimed its emails."""
+    """A run that has claimed its emails, or could not because of a log that was down."""
 
-    claims: Sequence[Claim]
+    claims: Sequence[Claim] = ()
+    #: The emails that could not be claimed; they are recorded when the log is there again.
+    unclaimed: Sequence[Draft] = ()
+    #: The node name of the worker.
+    worker: str = ""
     #: The translator of what the task returns; None if there is none.
     translate: ResultTranslator | None = None
     observer: SmtpObserver = field(default_factory=SmtpObserver)
@@ -62,30 +66,42 @@ def execute(
 ) -> Any:
     """Run a task if the emails that it sends are still to be sent, and return what it returns.
 
-    If the delivery log cannot be used, the task runs as if there were no recorder.
+    If the delivery log cannot be used, the task runs as if there were no recorder, and what became of its
+    emails is recorded as soon as the log works again, if this process is still there.
 
     Args:
         run: calls the task.
         drafts: returns the emails of its message.
         delivery: how the message came to this worker.
-        on_claimed: called with the run once the emails are claimed.
+        on_claimed: called with the run once the emails are claimed, or cannot be.
 
     Raises:
         Ignore: the emails are finished, or another worker has claimed them.
         Exception: whatever the task raises.
     """
-    claimed = _claim(drafts, delivery)
-    if claimed is None:
+    made = _make(drafts)
+    if not made:
         return run()
+    claimed = _claim(made, delivery) or TaskRun(unclaimed=made, worker=delivery.worker)
     on_claimed(claimed)
-    with log_health().tolerating():
-        _leases.keep(claimed)
+    if claimed.claims:
+        with log_health().tolerating():
+            _leases.keep(claimed)
     with observing() as observer:
         claimed.observer = observer
         return run()
 
 
-def _claim(drafts: Callable[[], list[Draft]], delivery: Delivery) -> TaskRun | None:
+def _make(drafts: Callable[[], list[Draft]]) -> list[Draft]:
+    """Return the emails of a message; none if they cannot be told."""
+    try:
+        return drafts()
+    except Exception as error:  # no fault of ours may stop the service
+        _log.error("the emails of a task are not recorded: %s", type(error).__name__)
+        return []
+
+
+def _claim(made: Sequence[Draft], delivery: Delivery) -> TaskRun | None:
     """Return a run with its claims; None if the delivery log cannot be used.
 
     Raises:
@@ -98,14 +114,12 @@ def _claim(drafts: Callable[[], list[Draft]], delivery: Delivery) -> TaskRun | N
     with health.tolerating():
         from mailctl import runtime  # imports the database driver
 
-        made = drafts()
-        if made:
-            claim = runtime.current().own_task_claims.claim(
-                made,
-                worker=delivery.worker,
-                retries=delivery.retries,
-                is_redelivered=delivery.is_redelivered,
-            )
+        claim = runtime.current().own_task_claims.claim(
+            made,
+            worker=delivery.worker,
+            retries=delivery.retries,
+            is_redelivered=delivery.is_redelivered,
+        )
     if claim is None:
         return None
     if not claim.claims:
@@ -130,14 +144,22 @@ def finish(run: TaskRun, state: str | None, value: object, *, task: str) -> None
     _leases.release(run)
     if run.has_retried and state in (states.RETRY, None):
         return
+    if run.unclaimed:
+        log_writer().put(partial(_record_late, run, state, value, task=task))
+        return
+    endings = _endings(run, state, value, task=task)
+    _write(partial(_correct_all if run.has_retried else _record_all, endings))
+
+
+def _endings(run: TaskRun, state: str | None, value: object, *, task: str) -> list[tuple[Claim, Ending]]:
+    """Return what became of the claimed emails of a run; see `finish`."""
     results, suppressed = run.observer.results, run.observer.suppressed
     told = read_end(state, value, task=task, translate=run.translate)
     if told is not None and told.translator_problem:
         _log.error("task %s: %s", task, told.translator_problem)
-    endings = [
+    return [
         (claim, decide_ending(claim.content.user.email, results, suppressed, told)) for claim in run.claims
     ]
-    _write(partial(_correct_all if run.has_retried else _record_all, endings))
 
 
 def retry(run: TaskRun, *, until: datetime | None) -> None:
@@ -147,6 +169,9 @@ def retry(run: TaskRun, *, until: datetime | None) -> None:
         run: the present run.
         until: the ETA of the message; None for at once.
     """
+    if run.unclaimed:
+        run.has_retried = True
+        return  # the next run claims the emails, or records them
     results, error = run.observer.results, sys.exc_info()[1]
     endings = [(claim, decide_retry(claim.content.user.email, results, error)) for claim in run.claims]
     _write(partial(_record_all, endings, until=until))
@@ -190,6 +215,13 @@ def _record_all(
             _end(claim, ending, runtime)
         if ending.address:
             runtime.own_task_claims.learn_address(claim.id, ending.address)
+
+
+def _record_late(run: TaskRun, state: str | None, value: object, runtime: Runtime, *, task: str) -> None:
+    """Record what became of the emails of a run that ended while the delivery log was down."""
+    run.claims = runtime.own_task_claims.claim_late(run.unclaimed, worker=run.worker)
+    run.translate = _translator(runtime)
+    _record_all(_endings(run, state, value, task=task), runtime)
 
 
 def _correct_all(endings: Sequence[tuple[Claim, Ending]], runtime: Runtime) -> None:

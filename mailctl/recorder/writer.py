@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from mailctl.broker.fork_safety import no_fork
 from mailctl.errors import MailctlError
 from mailctl.per_process import PerProcess
+from mailctl.redaction import masking_logger
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mailctl.runtime import Runtime
 
-_log = logging.getLogger("mailctl.recorder")
+_log = masking_logger("mailctl.recorder")
 #: Seconds for which a delivery log that failed is not asked again.
 BACKOFF_SECONDS = 10.0
 #: Seconds that the end of a process waits for what is not yet written, if the delivery log does not fail. A

@@ -6,7 +6,6 @@ its thread, and of coroutines that were started there.
 
 from __future__ import annotations
 
-import logging
 import re
 import smtplib
 import threading
@@ -22,12 +21,13 @@ import aiosmtplib
 import blinker
 
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
+from mailctl.redaction import masking_logger
 from mailctl.smtp.classify import classify_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_log = logging.getLogger("mailctl.recorder")
+_log = masking_logger("mailctl.recorder")
 #: The part of a message in which its Message-ID is looked for, in bytes or characters.
 _MAX_HEADER = 65_536
 _MESSAGE_ID = re.compile(r"^message-id:\s*(<[^\s<>]{1,250}>)", re.IGNORECASE | re.MULTILINE)

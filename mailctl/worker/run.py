@@ -17,7 +17,7 @@ from mailctl.celery_app import consumed_queues, has_memory_broker
 from mailctl.delivery_log.storage.engine import create_log
 from mailctl.errors import ExitCode, InvalidInput
 from mailctl.json_logging import LOG_FORMATS, configure_json_logging
-from mailctl.recorder import record_tasks
+from mailctl.recorder.hooks import record_tasks
 from mailctl.settings import BULK_QUEUE
 from mailctl.worker.shared_queues import warn_of_other_messages
 

@@ -11,11 +11,11 @@ from mailctl.domain.retry_policy import (
     LOST_MESSAGE_CHECK_SECONDS,
     UNCLAIMED_GRACE_SECONDS,
 )
+from mailctl.recorder.task_watch import OwnTaskWatch
 from mailctl.settings import BULK_QUEUE
 from mailctl.timefmt import pluralize
 from mailctl.worker.clocks import IntervalTimer, LeaseTrust
 from mailctl.worker.due_emails import BATCH_SIZE
-from mailctl.worker.own_tasks import OwnTaskWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,9 @@ class StuckEmails:
         self._longest_wait = _longest_wait(runtime.settings)
         self._leases = LeaseTrust(self._lease.total_seconds(), wall=lambda: runtime.clock().timestamp())
         self._lost_message_timer = IntervalTimer(LOST_MESSAGE_CHECK_SECONDS)
-        self._own_tasks = OwnTaskWatch(runtime, broker=broker, worker_id=worker_id, is_busy=is_busy)
+        self._own_tasks = OwnTaskWatch(
+            runtime, app=runtime.app, broker=broker, worker_id=worker_id, is_busy=is_busy
+        )
 
     def distrust_leases(self) -> None:
         """Give live workers time to extend their leases, after an outage of the delivery log."""

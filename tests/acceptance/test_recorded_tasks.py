@@ -236,6 +236,29 @@ def test_a_log_that_is_down_disturbs_nothing(shop: Shop) -> None:
     assert worker.output.count("emails of the service's own tasks are not recorded") <= 2
 
 
+def test_what_nobody_recorded_is_held_and_what_a_worker_has_is_not(make_shop: Any, broker_url: str) -> None:
+    """Without a worker of mailctl: a command says it, and later the recorder in the service's worker."""
+    shop = make_shop(broker_url, MAILCTL_LEASE_SECONDS="5")
+    busy = shop.worker("-c", "1", "--prefetch-multiplier=4")
+    working, waiting = shop.publish("dawdle.delay('ada@example.com')", "send_async.delay('bob@example.com')")
+    shop.wait_for(working, "sending")
+    blind = shop.worker("-Q", "other", "-P", "solo", "-n", "blind@%h", MAILCTL_DATABASE_URL=NOTHING)
+    [silent] = shop.publish("send_async.apply_async(('zoe@example.com',), queue='other')")
+    shop.smtp.wait_for(2)
+    blind.stop()
+
+    def states() -> dict[str, str]:
+        return {each["task_id"]: each["state"] for each in shop.terminal.run("list", "--json").lines}
+
+    busy.wait_until(lambda: states()[silent] == "held")
+    assert states()[waiting] == "queued"
+    why = shop.terminal.run("why", silent)
+    assert "it is unknown whether the service's own task sent it" in why.out
+    (shop.terminal.folder / "finish").touch()
+    shop.wait_for(waiting, "sent")
+    assert shop.recipients == ["ada@example.com", "bob@example.com", "zoe@example.com"]
+
+
 def test_a_suppressed_email_is_captured_where_that_is_seen(shop: Shop) -> None:
     """FastAPI-Mail's signal says it; nobody claims that it was sent."""
     shop.worker("-P", "solo")

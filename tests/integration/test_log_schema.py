@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -248,3 +250,29 @@ def test_a_reader_cannot_write(postgres_url: str) -> None:
     with engine.connect() as connection, pytest.raises(sqlalchemy.exc.InternalError, match="read-only"):
         connection.execute(text("CREATE TABLE x (y INTEGER)"))
     engine.dispose()
+
+
+@pytest.mark.parametrize("own_level", [False, True])
+def test_a_service_s_log_has_no_lines_of_alembic(tmp_path: Path, own_level: bool) -> None:
+    """Of creating the delivery log; what the service's own migrations log afterwards is there."""
+    more = "logging.getLogger('alembic.runtime.migration').setLevel(logging.INFO)" if own_level else ""
+    code = f"""
+import logging
+logging.basicConfig(level=logging.INFO)
+{more}
+from mailctl import runtime
+from mailctl.settings import Settings
+runtime.configure(Settings())
+assert runtime.current().outbox.content("none") is None
+logging.getLogger("alembic.runtime.migration").info("of the service")
+"""
+    environment = {"MAILCTL_HOME": str(tmp_path / "home"), "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.splitlines() == ["INFO:alembic.runtime.migration:of the service"]

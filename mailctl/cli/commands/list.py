@@ -72,7 +72,7 @@ def list_emails(
       mailctl list --campaign spring --watch
     """
     from mailctl.delivery_log.queries.search import Sort, search
-    from mailctl.diagnosis.own_task_results import record_results
+    from mailctl.recorder.task_results import record_results
 
     wanted = filters.to_filter(session)
     order = Sort(require_choice(sort, list(Sort), field="--sort"))

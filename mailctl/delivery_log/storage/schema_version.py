@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,8 @@ from mailctl.errors import ConfigurationError, LogUnavailable
 from mailctl.per_process import PerProcess
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Connection, Engine
 
 #: The newest migration; a test compares it with the files.
@@ -128,21 +132,40 @@ def upgrade(engine: Engine) -> None:
     Raises:
         LogUnavailable: the database cannot be reached or written.
     """
+    with writing(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        if _current(connection) == HEAD:
+            return
+        # What Alembic works with belongs to the whole process.
+        with _alembic_locks.get(threading.Lock), _without_progress_of_alembic():
+            _run_migrations(connection)
+
+
+def _run_migrations(connection: Connection) -> None:
     # Imported here, because Alembic takes long to import and is rarely needed.
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    with writing(engine) as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-        if _current(connection) == HEAD:
-            return
-        config.attributes["connection"] = connection
-        # What Alembic works with belongs to the whole process.
-        with _alembic_locks.get(threading.Lock):
-            command.upgrade(config, "head")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+@contextmanager
+def _without_progress_of_alembic() -> Iterator[None]:
+    """Keep Alembic from logging each step: in a service's process, readers would take them for its own."""
+    known = [name for name in logging.root.manager.loggerDict if name.startswith("alembic.")]
+    loggers = [logging.getLogger(name) for name in ("alembic", *known)]
+    levels = {logger: logger.level for logger in loggers if logger.level or logger.name == "alembic"}
+    for logger in levels:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def _current(connection: Connection) -> str | None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.domain.models import State
+from mailctl.domain.catalog import RESET
+from mailctl.domain.factory import make_drafts
+from mailctl.domain.models import Content, State, User
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.request import EmailRequest
 from mailctl.errors import IdempotencyConflict
+from tests.tokens import hs256
 
 if TYPE_CHECKING:
     from tests.unit.delivery_log.conftest import Log
 
 SOON = timedelta(minutes=5)
+FAR = datetime(2999, 1, 1, tzinfo=UTC)
 
 
 def test_a_message_that_is_no_email_is_recorded_once(log: Log) -> None:
@@ -46,6 +51,20 @@ def test_a_message_of_another_program_is_on_the_broker(log: Log) -> None:
     log.outbox.record_from_message([later])
     assert (log.email(now.id).state, log.email(later.id).state) == (State.QUEUED, State.PENDING)
     assert log.last_event(now.id).reason_code is ReasonCode.RECEIVED
+
+
+@pytest.mark.parametrize(
+    ("token", "is_told"), [("opaque-token", True), (hs256({"sub": "7"}, exp=FAR), False)]
+)
+def test_a_link_whose_end_is_unknown_is_told_with_the_message(log: Log, token: str, is_told: bool) -> None:
+    """Its life counts from when the message was received: Celery's messages do not say how old they are."""
+    url = f"https://shop.example/reset?t={token}"
+    content = Content(user=User(email="zoe@example.com"), urls={"reset_url": url})
+    [draft] = make_drafts(EmailRequest(kind=RESET), [content], queue="celery", now=log.now, first_id="m1")
+    log.outbox.record_from_message([draft])
+    told = log.last_event(draft.id).text
+    assert ("its link counts as valid for 60 min from now" in told) is is_told
+    assert log.email(draft.id).expires_at == log.now + RESET.links[0].lifetime
 
 
 def test_a_repeated_call_returns_the_first_email(log: Log) -> None:

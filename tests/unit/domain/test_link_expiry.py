@@ -7,7 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mailctl.domain.catalog import NEW_IP, RESET, WELCOME
-from mailctl.domain.link_expiry import given_links_expiry, links_expiry, refuse_expiring_links
+from mailctl.domain.link_expiry import (
+    given_links_expiry,
+    links_expiry,
+    refuse_expiring_links,
+    undated_links_lifetime,
+)
 from mailctl.domain.models import Content, User
 from mailctl.errors import InvalidInput
 from tests.tokens import hs256
@@ -47,6 +52,24 @@ def test_a_jwt_shortens_the_life_of_a_link_and_never_lengthens_it(
 ) -> None:
     """Without one, the lifetime of the kind counts, from when the token was given."""
     assert given_links_expiry(RESET, content, given_at=GIVEN, are_sealed=are_sealed) == expiry
+
+
+@pytest.mark.parametrize(
+    ("content", "lifetime"),
+    [
+        (reset(), None),
+        (reset("an-opaque-token"), HOUR),
+        (reset(jwt(15 * MINUTE)), None),
+        (reset(hs256({"sub": "7"})), HOUR),
+        (reset(url="https://shop.example/r?t=opaque"), HOUR),
+        (reset(url=f"https://shop.example/r?t={jwt(5 * MINUTE)}"), None),
+    ],
+)
+def test_a_token_that_states_no_end_has_the_lifetime_of_its_kind(
+    content: Content, lifetime: timedelta | None
+) -> None:
+    """A random token, and a JWT without `exp`."""
+    assert undated_links_lifetime(RESET, content) == lifetime
 
 
 def test_the_link_that_expires_first_counts() -> None:

@@ -9,6 +9,7 @@ import pytest
 from celery.exceptions import Ignore, Reject
 
 from mailctl import runtime
+from mailctl.delivery_log.pauses import PauseScope
 from mailctl.domain.catalog import GENERIC
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
@@ -54,6 +55,11 @@ def execute(run: Callable[[], Any] = lambda: True, *, retries: int = 0) -> list[
     return claimed
 
 
+def outcome(_task: str, value: object) -> str | None:
+    """Say what a value means, as MAILCTL_RESULT_OUTCOME does."""
+    return "sent" if isinstance(value, str) else None
+
+
 def email() -> Email:
     """Return the email."""
     [found] = runtime.current().history.emails(["m1"])
@@ -82,8 +88,47 @@ def test_a_log_that_is_down_lets_the_task_run() -> None:
     runtime.close()
     runtime.configure(Settings(mailctl_database_url=NOTHING))
     called: list[int] = []
-    assert execute(lambda: called.append(1)) == []
-    assert called == [1]
+    [run] = execute(lambda: called.append(1))
+    assert (called, run.claims) == ([1], ())
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize(
+    ("told", "state"), [(True, State.UNCONFIRMED), (False, State.FAILED), ("250 ok", State.SENT)]
+)
+def test_what_ran_while_the_log_was_down_is_recorded_when_it_is_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: object, state: State, is_known: bool
+) -> None:
+    """Whether the log knew of the message or not; a pause that came meanwhile does not send it again."""
+    monkeypatch.setattr(writer, "BACKOFF_SECONDS", 0.0)
+    spec = "tests.unit.recorder.test_runs:outcome"
+    settings = Settings(mailctl_home=tmp_path, mailctl_result_outcome=spec)
+    if is_known:
+        runtime.current().own_task_claims.record(drafts())
+    runtime.current().pauses.pause(PauseScope.KIND, "email", actor="zoe", reason="")
+    runtime.close()
+    runtime.configure(Settings(mailctl_database_url=NOTHING))
+    [run] = execute()
+    runs.finish(run, "SUCCESS", told, task="shop.send")
+    runtime.close()
+    runtime.configure(settings)
+    writer.flush()
+    assert (email().state, email().attempts) == (state, 1)
+
+
+def test_a_retry_while_the_log_is_down_is_left_to_the_next_run(tmp_path: Path) -> None:
+    """Which claims the email, or records what became of it."""
+    runtime.close()
+    runtime.configure(Settings(mailctl_database_url=NOTHING))
+    [run] = execute()
+    runs.retry(run, until=None)
+    runs.finish(run, "RETRY", None, task="shop.send")
+    runtime.close()
+    writer._health.pop()
+    runtime.configure(Settings(mailctl_home=tmp_path))
+    [again] = execute(retries=1)
+    runs.finish(again, "SUCCESS", False, task="shop.send")
+    assert email().state is State.FAILED
 
 
 def test_a_message_without_emails_lets_the_task_run() -> None:

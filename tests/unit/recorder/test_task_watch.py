@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 
+from mailctl.broker.inspector import TasksInHand
 from mailctl.broker.messages import BrokerQueue, CeleryMessage
 from mailctl.domain.catalog import BUILT_IN_CATALOG
 from mailctl.domain.models import CeleryResult, Email, State
-from mailctl.worker.own_tasks import OwnTaskWatch
+from mailctl.recorder.task_watch import OwnTaskWatch
 from tests.emails import email, utc_now
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ class Broker:
     is_in_memory: bool = False
     shows_messages: bool = True
     ready: int | None = None
+    in_hand: TasksInHand = field(default_factory=lambda: TasksInHand(ids=frozenset(), is_complete=True))
+
+    def tasks_in_hand(self, ids: Collection[str], *, queues: Collection[str]) -> TasksInHand:
+        """Return what workers say."""
+        return self.in_hand
 
     def task_result(self, task_id: str) -> CeleryResult | None:
         """Return the result of a task."""
@@ -110,19 +116,20 @@ MakeWatch = Callable[..., OwnTaskWatch]
 def make_watch() -> MakeWatch:
     """Makes a watch over a log and a broker."""
 
-    def make(log: Log, broker: Broker, *, is_busy: bool = False, **settings: Any) -> OwnTaskWatch:
-        app = Celery("watched", broker="memory://", backend="redis://h", set_as_current=False)
+    def make(
+        log: Log, broker: Broker, *, is_busy: bool = False, name: str = "watched", **settings: Any
+    ) -> OwnTaskWatch:
+        app = Celery(name, broker="memory://", backend="redis://h", set_as_current=False)
         app.conf.update(settings)
         runtime: Any = SimpleNamespace(
             own_task_emails=log,
             clock=utc_now,
-            app=app,
             catalog=BUILT_IN_CATALOG,
             result_translator=None,
             settings=SimpleNamespace(mailctl_lease_seconds=LEASE_SECONDS),
         )
         inspector: Any = broker
-        return OwnTaskWatch(runtime, broker=inspector, worker_id="w-1", is_busy=lambda: is_busy)
+        return OwnTaskWatch(runtime, app=app, broker=inspector, worker_id="w-1", is_busy=lambda: is_busy)
 
     return make
 
@@ -238,3 +245,43 @@ def test_the_reason_names_why_results_cannot_be_read(make_watch: MakeWatch) -> N
     watch.check()
     watch.check()
     assert "rpc://" in log.why
+
+
+@pytest.mark.parametrize("shows_messages", [True, False])
+@pytest.mark.parametrize(
+    ("ids", "is_complete", "age", "is_held"),
+    [
+        ({"e1"}, True, 120, False),
+        ({"e1"}, False, 4000, False),
+        ({"e2"}, True, 120, True),
+        (set(), False, 120, False),
+        (set(), False, 4000, True),
+    ],
+)
+def test_what_a_worker_has_is_not_held(
+    make_watch: MakeWatch, shows_messages: bool, ids: set[str], is_complete: bool, age: float, is_held: bool
+) -> None:
+    """It has fetched the message and is busy, or does not answer: then it has as long as a task may run."""
+    log = Log([published(seconds_ago=age)])
+    in_hand = TasksInHand(ids=frozenset(ids), is_complete=is_complete)
+    watch = make_watch(log, Broker(shows_messages=shows_messages, ready=0, in_hand=in_hand))
+    watch.check()
+    watch.check()
+    assert bool(log.held) is is_held
+
+
+def test_one_look_of_a_command_is_enough(make_watch: MakeWatch) -> None:
+    """It has asked the workers after the broker."""
+    emails = [published(seconds_ago=120), published("young", seconds_ago=5)]
+    log = Log(emails)
+    make_watch(log, Broker()).hold_missing(emails)
+    assert log.held == ["e1"]
+
+
+def test_the_broker_of_mailctl_itself_is_no_proof(make_watch: MakeWatch) -> None:
+    """The app of the service may have another one, in which the message waits."""
+    log = Log([published()])
+    watch = make_watch(log, Broker(), name="mailctl")
+    watch.check()
+    watch.check()
+    assert log.held == []

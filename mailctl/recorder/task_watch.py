@@ -6,25 +6,29 @@ message that is gone may have been worked off, and a result may be ignored, expi
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.broker.messages import unclaimed_queue
-from mailctl.celery_app import overridden_tasks, unreadable_results_reason
-from mailctl.diagnosis.own_task_results import OwnTaskResults
+from mailctl.celery_app import is_built_in_app, overridden_tasks, unreadable_results_reason
 from mailctl.domain.retry_policy import OWN_TASK_GRACE_SECONDS
+from mailctl.errors import BrokerUnavailable
+from mailctl.recorder.task_results import OwnTaskResults
+from mailctl.redaction import masking_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from celery import Celery
+
     from mailctl.broker.inspector import BrokerInspector
     from mailctl.broker.messages import BrokerQueue, CeleryMessage
+    from mailctl.delivery_log.own_task_emails import OwnTaskEmails
     from mailctl.domain.models import Email
     from mailctl.runtime import Runtime
 
-_log = logging.getLogger("mailctl.relay")
+_log = masking_logger("mailctl.recorder")
 
 #: Emails that are looked at in one check.
 _LIMIT = 200
@@ -41,16 +45,27 @@ class OwnTaskWatch:
 
     Args:
         runtime: the components of this process.
-        broker: asks the broker and the result backend.
-        worker_id: the id of this worker, whose memory broker only it can read.
-        is_busy: whether this worker is executing tasks.
+        app: the app of the service, with its broker and its result backend.
+        broker: asks them.
+        log: where the emails are; None for the log of the runtime.
+        worker_id: the id of the worker of mailctl in which this runs, whose memory broker only it can read;
+            "" outside of one.
+        is_busy: whether that worker is executing tasks.
     """
 
     def __init__(
-        self, runtime: Runtime, *, broker: BrokerInspector, worker_id: str, is_busy: Callable[[], bool]
+        self,
+        runtime: Runtime,
+        *,
+        app: Celery,
+        broker: BrokerInspector,
+        log: OwnTaskEmails | None = None,
+        worker_id: str = "",
+        is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._runtime = runtime
-        self._log = runtime.own_task_emails
+        self._app = app
+        self._log = log or runtime.own_task_emails
         self._broker = broker
         self._worker_id = worker_id
         self._is_busy = is_busy
@@ -69,36 +84,64 @@ class OwnTaskWatch:
         self._mark_published()
         in_memory = self._broker.is_in_memory
         emails = self._log.published(limit=_LIMIT, worker_id=self._worker_id if in_memory else None)
-        silent = [email for email in emails if not self._has_told(email)]
+        silent = [email for email in emails if not self.has_told(email)]
         missing = self._missing_in_memory(silent) if in_memory else self._missing_on_broker(silent)
-        gone = [email.id for email in missing if email.id in self._missing]
+        gone = [email for email in missing if email.id in self._missing]
         self._missing = frozenset(email.id for email in missing)
-        if gone and self._log.hold_unknown(gone, why=self._why_unknown()):
-            _log.warning(
-                "holding %d emails: it is unknown whether the service's own tasks sent them", len(gone)
-            )
+        self._hold(gone if in_memory else self._without_those_in_hand(gone))
         for email in self._log.held_as_unknown(since=self._runtime.clock() - _LATE_RESULT, limit=_LIMIT):
             self._results.record(email, self._results.read(email.id), log=self._log)
+
+    def hold_missing(self, silent: Sequence[Email]) -> None:
+        """Hold those of some emails that have been missing for long, after one look at broker and workers.
+
+        Args:
+            silent: emails of which no result tells anything.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+            LogUnavailable: the delivery log does not answer.
+        """
+        missing = self._missing_on_broker(silent)
+        # The workers are asked after the broker, so that a message that moves meanwhile is found with one.
+        self._hold(self._without_those_in_hand(missing))
+
+    def _hold(self, emails: Sequence[Email]) -> None:
+        # The app of the service may have another broker than that of mailctl itself, and the messages there.
+        if is_built_in_app(self._app):
+            return
+        if emails and self._log.hold_unknown([email.id for email in emails], why=self._why_unknown()):
+            _log.warning(
+                "holding %d emails: it is unknown whether the service's own tasks sent them", len(emails)
+            )
 
     def _mark_published(self) -> None:
         """Mark, once, the emails that an earlier version or another process published for such tasks."""
         if self._has_marked:
             return
-        own = overridden_tasks(self._runtime.app)
+        own = overridden_tasks(self._app)
         kinds = [kind.name for kind in self._runtime.catalog.kinds.values() if kind.full_task in own]
         if kinds:
             self._log.mark_published(kinds)
         self._has_marked = True
 
-    def _has_told(self, email: Email) -> bool:
-        """Whether the result of a task told what became of its email, or that the task is running."""
+    def has_told(self, email: Email) -> bool:
+        """Record what the result of a task tells of its email; return whether it tells, or the task runs.
+
+        Raises:
+            BrokerUnavailable: the result backend does not answer.
+            LogUnavailable: the delivery log cannot be written.
+        """
         result = self._results.read(email.id)
         if self._results.record(email, result, log=self._log):
             return True
         since = email.queued_at or email.updated_at
-        longest = timedelta(seconds=self._runtime.app.conf.task_time_limit or _LONGEST_RUN_SECONDS)
         is_running = result is not None and result.state in _RUNNING_STATES
-        return is_running and self._runtime.clock() - since < longest
+        return is_running and self._runtime.clock() - since < timedelta(seconds=self._longest_run_seconds)
+
+    @property
+    def _longest_run_seconds(self) -> float:
+        return float(self._app.conf.task_time_limit or _LONGEST_RUN_SECONDS)
 
     def _missing_in_memory(self, emails: Sequence[Email]) -> list[Email]:
         """Return the emails whose message this worker does not have any more."""
@@ -122,8 +165,24 @@ class OwnTaskWatch:
         ids = {message.task_id for queue in shown.values() for message in _messages(queue)}
         return [email for email in old if email.id not in ids]
 
+    def _without_those_in_hand(self, emails: Sequence[Email]) -> list[Email]:
+        """Return emails without those whose tasks workers have; a worker that is busy may not answer."""
+        if not emails:
+            return []
+        queues = {email.queue for email in emails}
+        try:
+            in_hand = self._broker.tasks_in_hand([email.id for email in emails], queues=queues)
+        except BrokerUnavailable:  # perhaps this user may not ask workers
+            return self._older_than_a_run(emails)
+        free = [email for email in emails if email.id not in in_hand.ids]
+        return free if in_hand.is_complete else self._older_than_a_run(free)
+
+    def _older_than_a_run(self, emails: Sequence[Email]) -> list[Email]:
+        longest = timedelta(seconds=self._longest_run_seconds)
+        return _published_before(emails, before=self._runtime.clock() - longest)
+
     def _why_unknown(self) -> str:
-        reason = unreadable_results_reason(self._runtime.app)
+        reason = unreadable_results_reason(self._app)
         return reason or "its message is no longer on the broker, and there is no result"
 
 

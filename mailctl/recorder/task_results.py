@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from mailctl.delivery_log.own_task_emails import OwnTaskEmails
 from mailctl.domain.own_tasks import outcome_of_result
 from mailctl.errors import BrokerUnavailable, ConfigurationError, LogUnavailable
 from mailctl.json_logging import log_extra
+from mailctl.redaction import masking_logger
 
 if TYPE_CHECKING:
     from mailctl.broker.inspector import BrokerInspector
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mailctl.domain.own_tasks import OwnTaskOutcome, ResultTranslator
     from mailctl.runtime import Runtime
 
-_log = logging.getLogger("mailctl.own_tasks")
+_log = masking_logger("mailctl.own_tasks")
 #: Emails whose results a command reads, and the seconds that it spends on that.
 _MAX_RESULTS = 200
 _MAX_SECONDS = 1.0
@@ -86,8 +86,9 @@ class OwnTaskResults:
 def record_results(runtime: Runtime) -> None:
     """Record what the results of the service's own tasks tell, so that no finished email is shown as queued.
 
-    Without a worker of mailctl nobody else does. It takes a moment at most; what cannot be read or written
-    stays as it is.
+    Emails whose messages are gone, and of which nothing tells anything, are held. Without a worker of mailctl
+    or a recorder in that of the service, nobody else does this. It takes a moment at most; what cannot be
+    read or written stays as it is.
 
     Args:
         runtime: the components of this process.
@@ -97,12 +98,15 @@ def record_results(runtime: Runtime) -> None:
         return
     # Celery takes long to import, and most logs have no such emails.
     from mailctl.broker.inspector import BrokerInspector
+    from mailctl.recorder.task_watch import OwnTaskWatch
 
-    results = OwnTaskResults(runtime, broker=BrokerInspector(runtime.app))
-    deadline = time.monotonic() + _MAX_SECONDS
+    deadline, silent = time.monotonic() + _MAX_SECONDS, []
     with suppress(BrokerUnavailable, LogUnavailable), open_log(runtime.settings) as engine:
-        log = OwnTaskEmails(engine)
+        log, broker = OwnTaskEmails(engine), BrokerInspector(runtime.app)
+        watch = OwnTaskWatch(runtime, app=runtime.app, broker=broker, log=log)
         for email in emails:
             if time.monotonic() > deadline:
                 return
-            results.record(email, results.read(email.id), log=log)
+            if not watch.has_told(email):
+                silent.append(email)
+        watch.hold_missing(silent)
