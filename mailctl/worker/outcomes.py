@@ -20,7 +20,7 @@ from mailctl.domain.models import (
 )
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import GiveUp, decide_retry, is_too_late, may_resend_without_reply
-from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, RenderError
+from mailctl.errors import ConfigurationError, InvalidInput, LeaseEnded, LogUnavailable, RenderError
 from mailctl.json_logging import log_extra
 from mailctl.redaction import mask_addresses_in_text
 from mailctl.smtp.dispatch_signal import signal_dispatched
@@ -97,6 +97,8 @@ class OutcomeRecorder:
             text = result.message if isinstance(result, ConfigurationError) else _file_error(result)
             outcome = Outcome(kind=OutcomeKind.CONFIG, reply=SmtpReply(text=text))
             return self._defer_or_give_up(claim, outcome, message_id=None)
+        if isinstance(result, LeaseEnded):
+            return self._let_go(claim)
         if isinstance(result, BaseException):
             raise result
         envelope, outcome = result
@@ -176,6 +178,13 @@ class OutcomeRecorder:
         return may_resend_without_reply(
             self._call_until_successful(lambda: self._history.events(claim.id), claim)
         )
+
+    def _let_go(self, claim: Claim) -> DeliveryResult:
+        """Return an email to the log whose lease ended before its body was handed over."""
+        self._call_until_successful(lambda: self._results.let_go(claim), claim)
+        text = "not handed over: its lease has ended"
+        _log.warning("email %s %s", claim.id, text, extra=log_extra(claim.id, "email_let_go"))
+        return DeliveryResult(email_id=claim.id, state=State.PENDING, text=text)
 
     def _update_breaker(self, outcome: Outcome) -> Circuit | None:
         try:

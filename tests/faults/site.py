@@ -158,6 +158,13 @@ class Site:
         if children:
             _kill(chance.choice(children))
 
+    def freeze_worker(self, worker: Window) -> list[int]:
+        """Stop a worker with all its pool processes, as a host that is suspended; return their ids."""
+        family = [worker.process.pid, *children_of(worker.process.pid)]
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        return family
+
     def kill_worker(self, worker: Window) -> None:
         """End a worker with all its pool processes, as a power cut would."""
         family = [worker.process.pid, *children_of(worker.process.pid)]
@@ -189,6 +196,12 @@ def children_of(pid: int) -> list[int]:
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         found += [int(child) for child in task.read_text().split()]
     return found
+
+
+def thaw(family: Sequence[int]) -> None:
+    """Let the processes of a worker run again."""
+    for pid in family:
+        os.kill(pid, signal.SIGCONT)
 
 
 def _kill(pid: int) -> None:

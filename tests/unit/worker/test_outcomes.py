@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mailctl.domain.lease import Lease
 from mailctl.domain.models import (
     Claim,
     Content,
@@ -21,7 +22,7 @@ from mailctl.domain.models import (
 )
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.retry_policy import RetryPolicy
-from mailctl.errors import ConfigurationError, LogUnavailable, RenderError
+from mailctl.errors import ConfigurationError, LeaseEnded, LogUnavailable, RenderError
 from mailctl.worker.outcomes import OutcomeRecorder
 from tests.unit.worker.fakes import Calls, parts
 
@@ -42,6 +43,7 @@ def claim(email_id: str = "a", *, expires_in: timedelta | None = None, attempts:
         worker="w",
         token="t",
         content=Content(user=User(email="zoe@example.com")),
+        lease=Lease(seconds=60, asked_at=0.0),
     )
 
 
@@ -51,7 +53,7 @@ class Log:
     def __init__(
         self, *, on_ambiguous: str = "resend", lost: tuple[str, ...] = (), events: tuple[Event, ...] = ()
     ) -> None:
-        self.results = Calls(finish=True, defer=True, finish_sent=lost)
+        self.results = Calls(finish=True, defer=True, let_go=True, finish_sent=lost)
         self.breaker = Calls(record_outcome=None)
         runtime = parts(
             attempt_results=self.results,
@@ -87,6 +89,13 @@ def outcome(kind: OutcomeKind, **more: Any) -> tuple[Envelope, Outcome]:
 def test_each_outcome_has_a_state(result: Any, state: State) -> None:
     """An error of the settings or of the disk defers the email."""
     assert Log().record(result) is state
+
+
+def test_an_email_whose_lease_ended_is_let_go() -> None:
+    """Nothing was handed over, so it is neither sent nor tried."""
+    log = Log()
+    assert log.record(LeaseEnded("too late")) is State.PENDING
+    assert log.results.names == ["let_go"]
 
 
 def test_an_ambiguous_outcome_can_hold_the_email() -> None:
