@@ -19,7 +19,7 @@ from mailctl.domain.models import (
     State,
 )
 from mailctl.domain.reason_codes import Reason, ReasonCode
-from mailctl.domain.retry_policy import GiveUp, decide_retry, is_too_late, may_resend_without_reply
+from mailctl.domain.retry_policy import GiveUp, decide_retry, is_too_late, may_resend_in_doubt
 from mailctl.errors import ConfigurationError, InvalidInput, LeaseEnded, LogUnavailable, RenderError
 from mailctl.json_logging import log_extra
 from mailctl.redaction import mask_addresses_in_text
@@ -173,11 +173,11 @@ class OutcomeRecorder:
 
     def _may_resend(self, claim: Claim) -> bool:
         """Whether an email that the mail server may have is sent again, and not held for an operator."""
-        if self._settings.mailctl_on_ambiguous == "hold":
+        most = self._settings.resends_in_doubt
+        if not most:
             return False
-        return may_resend_without_reply(
-            self._call_until_successful(lambda: self._history.events(claim.id), claim)
-        )
+        events = self._call_until_successful(lambda: self._history.events(claim.id), claim)
+        return may_resend_in_doubt(events, most=most)
 
     def _let_go(self, claim: Claim) -> DeliveryResult:
         """Return an email to the log whose lease ended before its body was handed over."""

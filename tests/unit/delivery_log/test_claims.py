@@ -39,7 +39,7 @@ def test_a_lease_ends_when_another_worker_has_the_claim(log: Log) -> None:
     claim = log.claim(log.queue())
     assert claim.lease.may_send
     log.forward(LEASE.total_seconds() + 1)
-    log.recovery.release_stale(hold=False)
+    log.recovery.release_stale(max_resends=2)
     log.claims.extend([claim])
     assert not claim.lease.may_send
     assert log.email(claim.id).lease_until is None

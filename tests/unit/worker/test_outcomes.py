@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -51,14 +52,14 @@ class Log:
     """A recorder with a log that remembers calls."""
 
     def __init__(
-        self, *, on_ambiguous: str = "resend", lost: tuple[str, ...] = (), events: tuple[Event, ...] = ()
+        self, *, resends: int = 2, lost: tuple[str, ...] = (), events: tuple[Event, ...] = ()
     ) -> None:
         self.results = Calls(finish=True, defer=True, let_go=True, finish_sent=lost)
         self.breaker = Calls(record_outcome=None)
         runtime = parts(
             attempt_results=self.results,
             history=Calls(events=events),
-            settings=SimpleNamespace(mailctl_on_ambiguous=on_ambiguous, debug=False),
+            settings=SimpleNamespace(resends_in_doubt=resends, debug=False),
             retry_policy=RetryPolicy(first_seconds=30, cap_seconds=3600),
         )
         self.recorder = OutcomeRecorder(runtime, self.breaker)  # type: ignore[arg-type]
@@ -100,7 +101,7 @@ def test_an_email_whose_lease_ended_is_let_go() -> None:
 
 def test_an_ambiguous_outcome_can_hold_the_email() -> None:
     """By MAILCTL_ON_AMBIGUOUS."""
-    assert Log(on_ambiguous="hold").record(outcome(OutcomeKind.AMBIGUOUS)) is State.HELD
+    assert Log(resends=0).record(outcome(OutcomeKind.AMBIGUOUS)) is State.HELD
 
 
 def test_an_ambiguous_outcome_holds_the_email_in_the_end() -> None:
@@ -115,7 +116,14 @@ def test_an_ambiguous_outcome_holds_the_email_in_the_end() -> None:
         text="",
         reason_code=ReasonCode.NO_REPLY,
     )
-    for events, state in [((unanswered,), State.DEFERRED), ((unanswered,) * 2, State.HELD)]:
+    disappeared = replace(unanswered, state=State.PENDING, reason_code=ReasonCode.WORKER_DISAPPEARED)
+    acted = replace(unanswered, state=State.PENDING, reason_code=ReasonCode.RELEASED, actor="ada")
+    for events, state in [
+        ((unanswered,), State.DEFERRED),
+        ((unanswered, unanswered), State.HELD),
+        ((disappeared, unanswered), State.HELD),
+        ((unanswered, unanswered, acted, unanswered), State.DEFERRED),
+    ]:
         assert Log(events=events).record(outcome(OutcomeKind.AMBIGUOUS)) is state
 
 
