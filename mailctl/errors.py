@@ -151,6 +151,10 @@ class UserDirectoryUnavailable(ServiceUnavailable):
     """The database of users cannot be reached."""
 
 
+class LeaseEnded(MailctlError):
+    """A worker must not send an email any more: another one may have claimed it."""
+
+
 class RenderError(MailctlError):
     """A template cannot be rendered, or the resulting message is invalid."""
 

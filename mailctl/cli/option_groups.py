@@ -133,6 +133,14 @@ class FilterOptions(OptionGroup):
             rich_help_panel=_FILTERS_PANEL,
         ),
     ] = None
+    maybe_sent: Annotated[
+        bool,
+        typer.Option(
+            "--maybe-sent",
+            help="Only emails with an attempt after which the mail server may have had them.",
+            rich_help_panel=_FILTERS_PANEL,
+        ),
+    ] = False
     since: Annotated[
         str | None,
         typer.Option(
@@ -174,6 +182,7 @@ class FilterOptions(OptionGroup):
             campaign=self.campaign,
             error=self.error,
             stopped_by=self.stopped_by,
+            maybe_sent=self.maybe_sent,
             since=parse_past_time(self.since, field="--since", now=now) if self.since else None,
             until=parse_past_time(self.until, field="--until", now=now) if self.until else None,
         )

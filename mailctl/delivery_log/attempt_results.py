@@ -139,6 +139,26 @@ class AttemptResults(Repository):
             )
         return bool(deferred)
 
+    def let_go(self, claim: Claim) -> bool:
+        """Return a claimed email that was not handed over to the log; that was no attempt.
+
+        Returns:
+            Whether it was recorded; False if another worker has claimed the email by now.
+        """
+        now = self._clock()
+        values = CLAIM_CLEARED | {"due_at": now, "queued_at": None, "attempts": emails.c.attempts - 1}
+        with writing(self._engine) as connection:
+            returned = change_state(
+                connection,
+                _is_held_by(claim),
+                State.PENDING,
+                text="too little of the lease was left to hand it over; nothing was sent",
+                values=values,
+                now=now,
+                code=ReasonCode.NOT_STARTED,
+            )
+        return bool(returned)
+
 
 _SELECT_STILL_CLAIMED = (
     select(emails.c.id)

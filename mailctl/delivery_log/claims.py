@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, update
 
+from mailctl.boottime import boottime
 from mailctl.delivery_log.due import may_start
 from mailctl.delivery_log.pauses import is_not_paused, return_paused
 from mailctl.delivery_log.repository import Repository
@@ -19,6 +20,7 @@ from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, UtcDateTime, emails
 from mailctl.delivery_log.transitions import CLAIM_CLEARED, StateChange, change_state, reason_values
 from mailctl.domain.catalog import CANARY
+from mailctl.domain.lease import Lease
 from mailctl.domain.models import Claim, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import CONFIG_RETRY_SECONDS
@@ -83,6 +85,7 @@ class Claims(Repository):
         Raises:
             LogUnavailable: the delivery log cannot be used; nothing is claimed.
         """
+        asked_at = boottime()
         now, token = self._clock(), secrets.token_hex(16)
         with writing(self._engine, durable=self._durable) as connection:
             rows = self._claim_rows(connection, ids, token, worker=worker, are_canaries=are_canaries, now=now)
@@ -94,7 +97,7 @@ class Claims(Repository):
         result = ClaimResult(claims=[], unreadable=[], suppressed=suppressed)
         for row in rows:
             try:
-                result.claims.append(self._to_claim(row, token, worker=worker))
+                result.claims.append(self._to_claim(row, token, worker=worker, asked_at=asked_at))
             except ConfigurationError as error:
                 result.unreadable.append((row.id, str(error)))
                 self._defer_unreadable(row.id, token, problem=str(error))
@@ -120,12 +123,18 @@ class Claims(Repository):
         claim = _CLAIM_CANARIES if are_canaries else _CLAIM_EMAILS
         return claim.run(connection, parameters, text="", now=now)
 
-    def _to_claim(self, row: Row[Any], token: str, *, worker: str) -> Claim:
+    def _to_claim(self, row: Row[Any], token: str, *, worker: str, asked_at: float) -> Claim:
         content = encryption.open_sealed(row.content, self._keyring, identity_from_row(row))
-        return claim_of(row, token, worker=worker, content=content)
+        lease = Lease(seconds=self._lease.total_seconds(), asked_at=asked_at)
+        return claim_of(row, token, worker=worker, content=content, lease=lease)
 
     def extend(self, claims: Sequence[Claim]) -> None:
-        """Extend the leases of those of the claims that still hold."""
+        """Extend the leases of those of the claims that still hold; those of the others have ended.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be used; the leases end when they would have.
+        """
+        asked_at = boottime()
         are_held = and_(
             emails.c.id.in_([claim.id for claim in claims]),
             emails.c.claim.in_({claim.token for claim in claims}),
@@ -133,7 +142,12 @@ class Claims(Repository):
         )
         extended = update(emails).where(are_held).values(lease_until=self._clock() + self._lease)
         with writing(self._engine) as connection:
-            connection.execute(extended)
+            held = set(connection.execute(extended.returning(emails.c.id)).scalars())
+        for claim in claims:
+            if claim.id in held:
+                claim.lease.renew(asked_at=asked_at)
+            else:
+                claim.lease.lose()
 
     def return_unstarted(self, ids: Collection[str], *, reason: str) -> None:
         """Return published emails that no worker has claimed to the log; a relay publishes them again.
@@ -165,7 +179,7 @@ class Claims(Repository):
             change_state(connection, is_held, State.DEFERRED, text=problem, values=values, now=now, code=code)
 
 
-def claim_of(row: Row[Any], token: str, *, worker: str, content: Content) -> Claim:
+def claim_of(row: Row[Any], token: str, *, worker: str, content: Content, lease: Lease) -> Claim:
     """Return the claim of an email whose row has just been claimed."""
     return Claim(
         id=row.id,
@@ -176,6 +190,7 @@ def claim_of(row: Row[Any], token: str, *, worker: str, content: Content) -> Cla
         worker=worker,
         token=token,
         content=content,
+        lease=lease,
     )
 
 

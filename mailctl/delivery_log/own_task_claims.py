@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, or_, select, update
 
+from mailctl.boottime import boottime
 from mailctl.delivery_log.claims import claim_of
 from mailctl.delivery_log.due import may_start
 from mailctl.delivery_log.new_rows import email_row
@@ -25,6 +26,7 @@ from mailctl.delivery_log.transitions import (
     insert_or_ignore,
     reason_values,
 )
+from mailctl.domain.lease import Lease
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 
@@ -105,6 +107,7 @@ class OwnTaskClaims(Repository):
         Raises:
             LogUnavailable: the delivery log cannot be used; nothing is claimed.
         """
+        lease = Lease(seconds=self._lease.total_seconds(), asked_at=boottime())
         now, token = self._clock(), secrets.token_hex(16)
         ids = [draft.id for draft in drafts]
         are_they = emails.c.id.in_(ids)
@@ -121,8 +124,12 @@ class OwnTaskClaims(Repository):
                 return_paused(connection, ids, now=now)
                 return OwnTaskClaim(claims=(), refusal=_refusal(connection, ids[0]))
         by_id = {draft.id: draft for draft in drafts}
-        claims = (claim_of(row, token, worker=worker, content=by_id[row.id].content) for row in rows)
-        return OwnTaskClaim(claims=tuple(claims))
+        return OwnTaskClaim(
+            claims=tuple(
+                claim_of(row, token, worker=worker, content=by_id[row.id].content, lease=lease)
+                for row in rows
+            )
+        )
 
     def claim_late(self, drafts: Sequence[Draft], *, worker: str) -> tuple[Claim, ...]:
         """Claim the emails of a message whose task has run while the delivery log was down.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, and_, delete, func, or_, select, update
 from sqlalchemy import text as sql_text
 
 from mailctl.delivery_log.own_task_emails import hold_as_unknown
@@ -16,12 +16,13 @@ from mailctl.delivery_log.storage.tables import (
     UNINDEXED_STATE,
     circuits,
     emails,
+    events,
     idempotency_keys,
 )
 from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, reason_values
 from mailctl.domain.models import MAYBE_SENT, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
-from mailctl.domain.retry_policy import MAX_ATTEMPTS, MIN_REMAINING_LIFETIME_SECONDS
+from mailctl.domain.retry_policy import IN_DOUBT, MIN_REMAINING_LIFETIME_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,15 +31,37 @@ if TYPE_CHECKING:
 _IS_OWN = emails.c.is_own_task.is_(True)
 
 
+def _count_doubts() -> ScalarSelect[int]:
+    """Return the number of attempts in doubt of an email since an operator has last acted on it."""
+    earlier = events.alias()
+    last_action = (
+        select(func.coalesce(func.max(earlier.c.seq), 0))
+        .where(earlier.c.email_id == emails.c.id, earlier.c.actor.is_not(None))
+        .correlate(emails)
+        .scalar_subquery()
+    )
+    return (
+        select(func.count())
+        .select_from(events)
+        .where(
+            events.c.email_id == emails.c.id,
+            events.c.reason_code.in_(sorted(IN_DOUBT)),
+            events.c.seq > last_action,
+        )
+        .correlate(emails)
+        .scalar_subquery()
+    )
+
+
 class Recovery(Repository):
     """Finds emails that are stuck, and changes their state so that they are sent or finished."""
 
-    def release_stale(self, *, hold: bool) -> int:
+    def release_stale(self, *, max_resends: int) -> int:
         """Release emails whose worker let the lease run out; return how many.
 
         Args:
-            hold: whether to hold them for an operator instead of sending them again: the mail server may have
-                accepted them already. Emails of the service's own tasks are always held.
+            max_resends: how often an email is sent again although the mail server may have accepted it
+                already, until it is held for an operator. Emails of the service's own tasks are always held.
         """
         now = self._clock()
         is_stale = and_(emails.c.state == State.SENDING, emails.c.lease_until < now)
@@ -46,16 +69,12 @@ class Recovery(Repository):
         self._hold_own(is_stale, why="its worker disappeared while sending")
         is_stale = and_(is_stale, ~_IS_OWN)
         code, in_doubt = ReasonCode.WORKER_DISAPPEARED, CLAIM_CLEARED | {"maybe_sent": True}
-        if hold:
-            values = in_doubt | reason_values(Reason(code=code, text=text))
-            return self._change_state(is_stale, State.HELD, text=text, code=code, values=values)
-        spent = and_(is_stale, emails.c.attempts >= MAX_ATTEMPTS)
-        gone = f"gave up: {MAX_ATTEMPTS} workers disappeared while sending it; {MAYBE_SENT}"
-        values = in_doubt | reason_values(Reason(code=code, text=gone))
-        given_up = self._change_state(spent, State.FAILED, text=gone, code=code, values=values)
+        values = in_doubt | reason_values(Reason(code=code, text=text))
+        is_spent = and_(is_stale, _count_doubts() >= max_resends)
+        held = self._change_state(is_spent, State.HELD, text=text, code=code, values=values)
         values = in_doubt | {"due_at": now, "not_before": None}
         text += " (same Message-ID)"
-        return given_up + self._change_state(is_stale, State.PENDING, text=text, code=code, values=values)
+        return held + self._change_state(is_stale, State.PENDING, text=text, code=code, values=values)
 
     def return_lost(self, *, queue: str, queued_before: datetime, on_broker: int) -> int:
         """Return emails whose messages the broker lost to the log; return how many.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailctl.diagnosis import attempts, ended, waiting
 from mailctl.diagnosis.models import Case, Cause, Certainty
 from mailctl.domain.models import State
+from mailctl.domain.retry_policy import count_possible_copies
+from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +58,17 @@ def diagnose(case: Case) -> tuple[Cause, ...]:
     if not causes or causes[0].name == "idempotency":
         causes.insert(0, waiting.on_its_way(case))
     order = list(Certainty)
-    return tuple(sorted(causes, key=lambda cause: order.index(cause.certainty)))
+    first, *others = sorted(causes, key=lambda cause: order.index(cause.certainty))
+    return (_with_copies(first, case), *others)
+
+
+def _with_copies(cause: Cause, case: Case) -> Cause:
+    """Return a cause whose first words say how many copies may have arrived, if an attempt is in doubt."""
+    copies = count_possible_copies(case.events, is_sent=case.email.state is State.SENT)
+    if not copies:
+        return cause
+    arrived = f"may have arrived up to {pluralize(copies, 'time')} (same Message-ID)"
+    return replace(cause, sentence=f"{arrived}; {cause.sentence}")
 
 
 def _waits_after_attempt(case: Case) -> bool:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from mailctl.domain.lease import Lease
     from mailctl.domain.request import EmailRequest
 
 #: How texts for operators say that the mail server may have accepted an email although it gave no answer.
@@ -254,6 +255,8 @@ class Claim:
     #: Proves, when the outcome is recorded, that no other worker has claimed the email since.
     token: str
     content: Content
+    #: How long the claim holds, as far as this process can know.
+    lease: Lease = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ class ReasonCode(StrEnum):
     OVER_GLOBAL_LIMIT = "over_global_limit"  #: the rate limit for all email is reached
     PUBLISHING_FAILED = "publishing_failed"  #: a relay could not publish it, and will try again
     PAUSED = "paused"  #: an operator paused its queue or kind
-    NOT_STARTED = "not_started"  #: its batch ended, or was not published, before it was sent
+    NOT_STARTED = "not_started"  #: its batch or its lease ended, or was not published, before it was sent
     BROKER_LOST = "broker_lost"  #: the broker lost its message
     WORKER_LOST = "worker_lost"  #: the worker that had its message in memory is gone
     # An attempt failed.

@@ -30,8 +30,8 @@ LOST_MESSAGE_CHECK_SECONDS = 5.0
 OWN_TASK_GRACE_SECONDS = 60.0
 #: Attempts after which an email fails, so that one that kills its worker does not do so forever.
 MAX_ATTEMPTS = 100
-#: How often an email is sent again after a reply to its body was lost: each time its reader may get a copy.
-MAX_RESENDS_WITHOUT_REPLY = 2
+#: Why it is unknown whether an attempt has handed over the email.
+IN_DOUBT = frozenset({ReasonCode.NO_REPLY, ReasonCode.WORKER_DISAPPEARED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,20 +74,32 @@ def is_too_late(now: datetime, expires_at: datetime | None) -> bool:
     return expires_at is not None and expires_at - now < timedelta(seconds=MIN_REMAINING_LIFETIME_SECONDS)
 
 
-def may_resend_without_reply(events: Sequence[Event]) -> bool:
+def may_resend_in_doubt(events: Sequence[Event], *, most: int) -> bool:
     """Whether an email may be sent again although the mail server may have accepted it.
 
     Attempts before an action of an operator on the email do not count.
 
     Args:
         events: the events of the email, oldest first, without that of the attempt in question.
+        most: how often it may be sent again; each time its reader may get a copy.
     """
     resends = 0
     for event in reversed(events):
         if event.actor:
             break
-        resends += event.reason_code is ReasonCode.NO_REPLY
-    return resends < MAX_RESENDS_WITHOUT_REPLY
+        resends += event.reason_code in IN_DOUBT
+    return resends < most
+
+
+def count_possible_copies(events: Sequence[Event], *, is_sent: bool) -> int:
+    """Return how many copies of an email may have arrived; 0 if there is no doubt about any attempt.
+
+    Args:
+        events: the events of the email.
+        is_sent: whether the mail server has accepted it.
+    """
+    doubts = sum(event.reason_code in IN_DOUBT and not event.actor for event in events)
+    return doubts + is_sent if doubts else 0
 
 
 def decide_retry(

@@ -78,6 +78,11 @@ class Settings(SettingsFields):
         return () if self.database_url is not None else find_database_signs(self._env_file)
 
     @property
+    def resends_in_doubt(self) -> int:
+        """How often an email is sent again although the mail server may have it, until it is held."""
+        return 0 if self.mailctl_on_ambiguous == "hold" else self.mailctl_ambiguous_resends
+
+    @property
     def is_durable(self) -> bool:
         """Whether what is recorded survives a crash of any process or server, from the moment it returns."""
         return self.mailctl_durability == "durable"

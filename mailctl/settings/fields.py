@@ -119,6 +119,8 @@ class SettingsFields(BaseSettings):
     mailctl_web_hosts: str = ""
     mailctl_messages: Literal["auto", "reference", "full"] = "auto"
     mailctl_on_ambiguous: Literal["resend", "hold"] = "resend"
+    #: How often an email is sent again by itself after attempts whose outcome is unknown.
+    mailctl_ambiguous_resends: int = Field(default=2, ge=0, le=100)
     #: Whether calls, claims and outcomes wait until they are on the disk of the delivery log.
     mailctl_durability: Literal["durable", "relaxed"] = "durable"
     #: The lease of a claim in seconds, after which another worker may claim the email.

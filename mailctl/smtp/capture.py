@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 
 from mailctl.domain.models import Outcome, OutcomeKind
 from mailctl.domain.validation import validate_file_name
+from mailctl.smtp.sender import no_fence
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mailctl.domain.models import Envelope
 
 #: The longest part of the Message-ID in a file name, in characters.
@@ -34,7 +37,7 @@ class CaptureSender:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    async def send(self, envelope: Envelope) -> Outcome:
+    async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Write one message as `<UTC time>-<local part of Message-ID>.eml`.
 
         Returns:
@@ -43,6 +46,7 @@ class CaptureSender:
         Raises:
             OSError: the file cannot be written.
         """
+        fence()
         path = await asyncio.to_thread(self._write, envelope)
         return Outcome(kind=OutcomeKind.CAPTURED, captured_file=str(path))
 

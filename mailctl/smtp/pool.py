@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from mailctl.domain.models import Envelope, Outcome, OutcomeKind
 from mailctl.smtp.classify import CLOSING_CODE
 from mailctl.smtp.probe import probe_session
+from mailctl.smtp.sender import no_fence
 from mailctl.smtp.server import make_tls_context
 from mailctl.smtp.session import SESSION_ERRORS, SmtpSession
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from mailctl.smtp.probe import ProbeStep
     from mailctl.smtp.server import SmtpServer
@@ -62,8 +63,12 @@ class SmtpPool:
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
-    async def send(self, envelope: Envelope) -> Outcome:
+    async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message to its recipient on an idle or a new session.
+
+        Args:
+            envelope: the message.
+            fence: as `Sender.send`.
 
         Returns:
             The outcome. A failure of the server or the network is an outcome, never an exception.
@@ -75,7 +80,7 @@ class SmtpPool:
         """
         await self._slots.acquire()
         try:
-            session, outcome = await self._deliver(envelope)
+            session, outcome = await self._deliver(envelope, fence)
         except BaseException:
             self._slots.release()
             raise
@@ -103,22 +108,24 @@ class SmtpPool:
         self._quit_in_background(sessions)
         await asyncio.shield(self._wait_for_quits())
 
-    async def _deliver(self, envelope: Envelope) -> tuple[SmtpSession, Outcome]:
+    async def _deliver(self, envelope: Envelope, fence: Callable[[], None]) -> tuple[SmtpSession, Outcome]:
         session, is_reused = self._lease()
-        outcome, is_lost = await self._attempt(session, envelope)
+        outcome, is_lost = await self._attempt(session, envelope, fence)
         if is_reused and is_lost:
             # The server closed the session while it was idle. It got no body, so a new session tries again.
             self._drop(session)
             session = self._lease_fresh()
-            outcome, _ = await self._attempt(session, envelope)
+            outcome, _ = await self._attempt(session, envelope, fence)
         return session, outcome
 
-    async def _attempt(self, session: SmtpSession, envelope: Envelope) -> tuple[Outcome, bool]:
+    async def _attempt(
+        self, session: SmtpSession, envelope: Envelope, fence: Callable[[], None]
+    ) -> tuple[Outcome, bool]:
         """Return the outcome, and whether the session was lost before the body was handed over."""
         try:
             if not session.transactions:
                 await session.open()
-            outcome = await session.send(envelope)
+            outcome = await session.send(envelope, fence=fence)
         except SESSION_ERRORS as error:
             self._drop(session)
             is_lost = isinstance(error, ConnectionError) and not isinstance(error, TimeoutError)

@@ -6,8 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
+from mailctl.smtp.sender import no_fence
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mailctl.domain.models import Envelope
     from mailctl.domain.recipient_policy import RecipientPolicy
     from mailctl.smtp.sender import Sender
@@ -25,11 +28,11 @@ class GuardedSender:
         self._sender = sender
         self._policy = policy
 
-    async def send(self, envelope: Envelope) -> Outcome:
+    async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message; the outcome is `forbidden` if the policy does not allow its recipient."""
         if reason := self._policy.refusal_reason(envelope.recipient):
             return Outcome(kind=OutcomeKind.FORBIDDEN, reply=SmtpReply(text=reason))
-        outcome = await self._sender.send(envelope)
+        outcome = await self._sender.send(envelope, fence=fence)
         if self._policy.redirect_to is not None and outcome.kind is OutcomeKind.BOUNCED:
             # The refused address is the one of the setting: the intended recipient must not be suppressed.
             return replace(outcome, kind=OutcomeKind.CONFIG)

@@ -5,14 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mailctl.domain.models import Envelope, Outcome
+
+
+def no_fence() -> None:
+    """Let every message pass: nobody else sends it."""
 
 
 class Sender(Protocol):
     """Sends composed messages, each to one recipient."""
 
-    async def send(self, envelope: Envelope) -> Outcome:
-        """Send a message; a failure is an outcome, not an exception."""
+    async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
+        """Send a message; a failure is an outcome, not an exception.
+
+        Args:
+            envelope: the message.
+            fence: called immediately before each step of the hand-over, the last time before the body. What
+                it raises ends the attempt, and the mail server does not get the message.
+        """
         ...
 
     async def close(self) -> None:

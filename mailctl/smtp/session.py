@@ -19,6 +19,7 @@ from mailctl.smtp.classify import BAD_SEQUENCE_CODE, CLOSING_CODE, classify_repl
 from mailctl.smtp.commands import DATA_COMMAND, dot_stuff, mail_command, rcpt_command, with_crlf
 from mailctl.smtp.failures import classify_error
 from mailctl.smtp.protocol import SmtpProtocol
+from mailctl.smtp.sender import no_fence
 
 if TYPE_CHECKING:
     from mailctl.domain.models import Envelope, Outcome
@@ -110,10 +111,14 @@ class SmtpSession:
             self.stage = stage
             await step()
 
-    async def send(self, envelope: Envelope) -> Outcome:
+    async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message with MAIL, RCPT and DATA (RFC 5321 section 3.3).
 
         The three commands are pipelined if the server offers it (RFC 2920): two round trips instead of four.
+
+        Args:
+            envelope: the message.
+            fence: as `Sender.send`.
 
         Returns:
             The outcome.
@@ -130,6 +135,7 @@ class SmtpSession:
         self.stage = "rcpt"
         commands |= {"rcpt": rcpt_command(envelope.recipient), "data": DATA_COMMAND}
         is_pipelined = "pipelining" in self.extensions
+        fence()
         if is_pipelined:
             protocol.write(b"".join(commands.values()), commands=len(commands))
         for stage, command in commands.items():
@@ -138,6 +144,7 @@ class SmtpSession:
             )
             if refusal is not None:
                 return refusal
+            fence()
         return await self._send_body(protocol, dot_stuff(lines))
 
     def explain(self, error: BaseException) -> Outcome:

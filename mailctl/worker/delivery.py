@@ -294,7 +294,9 @@ class Delivery:
             span.set_attributes(email_id=claim.id, kind=claim.kind, attempt=claim.attempts)
             envelope = await self._compose(claim)
             with tracing.span("mailctl.smtp", is_client=True) as smtp_span:
-                outcome = _without_links(await self._sender.send(envelope), envelope, claim.content)
+                outcome = _without_links(
+                    await self._sender.send(envelope, fence=claim.lease.require), envelope, claim.content
+                )
                 smtp_span.set_attributes(
                     email_id=claim.id, outcome=outcome.kind, smtp_code=outcome.reply.code
                 )

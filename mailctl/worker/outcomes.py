@@ -19,8 +19,8 @@ from mailctl.domain.models import (
     State,
 )
 from mailctl.domain.reason_codes import Reason, ReasonCode
-from mailctl.domain.retry_policy import GiveUp, decide_retry, is_too_late, may_resend_without_reply
-from mailctl.errors import ConfigurationError, InvalidInput, LogUnavailable, RenderError
+from mailctl.domain.retry_policy import GiveUp, decide_retry, is_too_late, may_resend_in_doubt
+from mailctl.errors import ConfigurationError, InvalidInput, LeaseEnded, LogUnavailable, RenderError
 from mailctl.json_logging import log_extra
 from mailctl.redaction import mask_addresses_in_text
 from mailctl.smtp.dispatch_signal import signal_dispatched
@@ -97,6 +97,8 @@ class OutcomeRecorder:
             text = result.message if isinstance(result, ConfigurationError) else _file_error(result)
             outcome = Outcome(kind=OutcomeKind.CONFIG, reply=SmtpReply(text=text))
             return self._defer_or_give_up(claim, outcome, message_id=None)
+        if isinstance(result, LeaseEnded):
+            return self._let_go(claim)
         if isinstance(result, BaseException):
             raise result
         envelope, outcome = result
@@ -171,11 +173,18 @@ class OutcomeRecorder:
 
     def _may_resend(self, claim: Claim) -> bool:
         """Whether an email that the mail server may have is sent again, and not held for an operator."""
-        if self._settings.mailctl_on_ambiguous == "hold":
+        most = self._settings.resends_in_doubt
+        if not most:
             return False
-        return may_resend_without_reply(
-            self._call_until_successful(lambda: self._history.events(claim.id), claim)
-        )
+        events = self._call_until_successful(lambda: self._history.events(claim.id), claim)
+        return may_resend_in_doubt(events, most=most)
+
+    def _let_go(self, claim: Claim) -> DeliveryResult:
+        """Return an email to the log whose lease ended before its body was handed over."""
+        self._call_until_successful(lambda: self._results.let_go(claim), claim)
+        text = "not handed over: its lease has ended"
+        _log.warning("email %s %s", claim.id, text, extra=log_extra(claim.id, "email_let_go"))
+        return DeliveryResult(email_id=claim.id, state=State.PENDING, text=text)
 
     def _update_breaker(self, outcome: Outcome) -> Circuit | None:
         try:

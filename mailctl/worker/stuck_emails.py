@@ -72,7 +72,7 @@ class StuckEmails:
             LogUnavailable: the delivery log does not answer.
         """
         if self._leases.check():
-            self._recovery.release_stale(hold=self._runtime.settings.mailctl_on_ambiguous == "hold")
+            self._recovery.release_stale(max_resends=self._runtime.settings.resends_in_doubt)
         if self._leases.is_clock_set_back():
             self._recovery.correct_future_times(longest=self._longest_wait)
         self._recovery.expire()

@@ -93,7 +93,7 @@ def _relay(runtime: Runtime) -> None:
 def _mend(runtime: Runtime) -> None:
     """Do all of a turn that takes no email away from those that wait."""
     runtime.campaigns.has_due()
-    runtime.recovery.release_stale(hold=False)
+    runtime.recovery.release_stale(max_resends=2)
     runtime.recovery.expire()
     runtime.recovery.return_orphans(alive=[])
 

@@ -19,9 +19,9 @@ from tests.faults.account import Account, account_for
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from mailctl.domain.models import Email
+    from mailctl.domain.models import Email, State
     from mailctl.enqueue.background import Dispatcher
     from tests.acceptance.terminal import Terminal, Window
     from tests.servers import RedisServer
@@ -123,10 +123,18 @@ class Site:
         """How many emails are in a final state."""
         return sum(count for state, count in self.runtime.history.count_by_state().items() if is_final(state))
 
+    def count(self, state: State) -> int:
+        """How many emails are in a state."""
+        return self.runtime.history.count_by_state().get(state, 0)
+
     def wait_until_finished(self, count: int, *, patience: float = PATIENCE) -> None:
         """Wait until so many emails are in a final state, for so many seconds at most."""
+        self.wait_until(lambda: self.finished() >= count, patience=patience)
+
+    def wait_until(self, condition: Callable[[], bool], *, patience: float = PATIENCE) -> None:
+        """Wait until a condition holds, for so many seconds at most."""
         deadline = time.monotonic() + patience
-        while self.finished() < count and time.monotonic() < deadline:
+        while not condition() and time.monotonic() < deadline:
             time.sleep(0.1)
 
     def repaired(self) -> None:
@@ -157,6 +165,13 @@ class Site:
         children = [pid for worker in self.workers for pid in children_of(worker.process.pid)]
         if children:
             _kill(chance.choice(children))
+
+    def freeze_worker(self, worker: Window) -> list[int]:
+        """Stop a worker with all its pool processes, as a host that is suspended; return their ids."""
+        family = [worker.process.pid, *children_of(worker.process.pid)]
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        return family
 
     def kill_worker(self, worker: Window) -> None:
         """End a worker with all its pool processes, as a power cut would."""
@@ -189,6 +204,12 @@ def children_of(pid: int) -> list[int]:
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         found += [int(child) for child in task.read_text().split()]
     return found
+
+
+def thaw(family: Sequence[int]) -> None:
+    """Let the processes of a worker run again."""
+    for pid in family:
+        os.kill(pid, signal.SIGCONT)
 
 
 def _kill(pid: int) -> None:

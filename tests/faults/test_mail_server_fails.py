@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mailctl.domain.models import State
 from tests.acceptance.conftest import SMTP_PASSWORD
 from tests.smtp_server import AcceptThenDrop, Drop, Reply, Reset, Stall
 
@@ -78,6 +80,23 @@ def test_the_reply_to_the_body_gets_lost_and_is_not_risked_again(site: Site) -> 
     states = [site.runtime.history.find(email_id, limit=1)[0].state for email_id in site.ids]
     assert sorted(states) == ["held"] * 3 + ["sent"] * 7
     assert len(site.smtp.messages) == 10
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_a_server_that_never_replies_gets_three_copies(site: Site) -> None:
+    """Then the email waits for an operator, who finds it and is told what may have arrived."""
+    site.terminal.set(MAILCTL_RETRY_FIRST_SECONDS="0.1")
+    site.smtp.script["body"] = lambda _: AcceptThenDrop()
+    site.start_worker("-c", "2")
+    site.enqueue(5)
+    site.wait_until(lambda: site.count(State.HELD) == 5)
+    assert Counter(message.message_id for message in site.smtp.messages).most_common()[0][1] == 3
+    assert len(site.smtp.messages) == 15
+    listed = site.terminal.run("list", "--maybe-sent", "--json").lines
+    assert {each["task_id"] for each in listed} == set(site.ids)
+    said = "may have arrived up to 3 times (same Message-ID); "
+    assert site.terminal.status(site.ids[0])["explanation"].startswith(said)
+    assert said in site.terminal.run("why", site.ids[0]).out.replace("\n", " ")
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)

@@ -11,6 +11,7 @@ import pytest
 
 from mailctl.delivery_log.heartbeats import MAX_CLOCK_SKEW_SECONDS
 from mailctl.worker.delivery import GROUP_SIZE
+from tests.faults.site import thaw
 from tests.smtp_server import Stall
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Sets the clock of a process to what a file says.
 CLOCK = Path(__file__).parents[1] / "data" / "clock"
+
+#: What the two processes of a worker may be handing over at the same time.
+_SESSIONS = 2 * 4
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -83,6 +87,8 @@ def test_two_relays_share_a_log(site: Site, check: Checker) -> None:
 def test_workers_are_killed_during_a_campaign(site: Site, check: Checker, is_long: bool) -> None:
     """A batch that is cut short loses nothing; only the group in hand is in doubt."""
     emails, kills = (5000, 20) if is_long else (400, 3)
+    # The same emails are at the head of the queue after each kill.
+    site.terminal.set(MAILCTL_AMBIGUOUS_RESENDS=kills)
     chance = random.Random(5)
     for _ in range(2):
         site.start_worker("-c", "1")
@@ -115,6 +121,26 @@ def test_the_clock_jumps_by_an_hour(site: Site, check: Checker, hours: int, tmp_
     site.enqueue(10)
     site.repaired()
     check()
+
+
+def test_a_worker_is_asleep_for_longer_than_its_lease(site: Site, check: Checker, is_long: bool) -> None:
+    """Another sends what it had claimed; when it wakes up, it sends none of that again."""
+    site.smtp.script["mail"] = lambda _: Stall(0.1)
+    sleeper = site.start_worker("-c", "2")
+    site.enqueue_campaign(200)
+    site.wait_until_finished(8)
+    family = site.freeze_worker(sleeper)
+    site.start_worker("-c", "2")
+    site.wait_until_finished(len(site.ids), patience=60)
+    if is_long:
+        time.sleep(30)
+    accepted = len(site.smtp.messages)
+    thaw(family)
+    site.enqueue(10)
+    site.repaired()
+    # What it had handed over and not recorded is in doubt.
+    check(duplicates=2 * GROUP_SIZE + _SESSIONS)
+    assert len(site.smtp.messages) - accepted <= 10 + _SESSIONS
 
 
 @pytest.mark.parametrize("site", ["postgresql"], indirect=True)

@@ -309,7 +309,7 @@ class TestClaiming:
         late = log.claim(email_id, worker="late")
         assert late is not None
         log.clock.forward(seconds=61)
-        assert log.recovery.release_stale(hold=False) == 1
+        assert log.recovery.release_stale(max_resends=2) == 1
         assert not log.results.finish(late, State.SENT, outcome=SENT)
         assert not log.extend(late)
         assert log.claim(email_id, worker="next") is not None
@@ -321,7 +321,7 @@ class TestClaiming:
         log.clock.forward(seconds=50)
         assert log.extend(claim)
         log.clock.forward(seconds=50)
-        assert log.recovery.release_stale(hold=False) == 0
+        assert log.recovery.release_stale(max_resends=2) == 0
 
     def test_a_clock_that_was_ahead_keeps_nothing_waiting(self, log: Log) -> None:
         """Leases, retries and reservations of that time come back; what was scheduled for a time stays."""
@@ -340,7 +340,7 @@ class TestClaiming:
         assert log.recovery.correct_future_times(longest=LEASE) == 3
         assert len(log.publications.reserve_due(limit=9)) == 2
         log.clock.forward(seconds=61)
-        assert log.recovery.release_stale(hold=False) == 1
+        assert log.recovery.release_stale(max_resends=2) == 1
         assert log.history.find(scheduled.id)[0].due_at == START + timedelta(hours=5)
 
     def test_a_key_that_nobody_knows_defers_it(self, log: Log) -> None:
@@ -391,7 +391,7 @@ def _steps_of_a_batch(path: Path, backlog: int) -> dict[str, int]:
     claims.return_unstarted(ids[50:], reason="no time")
     part = "mend"
     for _ in range(20):  # each takes less than a hundred steps
-        log.recovery.release_stale(hold=False)
+        log.recovery.release_stale(max_resends=2)
         log.recovery.expire()
         log.recovery.return_orphans(alive=[])
     engine.dispose()
@@ -406,7 +406,7 @@ class TestMending:
         email_id = log.queue()
         log.claim(email_id, worker="w")
         log.clock.forward(seconds=61)
-        log.recovery.release_stale(hold=True)
+        log.recovery.release_stale(max_resends=0)
         assert log.state(email_id) is State.HELD
 
     def test_what_the_broker_lost_goes_back(self, log: Log) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mailctl.domain.models import Outcome, OutcomeKind
+from mailctl.errors import LeaseEnded
 from mailctl.smtp.pool import PoolLimits, SmtpPool
 from tests.smtp_client import message, plain, send, with_pool
 from tests.smtp_server import (
@@ -43,6 +44,25 @@ class TestDelivery:
         with ScriptedSmtpServer() as server:
             assert with_pool(plain(server), scenario).kind is K.ACCEPTED
             assert server.wait_for_line("QUIT")
+
+    @pytest.mark.parametrize("passes", [0, 1, 2, 3])
+    def test_a_fence_keeps_the_body_back(self, passes: int) -> None:
+        """At each step; the next message goes out on another session."""
+        asked = iter([None] * passes)
+
+        def fence() -> None:
+            if next(asked, LeaseEnded) is LeaseEnded:
+                raise LeaseEnded("too late")
+
+        async def scenario(pool: SmtpPool) -> Outcome:
+            with pytest.raises(LeaseEnded):
+                await pool.send(message("late"), fence=fence)
+            return await pool.send(message("next"))
+
+        with ScriptedSmtpServer() as server:
+            assert with_pool(plain(server), scenario).kind is K.ACCEPTED
+            [accepted] = server.wait_for(1)
+        assert accepted.message_id == message("next").message_id
 
     def test_the_reply_after_the_body_is_kept(self) -> None:
         """It holds the queue id, by which the server's operator finds the email."""

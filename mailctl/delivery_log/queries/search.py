@@ -42,6 +42,8 @@ class EmailFilter:
     error: str | None = None
     #: The id of the bulk action that stopped them.
     stopped_by: str | None = None
+    #: Whether to find only emails that the mail server may have although nothing says that it accepted them.
+    maybe_sent: bool = False
     #: Recorded at that time or later.
     since: datetime | None = None
     #: Recorded before that time.
@@ -219,6 +221,8 @@ def _conditions(wanted: EmailFilter) -> list[ColumnElement[bool]]:
         (wanted.max_seq, lambda value: emails.c.seq <= value),
     ]
     found: list[ColumnElement[bool]] = [fits(value) for value, fits in given if value is not None]
+    if wanted.maybe_sent:
+        found.append(emails.c.maybe_sent.is_(True))
     if wanted.states:
         found.append(emails.c.state.in_(wanted.states))
     if wanted.kinds:

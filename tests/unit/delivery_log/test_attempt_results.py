@@ -102,3 +102,13 @@ def test_the_report_of_a_canary_is_kept_apart(log: Log) -> None:
     assert log.lookups.canary_report(email_id) == steps
     assert log.email(email_id).reply.text == ""
     assert log.lookups.canary_report("unknown") == []
+
+
+def test_an_email_that_is_let_go_was_not_tried(log: Log) -> None:
+    """Unless another worker has claimed it by now."""
+    claim = log.claim(log.queue())
+    assert log.results.let_go(claim)
+    email = log.email(claim.id)
+    assert (email.state, email.attempts, email.lease_until) == (State.PENDING, 0, None)
+    assert log.last_event(claim.id).reason_code is ReasonCode.NOT_STARTED
+    assert not log.results.let_go(claim)

@@ -28,8 +28,21 @@ def test_a_lease_is_extended_while_the_claim_holds(log: Log) -> None:
     """By its own time, from now on."""
     claim = log.claim(log.queue())
     log.forward(30)
+    claim.lease.lose()
     log.claims.extend([claim])
     assert log.email(claim.id).lease_until == log.now + LEASE
+    assert claim.lease.may_send
+
+
+def test_a_lease_ends_when_another_worker_has_the_claim(log: Log) -> None:
+    """Its worker learns it when it wants more time."""
+    claim = log.claim(log.queue())
+    assert claim.lease.may_send
+    log.forward(LEASE.total_seconds() + 1)
+    log.recovery.release_stale(max_resends=2)
+    log.claims.extend([claim])
+    assert not claim.lease.may_send
+    assert log.email(claim.id).lease_until is None
 
 
 def test_a_suppressed_address_ends_the_email(log: Log) -> None:

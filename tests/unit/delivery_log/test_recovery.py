@@ -7,41 +7,56 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mailctl.delivery_log.operator_actions import AuditInfo
+from mailctl.domain.eligibility import RELEASE
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
-from mailctl.domain.retry_policy import MAX_ATTEMPTS
+from tests.unit.delivery_log.conftest import NO_REPLY
 
 if TYPE_CHECKING:
     from tests.unit.delivery_log.conftest import Log
 
 
-@pytest.mark.parametrize(
-    ("hold", "attempts", "state"),
-    [
-        (False, 1, State.PENDING),
-        (True, 1, State.HELD),
-        (False, MAX_ATTEMPTS, State.FAILED),
-        (True, MAX_ATTEMPTS, State.HELD),
-    ],
-)
-def test_an_email_whose_worker_disappeared_is_in_doubt(
-    log: Log, hold: bool, attempts: int, state: State
-) -> None:
-    """It is sent again, held, or given up; each time it may have been sent."""
+@pytest.mark.parametrize(("max_resends", "state"), [(2, State.PENDING), (1, State.PENDING), (0, State.HELD)])
+def test_an_email_whose_worker_disappeared_is_in_doubt(log: Log, max_resends: int, state: State) -> None:
+    """It is sent again or held; each time it may have been sent."""
     email_id = log.queue()
     log.claim(email_id)
-    log.change(email_id, attempts=attempts)
     log.forward(61)
-    assert log.recovery.release_stale(hold=hold) == 1
+    assert log.recovery.release_stale(max_resends=max_resends) == 1
     assert log.email(email_id).state is state
     assert log.last_event(email_id).reason_code is ReasonCode.WORKER_DISAPPEARED
     assert log.maybe_sent(email_id)
 
 
+def test_every_doubt_counts_until_an_operator_acts(log: Log) -> None:
+    """A lost reply, and a worker that disappeared: each resend may be another copy."""
+    email_id, other_id = log.queue(), log.queue()
+    claim = log.claim(email_id)
+    log.defer(claim, NO_REPLY, seconds=0)
+    states = []
+    for _ in range(2):
+        log.claim(email_id)
+        log.forward(61)
+        log.recovery.release_stale(max_resends=2)
+        states.append(log.email(email_id).state)
+    assert states == [State.PENDING, State.HELD]
+    log.claim(other_id)
+    log.forward(61)
+    log.recovery.release_stale(max_resends=2)
+    assert log.email(other_id).state is State.PENDING
+    audit = AuditInfo(actor="ada", reason="")
+    log.actions.release([email_id], from_states=RELEASE.allowed_states, audit=audit, again=False)
+    log.claim(email_id)
+    log.forward(61)
+    log.recovery.release_stale(max_resends=2)
+    assert log.email(email_id).state is State.PENDING
+
+
 def test_a_lease_that_holds_is_respected(log: Log) -> None:
     """The worker is still sending."""
     log.claim(log.queue())
-    assert log.recovery.release_stale(hold=False) == 0
+    assert log.recovery.release_stale(max_resends=2) == 0
 
 
 def test_the_oldest_messages_of_a_queue_are_the_lost_ones(log: Log) -> None:
@@ -66,15 +81,15 @@ def test_messages_in_the_memory_of_a_dead_worker_are_lost(log: Log) -> None:
     assert log.last_event(dead).reason_code is ReasonCode.WORKER_LOST
 
 
-@pytest.mark.parametrize("hold", [False, True])
-def test_an_email_of_the_services_own_task_is_never_sent_again_by_itself(log: Log, hold: bool) -> None:
+@pytest.mark.parametrize("max_resends", [2, 0])
+def test_an_email_of_the_services_own_task_is_never_sent_again_by_itself(log: Log, max_resends: int) -> None:
     """Whatever MAILCTL_ON_AMBIGUOUS says, and whatever was lost: it is held, and the reason says why."""
     leased, orphan, lost = log.add(), log.add(), log.add()
     log.publications.mark_queued([leased, lost], is_own_task=True)
     log.publications.mark_queued([orphan], worker_id="gone", is_own_task=True)
     log.claim(leased)
     log.forward(61)
-    assert log.recovery.release_stale(hold=hold) == 0
+    assert log.recovery.release_stale(max_resends=max_resends) == 0
     assert log.recovery.return_orphans(alive=[]) == 0
     assert log.recovery.return_lost(queue="celery", queued_before=log.now, on_broker=0) == 0
     for email_id in (leased, orphan):

@@ -61,3 +61,12 @@ def test_what_was_made_anew_leads_to_the_new_one() -> None:
     """That is the one which counts."""
     [first] = causes(failed(EMAIL, ReasonCode.RESENT, state=State.FAILED, resent_as="e2"))
     assert (first.name, str(first.next_step)) == ("resent", "mailctl why e2")
+
+
+def test_copies_that_may_have_arrived_are_told_first() -> None:
+    """Whatever has become of the email since."""
+    lost = event(State.DEFERRED, "no reply", code=ReasonCode.NO_REPLY, stage="body")
+    [sent, *_] = causes(replace(EMAIL, state=State.SENT), lost)
+    assert sent.sentence.startswith("may have arrived up to 2 times (same Message-ID); ")
+    [held, *_] = causes(replace(EMAIL, state=State.HELD), lost, lost, lost)
+    assert held.sentence.startswith("may have arrived up to 3 times (same Message-ID); ")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
+from mailctl.domain.models import Event, Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.retry_policy import (
     CONFIG_RETRY_SECONDS,
     MAX_ATTEMPTS,
@@ -18,6 +19,7 @@ from mailctl.domain.retry_policy import (
     GiveUp,
     RetryAt,
     RetryPolicy,
+    count_possible_copies,
     decide_retry,
     is_too_late,
 )
@@ -148,3 +150,20 @@ def test_an_email_must_be_valid_for_another_minute(lives: float | None, too_late
     """Its reader has to click."""
     expires_at = None if lives is None else NOW + timedelta(seconds=lives)
     assert is_too_late(NOW, expires_at) is too_late
+
+
+@pytest.mark.parametrize(
+    ("codes", "is_sent", "copies"),
+    [
+        ([], True, 0),
+        ([ReasonCode.DEFERRED], True, 0),
+        ([ReasonCode.NO_REPLY], False, 1),
+        ([ReasonCode.WORKER_DISAPPEARED, ReasonCode.DEFERRED], True, 2),
+        ([ReasonCode.NO_REPLY, ReasonCode.WORKER_DISAPPEARED, ReasonCode.NO_REPLY], False, 3),
+    ],
+)
+def test_each_attempt_in_doubt_may_be_a_copy(codes: list[ReasonCode], is_sent: bool, copies: int) -> None:
+    """And the one that the mail server has accepted."""
+    common = {"at": NOW, "state": State.DEFERRED, "attempt": 1, "worker": "w", "code": None, "text": ""}
+    events = [Event(**common, reason_code=code) for code in codes]  # type: ignore[arg-type]
+    assert count_possible_copies(events, is_sent=is_sent) == copies

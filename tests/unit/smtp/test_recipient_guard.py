@@ -11,9 +11,10 @@ from mailctl.domain.models import Envelope, Outcome, OutcomeKind
 from mailctl.domain.recipient_policy import UNRESTRICTED, RecipientPolicy
 from mailctl.smtp.classify import classify_reply
 from mailctl.smtp.recipient_guard import GuardedSender
+from mailctl.smtp.sender import no_fence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 ACCEPTED = Outcome(kind=OutcomeKind.ACCEPTED)
 DEAD = classify_reply(550, "5.1.1 no such user", stage="rcpt")
@@ -29,8 +30,9 @@ class RecordingSender:
         self.recipients: list[str] = []
         self.is_closed = False
 
-    async def send(self, envelope: Envelope) -> Outcome:
+    async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Record the recipient."""
+        fence()
         self.recipients.append(envelope.recipient)
         return self.outcome
 

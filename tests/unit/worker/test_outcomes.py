@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from mailctl.domain.lease import Lease
 from mailctl.domain.models import (
     Claim,
     Content,
@@ -21,7 +23,7 @@ from mailctl.domain.models import (
 )
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.retry_policy import RetryPolicy
-from mailctl.errors import ConfigurationError, LogUnavailable, RenderError
+from mailctl.errors import ConfigurationError, LeaseEnded, LogUnavailable, RenderError
 from mailctl.worker.outcomes import OutcomeRecorder
 from tests.unit.worker.fakes import Calls, parts
 
@@ -42,6 +44,7 @@ def claim(email_id: str = "a", *, expires_in: timedelta | None = None, attempts:
         worker="w",
         token="t",
         content=Content(user=User(email="zoe@example.com")),
+        lease=Lease(seconds=60, asked_at=0.0),
     )
 
 
@@ -49,14 +52,14 @@ class Log:
     """A recorder with a log that remembers calls."""
 
     def __init__(
-        self, *, on_ambiguous: str = "resend", lost: tuple[str, ...] = (), events: tuple[Event, ...] = ()
+        self, *, resends: int = 2, lost: tuple[str, ...] = (), events: tuple[Event, ...] = ()
     ) -> None:
-        self.results = Calls(finish=True, defer=True, finish_sent=lost)
+        self.results = Calls(finish=True, defer=True, let_go=True, finish_sent=lost)
         self.breaker = Calls(record_outcome=None)
         runtime = parts(
             attempt_results=self.results,
             history=Calls(events=events),
-            settings=SimpleNamespace(mailctl_on_ambiguous=on_ambiguous, debug=False),
+            settings=SimpleNamespace(resends_in_doubt=resends, debug=False),
             retry_policy=RetryPolicy(first_seconds=30, cap_seconds=3600),
         )
         self.recorder = OutcomeRecorder(runtime, self.breaker)  # type: ignore[arg-type]
@@ -89,9 +92,16 @@ def test_each_outcome_has_a_state(result: Any, state: State) -> None:
     assert Log().record(result) is state
 
 
+def test_an_email_whose_lease_ended_is_let_go() -> None:
+    """Nothing was handed over, so it is neither sent nor tried."""
+    log = Log()
+    assert log.record(LeaseEnded("too late")) is State.PENDING
+    assert log.results.names == ["let_go"]
+
+
 def test_an_ambiguous_outcome_can_hold_the_email() -> None:
     """By MAILCTL_ON_AMBIGUOUS."""
-    assert Log(on_ambiguous="hold").record(outcome(OutcomeKind.AMBIGUOUS)) is State.HELD
+    assert Log(resends=0).record(outcome(OutcomeKind.AMBIGUOUS)) is State.HELD
 
 
 def test_an_ambiguous_outcome_holds_the_email_in_the_end() -> None:
@@ -106,7 +116,14 @@ def test_an_ambiguous_outcome_holds_the_email_in_the_end() -> None:
         text="",
         reason_code=ReasonCode.NO_REPLY,
     )
-    for events, state in [((unanswered,), State.DEFERRED), ((unanswered,) * 2, State.HELD)]:
+    disappeared = replace(unanswered, state=State.PENDING, reason_code=ReasonCode.WORKER_DISAPPEARED)
+    acted = replace(unanswered, state=State.PENDING, reason_code=ReasonCode.RELEASED, actor="ada")
+    for events, state in [
+        ((unanswered,), State.DEFERRED),
+        ((unanswered, unanswered), State.HELD),
+        ((disappeared, unanswered), State.HELD),
+        ((unanswered, unanswered, acted, unanswered), State.DEFERRED),
+    ]:
         assert Log(events=events).record(outcome(OutcomeKind.AMBIGUOUS)) is state
 
 

@@ -18,12 +18,10 @@ from tests.unit.worker.fakes import Broker, Calls, parts
 LEASE_SECONDS = 60
 
 
-def make(
-    broker: Broker, *, recovery: Calls, queues: tuple[str, ...] = ("celery",), on_ambiguous: str = "hold"
-) -> StuckEmails:
+def make(broker: Broker, *, recovery: Calls, queues: tuple[str, ...] = ("celery",)) -> StuckEmails:
     """Return stuck emails with an app without overridden tasks."""
     settings = SimpleNamespace(
-        mailctl_lease_seconds=LEASE_SECONDS, mailctl_retry_cap_seconds=3600, mailctl_on_ambiguous=on_ambiguous
+        mailctl_lease_seconds=LEASE_SECONDS, mailctl_retry_cap_seconds=3600, resends_in_doubt=0
     )
     runtime = parts(
         settings=settings,
@@ -47,7 +45,7 @@ def test_stale_leases_are_released_and_orphans_are_returned() -> None:
     recovery = Calls()
     make(Broker(is_in_memory=True), recovery=recovery).recover()
     assert recovery.calls == [
-        ("release_stale", (), {"hold": True}),
+        ("release_stale", (), {"max_resends": 0}),
         ("expire", (), {}),
         ("return_orphans", (), {"alive": ["w-1"]}),
     ]

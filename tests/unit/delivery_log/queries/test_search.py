@@ -38,6 +38,7 @@ def test_an_empty_filter_matches_all() -> None:
         (EmailFilter(states=[State.FAILED], error="REFUSED"), ["u2"]),
         (EmailFilter(stopped_by="hold-1"), ["u1"]),
         (EmailFilter(stopped_by="hold"), []),
+        (EmailFilter(maybe_sent=True), ["u0"]),
         (EmailFilter(kinds=["reset"]), []),
         (EmailFilter(max_seq=2), ["u0", "u1"]),
     ],
@@ -47,6 +48,7 @@ def test_conditions_compose(log: Log, wanted: EmailFilter, expected: list[str]) 
     ids = [log.add(f"u{n}@example.com") for n in range(3)]
     log.change(ids[2], state=State.FAILED, error="refused at rcpt (hold-1)")
     log.change(ids[1], stopped_by="hold-1")
+    log.change(ids[0], maybe_sent=True)
     found = search(log.engine, wanted, limit=9, oldest_first=True).emails
     assert [email.to[:2] for email in found] == expected
     assert count_matching(log.engine, wanted) == len(expected)
