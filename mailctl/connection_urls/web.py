@@ -53,7 +53,7 @@ def parse_web_url(text: str) -> WebUrl:
         raise InvalidUrl(f"is longer than {MAX_WEB_URL} characters.", fix=_FIX)
     if not text.isascii() or not text.isprintable() or set(" \\\"'<>`{}|^") & set(text):
         raise InvalidUrl(
-            "contains a space, a control character, a quote, a bracket, a backslash or a letter outside ASCII.",
+            "contains a space, a control character, a quote, a brace, a backslash or a non-ASCII letter.",
             fix=_FIX,
         )
     found = _URL.fullmatch(text)

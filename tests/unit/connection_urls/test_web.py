@@ -100,4 +100,4 @@ def test_what_is_accepted_means_the_same_to_python(text: str) -> None:
     parts = urlsplit(text)
     assert (parts.scheme, parts.path.rstrip("/")) == (url.scheme, url.path)
     assert parts.hostname in (url.host, text.lower().partition("[")[2].partition("]")[0])
-    assert not (parts.query or parts.fragment or parts.username or parts.password)
+    assert not any((parts.query, parts.fragment, parts.username, parts.password))
