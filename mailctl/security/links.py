@@ -11,8 +11,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
+from mailctl.connection_urls.parts import InvalidUrl
+from mailctl.connection_urls.web import parse_web_url
 from mailctl.domain.link_paths import parse_link_paths
-from mailctl.domain.link_validation import is_local_host, url_origin
+from mailctl.domain.link_validation import is_local_host
 from mailctl.domain.samples import SAMPLE_TOKEN
 from mailctl.errors import ConfigurationError, MailctlError
 from mailctl.security.keyring import Keyring
@@ -258,24 +260,24 @@ def links_problem(settings: Settings) -> str:
 
 
 def _named_origins(settings: Settings) -> frozenset[str]:
-    named = (url.strip() for url in settings.mailctl_link_origins.split(","))
-    return frozenset(_origin(url) for url in named if url)
+    named = (url.strip(" ") for url in settings.mailctl_link_origins.split(","))
+    return frozenset(_origin(url, setting="MAILCTL_LINK_ORIGINS") for url in named if url)
 
 
-def _origin(url: str) -> str:
+def _origin(text: str, *, setting: str = "FRONTEND_URL") -> str:
     try:
-        origin = url_origin(url)
-    except ValueError:
+        url = parse_web_url(text)
+    except InvalidUrl as error:
         raise ConfigurationError(
-            "FRONTEND_URL or MAILCTL_LINK_ORIGINS is not an http or https URL.",
-            fix="Correct FRONTEND_URL or MAILCTL_LINK_ORIGINS; an example is https://shop.example.",
+            f"{setting} {error}",
+            fix=f"{error.fix} An example for FRONTEND_URL and MAILCTL_LINK_ORIGINS: https://shop.example.",
         ) from None
-    if origin.startswith("http:") and not is_local_host(urlsplit(origin).hostname or ""):
+    if url.scheme == "http" and not is_local_host(url.host):
         raise ConfigurationError(
-            f"{origin} is http: others could intercept the links.",
+            f"{setting}: {url.origin} is http: others could intercept the links.",
             fix="Use https in FRONTEND_URL and MAILCTL_LINK_ORIGINS; http is for localhost only.",
         )
-    return origin
+    return url.origin
 
 
 def _digest(claims: LinkClaims) -> str:

@@ -13,7 +13,7 @@ from pydantic import PrivateAttr, ValidationError
 from mailctl.connection_urls import BrokerUrl, InvalidUrl, ResultBackendUrl
 from mailctl.errors import ConfigurationError
 from mailctl.settings.database_signs import find_database_signs
-from mailctl.settings.env_file import read_env_file
+from mailctl.settings.env_file import read_env_file, refuse_code_of_strangers
 from mailctl.settings.fields import SettingsFields
 from mailctl.settings.secret_keys import check_keys, parse_old_keys
 
@@ -57,8 +57,10 @@ class Settings(SettingsFields):
         for name in known:
             if name in os.environ:
                 values[name], origins[name] = os.environ[name], "environment"
-            elif name in from_file:
+            elif from_file.get(name):
                 values[name], origins[name] = from_file[name], str(path)
+        if env_file is None:
+            refuse_code_of_strangers(path, [name for name, origin in origins.items() if origin == str(path)])
         try:
             settings = cls(**values)
         except ValidationError as error:

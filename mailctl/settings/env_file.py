@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from typing import TYPE_CHECKING
 
 from dotenv.parser import Binding, parse_stream
@@ -13,6 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+#: Settings whose values are imported, or are templates.
+CODE_SETTINGS = frozenset(
+    {
+        "MAILCTL_APP",
+        "MAILCTL_CATALOG",
+        "MAILCTL_LINK_MINT",
+        "MAILCTL_RESULT_OUTCOME",
+        "MAILCTL_TASKS",
+        "MAILCTL_TEMPLATES",
+    }
+)
 #: A setting whose value starts with a quote.
 _OPEN_QUOTE = re.compile(r"""(?:export\s+)?[^=\s]+\s*=\s*(?P<quote>["'])""")
 #: A line within a value that looks like a setting.
@@ -47,6 +60,49 @@ def read_env_file(path: Path, *, required: bool, known: Collection[str]) -> dict
     for binding in bindings:
         _refuse_invalid(binding, path, known)
     return {binding.key: binding.value or "" for binding in bindings if binding.key}
+
+
+def refuse_code_of_strangers(path: Path, names: Collection[str]) -> None:
+    """Refuse settings that load code from a file that was found, not named, if others could have written it.
+
+    Whoever runs a command in a folder of another user would run that user's code (git: safe.directory).
+
+    Args:
+        path: the file.
+        names: the settings in it that are in effect.
+
+    Raises:
+        ConfigurationError: one of them loads code, and another user could have written it.
+    """
+    loading = sorted(CODE_SETTINGS.intersection(names))
+    reason = find_foreign_writer(path) if loading else ""
+    if reason:
+        raise ConfigurationError(
+            f"{path.absolute()} sets {', '.join(loading)}, which loads code, and {reason}.",
+            fix=f"If you trust it, name it: --env-file {path}; or set {loading[0]} in the environment.",
+        )
+
+
+def find_foreign_writer(path: Path) -> str:
+    """Return which other user could have written a file, as a clause; "" if none but root could."""
+    if not hasattr(os, "geteuid"):
+        return ""  # no such permissions on this system
+    for place, what in ((path, "the file"), (path.absolute().parent, "its folder")):
+        found = place.stat()
+        if found.st_uid not in _trusted_users():
+            return f"{what} belongs to another user (uid {found.st_uid})"
+        if found.st_mode & stat.S_IWOTH:
+            return f"every user can write {what}"
+        if found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid()):
+            return f"other users can write {what} (gid {found.st_gid})"
+    return ""
+
+
+def _trusted_users() -> set[int]:
+    """Return root, the user of this process and, if root runs it by sudo, the user who does that."""
+    caller = os.environ.get("SUDO_UID", "")
+    is_sudo = os.geteuid() == 0 and caller.isdecimal()
+    return {0, os.geteuid(), *([int(caller)] if is_sudo else [])}
 
 
 def _refuse_invalid(binding: Binding, path: Path, known: Collection[str]) -> None:

@@ -30,7 +30,8 @@ UNUSABLE = {
     "MAILCTL_HEADERS": "X-Tenant",
     "MAILCTL_TEMPLATES": "nowhere",
     "MAILCTL_LINK_MINT": "nowhere:mint",
-    "FRONTEND_URL": "ftp://shop.example",
+    "FRONTEND_URL": "https://shop.example@evil.example",
+    "MAILCTL_LINK_ORIGINS": "https://shop.example\\evil",
 }
 
 

@@ -51,7 +51,10 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return write_module("shop_links", MINT, tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("url", ["app.example.org", "http://[", "https://h:port", "http://", "x" * 9000])
+@pytest.mark.parametrize(
+    "url",
+    ["app.example.org", "http://[", "https://h:port", "http://", "x" * 9000, "https://a@b", "https://a?b"],
+)
 def test_links_without_a_usable_origin_are_a_failure(url: str) -> None:
     """FRONTEND_URL is their beginning."""
     assert check(frontend_url=url)["origins"].status is FAIL

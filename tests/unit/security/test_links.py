@@ -303,12 +303,22 @@ def test_links_of_other_programs_may_lead_to_configured_origins() -> None:
 
 
 @pytest.mark.parametrize("name", ["frontend_url", "mailctl_link_origins"])
-@pytest.mark.parametrize("value", ["app.example.com", "ftp://app.example.com", "https://", "https://h:port"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("app.example.com", "ftp://app.example.com", "https://", "https://h:port", "https://a@b.example"),
+        *("https://a.example\\x", "https://a.example\r\nBcc:x", "https://a.example?x", "https://a.example#x"),
+        *("https://a.example/../x", "https://a.example/'", "https://a.example/\tx"),
+    ],
+)
 def test_an_invalid_origin_is_a_configuration_error(name: str, value: str) -> None:
-    """It names both settings."""
-    with pytest.raises(ConfigurationError) as caught:
+    """It names the setting, and no command that makes links runs."""
+    with pytest.raises(ConfigurationError, match=f"^{name.upper()} ") as caught:
         link_origins(Settings(**{name: value}))
     assert "FRONTEND_URL" in caught.value.fix
+    if name == "frontend_url":
+        with pytest.raises(ConfigurationError, match=r"^FRONTEND_URL "):
+            Links(Settings(**{name: value}))
 
 
 @given(st.integers(min_value=0, max_value=len(SEALED)), st.text(min_size=1, max_size=5))
