@@ -32,6 +32,8 @@ def make(
         history=Calls(queues_with_unclaimed=queues),
         app=Celery("stuck", broker="memory://", set_as_current=False),
         own_task_emails=Calls(published=(), held_as_unknown=()),
+        circuits=None,
+        refusals=Calls(),
         catalog=BUILT_IN_CATALOG,
     )
     return StuckEmails(runtime, broker=broker, worker_id="w-1")  # type: ignore[arg-type]
