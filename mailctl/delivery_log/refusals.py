@@ -90,7 +90,7 @@ class Refusals(Repository):
             .limit(_MAX_RETURNED)
         )
         with reading(self._engine) as connection:
-            rows: Sequence[Row[Any]] = connection.execute(query).all()
+            rows: Any = connection.execute(query).all()
         return {row.id: _reply_from_row(row) for row in rows}
 
     def return_once(self, ids: Sequence[str], *, until: datetime, text: str) -> int:

@@ -14,9 +14,9 @@ from mailctl.domain.retry_policy import (
 from mailctl.settings import BULK_QUEUE
 from mailctl.timefmt import pluralize
 from mailctl.worker.clocks import IntervalTimer, LeaseTrust
-from mailctl.worker.common_refusals import CommonRefusalWatch
 from mailctl.worker.due_emails import BATCH_SIZE
 from mailctl.worker.own_tasks import OwnTaskWatch
+from mailctl.worker.shared_refusals import SharedRefusalWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ class StuckEmails:
         self._longest_wait = _longest_wait(runtime.settings)
         self._leases = LeaseTrust(self._lease.total_seconds(), wall=lambda: runtime.clock().timestamp())
         self._lost_message_timer = IntervalTimer(LOST_MESSAGE_CHECK_SECONDS)
-        self._common_refusals = CommonRefusalWatch(runtime)
+        self._shared_refusals = SharedRefusalWatch(runtime)
         self._own_tasks = OwnTaskWatch(runtime, broker=broker, worker_id=worker_id, is_busy=is_busy)
 
     def distrust_leases(self) -> None:
@@ -76,7 +76,7 @@ class StuckEmails:
         if self._leases.is_clock_set_back():
             self._recovery.correct_future_times(longest=self._longest_wait)
         self._recovery.expire()
-        self._common_refusals.check()
+        self._shared_refusals.check()
         self._recovery.return_orphans(alive=[worker.id for worker in self._runtime.workers.list_alive()])
         if self._broker.is_in_memory:
             self._own_tasks.check()

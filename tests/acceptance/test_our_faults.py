@@ -14,7 +14,6 @@ from sqlalchemy import update
 from mailctl.delivery_log.circuits import read_circuits
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import circuits, emails
-from mailctl.delivery_log.transitions import utc_now
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_user
 from mailctl.domain.models import State
@@ -22,6 +21,7 @@ from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
+from tests.emails import utc_now
 from tests.smtp_server import ScriptedSmtpServer
 
 if TYPE_CHECKING:

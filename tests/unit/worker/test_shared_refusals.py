@@ -9,11 +9,11 @@ import pytest
 
 from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.refusals import Refusals
-from mailctl.delivery_log.transitions import utc_now
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.smtp.classify import classify_reply
-from mailctl.worker.common_refusals import CommonRefusalWatch
+from mailctl.worker.shared_refusals import SharedRefusalWatch
+from tests.emails import utc_now
 from tests.unit.delivery_log.conftest import SENT, Log, engine, log
 from tests.unit.worker.fakes import parts
 
@@ -42,10 +42,10 @@ def refuse(
     return ids
 
 
-def make(log: Log) -> tuple[CommonRefusalWatch, Circuits]:
+def make(log: Log) -> tuple[SharedRefusalWatch, Circuits]:
     circuits = Circuits(log.engine, "smtp:587", clock=log.time)
     refusals = Refusals(log.engine, clock=log.time)
-    return CommonRefusalWatch(parts(circuits=circuits, refusals=refusals)), circuits
+    return SharedRefusalWatch(parts(circuits=circuits, refusals=refusals, clock=log.time)), circuits
 
 
 def states(log: Log, ids: list[str]) -> set[State]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.domain.common_refusals import EndedAttempt, find_common_refusal, fingerprint
 from mailctl.domain.models import OPEN_CATEGORIES
+from mailctl.domain.shared_refusals import EndedAttempt, find_shared_refusal, fingerprint
 from mailctl.smtp.classify import reply_category
 from mailctl.timefmt import pluralize
 
@@ -24,7 +24,7 @@ _log = logging.getLogger("mailctl.breaker")
 WINDOW = timedelta(hours=1)
 
 
-class CommonRefusalWatch:
+class SharedRefusalWatch:
     """Opens the circuit when everybody is refused alike, and lets the refused emails be tried once more.
 
     Args:
@@ -34,6 +34,7 @@ class CommonRefusalWatch:
     def __init__(self, runtime: Runtime) -> None:
         self._circuits = runtime.circuits
         self._refusals = runtime.refusals
+        self._clock = runtime.clock
         self._seen = 0
 
     def check(self) -> None:
@@ -47,10 +48,10 @@ class CommonRefusalWatch:
         self._seen = newest
         circuit = self._circuits.read()
         is_open = circuit is not None and circuit.is_open
-        ends = self._refusals.recent_ends(since=datetime.now(UTC) - WINDOW)
+        ends = self._refusals.recent_ends(since=self._clock() - WINDOW)
         # What opened the circuit once does not open it again, when it has just closed.
         ends = [end for end in ends if is_open or end.reply is None or not end.has_been_returned]
-        refusal = find_common_refusal([_as_attempt(end) for end in ends])
+        refusal = find_shared_refusal([_as_attempt(end) for end in ends])
         if refusal is None:
             return
         row = _row_of(ends, refusal)

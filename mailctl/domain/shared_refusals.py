@@ -38,7 +38,7 @@ def fingerprint(reply: SmtpReply) -> str:
     return " ".join([str(reply.code or ""), reply.enhanced or "", *words])
 
 
-def find_common_refusal(newest_first: Iterable[EndedAttempt]) -> str | None:
+def find_shared_refusal(newest_first: Iterable[EndedAttempt]) -> str | None:
     """Return the refusal that everybody got since an email was last accepted; None if there is none.
 
     Refusals that are known to be the recipient's fault, or of another wording, do not count and do not

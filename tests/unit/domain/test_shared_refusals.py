@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailctl.domain.common_refusals import (
+from mailctl.domain.models import SmtpReply
+from mailctl.domain.shared_refusals import (
     MIN_DOMAINS,
     MIN_RECIPIENTS,
     EndedAttempt,
-    find_common_refusal,
+    find_shared_refusal,
     fingerprint,
 )
-from mailctl.domain.models import SmtpReply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ def expected(newest_first: Sequence[EndedAttempt]) -> set[str]:
 @given(st.lists(st.one_of(REFUSED, DEAD, ACCEPTED), max_size=80))
 def test_every_history_is_decided_as_the_rule_says(history: list[EndedAttempt]) -> None:
     """So many recipients, over so many domains, refused alike since the last acceptance."""
-    found = find_common_refusal(history)
+    found = find_shared_refusal(history)
     assert (found is not None) == bool(expected(history))
     assert found is None or found in expected(history)
 
@@ -68,7 +68,7 @@ def test_every_history_is_decided_as_the_rule_says(history: list[EndedAttempt]) 
 @given(st.lists(DEAD, max_size=200))
 def test_a_list_of_dead_mailboxes_is_their_fault(history: list[EndedAttempt]) -> None:
     """However many there are, in however many domains."""
-    assert find_common_refusal(history) is None
+    assert find_shared_refusal(history) is None
 
 
 @given(
@@ -84,7 +84,7 @@ def test_a_list_of_dead_mailboxes_is_their_fault(history: list[EndedAttempt]) ->
 )
 def test_a_campaign_to_one_domain_is_the_fault_of_that_domain(history: list[EndedAttempt]) -> None:
     """A thousand refusals of one domain say nothing about others."""
-    assert find_common_refusal(history) is None
+    assert find_shared_refusal(history) is None
 
 
 @given(st.lists(DEAD, max_size=30), st.randoms(use_true_random=False))
@@ -92,7 +92,7 @@ def test_dead_mailboxes_in_between_hide_nothing(dead: list[EndedAttempt], chance
     """They are refused for a reason of their own."""
     history = [*everybody(), *dead]
     chance.shuffle(history)  # type: ignore[attr-defined]
-    assert find_common_refusal(history) == "550 no"
+    assert find_shared_refusal(history) == "550 no"
 
 
 @given(st.integers(min_value=0, max_value=MIN_RECIPIENTS - 1))
@@ -100,12 +100,12 @@ def test_an_acceptance_interrupts_the_row(position: int) -> None:
     """Somebody was not refused, so the fault is not ours."""
     history = everybody()
     history.insert(position, EndedAttempt(recipient="ada@example.com", refusal=None))
-    assert find_common_refusal(history) is None
+    assert find_shared_refusal(history) is None
 
 
 def test_one_recipient_counts_once() -> None:
     """Retries of the same email prove nothing new."""
-    assert find_common_refusal([*everybody(MIN_RECIPIENTS - 1), *everybody(MIN_RECIPIENTS - 1)]) is None
+    assert find_shared_refusal([*everybody(MIN_RECIPIENTS - 1), *everybody(MIN_RECIPIENTS - 1)]) is None
 
 
 @pytest.mark.parametrize(
