@@ -21,6 +21,7 @@ from mailctl.delivery_log.pauses import Pauses
 from mailctl.delivery_log.publications import Publications
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.recovery import Recovery
+from mailctl.delivery_log.refusals import Refusals
 from mailctl.delivery_log.rule_enforcement import Rules
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.delivery_log.storage.engine import clock_of
@@ -105,6 +106,7 @@ class Runtime:
         self.workers = WorkerRegistry(self.engine)
         self.suppressions = Suppressions(self.engine)
         self.foreign_messages = ForeignMessages(self.engine)
+        self.refusals = Refusals(self.engine)
         server = f"{settings.email_host}:{settings.email_port}"
         #: None where emails are captured.
         self.circuits = Circuits(self.engine, server) if settings.email_enabled else None

@@ -144,6 +144,7 @@ class OwnTaskClaims(Repository):
         Raises:
             LogUnavailable: the delivery log cannot be used; nothing is claimed.
         """
+        lease = Lease(seconds=self._lease.total_seconds(), asked_at=boottime())
         now, token = self._clock(), secrets.token_hex(16)
         are_they = emails.c.id.in_([draft.id for draft in drafts])
         is_open = and_(are_they, UNINDEXED_STATE.in_([State.PENDING, State.QUEUED, State.DEFERRED]))
@@ -152,7 +153,9 @@ class OwnTaskClaims(Repository):
             _release_unstarted(connection, are_they, now=now)
             rows = self._claim_rows(connection, is_open, token, worker=worker, now=now)
         by_id = {draft.id: draft for draft in drafts}
-        return tuple(claim_of(row, token, worker=worker, content=by_id[row.id].content) for row in rows)
+        return tuple(
+            claim_of(row, token, worker=worker, content=by_id[row.id].content, lease=lease) for row in rows
+        )
 
     def mark_lost(self, email_id: str) -> None:
         """Hold the emails of a task whose worker process died: nobody knows whether they were sent."""

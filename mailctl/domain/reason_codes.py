@@ -15,6 +15,7 @@ class ReasonCode(StrEnum):
 
     # It waits.
     MAIL_SERVER_DOWN = "mail_server_down"  #: the circuit to the mail server is open
+    REFUSED_FOR_ALL = "refused_for_all"  #: the mail server refused everybody alike; it is tried once more
     OVER_GLOBAL_LIMIT = "over_global_limit"  #: the rate limit for all email is reached
     PUBLISHING_FAILED = "publishing_failed"  #: a relay could not publish it, and will try again
     PAUSED = "paused"  #: an operator paused its queue or kind

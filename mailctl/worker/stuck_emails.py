@@ -16,6 +16,7 @@ from mailctl.settings import BULK_QUEUE
 from mailctl.timefmt import pluralize
 from mailctl.worker.clocks import IntervalTimer, LeaseTrust
 from mailctl.worker.due_emails import BATCH_SIZE
+from mailctl.worker.shared_refusals import SharedRefusalWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,7 @@ class StuckEmails:
         self._own_tasks = OwnTaskWatch(
             runtime, app=runtime.app, broker=broker, worker_id=worker_id, is_busy=is_busy
         )
+        self._shared_refusals = SharedRefusalWatch(runtime)
 
     def distrust_leases(self) -> None:
         """Give live workers time to extend their leases, after an outage of the delivery log."""
@@ -76,6 +78,7 @@ class StuckEmails:
         if self._leases.is_clock_set_back():
             self._recovery.correct_future_times(longest=self._longest_wait)
         self._recovery.expire()
+        self._shared_refusals.check()
         self._recovery.return_orphans(alive=[worker.id for worker in self._runtime.workers.list_alive()])
         if self._broker.is_in_memory:
             self._own_tasks.check()

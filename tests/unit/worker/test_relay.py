@@ -12,6 +12,7 @@ from celery import Celery
 from mailctl.errors import BrokerUnavailable, LogUnavailable
 from mailctl.settings import Settings
 from mailctl.worker.relay import LOCAL_TICK_SECONDS, Relay
+from tests.emails import utc_now
 from tests.unit.worker.fakes import Calls, parts
 from tests.workers import worker
 
@@ -52,6 +53,9 @@ class Site:
             settings=Settings(),
             history=Calls(),
             own_task_emails=Calls(),
+            circuits=None,
+            clock=utc_now,
+            refusals=Calls(),
         )
         self.has_ticked = threading.Event()
         self.relay = Relay(runtime, worker(), on_tick=self._on_tick)

@@ -13,6 +13,7 @@ from mailctl.domain.catalog import BUILT_IN_CATALOG
 from mailctl.settings import BULK_QUEUE
 from mailctl.worker.due_emails import BATCH_SIZE
 from mailctl.worker.stuck_emails import StuckEmails
+from tests.emails import utc_now
 from tests.unit.worker.fakes import Broker, Calls, parts
 
 LEASE_SECONDS = 60
@@ -30,6 +31,9 @@ def make(broker: Broker, *, recovery: Calls, queues: tuple[str, ...] = ("celery"
         history=Calls(queues_with_unclaimed=queues),
         app=Celery("stuck", broker="memory://", set_as_current=False),
         own_task_emails=Calls(published=(), held_as_unknown=()),
+        circuits=None,
+        clock=utc_now,
+        refusals=Calls(),
         catalog=BUILT_IN_CATALOG,
     )
     return StuckEmails(runtime, broker=broker, worker_id="w-1")  # type: ignore[arg-type]

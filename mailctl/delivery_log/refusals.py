@@ -1,0 +1,158 @@
+"""Refusals: how attempts ended lately, and emails that are tried once more after everybody was refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, exists, or_, select
+
+from mailctl.delivery_log.repository import Repository
+from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.delivery_log.storage.tables import emails, events
+from mailctl.delivery_log.transitions import change_state, reason_values
+from mailctl.domain.models import SmtpReply, State
+from mailctl.domain.reason_codes import Reason, ReasonCode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from typing import Any
+
+    from sqlalchemy import ColumnElement, Row
+
+#: The newest ends of attempts that are read.
+_MAX_ENDS = 1000
+#: Emails that are returned at most.
+_MAX_RETURNED = 20_000
+#: Ids in one statement: databases limit the number of parameters.
+_MAX_IDS = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedEnd:
+    """The end of an attempt, as the delivery log has it: sent, or refused for good."""
+
+    email_id: str
+    at: datetime
+    #: In lower case.
+    recipient: str
+    #: None if the email was accepted.
+    reply: SmtpReply | None
+    stage: str
+    #: Whether the email has been returned since, or was before.
+    has_been_returned: bool = False
+
+
+class Refusals(Repository):
+    """Reads how attempts ended, and returns refused emails to the log once."""
+
+    def recent_ends(self, *, since: datetime) -> list[LoggedEnd]:
+        """Return how attempts ended since a time, newest first; second refusals are left out."""
+        was_refused = and_(events.c.state == State.FAILED, events.c.reason_code == ReasonCode.REFUSED)
+        query = (
+            select(
+                events.c.email_id,
+                events.c.at,
+                events.c.state,
+                events.c.stage,
+                emails.c.to_address,
+                emails.c.smtp_code,
+                emails.c.smtp_enhanced,
+                emails.c.smtp_text,
+                _has_been_returned().label("has_been_returned"),
+            )
+            .join(emails, emails.c.id == events.c.email_id)
+            .where(
+                events.c.at >= since,
+                or_(events.c.state == State.SENT, and_(was_refused, ~_was_returned_before_event())),
+            )
+            .order_by(events.c.seq.desc())
+            .limit(_MAX_ENDS)
+        )
+        with reading(self._engine) as connection:
+            return [_end_from_row(row) for row in connection.execute(query)]
+
+    def last_event(self) -> int:
+        """Return the number of the newest event; 0 if there is none."""
+        with reading(self._engine) as connection:
+            newest = select(events.c.seq).order_by(events.c.seq.desc()).limit(1)
+            return connection.execute(newest).scalar() or 0
+
+    def refused_once(self, *, since: datetime) -> dict[str, SmtpReply]:
+        """Return the replies to emails that were refused since a time and have not been returned before.
+
+        Emails that a task of the service itself sends are not among them: only it can send them again.
+        """
+        query = (
+            select(emails.c.id, emails.c.smtp_code, emails.c.smtp_enhanced, emails.c.smtp_text)
+            .where(_is_refused(), emails.c.updated_at >= since, ~_has_been_returned())
+            .limit(_MAX_RETURNED)
+        )
+        with reading(self._engine) as connection:
+            rows: Any = connection.execute(query).all()
+        return {row.id: _reply_from_row(row) for row in rows}
+
+    def return_once(self, ids: Sequence[str], *, until: datetime, text: str) -> int:
+        """Return refused emails to the log, to wait until the mail server accepts email again.
+
+        Args:
+            ids: the ids of the emails.
+            until: none of them is tried before this time.
+            text: why, for people.
+
+        Returns:
+            How many were returned; none a second time.
+        """
+        now, code = self._clock(), ReasonCode.REFUSED_FOR_ALL
+        values = reason_values(Reason(code=ReasonCode.MAIL_SERVER_DOWN, text=text))
+        values |= {"due_at": until, "not_before": until, "queued_at": None, "queued_in": None}
+        returned = 0
+        for start in range(0, len(ids), _MAX_IDS):
+            some = emails.c.id.in_(ids[start : start + _MAX_IDS])
+            where = and_(some, _is_refused(), ~_has_been_returned())
+            with writing(self._engine) as connection:
+                changed = change_state(
+                    connection, where, State.PENDING, text=text, values=values, now=now, code=code
+                )
+                returned += len(changed)
+        return returned
+
+
+def _is_refused() -> ColumnElement[bool]:
+    return and_(
+        emails.c.state == State.FAILED,
+        emails.c.reason_code == ReasonCode.REFUSED,
+        emails.c.is_own_task.is_(False),
+    )
+
+
+def _has_been_returned() -> ColumnElement[bool]:
+    marker = events.alias("marker")
+    is_marked = and_(marker.c.email_id == emails.c.id, marker.c.reason_code == ReasonCode.REFUSED_FOR_ALL)
+    return exists().where(is_marked)
+
+
+def _was_returned_before_event() -> ColumnElement[bool]:
+    marker = events.alias("earlier")
+    is_marked = and_(
+        marker.c.email_id == events.c.email_id,
+        marker.c.reason_code == ReasonCode.REFUSED_FOR_ALL,
+        marker.c.seq < events.c.seq,
+    )
+    return exists().where(is_marked)
+
+
+def _end_from_row(row: Row[Any]) -> LoggedEnd:
+    return LoggedEnd(
+        email_id=row.email_id,
+        at=row.at,
+        recipient=row.to_address.lower(),
+        reply=None if row.state == State.SENT else _reply_from_row(row),
+        stage=row.stage or "",
+        has_been_returned=bool(row.has_been_returned),
+    )
+
+
+def _reply_from_row(row: Row[Any]) -> SmtpReply:
+    return SmtpReply(code=row.smtp_code, enhanced=row.smtp_enhanced, text=row.smtp_text or "")

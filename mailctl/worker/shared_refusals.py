@@ -1,0 +1,101 @@
+"""Watches for a refusal that is the same for everybody: then the fault is ours, and no email may fail."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from mailctl.domain.models import OPEN_CATEGORIES
+from mailctl.domain.shared_refusals import EndedAttempt, find_shared_refusal, fingerprint
+from mailctl.smtp.classify import reply_category
+from mailctl.timefmt import pluralize
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailctl.delivery_log.circuits import Circuit, Circuits
+    from mailctl.delivery_log.refusals import LoggedEnd
+    from mailctl.runtime import Runtime
+
+_log = logging.getLogger("mailctl.breaker")
+
+#: How far back refusals are compared.
+WINDOW = timedelta(hours=1)
+
+
+class SharedRefusalWatch:
+    """Opens the circuit when everybody is refused alike, and lets the refused emails be tried once more.
+
+    Args:
+        runtime: the parts of this process.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._circuits = runtime.circuits
+        self._refusals = runtime.refusals
+        self._clock = runtime.clock
+        self._seen = 0
+
+    def check(self) -> None:
+        """Compare the latest refusals, if there is anything new.
+
+        Raises:
+            LogUnavailable: the delivery log does not answer.
+        """
+        if self._circuits is None or (newest := self._refusals.last_event()) == self._seen:
+            return
+        self._seen = newest
+        circuit = self._circuits.read()
+        is_open = circuit is not None and circuit.is_open
+        ends = self._refusals.recent_ends(since=self._clock() - WINDOW)
+        # What opened the circuit once does not open it again, when it has just closed.
+        ends = [end for end in ends if is_open or end.reply is None or not end.has_been_returned]
+        refusal = find_shared_refusal([_as_attempt(end) for end in ends])
+        if refusal is None:
+            return
+        row = _row_of(ends, refusal)
+        opened = circuit if circuit and is_open else _open(self._circuits, row[0])
+        self._return(opened, refusal, row)
+
+    def _return(self, circuit: Circuit, refusal: str, row: Sequence[LoggedEnd]) -> None:
+        refused = self._refusals.refused_once(since=row[-1].at)
+        ids = [email_id for email_id, reply in refused.items() if fingerprint(reply) == refusal]
+        if not ids:
+            return
+        text = f"the same refusal came for everybody, so this email is tried once more: {circuit.reason}"
+        returned = self._refusals.return_once(ids, until=circuit.probe_at, text=text)
+        _log.warning(
+            "%s wait for the mail server to accept email again", pluralize(returned, "refused email")
+        )
+
+
+def _open(circuits: Circuits, last: LoggedEnd) -> Circuit:
+    reply = last.reply
+    circuit = circuits.record_failure(
+        f"at {last.stage}: {reply} (for everybody alike)",
+        stage=last.stage or None,
+        category=None if reply is None else reply_category(reply, stage=last.stage),
+        opens_at_once=True,
+    )
+    if circuit.has_just_opened:
+        _log.error("%s", circuit)
+    return circuit
+
+
+def _as_attempt(end: LoggedEnd) -> EndedAttempt:
+    if end.reply is None:
+        return EndedAttempt(recipient=end.recipient, refusal=None)
+    is_open = reply_category(end.reply, stage=end.stage) in OPEN_CATEGORIES
+    return EndedAttempt(recipient=end.recipient, refusal=fingerprint(end.reply), is_open=is_open)
+
+
+def _row_of(ends: Sequence[LoggedEnd], refusal: str) -> list[LoggedEnd]:
+    """Return the refusals of everybody since an email was last accepted, newest first."""
+    row: list[LoggedEnd] = []
+    for end in ends:
+        if end.reply is None:
+            break
+        if fingerprint(end.reply) == refusal:
+            row.append(end)
+    return row
