@@ -128,7 +128,7 @@ def test_its_queue_is_purged(site: Site, check: Checker, rabbit: str, rabbit_ser
 def test_it_blocks_publishers(
     site: Site, check: Checker, rabbit: str, rabbit_server: RabbitServer, is_long: bool
 ) -> None:
-    """`mailctl send` and `close` return in seconds, and the emails wait in the log until the alarm is over."""
+    """`mailctl send` and `close` return in seconds, and the emails wait in the log until the alarm ends."""
     site.start_worker("-c", "2")
     site.enqueue(10)
     site.wait_until_finished(10)
