@@ -68,9 +68,13 @@ def check_health(
     if runtime is None:
         return
     is_healthy = not runtime.is_log_missing
-    for hop in _hops(runtime):
-        is_healthy = is_healthy and hop.ok
-        yield hop
+    try:
+        for hop in _hops(runtime):
+            is_healthy = is_healthy and hop.ok
+            yield hop
+    finally:
+        if runtime.is_log_missing:
+            runtime.close()
     if canary is not None and is_healthy:
         yield from _canary_hops(runtime, canary)
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Seconds for which a worker may take no email although some wait on the broker.
 STALL_SECONDS = 15.0
+#: Seconds in which a worker that does nothing else takes a message.
+_DELIVERY_SECONDS = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,7 @@ def find_stalled_workers(engine: Engine, workers: Sequence[Worker], *, now: date
     """
     since = now - timedelta(seconds=STALL_SECONDS)
     with reading(engine) as connection:
-        backlogs = _backlogs(connection, queued_before=since, now=now)
+        backlogs = _backlogs(connection, waiting_since=since, now=now)
         active = _active_workers(connection, since=since) if backlogs else set()
     if not backlogs:
         return []
@@ -148,17 +150,21 @@ def _waits_for_server(worker: Worker, closed: set[str]) -> bool:
     return bool(closed) if worker.identity is None else worker.identity.mail_server in closed
 
 
-def _backlogs(connection: Connection, *, queued_before: datetime, now: datetime) -> Mapping[str, _Backlog]:
-    """Return for each queue the emails that have been on the broker for a while."""
+def _backlogs(connection: Connection, *, waiting_since: datetime, now: datetime) -> Mapping[str, _Backlog]:
+    """Return for each queue the emails on the broker that have waited for a while.
+
+    Relays publish an email again that no worker takes, so the time at which it was published says little.
+    """
     waits = and_(
         emails.c.state == State.QUEUED,
-        emails.c.queued_at < queued_before,
+        emails.c.queued_at < now - timedelta(seconds=_DELIVERY_SECONDS),
+        emails.c.created_at < waiting_since,
         emails.c.is_own_task.is_(False),
-        may_start(now),
+        may_start(waiting_since),
         is_not_paused(),
     )
     query = (
-        select(emails.c.queue, func.count().label("count"), func.min(emails.c.queued_at).label("since"))
+        select(emails.c.queue, func.count().label("count"), func.min(emails.c.created_at).label("since"))
         .where(waits)
         .group_by(emails.c.queue)
     )
