@@ -12,12 +12,18 @@ from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.claims import Claims
 from mailctl.delivery_log.foreign_messages import ForeignMessages
 from mailctl.delivery_log.heartbeats import WorkerRegistry
-from mailctl.delivery_log.opening import describe_nearby_logs, is_stand_in, open_delivery_log
+from mailctl.delivery_log.opening import (
+    describe_nearby_logs,
+    is_stand_in,
+    open_delivery_log,
+    open_stand_in,
+)
 from mailctl.delivery_log.operator_actions import OperatorActions
 from mailctl.delivery_log.outbox import Outbox
 from mailctl.delivery_log.own_task_claims import OwnTaskClaims
 from mailctl.delivery_log.own_task_emails import OwnTaskEmails
 from mailctl.delivery_log.pauses import Pauses
+from mailctl.delivery_log.process_identity import ProcessIdentity, identify_process
 from mailctl.delivery_log.publications import Publications
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.recovery import Recovery
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from celery import Celery
+    from sqlalchemy import Engine
 
     from mailctl.broker.unvalidated import ArgumentRules
     from mailctl.delivery_log.api_keys import ApiKeys
@@ -59,6 +66,7 @@ class Runtime:
         settings: the settings that all parts are built from.
         app: the Celery app, if the process already has one; None creates it from the settings on first use.
         access_mode: what opening the delivery log may do to it.
+        engine: the engine of the delivery log, if it is open already.
 
     Raises:
         ConfigurationError: the URL or schema of the delivery log, the rate limits, the secret keys or the
@@ -68,7 +76,12 @@ class Runtime:
     """
 
     def __init__(
-        self, settings: Settings, *, app: Celery | None = None, access_mode: AccessMode = AccessMode.CREATE
+        self,
+        settings: Settings,
+        *,
+        app: Celery | None = None,
+        access_mode: AccessMode = AccessMode.CREATE,
+        engine: Engine | None = None,
     ) -> None:
         self.settings = settings
         self._given_app = app
@@ -77,7 +90,7 @@ class Runtime:
         self.recipient_policy = recipient_policy_from_settings(settings)
         limits = rate_limits_from_settings(settings)
         self.keyring = Keyring(settings.secret_keys)
-        self.engine = open_delivery_log(settings, access_mode)
+        self.engine = engine or open_delivery_log(settings, access_mode)
         lease = timedelta(seconds=settings.mailctl_lease_seconds)
         self.outbox = Outbox(
             self.engine,
@@ -107,9 +120,18 @@ class Runtime:
         self.suppressions = Suppressions(self.engine)
         self.foreign_messages = ForeignMessages(self.engine)
         self.refusals = Refusals(self.engine)
-        server = f"{settings.email_host}:{settings.email_port}"
+        server = settings.mail_server
         #: None where emails are captured.
-        self.circuits = Circuits(self.engine, server) if settings.email_enabled else None
+        self.circuits = Circuits(self.engine, server) if server else None
+
+    @cached_property
+    def identity(self) -> ProcessIdentity:
+        """What this process runs with, for a comparison with others that share the log.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
+        return identify_process(self.engine, self.keyring, mail_server=self.settings.mail_server)
 
     def clock(self) -> datetime:
         """Return the current time by the clock of the delivery log, by which its processes compare times.
@@ -293,6 +315,15 @@ def configure(
     """
     global _settings, _app, _access_mode
     _settings, _app, _access_mode = settings, app, access_mode
+
+
+def open_without_log(settings: Settings) -> Runtime:
+    """Return a runtime for a process whose delivery log cannot be opened: an empty one in memory stands in.
+
+    Raises:
+        ConfigurationError: other settings are not usable either.
+    """
+    return Runtime(settings, engine=open_stand_in())
 
 
 def adopt_app(app: Celery) -> None:

@@ -21,6 +21,9 @@ class BrokerAdapter(Protocol):
     def ping(self) -> None:
         """Wait for one round trip to the broker."""
 
+    def publish_probe(self) -> bool:
+        """Publish a message that no queue keeps; return False if this type of broker has no way to do so."""
+
     def ready_count(self, queue: str) -> int:
         """Return how many messages of a queue no worker has taken; 0 if there is no such queue."""
 

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from amqp.exceptions import MessageNacked
 
-from mailctl.broker.amqp import CONFIRM_SECONDS
-
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+
+#: Seconds that RabbitMQ has to confirm a message.
+CONFIRM_SECONDS = 10.0
 
 
 class PublishersBlocked(OSError):

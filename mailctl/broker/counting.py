@@ -27,6 +27,10 @@ class CountingAdapter:
         """Open and close a channel of its own, which the broker confirms."""
         self._connection.channel().close()
 
+    def publish_probe(self) -> bool:
+        """Return False: what such a broker would do with the message is not known."""
+        return False
+
     def ready_count(self, queue: str) -> int:
         """Return how many messages of a queue no worker has taken; 0 if there is no such queue."""
         return count_messages(self._connection, queue)

@@ -14,10 +14,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from celery import states
 
 from mailctl.broker.adapters import adapter_for
+from mailctl.broker.confirms import PublishersBlocked
 from mailctl.broker.connection import ask_broker, error_reason
 from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.refusals import refusal_of
-from mailctl.broker.task_results import as_raw_reader, parse_result, read_stored_meta, successful_value
+from mailctl.broker.task_results import (
+    as_raw_reader,
+    parse_result,
+    read_stored_meta,
+    store_probe,
+    successful_value,
+)
 from mailctl.broker.worker_replies import ask_workers, queue_names, task_ids, task_names
 from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, has_memory_broker, stores_results
 from mailctl.deadlines import call_with_deadline
@@ -56,6 +63,16 @@ class TasksInHand:
     is_complete: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class BrokerAnswer:
+    """The answer of a broker to a probe."""
+
+    #: Seconds of a round trip.
+    seconds: float
+    #: Whether it has accepted a message; False if this type of broker cannot be asked without leaving one.
+    has_accepted_message: bool
+
+
 class BrokerInspector:
     """Queries the broker, the result backend and the workers of an app, and changes nothing.
 
@@ -85,6 +102,28 @@ class BrokerInspector:
             return time.monotonic() - started
 
         return ask_broker(self._app, measure)
+
+    def probe(self) -> BrokerAnswer:
+        """Measure a round trip to the broker, and publish a message that it does not keep.
+
+        Raises:
+            BrokerRefused: the broker answers, but accepts no messages.
+            BrokerUnavailable: the broker does not answer.
+        """
+
+        def publish(connection: Any) -> BrokerAnswer:
+            connection.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT_SECONDS)
+            adapter, started = adapter_for(connection), time.monotonic()
+            adapter.ping()
+            seconds = time.monotonic() - started
+            return BrokerAnswer(seconds=seconds, has_accepted_message=adapter.publish_probe())
+
+        try:
+            return ask_broker(self._app, publish)
+        except BrokerUnavailable as error:
+            if isinstance(error.__cause__, PublishersBlocked):
+                raise BrokerRefused(error.message, fix=error.fix) from error
+            raise
 
     def depth(self, queue: str) -> MessageCounts:
         """Return the message counts of a queue.
@@ -196,6 +235,22 @@ class BrokerInspector:
         started = time.monotonic()
         self._ask_backend(lambda: self._app.backend.get_state("mailctl-ping"))
         return time.monotonic() - started
+
+    def probe_backend(self) -> float | None:
+        """Store a result that the backend does not keep; only Redis can be asked to.
+
+        Returns:
+            The seconds that the answer takes, also that of a backend that was only read; None if the app has
+            no result backend.
+
+        Raises:
+            BrokerRefused: the result backend answers, but stores nothing.
+            BrokerUnavailable: the result backend does not answer.
+        """
+        seconds = self.ping_backend()
+        if seconds is not None and stores_results(self._app):
+            self._ask_backend(lambda: store_probe(self._app.backend))
+        return seconds
 
     def task_result(self, task_id: str) -> CeleryResult | None:
         """Return the stored result of a task; None if there is none, even if the task exists.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import uuid
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 #: The task that delivers a batch of emails of a campaign.
 BATCH_TASK = "mailctl.deliver_batch"
+#: The start of the names under which checks write to a broker or a result backend.
+PROBE_PREFIX = "mailctl.probe."
+#: The body of a probe: neither a task nor anything else.
+PROBE_BODY = b"mailctl checks that this broker accepts messages"
 #: Characters of a name from another program that are shown, and the number of names in one line.
 _MAX_NAME_LENGTH = 100
 _MAX_NAMES = 5
@@ -182,3 +187,8 @@ def _recipient(args: list[Any], kwargs: Mapping[str, Any]) -> str | None:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def probe_name() -> str:
+    """Return a name for a queue or a result that nobody else uses."""
+    return f"{PROBE_PREFIX}{uuid.uuid4().hex}"

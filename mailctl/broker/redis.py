@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mailctl.broker.messages import (
+    PROBE_BODY,
     BrokerQueue,
     CeleryMessage,
     MessagePosition,
     MessageSearchResult,
+    probe_name,
     read_message,
     read_unacked,
     unclaimed_queue,
@@ -42,6 +44,15 @@ class RedisAdapter:
     def ping(self) -> None:
         """Send PING and wait for the answer."""
         self._channel.client.ping()
+
+    def publish_probe(self) -> bool:
+        """Add a message to a queue of its own, and delete that queue in the same atomic step."""
+        key = probe_name()
+        with self._channel.client.pipeline(transaction=True) as pipeline:
+            pipeline.lpush(key, PROBE_BODY)
+            pipeline.delete(key)
+            pipeline.execute()
+        return True
 
     def ready_count(self, queue: str) -> int:
         """Return how many messages of a queue no worker has taken."""

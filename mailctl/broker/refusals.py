@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from amqp.exceptions import MessageNacked
-from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
 
 from mailctl.errors import ExitCode
 
@@ -57,6 +63,19 @@ _BY_REPLY_CODE = {
 _BY_CLASS: tuple[tuple[type[Exception], Refusal], ...] = (
     (MessageNacked, _NOT_ACCEPTED),
     (AuthenticationError, _NO_ACCESS),
+    (
+        OutOfMemoryError,
+        Refusal(
+            exit_code=ExitCode.FAILED, fix="This Redis is full: free memory in it, or raise its `maxmemory`."
+        ),
+    ),
+    (
+        ReadOnlyError,
+        Refusal(
+            exit_code=ExitCode.FAILED,
+            fix=f"This Redis is a replica: use the address of the primary ({_SETTINGS}).",
+        ),
+    ),
     (NoPermissionError, _NO_ACCESS),
     (
         ResponseError,

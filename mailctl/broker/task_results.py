@@ -8,6 +8,7 @@ from typing import Any
 from celery import states
 from kombu.exceptions import SerializationError
 
+from mailctl.broker.messages import PROBE_BODY, probe_name
 from mailctl.broker.task_arguments import REFERENCE_ARGUMENT
 from mailctl.domain.models import CeleryResult
 from mailctl.errors import BrokerUnavailable
@@ -59,6 +60,20 @@ def forget_result(app: Any, task_id: str) -> None:
             f"The old result of task {task_id} cannot be deleted: {type(error).__name__}.",
             fix="Start the result backend.",
         ) from error
+
+
+def store_probe(backend: Any) -> None:
+    """Store a result in Redis and delete it in one atomic step; do nothing with another result backend."""
+    # Imported here, because only checks need it.
+    from celery.backends.redis import RedisBackend
+
+    if not isinstance(backend, RedisBackend):
+        return
+    key = backend.get_key_for_task(probe_name())
+    with backend.client.pipeline(transaction=True) as pipeline:
+        pipeline.set(key, PROBE_BODY)
+        pipeline.delete(key)
+        pipeline.execute()
 
 
 def parse_result(meta: object) -> CeleryResult | None:

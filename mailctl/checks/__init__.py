@@ -10,6 +10,7 @@ from mailctl.checks.delivery_log import check_log, is_log_file_missing
 from mailctl.checks.finding import CheckGroup, Finding, FindingStatus
 from mailctl.checks.links import check_links
 from mailctl.checks.pitfalls import check_pitfalls, check_secrets_file
+from mailctl.checks.processes import check_processes
 from mailctl.checks.rules import check_rules
 from mailctl.checks.settings import check_names, check_settings
 from mailctl.checks.shared_queues import check_shared_queues
@@ -17,11 +18,17 @@ from mailctl.checks.smtp import check_smtp
 from mailctl.checks.templates import check_templates
 from mailctl.checks.users import check_users
 from mailctl.checks.workers import check_workers
+from mailctl.deadlines import call_with_deadline
+from mailctl.delivery_log.process_identity import identify_process
 from mailctl.errors import MailctlError
+from mailctl.security.keyring import Keyring
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
+    from sqlalchemy import Engine
+
+    from mailctl.checks.workers import DiscoveredWorkers
     from mailctl.settings import Settings
 
 __all__ = ["Finding", "FindingStatus", "check_names", "check_secrets_file", "is_ok", "run_checks"]
@@ -65,12 +72,24 @@ def _findings(settings: Settings, *, offline: bool, send_test: str | None) -> It
         workers = yield from check_workers(
             app, log, broker, catalog=catalog, is_log_missing=is_log_file_missing(settings)
         )
+        if log is not None:
+            yield from _reported("workers", _processes(settings, log, workers))
         if app is not None and broker is not None:
             yield from _reported("workers", check_shared_queues(app, workers, catalog=catalog))
     finally:
         if log is not None:
             log.dispose()
     yield from _reported("hazards", check_pitfalls(settings, app, workers))
+
+
+def _processes(settings: Settings, log: Engine, workers: DiscoveredWorkers) -> Generator[Finding, None, None]:
+    keyring = Keyring(settings.secret_keys)
+
+    def compare() -> list[Finding]:
+        own = identify_process(log, keyring, mail_server=settings.mail_server)
+        return list(check_processes(log, workers.heartbeats, own, keyring=keyring))
+
+    yield from call_with_deadline(compare, service="The delivery log")
 
 
 def _reported(group: str, check: Generator[Finding, None, _T]) -> Generator[Finding, None, _T | None]:

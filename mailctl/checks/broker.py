@@ -8,7 +8,7 @@ from mailctl.broker.inspector import BrokerInspector
 from mailctl.celery_app import has_private_results
 from mailctl.checks.app import has_results, masked_broker_url
 from mailctl.checks.finding import CheckGroup, Finding
-from mailctl.errors import BrokerUnavailable
+from mailctl.errors import BrokerRefused, BrokerUnavailable
 from mailctl.redaction import mask_url
 from mailctl.timefmt import format_milliseconds
 
@@ -52,11 +52,27 @@ def _reach_broker(broker: BrokerInspector, app: Celery, *, offline: bool) -> Gen
         yield _GROUP.skip("broker", "offline")
         return False
     try:
-        seconds = broker.ping()
+        answer = broker.probe()
     except BrokerUnavailable as error:
         yield _GROUP.error("broker", error)
+        return _still_answers(broker, error)
+    round_trip = format_milliseconds(answer.seconds)
+    yield _GROUP.ok("broker", f"{masked_broker_url(app)} answers, round trip {round_trip}")
+    if answer.has_accepted_message:
+        yield _GROUP.ok("publishing", "the broker has accepted a message, which no queue keeps")
+    else:
+        yield _GROUP.skip("publishing", "a broker of this type can only be asked by an email")
+    return True
+
+
+def _still_answers(broker: BrokerInspector, error: BrokerUnavailable) -> bool:
+    """Whether a broker that accepts no messages can still be asked, for example who its workers are."""
+    if not isinstance(error, BrokerRefused):
         return False
-    yield _GROUP.ok("broker", f"{masked_broker_url(app)} answers, round trip {format_milliseconds(seconds)}")
+    try:
+        broker.ping()
+    except BrokerUnavailable:
+        return False
     return True
 
 
@@ -71,7 +87,7 @@ def _results(broker: BrokerInspector, app: Celery, *, offline: bool) -> Finding:
     if offline:
         return _GROUP.skip("results", "offline")
     try:
-        seconds = broker.ping_backend() or 0.0
+        seconds = broker.probe_backend() or 0.0
     except BrokerUnavailable as error:
         return _GROUP.error("results", error)
     return _GROUP.ok("results", f"{address} answers, round trip {format_milliseconds(seconds)}")

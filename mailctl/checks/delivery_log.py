@@ -10,12 +10,13 @@ from mailctl.checks.finding import CheckGroup, Finding, as_sentence
 from mailctl.checks.migrations import check_migrations
 from mailctl.deadlines import call_with_deadline, timed_call_with_deadline
 from mailctl.delivery_log.circuits import read_circuits
-from mailctl.delivery_log.opening import describe_nearby_logs
+from mailctl.delivery_log.opening import check_creatable, describe_nearby_logs
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.storage.engine import open_log_reader
-from mailctl.delivery_log.storage.schema_version import can_create_tables, read_version
+from mailctl.delivery_log.storage.schema_version import read_version
 from mailctl.delivery_log.storage.sqlite import sqlite_path
 from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url
+from mailctl.delivery_log.write_probe import check_writable
 from mailctl.domain.shell_command import chmod_command, mailctl_command
 from mailctl.errors import MailctlError
 
@@ -33,7 +34,7 @@ _SETTING = "MAILCTL_DATABASE_URL"
 _SERVICE_NAME = "The delivery log"
 #: The maximum number of files in a fix.
 _MAX_PATHS_SHOWN = 5
-_WRITE_FIX = "Give this user write access, or set MAILCTL_HOME or MAILCTL_DATABASE_URL."
+_READ_FIX = "Give this user read and write access, or set MAILCTL_HOME or MAILCTL_DATABASE_URL."
 
 
 def check_log(settings: Settings, *, offline: bool) -> Generator[Finding, None, Engine | None]:
@@ -81,10 +82,11 @@ def _unavailable(url: URL, settings: Settings, *, offline: bool) -> Finding | No
 
 def _missing_file(path: Path, settings: Settings) -> Finding:
     """Return whether a missing file can be created."""
-    parent = next(folder for folder in path.parents if folder.exists())
-    if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
-        return _no_log_yet("database", f"{path} does not exist yet", settings)
-    return _GROUP.fail("database", f"{path} cannot be created: {parent} is not writable.", fix=_WRITE_FIX)
+    try:
+        check_creatable(settings)
+    except MailctlError as error:
+        return _GROUP.error("database", error)
+    return _no_log_yet("database", f"{path} does not exist yet", settings)
 
 
 def _no_log_yet(name: str, reason: str, settings: Settings) -> Finding:
@@ -98,8 +100,8 @@ def _no_log_yet(name: str, reason: str, settings: Settings) -> Finding:
 
 def _check_database(engine: Engine, settings: Settings) -> Generator[Finding, None, bool]:
     path = sqlite_path(engine.url) if engine.url.get_backend_name() == "sqlite" else None
-    if path is not None and not os.access(path, os.R_OK | os.W_OK):
-        yield _GROUP.fail("database", f"{path} is not writable.", fix=_WRITE_FIX)
+    if path is not None and not os.access(path, os.R_OK):
+        yield _GROUP.fail("database", f"{path} is not readable.", fix=_READ_FIX)
         return False
     try:
         version, took = timed_call_with_deadline(lambda: read_version(engine), service=_SERVICE_NAME)
@@ -107,19 +109,20 @@ def _check_database(engine: Engine, settings: Settings) -> Generator[Finding, No
         yield _GROUP.error("database", error)
         return False
     yield _GROUP.ok("database", f"{mask_url(engine.url)} answers in {took}")
-    yield _schema(version, engine, settings)
+    yield _schema(version, settings)
     if version.is_current:
+        yield _writable(engine)
         yield _counts(engine)
         yield from _circuits(engine)
         yield from check_migrations(settings, engine)
     return version.is_current
 
 
-def _schema(version: SchemaVersion, engine: Engine, settings: Settings) -> Finding:
+def _schema(version: SchemaVersion, settings: Settings) -> Finding:
     if version.is_current:
         return _GROUP.ok("schema", f"{version.current} is current")
     if version.current is None:
-        return _missing_schema(engine, settings)
+        return _missing_schema(settings)
     return _GROUP.fail(
         "schema",
         f"The schema version is {version.current}, but this mailctl needs {version.head}.",
@@ -127,18 +130,21 @@ def _schema(version: SchemaVersion, engine: Engine, settings: Settings) -> Findi
     )
 
 
-def _missing_schema(engine: Engine, settings: Settings) -> Finding:
+def _missing_schema(settings: Settings) -> Finding:
     try:
-        is_allowed = call_with_deadline(lambda: can_create_tables(engine), service=_SERVICE_NAME)
+        call_with_deadline(lambda: check_creatable(settings), service=_SERVICE_NAME)
     except MailctlError as error:
         return _GROUP.error("schema", error)
-    if not is_allowed:
-        return _GROUP.fail(
-            "schema",
-            "The database has no delivery log, and this user may not create tables in it.",
-            fix="Grant CREATE on the schema, or run `mailctl db upgrade` as a user with that privilege.",
-        )
     return _no_log_yet("schema", "the database has no delivery log yet", settings)
+
+
+def _writable(engine: Engine) -> Finding:
+    """Return whether an email can be recorded."""
+    try:
+        _, took = timed_call_with_deadline(lambda: check_writable(engine.url), service=_SERVICE_NAME)
+    except MailctlError as error:
+        return _GROUP.error("recording", error)
+    return _GROUP.ok("recording", f"an email can be recorded, in {took}")
 
 
 def _counts(engine: Engine) -> Finding:

@@ -15,7 +15,7 @@ from mailctl.errors import MailctlError
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping
 
     from celery import Celery
     from sqlalchemy import Engine
@@ -72,14 +72,13 @@ def check_workers(
         yield _GROUP.skip("alive", "neither the delivery log nor the broker can be queried")
         return DiscoveredWorkers()
     try:
-        workers = DiscoveredWorkers(
-            heartbeats=_heartbeats(log), queues_by_node=broker.queues_by_worker() if broker else {}
-        )
+        heartbeats = _heartbeats(log)
     except MailctlError as error:
         yield _GROUP.error("alive", error)
         return DiscoveredWorkers()
+    queues_by_node = yield from _ask_nodes(broker)
+    workers = DiscoveredWorkers(heartbeats=heartbeats, queues_by_node=queues_by_node)
     yield _alive(workers)
-    yield from clock_findings(workers.heartbeats)
     if app is not None and workers.queues_by_worker:
         yield from _consumed(needed_queues(app, catalog), workers)
     return workers
@@ -91,6 +90,17 @@ def needed_queues(app: Celery, catalog: Catalog = BUILT_IN_CATALOG) -> dict[str,
     for kind in catalog.kinds.values():
         needed.setdefault(kind.queue or queue_for_task(app, kind.full_task), []).append(kind.name)
     return needed
+
+
+def _ask_nodes(broker: BrokerInspector | None) -> Generator[Finding, None, Mapping[str, tuple[str, ...]]]:
+    """Return the queues of every worker that answers on the broker, by node name."""
+    if broker is None:
+        return {}
+    try:
+        return broker.queues_by_worker()
+    except MailctlError as error:
+        yield _GROUP.error("remote control", error)
+        return {}
 
 
 def _heartbeats(log: Engine | None) -> tuple[Worker, ...]:
@@ -112,16 +122,6 @@ def _alive(workers: DiscoveredWorkers) -> Finding:
         f"{node} on {', '.join(queues)}" for node, queues in sorted(workers.queues_by_worker.items())
     )
     return _GROUP.ok("alive", f"{len(workers.queues_by_worker)}: {shown}")
-
-
-def clock_findings(workers: Sequence[Worker]) -> Iterator[Finding]:
-    """Yield a finding for each host whose clock differs from that of the delivery log."""
-    skews = {worker.host: worker.clock_skew or 0.0 for worker in workers if worker.has_wrong_clock}
-    for host, skew in sorted(skews.items()):
-        detail = f"The clock of {host} differs by {skew:+.1f} s from that of the delivery log's database."
-        yield _GROUP.warn(f"clock of {host}", detail, fix="Set the clocks of both hosts with NTP.")
-    if workers and not skews:
-        yield _GROUP.ok("clocks", "agree with that of the delivery log")
 
 
 def _consumed(needed: Mapping[str, list[str]], workers: DiscoveredWorkers) -> Iterator[Finding]:

@@ -6,13 +6,19 @@ import os
 import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select
 
+from mailctl.delivery_log.process_identity import ProcessIdentity
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import clock_of, reading, writing
 from mailctl.delivery_log.storage.tables import workers
 from mailctl.delivery_log.transitions import insert_or_ignore
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Row
 
 #: Seconds between heartbeats.
 HEARTBEAT_SECONDS = 2.0
@@ -39,6 +45,8 @@ class Worker:
     seen_at: datetime
     #: Seconds by which the clock of its host is ahead of that of the log; None if it has not said.
     clock_skew: float | None = None
+    #: What it runs with; None if it has another version of mailctl, which does not say so.
+    identity: ProcessIdentity | None = None
 
     @property
     def has_wrong_clock(self) -> bool:
@@ -63,6 +71,7 @@ class WorkerRegistry(Repository):
             "started_at": worker.started_at,
             "seen_at": now,
             "clock_skew": clock_of(self._engine).skew_seconds,
+            "identity": worker.identity and worker.identity.to_json(),
         }
         silent_since = now - timedelta(seconds=4 * DEAD_AFTER_SECONDS)
         with writing(self._engine) as connection:
@@ -82,11 +91,37 @@ class WorkerRegistry(Repository):
         now, silence = self._clock(), timedelta(seconds=DEAD_AFTER_SECONDS)
         # A heartbeat in the future comes from a clock that was ahead, and tells nothing.
         is_recent = workers.c.seen_at.between(now - silence, now + silence)
-        query = select(workers).where(is_recent).order_by(workers.c.started_at)
+        return [worker for worker in self._select(is_recent) if not _is_known_dead(worker)]
+
+    def list_silent(self) -> list[Worker]:
+        """Return the workers that have neither signed off nor given a sign of life recently, oldest first.
+
+        A live worker deletes others a while after their last heartbeat.
+        """
+        is_silent = workers.c.seen_at < self._clock() - timedelta(seconds=DEAD_AFTER_SECONDS)
+        return self._select(is_silent)
+
+    def _select(self, where: ColumnElement[bool]) -> list[Worker]:
+        query = select(workers).where(where).order_by(workers.c.started_at)
         with reading(self._engine) as connection:
-            rows = connection.execute(query).all()
-        found = [Worker(**{**row._asdict(), "queues": tuple(row.queues)}) for row in rows]
-        return [worker for worker in found if not _is_known_dead(worker)]
+            return [_worker_of(row) for row in connection.execute(query)]
+
+
+def is_suspended(worker: Worker) -> bool:
+    """Whether a worker is a process of this host that is stopped, as by SIGSTOP or a debugger."""
+    if worker.host != socket.gethostname():
+        return False
+    try:
+        # The name of the program, in parentheses, may contain anything.
+        state = Path(f"/proc/{worker.pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state in ("T", "t")
+
+
+def _worker_of(row: Row[Any]) -> Worker:
+    identity = None if row.identity is None else ProcessIdentity.from_json(row.identity)
+    return Worker(**{**row._asdict(), "queues": tuple(row.queues), "identity": identity})
 
 
 def _is_known_dead(worker: Worker) -> bool:

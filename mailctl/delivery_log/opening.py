@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +14,16 @@ from mailctl.delivery_log.discovery import find_homes
 from mailctl.delivery_log.storage import sqlite
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.delivery_log.storage.engine import LateCreation, open_engine, open_log_reader
-from mailctl.delivery_log.storage.schema_version import ensure_current, read_version, require_current_version
+from mailctl.delivery_log.storage.schema_version import (
+    check_creation,
+    ensure_current,
+    read_version,
+    require_current_version,
+)
 from mailctl.delivery_log.storage.tables import metadata
 from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url, sqlite_url
 from mailctl.domain.shell_command import shell_quote
-from mailctl.errors import LogMissing
+from mailctl.errors import LogMissing, LogUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,6 +142,43 @@ def _disposed_on_error(engine: Engine) -> Iterator[None]:
     except BaseException:
         engine.dispose()
         raise
+
+
+def check_creatable(settings: Settings) -> None:
+    """Check that the missing delivery log can be created, without creating anything.
+
+    Raises:
+        LogUnavailable: it cannot; the error says why.
+    """
+    url = delivery_log_url(settings)
+    if url.get_backend_name() == "sqlite":
+        _check_folder(sqlite.sqlite_path(url))
+        return
+    engine = open_engine(url, setting=DATABASE_URL_SETTING)
+    try:
+        check_creation(engine)
+    except LogUnavailable as error:
+        raise LogUnavailable(
+            f"The delivery log cannot be created: {error.message}",
+            fix="Grant CREATE on the schema, or run `mailctl db upgrade` as a user with that privilege.",
+        ) from error
+    finally:
+        engine.dispose()
+
+
+def _check_folder(path: Path) -> None:
+    parent = next(folder for folder in path.parents if folder.exists())
+    is_blocked = path.exists() and not os.access(path, os.W_OK)
+    if is_blocked or not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise LogUnavailable(
+            f"{path} cannot be created: {parent} is not writable.",
+            fix=f"Give this user write access, or set MAILCTL_HOME or {DATABASE_URL_SETTING}.",
+        )
+
+
+def open_stand_in() -> Engine:
+    """Return an engine on an empty log in memory, for a process whose delivery log cannot be opened."""
+    return _empty_log()
 
 
 def is_stand_in(engine: Engine) -> bool:

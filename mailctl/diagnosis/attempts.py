@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mailctl.checks.agreement import Subject
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
 from mailctl.diagnosis.our_faults import find_our_fault
@@ -76,7 +77,13 @@ def circuit_open(case: Case) -> Cause | None:
             name="mail_server_down", sentence=f"{email.error}; the next attempt is {_at(email.not_before)}"
         )
     cause = cause_of_server_failure(circuit.stage, category=circuit.category)
-    details = f"{circuit}; sending is suspended, and the next probe is {_at(circuit.probe_at)}"
+    users = [
+        worker.name
+        for worker in case.evidence.workers
+        if worker.identity is not None and worker.identity.mail_server == circuit.server
+    ]
+    whose = f" (the server of {', '.join(users)})" if 0 < len(users) < len(case.evidence.workers) else ""
+    details = f"{circuit}{whose}; sending is suspended, and the next probe is {_at(circuit.probe_at)}"
     return replace(cause, sentence=f"{cause.sentence}: {details}")
 
 
@@ -87,7 +94,8 @@ def attempt_failed(case: Case) -> Cause | None:
         return None
     event = case.last_event(State.DEFERRED)
     code, stage = (event.reason_code, event.stage) if event else (email.reason_code, None)
-    cause = cause_of_attempt(code, stage=stage, reply=email.reply)
+    cause = _unreadable(case) if code is ReasonCode.UNREADABLE_CONTENT else None
+    cause = cause or cause_of_attempt(code, stage=stage, reply=email.reply)
     when = email.not_before or email.due_at
     again = f"the next attempt is {_at(when)}, in {format_duration(when - case.now)}"
     if when <= case.now:
@@ -102,6 +110,17 @@ def attempt_failed(case: Case) -> Cause | None:
         cause,
         sentence=f"{attempt} because {cause.sentence}: {email.error}; {again}{suspended}",
         next_step=cause.next_step or wording.follow_command(email),
+    )
+
+
+def _unreadable(case: Case) -> Cause:
+    """Return the cause of an email that a worker could not decrypt; it names the process with another key."""
+    keys = [each for each in case.evidence.disagreements if each.subject is Subject.KEYS]
+    details = "; ".join(each.detail for each in keys)
+    return Cause(
+        name="wrong_key",
+        sentence=details or f"worker {case.email.worker} does not have the SECRET_KEY that encrypted it",
+        next_step=mailctl_command("workers"),
     )
 
 

@@ -8,18 +8,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mailctl.checks.agreement import find_disagreements
 from mailctl.delivery_log.circuits import read_circuits
 from mailctl.delivery_log.discovery import find_homes_with_email
+from mailctl.delivery_log.heartbeats import is_suspended
 from mailctl.delivery_log.idempotency import IdempotencyKeys
 from mailctl.delivery_log.queries.queue_stats import QueueRate, QueueStats
+from mailctl.delivery_log.queries.stalls import STALL_SECONDS, find_stalled_workers
 from mailctl.diagnosis.eligibility_checker import EligibilityChecker
-from mailctl.diagnosis.models import Case, Evidence, UnknownId
+from mailctl.diagnosis.models import Case, Evidence, SilentWorker, UnknownId
 from mailctl.domain.models import State
-from mailctl.errors import BrokerUnavailable, ConfigurationError
+from mailctl.domain.reason_codes import ReasonCode
+from mailctl.errors import BrokerRefused, BrokerUnavailable, ConfigurationError
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import datetime
 
     from mailctl.broker.inspector import BrokerInspector
     from mailctl.broker.messages import MessageSearchResult
@@ -67,10 +72,13 @@ class EvidenceCollector:
         Args:
             email: the email.
             events: its events, oldest first.
-            is_thorough: whether to look up its idempotency keys and the available actions as well.
+            is_thorough: whether to look up its idempotency keys and the available actions, and to compare the
+                workers, as well.
         """
         now = self._runtime.clock()
-        found: dict[str, Any] = {} if email.is_final else self._collect_unfinished(email)
+        found: dict[str, Any] = (
+            {} if email.is_final else self._collect_unfinished(email, now=now, is_thorough=is_thorough)
+        )
         if email.state is State.SUPPRESSED:
             found["suppression"] = self._runtime.suppressions.find(email.to)
         if is_thorough:
@@ -152,11 +160,11 @@ class EvidenceCollector:
 
         return sorted({default, *(queue_for_task(self._runtime.app, task) for task in tasks)})
 
-    def _collect_unfinished(self, email: Email) -> dict[str, Any]:
+    def _collect_unfinished(self, email: Email, *, now: datetime, is_thorough: bool) -> dict[str, Any]:
         workers = tuple(self._runtime.workers.list_alive())
         found: dict[str, Any] = {
             "workers": workers,
-            "circuit": self._circuit(),
+            "circuit": self._circuit(workers),
             "pauses": tuple(pause for pause in self._runtime.pauses.read() if pause.covers(email)),
             "lease": timedelta(seconds=self._runtime.settings.mailctl_lease_seconds),
             "is_in_memory": self.is_broker_private,
@@ -165,14 +173,33 @@ class EvidenceCollector:
         if email.state in _WAITING_STATES:
             found |= self._ask_broker(email, workers)
             found |= self._measure_queue(email, found.get("search"))
+        if now - email.created_at > timedelta(seconds=STALL_SECONDS):
+            found |= self._find_idle_workers(email, workers, now=now)
+        if workers and (is_thorough or email.reason_code is ReasonCode.UNREADABLE_CONTENT):
+            found["disagreements"] = tuple(find_disagreements(workers, self._runtime.identity))
         return found
+
+    def _find_idle_workers(
+        self, email: Email, workers: tuple[Worker, ...], *, now: datetime
+    ) -> dict[str, Any]:
+        """Look for workers that do nothing, for an email that should have been sent by now."""
+        stalled = find_stalled_workers(self._runtime.engine, workers, now=now)
+        idle = [*filter(is_suspended, workers), *self._runtime.workers.list_silent()]
+        return {
+            "silent": tuple(SilentWorker(worker=each, is_suspended=is_suspended(each)) for each in idle),
+            "stalled": tuple(each for each in stalled if each.queue == email.queue)
+            if email.state is State.QUEUED
+            else (),
+        }
 
     def _ask_broker(self, email: Email, workers: tuple[Worker, ...]) -> dict[str, Any]:
         if self.is_broker_private:
             return {}
         is_consumed = any(email.queue in worker.queues for worker in workers)
         try:
+            refusal = self._publishing_refusal(email)
             return {
+                "publish_error": refusal,
                 "search": self.broker.find_message(email.id, queue=email.queue),
                 # Asking all workers takes a second, so ask only if no heartbeat covers the queue.
                 "consumers": None if is_consumed else self.broker.queues_by_worker(),
@@ -180,6 +207,16 @@ class EvidenceCollector:
             }
         except BrokerUnavailable as error:
             return {"broker_error": error.message}
+
+    def _publishing_refusal(self, email: Email) -> str:
+        """Return why the broker refuses messages, for an email that waits to be published; "" otherwise."""
+        if email.state is not State.PENDING:
+            return ""
+        try:
+            self.broker.probe()
+        except BrokerRefused as error:
+            return error.message
+        return ""
 
     def _measure_queue(self, email: Email, search: MessageSearchResult | None) -> dict[str, Any]:
         place = search.position if search else None
@@ -195,9 +232,10 @@ class EvidenceCollector:
 
         return {*consumed_queues(self._runtime.app), BULK_QUEUE}
 
-    def _circuit(self) -> Circuit | None:
-        """Return the circuit to the configured mail server, or else any: workers may have other settings."""
+    def _circuit(self, workers: tuple[Worker, ...]) -> Circuit | None:
+        """Return the circuit to a mail server that fails: an open one first, then one that a worker uses."""
+        used = {worker.identity.mail_server for worker in workers if worker.identity is not None}
         settings = self._runtime.settings
-        server = f"{settings.email_host}:{settings.email_port}"
-        circuits = {circuit.server: circuit for circuit in read_circuits(self._runtime.engine)}
-        return circuits.get(server) or next(iter(circuits.values()), None)
+        used.add(f"{settings.email_host}:{settings.email_port}")
+        circuits = read_circuits(self._runtime.engine)
+        return min(circuits, key=lambda each: (each.server not in used, not each.is_open), default=None)

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailctl.broker.messages import MessageSearchResult
+    from mailctl.checks.agreement import Disagreement
     from mailctl.delivery_log.circuits import Circuit
     from mailctl.delivery_log.heartbeats import Worker
     from mailctl.delivery_log.idempotency import IdempotencyKey
     from mailctl.delivery_log.pauses import Pause
+    from mailctl.delivery_log.queries.stalls import StalledWorker
     from mailctl.delivery_log.suppressions import Suppression
     from mailctl.domain.eligibility import Action, AvailableAction
     from mailctl.domain.models import CeleryResult, Email, Event
@@ -52,6 +54,15 @@ class Cause:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SilentWorker:
+    """A worker that has neither signed off nor given a sign of life recently."""
+
+    worker: Worker
+    #: Whether its process is stopped by a signal.
+    is_suspended: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """The evidence about one email."""
 
@@ -63,6 +74,14 @@ class Evidence:
     search: MessageSearchResult | None = None
     #: Why the broker could not be queried; "" if it answered or was not queried.
     broker_error: str = ""
+    #: Why the broker accepts no message; "" if it does, or was not asked.
+    publish_error: str = ""
+    #: Workers that have neither signed off nor given a sign of life recently.
+    silent: tuple[SilentWorker, ...] = ()
+    #: Live workers that take nothing from its queue although emails wait there.
+    stalled: tuple[StalledWorker, ...] = ()
+    #: What the live workers and this process do not agree on; empty if they were not compared.
+    disagreements: tuple[Disagreement, ...] = ()
     #: Whether the broker is private to each process, so that its messages cannot be read.
     is_in_memory: bool = False
     #: The circuit to the mail server, if attempts have failed.
@@ -92,6 +111,15 @@ class Evidence:
     def queues_by_worker(self) -> dict[str, tuple[str, ...]]:
         """The queues of each worker, by node name, from the log and from the broker."""
         return dict(self.consumers or {}) | {worker.name: worker.queues for worker in self.workers}
+
+    @property
+    def is_queue_stalled(self) -> bool:
+        """Whether every live worker of its queue takes nothing."""
+        names = {each.worker for each in self.stalled}
+        queues = {each.queue for each in self.stalled}
+        return bool(names) and all(
+            name in names for name, consumed in self.queues_by_worker.items() if queues & set(consumed)
+        )
 
     def consumes(self, queue: str) -> bool:
         """Whether a live worker consumes a queue."""

@@ -15,6 +15,9 @@ from mailctl.timefmt import pluralize
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: Causes that never explain alone where an email is.
+_SECONDARY = frozenset({"idempotency", "workers_differ"})
+
 Rule = Callable[[Case], Cause | None]
 
 #: In the order in which the causes have to be fixed.
@@ -22,14 +25,17 @@ _WAITING: tuple[Rule, ...] = (
     waiting.paused,
     waiting.scheduled,
     waiting.broker_down,
+    waiting.broker_refuses,
     waiting.own_task_silent,
     waiting.no_worker,
     waiting.wrong_queue,
     attempts.circuit_open,
+    waiting.worker_stalled,
     waiting.unpublishable,
     waiting.broker_lost,
     waiting.held_by_worker,
     waiting.in_line,
+    waiting.disagreement,
 )
 _RULES: Mapping[State, tuple[Rule, ...]] = {
     State.PENDING: _WAITING,
@@ -55,7 +61,7 @@ def diagnose(case: Case) -> tuple[Cause, ...]:
     if resent := ended.resent(case):
         return (resent,)
     causes = [cause for rule in (*rules, ended.idempotency) if (cause := rule(case))]
-    if not causes or causes[0].name == "idempotency":
+    if all(cause.name in _SECONDARY for cause in causes):
         causes.insert(0, waiting.on_its_way(case))
     order = list(Certainty)
     first, *others = sorted(causes, key=lambda cause: order.index(cause.certainty))
@@ -84,8 +90,8 @@ def _rules_after_attempt(case: Case) -> tuple[Rule, ...]:
     first: Rule = attempts.attempt_failed if case.email.state is State.DEFERRED else attempts.circuit_open
     transport = (waiting.broker_down, waiting.no_worker, waiting.wrong_queue)
     if case.is_waiting_for_time:
-        return (waiting.paused, first, *(_as_possible(rule) for rule in transport))
-    return (waiting.paused, *transport, first)
+        return (waiting.paused, first, *(_as_possible(rule) for rule in transport), waiting.disagreement)
+    return (waiting.paused, *transport, first, waiting.disagreement)
 
 
 def _as_possible(rule: Rule) -> Rule:

@@ -17,7 +17,7 @@ from mailctl.domain.shell_command import mailctl_command, start_worker_command
 from mailctl.timefmt import format_duration, format_rate, pluralize
 
 if TYPE_CHECKING:
-    from mailctl.diagnosis.models import Case
+    from mailctl.diagnosis.models import Case, SilentWorker
 
 
 def paused(case: Case) -> Cause | None:
@@ -46,6 +46,18 @@ def broker_down(case: Case) -> Cause | None:
     return Cause(
         name="broker_down",
         sentence=f"{describe_wait(case)}; the broker could not be queried: {error.rstrip('.')}",
+        next_step=mailctl_command("check-config"),
+    )
+
+
+def broker_refuses(case: Case) -> Cause | None:
+    """Return the cause if the broker answers, but accepts no message."""
+    error = case.evidence.publish_error
+    if not error:
+        return None
+    return Cause(
+        name="broker_refuses",
+        sentence=f"{describe_wait(case)}; it cannot be published: {error.rstrip('.')}",
         next_step=mailctl_command("check-config"),
     )
 
@@ -79,10 +91,47 @@ def no_worker(case: Case) -> Cause | None:
         return None
     consumed = f"no worker consumes queue {queue!r}: " if case.email.state is State.QUEUED else ""
     unsure = " in the log, and the broker could not be queried" if evidence.broker_error else ""
+    silent = "".join(f"; {_describe_silence(each, case)}" for each in evidence.silent)
     return Cause(
         name="no_worker",
-        sentence=f"{describe_wait(case)}; {consumed}no worker is alive{unsure}",
+        sentence=f"{describe_wait(case)}; {consumed}no worker is alive{unsure}{silent}",
         next_step=start_worker_command(None if evidence.is_usual_queue else queue),
+    )
+
+
+def worker_stalled(case: Case) -> Cause | None:
+    """Return the cause if no live worker of its queue takes anything from it."""
+    evidence = case.evidence
+    if not evidence.is_queue_stalled:
+        return None
+    stopped = [each for each in evidence.silent if each.is_suspended]
+    reason = "".join(f"; {_describe_silence(each, case)}" for each in stopped)
+    return Cause(
+        name="worker_stalled",
+        sentence=f"{describe_wait(case)}; {'; '.join(str(each) for each in evidence.stalled)}{reason}",
+        next_step=mailctl_command("workers"),
+    )
+
+
+def _describe_silence(silent: SilentWorker, case: Case) -> str:
+    worker = silent.worker
+    if silent.is_suspended:
+        return f"worker {worker.name} is stopped by a signal (kill -CONT {worker.pid} continues it)"
+    silence = format_duration(case.now - worker.seen_at)
+    where = f"process {worker.pid} on host {worker.host}"
+    return f"worker {worker.name} ({where}) has given no sign of life for {silence}"
+
+
+def disagreement(case: Case) -> Cause | None:
+    """Return the cause that processes do not agree on keys, clocks or logs, which may be another one."""
+    found = [each for each in case.evidence.disagreements if each.is_failure]
+    if not found:
+        return None
+    return Cause(
+        name="workers_differ",
+        sentence="; ".join(each.detail for each in found),
+        next_step=mailctl_command("check-config"),
+        certainty=Certainty.POSSIBLE,
     )
 
 

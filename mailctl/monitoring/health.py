@@ -4,43 +4,32 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.broker.inspector import BrokerInspector
 from mailctl.broker.messages import unclaimed_queue
 from mailctl.broker.unclaimed import UnclaimedMessages, restore_command
+from mailctl.checks.processes import check_processes
 from mailctl.checks.workers import needed_queues
 from mailctl.deadlines import call_with_deadline
-from mailctl.delivery_log.queries.queue_stats import QueueStats
-from mailctl.domain.shell_command import mailctl_command, start_worker_fix
-from mailctl.errors import ExitCode, MailctlError
+from mailctl.delivery_log.opening import check_creatable
+from mailctl.delivery_log.storage.urls import delivery_log_url
+from mailctl.delivery_log.write_probe import check_writable
+from mailctl.domain.shell_command import start_worker_fix
+from mailctl.errors import BrokerRefused, ExitCode, LogMissing, MailctlError
 from mailctl.monitoring.canary import send_canary
+from mailctl.monitoring.hops import Hop, failed_hop, hop_of_finding
+from mailctl.monitoring.mail_servers import mail_server_hops
 from mailctl.operations.known_names import check_queue_anywhere
-from mailctl.timefmt import format_duration, pluralize
+from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
+    from mailctl.checks.finding import Finding
     from mailctl.runtime import Runtime
 
-#: How far back a reply of the mail server still counts as current.
-_RECENT = timedelta(hours=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hop:
-    """The result of checking one service that emails pass through, or one step of a canary."""
-
-    #: log, app, broker, results, workers, unclaimed, mail-server; of a canary: publish, worker, SMTP stages.
-    name: str
-    ok: bool
-    detail: str
-    fix: str = ""
-    #: How long the answer took; None if nothing was queried.
-    seconds: float | None = None
-    #: The exit code that a failure of this hop causes.
-    exit_code: ExitCode = ExitCode.DONE
+_LOG = "The delivery log"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,30 +45,105 @@ class CanaryOptions:
 
 
 def check_health(
-    open_runtime: Callable[[], Runtime], *, canary: CanaryOptions | None = None
+    open_runtime: Callable[[], Runtime],
+    *,
+    open_without_log: Callable[[], Runtime],
+    canary: CanaryOptions | None = None,
 ) -> Iterator[Hop]:
     """Check each hop, and optionally send a canary through all of them; no email is delivered.
 
+    The checks do what an email needs: they record one and delete it, publish a message that no queue keeps,
+    store and delete a result, and decrypt emails that wait.
+
     Args:
         open_runtime: returns the components of this process; called once.
+        open_without_log: returns those of a process without a delivery log; called once if the log cannot be
+            used, to check the other hops.
         canary: the options of the canary; None sends none.
 
     Returns:
-        The hops, each as soon as it is checked; those after a failed hop may be missing.
+        The hops, each as soon as it is checked; those that need a failed hop may be missing.
     """
-    try:
-        runtime, started = open_runtime(), time.monotonic()
-        call_with_deadline(runtime.workers.list_alive, service="The delivery log")
-    except MailctlError as error:
-        yield _failed_hop("log", error)
+    runtime = yield from _open_log(open_runtime, open_without_log)
+    if runtime is None:
         return
-    yield Hop(name="log", ok=True, detail="answers", seconds=time.monotonic() - started)
-    is_healthy = True
-    for hop in _service_hops(runtime):
-        is_healthy = is_healthy and hop.ok
-        yield hop
+    is_healthy = not runtime.is_log_missing
+    try:
+        for hop in _hops(runtime):
+            is_healthy = is_healthy and hop.ok
+            yield hop
+    finally:
+        if runtime.is_log_missing:
+            runtime.close()
     if canary is not None and is_healthy:
         yield from _canary_hops(runtime, canary)
+
+
+def _open_log(
+    open_runtime: Callable[[], Runtime], open_without_log: Callable[[], Runtime]
+) -> Generator[Hop, None, Runtime | None]:
+    """Yield a failed hop if the log cannot be read, and return the components to check the rest with.
+
+    Returns:
+        Those with the log, or else those without; None if other settings are not usable either.
+    """
+    try:
+        runtime = open_runtime()
+        call_with_deadline(runtime.workers.list_alive, service=_LOG)
+        return runtime
+    except MailctlError as error:
+        log_error = error
+    try:
+        runtime = open_without_log()
+    except MailctlError:
+        yield failed_hop("log", log_error)
+        return None
+    obstacle = _creation_obstacle(runtime) if isinstance(log_error, LogMissing) else None
+    yield failed_hop("log", obstacle or log_error)
+    return runtime
+
+
+def _creation_obstacle(runtime: Runtime) -> MailctlError | None:
+    """Return why a missing log cannot be created; None if the first email or worker will do so."""
+    try:
+        call_with_deadline(lambda: check_creatable(runtime.settings), service=_LOG)
+    except MailctlError as error:
+        return error
+    return None
+
+
+def _hops(runtime: Runtime) -> Iterator[Hop]:
+    if not runtime.is_log_missing:
+        yield _recording(runtime)
+    yield from _service_hops(runtime)
+    if not runtime.is_log_missing:
+        yield from _processes(runtime)
+    yield from mail_server_hops(runtime)
+
+
+def _recording(runtime: Runtime) -> Hop:
+    """Record an email and delete it."""
+    started, url = time.monotonic(), delivery_log_url(runtime.settings)
+    try:
+        call_with_deadline(lambda: check_writable(url), service=_LOG)
+    except MailctlError as error:
+        return failed_hop("log", error)
+    return Hop(name="log", ok=True, detail="answers and records emails", seconds=time.monotonic() - started)
+
+
+def _processes(runtime: Runtime) -> Iterator[Hop]:
+    """Compare the workers with this process, and see whether emails are published, taken and readable."""
+
+    def compare() -> list[Finding]:
+        alive = runtime.workers.list_alive()
+        return list(check_processes(runtime.engine, alive, runtime.identity, keyring=runtime.keyring))
+
+    try:
+        findings = call_with_deadline(compare, service=_LOG)
+    except MailctlError as error:
+        yield failed_hop("log", error)
+        return
+    yield from map(hop_of_finding, findings)
 
 
 def _service_hops(runtime: Runtime) -> Iterator[Hop]:
@@ -87,7 +151,7 @@ def _service_hops(runtime: Runtime) -> Iterator[Hop]:
         broker = BrokerInspector(runtime.app)
         needed = needed_queues(runtime.app)
     except MailctlError as error:
-        yield _failed_hop("app", error)
+        yield failed_hop("app", error)
         return
     if broker.is_in_memory:
         yield Hop(
@@ -95,32 +159,36 @@ def _service_hops(runtime: Runtime) -> Iterator[Hop]:
             ok=True,
             detail="in memory, private to each worker; relays fill it from the delivery log",
         )
-        yield from _workers(runtime, {}, needed)
+        if not runtime.is_log_missing:
+            yield from _workers(runtime, {}, needed)
     else:
         yield from _shared_broker_hops(runtime, broker, needed)
-    yield _mail_server(runtime)
 
 
 def _shared_broker_hops(
     runtime: Runtime, broker: BrokerInspector, needed: dict[str, list[str]]
 ) -> Iterator[Hop]:
     try:
-        yield Hop(name="broker", ok=True, detail="answers", seconds=broker.ping())
+        answer = broker.probe()
     except MailctlError as error:
-        yield _failed_hop("broker", error)
-        return
+        yield failed_hop("broker", error)
+        if not isinstance(error, BrokerRefused):
+            return
+    else:
+        detail = "answers and accepts messages" if answer.has_accepted_message else "answers"
+        yield Hop(name="broker", ok=True, detail=detail, seconds=answer.seconds)
     try:
-        seconds = broker.ping_backend()
+        seconds = broker.probe_backend()
         detail = "the app has no result backend" if seconds is None else "the result backend answers"
         yield Hop(name="results", ok=True, detail=detail, seconds=seconds)
     except MailctlError as error:
-        yield _failed_hop("results", error)
+        yield failed_hop("results", error)
     with_heartbeat = {queue for worker in runtime.workers.list_alive() for queue in worker.queues}
     try:
         # Asking all workers takes a second, so ask only if heartbeats do not cover all queues.
         others = {} if with_heartbeat >= set(needed) else broker.queues_by_worker()
     except MailctlError as error:
-        yield _failed_hop("workers", error)
+        yield failed_hop("workers", error)
         return
     yield from _workers(runtime, others, needed)
     yield from _unclaimed(runtime, with_heartbeat | set(needed))
@@ -131,7 +199,7 @@ def _unclaimed(runtime: Runtime, queues: set[str]) -> Iterator[Hop]:
     try:
         counts = UnclaimedMessages(runtime.app).counts(sorted(queues))
     except MailctlError as error:
-        yield _failed_hop("unclaimed", error)
+        yield failed_hop("unclaimed", error)
         return
     for queue, number in counts.items():
         messages = pluralize(number, "message")
@@ -157,38 +225,12 @@ def _workers(
             )
 
 
-def _mail_server(runtime: Runtime) -> Hop:
-    circuit = runtime.circuits.read() if runtime.circuits else None
-    if circuit is not None and circuit.is_open:
-        fix = "Run `mailctl check-config`; sending resumes automatically once the mail server works."
-        return Hop(name="mail-server", ok=False, detail=str(circuit), fix=fix, exit_code=ExitCode.FAILED)
-    if runtime.circuits is None:
-        return Hop(name="mail-server", ok=True, detail="EMAIL_ENABLED=False: emails are captured")
-    if circuit is not None:
-        failed = pluralize(circuit.failures, "attempt")
-        return Hop(name="mail-server", ok=True, detail=f"the last {failed} failed: {circuit.reason}")
-    return _last_reply(runtime)
-
-
-def _last_reply(runtime: Runtime) -> Hop:
-    """Report the mail server's latest reply: without one, a closed circuit proves nothing."""
-    now = runtime.clock()
-    answer = QueueStats(runtime.engine).last_answer(since=now - _RECENT)
-    if answer is None:
-        detail = f"unknown: no email was attempted in the last {format_duration(_RECENT)}"
-        return Hop(
-            name="mail-server", ok=True, detail=detail, fix=str(mailctl_command("health", canary=True))
-        )
-    ago = format_duration(max(timedelta(), now - answer.at))
-    return Hop(name="mail-server", ok=True, detail=f"answered {ago} ago; result: {answer.state}")
-
-
 def _canary_hops(runtime: Runtime, options: CanaryOptions) -> Iterator[Hop]:
     try:
         queue = _canary_queue(runtime, options.queue)
         steps = send_canary(runtime, queue=queue, to=options.to, timeout=options.timeout_seconds)
     except MailctlError as error:
-        yield _failed_hop("worker" if error.exit_code is ExitCode.PENDING else "publish", error)
+        yield failed_hop("worker" if error.exit_code is ExitCode.PENDING else "publish", error)
         return
     for step in steps:
         code = ExitCode.UNAVAILABLE if step.name == "connect" else ExitCode.FAILED
@@ -210,7 +252,3 @@ def _canary_queue(runtime: Runtime, queue: str | None) -> str:
     if queue not in needed:
         check_queue_anywhere(runtime, queue)
     return queue
-
-
-def _failed_hop(name: str, error: MailctlError) -> Hop:
-    return Hop(name=name, ok=False, detail=error.message, fix=error.fix, exit_code=error.exit_code)

@@ -6,9 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from mailctl.checks.finding import FindingStatus
+from mailctl.checks.processes import check_processes
+from mailctl.deadlines import call_with_deadline
+from mailctl.delivery_log.circuits import read_circuits
 from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueStats
 from mailctl.delivery_log.queries.statistics import Statistics
-from mailctl.errors import BrokerUnavailable
+from mailctl.delivery_log.storage.urls import delivery_log_url
+from mailctl.delivery_log.write_probe import check_writable
+from mailctl.errors import BrokerUnavailable, MailctlError
+from mailctl.monitoring.mail_servers import used_servers
 from mailctl.operations.known_names import check_queue_anywhere
 from mailctl.settings import BULK_QUEUE
 from mailctl.timefmt import format_duration, pluralize
@@ -63,11 +70,13 @@ def check_thresholds(runtime: Runtime, limits: Thresholds) -> list[ThresholdChec
     queues = [queue for queue in depths.values() if _is_watched(queue, limits)]
     recent = statistics.activity(since=now - limits.failure_window, queue=limits.queue)
     checks = [
+        _recording(runtime),
         check_depth(queues, limits),
         *_unlogged_messages(runtime, queues, limits),
         check_age(queues, limits, now=now),
         check_failures(recent, limits),
         _workers(runtime, limits),
+        *_processes(runtime),
         _mail_server(runtime),
     ]
     if limits.queue and all(check.ok for check in checks):
@@ -171,7 +180,36 @@ def _workers(runtime: Runtime, limits: Thresholds) -> ThresholdCheck:
 
 
 def _mail_server(runtime: Runtime) -> ThresholdCheck:
-    circuit = runtime.circuits.read() if runtime.circuits else None
-    is_open = circuit is not None and circuit.is_open
-    reason = str(circuit) if is_open else "the mail server is not failing"
-    return ThresholdCheck(name="mail-server", value=float(is_open), limit=0, ok=not is_open, reason=reason)
+    """Check the circuits to the mail servers of all live workers."""
+    used = used_servers(runtime)
+    found = [str(each) for each in read_circuits(runtime.engine) if each.is_open and each.server in used]
+    reason = "; ".join(found) or "the mail server is not failing"
+    return _condition("mail-server", is_ok=not found, reason=reason)
+
+
+def _recording(runtime: Runtime) -> ThresholdCheck:
+    """Check that the delivery log accepts an email."""
+    url = delivery_log_url(runtime.settings)
+    try:
+        call_with_deadline(lambda: check_writable(url), service="The delivery log")
+    except MailctlError as error:
+        return _condition("recording", is_ok=False, reason=error.message.rstrip("."))
+    return _condition("recording", is_ok=True, reason="the delivery log accepts emails")
+
+
+def _processes(runtime: Runtime) -> Iterator[ThresholdCheck]:
+    """Check that the workers agree with this process, publish, and take emails."""
+    alive = runtime.workers.list_alive()
+    findings = check_processes(runtime.engine, alive, runtime.identity, keyring=runtime.keyring)
+    failures = [each for each in findings if each.status is FindingStatus.FAIL]
+    for failure in failures:
+        yield _condition(failure.name, is_ok=False, reason=failure.detail.rstrip("."))
+    if alive and not failures:
+        yield _condition(
+            "agreement", is_ok=True, reason="the workers have the same keys as this process, and take emails"
+        )
+
+
+def _condition(name: str, *, is_ok: bool, reason: str) -> ThresholdCheck:
+    """Return the result of a check that has no number."""
+    return ThresholdCheck(name=name, value=float(not is_ok), limit=0, ok=is_ok, reason=reason)

@@ -12,7 +12,10 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from mailctl.checks.agreement import find_disagreements
+from mailctl.delivery_log.heartbeats import is_suspended
 from mailctl.delivery_log.queries.queue_stats import QueueStats, Throughput
+from mailctl.delivery_log.queries.stalls import find_stalled_workers
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import BrokerUnavailable, NotFound
 from mailctl.monitoring.worker_signals import STOP_REQUESTED, StopResult, stop_obstacle, terminate
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from mailctl.broker.control import Node, RemoteControl
     from mailctl.delivery_log.heartbeats import Worker
+    from mailctl.delivery_log.process_identity import ProcessIdentity
     from mailctl.errors import MailctlError
     from mailctl.runtime import Runtime
 
@@ -56,6 +60,12 @@ class WorkerStatus:
     answer: PingResult
     #: Whether `stop` can reach it from this process.
     can_be_stopped: bool
+    #: What it runs with; None for a worker that does not share this log.
+    identity: ProcessIdentity | None = None
+    #: Seconds by which its clock is ahead of the database's; None if that is not known.
+    clock_skew: float | None = None
+    #: What is wrong with it, in clauses.
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +75,8 @@ class WorkerList:
     workers: tuple[WorkerStatus, ...]
     #: Why remote control could not be used; the list then holds only workers that share the log.
     broker_error: MailctlError | None
+    #: What differs between this process and all workers, in clauses.
+    problems: tuple[str, ...] = ()
 
 
 class WorkerService:
@@ -86,6 +98,7 @@ class WorkerService:
         """
         workers = self._runtime.workers.list_alive()
         nodes, broker_error = self._inspect_nodes()
+        problems = self._find_problems(workers)
         busy, throughput = self._stats.sending_by_worker(), self._stats.throughput()
         sharing_log = [
             _from_heartbeat(
@@ -94,12 +107,30 @@ class WorkerService:
                 throughput=throughput.get(worker.name, Throughput()),
                 answer=_ping_result(worker.name, nodes),
                 can_be_stopped=self._can_be_stopped(worker, nodes),
+                problems=problems.get(worker.name, ()),
             )
             for worker in workers
         ]
         names = {worker.name for worker in workers}
         others = [_from_node(node) for name, node in sorted((nodes or {}).items()) if name not in names]
-        return WorkerList(workers=(*sharing_log, *others), broker_error=broker_error)
+        return WorkerList(
+            workers=(*sharing_log, *others), broker_error=broker_error, problems=problems.get("", ())
+        )
+
+    def _find_problems(self, workers: Sequence[Worker]) -> dict[str, tuple[str, ...]]:
+        """Return what is wrong with workers, by node name; "" stands for this process."""
+        if not workers:
+            return {}
+        found: dict[str, tuple[str, ...]] = {}
+        for each in find_disagreements(workers, self._runtime.identity):
+            for name in each.workers or ("",):
+                found[name] = (*found.get(name, ()), *([each.detail] if each.is_failure else []))
+        for stalled in find_stalled_workers(self._runtime.engine, workers, now=self._runtime.clock()):
+            found[stalled.worker] = (*found.get(stalled.worker, ()), str(stalled))
+        for worker in filter(is_suspended, workers):
+            suspended = f"it is stopped by a signal; kill -CONT {worker.pid} continues it"
+            found[worker.name] = (*found.get(worker.name, ()), suspended)
+        return found
 
     def _inspect_nodes(self) -> tuple[dict[str, Node] | None, MailctlError | None]:
         """Return the nodes that answer on the broker, or None and the error if the broker does not answer."""
@@ -230,7 +261,13 @@ def _ping_result(name: str, nodes: dict[str, Node] | None) -> PingResult:
 
 
 def _from_heartbeat(
-    worker: Worker, *, busy: int, throughput: Throughput, answer: PingResult, can_be_stopped: bool
+    worker: Worker,
+    *,
+    busy: int,
+    throughput: Throughput,
+    answer: PingResult,
+    can_be_stopped: bool,
+    problems: tuple[str, ...],
 ) -> WorkerStatus:
     return WorkerStatus(
         name=worker.name,
@@ -245,6 +282,9 @@ def _from_heartbeat(
         shares_log=True,
         answer=answer,
         can_be_stopped=can_be_stopped,
+        identity=worker.identity,
+        clock_skew=worker.clock_skew,
+        problems=problems,
     )
 
 

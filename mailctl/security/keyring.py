@@ -25,6 +25,9 @@ _VERSION = b"\x02"
 _UNBOUND_VERSION = b"\x01"
 _NONCE_BYTES = 12
 _LENGTH_BYTES = 4
+_FINGERPRINT_PURPOSE = "fingerprint"
+#: Characters of a fingerprint: enough to tell secrets apart.
+_FINGERPRINT_LENGTH = 12
 
 
 class Keyring:
@@ -88,6 +91,11 @@ class Keyring:
         keys = [_derive(secret, _label(purpose, "hmac")) for secret in self._secrets]
         keys += [_derive(secret, _unbound_label(purpose)) for secret in self._secrets]
         return [hmac.new(key, plain, hashlib.sha256).hexdigest() for key in keys]
+
+    def fingerprints(self) -> tuple[str, ...]:
+        """Return a name for each secret, the newest first, from which the secret cannot be derived."""
+        digests = self.digests(b"", purpose=_FINGERPRINT_PURPOSE)[: len(self._secrets)]
+        return tuple(digest[:_FINGERPRINT_LENGTH] for digest in digests)
 
     def _ciphers_for(self, purpose: str) -> list[AESGCM]:
         return self._ciphers_with(_label(purpose, "aes"))

@@ -184,6 +184,11 @@ class Settings(SettingsFields):
         return [self.secret_key.get_secret_value(), *old]
 
     @property
+    def mail_server(self) -> str:
+        """host:port of the mail server; "" if emails are captured."""
+        return f"{self.email_host}:{self.email_port}" if self.email_enabled else ""
+
+    @property
     def seals_link_tokens(self) -> bool:
         """Whether the tokens that the service gives are sealed, so that only `mailctl.links` reads them."""
         return self.mailctl_link_tokens == "sealed"

@@ -11,7 +11,7 @@ from mailctl.views.base import Seconds, View
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mailctl.monitoring.health import Hop
+    from mailctl.monitoring.hops import Hop
     from mailctl.monitoring.thresholds import ThresholdCheck
 
 

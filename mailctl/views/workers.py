@@ -31,6 +31,28 @@ class WorkerView(View):
     since: Timestamp | None
     shares_log: bool = Field(description="Whether it writes to this delivery log.")
     answer: PingResult = Field(serialization_alias="answers", description="Whether it answers a ping.")
+    version: str | None = Field(
+        None, validation_alias=AliasPath("identity", "version"), description="Its version of mailctl."
+    )
+    keys: list[str] | None = Field(
+        None,
+        validation_alias=AliasPath("identity", "keys"),
+        description="Fingerprints of its SECRET_KEY and of earlier ones that it accepts, the newest first.",
+    )
+    mail_server: str | None = Field(
+        None,
+        validation_alias=AliasPath("identity", "mail_server"),
+        description="host:port of its mail server; empty if it captures emails.",
+    )
+    log_id: str | None = Field(
+        None,
+        validation_alias=AliasPath("identity", "log_id"),
+        description="The id of the delivery log that it has opened.",
+    )
+    clock_skew: float | None = Field(
+        description="Seconds by which its clock is ahead of the database's; negative if it is behind.",
+    )
+    problems: list[str] = Field(description="What is wrong with it, in sentences.")
 
     @classmethod
     def of(cls, worker: WorkerStatus) -> WorkerView:
@@ -43,6 +65,7 @@ class WorkerListView(View):
 
     workers: list[WorkerView]
     broker_error: str | None = Field(description="Why the broker could not be queried; null if it answered.")
+    problems: list[str] = Field(description="What differs between this process and all workers.")
 
     @classmethod
     def of(cls, workers: WorkerList) -> WorkerListView:
@@ -50,6 +73,7 @@ class WorkerListView(View):
         return cls(
             workers=[WorkerView.of(worker) for worker in workers.workers],
             broker_error=workers.broker_error.message if workers.broker_error else None,
+            problems=list(workers.problems),
         )
 
 

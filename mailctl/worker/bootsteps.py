@@ -26,6 +26,7 @@ from mailctl.worker.shared_queues import warn_of_other_workers
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from mailctl.delivery_log.process_identity import ProcessIdentity
     from mailctl.settings import Settings
 
 _log = logging.getLogger("mailctl.worker")
@@ -51,7 +52,7 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
         _warn_of_placeholders(parts.settings)
         self._relay = Relay(
             parts,
-            _make_worker_record(parent, now=parts.clock()),
+            _make_worker_record(parent, parts.identity, now=parts.clock()),
             # In memory nothing comes between the consumer and its queues.
             consumer=None if has_memory_broker(parent.app) else CeleryConsumer(parent),
             on_drained=_stop_worker if self._drain else None,
@@ -80,7 +81,7 @@ def _warn_of_placeholders(settings: Settings) -> None:
         _log.warning("placeholder settings in production: %s Run `mailctl check-config`.", text)
 
 
-def _make_worker_record(worker: Any, *, now: datetime) -> Worker:
+def _make_worker_record(worker: Any, identity: ProcessIdentity, *, now: datetime) -> Worker:
     return Worker(
         id=uuid.uuid4().hex,
         name=worker.hostname,
@@ -91,6 +92,7 @@ def _make_worker_record(worker: Any, *, now: datetime) -> Worker:
         queues=consumed_queues(worker.app),
         started_at=now,
         seen_at=now,
+        identity=identity,
     )
 
 

@@ -39,7 +39,8 @@ def test_in_production_it_stops_after_rcpt(
     production.worker("-c", "1")
     result = production.run("health", "--canary", "--to", "canary@shop.example", "--json")
     assert result.code == 0, result.out
-    names = ["log", "broker", "results", "workers", "mail-server", "publish", "worker", "worker-log"]
+    names = ["log", "broker", "results", "workers", "agreement", "mail-server"]
+    names += ["publish", "worker", "worker-log"]
     assert list(stages(result)) == [*names, "connect", "tls", "auth", "mail", "rcpt"]
     assert all(stages(result)[name]["seconds"] is not None for name in ("publish", "worker", "rcpt"))
     assert smtp_server.messages == []

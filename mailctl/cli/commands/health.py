@@ -12,7 +12,8 @@ from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
     from mailctl.cli.terminal.output import Output
-    from mailctl.monitoring.health import CanaryOptions, Hop
+    from mailctl.monitoring.health import CanaryOptions
+    from mailctl.monitoring.hops import Hop
 
 
 @uses_log(AccessMode.READ)
@@ -83,11 +84,17 @@ def _canary_options(
 def _check(session: CliSession, canary: CanaryOptions | None) -> list[Hop]:
     """Print each hop as soon as it is checked; return all of them."""
     from mailctl.monitoring.health import check_health
+    from mailctl.runtime import open_without_log
 
     _ = session.settings.secret_keys  # invalid settings are an error of their own, not a broken hop
     hops: list[Hop] = []
     with session.output.spinner("checking") as update:
-        for hop in check_health(lambda: session.runtime, canary=canary):
+        found = check_health(
+            lambda: session.runtime,
+            open_without_log=lambda: open_without_log(session.settings),
+            canary=canary,
+        )
+        for hop in found:
             update(f"{hop.name} checked")
             _show(session.output, hop)
             hops.append(hop)

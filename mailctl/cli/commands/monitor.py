@@ -75,8 +75,10 @@ class ThresholdOptions(OptionGroup):
 def monitor(session: CliSession, thresholds: ThresholdOptions) -> None:
     """Check thresholds; exit with 1 if one is exceeded.
 
-    Reads only the delivery log, so it is cheap enough to run every few seconds. With --app it also counts the
-    messages on the broker that the service has published itself. --json prints one object.
+    Besides the thresholds, it checks that the delivery log accepts an email, and that the workers agree,
+    publish and take emails. It asks only the delivery log, so it is cheap enough to run every few seconds.
+    With --app it also counts the messages on the broker that the service has published itself. --json prints
+    one object.
 
     \b
     Examples:

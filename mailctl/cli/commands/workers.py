@@ -30,14 +30,20 @@ NamesArgument = Annotated[
         metavar="NAME", help="Node names, as `mailctl workers list` shows them; default: all workers."
     ),
 ]
-_COLUMNS = ["worker", "pid", "pool", "queues", "busy", "1 min", "5 min", "since", "answers"]
+_COLUMNS = [
+    *("worker", "pid", "pool", "queues", "busy", "1 min", "5 min", "since", "answers"),
+    *("version", "key", "mail server", "clock", "problem"),
+]
+#: Characters of the fingerprint of a key that are shown.
+_SHOWN_KEY_LENGTH = 6
 
 
 @uses_log(AccessMode.READ)
 def list_workers(session: CliSession) -> None:
     """List the workers with queues, load and throughput.
 
-    Shows the emails that each worker is sending (busy) and has sent in the last 1 and 5 minutes.
+    Shows the emails that each worker is sending (busy) and has sent in the last 1 and 5 minutes; its version
+    of mailctl, a fingerprint of its SECRET_KEY, its mail server, and by how much its clock is off.
     """
     from mailctl.monitoring.workers import WorkerService
 
@@ -45,6 +51,8 @@ def list_workers(session: CliSession) -> None:
     found = WorkerService(session.runtime).list_workers()
     if found.workers:
         session.output.listing(map(_view, found.workers), columns=_COLUMNS, rows=map(_row, found.workers))
+        for problem in found.problems:
+            session.output.note(f"{problem[:1].upper()}{problem[1:]}.")
     elif not found.broker_error:
         session.output.note(f"No worker is alive. Start one: {mailctl_command('worker')}")
     if found.broker_error:
@@ -142,4 +150,16 @@ def _row(worker: WorkerStatus) -> list[str]:
         str(throughput.last_five_minutes) if throughput else "",
         format_duration(datetime.now(UTC) - worker.since) if worker.since else "",
         worker.answer if worker.shares_log else f"{worker.answer}; another log",
+        *_identity_cells(worker),
+        "; ".join(worker.problems),
     ]
+
+
+def _identity_cells(worker: WorkerStatus) -> list[str]:
+    """Return the version, the key, the mail server and the clock of a worker, as far as they are known."""
+    identity, skew = worker.identity, worker.clock_skew
+    clock = "" if skew is None else f"{skew:+.1f} s"
+    if identity is None:
+        return ["", "", "", clock]
+    key = identity.keys[0][:_SHOWN_KEY_LENGTH]
+    return [identity.version, key, identity.mail_server or "captured", clock]

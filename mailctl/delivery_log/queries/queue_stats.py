@@ -140,7 +140,7 @@ class QueueStats(Repository):
     def rates(self) -> dict[str, QueueRate]:
         """Return the rates of each queue in the last minutes, by name; idle queues are left out."""
         now = self._clock()
-        recent = _newest_events(since=now - RATE_WINDOW)
+        recent = newest_events(since=now - RATE_WINDOW)
         left = (
             select(emails.c.queue, func.count(), func.min(recent.c.at))
             .join(recent, recent.c.email_id == emails.c.id)
@@ -163,7 +163,7 @@ class QueueStats(Repository):
     def throughput(self) -> dict[str, Throughput]:
         """Return the throughput of each worker, by node name; idle workers are left out."""
         now = self._clock()
-        recent = _newest_events(since=now - RATE_WINDOW)
+        recent = newest_events(since=now - RATE_WINDOW)
         is_last_minute = recent.c.at > now - timedelta(minutes=1)
         query = (
             select(recent.c.worker, _count(is_last_minute), func.count())
@@ -256,7 +256,7 @@ def _count(where: ColumnElement[bool]) -> Any:
     return func.count().filter(where)
 
 
-def _newest_events(*, since: datetime) -> Any:
+def newest_events(*, since: datetime) -> Any:
     """Return recent events as a subquery; events are numbered in their order."""
     newest = select(func.max(events.c.seq)).scalar_subquery()
     return (

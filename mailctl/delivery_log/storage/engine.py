@@ -39,7 +39,7 @@ _TIME_QUESTIONS = 3
 _HOST_CLOCK = HostClock()
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 #: With less free space than this, SQLite cannot extend its files.
-_MIN_FREE_BYTES = 64 * 1024
+MIN_FREE_BYTES = 64 * 1024
 
 
 def open_engine(url: URL, *, setting: str, read_only: bool = False) -> Engine:
@@ -301,6 +301,6 @@ def _is_disk_full(url: URL) -> bool:
     if url.get_backend_name() != "sqlite" or not url.database:
         return False
     try:
-        return shutil.disk_usage(Path(url.database).parent).free < _MIN_FREE_BYTES
+        return shutil.disk_usage(Path(url.database).parent).free < MIN_FREE_BYTES
     except OSError:
         return False

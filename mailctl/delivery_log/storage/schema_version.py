@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import column, inspect, select, table, text
 
-from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.delivery_log.storage.engine import reading, translate_database_errors, writing
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import ConfigurationError, LogUnavailable
 from mailctl.per_process import PerProcess
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 #: The newest migration; a test compares it with the files.
-HEAD = "0012"
+HEAD = "0013"
 VERSION_TABLE = "mailctl_version"
 _VERSION_TABLE_OF_ALEMBIC = "alembic_version"
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -64,17 +65,18 @@ def has_service_migrations(engine: Engine) -> bool:
         return inspect(connection).has_table(_VERSION_TABLE_OF_ALEMBIC)
 
 
-def can_create_tables(engine: Engine) -> bool:
-    """Whether this database user may create tables.
+def check_creation(engine: Engine) -> None:
+    """Create a table on a database server and roll that back, so that nothing comes into being.
+
+    Args:
+        engine: one that writes, on a database server.
 
     Raises:
-        LogUnavailable: the database cannot be reached.
+        LogUnavailable: this user may not create tables, the server accepts no writes, or it does not answer.
     """
-    if engine.dialect.name != "postgresql":
-        return True
-    question = text("SELECT has_schema_privilege(current_schema(), 'CREATE')")
-    with reading(engine) as connection:
-        return bool(connection.execute(question).scalar())
+    with translate_database_errors(engine.url), engine.connect() as connection:
+        connection.execute(text(f"CREATE TABLE mailctl_probe_{uuid.uuid4().hex} (id integer)"))
+        connection.rollback()
 
 
 def ensure_current(engine: Engine) -> None:

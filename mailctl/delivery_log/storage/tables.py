@@ -178,7 +178,12 @@ workers = Table(
     Column("seen_at", UtcDateTime, nullable=False),
     # Seconds by which the clock of its host is ahead of that of the log; NULL if it has not said.
     Column("clock_skew", Float),
+    # What it runs with (`ProcessIdentity`).
+    Column("identity", JSON),
 )
+
+#: One row: the id that the log got when its schema was created.
+log = Table("mailctl_log", metadata, Column("id", String(32), primary_key=True))
 
 campaigns = Table(
     "mailctl_campaigns",

@@ -79,3 +79,10 @@ def test_results_that_are_not_stored_are_not_asked_for(backend: str | None) -> N
     with Celery("inspected", broker="memory://", backend=backend, set_as_current=False) as app:
         assert BrokerInspector(app).task_result("a") is None
         assert BrokerInspector(app).successful_result("a") is None
+
+
+def test_a_broker_in_memory_is_only_pinged(app: Celery) -> None:
+    """Nobody would take a message out of it again; results in memory prove nothing either."""
+    broker = BrokerInspector(app)
+    assert not broker.probe().has_accepted_message
+    assert broker.probe_backend() is not None

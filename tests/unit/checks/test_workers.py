@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailctl.celery_app import app_from_settings
-from mailctl.checks.workers import DiscoveredWorkers, check_workers, clock_findings, needed_queues
+from mailctl.checks.workers import DiscoveredWorkers, check_workers, needed_queues
 from mailctl.domain.catalog import BUILT_IN_CATALOG
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
@@ -91,16 +91,3 @@ def test_workers_that_do_not_share_the_log_are_told_apart() -> None:
         queues_by_node={"celery@here": ("celery",), "celery@there": ("reports",)},
     )
     assert discovered.unlogged_workers == {"celery@there": ("reports",)}
-
-
-def test_a_host_whose_clock_is_wrong_is_named() -> None:
-    """By how much it differs; small differences are normal."""
-    ahead, right = worker("celery", clock_skew=45.04), worker("celery", clock_skew=-1.9)
-    [found] = clock_findings((ahead, right))
-    assert (found.name, found.status) == ("clock of here.example.org", WARN)
-    assert (
-        found.detail
-        == "The clock of here.example.org differs by +45.0 s from that of the delivery log's database."
-    )
-    assert [each.status for each in clock_findings((right,))] == [OK]
-    assert not list(clock_findings(()))

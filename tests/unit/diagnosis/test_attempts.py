@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         (ReasonCode.NO_REPLY, "body", None, "no_reply"),
         (ReasonCode.CONFIGURATION, "mail", "5.7.1", "sender_refused"),
         (ReasonCode.CONFIGURATION, None, None, "our_settings"),
-        (ReasonCode.UNREADABLE_CONTENT, None, None, "our_settings"),
+        (ReasonCode.UNREADABLE_CONTENT, None, None, "wrong_key"),
     ],
 )
 def test_the_code_the_stage_and_the_status_decide(

@@ -27,7 +27,7 @@ from tests.emails import email
 from tests.unit.delivery_log.conftest import Log
 from tests.unit.diagnosis.samples import EMAIL, NOT_FOUND, place
 from tests.unit.worker.fakes import Calls, parts
-from tests.workers import worker
+from tests.workers import IDENTITY, worker
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -52,7 +52,7 @@ class Site:
 
     def __init__(self, engine: Engine, *, is_private: bool = False, **broker: Any) -> None:
         self.suppressions, self.broker = Calls(find="a suppression"), Broker(**broker)
-        self.workers = Calls(list_alive=(worker(),))
+        self.workers = Calls(list_alive=(worker(),), list_silent=())
         url = "memory://" if is_private else "redis://localhost:1/0"
         runtime = parts(
             engine=engine,
@@ -66,6 +66,7 @@ class Site:
             history=Calls(is_empty=True),
             masked_log_url="sqlite:///log.db",
             is_log_missing=False,
+            identity=IDENTITY,
         )
         self.collector = EvidenceCollector(runtime)
         self.collector.broker = self.broker  # type: ignore[assignment]

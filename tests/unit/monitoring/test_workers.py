@@ -15,7 +15,7 @@ from mailctl.monitoring.workers import PingResult, WorkerService
 from mailctl.settings import Settings
 from tests.emails import NOW
 from tests.unit.worker.fakes import Calls, parts
-from tests.workers import worker
+from tests.workers import IDENTITY, worker
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -34,7 +34,9 @@ class Site:
     """The service, where a test decides who has a heartbeat and who answers on the broker."""
 
     def __init__(self, engine: Engine, *alive: Any, control: Calls | None = None) -> None:
-        self.runtime = parts(engine=engine, workers=Calls(list_alive=alive), settings=Settings())
+        self.runtime = parts(
+            engine=engine, workers=Calls(list_alive=alive), settings=Settings(), identity=IDENTITY
+        )
         self.service = WorkerService(self.runtime)
         #: None where the broker is private to each process.
         self.service._control = control  # type: ignore[assignment]
@@ -72,6 +74,17 @@ class TestListing:
         """A worker of another host cannot be stopped from here."""
         [found] = Site(empty_log, WEB).service.list_workers().workers
         assert (found.answer, found.can_be_stopped) == (PingResult.NOT_ASKED, False)
+
+    def test_what_is_wrong_with_a_worker_stands_beside_it(self, empty_log: Engine) -> None:
+        """And what is wrong with this process beside all of them."""
+        same = replace(WEB, id="w2", name="celery@b", identity=IDENTITY)
+        other = replace(WEB, identity=replace(IDENTITY, keys=("bbb",)), clock_skew=60.0)
+        found = Site(empty_log, other, same).service.list_workers()
+        first, second = found.workers
+        assert (first.name, len(first.problems), second.problems) == ("celery@web", 2, ())
+        assert (found.problems, second.identity, first.clock_skew) == ((), IDENTITY, 60.0)
+        alone = Site(empty_log, other).service.list_workers()
+        assert alone.problems[0].startswith("this process has another SECRET_KEY")
 
 
 class TestPinging:

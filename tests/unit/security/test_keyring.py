@@ -171,3 +171,12 @@ def test_digests_depend_on_content_purpose_and_secret() -> None:
 def test_there_is_a_digest_for_each_secret(secrets: list[str]) -> None:
     """One for each value of SECRET_KEY, and one that an earlier version made with it."""
     assert len(set(Keyring(secrets).digests(b"x", purpose="p"))) == 2 * len(secrets)
+
+
+def test_a_fingerprint_names_a_secret_without_revealing_it() -> None:
+    """One for each, the newest first; it differs from what is derived for any other purpose."""
+    new, old = Keyring(["new-secret", "old-secret"]).fingerprints()
+    assert Keyring(["old-secret"]).fingerprints() == (old,)
+    assert new != old
+    assert len(new) == 12
+    assert not Keyring(["new-secret"]).digests(b"", purpose="log/fingerprint")[0].startswith(new)

@@ -10,6 +10,7 @@ from mailctl.monitoring.worker_signals import StopResult
 from mailctl.monitoring.workers import PingResult, WorkerList, WorkerStatus
 from mailctl.views.workers import WorkerListView, WorkerStopView, WorkerView
 from tests.emails import NOW
+from tests.workers import IDENTITY
 
 WORKER = WorkerStatus(
     name="celery@web",
@@ -42,6 +43,16 @@ def test_a_worker_of_another_log_has_none() -> None:
         None,
         None,
     )
+
+
+def test_a_worker_has_what_it_runs_with() -> None:
+    """And what is wrong with it; a worker that does not say has null."""
+    found = replace(WORKER, identity=IDENTITY, clock_skew=-8.0, problems=("its clock is off",))
+    printed = WorkerView.of(found).as_json()
+    assert (printed["version"], printed["keys"], printed["log_id"]) == ("1.0", ["aaa"], "log-1")
+    assert (printed["mail_server"], printed["clock_skew"]) == ("smtp:587", -8.0)
+    assert printed["problems"] == ["its clock is off"]
+    assert WorkerView.of(WORKER).as_json()["keys"] is None
 
 
 def test_the_list_says_why_the_broker_was_not_asked() -> None:

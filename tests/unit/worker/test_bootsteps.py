@@ -13,6 +13,7 @@ from celery.worker import state
 
 from mailctl.worker.bootsteps import _make_worker_record, _stop_worker, _wake_if_stopping
 from tests.emails import NOW
+from tests.workers import IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,8 @@ def worker(broker: str) -> tuple[Any, list[Any]]:
 def test_a_worker_is_reported_with_its_pool_and_its_queues() -> None:
     """Each start has an id of its own."""
     made, _ = worker("memory://")
-    first, second = (_make_worker_record(made, now=NOW) for _ in range(2))
+    first, second = (_make_worker_record(made, IDENTITY, now=NOW) for _ in range(2))
+    assert first.identity == IDENTITY
     assert (first.name, first.pid, first.pool, first.queues) == ("w@host", os.getpid(), "solo", ("celery",))
     assert first.id != second.id
     assert first.started_at == NOW

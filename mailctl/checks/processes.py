@@ -1,0 +1,113 @@
+"""Checks of the processes that share a delivery log: whether they agree, and whether emails get on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailctl.checks.agreement import Subject, find_disagreements
+from mailctl.checks.finding import CheckGroup, Finding, as_sentence
+from mailctl.delivery_log.heartbeats import WorkerRegistry, is_suspended
+from mailctl.delivery_log.queries.stalls import find_stalled_workers, find_unpublished
+from mailctl.delivery_log.storage.engine import clock_of
+from mailctl.delivery_log.write_probe import sample_readability
+from mailctl.domain.shell_command import mailctl_command
+from mailctl.timefmt import format_duration, pluralize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Engine
+
+    from mailctl.delivery_log.heartbeats import Worker
+    from mailctl.delivery_log.process_identity import ProcessIdentity
+    from mailctl.security.keyring import Keyring
+
+_GROUP = CheckGroup(name="workers")
+_KEYS_FIX = "Name the SECRET_KEY of the process that recorded them in SECRET_KEY or MAILCTL_SECRET_KEYS_OLD."
+
+
+def check_processes(
+    engine: Engine, workers: Sequence[Worker], own: ProcessIdentity, *, keyring: Keyring
+) -> Iterator[Finding]:
+    """Compare the workers with this process, and see whether emails are published, taken and readable.
+
+    Args:
+        engine: of the delivery log.
+        workers: the live workers that share it.
+        own: the identity of this process.
+        keyring: the secret keys of this process.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    yield from _agreement(workers, own, own_skew_seconds=clock_of(engine).skew_seconds)
+    yield from _readability(engine, keyring)
+    yield from _silence(engine, workers)
+    if workers:
+        yield from _progress(engine, workers, now=clock_of(engine)())
+
+
+def _agreement(
+    workers: Sequence[Worker], own: ProcessIdentity, *, own_skew_seconds: float
+) -> Iterator[Finding]:
+    found = find_disagreements(workers, own, own_skew_seconds=own_skew_seconds)
+    for each in found:
+        make = _GROUP.fail if each.is_failure else _GROUP.warn
+        yield make(each.subject, as_sentence(each.detail), fix=each.fix)
+    known = [worker for worker in workers if worker.identity is not None]
+    agreed = [subject for subject in Subject if subject not in {each.subject for each in found}]
+    if known and agreed:
+        names = ", ".join(worker.name for worker in known)
+        yield _GROUP.ok("agreement", f"{names} and this process agree on: {', '.join(agreed)}")
+
+
+def _readability(engine: Engine, keyring: Keyring) -> Iterator[Finding]:
+    sample = sample_readability(engine, keyring)
+    if sample.unreadable:
+        share = f"{sample.unreadable} of {pluralize(sample.checked, 'waiting email')}"
+        detail = f"This process cannot decrypt {share}: another SECRET_KEY has encrypted them."
+        yield _GROUP.fail("content", detail, fix=_KEYS_FIX)
+    if sample.unbound:
+        share = f"{sample.unbound} of {pluralize(sample.checked, 'waiting email')}"
+        detail = f"An earlier version of mailctl has encrypted {share}: workers cannot read them."
+        yield _GROUP.fail("content", detail, fix=f"Run: {mailctl_command('db', 'rekey')}")
+    if sample.checked and not sample.unreadable and not sample.unbound:
+        yield _GROUP.ok("content", f"{pluralize(sample.checked, 'waiting email')} can be decrypted")
+
+
+def _silence(engine: Engine, workers: Sequence[Worker]) -> Iterator[Finding]:
+    """Yield a failure for each worker that is suspended, and a warning for one that has fallen silent."""
+    for worker in workers:
+        if is_suspended(worker):
+            yield _suspended(worker)
+    now = clock_of(engine)()
+    for worker in WorkerRegistry(engine).list_silent():
+        if is_suspended(worker):
+            yield _suspended(worker)
+        else:
+            silence = format_duration(now - worker.seen_at)
+            yield _GROUP.warn(
+                "silent",
+                f"Worker {worker.name} (process {worker.pid} on host {worker.host}) has neither signed off"
+                f" nor given a sign of life for {silence}.",
+                fix="If it should run, look for its process and its log; if it was killed, start it again.",
+            )
+
+
+def _suspended(worker: Worker) -> Finding:
+    return _GROUP.fail(
+        "suspended",
+        f"Worker {worker.name} does nothing: its process {worker.pid} is stopped by a signal.",
+        fix=f"Let it continue: kill -CONT {worker.pid}",
+    )
+
+
+def _progress(engine: Engine, workers: Sequence[Worker], *, now: datetime) -> Iterator[Finding]:
+    unpublished = find_unpublished(engine, now=now)
+    if unpublished is not None:
+        fix = f"Run `{mailctl_command('check-config')}`, and read the logs of the workers."
+        yield _GROUP.fail("publishing", as_sentence(str(unpublished)), fix=fix)
+    for stalled in find_stalled_workers(engine, workers, now=now):
+        fix = f"Restart {stalled.worker}; its log may say what it waits for."
+        yield _GROUP.fail("taking", as_sentence(str(stalled)), fix=fix)

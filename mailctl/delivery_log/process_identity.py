@@ -1,0 +1,71 @@
+"""The identity of a process: what must be the same in all processes that share a delivery log."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from mailctl.delivery_log.storage.engine import reading
+from mailctl.delivery_log.storage.tables import log
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from mailctl.security.keyring import Keyring
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessIdentity:
+    """What a process runs with; its heartbeats carry it."""
+
+    #: The version of mailctl.
+    version: str
+    #: The fingerprints of its SECRET_KEY and of earlier ones that it still accepts, the newest first.
+    keys: tuple[str, ...]
+    #: host:port of its mail server; "" if it captures emails.
+    mail_server: str
+    #: The id of the delivery log that it has opened; None if that log has none.
+    log_id: str | None
+
+    @classmethod
+    def from_json(cls, value: Any) -> ProcessIdentity | None:
+        """Return the identity in a heartbeat; None if another version of mailctl has written it."""
+        try:
+            return cls(**{**value, "keys": tuple(value["keys"])})
+        except (TypeError, KeyError):
+            return None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the identity as a heartbeat stores it."""
+        return {**asdict(self), "keys": list(self.keys)}
+
+
+def identify_process(engine: Engine, keyring: Keyring, *, mail_server: str) -> ProcessIdentity:
+    """Return the identity of this process.
+
+    Args:
+        engine: of the delivery log that it has opened.
+        keyring: its secret keys.
+        mail_server: host:port of its mail server; "" if it captures emails.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    # Imported here, because few commands need it.
+    from importlib.metadata import version
+
+    return ProcessIdentity(
+        version=version("mailctl"),
+        keys=keyring.fingerprints(),
+        mail_server=mail_server,
+        log_id=_read_log_id(engine),
+    )
+
+
+def _read_log_id(engine: Engine) -> str | None:
+    """Return the id of a delivery log, which a copy of it shares; None if it has none."""
+    with reading(engine) as connection:
+        found = connection.execute(select(log.c.id)).scalar()
+    return None if found is None else str(found)
