@@ -10,12 +10,12 @@ from celery import Celery, states
 from mailctl import runtime
 from mailctl.broker.inspector import BrokerInspector
 from mailctl.broker.task_arguments import REFERENCE_ARGUMENT
-from mailctl.diagnosis import own_task_results
-from mailctl.diagnosis.own_task_results import OwnTaskResults, record_results
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import Content, State, User
 from mailctl.domain.request import EmailRequest
+from mailctl.recorder import task_results
+from mailctl.recorder.task_results import OwnTaskResults, record_results
 from mailctl.settings import Settings
 from tests.emails import NOW
 
@@ -148,7 +148,7 @@ def test_a_command_reads_results_for_a_moment(
     open_parts: Callable[..., Runtime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A backend may be slow; the next command reads on."""
-    monkeypatch.setattr(own_task_results, "_MAX_SECONDS", -1.0)
+    monkeypatch.setattr(task_results, "_MAX_SECONDS", -1.0)
     parts = open_parts()
     publish(parts, "m1")
     parts.app.backend.store_result("m1", False, states.SUCCESS)
