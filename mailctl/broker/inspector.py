@@ -15,7 +15,7 @@ from celery import states
 
 from mailctl.broker.adapters import adapter_for
 from mailctl.broker.confirms import PublishersBlocked
-from mailctl.broker.connection import ask_broker, error_reason
+from mailctl.broker.connection import ask_broker, drop_connection, error_reason
 from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.refusals import refusal_of
 from mailctl.broker.task_results import (
@@ -116,7 +116,11 @@ class BrokerInspector:
             adapter, started = adapter_for(connection), time.monotonic()
             adapter.ping()
             seconds = time.monotonic() - started
-            return BrokerAnswer(seconds=seconds, has_accepted_message=adapter.publish_probe())
+            try:
+                return BrokerAnswer(seconds=seconds, has_accepted_message=adapter.publish_probe())
+            except Exception:
+                drop_connection(connection)
+                raise
 
         try:
             return ask_broker(self._app, publish)

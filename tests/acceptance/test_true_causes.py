@@ -259,7 +259,7 @@ def test_the_clock_of_a_worker_is_off(
     assert direction in failed["clocks"]
     assert direction in operator.monitor()["clocks"]
     assert direction in operator.check_config()["clocks"]
-    assert abs(operator.workers()["late"]["clock_skew"] - seconds) < 2
+    assert (operator.workers()["late"]["clock_skew"] > 0) is (seconds > 0)
 
 
 def test_a_worker_takes_nothing(production: Terminal, operator: Operator, desk: Desk) -> None:
