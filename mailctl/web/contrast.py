@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from mailctl.rendering.html_text import prepare_for_parser
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -67,7 +69,7 @@ def find_low_contrast(html: str, *, dark: bool) -> list[LowContrastText]:
         dark: whether the rules for `prefers-color-scheme: dark` apply.
     """
     parser = _ContrastParser(_dark_rules(html) if dark else {})
-    parser.feed(html)
+    parser.feed(prepare_for_parser(html))
     parser.close()
     return parser.findings
 

@@ -49,3 +49,56 @@ def test_html_that_is_not_closed_is_read() -> None:
     """As browsers do."""
     assert html_to_text("<p>one<b>two") == "onetwo"
     assert html_to_text("one</p></div>") == "one"
+
+
+#: What html.parser looks for the end of, anew each time; some of it it does not take at all.
+ENDLESS = [
+    "<!--",
+    "<!",
+    "<![",
+    "<![CDATA[",
+    "<?",
+    "</",
+    "<a",
+    "<a ",
+    "<a b='",
+    '<a b="',
+    "<a b='<",
+    "<div hidden></p>",
+]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("piece", ENDLESS)
+def test_the_time_is_linear_to_the_length(piece: str) -> None:
+    """Of 2 MB html.parser alone would take minutes to hours; an attacker may have written a variable."""
+    text = html_to_text(f"<p>before</p>{piece * (2_000_000 // len(piece))}")
+    assert text.startswith("before")
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("a<!-- b -->c", "ac"),
+        ("a<!-->b<!--->c", "abc"),
+        ("a<!-- > --b -->c", "ac"),
+        ("a<!-- never closed", "a"),
+        ("<!doctype html><p>a</p>", "a"),
+        ("a<?xml version='1.0'?>b", "ab"),
+        ("a<![CDATA[x]]>b", "ab"),
+        ("<!--[if mso]>outlook<![endif]-->all", "all"),
+        ("<!--[if !mso]><!-->all<!--<![endif]-->", "all"),
+        ("<![if !mso]>all<![endif]>", "all"),
+        ("1 < 2 and 3 > 2", "1 < 2 and 3 > 2"),
+        ("a <b", "a <b"),
+        ('<img alt="1 < 2">', "[1 < 2]"),
+        ('<img alt="a > b">', "[a > b]"),
+        ("<a href='https://a.example/?q=\"x\"'>q</a>", 'q <https://a.example/?q="x">'),
+        (f"<a href='https://a.example/{'x' * 8000}'>q</a>", f"q <https://a.example/{'x' * 8000}>"),
+        ("<br/>a<br>b", "a\nb"),
+        ("<div hidden><p>x</div>y</p>z", "y\n\nz"),
+    ],
+)
+def test_comments_are_left_out_and_tags_need_an_end(html: str, text: str) -> None:
+    """As browsers read it."""
+    assert html_to_text(html) == text
