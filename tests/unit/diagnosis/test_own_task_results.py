@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery, states
+from mailctl.diagnosis.own_task_results import OwnTaskResults, record_results
 
 from mailctl import runtime
 from mailctl.broker.inspector import BrokerInspector
 from mailctl.broker.task_arguments import REFERENCE_ARGUMENT
 from mailctl.diagnosis import own_task_results
-from mailctl.diagnosis.own_task_results import OwnTaskResults, record_results
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import Content, State, User
