@@ -11,6 +11,7 @@ from mailctl.checks.finding import CheckGroup, Finding, FindingStatus
 from mailctl.checks.links import check_links
 from mailctl.checks.pitfalls import check_pitfalls, check_secrets_file
 from mailctl.checks.processes import check_processes
+from mailctl.checks.refusals import check_recent_refusals
 from mailctl.checks.rules import check_rules
 from mailctl.checks.settings import check_names, check_settings
 from mailctl.checks.shared_queues import check_shared_queues
@@ -69,6 +70,7 @@ def _findings(settings: Settings, *, offline: bool, send_test: str | None) -> It
         yield from check_links(settings, catalog, offline=offline)
         yield from _reported("templates", check_templates(settings, catalog))
         yield from check_smtp(settings, offline=offline, send_test=send_test)
+        yield from check_recent_refusals(log, settings)
         workers = yield from check_workers(
             app, log, broker, catalog=catalog, is_log_missing=is_log_file_missing(settings)
         )

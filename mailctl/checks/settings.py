@@ -42,7 +42,25 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
     for name in _SETTING_NAMES:
         if settings.source_of(name) != _DEFAULT:
             yield _GROUP.ok(name, f"{_display_value(settings, name)} (from {settings.source_of(name)})")
+    yield from _badly_quoted(settings)
     yield from check_names(settings)
+
+
+def _badly_quoted(settings: Settings) -> Iterator[Finding]:
+    """Yield a warning for each secret that a file or a tool has left white space or quotes around."""
+    for name in _SETTING_NAMES:
+        value = getattr(settings, name.lower())
+        if settings.source_of(name) == _DEFAULT or not isinstance(value, SecretStr):
+            continue
+        text = value.get_secret_value()
+        if text != text.strip():
+            what = "has white space or a line feed at its start or end"
+        elif len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+            what = "has quotes around it, which are part of the value"
+        else:
+            continue
+        fix = f"Remove them where {name} is set; tools such as `docker run --env-file` keep them."
+        yield _GROUP.warn(f"{name} value", f"The value of {name} {what}.", fix=fix)
 
 
 def env_files(settings: Settings) -> list[Path]:

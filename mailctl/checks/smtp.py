@@ -9,15 +9,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mailctl.checks.finding import CheckGroup, Finding
+from mailctl.checks.refusals import fix_for
 from mailctl.checks.templates import make_throwaway_composer
 from mailctl.deadlines import DEADLINE_SECONDS, call_with_deadline
 from mailctl.domain.address_validation import validate_address
 from mailctl.domain.catalog import GENERIC
-from mailctl.domain.models import Content, OutcomeKind, User
+from mailctl.domain.models import OUR_FAULTS, Content, OutcomeKind, User
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.errors import MailctlError
 from mailctl.smtp.capture import CaptureSender
 from mailctl.smtp.pool import SmtpPool
+from mailctl.smtp.port_look import look_at_port
+from mailctl.smtp.probe import probe_recipient
 from mailctl.smtp.recipient_guard import GuardedSender
 from mailctl.smtp.server import smtp_server_from_settings
 from mailctl.timefmt import format_milliseconds
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     from mailctl.domain.models import Envelope, Outcome
     from mailctl.settings import Settings
+    from mailctl.smtp.port_look import PortUse
     from mailctl.smtp.probe import ProbeStep
     from mailctl.smtp.sender import Sender
     from mailctl.smtp.server import SmtpServer
@@ -61,7 +65,7 @@ def check_smtp(settings: Settings, *, offline: bool, send_test: str | None) -> I
         yield _GROUP.skip("connect", "offline")
         is_usable = False
     else:
-        is_usable = yield from _probe(settings)
+        is_usable = yield from _probe(settings, recipient=send_test or settings.email_from_address)
     if send_test is None:
         return
     if is_usable:
@@ -77,18 +81,21 @@ def _captured(settings: Settings) -> Finding:
     return _GROUP.warn("connect", f"{detail}, not sent.", fix="Set EMAIL_ENABLED=True and EMAIL_HOST.")
 
 
-def _probe(settings: Settings) -> Generator[Finding, None, bool]:
+def _probe(settings: Settings, *, recipient: str) -> Generator[Finding, None, bool]:
+    """Go through a session as an email does, up to RCPT; return whether the mail server is available."""
     server = _with_short_timeouts(smtp_server_from_settings(settings))
     try:
         steps = call_with_deadline(
-            lambda: asyncio.run(_probe_steps(server)), service=_SERVICE_NAME, seconds=_PROBE_SECONDS
+            lambda: asyncio.run(_probe_steps(settings, server, recipient=recipient)),
+            service=_SERVICE_NAME,
+            seconds=_PROBE_SECONDS,
         )
     except MailctlError as error:
         yield _GROUP.error("connect", error)
         return False
     for step in steps:
-        yield _step(step, settings)
-    is_usable = all(step.ok for step in steps)
+        yield _step(step, settings, recipient=recipient)
+    is_usable = all(step.ok or step.name in ("mail", "rcpt") for step in steps)
     if is_usable and server.tls == "none":
         yield _GROUP.skip("tls", "EMAIL_TLS=none: the session is not encrypted")
     if is_usable and not server.username:
@@ -96,21 +103,41 @@ def _probe(settings: Settings) -> Generator[Finding, None, bool]:
     return is_usable
 
 
-async def _probe_steps(server: SmtpServer) -> list[ProbeStep]:
-    pool = SmtpPool(server)
-    try:
-        return await pool.probe()
-    finally:
-        await pool.close()
+async def _probe_steps(settings: Settings, server: SmtpServer, *, recipient: str) -> list[ProbeStep]:
+    steps = await probe_recipient(server, sender=settings.email_from_address, recipient=recipient)
+    last = steps[-1]
+    if not last.ok and last.name in ("connect", "tls") and last.category is None:
+        use = await look_at_port(server.host, server.port)
+        return [*steps[:-1], replace(last, detail=last.detail + _describe_port(use, server))]
+    return steps
 
 
-def _step(step: ProbeStep, settings: Settings) -> Finding:
+def _describe_port(use: PortUse | None, server: SmtpServer) -> str:
+    """Return a clause about what the port really speaks; "" if that explains nothing."""
+    if use is None:
+        return ""
+    if use.protocol not in ("SMTP", None):
+        return f"; port {server.port} speaks {use.protocol}, not SMTP"
+    if use.is_tls_at_once and server.tls != "implicit":
+        return f"; port {server.port} speaks TLS at once, so it needs EMAIL_TLS=implicit"
+    if not use.is_tls_at_once and server.tls == "implicit" and use.protocol == "SMTP":
+        return f"; port {server.port} speaks SMTP without TLS at first, so it needs EMAIL_TLS=starttls"
+    return ""
+
+
+def _step(step: ProbeStep, settings: Settings, *, recipient: str) -> Finding:
     if step.ok:
         return _GROUP.ok(step.name, f"{step.detail} ({format_milliseconds(step.seconds)})")
+    if step.name == "rcpt" and step.category not in OUR_FAULTS:
+        return _GROUP.skip(
+            step.name,
+            f"the server refuses {recipient} as a recipient ({step.detail}), which says nothing about others;"
+            " give another address with --send-test",
+        )
     return _GROUP.fail(
         step.name,
         f"{settings.email_host}:{settings.email_port}: {step.detail}.",
-        fix=_fix(step.name, settings),
+        fix=fix_for(step.category) or _fix(step.name, settings),
     )
 
 
@@ -191,6 +218,7 @@ def _test_result(outcome: Outcome, settings: Settings) -> Finding:
             _SEND_TEST, f"{outcome.reply.text}.", fix="Give an address that the recipient policy allows."
         )
     fix = "Try another address." if outcome.stage == "rcpt" else _fix(outcome.stage, settings)
+    fix = fix_for(outcome.category) or fix
     return _GROUP.fail(_SEND_TEST, f"The mail server did not accept the message: {outcome}.", fix=fix)
 
 

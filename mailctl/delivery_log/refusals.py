@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import and_, exists, false, or_, select
 
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
@@ -47,8 +47,15 @@ class LoggedEnd:
 class Refusals(Repository):
     """Reads how attempts ended, and returns refused emails to the log once."""
 
-    def recent_ends(self, *, since: datetime) -> list[LoggedEnd]:
-        """Return how attempts ended since a time, newest first; second refusals are left out."""
+    def recent_ends(self, *, since: datetime, with_deferrals: bool = False) -> list[LoggedEnd]:
+        """Return how attempts ended since a time, newest first; second refusals are left out.
+
+        Args:
+            since: the earliest time.
+            with_deferrals: whether to include what the mail server deferred, or we have to correct.
+        """
+        is_deferral = and_(events.c.state == State.DEFERRED, events.c.stage.is_not(None))
+        was_deferred = is_deferral if with_deferrals else false()
         was_refused = and_(events.c.state == State.FAILED, events.c.reason_code == ReasonCode.REFUSED)
         query = (
             select(
@@ -65,7 +72,11 @@ class Refusals(Repository):
             .join(emails, emails.c.id == events.c.email_id)
             .where(
                 events.c.at >= since,
-                or_(events.c.state == State.SENT, and_(was_refused, ~_was_returned_before_event())),
+                or_(
+                    events.c.state == State.SENT,
+                    was_deferred,
+                    and_(was_refused, ~_was_returned_before_event()),
+                ),
             )
             .order_by(events.c.seq.desc())
             .limit(_MAX_ENDS)

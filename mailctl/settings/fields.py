@@ -24,6 +24,10 @@ _HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[\w.-
 _WEB_HOST = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 
 
+#: A host name in ASCII, or an address literal (RFC 5321 section 4.1.3).
+_HELO_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[A-Za-z0-9:.]{2,60}\]")
+
+
 class SettingsFields(BaseSettings):
     """Every setting, under the names that the web service uses; names are case-sensitive.
 
@@ -71,6 +75,8 @@ class SettingsFields(BaseSettings):
     email_from_name: str = ""
     email_tls: Literal["starttls", "implicit", "none"] = "starttls"
     email_ca_file: Path | None = None
+    #: The name in EHLO; "" for that of this host.
+    email_helo_name: str = ""
 
     #: A service's own Celery app, as MODULE:ATTRIBUTE.
     mailctl_app: str = ""
@@ -158,6 +164,13 @@ class SettingsFields(BaseSettings):
             raise ValueError("is not UTF-8 text, or contains a NUL")
         if value == "" and info.field_name in cls.model_fields:
             return cls.model_fields[info.field_name].get_default()
+        return value
+
+    @field_validator("email_helo_name")
+    @classmethod
+    def _check_helo_name(cls, value: str) -> str:
+        if value and not _HELO_NAME.fullmatch(value):
+            raise ValueError("must be a host name with its domain, or an address in square brackets")
         return value
 
     @field_validator("redis_host", "email_host")

@@ -13,10 +13,13 @@ import aiosmtplib
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
 from mailctl.errors import ConfigurationError
 from mailctl.smtp.classify import classify_reply, one_line
+from mailctl.smtp.known_replies import find_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: How aiosmtplib begins its message about a line that is no reply.
+_MALFORMED = "Malformed SMTP response line:"
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 _E = TypeVar("_E", bound=BaseException)
@@ -42,6 +45,8 @@ def classify_error(
     Returns:
         The outcome; its reply text names the reason, but no address or password.
     """
+    if wrong := wrong_protocol(error, stage=stage):
+        return wrong
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return classify_reply(error.code, error.message, stage=stage)
     chain = list(_causes(error))
@@ -50,6 +55,18 @@ def classify_error(
     reason = _reason(chain, stage=stage, timeout_seconds=timeout_seconds, implicit_tls=implicit_tls)
     kind = OutcomeKind.AMBIGUOUS if body_handed_over else _kind_of_error(chain, stage)
     return Outcome(kind=kind, reply=SmtpReply(text=one_line(reason)), stage=stage)
+
+
+def wrong_protocol(error: BaseException, *, stage: str) -> Outcome | None:
+    """Return the outcome if a server of another protocol greeted us; None if it was not that."""
+    if stage != "connect" or not isinstance(error, aiosmtplib.SMTPResponseException):
+        return None
+    # aiosmtplib says what is wrong with the line before it quotes it.
+    protocol = find_protocol(error.message.removeprefix(_MALFORMED).strip())
+    if protocol is None:
+        return None
+    reason = f"this port speaks {protocol}, not SMTP; EMAIL_PORT is mostly 587, 465 or 25"
+    return Outcome(kind=OutcomeKind.CONFIG, reply=SmtpReply(text=reason), stage=stage)
 
 
 def _kind_of_error(chain: list[BaseException], stage: str) -> OutcomeKind:

@@ -16,6 +16,7 @@ from mailctl.timefmt import TimeStyle, format_time
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mailctl.domain.models import ReplyCategory
     from mailctl.smtp.server import SmtpServer
 
 
@@ -29,6 +30,8 @@ class ProbeStep:
     #: What was found, or why the step failed.
     detail: str
     seconds: float
+    #: What a refusal is about; None if the step succeeded, or failed without a reply.
+    category: ReplyCategory | None = None
 
 
 async def probe_session(session: SmtpSession, server: SmtpServer) -> list[ProbeStep]:
@@ -83,7 +86,13 @@ async def _probe_command(offer: TransactionStep, *, name: str, session: SmtpSess
     except SESSION_ERRORS as error:
         refusal = session.explain(error)
     detail = "the server accepts it" if refusal is None else str(refusal)
-    return ProbeStep(name=name, ok=refusal is None, detail=detail, seconds=time.monotonic() - started)
+    return ProbeStep(
+        name=name,
+        ok=refusal is None,
+        detail=detail,
+        seconds=time.monotonic() - started,
+        category=None if refusal is None else refusal.category,
+    )
 
 
 async def _probe_step(step: OpeningStep, *, name: str, session: SmtpSession, server: SmtpServer) -> ProbeStep:
@@ -93,16 +102,18 @@ async def _probe_step(step: OpeningStep, *, name: str, session: SmtpSession, ser
         await step()
     except SESSION_ERRORS as error:
         outcome = session.explain(error)
-        name, ok, detail = outcome.stage, False, str(outcome)
+        name, ok, detail, category = outcome.stage, False, str(outcome), outcome.category
     else:
-        ok, detail = True, _detail(name, session=session, server=server)
-    return ProbeStep(name=name, ok=ok, detail=detail, seconds=time.monotonic() - started)
+        ok, detail, category = True, _detail(name, session=session, server=server), None
+    seconds = time.monotonic() - started
+    return ProbeStep(name=name, ok=ok, detail=detail, seconds=seconds, category=category)
 
 
 def _detail(name: str, *, session: SmtpSession, server: SmtpServer) -> str:
     if name == "connect":
         offered = ", ".join(sorted(keyword.upper() for keyword in session.extensions))
-        return f"{server.host}:{server.port} answers" + (f" and offers {offered}" if offered else "")
+        answers = f"{server.host}:{server.port} answers {session.helo_name}"
+        return answers + (f" and offers {offered}" if offered else "")
     if name == "tls":
         return _tls_detail(session)
     # Some services use a token as both user name and password.

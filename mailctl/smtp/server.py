@@ -33,7 +33,7 @@ class SmtpServer:
     timeout_seconds: float = 30.0
     #: Seconds to wait for the reply to a body (RFC 5321 section 4.5.3.2.6 requires 600).
     data_timeout_seconds: float = 600.0
-    #: The host name for EHLO; None for the system's.
+    #: The host name for EHLO; None for that of the system, or the address if that is no full name.
     local_hostname: str | None = None
 
 
@@ -48,7 +48,16 @@ def smtp_server_from_settings(settings: Settings) -> SmtpServer:
         ca_file=settings.email_ca_file,
         timeout_seconds=settings.mailctl_smtp_timeout_seconds,
         data_timeout_seconds=settings.mailctl_smtp_data_timeout_seconds,
+        local_hostname=settings.email_helo_name or None,
     )
+
+
+def is_full_host_name(name: str) -> bool:
+    """Whether mail servers accept a name in EHLO: a host with its domain, or an address literal."""
+    if name.startswith("["):
+        return True
+    host = name.rstrip(".").lower()
+    return "." in host and not host.endswith(".localdomain")
 
 
 def make_tls_context(server: SmtpServer) -> ssl.SSLContext:

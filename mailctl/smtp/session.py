@@ -17,9 +17,10 @@ from mailctl.errors import ConfigurationError
 from mailctl.redaction import mask_password
 from mailctl.smtp.classify import BAD_SEQUENCE_CODE, CLOSING_CODE, classify_reply
 from mailctl.smtp.commands import DATA_COMMAND, dot_stuff, mail_command, rcpt_command, with_crlf
-from mailctl.smtp.failures import classify_error
+from mailctl.smtp.failures import classify_error, wrong_protocol
 from mailctl.smtp.protocol import SmtpProtocol
 from mailctl.smtp.sender import no_fence
+from mailctl.smtp.server import is_full_host_name
 
 if TYPE_CHECKING:
     from mailctl.domain.models import Envelope, Outcome
@@ -73,6 +74,11 @@ class SmtpSession:
     def is_connected(self) -> bool:
         """Whether the connection is open, as far as the client knows."""
         return self._smtp.is_connected if self._protocol is None else self._protocol.is_usable
+
+    @property
+    def helo_name(self) -> str:
+        """The name by which this host has introduced itself; "" before it has."""
+        return str(self._smtp.local_hostname or "")
 
     @property
     def extensions(self) -> Collection[str]:
@@ -149,6 +155,8 @@ class SmtpSession:
 
     def explain(self, error: BaseException) -> Outcome:
         """Return the outcome of an exception that was raised at the current stage."""
+        if wrong := wrong_protocol(error, stage=self.stage):
+            return wrong
         if isinstance(error, aiosmtplib.SMTPResponseException):
             return self._classify_reply(error.code, error.message)
         server = self._server
@@ -215,6 +223,9 @@ class SmtpSession:
         name = server.local_hostname or await asyncio.to_thread(_local_hostname)
         await smtp.connect(hostname=server.host, port=server.port, local_hostname=name)
         self._transport = self._smtp.transport
+        if not server.local_hostname and not is_full_host_name(str(name)):
+            # The name of a container says nothing to the server (RFC 5321 section 4.1.4).
+            smtp.local_hostname = _address_literal(self._smtp.get_transport_info("sockname")) or name
         await self._send_ehlo()
 
     async def _send_ehlo(self) -> None:
@@ -278,6 +289,14 @@ class SmtpSession:
         self.stage = "body"
         reply = await protocol.read(within=self._server.data_timeout_seconds)
         return self._classify_reply(reply.code, reply.text)
+
+
+def _address_literal(address: object) -> str | None:
+    """Return the address of a socket as EHLO takes it (RFC 5321 section 4.1.3); None if it has none."""
+    if not isinstance(address, tuple) or not address:
+        return None
+    host = str(address[0]).partition("%")[0]
+    return f"[IPv6:{host}]" if ":" in host else f"[{host}]"
 
 
 @cache

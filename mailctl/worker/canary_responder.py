@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailctl.deadlines import DEADLINE_SECONDS
@@ -72,11 +72,11 @@ def _probe_server(runtime: Runtime, recipient: str) -> list[Json]:
     settings = runtime.settings
     if not settings.email_enabled:
         detail = "skipped: EMAIL_ENABLED=False, emails are captured"
-        return [asdict(ProbeStep(name="smtp", ok=True, detail=detail, seconds=0.0))]
+        return [_as_json(ProbeStep(name="smtp", ok=True, detail=detail, seconds=0.0))]
     server = smtp_server_from_settings(settings)
     server = replace(server, timeout_seconds=min(server.timeout_seconds, DEADLINE_SECONDS))
     steps = asyncio.run(probe_recipient(server, sender=settings.email_from_address, recipient=recipient))
-    return [asdict(step) for step in steps]
+    return [_as_json(step) for step in steps]
 
 
 def _decrypt_recipient(runtime: Runtime, canary_id: str, encrypted_recipient: Json) -> str:
@@ -94,4 +94,8 @@ def _decrypt_recipient(runtime: Runtime, canary_id: str, encrypted_recipient: Js
 
 
 def _step(name: str, *, ok: bool, detail: str, since: float) -> Json:
-    return asdict(ProbeStep(name=name, ok=ok, detail=detail, seconds=time.monotonic() - since))
+    return _as_json(ProbeStep(name=name, ok=ok, detail=detail, seconds=time.monotonic() - since))
+
+
+def _as_json(step: ProbeStep) -> Json:
+    return {"name": step.name, "ok": step.ok, "detail": step.detail, "seconds": step.seconds}

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from mailctl.checks import Finding, FindingStatus, is_ok, run_checks
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
-from tests.servers import FEW_ATTEMPTS, HangUpServer, RedisServer, free_port
+from tests.servers import FEW_ATTEMPTS, HangUpServer, LineServer, RedisServer, free_port
 from tests.smtp_server import (
     AcceptThenDrop,
     Certificates,
@@ -67,7 +67,9 @@ def on_redis(url: str, **changes: Any) -> Settings:
     return Settings(**{**sound, **changes})
 
 
-def mailing(server: ScriptedSmtpServer, certificates: Certificates | None = None, **changes: Any) -> Settings:
+def mailing(
+    server: ScriptedSmtpServer | LineServer, certificates: Certificates | None = None, **changes: Any
+) -> Settings:
     """Return settings for a mail server; with certificates over STARTTLS, signed in."""
     usual: dict[str, Any] = {
         "email_enabled": True,
@@ -182,7 +184,7 @@ class TestSmtp:
         """It receives no message."""
         with ScriptedSmtpServer(ssl_context=certificates.server, credentials=("app", "hunter2")) as server:
             found = check(mailing(server, certificates))
-        assert steps(found) == {"connect": OK, "tls": OK, "auth": OK}
+        assert steps(found) == {"connect": OK, "tls": OK, "auth": OK, "mail": OK, "rcpt": OK}
         assert "STARTTLS" in found["smtp/connect"].detail
         assert "certificate for 127.0.0.1" in found["smtp/tls"].detail
         assert found["smtp/auth"].detail.startswith("signed in as app (")
@@ -202,7 +204,7 @@ class TestSmtp:
         """A relay on the same host needs neither."""
         with ScriptedSmtpServer() as server:
             found = check(mailing(server))
-        assert steps(found) == {"connect": OK, "tls": SKIP, "auth": SKIP}
+        assert steps(found) == {"connect": OK, "tls": SKIP, "auth": SKIP, "mail": OK, "rcpt": OK}
 
     def test_a_wrong_password_fails(self, certificates: Certificates) -> None:
         """It is tried once, because more attempts could lock the account."""
@@ -255,6 +257,59 @@ class TestSmtp:
         assert finding.status is FAIL
         assert "EMAIL_TLS=implicit" in finding.detail
 
+    @pytest.mark.parametrize(
+        ("greeting", "answer", "tls", "words"),
+        [
+            ("* OK [CAPABILITY IMAP4rev1] ready", "", "none", "speaks IMAP, not SMTP"),
+            ("+OK POP3 ready", "", "starttls", "speaks POP3, not SMTP"),
+            ("", "HTTP/1.1 400 Bad Request", "none", "speaks HTTP, not SMTP"),
+            ("", "HTTP/1.1 400 Bad Request", "implicit", "speaks HTTP, not SMTP"),
+            ("220 mail.example.org ESMTP", "", "implicit", "EMAIL_TLS=starttls"),
+        ],
+    )
+    def test_a_port_of_another_protocol_is_recognised(
+        self, greeting: str, answer: str, tls: str, words: str
+    ) -> None:
+        """Of a silent one too, which is asked what only an HTTP server answers."""
+        with LineServer(greeting, answer=answer) as server:
+            settings = mailing(server, email_tls=tls, mailctl_smtp_timeout_seconds=0.3)
+            found = check(settings)
+        finding = next(each for name, each in found.items() if name in ("smtp/connect", "smtp/tls"))
+        assert (finding.status, words in finding.detail) == (FAIL, True), finding
+
+    @pytest.mark.parametrize(
+        ("stage", "reply", "fix"),
+        [
+            (
+                "rcpt",
+                "504 5.5.2 <web>: Helo command rejected: need fully-qualified hostname",
+                "EMAIL_HELO_NAME",
+            ),
+            ("rcpt", "554 5.7.1 <ada@example.com>: Relay access denied", "relay"),
+            ("mail", "530 5.7.0 Must issue a STARTTLS command first", "EMAIL_TLS"),
+            (
+                "mail",
+                "550 5.7.60 Client does not have permissions to send as this sender",
+                "EMAIL_FROM_ADDRESS",
+            ),
+        ],
+    )
+    def test_what_an_email_would_meet_is_asked(self, stage: str, reply: str, fix: str) -> None:
+        """With the name, the sender and a recipient that an email has."""
+        with ScriptedSmtpServer({stage: [Reply(reply)]}) as server:
+            finding = check(mailing(server, email_helo_name="web.example.com"))[f"smtp/{stage}"]
+            lines = [line for _, who, line in server.log if who == "C"]
+        assert (finding.status, reply in finding.detail, fix in finding.fix) == (FAIL, True, True)
+        assert lines[0] == "EHLO web.example.com"
+        assert lines[1].startswith("MAIL FROM:<noreply@example.com>")
+        assert not server.messages
+
+    def test_an_unknown_own_address_says_nothing_about_others(self) -> None:
+        """Nobody has to read what is sent to a noreply address."""
+        with ScriptedSmtpServer({"rcpt": [Reply("550 5.1.1 no such user")]}) as server:
+            finding = check(mailing(server))["smtp/rcpt"]
+        assert (finding.status, "--send-test" in finding.detail) == (SKIP, True)
+
     def test_a_server_that_is_slow_is_not_waited_for(self) -> None:
         """Whatever the timeout of workers is."""
         with ScriptedSmtpServer({"banner": [Stall(600)]}) as server:
@@ -282,7 +337,7 @@ class TestSendTest:
     )
     def test_a_refusal_is_shown_with_the_reply_of_the_server(self, stage: str, reply: str, fix: str) -> None:
         """The fix depends on the stage."""
-        with ScriptedSmtpServer({stage: [Reply(reply)]}) as server:
+        with ScriptedSmtpServer({stage: lambda _: Reply(reply)}) as server:
             finding = check(mailing(server), send_test="ada@example.com")["smtp/send-test"]
         assert finding.status is FAIL
         assert finding.detail == f"The mail server did not accept the message: {reply}."

@@ -183,7 +183,7 @@ class TestProbe:
             [step] = probe(plain(server))
         assert (
             step.detail
-            == f"127.0.0.1:{server.port} answers and offers 8BITMIME, ENHANCEDSTATUSCODES, PIPELINING, SIZE"
+            == f"127.0.0.1:{server.port} answers client.example.com and offers 8BITMIME, ENHANCEDSTATUSCODES, PIPELINING, SIZE"
         )
 
     def test_it_stops_at_the_first_step_that_fails(self, certificates: Certificates) -> None:

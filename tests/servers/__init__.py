@@ -4,11 +4,12 @@ from tests.servers.postgresql import PostgresServer
 from tests.servers.process import free_port
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer, SentinelServer
-from tests.servers.sockets import FEW_ATTEMPTS, HangUpServer, Proxy, TlsProxy
+from tests.servers.sockets import FEW_ATTEMPTS, HangUpServer, LineServer, Proxy, TlsProxy
 
 __all__ = [
     "FEW_ATTEMPTS",
     "HangUpServer",
+    "LineServer",
     "PostgresServer",
     "Proxy",
     "RabbitServer",

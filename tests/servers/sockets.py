@@ -54,6 +54,47 @@ class HangUpServer:
             client.close()
 
 
+class LineServer:
+    """Says one line when somebody connects, and another one after each line of theirs, then hangs up.
+
+    Args:
+        greeting: the first line; "" to be silent.
+        answer: the line after theirs; "" for none.
+    """
+
+    def __init__(self, greeting: str, *, answer: str = "") -> None:
+        self._greeting, self._answer = greeting, answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(PATIENCE)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._converse, args=[client], daemon=True).start()
+
+    def _converse(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            if self._greeting:
+                client.sendall(f"{self._greeting}\r\n".encode())
+            while client.recv(4096):
+                if self._answer:
+                    client.sendall(f"{self._answer}\r\n".encode())
+                    return
+
+
 class Proxy:
     """Passes on what clients and a server on loopback say to each other.
 

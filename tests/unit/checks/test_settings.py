@@ -114,3 +114,23 @@ def test_tokens_in_the_environment_are_no_mistake(monkeypatch: pytest.MonkeyPatc
     for name in names:
         monkeypatch.setenv(name, "hunter2")
     assert not check().keys() & set(names)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("secret\n", "white space or a line feed"),
+        (" secret", "white space or a line feed"),
+        ('"secret"', "quotes around it"),
+        ("'secret'", "quotes around it"),
+        ("se'cret'", ""),
+    ],
+)
+def test_a_secret_with_quotes_or_a_line_feed_around_it_is_hinted_at(
+    value: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files and tools leave them there; the value itself is not shown."""
+    monkeypatch.setenv("EMAIL_HOST_PASSWORD", value)
+    found = by_name(check_settings(Settings.load())).get("EMAIL_HOST_PASSWORD value")
+    assert (found is not None) == bool(words)
+    assert found is None or (words in found.detail and "secret" not in found.detail)

@@ -18,6 +18,7 @@ class FakeSession:
 
     extensions = ("starttls", "size")
     tls = None
+    helo_name = "web.example.com"
 
     def __init__(self, **errors: Exception) -> None:
         self.errors = errors
@@ -46,7 +47,7 @@ def test_all_steps_are_reported() -> None:
     """With what the server offers, and who signed in."""
     server = SmtpServer(host="h", port=587, username="app", password="pw")
     assert probed(server) == [
-        ("connect", True, "h:587 answers and offers SIZE, STARTTLS"),
+        ("connect", True, "h:587 answers web.example.com and offers SIZE, STARTTLS"),
         ("tls", True, "not encrypted"),
         ("auth", True, "signed in as app"),
     ]

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from mailctl.errors import ConfigurationError
 from mailctl.settings import Settings
-from mailctl.smtp.server import SmtpServer, make_tls_context, smtp_server_from_settings
+from mailctl.smtp.server import SmtpServer, is_full_host_name, make_tls_context, smtp_server_from_settings
 
 
 def test_every_setting_of_the_mail_server_is_used() -> None:
@@ -61,3 +61,15 @@ def test_tls_verifies_the_certificate() -> None:
 def test_a_server_does_not_show_its_password() -> None:
     """In logs and tracebacks."""
     assert "hunter2" not in repr(SmtpServer(host="h", port=1, username="u", password="hunter2"))
+
+
+@pytest.mark.parametrize("name", ["web.example.com", "web.example.com.", "[192.0.2.1]", "[IPv6:2001:db8::1]"])
+def test_a_full_name_is_one_that_servers_accept(name: str) -> None:
+    """A host with its domain, or an address."""
+    assert is_full_host_name(name)
+
+
+@pytest.mark.parametrize("name", ["3f2a9c1b7d4e", "localhost", "localhost.localdomain"])
+def test_the_name_of_a_container_is_no_full_name(name: str) -> None:
+    """Mail servers reject it."""
+    assert not is_full_host_name(name)
