@@ -181,10 +181,8 @@ class TestProbe:
         """Nothing else is configured."""
         with ScriptedSmtpServer() as server:
             [step] = probe(plain(server))
-        assert (
-            step.detail
-            == f"127.0.0.1:{server.port} answers client.example.com and offers 8BITMIME, ENHANCEDSTATUSCODES, PIPELINING, SIZE"
-        )
+        extensions = "8BITMIME, ENHANCEDSTATUSCODES, PIPELINING, SIZE"
+        assert step.detail == f"127.0.0.1:{server.port} answers client.example.com and offers {extensions}"
 
     def test_it_stops_at_the_first_step_that_fails(self, certificates: Certificates) -> None:
         """With the reason that a message would have got."""
