@@ -164,7 +164,7 @@ class EmailFailed(MailctlError):
 
 
 class EmailUnconfirmed(MailctlError):
-    """A task of the service has finished with an email, and does not tell whether it was sent."""
+    """A task of the service has finished with an email, and does not say whether it was sent."""
 
     exit_code = ExitCode.UNCONFIRMED
 

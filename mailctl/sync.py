@@ -32,9 +32,9 @@ class EmailService:
     every forked process may call it. The call waits for the delivery log, for milliseconds: on an event loop,
     use `mailctl.EmailService`.
 
-    In `transaction.atomic` of Django, the email comes with the commit, and never after a rollback. With the
-    delivery log in the same database, both are one transaction. Otherwise the email is recorded right after
-    the commit (`transaction.on_commit`), and what the log then raises is raised there.
+    Inside `transaction.atomic` of Django, the email is recorded only if the transaction commits. If the
+    delivery log is in the same database, the email is part of that transaction. Otherwise it is recorded
+    right after the commit (`transaction.on_commit`), and an error of the log is raised at that point.
 
     Args (all sending methods):
         session: a session of SQLAlchemy, such as `db.session` of Flask-SQLAlchemy. The email joins its
@@ -44,7 +44,7 @@ class EmailService:
             sends nothing.
 
     Raises (all sending methods):
-        InvalidInput: a value is missing or not usable; nothing was recorded.
+        InvalidInput: a value is missing or invalid; nothing was recorded.
         IdempotencyConflict: the idempotency key was used for other content.
         ConfigurationError: the settings are not usable, or `session` is connected to another database than
             the delivery log.
@@ -55,14 +55,14 @@ class EmailService:
     def prepare() -> None:
         """Open the delivery log and load the custom kinds.
 
-        Call this at the start of the service, so that the first request need not wait for it. Processes that
-        are forked later open it for themselves.
+        Call this when the service starts, so that the first request need not wait for it. Processes that are
+        forked later open the log for themselves.
         """
         _ = background.current().runtime.catalog.custom_kinds
 
     @staticmethod
     def close() -> None:
-        """Publish what is still to be published, and close all connections; call this at the end."""
+        """Publish the emails that are not published yet, and close all connections; call this at shutdown."""
         runtime.close()
 
     @staticmethod

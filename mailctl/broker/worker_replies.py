@@ -1,4 +1,4 @@
-"""Replies of Celery workers to remote control: those of other apps may have any shape."""
+"""Replies of Celery workers to remote control commands; workers of other apps may reply anything."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-#: Characters of a name.
+#: The maximum length of a name, in characters.
 _MAX_NAME_LENGTH = 255
-#: The greatest number that a worker may report, of processes, seconds or processes' ids.
+#: The maximum of a number of processes, of seconds, or of a process id.
 _MAX_NUMBER = 10**12
 
 
@@ -52,10 +52,10 @@ def ask_workers(
         )
     except driver_errors(connection):
         raise
-    except Exception as error:  # from a header of any type, or from a body that cannot be decoded
+    except Exception as error:  # a header of a wrong type, or a body that cannot be decoded
         raise BrokerRefused(
             f"A worker on this broker sends a reply that cannot be read ({type(error).__name__}).",
-            fix="Find the program that does, for example with `celery inspect ping`, and stop it.",
+            fix="Find the program that sends it, for example with `celery inspect ping`, and stop it.",
         ) from None
     found = (reply for reply in replies or () if isinstance(reply, dict))
     return {name: value for reply in found for name, value in reply.items() if isinstance(name, str)}

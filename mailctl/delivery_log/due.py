@@ -22,13 +22,13 @@ WAITING_STATES = (State.DEFERRED, State.PENDING)
 def may_start(moment: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
     """Return the condition that an email may be claimed at a moment, as far as its `not_before` decides.
 
-    An email waits for that time if it is scheduled, or if an attempt or a reason has delayed it.
+    `not_before` is the time for which an email is scheduled, or until which it was deferred.
     """
     return or_(emails.c.not_before.is_(None), emails.c.not_before <= moment)
 
 
 def starts_later(moment: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
-    """Return the condition that an email waits for a time after a moment; the opposite of `may_start`."""
+    """Return the condition that an email may not be claimed at a moment yet; the opposite of `may_start`."""
     return emails.c.not_before > moment
 
 

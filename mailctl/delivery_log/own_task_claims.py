@@ -1,4 +1,4 @@
-"""Emails that the service's own tasks send: recorded from their calls, and claimed before the tasks run."""
+"""Emails of own tasks: recorded from the calls of the tasks, and claimed before the tasks run."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Claim, Draft
     from mailctl.security.keyring import Keyring
 
-#: How much earlier than its ETA a worker may run a task, by the clocks of two hosts and Celery's timer.
+#: How much earlier than its ETA a worker may run a task: the clocks of hosts and Celery's timer differ.
 _EARLY = timedelta(seconds=5)
-#: Why nothing tells what became of an email whose worker disappeared.
+#: Why the outcome of an email is unknown, as a clause.
 _WORKER_DISAPPEARED = "its worker disappeared while the task ran"
 
 
@@ -101,7 +101,7 @@ class OwnTaskClaims(Repository):
         Args:
             drafts: the emails of one message.
             worker: the node name of the worker, shown to operators.
-            retries: how often the task had itself retried before this message.
+            retries: how often the task had asked for a retry before this message.
             is_redelivered: whether the broker has delivered the message before.
 
         Raises:
@@ -110,14 +110,14 @@ class OwnTaskClaims(Repository):
         lease = Lease(seconds=self._lease.total_seconds(), asked_at=boottime())
         now, token = self._clock(), secrets.token_hex(16)
         ids = [draft.id for draft in drafts]
-        are_they = emails.c.id.in_(ids)
+        of_message = emails.c.id.in_(ids)
         # Durable: after a power failure nothing else says that the task may have sent the email.
         with writing(self._engine) as connection:
             self._record_new(connection, drafts, is_on_broker=True, now=now)
-            self._end_earlier_runs(connection, are_they, retries=retries, now=now)
+            self._end_earlier_runs(connection, of_message, retries=retries, now=now)
             if not is_redelivered:
-                _release_unstarted(connection, are_they, now=now)
-            is_allowed = and_(are_they, may_start(now + _EARLY), is_not_paused(), is_not_suppressed())
+                _release_unstarted(connection, of_message, now=now)
+            is_allowed = and_(of_message, may_start(now + _EARLY), is_not_paused(), is_not_suppressed())
             rows = self._claim_rows(connection, is_allowed, token, worker=worker, now=now)
             if not rows:
                 suppress_waiting(connection, ids, worker=worker, now=now)
@@ -146,11 +146,11 @@ class OwnTaskClaims(Repository):
         """
         lease = Lease(seconds=self._lease.total_seconds(), asked_at=boottime())
         now, token = self._clock(), secrets.token_hex(16)
-        are_they = emails.c.id.in_([draft.id for draft in drafts])
-        is_open = and_(are_they, UNINDEXED_STATE.in_([State.PENDING, State.QUEUED, State.DEFERRED]))
+        of_message = emails.c.id.in_([draft.id for draft in drafts])
+        is_open = and_(of_message, UNINDEXED_STATE.in_([State.PENDING, State.QUEUED, State.DEFERRED]))
         with writing(self._engine) as connection:
             self._record_new(connection, drafts, is_on_broker=True, now=now)
-            _release_unstarted(connection, are_they, now=now)
+            _release_unstarted(connection, of_message, now=now)
             rows = self._claim_rows(connection, is_open, token, worker=worker, now=now)
         by_id = {draft.id: draft for draft in drafts}
         return tuple(
@@ -159,9 +159,9 @@ class OwnTaskClaims(Repository):
 
     def mark_lost(self, email_id: str) -> None:
         """Hold the emails of a task whose worker process died: nobody knows whether they were sent."""
-        # Its message is gone, even if the process died before it had claimed the emails.
+        # The message is gone, even if the process died before it had claimed the emails.
         is_open = UNINDEXED_STATE.in_([State.QUEUED, State.SENDING])
-        where = and_(_is_of_message(email_id), is_open)
+        where = and_(_belongs_to_message(email_id), is_open)
         with writing(self._engine) as connection:
             hold_as_unknown(connection, where, why=_WORKER_DISAPPEARED, now=self._clock())
 
@@ -174,13 +174,13 @@ class OwnTaskClaims(Repository):
         text = "its message expired" if has_expired else "its task was revoked"
         code = ReasonCode.EXPIRED if has_expired else ReasonCode.STOPPED
         target = State.EXPIRED if has_expired else State.CANCELLED
-        is_waiting = and_(_is_of_message(email_id), UNINDEXED_STATE != State.SENDING)
+        is_waiting = and_(_belongs_to_message(email_id), UNINDEXED_STATE != State.SENDING)
         now, values = self._clock(), reason_values(Reason(code=code, text=text))
         with writing(self._engine) as connection:
             change_state(connection, is_waiting, target, text=text, values=values, now=now, code=code)
 
     def reclaim(self, claim: Claim) -> bool:
-        """Give a run back the email that it had claimed, unless somebody else has dealt with it since.
+        """Claim an email again for a run that lost its claim, unless it has been claimed or changed since.
 
         Returns:
             Whether the claim holds again.
@@ -188,7 +188,10 @@ class OwnTaskClaims(Repository):
         now = self._clock()
         is_idle = and_(emails.c.id == claim.id, emails.c.attempts == claim.attempts, emails.c.claim.is_(None))
         is_lost = and_(is_idle, emails.c.reason_code == ReasonCode.OWN_TASK_UNKNOWN)
-        text, values = "its worker was not gone", {"claim": claim.token, "lease_until": now + self._lease}
+        text, values = (
+            "its worker was still running the task",
+            {"claim": claim.token, "lease_until": now + self._lease},
+        )
         with writing(self._engine) as connection:
             change_state(connection, is_lost, State.PENDING, text=text, values={}, now=now)
             is_waiting = and_(is_idle, UNINDEXED_STATE.in_([State.PENDING, State.DEFERRED]))
@@ -197,9 +200,9 @@ class OwnTaskClaims(Repository):
             )
 
     def fail_unpublished(self, drafts: Sequence[Draft]) -> None:
-        """Record the emails of a message that the broker did not take from the service's code as failed."""
+        """Record as failed the emails of a message that the broker did not accept."""
         now = self._clock()
-        reason = Reason(code=ReasonCode.UNPUBLISHABLE, text="the broker did not take its message")
+        reason = Reason(code=ReasonCode.UNPUBLISHABLE, text="the broker did not accept its message")
         rows = [self._row(draft, now=now) | reason_values(reason) for draft in drafts]
         with writing(self._engine, durable=self._durable) as connection:
             for row in rows:
@@ -207,8 +210,8 @@ class OwnTaskClaims(Repository):
                 if insert_or_ignore(connection, emails, row):
                     append_events(connection, [row["id"]], text=reason.text, now=now, code=reason.code)
 
-    def learn_address(self, email_id: str, address: str) -> None:
-        """Record the recipient of an email whose task did not say it in its arguments."""
+    def record_address(self, email_id: str, address: str) -> None:
+        """Record the recipient of an email, unless the arguments of its task contained one."""
         is_unknown = and_(emails.c.id == email_id, emails.c.to_address == "")
         with writing(self._engine, durable=False) as connection:
             connection.execute(update(emails).where(is_unknown).values(to_address=address))
@@ -218,7 +221,7 @@ class OwnTaskClaims(Repository):
     ) -> None:
         ids = [draft.id for draft in drafts]
         known = set(connection.execute(select(emails.c.id).where(emails.c.id.in_(ids))).scalars())
-        # A message that the broker seemed not to have taken has arrived after all.
+        # A message that was recorded as not accepted by the broker has arrived after all.
         if known:
             _requeue_unpublished(connection, ids, now=now)
         place = {} if is_on_broker else {"state": State.PENDING, "queued_at": None}
@@ -236,14 +239,14 @@ class OwnTaskClaims(Repository):
         return row | ({} if draft.content.call else {"content": None})
 
     def _end_earlier_runs(
-        self, connection: Connection, are_they: ColumnElement[bool], *, retries: int, now: datetime
+        self, connection: Connection, of_message: ColumnElement[bool], *, retries: int, now: datetime
     ) -> None:
-        """Take emails from runs that are over: Celery publishes a retry only when its run has ended."""
-        is_retry = and_(are_they, UNINDEXED_STATE == State.SENDING, emails.c.attempts <= retries)
-        text, code = "the task had itself retried", ReasonCode.DEFERRED
+        """End the claims of earlier runs: Celery publishes a retry only when its run has ended."""
+        is_retry = and_(of_message, UNINDEXED_STATE == State.SENDING, emails.c.attempts <= retries)
+        text, code = "the task had asked for a retry", ReasonCode.DEFERRED
         values = CLAIM_CLEARED | {"not_before": None}
         change_state(connection, is_retry, State.DEFERRED, text=text, values=values, now=now, code=code)
-        self._hold_lost(and_(are_they, emails.c.lease_until < now), connection=connection)
+        self._hold_lost(and_(of_message, emails.c.lease_until < now), connection=connection)
 
     def _claim_rows(
         self,
@@ -280,36 +283,36 @@ class OwnTaskClaims(Repository):
         return hold_as_unknown(connection, is_lost, why=_WORKER_DISAPPEARED, now=self._clock())
 
 
-def _is_of_message(email_id: str) -> ColumnElement[bool]:
-    """Return the condition that an email is of a message; the other recipients have its group."""
+def _belongs_to_message(email_id: str) -> ColumnElement[bool]:
+    """Return the condition that an email belongs to a message; the other recipients have its group id."""
     return and_(or_(emails.c.id == email_id, emails.c.group_id == email_id), emails.c.is_own_task)
 
 
 def _requeue_unpublished(connection: Connection, ids: Collection[str], *, now: datetime) -> None:
     values = reason_values(None) | {"queued_at": now}
-    were_unpublished = and_(
+    was_unpublished = and_(
         emails.c.id.in_(ids),
         UNINDEXED_STATE == State.FAILED,
         emails.c.reason_code == ReasonCode.UNPUBLISHABLE,
         emails.c.attempts == 0,
     )
-    text = "the broker has taken its message after all"
-    if change_state(connection, were_unpublished, State.PENDING, text=text, values=values, now=now):
-        are_they = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.PENDING, emails.c.queued_at == now)
-        change_state(connection, are_they, State.QUEUED, text=text, values={}, now=now)
+    text = "the broker has accepted its message after all"
+    if change_state(connection, was_unpublished, State.PENDING, text=text, values=values, now=now):
+        of_message = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.PENDING, emails.c.queued_at == now)
+        change_state(connection, of_message, State.QUEUED, text=text, values={}, now=now)
 
 
-def _release_unstarted(connection: Connection, are_they: ColumnElement[bool], *, now: datetime) -> None:
-    """Release emails that were held because their message was missing: a worker had it, and not begun."""
-    were_missing = and_(
-        are_they,
+def _release_unstarted(connection: Connection, of_message: ColumnElement[bool], *, now: datetime) -> None:
+    """Release emails that were held because their message was missing: a worker had it and has not begun."""
+    was_missing = and_(
+        of_message,
         UNINDEXED_STATE == State.HELD,
         emails.c.reason_code == ReasonCode.OWN_TASK_UNKNOWN,
         emails.c.attempts == 0,
     )
     values = reason_values(None) | {"maybe_sent": False}
-    text = "its message was with a worker"
-    change_state(connection, were_missing, State.PENDING, text=text, values=values, now=now)
+    text = "a worker had its message"
+    change_state(connection, was_missing, State.PENDING, text=text, values=values, now=now)
 
 
 def _refusal(connection: Connection, email_id: str) -> str:

@@ -1,7 +1,7 @@
-"""Emails that tasks of the service's own send: they end by what such a task tells, or are held.
+"""Emails of own tasks: ended by the results of the tasks, or held if the outcome is unknown.
 
-No relay ever publishes one of them again: a message that is gone may have been worked off, and the service's
-task does not ask the delivery log before it sends.
+No relay publishes such an email again: a message that is gone from the broker may have been processed, and an
+own task does not ask the delivery log before it sends.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _IS_HELD_AS_UNKNOWN = and_(emails.c.state == State.HELD, emails.c.reason_code ==
 
 
 class OwnTaskEmails(Repository):
-    """Finds emails of tasks of the service's own, and records what became of them."""
+    """Finds emails of own tasks, and records their outcomes."""
 
     def published(self, *, limit: int, worker_id: str | None = None) -> list[Email]:
         """Return emails whose message was published and whose outcome is not known yet, the oldest first.
@@ -44,33 +44,33 @@ class OwnTaskEmails(Repository):
         return self._select(and_(emails.c.state == State.QUEUED, place), emails.c.queued_at, limit=limit)
 
     def held_as_unknown(self, *, since: datetime, limit: int) -> list[Email]:
-        """Return emails that were held since a time because nothing told what became of them.
+        """Return emails that were held after a time because their outcome was unknown.
 
-        A result may still come: a task may take long.
+        A result may still come, because a task may take long.
         """
         is_recent = and_(_IS_HELD_AS_UNKNOWN, emails.c.updated_at > since)
         return self._select(is_recent, emails.c.updated_at, limit=limit)
 
     def finish(self, email_id: str, outcome: OwnTaskOutcome) -> bool:
-        """Record what the task of an email tells; return whether this ended the email, or held it.
+        """Record the outcome of an email; return whether this ended the email, or held it.
 
-        The content is deleted only if a mail server has accepted the email, or it was captured. A task that
-        was interrupted tells nothing: its email is held, and one that is held as unknown stays so.
+        The content is deleted only if a mail server has accepted the email, or it was captured. The email of
+        an interrupted task is held, because its outcome is unknown.
 
         Args:
-            email_id: of an email that was published, or that is held because nothing told about it.
-            outcome: what the result of the task tells.
+            email_id: the id of an email that was published, or is held because its outcome was unknown.
+            outcome: the outcome according to the result of the task.
         """
         if outcome.may_have_been_sent:
             return bool(self.hold_unknown([email_id], why=outcome.reason.text))
         now, state, code = self._clock(), outcome.state, outcome.reason.code
-        is_it = emails.c.id == email_id
+        this_email = emails.c.id == email_id
         with writing(self._engine) as connection:
-            if not _take(connection, is_it, now=now):
+            if not _record_start(connection, this_email, now=now):
                 return False
             changed = change_state(
                 connection,
-                is_it,
+                this_email,
                 state,
                 text=outcome.reason.text,
                 values=_values(outcome),
@@ -80,25 +80,26 @@ class OwnTaskEmails(Repository):
             return bool(changed)
 
     def hold_unknown(self, ids: Collection[str], *, why: str) -> int:
-        """Hold published emails of which nothing tells whether their task ran; return how many.
+        """Hold published emails of which it is unknown whether their task ran; return how many.
 
         Args:
-            why: why nothing tells it, as a clause.
+            ids: the ids of the emails.
+            why: why it is unknown, as a clause.
         """
         is_published = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.QUEUED)
         with writing(self._engine) as connection:
             return hold_as_unknown(connection, is_published, why=why, now=self._clock())
 
-    def mark_published(self, kinds: Collection[str]) -> int:
-        """Mark the published emails of kinds whose task the service defines; return how many were not marked.
+    def mark_as_own(self, kinds: Collection[str]) -> int:
+        """Mark the published emails of some kinds as emails of own tasks; return how many were marked.
 
         An earlier version of mailctl, or a process with another app, may have published them.
         """
-        are_they = and_(
+        of_kinds = and_(
             emails.c.state == State.QUEUED, emails.c.kind.in_(kinds), emails.c.is_own_task.is_(False)
         )
         with writing(self._engine) as connection:
-            return connection.execute(update(emails).where(are_they).values(is_own_task=True)).rowcount
+            return connection.execute(update(emails).where(of_kinds).values(is_own_task=True)).rowcount
 
     def _select(self, where: ColumnElement[bool], order: ColumnElement[Any], *, limit: int) -> list[Email]:
         query: Any = (
@@ -109,10 +110,13 @@ class OwnTaskEmails(Repository):
 
 
 def hold_as_unknown(connection: Connection, where: ColumnElement[bool], *, why: str, now: datetime) -> int:
-    """Hold the emails of tasks of the service's own that match; return how many.
+    """Hold the matching emails of own tasks because their outcome is unknown; return how many.
 
     Args:
-        why: why nothing tells what became of them, as a clause.
+        connection: a transaction that writes.
+        where: the condition that the emails match.
+        why: why the outcome is unknown, as a clause.
+        now: the current time.
     """
     reason = Reason(
         code=ReasonCode.OWN_TASK_UNKNOWN,
@@ -130,18 +134,18 @@ def hold_as_unknown(connection: Connection, where: ColumnElement[bool], *, why: 
     )
 
 
-def _take(connection: Connection, is_it: ColumnElement[bool], *, now: datetime) -> bool:
-    """Record that the task of the service took an email; return whether it could still be recorded."""
-    can_end = and_(is_it, or_(UNINDEXED_STATE == State.QUEUED, _IS_HELD_AS_UNKNOWN))
+def _record_start(connection: Connection, this_email: ColumnElement[bool], *, now: datetime) -> bool:
+    """Record that the task ran; return False if its email has already ended."""
+    can_end = and_(this_email, or_(UNINDEXED_STATE == State.QUEUED, _IS_HELD_AS_UNKNOWN))
     if not connection.execute(select(emails.c.seq).where(can_end)).first():
         return False
-    is_held = and_(is_it, UNINDEXED_STATE == State.HELD)
+    is_held = and_(this_email, UNINDEXED_STATE == State.HELD)
     change_state(
         connection, is_held, State.PENDING, text="its task has reported its outcome", values={}, now=now
     )
     text = "the service's own task received it"
     values = {"attempts": emails.c.attempts + 1}
-    return bool(change_state(connection, is_it, State.SENDING, text=text, values=values, now=now))
+    return bool(change_state(connection, this_email, State.SENDING, text=text, values=values, now=now))
 
 
 def _values(outcome: OwnTaskOutcome) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class EligibilityChecker:
             is_mailbox_dead=email.reason_code is ReasonCode.REFUSED
             and is_dead_mailbox(email.reply, stage=""),
             has_known_kind=kind is not None,
-            is_queued_for_custom_task=email.state is State.QUEUED
+            is_queued_for_own_task=email.state is State.QUEUED
             and (email.is_own_task or (kind is not None and self._enqueuer.is_own_task(kind)))
             and not self._enqueuer.asks_log_before_own_tasks,
             has_ready_made_links=has_dead_links,

@@ -79,7 +79,7 @@ SEND_ANOTHER = "send"
 
 
 class Hazard(StrEnum):
-    """A reason not to send an email again unless an operator names it."""
+    """A reason not to send an email again, unless an operator includes it (`--include`)."""
 
     PERMANENT = "permanent"
     MAYBE_SENT = "maybe-sent"
@@ -88,7 +88,7 @@ class Hazard(StrEnum):
     RESENT = "resent"
 
 
-#: Each hazard in words.
+#: The description of each hazard, as a clause.
 HAZARD_DESCRIPTIONS: Mapping[Hazard, str] = {
     Hazard.PERMANENT: "the mail server says that the mailbox does not exist",
     Hazard.MAYBE_SENT: "the mail server may have it already",
@@ -133,8 +133,8 @@ class EligibilityFacts:
     #: Whether the mail server said that the mailbox does not exist.
     is_mailbox_dead: bool = False
     has_known_kind: bool = True
-    #: Whether its message is on the broker for a task that does not ask the delivery log.
-    is_queued_for_custom_task: bool = False
+    #: Whether its message is on the broker for an own task, which does not ask the delivery log.
+    is_queued_for_own_task: bool = False
     #: Whether its links came with it, so that they expire with the email.
     has_ready_made_links: bool = False
     #: Whether one of the secret keys decrypts its content.
@@ -257,7 +257,7 @@ def _obstacle(action: Action, email: Email, facts: EligibilityFacts, *, now: dat
         return _wrong_state(action, email)
     if is_sent_again:
         return _obstacle_to_sending(action, email, facts, now=now)
-    if facts.is_queued_for_custom_task:
+    if facts.is_queued_for_own_task:
         return _Obstacle(
             "its message is on the broker, and the service's own task does not ask the delivery log"
         )

@@ -29,7 +29,7 @@ class State(StrEnum):
     SENDING = "sending"  #: claimed by a worker
     SENT = "sent"  #: accepted by the mail server
     CAPTURED = "captured"  #: written to a file, because EMAIL_ENABLED=False
-    #: the service's own task has finished, and does not tell whether a mail server accepted it
+    #: the service's own task has finished, and does not say whether a mail server accepted it
     UNCONFIRMED = "unconfirmed"
     DEFERRED = "deferred"  #: the mail server said "later"; waits for the next attempt
     FAILED = "failed"  #: refused permanently, or out of attempts

@@ -1,6 +1,6 @@
-"""What a task that the service itself defines tells by its result: a pure reading, never a claim beyond it.
+"""Decides what the result of an own task says about its email, and assumes no more than it proves.
 
-Such a task sends an email in its own way and does not write to the delivery log. That it ended without an
+An own task sends an email in its own way and does not write to the delivery log. That it ended without an
 exception proves nothing: many such tasks catch the error of the mail server and return False.
 """
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from mailctl.domain.models import CeleryResult, Json
 
-#: A function of the service that says what a returned value means: it gets the name of the task and the
-#: value, and returns a name of `REPORTABLE_STATES`, or None for the reading of mailctl.
+#: A function of the service that interprets a returned value: it gets the name of the task and the value, and
+#: returns the name of one of `REPORTABLE_STATES`, or None to use mailctl's rules.
 ResultTranslator = Callable[[str, "Json"], object]
 #: The states that a result, or a translator, can report.
 REPORTABLE_STATES = (State.SENT, State.CAPTURED, State.UNCONFIRMED, State.FAILED)
-#: Characters of the text of a result that are kept; the service chooses it.
+#: The maximum number of characters that are kept of a text in a result.
 _MAX_TEXT = 500
 #: Keys of a returned mapping whose value says whether the task succeeded.
 _SUCCESS_KEYS = ("success", "ok", "sent", "status")
@@ -35,28 +35,29 @@ _SUCCESS_KEYS = ("success", "ok", "sent", "status")
 _ERROR_KEYS = ("error", "errors")
 #: Keys of a returned mapping that may describe a failure.
 _TEXT_KEYS = (*_ERROR_KEYS, "message", "detail", "reason")
-#: What a status calls a failure, in lower case.
+#: Values of a status that mean a failure, in lower case.
 _FAILURE_WORDS = frozenset(
     {"bounced", "error", "fail", "failed", "failure", "false", "ko", "refused", "rejected", "unsent"}
 )
 #: The lowest number that is a failure where a status is a number, as in HTTP and SMTP.
 _FIRST_FAILURE_CODE = 400
-#: Exceptions that Celery stores for a task that was interrupted, perhaps after the mail server had the email.
+#: Exceptions that Celery stores for a task that was interrupted, perhaps after the mail server accepted the
+#: email.
 _INTERRUPTIONS = frozenset({"SoftTimeLimitExceeded", "Terminated", "TimeLimitExceeded", "WorkerLostError"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnTaskOutcome:
-    """What a finished task of the service tells about its email."""
+    """The outcome of an email, according to the result of its own task."""
 
     #: One of `REPORTABLE_STATES`.
     state: State
     reason: Reason
-    #: Whether a mail server may have the email although the task failed.
+    #: Whether a mail server may have accepted the email although the task failed.
     may_have_been_sent: bool = False
     #: When the task finished; None if that is not known.
     finished_at: datetime | None = None
-    #: What is wrong with the translator, for the log of the process; "" if nothing is.
+    #: What is wrong with the translator, for the log of the process; "" if nothing is wrong.
     translator_problem: str = ""
 
 
@@ -82,12 +83,12 @@ def load_translator(spec: str) -> ResultTranslator | None:
 def outcome_of_result(
     result: CeleryResult, *, task: str, translate: ResultTranslator | None = None
 ) -> OwnTaskOutcome | None:
-    """Return what the stored result of a task tells; None if the task has not finished, as far as is known.
+    """Return the outcome in the stored result of a task; None if the task is not known to have finished.
 
     Args:
         result: the stored result.
         task: the name of the task.
-        translate: the translator of MAILCTL_RESULT_OUTCOME; None for the reading of mailctl alone.
+        translate: the translator of MAILCTL_RESULT_OUTCOME; None to use mailctl's rules.
     """
     if result.state == "SUCCESS":
         outcome = outcome_of_value(result.value, task=task, translate=translate)
@@ -102,7 +103,7 @@ def outcome_of_result(
 
 
 def outcome_of_error(error_type: str, text: str) -> OwnTaskOutcome:
-    """Return what the exception of a task tells.
+    """Return the outcome of a task that raised an exception.
 
     Args:
         error_type: the name of the class of the exception; "" if it is not known.
@@ -113,7 +114,7 @@ def outcome_of_error(error_type: str, text: str) -> OwnTaskOutcome:
 
 
 def outcome_of_value(value: Json, *, task: str, translate: ResultTranslator | None = None) -> OwnTaskOutcome:
-    """Return what the returned value of a task tells.
+    """Return the outcome of a task that returned a value.
 
     `False`, and a mapping whose `success`, `ok`, `sent`, `status` or `error` says so, are a failure. Whatever
     else a task returns does not prove that a mail server accepted the email.
@@ -121,7 +122,7 @@ def outcome_of_value(value: Json, *, task: str, translate: ResultTranslator | No
     Args:
         value: the returned value.
         task: the name of the task.
-        translate: the translator of MAILCTL_RESULT_OUTCOME; None for the reading of mailctl alone.
+        translate: the translator of MAILCTL_RESULT_OUTCOME; None to use mailctl's rules.
     """
     problem = ""
     if translate is not None:
@@ -135,7 +136,7 @@ def outcome_of_value(value: Json, *, task: str, translate: ResultTranslator | No
     if failure is not None:
         return _failed(f"the service's own task reported a failure: {failure}")
     text = f"the service's own task returned {_shown(value)}"
-    return _unconfirmed(f"{text}, which does not tell whether a mail server accepted it")
+    return _unconfirmed(f"{text}, which does not say whether a mail server accepted it")
 
 
 def _translated(value: Json, *, task: str, translate: ResultTranslator) -> tuple[State | None, str]:
@@ -147,7 +148,10 @@ def _translated(value: Json, *, task: str, translate: ResultTranslator) -> tuple
     if answer is None:
         return None, ""
     state = next((state for state in REPORTABLE_STATES if answer == state), None)
-    return state, "" if state else f"MAILCTL_RESULT_OUTCOME returned {_shown(answer)}, which is no outcome"
+    return (
+        state,
+        "" if state else f"MAILCTL_RESULT_OUTCOME returned {_shown(answer)}, which is not an outcome",
+    )
 
 
 def _reported(state: State, value: Json) -> OwnTaskOutcome:
@@ -160,7 +164,7 @@ def _reported(state: State, value: Json) -> OwnTaskOutcome:
 
 
 def _failure_in(value: Json) -> str | None:
-    """Return what a value says about a failure; None if it says nothing of one."""
+    """Return how a value reports a failure; None if it does not report one."""
     if value is False:
         return "it returned False"
     if not isinstance(value, Mapping):

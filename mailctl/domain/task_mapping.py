@@ -19,18 +19,18 @@ _SETTING = "MAILCTL_TASKS"
 _FIX = "See docs/how-to/keep-your-own-tasks.md."
 _KIND_NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _FIELDS = frozenset({"kind", "address", "user_id", "link"})
-#: How long an email of a kind that only a mapping names is useful.
+#: The lifetime of emails of a kind that only MAILCTL_TASKS names.
 _DEFAULT_LIFETIME = timedelta(days=5)
-#: Levels that a path may descend.
+#: The maximum number of parts of a path.
 _MAX_DEPTH = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnTask:
-    """A task of the service that sends email, and where its call holds what the delivery log records.
+    """A task of the service that sends email, and the paths to the arguments that the delivery log records.
 
-    A path names an argument, or its position, and below it fields and positions: `to`, `0`, `message.to`.
-    Where a path meets a list without a position, it stands for each element.
+    A path is the name or position of an argument, then names of fields and positions: `to`, `0`,
+    `message.to`. A list without a position stands for each of its elements.
     """
 
     #: The name of the Celery task.
@@ -47,7 +47,7 @@ class OwnTask:
 
 @dataclass(frozen=True, kw_only=True)
 class CallFacts:
-    """What the arguments of one call of an own task say about its emails."""
+    """The facts about emails in the arguments of one call of an own task."""
 
     addresses: tuple[str, ...] = ()
     user_id: object = None
@@ -66,12 +66,12 @@ def _wire_task(kind: Kind) -> OwnTask:
     )
 
 
-#: Tasks of the names and arguments that mailctl's own tasks have.
+#: Tasks with the names and arguments of mailctl's tasks.
 WIRE_TASKS: Mapping[str, OwnTask] = {kind.task: _wire_task(kind) for kind in BUILT_IN_KINDS.values()}
 
 
 def own_tasks_from_settings(settings: Settings) -> Mapping[str, OwnTask]:
-    """Return the tasks that MAILCTL_TASKS maps and those of the wire, by name.
+    """Return the tasks in MAILCTL_TASKS and those with the names of mailctl's tasks, by name.
 
     Raises:
         ConfigurationError: MAILCTL_TASKS cannot be imported, or is not a usable mapping.
@@ -80,7 +80,7 @@ def own_tasks_from_settings(settings: Settings) -> Mapping[str, OwnTask]:
 
 
 def mapped_tasks(settings: Settings) -> Mapping[str, OwnTask]:
-    """Return the tasks that MAILCTL_TASKS maps, by name; raises what `own_tasks_from_settings` raises."""
+    """Return the tasks in MAILCTL_TASKS, by name; raises what `own_tasks_from_settings` raises."""
     spec = settings.mailctl_tasks
     if not spec:
         return {}
@@ -113,7 +113,7 @@ def recorded_kinds(settings: Settings) -> Mapping[str, Kind]:
 def read_call(
     task: OwnTask, args: Sequence[object], kwargs: Mapping[str, object], *, parameters: Sequence[str] = ()
 ) -> CallFacts:
-    """Return what the arguments of a call say; what they do not say is left out.
+    """Return the facts in the arguments of a call, as far as they contain them.
 
     Args:
         task: the called task.
@@ -140,7 +140,7 @@ def call_for_one(
     *,
     parameters: Sequence[str] = (),
 ) -> tuple[list[object], dict[str, object]]:
-    """Return the arguments of a call that are left when it has one recipient: others leave its lists.
+    """Return the arguments of a call for one recipient, without the others in its lists.
 
     Args:
         task: the called task.
@@ -162,7 +162,7 @@ def call_for_one(
 
 
 def _only(value: object, parts: Sequence[str], address: str) -> object:
-    """Return a value whose lists have lost the elements with other addresses."""
+    """Return a value without the list elements of other addresses."""
     if isinstance(value, list | tuple) and not (parts and parts[0].isdigit()):
         return [_only(each, parts, address) for each in value if address in _below(each, parts)]
     if isinstance(value, Mapping) and parts and parts[0] in value:
@@ -208,7 +208,9 @@ def _parse(name: object, fields: object) -> OwnTask:
         raise ConfigurationError(f"{_SETTING}: task {name}: this is not a mapping of fields.", fix=_FIX)
     if unknown := sorted(str(each) for each in fields if each not in _FIELDS):
         known = ", ".join(sorted(_FIELDS))
-        raise ConfigurationError(f"{_SETTING}: task {name}: there is no {unknown[0]}; use {known}.", fix=_FIX)
+        raise ConfigurationError(
+            f"{_SETTING}: task {name}: there is no field {unknown[0]}; use {known}.", fix=_FIX
+        )
     kind = fields.get("kind", GENERIC.name)
     if not isinstance(kind, str) or not _KIND_NAME.fullmatch(kind):
         problem = "its kind must consist of a-z, digits and -, and start with a letter."

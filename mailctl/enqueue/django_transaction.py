@@ -1,4 +1,4 @@
-"""Transactions of Django: emails that are recorded in one come with its commit, or not at all.
+"""Transactions of Django: an email that is recorded in one is committed or rolled back with it.
 
 Nothing of Django is imported: a process that has an open transaction of Django has imported it.
 """
@@ -40,7 +40,7 @@ class DjangoTransaction:
 
     @contextmanager
     def join(self) -> Iterator[Connection]:
-        """Yield a connection of SQLAlchemy in this transaction, at whose end only Django commits.
+        """Yield a SQLAlchemy connection in this transaction, which only Django commits.
 
         An error undoes what was done in the block, and nothing else of the transaction.
 
@@ -110,13 +110,13 @@ def _url(backend: str, settings: dict[str, Any]) -> URL:
 
 
 def _borrow(driver_connection: Any, log: Engine) -> Engine:
-    """Return an engine whose only connection is one that is open already, and stays open."""
+    """Return an engine on a connection that is open already and stays open."""
     pool = NullPool(lambda: _BorrowedConnection(driver_connection), reset_on_return=None)
     return Engine(pool, log.dialect, log.url, hide_parameters=True)
 
 
 class _BorrowedConnection:
-    """A connection of the driver whose transaction belongs to somebody else."""
+    """A driver connection whose transaction Django commits or rolls back."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -130,7 +130,7 @@ class _BorrowedConnection:
         return _TextTimeCursor(cursor) if isinstance(cursor, sqlite3.Cursor) else cursor
 
     def commit(self) -> None:
-        """Leave that to the owner."""
+        """Do nothing: Django ends the transaction and closes the connection."""
 
     rollback = close = commit
 

@@ -1,4 +1,4 @@
-"""A call of one of the service's own tasks, and the emails that it asks for."""
+"""A call of an own task, and the emails that it sends."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Draft, Json
     from mailctl.domain.task_mapping import CallFacts, OwnTask
 
-#: Emails that are recorded of one call; each has a row.
+#: The maximum number of emails that are recorded for one call.
 MAX_RECIPIENTS = 100
-#: Characters of arguments that are kept, so that the call can be repeated.
+#: The maximum length of stored arguments, in characters; without them the call cannot be repeated.
 _MAX_ARGUMENTS = 262_144
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnCall:
-    """A call of an own task, as its message carries it."""
+    """A call of an own task, as its message contains it."""
 
     #: The Celery task id, a valid id of an email.
     id: str
     task: OwnTask
     facts: CallFacts
-    #: The arguments as JSON values, and the names of the parameters; None if they cannot be kept.
+    #: The arguments as JSON values, and the names of the parameters; None if they cannot be stored.
     arguments: tuple[list[Json], dict[str, Json]] | None
     parameters: tuple[str, ...]
     queue: str
@@ -59,7 +59,7 @@ def make_call(
     not_before: datetime | None = None,
     expires_at: datetime | None = None,
 ) -> OwnCall | None:
-    """Return a call with copies of its arguments, which the caller may change; None without a valid id.
+    """Return a call with copies of its arguments, which its caller may change later.
 
     Args:
         task: the called task.
@@ -70,6 +70,9 @@ def make_call(
         queue: the queue of the message.
         not_before: the ETA of the message.
         expires_at: when the message expires.
+
+    Returns:
+        The call; None if the task id cannot be the id of an email.
     """
     try:
         email_id = validation.validate_email_id(task_id)
@@ -88,7 +91,7 @@ def make_call(
 
 
 def drafts_of(call: OwnCall, kind: Kind, *, now: datetime) -> list[Draft]:
-    """Return the emails that a call asks for: one for each recipient, and at least one.
+    """Return the emails that a call sends: one for each recipient, and at least one.
 
     Args:
         call: the call.
@@ -142,7 +145,7 @@ def _user_id(value: object) -> str | None:
 def _as_json(
     args: Sequence[object], kwargs: Mapping[str, object]
 ) -> tuple[list[Json], dict[str, Json]] | None:
-    """Return copies of arguments as JSON values; None if they are none, or are too long."""
+    """Return copies of arguments as JSON values; None if they are not JSON, or too long."""
     try:
         text = json.dumps([list(args), dict(kwargs)], cls=kombu_json.JSONEncoder)
         if len(text) > _MAX_ARGUMENTS:

@@ -1,4 +1,4 @@
-"""Connects the recorder to a Celery app: to its signals, which only record, and to the calls of its tasks."""
+"""Connects the recorder to a Celery app: through Celery's signals, and by wrapping the `run` of its tasks."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from mailctl.domain.catalog_loader import catalog_from_settings
 from mailctl.domain.task_mapping import WIRE_TASKS, own_tasks_from_settings
 from mailctl.errors import BrokerUnavailable, MailctlError
 from mailctl.per_process import PerProcess
-from mailctl.recorder.announcements import Announcements
 from mailctl.recorder.calls import drafts_of, make_call
 from mailctl.recorder.messages import parse_time, read_message
+from mailctl.recorder.publishing import PublishRecorder
 from mailctl.recorder.writer import flush, log_writer
 from mailctl.redaction import masking_logger
 from mailctl.settings import Settings
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 _log = masking_logger("mailctl.recorder")
 #: The attribute of a task's request that holds its run.
 _RUN_ATTRIBUTE = "mailctl_run"
-#: The attribute that marks the `run` of a task as one that claims first.
+#: The attribute that marks a wrapped `run`, which claims the emails before it calls the task.
 _CLAIMING_ATTRIBUTE = "mailctl_claims"
-#: Seconds between two looks for runs whose worker has disappeared.
+#: Seconds between two checks for runs whose worker has disappeared.
 _STALE_CHECK_SECONDS = 15.0
-#: Errors that the main process of a worker reports when a pool process has ended in the middle of a task.
+#: Errors that the main process of a worker reports when a pool process has died while it ran a task.
 _PROCESS_LOST = (WorkerLostError, TimeLimitExceeded, Terminated)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -55,9 +55,10 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 def record_tasks(app: Celery, *, settings: Settings | None = None) -> None:
     """Record the emails of the service's own tasks in the delivery log, in every process that uses the app.
 
-    What the service publishes for these tasks becomes a row, and a worker claims it before the task runs, so
-    that a message that comes twice is not sent twice. The call connects signals and opens nothing; calling it
-    again has no effect. Errors of the delivery log never reach the service.
+    Each call that the service publishes is recorded as one email for each recipient. A worker claims these
+    emails before it runs the task, so that the task does not run again if its message is delivered twice. The
+    function connects signals and opens no connection; a second call only replaces the settings, if it has
+    any. Errors of the delivery log are logged and never raised in the service's code.
 
     Args:
         app: the service's Celery app.
@@ -68,10 +69,10 @@ def record_tasks(app: Celery, *, settings: Settings | None = None) -> None:
         return
     recorder = getattr(app, RECORDER_ATTRIBUTE, None)
     if recorder is None:
-        recorder = Recorder(app)
+        recorder = Recorder(app, settings)
         setattr(app, RECORDER_ATTRIBUTE, recorder)
         recorder.connect()
-    if settings is not None:
+    elif settings is not None:
         recorder.use_settings(settings)
 
 
@@ -79,23 +80,25 @@ class Recorder:
     """The recorder of one Celery app.
 
     Args:
-        app: the app, of the service.
+        app: the app of the service.
+        settings: the settings to use instead of the environment.
     """
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, settings: Settings | None = None) -> None:
         self._app = app
-        self._given_settings: Settings | None = None
-        self._announcements = Announcements(app)
+        self._given_settings = settings
+        self._publishing = PublishRecorder(app)
         self._watches: PerProcess[OwnTaskWatch] = PerProcess()
 
     def use_settings(self, settings: Settings) -> None:
-        """Use settings instead of the environment."""
+        """Use these settings instead of the environment."""
         self._given_settings = settings
         for name in ("_settings", "_tasks", "_catalog"):
             self.__dict__.pop(name, None)
+        self._wrap_defined_tasks()
 
     def connect(self) -> None:
-        """Connect to the signals of Celery, and to the calls of the tasks that exist or come later."""
+        """Connect to Celery's signals, and wrap the tasks that are defined now or later."""
         self._app.on_after_finalize.connect(self._on_tasks_defined, weak=False)
         for signal, receiver in (
             (signals.worker_init, self._on_tasks_defined),
@@ -111,8 +114,7 @@ class Recorder:
             (signals.worker_shutdown, self._on_shutdown),
         ):
             signal.connect(receiver, weak=False)
-        if self._app.finalized:
-            self._on_tasks_defined()
+        self._wrap_defined_tasks()
 
     @cached_property
     def _settings(self) -> Settings:
@@ -142,23 +144,30 @@ class Recorder:
     def _kind(self, own: OwnTask) -> Kind:
         return self._catalog.get_recorded(own.kind)
 
+    def _wrap_defined_tasks(self) -> None:
+        if self._app.finalized:  # otherwise a signal calls when it is
+            self._on_tasks_defined()
+
     def _on_tasks_defined(self, **_: object) -> None:
-        with _harmless():
+        with _logging_errors():
             for name in self._tasks:
                 task = self._app._tasks.get(name)
                 if task is not None and is_service_task(self._app, name):
-                    self._claim_before_calls(maybe_evaluate(task))
+                    self._wrap_run(maybe_evaluate(task))
 
     def _on_process_started(self, sender: object = None, **_: object) -> None:
-        """Handle tasks that a spawned process has defined only now, for whose old `run` it has a tracer."""
+        """Wrap tasks that a spawned process defines late, and rebuild tracers, which hold the old `run`."""
         tracers = {name: task.run for name, task in self._app._tasks.items()}
         self._on_tasks_defined()
         for name, task in self._app._tasks.items():
             if task.run is not tracers[name] and task.__trace__ is not None:
                 task.__trace__ = build_tracer(name, task, self._app.loader, sender, app=self._app)
 
-    def _claim_before_calls(self, task: Task) -> None:
-        """Make a task claim its emails before a worker runs it. Celery swallows `Ignore` from signals."""
+    def _wrap_run(self, task: Task) -> None:
+        """Wrap the `run` of a task so that a worker claims the emails first.
+
+        A signal could not prevent the call: Celery ignores exceptions of its receivers.
+        """
         run = task.run
         if getattr(run, _CLAIMING_ATTRIBUTE, False):
             return
@@ -213,7 +222,7 @@ class Recorder:
         declare: Any = None,
         **_: object,
     ) -> None:
-        with _harmless():
+        with _logging_errors():
             if (own := self._own_task(sender)) is None:
                 return
             message = read_message(body=body, headers=headers, routing_key=routing_key, declare=declare)
@@ -224,9 +233,9 @@ class Recorder:
 
                 runs.retry(run, until=message.eta)
             elif not message.is_from_mailctl:
-                self._announce(own, message)
+                self._begin_publishing(own, message)
 
-    def _announce(self, own: OwnTask, message: PublishedMessage) -> None:
+    def _begin_publishing(self, own: OwnTask, message: PublishedMessage) -> None:
         task = self._app.tasks.get(own.name)
         call = make_call(
             own,
@@ -239,7 +248,7 @@ class Recorder:
             expires_at=message.expires,
         )
         if call is not None:
-            self._announcements.announce(call, self._kind(own))
+            self._publishing.begin(call, self._kind(own))
 
     def _run_of(self, name: str, task_id: str) -> TaskRun | None:
         """Return the run of this thread that has a task id, if its task is publishing itself again."""
@@ -248,14 +257,14 @@ class Recorder:
         return getattr(request, _RUN_ATTRIBUTE, None) if request and request.id == task_id else None
 
     def _on_published(self, headers: Mapping[str, Any] | None = None, body: Any = None, **_: object) -> None:
-        with _harmless():
+        with _logging_errors():
             options = body if isinstance(body, dict) else headers or {}
-            self._announcements.confirm(options.get("id"))
+            self._publishing.confirm(options.get("id"))
 
     def _on_ended(
         self, sender: Any = None, retval: Any = None, state: str | None = None, **_: object
     ) -> None:
-        with _harmless():
+        with _logging_errors():
             run = getattr(sender.request, _RUN_ATTRIBUTE, None)
             if run is None:
                 return
@@ -290,21 +299,21 @@ class Recorder:
             log_writer().put(partial(_end_revoked, request.id, has_expired=bool(expired)))
 
     def _mark_lost(self, name: str | None, task_id: str) -> None:
-        """Record that a pool process has ended in the middle of a task, without blocking the main process."""
-        with _harmless():
+        """Record that a pool process died while it ran a task, without blocking the main process."""
+        with _logging_errors():
             if self._own_task(name) is not None:
                 log_writer().put(partial(_mark_lost, task_id))
 
     def _on_worker_ready(self, **_: object) -> None:
-        with _harmless():
+        with _logging_errors():
             log_writer().repeat(_hold_stale, every_seconds=_STALE_CHECK_SECONDS)
             if not has_memory_broker(self._app):
-                log_writer().repeat(self._look_for_silent, every_seconds=_STALE_CHECK_SECONDS)
+                log_writer().repeat(self._check_unfinished, every_seconds=_STALE_CHECK_SECONDS)
 
-    def _look_for_silent(self, runtime: Runtime) -> None:
-        """Hold emails whose messages are gone and of which nothing was recorded, as after a log was down."""
+    def _check_unfinished(self, runtime: Runtime) -> None:
+        """Hold emails whose messages are gone without a recorded outcome, as after the log was down."""
         watch = self._watches.get(lambda: self._make_watch(runtime))
-        with suppress(BrokerUnavailable):  # not a fault of the log; the next look may have an answer
+        with suppress(BrokerUnavailable):  # not an error of the log; the next check may get an answer
             watch.check()
 
     def _make_watch(self, runtime: Runtime) -> OwnTaskWatch:
@@ -314,13 +323,13 @@ class Recorder:
         return OwnTaskWatch(runtime, app=self._app, broker=BrokerInspector(self._app))
 
     def _on_shutdown(self, **_: object) -> None:
-        with _harmless():
+        with _logging_errors():
             flush()
 
 
 @contextmanager
-def _harmless() -> Iterator[None]:
-    """Log an error in the block: the recorder must not disturb the service."""
+def _logging_errors() -> Iterator[None]:
+    """Log an error in the block instead of raising it: the recorder must not disturb the service."""
     try:
         yield
     except Exception as error:

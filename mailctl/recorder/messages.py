@@ -1,4 +1,4 @@
-"""What Celery's signals tell about a message that is being published, in both versions of its protocol."""
+"""Reads messages that are being published, from Celery's signals, in both versions of its protocol."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class PublishedMessage:
     queue: str
     eta: datetime | None
     expires: datetime | None
-    #: Whether mailctl itself publishes it, for an email that the delivery log has.
+    #: Whether mailctl itself publishes it, for an email that is already in the delivery log.
     is_from_mailctl: bool
 
 
 def read_message(
     *, body: Any, headers: Mapping[str, Any] | None, routing_key: str | None, declare: Sequence[Any] | None
 ) -> PublishedMessage | None:
-    """Return the message that a signal of Celery is about; None if it is of no known form.
+    """Return the message that a signal of Celery is about; None if its format is unknown.
 
     Args:
         body: the body, before it is serialized: a dict in protocol 1.
         headers: the headers, which hold the options in protocol 2.
-        routing_key: where it goes, if no queue is declared for it.
+        routing_key: the routing key, which names the queue if none is declared.
         declare: the queues that are declared before it is published.
     """
     options = body if isinstance(body, dict) else headers or {}
@@ -52,7 +52,7 @@ def read_message(
 
 
 def parse_time(value: object) -> datetime | None:
-    """Return a time of a message, aware; None if there is none, or it cannot be read."""
+    """Return a time of a message, with its time zone; None if there is none, or it cannot be parsed."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)

@@ -1,4 +1,4 @@
-"""What became of an email whose task has ended, by what mail servers said and what the task told."""
+"""Decides how an email ends when its task does, from replies of mail servers and the result of the task."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """What became of one email."""
+    """The state of an email after its task has run."""
 
     state: State
     outcome: Outcome | None = None
-    #: Why it was not sent, or not known to be; None if it was sent or captured.
+    #: Why it was not sent, or is not known to be sent; None if it was sent or captured.
     reason: Reason | None = None
     message_id: str | None = None
-    #: The recipient, if only the mail server told it; "" otherwise.
+    #: The recipient, if the SMTP session showed it and the arguments of the task did not; "" otherwise.
     address: str = ""
 
 
-def read_end(
+def outcome_of_run(
     state: str | None, value: object, *, task: str, translate: ResultTranslator | None = None
 ) -> OwnTaskOutcome | None:
-    """Return what the end of a task tells by itself; None if its process is ending.
+    """Return the outcome according to the task itself; None if its process is ending.
 
     Args:
         state: the Celery state; None if the process is ending.
         value: the returned value, or the exception.
         task: the name of the task.
-        translate: the translator of MAILCTL_RESULT_OUTCOME; None for the reading of mailctl alone.
+        translate: the translator of MAILCTL_RESULT_OUTCOME; None to use mailctl's rules.
     """
     if state is None:
         return None
@@ -56,40 +56,44 @@ def decide_ending(
     address: str,
     results: Mapping[str, ObservedResult],
     suppressed: frozenset[str],
-    told: OwnTaskOutcome | None,
+    reported: OwnTaskOutcome | None,
 ) -> Ending:
-    """Return what became of an email.
+    """Return the state of an email whose task has ended. Replies of mail servers count first.
 
     Args:
         address: its recipient; "" if the arguments of the task do not name one.
-        results: what mail servers last said in this task, by recipient.
-        suppressed: the recipients of emails that a mail library suppressed in this task.
-        told: what the end of the task tells by itself; None if its process is ending.
+        results: the last reply about each recipient during this run, by address.
+        suppressed: the recipients of emails that a mail library suppressed during this run.
+        reported: the outcome according to the task itself; None if its process is ending.
     """
     learned = "" if address else _only_one({*results, *suppressed})
     recipient = (address or learned).lower()
     if (result := results.get(recipient)) is not None:
         return replace(_ending_by_reply(result), address=learned)
-    if told is None:
+    if reported is None:
         return _ENDED_WITH_PROCESS
-    if recipient in suppressed and told.state is not State.FAILED:
+    if recipient in suppressed and reported.state is not State.FAILED:
         return Ending(state=State.CAPTURED, outcome=_SUPPRESSED, address=learned)
-    if told.state in SENT_OR_CAPTURED:
-        kind = OutcomeKind.ACCEPTED if told.state is State.SENT else OutcomeKind.CAPTURED
-        return Ending(state=told.state, outcome=Outcome(kind=kind, reply=SmtpReply(text=told.reason.text)))
-    if told.may_have_been_sent:
-        doubt = Outcome(kind=OutcomeKind.AMBIGUOUS, reply=SmtpReply(text=told.reason.text))
-        return Ending(state=told.state, outcome=doubt, reason=told.reason)
+    if reported.state in SENT_OR_CAPTURED:
+        kind = OutcomeKind.ACCEPTED if reported.state is State.SENT else OutcomeKind.CAPTURED
+        return Ending(
+            state=reported.state, outcome=Outcome(kind=kind, reply=SmtpReply(text=reported.reason.text))
+        )
+    if reported.may_have_been_sent:
+        ambiguous = Outcome(kind=OutcomeKind.AMBIGUOUS, reply=SmtpReply(text=reported.reason.text))
+        return Ending(state=reported.state, outcome=ambiguous, reason=reported.reason)
     others = "; it sent email to other addresses" if _has_accepted(results) else ""
-    return Ending(state=told.state, reason=replace(told.reason, text=f"{told.reason.text}{others}"))
+    return Ending(
+        state=reported.state, reason=replace(reported.reason, text=f"{reported.reason.text}{others}")
+    )
 
 
 def decide_retry(address: str, results: Mapping[str, ObservedResult], error: BaseException | None) -> Ending:
-    """Return what became of an email whose task asks Celery to run it again: sent already, or deferred.
+    """Return the state of an email whose task asks Celery for a retry: already sent, or deferred.
 
     Args:
         address: its recipient; "" if the arguments of the task do not name one.
-        results: what mail servers last said in this task, by recipient.
+        results: the last reply about each recipient during this run, by address.
         error: the error that the task is handling; None if there is none.
     """
     learned = "" if address else _only_one(results.keys())
@@ -130,7 +134,7 @@ def _ending_by_reply(result: ObservedResult) -> Ending:
 
 
 def _system_error(error: BaseException) -> str:
-    """Return what the system says of an error; the texts of others may hold a token or an address."""
+    """Return the operating system's text for an error; other texts may contain a token or an address."""
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if isinstance(number, int) else ""
 

@@ -1,4 +1,4 @@
-"""A run of a service's own task in a worker: claimed before it starts, observed, recorded when it ends."""
+"""Runs own tasks in a worker: claims their emails, observes the SMTP replies, and records the outcome."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from celery.exceptions import Ignore
 from mailctl.domain.models import SENT_OR_CAPTURED, State
 from mailctl.errors import MailctlError
 from mailctl.json_logging import log_extra
-from mailctl.recorder.outcomes import Ending, decide_ending, decide_retry, read_end
+from mailctl.recorder.outcomes import Ending, decide_ending, decide_retry, outcome_of_run
 from mailctl.recorder.writer import log_health, log_writer
 from mailctl.redaction import masking_logger
 from mailctl.smtp.observer import SmtpObserver, observing
@@ -47,11 +47,11 @@ class TaskRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """How a message came to a worker."""
+    """The delivery of a message to a worker."""
 
     #: The node name of the worker.
     worker: str
-    #: How often the task had itself retried before.
+    #: How often the task had asked for a retry before this message.
     retries: int
     #: Whether the broker has delivered the message before.
     is_redelivered: bool
@@ -66,13 +66,13 @@ def execute(
 ) -> Any:
     """Run a task if the emails that it sends are still to be sent, and return what it returns.
 
-    If the delivery log cannot be used, the task runs as if there were no recorder, and what became of its
-    emails is recorded as soon as the log works again, if this process is still there.
+    If the delivery log cannot be used, the task runs as if there were no recorder, and the outcome of its
+    emails is recorded as soon as the log works again, if this process still runs.
 
     Args:
         run: calls the task.
         drafts: returns the emails of its message.
-        delivery: how the message came to this worker.
+        delivery: the delivery of the message to this worker.
         on_claimed: called with the run once the emails are claimed, or cannot be.
 
     Raises:
@@ -152,13 +152,14 @@ def finish(run: TaskRun, state: str | None, value: object, *, task: str) -> None
 
 
 def _endings(run: TaskRun, state: str | None, value: object, *, task: str) -> list[tuple[Claim, Ending]]:
-    """Return what became of the claimed emails of a run; see `finish`."""
+    """Return the states of the claimed emails of a run that has ended; see `finish`."""
     results, suppressed = run.observer.results, run.observer.suppressed
-    told = read_end(state, value, task=task, translate=run.translate)
-    if told is not None and told.translator_problem:
-        _log.error("task %s: %s", task, told.translator_problem)
+    reported = outcome_of_run(state, value, task=task, translate=run.translate)
+    if reported is not None and reported.translator_problem:
+        _log.error("task %s: %s", task, reported.translator_problem)
     return [
-        (claim, decide_ending(claim.content.user.email, results, suppressed, told)) for claim in run.claims
+        (claim, decide_ending(claim.content.user.email, results, suppressed, reported))
+        for claim in run.claims
     ]
 
 
@@ -214,7 +215,7 @@ def _record_all(
         else:
             _end(claim, ending, runtime)
         if ending.address:
-            runtime.own_task_claims.learn_address(claim.id, ending.address)
+            runtime.own_task_claims.record_address(claim.id, ending.address)
 
 
 def _record_late(run: TaskRun, state: str | None, value: object, runtime: Runtime, *, task: str) -> None:
@@ -225,10 +226,10 @@ def _record_late(run: TaskRun, state: str | None, value: object, runtime: Runtim
 
 
 def _correct_all(endings: Sequence[tuple[Claim, Ending]], runtime: Runtime) -> None:
-    """Record what is known about emails after the task has asked for a retry."""
+    """Record emails that are known to be sent or failed after their task had asked for a retry."""
     for claim, ending in endings:
-        is_news = ending.state in SENT_OR_CAPTURED or ending.state is State.FAILED
-        if is_news and runtime.own_task_claims.reclaim(claim):
+        is_final = ending.state in SENT_OR_CAPTURED or ending.state is State.FAILED
+        if is_final and runtime.own_task_claims.reclaim(claim):
             _end(claim, ending, runtime)
 
 
@@ -275,7 +276,7 @@ class _Leases:
         log_writer().repeat(self.extend, every_seconds=seconds)
 
     def release(self, run: TaskRun) -> None:
-        """Leave the leases of a run alone."""
+        """Stop extending the leases of a run."""
         self._runs.pop(run, None)
 
     def extend(self, runtime: Runtime) -> None:

@@ -1,4 +1,4 @@
-"""The results of tasks that the service itself defines: read, and recorded in the delivery log."""
+"""Reads the results of own tasks, and records the outcomes in the delivery log."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
 
 _log = masking_logger("mailctl.own_tasks")
-#: Emails whose results a command reads, and the seconds that it spends on that.
+#: The maximum number of results that a command reads, and of seconds that it spends on that.
 _MAX_RESULTS = 200
 _MAX_SECONDS = 1.0
 
 
 class OwnTaskResults:
-    """Reads what the result of a service's own task tells about an email.
+    """Reads the results of own tasks, and records what they prove.
 
     Args:
         runtime: the components of this process.
@@ -38,7 +38,7 @@ class OwnTaskResults:
         self._broker = broker
 
     def read(self, email_id: str) -> CeleryResult | None:
-        """Return the stored result of a task; None if there is none, which proves nothing.
+        """Return the stored result of a task; None if there is none, which says nothing about the email.
 
         Raises:
             BrokerUnavailable: the result backend does not answer.
@@ -46,7 +46,7 @@ class OwnTaskResults:
         return self._broker.task_result(email_id)
 
     def record(self, email: Email, result: CeleryResult | None, *, log: OwnTaskEmails) -> bool:
-        """Record what a result tells about an email; return whether that ended the email.
+        """Record the outcome in a result; return whether that ended the email.
 
         Args:
             email: an email that a task of the service sends.
@@ -84,11 +84,11 @@ class OwnTaskResults:
 
 
 def record_results(runtime: Runtime) -> None:
-    """Record what the results of the service's own tasks tell, so that no finished email is shown as queued.
+    """Record the outcomes in the results of own tasks, so that no finished email is shown as queued.
 
-    Emails whose messages are gone, and of which nothing tells anything, are held. Without a worker of mailctl
-    or a recorder in that of the service, nobody else does this. It takes a moment at most; what cannot be
-    read or written stays as it is.
+    Emails whose messages are gone without a result are held. Workers do the same, if they are mailctl's or
+    have the recorder; this is for services without either. It takes about a second at most. Emails whose
+    results cannot be read stay as they are.
 
     Args:
         runtime: the components of this process.
@@ -100,13 +100,13 @@ def record_results(runtime: Runtime) -> None:
     from mailctl.broker.inspector import BrokerInspector
     from mailctl.recorder.task_watch import OwnTaskWatch
 
-    deadline, silent = time.monotonic() + _MAX_SECONDS, []
+    deadline, unfinished = time.monotonic() + _MAX_SECONDS, []
     with suppress(BrokerUnavailable, LogUnavailable), open_log(runtime.settings) as engine:
         log, broker = OwnTaskEmails(engine), BrokerInspector(runtime.app)
         watch = OwnTaskWatch(runtime, app=runtime.app, broker=broker, log=log)
         for email in emails:
             if time.monotonic() > deadline:
                 return
-            if not watch.has_told(email):
-                silent.append(email)
-        watch.hold_missing(silent)
+            if not watch.has_result(email):
+                unfinished.append(email)
+        watch.hold_missing(unfinished)

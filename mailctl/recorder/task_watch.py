@@ -1,7 +1,7 @@
-"""The watch over emails that the service's own tasks send: they end by evidence, or are held for an operator.
+"""Watches the emails of own tasks: ends them by the results of the tasks, or holds them for an operator.
 
-Such a task sends an email whenever its message comes, so no email is published again without an operator: a
-message that is gone may have been worked off, and a result may be ignored, expired or in another process.
+An own task may send an email whenever its message is delivered, so no email is published again without an
+operator: a message that is gone may have been processed, and its result ignored, expired or unreadable.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 _log = masking_logger("mailctl.recorder")
 
-#: Emails that are looked at in one check.
+#: The maximum number of emails in one check.
 _LIMIT = 200
-#: How long a result may come late, after an email was held.
+#: How long after an email was held a late result is still recorded.
 _LATE_RESULT = timedelta(hours=1)
 #: Seconds that a task may run, if its app sets no time limit.
 _LONGEST_RUN_SECONDS = 3600
@@ -41,13 +41,13 @@ _RUNNING_STATES = frozenset({"RECEIVED", "STARTED", "RETRY", "PROGRESS"})
 
 
 class OwnTaskWatch:
-    """Watches the emails of the service's own tasks.
+    """Ends emails of own tasks by their results, and holds those whose messages are gone without one.
 
     Args:
         runtime: the components of this process.
         app: the app of the service, with its broker and its result backend.
-        broker: asks them.
-        log: where the emails are; None for the log of the runtime.
+        broker: queries the broker and the result backend of that app.
+        log: the emails in the delivery log; None for those of the runtime.
         worker_id: the id of the worker of mailctl in which this runs, whose memory broker only it can read;
             "" outside of one.
         is_busy: whether that worker is executing tasks.
@@ -75,34 +75,34 @@ class OwnTaskWatch:
         self._has_marked = False
 
     def check(self) -> None:
-        """Record what results tell, and hold emails of which nothing tells anything.
+        """Record the outcomes in results, and hold emails whose message is gone and has no result.
 
         Raises:
             BrokerUnavailable: the broker or the result backend does not answer.
             LogUnavailable: the delivery log does not answer.
         """
-        self._mark_published()
+        self._mark_as_own()
         in_memory = self._broker.is_in_memory
         emails = self._log.published(limit=_LIMIT, worker_id=self._worker_id if in_memory else None)
-        silent = [email for email in emails if not self.has_told(email)]
-        missing = self._missing_in_memory(silent) if in_memory else self._missing_on_broker(silent)
+        unfinished = [email for email in emails if not self.has_result(email)]
+        missing = self._missing_in_memory(unfinished) if in_memory else self._missing_on_broker(unfinished)
         gone = [email for email in missing if email.id in self._missing]
         self._missing = frozenset(email.id for email in missing)
         self._hold(gone if in_memory else self._without_those_in_hand(gone))
         for email in self._log.held_as_unknown(since=self._runtime.clock() - _LATE_RESULT, limit=_LIMIT):
             self._results.record(email, self._results.read(email.id), log=self._log)
 
-    def hold_missing(self, silent: Sequence[Email]) -> None:
-        """Hold those of some emails that have been missing for long, after one look at broker and workers.
+    def hold_missing(self, unfinished: Sequence[Email]) -> None:
+        """Hold those of some emails whose messages have been missing for long; check broker and workers once.
 
         Args:
-            silent: emails of which no result tells anything.
+            unfinished: published emails without a result.
 
         Raises:
             BrokerUnavailable: the broker does not answer.
             LogUnavailable: the delivery log does not answer.
         """
-        missing = self._missing_on_broker(silent)
+        missing = self._missing_on_broker(unfinished)
         # The workers are asked after the broker, so that a message that moves meanwhile is found with one.
         self._hold(self._without_those_in_hand(missing))
 
@@ -115,18 +115,18 @@ class OwnTaskWatch:
                 "holding %d emails: it is unknown whether the service's own tasks sent them", len(emails)
             )
 
-    def _mark_published(self) -> None:
+    def _mark_as_own(self) -> None:
         """Mark, once, the emails that an earlier version or another process published for such tasks."""
         if self._has_marked:
             return
         own = overridden_tasks(self._app)
         kinds = [kind.name for kind in self._runtime.catalog.kinds.values() if kind.full_task in own]
         if kinds:
-            self._log.mark_published(kinds)
+            self._log.mark_as_own(kinds)
         self._has_marked = True
 
-    def has_told(self, email: Email) -> bool:
-        """Record what the result of a task tells of its email; return whether it tells, or the task runs.
+    def has_result(self, email: Email) -> bool:
+        """Record the outcome in the result of a task; return whether there is one, or the task is running.
 
         Raises:
             BrokerUnavailable: the result backend does not answer.

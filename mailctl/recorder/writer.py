@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
 
 _log = masking_logger("mailctl.recorder")
-#: Seconds for which a delivery log that failed is not asked again.
+#: Seconds for which a delivery log that failed is not used again.
 BACKOFF_SECONDS = 10.0
-#: Seconds that the end of a process waits for what is not yet written, if the delivery log does not fail. A
-#: short script may end before it has even imported what writes to the log.
+#: Seconds that a process waits at its end for entries that are not written yet, unless the log fails. A short
+#: script may end before it has even imported the database driver.
 FLUSH_SECONDS = 30.0
-#: Entries that wait at most while the delivery log is down; the oldest are given up.
+#: The maximum number of entries that wait while the delivery log is down; the oldest are dropped.
 _MAX_WAITING = 10_000
 
 
 class LogHealth:
-    """Knows whether the delivery log works, and says so once when that changes."""
+    """Tracks whether the delivery log works, and logs each change once."""
 
     def __init__(self) -> None:
         self._retry_at = 0.0
@@ -41,7 +41,7 @@ class LogHealth:
 
     @property
     def is_backing_off(self) -> bool:
-        """Whether the delivery log failed so recently that it is not asked again yet."""
+        """Whether the delivery log failed so recently that it is not used again yet."""
         return time.monotonic() < self._retry_at
 
     @contextmanager
@@ -55,7 +55,7 @@ class LogHealth:
             self.note_success()
 
     def note_failure(self, error: Exception) -> None:
-        """Note that the log could not be used, and log it if that is news."""
+        """Note that the delivery log failed; log an error if it worked before."""
         self._retry_at = time.monotonic() + BACKOFF_SECONDS
         if not self._is_down:
             self._is_down = True
@@ -63,7 +63,7 @@ class LogHealth:
             _log.error("emails of the service's own tasks are not recorded: %s", text)
 
     def note_success(self) -> None:
-        """Note that the log works."""
+        """Note that the delivery log works; log that if it failed before."""
         self._retry_at = 0.0
         if self._is_down:
             self._is_down = False
@@ -124,7 +124,7 @@ class LogWriter:
                 self._last.append(entry)
 
     def flush(self) -> None:
-        """Wait until everything is written, for a limited time; log what is not."""
+        """Wait, for a limited time, until all entries are written; log how many are not."""
         if os.getpid() != self._pid or self._is_closed:
             return  # a forked child has the object, and not the thread
         with self._changed:
@@ -137,7 +137,7 @@ class LogWriter:
             _log.error("not recorded: %s of emails of the service's own tasks", pluralize(lost, "change"))
 
     def close(self) -> None:
-        """Write what waits, as `flush` does, and end the thread."""
+        """Write the entries that wait, as `flush` does, and end the thread."""
         self.flush()
         atexit.unregister(self.flush)
         with self._changed:
@@ -207,7 +207,7 @@ _writers = PerProcess[LogWriter]()
 
 
 def log_health() -> LogHealth:
-    """Return what this process knows of the state of the delivery log."""
+    """Return the health of the delivery log, as this process has seen it."""
     return _health.get(LogHealth)
 
 
@@ -217,12 +217,12 @@ def log_writer() -> LogWriter:
 
 
 def flush() -> None:
-    """Write what waits in this process, if anything does."""
+    """Write the entries that wait in this process, if any."""
     if (writer := _writers.peek()) is not None:
         writer.flush()
 
 
 def close() -> None:
-    """Write what waits in this process, and end the writer; the next change starts another."""
+    """Write the entries that wait in this process, and end its writer; the next entry starts another."""
     if (writer := _writers.pop()) is not None:
         writer.close()

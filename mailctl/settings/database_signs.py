@@ -1,4 +1,4 @@
-"""Signs of a service's database: settings from which many services build the URL of their database."""
+"""Signs of a service's database: settings from which services often build the URL of their database."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _NAME = re.compile(
     r"|PGHOST|PGDATABASE|PGSERVICE|DJANGO_SETTINGS_MODULE",
     re.IGNORECASE,
 )
-#: The URL of a database, under whatever name.
+#: The beginning of the URL of a database, under any name.
 _URL = re.compile(r"(?:postgres|postgresql|mysql|mariadb|mssql|oracle)(?:\+\w+)?://", re.IGNORECASE)
-#: Of other programs, and of mailctl itself, whose log may be anywhere.
+#: Names of other programs and of mailctl, which do not indicate a database of the service.
 _OTHERS = re.compile(r"(?:MAILCTL|REDIS|CELERY|FLOWER|RABBITMQ|DATABASE_URL$)", re.IGNORECASE)
-#: The number of names that a message lists.
+#: The maximum number of names that a message lists.
 _MAX_NAMED = 3
 
 
 def find_database_signs(env_file: Path) -> tuple[str, ...]:
-    """Return the names in the environment and a `.env` file that speak of a database of the service.
+    """Return the names in the environment and a `.env` file that indicate a database of the service.
 
     Args:
         env_file: the file, which need not exist.
@@ -49,7 +49,7 @@ def _signs(values: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def describe_database_signs(names: tuple[str, ...]) -> str:
-    """Return a sentence that says which names speak of a database that mailctl does not know."""
+    """Return a sentence that lists names which indicate a database, although DATABASE_URL is not set."""
     shown = ", ".join(names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
     verb = "is" if len(names) == 1 else "are"
-    return f"{shown} {verb} set, so the service has a database of users, but DATABASE_URL does not name it."
+    return f"{shown} {verb} set, so the service seems to have a database, but DATABASE_URL is not set."

@@ -1,7 +1,7 @@
-"""Observes what mail servers reply to code that is not mailctl's, through smtplib and aiosmtplib.
+"""Observes the replies of mail servers to the service's own code, in smtplib and aiosmtplib.
 
-The two libraries are extended once per process. An observer sees only the calls of its own context: those of
-its thread, and of coroutines that were started there.
+Methods of the two libraries are wrapped once per process. An observer sees only the calls of its own context:
+those of its thread, and of coroutines that were started there.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 _log = masking_logger("mailctl.recorder")
-#: The part of a message in which its Message-ID is looked for, in bytes or characters.
+#: The length of the part of a message that is searched for its Message-ID, in bytes or characters.
 _MAX_HEADER = 65_536
 _MESSAGE_ID = re.compile(r"^message-id:\s*(<[^\s<>]{1,250}>)", re.IGNORECASE | re.MULTILINE)
 #: Replies that accept a recipient (RFC 5321 section 4.2.2).
 _RECIPIENT_ACCEPTED = frozenset({250, 251, 252})
-#: The name of the signal by which mail libraries say that an email was sent, or suppressed.
+#: The name of the signal that mail libraries send for every email, sent or suppressed.
 _DISPATCHED = "email-dispatched"
-#: The mail server hung up after it was offered the message, so that nobody knows whether it accepted it.
+#: The outcome between the transfer of the message and the reply: nobody knows whether the server accepts it.
 _NO_REPLY = Outcome(kind=OutcomeKind.AMBIGUOUS, reply=SmtpReply(text="no reply to the message"), stage="body")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObservedResult:
-    """What a mail server last said about one recipient."""
+    """The last reply of a mail server about one recipient."""
 
     outcome: Outcome
     message_id: str | None = None
@@ -57,18 +57,18 @@ class _Transaction:
 
 
 class SmtpObserver:
-    """Collects what mail servers reply in one context."""
+    """Collects the replies of mail servers in one context."""
 
     def __init__(self) -> None:
         self._transactions: dict[int, _Transaction] = {}
         self._lock = threading.Lock()
-        #: What mail servers last said about each recipient, by its address in lower case.
+        #: The last reply about each recipient, by its address in lower case.
         self.results: dict[str, ObservedResult] = {}
         self._dispatched: dict[str, None] = {}
 
     @property
     def suppressed(self) -> frozenset[str]:
-        """The recipients of emails that FastAPI-Mail or Flask-Mail called sent without a mail server."""
+        """The recipients of emails that FastAPI-Mail or Flask-Mail reported as sent, but no server saw."""
         return frozenset(self._dispatched) - self.results.keys()
 
     def begin(self, session: object) -> None:
@@ -86,7 +86,7 @@ class SmtpObserver:
                 self._note([address], classify_reply(code, _as_text(text), stage="rcpt"), None)
 
     def note_body(self, session: object, message: object) -> None:
-        """Note that a message is offered; until there is a reply, nobody knows whether it is accepted."""
+        """Note that a message is being transferred; until the reply, nobody knows whether it is accepted."""
         with self._lock:
             transaction = self._of(session)
             transaction.message_id = _message_id(message)
@@ -100,14 +100,14 @@ class SmtpObserver:
             self._note(transaction.recipients, outcome, transaction.message_id)
 
     def note_dispatched(self, addresses: Iterable[str]) -> None:
-        """Note that a library has called an email sent, whether it was sent or suppressed."""
+        """Note that a library has reported an email as sent, although it may have suppressed it."""
         with self._lock:
             self._dispatched |= dict.fromkeys(_bare_address(each) for each in addresses)
 
     def _note(self, addresses: Iterable[str], outcome: Outcome, message_id: str | None) -> None:
         for address in addresses:
             known = self.results.get(address)
-            # What was accepted once is sent, whatever happens to another copy.
+            # An email that was accepted once is sent, whatever the reply to another copy.
             if known is None or known.outcome.kind is not OutcomeKind.ACCEPTED:
                 self.results[address] = ObservedResult(outcome=outcome, message_id=message_id)
 
@@ -122,7 +122,7 @@ _installed: list[bool] = []
 
 @contextmanager
 def observing() -> Iterator[SmtpObserver]:
-    """Yield an observer of what happens in this context until the block ends."""
+    """Yield an observer of the SMTP sessions of this context, until the block ends."""
     _install()
     observer = SmtpObserver()
     token = _current.set(observer)
@@ -137,15 +137,16 @@ def _install() -> None:
         if _installed:
             return
         _installed.append(True)
-        for extend in (_extend_smtplib, _extend_aiosmtplib, _extend_blinker):
+        for wrap in (_wrap_smtplib, _wrap_aiosmtplib, _wrap_blinker):
             try:
-                extend()
-            except Exception as error:  # another version of the library: its email is not seen, and is sent
-                _log.error("email of the service's own tasks is not observed: %s", type(error).__name__)
+                wrap()
+            except Exception as error:  # another version of the library: its email is sent, unobserved
+                problem = type(error).__name__
+                _log.error("SMTP replies to the service's own tasks are not observed: %s", problem)
 
 
-def _extend_blinker() -> None:
-    """Observe the signal `email_dispatched` of FastAPI-Mail and Flask-Mail, whichever is imported when."""
+def _wrap_blinker() -> None:
+    """Observe the signal `email_dispatched` of FastAPI-Mail and Flask-Mail, without importing either."""
     send = blinker.Signal.send
 
     @wraps(send)
@@ -158,7 +159,7 @@ def _extend_blinker() -> None:
     _replace(blinker.Signal, send=observed_send)
 
 
-def _extend_smtplib() -> None:
+def _wrap_smtplib() -> None:
     mail, rcpt, data = smtplib.SMTP.mail, smtplib.SMTP.rcpt, smtplib.SMTP.data
 
     @wraps(mail)
@@ -190,7 +191,7 @@ def _extend_smtplib() -> None:
     _replace(smtplib.SMTP, mail=observed_mail, rcpt=observed_rcpt, data=observed_data)
 
 
-def _extend_aiosmtplib() -> None:
+def _wrap_aiosmtplib() -> None:
     mail, rcpt, data = aiosmtplib.SMTP.mail, aiosmtplib.SMTP.rcpt, aiosmtplib.SMTP.data
 
     @wraps(mail)

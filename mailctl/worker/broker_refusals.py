@@ -1,4 +1,4 @@
-"""Refusals of the broker: the worker says what is refused, and connects again after a pause.
+"""Refusals of the broker: the worker logs what is refused, and connects again after a pause.
 
 Redis refuses commands when a key has another type than expected, when it is out of memory, and after a
 failover; RabbitMQ refuses a queue that exists with other properties. Without this a worker exits.
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.worker")
 #: Seconds before the worker connects again: the first pause, and the longest.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
-#: Seconds without a refusal after which the next pause is the first again.
-_FORGET_SECONDS = 60.0
-#: Seconds after which a pausing worker notices that it has to stop.
+#: Seconds without a refusal after which the next pause is the shortest again.
+_RESET_SECONDS = 60.0
+#: Seconds between two checks of a pausing worker whether it has to stop.
 _STEP_SECONDS = 0.2
 
 
 class RefusedByBroker(ConnectionError):
-    """The broker has refused a request of the worker; the text is the reason alone."""
+    """The broker has refused a request of the worker; the text contains only the reason."""
 
 
-def survive_refusals(consumer: Any) -> None:
+def reconnect_after_refusals(consumer: Any) -> None:
     """Make a Celery consumer connect again, after a pause, when the broker refuses a request."""
     consumer.app.conf.broker_channel_error_retry = True
     pauses = RefusalPauses()
@@ -84,7 +84,7 @@ class RefusalPauses:
             reconnect(error)
 
     def _next_seconds(self) -> float:
-        if self._clock() - self._resumed_at > _FORGET_SECONDS:
+        if self._clock() - self._resumed_at > _RESET_SECONDS:
             self._seconds = _FIRST_PAUSE
         seconds, self._seconds = self._seconds, min(self._seconds * 2, _LONGEST_PAUSE)
         return seconds

@@ -23,7 +23,7 @@ from typing_extensions import override
 from mailctl.broker.broker_type import BrokerType, broker_type_of
 from mailctl.broker.messages import quoted_name
 from mailctl.celery_app import is_built_in_app
-from mailctl.worker.broker_refusals import survive_refusals
+from mailctl.worker.broker_refusals import reconnect_after_refusals
 from mailctl.worker.consumer_activity import ACTIVITY_ATTRIBUTE, ConsumerActivity
 from mailctl.worker.consumer_connection import use_consumer_settings
 from mailctl.worker.message_strategy import NO_TASK_TEXT, MessageReceiver
@@ -63,7 +63,7 @@ class MessageGuardStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
-        survive_refusals(parent)
+        reconnect_after_refusals(parent)
         use_consumer_settings(parent)
         guard_unacked_messages(parent)
         self._activity = ConsumerActivity()

@@ -1,8 +1,8 @@
-"""Unacknowledged messages on Redis: a worker restores those of its own queues, and nothing unreadable.
+"""Makes a worker on Redis restore only unacknowledged messages of its own queues that can be read.
 
 All apps on a Redis database share one hash of unacknowledged messages. kombu restores every message in it
-that is older than the visibility timeout of the worker. It deletes a message whose exchange it does not know,
-and one that it cannot read ends a worker at its start, and keeps it from restoring all others.
+that is older than the visibility timeout of the worker. It deletes a message whose exchange it does not know.
+A message that it cannot read ends the worker when it starts, or prevents it from restoring the others.
 
 When the worker loses its connection, a message that it is working on stays unacknowledged: it is
 acknowledged over the next connection (`redis_settlements`).
@@ -111,7 +111,7 @@ def _reject(
 def _append(
     channel: Any, pending: PendingSettlements, append: Callable[..., None], message: Any, tag: str
 ) -> None:
-    """Store a message as unacknowledged, or put it back on its queue."""
+    """Store a message as unacknowledged; if Redis refuses that, put it back on its queue."""
     try:
         append(message, tag)
     except ResponseError:
@@ -135,7 +135,7 @@ def _restore_visible(
     pending.settle(channel)
     try:
         restore(*args, **options)
-    except ResponseError as error:  # then the worker cannot take a message, either, and says so
+    except ResponseError as error:  # then the worker cannot take a message either, and logs that
         _log.debug("cannot restore unacknowledged messages: %s", type(error).__name__)
 
 
@@ -148,7 +148,7 @@ def _restore(
     client: Any = None,
     leftmost: bool = False,  # noqa: FBT001, FBT002 - the signature of kombu
 ) -> None:
-    """Restore a message if it is this worker's own, or if the worker that held it disappeared."""
+    """Restore a message if this worker held it, or if it is due for one of this worker's queues."""
     own_tag = tag.decode(errors="replace") if isinstance(tag, bytes) else tag
     if own_tag in channel.qos._delivered:
         if leftmost or _is_stopping():
@@ -177,7 +177,7 @@ def _running_tags() -> set[str]:
 
 
 def _is_due(channel: Any, app: Celery, tag: bytes | str, stored: bytes, client: Any) -> bool:
-    """Whether this worker restores a message.
+    """Whether this worker may restore a message: it is for one of its queues, and old enough.
 
     Raises:
         ValueError: it is not a message that kombu can restore.
@@ -207,7 +207,7 @@ def _queues_of(channel: Any, exchange: str | None, routing_key: str) -> set[str]
 def _move_aside(
     channel: Any, app: Celery, tag: bytes | str, stored: bytes, client: Any, error: Exception
 ) -> None:
-    """Move what no worker can read to a queue for unclaimed messages, in one step."""
+    """Move a message that no worker can read to a queue of unclaimed messages, in one transaction."""
     target = unclaimed_queue(app.conf.task_default_queue)
     pipe = client.pipeline()
     pipe.lpush(target, stored).zrem(channel.unacked_index_key, tag).hdel(channel.unacked_key, tag)

@@ -126,7 +126,7 @@ def test_what_the_service_sends_is_known(make_shop: Any, broker_url: str) -> Non
     assert listed[ids[0]]["smtp"]["code"] == 250
     assert listed[ids[1]]["reason_code"] == "refused"
     why = shop.terminal.run("why", ids[4])
-    assert (why.code, "does not tell whether a mail server accepted it" in why.out) == (6, True)
+    assert (why.code, "does not say whether a mail server accepted it" in why.out) == (6, True)
     stored = b"".join(path.read_bytes() for path in (shop.terminal.folder / ".mailctl").iterdir())
     assert b"secret-token" not in stored
 

@@ -62,7 +62,7 @@ def test_a_log_that_is_down_is_told_once(
 
 
 def test_what_was_not_published_has_failed(make_app: Callable[..., Celery]) -> None:
-    """The broker did not take it; the service got the error, and its content is kept for a retry."""
+    """The broker did not accept it; the service got the error, and its content is kept for a retry."""
     app = make_app()
     send = define_send(app)
     with app.connection_for_write("amqp://guest@127.0.0.1:1//", transport_options=ONCE) as connection:
@@ -70,7 +70,7 @@ def test_what_was_not_published_has_failed(make_app: Callable[..., Celery]) -> N
         with pytest.raises(OperationalError):
             send.apply_async(("zoe@example.com",), producer=producer, retry=False)
     [email] = recorded()
-    assert (email.state, email.error) == (State.FAILED, "the broker did not take its message")
+    assert (email.state, email.error) == (State.FAILED, "the broker did not accept its message")
     content = runtime.current().outbox.content(email.id)
     assert content is not None
     assert content.own_task == "shop.send"

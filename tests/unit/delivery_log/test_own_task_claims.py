@@ -225,6 +225,6 @@ def test_arguments_that_were_not_kept_leave_no_content(log: Log, claims: OwnTask
 def test_an_unknown_recipient_is_learned_once(log: Log, claims: OwnTaskClaims) -> None:
     """From the mail server."""
     claims.record(message(log, ""))
-    claims.learn_address("m1", ZOE)
-    claims.learn_address("m1", BOB)
+    claims.record_address("m1", ZOE)
+    claims.record_address("m1", BOB)
     assert log.email("m1").to == ZOE

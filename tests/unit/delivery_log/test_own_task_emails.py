@@ -1,4 +1,4 @@
-"""Emails of the service's own tasks: what a result tells is recorded, and what nothing tells is held."""
+"""Emails of the service's own tasks: the outcome in a result is recorded; an unknown one is held."""
 
 from __future__ import annotations
 
@@ -114,6 +114,6 @@ def test_published_emails_are_found_where_their_messages_are(log: Log, own: OwnT
 def test_emails_that_another_version_published_are_marked(log: Log, own: OwnTaskEmails) -> None:
     """By their kind; others stay as they are."""
     email_id = log.queue()
-    assert own.mark_published(["invoice"]) == 0
-    assert own.mark_published([log.email(email_id).kind]) == 1
+    assert own.mark_as_own(["invoice"]) == 0
+    assert own.mark_as_own([log.email(email_id).kind]) == 1
     assert log.email(email_id).is_own_task

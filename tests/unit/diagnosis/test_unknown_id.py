@@ -97,7 +97,7 @@ class TestTasksThatNothingRecords:
     @pytest.mark.parametrize(
         ("result", "said"),
         [
-            (RETURNED_TRUE, "returned True, which does not tell whether a mail server accepted it"),
+            (RETURNED_TRUE, "returned True, which does not say whether a mail server accepted it"),
             (replace(RETURNED_TRUE, value=False), "reported a failure: it returned False"),
             (CeleryResult(state="FAILURE", text="", error_type="OSError"), "failed with OSError"),
             (CeleryResult(state="STARTED", text=""), "Celery reports STARTED"),

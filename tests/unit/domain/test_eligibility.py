@@ -113,7 +113,7 @@ def test_what_was_forgotten_cannot_go_out() -> None:
 def test_a_task_of_the_services_own_cannot_be_stopped() -> None:
     """Its message is on the broker, and it does not ask the log."""
     facts = EligibilityFacts(
-        has_content=True, may_have_been_sent=False, has_been_resent=False, is_queued_for_custom_task=True
+        has_content=True, may_have_been_sent=False, has_been_resent=False, is_queued_for_own_task=True
     )
     assert "service's own task" in check_eligibility(CANCEL, email(State.QUEUED), facts, now=NOW).obstacle
 
@@ -134,7 +134,7 @@ FACTS_THAT_MATTER = [
     replace(FACTS, may_have_been_sent=True, is_address_suppressed=True),
     replace(FACTS, has_been_resent=True),
     replace(FACTS, has_known_kind=False),
-    replace(FACTS, is_queued_for_custom_task=True),
+    replace(FACTS, is_queued_for_own_task=True),
     replace(FACTS, has_ready_made_links=True),
     replace(FACTS, can_be_decrypted=False),
 ]

@@ -123,7 +123,7 @@ def test_a_mapping_names_kinds_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
         (["shop.send"], "not a mapping of task names"),
         ({5: {}}, "not the name of a task"),
         ({"shop.send": "to"}, "not a mapping of fields"),
-        ({"shop.send": {"adress": "to"}}, "there is no adress; use address, kind, link, user_id"),
+        ({"shop.send": {"adress": "to"}}, "there is no field adress; use address, kind, link, user_id"),
         ({"shop.send": {"kind": "Invoice!"}}, "its kind must consist of"),
         ({"shop.send": {"address": {"to": 1}}}, "address must be the name of an argument"),
         ({"shop.send": {"link": [""]}}, "link must be the name of an argument"),

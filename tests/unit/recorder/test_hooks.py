@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery import signals
+from celery import Celery, signals
 from celery.app.trace import build_tracer
 from celery.exceptions import Reject, Retry, TimeLimitExceeded, WorkerLostError
 from celery.local import maybe_evaluate
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from celery import Celery, Task
+    from celery import Task
 
     from mailctl.domain.models import Email
 
@@ -151,6 +151,21 @@ def test_tasks_may_be_defined_at_any_time(make_app: Callable[..., Celery]) -> No
     record_tasks(other)
     other.mailctl_recorder._on_tasks_defined()  # as a worker does when it starts
     assert late.run.mailctl_claims
+    complete = Celery("shop", broker="memory://", set_as_current=False)
+    before = define_send(complete)
+    complete.finalize()
+    record_tasks(complete, settings=Settings(mailctl_tasks="recorder_shop:TASKS"))
+    assert before.run.mailctl_claims
+
+
+def test_tasks_that_given_settings_name_claim_at_once(make_app: Callable[..., Celery]) -> None:
+    """Also if the app was complete before, and recorded with other settings."""
+    app = make_app(mailctl_tasks="")
+    task = define_send(app)
+    app.finalize()
+    assert not hasattr(task.run, "mailctl_claims")
+    record_tasks(app, settings=Settings(mailctl_tasks="recorder_shop:TASKS"))
+    assert task.run.mailctl_claims
 
 
 def test_recording_twice_is_recording_once(make_app: Callable[..., Celery]) -> None:

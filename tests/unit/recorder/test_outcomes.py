@@ -9,7 +9,7 @@ from celery.exceptions import Reject, SoftTimeLimitExceeded
 
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
 from mailctl.domain.reason_codes import ReasonCode
-from mailctl.recorder.outcomes import Ending, decide_ending, decide_retry, read_end
+from mailctl.recorder.outcomes import Ending, decide_ending, decide_retry, outcome_of_run
 from mailctl.smtp.classify import classify_reply
 from mailctl.smtp.observer import ObservedResult
 
@@ -30,8 +30,8 @@ def ending(
     address: str = ZOE,
 ) -> Ending:
     """Return what became of the email to Zoe."""
-    told = read_end(state, value, task="shop.send")
-    return decide_ending(address, dict(results), frozenset(suppressed), told)
+    reported = outcome_of_run(state, value, task="shop.send")
+    return decide_ending(address, dict(results), frozenset(suppressed), reported)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class Log:
         self.why = why
         return len(ids)
 
-    def mark_published(self, kinds: Collection[str]) -> int:
+    def mark_as_own(self, kinds: Collection[str]) -> int:
         """Note the kinds."""
         self.marked.append(kinds)
         return 0

@@ -11,7 +11,7 @@ from amqp.exceptions import PreconditionFailed
 from celery.exceptions import CPendingDeprecationWarning
 from redis.exceptions import ResponseError
 
-from mailctl.worker.broker_refusals import RefusalPauses, RefusedByBroker, survive_refusals
+from mailctl.worker.broker_refusals import RefusalPauses, RefusedByBroker, reconnect_after_refusals
 
 WRONG_TYPE = ResponseError("WRONGTYPE Operation against a key")
 
@@ -87,7 +87,7 @@ def test_a_consumer_survives_both_kinds_of_failed_connection() -> None:
         on_connection_error_after_connected=seen.append,
         on_connection_error_before_connected=seen.append,
     )
-    survive_refusals(consumer)
+    reconnect_after_refusals(consumer)
     error = OSError()
     consumer.on_connection_error_after_connected(error)
     consumer.on_connection_error_before_connected(error)

@@ -1,4 +1,4 @@
-"""Calls that are being published: recorded once the broker has the message, or as failed."""
+"""Calls that a process publishes: recorded once the broker has the message, or as failed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mailctl import runtime
 from mailctl.domain.catalog import GENERIC
 from mailctl.domain.models import State
 from mailctl.domain.task_mapping import OwnTask
-from mailctl.recorder import announcements, writer
-from mailctl.recorder.announcements import Announcements
+from mailctl.recorder import publishing, writer
 from mailctl.recorder.calls import make_call
+from mailctl.recorder.publishing import PublishRecorder
 from mailctl.settings import Settings
 from tests.recorded_app import recorded
 
@@ -40,12 +40,12 @@ def app_on(broker: str) -> Celery:
     return Celery("shop", broker=broker, set_as_current=False)
 
 
-def announce(announced: Announcements, *ids: str) -> None:
-    """Announce calls with these task ids."""
+def begin(recorder: PublishRecorder, *ids: str) -> None:
+    """Begin to publish calls with these task ids."""
     for each in ids:
         call = make_call(TASK, each, (), {"to": f"{each}@example.com"}, parameters=(), queue="shop")
         assert call is not None
-        announced.announce(call, GENERIC)
+        recorder.begin(call, GENERIC)
 
 
 def states() -> dict[str, State]:
@@ -58,51 +58,52 @@ def states() -> dict[str, State]:
 )
 def test_a_call_is_recorded_when_the_broker_has_its_message(broker: str, state: State) -> None:
     """No other process sees a memory broker, so a relay publishes the email."""
-    announced = Announcements(app_on(broker))
-    announce(announced, "m1")
-    announced.confirm("m1")
+    recorder = PublishRecorder(app_on(broker))
+    begin(recorder, "m1")
+    recorder.confirm("m1")
     assert states() == {"m1": state}
 
 
-def test_a_confirmation_without_an_announcement_records_nothing() -> None:
+def test_a_confirmation_of_an_unknown_call_records_nothing() -> None:
     """Of any other task of the service, or of one that was recorded already."""
-    announced = Announcements(app_on("memory://"))
-    announce(announced, "m1")
+    recorder = PublishRecorder(app_on("memory://"))
+    begin(recorder, "m1")
     for _ in range(2):
-        announced.confirm("m1")
-    announced.confirm("m2")
-    announced.confirm(None)
+        recorder.confirm("m1")
+    recorder.confirm("m2")
+    recorder.confirm(None)
+    assert recorder._calls == {}
     assert states() == {"m1": State.PENDING}
 
 
 def test_what_is_not_published_when_the_process_ends_has_failed() -> None:
     """Nobody will confirm it any more."""
-    announced = Announcements(app_on("memory://"))
-    announce(announced, "m1", "m2")
-    announced.confirm("m2")
+    recorder = PublishRecorder(app_on("memory://"))
+    begin(recorder, "m1", "m2")
+    recorder.confirm("m2")
     assert states() == {"m1": State.FAILED, "m2": State.PENDING}
-    assert announced._announced == {}
+    assert recorder._calls == {}
 
 
-@pytest.mark.parametrize(("patience", "state"), [(3600.0, State.PENDING), (-1.0, State.FAILED)])
-def test_publishing_has_time(patience: float, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("timeout", "state"), [(3600.0, State.PENDING), (-1.0, State.FAILED)])
+def test_publishing_has_time(timeout: float, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     """Celery may be waiting for the broker; afterwards the call counts as failed."""
-    monkeypatch.setattr(announcements, "PATIENCE_SECONDS", patience)
-    announced = Announcements(app_on("memory://"))
-    announce(announced, "m1")
-    announced._give_up(runtime.current())
-    announced.confirm("m1")
+    monkeypatch.setattr(publishing, "PUBLISH_TIMEOUT_SECONDS", timeout)
+    recorder = PublishRecorder(app_on("memory://"))
+    begin(recorder, "m1")
+    recorder._fail_overdue(runtime.current())
+    recorder.confirm("m1")
     assert states() == {"m1": state}
 
 
-def test_a_forked_child_gives_nothing_up_that_its_parent_publishes() -> None:
+def test_a_forked_child_does_not_fail_what_its_parent_publishes() -> None:
     """The child would record it as failed when it ends."""
-    announced = Announcements(app_on("memory://"))
-    announce(announced, "m1")
+    recorder = PublishRecorder(app_on("memory://"))
+    begin(recorder, "m1")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the writer is a thread
         child = os.fork()
     if child == 0:
-        os._exit(len(announced._announced))
+        os._exit(len(recorder._calls))
     _, status = os.waitpid(child, 0)
-    assert (os.waitstatus_to_exitcode(status), len(announced._announced)) == (0, 1)
+    assert (os.waitstatus_to_exitcode(status), len(recorder._calls)) == (0, 1)
