@@ -17,7 +17,7 @@ _ATEXT_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-
 _NOT_IN_ADDRESSES = re.compile(r"[\x00-\x20\x7f]")
 #: What relays read as a route to another host: the percent hack and bang paths (RFC 5321 appendix F.2).
 #: A local part such as x!y or a%b names no host, and is a mailbox like any other.
-_ROUTE = re.compile(r"%(?:[\w-]+\.)+[\w-]+\Z|(?:\A|!)(?:[\w-]+\.)+[\w-]+!")
+_ROUTE = re.compile(r"%(?:[\w-]+\.)+[\w-]+\Z|(?:\A|!)(?:[\w-]+\.)+[\w-]+!(?!\Z)")
 #: A local part that needs no quotes and no further validation (RFC 5322 section 3.2.3).
 _DOT_ATOM = re.compile(r"(?=.{1,64}\Z)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 
