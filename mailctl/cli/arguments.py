@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from mailctl.domain.catalog import Kind
 
+#: The largest file that is read at once: some millions of rows, and no disk full of them.
+MAX_INPUT_BYTES = 256 * 1024 * 1024
 _STDIN = "-"
 NO_IDS = "There are no ids on stdin; nothing was done."
 
@@ -85,16 +87,21 @@ def read_input_file(path: Path, *, field: str) -> bytes:
     """Return the content of a file; - stands for stdin.
 
     Raises:
-        InvalidInput: the file cannot be read.
+        InvalidInput: the file cannot be read, or is too large.
     """
-    if str(path) == _STDIN:
-        return sys.stdin.buffer.read()
     try:
-        return path.read_bytes()
+        if str(path) == _STDIN:
+            data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
+        else:
+            with path.open("rb") as stream:
+                data = stream.read(MAX_INPUT_BYTES + 1)
     except OSError as error:
         raise InvalidInput(
             field, f"{path} cannot be read ({error.strerror}).", fix="Give a CSV or JSON lines file."
         ) from error
+    if len(data) > MAX_INPUT_BYTES:
+        raise InvalidInput(field, f"{path} is larger than {MAX_INPUT_BYTES >> 20} MiB.", fix="Split it.")
+    return data
 
 
 @contextmanager

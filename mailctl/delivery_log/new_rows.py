@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mailctl.delivery_log.storage import encryption
+from mailctl.domain.mailbox import canonical_mailbox
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 
@@ -30,6 +31,7 @@ def email_row(draft: Draft, keyring: Keyring, *, due_at: datetime, now: datetime
         "state": State.PENDING,
         "queue": draft.queue,
         "to_address": _recipient(draft),
+        "mailbox": canonical_mailbox(user.email),
         "user_id": user.id,
         "content": encryption.seal(draft.content, keyring, row_identity(draft)),
         "attempts": 0,

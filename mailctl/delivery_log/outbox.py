@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, delete, select, update
@@ -190,7 +190,10 @@ class Outbox(Repository):
         rows = connection.execute(_SEALED.where(emails.c.id.in_(ids))).all()
         renewed = {
             row.id: encryption.reseal(
-                row.content, self._keyring, identity_from_row(row), expires_at=expires_at
+                row.content,
+                self._keyring,
+                identity_from_row(row),
+                changed=replace(identity_from_row(row), expires_at=expires_at),
             )
             for row in rows
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,9 @@ from mailctl.delivery_log.new_rows import email_row
 from mailctl.delivery_log.own_task_emails import hold_as_unknown
 from mailctl.delivery_log.pauses import is_not_paused, return_paused
 from mailctl.delivery_log.repository import Repository
+from mailctl.delivery_log.rows import IDENTITY_COLUMNS, identity_from_row
 from mailctl.delivery_log.rule_enforcement import is_not_suppressed, suppress_waiting
+from mailctl.delivery_log.storage.encryption import reseal
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails
 from mailctl.delivery_log.transitions import (
@@ -27,6 +29,7 @@ from mailctl.delivery_log.transitions import (
     reason_values,
 )
 from mailctl.domain.lease import Lease
+from mailctl.domain.mailbox import canonical_mailbox
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Engine, Row
+    from sqlalchemy import ColumnElement, Connection, Engine, Row, Select
 
     from mailctl.domain.models import Claim, Draft
     from mailctl.security.keyring import Keyring
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 _EARLY = timedelta(seconds=5)
 #: Why the outcome of an email is unknown, as a clause.
 _WORKER_DISAPPEARED = "its worker disappeared while the task ran"
+_SEALED: Select[Any] = select(*IDENTITY_COLUMNS, emails.c.content)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +218,25 @@ class OwnTaskClaims(Repository):
         """Record the recipient of an email, unless the arguments of its task contained one."""
         is_unknown = and_(emails.c.id == email_id, emails.c.to_address == "")
         with writing(self._engine, durable=False) as connection:
-            connection.execute(update(emails).where(is_unknown).values(to_address=address))
+            row = connection.execute(_SEALED.where(is_unknown)).first()
+            if row is not None:
+                learned = (
+                    update(emails)
+                    .where(is_unknown)
+                    .values(
+                        to_address=address,
+                        mailbox=canonical_mailbox(address),
+                        content=self._resealed(row, recipient=address),
+                    )
+                )
+                connection.execute(learned)
+
+    def _resealed(self, row: Row[Any], *, recipient: str) -> bytes | None:
+        """Return the content of a row, bound to another recipient; as it is if it cannot be opened."""
+        identity = identity_from_row(row)
+        changed = replace(identity, recipient=recipient)
+        content: bytes | None = row.content
+        return content and (reseal(content, self._keyring, identity, changed=changed) or content)
 
     def _record_new(
         self, connection: Connection, drafts: Sequence[Draft], *, is_on_broker: bool, now: datetime

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, suppressions
 from mailctl.delivery_log.suppressions import explain_suppression, suppression_from_row, suppression_reasons
 from mailctl.delivery_log.transitions import append_events, change_state, reason_values
+from mailctl.domain.mailbox import canonical_mailbox
 from mailctl.domain.models import CLAIMABLE_STATES, State
 from mailctl.domain.rate_limits import (
     ALL_KINDS,
@@ -117,9 +118,9 @@ class Rules:
     def _applicable_limits(self, draft: Draft) -> list[_AppliedLimit]:
         """Return the limits in which an email counts."""
         user, limits = draft.content.user, self._limits
-        address = user.email.lower()
+        mailbox = canonical_mailbox(user.email)
         bounds = [
-            _AppliedLimit(subject_type="to", value=address, kind=kind, limit=limit)
+            _AppliedLimit(subject_type="to", value=mailbox, kind=kind, limit=limit)
             for kind in (draft.kind, ALL_KINDS)
             for limit in limits.per_recipient.get(kind, ())
         ]
@@ -136,7 +137,7 @@ class Rules:
 class _AppliedLimit:
     """A limit, applied to one address or user."""
 
-    #: "to" for an address, or "user".
+    #: "to" for a mailbox, or "user".
     subject_type: str
     value: str
     kind: str
@@ -231,7 +232,7 @@ def _is_limit_reached(
 @cache
 def _count_query(subject_type: str, *, is_of_one_kind: bool) -> Select[Any]:
     """Return the query that counts emails within a limit; cached, because building it takes long."""
-    column = emails.c.to_address if subject_type == "to" else emails.c.user_id
+    column = emails.c.mailbox if subject_type == "to" else emails.c.user_id
     recent = select(literal(1)).where(
         column == bindparam("value"),
         emails.c.created_at > bindparam("since"),

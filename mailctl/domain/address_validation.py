@@ -15,6 +15,9 @@ MAX_ADDRESS = 254
 
 _ATEXT_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}")
 _NOT_IN_ADDRESSES = re.compile(r"[\x00-\x20\x7f]")
+#: What relays read as a route to another host: the percent hack and bang paths (RFC 5321 appendix F.2).
+#: A local part such as x!y or a%b names no host, and is a mailbox like any other.
+_ROUTE = re.compile(r"%(?:[\w-]+\.)+[\w-]+\Z|(?:\A|!)(?:[\w-]+\.)+[\w-]+!(?!\Z)")
 #: A local part that needs no quotes and no further validation (RFC 5322 section 3.2.3).
 _DOT_ATOM = re.compile(r"(?=.{1,64}\Z)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 
@@ -32,6 +35,10 @@ def validate_address(value: object, *, field: str = "email") -> str:
     if "=?" in value or value.startswith("-"):
         raise InvalidInput(field, "is not an email address that can be used safely.")
     local_part, _, domain = value.partition("@")
+    if _ROUTE.search(local_part[:MAX_ADDRESS]):
+        raise InvalidInput(
+            field, "is not an email address that can be used safely: % and ! route it to another host."
+        )
     try:
         if _DOT_ATOM.fullmatch(local_part):
             checked = local_part + _ascii_address("x@" + domain)[1:]

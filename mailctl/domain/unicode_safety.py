@@ -21,7 +21,9 @@ _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp", "Co", "Cn"})
 _TAGGED_FLAG = re.compile("\U0001f3f4[\U000e0061-\U000e007a]{2,6}\U000e007f")
 #: Text that a mail client could turn into a link, an address or markup.
 _LINK_LIKE = re.compile(
-    r"""(?ix) [a-z][a-z0-9+.-]{1,15}:[/\\]{1,2} | // | \bwww\. | \b(?:mailto|tel|sms|javascript|data):
+    r"""(?ix) [a-z][a-z0-9+.-]{1,15}:[/\\]{1,2} | // | \\\\ | \bwww\.
+        | \b(?:mailto|tel|callto|facetime|sips?|skype|sms|xmpp|(?:java|vb)script|data|file|view-source):
+        | [\[(]\s*(?:\.|dot)\s*[\])] | \bdot\s+(?:com|net|org|info|biz|io|ru|cn|xyz|top|site|online|shop)\b
         | [^\s.]\.(?:[^\W\d_]{2,18}|xn--[a-z0-9-]+)\b | \b\d{1,3}(?:\.\d{1,3}){3}\b
         | [@<>{}] | %[0-9a-f]{2} | &\# | \[[^\]]*\]\( """
 )

@@ -54,6 +54,8 @@ _DEVICE = re.compile(r"(?i)con|prn|aux|nul|com\d|lpt\d")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 #: Telephones offer to dial longer numbers.
 _MAX_DIGITS_IN_NAME = 6
+#: The beginning of an international telephone number.
+_PHONE_PREFIX = re.compile(r"[+\uff0b]\s*\d")
 
 
 def validate_display_name(value: object, *, field: str = "name") -> str:
@@ -76,8 +78,8 @@ def safe_greeting_name(value: object) -> str:
         name = _validate_line(value, field="name", longest=MAX_GREETING_NAME)
     except InvalidInput:
         return ""
-    too_many_digits = sum(char.isdigit() for char in name) > _MAX_DIGITS_IN_NAME
-    if too_many_digits or unicode_safety.has_stacked_marks(name) or unicode_safety.is_link_like(name):
+    is_phone = sum(char.isdigit() for char in name) > _MAX_DIGITS_IN_NAME or _PHONE_PREFIX.search(name)
+    if is_phone or unicode_safety.has_stacked_marks(name) or unicode_safety.is_link_like(name):
         return ""
     return name
 

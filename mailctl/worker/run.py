@@ -19,6 +19,7 @@ from mailctl.errors import ExitCode, InvalidInput
 from mailctl.json_logging import LOG_FORMATS, configure_json_logging
 from mailctl.recorder.hooks import record_tasks
 from mailctl.settings import BULK_QUEUE
+from mailctl.worker.memory_protection import forbid_memory_dumps
 from mailctl.worker.shared_queues import warn_of_other_messages
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def run_worker(
     )
     warn_of_other_messages(app, (queues or default_queues).split(","))
     worker_before_create_process.connect(_freeze_gc, weak=False)
+    forbid_memory_dumps()
     return _run(worker)
 
 

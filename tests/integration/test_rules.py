@@ -150,6 +150,20 @@ class TestLimits:
         others = [record(post, WELCOME), record(post, RESET, "max@example.com")]
         assert states(post, others) == [State.PENDING] * 2
 
+    @pytest.mark.parametrize(
+        "addresses",
+        [
+            [f"zoe+{number}@example.com" for number in range(20)],
+            [f"{'zoeyz'[:n]}.{'zoeyz'[n:]}@gmail.com" for n in range(1, 5)] * 2,
+        ],
+        ids=["plus tags", "dots at Gmail"],
+    )
+    def test_other_spellings_of_a_mailbox_count_as_it(self, post: Post, addresses: list[str]) -> None:
+        """And each email that is sent goes to the address as it was given."""
+        ids = [record(post, RESET, address) for address in addresses]
+        assert states(post, ids) == [State.PENDING] * 5 + [State.SUPPRESSED] * (len(ids) - 5)
+        assert [post.email(email_id).to for email_id in ids] == addresses
+
     def test_what_was_suppressed_takes_no_place(self, make_post: MakePost) -> None:
         """Else who keeps asking would never get one again; what an operator forces passes, and counts."""
         post = make_post(mailctl_limit_per_recipient="welcome=2/h")

@@ -66,14 +66,14 @@ def open_sealed(sealed: bytes, keyring: Keyring, row: RowIdentity) -> Content:
     return _decode(plain)
 
 
-def reseal(sealed: bytes, keyring: Keyring, row: RowIdentity, *, expires_at: datetime | None) -> bytes | None:
-    """Return the content of a row, sealed for a new time at which its email expires.
+def reseal(sealed: bytes, keyring: Keyring, row: RowIdentity, *, changed: RowIdentity) -> bytes | None:
+    """Return the content of a row, sealed for what the row becomes.
 
     Returns:
         The sealed content; None if it cannot be opened.
     """
     plain = _open(sealed, keyring, row)
-    return None if plain is None else _seal(plain, keyring, replace(row, expires_at=expires_at))
+    return None if plain is None else _seal(plain, keyring, changed)
 
 
 def renew(sealed: bytes, keyring: Keyring, row: RowIdentity) -> bytes | None:
@@ -88,7 +88,8 @@ def renew(sealed: bytes, keyring: Keyring, row: RowIdentity) -> bytes | None:
     plain = _open(sealed, keyring, row)
     if plain is None:
         unbound = keyring.open_unbound(sealed, purpose=_CONTENT_PURPOSE)
-        is_own = unbound is not None and _decode(unbound).user.email.lower() == row.recipient
+        # The task of a service may not have said its recipient; such a content has none.
+        is_own = unbound is not None and _decode(unbound).user.email.lower() in ("", row.recipient)
         return _seal(unbound, keyring, row) if unbound is not None and is_own else None
     is_newest = keyring.is_newest(sealed, purpose=_CONTENT_PURPOSE, bound_to=row.values)
     return sealed if is_newest else _seal(plain, keyring, row)

@@ -81,6 +81,8 @@ emails = Table(
     Column("state", String(16), nullable=False),
     Column("queue", String(255), nullable=False),
     Column("to_address", String(254), nullable=False),
+    # One spelling for all addresses of a mailbox, by which the limits count.
+    Column("mailbox", String(254)),
     Column("user_id", String(64)),
     Column("content", LargeBinary),
     Column("attempts", Integer, nullable=False, default=0),
@@ -128,7 +130,7 @@ emails = Table(
     Index("mailctl_emails_campaign", "campaign", "seq"),
     Index("mailctl_emails_group", "group_id"),
     Index("mailctl_emails_created", "created_at"),
-    Index("mailctl_emails_recipient", "to_address", "created_at"),
+    Index("mailctl_emails_mailbox", "mailbox", "created_at"),
     sqlite_autoincrement=True,
 )
 #: The state, for conditions on emails that are found by their ids. With the index on the state, which SQLite

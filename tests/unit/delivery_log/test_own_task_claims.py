@@ -228,3 +228,6 @@ def test_an_unknown_recipient_is_learned_once(log: Log, claims: OwnTaskClaims) -
     claims.record_address("m1", ZOE)
     claims.record_address("m1", BOB)
     assert log.email("m1").to == ZOE
+    content = log.outbox.content("m1")
+    assert content is not None
+    assert content.call

@@ -55,3 +55,18 @@ def test_local_parts_keep_their_case(value: str) -> None:
         assert validate_address(value) == value
     except InvalidInput:
         assert "=?" in value or value.startswith("-")
+
+
+@pytest.mark.parametrize(
+    "address", ["zoe%evil.example@a.example", "evil.example!zoe@a.example", "a!evil.example!zoe@a.example"]
+)
+def test_routes_to_another_host_are_refused(address: str) -> None:
+    """Old relays forward the percent hack and bang paths (RFC 5321 appendix F.2): to whom, nobody checked."""
+    with pytest.raises(InvalidInput, match="route"):
+        validate_address(address)
+
+
+@pytest.mark.parametrize("address", ["x!y@a.example", "50%off@a.example", "a%b@a.example", "v1.2!@a.example"])
+def test_what_names_no_host_is_no_route(address: str) -> None:
+    """It is a mailbox like any other, which no relay forwards."""
+    assert validate_address(address) == address

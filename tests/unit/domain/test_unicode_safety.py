@@ -106,3 +106,31 @@ def test_mixed_scripts_are_found() -> None:
     assert mixes_scripts("p\u0430ypal")
     assert not mixes_scripts("почта")
     assert not mixes_scripts("日本abc")
+
+
+#: What a stranger gives as a name, and why it is a link or is not one.
+DECIDED = {
+    # Windows programs open shares of networks, and send the password hash of the reader.
+    "\\\\evil\\share": True,
+    # People read it as a domain, and some programs restore the dot.
+    "evil[.]com": True,
+    "evil (dot) com": True,
+    "evil[ dot ]com": True,
+    "evil dot com": True,
+    # Schemes that mail clients open; other words before a colon are text.
+    "vbscript:x": True,
+    "file:x": True,
+    "callto:x": True,
+    "Smith: Zoe": False,
+    "Dot Cotton": False,
+    "Dot": False,
+    "Zoe (Dot) Smith": True,
+    "Marie-Claire d'Arc": False,
+    "C\\D": False,
+}
+
+
+@pytest.mark.parametrize(("text", "is_link"), DECIDED.items())
+def test_each_disguise_of_a_link_is_decided(text: str, is_link: bool) -> None:
+    """What is refused costs a greeting its name, nothing else."""
+    assert is_link_like(text) is is_link

@@ -194,3 +194,21 @@ def test_normalizing_an_ip_address_again_changes_nothing(address: object) -> Non
     except InvalidInput:
         return
     assert validation.validate_ip_address(canonical) == canonical
+
+
+@pytest.mark.parametrize(
+    ("name", "greeting"),
+    [
+        ("Call +44 20", ""),
+        ("\uff0b44 20", ""),
+        ("+ 1", ""),
+        ("Zoe 2", "Zoe 2"),
+        ("A+ Student", "A+ Student"),
+        ("\\\\evil\\share", ""),
+        ("evil dot com", ""),
+        ("vbscript:x", ""),
+    ],
+)
+def test_a_name_that_is_a_telephone_number_or_a_link_greets_nobody(name: str, greeting: str) -> None:
+    """Telephones offer to dial what begins like an international number."""
+    assert validation.safe_greeting_name(name) == greeting

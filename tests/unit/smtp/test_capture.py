@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from mailctl.domain.models import Envelope, OutcomeKind
 from mailctl.smtp.capture import CaptureSender
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def envelope(message_id: str = "<abc@example.com>") -> Envelope:
@@ -59,3 +57,31 @@ def test_the_name_of_a_file_is_safe(tmp_path: Path, message_id: str) -> None:
     capture(tmp_path / "mail", envelope(message_id))
     [file] = (tmp_path / "mail").iterdir()
     assert re.fullmatch(r"\d{8}T\d{6}Z-[A-Za-z0-9._-]{1,80}\.eml", file.name)
+
+
+def test_a_file_is_written_through_no_link(tmp_path: Path) -> None:
+    """Whatever stands under its name already stays as it is."""
+    folder, target = tmp_path / "mail", tmp_path / "target"
+    [first] = capture(folder, envelope())
+    Path(first).unlink()
+    Path(first).symlink_to(target)
+    capture(folder, envelope())
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("name", ["home", "home/mail"])
+def test_a_folder_that_another_user_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    """Links of our own, and of root, are followed."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    stolen = tmp_path / "stolen"
+    stolen.mkdir()
+    link = tmp_path / name
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(stolen)
+    capture(tmp_path / "home" / "mail", envelope())
+    before = sorted(stolen.rglob("*.eml"))
+    os.lchown(link, 65534, 65534)
+    with pytest.raises(PermissionError, match="another user"):
+        capture(tmp_path / "home" / "mail", envelope())
+    assert sorted(stolen.rglob("*.eml")) == before

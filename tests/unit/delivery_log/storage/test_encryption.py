@@ -59,15 +59,15 @@ def test_content_opens_in_its_own_row_alone(other: RowIdentity) -> None:
     with pytest.raises(ConfigurationError, match="another row"):
         open_sealed(sealed, KEYRING, other)
     assert renew(sealed, BOTH, other) is None
-    assert reseal(sealed, BOTH, other, expires_at=NOW) is None
+    assert reseal(sealed, BOTH, other, changed=ROW) is None
 
 
 def test_a_new_expiry_seals_anew() -> None:
     """The old one no longer opens it."""
-    later = NOW + timedelta(hours=1)
-    sealed = reseal(seal(CONTENT, KEYRING, ROW), KEYRING, ROW, expires_at=later)
+    later = replace(ROW, expires_at=NOW + timedelta(hours=1))
+    sealed = reseal(seal(CONTENT, KEYRING, ROW), KEYRING, ROW, changed=later)
     assert sealed is not None
-    assert open_sealed(sealed, KEYRING, replace(ROW, expires_at=later)) == CONTENT
+    assert open_sealed(sealed, KEYRING, later) == CONTENT
     with pytest.raises(ConfigurationError):
         open_sealed(sealed, KEYRING, ROW)
 
