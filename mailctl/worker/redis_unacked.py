@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -206,7 +207,11 @@ def _is_stopping() -> bool:
 
 def _running_tags() -> set[str]:
     """Return the tags of the messages that this worker is working on, over whatever connection they came."""
-    return {request.message.delivery_tag for request in state.active_requests if not request.acknowledged}
+    while True:
+        # A thread of the pool may add a request meanwhile.
+        with suppress(RuntimeError):
+            requests = list(state.active_requests)
+            return {request.message.delivery_tag for request in requests if not request.acknowledged}
 
 
 def _is_due(channel: Any, app: Celery, tag: bytes | str, stored: bytes, client: Any) -> bool:
