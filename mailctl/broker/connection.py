@@ -9,7 +9,7 @@ from amqp.exceptions import MessageNacked
 from kombu.exceptions import KombuError
 
 from mailctl.broker.broker_type import BrokerType, broker_type_of
-from mailctl.broker.confirms import PublishersBlocked
+from mailctl.broker.confirms import CONFIRM_SECONDS, PublishersBlocked
 from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.refusals import refusal_of
 from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, FAIL_FAST
@@ -67,6 +67,7 @@ def open_connection(app: Celery) -> Iterator[Any]:
     """
     connection = fail_fast_connection(app)
     with connection, _translate_errors(connection):
+        limit_waits(connection, seconds=CONFIRM_SECONDS)
         yield connection
 
 
@@ -101,16 +102,20 @@ def check_driver(app: Celery) -> None:
         ) from error
 
 
-def limit_waits(connection: Any) -> None:
+def limit_waits(connection: Any, *, seconds: float = _AMQP_REPLY_SECONDS) -> None:
     """Open a connection to an AMQP broker, and limit how long each of its requests waits, its end too.
 
     The other drivers have limits of their own. A broker that blocks publishers answers none of their
     requests.
+
+    Args:
+        connection: a kombu connection.
+        seconds: the limit.
     """
     if broker_type_of(connection) is BrokerType.AMQP:
         # This tries once; kombu's implicit connect retries for ever.
         connection.connect()
-        connection.connection.sock.settimeout(_AMQP_REPLY_SECONDS)
+        connection.connection.sock.settimeout(seconds)
 
 
 def drop_connection(connection: Any) -> None:

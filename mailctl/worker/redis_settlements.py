@@ -66,7 +66,7 @@ def acknowledgement(tag: str) -> Callable[[Any], None]:
     """Return a settlement that deletes an unacknowledged message."""
 
     def settle(channel: Any) -> None:
-        type(channel.qos)._remove_from_indices(channel.qos, tag).execute()
+        channel.qos._remove_from_indices(tag).execute()
 
     return settle
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,9 @@ from redis.exceptions import ResponseError
 
 from mailctl.broker.broker_type import BrokerType, broker_type_of
 from mailctl.broker.messages import unclaimed_queue
+from mailctl.worker.message_strategy import mailctl_task_names
 from mailctl.worker.message_validation.redis_messages import is_restorable, stored_task_name
+from mailctl.worker.redis_heartbeats import MessageHeartbeats
 from mailctl.worker.redis_settlements import (
     SETTLEMENT_ERRORS,
     PendingSettlements,
@@ -77,10 +80,13 @@ def _guard(channel: Any, app: Celery, pending: PendingSettlements) -> None:
     if not channel.ack_emulation:
         return
     qos = channel.qos
-    qos.append = partial(_append, channel, pending, qos.append)
+    heartbeats = MessageHeartbeats(channel)
+    qos.append = partial(_append, channel, pending, heartbeats.begin_with(qos.append))
     qos.ack = partial(_acknowledge, channel, pending, qos.ack)
     qos.reject = partial(_reject, channel, pending, qos.reject)
-    qos.restore_visible = partial(_restore_visible, channel, pending, qos.restore_visible)
+    qos.restore_visible = partial(
+        _restore_visible, channel, pending, qos.restore_visible, app=app, heartbeats=heartbeats
+    )
     qos.restore_by_tag = partial(_restore, channel, pending, qos.restore_by_tag, app)
 
 
@@ -130,13 +136,41 @@ def _append(
 
 
 def _restore_visible(
-    channel: Any, pending: PendingSettlements, restore: Callable[..., None], *args: Any, **options: Any
+    channel: Any,
+    pending: PendingSettlements,
+    restore: Callable[..., None],
+    *args: Any,
+    app: Celery,
+    heartbeats: MessageHeartbeats,
+    **options: Any,
 ) -> None:
     pending.settle(channel)
     try:
         restore(*args, **options)
+        if heartbeats.is_enabled:
+            heartbeats.renew({*channel.qos._delivered, *_running_tags()})
+            _return_silent(channel, app, heartbeats)
     except ResponseError as error:  # then the worker cannot take a message either, and logs that
         _log.debug("cannot restore unacknowledged messages: %s", type(error).__name__)
+
+
+def _return_silent(channel: Any, app: Celery, heartbeats: MessageHeartbeats) -> None:
+    """Return messages for mailctl's tasks whose workers have died; only one message of an email claims it."""
+    names = mailctl_task_names(app)
+    for tag in heartbeats.find_silent():
+        with channel.conn_or_acquire() as client:
+            stored = client.hget(channel.unacked_key, tag)
+        if not stored:
+            heartbeats.forget(tag)
+            continue
+        try:
+            message, exchange, routing_key = _read_stored(stored)
+        except (ValueError, TypeError, RecursionError):
+            continue  # it is moved aside when it is due
+        is_ours = stored_task_name(message) in names and _is_consumed(channel, app, exchange, routing_key)
+        if is_ours:
+            return_to_queue(tag)(channel)
+            _log.info("returned a message of a worker that died to its queue")
 
 
 def _restore(
@@ -173,11 +207,29 @@ def _is_stopping() -> bool:
 
 def _running_tags() -> set[str]:
     """Return the tags of the messages that this worker is working on, over whatever connection they came."""
-    return {request.message.delivery_tag for request in state.active_requests if not request.acknowledged}
+    while True:
+        # A thread of the pool may add a request meanwhile.
+        with suppress(RuntimeError):
+            requests = list(state.active_requests)
+            return {request.message.delivery_tag for request in requests if not request.acknowledged}
 
 
 def _is_due(channel: Any, app: Celery, tag: bytes | str, stored: bytes, client: Any) -> bool:
     """Whether this worker may restore a message: it is for one of its queues, and old enough.
+
+    Raises: as `_read_stored`.
+    """
+    message, exchange, routing_key = _read_stored(stored)
+    if not _is_consumed(channel, app, exchange, routing_key):
+        return False
+    if stored_task_name(message) in app.tasks:
+        return True
+    taken_at = client.zscore(channel.unacked_index_key, tag) or 0.0
+    return bool(time.time() - taken_at >= max(_FOREIGN_VISIBILITY_SECONDS, channel.visibility_timeout))
+
+
+def _read_stored(stored: bytes) -> tuple[dict[str, Any], str | None, str]:
+    """Return an unacknowledged message, its exchange and its routing key.
 
     Raises:
         ValueError: it is not a message that kombu can restore.
@@ -189,12 +241,12 @@ def _is_due(channel: Any, app: Celery, tag: bytes | str, stored: bytes, client: 
         raise ValueError("not a message")
     if not isinstance(exchange, str | None) or not isinstance(routing_key, str) or not routing_key:
         raise ValueError("without a queue")
-    if not _queues_of(channel, exchange, routing_key) & set(app.amqp.queues.consume_from):
-        return False
-    if stored_task_name(message) in app.tasks:
-        return True
-    taken_at = client.zscore(channel.unacked_index_key, tag) or 0.0
-    return bool(time.time() - taken_at >= max(_FOREIGN_VISIBILITY_SECONDS, channel.visibility_timeout))
+    return message, exchange, routing_key
+
+
+def _is_consumed(channel: Any, app: Celery, exchange: str | None, routing_key: str) -> bool:
+    """Whether this worker consumes a queue that a message belongs to."""
+    return bool(_queues_of(channel, exchange, routing_key) & set(app.amqp.queues.consume_from))
 
 
 def _queues_of(channel: Any, exchange: str | None, routing_key: str) -> set[str]:

@@ -126,23 +126,26 @@ class Relay:
         return LOCAL_TICK_SECONDS if self._due_emails.has_campaign else self._tick_seconds
 
     def _run(self) -> None:
+        has_failed = False
         while not self._stopped.is_set():
             try:
+                if has_failed:
+                    self._make_parts()
                 self._run_until_stopped()
             except BaseException as error:
-                if not self._restart_after(error):
+                has_failed = True
+                if not self._may_restart_after(error):
                     break
         self._sign_off()
 
-    def _restart_after(self, error: BaseException) -> bool:
-        """Make the relay ready to run again after an unexpected error; return whether it may."""
+    def _may_restart_after(self, error: BaseException) -> bool:
+        """Return whether the relay may run again after an unexpected error, with new parts."""
         what = f"the relay failed ({describe_failure(error)})"
         if not self._restarts.take():
             self._on_failed(f"{what}, again after it was restarted {self._restarts}")
             return False
         _log.error("%s; restarting it (%s)", what, self._restarts)
         self._close_parts()
-        self._make_parts()
         self._stopped.wait(_RESTART_SECONDS)
         return True
 

@@ -62,6 +62,43 @@ def test_whole_workers_are_killed(site: Site, check: Checker, is_long: bool) -> 
     assert survivor.process.poll() is None
 
 
+#: The app of a service that has set nothing else: its workers take four messages a process in advance.
+PLAIN_APP = """
+from celery import Celery
+from mailctl.settings import Settings
+
+app = Celery("plain", broker=Settings.load().broker_url)
+"""
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("protocol", [1, 2])
+def test_a_killed_worker_had_messages_of_another_program(
+    site: Site, check: Checker, is_long: bool, protocol: int
+) -> None:
+    """They have no row; another worker takes them when the first has been silent for half a minute."""
+    if not is_long:
+        pytest.skip("takes longer than half a minute")
+    site.smtp.script["banner"] = lambda _: Stall(3)
+    (site.terminal.folder / "plain.py").write_text(PLAIN_APP)
+    options = ("--app", "plain:app", "-c", "1")
+    victim = site.start_worker(*options)
+    app = site.runtime.app
+    app.conf.task_protocol = protocol
+    for number in range(6):
+        person = {"username": "ada", "email": f"user{number}@example.com", "first_name": "Ada"}
+        sent = app.send_task("send_welcome_email_task", kwargs={"user_data": person}, ignore_result=True)
+        site.ids.append(sent.id)
+    client = site.redis.client()
+    victim.wait_until(lambda: client.hlen("unacked") == 4)
+    client.close()
+    site.kill_worker(victim)
+    site.smtp.script.clear()
+    site.start_worker(*options)
+    site.repaired()
+    check(duplicates=1, patience=90)
+
+
 def test_workers_are_stopped_under_load(site: Site, check: Checker, is_long: bool) -> None:
     """SIGTERM: what is in hand is finished, the rest goes back, nothing goes out twice."""
     for _ in range(10 if is_long else 2):

@@ -11,6 +11,7 @@ from celery import Celery
 from celery.worker import state
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from mailctl.worker.private_request import PrivateTask
 from mailctl.worker.redis_unacked import guard_unacked_messages
 
 if TYPE_CHECKING:
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from tests.servers import RedisServer
 
 QUEUE = "celery"
+OWN_TASK, EMAIL_TASK = "mail", "send"
+HEARTBEATS = "unacked_index_mailctl"
+
+
+def run() -> None:
+    """Never called: no message is executed here."""
 
 
 class Worker:
@@ -28,6 +35,8 @@ class Worker:
 
     def __init__(self, url: str) -> None:
         self.app = Celery("worker", broker=url, set_as_current=False)
+        self.app.task(name=OWN_TASK, shared=False)(run)
+        self.app.task(name=EMAIL_TASK, base=PrivateTask, shared=False)(run)
         self.app.conf.broker_transport_options = {"socket_timeout": 0.2}
         self.connection_for_read = self._connect
         guard_unacked_messages(self)
@@ -48,6 +57,15 @@ class Worker:
         channel.basic_cancel("test")
         return taken[0]
 
+    def close(self) -> None:
+        """Close everything."""
+        self.connection.release()
+        self.app.close()
+
+    def restore(self) -> None:
+        """Do what a worker does every few seconds."""
+        self.connection.default_channel.qos.restore_visible(num=10, interval=1)
+
     def reconnect(self) -> None:
         """Connect again after an error, as Celery does."""
         self.connection.collect(socket_timeout=0.2)
@@ -60,8 +78,7 @@ def worker(redis_url: str) -> Iterator[Worker]:
     worker = Worker(redis_url)
     worker.app.send_task("mail", queue=QUEUE, ignore_result=True)
     yield worker
-    worker.connection.release()
-    worker.app.close()
+    worker.close()
 
 
 def on_redis(server: RedisServer) -> tuple[int, int, int]:
@@ -83,7 +100,7 @@ def test_what_redis_does_not_confirm_is_repeated(
     settle()
     assert qos.can_consume()
     redis_server.thaw()
-    qos.restore_visible()
+    worker.restore()
     assert on_redis(redis_server) == (int(is_requeued), 0, 0)
 
 
@@ -104,7 +121,7 @@ def test_what_is_being_worked_on_is_acknowledged_over_the_next_connection(
     worker.reconnect()
     assert on_redis(redis_server) == (0, 1, 1)
     message.ack()
-    worker.connection.default_channel.qos.restore_visible()
+    worker.restore()
     assert on_redis(redis_server) == (0, 0, 0)
 
 
@@ -132,5 +149,90 @@ def test_a_message_that_redis_may_not_have_recorded_is_put_back(
         channel.qos.append(message, "t")
     redis_server.thaw()
     worker.reconnect()
-    worker.connection.default_channel.qos.restore_visible()
+    worker.restore()
     assert on_redis(redis_server) == (1, 0, 0)
+
+
+@pytest.fixture
+def survivor(redis_url: str) -> Iterator[Worker]:
+    """Another worker of the same app."""
+    survivor = Worker(redis_url)
+    yield survivor
+    survivor.close()
+
+
+@pytest.fixture
+def taken(worker: Worker, redis_server: RedisServer, request: pytest.FixtureRequest) -> str:
+    """The tag of a message for a task that a worker has taken."""
+    with redis_server.client() as client:
+        client.delete(QUEUE)
+    worker.app.send_task(request.param, queue=QUEUE, ignore_result=True)
+    return str(worker.take().delivery_tag)
+
+
+def end_heartbeats(server: RedisServer, tag: str) -> None:
+    """Let the last heartbeat of a message be long ago."""
+    with server.client() as client:
+        assert client.zscore(HEARTBEATS, tag)
+        client.zadd(HEARTBEATS, {tag: 1})
+
+
+@pytest.mark.parametrize("taken", [EMAIL_TASK], indirect=True)
+def test_a_message_of_a_dead_worker_returns(taken: str, survivor: Worker, redis_server: RedisServer) -> None:
+    """Long before the visibility timeout."""
+    survivor.restore()
+    assert on_redis(redis_server) == (0, 1, 1)
+    end_heartbeats(redis_server, taken)
+    survivor.restore()
+    assert on_redis(redis_server) == (1, 0, 0)
+    assert survivor.take().headers["task"] == EMAIL_TASK
+
+
+@pytest.mark.parametrize("taken", [EMAIL_TASK], indirect=True)
+def test_a_worker_sends_heartbeats_for_what_it_has(
+    taken: str, worker: Worker, survivor: Worker, redis_server: RedisServer
+) -> None:
+    """Its messages stay with it; what is done has no heartbeats."""
+    end_heartbeats(redis_server, taken)
+    worker.restore()
+    survivor.restore()
+    assert on_redis(redis_server) == (0, 1, 1)
+    worker.connection.default_channel.basic_ack(taken)
+    worker.restore()
+    with redis_server.client() as client:
+        assert client.zcard(HEARTBEATS) == 0
+
+
+@pytest.mark.parametrize("taken", [OWN_TASK], indirect=True)
+def test_a_task_of_the_service_keeps_the_visibility_timeout(
+    taken: str, survivor: Worker, redis_server: RedisServer
+) -> None:
+    """Nothing else would keep it from running twice if its worker was only asleep."""
+    end_heartbeats(redis_server, taken)
+    survivor.restore()
+    assert on_redis(redis_server) == (0, 1, 1)
+
+
+def test_a_heartbeat_without_a_message_is_deleted(worker: Worker, redis_server: RedisServer) -> None:
+    """A worker of another version has ended the message."""
+    with redis_server.client() as client:
+        client.zadd(HEARTBEATS, {"gone": 1})
+        worker.restore()
+        assert client.zcard(HEARTBEATS) == 0
+
+
+def test_a_user_without_the_permission_gets_messages_all_the_same(
+    redis_url: str, redis_server: RedisServer
+) -> None:
+    """They return after the visibility timeout."""
+    with redis_server.client() as client:
+        keys = [f"~{key}" for key in (QUEUE + "*", "unacked", "unacked_index", "unacked_mutex", "_kombu*")]
+        client.execute_command("ACL", "SETUSER", "strict", "on", ">secret", "+@all", "&*", *keys)
+    worker = Worker(redis_url.replace("redis://", "redis://strict:secret@"))
+    worker.app.send_task(EMAIL_TASK, queue=QUEUE, ignore_result=True)
+    worker.take().ack()
+    worker.restore()
+    assert on_redis(redis_server) == (0, 0, 0)
+    worker.close()
+    with redis_server.client() as client:
+        client.execute_command("ACL", "DELUSER", "strict")

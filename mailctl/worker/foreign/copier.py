@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from amqp.exceptions import MessageNacked
 
 from mailctl.broker.amqp import copy_of, declare_unclaimed
-from mailctl.broker.confirms import Confirms
+from mailctl.broker.confirms import CONFIRM_SECONDS, Confirms
+from mailctl.broker.connection import limit_waits
 from mailctl.broker.counting import count_messages
 from mailctl.celery_app import BROKER_TIMEOUT_SECONDS
 
@@ -93,8 +94,7 @@ class MessageCopier:
             self._connection = self._app.connection_for_write(
                 heartbeat=0, connect_timeout=BROKER_TIMEOUT_SECONDS
             )
-            # This tries once; kombu's implicit connect retries for ever.
-            self._connection.connect()
+            limit_waits(self._connection, seconds=CONFIRM_SECONDS)
             self._confirms = Confirms(self._connection.default_channel)
         return self._connection
 
