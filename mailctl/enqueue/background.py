@@ -14,8 +14,10 @@ from sqlalchemy import event
 from sqlalchemy.orm import scoped_session
 
 from mailctl import runtime
+from mailctl.deadlines import DEADLINE_SECONDS
 from mailctl.delivery_log.idempotency import IdempotencyKeys
 from mailctl.delivery_log.storage.engine import translate_database_errors
+from mailctl.delivery_log.storage.time_limit import time_limit
 from mailctl.delivery_log.storage.urls import is_same_database
 from mailctl.enqueue.django_transaction import DjangoTransaction, open_transaction
 from mailctl.enqueue.enqueuer import Enqueuer
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _log = masking_logger("mailctl.service")
 
+#: Seconds that a delivery log in PostgreSQL may take to record that emails are published.
+_PUBLISH_SECONDS = 10.0
 #: Seconds until emails that were recorded without waiting for the disk are on it.
 FLUSH_SECONDS = 3.0
 #: Seconds between publishing emails and recording that, so that workers get the delivery log first.
@@ -81,7 +85,8 @@ class Dispatcher:
         contents = self._contents(request, users)
         is_cancelled = threading.Event()
         try:
-            return await asyncio.to_thread(self._record, request, contents, is_cancelled)
+            with time_limit(DEADLINE_SECONDS):
+                return await asyncio.to_thread(self._record, request, contents, is_cancelled)
         except asyncio.CancelledError:
             is_cancelled.set()
             raise
@@ -106,7 +111,8 @@ class Dispatcher:
         self, request: EmailRequest, contents: list[Content], *, first_id: str | None = None
     ) -> str:
         try:
-            return self._record(request, contents, threading.Event(), first_id=first_id)
+            with time_limit(DEADLINE_SECONDS):
+                return self._record(request, contents, threading.Event(), first_id=first_id)
         finally:
             self._publish_soon()
 
@@ -233,7 +239,8 @@ class Dispatcher:
             return
         first = publishable[0].id if publishable else ids[0]
         try:
-            self._enqueuer.publish(ids, publishable=publishable)
+            with time_limit(_PUBLISH_SECONDS):
+                self._enqueuer.publish(ids, publishable=publishable)
         except BrokerUnavailable as error:
             _log.warning("email %s waits in the delivery log for the broker: %s", first, error)
         except MailctlError as error:

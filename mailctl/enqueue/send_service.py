@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mailctl.deadlines import DEADLINE_SECONDS
+from mailctl.delivery_log.storage.time_limit import time_limit
 from mailctl.domain.factory import make_recipient
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import BrokerUnavailable, InvalidInput, Refused
@@ -71,12 +73,16 @@ class SendService:
         ids = [
             email_id
             for content in contents
-            for email_id in self._enqueuer.record(
-                request if len(contents) == 1 else _with_own_key(request, content), [content]
-            ).ids
+            for email_id in self._record(
+                request if len(contents) == 1 else _with_own_key(request, content), content
+            )
         ]
         broker_error = self._publish(ids)
         return SendResult(emails=tuple(self._runtime.history.emails(ids)), broker_error=broker_error)
+
+    def _record(self, request: EmailRequest, content: Content) -> tuple[str, ...]:
+        with time_limit(DEADLINE_SECONDS):
+            return self._enqueuer.record(request, [content]).ids
 
     def preview(self, request: EmailRequest, recipients: Recipients) -> list[Envelope]:
         """Return the composed messages of a request without recording them; their links do not work.

@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from mailctl.domain.catalog import WELCOME
@@ -16,6 +15,7 @@ from mailctl.errors import LogUnavailable
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from tests.faults.account import Account, account_for
+from tests.servers.process import children_of
 
 if TYPE_CHECKING:
     import random
@@ -196,14 +196,6 @@ def is_final(state: object) -> bool:
     from mailctl.domain.models import FINAL_STATES
 
     return state in FINAL_STATES
-
-
-def children_of(pid: int) -> list[int]:
-    """Return the processes that a process has started and that are alive."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        found += [int(child) for child in task.read_text().split()]
-    return found
 
 
 def thaw(family: Sequence[int]) -> None:

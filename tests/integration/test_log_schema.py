@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 import sqlalchemy
 from alembic.autogenerate import compare_metadata
@@ -199,12 +200,15 @@ def test_options_of_asyncpg_become_those_of_libpq() -> None:
     assert dict(url.query) == {"sslmode": "require", "application_name": "a"}
 
 
-@pytest.mark.parametrize(("given", "expected"), [("none", None), ("0", 0), ("7", 7)])
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [("", None), ("?prepare_threshold=none", None), ("?prepare_threshold=0", 0), ("?prepare_threshold=7", 7)],
+)
 def test_statements_are_prepared_as_the_address_says(
-    postgres_url: str, given: str, expected: int | None
+    postgres_url: str, options: str, expected: int | None
 ) -> None:
-    """`prepare_threshold` is an option of psycopg's own; none is for a PgBouncer that cannot prepare."""
-    engine = open_engine(parse_url(f"{postgres_url}?prepare_threshold={given}", setting="X"), setting="X")
+    """`prepare_threshold` is an option of psycopg's own; none, the default, suits every PgBouncer."""
+    engine = open_engine(parse_url(f"{postgres_url}{options}", setting="X"), setting="X")
     try:
         with reading(engine) as connection:
             driver = connection.connection.driver_connection
@@ -214,14 +218,16 @@ def test_statements_are_prepared_as_the_address_says(
         engine.dispose()
 
 
-def test_an_option_that_only_the_driver_can_judge_is_refused_without_its_value(postgres_url: str) -> None:
+def test_an_option_that_only_the_driver_can_judge_is_refused_without_its_value(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a driver raises for it is no error of the database's."""
     engine = open_engine(parse_url(postgres_url, setting="X"), setting="X")
 
     def refuse(*_: object) -> None:
         raise TypeError("connect() got an unexpected value 'hunter2'")
 
-    engine.dialect.connect = refuse  # type: ignore[method-assign]
+    monkeypatch.setattr(psycopg.Connection, "connect", refuse)
     with pytest.raises(ConfigurationError, match="X has an option that its driver does not take") as caught:
         read_version(engine)
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))

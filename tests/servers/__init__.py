@@ -1,5 +1,6 @@
 """Real Redis, RabbitMQ and PostgreSQL servers on free loopback ports, which tests start, stop and kill."""
 
+from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgresql import PostgresServer
 from tests.servers.process import free_port
 from tests.servers.rabbitmq import RabbitServer
@@ -10,6 +11,7 @@ __all__ = [
     "FEW_ATTEMPTS",
     "HangUpServer",
     "LineServer",
+    "PgBouncer",
     "PostgresServer",
     "Proxy",
     "RabbitServer",

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from typing_extensions import override
 
-from tests.servers.process import Server, package_folder
+from tests.servers.process import Server, children_of, package_folder
 
 
 class PostgresServer(Server):
@@ -63,10 +64,32 @@ class PostgresServer(Server):
                 connection.execute("SELECT pg_sleep(60)")
         self._wait_until(self._answers)
 
+    def become_read_only(self) -> None:
+        """Refuse to write on the connections of now, as a former primary does; new ones may write."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("ALTER ROLE postgres SET default_transaction_read_only = off")
+            connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+            connection.execute("SELECT pg_reload_conf()")
+
+    def refuse_all_writes(self) -> None:
+        """Refuse to write on new connections as well, as a standby does."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("ALTER ROLE postgres SET default_transaction_read_only = on")
+
     def remove(self) -> None:
         """Stop the server and remove its folder."""
         self.stop()
         shutil.rmtree(self.folder)
+
+    @override
+    def _signal(self, number: signal.Signals) -> None:
+        """Signal the server; also the processes of its sessions if that stops it or lets it go on."""
+        assert self._process is not None
+        family = [self._process.pid]
+        if number in (signal.SIGSTOP, signal.SIGCONT):
+            family += children_of(self._process.pid)
+        for pid in family:
+            os.kill(pid, number)
 
     def _run(self, statement: sql.Composed) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:

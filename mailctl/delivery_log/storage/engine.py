@@ -18,6 +18,7 @@ from mailctl.boottime import boottime
 from mailctl.connection_urls.options import PREPARE_THRESHOLD
 from mailctl.delivery_log.storage import sqlite
 from mailctl.delivery_log.storage.clock import HostClock, ServerClock, ServerTime
+from mailctl.delivery_log.storage.time_limit import remaining_seconds
 from mailctl.delivery_log.storage.urls import mask_url
 from mailctl.errors import ConfigurationError, ExtraMissing, LogUnavailable, ServiceUnavailable
 from mailctl.redaction import mask_credentials
@@ -56,7 +57,7 @@ def open_engine(url: URL, *, setting: str, read_only: bool = False) -> Engine:
     if url.get_backend_name() == "sqlite":
         return sqlite.open_external_reader(url) if read_only else sqlite.open_writer(url)
     if not read_only:
-        return _open_server(url, setting=setting, options=_log_engine_options(url))
+        return _open_server(url, setting=setting, options=_log_engine_options(url), is_writer=True)
     engine = _open_server(url, setting=setting)
     if url.get_backend_name() == "postgresql":
         event.listen(engine, "begin", _set_transaction_read_only)
@@ -68,7 +69,8 @@ def open_log_reader(url: URL, *, setting: str) -> Engine:
     """Return an engine that only reads a delivery log, and creates nothing; see `open_engine`."""
     if url.get_backend_name() == "sqlite":
         return sqlite.open_log_reader(url)
-    engine = _open_server(url, setting=setting, options=_log_engine_options(url))
+    # What a standby tells may be old.
+    engine = _open_server(url, setting=setting, options=_log_engine_options(url), is_writer=True)
     if url.get_backend_name() == "postgresql":
         event.listen(engine, "begin", _set_transaction_read_only)
     return engine
@@ -80,15 +82,22 @@ def _log_engine_options(url: URL) -> dict[str, Any]:
     return {"isolation_level": "READ COMMITTED"} if url.get_backend_name() == "postgresql" else {}
 
 
-def _open_server(url: URL, *, setting: str, options: Mapping[str, Any] = _NO_OPTIONS) -> Engine:
-    threshold = url.query.get(PREPARE_THRESHOLD)
+def _open_server(
+    url: URL, *, setting: str, options: Mapping[str, Any] = _NO_OPTIONS, is_writer: bool = False
+) -> Engine:
     arguments: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
-    if isinstance(threshold, str):
-        arguments[PREPARE_THRESHOLD] = int(threshold) if threshold.isdigit() else None
+    connection_class: Any = None
     with _require_driver(url, setting=setting):
+        if url.get_backend_name() == "postgresql":
+            # Imported here, because the driver takes long to import.
+            from mailctl.delivery_log.storage import postgresql
+
+            arguments = postgresql.connect_arguments(url, is_writer=is_writer)
+            connection_class = postgresql.LimitedConnection
         engine = sqlalchemy.create_engine(
             url.difference_update_query([PREPARE_THRESHOLD]),
             pool_pre_ping=True,
+            pool_timeout=CONNECT_TIMEOUT_SECONDS,
             connect_args=arguments,
             hide_parameters=True,
             **options,
@@ -97,7 +106,7 @@ def _open_server(url: URL, *, setting: str, options: Mapping[str, Any] = _NO_OPT
     @event.listens_for(engine, "do_connect")
     def _connect(dialect: Any, _record: Any, positional: Any, named: Any) -> Any:
         try:
-            return dialect.connect(*positional, **named)
+            return (connection_class or dialect).connect(*positional, **named)
         except (TypeError, ValueError):
             raise ConfigurationError(
                 f"{setting} has an option that its driver does not take.",
@@ -210,7 +219,9 @@ def reading(engine: Engine) -> Iterator[Connection]:
     late = _late_creation(engine)
     source = engine if late is None else late.readable(engine)
     with translate_database_errors(engine.url), source.connect() as connection:
-        yield connection.execution_options(**{sqlite.READ_ONLY: True})
+        connection.execution_options(**{sqlite.READ_ONLY: True})
+        _limit_time(connection)
+        yield connection
 
 
 @contextmanager
@@ -226,14 +237,40 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
         LogUnavailable: the delivery log cannot be reached or written.
     """
     create_log(engine)
-    with translate_database_errors(engine.url), engine.connect() as connection:
+    with (
+        translate_database_errors(engine.url),
+        _discarding_read_only_connections(engine),
+        engine.connect() as connection,
+    ):
         connection.execution_options(**{sqlite.DURABLE: durable})
         with connection.begin():
+            _limit_time(connection)
             if not durable and not can_flush(engine):
                 connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield connection
     if durable:
         checkpoint(engine)
+
+
+def _limit_time(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql" and remaining_seconds() is not None:
+        from mailctl.delivery_log.storage.postgresql import set_timeouts
+
+        set_timeouts(connection)
+
+
+@contextmanager
+def _discarding_read_only_connections(engine: Engine) -> Iterator[None]:
+    """Discard the connections of an engine if the server has become read-only: another is the primary now."""
+    try:
+        yield
+    except DBAPIError as error:
+        if engine.dialect.name == "postgresql":
+            from mailctl.delivery_log.storage.postgresql import is_read_only_error
+
+            if is_read_only_error(error):
+                engine.dispose()
+        raise
 
 
 def can_flush(engine: Engine) -> bool:

@@ -1,0 +1,123 @@
+"""Connections to PostgreSQL that notice a dead server, and answer within a time limit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from sqlalchemy import text
+from typing_extensions import override
+
+from mailctl.connection_urls.options import PREPARE_THRESHOLD
+from mailctl.delivery_log.storage.time_limit import remaining_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    from sqlalchemy import Connection
+    from sqlalchemy.engine import URL
+
+#: Seconds to wait for a server to accept a connection; libpq waits for 2 at least.
+CONNECT_TIMEOUT_SECONDS = 3
+_SHORTEST_CONNECT_TIMEOUT_SECONDS = 2
+#: What is different from libpq's defaults, with which a lost connection is noticed after 15 minutes (one that
+#: waits for an answer) or two hours (an idle one).
+_NETWORK_OPTIONS: Mapping[str, int] = {
+    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 10_000,
+}
+#: Seconds before the limit at which the server itself gives up, so that the connection can be used again.
+_SERVER_MARGIN_SECONDS = 0.3
+_READ_ONLY_TRANSACTION = "25006"
+_SET_TIMEOUTS = text(
+    "SELECT set_config('lock_timeout', :limit, true), set_config('statement_timeout', :limit, true)"
+)
+
+
+def connect_arguments(url: URL, *, is_writer: bool) -> dict[str, Any]:
+    """Return what to connect with besides the URL, whose own options come first.
+
+    Args:
+        url: of the database.
+        is_writer: whether a server that is read-only, such as a former primary, is no use.
+    """
+    arguments: dict[str, Any] = {
+        name: value for name, value in _NETWORK_OPTIONS.items() if name not in url.query
+    }
+    threshold = url.query.get(PREPARE_THRESHOLD)
+    is_number = isinstance(threshold, str) and threshold.isdigit()
+    # PgBouncer hands the connection with a prepared statement to others, and gives us one without.
+    arguments[PREPARE_THRESHOLD] = int(str(threshold)) if is_number else None
+    if is_writer and _has_several_hosts(url) and "target_session_attrs" not in url.query:
+        arguments["target_session_attrs"] = "read-write"
+    return arguments
+
+
+def _has_several_hosts(url: URL) -> bool:
+    host = url.query.get("host", url.host or "")
+    return not isinstance(host, str) or "," in host
+
+
+def set_timeouts(connection: Connection) -> None:
+    """Make the server give up in the current transaction before the time limit, if there is one.
+
+    They are set in the transaction: PgBouncer refuses start-up options, and hands a plain SET to others.
+    """
+    seconds = remaining_seconds()
+    if seconds is not None:
+        limit = max(1, round((seconds - _SERVER_MARGIN_SECONDS) * 1000))
+        connection.execute(_SET_TIMEOUTS, {"limit": f"{limit}ms"})
+
+
+def is_read_only_error(error: BaseException) -> bool:
+    """Whether a server refuses to write, as a former primary does after a failover."""
+    cause = getattr(error, "orig", error)
+    return isinstance(cause, psycopg.Error) and cause.sqlstate == _READ_ONLY_TRANSACTION
+
+
+class LimitedConnection(psycopg.Connection[Any]):
+    """A connection that is closed when a server does not answer within the time limit."""
+
+    @classmethod
+    @override
+    def connect(cls, *arguments: Any, **options: Any) -> LimitedConnection:
+        """Connect like `psycopg.connect`, within the time limit.
+
+        Raises:
+            psycopg.OperationalError: there is no connection in time.
+        """
+        seconds = remaining_seconds()
+        if seconds is not None:
+            if seconds <= 0:
+                raise psycopg.OperationalError("it did not answer in time")
+            options["connect_timeout"] = _SHORTEST_CONNECT_TIMEOUT_SECONDS
+        return super().connect(*arguments, **options)
+
+    @override
+    def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
+        """Wait for the server like psycopg, within the time limit.
+
+        Raises:
+            psycopg.OperationalError: there is no answer in time; the connection is closed.
+        """
+        if remaining_seconds() is not None:
+            gen = self._limit(gen)
+        return super().wait(gen, *arguments, **options)
+
+    def _limit(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """Yield from psycopg's steps of a communication until the time is up."""
+        answer: Any = None
+        while True:
+            try:
+                wanted = gen.send(answer)
+            except StopIteration as end:
+                return end.value
+            answer = yield wanted
+            # Several times a second psycopg reports that nothing has come.
+            if not answer and (remaining_seconds() or 0) <= 0:
+                self.pgconn.finish()
+                raise psycopg.OperationalError("it did not answer in time")
