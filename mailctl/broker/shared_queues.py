@@ -77,3 +77,26 @@ def find_foreign_workers(
     ]
     found = {queue: tuple(sorted(node for node in others if queue in nodes[node])) for queue in queues}
     return [SharedQueue(queue=queue, workers=workers) for queue, workers in found.items() if workers]
+
+
+def find_discarding_workers(
+    broker: BrokerInspector, tasks: Mapping[str, Collection[str]], nodes: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """Return the tasks of emails that workers do not have, by node name: they discard messages for them.
+
+    Args:
+        broker: asks the workers.
+        tasks: the names of the tasks that are published to each queue.
+        nodes: the queues that each Celery worker consumes, by node name.
+
+    Raises:
+        BrokerUnavailable: the broker does not answer.
+    """
+    suspects = [node for node, consumed in nodes.items() if not tasks.keys().isdisjoint(consumed)]
+    registered = broker.tasks_by_worker(suspects) if suspects else {}
+    missing = {
+        node: sorted({task for queue in nodes[node] for task in tasks.get(queue, ())} - names)
+        for node, names in sorted(registered.items())
+        if node in nodes
+    }
+    return {node: tuple(names) for node, names in missing.items() if names}

@@ -1,18 +1,23 @@
-"""Checks for other apps on the queues of emails, and for messages that were moved aside."""
+"""Checks for other apps on the queues of emails, for workers that discard emails, and unclaimed messages."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.broker.messages import unclaimed_queue
-from mailctl.broker.shared_queues import find_foreign_messages, find_foreign_workers
+from mailctl.broker.inspector import BrokerInspector
+from mailctl.broker.messages import quoted_name, unclaimed_queue
+from mailctl.broker.shared_queues import (
+    find_discarding_workers,
+    find_foreign_messages,
+    find_foreign_workers,
+)
 from mailctl.broker.unclaimed import UnclaimedMessages, restore_command
 from mailctl.checks.finding import CheckGroup, Finding, as_sentence
 from mailctl.checks.workers import needed_queues
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from celery import Celery
 
@@ -43,9 +48,26 @@ def check_shared_queues(
             as_sentence(f"{sharing}; workers put messages of other apps back, which delays both apps"),
             fix=_FIX,
         )
+    yield from _discarding(app, workers, catalog)
     for queue, number in UnclaimedMessages(app).counts(queues).items():
         yield _GROUP.warn(
             "unclaimed",
             f"No worker claimed {pluralize(number, 'message')} of other apps in {unclaimed_queue(queue)!r}.",
             fix=f"Start the workers of that app, then run: {restore_command(queue)}",
+        )
+
+
+def _discarding(app: Celery, workers: DiscoveredWorkers, catalog: Catalog) -> Iterator[Finding]:
+    """Yield a failure for each worker that receives emails and has no task for them."""
+    tasks = {
+        queue: {catalog.kinds[name].full_task for name in kinds}
+        for queue, kinds in needed_queues(app, catalog).items()
+    }
+    found = find_discarding_workers(BrokerInspector(app), tasks, workers.unlogged_workers)
+    for node, missing in found.items():
+        yield _GROUP.fail(
+            "unregistered task",
+            f"{quoted_name(node)} consumes a queue of emails and discards them, because it does not have"
+            f" {pluralize(len(missing), 'task')}: {', '.join(missing)}.",
+            fix=f"Import mailctl.tasks in the app of that worker, or: {_FIX[0].lower()}{_FIX[1:]}",
         )

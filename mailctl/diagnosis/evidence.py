@@ -23,7 +23,7 @@ from mailctl.errors import BrokerRefused, BrokerUnavailable, ConfigurationError
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from mailctl.broker.inspector import BrokerInspector
@@ -171,7 +171,7 @@ class EvidenceCollector:
             "is_usual_queue": email.queue in self._usual_queues(),
         }
         if email.state in _WAITING_STATES:
-            found |= self._ask_broker(email, workers)
+            found |= self._ask_broker(email, workers, is_thorough=is_thorough)
             found |= self._measure_queue(email, found.get("search"))
         if now - email.created_at > timedelta(seconds=STALL_SECONDS):
             found |= self._find_idle_workers(email, workers, now=now)
@@ -192,17 +192,22 @@ class EvidenceCollector:
             else (),
         }
 
-    def _ask_broker(self, email: Email, workers: tuple[Worker, ...]) -> dict[str, Any]:
+    def _ask_broker(self, email: Email, workers: tuple[Worker, ...], *, is_thorough: bool) -> dict[str, Any]:
         if self.is_broker_private:
             return {}
         is_consumed = any(email.queue in worker.queues for worker in workers)
         try:
             refusal = self._publishing_refusal(email)
+            search = self.broker.find_message(email.id, queue=email.queue)
+            # Asking all workers takes a second, so ask only if no heartbeat covers the queue, or a worker
+            # that shares it may have discarded the message.
+            is_asked = not is_consumed or (is_thorough and search.position is None)
+            nodes = self.broker.queues_by_worker() if is_asked else {}
             return {
                 "publish_error": refusal,
-                "search": self.broker.find_message(email.id, queue=email.queue),
-                # Asking all workers takes a second, so ask only if no heartbeat covers the queue.
-                "consumers": None if is_consumed else self.broker.queues_by_worker(),
+                "search": search,
+                "consumers": None if is_consumed else nodes,
+                "discarding": self._discarding(email, nodes, workers),
                 "is_in_memory": self.broker.is_in_memory,
             }
         except BrokerUnavailable as error:
@@ -217,6 +222,19 @@ class EvidenceCollector:
         except BrokerRefused as error:
             return error.message
         return ""
+
+    def _discarding(
+        self, email: Email, nodes: Mapping[str, tuple[str, ...]], workers: tuple[Worker, ...]
+    ) -> tuple[str, ...]:
+        """Return the workers that consume the queue of an email and do not have its task."""
+        kind, known = self._runtime.catalog.find(email.kind), {worker.name for worker in workers}
+        others = {node: queues for node, queues in nodes.items() if node not in known}
+        if kind is None or not any(email.queue in queues for queues in others.values()):
+            return ()
+        from mailctl.broker.shared_queues import find_discarding_workers
+
+        tasks = {email.queue: [kind.full_task]}
+        return tuple(find_discarding_workers(self.broker, tasks, others))
 
     def _measure_queue(self, email: Email, search: MessageSearchResult | None) -> dict[str, Any]:
         place = search.position if search else None

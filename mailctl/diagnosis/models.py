@@ -70,6 +70,8 @@ class Evidence:
     workers: tuple[Worker, ...] = ()
     #: The queues of all Celery workers that answer, by node name; None if they were not queried.
     consumers: Mapping[str, tuple[str, ...]] | None = None
+    #: The workers that consume its queue and do not have its task: they discard its message.
+    discarding: tuple[str, ...] = ()
     #: The result of looking for its message on the broker; None if that was not done.
     search: MessageSearchResult | None = None
     #: Why the broker could not be queried; "" if it answered or was not queried.

@@ -26,6 +26,7 @@ _WAITING: tuple[Rule, ...] = (
     waiting.scheduled,
     waiting.broker_down,
     waiting.broker_refuses,
+    waiting.unregistered_task,
     waiting.own_task_silent,
     waiting.no_worker,
     waiting.wrong_queue,

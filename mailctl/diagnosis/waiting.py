@@ -78,6 +78,21 @@ def own_task_silent(case: Case) -> Cause | None:
     )
 
 
+def unregistered_task(case: Case) -> Cause | None:
+    """Return the cause if a worker that consumes its queue does not have its task, and discards messages."""
+    evidence, email = case.evidence, case.email
+    if not evidence.discarding or (evidence.search is not None and evidence.search.position):
+        return None
+    names = wording.join_names(evidence.discarding)
+    verb = "consumes" if len(evidence.discarding) == 1 else "consume"
+    return Cause(
+        name="unregistered_task",
+        sentence=f"{describe_wait(case)}; {names} {verb} queue {email.queue!r} without the task of the email,"
+        " and a worker discards messages for tasks that it does not have",
+        next_step=mailctl_command("check-config"),
+    )
+
+
 def no_worker(case: Case) -> Cause | None:
     """Return the cause if no worker is alive to publish or send it."""
     evidence, queue = case.evidence, case.email.queue

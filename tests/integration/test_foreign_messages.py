@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +122,42 @@ def test_waiting_messages_of_another_app_are_reported(mailctl: Mailctl, client: 
     assert "3 for 'warehouse.count' x2, 'warehouse.ship\\x1b]52" in found["detail"]
     assert len(found["detail"]) < 350
     assert "CELERY_QUEUE_DEFAULT=mailctl" in found["fix"]
+
+
+@contextmanager
+def plain_worker(url: str, folder: Path) -> Iterator[None]:
+    """Run a worker of a service that has one email task of its own, and none of mailctl's."""
+    (folder / "plain_shop.py").write_text(
+        "from celery import Celery\n"
+        f"app = Celery('plain', broker={url!r})\n"
+        "@app.task(name='send_password_reset_email_task')\n"
+        "def reset(user_data, reset_url): ...\n"
+    )
+    options = ("-P", "solo", "-n", "plain@host", "-l", "INFO", "--without-mingle", "--without-gossip")
+    command = [sys.executable, "-m", "celery", "-A", "plain_shop", "worker", *options]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, cwd=folder, **pipes) as process:
+        assert process.stdout is not None
+        assert any("ready." in line for line in process.stdout)
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+        yield
+        process.terminate()
+
+
+def test_a_worker_that_discards_emails_is_found(mailctl: Mailctl, broker: str, tmp_path: Path) -> None:
+    """It consumes their queue without their task: `check-config` fails, and `why` names it."""
+    email_id = welcome(mailctl)
+    with plain_worker(broker, tmp_path):
+        checked = mailctl("check-config", "--json")
+        [why] = mailctl("why", email_id, "--json").lines
+    found = finding(checked, "unregistered task")
+    assert found is not None
+    assert (found["status"], "'plain@host'" in found["detail"]) == ("fail", True)
+    assert "send_welcome_email_task" in found["detail"]
+    assert "send_password_reset_email_task" not in found["detail"]
+    assert "mailctl.tasks" in found["fix"]
+    first = why["causes"][0]
+    assert (first["cause"], "plain@host" in first["sentence"]) == ("unregistered_task", True)
 
 
 def test_requeues_are_counted_by_message_across_restarts(engine: Engine) -> None:

@@ -101,10 +101,12 @@ def test_a_waiting_email_is_looked_for_on_the_broker(empty_log: Engine) -> None:
 def test_all_workers_are_asked_only_if_no_heartbeat_covers_the_queue(empty_log: Engine) -> None:
     """That takes a second."""
     consumers = {"celery@other": ("reports",)}
-    site = Site(empty_log, find_message=NOT_FOUND, queues_by_worker=consumers)
+    registered = {"celery@other": frozenset({"shop.pay"})}
+    site = Site(empty_log, find_message=NOT_FOUND, queues_by_worker=consumers, tasks_by_worker=registered)
     found = site.collect(replace(EMAIL, queue="reports"))
     assert (found.consumers, found.is_usual_queue) == (consumers, False)
-    assert site.broker.names == ["find_message", "queues_by_worker"]
+    assert found.discarding == ("celery@other",)
+    assert site.broker.names == ["find_message", "queues_by_worker", "tasks_by_worker"]
 
 
 def test_a_broker_that_is_down_is_evidence(empty_log: Engine) -> None:
@@ -156,7 +158,7 @@ def test_keys_and_actions_are_looked_up_for_a_thorough_answer(log: Log) -> None:
     log.now = datetime.now(UTC)
     email_id = log.add(idempotency_key="order-7")
     site, found = Site(log.engine), log.email(email_id)
-    site.broker.answers["find_message"] = NOT_FOUND
+    site.broker.answers |= {"find_message": NOT_FOUND, "queues_by_worker": {}}
     quick, thorough = site.collect(found), site.collect(found, is_thorough=True)
     assert (quick.idempotency_keys, quick.available_actions) == ((), ())
     assert [key.key for key in thorough.idempotency_keys] == ["order-7"]

@@ -39,6 +39,16 @@ def test_workers_of_others_count_where_messages_are_on_the_broker() -> None:
     assert names(EMAIL, workers=(), consumers={}, search=place(0))[0] == "no_worker"
 
 
+def test_a_worker_without_the_task_discards_the_message() -> None:
+    """Unless its message still waits; nothing else explains why it is gone."""
+    theirs = {"celery@other": ("celery",)}
+    found = {"workers": (), "consumers": theirs, "discarding": ("celery@other",)}
+    [first, *_] = causes(EMAIL, search=NOT_FOUND, **found)
+    assert (first.name, "celery@other" in first.sentence) == ("unregistered_task", True)
+    assert "unregistered_task" in names(PENDING, search=NOT_FOUND, **found)
+    assert "unregistered_task" not in names(EMAIL, search=place(0), **found)
+
+
 def test_a_queue_of_its_own_needs_a_worker_that_takes_it() -> None:
     """The next step says how."""
     [first, *_] = causes(replace(EMAIL, queue="reports"), workers=(), is_usual_queue=False)
