@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailctl.delivery_log.circuits import FAILURES_TO_OPEN, Circuits
+from mailctl.delivery_log.heartbeats import WorkerRegistry
 from mailctl.delivery_log.pauses import Pauses, PauseScope
 from mailctl.delivery_log.queries.stalls import STALL_SECONDS, find_stalled_workers, find_unpublished
 from tests.emails import NOW
@@ -88,6 +89,20 @@ def test_an_email_that_was_published_again_still_waits(log: Log) -> None:
     assert stalled(log) == [("celery@a", 1)]
     log.change(email_id, queued_at=log.now)
     assert stalled(log) == []
+
+
+def test_what_a_dead_worker_may_hold_is_not_the_fault_of_another(log: Log) -> None:
+    """Until it is published again, the other one cannot take it; more than that it could."""
+    for number in range(3):
+        log.queue(address=f"{number}@example.com")
+    WorkerRegistry(log.engine, clock=log.time).record_heartbeat(
+        worker(NOW, id="dead", name="celery@dead", host="another-host", concurrency=1)
+    )
+    log.forward(LATER)
+    assert stalled(log) == []
+    log.queue(address="one-more@example.com")
+    log.forward(LATER)
+    assert stalled(log) == [("celery@a", 4)]
 
 
 def test_emails_that_no_relay_publishes_are_found(log: Log) -> None:
