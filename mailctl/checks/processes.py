@@ -8,6 +8,7 @@ from mailctl.checks.agreement import Subject, find_disagreements
 from mailctl.checks.finding import CheckGroup, Finding, as_sentence
 from mailctl.checks.silence import describe_silence
 from mailctl.delivery_log.heartbeats import WorkerRegistry, is_suspended
+from mailctl.delivery_log.pauses import Pauses
 from mailctl.delivery_log.queries.stalls import find_stalled_workers, find_unpublished
 from mailctl.delivery_log.storage.engine import clock_of
 from mailctl.delivery_log.write_probe import sample_readability
@@ -45,6 +46,7 @@ def check_processes(
     yield from _agreement(workers, own, own_skew_seconds=clock_of(engine).skew_seconds)
     yield from _readability(engine, keyring)
     yield from _silence(engine, workers)
+    yield from _pauses(engine)
     if workers:
         yield from _progress(engine, workers, now=clock_of(engine)())
 
@@ -92,6 +94,12 @@ def _silence(engine: Engine, workers: Sequence[Worker]) -> Iterator[Finding]:
             yield _GROUP.warn("silent", as_sentence(detail), fix=fix)
 
 
+def _pauses(engine: Engine) -> Iterator[Finding]:
+    """Yield a warning for each pause: an operator wants it, and another one wonders why nothing goes out."""
+    for pause in Pauses(engine).read():
+        yield _GROUP.warn("paused", as_sentence(str(pause)), fix=f"To resume: {pause.resume_command}")
+
+
 def _suspended(worker: Worker) -> Finding:
     return _GROUP.fail(
         "suspended",
@@ -101,7 +109,7 @@ def _suspended(worker: Worker) -> Finding:
 
 
 def _progress(engine: Engine, workers: Sequence[Worker], *, now: datetime) -> Iterator[Finding]:
-    unpublished = find_unpublished(engine, now=now)
+    unpublished = find_unpublished(engine, workers, now=now)
     if unpublished is not None:
         fix = "Check the broker, and read the logs of the workers, whose relays publish."
         yield _GROUP.fail("publishing", as_sentence(str(unpublished)), fix=fix)

@@ -119,7 +119,7 @@ def _describe_silence(silent: SilentWorker, case: Case) -> str:
 def disagreement(case: Case) -> Cause | None:
     """Return the cause that processes do not agree on keys, clocks or logs, which may be another one."""
     found = [each for each in case.evidence.disagreements if each.is_failure]
-    if not found:
+    if not found or case.email.reason_code is ReasonCode.UNREADABLE_CONTENT:  # `wrong_key` says so
         return None
     return Cause(
         name="workers_differ",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, select
 
-from mailctl.delivery_log.circuits import read_circuits
+from mailctl.delivery_log.circuits import read_circuits_in_use
 from mailctl.delivery_log.due import may_start
 from mailctl.delivery_log.heartbeats import WorkerRegistry, is_suspended
 from mailctl.delivery_log.pauses import is_not_paused
@@ -96,7 +96,7 @@ def find_stalled_workers(engine: Engine, workers: Sequence[Worker], *, now: date
     if not backlogs:
         return []
     held = _held_by_idle_workers(engine, workers)
-    closed = {circuit.server for circuit in read_circuits(engine) if circuit.is_open}
+    closed = {circuit.server for circuit in read_circuits_in_use(engine, workers) if circuit.is_open}
     idle = [
         worker
         for worker in workers
@@ -118,7 +118,7 @@ def find_stalled_workers(engine: Engine, workers: Sequence[Worker], *, now: date
     ]
 
 
-def find_unpublished(engine: Engine, *, now: datetime) -> UnpublishedEmails | None:
+def find_unpublished(engine: Engine, workers: Sequence[Worker], *, now: datetime) -> UnpublishedEmails | None:
     """Return the emails that no relay publishes although they are due; None if relays publish.
 
     Campaigns, whose emails are released gradually, and paused emails are left out. While the circuit of a
@@ -126,6 +126,7 @@ def find_unpublished(engine: Engine, *, now: datetime) -> UnpublishedEmails | No
 
     Args:
         engine: of the delivery log.
+        workers: the live workers.
         now: the current time, aware.
 
     Raises:
@@ -145,7 +146,7 @@ def find_unpublished(engine: Engine, *, now: datetime) -> UnpublishedEmails | No
         row: Any = connection.execute(first.order_by(emails.c.updated_at).limit(1)).first()
         recent = newest_events(since=since)
         publishes = connection.execute(select(recent.c.at).where(recent.c.state == State.QUEUED)).first()
-    if row is None or publishes or any(circuit.is_open for circuit in read_circuits(engine)):
+    if row is None or publishes or any(each.is_open for each in read_circuits_in_use(engine, workers)):
         return None
     waited = now - max(row.updated_at, row.not_before or row.updated_at)
     return UnpublishedEmails(count=count, waited=waited, reason=row.error or "")
