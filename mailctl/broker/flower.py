@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from typing import TYPE_CHECKING, Any
 
 from celery.app.control import Inspect
@@ -28,6 +29,9 @@ _MAILCTL_TASKS = TASK_NAMES | {BATCH_TASK, CANARY.task}
 _RECEIVER_ATTRIBUTE = "EventReceiver"
 #: The number of tasks that are remembered as tasks of other apps.
 _MAX_OTHER_TASKS = 100_000
+_MAX_PORT = 65_535
+#: The environment variable from which Flower takes its port, unless an option gives it.
+_PORT_VARIABLE = "FLOWER_PORT"
 #: Options that set the address; without one of them, Flower listens on this host only.
 _ADDRESS_OPTIONS = ("--address", "--unix_socket", "--unix-socket")
 
@@ -41,8 +45,8 @@ def run_flower(app: Celery, arguments: Sequence[str]) -> None:
 
     Raises:
         ExtraMissing: Flower is not installed, or its version is not supported.
-        ConfigurationError: the broker is in memory, where Flower would see nothing.
-        InvalidInput: Flower refuses an argument.
+        ConfigurationError: the broker is in memory, where Flower would see nothing, or the port is in use.
+        InvalidInput: Flower refuses an argument, or there is no such port.
     """
     if importlib.util.find_spec("flower") is None:
         raise ExtraMissing("Flower is not installed.", extra="flower")
@@ -53,6 +57,7 @@ def run_flower(app: Celery, arguments: Sequence[str]) -> None:
         )
     _install_redaction(app)
     given = _join_option_values(arguments)
+    _check_port(given)
     has_address = any(argument.split("=")[0] in _ADDRESS_OPTIONS for argument in given)
     option_error = importlib.import_module("tornado.options").Error
     try:
@@ -61,6 +66,20 @@ def run_flower(app: Celery, arguments: Sequence[str]) -> None:
         raise InvalidInput(
             "arguments of Flower", f"are not valid: {error}.", fix="Write them like --port=5566."
         ) from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"Flower cannot listen: {(error.strerror or str(error)).lower()}.",
+            fix="Choose another --port or --address.",
+        ) from error
+
+
+def _check_port(given: Sequence[str]) -> None:
+    """Refuse a port that does not exist: Flower would listen on the rest of its division by 65536."""
+    ports = [value for name, _, value in (each.partition("=") for each in given) if name == "--port"]
+    for port in ports[-1:] or [os.environ.get(_PORT_VARIABLE, "")]:
+        if port.isdecimal() and int(port) > _MAX_PORT:
+            name = "--port" if ports else _PORT_VARIABLE
+            raise InvalidInput(name, f"must be a number from 0 to {_MAX_PORT}.", fix="Choose another port.")
 
 
 def _join_option_values(arguments: Sequence[str]) -> list[str]:

@@ -86,8 +86,8 @@ def _keys(known: Mapping[str, ProcessIdentity], own: ProcessIdentity) -> Iterato
         yield Disagreement(
             subject=Subject.KEYS,
             workers=(),
-            detail=f"this process has another SECRET_KEY than {_workers(known)}:"
-            " they cannot read the emails that it records",
+            detail=f"this process has another SECRET_KEY than {_workers(known)},"
+            " which cannot read the emails that it records",
             fix=_KEY_FIX,
         )
         return

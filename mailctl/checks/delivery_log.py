@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from mailctl.checks.finding import CheckGroup, Finding, as_sentence
 from mailctl.checks.migrations import check_migrations
 from mailctl.deadlines import call_with_deadline, timed_call_with_deadline
-from mailctl.delivery_log.circuits import read_circuits
+from mailctl.delivery_log.circuits import read_circuits_in_use
+from mailctl.delivery_log.heartbeats import WorkerRegistry
 from mailctl.delivery_log.opening import check_creatable, describe_nearby_logs
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.storage.engine import open_log_reader
@@ -157,9 +158,11 @@ def _counts(engine: Engine) -> Finding:
 
 
 def _circuits(engine: Engine) -> Iterator[Finding]:
-    """Yield a failure for each open circuit to a mail server."""
+    """Yield a failure for each open circuit to a mail server that is in use."""
     try:
-        found = call_with_deadline(lambda: read_circuits(engine), service=_SERVICE_NAME)
+        found = call_with_deadline(
+            lambda: read_circuits_in_use(engine, WorkerRegistry(engine).list_alive()), service=_SERVICE_NAME
+        )
     except MailctlError as error:
         yield _GROUP.error("mail server", error)
         return

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from mailctl.checks.agreement import Subject, find_disagreements
 from mailctl.checks.finding import CheckGroup, Finding, as_sentence
+from mailctl.checks.silence import describe_silence
 from mailctl.delivery_log.heartbeats import WorkerRegistry, is_suspended
+from mailctl.delivery_log.pauses import Pauses
 from mailctl.delivery_log.queries.stalls import find_stalled_workers, find_unpublished
 from mailctl.delivery_log.storage.engine import clock_of
 from mailctl.delivery_log.write_probe import sample_readability
 from mailctl.domain.shell_command import mailctl_command
-from mailctl.timefmt import format_duration, pluralize
+from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,6 +46,7 @@ def check_processes(
     yield from _agreement(workers, own, own_skew_seconds=clock_of(engine).skew_seconds)
     yield from _readability(engine, keyring)
     yield from _silence(engine, workers)
+    yield from _pauses(engine)
     if workers:
         yield from _progress(engine, workers, now=clock_of(engine)())
 
@@ -86,13 +89,15 @@ def _silence(engine: Engine, workers: Sequence[Worker]) -> Iterator[Finding]:
         if is_suspended(worker):
             yield _suspended(worker)
         else:
-            silence = format_duration(now - worker.seen_at)
-            yield _GROUP.warn(
-                "silent",
-                f"Worker {worker.name} (process {worker.pid} on host {worker.host}) has neither signed off"
-                f" nor given a sign of life for {silence}.",
-                fix="If it should run, look for its process and its log; if it was killed, start it again.",
-            )
+            detail = describe_silence(worker, now=now, is_suspended=False)
+            fix = "If it should run, look for its process and its log; if it was killed, start it again."
+            yield _GROUP.warn("silent", as_sentence(detail), fix=fix)
+
+
+def _pauses(engine: Engine) -> Iterator[Finding]:
+    """Yield a warning for each pause: an operator wants it, and another one wonders why nothing goes out."""
+    for pause in Pauses(engine).read():
+        yield _GROUP.warn("paused", as_sentence(str(pause)), fix=f"To resume: {pause.resume_command}")
 
 
 def _suspended(worker: Worker) -> Finding:
@@ -104,9 +109,9 @@ def _suspended(worker: Worker) -> Finding:
 
 
 def _progress(engine: Engine, workers: Sequence[Worker], *, now: datetime) -> Iterator[Finding]:
-    unpublished = find_unpublished(engine, now=now)
+    unpublished = find_unpublished(engine, workers, now=now)
     if unpublished is not None:
-        fix = f"Run `{mailctl_command('check-config')}`, and read the logs of the workers."
+        fix = "Check the broker, and read the logs of the workers, whose relays publish."
         yield _GROUP.fail("publishing", as_sentence(str(unpublished)), fix=fix)
     for stalled in find_stalled_workers(engine, workers, now=now):
         fix = f"Restart {stalled.worker}; its log may say what it waits for."

@@ -27,9 +27,11 @@ from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Engine, Row
+
+    from mailctl.delivery_log.heartbeats import Worker
 
 #: Consecutive failures of the server, not of single emails, that open the circuit.
 FAILURES_TO_OPEN = 3
@@ -212,6 +214,17 @@ def read_circuits(engine: Engine) -> list[Circuit]:
     """Return the circuits to all mail servers that have failed."""
     with reading(engine) as connection:
         return [_circuit_from_row(row) for row in connection.execute(select(circuits))]
+
+
+def read_circuits_in_use(engine: Engine, workers: Sequence[Worker]) -> list[Circuit]:
+    """Return the circuits to the mail servers of live workers.
+
+    A circuit to a server that nobody uses any more stays as it was. If a worker does not say which server it
+    uses, or there is none, the circuits to all servers are returned.
+    """
+    used = {worker.identity.mail_server if worker.identity else None for worker in workers}
+    circuits = read_circuits(engine)
+    return circuits if not used or None in used else [each for each in circuits if each.server in used]
 
 
 def _circuit_from_row(row: Row[Any]) -> Circuit:

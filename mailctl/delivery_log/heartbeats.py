@@ -18,7 +18,7 @@ from mailctl.delivery_log.storage.tables import workers
 from mailctl.delivery_log.transitions import insert_or_ignore
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Row
+    from sqlalchemy import Row
 
 #: Seconds between heartbeats.
 HEARTBEAT_SECONDS = 2.0
@@ -88,21 +88,23 @@ class WorkerRegistry(Repository):
 
     def list_alive(self) -> list[Worker]:
         """Return the workers that are alive, oldest first."""
-        now, silence = self._clock(), timedelta(seconds=DEAD_AFTER_SECONDS)
-        # A heartbeat in the future comes from a clock that was ahead, and tells nothing.
-        is_recent = workers.c.seen_at.between(now - silence, now + silence)
-        return [worker for worker in self._select(is_recent) if not _is_known_dead(worker)]
+        return [worker for worker in self._select() if self._is_alive(worker, now=self._clock())]
 
     def list_silent(self) -> list[Worker]:
-        """Return the workers that have neither signed off nor given a sign of life recently, oldest first.
+        """Return the workers that have not signed off and are not alive, oldest first.
 
         A live worker deletes others a while after their last heartbeat.
         """
-        is_silent = workers.c.seen_at < self._clock() - timedelta(seconds=DEAD_AFTER_SECONDS)
-        return self._select(is_silent)
+        return [worker for worker in self._select() if not self._is_alive(worker, now=self._clock())]
 
-    def _select(self, where: ColumnElement[bool]) -> list[Worker]:
-        query = select(workers).where(where).order_by(workers.c.started_at)
+    @staticmethod
+    def _is_alive(worker: Worker, *, now: datetime) -> bool:
+        silence = timedelta(seconds=DEAD_AFTER_SECONDS)
+        # A heartbeat in the future comes from a clock that was ahead, and tells nothing.
+        return -silence <= now - worker.seen_at <= silence and not _is_known_dead(worker)
+
+    def _select(self) -> list[Worker]:
+        query = select(workers).order_by(workers.c.started_at)
         with reading(self._engine) as connection:
             return [_worker_of(row) for row in connection.execute(query)]
 

@@ -158,10 +158,7 @@ def check_creatable(settings: Settings) -> None:
     try:
         check_creation(engine)
     except LogUnavailable as error:
-        raise LogUnavailable(
-            f"The delivery log cannot be created: {error.message}",
-            fix="Grant CREATE on the schema, or run `mailctl db upgrade` as a user with that privilege.",
-        ) from error
+        raise LogUnavailable(f"The delivery log cannot be created: {error.message}", fix=error.fix) from error
     finally:
         engine.dispose()
 

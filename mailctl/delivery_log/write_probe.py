@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,19 +38,6 @@ _CONTENT_BYTES = 128 * 1024
 _CACHE_PAGES = 4
 #: How many of the emails that wait are decrypted.
 _MAX_READ = 100
-_PRIVILEGE_FIX = "Grant this user SELECT, INSERT, UPDATE and DELETE on the tables mailctl_*."
-_READ_ONLY_FIX = (
-    "Use a server that accepts writes: this one is a standby, or default_transaction_read_only is set."
-)
-_SERVER_DISK_FIX = "Free space on the disk of the database server."
-#: What to do, by the SQLSTATE of PostgreSQL.
-_FIX_BY_SQLSTATE = {"25006": _READ_ONLY_FIX, "42501": _PRIVILEGE_FIX, "53100": _SERVER_DISK_FIX}
-#: What to do, by the primary result code of SQLite.
-_FIX_BY_SQLITE_CODE = {
-    sqlite3.SQLITE_READONLY: "Give this user write access to the file and its folder, and mount it writable.",
-    sqlite3.SQLITE_FULL: "Free space on that disk.",
-    sqlite3.SQLITE_BUSY: "Find the program that holds a lock on the file, and end it.",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +65,7 @@ def check_writable(url: URL) -> None:
         with translate_database_errors(url), engine.connect() as connection:
             _record_and_undo(connection)
     except LogUnavailable as error:
-        raise LogUnavailable(f"Nothing can be recorded: {error.message}", fix=_fix(error)) from error
+        raise LogUnavailable(f"Nothing can be recorded: {error.message}", fix=error.fix) from error
     finally:
         engine.dispose()
     _check_free_space(url)
@@ -133,12 +119,6 @@ def _record(connection: Connection) -> str:
     connection.execute(insert(emails).values(**row))
     connection.execute(insert(events).values(**event))
     return probe_id
-
-
-def _fix(error: LogUnavailable) -> str:
-    driver_error = getattr(error.__cause__, "orig", None)
-    by_code = _FIX_BY_SQLITE_CODE.get(getattr(driver_error, "sqlite_errorcode", 0) & 0xFF)
-    return by_code or _FIX_BY_SQLSTATE.get(str(getattr(driver_error, "sqlstate", ""))) or error.fix
 
 
 def _check_free_space(url: URL) -> None:

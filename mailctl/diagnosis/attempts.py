@@ -108,7 +108,7 @@ def attempt_failed(case: Case) -> Cause | None:
     suspended = "; the circuit is open, and sending is suspended" if is_open else ""
     return replace(
         cause,
-        sentence=f"{attempt} because {cause.sentence}: {email.error}; {again}{suspended}",
+        sentence=f"{attempt} because {cause.sentence}: {(email.error or '').rstrip('.')}; {again}{suspended}",
         next_step=cause.next_step or wording.follow_command(email),
     )
 

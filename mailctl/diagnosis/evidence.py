@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mailctl.checks.agreement import find_disagreements
-from mailctl.delivery_log.circuits import read_circuits
+from mailctl.delivery_log.circuits import read_circuits_in_use
 from mailctl.delivery_log.discovery import find_homes_with_email
 from mailctl.delivery_log.heartbeats import is_suspended
 from mailctl.delivery_log.idempotency import IdempotencyKeys
@@ -251,9 +251,8 @@ class EvidenceCollector:
         return {*consumed_queues(self._runtime.app), BULK_QUEUE}
 
     def _circuit(self, workers: tuple[Worker, ...]) -> Circuit | None:
-        """Return the circuit to a mail server that fails: an open one first, then one that a worker uses."""
-        used = {worker.identity.mail_server for worker in workers if worker.identity is not None}
+        """Return the circuit to a mail server that fails: an open one first, then that to our own."""
         settings = self._runtime.settings
-        used.add(f"{settings.email_host}:{settings.email_port}")
-        circuits = read_circuits(self._runtime.engine)
-        return min(circuits, key=lambda each: (each.server not in used, not each.is_open), default=None)
+        own = f"{settings.email_host}:{settings.email_port}"
+        circuits = read_circuits_in_use(self._runtime.engine, workers)
+        return min(circuits, key=lambda each: (not each.is_open, each.server != own), default=None)

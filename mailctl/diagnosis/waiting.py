@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from mailctl.checks.silence import describe_silence
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
 from mailctl.domain.models import State
@@ -119,28 +120,21 @@ def worker_stalled(case: Case) -> Cause | None:
     evidence = case.evidence
     if not evidence.is_queue_stalled:
         return None
-    stopped = [each for each in evidence.silent if each.is_suspended]
-    reason = "".join(f"; {_describe_silence(each, case)}" for each in stopped)
     return Cause(
         name="worker_stalled",
-        sentence=f"{describe_wait(case)}; {'; '.join(str(each) for each in evidence.stalled)}{reason}",
+        sentence=f"{describe_wait(case)}; {'; '.join(map(str, evidence.stalled))}",
         next_step=mailctl_command("workers"),
     )
 
 
 def _describe_silence(silent: SilentWorker, case: Case) -> str:
-    worker = silent.worker
-    if silent.is_suspended:
-        return f"worker {worker.name} is stopped by a signal (kill -CONT {worker.pid} continues it)"
-    silence = format_duration(case.now - worker.seen_at)
-    where = f"process {worker.pid} on host {worker.host}"
-    return f"worker {worker.name} ({where}) has given no sign of life for {silence}"
+    return describe_silence(silent.worker, now=case.now, is_suspended=silent.is_suspended)
 
 
 def disagreement(case: Case) -> Cause | None:
     """Return the cause that processes do not agree on keys, clocks or logs, which may be another one."""
     found = [each for each in case.evidence.disagreements if each.is_failure]
-    if not found:
+    if not found or case.email.reason_code is ReasonCode.UNREADABLE_CONTENT:  # `wrong_key` says so
         return None
     return Cause(
         name="workers_differ",
@@ -212,9 +206,12 @@ def held_by_worker(case: Case) -> Cause | None:
         return None
     again = "" if email.is_own_task else _published_again_by(case)
     recovery = f"; if that worker has died, a relay will publish it again by {again}" if again else ""
+    silent = [each for each in case.evidence.silent if email.queue in each.worker.queues]
+    why = "; ".join(_describe_silence(each, case) for each in silent)
+    why = f"does not get to it: {why}" if silent else "is busy with others"
     return Cause(
         name="held_by_worker",
-        sentence=f"{describe_wait(case)}; a worker holds its message but is busy with others{recovery}",
+        sentence=f"{describe_wait(case)}; a worker holds its message but {why}{recovery}",
         next_step=mailctl_command("workers"),
         certainty=Certainty.LIKELY,
     )

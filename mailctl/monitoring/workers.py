@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailctl.checks.agreement import find_disagreements
+from mailctl.checks.silence import describe_silence
 from mailctl.delivery_log.heartbeats import is_suspended
 from mailctl.delivery_log.queries.queue_stats import QueueStats, Throughput
 from mailctl.delivery_log.queries.stalls import find_stalled_workers
@@ -75,7 +76,7 @@ class WorkerList:
     workers: tuple[WorkerStatus, ...]
     #: Why remote control could not be used; the list then holds only workers that share the log.
     broker_error: MailctlError | None
-    #: What differs between this process and all workers, in clauses.
+    #: What differs between this process and all workers, and which workers are silent, in clauses.
     problems: tuple[str, ...] = ()
 
 
@@ -114,7 +115,9 @@ class WorkerService:
         names = {worker.name for worker in workers}
         others = [_from_node(node) for name, node in sorted((nodes or {}).items()) if name not in names]
         return WorkerList(
-            workers=(*sharing_log, *others), broker_error=broker_error, problems=problems.get("", ())
+            workers=(*sharing_log, *others),
+            broker_error=broker_error,
+            problems=(*problems.get("", ()), *self._find_silent()),
         )
 
     def _find_problems(self, workers: Sequence[Worker]) -> dict[str, tuple[str, ...]]:
@@ -127,10 +130,19 @@ class WorkerService:
                 found[name] = (*found.get(name, ()), *([each.detail] if each.is_failure else []))
         for stalled in find_stalled_workers(self._runtime.engine, workers, now=self._runtime.clock()):
             found[stalled.worker] = (*found.get(stalled.worker, ()), str(stalled))
+        now = self._runtime.clock()
         for worker in filter(is_suspended, workers):
-            suspended = f"it is stopped by a signal; kill -CONT {worker.pid} continues it"
+            suspended = describe_silence(worker, now=now, is_suspended=True)
             found[worker.name] = (*found.get(worker.name, ()), suspended)
         return found
+
+    def _find_silent(self) -> tuple[str, ...]:
+        """Return the workers that have not signed off and are not alive, in clauses."""
+        now = self._runtime.clock()
+        return tuple(
+            describe_silence(worker, now=now, is_suspended=is_suspended(worker))
+            for worker in self._runtime.workers.list_silent()
+        )
 
     def _inspect_nodes(self) -> tuple[dict[str, Node] | None, MailctlError | None]:
         """Return the nodes that answer on the broker, or None and the error if the broker does not answer."""

@@ -65,7 +65,9 @@ class WorkerListView(View):
 
     workers: list[WorkerView]
     broker_error: str | None = Field(description="Why the broker could not be queried; null if it answered.")
-    problems: list[str] = Field(description="What differs between this process and all workers.")
+    problems: list[str] = Field(
+        description="What differs between this process and all workers, and which are silent."
+    )
 
     @classmethod
     def of(cls, workers: WorkerList) -> WorkerListView:

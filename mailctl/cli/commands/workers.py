@@ -51,10 +51,10 @@ def list_workers(session: CliSession) -> None:
     found = WorkerService(session.runtime).list_workers()
     if found.workers:
         session.output.listing(map(_view, found.workers), columns=_COLUMNS, rows=map(_row, found.workers))
-        for problem in found.problems:
-            session.output.note(f"{problem[:1].upper()}{problem[1:]}.")
     elif not found.broker_error:
         session.output.note(f"No worker is alive. Start one: {mailctl_command('worker')}")
+    for problem in found.problems:
+        session.output.note(f"{problem[:1].upper()}{problem[1:]}.")
     if found.broker_error:
         raise found.broker_error
 

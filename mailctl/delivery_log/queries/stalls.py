@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, select
 
-from mailctl.delivery_log.circuits import read_circuits
+from mailctl.delivery_log.circuits import read_circuits_in_use
 from mailctl.delivery_log.due import may_start
+from mailctl.delivery_log.heartbeats import WorkerRegistry, is_suspended
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.queries.queue_stats import newest_events
 from mailctl.delivery_log.storage.engine import reading
@@ -76,8 +78,8 @@ class _Backlog:
 def find_stalled_workers(engine: Engine, workers: Sequence[Worker], *, now: datetime) -> list[StalledWorker]:
     """Return the workers that are alive and have taken no email for a while, although some wait for them.
 
-    A worker that is sending an email, whose mail server's circuit is open, or whose emails are paused, takes
-    none for a good reason.
+    A worker that is sending an email, whose mail server's circuit is open, whose emails are paused, or whose
+    messages a suspended or dead worker may hold, takes none for a good reason.
 
     Args:
         engine: of the delivery log.
@@ -93,11 +95,15 @@ def find_stalled_workers(engine: Engine, workers: Sequence[Worker], *, now: date
         active = _active_workers(connection, since=since) if backlogs else set()
     if not backlogs:
         return []
-    closed = {circuit.server for circuit in read_circuits(engine) if circuit.is_open}
+    held = _held_by_idle_workers(engine, workers)
+    closed = {circuit.server for circuit in read_circuits_in_use(engine, workers) if circuit.is_open}
     idle = [
         worker
         for worker in workers
-        if worker.name not in active and worker.started_at < since and not _waits_for_server(worker, closed)
+        if not is_suspended(worker)
+        and worker.name not in active
+        and worker.started_at < since
+        and not _waits_for_server(worker, closed)
     ]
     return [
         StalledWorker(
@@ -108,11 +114,11 @@ def find_stalled_workers(engine: Engine, workers: Sequence[Worker], *, now: date
         )
         for worker in idle
         for queue in worker.queues
-        if queue in backlogs
+        if queue in backlogs and backlogs[queue].count > held.get(queue, 0)
     ]
 
 
-def find_unpublished(engine: Engine, *, now: datetime) -> UnpublishedEmails | None:
+def find_unpublished(engine: Engine, workers: Sequence[Worker], *, now: datetime) -> UnpublishedEmails | None:
     """Return the emails that no relay publishes although they are due; None if relays publish.
 
     Campaigns, whose emails are released gradually, and paused emails are left out. While the circuit of a
@@ -120,6 +126,7 @@ def find_unpublished(engine: Engine, *, now: datetime) -> UnpublishedEmails | No
 
     Args:
         engine: of the delivery log.
+        workers: the live workers.
         now: the current time, aware.
 
     Raises:
@@ -139,10 +146,22 @@ def find_unpublished(engine: Engine, *, now: datetime) -> UnpublishedEmails | No
         row: Any = connection.execute(first.order_by(emails.c.updated_at).limit(1)).first()
         recent = newest_events(since=since)
         publishes = connection.execute(select(recent.c.at).where(recent.c.state == State.QUEUED)).first()
-    if row is None or publishes or any(circuit.is_open for circuit in read_circuits(engine)):
+    if row is None or publishes or any(each.is_open for each in read_circuits_in_use(engine, workers)):
         return None
     waited = now - max(row.updated_at, row.not_before or row.updated_at)
     return UnpublishedEmails(count=count, waited=waited, reason=row.error or "")
+
+
+def _held_by_idle_workers(engine: Engine, workers: Sequence[Worker]) -> Counter[str]:
+    """Return how many messages of each queue may be with workers that are suspended or dead.
+
+    Other workers cannot take these. A worker holds one for each of its processes, and as many in reserve.
+    """
+    held: Counter[str] = Counter()
+    idle = [*filter(is_suspended, workers), *WorkerRegistry(engine).list_silent()]
+    for worker in idle:
+        held.update(dict.fromkeys(worker.queues, 2 * worker.concurrency + 1))
+    return held
 
 
 def _waits_for_server(worker: Worker, closed: set[str]) -> bool:

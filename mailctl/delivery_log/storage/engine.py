@@ -18,6 +18,7 @@ from mailctl.boottime import boottime
 from mailctl.connection_urls.options import PREPARE_THRESHOLD
 from mailctl.delivery_log.storage import sqlite
 from mailctl.delivery_log.storage.clock import HostClock, ServerClock, ServerTime
+from mailctl.delivery_log.storage.driver_errors import fix_of
 from mailctl.delivery_log.storage.time_limit import remaining_seconds
 from mailctl.delivery_log.storage.urls import mask_url
 from mailctl.errors import ConfigurationError, ExtraMissing, LogUnavailable, ServiceUnavailable
@@ -324,7 +325,7 @@ def translate_database_errors(
         reason = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
         raise error_class(
             f"{what} at {mask_url(url)} cannot be used: {mask_credentials(reason[0])}.",
-            fix="Check that it exists and runs, and that this user may use it.",
+            fix=fix_of(error),
         ) from error
     except SQLAlchemyError as error:
         raise error_class(

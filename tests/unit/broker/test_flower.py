@@ -8,7 +8,7 @@ import pytest
 from celery import Celery
 
 from mailctl.broker.flower import PrivateReceiver, _join_option_values, _redact_arguments, run_flower
-from mailctl.errors import ConfigurationError
+from mailctl.errors import ConfigurationError, InvalidInput
 
 EMAIL_TASK = "send_welcome_email_task"
 
@@ -25,6 +25,22 @@ EMAIL_TASK = "send_welcome_email_task"
 def test_an_option_is_joined_with_its_value(arguments: list[str], expected: list[str]) -> None:
     """Flower accepts no other form."""
     assert _join_option_values(arguments) == expected
+
+
+@pytest.mark.parametrize("arguments", [["--port=99999"], ["--port", "65536"], ["--port=1", "--port=70000"]])
+def test_a_port_that_does_not_exist_is_refused(arguments: list[str]) -> None:
+    """Flower would listen on another one, without a word."""
+    app = Celery("watched", broker="redis://localhost:1", set_as_current=False)
+    with pytest.raises(InvalidInput, match=r"--port must be a number from 0 to 65535\."):
+        run_flower(app, arguments)
+
+
+def test_the_port_of_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flower reads it."""
+    monkeypatch.setenv("FLOWER_PORT", "99999")
+    app = Celery("watched", broker="redis://localhost:1", set_as_current=False)
+    with pytest.raises(InvalidInput, match="FLOWER_PORT"):
+        run_flower(app, [])
 
 
 def test_a_reply_of_a_worker_is_redacted_at_any_depth() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.checks.processes import check_processes
+from mailctl.delivery_log.pauses import PauseScope
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import Content, User
@@ -100,3 +101,11 @@ def test_a_suspended_process_of_this_host_is_named(parts: Runtime) -> None:
         finding = check(parts, worker(host=socket.gethostname(), pid=process.pid))["suspended"]
         process.kill()
     assert (finding.status, finding.fix) == (FAIL, f"Let it continue: kill -CONT {process.pid}")
+
+
+def test_a_pause_is_not_forgotten(parts: Runtime) -> None:
+    """It is no failure; the command that ends it is named."""
+    parts.pauses.pause(PauseScope.QUEUE, "celery", actor="ada", reason="wrong link")
+    finding = check(parts)["paused"]
+    assert (finding.status, finding.fix) == (WARN, "To resume: mailctl queue resume celery")
+    assert finding.detail.startswith("Queue celery paused by ada since")

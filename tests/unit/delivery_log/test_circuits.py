@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.delivery_log.circuits import Circuits, read_circuits
+from mailctl.delivery_log.circuits import Circuits, read_circuits, read_circuits_in_use
 from mailctl.domain.models import ReplyCategory, State
 from mailctl.domain.reason_codes import ReasonCode
 from tests.unit.delivery_log.conftest import LATER
+from tests.workers import IDENTITY, worker
 
 if TYPE_CHECKING:
     from tests.unit.delivery_log.conftest import Log
@@ -134,3 +136,16 @@ def test_a_deferred_email_that_waits_is_not_postponed(log: Log) -> None:
     email_id = log.queue()
     log.defer(log.claim(email_id), LATER)
     assert not make_circuits(log).postpone_email(email_id, until=log.now, reason="it is down")
+
+
+def test_only_circuits_to_servers_in_use_matter(log: Log) -> None:
+    """Unless a worker does not say which server it uses, or there is none."""
+    for server in ("used:25", "former:25"):
+        Circuits(log.engine, server, clock=log.time).record_failure("refused")
+    uses = worker(identity=replace(IDENTITY, mail_server="used:25"))
+    found = [
+        [each.server for each in read_circuits_in_use(log.engine, workers)]
+        for workers in ([uses], [uses, worker()], [])
+    ]
+    both = ["former:25", "used:25"]
+    assert [sorted(servers) for servers in found] == [["used:25"], both, both]

@@ -35,7 +35,10 @@ class Site:
 
     def __init__(self, engine: Engine, *alive: Any, control: Calls | None = None) -> None:
         self.runtime = parts(
-            engine=engine, workers=Calls(list_alive=alive), settings=Settings(), identity=IDENTITY
+            engine=engine,
+            workers=Calls(list_alive=alive, list_silent=()),
+            settings=Settings(),
+            identity=IDENTITY,
         )
         self.service = WorkerService(self.runtime)
         #: None where the broker is private to each process.

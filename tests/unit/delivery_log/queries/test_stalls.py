@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailctl.delivery_log.circuits import FAILURES_TO_OPEN, Circuits
+from mailctl.delivery_log.heartbeats import WorkerRegistry
 from mailctl.delivery_log.pauses import Pauses, PauseScope
 from mailctl.delivery_log.queries.stalls import STALL_SECONDS, find_stalled_workers, find_unpublished
 from tests.emails import NOW
@@ -90,15 +91,29 @@ def test_an_email_that_was_published_again_still_waits(log: Log) -> None:
     assert stalled(log) == []
 
 
+def test_what_a_dead_worker_may_hold_is_not_the_fault_of_another(log: Log) -> None:
+    """Until it is published again, the other one cannot take it; more than that it could."""
+    for number in range(3):
+        log.queue(address=f"{number}@example.com")
+    WorkerRegistry(log.engine, clock=log.time).record_heartbeat(
+        worker(NOW, id="dead", name="celery@dead", host="another-host", concurrency=1)
+    )
+    log.forward(LATER)
+    assert stalled(log) == []
+    log.queue(address="one-more@example.com")
+    log.forward(LATER)
+    assert stalled(log) == [("celery@a", 4)]
+
+
 def test_emails_that_no_relay_publishes_are_found(log: Log) -> None:
     """With the reason, if one has said so."""
     email_id = log.add()
-    assert find_unpublished(log.engine, now=log.now) is None
+    assert find_unpublished(log.engine, [WORKER], now=log.now) is None
     log.forward(LATER)
-    found = find_unpublished(log.engine, now=log.now)
+    found = find_unpublished(log.engine, [WORKER], now=log.now)
     assert str(found) == "1 email is due, and no relay has published anything for 16 s"
     log.publications.postpone(email_id, until=log.now, reason="The broker refuses.")
-    found = find_unpublished(log.engine, now=log.now)
+    found = find_unpublished(log.engine, [WORKER], now=log.now)
     assert str(found).endswith("for 16 s: The broker refuses")
 
 
@@ -107,7 +122,7 @@ def test_a_relay_that_works_through_a_backlog_is_no_stall(log: Log) -> None:
     log.add()
     log.forward(LATER)
     log.queue(address="ada@example.com")
-    assert find_unpublished(log.engine, now=log.now) is None
+    assert find_unpublished(log.engine, [WORKER], now=log.now) is None
 
 
 @pytest.mark.parametrize(
@@ -117,7 +132,7 @@ def test_what_waits_on_purpose_is_not_unpublished(log: Log, more: dict[str, Any]
     """For a later time, or for its turn."""
     log.add(**more)
     log.forward(LATER)
-    assert find_unpublished(log.engine, now=log.now) is None
+    assert find_unpublished(log.engine, [WORKER], now=log.now) is None
 
 
 def test_while_a_circuit_is_open_nothing_has_to_be_published(log: Log) -> None:
@@ -126,4 +141,4 @@ def test_while_a_circuit_is_open_nothing_has_to_be_published(log: Log) -> None:
     log.forward(LATER)
     for _ in range(FAILURES_TO_OPEN):
         Circuits(log.engine, "smtp:587", clock=log.time).record_failure("refused")
-    assert find_unpublished(log.engine, now=log.now) is None
+    assert find_unpublished(log.engine, [WORKER], now=log.now) is None
