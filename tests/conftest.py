@@ -52,6 +52,10 @@ TABLES = {
         "replies: whose fault each known reply is, and where it is public",
         ("provider, stage", "reply", "verdict", "source"),
     ),
+    "limits": (
+        "limits: a mail server with few sessions or messages a second",
+        ("the server allows", "used", "refusals of 1,000 emails"),
+    ),
     "our faults": (
         "our faults: what became of the emails, and how often it was reported",
         (

@@ -147,7 +147,7 @@ class Conversation:
         if server.ssl_context is not None and not context.is_encrypted:
             offered.append("STARTTLS")
         elif server.credentials is not None:
-            offered.append("AUTH PLAIN LOGIN")
+            offered.append("AUTH PLAIN LOGIN XOAUTH2")
         lines = ["127.0.0.1 greets you", *offered]
         usual = "\n".join(f"250-{line}" for line in lines[:-1]) + f"\n250 {lines[-1]}"
         await self.answer("ehlo", usual.lstrip("\n"))
@@ -168,6 +168,11 @@ class Conversation:
         mechanism, _, initial = argument.partition(" ")
         if mechanism.upper() == "PLAIN":
             given = _decode(initial or await self.ask("")).split("\0")[1:]
+        elif mechanism.upper() == "XOAUTH2":
+            found = re.fullmatch(r"user=(.*?)\x01auth=Bearer (.*?)\x01\x01", _decode(initial))
+            given = list(found.groups()) if found else []
+            if tuple(given) != self.server.credentials:
+                await self.ask("eyJzdGF0dXMiOiI0MDAifQ==")
         else:
             name = _decode(initial or await self.ask("VXNlcm5hbWU6"))
             given = [name, _decode(await self.ask("UGFzc3dvcmQ6"))]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import MAYBE_SENT, Outcome, OutcomeKind
+from mailctl.domain.models import MAYBE_SENT, Outcome, OutcomeKind, ReplyCategory
 from mailctl.domain.reason_codes import ReasonCode
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ MIN_REMAINING_LIFETIME_SECONDS = 60
 #: quarter of the age of the email.
 CONFIG_RETRY_SECONDS = 30
 MAX_CONFIG_RETRY_SECONDS = 900
+#: Seconds before another attempt if the server wants less at a time; longer for an older email.
+THROTTLED_RETRY_SECONDS = 5
+_THROTTLING = frozenset({ReplyCategory.CONNECTIONS, ReplyCategory.RATE})
 #: The shortest wait before a retry, in seconds, whatever the jitter.
 MIN_DELAY_SECONDS = 1.0
 #: Seconds between receiving a message and claiming its email during which the message does not count as lost.
@@ -128,11 +131,15 @@ def decide_retry(
     Returns:
         The time of the next attempt, or the reason why there is none.
     """
-    is_ours = outcome.kind is OutcomeKind.CONFIG
+    # A server that wants fewer sessions or messages at a time refuses no email by that.
+    is_throttled = outcome.kind is OutcomeKind.DEFERRED and outcome.category in _THROTTLING
+    is_ours = outcome.kind is OutcomeKind.CONFIG or is_throttled
     last = f"{outcome}; {MAYBE_SENT}" if outcome.kind is OutcomeKind.AMBIGUOUS else str(outcome)
     if not is_ours and attempt >= MAX_ATTEMPTS:
         return GiveUp(reason=f"gave up after {attempt} attempts; last: {last}", is_expired=False)
     delay = _config_delay(age) if is_ours else policy.delay(attempt, jitter=jitter)
+    if is_throttled:
+        delay = _throttled_delay(age, jitter)
     at = probe_at if is_ours and probe_at else now + delay
     if is_too_late(at, expires_at):
         return GiveUp(reason=f"would expire before the next attempt; last: {last}", is_expired=True)
@@ -142,3 +149,8 @@ def decide_retry(
 def _config_delay(age: timedelta) -> timedelta:
     seconds = min(MAX_CONFIG_RETRY_SECONDS, age.total_seconds() / 4)
     return timedelta(seconds=max(CONFIG_RETRY_SECONDS, seconds))
+
+
+def _throttled_delay(age: timedelta, jitter: float) -> timedelta:
+    longest = min(MAX_CONFIG_RETRY_SECONDS, max(THROTTLED_RETRY_SECONDS, age.total_seconds() / 4))
+    return timedelta(seconds=longest * (1 + jitter) / 2)

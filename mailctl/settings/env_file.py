@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: Settings whose values are imported, or are templates.
 CODE_SETTINGS = frozenset(
     {
+        "EMAIL_OAUTH_TOKEN",
+        "EMAIL_OAUTH_TOKEN_COMMAND",
         "MAILCTL_APP",
         "MAILCTL_CATALOG",
         "MAILCTL_LINK_MINT",

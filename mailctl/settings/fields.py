@@ -75,6 +75,15 @@ class SettingsFields(BaseSettings):
     email_from_name: str = ""
     email_tls: Literal["starttls", "implicit", "none"] = "starttls"
     email_ca_file: Path | None = None
+    #: How to sign in; `auto` takes the first of plain, login and cram-md5 that the server offers.
+    email_auth: Literal["auto", "plain", "login", "cram-md5", "xoauth2"] = "auto"
+    #: A function that returns the access token for xoauth2, as MODULE:CALLABLE.
+    email_oauth_token: str = ""
+    #: A command that prints the access token for xoauth2.
+    email_oauth_token_command: SecretStr = SecretStr("")
+    #: The certificate by which this host identifies itself, and its key if that is in another file; PEM.
+    email_tls_client_cert: Path | None = None
+    email_tls_client_key: Path | None = None
     #: The name in EHLO; "" for that of this host.
     email_helo_name: str = ""
 

@@ -118,6 +118,8 @@ def is_server_failure(outcome: Outcome) -> bool:
     """Whether an attempt failed because of the mail server or our account there, not because of the email."""
     if outcome.kind is OutcomeKind.CONFIG:
         return bool(outcome.stage)
+    if outcome.category is ReplyCategory.CONNECTIONS:
+        return False  # it works, for fewer sessions
     return outcome.kind is OutcomeKind.DEFERRED and is_server_stage(outcome.stage)
 
 

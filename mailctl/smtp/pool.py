@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from mailctl.domain.models import Envelope, Outcome, OutcomeKind
-from mailctl.smtp.classify import CLOSING_CODE
+from mailctl.domain.models import Envelope, Outcome, OutcomeKind, ReplyCategory, SmtpReply
+from mailctl.smtp.classify import CLOSING_CODE, is_server_stage
+from mailctl.smtp.pacing import MessageRate, SessionLimit
 from mailctl.smtp.probe import probe_session
 from mailctl.smtp.sender import no_fence
 from mailctl.smtp.server import make_tls_context
@@ -28,6 +30,15 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for pending QUIT commands when the pool is closed.
 _CLOSE_SECONDS = 3.0
+
+
+#: The outcome of a message for which there was no session, if the server has not said why.
+_NO_SESSION = Outcome(
+    kind=OutcomeKind.DEFERRED,
+    reply=SmtpReply(text="the mail server allows no more sessions"),
+    stage="connect",
+    category=ReplyCategory.CONNECTIONS,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +70,16 @@ class SmtpPool:
         #: The most recently used session is last and is leased first, so that the others can expire.
         self._idle: list[SmtpSession] = []
         self._leased: set[SmtpSession] = set()
+        self._closing: set[SmtpSession] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._is_closed = False
+        self._session_limit = SessionLimit(self._limits.connections)
+        self._rate = MessageRate()
+        #: Who waits for a session, because the server allows no more of them.
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        #: What the server said when it last refused a session.
+        self._refusal: Outcome | None = None
 
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message to its recipient on an idle or a new session.
@@ -80,11 +98,17 @@ class SmtpPool:
         """
         await self._slots.acquire()
         try:
+            if wait := self._rate.reserve(time.monotonic()):
+                await asyncio.sleep(wait)
             session, outcome = await self._deliver(envelope, fence)
         except BaseException:
             self._slots.release()
             raise
-        self._release(session, outcome)
+        self._learn(outcome)
+        if session is None:
+            self._slots.release()
+        else:
+            self._release(session, outcome)
         return outcome
 
     async def probe(self) -> list[ProbeStep]:
@@ -108,15 +132,65 @@ class SmtpPool:
         self._quit_in_background(sessions)
         await asyncio.shield(self._wait_for_quits())
 
-    async def _deliver(self, envelope: Envelope, fence: Callable[[], None]) -> tuple[SmtpSession, Outcome]:
-        session, is_reused = self._lease()
-        outcome, is_lost = await self._attempt(session, envelope, fence)
-        if is_reused and is_lost:
-            # The server closed the session while it was idle. It got no body, so a new session tries again.
+    async def _deliver(
+        self, envelope: Envelope, fence: Callable[[], None]
+    ) -> tuple[SmtpSession | None, Outcome]:
+        """Return the outcome, and the session that it came from; None if the server allows no session now."""
+        while True:
+            leased = await self._lease_when_allowed()
+            if leased is None:
+                return None, self._refusal or _NO_SESSION
+            session, is_reused = leased
+            outcome, is_lost = await self._attempt(session, envelope, fence)
+            if is_reused and is_lost:
+                # The server closed the session while it was idle. It got no body: a new session tries again.
+                self._drop(session)
+                session = self._lease_fresh()
+                outcome, _ = await self._attempt(session, envelope, fence)
+            if outcome.category is not ReplyCategory.CONNECTIONS or not is_server_stage(outcome.stage):
+                return session, outcome
+            # No outage: the message waits for one of the sessions that the server allows.
             self._drop(session)
-            session = self._lease_fresh()
-            outcome, _ = await self._attempt(session, envelope, fence)
-        return session, outcome
+            self._refusal = outcome
+            others = len(self._leased) + len(self._idle)
+            self._session_limit.note_refusal(others=others, now=time.monotonic())
+
+    async def _lease_when_allowed(self) -> tuple[SmtpSession, bool] | None:
+        """Lease a session as `_lease`; None if there is none, and the server does not allow one now."""
+        while True:
+            self._sweep()
+            sessions, now = self._held_sessions, time.monotonic()
+            if self._idle or self._session_limit.may_open(others=sessions, now=now):
+                return self._lease()
+            if not sessions:
+                return None
+            freed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(freed)
+            try:
+                await freed
+            finally:
+                if freed in self._waiting:
+                    self._waiting.remove(freed)
+
+    @property
+    def _held_sessions(self) -> int:
+        """The sessions that the server still counts; the end of one matters only if it counts them."""
+        return len(self._leased) + (len(self._closing) if self._session_limit.is_learned else 0)
+
+    def _wake_next(self) -> None:
+        """Let the next message that waits for a session look again."""
+        while self._waiting:
+            freed = self._waiting.popleft()
+            if not freed.done():
+                freed.set_result(None)
+                return
+
+    def _learn(self, outcome: Outcome) -> None:
+        """Note what an outcome says about the rate that the server allows."""
+        if outcome.kind is OutcomeKind.ACCEPTED:
+            self._rate.note_accepted(time.monotonic())
+        elif outcome.category is ReplyCategory.RATE:
+            self._rate.note_refusal(time.monotonic())
 
     async def _attempt(
         self, session: SmtpSession, envelope: Envelope, fence: Callable[[], None]
@@ -125,6 +199,8 @@ class SmtpPool:
         try:
             if not session.transactions:
                 await session.open()
+                opened = len(self._leased) + len(self._idle)
+                self._session_limit.note_opened(sessions=opened, now=time.monotonic())
             outcome = await session.send(envelope, fence=fence)
         except SESSION_ERRORS as error:
             self._drop(session)
@@ -179,6 +255,7 @@ class SmtpPool:
             self._quit_in_background([session])
             return
         self._idle.append(session)
+        self._wake_next()
         if self._sweep_timer is None:
             self._schedule_sweep()
 
@@ -187,6 +264,7 @@ class SmtpPool:
         if session in self._leased:
             self._leased.discard(session)
             session.close()
+            self._wake_next()
 
     def _pop_expired(self, now: float) -> list[SmtpSession]:
         """Remove and return the idle sessions that have expired."""
@@ -218,7 +296,15 @@ class SmtpPool:
 
     def _quit_in_background(self, sessions: list[SmtpSession]) -> None:
         for session in sessions:
-            self._run_in_background(session.quit())
+            self._closing.add(session)
+            self._run_in_background(self._quit(session))
+
+    async def _quit(self, session: SmtpSession) -> None:
+        try:
+            await session.quit()
+        finally:
+            self._closing.discard(session)
+            self._wake_next()
 
     def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

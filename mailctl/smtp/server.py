@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from mailctl.errors import ConfigurationError
+from mailctl.smtp.oauth import token_source_from_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mailctl.settings import Settings
+    from mailctl.smtp.oauth import TokenSource
 
 TlsMode = Literal["starttls", "implicit", "none"]
+AuthMode = Literal["auto", "plain", "login", "cram-md5", "xoauth2"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,13 @@ class SmtpServer:
     password: str = field(default="", repr=False)
     #: A PEM file of certificate authorities to trust instead of the system's.
     ca_file: Path | None = None
+    #: How to sign in; `auto` takes the first of plain, login and cram-md5 that the server offers.
+    auth: AuthMode = "auto"
+    #: Returns access tokens for xoauth2; None without it.
+    tokens: TokenSource | None = field(default=None, compare=False, repr=False)
+    #: The certificate of this host, and its key if that is in another file.
+    client_cert: Path | None = None
+    client_key: Path | None = None
     #: Seconds for connecting and for each command.
     timeout_seconds: float = 30.0
     #: Seconds to wait for the reply to a body (RFC 5321 section 4.5.3.2.6 requires 600).
@@ -38,7 +48,11 @@ class SmtpServer:
 
 
 def smtp_server_from_settings(settings: Settings) -> SmtpServer:
-    """Return the mail server of the settings."""
+    """Return the mail server of the settings.
+
+    Raises:
+        ConfigurationError: EMAIL_AUTH is xoauth2, and EMAIL_OAUTH_TOKEN names no function.
+    """
     return SmtpServer(
         host=settings.email_host,
         port=settings.email_port,
@@ -46,6 +60,10 @@ def smtp_server_from_settings(settings: Settings) -> SmtpServer:
         username=settings.email_host_user,
         password=settings.email_host_password.get_secret_value(),
         ca_file=settings.email_ca_file,
+        auth=settings.email_auth,
+        tokens=token_source_from_settings(settings) if settings.email_auth == "xoauth2" else None,
+        client_cert=settings.email_tls_client_cert,
+        client_key=settings.email_tls_client_key,
         timeout_seconds=settings.mailctl_smtp_timeout_seconds,
         data_timeout_seconds=settings.mailctl_smtp_data_timeout_seconds,
         local_hostname=settings.email_helo_name or None,
@@ -76,4 +94,17 @@ def make_tls_context(server: SmtpServer) -> ssl.SSLContext:
             fix="Let EMAIL_CA_FILE name a readable PEM file.",
         ) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if server.client_cert is not None:
+        _load_client_certificate(context, server.client_cert, server.client_key)
     return context
+
+
+def _load_client_certificate(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
+    try:
+        # Without a password, a key that needs one would be asked for on the terminal.
+        context.load_cert_chain(cert, key, password="")
+    except OSError as error:
+        raise ConfigurationError(
+            f"the client certificate {cert} cannot be used ({error.strerror or 'no certificate with key'})",
+            fix="Let EMAIL_TLS_CLIENT_CERT and EMAIL_TLS_CLIENT_KEY name PEM files without a password.",
+        ) from None

@@ -66,6 +66,8 @@ class SmtpSession:
         #: The current stage, or the last one of a session that has ended.
         self.stage = "connect"
         self.body_handed_over = False
+        #: The access token that was used last; "" if none was.
+        self._token = ""
         #: The number of transactions on this session, the current one included.
         self.transactions = 0
         self.opened_at = self.used_at = time.monotonic()
@@ -248,12 +250,34 @@ class SmtpSession:
     async def _authenticate(self) -> None:
         """Try one mechanism once, because each failure counts towards a lock-out (RFC 4954)."""
         smtp, server = self._smtp, self._server
+        if server.auth == "xoauth2":
+            await self._authenticate_by_token()
+            return
         mechanisms = {"plain": smtp.auth_plain, "login": smtp.auth_login, "cram-md5": smtp.auth_crammd5}
+        allowed = mechanisms if server.auth == "auto" else {server.auth: mechanisms[server.auth]}
         offered = smtp.supported_auth_methods
-        sign_in = next((method for name, method in mechanisms.items() if name in offered), None)
+        sign_in = next((method for name, method in allowed.items() if name in offered), None)
         if sign_in is None:
-            raise ConfigurationError("the server offers no AUTH mechanism of PLAIN, LOGIN and CRAM-MD5")
+            names = " and ".join(name.upper() for name in allowed)
+            raise ConfigurationError(f"the server offers no AUTH mechanism of {names}", fix="See EMAIL_AUTH.")
         await sign_in(server.username, server.password)
+
+    async def _authenticate_by_token(self) -> None:
+        """Sign in with an access token; one that has expired is fetched anew once."""
+        tokens = self._server.tokens
+        if tokens is None:
+            raise ConfigurationError(
+                "EMAIL_AUTH=xoauth2 needs an access token",
+                fix="Set EMAIL_OAUTH_TOKEN or EMAIL_OAUTH_TOKEN_COMMAND.",
+            )
+        self._token = await asyncio.to_thread(tokens.token)
+        try:
+            await self._smtp.auth_xoauth2(self._server.username, self._token)
+        except aiosmtplib.SMTPAuthenticationError:
+            refused, self._token = self._token, await asyncio.to_thread(tokens.token, instead_of=self._token)
+            if self._token == refused:
+                raise
+            await self._smtp.auth_xoauth2(self._server.username, self._token)
 
     def _ensure_protocol(self) -> SmtpProtocol:
         if self._protocol is None:
@@ -276,7 +300,8 @@ class SmtpSession:
     def _classify_reply(self, code: int, text: str) -> Outcome:
         """Return the outcome of a reply at the current stage; a password that it repeats is masked."""
         server = self._server
-        text = mask_password(text, server.password, user=server.username, also_plain=self.stage == "auth")
+        for secret in (server.password, self._token):
+            text = mask_password(text, secret, user=server.username, also_plain=self.stage == "auth")
         return classify_reply(code, text, stage=self.stage)
 
     def _mail_command(self, sender: str, *, size: int) -> bytes:

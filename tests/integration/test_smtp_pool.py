@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.domain.models import Outcome, OutcomeKind
+from mailctl.domain.models import Outcome, OutcomeKind, ReplyCategory
 from mailctl.errors import LeaseEnded
+from mailctl.smtp.classify import is_server_failure
 from mailctl.smtp.pool import PoolLimits, SmtpPool
 from tests.smtp_client import message, plain, send, with_pool
 from tests.smtp_server import (
+    Action,
+    Context,
     Drop,
+    Reply,
     ScriptedSmtpServer,
     Stall,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 K = OutcomeKind
 
@@ -258,3 +266,61 @@ async def _one_a_moment_after_the_other(pool: SmtpPool) -> list[Outcome]:
     first = await pool.send(message("a"))
     await asyncio.sleep(0.1)
     return [first, await pool.send(message("b"))]
+
+
+class TestFewSessions:
+    """A mail server that allows fewer sessions at a time than the pool would open."""
+
+    @pytest.mark.parametrize("allowed", [1, 3, 10])
+    def test_messages_wait_for_the_sessions_that_are_allowed(
+        self, allowed: int, record_property: Callable[[str, object], None]
+    ) -> None:
+        """No outage: all are sent, and each session too many is refused once."""
+        refusals, open_at_a_time = [], []
+
+        def greet(context: Context) -> Action:
+            if server.open_sessions <= allowed:
+                open_at_a_time.append(server.open_sessions)
+                return None
+            refusals.append(context.session)
+            return Reply("421 4.7.0 Error: too many connections", then_drop=True)
+
+        async def scenario(pool: SmtpPool) -> list[Outcome]:
+            return await asyncio.gather(*(pool.send(message(f"m{number}")) for number in range(320)))
+
+        with ScriptedSmtpServer({"banner": greet}) as server:
+            outcomes = with_pool(plain(server), scenario, limits=PoolLimits(connections=12))
+        assert {outcome.kind for outcome in outcomes} == {K.ACCEPTED}
+        assert len(server.by_message_id()) == 320
+        assert len(refusals) <= 12
+        assert max(open_at_a_time) == allowed
+        row = (f"{allowed} sessions (320 emails, 12 wanted)", f"{max(open_at_a_time)}", str(len(refusals)))
+        record_property("limits", row)
+
+    def test_without_any_session_a_message_is_deferred_and_nobody_knocks_again_at_once(self) -> None:
+        """Another process has the sessions that the server allows; that is not the email's fault."""
+        refusal = Reply("421 4.7.0 Error: too many connections", then_drop=True)
+
+        async def scenario(pool: SmtpPool) -> list[Outcome]:
+            return [await pool.send(message(f"m{number}")) for number in range(20)]
+
+        with ScriptedSmtpServer({"banner": lambda _: refusal}) as server:
+            outcomes = with_pool(plain(server), scenario)
+        assert {(each.kind, each.category, each.stage) for each in outcomes} == {
+            (K.DEFERRED, ReplyCategory.CONNECTIONS, "connect")
+        }
+        assert server.sessions == 1
+        assert not any(is_server_failure(each) for each in outcomes)
+
+    def test_a_rate_that_is_refused_is_not_exceeded_again(self) -> None:
+        """The messages after it wait; the refused one is tried again later."""
+
+        async def scenario(pool: SmtpPool) -> list[Outcome]:
+            first = [await pool.send(message(f"m{number}")) for number in range(40)]
+            return [*first, await pool.send(message("after"))]
+
+        script = [None] * 39 + [Reply("454 Throttling failure: Maximum sending rate exceeded.")]
+        with ScriptedSmtpServer({"mail": script}) as server:
+            outcomes = with_pool(plain(server), scenario)
+        assert [each.kind for each in outcomes[-2:]] == [K.DEFERRED, K.ACCEPTED]
+        assert outcomes[-2].category is ReplyCategory.RATE

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
 from base64 import b64encode
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from mailctl.domain.models import OutcomeKind
+from mailctl.smtp.oauth import TokenSource
 from mailctl.smtp.server import SmtpServer
 from tests.smtp_client import hasty, message, plain, probe, send, signed_in
 from tests.smtp_server import (
@@ -20,6 +23,8 @@ from tests.smtp_server import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from mailctl.smtp.server import AuthMode
 
 K = OutcomeKind
 
@@ -205,3 +210,63 @@ class TestProbe:
             pass
         [step] = probe(plain(server))
         assert (step.name, step.ok, step.detail) == ("connect", False, "connection refused")
+
+
+class TestSigningIn:
+    """EMAIL_AUTH, access tokens and client certificates."""
+
+    @pytest.mark.parametrize("auth", ["plain", "login"])
+    def test_the_mechanism_of_the_settings_is_used(self, auth: AuthMode, certificates: Certificates) -> None:
+        """And no other."""
+        with ScriptedSmtpServer(ssl_context=certificates.server, credentials=("app", "secret")) as server:
+            [outcome] = send(replace(signed_in(server, certificates), auth=auth), message())
+            [line] = [line for _, way, line in server.log if way == "C" and line.startswith("AUTH")]
+        assert (outcome.kind, line.split()[1]) == (K.ACCEPTED, auth.upper())
+
+    def test_a_mechanism_that_is_not_offered_is_our_fault(self, certificates: Certificates) -> None:
+        """Nothing else is tried."""
+        with ScriptedSmtpServer(ssl_context=certificates.server, credentials=("app", "secret")) as server:
+            [outcome] = send(replace(signed_in(server, certificates), auth="cram-md5"), message())
+        assert (outcome.kind, outcome.stage) == (K.CONFIG, "auth")
+        assert "CRAM-MD5" in str(outcome)
+
+    def test_an_access_token_that_has_expired_is_fetched_anew_once(self, certificates: Certificates) -> None:
+        """The new one is kept for the sessions after it."""
+        tokens = iter(["expired-token-1", "valid-token-2"])
+        source = TokenSource(lambda: next(tokens), setting="EMAIL_OAUTH_TOKEN")
+        with ScriptedSmtpServer(
+            ssl_context=certificates.server, credentials=("app", "valid-token-2")
+        ) as server:
+            configured = replace(signed_in(server, certificates), auth="xoauth2", tokens=source)
+            outcomes = [*send(configured, message("a")), *send(configured, message("b"))]
+        assert [outcome.kind for outcome in outcomes] == [K.ACCEPTED, K.ACCEPTED]
+
+    def test_a_token_that_is_refused_twice_is_our_fault_and_not_shown(
+        self, certificates: Certificates
+    ) -> None:
+        """A function that returns the same token again is not asked a third time."""
+        source = TokenSource(lambda: "refused-token", setting="EMAIL_OAUTH_TOKEN")
+        script = {"auth": [Reply("535 5.7.8 no: refused-token")]}
+        with ScriptedSmtpServer(script, ssl_context=certificates.server, credentials=("app", "x")) as server:
+            configured = replace(signed_in(server, certificates), auth="xoauth2", tokens=source)
+            [outcome] = send(configured, message())
+            tries = [line for _, way, line in server.log if way == "C" and line.startswith("AUTH")]
+        assert (outcome.kind, outcome.stage, len(tries)) == (K.CONFIG, "auth", 1)
+        assert "refused-token" not in str(outcome)
+
+    @pytest.mark.parametrize("has_certificate", [True, False])
+    def test_a_server_may_ask_for_a_certificate(self, has_certificate: bool, tmp_path: Path) -> None:
+        """Without it, TLS fails, which is our fault."""
+        authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        authority.configure_trust(context)
+        context.verify_mode = ssl.CERT_REQUIRED
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        client = authority.issue_cert("web.example.com")
+        client.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "client.pem"))
+        with ScriptedSmtpServer(ssl_context=context) as server:
+            configured = replace(plain(server), tls="starttls", ca_file=tmp_path / "ca.pem")
+            if has_certificate:
+                configured = replace(configured, client_cert=tmp_path / "client.pem")
+            [outcome] = send(configured, message())
+        assert (outcome.kind is K.ACCEPTED) == has_certificate

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailctl.domain.models import Event, Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.models import Event, Outcome, OutcomeKind, ReplyCategory, SmtpReply, State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.retry_policy import (
     CONFIG_RETRY_SECONDS,
@@ -16,6 +16,7 @@ from mailctl.domain.retry_policy import (
     MAX_CONFIG_RETRY_SECONDS,
     MIN_DELAY_SECONDS,
     MIN_REMAINING_LIFETIME_SECONDS,
+    THROTTLED_RETRY_SECONDS,
     GiveUp,
     RetryAt,
     RetryPolicy,
@@ -40,6 +41,16 @@ def test_a_fault_of_ours_is_retried_less_often_as_the_email_grows_older(seconds:
     assert isinstance(decided, RetryAt)
     wait = (decided.at - NOW).total_seconds()
     assert wait == min(max(seconds / 4, CONFIG_RETRY_SECONDS), MAX_CONFIG_RETRY_SECONDS)
+
+
+@pytest.mark.parametrize("category", [ReplyCategory.CONNECTIONS, ReplyCategory.RATE])
+def test_a_server_that_wants_less_at_a_time_uses_up_no_attempt(category: ReplyCategory) -> None:
+    """It has refused the pace, not the email."""
+    outcome = Outcome(
+        kind=OutcomeKind.DEFERRED, reply=SmtpReply(code=421), stage="connect", category=category
+    )
+    decided = after(outcome, attempt=MAX_ATTEMPTS)
+    assert decided == RetryAt(at=NOW + timedelta(seconds=THROTTLED_RETRY_SECONDS), counts_as_attempt=False)
 
 
 def after(
