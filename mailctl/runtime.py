@@ -183,14 +183,10 @@ class Runtime:
 
     @cached_property
     def result_translator(self) -> ResultTranslator | None:
-        """The service's function that says what its tasks return (MAILCTL_RESULT_OUTCOME); None if not set.
+        """The service's function that interprets what its tasks return (MAILCTL_RESULT_OUTCOME), if any."""
+        from mailctl.domain.own_tasks import load_translator_or_failing
 
-        Raises:
-            ConfigurationError: the setting names no function.
-        """
-        from mailctl.domain.own_tasks import load_translator
-
-        return load_translator(self.settings.mailctl_result_outcome)
+        return load_translator_or_failing(self.settings.mailctl_result_outcome)
 
     @cached_property
     def links(self) -> Links:

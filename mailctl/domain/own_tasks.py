@@ -80,6 +80,25 @@ def load_translator(spec: str) -> ResultTranslator | None:
     return found
 
 
+def load_translator_or_failing(spec: str) -> ResultTranslator | None:
+    """Return the translator that MAILCTL_RESULT_OUTCOME names, or one that raises why it cannot be loaded.
+
+    The outcome of a task is unknown then, and a wrong setting does not stop the process.
+
+    Args:
+        spec: MODULE:CALLABLE, or "".
+    """
+    try:
+        return load_translator(spec)
+    except ConfigurationError as error:
+        problem = error
+
+    def fail(_task: str, _value: Json) -> object:
+        raise problem
+
+    return fail
+
+
 def outcome_of_result(
     result: CeleryResult, *, task: str, translate: ResultTranslator | None = None
 ) -> OwnTaskOutcome | None:

@@ -12,7 +12,6 @@ from celery import states
 from celery.exceptions import Ignore
 
 from mailctl.domain.models import SENT_OR_CAPTURED, State
-from mailctl.errors import MailctlError
 from mailctl.json_logging import log_extra
 from mailctl.recorder.outcomes import Ending, decide_ending, decide_retry, outcome_of_run
 from mailctl.recorder.writer import log_health, log_writer
@@ -127,7 +126,7 @@ def _claim(made: Sequence[Draft], delivery: Delivery) -> TaskRun | None:
         fields = log_extra(email_id, "own_task_skipped")
         _log.warning("email %s: its task is not run: %s", email_id, claim.refusal, extra=fields)
         raise Ignore(claim.refusal)
-    return TaskRun(claims=claim.claims, translate=_translator(runtime.current()))
+    return TaskRun(claims=claim.claims, translate=runtime.current().result_translator)
 
 
 def finish(run: TaskRun, state: str | None, value: object, *, task: str) -> None:
@@ -179,19 +178,6 @@ def retry(run: TaskRun, *, until: datetime | None) -> None:
     run.has_retried = True
 
 
-def _translator(parts: Runtime) -> ResultTranslator | None:
-    """Return the translator of MAILCTL_RESULT_OUTCOME; one that fails if it cannot be loaded."""
-    try:
-        return parts.result_translator
-    except MailctlError as error:
-        problem = error
-
-    def fail(_task: str, _value: object) -> object:
-        raise problem
-
-    return fail
-
-
 def _write(entry: Callable[[Runtime], object]) -> None:
     """Write to the delivery log now, or in the background if that fails."""
     health = log_health()
@@ -221,7 +207,7 @@ def _record_all(
 def _record_late(run: TaskRun, state: str | None, value: object, runtime: Runtime, *, task: str) -> None:
     """Record what became of the emails of a run that ended while the delivery log was down."""
     run.claims = runtime.own_task_claims.claim_late(run.unclaimed, worker=run.worker)
-    run.translate = _translator(runtime)
+    run.translate = runtime.result_translator
     _record_all(_endings(run, state, value, task=task), runtime)
 
 

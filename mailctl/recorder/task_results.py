@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from mailctl.delivery_log.opening import open_log
 from mailctl.delivery_log.own_task_emails import OwnTaskEmails
 from mailctl.domain.own_tasks import outcome_of_result
-from mailctl.errors import BrokerUnavailable, ConfigurationError, LogUnavailable
+from mailctl.errors import BrokerUnavailable, LogUnavailable
 from mailctl.json_logging import log_extra
 from mailctl.redaction import masking_logger
 
 if TYPE_CHECKING:
     from mailctl.broker.inspector import BrokerInspector
-    from mailctl.domain.models import CeleryResult, Email, Json
-    from mailctl.domain.own_tasks import OwnTaskOutcome, ResultTranslator
+    from mailctl.domain.models import CeleryResult, Email
+    from mailctl.domain.own_tasks import OwnTaskOutcome
     from mailctl.runtime import Runtime
 
 _log = masking_logger("mailctl.own_tasks")
@@ -69,18 +69,7 @@ class OwnTaskResults:
             return None  # a task of mailctl has written to the log itself
         kind = self._runtime.catalog.find(email.kind)
         task = kind.full_task if kind is not None else email.kind
-        return outcome_of_result(result, task=task, translate=self._translator())
-
-    def _translator(self) -> ResultTranslator | None:
-        try:
-            return self._runtime.result_translator
-        except ConfigurationError as error:
-            problem = error
-
-        def fail(_task: str, _value: Json) -> object:
-            raise problem
-
-        return fail
+        return outcome_of_result(result, task=task, translate=self._runtime.result_translator)
 
 
 def record_results(runtime: Runtime) -> None:

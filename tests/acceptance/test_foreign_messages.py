@@ -25,6 +25,8 @@ from mailctl.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from redis import Redis
+
     from tests.acceptance.terminal import Terminal, Window
     from tests.servers import RabbitServer, RedisServer
 
@@ -271,15 +273,21 @@ def test_jobs_with_the_same_tag_survive_a_killed_worker(yard: Yard, redis: Redis
     worker.wait_until(lambda: yard.unclaimed == 3)
 
 
-@pytest.mark.parametrize("yard", ["redis"], indirect=True)
-def test_a_job_that_a_killed_worker_held_reaches_its_app_unchanged(yard: Yard, redis: RedisServer) -> None:
-    """Redis keeps the original message, which the worker of its app restores."""
+def publish_to_exchange(yard: Yard, client: Redis) -> dict[str, Any]:
+    """Publish a job as if through an exchange of topics; return its message."""
     yard.publish(1)
     [message] = yard.messages(QUEUE)
     message["properties"]["delivery_info"] = {"exchange": "topics", "routing_key": "warehouse.ship"}
+    client.flushdb()
+    client.lpush(f"{QUEUE}\x06\x163", json.dumps(message))
+    return message
+
+
+@pytest.mark.parametrize("yard", ["redis"], indirect=True)
+def test_a_job_that_a_killed_worker_held_reaches_its_app_unchanged(yard: Yard, redis: RedisServer) -> None:
+    """Redis keeps the original message, which the worker of its app restores."""
     with redis.client() as client:
-        client.flushdb()
-        client.lpush(f"{QUEUE}\x06\x163", json.dumps(message))
+        message = publish_to_exchange(yard, client)
         worker = yard.worker(FOR_EVER)
         worker.wait_until(lambda: client.hlen("unacked") == 1)
         worker.kill()
@@ -292,12 +300,8 @@ def test_a_job_that_a_killed_worker_held_reaches_its_app_unchanged(yard: Yard, r
 @pytest.mark.parametrize("yard", ["redis"], indirect=True)
 def test_a_job_is_requeued_with_its_own_tag_and_routing_key(yard: Yard, redis: RedisServer) -> None:
     """Those that the worker gives it are for the time that it holds the job."""
-    yard.publish(1)
-    [message] = yard.messages(QUEUE)
-    message["properties"]["delivery_info"] = {"exchange": "topics", "routing_key": "warehouse.ship"}
     with redis.client() as client:
-        client.flushdb()
-        client.lpush(f"{QUEUE}\x06\x163", json.dumps(message))
+        message = publish_to_exchange(yard, client)
     worker = yard.worker(0.1)
     worker.wait_until(lambda: yard.unclaimed == 1)
     assert yard.messages(f"{QUEUE}.unclaimed") == [message]

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +18,7 @@ import pytest
 
 from tests.faults.site import children_of
 from tests.faults.test_workers_die import CLOCK
+from tests.private_mounts import IN_A_NAMESPACE, MAY_MOUNT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,14 +30,6 @@ if TYPE_CHECKING:
 
 ALONE = ("-P", "solo", "-c", "1")
 OTHER_KEY = "another-acceptance-test-secret-key-of-some-length"
-_IN_A_NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
-_MAY_MOUNT = (
-    shutil.which("unshare") is not None
-    and subprocess.run(
-        [*_IN_A_NAMESPACE, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False
-    ).returncode
-    == 0
-)
 
 
 class Operator:
@@ -157,7 +149,7 @@ def test_nobody_may_create_the_schema(operator: Operator, production: Terminal, 
     assert "permission denied for schema public" in found["schema"]
 
 
-@pytest.mark.skipif(not _MAY_MOUNT, reason="this system lets nobody mount a tmpfs")
+@pytest.mark.skipif(not MAY_MOUNT, reason="this system lets nobody mount a tmpfs")
 def test_the_disk_is_full(terminal: Terminal, tmp_path: Path) -> None:
     """On a tmpfs that has no room left: nothing can be recorded, and nothing was harmed."""
     (tmp_path / "disk").mkdir()
@@ -171,7 +163,7 @@ def test_the_disk_is_full(terminal: Terminal, tmp_path: Path) -> None:
         for command in health monitor "check-config --offline"; do mailctl $command || echo "code $?"; done
     """
     done = subprocess.run(
-        [*_IN_A_NAMESPACE, "bash", "-c", script],
+        [*IN_A_NAMESPACE, "bash", "-c", script],
         cwd=terminal.folder,
         capture_output=True,
         text=True,

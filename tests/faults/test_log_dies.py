@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 import subprocess
 import threading
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.errors import LogUnavailable
+from tests.private_mounts import IN_A_NAMESPACE, MAY_MOUNT
 from tests.servers import PostgresServer
 
 if TYPE_CHECKING:
@@ -23,15 +23,6 @@ if TYPE_CHECKING:
     from tests.faults.conftest import Checker
     from tests.faults.site import Site
 
-#: Runs a command where it may mount what nobody else sees.
-_IN_A_NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
-_MAY_MOUNT = (
-    shutil.which("unshare") is not None
-    and subprocess.run(
-        [*_IN_A_NAMESPACE, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False
-    ).returncode
-    == 0
-)
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -122,7 +113,7 @@ def test_eight_writers_press_on_sqlite(site: Site, check: Checker, is_long: bool
     check()
 
 
-@pytest.mark.skipif(not _MAY_MOUNT, reason="this system lets nobody mount a tmpfs; the file limit is tested")
+@pytest.mark.skipif(not MAY_MOUNT, reason="this system lets nobody mount a tmpfs; the file limit is tested")
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_the_disk_is_full(site: Site, tmp_path: Path) -> None:
     """On a tmpfs that has no room left: one sentence, and what is recorded goes out."""
@@ -141,7 +132,7 @@ def test_the_disk_is_full(site: Site, tmp_path: Path) -> None:
     """
     (tmp_path / "disk").mkdir()
     done = subprocess.run(
-        [*_IN_A_NAMESPACE, "bash", "-c", script],
+        [*IN_A_NAMESPACE, "bash", "-c", script],
         cwd=site.terminal.folder,
         capture_output=True,
         text=True,

@@ -13,15 +13,11 @@ import pytest
 from celery import Celery
 
 from mailctl.delivery_log.foreign_messages import RETENTION, ForeignMessages
-from mailctl.delivery_log.storage.engine import open_engine
-from mailctl.delivery_log.storage.schema_version import ensure_current
-from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.worker.foreign.schedule import RequeueSchedule
 from tests.integration.commands import Mailctl, welcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from sqlalchemy import Engine
 
@@ -49,17 +45,6 @@ def client(broker: str) -> Iterator[Celery]:
         for order in range(3):
             app.send_task("warehouse.ship", args=[order], queue=UNCLAIMED, headers={"carrier": "post"})
         yield app
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """An empty log."""
-    is_sqlite = request.param == "sqlite"
-    url = f"sqlite:///{tmp_path / 'log.db'}" if is_sqlite else request.getfixturevalue("postgres_url")
-    engine = open_engine(parse_url(url, setting="test"), setting="test")
-    ensure_current(engine)
-    yield engine
-    engine.dispose()
 
 
 def finding(ran: Ran, name: str) -> dict[str, Any] | None:

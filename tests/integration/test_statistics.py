@@ -23,7 +23,6 @@ from mailctl.domain.models import State
 from mailctl.web.charts import Chart, Series, round_scale_max
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -31,17 +30,6 @@ if TYPE_CHECKING:
 #: A quarter past an hour.
 NOON = datetime(2030, 5, 4, 12, 15, tzinfo=UTC)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """An empty log."""
-    is_sqlite = request.param == "sqlite"
-    url = f"sqlite:///{tmp_path / 'log.db'}" if is_sqlite else request.getfixturevalue("postgres_url")
-    engine = open_engine(parse_url(url, setting="test"), setting="test")
-    ensure_current(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

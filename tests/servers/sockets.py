@@ -15,15 +15,10 @@ from tests.servers.process import PATIENCE
 FEW_ATTEMPTS = 2
 
 
-class HangUpServer:
-    """Takes connections, hangs up at once, and counts how often somebody tried.
-
-    Like a refused connection to a client, except that its attempts can be counted instead of timed.
-    """
+class _Listener:
+    """Listens on a free port; a subclass says what becomes of each client."""
 
     def __init__(self) -> None:
-        self.connections = 0
-        self._changed = threading.Condition()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -37,24 +32,42 @@ class HangUpServer:
         self._thread.join(PATIENCE)
         self._listener.close()
 
-    def wait_for(self, connections: int) -> None:
-        """Wait until somebody has tried so many times."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: self.connections >= connections, PATIENCE)
-
     def _serve(self) -> None:
         while True:
             try:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            with self._changed:
-                self.connections += 1
-                self._changed.notify_all()
-            client.close()
+            self._take(client)
+
+    def _take(self, client: socket.socket) -> None:
+        raise NotImplementedError
 
 
-class LineServer:
+class HangUpServer(_Listener):
+    """Takes connections, hangs up at once, and counts how often somebody tried.
+
+    Like a refused connection to a client, except that its attempts can be counted instead of timed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connections = 0
+        self._changed = threading.Condition()
+
+    def wait_for(self, connections: int) -> None:
+        """Wait until somebody has tried so many times."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.connections >= connections, PATIENCE)
+
+    def _take(self, client: socket.socket) -> None:
+        with self._changed:
+            self.connections += 1
+            self._changed.notify_all()
+        client.close()
+
+
+class LineServer(_Listener):
     """Says one line when somebody connects, and another one after each line of theirs, then hangs up.
 
     Args:
@@ -63,27 +76,11 @@ class LineServer:
     """
 
     def __init__(self, greeting: str, *, answer: str = "") -> None:
+        super().__init__()
         self._greeting, self._answer = greeting, answer
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        self._thread = threading.Thread(target=self._serve, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(PATIENCE)
-        self._listener.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._converse, args=[client], daemon=True).start()
+    def _take(self, client: socket.socket) -> None:
+        threading.Thread(target=self._converse, args=[client], daemon=True).start()
 
     def _converse(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
@@ -12,15 +11,15 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from mailctl import EmailService, InvalidInput, Recipient, runtime
-from mailctl.delivery_log.outbox import RecordResult
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.models import User
 from mailctl.errors import NotFound
 from mailctl.settings import Settings
 from tests.tokens import hs256
+from tests.unit.outbox import Outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator, Sequence
+    from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
     from mailctl.domain.models import Draft
@@ -29,21 +28,6 @@ TOKEN = "a-token-of-the-service"
 OTHER = "another-token-of-the-service"
 #: As the code of a service knows a user: without a first name.
 ZOE: Any = SimpleNamespace(id=7, email="zoe@example.com", username="zoe")
-
-
-@dataclass
-class Outbox:
-    """An outbox that keeps drafts."""
-
-    drafts: list[Draft] = field(default_factory=list)
-
-    def add(self, drafts: Sequence[Draft], **_: Any) -> RecordResult:
-        """Keep drafts."""
-        self.drafts += drafts
-        return RecordResult(id=drafts[0].id)
-
-    def flush(self) -> None:
-        """Do nothing."""
 
 
 @pytest.fixture

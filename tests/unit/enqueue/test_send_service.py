@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mailctl.delivery_log.outbox import RecordResult
 from mailctl.domain.catalog import GENERIC, RESET, WELCOME
 from mailctl.domain.models import User
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.send_service import Recipients, SendService
 from mailctl.errors import BrokerUnavailable, InvalidInput, NotFound
 from mailctl.users import Screening
+from tests.unit.outbox import Outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from mailctl.domain.models import Draft
     from mailctl.runtime import Runtime
     from tests.unit.enqueue.conftest import MakeRuntime
-
-
-@dataclass
-class Outbox:
-    """An outbox that keeps drafts."""
-
-    drafts: list[Draft] = field(default_factory=list)
-
-    def add(self, drafts: Sequence[Draft], **_: Any) -> RecordResult:
-        """Keep drafts."""
-        self.drafts += drafts
-        return RecordResult(id=drafts[0].id)
 
 
 class Directory:

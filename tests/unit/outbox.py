@@ -1,0 +1,28 @@
+"""An outbox in memory, for tests of what is recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mailctl.delivery_log.outbox import RecordResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailctl.domain.models import Draft
+
+
+@dataclass
+class Outbox:
+    """An outbox that keeps drafts."""
+
+    drafts: list[Draft] = field(default_factory=list)
+
+    def add(self, drafts: Sequence[Draft], **_: Any) -> RecordResult:
+        """Keep drafts."""
+        self.drafts += drafts
+        return RecordResult(id=drafts[0].id)
+
+    def flush(self) -> None:
+        """Do nothing."""
