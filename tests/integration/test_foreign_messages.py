@@ -18,6 +18,7 @@ from tests.integration.commands import Mailctl, welcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Engine
 
