@@ -72,10 +72,13 @@ class ExactText(str):
 
 def _without_controls(value: object) -> object:
     """Escape the control characters of a text: they would reorder what a reader sees and copies."""
-    if not isinstance(value, str) or isinstance(value, ExactText):
+    if isinstance(value, ExactText | int | float):
         return value
-    escaped = escape_controls(value)
-    return type(value)(escaped) if escaped != value else value
+    text = str(value)
+    escaped = escape_controls(text)
+    if escaped == text:
+        return value
+    return type(value)(escaped) if isinstance(value, str) else escaped
 
 
 @cache
