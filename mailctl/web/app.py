@@ -26,6 +26,7 @@ from mailctl.web.routing import (
     ApiRoute,
     PageRoute,
     add_security_headers,
+    escape_json,
     redirect_without_slash,
     refuse_unknown_parameters,
 )
@@ -131,4 +132,4 @@ def create_app(settings: Settings | None = None, *, access: AccessControl | None
 
 async def _error_handler(_: Request, error: Exception) -> Response:
     """Answer requests that match no route."""
-    return add_security_headers(problem_response(error))
+    return add_security_headers(escape_json(problem_response(error)))

@@ -7,6 +7,7 @@ for all its responses (`X-Frame-Options: DENY`). Such a document inherits the po
 from __future__ import annotations
 
 from mailctl.web.routing import PAGE_CSP
+from mailctl.web.templating import ExactText
 
 #: The Content-Security-Policy of a page with a frame. Emails have inline styles, and the frame inherits the
 #: policy.
@@ -20,7 +21,7 @@ _DOCUMENT_START = (
 _NO_HTML = "<title>No HTML part</title>"
 
 
-def frame_document(html: str) -> str:
+def frame_document(html: str) -> ExactText:
     """Return the document for the attribute `srcdoc` of a frame with `sandbox=""`.
 
     It runs no scripts and loads nothing, also where the page around it allows both.
@@ -29,4 +30,4 @@ def frame_document(html: str) -> str:
         html: the HTML part of an email, or "" if it has none.
     """
     # The policy comes first, because it applies to what follows it. A second doctype is ignored.
-    return _DOCUMENT_START + (html or _NO_HTML)
+    return ExactText(_DOCUMENT_START + (html or _NO_HTML))

@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from typing_extensions import override
 
 from mailctl.domain.shell_command import shell_quote
+from mailctl.domain.unicode_safety import escape_json_controls
 from mailctl.errors import InvalidInput, MailctlError
 from mailctl.web.problem import AccessDenied, problem_response
 from mailctl.web.templating import error_page, path_to
@@ -46,6 +47,14 @@ def add_security_headers(response: Response) -> Response:
     """Add the security headers that a response does not have yet."""
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
+    return response
+
+
+def escape_json(response: Response) -> Response:
+    """Escape the control characters in JSON, which would control the terminal of its reader."""
+    if "json" in (response.media_type or response.headers.get("content-type", "")):
+        response.body = escape_json_controls(bytes(response.body).decode()).encode()
+        response.headers["content-length"] = str(len(response.body))
     return response
 
 
@@ -86,9 +95,10 @@ class ApiRoute(APIRoute):
 
         async def handle_errors(request: Request) -> Response:
             try:
-                return add_security_headers(await handle(request))
+                response = await handle(request)
             except _EXPECTED_ERRORS as error:
-                return add_security_headers(self.error_response(request, error))
+                response = self.error_response(request, error)
+            return add_security_headers(escape_json(response))
 
         return handle_errors
 

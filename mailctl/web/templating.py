@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from mailctl.domain.shell_command import mailctl_command
+from mailctl.domain.unicode_safety import escape_controls
 from mailctl.timefmt import format_age, format_latency, format_optional_time, format_rate, format_share
 from mailctl.web.charts import short_number
 from mailctl.web.problem import headers_of, problem_of
@@ -63,6 +64,23 @@ def error_page(request: Request, error: Exception) -> Response:
     return page
 
 
+class ExactText(str):
+    """A text that a page contains as it is: the HTML of an email, which is shown in a frame of its own."""
+
+    __slots__ = ()
+
+
+def _without_controls(value: object) -> object:
+    """Escape the control characters of a text: they would reorder what a reader sees and copies."""
+    if isinstance(value, ExactText | int | float):
+        return value
+    text = str(value)
+    escaped = escape_controls(text)
+    if escaped == text:
+        return value
+    return type(value)(escaped) if isinstance(value, str) else escaped
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -71,6 +89,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_without_controls,
     )
     environment.globals.update(mailctl=mailctl_command, route_prefix=_ROUTE_PREFIX)
     environment.filters.update(

@@ -173,3 +173,15 @@ def test_every_file_that_developers_are_sent_to_exists(name: str) -> None:
 def exists(path: Path) -> bool:
     """Whether there is a file, a folder or a module at a path."""
     return path.exists() or path.with_name(f"{path.name}.py").exists()
+
+
+def test_every_attack_of_the_threat_model_has_a_test() -> None:
+    """A row of the table names files that exist; one attacker is held by nothing."""
+    rows = [line for line in (ROOT / "SECURITY.md").read_text().splitlines() if line.startswith("| ")][1:]
+    untested = [row for row in rows if "`tests/" not in row]
+    assert len(rows) > 20
+    assert [row.split("|")[1].strip() for row in untested] == [
+        "has `SECRET_KEY`, or runs code as the service"
+    ]
+    named = re.findall(r"`(tests/[a-z_/]+\.py)`", "\n".join(rows))
+    assert not [name for name in named if not (ROOT / name).exists()]
