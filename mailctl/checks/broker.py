@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _GROUP = CheckGroup(name="broker")
 _EVICTION_SETTING = "maxmemory-policy"
 _NO_EVICTION = "noeviction"
+_CLUSTER_SETTING = "cluster-enabled"
 
 
 def check_broker(app: Celery | None, *, offline: bool) -> Generator[Finding, None, BrokerInspector | None]:
@@ -36,6 +37,7 @@ def check_broker(app: Celery | None, *, offline: bool) -> Generator[Finding, Non
     yield _results(broker, app, offline=offline)
     if not is_reachable:
         return None
+    yield from _cluster(broker)
     yield from _eviction(broker)
     return broker
 
@@ -91,6 +93,22 @@ def _results(broker: BrokerInspector, app: Celery, *, offline: bool) -> Finding:
     except BrokerUnavailable as error:
         return _GROUP.error("results", error)
     return _GROUP.ok("results", f"{address} answers, round trip {format_milliseconds(seconds)}")
+
+
+def _cluster(broker: BrokerInspector) -> Iterator[Finding]:
+    """Yield a failure if the server is a node of Redis Cluster, which Celery does not support."""
+    if broker.is_in_memory:
+        return
+    try:
+        is_node = broker.server_setting(_CLUSTER_SETTING) == "yes"
+    except BrokerUnavailable:
+        return  # `_eviction` says so
+    if is_node:
+        yield _GROUP.fail(
+            _CLUSTER_SETTING,
+            "The broker is a node of Redis Cluster, which Celery does not support: its commands span slots.",
+            fix="Use a single Redis, with Sentinel (sentinel://) for failover, or RabbitMQ.",
+        )
 
 
 def _eviction(broker: BrokerInspector) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from mailctl.celery_app import has_memory_broker, overridden_tasks
 from mailctl.checks.delivery_log import is_log_file, is_world_readable
@@ -46,11 +46,26 @@ def check_pitfalls(
         *(_production(settings, app) if not settings.debug else ()),
         *_secret_keys(settings),
         *_unencrypted_credentials(settings),
+        *_unverified_redis(settings),
         *_unshared_log(settings, app, workers),
     ]
     yield from found
     if not found:
         yield _GROUP.ok("none", f"no hazards were found for {settings.profile}")
+
+
+def _unverified_redis(settings: Settings) -> Iterator[Finding]:
+    """Yield a warning for each rediss:// address whose certificate is not verified."""
+    addresses = {"broker": settings.broker_url, "result backend": settings.result_backend}
+    for name, address in addresses.items():
+        options = parse_qs(urlsplit(address.partition(";")[0]).query)
+        if address.startswith("rediss://") and options.get("ssl_cert_reqs") == ["none"]:
+            yield _GROUP.warn(
+                f"unverified {name}",
+                f"The certificate of the {name} is not verified (ssl_cert_reqs=none): anybody in between can"
+                " read and change messages.",
+                fix="Remove ssl_cert_reqs=none, and name your own authority with ssl_ca_certs=PATH.",
+            )
 
 
 def check_secrets_file(settings: Settings) -> Iterator[Finding]:

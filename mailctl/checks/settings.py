@@ -14,6 +14,7 @@ from mailctl.connection_urls import ConnectionUrl
 from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.redaction import MASK, mask_url
 from mailctl.settings import Profile, Settings
+from mailctl.settings.secret_files import secret_file_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +27,7 @@ _SETTING_NAMES = tuple(name.upper() for name in Settings.model_fields)
 _TOKEN_VARIABLES = frozenset(
     f"{_PREFIX}{link.token.upper()}" for kind in BUILT_IN_KINDS.values() for link in kind.links
 )
+_FILE_NAMES = frozenset(secret_file_names())
 _DEFAULT = "default"
 #: Prefixes of environment variables that may be misspelt settings; others belong to other programs.
 _PREFIXES = (_PREFIX, "EMAIL_", "REDIS_", "CELERY_")
@@ -121,7 +123,7 @@ def _misnamed(values: Iterable[str], *, source: str, is_ours: Callable[[str], bo
             case, or with mailctl's prefix, always does.
     """
     for name in sorted(values):
-        if name in _SETTING_NAMES or name in _TOKEN_VARIABLES:
+        if name in _SETTING_NAMES or name in _TOKEN_VARIABLES or name in _FILE_NAMES:
             continue
         intended = name.upper() if name.upper() in _SETTING_NAMES else ""
         if not intended and is_ours(name):

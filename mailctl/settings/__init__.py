@@ -15,6 +15,7 @@ from mailctl.errors import ConfigurationError
 from mailctl.settings.database_signs import find_database_signs
 from mailctl.settings.env_file import read_env_file, refuse_code_of_strangers
 from mailctl.settings.fields import SettingsFields
+from mailctl.settings.secret_files import read_secret_files
 from mailctl.settings.secret_keys import check_keys, parse_old_keys
 
 if TYPE_CHECKING:
@@ -54,13 +55,19 @@ class Settings(SettingsFields):
         from_file = read_env_file(path, required=env_file is not None, known=known)
         values: dict[str, Any] = {}
         origins: dict[str, str] = {}
+        secrets, secrets_of_env_file = read_secret_files(os.environ), read_secret_files(from_file)
         for name in known:
             if name in os.environ:
                 values[name], origins[name] = os.environ[name], "environment"
+            elif name in secrets:
+                values[name], origins[name] = secrets[name]
             elif from_file.get(name):
                 values[name], origins[name] = from_file[name], str(path)
+            elif name in secrets_of_env_file:
+                values[name], origins[name] = secrets_of_env_file[name]
         if env_file is None:
-            refuse_code_of_strangers(path, [name for name, origin in origins.items() if origin == str(path)])
+            named = {name for name, origin in origins.items() if origin == str(path)}
+            refuse_code_of_strangers(path, [*named, *(secrets_of_env_file.keys() - secrets.keys())])
         try:
             settings = cls(**values)
         except ValidationError as error:

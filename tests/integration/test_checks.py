@@ -48,6 +48,13 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return test_certificates(tmp_path_factory.mktemp("certificates"))
 
 
+class ClusterNode(RedisServer):
+    """A node of Redis Cluster, without other nodes."""
+
+    def _command(self) -> list[str]:
+        return [*super()._command(), "--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+
+
 def check(settings: Settings, *, send_test: str | None = None) -> dict[str, Finding]:
     """Run all checks; return the findings by "group/name"."""
     findings = run_checks(settings, send_test=send_test)
@@ -115,6 +122,12 @@ class TestBroker:
         assert finding.status is WARN
         assert finding.detail == "A full Redis deletes messages and results (allkeys-lru)."
         assert "CONFIG SET maxmemory-policy noeviction" in finding.fix
+
+    def test_redis_cluster_is_named_as_unsupported(self, tmp_path: Path) -> None:
+        """Celery would fail later, with an error about slots."""
+        with ClusterNode(tmp_path / "redis") as server:
+            finding = check(on_redis(server.url))["broker/cluster-enabled"]
+        assert (finding.status, "sentinel://" in finding.fix) == (FAIL, True)
 
     def test_a_redis_that_forbids_config_is_no_fault(self, tmp_path: Path) -> None:
         """Hosted servers do."""

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from mailctl.checks.pitfalls import check_pitfalls, check_secrets_file
 from mailctl.checks.workers import DiscoveredWorkers
+from mailctl.connection_urls import BrokerUrl
 from mailctl.settings import Settings
 from tests.unit.checks.samples import FAIL, OK, WARN, by_name, production, worker
 
@@ -43,6 +44,11 @@ def test_sound_settings_have_none() -> None:
         ({"frontend_url": "http://app.example.org"}, "FRONTEND_URL", FAIL),
         ({"frontend_url": "http://localhost:3000"}, "FRONTEND_URL", FAIL),
         ({"email_tls": "none"}, "EMAIL_TLS", WARN),
+        (
+            {"celery_broker_url": BrokerUrl("rediss://redis:6379/0?ssl_cert_reqs=none")},
+            "unverified broker",
+            WARN,
+        ),
         ({"email_tls": "none", "email_host": "localhost", "email_host_user": "app"}, "credentials", FAIL),
     ],
 )
