@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mailctl.errors import MailctlError
 
 
@@ -31,6 +33,11 @@ class Finding:
     detail: str
     #: What to do about it; "" if there is nothing to do.
     fix: str = ""
+
+
+def is_ok(findings: Iterable[Finding]) -> bool:
+    """Whether no check failed."""
+    return all(finding.status is not FindingStatus.FAIL for finding in findings)
 
 
 def as_sentence(clause: str) -> str:

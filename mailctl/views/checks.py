@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from mailctl.checks import is_ok
-from mailctl.checks.finding import FindingStatus
+from mailctl.checks.finding import FindingStatus, is_ok
 from mailctl.settings import Profile
 from mailctl.views.base import View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mailctl.checks import Finding
+    from mailctl.checks.finding import Finding
 
 
 class FindingView(View):

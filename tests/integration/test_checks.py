@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from mailctl.checks import Finding, FindingStatus, is_ok, run_checks
+from mailctl.checks.finding import Finding, FindingStatus, is_ok
+from mailctl.checks.run_checks import run_checks
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from tests.servers import FEW_ATTEMPTS, HangUpServer, LineServer, RedisServer, free_port

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl import EmailService, runtime
-from mailctl.checks import run_checks
+from mailctl.checks.run_checks import run_checks
 from mailctl.errors import InvalidInput
 from mailctl.settings import Settings
 from tests.smtp_server import ScriptedSmtpServer

@@ -15,7 +15,7 @@ from mailctl.errors import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mailctl.checks import Finding
+    from mailctl.checks.finding import Finding
     from mailctl.cli.terminal.output import Output
 
 
@@ -54,7 +54,8 @@ def check_config(
       mailctl check-config --profile production --offline
       mailctl check-config --send-test ops@example.com
     """
-    from mailctl.checks import is_ok, run_checks
+    from mailctl.checks.finding import is_ok
+    from mailctl.checks.run_checks import run_checks
     from mailctl.settings import Profile
 
     settings = session.settings.for_profile(Profile(profile)) if profile else session.settings
@@ -88,7 +89,7 @@ def _show_finding(output: Output, finding: Finding) -> None:
 
 
 def _show_summary(output: Output, findings: Sequence[Finding]) -> None:
-    from mailctl.checks import FindingStatus
+    from mailctl.checks.finding import FindingStatus
 
     count = Counter(finding.status for finding in findings)
     output.line("\n" + ", ".join(f"{count[status]} {status}" for status in FindingStatus if count[status]))

@@ -94,7 +94,8 @@ def worker(
 
 
 def _warn(session: CliSession) -> None:
-    from mailctl.checks import check_names, check_secrets_file
+    from mailctl.checks.pitfalls import check_secrets_file
+    from mailctl.checks.settings import check_names
 
     for finding in check_secrets_file(session.settings):
         session.output.note(f"warning: {finding.name}: {finding.detail} Run: {finding.fix}")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
 from mailctl import runtime
-from mailctl.checks import run_checks
+from mailctl.checks.run_checks import run_checks
 from mailctl.web.routing import PageRoute
 from mailctl.web.templating import render
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from mailctl.checks import Finding, is_ok, run_checks
+from mailctl.checks.finding import Finding, is_ok
+from mailctl.checks.run_checks import run_checks
 from mailctl.settings import Settings
 from tests.unit.checks.samples import FAIL, OK, SKIP, WARN, production, write_module
 
