@@ -48,11 +48,6 @@ class Worker:
     #: What it runs with; None if it has another version of mailctl, which does not say so.
     identity: ProcessIdentity | None = None
 
-    @property
-    def has_wrong_clock(self) -> bool:
-        """Whether the clock of its host is wrong, or that of the database."""
-        return abs(self.clock_skew or 0.0) > MAX_CLOCK_SKEW_SECONDS
-
 
 class WorkerRegistry(Repository):
     """Records heartbeats, and lists the workers that are alive."""

@@ -16,7 +16,7 @@ from sqlalchemy.orm import scoped_session
 from mailctl import runtime
 from mailctl.deadlines import DEADLINE_SECONDS
 from mailctl.delivery_log.idempotency import IdempotencyKeys
-from mailctl.delivery_log.storage.engine import translate_database_errors
+from mailctl.delivery_log.storage.engine import compare_clock_on, translate_database_errors
 from mailctl.delivery_log.storage.time_limit import time_limit
 from mailctl.delivery_log.storage.urls import is_same_database
 from mailctl.enqueue.django_transaction import DjangoTransaction, open_transaction
@@ -172,7 +172,6 @@ class Dispatcher:
         Raises:
             ConfigurationError: the session is connected to another database than the delivery log.
         """
-        contents = self._contents(request, users)
         if isinstance(session, scoped_session):
             session = session()  # a listener on the registry would listen to all sessions
         connection = session.connection()
@@ -182,6 +181,8 @@ class Dispatcher:
                 fix="Set MAILCTL_DATABASE_URL to the database of the session, or omit session=.",
             )
         with translate_database_errors(connection.engine.url):
+            compare_clock_on(connection, self.runtime.engine)
+            contents = self._contents(request, users)
             ids = self._enqueuer.record(request, contents, connection=connection).ids
         self._publish_after(session, ids)
         return ids[0]

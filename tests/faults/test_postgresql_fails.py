@@ -135,7 +135,7 @@ def test_behind_pgbouncer_in_transaction_mode(site: Site, check: Checker, server
         bouncer.start()
         url = bouncer.through(server.make_database())
         site.terminal.set(MAILCTL_DATABASE_URL=url)
-        workers = [site.start_worker("-c", "2") for _ in range(2)]
+        worker = site.start_worker("-c", "2")
         site.call(60)
         site.enqueue_campaign(120)
         dispatcher = Dispatcher(site.runtime)
@@ -144,7 +144,7 @@ def test_behind_pgbouncer_in_transaction_mode(site: Site, check: Checker, server
         site.ids += map(str, results)
         site.repaired()
         check()
-        assert not [line for worker in workers for line in worker.output.splitlines() if "ERROR" in line]
+        assert not [line for line in worker.output.splitlines() if "ERROR" in line]
         assert shown(url, "statement_timeout", "lock_timeout", "synchronous_commit") == {"0", "on"}
     finally:
         bouncer.remove()

@@ -95,13 +95,23 @@ class ServerClock:
         """
         return self._wall() - self._boot() - self._current_offset()
 
+    def compare_if_due(self, ask: Callable[[], ServerTime]) -> None:
+        """Compare the clocks by other means than the clock's own, if they have to be compared now.
+
+        Args:
+            ask: asks the server.
+        """
+        if self._is_due():
+            with self._lock:
+                self._compare(ask)
+
     def _current_offset(self) -> float:
         if self._offset is None:
             with self._lock:
-                return self._offset if self._offset is not None else self._compare()
+                return self._offset if self._offset is not None else self._compare(self._ask)
         if self._is_due() and self._lock.acquire(blocking=False):
             try:
-                return self._compare()
+                return self._compare(self._ask)
             except ServiceUnavailable:
                 self._compare_at = self._boot() + _REPEAT_SECONDS
             finally:
@@ -109,12 +119,14 @@ class ServerClock:
         return self._offset
 
     def _is_due(self) -> bool:
+        if self._offset is None:
+            return True
         # A host that was suspended, or a virtual machine that was paused, sets its clock when it wakes up.
         was_set = abs(self._wall() - self._boot() - self._wall_offset) > _SET_SECONDS
         return was_set or self._boot() >= self._compare_at
 
-    def _compare(self) -> float:
-        server = self._ask()
+    def _compare(self, ask: Callable[[], ServerTime]) -> float:
+        server = ask()
         self._wall_offset = self._wall() - self._boot()
         is_exact = server.answer_seconds <= _LONGEST_ANSWER_SECONDS
         self._compare_at = self._boot() + (_COMPARE_SECONDS if is_exact else _REPEAT_SECONDS)

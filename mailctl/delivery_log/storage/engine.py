@@ -152,6 +152,20 @@ def clock_of(engine: Engine) -> HostClock | ServerClock:
     return clock
 
 
+def compare_clock_on(connection: Connection, engine: Engine) -> None:
+    """Compare the clock of a delivery log with its server on a connection of the caller, if that is due.
+
+    A call on the event loop of a service must not wait for another connection.
+
+    Args:
+        connection: of the caller, to the same database.
+        engine: of the delivery log.
+    """
+    clock = clock_of(engine)
+    if isinstance(clock, ServerClock):
+        clock.compare_if_due(lambda: _ask_time_once(connection))
+
+
 def _ask_time(engine: Engine) -> ServerTime:
     with translate_database_errors(engine.url), engine.connect() as connection:
         answers = [_ask_time_once(connection) for _ in range(_TIME_QUESTIONS)]

@@ -83,6 +83,14 @@ def test_a_server_that_has_never_answered_has_no_time() -> None:
         host.clock()
 
 
+def test_a_caller_can_ask_the_server_itself() -> None:
+    """On its own connection, and only if somebody has to."""
+    host = Host()
+    for _ in range(2):
+        host.clock.compare_if_due(lambda: ServerTime(time=EPOCH, asked_at=100.0, answered_at=100.0))
+    assert (host.clock(), host.questions) == (EPOCH, 0)
+
+
 def test_a_slow_answer_changes_nothing() -> None:
     """It is too old by an unknown part of the time that it took."""
     host = Host()
