@@ -41,6 +41,20 @@ def test_redis_is_down_when_emails_are_recorded(site: Site, check: Checker) -> N
     check()
 
 
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_redis_is_emptied_again_and_again(site: Site, check: Checker, is_long: bool) -> None:
+    """Waiting and unacknowledged messages, bindings and all."""
+    site.start_worker("-c", "2")
+    client = site.redis.client()
+    for _ in range(6 if is_long else 3):
+        site.enqueue(100 if is_long else 20)
+        client.flushall()
+        time.sleep(5 if is_long else 0.5)
+    client.close()
+    site.repaired()
+    check()
+
+
 def test_messages_are_lost_by_hand(site: Site, check: Checker) -> None:
     """The queue is deleted; the log knows what was in it."""
     site.enqueue(30)
