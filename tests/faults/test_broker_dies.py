@@ -41,6 +41,56 @@ def test_redis_is_down_when_emails_are_recorded(site: Site, check: Checker) -> N
     check()
 
 
+#: The app of a service with a task of its own, which is acknowledged late.
+OWN_TASK_APP = """
+import time
+from celery import Celery
+from mailctl.settings import Settings
+
+app = Celery("own", broker=Settings.load().broker_url)
+app.conf.task_acks_late = True
+
+
+@app.task(name="shop.count", ignore_result=True)
+def count(number):
+    with open("begun.txt", "a") as file:
+        file.write(f"{number}\\n")
+    time.sleep(2)
+"""
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_a_task_of_the_service_runs_while_redis_closes_its_connections(site: Site) -> None:
+    """It is acknowledged over the next connection, and does not run a second time."""
+    (site.terminal.folder / "own.py").write_text(OWN_TASK_APP)
+    worker = site.start_worker("--app", "own:app", "-c", "2")
+    begun = site.terminal.folder / "begun.txt"
+    client = site.redis.client()
+    for number in range(6):
+        site.runtime.app.send_task("shop.count", args=[number], queue=QUEUE, ignore_result=True)
+    for count in (2, 4, 6):
+        worker.wait_until(lambda count=count: begun.is_file() and len(begun.read_text().split()) >= count)
+        client.client_kill_filter(_type="normal", skipme=True)
+    worker.wait_until(lambda: client.llen(QUEUE) + client.hlen("unacked") == 0)
+    client.close()
+    assert sorted(begun.read_text().split()) == [str(number) for number in range(6)]
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_redis_is_emptied_again_and_again(site: Site, check: Checker, is_long: bool) -> None:
+    """Waiting and unacknowledged messages, bindings and all."""
+    site.start_worker("-c", "2")
+    client = site.redis.client()
+    for _ in range(6 if is_long else 3):
+        site.enqueue(100 if is_long else 20)
+        client.flushall()
+        time.sleep(5 if is_long else 0.5)
+    client.close()
+    site.repaired()
+    check()
+
+
 def test_messages_are_lost_by_hand(site: Site, check: Checker) -> None:
     """The queue is deleted; the log knows what was in it."""
     site.enqueue(30)

@@ -26,7 +26,7 @@ def test_redis_is_stopped_for_a_while(site: Site, check: Checker, is_long: bool,
         time.sleep(30 if is_long else 2)
         site.redis.thaw()
     site.repaired()
-    check(patience=60 if is_long else 30)
+    check(patience=120 if is_long else 30)
     assert worker.process.poll() is None
     assert "Couldn't ack" not in worker.output
 
@@ -53,7 +53,7 @@ def test_an_acknowledgement_times_out(site: Site, check: Checker, is_long: bool)
         time.sleep(15 if is_long else 2)
         site.redis.thaw()
     site.repaired()
-    check(patience=60 if is_long else 30)
+    check(patience=120 if is_long else 30)
     client = site.redis.client()
     worker.wait_until(lambda: client.hlen("unacked") == 0)
     client.close()

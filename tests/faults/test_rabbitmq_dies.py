@@ -111,6 +111,21 @@ def test_quorum_queues_work(
         channel.queue_declare(QUEUE, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
 
 
+def test_its_connections_are_closed_and_a_worker_is_killed(
+    site: Site, check: Checker, rabbit: str, rabbit_server: RabbitServer, is_long: bool
+) -> None:
+    """By an operator or a policy; what was unacknowledged is delivered again, and the claim absorbs it."""
+    site.start_worker("-c", "2")
+    victim = site.start_worker("-c", "2")
+    for _ in range(5 if is_long else 1):
+        site.enqueue(200 if is_long else 40)
+        rabbit_server.control("close_all_connections", "--vhost", rabbit.rpartition("/")[2], "maintenance")
+    site.enqueue(10)
+    site.kill_worker(victim)
+    site.repaired()
+    check(duplicates=2, patience=60)
+
+
 def test_its_queue_is_purged(site: Site, check: Checker, rabbit: str, rabbit_server: RabbitServer) -> None:
     """The emails come back within their lease and five seconds."""
     site.enqueue(1)
