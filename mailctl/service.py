@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 from mailctl import runtime
 from mailctl.domain.catalog import GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME
 from mailctl.domain.factory import parse_recipient, read_user
+from mailctl.domain.json_values import to_json_value
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue import background
 from mailctl.errors import InvalidInput
@@ -76,8 +78,8 @@ class ServiceCall:
         """Return a call of `send_email`."""
         request = EmailRequest(
             kind=GENERIC,
-            subject=subject,
-            template=template_name,
+            subject=_as_text(subject, field="subject"),
+            template=_as_text(template_name, field="template"),
             context={} if context is None else context,
             idempotency_key=key,
         )
@@ -125,7 +127,7 @@ class ServiceCall:
         """Return a call of `send`."""
         request = EmailRequest(
             kind=kind,
-            tokens=tokens or {},
+            tokens=_given(**(tokens or {})),
             context={} if context is None else context,
             idempotency_key=key,
         )
@@ -296,12 +298,18 @@ async def _record(call: ServiceCall, session: Session | AsyncSession | None) -> 
 
 
 def _given(**tokens: str | None) -> dict[str, str]:
-    return {name: token for name, token in tokens.items() if token is not None}
+    return {name: _as_text(token, field=name) for name, token in tokens.items() if token is not None}
+
+
+def _as_text(value: Any, *, field: str) -> Any:
+    """Return the text of a lazy text of Django or of a UUID; other values are validated later."""
+    return value if value is None else to_json_value(value, field=field)
 
 
 def _to_users(recipients: Sequence[AnyRecipient]) -> list[User]:
-    if isinstance(recipients, str):
-        raise InvalidInput("recipients", "must be a list, not a string.", fix="Give a list of addresses.")
+    if isinstance(recipients, str) or not isinstance(recipients, Iterable):
+        reason = f"must be a list, not a value of type {type(recipients).__name__}."
+        raise InvalidInput("recipients", reason, fix="Give a list of addresses.")
     users = [parse_recipient(recipient) for recipient in recipients]
     if not users:
         raise InvalidInput("recipients", "must not be empty.", fix="Give at least one recipient.")

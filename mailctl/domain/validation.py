@@ -221,16 +221,22 @@ def validate_email_id(value: object, *, field: str = "task id") -> str:
 
 
 def validate_user_id(value: object) -> str:
-    """Return the service's id of a user as text: of a number, a UUID or a string.
+    """Return the service's id of a user as text: of a number, a UUID, a string, or an id of its own type.
 
     Raises:
-        InvalidInput: the value has another type, or its text is empty, too long or not printable.
+        InvalidInput: the value has no text of its own, or its text is empty, too long or not printable.
     """
     field = "user id"
     is_number = isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 128
     if isinstance(value, bool | float | list | dict | bytes) or (isinstance(value, int) and not is_number):
         raise InvalidInput(field, "must be a number, a UUID or a string.")
-    text = str(value)
+    # Its text would be its place in memory, another one for the same user each time.
+    if type(value).__str__ is object.__str__ and type(value).__repr__ is object.__repr__:
+        raise InvalidInput(field, "must be a number, a UUID or a string.")
+    try:
+        text = str(value)
+    except Exception as error:  # of a type of the service
+        raise InvalidInput(field, f"cannot be read ({type(error).__name__}).") from error
     if not 0 < len(text) <= MAX_USER_ID or not text.isprintable():
         raise InvalidInput(field, f"must be 1 to {MAX_USER_ID} printable characters.")
     return text

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from django.utils.functional import lazystr
 
 from mailctl import EmailService, InvalidInput, Recipient, runtime
 from mailctl.delivery_log.storage.access_mode import AccessMode
@@ -180,6 +182,36 @@ class TestUsers:
 def draft_ids(outbox: Outbox) -> list[str | None]:
     """Return the ids of the users of the recorded emails."""
     return [draft.content.user.id for draft in outbox.drafts]
+
+
+class TestTexts:
+    """A subject, a template and a token may be texts of other types, as Celery's JSON passed them."""
+
+    def test_lazy_texts_and_uuids_are_texts(self, outbox: Outbox) -> None:
+        """Their text is what an f-string made of them."""
+        lazy, token = cast("Any", lazystr("Hello")), cast("Any", uuid.uuid4())
+        asyncio.run(
+            EmailService.send_email(
+                lazy, [ZOE.email], cast("Any", lazystr("message")), {"title": "", "body": ""}
+            )
+        )
+        asyncio.run(EmailService.send_password_reset_email(ZOE, token))
+        generic, reset = outbox.drafts
+        assert (generic.content.subject, generic.content.template) == ("Hello", "message")
+        assert reset.content.tokens == {"token": str(token)}
+
+    @pytest.mark.parametrize("recipients", [None, 7, "zoe@example.com", object()])
+    def test_recipients_that_are_no_list_are_refused(self, outbox: Outbox, recipients: Any) -> None:
+        """The type is named."""
+        call = EmailService.send_email("News", recipients, "message", {"title": "", "body": ""})
+        with pytest.raises(InvalidInput, match=f"type {type(recipients).__name__}"):
+            asyncio.run(call)
+
+    def test_an_id_needs_a_text_of_its_own(self, outbox: Outbox) -> None:
+        """That of an object is its place in memory."""
+        user: Any = SimpleNamespace(id=object(), email="zoe@example.com")
+        with pytest.raises(InvalidInput, match="must be a number, a UUID or a string"):
+            asyncio.run(EmailService.send_welcome_email(user))
 
 
 class TestGenericEmails:
