@@ -259,7 +259,7 @@ class StatusService:
 
 
 def _awaits_result(email: Email) -> bool:
-    """Whether only a result can tell what the service's own task did with an email."""
+    """Whether the outcome of an email can only be known from the result of its own task."""
     is_held = email.state is State.HELD and email.reason_code is ReasonCode.OWN_TASK_UNKNOWN
     return email.is_own_task and (email.state is State.QUEUED or is_held)
 

@@ -81,13 +81,13 @@ def _celery_causes(unknown: UnknownId) -> Iterator[Cause]:
 
 
 def _unrecorded_cause(unknown: UnknownId) -> Iterator[Cause]:
-    """Yield the cause that the service's own code sent it, of which neither log nor result tells anything."""
+    """Yield the cause that the service's own code may have sent it, without a row in the log or a result."""
     if not unknown.unrecorded_tasks or unknown.broker_error or unknown.is_in_memory:
         return
     why = unknown.missing_results or "Celery has no result of it, or none any more"
     yield Cause(
         name=_UNRECORDED,
-        sentence=f"the service's own code may have sent it, which nothing records, and {why}; {_RECORD}",
+        sentence=f"the service's own code may have sent it, which is not recorded, and {why}; {_RECORD}",
         next_step=mailctl_command("check-config"),
         certainty=Certainty.POSSIBLE,
     )
@@ -116,16 +116,16 @@ def _cause_of_result(result: CeleryResult, *, tasks: Collection[str]) -> Cause:
     name, origin = _origin(result.task, tasks)
     if result.is_from_mailctl:
         name, origin = "log_elsewhere", "mailctl recorded it in another delivery log, not in this one"
-    told = f"Celery reports {result.state}"
+    report = f"Celery reports {result.state}"
     outcome = outcome_of_result(result, task=result.task) if name == _UNRECORDED else None
     if outcome is not None:
-        told += f", and {outcome.reason.text}"
+        report += f", and {outcome.reason.text}"
     elif result.text:
-        told += f": {result.text}"
-    told += f"; {_RECORD}" if name == _UNRECORDED else ""
+        report += f": {result.text}"
+    report += f"; {_RECORD}" if name == _UNRECORDED else ""
     return Cause(
         name=name,
-        sentence=f"{origin}; {told}",
+        sentence=f"{origin}; {report}",
         next_step=mailctl_command("check-config"),
         certainty=Certainty.LIKELY,
     )

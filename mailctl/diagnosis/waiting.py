@@ -64,7 +64,7 @@ def broker_refuses(case: Case) -> Cause | None:
 
 
 def own_task_silent(case: Case) -> Cause | None:
-    """Return the cause if the service's own task has its message, or had it, and has told nothing."""
+    """Return the cause if an own task has taken its message, and there is no result yet."""
     email, search = case.email, case.evidence.search
     if not email.is_own_task or email.state is not State.QUEUED or email.queued_at is None:
         return None
@@ -73,7 +73,7 @@ def own_task_silent(case: Case) -> Cause | None:
     return Cause(
         name="own_task_silent",
         sentence=f"{describe_wait(case)} for the service's own task; its message is no longer on the broker:"
-        " that task is sending it or has ended, and there is no result that tells it",
+        " that task is sending it or has ended, and there is no result that shows which",
         next_step=mailctl_command("check-config"),
         certainty=Certainty.LIKELY,
     )

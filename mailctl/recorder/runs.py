@@ -92,7 +92,7 @@ def execute(
 
 
 def _make(drafts: Callable[[], list[Draft]]) -> list[Draft]:
-    """Return the emails of a message; none if they cannot be told."""
+    """Return the emails of a message; none if they cannot be determined."""
     try:
         return drafts()
     except Exception as error:  # no fault of ours may stop the service
