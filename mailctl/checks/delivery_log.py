@@ -13,6 +13,7 @@ from mailctl.delivery_log.circuits import read_circuits_in_use
 from mailctl.delivery_log.heartbeats import WorkerRegistry
 from mailctl.delivery_log.opening import check_creatable, describe_nearby_logs
 from mailctl.delivery_log.queries.lookups import EmailLookups
+from mailctl.delivery_log.rekey import has_unbound_contents
 from mailctl.delivery_log.storage.engine import open_log_reader
 from mailctl.delivery_log.storage.schema_version import read_version
 from mailctl.delivery_log.storage.sqlite import sqlite_path
@@ -115,8 +116,24 @@ def _check_database(engine: Engine, settings: Settings) -> Generator[Finding, No
         yield _writable(engine)
         yield _counts(engine)
         yield from _circuits(engine)
+        yield from _unbound_contents(engine)
         yield from check_migrations(settings, engine)
     return version.is_current
+
+
+def _unbound_contents(engine: Engine) -> Iterator[Finding]:
+    """Yield a failure if emails wait whose contents an earlier version sealed: no worker reads them."""
+    try:
+        has_some = call_with_deadline(lambda: has_unbound_contents(engine), service=_SERVICE_NAME)
+    except MailctlError as error:
+        yield _GROUP.error("contents", error)
+        return
+    if has_some:
+        yield _GROUP.fail(
+            "contents",
+            "An earlier version of mailctl sealed the contents of some emails, and no worker reads them.",
+            fix=f"Run: {mailctl_command('db', 'rekey')}",
+        )
 
 
 def _schema(version: SchemaVersion, settings: Settings) -> Finding:

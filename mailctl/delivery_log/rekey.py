@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from mailctl.delivery_log.rows import IDENTITY_COLUMNS, identity_from_row
 from mailctl.delivery_log.storage.encryption import renew
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import emails
+from mailctl.domain.models import CLAIMABLE_STATES, State
+from mailctl.security.keyring import UNBOUND_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,6 +49,24 @@ class RekeyResult:
             current=self.current + other.current,
             unreadable=self.unreadable + other.unreadable,
         )
+
+
+def has_unbound_contents(engine: Engine) -> bool:
+    """Whether an unfinished email has a content that an earlier version sealed, without its row.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    query = (
+        select(emails.c.id)
+        .where(
+            emails.c.state.in_([*CLAIMABLE_STATES, State.HELD]),
+            func.substr(emails.c.content, 1, len(UNBOUND_VERSION)) == UNBOUND_VERSION,
+        )
+        .limit(1)
+    )
+    with reading(engine) as connection:
+        return connection.execute(query).first() is not None
 
 
 def rekey(engine: Engine, keyring: Keyring, *, dry_run: bool) -> Iterator[RekeyResult]:

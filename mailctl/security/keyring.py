@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: The version of the format: it precedes nonce and ciphertext.
 _VERSION = b"\x02"
 #: The first version of the format, whose data is bound to a purpose alone.
-_UNBOUND_VERSION = b"\x01"
+UNBOUND_VERSION = b"\x01"
 _NONCE_BYTES = 12
 _LENGTH_BYTES = 4
 _FINGERPRINT_PURPOSE = "fingerprint"
@@ -61,7 +61,7 @@ class Keyring:
 
     def open_unbound(self, sealed: bytes, *, purpose: str) -> bytes | None:
         """Decrypt data of the first version of the format, which is bound to its purpose alone."""
-        return _decrypt_any(self._unbound_ciphers_for(purpose), sealed, None, version=_UNBOUND_VERSION)
+        return _decrypt_any(self._unbound_ciphers_for(purpose), sealed, None, version=UNBOUND_VERSION)
 
     def is_newest(self, sealed: bytes, *, purpose: str, bound_to: Sequence[str] = ()) -> bool:
         """Whether the newest secret has sealed this data, in the current version of the format."""
@@ -119,7 +119,7 @@ def join_unambiguously(*parts: str) -> bytes:
 
 def is_unbound(sealed: bytes) -> bool:
     """Whether data has the first version of the format, which is not bound to its place."""
-    return sealed.startswith(_UNBOUND_VERSION)
+    return sealed.startswith(UNBOUND_VERSION)
 
 
 def _label(purpose: str, use: str) -> bytes:

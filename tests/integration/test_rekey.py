@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import select, update
 
 from mailctl import runtime as runtimes
+from mailctl.checks.delivery_log import check_log
 from mailctl.cli.main import main
-from mailctl.delivery_log.rekey import BATCH_SIZE, RekeyResult
+from mailctl.delivery_log.rekey import BATCH_SIZE, RekeyResult, has_unbound_contents
 from mailctl.delivery_log.retention import Retention
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.catalog import WELCOME
@@ -23,10 +24,13 @@ from mailctl.errors import ExitCode
 from mailctl.operations.maintenance import rekey
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
+from tests.unbound_seals import seal_unbound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from mailctl.checks.finding import Finding
 
 OLD, NEW = "the-old-secret-" * 3, "the-new-secret-" * 3
 
@@ -162,3 +166,31 @@ def test_what_is_scrubbed_is_overwritten_in_the_file(tmp_path: Path) -> None:
     site.close()
     data = b"".join(path.read_bytes() for path in tmp_path.glob("mailctl.db*"))
     assert not any(content in data for content in sealed)
+
+
+def test_contents_of_an_earlier_version_are_found(open_site: Callable[..., Runtime]) -> None:
+    """`check-config` says that `db rekey` seals them anew; those of finished emails matter to nobody."""
+    site = open_site(NEW)
+    [email_id, other] = record(site, 2)
+    assert not has_unbound_contents(site.engine)
+    plain = json.dumps({"user": {"email": "u0@example.com"}}).encode()
+    unbound = seal_unbound(plain, secret=NEW, purpose="log/content")
+    with site.engine.begin() as connection:
+        connection.execute(update(emails).where(emails.c.id == email_id).values(content=unbound))
+        connection.execute(update(emails).where(emails.c.id == other).values(state="failed"))
+    assert has_unbound_contents(site.engine)
+    [found] = [each for each in check_log_of(site) if each.name == "contents"]
+    assert "mailctl db rekey" in found.fix
+    assert total(site) == RekeyResult(outdated=1, current=1)
+    assert not has_unbound_contents(site.engine)
+
+
+def check_log_of(site: Runtime) -> list[Finding]:
+    """Return the findings about a log."""
+    steps, findings = check_log(site.settings, offline=False), []
+    while True:
+        try:
+            findings.append(next(steps))
+        except StopIteration as end:
+            end.value.dispose()
+            return findings
