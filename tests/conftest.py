@@ -36,6 +36,10 @@ TABLES = {
         "settings: hostile URLs in every setting, by every command, with and without -v",
         ("setting", "values", "commands", "runs", "characters read", "one sentence, exit 2", "told of it"),
     ),
+    "true causes": (
+        "checks: what was broken, and what each command named as broken",
+        ("broken", "health", "monitor", "check-config"),
+    ),
     "envelopes": (
         "envelopes: messages in every shape against a live worker; each recorded, the queue empty",
         ("broker", "named", "generated", "memory at most", "worker"),

@@ -196,6 +196,7 @@ class EvidenceCollector:
         if self.is_broker_private:
             return {}
         is_consumed = any(email.queue in worker.queues for worker in workers)
+        refusal = ""
         try:
             refusal = self._publishing_refusal(email)
             search = self.broker.find_message(email.id, queue=email.queue)
@@ -211,7 +212,8 @@ class EvidenceCollector:
                 "is_in_memory": self.broker.is_in_memory,
             }
         except BrokerUnavailable as error:
-            return {"broker_error": error.message}
+            # A broker that takes no messages passes no questions to workers either.
+            return {"publish_error": refusal} if refusal else {"broker_error": error.message}
 
     def _publishing_refusal(self, email: Email) -> str:
         """Return why the broker refuses messages, for an email that waits to be published; "" otherwise."""

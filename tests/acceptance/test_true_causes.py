@@ -21,6 +21,7 @@ from tests.faults.test_workers_die import CLOCK
 from tests.private_mounts import IN_A_NAMESPACE, MAY_MOUNT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.acceptance.desk import Desk
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from tests.servers import RedisServer
     from tests.smtp_server import ScriptedSmtpServer
 
+#: The property of a report that `tests.conftest.TABLES` prints.
+PROPERTY = "true causes"
 ALONE = ("-P", "solo", "-c", "1")
 OTHER_KEY = "another-acceptance-test-secret-key-of-some-length"
 
@@ -37,24 +40,32 @@ class Operator:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        #: The names of what was red, by command.
+        self.red: dict[str, set[str]] = {"health": set(), "monitor": set(), "check-config": set()}
 
     def health(self) -> tuple[int, dict[str, str]]:
         """Return the exit code, and what is wrong by the name of the hop."""
         code, [found], talk = self._desk.run("health")
         assert found["ok"] is (code == 0), talk
-        return code, {hop["name"]: hop["detail"] for hop in found["hops"] if not hop["ok"]}
+        failed = {hop["name"]: hop["detail"] for hop in found["hops"] if not hop["ok"]}
+        self.red["health"] |= failed.keys()
+        return code, failed
 
     def monitor(self) -> dict[str, str]:
         """Return what is wrong by the name of the threshold."""
         code, [found], _ = self._desk.run("monitor")
         assert code == int(not found["ok"])
-        return {each["name"]: each["reason"] for each in found["checks"] if not each["ok"]}
+        failed = {each["name"]: each["reason"] for each in found["checks"] if not each["ok"]}
+        self.red["monitor"] |= failed.keys()
+        return failed
 
     def check_config(self) -> dict[str, str]:
         """Return what fails by the name of the check."""
         code, [found], _ = self._desk.run("check-config")
         assert code == int(not found["ok"])
-        return {each["name"]: each["detail"] for each in found["checks"] if each["status"] == "fail"}
+        failed = {each["name"]: each["detail"] for each in found["checks"] if each["status"] == "fail"}
+        self.red["check-config"] |= failed.keys()
+        return failed
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """Return the workers by their names without the host."""
@@ -63,9 +74,13 @@ class Operator:
 
 
 @pytest.fixture
-def operator(production: Terminal, desk: Desk) -> Operator:
-    """An operator of a production set-up."""
-    return Operator(desk)
+def operator(request: pytest.FixtureRequest, production: Terminal, desk: Desk) -> Iterator[Operator]:
+    """An operator of a production set-up; what is red goes into a table."""
+    operator = Operator(desk)
+    yield operator
+    broken = request.node.name.removeprefix("test_").replace("_", " ")
+    columns = (", ".join(sorted(names)) or "-" for names in operator.red.values())
+    request.node.user_properties.append((PROPERTY, (broken, *columns)))
 
 
 @pytest.fixture
@@ -233,6 +248,8 @@ def test_this_process_has_another_key(production: Terminal, operator: Operator, 
     production.set(SECRET_KEY=OTHER_KEY)
     _, failed = operator.health()
     assert failed["keys"].startswith("This process has another SECRET_KEY than workers"), failed
+    assert operator.monitor()["keys"] == failed["keys"]
+    assert operator.check_config()["keys"].startswith(failed["keys"])
     assert failed["content"].startswith("This process cannot decrypt 1 of 1 waiting email"), failed
     assert desk.why(task_id)["causes"][0]["cause"] == "scheduled"
     assert "workers_differ" in [each["cause"] for each in desk.why(task_id)["causes"]]
@@ -283,6 +300,8 @@ def test_a_worker_is_stopped_by_a_signal(production: Terminal, operator: Operato
     let_pass(production, 20)
     _, failed = operator.health()
     assert {"suspended", "workers"} <= failed.keys(), failed
+    assert {"suspended", "workers"} <= operator.monitor().keys()
+    assert "suspended" in operator.check_config()
     task_id = desk.send()
     [first, *_] = desk.why(task_id)["causes"]
     assert first["cause"] == "no_worker"

@@ -20,7 +20,7 @@ from mailctl.diagnosis.evidence import EvidenceCollector
 from mailctl.diagnosis.models import Evidence
 from mailctl.domain.catalog import BUILT_IN_CATALOG
 from mailctl.domain.models import CeleryResult, Email, State
-from mailctl.errors import BrokerUnavailable
+from mailctl.errors import BrokerRefused, BrokerUnavailable
 from mailctl.runtime import Runtime
 from mailctl.settings import BULK_QUEUE, Settings
 from tests.emails import email
@@ -113,6 +113,17 @@ def test_a_broker_that_is_down_is_evidence(empty_log: Engine) -> None:
     """Not an error; the emails ahead are counted in the log then."""
     found = Site(empty_log, find_message=DOWN).collect(EMAIL)
     assert (found.broker_error, found.search, found.emails_ahead) == ("The broker does not answer.", None, 0)
+
+
+def test_a_broker_that_refuses_messages_is_told_from_one_that_is_down(empty_log: Engine) -> None:
+    """It refuses the questions to workers, too, which are messages."""
+    refusal = BrokerRefused("The broker is full.", fix="Free memory.")
+    waiting = replace(EMAIL, state=State.PENDING, queued_at=None, queue="reports")
+    site = Site(empty_log, probe=refusal, find_message=NOT_FOUND, queues_by_worker=refusal)
+    found = site.collect(waiting)
+    assert (found.publish_error, found.broker_error) == ("The broker is full.", "")
+    found = Site(empty_log, probe=DOWN).collect(waiting)
+    assert (found.publish_error, found.broker_error) == ("", "The broker does not answer.")
 
 
 def test_a_private_broker_is_never_asked(empty_log: Engine) -> None:
