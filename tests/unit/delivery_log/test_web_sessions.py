@@ -14,7 +14,6 @@ from mailctl.delivery_log.web_sessions import (
     SESSION_LIFETIME,
     WebSessions,
     is_session_token,
-    new_session_token,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def test_a_session_is_valid_until_it_ends(keys: ApiKeys, sessions: WebSessions) 
     assert [sessions.is_valid(first), sessions.is_valid(second)] == [False, True]
 
 
-@pytest.mark.parametrize("token", ["", "short", new_session_token(), f"{new_session_token()}\n"])
+@pytest.mark.parametrize("token", ["", "short", "A" * 43, "A" * 43 + "\n"])
 def test_an_unknown_token_is_not_valid(token: str, keys: ApiKeys, sessions: WebSessions) -> None:
     """Ending it changes nothing."""
     known = sessions.begin(keys.create("ada").id)
