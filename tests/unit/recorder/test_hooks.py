@@ -265,6 +265,33 @@ def test_a_task_that_retries_is_run_again(make_app: Callable[..., Celery]) -> No
     assert (the_email().state, the_email().attempts) == (State.UNCONFIRMED, 2)
 
 
+@pytest.mark.parametrize(("retries", "state"), [(0, "IGNORED"), (1, "SUCCESS")])
+def test_a_retry_runs_although_the_earlier_run_was_not_recorded(
+    retries: int, state: str, make_app: Callable[..., Celery]
+) -> None:
+    """Celery publishes a retry only when its run has ended; any other second message waits for the claim."""
+    app = make_app()
+    found: list[str] = []
+
+    def send(to: str) -> None:
+        if not found:
+            found.append("")
+            found[0] = deliver(app.tasks["shop.send"], to, retries=retries)
+
+    deliver(define_send(app, send), "zoe@example.com")
+    assert found == [state]
+
+
+@pytest.mark.parametrize(("redelivered", "state"), [(False, "SUCCESS"), (True, "IGNORED")])
+def test_a_held_email_is_sent_only_by_its_first_delivery(
+    redelivered: bool, state: str, make_app: Callable[..., Celery]
+) -> None:
+    """A worker that had the message before may have run the task."""
+    task, _ = queue(make_app())
+    runtime.current().own_task_emails.hold_unknown(["m1"], why="its message is gone")
+    assert deliver(task, "zoe@example.com", redelivered=redelivered) == state
+
+
 @pytest.mark.parametrize(("requeue", "state"), [(True, State.DEFERRED), (False, State.FAILED)])
 def test_a_rejected_message_comes_again_only_if_it_is_requeued(
     requeue: bool, state: State, make_app: Callable[..., Celery]
