@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Row
 
-#: The newest ends of attempts that are read.
+#: The newest ends of attempts that are read, and the newest events that are searched for them: no index leads
+#: to the events of a time.
 _MAX_ENDS = 1000
+_NEWEST_EVENTS = 5000
 #: Emails that are returned at most.
 _MAX_RETURNED = 20_000
 #: Ids in one statement: databases limit the number of parameters.
@@ -54,6 +56,7 @@ class Refusals(Repository):
             since: the earliest time.
             with_deferrals: whether to include what the mail server deferred, or we have to correct.
         """
+        newest = self.last_event()
         is_deferral = and_(events.c.state == State.DEFERRED, events.c.stage.is_not(None))
         was_deferred = is_deferral if with_deferrals else false()
         was_refused = and_(events.c.state == State.FAILED, events.c.reason_code == ReasonCode.REFUSED)
@@ -71,6 +74,7 @@ class Refusals(Repository):
             )
             .join(emails, emails.c.id == events.c.email_id)
             .where(
+                events.c.seq > newest - _NEWEST_EVENTS,
                 events.c.at >= since,
                 or_(
                     events.c.state == State.SENT,
