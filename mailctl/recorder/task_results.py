@@ -89,10 +89,10 @@ def record_results(runtime: Runtime) -> None:
     from mailctl.broker.inspector import BrokerInspector
     from mailctl.recorder.task_watch import OwnTaskWatch
 
-    deadline, unfinished = time.monotonic() + _MAX_SECONDS, []
     with suppress(BrokerUnavailable, LogUnavailable), open_log(runtime.settings) as engine:
         log, broker = OwnTaskEmails(engine), BrokerInspector(runtime.app)
         watch = OwnTaskWatch(runtime, app=runtime.app, broker=broker, log=log)
+        deadline, unfinished = time.monotonic() + _MAX_SECONDS, []
         for email in emails:
             if time.monotonic() > deadline:
                 return

@@ -101,7 +101,7 @@ def test_mailctl_works_in_a_services_app_beside_its_tasks(shop: Terminal) -> Non
 
 
 def test_status_knows_tasks_that_only_celery_knows(shop: Terminal) -> None:
-    """Another program published it, another worker did it; the log has never seen it."""
+    """The service's own code published it and its worker did it; nothing recorded it, and why is said."""
     plain_worker(shop)
     publish = (
         "import shop; r = shop.app.send_task('send_welcome_email_task', args=[{'username': 'x'}]); "
@@ -111,7 +111,8 @@ def test_status_knows_tasks_that_only_celery_knows(shop: Terminal) -> None:
     assert window.wait() == 0
     found = shop.run("status", window.output.strip(), "--app", "shop:app", "--json")
     assert (found.code, found.data["celery_state"], found.data["state"]) == (0, "SUCCESS", None)
-    assert "another program" in found.data["explanation"]
+    assert "the service's own code published it" in found.data["explanation"]
+    assert "record_tasks(app)" in found.data["explanation"]
 
 
 def test_the_services_own_tasks_keep_what_their_messages_ask_for(shop: Terminal) -> None:
