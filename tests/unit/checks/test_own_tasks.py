@@ -132,7 +132,7 @@ def test_an_app_without_own_tasks_has_none_of_these_findings(
     [
         ("def outcome(task, value):\n    return 'sent' if value else 'failed'\n", OK, "says what"),
         ("def outcome(task, value):\n    return value['state']\n", WARN, "raised TypeError"),
-        ("def outcome(task, value):\n    return 'delivered'\n", WARN, "no outcome"),
+        ("def outcome(task, value):\n    return 'delivered'\n", WARN, "which is not an outcome"),
         ("def outcome(value):\n    return None\n", WARN, "raised TypeError"),
         ("outcome = 7\n", FAIL, "not a function"),
         ("raise ValueError('broken')\n", FAIL, "cannot be imported"),
@@ -158,7 +158,7 @@ def test_the_translator_of_results_is_tried(
     [
         ('{"send_welcome_email_task": {"address": "to"}}', OK, "maps 1 tasks of the app"),
         ('{"shop.gone": {"address": "to"}}', WARN, "The app has no task shop.gone."),
-        ('{"shop.gone": {"adress": "to"}}', FAIL, "there is no adress"),
+        ('{"shop.gone": {"adress": "to"}}', FAIL, "there is no field adress"),
     ],
 )
 def test_the_mapping_of_tasks_is_read(
