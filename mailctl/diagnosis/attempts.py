@@ -104,8 +104,9 @@ def attempt_failed(case: Case) -> Cause | None:
     attempt = f"attempt {email.attempts} failed" if email.attempts else "it was not sent"
     circuit = case.evidence.circuit
     is_ours = code is ReasonCode.CONFIGURATION or is_server_stage(stage or "")
-    is_open = circuit is not None and circuit.is_open and is_ours
-    suspended = "; the circuit is open, and sending is suspended" if is_open else ""
+    suspended = ""
+    if circuit is not None and circuit.is_open and is_ours:
+        suspended = f"; the circuit of {circuit.server} is open, and sending is suspended"
     return replace(
         cause,
         sentence=f"{attempt} because {cause.sentence}: {(email.error or '').rstrip('.')}; {again}{suspended}",

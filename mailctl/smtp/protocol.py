@@ -104,13 +104,14 @@ class SmtpProtocol(asyncio.Protocol):
         while self._has_room and (found := _REPLY_LINE.match(self._buffer)):
             self._buffer = self._buffer[found.end() :]
             self._add_line(found[3].strip(), octets=found.end())
-            if not found[2]:
+            if not found[2] and self._octets <= MAX_REPLY_OCTETS:
                 self._end_reply(int(found[1]))
         self._check_rest()
 
     @property
     def _has_room(self) -> bool:
-        return len(self._lines) < MAX_REPLY_LINES and len(self._replies) <= self.outstanding
+        is_short = len(self._lines) < MAX_REPLY_LINES and self._octets <= MAX_REPLY_OCTETS
+        return is_short and len(self._replies) <= self.outstanding
 
     def _add_line(self, text: bytes, *, octets: int) -> None:
         self._lines.append(text)

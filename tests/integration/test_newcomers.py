@@ -231,4 +231,7 @@ class TestMailServer:
         assert circuits is not None
         circuits.record_failure(trouble.text_with_stage, stage=trouble.stage)
         runtime.close()
-        assert self.hop(mailctl)["detail"] == f"the last 1 attempt failed: {trouble.text_with_stage}"
+        assert (
+            self.hop(mailctl)["detail"]
+            == f"the last attempt at localhost:587 failed: {trouble.text_with_stage}"
+        )
