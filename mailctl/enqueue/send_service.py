@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mailctl.deadlines import DEADLINE_SECONDS
 from mailctl.delivery_log.storage.time_limit import time_limit
 from mailctl.domain.factory import make_recipient
 from mailctl.enqueue.enqueuer import Enqueuer
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Content, Email, Envelope, User
     from mailctl.domain.request import EmailRequest
     from mailctl.runtime import Runtime
+
+#: Seconds that the delivery log may take to record one email: nobody but the operator waits for it.
+_RECORD_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +83,7 @@ class SendService:
         return SendResult(emails=tuple(self._runtime.history.emails(ids)), broker_error=broker_error)
 
     def _record(self, request: EmailRequest, content: Content) -> tuple[str, ...]:
-        with time_limit(DEADLINE_SECONDS):
+        with time_limit(_RECORD_SECONDS):
             return self._enqueuer.record(request, [content]).ids
 
     def preview(self, request: EmailRequest, recipients: Recipients) -> list[Envelope]:

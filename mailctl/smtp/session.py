@@ -115,9 +115,14 @@ class SmtpSession:
         Raises:
             SESSION_ERRORS: a stage failed, which `stage` names.
         """
+        cancellations = _cancellations()
         for stage, step in self.opening_steps():
             self.stage = stage
             await step()
+            if _cancellations() > cancellations:
+                # Before Python 3.12, `asyncio.wait_for`, which aiosmtplib uses, loses a cancellation that
+                # comes in the same moment as what it waits for.
+                raise asyncio.CancelledError
 
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message with MAIL, RCPT and DATA (RFC 5321 section 3.3).
@@ -314,6 +319,12 @@ class SmtpSession:
         self.stage = "body"
         reply = await protocol.read(within=self._server.data_timeout_seconds)
         return self._classify_reply(reply.code, reply.text)
+
+
+def _cancellations() -> int:
+    """Return how often the running task was cancelled."""
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
 
 
 def _address_literal(address: object) -> str | None:

@@ -279,6 +279,7 @@ def test_a_worker_takes_nothing(production: Terminal, operator: Operator, desk: 
     ids = [desk.send() for _ in range(3)]
     desk.wait_for(lambda: desk.why(ids[-1])["state"] == "queued")
     let_pass(production, 20)
+    desk.wait_for(lambda: "taking" in operator.health()[1])
     detail = operator.health()[1]["taking"]
     assert "is alive and consumes queue 'celery', but takes nothing: 3 emails wait there" in detail
     assert "taking" in operator.monitor()

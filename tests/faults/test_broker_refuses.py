@@ -48,11 +48,12 @@ def _without_permission(site: Site, redis: Any) -> Callable[[], object]:
     return lambda: redis.execute_command("ACL", "SETUSER", "default", "+@all")
 
 
+#: By error code: what causes it, and what the reason of Redis contains.
 REFUSALS = {
-    "OOM": _out_of_memory,
-    "READONLY": _read_only,
-    "MISCONF": _unable_to_save,
-    "NOPERM": _without_permission,
+    "OOM": (_out_of_memory, "maxmemory"),
+    "READONLY": (_read_only, "read only replica"),
+    "MISCONF": (_unable_to_save, "MISCONF"),
+    "NOPERM": (_without_permission, "no permissions"),
 }
 
 
@@ -72,12 +73,14 @@ def test_redis_refuses_for_a_while(
     """The worker says what is refused, stays alive, and goes on when it is repaired."""
     worker = site.start_worker("-c", "2")
     site.enqueue(200 if is_long else 20)
-    repair = REFUSALS[refusal](site, redis_client)
+    cause, reason = REFUSALS[refusal]
+    repair = cause(site, redis_client)
     site.enqueue(10)
     time.sleep(30 if is_long else 3)
     repair()
     site.repaired()
     check(patience=60 if is_long else 30)
     assert worker.process.poll() is None
-    assert refusal in worker.output
+    refusals = [line for line in worker.output.splitlines() if "the broker refuses a request" in line]
+    assert any(reason in line for line in refusals), refusals
     assert "Traceback" not in worker.output

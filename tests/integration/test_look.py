@@ -109,6 +109,7 @@ class TestMonitor:
             "failed": False,
             "workers": False,
             "mail-server": True,
+            "recording": True,
         }
         assert (checks["depth"]["value"], checks["depth"]["limit"]) == (4, 3)
         assert checks["failed"]["value"] == 0.25
@@ -119,7 +120,7 @@ class TestMonitor:
         generous = ("--max-age", "1d", "--max-failed", "25%", "--min-workers", "0", "--max-depth", "4")
         assert self.checks(run, *generous)[0] == 0
         code, out = run("monitor", *generous)
-        assert (code, out.count("ok ")) == (0, 5)
+        assert (code, out.count("ok ")) == (0, 6)
 
     def test_one_queue_alone(self, run: Run) -> None:
         """And failures of a time alone."""

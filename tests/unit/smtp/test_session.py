@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ssl
+from typing import TYPE_CHECKING
 
 import pytest
+from typing_extensions import override
 
 from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
 from mailctl.smtp.server import SmtpServer
 from mailctl.smtp.session import SmtpSession
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 SERVER = SmtpServer(host="mail.example.com", port=587)
 
@@ -42,3 +49,28 @@ def test_a_failure_after_the_body_is_ambiguous() -> None:
     assert made.explain(ConnectionResetError()).kind is OutcomeKind.DEFERRED
     made.body_handed_over = True
     assert made.explain(ConnectionResetError()).kind is OutcomeKind.AMBIGUOUS
+
+
+class LosingSession(SmtpSession):
+    """A session whose first stage loses a cancellation, as `asyncio.wait_for` does before Python 3.12."""
+
+    @override
+    def opening_steps(self) -> list[tuple[str, Callable[[], Awaitable[object]]]]:
+        async def connect() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+
+        async def authenticate() -> None:
+            raise AssertionError("it goes on")
+
+        return [("connect", connect), ("auth", authenticate)]
+
+
+def test_a_cancellation_that_a_stage_loses_ends_the_opening() -> None:
+    """Otherwise the message of a caller that has given up is sent."""
+    session = LosingSession(SERVER, tls_context=ssl.create_default_context)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(session.open())
