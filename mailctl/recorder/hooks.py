@@ -113,7 +113,9 @@ class Recorder:
             (signals.worker_process_shutdown, self._on_shutdown),
             (signals.worker_shutdown, self._on_shutdown),
         ):
-            signal.connect(receiver, weak=False)
+            # Before Celery 5.7, methods of the recorders of two apps count as the same receiver.
+            uid = f"{receiver.__name__} of {id(self)}"
+            signal.connect(receiver, weak=False, dispatch_uid=uid)
         self._wrap_defined_tasks()
 
     @cached_property

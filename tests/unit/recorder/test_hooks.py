@@ -177,6 +177,13 @@ def test_recording_twice_is_recording_once(make_app: Callable[..., Celery]) -> N
     assert (has_recorder(app), len(recorded())) == (True, 1)
 
 
+def test_the_recorders_of_two_apps_do_not_replace_each_other(make_app: Callable[..., Celery]) -> None:
+    """Before Celery 5.7, a signal takes their methods for one."""
+    make_app(mailctl_tasks="")
+    define_send(make_app()).delay("zoe@example.com")
+    assert len(recorded()) == 1
+
+
 def test_a_message_of_mailctls_own_is_left_alone(make_app: Callable[..., Celery]) -> None:
     """The delivery log has the email already."""
     define_send(make_app()).apply_async(("zoe@example.com",), headers={"mailctl": {"id": "m1"}})
