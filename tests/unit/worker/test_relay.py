@@ -156,7 +156,7 @@ def test_an_error_is_logged_when_it_begins_and_when_it_ends(
     with caplog.at_level(logging.INFO, logger="mailctl.relay"):
         for error in (BROKER_DOWN, BROKER_DOWN, LOG_DOWN, None, None):
             site.relay._log_change(error)
-    assert [record.message for record in caplog.records] == [
+    assert caplog.messages == [
         str(BROKER_DOWN),
         str(LOG_DOWN),
         "the relay works again",
@@ -179,7 +179,7 @@ def test_the_broker_is_back_when_something_was_published(
     site.relay._change_detector.may_have_changed = lambda: True  # type: ignore[method-assign]
     with caplog.at_level(logging.INFO, logger="mailctl.relay"):
         site.run_until(published)
-    assert [record.message for record in caplog.records] == ["the relay works again"]
+    assert caplog.messages == ["the relay works again"]
 
 
 def test_an_unexpected_error_restarts_the_relay(site: Site, caplog: pytest.LogCaptureFixture) -> None:
