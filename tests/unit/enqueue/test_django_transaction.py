@@ -135,13 +135,13 @@ def test_a_connection_that_cannot_record_emails_does_not_have_the_log(
     )
     if change == "times without zone":
         django.conf.USE_TZ = False
+    opened = django.open[0].connection
     if change == "another driver":
-        django.open[0].connection.close()
         django.open[0].connection = object()
     found = open_transaction(log)
     assert found is not None
     assert not found.has_log
-    django.open[0].connection = None
+    django.open[0].connection = opened  # which is closed after the test
 
 
 def test_a_borrowed_connection_leaves_commit_and_rollback_to_django(log: Engine, django: Django) -> None:

@@ -64,7 +64,9 @@ def test_without_an_attempt_nothing_is_known(runtime: Runtime) -> None:
     """Nor without a log; that is said."""
     [hop] = mail_server_hops(runtime)
     assert (hop.ok, hop.detail) == (True, "unknown: no email was attempted in the last 60 min")
-    [hop] = mail_server_hops(open_without_log(runtime.settings))
+    without_log = open_without_log(runtime.settings)
+    [hop] = mail_server_hops(without_log)
+    without_log.close()
     assert hop.detail.startswith("unknown: without the delivery log")
 
 
