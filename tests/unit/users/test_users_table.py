@@ -18,11 +18,13 @@ ID = uuid.UUID("12345678-1234-5678-1234-567812345678")
 
 def columns_of(*statements: str) -> tuple[str, list[str]]:
     engine = create_engine("sqlite://")
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
-        found = find_users_table(connection)
-    engine.dispose()
+    try:
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+            found = find_users_table(connection)
+    finally:
+        engine.dispose()
     return found.name, [column.name for column in found.columns]
 
 
