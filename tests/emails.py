@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from mailctl.domain.models import Email, SmtpReply, State
+from mailctl.domain.models import Email, State
+from mailctl.domain.outcomes import SmtpReply
 
 #: When the tests of pure decisions take place.
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -18,7 +18,8 @@ from mailctl.delivery_log.storage.tables import emails
 from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.domain.eligibility import CANCEL, HOLD, PURGE
 from mailctl.domain.factory import make_drafts
-from mailctl.domain.models import Content, Outcome, OutcomeKind, SmtpReply, State, User
+from mailctl.domain.models import Content, State, User
+from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.own_tasks import outcome_of_error, outcome_of_value
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.request import EmailRequest

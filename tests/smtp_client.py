@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from mailctl.domain.models import Envelope, Outcome
+from mailctl.domain.models import Envelope
 from mailctl.smtp.pool import PoolLimits, SmtpPool
 from mailctl.smtp.server import SmtpServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from mailctl.domain.outcomes import Outcome
     from mailctl.smtp.probe import ProbeStep
     from tests.smtp_server import Certificates, ScriptedSmtpServer
 

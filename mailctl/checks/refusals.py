@@ -10,7 +10,7 @@ from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.deadlines import call_with_deadline
 from mailctl.delivery_log.refusals import Refusals
 from mailctl.delivery_log.storage.engine import clock_of
-from mailctl.domain.models import OUR_FAULTS, ReplyCategory
+from mailctl.domain.outcomes import OUR_FAULTS, ReplyCategory
 from mailctl.errors import MailctlError
 from mailctl.smtp.classify import reply_category
 from mailctl.timefmt import pluralize

@@ -14,7 +14,8 @@ from mailctl.checks.templates import make_throwaway_composer
 from mailctl.deadlines import DEADLINE_SECONDS, call_with_deadline
 from mailctl.domain.address_validation import validate_address
 from mailctl.domain.catalog import GENERIC
-from mailctl.domain.models import OUR_FAULTS, Content, OutcomeKind, User
+from mailctl.domain.models import Content, User
+from mailctl.domain.outcomes import OUR_FAULTS, OutcomeKind
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.errors import MailctlError
 from mailctl.smtp.capture import CaptureSender
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-    from mailctl.domain.models import Envelope, Outcome
+    from mailctl.domain.models import Envelope
+    from mailctl.domain.outcomes import Outcome
     from mailctl.settings import Settings
     from mailctl.smtp.port_look import PortUse
     from mailctl.smtp.probe import ProbeStep

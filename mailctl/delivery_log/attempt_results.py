@@ -11,7 +11,8 @@ from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
 from mailctl.delivery_log.suppressions import is_dead_mailbox, suppress_dead_mailbox
 from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, reason_values
-from mailctl.domain.models import MAYBE_SENT, SENT_OR_CAPTURED, OutcomeKind, State
+from mailctl.domain.models import MAYBE_SENT, SENT_OR_CAPTURED, State
+from mailctl.domain.outcomes import OutcomeKind
 from mailctl.domain.reason_codes import Reason, ReasonCode
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from mailctl.domain.models import Claim, Json, Outcome, SentClaim
+    from mailctl.domain.models import Claim, Json, SentClaim
+    from mailctl.domain.outcomes import Outcome
 
 
 class AttemptResults(Repository):

@@ -22,7 +22,8 @@ from mailctl.delivery_log.transitions import (
     insert_or_ignore,
     reason_values,
 )
-from mailctl.domain.models import ReplyCategory, State
+from mailctl.domain.models import State
+from mailctl.domain.outcomes import ReplyCategory
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.timefmt import TimeStyle, format_time
 

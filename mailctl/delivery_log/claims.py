@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, update
 
-from mailctl.boottime import boottime
+from mailctl.deadlines import boottime
 from mailctl.delivery_log.due import may_start
 from mailctl.delivery_log.pauses import is_not_paused, return_paused
 from mailctl.delivery_log.repository import Repository

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, or_, select, update
 
-from mailctl.boottime import boottime
+from mailctl.deadlines import boottime
 from mailctl.delivery_log.claims import claim_of
 from mailctl.delivery_log.due import may_start
 from mailctl.delivery_log.new_rows import email_row

@@ -11,7 +11,8 @@ from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.delivery_log.transitions import change_state, reason_values
-from mailctl.domain.models import SmtpReply, State
+from mailctl.domain.models import State
+from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import Reason, ReasonCode
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.storage.encryption import RowIdentity
 from mailctl.delivery_log.storage.tables import emails
-from mailctl.domain.models import Email, Event, SmtpReply, State
+from mailctl.domain.models import Email, Event, State
+from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.raw_insert import has_value
 from mailctl.delivery_log.storage.tables import suppressions
 from mailctl.delivery_log.transitions import dialect_insert, insert_or_ignore
-from mailctl.domain.models import OutcomeKind, ReplyCategory
+from mailctl.domain.outcomes import OutcomeKind, ReplyCategory
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from mailctl.domain.models import Outcome
+    from mailctl.domain.outcomes import Outcome
 
 #: Addresses that one statement names: databases limit the number of parameters.
 _MAX_ADDRESSES = 500

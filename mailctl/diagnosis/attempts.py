@@ -9,7 +9,8 @@ from mailctl.checks.agreement import Subject
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
 from mailctl.diagnosis.our_faults import find_our_fault
-from mailctl.domain.models import OPEN_CATEGORIES, ReplyCategory, SmtpReply, State
+from mailctl.domain.models import State
+from mailctl.domain.outcomes import OPEN_CATEGORIES, ReplyCategory, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import ShellCommand, mailctl_command
 from mailctl.smtp.classify import is_rate_limit, is_server_stage, reply_category

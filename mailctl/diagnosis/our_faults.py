@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailctl.diagnosis.models import Cause
-from mailctl.domain.models import ReplyCategory
+from mailctl.domain.outcomes import ReplyCategory
 from mailctl.domain.shell_command import mailctl_command
 
 if TYPE_CHECKING:

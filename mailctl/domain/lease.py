@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.boottime import boottime
+from mailctl.deadlines import boottime
 from mailctl.errors import LeaseEnded
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Frozen values that pass between modules: emails, their states and events, and outcomes of attempts."""
+"""Frozen values that pass between modules: emails, their states and events, claims and messages."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from mailctl.domain.reason_codes import ReasonCode
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from mailctl.domain.lease import Lease
+    from mailctl.domain.outcomes import Outcome, SmtpReply
+    from mailctl.domain.reason_codes import ReasonCode
     from mailctl.domain.request import EmailRequest
 
 #: How texts for operators say that the mail server may have accepted an email although it gave no answer.
@@ -152,18 +152,6 @@ class RowProblem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SmtpReply:
-    """A reply of the mail server: reply code (RFC 5321), enhanced status code (RFC 3463) and text."""
-
-    code: int | None = None
-    enhanced: str | None = None
-    text: str = ""
-
-    def __str__(self) -> str:
-        return " ".join(str(part) for part in (self.code, self.enhanced, self.text) if part)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Email:
     """An email as the delivery log has it; its id is the Celery task id."""
 
@@ -287,97 +275,6 @@ class CeleryResult:
     finished_at: datetime | None = None
     #: The name of the task; "" if the app does not store it (`result_extended`).
     task: str = ""
-
-
-class ReplyCategory(StrEnum):
-    """What a negative reply of a mail server is about."""
-
-    # The recipient.
-    DEAD_MAILBOX = "dead-mailbox"  #: the mailbox does not exist, is disabled, or its domain accepts no email
-    RECIPIENT = "recipient"  #: the recipient, for another reason, such as a full mailbox
-    # Ours: no email can be sent until we change something.
-    SENDER = "sender"  #: EMAIL_FROM_ADDRESS, or our right to use it
-    CREDENTIALS = "credentials"  #: sign-in
-    ENCRYPTION = "encryption"  #: the server requires TLS
-    HELO = "helo"  #: the name by which this host introduces itself
-    RELAY = "relay"  #: our right to send to other domains through this server
-    ACCOUNT = "account"  #: our account there is suspended, restricted, or in a sandbox
-    REPUTATION = "reputation"  #: our host or domain: block lists, its reverse name, SPF, DKIM, DMARC
-    # Ours, for a time.
-    QUOTA = "quota"  #: how much our account may send in a day or an hour is used up
-    RATE = "rate"  #: we send too fast
-    CONNECTIONS = "connections"  #: we have too many sessions
-    GREYLISTING = "greylisting"  #: the server wants a first email from us to be tried again later
-    # Others.
-    CONTENT = "content"  #: the message: spam, a virus, its size or form
-    SERVER = "server"  #: the mail server has a problem of its own
-    POLICY = "policy"  #: security or policy, without saying more
-    OTHER = "other"
-
-
-#: What only we can correct: such a refusal concerns every email, and none may fail by it.
-OUR_FAULTS = frozenset(
-    {
-        ReplyCategory.SENDER,
-        ReplyCategory.CREDENTIALS,
-        ReplyCategory.ENCRYPTION,
-        ReplyCategory.HELO,
-        ReplyCategory.RELAY,
-        ReplyCategory.ACCOUNT,
-        ReplyCategory.REPUTATION,
-        ReplyCategory.QUOTA,
-    }
-)
-#: Categories that leave open whose fault a refusal is.
-OPEN_CATEGORIES = frozenset({ReplyCategory.POLICY, ReplyCategory.OTHER})
-
-
-class OutcomeKind(StrEnum):
-    """The result of one attempt to hand an email to the mail server, by its consequence."""
-
-    ACCEPTED = "accepted"  #: the server took responsibility (250 after the body)
-    CAPTURED = "captured"  #: written to a file instead
-    DEFERRED = "deferred"  #: not accepted; to be tried again
-    BOUNCED = "bounced"  #: refused permanently
-    AMBIGUOUS = "ambiguous"  #: the body was sent and no reply came
-    FORBIDDEN = "forbidden"  #: the recipient policy of this environment forbids it
-    CONFIG = "config"  #: credentials, TLS or sender identity are wrong; it does not count as an attempt
-
-
-_REASON_CODES: Mapping[OutcomeKind, ReasonCode] = {
-    OutcomeKind.DEFERRED: ReasonCode.DEFERRED,
-    OutcomeKind.BOUNCED: ReasonCode.REFUSED,
-    OutcomeKind.AMBIGUOUS: ReasonCode.NO_REPLY,
-    OutcomeKind.FORBIDDEN: ReasonCode.NOT_ALLOWED,
-    OutcomeKind.CONFIG: ReasonCode.CONFIGURATION,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """The result of one attempt."""
-
-    kind: OutcomeKind
-    reply: SmtpReply = SmtpReply()
-    #: The SMTP stage that decided: connect, tls, auth, mail, rcpt, data or body; "" if there was no session.
-    stage: str = ""
-    #: The file that the message was written to instead of being sent.
-    captured_file: str | None = None
-    #: What the reply is about, if it is a negative one (`mailctl.smtp.classify`).
-    category: ReplyCategory | None = None
-
-    def __str__(self) -> str:
-        return str(self.reply) or self.captured_file or self.kind
-
-    @property
-    def text_with_stage(self) -> str:
-        """The outcome as text, with its stage."""
-        return f"at {self.stage}: {self}" if self.stage else str(self)
-
-    @property
-    def reason_code(self) -> ReasonCode | None:
-        """Why the email was not sent; None if it was sent or captured."""
-        return _REASON_CODES.get(self.kind)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import MAYBE_SENT, Outcome, OutcomeKind, ReplyCategory
+from mailctl.domain.models import MAYBE_SENT
+from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory
 from mailctl.domain.reason_codes import ReasonCode
 
 if TYPE_CHECKING:

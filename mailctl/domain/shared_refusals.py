@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mailctl.domain.models import SmtpReply
+    from mailctl.domain.outcomes import SmtpReply
 
 #: Different recipients that have to be refused alike, with nothing accepted in between.
 MIN_RECIPIENTS = 10

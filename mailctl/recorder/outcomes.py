@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from celery import states
 
-from mailctl.domain.models import MAYBE_SENT, SENT_OR_CAPTURED, Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.models import MAYBE_SENT, SENT_OR_CAPTURED, State
+from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.own_tasks import outcome_of_error, outcome_of_value
 from mailctl.domain.reason_codes import Reason, ReasonCode
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import Outcome, OutcomeKind
+from mailctl.domain.outcomes import Outcome, OutcomeKind
 from mailctl.domain.validation import validate_file_name
 from mailctl.smtp.sender import no_fence
 from mailctl.timefmt import TimeStyle, format_time

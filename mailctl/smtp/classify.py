@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import (
+from mailctl.domain.outcomes import (
     OPEN_CATEGORIES,
     OUR_FAULTS,
     Outcome,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import aiosmtplib
 
-from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
+from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.errors import ConfigurationError
 from mailctl.smtp.classify import classify_reply, one_line
 from mailctl.smtp.known_replies import find_protocol

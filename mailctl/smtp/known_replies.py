@@ -12,10 +12,10 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from mailctl.domain.models import ReplyCategory
+from mailctl.domain.outcomes import ReplyCategory
 
 if TYPE_CHECKING:
-    from mailctl.domain.models import SmtpReply
+    from mailctl.domain.outcomes import SmtpReply
 
 _FILE = "known_replies.toml"
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import aiosmtplib
 import blinker
 
-from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
+from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.redaction import masking_logger
 from mailctl.smtp.classify import classify_reply
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from mailctl.domain.models import Envelope, Outcome, OutcomeKind, ReplyCategory, SmtpReply
+from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
 from mailctl.smtp.classify import CLOSING_CODE, is_server_stage
 from mailctl.smtp.pacing import MessageRate, SessionLimit
 from mailctl.smtp.probe import probe_session
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Coroutine
 
+    from mailctl.domain.models import Envelope
     from mailctl.smtp.probe import ProbeStep
     from mailctl.smtp.server import SmtpServer
 

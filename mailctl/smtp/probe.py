@@ -16,7 +16,7 @@ from mailctl.timefmt import TimeStyle, format_time
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailctl.domain.models import ReplyCategory
+    from mailctl.domain.outcomes import ReplyCategory
     from mailctl.smtp.server import SmtpServer
 
 

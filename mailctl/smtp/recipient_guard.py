@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
+from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.smtp.sender import no_fence
 
 if TYPE_CHECKING:

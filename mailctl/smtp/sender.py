@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mailctl.domain.models import Envelope, Outcome
+    from mailctl.domain.models import Envelope
+    from mailctl.domain.outcomes import Outcome
 
 
 def no_fence() -> None:

@@ -23,7 +23,8 @@ from mailctl.smtp.sender import no_fence
 from mailctl.smtp.server import is_full_host_name
 
 if TYPE_CHECKING:
-    from mailctl.domain.models import Envelope, Outcome
+    from mailctl.domain.models import Envelope
+    from mailctl.domain.outcomes import Outcome
     from mailctl.smtp.server import SmtpServer
 
 #: The expected exceptions of a session, which `SmtpSession.explain` turns into outcomes.

@@ -12,7 +12,8 @@ from mailctl.views.base import Timestamp, View
 
 if TYPE_CHECKING:
     from mailctl.delivery_log.queries.search import EmailPage
-    from mailctl.domain.models import Email, SmtpReply
+    from mailctl.domain.models import Email
+    from mailctl.domain.outcomes import SmtpReply
 
 
 class SmtpReplyView(View):

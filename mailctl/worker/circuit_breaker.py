@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import OutcomeKind, ReplyCategory
+from mailctl.domain.outcomes import OutcomeKind, ReplyCategory
 from mailctl.smtp.classify import is_server_failure, leaves_fault_open
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mailctl.delivery_log.circuits import Circuit, Circuits
-    from mailctl.domain.models import Outcome
+    from mailctl.domain.outcomes import Outcome
 
 _log = logging.getLogger("mailctl.breaker")
 

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from mailctl.boottime import boottime
+from mailctl.deadlines import boottime
 from mailctl.delivery_log.heartbeats import MAX_CLOCK_SKEW_SECONDS
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from mailctl.broker.unvalidated import parse_message, unvalidated_content, valid
 from mailctl.domain import unicode_safety, validation
 from mailctl.domain.catalog import effective_kind
 from mailctl.domain.factory import make_drafts
-from mailctl.domain.models import Claim, Content, Envelope, Outcome, State
+from mailctl.domain.models import Claim, Content, Envelope, State
 from mailctl.domain.request import EmailRequest
 from mailctl.errors import InvalidInput, LogUnavailable, MailctlError, RenderError
 from mailctl.json_logging import log_extra
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.claims import ClaimResult
     from mailctl.domain.catalog import Kind
     from mailctl.domain.models import Content, Draft, Json
+    from mailctl.domain.outcomes import Outcome
     from mailctl.runtime import Runtime
     from mailctl.smtp.sender import Sender
 

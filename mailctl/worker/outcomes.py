@@ -8,16 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from mailctl.domain.models import (
-    MAYBE_SENT,
-    Claim,
-    Envelope,
-    Outcome,
-    OutcomeKind,
-    SentClaim,
-    SmtpReply,
-    State,
-)
+from mailctl.domain.models import MAYBE_SENT, Claim, Envelope, SentClaim, State
+from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import GiveUp, decide_retry, is_too_late, may_resend_in_doubt
 from mailctl.errors import ConfigurationError, InvalidInput, LeaseEnded, LogUnavailable, RenderError

@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import OPEN_CATEGORIES
+from mailctl.domain.outcomes import OPEN_CATEGORIES
 from mailctl.domain.shared_refusals import EndedAttempt, find_shared_refusal, fingerprint
 from mailctl.smtp.classify import reply_category
 from mailctl.timefmt import pluralize

@@ -46,14 +46,9 @@ def on_sqlite(folder: Path, *, rounds: int) -> Iterator[Figure]:
 
 def on_postgresql(folder: Path, *, rounds: int) -> Iterator[Figure]:
     """The same with the log in PostgreSQL."""
-    server = PostgresServer()
-    try:
-        server.start()
-        with Bench(folder, log_url=server.make_database()) as bench:
-            naive = _naive(bench, rounds)
-            ours = send_campaigns(bench, rounds)
-    finally:
-        server.remove()
+    with PostgresServer() as server, Bench(folder, log_url=server.make_database()) as bench:
+        naive = _naive(bench, rounds)
+        ours = send_campaigns(bench, rounds)
     yield at_least("bulk, PostgreSQL, emails/s (other: naive)", ours, naive, 6)
 
 

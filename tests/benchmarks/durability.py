@@ -19,12 +19,8 @@ if TYPE_CHECKING:
 def compared(folder: Path, *, rounds: int) -> Iterator[Figure]:
     """Both settings on both databases, and a call beside `.delay()` to a Redis that is as durable."""
     yield from _on(folder / "sqlite", "SQLite", rounds=rounds)
-    server = PostgresServer(is_durable=True)
-    try:
-        server.start()
+    with PostgresServer(is_durable=True) as server:
         yield from _on(folder / "postgresql", "PostgreSQL", server, rounds=rounds)
-    finally:
-        server.remove()
 
 
 def _on(folder: Path, name: str, server: PostgresServer | None = None, *, rounds: int) -> Iterator[Figure]:

@@ -114,12 +114,8 @@ def _database(is_postgresql: bool) -> Iterator[str | None]:
     if not is_postgresql:
         yield None
         return
-    server = PostgresServer()
-    try:
-        with server:
-            yield server.make_database()
-    finally:
-        server.remove()
+    with PostgresServer() as server:
+        yield server.make_database()
 
 
 def _beat(runtime: Runtime) -> None:

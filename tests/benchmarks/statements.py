@@ -73,12 +73,8 @@ class _Turn:
 def of_a_call(folder: Path, *, rounds: int) -> Iterator[Figure]:
     """The statements that record emails, by the driver and by SQLAlchemy, and all that goes with them."""
     yield from _figures("SQLite", folder / "sqlite", None, rounds)
-    server = PostgresServer()
-    try:
-        server.start()
+    with PostgresServer() as server:
         yield from _figures("PostgreSQL", folder / "postgresql", server.make_database(), rounds)
-    finally:
-        server.remove()
 
 
 def _figures(name: str, folder: Path, log_url: str | None, rounds: int) -> Iterator[Figure]:

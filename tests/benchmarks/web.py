@@ -53,9 +53,7 @@ def pages(folder: Path, *, rounds: int) -> Iterator[Figure]:
 
 def sign_ups(folder: Path, *, rounds: int) -> Iterator[Figure]:
     """Sign-ups at a steady rate while Redis is started again, empty; users and log in PostgreSQL."""
-    database = PostgresServer()
-    try:
-        database.start()
+    with PostgresServer() as database:
         url = database.make_database()
         with ScriptedSmtpServer() as server, Bench(folder, log_url=url, smtp_port=server.port) as bench:
             server.keeps_log = False
@@ -65,8 +63,6 @@ def sign_ups(folder: Path, *, rounds: int) -> Iterator[Figure]:
                 took, statuses = asyncio.run(_load(str(service.base_url), bench))
                 wait_until(lambda: len(server.messages) >= statuses[201])
             copies = Counter(message.recipients[0] for message in server.messages)
-    finally:
-        database.remove()
     took.sort()
     count = RATE * SECONDS
     yield _within("sign-ups: p99, ms (1 s allowed)", took[len(took) * 99 // 100], 1.0, scale=1000)

@@ -10,6 +10,7 @@ import pytest
 from tests.acceptance.conftest import certificates, production, redis, smtp_server, terminal
 from tests.faults.account import PROPERTY
 from tests.faults.site import PATIENCE, Site
+from tests.servers import PostgresServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,13 @@ __all__ = ["certificates", "production", "redis", "smtp_server", "terminal"]
 def is_long() -> bool:
     """Whether to run the long form: MAILCTL_FAULTS=long."""
     return os.environ.get("MAILCTL_FAULTS") == "long"
+
+
+@pytest.fixture
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL of the test's own, which it may stop."""
+    with PostgresServer() as server:
+        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

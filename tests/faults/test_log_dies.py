@@ -15,27 +15,14 @@ import pytest
 
 from mailctl.errors import LogUnavailable
 from tests.private_mounts import IN_A_NAMESPACE, MAY_MOUNT
-from tests.servers import PostgresServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.faults.conftest import Checker
     from tests.faults.site import Site
+    from tests.servers import PostgresServer
 
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
-
-
-@pytest.fixture
-def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL of the test's own, which it may stop."""
-    server = PostgresServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)

@@ -34,17 +34,6 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 CALLS = 40
 
 
-@pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    """A PostgreSQL of the test's own."""
-    server = PostgresServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
-
-
 @contextmanager
 def service(folder: Path, url: str) -> Iterator[Dispatcher]:
     """Yield what a web process records with; its broker reaches nobody."""
@@ -72,9 +61,9 @@ def recorded(dispatcher: Dispatcher) -> int:
 
 
 @pytest.mark.parametrize("trouble", ["locked", "silent"])
-def test_calls_end_while_nothing_answers(server: PostgresServer, tmp_path: Path, trouble: str) -> None:
+def test_calls_end_while_nothing_answers(postgres: PostgresServer, tmp_path: Path, trouble: str) -> None:
     """They raise while the trouble lasts, nothing that raised is recorded, and calls work again at once."""
-    url = server.make_database()
+    url = postgres.make_database()
     with service(tmp_path, url) as dispatcher:
         call(dispatcher)
         before = recorded(dispatcher)
@@ -82,19 +71,19 @@ def test_calls_end_while_nothing_answers(server: PostgresServer, tmp_path: Path,
         locker.execute("LOCK TABLE mailctl_emails IN ACCESS EXCLUSIVE MODE")
         if trouble == "silent":
             locker.rollback()
-            server.freeze()
+            postgres.freeze()
         results = call(dispatcher)
         if trouble == "silent":
-            server.thaw()
+            postgres.thaw()
         locker.close()
         assert {type(result) for result in results} == {LogUnavailable}
         assert [type(result) for result in call(dispatcher, 1)] == [str]
         assert recorded(dispatcher) == before + 1
 
 
-def test_a_session_of_the_caller_keeps_its_own_time_limits(server: PostgresServer, tmp_path: Path) -> None:
+def test_a_session_of_the_caller_keeps_its_own_time_limits(postgres: PostgresServer, tmp_path: Path) -> None:
     """A transaction of the service may take as long as the service likes."""
-    url = server.make_database()
+    url = postgres.make_database()
     engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     with service(tmp_path, url) as dispatcher, Session(engine) as session:
         user = make_user(email="ada@example.com", first_name="Ada")
@@ -104,36 +93,30 @@ def test_a_session_of_the_caller_keeps_its_own_time_limits(server: PostgresServe
     engine.dispose()
 
 
-def test_connections_to_a_former_primary_are_discarded(server: PostgresServer, tmp_path: Path) -> None:
+def test_connections_to_a_former_primary_are_discarded(postgres: PostgresServer, tmp_path: Path) -> None:
     """The first call finds out; those after it use new connections, which lead to the new primary."""
-    with service(tmp_path, server.make_database()) as dispatcher:
+    with service(tmp_path, postgres.make_database()) as dispatcher:
         call(dispatcher)
-        server.become_read_only()
+        postgres.become_read_only()
         failed = [result for _ in range(10) for result in call(dispatcher, 1) if not isinstance(result, str)]
     assert [type(error) for error in failed] == [LogUnavailable]
 
 
-def test_of_several_hosts_the_one_that_writes_is_used(server: PostgresServer, tmp_path: Path) -> None:
+def test_of_several_hosts_the_one_that_writes_is_used(postgres: PostgresServer, tmp_path: Path) -> None:
     """Wherever it stands in the address."""
-    standby = PostgresServer()
-    try:
-        standby.start()
+    with PostgresServer() as standby:
         standby.refuse_all_writes()
-        hosts = f"host=127.0.0.1:{standby.port}&host=127.0.0.1:{server.port}"
+        hosts = f"host=127.0.0.1:{standby.port}&host=127.0.0.1:{postgres.port}"
         with service(tmp_path, f"postgresql://postgres@/postgres?{hosts}") as dispatcher:
             assert {type(result) for result in call(dispatcher)} == {str}
-    finally:
-        standby.remove()
 
 
 @pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="pgbouncer is not installed")
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-def test_behind_pgbouncer_in_transaction_mode(site: Site, check: Checker, server: PostgresServer) -> None:
+def test_behind_pgbouncer_in_transaction_mode(site: Site, check: Checker, postgres: PostgresServer) -> None:
     """No statement depends on one of an earlier transaction, and no setting stays behind for others."""
-    bouncer = PgBouncer(server.port)
-    try:
-        bouncer.start()
-        url = bouncer.through(server.make_database())
+    with PgBouncer(postgres.port) as bouncer:
+        url = bouncer.through(postgres.make_database())
         site.terminal.set(MAILCTL_DATABASE_URL=url)
         worker = site.start_worker("-c", "2")
         site.call(60)
@@ -146,8 +129,6 @@ def test_behind_pgbouncer_in_transaction_mode(site: Site, check: Checker, server
         check()
         assert not [line for line in worker.output.splitlines() if "ERROR" in line]
         assert shown(url, "statement_timeout", "lock_timeout", "synchronous_commit") == {"0", "on"}
-    finally:
-        bouncer.remove()
 
 
 def shown(url: str, *names: str) -> set[str]:

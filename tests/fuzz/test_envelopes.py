@@ -159,9 +159,7 @@ def damaged_envelopes(draw: st.DrawFn) -> Envelope:
 def test_what_cannot_be_recorded_goes_back_to_its_queue(place: tuple[Site, Broker]) -> None:
     """While the log is away neither a message that is refused nor one that has to wait is lost."""
     site, broker = place
-    server = PostgresServer()
-    try:
-        server.start()
+    with PostgresServer() as server:
         site.terminal.set(MAILCTL_DATABASE_URL=server.make_database())
         worker = site.start_worker("-c", "2", "-l", "INFO")
         settle(site, broker, worker, [])
@@ -174,8 +172,6 @@ def test_what_cannot_be_recorded_goes_back_to_its_queue(place: tuple[Site, Broke
         server.start()
         settle(site, broker, worker, given)
         assert worker.stop() == 0
-    finally:
-        server.remove()
 
 
 def add_reset(site: Site) -> str:

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from mailctl.domain.models import Envelope, Outcome, OutcomeKind
+from mailctl.domain.models import Envelope
+from mailctl.domain.outcomes import Outcome, OutcomeKind
 from mailctl.smtp.protocol import MAX_REPLY_LINES, MAX_REPLY_OCTETS, SmtpProtocol
 from mailctl.smtp.server import SmtpServer
 from mailctl.smtp.session import SESSION_ERRORS, SmtpSession

@@ -10,7 +10,8 @@ import sqlalchemy
 
 from mailctl import runtime
 from mailctl.delivery_log.storage.urls import parse_url
-from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply, State
+from mailctl.domain.models import State
+from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.smtp.classify import classify_reply
 

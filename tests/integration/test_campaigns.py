@@ -19,7 +19,8 @@ from mailctl.delivery_log.storage.schema_version import upgrade
 from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
-from mailctl.domain.models import Outcome, OutcomeKind, SentClaim, SmtpReply, State
+from mailctl.domain.models import SentClaim, State
+from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.recipient_list import RecipientRow
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.campaign import CampaignRecorder

@@ -7,7 +7,8 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import Envelope, Outcome, OutcomeKind
+from mailctl.domain.models import Envelope
+from mailctl.domain.outcomes import Outcome, OutcomeKind
 from mailctl.smtp.capture import CaptureSender
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.domain.models import OutcomeKind
+from mailctl.domain.outcomes import OutcomeKind
 from mailctl.smtp.classify import classify_reply
 from tests.integration.commands import fail, welcome
 

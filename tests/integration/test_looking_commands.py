@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.domain.models import Outcome, OutcomeKind, State
+from mailctl.domain.models import State
+from mailctl.domain.outcomes import Outcome, OutcomeKind
 from tests.integration.commands import DEAD, fail, send, welcome
 
 if TYPE_CHECKING:

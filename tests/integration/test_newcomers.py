@@ -11,7 +11,7 @@ import pytest
 from mailctl import EmailService, runtime
 from mailctl.delivery_log.storage.engine import open_engine
 from mailctl.delivery_log.storage.urls import parse_url
-from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
+from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.errors import ConfigurationError, ExtraMissing
 from mailctl.settings import Settings
 from tests.integration.commands import REFUSED, fail, state_of, welcome

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.domain.models import Outcome, OutcomeKind
+from mailctl.domain.outcomes import Outcome, OutcomeKind
 from mailctl.smtp.pool import PoolLimits, SmtpPool
 from tests.smtp_client import HASTE, STALL, hasty, message, plain, send, signed_in, with_pool
 from tests.smtp_server import (

@@ -13,7 +13,7 @@ import aiosmtplib
 import pytest
 from fastapi_mail import ConnectionConfig, FastMail, MessageSchema, MessageType
 
-from mailctl.domain.models import OutcomeKind
+from mailctl.domain.outcomes import OutcomeKind
 from mailctl.smtp.observer import SmtpObserver, observing
 from tests.smtp_server import AcceptThenDrop, Drop
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.domain.models import Outcome, OutcomeKind, ReplyCategory
+from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory
 from mailctl.errors import LeaseEnded
 from mailctl.smtp.classify import is_server_failure
 from mailctl.smtp.pool import PoolLimits, SmtpPool

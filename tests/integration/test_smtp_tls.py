@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from mailctl.domain.models import OutcomeKind
+from mailctl.domain.outcomes import OutcomeKind
 from mailctl.smtp.oauth import TokenSource
 from mailctl.smtp.server import SmtpServer
 from tests.smtp_client import hasty, message, plain, probe, send, signed_in

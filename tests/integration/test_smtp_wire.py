@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.domain.models import OutcomeKind
+from mailctl.domain.outcomes import OutcomeKind
 from mailctl.smtp.server import make_tls_context
 from tests.smtp_client import message, plain, send, signed_in
 from tests.smtp_server import DEFAULT_EXTENSIONS, Certificates, Reply, ScriptedSmtpServer, test_certificates

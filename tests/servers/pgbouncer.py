@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psycopg
 
-from tests.servers.process import Server, program
+from tests.servers.process import TemporaryServer, program
 
 
-class PgBouncer(Server):
+class PgBouncer(TemporaryServer):
     """PgBouncer before a PostgreSQL: each transaction gets any of a few connections of the server.
 
     Args:
@@ -30,11 +30,6 @@ class PgBouncer(Server):
     def through(self, url: str) -> str:
         """Return the address of a database of the PostgreSQL by way of this PgBouncer."""
         return url.replace(f":{self._server_port}/", f":{self.port}/")
-
-    def remove(self) -> None:
-        """Stop it and remove its folder."""
-        self.stop()
-        shutil.rmtree(self.folder)
 
     def _prepare(self) -> None:
         super()._prepare()

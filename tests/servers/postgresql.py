@@ -15,16 +15,16 @@ import psycopg
 from psycopg import sql
 from typing_extensions import override
 
-from tests.servers.process import Server, children_of, package_folder
+from tests.servers.process import TemporaryServer, children_of, package_folder
 
 
-class PostgresServer(Server):
+class PostgresServer(TemporaryServer):
     """PostgreSQL, where every client is trusted and speed goes before safety.
 
     Args:
         is_durable: whether commits wait for the disk, as in production.
         folder: None makes one under the system's temporary folder, which a user other than root can enter;
-            `remove` removes it.
+            the end of the `with` block removes it.
     """
 
     #: "Fast": ends the sessions of clients instead of waiting for them.
@@ -75,11 +75,6 @@ class PostgresServer(Server):
         """Refuse to write on new connections as well, as a standby does."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute("ALTER ROLE postgres SET default_transaction_read_only = on")
-
-    def remove(self) -> None:
-        """Stop the server and remove its folder."""
-        self.stop()
-        shutil.rmtree(self.folder)
 
     @override
     def _signal(self, number: signal.Signals) -> None:

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from typing_extensions import override
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -142,6 +144,25 @@ class Server:
 
     def _answers(self) -> bool:
         raise NotImplementedError
+
+
+class TemporaryServer(Server):
+    """A server whose folder goes with the end of its `with` block."""
+
+    @override
+    def __enter__(self) -> Self:
+        try:
+            return super().__enter__()
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    @override
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        shutil.rmtree(self.folder)
 
 
 def program(name: str) -> str:

@@ -16,7 +16,8 @@ from mailctl.domain import link_validation, validation
 from mailctl.domain.address_validation import validate_address
 from mailctl.domain.catalog import BUILT_IN_KINDS, Kind
 from mailctl.domain.factory import make_recipient, make_user
-from mailctl.domain.models import Content, OutcomeKind, RowProblem, User
+from mailctl.domain.models import Content, RowProblem, User
+from mailctl.domain.outcomes import OutcomeKind
 from mailctl.domain.recipient_list import RecipientRow, read_recipients
 from mailctl.domain.template_context import validate_variables
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mailctl.boottime import boottime
+from mailctl.deadlines import boottime
 from mailctl.errors import ServiceUnavailable
 
 if TYPE_CHECKING:

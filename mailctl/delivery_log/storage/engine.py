@@ -14,8 +14,8 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from mailctl.boottime import boottime
 from mailctl.connection_urls.options import PREPARE_THRESHOLD
+from mailctl.deadlines import boottime
 from mailctl.delivery_log.storage import sqlite
 from mailctl.delivery_log.storage.clock import HostClock, ServerClock, ServerTime
 from mailctl.delivery_log.storage.driver_errors import fix_of

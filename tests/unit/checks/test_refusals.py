@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailctl.checks.refusals import findings_of, fix_for
 from mailctl.delivery_log.refusals import LoggedEnd
-from mailctl.domain.models import OUR_FAULTS, SmtpReply
+from mailctl.domain.outcomes import OUR_FAULTS, SmtpReply
 from tests.emails import NOW
 from tests.unit.checks.samples import FAIL, OK, WARN
 

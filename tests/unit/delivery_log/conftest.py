@@ -20,7 +20,8 @@ from mailctl.delivery_log.storage.tables import emails, metadata
 from mailctl.delivery_log.storage.urls import sqlite_url
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_drafts
-from mailctl.domain.models import Content, Outcome, OutcomeKind, SmtpReply, User
+from mailctl.domain.models import Content, User
+from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.request import EmailRequest
 from mailctl.security.keyring import Keyring
 from tests.emails import NOW

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.domain.models import Outcome, OutcomeKind, SentClaim, State
+from mailctl.domain.models import SentClaim, State
+from mailctl.domain.outcomes import Outcome, OutcomeKind
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from tests.unit.delivery_log.conftest import LATER, NO_REPLY, REFUSED, SENT
 

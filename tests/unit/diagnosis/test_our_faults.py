@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailctl.diagnosis.our_faults import find_our_fault
-from mailctl.domain.models import ReplyCategory
+from mailctl.domain.outcomes import ReplyCategory
 
 
 @pytest.mark.parametrize(

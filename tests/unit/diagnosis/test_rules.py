@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from mailctl.delivery_log.idempotency import IdempotencyKey
-from mailctl.domain.models import Email, SmtpReply, State
+from mailctl.domain.models import Email, State
+from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 from tests.emails import NOW
 from tests.unit.diagnosis.samples import (

@@ -13,13 +13,11 @@ from mailctl.domain.models import (
     SENT_OR_CAPTURED,
     TRANSITIONS,
     Content,
-    Outcome,
-    OutcomeKind,
-    SmtpReply,
     State,
     User,
     states_before,
 )
+from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 from tests.emails import NOW, email
 

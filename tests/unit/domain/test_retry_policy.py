@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailctl.domain.models import Event, Outcome, OutcomeKind, ReplyCategory, SmtpReply, State
+from mailctl.domain.models import Event, State
+from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.retry_policy import (
     CONFIG_RETRY_SECONDS,

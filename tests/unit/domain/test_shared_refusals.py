@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailctl.domain.models import SmtpReply
+from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.shared_refusals import (
     MIN_DOMAINS,
     MIN_RECIPIENTS,

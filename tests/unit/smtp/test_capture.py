@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mailctl.domain.models import Envelope, OutcomeKind
+from mailctl.domain.models import Envelope
+from mailctl.domain.outcomes import OutcomeKind
 from mailctl.smtp.capture import CaptureSender
 
 

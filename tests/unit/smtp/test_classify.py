@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailctl.domain.models import Outcome, OutcomeKind, ReplyCategory, SmtpReply
+from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
 from mailctl.smtp.classify import (
     MAX_TEXT_LENGTH,
     classify_reply,

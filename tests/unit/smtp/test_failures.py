@@ -11,7 +11,7 @@ import ssl
 import aiosmtplib
 import pytest
 
-from mailctl.domain.models import OutcomeKind, SmtpReply
+from mailctl.domain.outcomes import OutcomeKind, SmtpReply
 from mailctl.errors import ConfigurationError
 from mailctl.smtp.failures import classify_error
 

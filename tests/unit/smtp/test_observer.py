@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import blinker
 import pytest
 
-from mailctl.domain.models import OutcomeKind
+from mailctl.domain.outcomes import OutcomeKind
 from mailctl.smtp.observer import SmtpObserver, observing
 
 ZOE, BOB = "zoe@example.com", "bob@example.com"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mailctl.domain.models import Outcome, OutcomeKind
+from mailctl.domain.outcomes import Outcome, OutcomeKind
 from mailctl.smtp.classify import classify_reply
 from mailctl.smtp.pool import PoolLimits, SmtpPool
 from mailctl.smtp.server import SmtpServer

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.domain.models import Envelope, Outcome, OutcomeKind
+from mailctl.domain.models import Envelope
+from mailctl.domain.outcomes import Outcome, OutcomeKind
 from mailctl.domain.recipient_policy import UNRESTRICTED, RecipientPolicy
 from mailctl.smtp.classify import classify_reply
 from mailctl.smtp.recipient_guard import GuardedSender

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import mailctl
 from mailctl.delivery_log.suppressions import is_dead_mailbox as is_suppressed
 from mailctl.diagnosis.attempts import cause_of_attempt
-from mailctl.domain.models import OUR_FAULTS, OutcomeKind
+from mailctl.domain.outcomes import OUR_FAULTS, OutcomeKind
 from mailctl.smtp.classify import classify_reply, is_dead_mailbox, is_recipient_refusal, is_server_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mailctl.domain.models import Outcome
+    from mailctl.domain.outcomes import Outcome
 
 STAGES = ("connect", "tls", "auth", "mail", "rcpt", "data", "body")
 PACKAGE = Path(mailctl.__file__).parent

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typing_extensions import override
 
-from mailctl.domain.models import Outcome, OutcomeKind, SmtpReply
+from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.smtp.server import SmtpServer
 from mailctl.smtp.session import SmtpSession
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mailctl.domain.models import Outcome, OutcomeKind, ReplyCategory, SmtpReply
+from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
 from mailctl.smtp.classify import classify_reply
 from mailctl.worker.circuit_breaker import CircuitBreaker
 from tests.emails import utc_now

@@ -10,17 +10,8 @@ from typing import Any
 import pytest
 
 from mailctl.domain.lease import Lease
-from mailctl.domain.models import (
-    Claim,
-    Content,
-    Envelope,
-    Event,
-    Outcome,
-    OutcomeKind,
-    SmtpReply,
-    State,
-    User,
-)
+from mailctl.domain.models import Claim, Content, Envelope, Event, State, User
+from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.retry_policy import RetryPolicy
 from mailctl.errors import ConfigurationError, LeaseEnded, LogUnavailable, RenderError

@@ -18,7 +18,7 @@ from tests.unit.delivery_log.conftest import SENT, Log, engine, log
 from tests.unit.worker.fakes import parts
 
 if TYPE_CHECKING:
-    from mailctl.domain.models import Outcome
+    from mailctl.domain.outcomes import Outcome
 
 __all__ = ["engine", "log"]
 

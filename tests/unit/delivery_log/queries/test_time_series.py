@@ -12,7 +12,7 @@ from tests.unit.delivery_log.conftest import LATER, REFUSED, SENT
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from mailctl.domain.models import Outcome
+    from mailctl.domain.outcomes import Outcome
     from tests.unit.delivery_log.conftest import Log
 
 MINUTE = timedelta(minutes=1)
