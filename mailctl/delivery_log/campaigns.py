@@ -13,6 +13,7 @@ from mailctl.delivery_log.due import WAITING_STATES, waiting_campaigns
 from mailctl.delivery_log.new_rows import first_events
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.repository import Repository
+from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.engine import can_flush, checkpoint, reading, writing
 from mailctl.delivery_log.storage.raw_insert import PreparedInsert, insert_rows
 from mailctl.delivery_log.storage.sqlite import enlarge_page_cache
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 #: Seconds of a rate that may be sent at once after a break.
 BURST_SECONDS = 1.0
-#: Ids in one statement: databases limit the number of parameters.
-_MAX_IDS = 1000
 _SELECT_KNOWN = select(emails.c.id).where(emails.c.id.in_(bindparam("ids", expanding=True)))
 
 
@@ -184,9 +183,8 @@ class Campaigns(Repository):
 def _find_known(connection: Connection, ids: Sequence[str]) -> set[str]:
     """Return which of the ids the log has."""
     found: set[str] = set()
-    for start in range(0, len(ids), _MAX_IDS):
-        some = {"ids": ids[start : start + _MAX_IDS]}
-        found |= set(connection.execute(_SELECT_KNOWN, some).scalars())
+    for some in batches(ids):
+        found |= set(connection.execute(_SELECT_KNOWN, {"ids": some}).scalars())
     return found
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, exists, false, or_, select
 
 from mailctl.delivery_log.repository import Repository
+from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.delivery_log.transitions import change_state, reason_values
@@ -28,8 +29,6 @@ _MAX_ENDS = 1000
 _NEWEST_EVENTS = 5000
 #: Emails that are returned at most.
 _MAX_RETURNED = 20_000
-#: Ids in one statement: databases limit the number of parameters.
-_MAX_IDS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +123,8 @@ class Refusals(Repository):
         values = reason_values(Reason(code=ReasonCode.MAIL_SERVER_DOWN, text=text))
         values |= {"due_at": until, "not_before": until, "queued_at": None, "queued_in": None}
         returned = 0
-        for start in range(0, len(ids), _MAX_IDS):
-            some = emails.c.id.in_(ids[start : start + _MAX_IDS])
-            where = and_(some, _is_refused(), ~_has_been_returned())
+        for some in batches(ids):
+            where = and_(emails.c.id.in_(some), _is_refused(), ~_has_been_returned())
             with writing(self._engine) as connection:
                 changed = change_state(
                     connection, where, State.PENDING, text=text, values=values, now=now, code=code

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, delete, insert, select
 
 from mailctl.delivery_log.repository import Repository
+from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.raw_insert import has_value
 from mailctl.delivery_log.storage.tables import suppressions
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from mailctl.domain.outcomes import Outcome
-
-#: Addresses that one statement names: databases limit the number of parameters.
-_MAX_ADDRESSES = 500
 
 
 class SuppressionSource(StrEnum):
@@ -79,8 +77,8 @@ class Suppressions(Repository):
         rows = [{"address": address.lower(), "reason": reason} | how for address, reason in reasons.items()]
         new: list[str] = []
         with writing(self._engine) as connection:
-            for start in range(0, len(rows), _MAX_ADDRESSES):
-                new += _insert_new(connection, rows[start : start + _MAX_ADDRESSES])
+            for some in batches(rows):
+                new += _insert_new(connection, some)
         return new
 
     def remove(self, addresses: Collection[str]) -> list[str]:
@@ -149,8 +147,7 @@ def suppression_reasons(connection: Connection, addresses: Collection[str]) -> d
     if len(wanted) == 1 and not has_value(connection, suppressions.c.address, wanted[0]):
         return {}
     found: dict[str, str] = {}
-    for start in range(0, len(wanted), _MAX_ADDRESSES):
-        some = wanted[start : start + _MAX_ADDRESSES]
+    for some in batches(wanted):
         for row in connection.execute(_SELECT_BY_ADDRESSES, {"addresses": some}):
             found[row.address] = explain_suppression(suppression_from_row(row))
     return found

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, String, bindparam, case, insert, select, update
 
+from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.raw_insert import insert_rows
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, UtcDateTime, emails, events
 from mailctl.domain.models import State, states_before
@@ -36,8 +37,6 @@ _APPEND_EVENTS = insert(events).from_select(
         bindparam("reason_code", type_=String),
     ).where(emails.c.id.in_(bindparam("ids", expanding=True))),
 )
-#: Ids in one statement: databases limit the number of parameters.
-_MAX_IDS = 1000
 
 
 class StateChange:
@@ -138,8 +137,8 @@ def append_events(
 ) -> None:
     """Append an event to each of these emails, in its current state."""
     values = {_NOW: now, "text": text, "actor": actor, "reason_code": code}
-    for start in range(0, len(ids), _MAX_IDS):
-        connection.execute(_APPEND_EVENTS, {**values, "ids": ids[start : start + _MAX_IDS]})
+    for some in batches(ids):
+        connection.execute(_APPEND_EVENTS, {**values, "ids": some})
 
 
 def reason_values(reason: Reason | None) -> dict[str, Any]:

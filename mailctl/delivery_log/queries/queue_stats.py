@@ -14,6 +14,7 @@ from sqlalchemy import and_, func, or_, select
 from mailctl.delivery_log.due import may_start, starts_later, waiting_since
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
+from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.domain.models import SENT_OR_CAPTURED, UNFINISHED_STATES, State
@@ -33,8 +34,6 @@ NEWEST_EVENTS = 20_000
 _MIN_RATE_MINUTES = 0.5
 #: The states in which an email has left its queue; a deferred one has not.
 _OUTGOING_STATES = (State.SENT, State.CAPTURED, State.UNCONFIRMED, State.FAILED)
-#: Ids in one statement: databases limit the number of parameters.
-_MAX_IDS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,11 +232,10 @@ class QueueStats(Repository):
 
     def find_known(self, ids: Collection[str]) -> dict[str, Email]:
         """Return the emails that the log has, by id; unknown ids are left out."""
-        wanted, found = list(ids), {}
+        found = {}
         with reading(self._engine) as connection:
-            for start in range(0, len(wanted), _MAX_IDS):
-                is_wanted = emails.c.id.in_(wanted[start : start + _MAX_IDS])
-                rows: Any = connection.execute(select(*EMAIL_COLUMNS).where(is_wanted))
+            for some in batches(list(ids)):
+                rows: Any = connection.execute(select(*EMAIL_COLUMNS).where(emails.c.id.in_(some)))
                 found.update({row.id: email_from_row(row) for row in rows})
         return found
 
