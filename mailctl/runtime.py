@@ -103,8 +103,8 @@ class Runtime:
             self.engine,
             self.keyring,
             lease=lease,
-            # With `resend`, an email whose claim was lost is sent again as one with a claim would be.
-            durable=settings.is_durable or settings.mailctl_on_ambiguous == "hold",
+            # An email whose claim was lost is sent again: where one in doubt never is, none may be lost.
+            durable=settings.is_durable or not settings.resends_in_doubt,
         )
         self.attempt_results = AttemptResults(self.engine, durable=settings.is_durable)
         self.own_task_claims = OwnTaskClaims(

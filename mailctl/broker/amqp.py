@@ -11,13 +11,11 @@ from typing import Any
 import amqp
 from typing_extensions import override
 
-from mailctl.broker.confirms import CONFIRM_SECONDS, Confirms
+from mailctl.broker.confirms import CONFIRM_SECONDS, REPLY_SECONDS, Confirms
 from mailctl.broker.counting import CountingAdapter, count_messages, is_missing_queue
 from mailctl.broker.messages import PROBE_BODY, probe_name, unclaimed_queue
 from mailctl.errors import NotFound
 
-#: Seconds that RabbitMQ has to confirm a probe, whose sender waits for it.
-PROBE_SECONDS = 1.0
 #: The reply code for a mandatory message that no queue receives.
 _NO_ROUTE = 312
 #: Headers that a quorum queue adds when it delivers a message again.
@@ -35,7 +33,7 @@ class AmqpAdapter(CountingAdapter):
     def publish_probe(self) -> bool:
         """Publish a message to a queue that does not exist: the broker confirms it and drops it."""
         channel = self._connection.default_channel
-        confirms = Confirms(channel, timeout_seconds=PROBE_SECONDS)
+        confirms = Confirms(channel, timeout_seconds=REPLY_SECONDS)
         confirms.expect("probe")
         channel._basic_publish(amqp.Message(PROBE_BODY), exchange="", routing_key=probe_name())
         for error in confirms.wait().values():

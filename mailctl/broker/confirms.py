@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: Seconds that RabbitMQ has to confirm a message.
 CONFIRM_SECONDS = 10.0
+#: Seconds that a broker over AMQP has for any reply where somebody waits for it.
+REPLY_SECONDS = 1.0
 
 
 class PublishersBlocked(OSError):

@@ -9,7 +9,7 @@ from amqp.exceptions import MessageNacked
 from kombu.exceptions import KombuError
 
 from mailctl.broker.broker_type import BrokerType, broker_type_of
-from mailctl.broker.confirms import CONFIRM_SECONDS, PublishersBlocked
+from mailctl.broker.confirms import CONFIRM_SECONDS, REPLY_SECONDS, PublishersBlocked
 from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.refusals import refusal_of
 from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, FAIL_FAST
@@ -30,8 +30,6 @@ _OPTIONS: Mapping[BrokerType, Mapping[str, object]] = {
     # mailctl awaits confirmations itself: of many messages at once, and not for ever.
     BrokerType.AMQP: {"confirm_publish": False},
 }
-#: Seconds that a broker over AMQP has for a reply.
-_AMQP_REPLY_SECONDS = 1.0
 #: redis-py quotes a command that failed, which may contain a message, up to this text.
 _QUOTED_COMMAND_END = "of pipeline caused error: "
 
@@ -102,7 +100,7 @@ def check_driver(app: Celery) -> None:
         ) from error
 
 
-def limit_waits(connection: Any, *, seconds: float = _AMQP_REPLY_SECONDS) -> None:
+def limit_waits(connection: Any, *, seconds: float = REPLY_SECONDS) -> None:
     """Open a connection to an AMQP broker, and limit how long each of its requests waits, its end too.
 
     The other drivers have limits of their own. A broker that blocks publishers answers none of their

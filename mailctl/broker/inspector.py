@@ -6,6 +6,7 @@ Every query has a deadline. No answer is an error; an empty answer means that th
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +33,7 @@ from mailctl.errors import BrokerRefused, BrokerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Set as AbstractSet
 
     from celery import Celery
 
@@ -221,12 +223,21 @@ class BrokerInspector:
             replies = ask_workers(
                 self._app, "query_task", connection, timeout=CONTROL_TIMEOUT_SECONDS, arguments=arguments
             )
-            adapter = adapter_for(connection)
-            consumers = max((adapter.consumer_count(queue) or 0 for queue in queues), default=0)
             found = frozenset(task_id for reply in replies.values() for task_id in task_ids(reply))
-            return TasksInHand(ids=found & frozenset(ids), is_complete=consumers <= len(replies))
+            is_complete = self._have_all_answered(connection, queues, frozenset(replies))
+            return TasksInHand(ids=found & frozenset(ids), is_complete=is_complete)
 
         return ask_broker(self._app, read)
+
+    def _have_all_answered(self, connection: Any, queues: Collection[str], nodes: AbstractSet[str]) -> bool:
+        """Whether a queue has no other consumers than these nodes; True if the broker counts none."""
+        adapter = adapter_for(connection)
+        consumers = {queue: count for queue in queues if (count := adapter.consumer_count(queue))}
+        if not consumers:
+            return True
+        replies = ask_workers(self._app, "active_queues", connection, timeout=CONTROL_TIMEOUT_SECONDS)
+        consumed = Counter(name for node in nodes & replies.keys() for name in queue_names(replies[node]))
+        return all(count <= consumed[queue] for queue, count in consumers.items())
 
     def ping_backend(self) -> float | None:
         """Return the seconds that the result backend takes to answer; None if the app has none.

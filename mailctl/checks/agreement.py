@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.heartbeats import MAX_CLOCK_SKEW_SECONDS
+from mailctl.delivery_log.heartbeats import has_skew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -70,12 +70,7 @@ def find_disagreements(
     ]
 
 
-def has_skew(seconds: float | None) -> bool:
-    """Whether a clock differs too much from the database's."""
-    return seconds is not None and abs(seconds) > MAX_CLOCK_SKEW_SECONDS
-
-
-def describe_skew(seconds: float) -> str:
+def _describe_skew(seconds: float) -> str:
     """Return by how much a clock is off, such as "8.0 s behind"."""
     return f"{abs(seconds):.1f} s {'ahead of' if seconds > 0 else 'behind'}"
 
@@ -121,7 +116,7 @@ def _clocks(workers: Sequence[Worker], own_skew_seconds: float | None) -> Iterat
 
 
 def _clock(workers: tuple[str, ...], whose: str, seconds: float, *, fix: str) -> Disagreement:
-    detail = f"the clock of {whose} is {describe_skew(seconds)} that of the database"
+    detail = f"the clock of {whose} is {_describe_skew(seconds)} that of the database"
     return Disagreement(subject=Subject.CLOCKS, workers=workers, detail=detail, fix=fix)
 
 

@@ -12,6 +12,7 @@ from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.checks.placeholders import find_placeholders
 from mailctl.checks.settings import env_files, secret_names
 from mailctl.checks.workers import needed_queues
+from mailctl.connection_urls.options import UNVERIFIED
 from mailctl.domain.catalog import TASK_NAMES
 from mailctl.domain.link_validation import MAX_URL, is_local_host
 from mailctl.domain.shell_command import chmod_command
@@ -59,12 +60,12 @@ def _unverified_redis(settings: Settings) -> Iterator[Finding]:
     addresses = {"broker": settings.broker_url, "result backend": settings.result_backend}
     for name, address in addresses.items():
         options = parse_qs(urlsplit(address.partition(";")[0]).query)
-        if address.startswith("rediss://") and options.get("ssl_cert_reqs") == ["none"]:
+        if address.startswith("rediss://") and UNVERIFIED.intersection(options.get("ssl_cert_reqs", ())):
             yield _GROUP.warn(
                 f"unverified {name}",
-                f"The certificate of the {name} is not verified (ssl_cert_reqs=none): anybody in between can"
+                f"The certificate of the {name} is not verified (ssl_cert_reqs): anybody in between can"
                 " read and change messages.",
-                fix="Remove ssl_cert_reqs=none, and name your own authority with ssl_ca_certs=PATH.",
+                fix="Remove ssl_cert_reqs, and name your own authority with ssl_ca_certs=PATH.",
             )
 
 

@@ -66,9 +66,8 @@ def check_recent_refusals(engine: Engine | None, settings: Settings) -> Iterator
     if engine is None or not settings.email_enabled:
         return
     try:
-        since = clock_of(engine)() - _PERIOD
         ends = call_with_deadline(
-            lambda: Refusals(engine).recent_ends(since=since, with_deferrals=True),
+            lambda: Refusals(engine).recent_ends(since=clock_of(engine)() - _PERIOD, with_deferrals=True),
             service="The delivery log",
         )
     except MailctlError as error:

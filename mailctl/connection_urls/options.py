@@ -20,7 +20,9 @@ TLS_OPTIONS = word_set(
     "ssl_ca_certs ssl_ca_path ssl_cert_reqs ssl_certfile ssl_check_hostname ssl_ciphers ssl_keyfile "
     "ssl_password"
 )
-_VERIFICATIONS = word_set("none optional required CERT_NONE CERT_OPTIONAL CERT_REQUIRED")
+#: Values of `ssl_cert_reqs`: those with which certificates are not verified, and all.
+UNVERIFIED = word_set("none CERT_NONE")
+_VERIFICATIONS = UNVERIFIED | word_set("optional required CERT_OPTIONAL CERT_REQUIRED")
 _REDIS_NUMBERS = word_set(
     "db health_check_interval max_connections protocol socket_connect_timeout socket_timeout virtual_host"
 )

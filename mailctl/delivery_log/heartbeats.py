@@ -28,6 +28,11 @@ DEAD_AFTER_SECONDS = 15.0
 MAX_CLOCK_SKEW_SECONDS = 2.0
 
 
+def has_skew(seconds: float) -> bool:
+    """Whether a clock that is ahead of that of the log by so many seconds differs too much from it."""
+    return abs(seconds) > MAX_CLOCK_SKEW_SECONDS
+
+
 @dataclass(frozen=True, kw_only=True)
 class Worker:
     """A `mailctl worker` process, and the queues that it consumes."""
@@ -83,14 +88,16 @@ class WorkerRegistry(Repository):
 
     def list_alive(self) -> list[Worker]:
         """Return the workers that are alive, oldest first."""
-        return [worker for worker in self._select() if self._is_alive(worker, now=self._clock())]
+        now = self._clock()
+        return [worker for worker in self._select() if self._is_alive(worker, now=now)]
 
     def list_silent(self) -> list[Worker]:
         """Return the workers that have not signed off and are not alive, oldest first.
 
         A live worker deletes others a while after their last heartbeat.
         """
-        return [worker for worker in self._select() if not self._is_alive(worker, now=self._clock())]
+        now = self._clock()
+        return [worker for worker in self._select() if not self._is_alive(worker, now=now)]
 
     @staticmethod
     def _is_alive(worker: Worker, *, now: datetime) -> bool:

@@ -57,7 +57,7 @@ def open_delivery_log(settings: Settings, mode: AccessMode) -> Engine:
         reader = open_reader(settings)
     except LogMissing:
         if mode is AccessMode.OPTIONAL:
-            return _empty_log()
+            return open_stand_in()
         if mode is AccessMode.ON_WRITE:
             return _created_on_write(delivery_log_url(settings))
         raise
@@ -131,7 +131,7 @@ def _create(url: URL) -> Engine:
 def _created_on_write(url: URL) -> Engine:
     engine = open_engine(url, setting=DATABASE_URL_SETTING)
     # Created by another engine: this one reads the stand-in until all tables exist.
-    LateCreation(_empty_log(), lambda: _create(url).dispose()).attach_to(engine)
+    LateCreation(open_stand_in(), lambda: _create(url).dispose()).attach_to(engine)
     return engine
 
 
@@ -173,17 +173,13 @@ def _check_folder(path: Path) -> None:
         )
 
 
-def open_stand_in() -> Engine:
-    """Return an engine on an empty log in memory, for a process whose delivery log cannot be opened."""
-    return _empty_log()
-
-
 def is_stand_in(engine: Engine) -> bool:
     """Whether an engine reads the empty log that stands in for a missing one."""
     return engine.url.get_backend_name() == "sqlite" and not engine.url.database
 
 
-def _empty_log() -> Engine:
+def open_stand_in() -> Engine:
+    """Return an engine on an empty log in memory, for a process whose delivery log cannot be opened."""
     dialect = sqlite_dialect.dialect()
     return sqlite.open_empty(
         [str(CreateTable(each).compile(dialect=dialect)) for each in metadata.sorted_tables]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,13 +12,12 @@ from mailctl.delivery_log.opening import DATABASE_URL_SETTING
 from mailctl.delivery_log.rows import IDENTITY_COLUMNS, identity_from_row
 from mailctl.delivery_log.storage.encryption import open_sealed
 from mailctl.delivery_log.storage.engine import (
-    MIN_FREE_BYTES,
     clock_of,
+    is_disk_full,
     open_engine,
     reading,
     translate_database_errors,
 )
-from mailctl.delivery_log.storage.sqlite import sqlite_path
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.delivery_log.storage.urls import mask_url
 from mailctl.domain.catalog import CANARY
@@ -123,12 +121,7 @@ def _record(connection: Connection) -> str:
 
 def _check_free_space(url: URL) -> None:
     """Refuse a disk on which SQLite will fail soon: for a while it still has room in its own files."""
-    if url.get_backend_name() != "sqlite":
-        return
-    folder = sqlite_path(url).parent
-    free = shutil.disk_usage(folder).free
-    if free < MIN_FREE_BYTES:
+    if is_disk_full(url):
         raise LogUnavailable(
-            f"The disk of the delivery log at {mask_url(url)} is full: {free} bytes are free.",
-            fix="Free space on that disk.",
+            f"The disk of the delivery log at {mask_url(url)} is full.", fix="Free space on that disk."
         )

@@ -55,7 +55,7 @@ class Cause:
 
 @dataclass(frozen=True, kw_only=True)
 class SilentWorker:
-    """A worker that has neither signed off nor given a sign of life recently."""
+    """A worker that is stopped by a signal, or has neither signed off nor given a sign of life recently."""
 
     worker: Worker
     #: Whether its process is stopped by a signal.

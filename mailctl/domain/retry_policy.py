@@ -138,20 +138,18 @@ def decide_retry(
     last = f"{outcome}; {MAYBE_SENT}" if outcome.kind is OutcomeKind.AMBIGUOUS else str(outcome)
     if not is_ours and attempt >= MAX_ATTEMPTS:
         return GiveUp(reason=f"gave up after {attempt} attempts; last: {last}", is_expired=False)
-    delay = _config_delay(age) if is_ours else policy.delay(attempt, jitter=jitter)
     if is_throttled:
-        delay = _throttled_delay(age, jitter)
+        delay = _delay_by_age(age, first=THROTTLED_RETRY_SECONDS) * ((1 + jitter) / 2)
+    elif is_ours:
+        delay = _delay_by_age(age, first=CONFIG_RETRY_SECONDS)
+    else:
+        delay = policy.delay(attempt, jitter=jitter)
     at = probe_at if is_ours and probe_at else now + delay
     if is_too_late(at, expires_at):
         return GiveUp(reason=f"would expire before the next attempt; last: {last}", is_expired=True)
     return RetryAt(at=at, counts_as_attempt=not is_ours)
 
 
-def _config_delay(age: timedelta) -> timedelta:
-    seconds = min(MAX_CONFIG_RETRY_SECONDS, age.total_seconds() / 4)
-    return timedelta(seconds=max(CONFIG_RETRY_SECONDS, seconds))
-
-
-def _throttled_delay(age: timedelta, jitter: float) -> timedelta:
-    longest = min(MAX_CONFIG_RETRY_SECONDS, max(THROTTLED_RETRY_SECONDS, age.total_seconds() / 4))
-    return timedelta(seconds=longest * (1 + jitter) / 2)
+def _delay_by_age(age: timedelta, *, first: float) -> timedelta:
+    """Return a delay that grows with the age of an email, from `first` seconds on."""
+    return timedelta(seconds=min(MAX_CONFIG_RETRY_SECONDS, max(first, age.total_seconds() / 4)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailctl.broker.adapters import adapter_for
 from mailctl.broker.broker_type import BrokerType, broker_type_of
-from mailctl.broker.confirms import Confirms
+from mailctl.broker.confirms import REPLY_SECONDS, Confirms
 from mailctl.broker.connection import (
     broker_error,
     driver_errors,
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 #: Seconds for which a broker that did not answer is not asked again.
 BROKER_RETRY_SECONDS = 2.0
-#: Seconds that RabbitMQ may take for the next confirmation.
-CONFIRM_SECONDS = 1.0
 
 
 class MessageSender:
@@ -152,5 +150,5 @@ class MessageSender:
             limit_waits(self._connection)
             self._producer = self._app.amqp.Producer(self._connection, auto_declare=False)
             if broker_type_of(self._connection) is BrokerType.AMQP:
-                self._confirms = Confirms(self._producer.channel, timeout_seconds=CONFIRM_SECONDS)
+                self._confirms = Confirms(self._producer.channel, timeout_seconds=REPLY_SECONDS)
         return self._producer

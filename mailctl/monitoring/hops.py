@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Hop:
     """The result of checking one service that emails pass through, or one step of a canary."""
 
-    #: log, app, broker, results, workers, unclaimed, mail-server; of a canary: publish, worker, SMTP stages.
+    #: log, app, broker, results, workers, unclaimed, mail-server, or the name of a finding of
+    #: `checks.processes`; of a canary: publish, worker, SMTP stages.
     name: str
     ok: bool
     detail: str

@@ -57,10 +57,10 @@ class Settings(SettingsFields):
         origins: dict[str, str] = {}
         secrets, secrets_of_env_file = read_secret_files(os.environ), read_secret_files(from_file)
         for name in known:
-            if name in os.environ:
-                values[name], origins[name] = os.environ[name], "environment"
-            elif name in secrets:
+            if name in secrets:
                 values[name], origins[name] = secrets[name]
+            elif name in os.environ:
+                values[name], origins[name] = os.environ[name], "environment"
             elif from_file.get(name):
                 values[name], origins[name] = from_file[name], str(path)
             elif name in secrets_of_env_file:

@@ -45,8 +45,6 @@ def classify_error(
     Returns:
         The outcome; its reply text names the reason, but no address or password.
     """
-    if wrong := wrong_protocol(error, stage=stage):
-        return wrong
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return classify_reply(error.code, error.message, stage=stage)
     chain = list(_causes(error))

@@ -153,8 +153,7 @@ class SmtpPool:
             # No outage: the message waits for one of the sessions that the server allows.
             self._drop(session)
             self._refusal = outcome
-            others = len(self._leased) + len(self._idle)
-            self._session_limit.note_refusal(others=others, now=time.monotonic())
+            self._session_limit.note_refusal(others=self._open_sessions, now=time.monotonic())
 
     async def _lease_when_allowed(self) -> tuple[SmtpSession, bool] | None:
         """Lease a session as `_lease`; None if there is none, and the server does not allow one now."""
@@ -169,9 +168,17 @@ class SmtpPool:
             self._waiting.append(freed)
             try:
                 await freed
+            except asyncio.CancelledError:
+                if freed.done() and not freed.cancelled():
+                    self._wake_next()  # instead of this one, which was woken and does not look any more
+                raise
             finally:
                 if freed in self._waiting:
                     self._waiting.remove(freed)
+
+    @property
+    def _open_sessions(self) -> int:
+        return len(self._leased) + len(self._idle)
 
     @property
     def _held_sessions(self) -> int:
@@ -200,8 +207,7 @@ class SmtpPool:
         try:
             if not session.transactions:
                 await session.open()
-                opened = len(self._leased) + len(self._idle)
-                self._session_limit.note_opened(sessions=opened, now=time.monotonic())
+                self._session_limit.note_opened(sessions=self._open_sessions, now=time.monotonic())
             outcome = await session.send(envelope, fence=fence)
         except SESSION_ERRORS as error:
             self._drop(session)

@@ -67,10 +67,7 @@ def make_router(access: AccessControl | None = None) -> APIRouter:
     def check_host(request: Request) -> None:
         access.check_host(request)
 
-    def check_parameters(request: Request) -> None:
-        refuse_unknown_parameters(request)
-
-    guards = [Depends(check_host), Depends(require_key), Depends(check_parameters)]
+    guards = [Depends(check_host), Depends(require_key), Depends(refuse_unknown_parameters)]
     guarded = APIRouter(route_class=ApiRoute, dependencies=guards)
     guarded.add_api_route("/api/openapi.json", openapi, include_in_schema=False)
     for api_router in _API_ROUTERS:

@@ -153,17 +153,15 @@ class AccessControl:
 
 
 def _is_key_of_log(key: str) -> bool:
-    try:
+    with suppress(LogMissing):
         return runtime.current().api_keys.authenticate(key) is not None
-    except LogMissing:
-        return False
+    return False
 
 
 def _is_session_of_log(token: str) -> bool:
-    try:
+    with suppress(LogMissing):
         return runtime.current().web_sessions.is_valid(token)
-    except LogMissing:
-        return False
+    return False
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mailctl.deadlines import boottime
-from mailctl.delivery_log.heartbeats import MAX_CLOCK_SKEW_SECONDS
+from mailctl.delivery_log.heartbeats import has_skew
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +119,7 @@ class SkewWatch:
         Args:
             skew_seconds: by how much the clock of this host is ahead.
         """
-        was_wrong, self._is_wrong = self._is_wrong, abs(skew_seconds) > MAX_CLOCK_SKEW_SECONDS
+        was_wrong, self._is_wrong = self._is_wrong, has_skew(skew_seconds)
         if self._is_wrong and not was_wrong:
             _log.warning(
                 "the clock of this host differs by %+.1f s from that of the delivery log's database. Emails "

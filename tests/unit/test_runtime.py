@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
@@ -190,3 +191,20 @@ class TestTheRuntimeOfThisProcess:
         with pytest.raises(ConfigurationError):
             runtime.require_usable_keys()
         assert not runtime.is_open()
+
+
+@pytest.mark.parametrize(
+    ("values", "is_durable"),
+    [
+        ({}, True),
+        ({"mailctl_durability": "relaxed"}, False),
+        ({"mailctl_durability": "relaxed", "mailctl_on_ambiguous": "hold"}, True),
+        ({"mailctl_durability": "relaxed", "mailctl_ambiguous_resends": 0}, True),
+    ],
+)
+def test_no_claim_may_be_lost_where_an_email_in_doubt_is_never_sent_again(
+    values: dict[str, Any], is_durable: bool, tmp_path: Path
+) -> None:
+    """Whichever setting says so: an email whose claim was lost is sent again."""
+    with closing(Runtime(Settings(mailctl_home=tmp_path, **values))) as parts:
+        assert parts.claims._durable is is_durable

@@ -12,9 +12,11 @@ _PRIVILEGE_FIX = (
     "Grant this user SELECT, INSERT, UPDATE and DELETE on the tables of mailctl, and CREATE on the schema"
     " where they are missing."
 )
+#: The SQLSTATE of a transaction that may not write.
+READ_ONLY_SQLSTATE = "25006"
 #: By the SQLSTATE of PostgreSQL.
 _FIX_BY_SQLSTATE = {
-    "25006": _READ_ONLY_FIX,
+    READ_ONLY_SQLSTATE: _READ_ONLY_FIX,
     "42501": _PRIVILEGE_FIX,
     "53100": "Free space on the disk of the database server.",
 }

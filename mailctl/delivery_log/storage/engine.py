@@ -19,7 +19,7 @@ from mailctl.deadlines import boottime
 from mailctl.delivery_log.storage import sqlite
 from mailctl.delivery_log.storage.clock import HostClock, ServerClock, ServerTime
 from mailctl.delivery_log.storage.driver_errors import fix_of
-from mailctl.delivery_log.storage.time_limit import remaining_seconds
+from mailctl.delivery_log.storage.time_limit import CONNECT_TIMEOUT_SECONDS, remaining_seconds
 from mailctl.delivery_log.storage.urls import mask_url
 from mailctl.errors import ConfigurationError, ExtraMissing, LogUnavailable, ServiceUnavailable
 from mailctl.redaction import mask_credentials
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 
-#: Seconds to wait for a database server to accept a connection.
-CONNECT_TIMEOUT_SECONDS = 3
 #: The execution options of an engine that hold its `LateCreation` and its `ServerClock`.
 _LATE_CREATION = "mailctl_late_creation"
 _CLOCK = "mailctl_clock"
@@ -41,7 +39,7 @@ _TIME_QUESTIONS = 3
 _HOST_CLOCK = HostClock()
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 #: With less free space than this, SQLite cannot extend its files.
-MIN_FREE_BYTES = 64 * 1024
+_MIN_FREE_BYTES = 64 * 1024
 
 
 def open_engine(url: URL, *, setting: str, read_only: bool = False) -> Engine:
@@ -332,7 +330,7 @@ def translate_database_errors(
     try:
         yield
     except (DBAPIError, PoolTimeoutError) as error:
-        if _is_disk_full(url):
+        if is_disk_full(url):
             raise error_class(
                 f"{what} at {mask_url(url)} cannot be used: its disk is full.", fix="Free space on that disk."
             ) from error
@@ -348,11 +346,11 @@ def translate_database_errors(
         ) from error
 
 
-def _is_disk_full(url: URL) -> bool:
+def is_disk_full(url: URL) -> bool:
     """Whether the disk of a SQLite database is full, for which SQLite often reports "disk I/O error"."""
     if url.get_backend_name() != "sqlite" or not url.database:
         return False
     try:
-        return shutil.disk_usage(Path(url.database).parent).free < MIN_FREE_BYTES
+        return shutil.disk_usage(Path(url.database).parent).free < _MIN_FREE_BYTES
     except OSError:
         return False

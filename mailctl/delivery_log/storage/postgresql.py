@@ -9,7 +9,8 @@ from sqlalchemy import text
 from typing_extensions import override
 
 from mailctl.connection_urls.options import PREPARE_THRESHOLD
-from mailctl.delivery_log.storage.time_limit import remaining_seconds
+from mailctl.delivery_log.storage.driver_errors import READ_ONLY_SQLSTATE
+from mailctl.delivery_log.storage.time_limit import CONNECT_TIMEOUT_SECONDS, remaining_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.engine import URL
 
-#: Seconds to wait for a server to accept a connection; libpq waits for 2 at least.
-CONNECT_TIMEOUT_SECONDS = 3
+#: libpq waits for so many seconds at least.
 _SHORTEST_CONNECT_TIMEOUT_SECONDS = 2
 #: What is different from libpq's defaults, with which a lost connection is noticed after 15 minutes (one that
 #: waits for an answer) or two hours (an idle one).
@@ -32,7 +32,6 @@ _NETWORK_OPTIONS: Mapping[str, int] = {
 }
 #: Seconds before the limit at which the server itself gives up, so that the connection can be used again.
 _SERVER_MARGIN_SECONDS = 0.3
-_READ_ONLY_TRANSACTION = "25006"
 _SET_TIMEOUTS = text(
     "SELECT set_config('lock_timeout', :limit, true), set_config('statement_timeout', :limit, true)"
 )
@@ -76,7 +75,7 @@ def set_timeouts(connection: Connection) -> None:
 def is_read_only_error(error: BaseException) -> bool:
     """Whether a server refuses to write, as a former primary does after a failover."""
     cause = getattr(error, "orig", error)
-    return isinstance(cause, psycopg.Error) and cause.sqlstate == _READ_ONLY_TRANSACTION
+    return isinstance(cause, psycopg.Error) and cause.sqlstate == READ_ONLY_SQLSTATE
 
 
 class LimitedConnection(psycopg.Connection[Any]):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: Seconds to wait for a database server to accept a connection.
+CONNECT_TIMEOUT_SECONDS = 3
 #: The time of the monotonic clock at which the caller must have its answer; None if it waits.
 _deadline: ContextVar[float | None] = ContextVar("mailctl_deadline", default=None)
 

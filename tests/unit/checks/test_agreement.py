@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mailctl.checks.agreement import MAX_CLOCK_SKEW_SECONDS, Disagreement, Subject, find_disagreements
+from mailctl.checks.agreement import Disagreement, Subject, find_disagreements
+from mailctl.delivery_log.heartbeats import MAX_CLOCK_SKEW_SECONDS
 from tests.workers import IDENTITY, worker
 
 if TYPE_CHECKING:

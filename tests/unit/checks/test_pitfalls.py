@@ -49,6 +49,11 @@ def test_sound_settings_have_none() -> None:
             "unverified broker",
             WARN,
         ),
+        (
+            {"celery_result_backend": BrokerUrl("rediss://redis:6379/0?ssl_cert_reqs=CERT_NONE")},
+            "unverified result backend",
+            WARN,
+        ),
         ({"email_tls": "none", "email_host": "localhost", "email_host_user": "app"}, "credentials", FAIL),
     ],
 )

@@ -42,6 +42,15 @@ def test_the_content_of_the_file_is_the_value(
     assert settings.source_of("EMAIL_HOST_PASSWORD") == str(path)
 
 
+def test_an_empty_variable_does_not_hide_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of containers often pass every variable on, set or not."""
+    path = tmp_path / "password"
+    path.write_text("s3cret")
+    monkeypatch.setenv("EMAIL_HOST_PASSWORD", "")
+    monkeypatch.setenv("EMAIL_HOST_PASSWORD_FILE", str(path))
+    assert Settings.load().email_host_password.get_secret_value() == "s3cret"
+
+
 def test_a_secret_that_is_given_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The two may differ, and nobody would see which one is used."""
     monkeypatch.setenv("EMAIL_HOST_PASSWORD", "one")

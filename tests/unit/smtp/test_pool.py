@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -132,3 +133,22 @@ def test_a_closed_pool_opens_no_session() -> None:
 
     with pytest.raises(RuntimeError, match="closed"):
         asyncio.run(lease())
+
+
+def test_a_waiting_message_that_is_cancelled_as_it_is_woken_wakes_the_next() -> None:
+    """Otherwise a session is idle, and a message waits for it."""
+
+    async def leased() -> bool:
+        pool = Pool(SERVER)
+        pool.lease(session := FakeSession())
+        session.used_at = session.opened_at = time.monotonic()
+        pool._session_limit.note_refusal(others=1, now=time.monotonic())
+        first, second = (asyncio.create_task(pool._lease_when_allowed()) for _ in range(2))
+        await asyncio.sleep(0)
+        pool._release(session, ACCEPTED)  # type: ignore[arg-type]
+        first.cancel()
+        await asyncio.wait([first])
+        found, _ = await asyncio.wait_for(second, 60) or (None, False)
+        return found is session
+
+    assert asyncio.run(leased())
