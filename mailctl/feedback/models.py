@@ -51,8 +51,8 @@ class Feedback:
         enhanced_code: Enhanced status code such as ``5.1.1`` (RFC 3463).
         diagnostic: Text of the remote server or of the source; from strangers.
         remote_server: Host name or address of the server that said so.
-        is_permanent: For a bounce, whether the source itself calls it permanent (a hard bounce); None where it
-            does not tell.
+        is_permanent: For a bounce, whether the source itself calls it permanent (a hard bounce); None where
+            it does not tell.
     """
 
     source: str
