@@ -30,7 +30,7 @@ from mailctl.delivery_log.recovery import Recovery
 from mailctl.delivery_log.refusals import Refusals
 from mailctl.delivery_log.rule_enforcement import Rules
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.delivery_log.storage.engine import clock_of
+from mailctl.delivery_log.storage.engine import clock_of, limit_transactions
 from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url
 from mailctl.delivery_log.suppressions import Suppressions
 from mailctl.domain.rate_limits import rate_limits_from_settings
@@ -57,6 +57,10 @@ if TYPE_CHECKING:
     from mailctl.security.links import Links
     from mailctl.smtp.sender import Sender
     from mailctl.users import EmbeddedUserDirectory, ServiceUserDirectory
+
+
+#: Seconds after which a process that runs for long gives up a transaction that a silent server holds up.
+TRANSACTION_SECONDS = 20.0
 
 
 class Runtime:
@@ -124,9 +128,9 @@ class Runtime:
         #: None where emails are captured.
         self.circuits = Circuits(self.engine, server) if server else None
 
-    @cached_property
+    @property
     def identity(self) -> ProcessIdentity:
-        """What this process runs with, for a comparison with others that share the log.
+        """What this process runs with, for a comparison with others, and the log that is there now.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
@@ -149,6 +153,13 @@ class Runtime:
             LogUnavailable: as `clock`.
         """
         return clock_of(self.engine).skew_seconds
+
+    def limit_transactions(self) -> None:
+        """Give up each transaction in which a server does not answer within `TRANSACTION_SECONDS`.
+
+        Call this in a process that runs for long; a command may wait for a query that takes minutes.
+        """
+        limit_transactions(self.engine, seconds=TRANSACTION_SECONDS)
 
     @property
     def masked_log_url(self) -> str:

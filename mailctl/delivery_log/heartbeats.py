@@ -78,7 +78,7 @@ class WorkerRegistry(Repository):
             connection.execute(delete(workers).where(workers.c.seen_at < silent_since))
             if not insert_or_ignore(connection, workers, row):
                 changed = workers.update().where(workers.c.id == worker.id)
-                values = {name: row[name] for name in ("seen_at", "queues", "clock_skew")}
+                values = {name: row[name] for name in ("seen_at", "queues", "clock_skew", "identity")}
                 connection.execute(changed.values(**values))
 
     def unregister(self, worker_id: str) -> None:

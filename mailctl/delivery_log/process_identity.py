@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import literal_column, null, select
 
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import log
@@ -60,12 +60,34 @@ def identify_process(engine: Engine, keyring: Keyring, *, mail_server: str) -> P
         version=version("mailctl"),
         keys=keyring.fingerprints(),
         mail_server=mail_server,
-        log_id=_read_log_id(engine),
+        log_id=read_log_mark(engine).id,
     )
 
 
-def _read_log_id(engine: Engine) -> str | None:
-    """Return the id of a delivery log, which a copy of it shares; None if it has none."""
+#: A standby that takes over has the same numbers as its primary.
+_PLACE = "(SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || tableoid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogMark:
+    """What tells a delivery log from another one that is at the same address later."""
+
+    #: The id of the log, which a copy of it shares; None if it has none.
+    id: str | None
+    #: The numbers of its database and table on PostgreSQL, which no restored copy shares; None elsewhere.
+    place: str | None
+
+
+def read_log_mark(engine: Engine) -> LogMark:
+    """Return the mark of the delivery log that is there now.
+
+    Args:
+        engine: of the delivery log.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    place = literal_column(_PLACE) if engine.dialect.name == "postgresql" else null()
     with reading(engine) as connection:
-        found = connection.execute(select(log.c.id)).scalar()
-    return None if found is None else str(found)
+        found = connection.execute(select(log.c.id, place)).first()
+    return LogMark(id=None, place=None) if found is None else LogMark(id=str(found[0]), place=found[1])

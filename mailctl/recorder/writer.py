@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailctl.broker.fork_safety import no_fork
+from mailctl.delivery_log.storage.time_limit import time_limit
 from mailctl.errors import MailctlError
 from mailctl.per_process import PerProcess
 from mailctl.redaction import masking_logger
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _log = masking_logger("mailctl.recorder")
 #: Seconds for which a delivery log that failed is not used again.
 BACKOFF_SECONDS = 10.0
+#: Seconds that a silent delivery log on a server may hold up a task of the service, and the writing thread.
+LOG_SECONDS = 10.0
 #: Seconds that a process waits at its end for entries that are not written yet, unless the log fails. A short
 #: script may end before it has even imported the database driver.
 FLUSH_SECONDS = 30.0
@@ -46,9 +49,10 @@ class LogHealth:
 
     @contextmanager
     def tolerating(self) -> Iterator[None]:
-        """Suppress every error in the block, because no fault of the log may stop the service."""
+        """Suppress every error in the block and limit its time: no fault of the log may stop the service."""
         try:
-            yield
+            with time_limit(LOG_SECONDS):
+                yield
         except Exception as error:
             self.note_failure(error)
         else:
@@ -196,7 +200,7 @@ class LogWriter:
     @staticmethod
     def _apply(entry: Callable[[Runtime], object]) -> None:
         # A process that is forked meanwhile would wait forever for locks of this thread, such as of imports.
-        with no_fork():
+        with no_fork(), time_limit(LOG_SECONDS):
             from mailctl import runtime  # imports the database driver; an event loop must not wait for that
 
             entry(runtime.current())

@@ -49,6 +49,7 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
         """Start the relay on the delivery log of this process."""
         runtime.adopt_app(parent.app)
         parts = runtime.current()
+        parts.limit_transactions()
         _warn_of_placeholders(parts.settings)
         self._relay = Relay(
             parts,

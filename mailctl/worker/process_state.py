@@ -13,6 +13,7 @@ class ProcessState:
 
     def __init__(self) -> None:
         self.runtime = parts = runtime.current()
+        parts.limit_transactions()
         self._sender = parts.make_sender()
         self._event_loop = EventLoopThread()
         self.delivery = Delivery(parts, event_loop=self._event_loop, sender=self._sender)

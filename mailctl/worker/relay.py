@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailctl.broker.inspector import BrokerInspector
@@ -20,6 +21,7 @@ from mailctl.worker.clocks import IntervalTimer, SkewWatch
 from mailctl.worker.consumer_watch import ConsumerWatch
 from mailctl.worker.drain import DrainWatch
 from mailctl.worker.due_emails import DueEmails
+from mailctl.worker.log_watch import LogWatch
 from mailctl.worker.restarts import RestartLimit, describe_failure
 from mailctl.worker.stuck_emails import StuckEmails
 
@@ -79,6 +81,7 @@ class Relay:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mailctl-relay", daemon=True)
         self._restarts = RestartLimit()
+        self._log_watch = LogWatch(runtime)
         self._broker = broker = BrokerInspector(runtime.app)
         self._drain_watch = on_drained and DrainWatch(
             runtime, broker=broker, queues=worker.queues, is_busy=is_busy, on_drained=on_drained
@@ -175,6 +178,9 @@ class Relay:
 
     def _tick(self) -> None:
         if self._heartbeat_timer.restart_if_due():
+            if self._log_watch.has_changed():
+                self._worker = replace(self._worker, identity=self._runtime.identity)
+                self._stuck_emails.distrust_leases()
             self._runtime.workers.record_heartbeat(self._worker)
             self._skew_watch.check(self._runtime.clock_skew_seconds)
         is_recovery_due = self._recovery_timer.restart_if_due()

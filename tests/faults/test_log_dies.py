@@ -204,3 +204,18 @@ def test_the_log_is_deleted_under_a_worker(site: Site, check: Checker) -> None:
     site.enqueue(10)
     site.repaired()
     check()
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_a_copy_is_restored_on_postgresql(site: Site, check: Checker, postgres: PostgresServer) -> None:
+    """The worker goes on in the copy, and says so, as with a file."""
+    url = postgres.make_database()
+    site.terminal.set(MAILCTL_DATABASE_URL=url)
+    worker = site.start_worker("-c", "1")
+    site.enqueue(5)
+    site.wait_until_finished(5)
+    postgres.replace_database(url)
+    worker.wait_until_printed("was replaced by a copy of it")
+    site.enqueue(10)
+    site.repaired()
+    check()

@@ -56,6 +56,16 @@ class PostgresServer(TemporaryServer):
         name = url.rpartition("/")[2]
         self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    def replace_database(self, url: str) -> None:
+        """Put a copy in the place of a database, as a restore does, and end the connections to it."""
+        name = url.rpartition("/")[2]
+        old, old_name = sql.Identifier(name), sql.Identifier(f"{name}_old")
+        self._run(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(old))
+        end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = {}"
+        self._run(sql.SQL(end).format(sql.Literal(name)))
+        self._run(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(old, old_name))
+        self._run(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(old, old_name))
+
     def crash(self) -> None:
         """Kill the process of one session; the server then ends all others, and recovers from its WAL."""
         with psycopg.connect(self.url, autocommit=True) as connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,11 @@ from mailctl.deadlines import boottime
 from mailctl.delivery_log.storage import sqlite
 from mailctl.delivery_log.storage.clock import HostClock, ServerClock, ServerTime
 from mailctl.delivery_log.storage.driver_errors import fix_of
-from mailctl.delivery_log.storage.time_limit import CONNECT_TIMEOUT_SECONDS, remaining_seconds
+from mailctl.delivery_log.storage.time_limit import (
+    CONNECT_TIMEOUT_SECONDS,
+    is_server_limited,
+    time_limit,
+)
 from mailctl.delivery_log.storage.urls import mask_url
 from mailctl.errors import ConfigurationError, ExtraMissing, LogUnavailable, ServiceUnavailable
 from mailctl.redaction import mask_credentials
@@ -34,6 +38,10 @@ if TYPE_CHECKING:
 #: The execution options of an engine that hold its `LateCreation` and its `ServerClock`.
 _LATE_CREATION = "mailctl_late_creation"
 _CLOCK = "mailctl_clock"
+#: The execution option with the seconds that a transaction on a server may take.
+_TRANSACTION_SECONDS = "mailctl_transaction_seconds"
+#: Seconds for a free connection of the pool, and for a proof that its server answers.
+_CHECKOUT_SECONDS = 2 * CONNECT_TIMEOUT_SECONDS
 #: How often a server is asked for its time in a row: the shortest answer tells it best.
 _TIME_QUESTIONS = 3
 _HOST_CLOCK = HostClock()
@@ -165,7 +173,7 @@ def compare_clock_on(connection: Connection, engine: Engine) -> None:
 
 
 def _ask_time(engine: Engine) -> ServerTime:
-    with translate_database_errors(engine.url), engine.connect() as connection:
+    with translate_database_errors(engine.url), _connected(engine) as connection:
         answers = [_ask_time_once(connection) for _ in range(_TIME_QUESTIONS)]
     return min(answers, key=lambda answer: answer.answer_seconds)
 
@@ -231,7 +239,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """
     late = _late_creation(engine)
     source = engine if late is None else late.readable(engine)
-    with translate_database_errors(engine.url), source.connect() as connection:
+    with translate_database_errors(engine.url), _connected(source) as connection:
         connection.execution_options(**{sqlite.READ_ONLY: True})
         _limit_time(connection)
         yield connection
@@ -253,7 +261,7 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
     with (
         translate_database_errors(engine.url),
         _discarding_read_only_connections(engine),
-        engine.connect() as connection,
+        _connected(engine) as connection,
     ):
         connection.execution_options(**{sqlite.DURABLE: durable})
         with connection.begin():
@@ -265,8 +273,35 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
         checkpoint(engine)
 
 
+def limit_transactions(engine: Engine, *, seconds: float) -> None:
+    """Give up each later transaction whose server does not answer in time, and close its connection.
+
+    For a process that runs for long and must go on, or end, while a server on PostgreSQL is silent.
+
+    Args:
+        engine: of the delivery log.
+        seconds: for each transaction.
+    """
+    engine.update_execution_options(**{_TRANSACTION_SECONDS: seconds})
+
+
+@contextmanager
+def _connected(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection whose server has just answered, within the time limit for transactions."""
+    if engine.dialect.name != "postgresql":
+        with engine.connect() as connection:
+            yield connection
+        return
+    with time_limit(_CHECKOUT_SECONDS, is_for_server=False):
+        checked_out = engine.connect()
+    seconds = engine.get_execution_options().get(_TRANSACTION_SECONDS)
+    limited = nullcontext() if seconds is None else time_limit(seconds, is_for_server=False)
+    with limited, checked_out as connection:
+        yield connection
+
+
 def _limit_time(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql" and remaining_seconds() is not None:
+    if connection.dialect.name == "postgresql" and is_server_limited():
         from mailctl.delivery_log.storage.postgresql import set_timeouts
 
         set_timeouts(connection)

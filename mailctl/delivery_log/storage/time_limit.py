@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,28 +13,51 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for a database server to accept a connection.
 CONNECT_TIMEOUT_SECONDS = 3
-#: The time of the monotonic clock at which the caller must have its answer; None if it waits.
-_deadline: ContextVar[float | None] = ContextVar("mailctl_deadline", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Limit:
+    """When the caller must have its answer, and who gives up."""
+
+    #: The time of the monotonic clock.
+    deadline: float
+    #: Whether the server is told to give up in time, too, which costs a round trip for each transaction.
+    is_for_server: bool
+
+
+_limit: ContextVar[_Limit | None] = ContextVar("mailctl_time_limit", default=None)
 
 
 @contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float, *, is_for_server: bool = True) -> Iterator[None]:
     """Limit the time that a delivery log in PostgreSQL may take for all that is asked of it within.
 
     It limits queries, waiting for locks and for connections, and also a server that does not answer at all.
-    Transactions of the caller, such as those of `session=`, are not touched.
+    Transactions of the caller, such as those of `session=`, are not touched. A limit within another one never
+    extends that.
 
     Args:
         seconds: from now on.
+        is_for_server: whether the server also ends a statement in time, so that the connection can be used
+            again; otherwise the connection is closed.
     """
-    token = _deadline.set(time.monotonic() + seconds)
+    outer, deadline = _limit.get(), time.monotonic() + seconds
+    if outer is not None:
+        deadline, is_for_server = min(deadline, outer.deadline), is_for_server or outer.is_for_server
+    token = _limit.set(_Limit(deadline=deadline, is_for_server=is_for_server))
     try:
         yield
     finally:
-        _deadline.reset(token)
+        _limit.reset(token)
 
 
 def remaining_seconds() -> float | None:
     """Return the seconds that are left, 0 or less if none are; None without a limit."""
-    deadline = _deadline.get()
-    return None if deadline is None else deadline - time.monotonic()
+    limit = _limit.get()
+    return None if limit is None else limit.deadline - time.monotonic()
+
+
+def is_server_limited() -> bool:
+    """Whether there is a limit that the server has to be told."""
+    limit = _limit.get()
+    return limit is not None and limit.is_for_server

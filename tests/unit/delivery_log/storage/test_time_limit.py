@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mailctl.delivery_log.storage.time_limit import remaining_seconds, time_limit
+from mailctl.delivery_log.storage.time_limit import is_server_limited, remaining_seconds, time_limit
 
 
 def test_a_limit_holds_within_its_block() -> None:
@@ -15,6 +15,20 @@ def test_a_limit_holds_within_its_block() -> None:
         with time_limit(-1):
             assert (remaining_seconds() or 0) <= -1
     assert remaining_seconds() is None
+
+
+def test_a_limit_within_another_one_never_extends_it() -> None:
+    """Whoever waits for the whole has to have an answer in time; the server is told of the outer limit."""
+    with time_limit(1), time_limit(60, is_for_server=False):
+        assert (remaining_seconds() or 0) <= 1
+        assert is_server_limited()
+
+
+def test_a_limit_of_this_process_alone_is_not_told_to_the_server() -> None:
+    """Nor is none."""
+    assert not is_server_limited()
+    with time_limit(1, is_for_server=False):
+        assert not is_server_limited()
 
 
 def test_a_limit_holds_in_the_thread_that_does_the_work() -> None:

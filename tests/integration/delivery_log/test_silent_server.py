@@ -1,0 +1,32 @@
+"""A server that falls silent during a transaction, while nobody waits for a certain answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TypeAlias
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from mailctl.delivery_log.storage.engine import limit_transactions, open_engine, reading, writing
+from mailctl.delivery_log.storage.urls import parse_url
+from mailctl.errors import LogUnavailable
+
+Transaction: TypeAlias = Callable[[Engine], AbstractContextManager[Connection]]
+
+
+@pytest.mark.parametrize("transaction", [reading, writing])
+def test_a_process_that_runs_for_long_gives_up_a_transaction(
+    postgres_url: str, transaction: Transaction
+) -> None:
+    """The connection is closed, and the next transaction works on another."""
+    engine = open_engine(parse_url(postgres_url, setting="X"), setting="X")
+    limit_transactions(engine, seconds=0.3)
+    with pytest.raises(LogUnavailable, match="did not answer in time"), transaction(engine) as connection:
+        connection.execute(text("SELECT pg_sleep(3600)"))
+    with transaction(engine) as connection:
+        assert connection.execute(text("SELECT 1")).scalar() == 1
+        # Telling the server would cost a round trip for each transaction.
+        assert connection.execute(text("SHOW statement_timeout")).scalar() == "0"
+    engine.dispose()
