@@ -33,6 +33,13 @@ class BrokerAdapter(Protocol):
     def consumer_count(self, queue: str) -> int | None:
         """Return how many consumers a queue has; None if the broker does not say."""
 
+    def listener_count(self, exchange: str, /) -> int | None:
+        """Return how many workers receive what is published to an exchange for all; None if unknown.
+
+        Args:
+            exchange: the name of the exchange of Celery's remote control.
+        """
+
     def read_queues(self, queues: Collection[str]) -> dict[str, BrokerQueue]:
         """Return the contents of queues by name, as far as the broker shows them."""
 

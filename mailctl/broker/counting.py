@@ -42,6 +42,9 @@ class CountingAdapter:
         """Return how many consumers a queue has; 0 if there is no such queue."""
         return _declared(self._connection, queue, "consumer_count")
 
+    def listener_count(self, _exchange: str, /) -> None:
+        """Return None: `consumer_count` tells more."""
+
     def read_queues(self, queues: Collection[str]) -> dict[str, BrokerQueue]:
         """Return the message counts of queues by name."""
         return {queue: self._read_queue(queue) for queue in queues}

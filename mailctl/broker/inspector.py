@@ -61,7 +61,7 @@ class TasksInHand:
     """The tasks that workers have."""
 
     ids: frozenset[str]
-    #: Whether as many workers have answered as a queue has consumers; a busy one may not have.
+    #: Whether as many workers have answered as there are; a busy one may not have.
     is_complete: bool
 
 
@@ -230,8 +230,11 @@ class BrokerInspector:
         return ask_broker(self._app, read)
 
     def _have_all_answered(self, connection: Any, queues: Collection[str], nodes: AbstractSet[str]) -> bool:
-        """Whether a queue has no other consumers than these nodes; True if the broker counts none."""
+        """Whether these nodes are all workers: all that consume these queues, or all of the broker."""
         adapter = adapter_for(connection)
+        listeners = adapter.listener_count(self._app.control.mailbox.exchange.name)
+        if listeners is not None:
+            return listeners <= len(nodes)
         consumers = {queue: count for queue in queues if (count := adapter.consumer_count(queue))}
         if not consumers:
             return True

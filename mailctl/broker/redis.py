@@ -6,6 +6,7 @@ workers have taken and not acknowledged.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from mailctl.broker.messages import (
@@ -66,6 +67,23 @@ class RedisAdapter:
 
     def consumer_count(self, _queue: str, /) -> None:
         """Return None: Redis does not know who waits for messages."""
+
+    def listener_count(self, exchange: str, /) -> int:
+        """Return how many workers receive remote control commands, by a command that is for none of them.
+
+        Redis tells a publisher how many have received its message.
+        """
+        channel = self._channel
+        message = channel.prepare_message(
+            json.dumps({"method": "ping", "arguments": {}, "destination": [probe_name()]}),
+            content_type="application/json",
+            content_encoding="utf-8",
+        )
+        channel._inplace_augment_message(message, exchange, "")
+        topic = channel._get_publish_topic(exchange, "")
+        # The channel's own connection may be waiting for the replies of workers.
+        with channel.conn_or_acquire() as client:
+            return int(client.publish(topic, json.dumps(message)))
 
     def read_queues(self, queues: Collection[str]) -> dict[str, BrokerQueue]:
         """Return the contents of these queues, and of all others that have unacknowledged messages."""
