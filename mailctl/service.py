@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 
 from mailctl import runtime
+from mailctl.domain.address_block import address_block
 from mailctl.domain.catalog import GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME
 from mailctl.domain.factory import parse_recipient, read_user
 from mailctl.domain.json_values import to_json_value
@@ -140,6 +141,16 @@ class ServiceCall:
             )
         return cls(request=request, users=[known])
 
+    def from_source(self, source: str | None) -> ServiceCall:
+        """Return the call with the IP address of the client that it is made for.
+
+        Raises:
+            InvalidInput: it is not an IP address.
+        """
+        if source is None:
+            return self
+        return replace(self, request=replace(self.request, source=address_block(source)))
+
 
 class EmailService:
     """Sends emails of the service in the background.
@@ -152,6 +163,8 @@ class EmailService:
             and a rollback removes it. None commits the email at once.
         idempotency_key: a second call with the same key and content returns the id of the first call and
             sends nothing.
+        source: the IP address of the client of this request, whose block MAILCTL_LIMIT_PER_SOURCE counts;
+            None if nobody outside asked for the email.
 
     Raises (all sending methods):
         InvalidInput: a value is missing or not usable; nothing was recorded.
@@ -184,6 +197,7 @@ class EmailService:
         *,
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
+        source: str | None = None,
     ) -> str:
         """Send a generic email, with its own subject and template, to each recipient.
 
@@ -205,7 +219,7 @@ class EmailService:
             The id of the email to the first recipient; it is also the group id of the others.
         """
         call = ServiceCall.generic(subject, recipients, template_name, context, key=idempotency_key)
-        return await _record(call, session)
+        return await _record(call, session, source=source)
 
     @staticmethod
     async def send_welcome_email(
@@ -213,9 +227,10 @@ class EmailService:
         *,
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
+        source: str | None = None,
     ) -> str:
         """Send a welcome email to a new user; return its id."""
-        return await _record(ServiceCall.welcome(user, key=idempotency_key), session)
+        return await _record(ServiceCall.welcome(user, key=idempotency_key), session, source=source)
 
     @staticmethod
     async def send_password_reset_email(
@@ -224,12 +239,13 @@ class EmailService:
         *,
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
+        source: str | None = None,
     ) -> str:
         """Send a password-reset link that carries `token`; return the id of the email.
 
         Without a token, mailctl makes the link when it sends the email (see `mailctl.links`).
         """
-        return await _record(ServiceCall.reset(user, token, key=idempotency_key), session)
+        return await _record(ServiceCall.reset(user, token, key=idempotency_key), session, source=source)
 
     @staticmethod
     async def send_verification_email(
@@ -238,12 +254,15 @@ class EmailService:
         *,
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
+        source: str | None = None,
     ) -> str:
         """Send a link that carries `token` and confirms the email address; return the id of the email.
 
         Without a token, mailctl makes the link when it sends the email (see `mailctl.links`).
         """
-        return await _record(ServiceCall.verification(user, token, key=idempotency_key), session)
+        return await _record(
+            ServiceCall.verification(user, token, key=idempotency_key), session, source=source
+        )
 
     @staticmethod
     async def send_new_ip_notification(
@@ -254,13 +273,14 @@ class EmailService:
         *,
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
+        source: str | None = None,
     ) -> str:
         """Notify a user of a sign-in from `ip_address`, with links that allow and block it; return the id.
 
         Without a token, mailctl makes that link when it sends the email (see `mailctl.links`).
         """
         call = ServiceCall.new_ip(user, ip_address, whitelist_token, blacklist_token, key=idempotency_key)
-        return await _record(call, session)
+        return await _record(call, session, source=source)
 
     @staticmethod
     async def send(
@@ -271,6 +291,7 @@ class EmailService:
         tokens: Mapping[str, str] | None = None,
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
+        source: str | None = None,
     ) -> str:
         """Send an email of any kind, built-in or custom (MAILCTL_CATALOG); return its id.
 
@@ -282,10 +303,11 @@ class EmailService:
         """
         catalog = (await asyncio.to_thread(background.current)).runtime.catalog
         call = ServiceCall.of_kind(catalog.get(kind), user, context, tokens, key=idempotency_key)
-        return await _record(call, session)
+        return await _record(call, session, source=source)
 
 
-async def _record(call: ServiceCall, session: Session | AsyncSession | None) -> str:
+async def _record(call: ServiceCall, session: Session | AsyncSession | None, *, source: str | None) -> str:
+    call = call.from_source(source)
     # Only opening it needs another thread: each change of threads takes time.
     dispatcher = background.current() if background.is_open() else await asyncio.to_thread(background.current)
     if session is None:

@@ -42,6 +42,8 @@ class EmailService:
             at once, except in a transaction of Django.
         idempotency_key: a second call with the same key and content returns the id of the first call and
             sends nothing.
+        source: the IP address of the client of this request, whose block MAILCTL_LIMIT_PER_SOURCE counts;
+            None if nobody outside asked for the email.
 
     Raises (all sending methods):
         InvalidInput: a value is missing or invalid; nothing was recorded.
@@ -74,6 +76,7 @@ class EmailService:
         *,
         session: Session | scoped_session[Session] | None = None,
         idempotency_key: str | None = None,
+        source: str | None = None,
     ) -> str:
         """Send a generic email to each recipient; see `mailctl.EmailService.send_email`.
 
@@ -81,7 +84,7 @@ class EmailService:
             The id of the email to the first recipient; it is also the group id of the others.
         """
         call = ServiceCall.generic(subject, recipients, template_name, context, key=idempotency_key)
-        return _record(call, session)
+        return _record(call, session, source=source)
 
     @staticmethod
     def send_welcome_email(
@@ -89,9 +92,10 @@ class EmailService:
         *,
         session: Session | scoped_session[Session] | None = None,
         idempotency_key: str | None = None,
+        source: str | None = None,
     ) -> str:
         """Send a welcome email to a new user; return its id."""
-        return _record(ServiceCall.welcome(user, key=idempotency_key), session)
+        return _record(ServiceCall.welcome(user, key=idempotency_key), session, source=source)
 
     @staticmethod
     def send_password_reset_email(
@@ -100,9 +104,10 @@ class EmailService:
         *,
         session: Session | scoped_session[Session] | None = None,
         idempotency_key: str | None = None,
+        source: str | None = None,
     ) -> str:
         """Send a password-reset link that carries `token`; return the id of the email."""
-        return _record(ServiceCall.reset(user, token, key=idempotency_key), session)
+        return _record(ServiceCall.reset(user, token, key=idempotency_key), session, source=source)
 
     @staticmethod
     def send_verification_email(
@@ -111,9 +116,10 @@ class EmailService:
         *,
         session: Session | scoped_session[Session] | None = None,
         idempotency_key: str | None = None,
+        source: str | None = None,
     ) -> str:
         """Send a link that carries `token` and confirms the email address; return the id of the email."""
-        return _record(ServiceCall.verification(user, token, key=idempotency_key), session)
+        return _record(ServiceCall.verification(user, token, key=idempotency_key), session, source=source)
 
     @staticmethod
     def send_new_ip_notification(
@@ -124,10 +130,11 @@ class EmailService:
         *,
         session: Session | scoped_session[Session] | None = None,
         idempotency_key: str | None = None,
+        source: str | None = None,
     ) -> str:
         """Notify a user of a sign-in from `ip_address`, with links that allow and block it; return the id."""
         call = ServiceCall.new_ip(user, ip_address, whitelist_token, blacklist_token, key=idempotency_key)
-        return _record(call, session)
+        return _record(call, session, source=source)
 
     @staticmethod
     def send(
@@ -138,6 +145,7 @@ class EmailService:
         tokens: Mapping[str, str] | None = None,
         session: Session | scoped_session[Session] | None = None,
         idempotency_key: str | None = None,
+        source: str | None = None,
     ) -> str:
         """Send an email of any kind, built-in or custom (MAILCTL_CATALOG); return its id.
 
@@ -149,10 +157,13 @@ class EmailService:
         """
         catalog = background.current().runtime.catalog
         call = ServiceCall.of_kind(catalog.get(kind), user, context, tokens, key=idempotency_key)
-        return _record(call, session)
+        return _record(call, session, source=source)
 
 
-def _record(call: ServiceCall, session: Session | scoped_session[Session] | None) -> str:
+def _record(
+    call: ServiceCall, session: Session | scoped_session[Session] | None, *, source: str | None
+) -> str:
+    call = call.from_source(source)
     dispatcher = background.current()
     if session is None:
         return dispatcher.record_now(call.request, call.users)

@@ -33,6 +33,7 @@ def email_row(draft: Draft, keyring: Keyring, *, due_at: datetime, now: datetime
         "to_address": _recipient(draft),
         "mailbox": canonical_mailbox(user.email),
         "user_id": user.id,
+        "source": request.source,
         "content": encryption.seal(draft.content, keyring, row_identity(draft)),
         "attempts": 0,
         "created_at": draft.created_at,

@@ -1,7 +1,8 @@
 """Suppressions and limits, applied in the transaction that records emails.
 
 The rows are inserted first: from then on nobody else writes to SQLite until the transaction ends. On
-PostgreSQL a lock for each address and user has the same effect: no two emails are the last within a limit.
+PostgreSQL a lock for each address, user and source has the same effect: no two emails are the last within a
+limit.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from mailctl.domain.rate_limits import (
     ALL_KINDS,
     GLOBAL_SETTING,
     PER_RECIPIENT_SETTING,
+    PER_SOURCE_SETTING,
     PER_USER_SETTING,
     RateLimits,
     describe_counted_emails,
@@ -59,12 +61,35 @@ _IS_COUNTED = and_(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Subject:
+    """What a limit counts the emails of."""
+
+    #: The prefix of its locks.
+    name: str
+    #: The column of the emails that has it.
+    column: str
+    setting: str
+    #: How a reason names it.
+    description: str
+
+
+_MAILBOX = _Subject(name="to", column="mailbox", setting=PER_RECIPIENT_SETTING, description="to one address")
+_USER = _Subject(name="user", column="user_id", setting=PER_USER_SETTING, description="to one user")
+_SOURCE = _Subject(
+    name="source",
+    column="source",
+    setting=PER_SOURCE_SETTING,
+    description="from one block of IP addresses",
+)
+
+
 class Rules:
     """Applies suppressions and limits to emails that are being recorded, except forced ones.
 
     Args:
-        limits: how many emails may be sent to one address, to one user, and in all. Campaigns are exempt:
-            each has one email per address, and a rate.
+        limits: how many emails may be sent to one address, to one user, for one source, and in all.
+            Campaigns are exempt: each has one email per address, and a rate.
     """
 
     def __init__(self, limits: RateLimits | None = None) -> None:
@@ -102,7 +127,7 @@ class Rules:
         if bounds and connection.dialect.name == "postgresql":
             _lock(
                 connection,
-                {f"{bound.subject_type}/{bound.value}" for several in bounds.values() for bound in several},
+                {f"{bound.subject.name}/{bound.value}" for several in bounds.values() for bound in several},
             )
         # Each email is counted against those before it: these are not decided yet.
         waiting = set(bounds)
@@ -118,38 +143,33 @@ class Rules:
     def _applicable_limits(self, draft: Draft) -> list[_AppliedLimit]:
         """Return the limits in which an email counts."""
         user, limits = draft.content.user, self._limits
-        mailbox = canonical_mailbox(user.email)
-        bounds = [
-            _AppliedLimit(subject_type="to", value=mailbox, kind=kind, limit=limit)
+        subjects = (
+            (_MAILBOX, canonical_mailbox(user.email), limits.per_recipient),
+            (_USER, user.id, limits.per_user),
+            (_SOURCE, draft.request.source, limits.per_source),
+        )
+        return [
+            _AppliedLimit(subject=subject, value=value, kind=kind, limit=limit)
+            for subject, value, by_kind in subjects
+            if value is not None
             for kind in (draft.kind, ALL_KINDS)
-            for limit in limits.per_recipient.get(kind, ())
+            for limit in by_kind.get(kind, ())
         ]
-        if user.id is not None:
-            bounds += [
-                _AppliedLimit(subject_type="user", value=user.id, kind=kind, limit=limit)
-                for kind in (draft.kind, ALL_KINDS)
-                for limit in limits.per_user.get(kind, ())
-            ]
-        return bounds
 
 
 @dataclass(frozen=True, kw_only=True)
 class _AppliedLimit:
-    """A limit, applied to one address or user."""
+    """A limit, applied to one address, user or source."""
 
-    #: "to" for a mailbox, or "user".
-    subject_type: str
+    subject: _Subject
     value: str
     kind: str
     limit: RateLimit
 
     @property
     def reason(self) -> str:
-        subject, setting = (
-            ("address", PER_RECIPIENT_SETTING) if self.subject_type == "to" else ("user", PER_USER_SETTING)
-        )
         limit = self.limit.describe(describe_counted_emails(self.kind))
-        return f"over the limit of {limit} to one {subject} ({setting})"
+        return f"over the limit of {limit} {self.subject.description} ({self.subject.setting})"
 
 
 _SELECT_WAITING_SUPPRESSED = (
@@ -224,15 +244,15 @@ def _is_limit_reached(
         "but": list(but),
         "most": bound.limit.count,
     }
-    statement = _count_query(bound.subject_type, is_of_one_kind=bound.kind != ALL_KINDS)
+    statement = _count_query(bound.subject, is_of_one_kind=bound.kind != ALL_KINDS)
     found: int = connection.execute(statement, values).scalar_one()
     return found >= bound.limit.count
 
 
 @cache
-def _count_query(subject_type: str, *, is_of_one_kind: bool) -> Select[Any]:
+def _count_query(subject: _Subject, *, is_of_one_kind: bool) -> Select[Any]:
     """Return the query that counts emails within a limit; cached, because building it takes long."""
-    column = emails.c.mailbox if subject_type == "to" else emails.c.user_id
+    column = emails.c[subject.column]
     recent = select(literal(1)).where(
         column == bindparam("value"),
         emails.c.created_at > bindparam("since"),

@@ -1,4 +1,4 @@
-"""Rate limits: how many emails an address, a user or the whole service may get in a time window."""
+"""Rate limits: how many emails an address, a user, a source or the whole service may get in a time window."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PER_RECIPIENT_SETTING = "MAILCTL_LIMIT_PER_RECIPIENT"
 PER_USER_SETTING = "MAILCTL_LIMIT_PER_USER"
+PER_SOURCE_SETTING = "MAILCTL_LIMIT_PER_SOURCE"
 GLOBAL_SETTING = "MAILCTL_LIMIT_GLOBAL"
 #: The name that stands for all kinds together.
 ALL_KINDS = "*"
@@ -48,19 +49,25 @@ class RateLimits:
 
     per_recipient: Mapping[str, tuple[RateLimit, ...]] = field(default_factory=dict)
     per_user: Mapping[str, tuple[RateLimit, ...]] = field(default_factory=dict)
+    #: By the block of IP addresses that a request came from.
+    per_source: Mapping[str, tuple[RateLimit, ...]] = field(default_factory=dict)
     #: The limit for the whole service; emails above it wait instead of being suppressed.
     global_limit: RateLimit | None = None
 
     @property
     def kinds(self) -> set[str]:
         """The kinds that the limits name."""
-        return {*self.per_recipient, *self.per_user} - {ALL_KINDS}
+        return {*self.per_recipient, *self.per_user, *self.per_source} - {ALL_KINDS}
 
     def __str__(self) -> str:
         """The limits in one line; "none" if there are none."""
         parts = [
             f"{limit.describe(describe_counted_emails(kind))} and {subject}"
-            for subject, limits in (("address", self.per_recipient), ("user", self.per_user))
+            for subject, limits in (
+                ("address", self.per_recipient),
+                ("user", self.per_user),
+                ("block of IP addresses", self.per_source),
+            )
             for kind, several in limits.items()
             for limit in several
         ]
@@ -82,6 +89,7 @@ def rate_limits_from_settings(settings: Settings) -> RateLimits:
     return RateLimits(
         per_recipient=_parse_by_kind(settings.mailctl_limit_per_recipient, setting=PER_RECIPIENT_SETTING),
         per_user=_parse_by_kind(settings.mailctl_limit_per_user, setting=PER_USER_SETTING),
+        per_source=_parse_by_kind(settings.mailctl_limit_per_source, setting=PER_SOURCE_SETTING),
         global_limit=_parse_global_limit(settings.mailctl_limit_global),
     )
 

@@ -38,6 +38,8 @@ class EmailRequest:
     idempotency_key: str | None = None
     #: The name of the campaign that the emails belong to; no address gets two emails of one campaign.
     campaign: str | None = None
+    #: The block of IP addresses that the request came from (`address_block`); None if it is unknown.
+    source: str | None = None
     #: The operator who overrides suppressions and rate limits; None if the rules apply.
     forced_by: str | None = None
 

@@ -124,6 +124,8 @@ class SettingsFields(BaseSettings):
     mailctl_limit_per_recipient: str = "reset=5/h,verification=5/h,new-ip=10/h"
     #: Rate limits for one user, in the same form.
     mailctl_limit_per_user: str = ""
+    #: Rate limits for one block of IP addresses, where the service gives the `source` of its calls.
+    mailctl_limit_per_source: str = "reset=50/h,verification=50/h,new-ip=100/h"
     #: The rate limit for all email, as NUMBER/UNIT; emails above it wait.
     mailctl_limit_global: str = ""
     #: The address for replies, instead of the sender's.

@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from mailctl import EmailService, runtime
+from mailctl import EmailService, runtime, sync
 from mailctl.broker.inspector import BrokerInspector
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.suppressions import SuppressionSource
@@ -178,6 +178,32 @@ def test_what_cannot_be_mailed_is_refused(service: Service, account: Account, fi
     with pytest.raises(InvalidInput, match=field):
         asyncio.run(EmailService.send_welcome_email(account))
     assert service.emails() == []
+
+
+def test_the_address_of_the_client_counts_for_a_limit(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each method takes it, with and without `await`; what is no address is refused."""
+    monkeypatch.setenv("MAILCTL_LIMIT_PER_SOURCE", "*=7/h")
+    runtime.close()
+    runtime.configure(Settings.load())
+    client = {"source": "203.0.113.7"}
+
+    async def send_all() -> None:
+        await EmailService.send_welcome_email(ZOE, **client)
+        await EmailService.send_password_reset_email(ZOE, TOKEN, **client)
+        await EmailService.send_verification_email(ZOE, TOKEN, **client)
+        await EmailService.send_new_ip_notification(ZOE, "2001:DB8::1", TOKEN, TOKEN + "2", **client)
+        await EmailService.send_email("Hello", ["zoe@example.com"], "message", {"title": "Hi"}, **client)
+        await EmailService.send("welcome", ZOE, **client)
+        with pytest.raises(InvalidInput, match="source is not an IP address"):
+            await EmailService.send_welcome_email(ZOE, source="testclient")
+
+    asyncio.run(send_all())
+    for user in (ZOE, Account(email="max@example.com")):
+        sync.EmailService.send_welcome_email(user, source="203.0.113.99")
+    states = [email.state for email in service.emails()]
+    assert states == [State.PENDING] * 7 + [State.SUPPRESSED]
 
 
 def test_a_key_sends_once(service: Service) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailctl.delivery_log.suppressions import SuppressionSource
+from mailctl.domain.address_block import address_block
 from mailctl.domain.catalog import GENERIC, RESET, WELCOME, Kind, Link
 from mailctl.domain.factory import make_content, make_drafts, make_user
 from mailctl.domain.models import State
@@ -180,6 +181,22 @@ class TestLimits:
         assert states(post, ids) == [State.PENDING, State.PENDING, State.SUPPRESSED]
         assert "MAILCTL_LIMIT_PER_USER" in (post.email(ids[2]).error or "")
         assert states(post, [record(post, user_id=8)]) == [State.PENDING]
+
+    def test_a_client_that_asks_for_many_addresses_is_one_source(self, make_post: MakePost) -> None:
+        """Also if it changes its address within its block; other sources, and none, are not concerned."""
+        post = make_post(mailctl_limit_per_source="reset=2/h")
+        block = {"source": address_block("203.0.113.7")}
+        ids = [record(post, RESET, f"{n}@example.com", **block) for n in range(4)]
+        assert states(post, ids) == [State.PENDING] * 2 + [State.SUPPRESSED] * 2
+        assert (post.email(ids[3]).error or "").startswith(
+            "over the limit of 2 reset emails per hour from one block of IP addresses (MAILCTL_LIMIT_PER_SO"
+        )
+        others = [
+            record(post, RESET, "e@example.com"),
+            record(post, RESET, "f@example.com", source=address_block("203.0.114.7")),
+            record(post, WELCOME, "g@example.com", **block),
+        ]
+        assert states(post, others) == [State.PENDING] * 3
 
     def test_one_call_counts_each(self, make_post: MakePost) -> None:
         """The same address several times in one call has no more places."""

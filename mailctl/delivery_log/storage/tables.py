@@ -71,6 +71,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 IS_CLAIMABLE = "state IN ('pending', 'queued', 'deferred')"
 #: The condition of an index on emails whose messages are in the memory of a worker.
 IS_IN_WORKER_MEMORY = "queued_in IS NOT NULL"
+#: The condition of an index on emails whose request has named its source.
+HAS_SOURCE = "source IS NOT NULL"
 
 emails = Table(
     "mailctl_emails",
@@ -84,6 +86,8 @@ emails = Table(
     # One spelling for all addresses of a mailbox, by which the limits count.
     Column("mailbox", String(254)),
     Column("user_id", String(64)),
+    # The block of IP addresses that the request came from, if the service has said so.
+    Column("source", String(43)),
     Column("content", LargeBinary),
     Column("attempts", Integer, nullable=False, default=0),
     Column("created_at", UtcDateTime, nullable=False),
@@ -299,6 +303,7 @@ def add_partial_indices() -> None:
         ("mailctl_emails_lease", [emails.c.lease_until], "lease_until IS NOT NULL"),
         ("mailctl_emails_expiry", [emails.c.state, emails.c.expires_at], IS_CLAIMABLE),
         ("mailctl_emails_held", [emails.c.queued_in], IS_IN_WORKER_MEMORY),
+        ("mailctl_emails_source", [emails.c.source, emails.c.created_at], HAS_SOURCE),
     ):
         if name not in {index.name for index in emails.indexes}:
             Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))

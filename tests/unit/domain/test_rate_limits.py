@@ -31,15 +31,20 @@ def test_a_kind_may_have_several_limits() -> None:
 
 def test_limits_can_be_removed() -> None:
     """With the word `none`, because an empty setting means the default."""
-    assert str(rate_limits_from_settings(Settings(mailctl_limit_per_recipient="none"))) == "none"
+    settings = Settings(mailctl_limit_per_recipient="none", mailctl_limit_per_source="none")
+    assert str(rate_limits_from_settings(settings)) == "none"
 
 
 def test_limits_are_described_in_words() -> None:
     """For `check-config`."""
-    settings = Settings(mailctl_limit_per_recipient="*=9/d", mailctl_limit_global="600/m")
-    assert (
-        str(rate_limits_from_settings(settings))
-        == "9 emails per day and address, 600 emails per minute over all"
+    settings = Settings(
+        mailctl_limit_per_recipient="*=9/d",
+        mailctl_limit_per_source="*=7/h",
+        mailctl_limit_global="600/m",
+    )
+    assert str(rate_limits_from_settings(settings)) == (
+        "9 emails per day and address, 7 emails per hour and block of IP addresses, "
+        "600 emails per minute over all"
     )
 
 
