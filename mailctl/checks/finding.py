@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from mailctl.domain.unicode_safety import shorten_quotes
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -72,4 +74,5 @@ class CheckGroup:
         return self.fail(name, error.message, fix=error.fix)
 
     def _finding(self, name: str, status: FindingStatus, detail: str, fix: str = "") -> Finding:
+        detail, fix = shorten_quotes(detail), shorten_quotes(fix)
         return Finding(group=self.name, name=name, status=status, detail=detail, fix=fix)

@@ -32,6 +32,8 @@ _ABBREVIATION = re.compile(r"(?i)\b(?:dr|mr|mrs|ms|jr|sr|st|prof|[^\W\d_])\.(?=\
 #: Characters that look like the dot of a domain, besides those that NFKC normalizes.
 _DOTS = str.maketrans(dict.fromkeys("\u3002\u2024\ua4f8\u06d4\u0701\u0702", "."))
 _MAX_STACKED_MARKS = 4
+#: Characters of a message about a value, of which it then quotes the beginning and the end.
+_MAX_MESSAGE_LENGTH = 2000
 #: Scripts whose letters look alike; a domain label needs only one of them.
 _CONFUSABLE_SCRIPTS = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"})
 
@@ -64,6 +66,14 @@ def escape_controls_as_line(text: str) -> str:
 def escape_json_controls(text: str) -> str:
     r"""Return JSON with escapes such as \u009b for the control characters that JSON strings may contain."""
     return _CONTROLS_IN_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def shorten_quotes(text: str) -> str:
+    """Return a message without its middle if it quotes values of any length."""
+    if len(text) <= _MAX_MESSAGE_LENGTH:
+        return text
+    half = _MAX_MESSAGE_LENGTH // 2
+    return f"{text[:half]} … {text[-half:]}"
 
 
 def is_link_like(text: str) -> bool:

@@ -45,13 +45,13 @@ def read_env_file(path: Path, *, required: bool, known: Collection[str]) -> dict
     Raises:
         ConfigurationError: the file is missing or cannot be read, or a line is invalid.
     """
-    if not path.exists():
-        if required:
-            raise ConfigurationError(
-                f"The file {path} does not exist.", fix="Give --env-file an existing file."
-            )
-        return {}
     try:
+        if not path.exists():
+            if required:
+                raise ConfigurationError(
+                    f"The file {path} does not exist.", fix="Give --env-file an existing file."
+                )
+            return {}
         with path.open(encoding="utf-8-sig") as stream:
             bindings = list(parse_stream(stream))
     except (OSError, UnicodeDecodeError) as error:

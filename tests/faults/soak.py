@@ -50,6 +50,13 @@ class Faults:
         of_log = of_log if self._database else [self.sqlite_lock]
         return self._chance.choice(self._chance.choice([of_log, of_broker, of_smtp, of_worker]))
 
+    def supervise(self) -> None:
+        """Start workers again that have ended, as systemd does: one does not start without its log."""
+        for worker in list(self._site.workers):
+            if worker.process.poll() is not None:
+                self._site.workers.remove(worker)
+                self._site.launch_worker("-c", "2")
+
     @contextmanager
     def child_kill(self) -> Iterator[None]:
         """A pool process ends as in a crash."""
@@ -67,6 +74,7 @@ class Faults:
     def worker_stop(self) -> Iterator[None]:
         """A worker ends in order, as in a deployment."""
         worker = self._other_worker()
+        worker.wait_until_printed("ready.")
         assert worker.stop() == 0, worker.output
         self._site.workers.remove(worker)
         yield

@@ -90,6 +90,7 @@ def soak(site: Site, faults: Faults, chance: random.Random, *, seconds: float) -
     send_for(site, FAULT_SECONDS)
     before, ends_at = size(witness), time.monotonic() + seconds
     while time.monotonic() < ends_at:
+        faults.supervise()
         fault, begun = faults.choose(), time.monotonic()
         passed, name = seconds - (ends_at - begun), getattr(fault, "__name__", "")
         print(f"{passed:6.0f} s  {len(site.ids):6} emails  {size(witness)}  {name}")
@@ -97,6 +98,7 @@ def soak(site: Site, faults: Faults, chance: random.Random, *, seconds: float) -
             attempt(lambda: site.enqueue_campaign(CAMPAIGN))
             send_for(site, chance.uniform(1, LONGEST_SECONDS))
         send_for(site, FAULT_SECONDS - (time.monotonic() - begun))
+    faults.supervise()
     send_for(site, FAULT_SECONDS)
     memory, files = (after - first for after, first in zip(size(witness), before, strict=True))
     print(f"first worker: {size(witness)[0]} KiB ({memory:+} KiB), {files:+} descriptors")

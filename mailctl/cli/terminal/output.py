@@ -19,6 +19,7 @@ from mailctl.domain.unicode_safety import (
     escape_controls_as_line,
     escape_json_controls,
     has_controls,
+    shorten_quotes,
 )
 from mailctl.views import SCHEMA_VERSION
 
@@ -118,7 +119,9 @@ class Output:
         """Print a line that begins with a state in its colour."""
         from rich.text import Text
 
-        line = Text.assemble((state, COLORS.get(state.strip(), "")), "  ", escape_controls_as_line(text))
+        line = Text.assemble(
+            (state, COLORS.get(state.strip(), "")), "  ", escape_controls_as_line(shorten_quotes(text))
+        )
         self.prose(line, hang=len(state) + 2)
 
     def fields(self, rows: Sequence[tuple[str, str]]) -> None:
@@ -146,7 +149,9 @@ class Output:
         from rich.text import Text
 
         line = Text.assemble(
-            ("error: ", "bold red"), escape_controls(text), f" {escape_controls(fix)}" if fix else ""
+            ("error: ", "bold red"),
+            escape_controls(shorten_quotes(text)),
+            f" {escape_controls(shorten_quotes(fix))}" if fix else "",
         )
         self._print(self._stderr, line)
 

@@ -13,6 +13,7 @@ from mailctl.domain.unicode_safety import (
     has_stacked_marks,
     is_link_like,
     mixes_scripts,
+    shorten_quotes,
 )
 
 
@@ -134,3 +135,12 @@ DECIDED = {
 def test_each_disguise_of_a_link_is_decided(text: str, is_link: bool) -> None:
     """What is refused costs a greeting its name, nothing else."""
     assert is_link_like(text) is is_link
+
+
+def test_a_message_quotes_the_beginning_and_the_end_of_a_long_value() -> None:
+    """What it says about the value stays."""
+    assert shorten_quotes("'abc' is not a number.") == "'abc' is not a number."
+    shown = shorten_quotes(f"--limit: '{'9' * 100_000}' is not a number.")
+    assert shown.startswith("--limit: '999")
+    assert shown.endswith("999' is not a number.")
+    assert len(shown) < 2010
