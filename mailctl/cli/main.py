@@ -96,6 +96,11 @@ _SECTIONS = {
     ),
     "Alerting": (
         LazyCommand(
+            "incident",
+            "mailctl.cli.commands.incident:incident",
+            "Say what is wrong now, in at most ten lines, and how to fix it.",
+        ),
+        LazyCommand(
             "health",
             "mailctl.cli.commands.health:health",
             "Check that emails can be sent: log, broker, workers, mail server.",

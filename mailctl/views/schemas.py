@@ -19,6 +19,7 @@ from mailctl.views.checks import CheckReportView
 from mailctl.views.diagnosis import DiagnosisView
 from mailctl.views.emails import EmailSummaryView, EmailView
 from mailctl.views.health import HealthView, MonitorView
+from mailctl.views.incident import IncidentView
 from mailctl.views.maintenance import PruneView, RekeyView, SchemaVersionView
 from mailctl.views.messages import EnvelopeView, MessageView, PreviewView, RawMessageView
 from mailctl.views.queues import PauseChangeView, QueueEntryView, QueueView, RestoreView
@@ -116,6 +117,7 @@ SCHEMAS: Mapping[str, ObjectSchema] = dict(
         _schema("stats", StatsView, "stats"),
         _schema("snapshot", SnapshotView, "top"),
         _schema("preview", PreviewView, "preview"),
+        _schema("incident", IncidentView, "incident"),
         _schema("health", HealthView, "health"),
         _schema("monitor", MonitorView, "monitor"),
         _schema("check-report", CheckReportView, "check-config"),

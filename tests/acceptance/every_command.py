@@ -104,6 +104,7 @@ ROWS = [
     Row(command="preview", arguments="welcome", is_fitted=False),
     Row(command="preview", arguments="--serve --port 0", code=130, until="previews:", is_fitted=False),
     Row(command="flower", arguments="--port 5555", code=2, is_fitted=False),
+    Row(command="incident", code=1),
     Row(command="health", code=1),
     Row(command="health", arguments="--canary --timeout 1", code=1),
     Row(command="monitor", code=1),

@@ -84,6 +84,7 @@ COMMANDS = [
     ("stats --since 2000-01-01T00:00Z --until 2000-01-02T00:00Z", "stats"),
     ("top --count 2 --interval 0.1", "snapshot snapshot"),
     *((f"preview {kind}", "preview") for kind in ("welcome", "new-ip", "email")),
+    ("incident", "incident"),
     ("health", "health"),
     ("health --canary --timeout 1", "health"),
     ("monitor", "monitor"),
