@@ -17,6 +17,7 @@ from mailctl.cli.context import (
     JsonOption,
     NoColorOption,
     OutputClosed,
+    UtcOption,
     VerboseOption,
     session_of,
 )
@@ -50,6 +51,11 @@ _SECTIONS = {
         ),
         LazyCommand("show", "mailctl.cli.commands.show:show", "Show the headers and text of an email."),
         LazyCommand("list", "mailctl.cli.commands.list:list_emails", "List emails, newest first."),
+        LazyCommand(
+            "errors",
+            "mailctl.cli.commands.errors:errors",
+            "List failures and deferrals in groups of the same cause, the most frequent first.",
+        ),
         LazyCommand("web", "mailctl.cli.commands.web:web", "Serve the read-only dashboard."),
     ),
     "Change emails": (
@@ -166,6 +172,7 @@ def _root(
     env_file: EnvFileOption = None,
     json: JsonOption = False,
     no_color: NoColorOption = False,
+    utc: UtcOption = False,
     verbose: VerboseOption = False,
     _version: Annotated[
         bool,
@@ -173,7 +180,14 @@ def _root(
     ] = False,
 ) -> None:
     session_of(ctx).merge_options(
-        {"app": app_spec, "env_file": env_file, "json": json, "no_color": no_color, "verbose": verbose}
+        {
+            "app": app_spec,
+            "env_file": env_file,
+            "json": json,
+            "no_color": no_color,
+            "utc": utc,
+            "verbose": verbose,
+        }
     )
 
 

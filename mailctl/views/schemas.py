@@ -18,6 +18,7 @@ from mailctl.views.campaigns import CampaignEmailView, CampaignView
 from mailctl.views.checks import CheckReportView
 from mailctl.views.diagnosis import DiagnosisView
 from mailctl.views.emails import EmailSummaryView, EmailView
+from mailctl.views.errors import ErrorGroupView
 from mailctl.views.health import HealthView, MonitorView
 from mailctl.views.incident import IncidentView
 from mailctl.views.maintenance import PruneView, RekeyView, SchemaVersionView
@@ -99,6 +100,7 @@ SCHEMAS: Mapping[str, ObjectSchema] = dict(
         _schema("message", MessageView, "show"),
         _schema("raw-message", RawMessageView, "show --raw"),
         _schema("email", EmailView, "list"),
+        _schema("error-group", ErrorGroupView, "errors"),
         _schema(
             "action-result",
             ActionResultView,

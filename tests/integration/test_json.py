@@ -55,6 +55,7 @@ COMMANDS = [
     ("show {id} --raw", "raw-message"),
     ("list --limit 5", "email"),
     ("list --state failed --error 5.7.1", "email"),
+    ("errors", "error-group"),
     ("retry {failed}", "action-result"),
     ("retry {id} --dry-run", "action-result"),
     ("retry --state failed --yes", "action-result"),
