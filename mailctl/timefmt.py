@@ -282,6 +282,20 @@ def format_rate(rate: float) -> str:
     return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
+def format_campaign_rate(rate: float | None) -> str:
+    """Return the rate of a campaign as it can be given, such as `50/s` or `90/m`; "no limit" for None.
+
+    Args:
+        rate: emails a second.
+    """
+    if rate is None:
+        return "no limit"
+    for unit, seconds in (("s", 1), ("m", 60), ("h", 3600)):
+        if abs(rate * seconds - round(rate * seconds)) < 1e-6:  # as `parse_rate` divides
+            return f"{round(rate * seconds)}/{unit}"
+    return f"{rate:.2g}/s"
+
+
 def _example_time(day: datetime) -> str:
     """Return an example of a time on a day, without a time zone."""
     return day.strftime("%Y-%m-%dT09:00")

@@ -74,7 +74,12 @@ _SECTIONS = {
             "Manage the suppression list: addresses that no email is sent to.",
         ),
     ),
-    "Queues and workers": (
+    "Campaigns, queues and workers": (
+        LazyCommand(
+            "campaign",
+            "mailctl.cli.commands.campaign:app",
+            "Show campaigns, and pause, resume, cancel and slow them; lists them by default.",
+        ),
         LazyCommand(
             "queue", "mailctl.cli.commands.queue:app", "List, pause, resume, purge and restore queues."
         ),

@@ -13,6 +13,7 @@ from mailctl.errors import InvalidInput
 from mailctl.timefmt import (
     TimeStyle,
     format_age,
+    format_campaign_rate,
     format_duration,
     format_elapsed,
     format_exact_duration,
@@ -270,3 +271,15 @@ def test_a_host_in_utc_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TZ", "UTC")
         time.tzset()
         assert format_time(NOW).endswith("Z")
+
+
+@pytest.mark.parametrize("text", ["50/s", "90/m", "7/h"])
+def test_the_rate_of_a_campaign_can_be_given_again(text: str) -> None:
+    """It is shown as it was given."""
+    assert format_campaign_rate(parse_rate(text, field="--rate")) == text
+
+
+def test_no_rate_is_no_limit() -> None:
+    """Of a campaign; an odd one is rounded."""
+    assert format_campaign_rate(None) == "no limit"
+    assert format_campaign_rate(0.123456) == "0.12/s"

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class UnfinishedEmails:
-    """Unfinished emails that have the same state, queue, kind, reason and worker."""
+    """Unfinished emails that have the same state, queue, kind, campaign, reason and worker."""
 
     state: State
     queue: str
     kind: str
+    campaign: str | None
     reason_code: ReasonCode | None
     #: The worker that is sending them; None unless they are being sent.
     worker: str | None
@@ -57,7 +58,10 @@ def count_unfinished(engine: Engine, *, now: datetime) -> list[UnfinishedEmails]
     is_sending = emails.c.state == State.SENDING
     worker = case((is_sending, emails.c.worker), else_=None).label("worker")
     is_later = case((starts_later(now), 1), else_=0).label("is_later")
-    keys = (emails.c.state, emails.c.queue, emails.c.kind, emails.c.reason_code, worker, is_later)
+    keys = (
+        *(emails.c.state, emails.c.queue, emails.c.kind, emails.c.campaign, emails.c.reason_code),
+        *(worker, is_later),
+    )
     query = (
         select(
             *keys,

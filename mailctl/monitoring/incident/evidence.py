@@ -127,4 +127,5 @@ class LogFacts:
 
 
 def _is_covered(group: UnfinishedEmails, pause: Pause) -> bool:
-    return pause.name == (group.queue if pause.scope is PauseScope.QUEUE else group.kind)
+    names = {PauseScope.QUEUE: group.queue, PauseScope.KIND: group.kind}
+    return pause.name == names.get(pause.scope, group.campaign)

@@ -9,9 +9,18 @@ from mailctl.domain.models import State
 from mailctl.domain.outcomes import ReplyCategory
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
+from mailctl.monitoring.campaigns import list_campaigns
+from mailctl.monitoring.incident.evidence import RECENT
 from mailctl.monitoring.incident.models import Problem, Subject
 from mailctl.smtp.classify import is_server_stage, reply_category
-from mailctl.timefmt import TimeStyle, format_time, pluralize
+from mailctl.timefmt import (
+    TimeStyle,
+    format_campaign_rate,
+    format_rate,
+    format_share,
+    format_time,
+    pluralize,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +46,7 @@ def find_sending_problems(facts: LogFacts) -> Iterator[Problem]:
     for circuit in facts.circuits:
         yield _mail_server(facts, circuit)
     yield from _paused(facts)
+    yield from _campaigns(facts)
     for group in facts.errors:
         if not _is_explained(facts, group):
             yield _error(group)
@@ -84,6 +94,30 @@ def _paused(facts: LogFacts) -> Iterator[Problem]:
             # An operator wants it; what waits has to be known.
             is_failure=bool(held_up),
         )
+
+
+def _campaigns(facts: LogFacts) -> Iterator[Problem]:
+    for campaign in list_campaigns(facts.runtime, changed_since=facts.now - RECENT):
+        if campaign.is_failing and campaign.waiting:
+            command: ShellCommand = mailctl_command("campaign", "pause", arguments=[campaign.name])
+            yield Problem(
+                subject=Subject.CAMPAIGN,
+                name="campaign_failing",
+                sentence=f"{campaign.failed} of {pluralize(campaign.total, 'email')} of campaign"
+                f" {campaign.name} failed ({format_share(campaign.failed_share)} of those that ended)",
+                fix=f"Stop it until you know why: {command}",
+                held_up=0,
+            )
+        elif campaign.is_behind:
+            yield Problem(
+                subject=Subject.CAMPAIGN,
+                name="campaign_behind",
+                sentence=f"Campaign {campaign.name} sends {format_rate(campaign.kept_rate)} emails a second"
+                f" instead of {format_campaign_rate(campaign.rate)}",
+                fix=f"Look at it: {mailctl_command('campaign', 'show', arguments=[campaign.name])}",
+                held_up=campaign.waiting,
+                is_failure=False,
+            )
 
 
 def _is_explained(facts: LogFacts, group: ErrorGroup) -> bool:
