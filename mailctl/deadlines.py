@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from mailctl.errors import ServiceUnavailable
@@ -54,7 +56,9 @@ def call_with_deadline(
         except BaseException as error:
             errors.append(error)
 
-    thread = threading.Thread(target=run, name="mailctl-question", daemon=True)
+    # The function words findings, which depend on the context: local times, options that commands repeat.
+    work = partial(copy_context().run, run)
+    thread = threading.Thread(target=work, name="mailctl-question", daemon=True)
     thread.start()
     thread.join(seconds)
     if errors:

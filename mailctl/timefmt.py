@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from mailctl.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(?:\d+[smhd])+")
 _RATE = re.compile(r"(\d{1,7})/([smh])")
+_CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
+_DAYS_AGO = {"today": 0, "yesterday": 1}
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)(%?)")
 #: The longest text of a time or a duration, in characters.
 _MAX_CHARACTERS = 64
@@ -18,8 +26,12 @@ _MAX_CHARACTERS = 64
 MAX_AHEAD = timedelta(days=366)
 
 
+#: Whether times are shown in the time zone of this host.
+_is_local: ContextVar[bool] = ContextVar("mailctl_local_times", default=False)
+
+
 class TimeStyle(StrEnum):
-    """The formats in which times are shown, always in UTC."""
+    """The formats in which times are shown, in UTC unless local times are shown."""
 
     SECOND = "%Y-%m-%d %H:%M:%SZ"  #: in tables and on pages
     MINUTE = "%Y-%m-%d %H:%MZ"
@@ -115,8 +127,9 @@ def parse_past_time(text: str, *, field: str, now: datetime) -> datetime:
     """Return a time in the past.
 
     Args:
-        text: a duration before `now`, such as 24h, or a time in ISO 8601; without a time zone, the time is
-            local.
+        text: a duration before `now`, such as 24h; `today` or `yesterday`, for the beginning of that day; a
+            time of day, such as 10:02, for the last time that it was so; or a time in ISO 8601. Times without
+            a time zone are local.
         field: the name of the value for error messages.
         now: the current time.
 
@@ -126,7 +139,7 @@ def parse_past_time(text: str, *, field: str, now: datetime) -> datetime:
     if _is_duration(text):
         return now - parse_duration(text, field=field)
     try:
-        return _parse_time(text)
+        return _parse_day(text, now=now) or _parse_time(text)
     except (ValueError, OverflowError, OSError):
         raise InvalidInput(
             field,
@@ -136,8 +149,31 @@ def parse_past_time(text: str, *, field: str, now: datetime) -> datetime:
 
 
 def format_time(at: datetime, style: TimeStyle = TimeStyle.SECOND) -> str:
-    """Return a time in a style, such as `2026-03-01 12:00:00Z`."""
-    return at.astimezone(UTC).strftime(style)
+    """Return a time in a style, such as `2026-03-01 12:00:00Z`, or `2026-03-01 13:00:00 CET` if local."""
+    here = at.astimezone()
+    if not _is_local.get() or style is TimeStyle.FILE_NAME or not here.utcoffset():
+        return at.astimezone(UTC).strftime(style)
+    return here.strftime(style.removesuffix("Z").removesuffix(" UTC")) + _zone_of(here, style)
+
+
+def format_time_heading(heading: str) -> str:
+    """Return the heading of a column of times, which says that they are local if they are."""
+    return f"{heading} (local)" if _is_local.get() and datetime.now().astimezone().utcoffset() else heading
+
+
+@contextmanager
+def showing_times(*, is_local: bool) -> Iterator[None]:
+    """Show times in the time zone of this host during the block, or else in UTC."""
+    token = _is_local.set(is_local)
+    try:
+        yield
+    finally:
+        _is_local.reset(token)
+
+
+def _zone_of(here: datetime, style: TimeStyle) -> str:
+    """Return what follows a local time in styles that name the time zone."""
+    return f" {here.tzname()}" if style.endswith(("Z", " UTC")) else ""
 
 
 def format_optional_time(at: datetime | None) -> str:
@@ -246,6 +282,20 @@ def format_rate(rate: float) -> str:
     return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
+def format_campaign_rate(rate: float | None) -> str:
+    """Return the rate of a campaign as it can be given, such as `50/s` or `90/m`; "no limit" for None.
+
+    Args:
+        rate: emails a second.
+    """
+    if rate is None:
+        return "no limit"
+    for unit, seconds in (("s", 1), ("m", 60), ("h", 3600)):
+        if abs(rate * seconds - round(rate * seconds)) < 1e-6:  # as `parse_rate` divides
+            return f"{round(rate * seconds)}/{unit}"
+    return f"{rate:.2g}/s"
+
+
 def _example_time(day: datetime) -> str:
     """Return an example of a time on a day, without a time zone."""
     return day.strftime("%Y-%m-%dT09:00")
@@ -253,6 +303,19 @@ def _example_time(day: datetime) -> str:
 
 def _is_duration(text: str) -> bool:
     return len(text) <= _MAX_CHARACTERS and _DURATION.fullmatch(text) is not None
+
+
+def _parse_day(text: str, *, now: datetime) -> datetime | None:
+    """Return the beginning of today or yesterday, or the last time of a time of day; None for other texts."""
+    here = now.astimezone().replace(tzinfo=None)
+    if text in _DAYS_AGO:
+        day = here.date() - timedelta(days=_DAYS_AGO[text])
+        return datetime.combine(day, time.min).astimezone(UTC)
+    if not _CLOCK.fullmatch(text):
+        return None
+    hour, minute, second = map(int, f"{text}:0".split(":")[:3])
+    moment = datetime.combine(here.date(), time(hour, minute, second))
+    return (moment if moment <= here else moment - timedelta(days=1)).astimezone(UTC)
 
 
 def _parse_time(text: str) -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 #: The largest file that is read at once: some millions of rows, and no disk full of them.
 MAX_INPUT_BYTES = 256 * 1024 * 1024
 _STDIN = "-"
+_RANGE = re.compile(r"(?P<sign>[<>]=?|=?)\s*(?P<number>\d{1,6})")
 NO_IDS = "There are no ids on stdin; nothing was done."
 
 
@@ -140,6 +142,67 @@ def parse_send_time(*, at: str | None, after: str | None) -> datetime | None:
     if at is not None:
         return parse_future_time(at, field="--at", now=now)
     return now + parse_duration(after, field="--in") if after is not None else None
+
+
+def parse_period(
+    since: str | None, until: str | None, between: str | None = None
+) -> tuple[datetime | None, datetime | None]:
+    """Return the beginning and the end of the period that --since, --until or --between give.
+
+    Args:
+        since: the value of --since, a time in the past; None for no beginning.
+        until: the value of --until; None for no end.
+        between: the value of --between, two times with `..` between them; None if it was not given.
+
+    Raises:
+        InvalidInput: a time cannot be parsed, or --between is combined with the others.
+    """
+    from mailctl.timefmt import parse_past_time
+
+    now, names = datetime.now(UTC), ("--since", "--until")
+    if between is not None:
+        if since is not None or until is not None:
+            raise InvalidInput("--between", "cannot be combined with --since or --until.", fix="Give one.")
+        since, dots, until = between.partition("..")
+        if not (since and dots and until):
+            raise InvalidInput(
+                "--between", f"{between!r} is not two times.", fix="Give them like 10:00..10:30."
+            )
+        names = ("--between", "--between")
+    first, last = (
+        parse_past_time(text.strip(), field=name, now=now) if text else None
+        for text, name in zip((since, until), names, strict=True)
+    )
+    return first, last
+
+
+def parse_range(text: str, *, field: str) -> tuple[int | None, int | None]:
+    """Return the least and the greatest number that a text such as 3, >2 or <=1 allows; None for no limit.
+
+    Raises:
+        InvalidInput: the text is not of this form.
+    """
+    found = _RANGE.fullmatch(text.strip())
+    if found is None:
+        raise InvalidInput(field, f"{text!r} is not a number.", fix="Give one like 3, '>2' or '<=1'.")
+    number = int(found["number"])
+    match found["sign"]:
+        case ">":
+            return number + 1, None
+        case ">=":
+            return number, None
+        case "<":
+            return None, number - 1
+        case "<=":
+            return None, number
+        case _:
+            return number, number
+
+
+def split_values(given: Sequence[str] | None) -> list[str]:
+    """Return the values of a repeatable option, of which each may be several with commas between them."""
+    values = (value.strip() for text in given or () for value in text.split(","))
+    return [value for value in dict.fromkeys(values) if value]
 
 
 def require_choice(value: str, choices: Iterable[str], *, field: str) -> str:

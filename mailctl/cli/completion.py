@@ -89,6 +89,18 @@ def complete_queue(ctx: typer.Context, incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete) and is_safe_unquoted(name)]
 
 
+def complete_campaign(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a campaign."""
+
+    def find(engine: Engine) -> list[str]:
+        from mailctl.delivery_log.queries.campaign_stats import campaign_names
+
+        return campaign_names(engine)
+
+    names = _query_log(ctx, find)
+    return [name for name in names if name.startswith(incomplete) and is_safe_unquoted(name)]
+
+
 def _query_log(ctx: typer.Context, query: Callable[[Engine], list[_T]]) -> list[_T]:
     """Return the result of a query of the delivery log; nothing if there is no log or it does not answer."""
     settings = _settings(ctx)

@@ -14,6 +14,7 @@ import typer
 from mailctl.cli.terminal.output import Output
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.shell_command import sharing_options
+from mailctl.timefmt import showing_times
 
 if TYPE_CHECKING:
     from mailctl.domain.catalog import Catalog
@@ -55,11 +56,18 @@ VerboseOption = Annotated[
         "--verbose", "-v", help="Print the traceback of an error.", rich_help_panel=SHARED_OPTIONS_PANEL
     ),
 ]
+UtcOption = Annotated[
+    bool,
+    typer.Option(
+        "--utc", help="Show times in UTC instead of local time.", rich_help_panel=SHARED_OPTIONS_PANEL
+    ),
+]
 _SHARED = {
     "app": AppOption,
     "env_file": EnvFileOption,
     "json": JsonOption,
     "no_color": NoColorOption,
+    "utc": UtcOption,
     "verbose": VerboseOption,
 }
 _DEFAULTS: dict[str, Any] = {
@@ -67,6 +75,7 @@ _DEFAULTS: dict[str, Any] = {
     "env_file": None,
     "json": False,
     "no_color": False,
+    "utc": False,
     "verbose": False,
 }
 
@@ -91,6 +100,12 @@ class CliSession:
     def settings_options(self) -> dict[str, str]:
         """The options that determine the settings; a suggested command repeats them."""
         return {name: str(self.options[name]) for name in ("app", "env_file") if self.options[name]}
+
+    @property
+    def shows_local_times(self) -> bool:
+        """Whether times are shown in local time; those that are stored, or that programs read, are in UTC."""
+        is_reader = self.access_mode in (AccessMode.READ, AccessMode.OPTIONAL)
+        return is_reader and not self.options["utc"] and not self.options["json"]
 
     @property
     def is_verbose(self) -> bool:
@@ -167,7 +182,10 @@ def make_command(function: Callable[..., None]) -> Callable[..., None]:
         session.merge_options({name: values.pop(name) for name in _SHARED})
         session.access_mode = access_mode
         try:
-            with sharing_options(**session.settings_options):
+            with (
+                sharing_options(**session.settings_options),
+                showing_times(is_local=session.shows_local_times),
+            ):
                 function(session, **values)
         except BrokenPipeError:
             # Typer would exit with 1, but a reader such as `head` has got all it needs.

@@ -17,6 +17,7 @@ from mailctl.cli.context import (
     JsonOption,
     NoColorOption,
     OutputClosed,
+    UtcOption,
     VerboseOption,
     session_of,
 )
@@ -50,6 +51,11 @@ _SECTIONS = {
         ),
         LazyCommand("show", "mailctl.cli.commands.show:show", "Show the headers and text of an email."),
         LazyCommand("list", "mailctl.cli.commands.list:list_emails", "List emails, newest first."),
+        LazyCommand(
+            "errors",
+            "mailctl.cli.commands.errors:errors",
+            "List failures and deferrals in groups of the same cause, the most frequent first.",
+        ),
         LazyCommand("web", "mailctl.cli.commands.web:web", "Serve the read-only dashboard."),
     ),
     "Change emails": (
@@ -68,7 +74,12 @@ _SECTIONS = {
             "Manage the suppression list: addresses that no email is sent to.",
         ),
     ),
-    "Queues and workers": (
+    "Campaigns, queues and workers": (
+        LazyCommand(
+            "campaign",
+            "mailctl.cli.commands.campaign:app",
+            "Show campaigns, and pause, resume, cancel and slow them; lists them by default.",
+        ),
         LazyCommand(
             "queue", "mailctl.cli.commands.queue:app", "List, pause, resume, purge and restore queues."
         ),
@@ -95,6 +106,11 @@ _SECTIONS = {
         ),
     ),
     "Alerting": (
+        LazyCommand(
+            "incident",
+            "mailctl.cli.commands.incident:incident",
+            "Say what is wrong now, in at most ten lines, and how to fix it.",
+        ),
         LazyCommand(
             "health",
             "mailctl.cli.commands.health:health",
@@ -161,6 +177,7 @@ def _root(
     env_file: EnvFileOption = None,
     json: JsonOption = False,
     no_color: NoColorOption = False,
+    utc: UtcOption = False,
     verbose: VerboseOption = False,
     _version: Annotated[
         bool,
@@ -168,7 +185,14 @@ def _root(
     ] = False,
 ) -> None:
     session_of(ctx).merge_options(
-        {"app": app_spec, "env_file": env_file, "json": json, "no_color": no_color, "verbose": verbose}
+        {
+            "app": app_spec,
+            "env_file": env_file,
+            "json": json,
+            "no_color": no_color,
+            "utc": utc,
+            "verbose": verbose,
+        }
     )
 
 

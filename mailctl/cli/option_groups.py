@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mailctl.cli.arguments import require_choice
+from mailctl.cli.arguments import parse_period, parse_range, require_choice, split_values
 from mailctl.cli.completion import complete_id, complete_kind, complete_queue, complete_state
 from mailctl.cli.context import with_signature
+from mailctl.domain.shell_command import mailctl_command
+from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mailctl.cli.context import CliSession
     from mailctl.delivery_log.queries.search import EmailFilter
+    from mailctl.diagnosis.status import StatusService
 
 _FILTERS_PANEL = "Filters"
 
@@ -31,6 +33,11 @@ IdsArgument = Annotated[
         show_default=False,
     ),
 ]
+#: What `status`, `why` and `show` take in place of an id.
+REFERENCE_HELP = (
+    "The id of the email or a unique prefix of it, its Message-ID, its idempotency key, the mail server's"
+    " queue id, or an address for the newest email to it."
+)
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done without doing it.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 LogFormatOption = Annotated[
@@ -66,7 +73,7 @@ class FilterOptions(OptionGroup):
         typer.Option(
             "--state",
             metavar="STATE",
-            help="Only emails in this state, such as failed; repeatable.",
+            help="Only emails in this state, such as failed; repeatable, or several as failed,held.",
             autocompletion=complete_state,
             rich_help_panel=_FILTERS_PANEL,
         ),
@@ -76,7 +83,7 @@ class FilterOptions(OptionGroup):
         typer.Option(
             "--kind",
             metavar="KIND",
-            help="Only emails of this kind, such as reset; repeatable.",
+            help="Only emails of this kind, such as reset; repeatable, or several as reset,welcome.",
             autocompletion=complete_kind,
             rich_help_panel=_FILTERS_PANEL,
         ),
@@ -141,12 +148,21 @@ class FilterOptions(OptionGroup):
             rich_help_panel=_FILTERS_PANEL,
         ),
     ] = False
+    attempts: Annotated[
+        str | None,
+        typer.Option(
+            "--attempts",
+            metavar="NUMBER",
+            help="Only emails with so many attempts, such as 3, '>2' or '<=1'.",
+            rich_help_panel=_FILTERS_PANEL,
+        ),
+    ] = None
     since: Annotated[
         str | None,
         typer.Option(
             "--since",
             metavar="WHEN",
-            help="Only emails recorded since WHEN: an age such as 24h, or an ISO 8601 time.",
+            help="Only emails recorded since WHEN: 24h, 10:02, today, yesterday, or an ISO 8601 time.",
             rich_help_panel=_FILTERS_PANEL,
         ),
     ] = None
@@ -155,7 +171,16 @@ class FilterOptions(OptionGroup):
         typer.Option(
             "--until",
             metavar="WHEN",
-            help="Only emails recorded before WHEN: an age such as 1h, or an ISO 8601 time.",
+            help="Only emails recorded before WHEN, in the same forms.",
+            rich_help_panel=_FILTERS_PANEL,
+        ),
+    ] = None
+    between: Annotated[
+        str | None,
+        typer.Option(
+            "--between",
+            metavar="WHEN..WHEN",
+            help="Only emails recorded between two times, such as 10:00..10:30.",
             rich_help_panel=_FILTERS_PANEL,
         ),
     ] = None
@@ -164,18 +189,19 @@ class FilterOptions(OptionGroup):
         """Return the filter that these options describe.
 
         Raises:
-            InvalidInput: a state or kind does not exist, or a time cannot be parsed.
+            InvalidInput: a state or kind does not exist, or a time or number cannot be parsed.
         """
         from mailctl.delivery_log.queries.search import EmailFilter
         from mailctl.domain.models import State
-        from mailctl.timefmt import parse_past_time
 
-        now = datetime.now(UTC)
+        since, until = parse_period(self.since, self.until, self.between)
+        low, high = (None, None) if self.attempts is None else parse_range(self.attempts, field="--attempts")
         return EmailFilter(
             states=tuple(
-                State(require_choice(value, list(State), field="--state")) for value in self.state or ()
+                State(require_choice(value, list(State), field="--state"))
+                for value in split_values(self.state)
             ),
-            kinds=tuple(session.catalog.get(value).name for value in self.kind or ()),
+            kinds=tuple(session.catalog.get(value).name for value in split_values(self.kind)),
             user_id=self.user_id,
             to=self.to,
             queue=self.queue,
@@ -183,9 +209,46 @@ class FilterOptions(OptionGroup):
             error=self.error,
             stopped_by=self.stopped_by,
             maybe_sent=self.maybe_sent,
-            since=parse_past_time(self.since, field="--since", now=now) if self.since else None,
-            until=parse_past_time(self.until, field="--until", now=now) if self.until else None,
+            min_attempts=low,
+            max_attempts=high,
+            since=since,
+            until=until,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayoutOptions(OptionGroup):
+    """How a list is printed."""
+
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="FORMAT", help="Format of the list: table, json, csv or tsv."),
+    ] = "table"
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="FIELD,...",
+            help="Show these fields of the JSON objects as columns, such as task_id,state,smtp.code.",
+        ),
+    ] = None
+
+    def apply_to(self, session: CliSession) -> None:
+        """Let the output of a session print lists like this.
+
+        Raises:
+            InvalidInput: there is no such format, or columns are chosen of JSON objects.
+        """
+        from mailctl.cli.terminal.tabular import Layout, TableFormat
+
+        wanted = TableFormat(require_choice(self.output, list(TableFormat), field="--output"))
+        columns = tuple(split_values([self.columns] if self.columns else None))
+        if wanted is TableFormat.JSON or session.output.as_json:
+            session.output.as_json = True
+            if columns:
+                raise InvalidInput("--columns", "applies to tables, CSV and TSV.", fix="Use jq for JSON.")
+        elif columns or wanted is not TableFormat.TABLE:
+            session.output.layout = Layout(format=wanted, columns=columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +277,13 @@ class OverrideOptions(OptionGroup):
     force: Annotated[
         bool, typer.Option("--force", help="Include every email given by id, whatever its hazards.")
     ] = False
+
+
+def note_others(session: CliSession, service: StatusService, given: str) -> None:
+    """Print a note if an address stands for the newest of several emails."""
+    if count := service.count_others(given):
+        command = mailctl_command("list", arguments=[given])
+        session.output.note(f"This is the newest email to {given}; list {count} more with: {command}")
 
 
 def with_options(function: Callable[..., None]) -> Callable[..., None]:

@@ -10,10 +10,11 @@ import typer
 from mailctl.cli.arguments import read_input_file
 from mailctl.cli.commands.preview import show_preview
 from mailctl.cli.terminal.confirm import confirm
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.enqueue.campaign import CampaignRecorder, with_derived_name
 from mailctl.enqueue.mailing_list import read_all_users, read_list_file
 from mailctl.errors import ExitCode, InvalidInput
-from mailctl.timefmt import parse_rate, pluralize
+from mailctl.timefmt import format_campaign_rate, parse_rate, pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -56,9 +57,24 @@ def send_campaign(session: CliSession, request: EmailRequest, options: SendOptio
     else:
         if options.all_users:
             _confirm_recipients(session.output, request, recipients, is_confirmed=options.yes)
+        _note_other_rate(session, request.campaign or "", rate)
         problems = _record(session.output, recorder, request, recipients)
     if problems:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _note_other_rate(session: CliSession, campaign: str, rate: float | None) -> None:
+    """Say how a repeated command changes the rate of its campaign, or that the rate stays."""
+    known = session.runtime.campaigns.find_rate(campaign)
+    if known is None or known[0] == rate:
+        return
+    before, after = (format_campaign_rate(each) for each in (known[0], rate))
+    if rate is None:
+        text, given = f"stays {before}; change it with", "RATE"
+    else:
+        text, given = f"changes from {before} to {after}; undo with", "none" if known[0] is None else before
+    command = mailctl_command("campaign", "set-rate", arguments=[campaign, given])
+    session.output.note(f"The rate of campaign {campaign} {text}: {command}")
 
 
 def _read_recipients(

@@ -77,13 +77,30 @@ class Campaigns(Repository):
         """Record a campaign, or change the rate of a known one.
 
         Args:
-            rate: emails a second of all workers together; None for no limit.
+            rate: emails a second of all workers together; None for no limit, or for the rate of a known one.
         """
         now = self._clock()
         row = {"id": campaign, "kind": kind, "rate": rate, "released_until": now, "created_at": now}
         with writing(self._engine) as connection:
-            if not insert_or_ignore(connection, campaigns, row):
+            if not insert_or_ignore(connection, campaigns, row) and rate is not None:
                 connection.execute(update(campaigns).where(campaigns.c.id == campaign).values(rate=rate))
+
+    def set_rate(self, campaign: str, rate: float | None) -> bool:
+        """Change the rate of a campaign for all workers at once; return whether there is such a campaign.
+
+        Args:
+            rate: emails a second of all workers together; None for no limit.
+        """
+        changed = update(campaigns).where(campaigns.c.id == campaign).values(rate=rate)
+        with writing(self._engine) as connection:
+            return bool(connection.execute(changed).rowcount)
+
+    def find_rate(self, campaign: str) -> tuple[float | None] | None:
+        """Return the rate of a campaign (None in it for no limit); None if there is no such campaign."""
+        query = select(campaigns.c.rate).where(campaigns.c.id == campaign)
+        with reading(self._engine) as connection:
+            row = connection.execute(query).first()
+        return None if row is None else (row.rate,)
 
     def prepare_batch(self, drafts: Sequence[Draft]) -> CampaignBatch:
         """Return emails of a campaign as rows with encrypted content; nothing is recorded yet."""

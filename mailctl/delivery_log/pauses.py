@@ -1,4 +1,4 @@
-"""Pauses: an operator stops a queue or a kind of email for all workers, and resumes it later.
+"""Pauses: an operator stops a queue, a kind or a campaign for all workers, and resumes it later.
 
 No worker can claim a paused email. A pause therefore takes effect as soon as it is recorded, whatever
 messages are on the broker or with a worker by then.
@@ -41,11 +41,12 @@ class PauseScope(StrEnum):
 
     QUEUE = "queue"
     KIND = "kind"
+    CAMPAIGN = "campaign"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pause:
-    """A paused queue or kind."""
+    """A paused queue, kind or campaign."""
 
     scope: PauseScope
     name: str
@@ -56,13 +57,16 @@ class Pause:
 
     def covers(self, email: Email) -> bool:
         """Whether the pause stops an email."""
-        return self.name == (email.queue if self.scope is PauseScope.QUEUE else email.kind)
+        names = {PauseScope.QUEUE: email.queue, PauseScope.KIND: email.kind}
+        return self.name == names.get(self.scope, email.campaign)
 
     @property
     def resume_command(self) -> ShellCommand:
         """The command that ends the pause."""
         if self.scope is PauseScope.KIND:
             return mailctl_command("queue", "resume", kind=self.name)
+        if self.scope is PauseScope.CAMPAIGN:
+            return mailctl_command("campaign", "resume", arguments=[self.name])
         return mailctl_command("queue", "resume", arguments=[self.name])
 
     def __str__(self) -> str:
@@ -126,10 +130,11 @@ class Pauses(Repository):
 
 
 def is_not_paused() -> ColumnElement[bool]:
-    """Return the condition that neither the queue nor the kind of an email is paused."""
+    """Return the condition that neither the queue, the kind nor the campaign of an email is paused."""
     stops_it = or_(
         and_(pauses.c.scope == PauseScope.QUEUE, pauses.c.name == emails.c.queue),
         and_(pauses.c.scope == PauseScope.KIND, pauses.c.name == emails.c.kind),
+        and_(pauses.c.scope == PauseScope.CAMPAIGN, pauses.c.name == emails.c.campaign),
     )
     return ~exists().where(stops_it).correlate(emails)
 
@@ -145,7 +150,7 @@ def return_paused(connection: Connection, ids: Collection[str], *, now: datetime
         is_stopped = and_(is_left, _is_in_scope(pause.scope, pause.name))
         parked = values | {"due_at": now + PARKED_FOR}
         _return(connection, is_stopped, text=str(pause), values=parked, now=now)
-    text = "its queue or kind was paused a moment ago"
+    text = "its queue, kind or campaign was paused a moment ago"
     _return(connection, is_left, text=text, values=values | {"due_at": now}, now=now)
 
 
@@ -160,7 +165,8 @@ def _is_in_campaign(campaign: str | None) -> ColumnElement[bool]:
 
 
 def _is_in_scope(scope: PauseScope, name: str) -> ColumnElement[bool]:
-    return (emails.c.queue if scope is PauseScope.QUEUE else emails.c.kind) == name
+    columns = {PauseScope.QUEUE: emails.c.queue, PauseScope.KIND: emails.c.kind}
+    return columns.get(scope, emails.c.campaign) == name
 
 
 def _read(connection: Connection) -> list[Pause]:

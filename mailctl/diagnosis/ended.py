@@ -17,6 +17,9 @@ from mailctl.smtp.classify import is_recipient_refusal, reply_category
 
 if TYPE_CHECKING:
     from mailctl.diagnosis.models import Case
+    from mailctl.domain.outcomes import SmtpReply
+
+_RECIPIENT_REFUSED = "recipient_refused"
 
 
 def accepted(case: Case) -> Cause:
@@ -59,13 +62,9 @@ def failed(case: Case) -> Cause:
     """Return the cause of `failed`."""
     email = case.email
     error = email.error or "failed"
-    is_refused = email.reason_code is ReasonCode.REFUSED
+    if email.reason_code is ReasonCode.REFUSED:
+        return _refusal(case)
     again = case.command_to_send_again()
-    if is_refused and (cause := _refusal(case)):
-        return cause
-    if is_refused:
-        sentence = f"the mail server refused the message: {str(email.reply) or error}; remove the cause first"
-        return Cause(name="message_refused", sentence=sentence, next_step=again)
     if email.reason_code is ReasonCode.OUT_OF_ATTEMPTS:
         return Cause(name="out_of_attempts", sentence=error, next_step=again)
     if email.reason_code is ReasonCode.OWN_TASK_FAILED:
@@ -73,23 +72,35 @@ def failed(case: Case) -> Cause:
     return Cause(name="not_made", sentence=f"it could not be sent: {error}", next_step=again)
 
 
-def _refusal(case: Case) -> Cause | None:
-    """Return the cause of a refusal that says whose fault it is, or that came at the recipient."""
+def _refusal(case: Case) -> Cause:
+    """Return the cause of a refusal, with the words of the mail server and the command for this email."""
     email, event = case.email, case.last_event(State.FAILED)
-    stage = (event.stage if event else None) or ""
+    cause = cause_of_refusal(email.reply, stage=(event.stage if event else None) or "")
     said = str(email.reply) or email.error or "refused"
-    category = reply_category(email.reply, stage=stage)
+    if cause.name == _RECIPIENT_REFUSED:
+        step = mailctl_command("list", to=email.to, limit="10")
+        return replace(cause, sentence=f"{cause.sentence}: {said}", next_step=step)
+    sentence = f"{cause.sentence}: {said}; remove the cause first"
+    return replace(cause, sentence=sentence, next_step=case.command_to_send_again())
+
+
+def cause_of_refusal(reply: SmtpReply, *, stage: str) -> Cause:
+    """Return whose fault a permanent refusal is.
+
+    Args:
+        reply: the reply of the mail server.
+        stage: the SMTP stage at which it came; "" if that is not known.
+    """
+    category = reply_category(reply, stage=stage)
     if category in OUR_FAULTS and (ours := find_our_fault(category)):
-        sentence = f"{ours.sentence}: {said}; remove the cause first"
-        return replace(ours, sentence=sentence, next_step=case.command_to_send_again())
-    if not is_recipient_refusal(email.reply, stage=stage):
-        return None
+        return ours
+    if not is_recipient_refusal(reply, stage=stage):
+        return Cause(name="message_refused", sentence="the mail server refused the message")
     is_open = category in OPEN_CATEGORIES
     doubt = ", and does not say whether the recipient or the sender is at fault" if is_open else ""
     return Cause(
-        name="recipient_refused",
-        sentence=f"the mail server refused the recipient{doubt}: {said}",
-        next_step=mailctl_command("list", to=email.to, limit="10"),
+        name=_RECIPIENT_REFUSED,
+        sentence=f"the mail server refused the recipient{doubt}",
         certainty=Certainty.LIKELY if is_open else Certainty.CERTAIN,
     )
 

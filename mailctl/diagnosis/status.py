@@ -91,32 +91,61 @@ class StatusService:
         self._history = runtime.history
         self._collector = EvidenceCollector(runtime)
 
-    def find_email(self, prefix: str) -> Email | None:
-        """Return the email whose id is or starts with `prefix`; None if the log has none.
+    def find_email(self, given: str, *, takes_newest: bool = False) -> Email | None:
+        """Return the email that a text refers to; None if the log has none.
+
+        Args:
+            given: an id or a unique prefix of one, an idempotency key, a Message-ID, the id under which the
+                mail server has queued it, or the address of its recipient.
+            takes_newest: whether to return the newest of several emails to an address; otherwise an address
+                refers to an email only if it has no other.
 
         Raises:
-            InvalidInput: `prefix` is empty, or several ids start with it.
+            InvalidInput: `given` is empty, or several emails fit.
         """
-        if not prefix.strip():
+        if not given.strip():
             raise InvalidInput("task id", "is empty.")
-        found = self._history.find(prefix)
+        if found := self._history.find(given):
+            return self._only(given, found, what="ids", fix="Give more characters of the id.")
+        if email_id := self._collector.email_id_of_key(given.strip()):
+            return self._history.find(email_id, limit=1)[0]
+        found = self._history.find_by_reference(given)
+        is_address = "@" in given and bool(found) and found[0].to.lower() == given.strip().lower()
+        if takes_newest and is_address:
+            return found[0]
+        fix = f"Give one of the ids; list the emails with: {search_command(given)}"
+        return self._only(given, found, what="emails", fix=fix)
+
+    def _only(self, given: str, found: Sequence[Email], *, what: str, fix: str) -> Email | None:
+        """Return the only email that was found, or None.
+
+        Raises:
+            InvalidInput: several were found.
+        """
         if len(found) > 1:
             ids = [email.id for email in found[:_MAX_SHOWN_MATCHES]]
             shown = ", ".join(self._history.short_ids(ids).values())
             more = " and more" if len(found) > len(ids) else ""
-            reason = f"{prefix} matches several ids: {shown}{more}."
-            raise InvalidInput("task id", reason, fix="Give more characters of the id.")
+            raise InvalidInput("task id", f"{given} matches several {what}: {shown}{more}.", fix=fix)
         return found[0] if found else None
 
+    def count_others(self, given: str) -> int:
+        """Return how many more emails an address has than the newest one; 0 for anything but an address."""
+        if "@" not in given or self._history.find(given) or not (count := self._history.count_to(given)):
+            return 0
+        return count - 1
+
     def status(self, prefix: str) -> EmailStatus:
-        """Return the status of the email whose id is or starts with `prefix`.
+        """Return the status of the email that `prefix` refers to, as in `find_email`.
+
+        Of an address it is the newest email.
 
         Raises:
             NotFound: neither the delivery log nor Celery knows the id.
-            InvalidInput: several ids start with it.
+            InvalidInput: several emails fit.
             LogUnavailable: the delivery log cannot be read.
         """
-        email = self.find_email(prefix)
+        email = self.find_email(prefix, takes_newest=True)
         if email is None:
             return self._status_from_celery(prefix.strip())
         is_known_from_log = email.is_final or self._collector.is_broker_private
@@ -176,19 +205,17 @@ class StatusService:
             wait = min(MAX_POLL_SECONDS, wait * 1.5)
 
     def why(self, prefix: str) -> Diagnosis:
-        """Return why the email whose id is or starts with `prefix` is in its state.
+        """Return why the email that `prefix` refers to, as in `find_email`, is in its state.
 
-        `prefix` may also be an idempotency key; an unknown id has a diagnosis, too.
+        Of an address it is the newest email; an unknown id has a diagnosis, too.
 
         Raises:
-            InvalidInput: several ids start with it.
+            InvalidInput: several emails fit.
             LogUnavailable: the delivery log cannot be read.
         """
         collector = self._collector
-        email = self.find_email(prefix)
+        email = self.find_email(prefix, takes_newest=True)
         prefix = prefix.strip()
-        if email is None and (email_id := collector.email_id_of_key(prefix)):
-            email = self.find_email(email_id)
         if email is None:
             unknown = collector.collect_unknown(prefix, look_around=True)
             place = unknown.search.position if unknown.search else None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from mailctl.domain.fingerprints import MANY_DOMAINS, strip_particulars
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
 #: Different recipients that have to be refused alike, with nothing accepted in between.
 MIN_RECIPIENTS = 10
 #: Different domains among them: many dead mailboxes of one domain are that domain's affair.
-MIN_DOMAINS = 5
-#: What differs between two replies that say the same: addresses, hosts, ids, times, and what is in brackets.
-_PARTICULARS = re.compile(r"<[^>]*>|\[[^]]*\]|\([^)]*\)|\S*[@\d.:/=_]\S*")
+MIN_DOMAINS = MANY_DOMAINS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +33,7 @@ class EndedAttempt:
 
 def fingerprint(reply: SmtpReply) -> str:
     """Return what a reply says without the recipient, hosts, ids and times, so that equal ones are equal."""
-    words = _PARTICULARS.sub(" ", reply.text.lower()).split()
-    return " ".join([str(reply.code or ""), reply.enhanced or "", *words])
+    return " ".join([str(reply.code or ""), reply.enhanced or "", strip_particulars(reply.text)])
 
 
 def find_shared_refusal(newest_first: Iterable[EndedAttempt]) -> str | None:

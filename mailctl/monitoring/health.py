@@ -98,12 +98,12 @@ def _open_log(
     except MailctlError:
         yield failed_hop("log", log_error)
         return None
-    obstacle = _creation_obstacle(runtime) if isinstance(log_error, LogMissing) else None
+    obstacle = creation_obstacle(runtime) if isinstance(log_error, LogMissing) else None
     yield failed_hop("log", obstacle or log_error)
     return runtime
 
 
-def _creation_obstacle(runtime: Runtime) -> MailctlError | None:
+def creation_obstacle(runtime: Runtime) -> MailctlError | None:
     """Return why a missing log cannot be created; None if the first email or worker will do so."""
     try:
         call_with_deadline(lambda: check_creatable(runtime.settings), service=_LOG)

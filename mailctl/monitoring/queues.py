@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueRate, QueueStats
 from mailctl.errors import BrokerUnavailable
 from mailctl.recorder.task_results import record_results
@@ -84,7 +85,7 @@ class QueueList:
     """The status of all queues."""
 
     queues: tuple[QueueStatus, ...]
-    #: Pauses of kinds; they apply to every queue.
+    #: Pauses of kinds and campaigns; they apply to every queue.
     paused_kinds: tuple[Pause, ...]
     #: Why the broker could not be queried; the list then holds only what the log knows.
     broker_error: MailctlError | None
@@ -140,7 +141,7 @@ class Queues:
         depths, rates = self._stats.depths(), self._stats.rates()
         consumed = [*self._consumed_queues(), *self._queues_of_service_workers()]
         pauses = self._runtime.pauses.read()
-        paused = {pause.name: pause for pause in pauses if pause.scope == "queue"}
+        paused = {pause.name: pause for pause in pauses if pause.scope is PauseScope.QUEUE}
         names = dict.fromkeys([*self._default_queues, *sorted({*depths, *rates, *consumed, *paused})])
         on_broker, broker_error = self._inspect_broker(names)
         known = self._known_ids([message for queue in on_broker.values() for message in _all_messages(queue)])
@@ -158,7 +159,7 @@ class Queues:
             )
             for name in dict.fromkeys([*names, *on_broker])
         )
-        kinds = tuple(pause for pause in pauses if pause.scope == "kind")
+        kinds = tuple(pause for pause in pauses if pause.scope is not PauseScope.QUEUE)
         return QueueList(queues=tuple(queues), paused_kinds=kinds, broker_error=broker_error)
 
     def names(self) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mailctl.broker.messages import unclaimed_queue
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.queries.search import EmailFilter, search
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import BrokerUnavailable, NotFound
 from mailctl.settings import BULK_QUEUE
 
@@ -67,7 +68,7 @@ def check_campaign(runtime: Runtime, campaign: str) -> None:
     if not _has_email(runtime, EmailFilter(campaign=campaign)):
         raise NotFound(
             f"The delivery log at {runtime.masked_log_url} has no email of campaign {campaign!r}.",
-            fix="List the campaigns: mailctl stats --by campaign",
+            fix=f"List the campaigns: {mailctl_command('campaign', 'list')}",
         )
 
 

@@ -84,7 +84,7 @@ class MessageViewer:
             ConfigurationError: the content was encrypted with another SECRET_KEY.
             LogUnavailable: the delivery log cannot be read.
         """
-        email = StatusService(self._runtime).find_email(prefix)
+        email = StatusService(self._runtime).find_email(prefix, takes_newest=True)
         if email is None:
             raise NotFound(
                 f"The delivery log has no email {prefix}.",

@@ -1,4 +1,4 @@
-"""Pausing and resuming queues and kinds, for operators."""
+"""Pausing and resuming queues, kinds and campaigns, for operators."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mailctl.delivery_log.pauses import Pause, PauseScope
 from mailctl.delivery_log.queries.search import EmailFilter, search
 from mailctl.domain.models import CLAIMABLE_STATES
 from mailctl.errors import InvalidInput, NotFound
-from mailctl.operations.known_names import check_queue, is_known_queue
+from mailctl.operations.known_names import check_campaign, check_queue, is_known_queue
 
 if TYPE_CHECKING:
     from mailctl.runtime import Runtime
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PauseTarget:
-    """A queue or a kind that can be paused."""
+    """A queue, a kind or a campaign that can be paused."""
 
     scope: PauseScope
     name: str
@@ -50,6 +50,15 @@ class PauseService:
         # A misspelt name would pause nothing, but look as if it did.
         check_queue(self._runtime, queue)
         return PauseTarget(scope=PauseScope.QUEUE, name=queue)
+
+    def resolve_campaign(self, name: str) -> PauseTarget:
+        """Return the campaign to pause or resume.
+
+        Raises:
+            NotFound: the campaign is unknown.
+        """
+        check_campaign(self._runtime, name)
+        return PauseTarget(scope=PauseScope.CAMPAIGN, name=name)
 
     def _resolve_kind(self, kind: str) -> PauseTarget:
         target = PauseTarget(scope=PauseScope.KIND, name=kind)
@@ -92,11 +101,12 @@ class PauseService:
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
-        is_queue = target.scope is PauseScope.QUEUE
+        scope, name = target.scope, target.name
         wanted = EmailFilter(
             states=tuple(CLAIMABLE_STATES),
-            queue=target.name if is_queue else None,
-            kinds=() if is_queue else (target.name,),
+            queue=name if scope is PauseScope.QUEUE else None,
+            kinds=(name,) if scope is PauseScope.KIND else (),
+            campaign=name if scope is PauseScope.CAMPAIGN else None,
         )
         return len(search(self._runtime.engine, wanted, limit=limit).emails)
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mailctl.delivery_log.idempotency import IdempotencyKeys
 from mailctl.delivery_log.queries.search import (
     EmailFilter,
     count_by_state,
@@ -14,7 +15,8 @@ from mailctl.delivery_log.queries.search import (
     search,
 )
 from mailctl.diagnosis.status import StatusService
-from mailctl.errors import InvalidInput
+from mailctl.domain.shell_command import mailctl_command
+from mailctl.errors import InvalidInput, NotFound
 from mailctl.operations.known_names import check_names
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 #: The number of emails that are read, and changed, together.
 CHUNK_SIZE = 500
+#: The most emails that one text may stand for.
+_MAX_FOUND = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +98,34 @@ def select_by_ids(runtime: Runtime, ids: Iterable[str]) -> Selection:
     return Selection(
         emails=tuple(found.values()), unknown=tuple(unknown.items()), ambiguous=tuple(ambiguous.items())
     )
+
+
+def find_ids(runtime: Runtime, references: Iterable[str]) -> tuple[str, ...]:
+    """Return the ids of the emails that texts refer to, each of which may stand for several.
+
+    Args:
+        runtime: the components of this process.
+        references: ids or prefixes of ids, Message-IDs, idempotency keys, queue ids of the mail server, or
+            addresses.
+
+    Raises:
+        NotFound: the delivery log has no email for one of them.
+        LogUnavailable: the delivery log cannot be read.
+    """
+    keys, history = IdempotencyKeys(runtime.engine), runtime.history
+    found: list[str] = []
+    for given in references:
+        emails = history.find(given, limit=_MAX_FOUND)
+        key = None if emails else keys.find(given.strip(), now=runtime.clock())
+        emails = emails or (history.emails([key.email_id]) if key else [])
+        emails = emails or history.find_by_reference(given, limit=_MAX_FOUND)
+        if not emails:
+            raise NotFound(
+                f"The delivery log at {runtime.masked_log_url} has no email for {given!r}.",
+                fix=f"For possible reasons, run: {mailctl_command('why', arguments=[given])}",
+            )
+        found += [email.id for email in emails]
+    return tuple(dict.fromkeys(found))
 
 
 def select_by_filter(runtime: Runtime, action: Action, wanted: EmailFilter) -> Selection:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PauseView(View):
-    """A queue or a kind of email that an operator has paused."""
+    """A queue, a kind of email or a campaign that an operator has paused."""
 
     scope: PauseScope
     name: str
@@ -37,7 +37,7 @@ class PauseView(View):
 
 
 class PauseChangeView(PauseView):
-    """The result of pausing or resuming a queue or a kind."""
+    """The result of pausing or resuming a queue, a kind or a campaign."""
 
     is_paused: bool
     waiting: Count = Field(description="Emails that are waiting to be sent.")

@@ -14,11 +14,19 @@ from mailctl.views import SCHEMA_VERSION
 from mailctl.views.actions import ActionResultView
 from mailctl.views.api_keys import ApiKeyView, NewApiKeyView
 from mailctl.views.base import View
-from mailctl.views.campaigns import CampaignEmailView, CampaignView
+from mailctl.views.campaigns import (
+    CampaignDetailsView,
+    CampaignEmailView,
+    CampaignRateView,
+    CampaignStatusView,
+    CampaignView,
+)
 from mailctl.views.checks import CheckReportView
 from mailctl.views.diagnosis import DiagnosisView
 from mailctl.views.emails import EmailSummaryView, EmailView
+from mailctl.views.errors import ErrorGroupView
 from mailctl.views.health import HealthView, MonitorView
+from mailctl.views.incident import IncidentView
 from mailctl.views.maintenance import PruneView, RekeyView, SchemaVersionView
 from mailctl.views.messages import EnvelopeView, MessageView, PreviewView, RawMessageView
 from mailctl.views.queues import PauseChangeView, QueueEntryView, QueueView, RestoreView
@@ -93,22 +101,28 @@ SCHEMAS: Mapping[str, ObjectSchema] = dict(
         _schema("envelope", EnvelopeView, "send --dry-run"),
         _schema("campaign", CampaignView, "send --users-file", "send --all-users"),
         _schema("campaign-email", CampaignEmailView, "send --users-file", "send --all-users"),
+        _schema("campaign-status", CampaignStatusView, "campaign list"),
+        _schema("campaign-details", CampaignDetailsView, "campaign show"),
+        _schema("campaign-rate", CampaignRateView, "campaign set-rate"),
         _schema("status", StatusView, "status"),
         _schema("diagnosis", DiagnosisView, "why"),
         _schema("message", MessageView, "show"),
         _schema("raw-message", RawMessageView, "show --raw"),
         _schema("email", EmailView, "list"),
+        _schema("error-group", ErrorGroupView, "errors"),
         _schema(
             "action-result",
             ActionResultView,
-            *("retry", "cancel", "hold", "release", "resend", "queue purge"),
+            *("retry", "cancel", "hold", "release", "resend", "queue purge", "campaign cancel"),
         ),
         _schema("suppression", SuppressionView, "suppress list"),
         _schema("suppression-change", SuppressionChangeView, "suppress add", "suppress remove"),
         _schema("suppression-import", SuppressionImportView, "suppress import"),
         _schema("queue", QueueView, "queue list"),
         _schema("queue-entry", QueueEntryView, "queue peek"),
-        _schema("pause", PauseChangeView, "queue pause", "queue resume"),
+        _schema(
+            "pause", PauseChangeView, *("queue pause", "queue resume", "campaign pause", "campaign resume")
+        ),
         _schema("restore", RestoreView, "queue restore"),
         _schema("worker", WorkerView, "workers list"),
         _schema("worker-ping", WorkerPingView, "workers ping"),
@@ -116,6 +130,7 @@ SCHEMAS: Mapping[str, ObjectSchema] = dict(
         _schema("stats", StatsView, "stats"),
         _schema("snapshot", SnapshotView, "top"),
         _schema("preview", PreviewView, "preview"),
+        _schema("incident", IncidentView, "incident"),
         _schema("health", HealthView, "health"),
         _schema("monitor", MonitorView, "monitor"),
         _schema("check-report", CheckReportView, "check-config"),

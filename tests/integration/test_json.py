@@ -23,7 +23,9 @@ from mailctl.delivery_log.storage.tables import emails
 from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.delivery_log.transitions import change_state
 from mailctl.domain.models import Content, State, User
+from mailctl.domain.recipient_list import RecipientRow
 from mailctl.domain.request import EmailRequest
+from mailctl.enqueue.campaign import CampaignRecorder
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
@@ -55,6 +57,7 @@ COMMANDS = [
     ("show {id} --raw", "raw-message"),
     ("list --limit 5", "email"),
     ("list --state failed --error 5.7.1", "email"),
+    ("errors", "error-group"),
     ("retry {failed}", "action-result"),
     ("retry {id} --dry-run", "action-result"),
     ("retry --state failed --yes", "action-result"),
@@ -68,6 +71,12 @@ COMMANDS = [
     ("suppress list", "suppression"),
     ("suppress import users.csv", "suppression-import"),
     ("suppress import broken.csv", "suppression-import"),
+    ("campaign list", "campaign-status"),
+    ("campaign show spring", "campaign-details"),
+    ("campaign pause spring", "pause"),
+    ("campaign resume autumn", "pause"),
+    ("campaign cancel spring --yes", "action-result"),
+    ("campaign set-rate spring 5/m", "campaign-rate"),
     ("queue list", "queue"),
     ("queue peek", "queue-entry"),
     ("queue pause celery", "pause"),
@@ -84,6 +93,7 @@ COMMANDS = [
     ("stats --since 2000-01-01T00:00Z --until 2000-01-02T00:00Z", "stats"),
     ("top --count 2 --interval 0.1", "snapshot snapshot"),
     *((f"preview {kind}", "preview") for kind in ("welcome", "new-ip", "email")),
+    ("incident", "incident"),
     ("health", "health"),
     ("health --canary --timeout 1", "health"),
     ("monitor", "monitor"),
@@ -121,6 +131,10 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]
         {"dead@example.com": "gone"}, source=SuppressionSource.OPERATOR, actor="ada@desk"
     )
     runtime.pauses.pause(PauseScope.QUEUE, "stopped", actor="ada@desk", reason="")
+    for campaign in ("spring", "autumn"):
+        request = EmailRequest(kind=runtime.catalog.get("welcome"), campaign=campaign)
+        list(CampaignRecorder(runtime, request).record([RecipientRow(line=1, email="max@example.com")]))
+    runtime.pauses.pause(PauseScope.CAMPAIGN, "autumn", actor="ada@desk", reason="")
     key = runtime.api_keys.create("on-call")
     content = Content(user=User(email="zoe@example.com"))
     waiting, failed = (

@@ -27,7 +27,7 @@ WRONG = {
         "retry --state failed --include nothing",
         "retry --force --state failed",
         "retry abc --state failed",
-        "cancel --since yesterday",
+        "cancel --since lately",
         "cancel --state failed --yes",
         "resend --limit 5",
         "hold --kind nothing --yes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from mailctl.errors import InvalidInput
 from mailctl.timefmt import (
     TimeStyle,
     format_age,
+    format_campaign_rate,
     format_duration,
     format_elapsed,
     format_exact_duration,
@@ -25,6 +27,7 @@ from mailctl.timefmt import (
     format_remaining,
     format_share,
     format_time,
+    format_time_heading,
     parse_duration,
     parse_future_time,
     parse_past_time,
@@ -32,10 +35,11 @@ from mailctl.timefmt import (
     parse_share,
     pluralize,
     seconds_since,
+    showing_times,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 @pytest.mark.parametrize(
@@ -212,3 +216,70 @@ def test_a_time_in_the_past_may_be_a_duration() -> None:
     """It counts back from now."""
     assert parse_past_time("24h", field="--since", now=NOW) == NOW - timedelta(days=1)
     assert parse_past_time("2026-02-01T00:00Z", field="--since", now=NOW) == datetime(2026, 2, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A host whose local time is an hour ahead of UTC in winter."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("today", "2026-02-28T23:00+00:00"),
+        ("yesterday", "2026-02-27T23:00+00:00"),
+        ("10:02", "2026-03-01T09:02+00:00"),
+        ("9:02:03", "2026-03-01T08:02:03+00:00"),
+        ("13:01", "2026-02-28T12:01+00:00"),
+        ("10:05:07", "2026-03-01T09:05:07+00:00"),
+    ],
+)
+@pytest.mark.usefixtures("in_berlin")
+def test_days_and_times_of_day_are_local(text: str, at: str) -> None:
+    """A time of day is the last one that has passed."""
+    assert parse_past_time(text, field="--since", now=NOW) == datetime.fromisoformat(at)
+
+
+@pytest.mark.parametrize("text", ["25:00", "10:61", "1:2", "tomorrow"])
+def test_no_other_word_is_a_time(text: str) -> None:
+    """It is refused with an example."""
+    with pytest.raises(InvalidInput, match="is not a time"):
+        parse_past_time(text, field="--since", now=NOW)
+
+
+@pytest.mark.usefixtures("in_berlin")
+def test_local_times_name_their_zone() -> None:
+    """Names of files and charts stay in UTC; so does everything else by default."""
+    at = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    assert (format_time(at), format_time_heading("sent")) == ("2026-07-01 12:00:00Z", "sent")
+    with showing_times(is_local=True):
+        assert format_time(at) == "2026-07-01 14:00:00 CEST"
+        assert format_time(at.replace(month=1), TimeStyle.SENTENCE_CLOCK) == "13:00 CET"
+        assert format_time(at, TimeStyle.FILE_NAME) == "20260701T120000Z"
+        assert format_time_heading("sent") == "sent (local)"
+    assert format_time(at) == "2026-07-01 12:00:00Z"
+
+
+def test_a_host_in_utc_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Local times are then no others."""
+    with showing_times(is_local=True):
+        monkeypatch.setenv("TZ", "UTC")
+        time.tzset()
+        assert format_time(NOW).endswith("Z")
+
+
+@pytest.mark.parametrize("text", ["50/s", "90/m", "7/h"])
+def test_the_rate_of_a_campaign_can_be_given_again(text: str) -> None:
+    """It is shown as it was given."""
+    assert format_campaign_rate(parse_rate(text, field="--rate")) == text
+
+
+def test_no_rate_is_no_limit() -> None:
+    """Of a campaign; an odd one is rounded."""
+    assert format_campaign_rate(None) == "no limit"
+    assert format_campaign_rate(0.123456) == "0.12/s"

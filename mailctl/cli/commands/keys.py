@@ -8,6 +8,7 @@ import typer
 
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
+from mailctl.cli.option_groups import LayoutOptions, with_options
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.timefmt import TimeStyle, format_time
@@ -41,8 +42,10 @@ def create_key(
 
 
 @uses_log(AccessMode.READ)
-def list_keys(session: CliSession) -> None:
+@with_options
+def list_keys(session: CliSession, layout: LayoutOptions) -> None:
     """List the API keys with their names and last use."""
+    layout.apply_to(session)
     keys = session.runtime.api_keys.list()
     columns = ["id", "name", "created", "last used", "state"]
     session.output.listing(map(_view, keys), columns=columns, rows=map(_row, keys))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.arguments import require_choice
-from mailctl.cli.completion import complete_sort
+from mailctl.cli.arguments import read_ids, require_choice
+from mailctl.cli.completion import complete_id, complete_sort
 from mailctl.cli.context import CliSession, uses_log
-from mailctl.cli.option_groups import CursorOption, FilterOptions, with_options
+from mailctl.cli.option_groups import CursorOption, FilterOptions, LayoutOptions, with_options
 from mailctl.cli.terminal.interrupts import watching
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.shell_command import shell_quote
-from mailctl.timefmt import TimeStyle, format_time
+from mailctl.timefmt import TimeStyle, format_time, format_time_heading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,17 @@ _POLL_SECONDS = 1.0
 def list_emails(
     session: CliSession,
     filters: FilterOptions,
+    layout: LayoutOptions,
+    references: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="ID",
+            help="Only these emails: ids or prefixes of them, Message-IDs, idempotency keys, queue ids of the"
+            " mail server, or addresses; - reads ids from stdin.",
+            autocompletion=complete_id,
+            show_default=False,
+        ),
+    ] = None,
     limit: Annotated[
         int,
         typer.Option(
@@ -68,13 +80,20 @@ def list_emails(
     \b
     Examples:
       mailctl list --state failed --since 24h
-      mailctl list --to ada@example.com --json
+      mailctl list ada@example.com --since yesterday
+      mailctl list --state failed,expired -o csv --columns task_id,to,error
+      mailctl list --maybe-sent --attempts '>2'
       mailctl list --campaign spring --watch
     """
     from mailctl.delivery_log.queries.search import Sort, search
+    from mailctl.operations.selection import find_ids
     from mailctl.recorder.task_results import record_results
 
+    layout.apply_to(session)
     wanted = filters.to_filter(session)
+    if references:
+        ids = find_ids(session.runtime, read_ids(references))
+        wanted = replace(wanted, ids=ids)
     order = Sort(require_choice(sort, list(Sort), field="--sort"))
     record_results(session.runtime)
 
@@ -102,7 +121,7 @@ def _watch(session: CliSession, read: Callable[[int], EmailPage], limit: int) ->
 
 
 def _redraw_table(session: CliSession, read: Callable[[int], EmailPage], limit: int) -> None:
-    with session.output.live_table(_COLUMNS) as (draw, max_rows):
+    with session.output.live_table(_columns()) as (draw, max_rows):
         while True:
             draw(list(_rows(session, read(min(limit, max_rows())).emails)))
             time.sleep(_POLL_SECONDS)
@@ -118,7 +137,11 @@ def _print_changes(session: CliSession, read: Callable[[int], EmailPage], limit:
 
 
 def _show(session: CliSession, emails: Sequence[Email]) -> None:
-    session.output.listing(map(_view, emails), columns=_COLUMNS, rows=_rows(session, emails))
+    session.output.listing(map(_view, emails), columns=_columns(), rows=_rows(session, emails))
+
+
+def _columns() -> list[str]:
+    return [format_time_heading(name) if name == "recorded" else name for name in _COLUMNS]
 
 
 def _view(email: Email) -> EmailView:

@@ -21,6 +21,7 @@ from mailctl.timefmt import parse_duration, pluralize
 if TYPE_CHECKING:
     from mailctl.delivery_log.pauses import Pause
     from mailctl.delivery_log.queries.search import EmailFilter
+    from mailctl.operations.pausing import PauseService, PauseTarget
     from mailctl.views.queues import PauseChangeView
 
 QueueArgument = Annotated[
@@ -118,7 +119,7 @@ def pause(
     found, is_new = service.pause(target, actor=current_actor(), reason=" ".join(reason.split()))
     if not is_new:
         session.output.note("It is already paused; nothing was changed.")
-    _show(session, found, is_paused=True, waiting=service.count_waiting(target, limit=_MAX_COUNTED))
+    show_pause_change(session, service, target, found, is_paused=True)
 
 
 @uses_log(AccessMode.UPDATE)
@@ -134,8 +135,7 @@ def resume(session: CliSession, queue: QueueArgument = None, kind: KindOption = 
 
     service = PauseService(session.runtime)
     target = service.resolve_target(queue=queue, kind=kind)
-    found = service.resume(target)
-    _show(session, found, is_paused=False, waiting=service.count_waiting(target, limit=_MAX_COUNTED))
+    show_pause_change(session, service, target, service.resume(target), is_paused=False)
 
 
 @uses_log(AccessMode.UPDATE)
@@ -177,7 +177,11 @@ def _note_held(session: CliSession, filters: EmailFilter, *, until: str | None) 
         session.output.note(f"{pluralize(held, 'held email')} not changed. Cancel with: {command}")
 
 
-def _show(session: CliSession, pause: Pause, *, is_paused: bool, waiting: int) -> None:
+def show_pause_change(
+    session: CliSession, service: PauseService, target: PauseTarget, pause: Pause, *, is_paused: bool
+) -> None:
+    """Print that a queue, a kind or a campaign is paused or resumed, and how many emails that concerns."""
+    waiting = service.count_waiting(target, limit=_MAX_COUNTED)
     count = f"{_MAX_COUNTED} or more emails" if waiting == _MAX_COUNTED else pluralize(waiting, "email")
     if is_paused:
         text = f"{pause}; {count} waiting. Resume with: {pause.resume_command}"

@@ -8,6 +8,7 @@ import typer
 
 from mailctl.cli.completion import complete_queue
 from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.option_groups import LayoutOptions, with_options
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.timefmt import pluralize
 
@@ -24,7 +25,8 @@ _PEEK_COLUMNS = ["", "id", "kind", "to", "age", "attempts", "state"]
 
 
 @uses_log(AccessMode.READ)
-def list_queues(session: CliSession) -> None:
+@with_options
+def list_queues(session: CliSession, layout: LayoutOptions) -> None:
     """List the queues with depth, age, rates and pauses.
 
     Depth is the number of emails that are due and not finished. Emails that are scheduled (later), deferred
@@ -32,6 +34,7 @@ def list_queues(session: CliSession) -> None:
     """
     from mailctl.monitoring.queues import Queues
 
+    layout.apply_to(session)
     session.allow_missing_log()
     found = Queues(session.runtime).list_queues()
     session.output.listing(map(_view, found.queues), columns=_COLUMNS, rows=map(_row, found.queues))

@@ -8,6 +8,7 @@ import typer
 
 from mailctl.cli.completion import complete_id
 from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.option_groups import REFERENCE_HELP
 from mailctl.delivery_log.storage.access_mode import AccessMode
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def show(
         str,
         typer.Argument(
             metavar="TASK_ID",
-            help="The id of the email, or a unique prefix of it.",
+            help=REFERENCE_HELP,
             autocompletion=complete_id,
         ),
     ],

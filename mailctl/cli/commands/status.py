@@ -9,6 +9,7 @@ import typer
 from mailctl.cli.arguments import NO_IDS, read_ids
 from mailctl.cli.completion import complete_id
 from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.option_groups import note_others
 from mailctl.cli.terminal.interrupts import watching
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode, InvalidInput, MailctlError
@@ -28,7 +29,8 @@ def status(
         list[str],
         typer.Argument(
             metavar="TASK_ID",
-            help="Ids of emails, or unique prefixes of them; - reads ids from stdin.",
+            help="Ids of emails or unique prefixes of them, Message-IDs, idempotency keys, queue ids of the"
+            " mail server, or addresses for their newest email; - reads ids from stdin.",
             autocompletion=complete_id,
         ),
     ],
@@ -55,6 +57,7 @@ def status(
         _show_each(session, service, ids, watch=watch)
         return
     found = service.status(ids[0])
+    note_others(session, service, ids[0])
     if watch:
         found = _watch(session, service, found)
     else:

@@ -11,7 +11,7 @@ import typer
 from mailctl.cli.arguments import read_input_file, require_choice
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
-from mailctl.cli.option_groups import CursorOption
+from mailctl.cli.option_groups import CursorOption, LayoutOptions, with_options
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.shell_command import shell_quote
 from mailctl.errors import ExitCode
@@ -74,8 +74,10 @@ def remove(session: CliSession, addresses: AddressesArgument) -> None:
 
 
 @uses_log(AccessMode.READ)
+@with_options
 def list_suppressed(
     session: CliSession,
+    layout: LayoutOptions,
     source: Annotated[
         str | None,
         typer.Option(
@@ -98,6 +100,7 @@ def list_suppressed(
     """
     from mailctl.delivery_log.suppressions import SuppressionSource
 
+    layout.apply_to(session)
     sources = list(SuppressionSource)
     chosen = None if source is None else SuppressionSource(require_choice(source, sources, field="--source"))
     page = session.runtime.suppressions.page(limit=limit, after=after, source=chosen)

@@ -10,6 +10,7 @@ import typer
 from mailctl.cli.arguments import open_csv_file
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
+from mailctl.cli.option_groups import LayoutOptions, with_options
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode
 
@@ -28,8 +29,10 @@ _COLUMNS = ["id", "email", "username", "first name"]
 
 
 @uses_log(AccessMode.OPTIONAL)
-def list_users(session: CliSession) -> None:
+@with_options
+def list_users(session: CliSession, layout: LayoutOptions) -> None:
     """List the users; at most 100 from the service's own database."""
+    layout.apply_to(session)
     from mailctl.users import list_users as users_in
 
     found = users_in(session.runtime.directory)

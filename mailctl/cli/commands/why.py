@@ -9,6 +9,7 @@ import typer
 
 from mailctl.cli.completion import complete_id
 from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.option_groups import REFERENCE_HELP, note_others
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode
 from mailctl.timefmt import format_optional_time
@@ -24,7 +25,7 @@ def why(
         str,
         typer.Argument(
             metavar="TASK_ID",
-            help="The id of the email, a unique prefix of it, or its idempotency key.",
+            help=REFERENCE_HELP,
             autocompletion=complete_id,
         ),
     ],
@@ -42,7 +43,9 @@ def why(
     """
     from mailctl.diagnosis.status import StatusService
 
-    found = StatusService(session.runtime).why(task_id)
+    service = StatusService(session.runtime)
+    found = service.why(task_id)
+    note_others(session, service, task_id)
     if session.output.as_json:
         from mailctl.views.diagnosis import DiagnosisView
 

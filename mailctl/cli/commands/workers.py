@@ -10,7 +10,7 @@ import typer
 
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
-from mailctl.cli.option_groups import YesOption
+from mailctl.cli.option_groups import LayoutOptions, YesOption, with_options
 from mailctl.cli.terminal.confirm import confirm
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.shell_command import mailctl_command
@@ -39,7 +39,8 @@ _SHOWN_KEY_LENGTH = 6
 
 
 @uses_log(AccessMode.READ)
-def list_workers(session: CliSession) -> None:
+@with_options
+def list_workers(session: CliSession, layout: LayoutOptions) -> None:
     """List the workers with queues, load and throughput.
 
     Shows the emails that each worker is sending (busy) and has sent in the last 1 and 5 minutes; its version
@@ -47,6 +48,7 @@ def list_workers(session: CliSession) -> None:
     """
     from mailctl.monitoring.workers import WorkerService
 
+    layout.apply_to(session)
     session.allow_missing_log()
     found = WorkerService(session.runtime).list_workers()
     if found.workers:

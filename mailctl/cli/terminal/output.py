@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from mailctl.cli.terminal.tabular import Layout
+
 
 class JsonObject(Protocol):
     """An object that is printed as JSON, such as one of `mailctl.views`."""
@@ -53,6 +55,8 @@ class Output:
     with_color: bool = True
     #: What the command has already done; printed if its result cannot be written.
     already_done: str = ""
+    #: How lists are printed if their fields are wanted as columns; None for the columns of the command.
+    layout: Layout | None = None
 
     def record(self, view: JsonObject) -> None:
         """Print one JSON object."""
@@ -81,12 +85,18 @@ class Output:
         columns: Sequence[str],
         rows: Iterable[Sequence[str]],
     ) -> None:
-        """Print several results: JSON objects, or a table; only the one that is printed is consumed."""
+        """Print several results: JSON objects, or a table; only the one that is printed is consumed.
+
+        Raises:
+            InvalidInput: the layout has a column that the results do not have.
+        """
         if self.as_json:
             for view in views:
                 self.record(view)
-        else:
+        elif self.layout is None:
             self.table(columns, list(rows))
+        else:
+            self._print_fields(views, self.layout)
 
     def line(self, text: str = "") -> None:
         """Print a line of text without wrapping it, so that it can be copied."""
@@ -226,6 +236,15 @@ class Output:
             return
         with self._live_display.progress(text, total=total()) as advance:
             yield advance
+
+    def _print_fields(self, views: Iterable[JsonObject], layout: Layout) -> None:
+        from mailctl.cli.terminal.tabular import TableFormat, format_rows, rows_of_objects
+
+        columns, rows = rows_of_objects((view.as_json() for view in views), layout)
+        if layout.format is TableFormat.TABLE:
+            self.table(columns, rows)
+        elif columns:
+            self.raw(format_rows(columns, rows, table_format=layout.format).encode())
 
     def _raw_to_terminal(self, data: bytes) -> None:
         text = data.decode("utf-8", "backslashreplace").replace("\r\n", "\n")

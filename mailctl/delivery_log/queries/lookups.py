@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,10 @@ _NEIGHBOURS: Any = select(
     select(func.max(_other.c.id)).where(_other.c.id < emails.c.id).scalar_subquery().label("before"),
     select(func.min(_other.c.id)).where(_other.c.id > emails.c.id).scalar_subquery().label("after"),
 ).where(emails.c.id.in_(bindparam("ids", expanding=True)))
+#: The words of a reply, one of which is the id under which the mail server has queued an email.
+_WORD = re.compile(r"[\w.-]+")
+#: The replies that are looked through for such a word.
+_MAX_REPLIES = 100
 #: The fewest characters of a short id.
 _MIN_SHORT_ID_LENGTH = 8
 #: An email that a relay has reserved or postponed is due again by then; a paused one is not.
@@ -85,6 +90,40 @@ class EmailLookups:
         # Collations that ignore hyphens put other ids into that range.
         starts_like_it = func.substr(emails.c.id, 1, len(prefix)) == prefix
         return self._select(is_near & starts_like_it, limit=limit)
+
+    def find_by_reference(self, reference: str, *, limit: int = 6) -> list[Email]:
+        """Return the emails that a name from outside refers to, the newest first.
+
+        Args:
+            reference: a Message-ID, the address of a recipient, or the id under which the mail server has
+                queued an email, as its reply names it.
+            limit: how many emails at most.
+        """
+        given = reference.strip()
+        if not given:
+            return []
+        bare = given.removeprefix("<").removesuffix(">")
+        is_message_id = emails.c.message_id.in_([given, bare, f"<{bare}>"])
+        if "@" in given:
+            is_recipient = func.lower(emails.c.to_address) == given.lower()
+            return self._newest(is_message_id, limit=limit) or self._newest(is_recipient, limit=limit)
+        named = [
+            email
+            for email in self._newest(emails.c.smtp_text.contains(given, autoescape=True), limit=_MAX_REPLIES)
+            if given in _WORD.findall(email.reply.text)
+        ]
+        return named[:limit] or self._newest(is_message_id, limit=limit)
+
+    def count_to(self, address: str) -> int:
+        """Return how many emails an address has been sent, or will be."""
+        query = select(func.count()).where(func.lower(emails.c.to_address) == address.lower())
+        with reading(self._engine) as connection:
+            return connection.execute(query).scalar_one()
+
+    def _newest(self, where: ColumnElement[bool], *, limit: int) -> list[Email]:
+        query: Any = select(*EMAIL_COLUMNS).where(where).order_by(emails.c.seq.desc()).limit(limit)
+        with reading(self._engine) as connection:
+            return [email_from_row(row) for row in connection.execute(query)]
 
     def short_ids(self, ids: Iterable[str]) -> dict[str, str]:
         """Return the shortest unique prefix of each id, of at least 8 characters, by id.

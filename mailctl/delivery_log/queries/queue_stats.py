@@ -152,8 +152,8 @@ class QueueStats(Repository):
             .group_by(emails.c.queue)
         )
         with reading(self._engine) as connection:
-            outgoing = {queue: _per_minute(*row, now=now) for queue, *row in connection.execute(left)}
-            incoming = {queue: _per_minute(*row, now=now) for queue, *row in connection.execute(came)}
+            outgoing = {queue: per_minute(*row, now=now) for queue, *row in connection.execute(left)}
+            incoming = {queue: per_minute(*row, now=now) for queue, *row in connection.execute(came)}
         return {
             queue: QueueRate(incoming=incoming.get(queue, 0.0), outgoing=outgoing.get(queue, 0.0))
             for queue in incoming.keys() | outgoing.keys()
@@ -264,6 +264,6 @@ def newest_events(*, since: datetime) -> Any:
     )
 
 
-def _per_minute(number: int, first: datetime, *, now: datetime) -> float:
+def per_minute(number: int, first: datetime, *, now: datetime) -> float:
     """Return the rate since the first of the counted emails: a burst is not spread over the whole period."""
     return number / max((now - first) / timedelta(minutes=1), _MIN_RATE_MINUTES)

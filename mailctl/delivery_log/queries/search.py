@@ -44,6 +44,11 @@ class EmailFilter:
     stopped_by: str | None = None
     #: Whether to find only emails that the mail server may have although nothing says that it accepted them.
     maybe_sent: bool = False
+    #: The fewest and the most attempts.
+    min_attempts: int | None = None
+    max_attempts: int | None = None
+    #: The ids of the emails.
+    ids: Sequence[str] = ()
     #: Recorded at that time or later.
     since: datetime | None = None
     #: Recorded before that time.
@@ -216,6 +221,8 @@ def _conditions(wanted: EmailFilter) -> list[ColumnElement[bool]]:
         (wanted.campaign, lambda value: emails.c.campaign == value),
         (wanted.error, lambda value: emails.c.error.icontains(value, autoescape=True)),
         (wanted.stopped_by, lambda value: emails.c.stopped_by == value),
+        (wanted.min_attempts, lambda value: emails.c.attempts >= value),
+        (wanted.max_attempts, lambda value: emails.c.attempts <= value),
         (wanted.since, lambda value: emails.c.created_at >= value),
         (wanted.until, lambda value: emails.c.created_at < value),
         (wanted.max_seq, lambda value: emails.c.seq <= value),
@@ -223,6 +230,8 @@ def _conditions(wanted: EmailFilter) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = [fits(value) for value, fits in given if value is not None]
     if wanted.maybe_sent:
         found.append(emails.c.maybe_sent.is_(True))
+    if wanted.ids:
+        found.append(emails.c.id.in_(wanted.ids))
     if wanted.states:
         found.append(emails.c.state.in_(wanted.states))
     if wanted.kinds:

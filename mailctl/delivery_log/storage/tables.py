@@ -235,7 +235,7 @@ suppressions = Table(
 pauses = Table(
     "mailctl_pauses",
     metadata,
-    # queue or kind.
+    # queue, kind or campaign.
     Column("scope", String(8), primary_key=True),
     Column("name", String(255), primary_key=True),
     Column("reason", Text, nullable=False),

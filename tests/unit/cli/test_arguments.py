@@ -11,12 +11,15 @@ import pytest
 
 from mailctl.cli.arguments import (
     open_csv_file,
+    parse_period,
+    parse_range,
     parse_send_time,
     read_ids,
     read_input_file,
     read_tokens,
     read_variables,
     require_choice,
+    split_values,
 )
 from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.errors import InvalidInput
@@ -130,3 +133,42 @@ def test_a_choice_is_one_of_those_there_are() -> None:
     with pytest.raises(InvalidInput) as caught:
         require_choice("c", ["a", "b"], field="--x")
     assert (caught.value.message, caught.value.fix) == ("--x 'c' is not valid.", "Use one of: a, b.")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("3", (3, 3)),
+        ("=3", (3, 3)),
+        (">2", (3, None)),
+        (">=2", (2, None)),
+        ("<2", (None, 1)),
+        ("<= 1", (None, 1)),
+    ],
+)
+def test_a_number_may_have_a_sign(text: str, found: tuple[int | None, int | None]) -> None:
+    """As in --attempts '>2'."""
+    assert parse_range(text, field="--attempts") == found
+
+
+@pytest.mark.parametrize("text", ["", "many", "2..3", "> 2 3", "-1"])
+def test_what_is_no_number_is_refused(text: str) -> None:
+    """With an example."""
+    with pytest.raises(InvalidInput, match="is not a number"):
+        parse_range(text, field="--attempts")
+
+
+def test_several_values_may_stand_in_one() -> None:
+    """Each counts once, whatever is between the commas."""
+    assert split_values(["failed, held", "held", ",sent"]) == ["failed", "held", "sent"]
+    assert split_values(None) == []
+
+
+def test_a_period_has_two_ends() -> None:
+    """Given one by one or together, and not both ways."""
+    day = ("2026-03-01T10:00Z", "2026-03-01T11:00Z")
+    assert parse_period(None, None) == (None, None)
+    assert parse_period(*day) == parse_period(None, None, "..".join(day))
+    for given in (("1h", None, "2h..1h"), (None, None, "10:00"), (None, None, "..10:00")):
+        with pytest.raises(InvalidInput, match="--between"):
+            parse_period(*given)

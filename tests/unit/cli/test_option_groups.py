@@ -44,7 +44,7 @@ class TestFilterOptions:
         ("options", "field"),
         [
             (FilterOptions(state=["lost"]), "--state"),
-            (FilterOptions(since="yesterday"), "--since"),
+            (FilterOptions(since="lately"), "--since"),
             (FilterOptions(until="soon"), "--until"),
         ],
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.delivery_log.campaigns import Campaigns
+from mailctl.delivery_log.pauses import Pauses, PauseScope
 
 if TYPE_CHECKING:
     from tests.unit.delivery_log.conftest import Log
@@ -51,3 +52,32 @@ def test_a_known_email_is_not_recorded_again(log: Log, given: int) -> None:
     batch = campaigns.prepare_batch([*drafts, log.draft("n@example.com", first_id="n", campaign="spring")])
     assert (batch.requested, campaigns.add(batch).new) == (3, ["n"])
     assert campaigns.known(["c0", "n", "other"]) == {"c0", "n"}
+
+
+def test_a_known_campaign_keeps_its_rate_unless_another_one_is_given(log: Log) -> None:
+    """Whoever repeats a command to continue does not mean to send as fast as possible."""
+    campaigns = started(log, rate=4.0)
+    campaigns.create_or_update("spring", kind="welcome", rate=None)
+    assert campaigns.find_rate("spring") == (4.0,)
+    campaigns.create_or_update("spring", kind="welcome", rate=8.0)
+    assert campaigns.find_rate("spring") == (8.0,)
+
+
+def test_the_rate_of_a_campaign_changes_while_it_is_sent(log: Log) -> None:
+    """Also to no limit; an unknown campaign has none."""
+    campaigns = started(log, rate=4.0)
+    assert campaigns.set_rate("spring", None)
+    assert (campaigns.find_rate("spring"), len(campaigns.take_due(limit=50))) == ((None,), 20)
+    assert not campaigns.set_rate("autumn", 1.0)
+    assert campaigns.find_rate("autumn") is None
+
+
+def test_a_paused_campaign_is_not_taken(log: Log) -> None:
+    """Until it is resumed; a message of it that is on the broker is not claimed either."""
+    campaigns, pauses = started(log, rate=None, count=4), Pauses(log.engine, clock=log.time)
+    published = list(campaigns.take_due(limit=2))
+    pauses.pause(PauseScope.CAMPAIGN, "spring", actor="ada", reason="")
+    assert campaigns.take_due(limit=50) == {}
+    assert log.claims.claim(published, worker="w").claims == []
+    pauses.resume(PauseScope.CAMPAIGN, "spring")
+    assert len(campaigns.take_due(limit=50)) == 4

@@ -25,11 +25,13 @@ def pause(scope: PauseScope, name: str) -> Pause:
         (PauseScope.QUEUE, "welcome", False),
         (PauseScope.KIND, "welcome", True),
         (PauseScope.KIND, "celery", False),
+        (PauseScope.CAMPAIGN, "spring", True),
+        (PauseScope.CAMPAIGN, "welcome", False),
     ],
 )
-def test_a_pause_covers_a_queue_or_a_kind(scope: PauseScope, name: str, expected: bool) -> None:
+def test_a_pause_covers_a_queue_a_kind_or_a_campaign(scope: PauseScope, name: str, expected: bool) -> None:
     """Not both that have its name."""
-    assert pause(scope, name).covers(email()) is expected
+    assert pause(scope, name).covers(email(campaign="spring")) is expected
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,7 @@ def test_a_pause_covers_a_queue_or_a_kind(scope: PauseScope, name: str, expected
     [
         (PauseScope.QUEUE, "mailctl queue resume x"),
         (PauseScope.KIND, "mailctl queue resume --kind x"),
+        (PauseScope.CAMPAIGN, "mailctl campaign resume x"),
     ],
 )
 def test_a_pause_names_the_command_that_ends_it(scope: PauseScope, command: str) -> None:

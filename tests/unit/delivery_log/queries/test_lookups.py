@@ -58,3 +58,22 @@ def test_events_have_their_reasons(log: Log) -> None:
     states = [event.state for event in log.lookups.events(email_id)]
     assert states == [State.PENDING, State.QUEUED, State.SENDING, State.DEFERRED]
     assert log.last_event(email_id).stage == "mail"
+
+
+def test_an_email_is_found_by_what_others_call_it(log: Log) -> None:
+    """Its Message-ID with or without brackets, the mail server's queue id, its address in any case."""
+    email_id, other = log.add("Zoe@Example.com"), log.add("max@example.com")
+    log.change(email_id, message_id="<m1@shop.example>", smtp_text="Ok: queued as 4XyZ12 (by mx)")
+    log.change(other, smtp_text="Ok: queued as 4XyZ123")
+    for name in ("<m1@shop.example>", "m1@shop.example", "4XyZ12", "zoe@example.com", " ZOE@EXAMPLE.COM "):
+        assert [each.id for each in log.lookups.find_by_reference(name)] == [email_id], name
+    for name in ("", "m1", "queue", "4XyZ", "%", "zoe"):
+        assert log.lookups.find_by_reference(name) == [], name
+
+
+def test_the_emails_to_an_address_are_newest_first(log: Log) -> None:
+    """And are counted beyond the limit."""
+    ids = [log.add() for _ in range(3)]
+    found = log.lookups.find_by_reference("zoe@example.com", limit=2)
+    assert [each.id for each in found] == ids[:0:-1]
+    assert log.lookups.count_to("ZOE@example.com") == 3

@@ -1,0 +1,86 @@
+"""`mailctl incident`: say what is wrong now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from mailctl.cli.context import CliSession, uses_log
+from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.errors import ExitCode
+from mailctl.timefmt import pluralize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailctl.cli.terminal.output import Output
+    from mailctl.monitoring.incident.models import Incident, Problem
+
+#: The lines that an incident takes on a screen.
+MAX_LINES = 10
+
+
+@uses_log(AccessMode.READ)
+def incident(session: CliSession) -> None:
+    """Say what is wrong now, in at most ten lines, and how to fix it.
+
+    Asks the delivery log, the broker and the users' database, compares all workers, and looks for paused
+    queues, queues without workers, mail servers that fail, errors that became more frequent, and campaigns
+    that misbehave. What causes other problems comes first. Exits with 1 if something needs a repair.
+
+    \b
+    Examples:
+      mailctl incident
+      mailctl incident --json
+    """
+    found = _find(session)
+    if session.output.as_json:
+        from mailctl.views.incident import IncidentView
+
+        session.output.record(IncidentView.of(found))
+    else:
+        _show(session.output, found)
+    if not found.is_ok:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _find(session: CliSession) -> Incident:
+    from mailctl.monitoring.incident.report import find_incident
+    from mailctl.runtime import open_without_log
+
+    _ = session.settings.secret_keys  # invalid settings are an error of their own, not an incident
+    with session.output.spinner("checking"):
+        return find_incident(
+            lambda: session.runtime, open_without_log=lambda: open_without_log(session.settings)
+        )
+
+
+def _show(output: Output, found: Incident) -> None:
+    if found.is_ok:
+        output.state("ok  ", found.headline)
+    lines_left = MAX_LINES - int(found.is_ok)
+    for number, problem in enumerate(found.problems):
+        shown = list(_lines(problem))
+        is_last = number == len(found.problems) - 1
+        needed = sum(_height(output, line) for line in shown)
+        if number and needed > lines_left - (not is_last):
+            rest = len(found.problems) - number
+            output.note(f"{pluralize(rest, 'more problem')}: add --json")
+            return
+        lines_left -= needed
+        state, *more = shown
+        output.state("fail" if problem.is_failure else "note", state)
+        for line in more:
+            output.prose(f"      -> {line}", hang=9)
+
+
+def _lines(problem: Problem) -> Iterator[str]:
+    yield str(problem)
+    if problem.fix:
+        yield problem.fix
+
+
+def _height(output: Output, text: str) -> int:
+    """Return how many lines of the terminal a text takes, with its indentation."""
+    return 1 if output.width is None else -(-(len(text) + 10) // max(20, output.width - 10))

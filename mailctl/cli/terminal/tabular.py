@@ -1,0 +1,89 @@
+"""Lists as CSV or TSV, and chosen columns: the fields of the JSON objects, one object a row."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from mailctl.domain.unicode_safety import escape_controls_as_line
+from mailctl.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+
+class TableFormat(StrEnum):
+    """The formats in which a list is printed."""
+
+    TABLE = "table"  #: for people, fitted to the terminal
+    JSON = "json"  #: one object a line
+    CSV = "csv"  #: with a header, quoted as RFC 4180 says
+    TSV = "tsv"  #: with a header, tabs between the cells
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How a list is printed.
+
+    The names of columns are those of the fields in the JSON objects; a field of an object within one is
+    `smtp.code`.
+    """
+
+    format: TableFormat = TableFormat.TABLE
+    #: The columns in their order; empty means those that the format has by default.
+    columns: tuple[str, ...] = ()
+
+
+def rows_of_objects(
+    objects: Iterable[Mapping[str, Any]], layout: Layout
+) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Return the columns and the cells of objects.
+
+    Args:
+        objects: the JSON objects.
+        layout: the columns that are wanted; without any, all fields are columns.
+
+    Raises:
+        InvalidInput: no object has one of the columns.
+    """
+    flat = [dict(_flatten(each)) for each in objects]
+    known = tuple(dict.fromkeys(name for each in flat for name in each))
+    unknown = [name for name in layout.columns if name not in known]
+    if flat and unknown:
+        raise InvalidInput("--columns", f"{unknown[0]!r} is not a column.", fix=f"Use: {', '.join(known)}.")
+    columns = layout.columns or known
+    return columns, [[_cell(each.get(name)) for name in columns] for each in flat]
+
+
+def format_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], *, table_format: TableFormat) -> str:
+    """Return rows as CSV or TSV, each line with a line feed at its end."""
+    stream = io.StringIO()
+    if table_format is TableFormat.CSV:
+        csv.writer(stream, lineterminator="\n").writerows([columns, *rows])
+    else:
+        stream.writelines("\t".join(row) + "\n" for row in (columns, *rows))
+    return stream.getvalue()
+
+
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, each in value.items():
+        if isinstance(each, dict) and each:
+            yield from _flatten(each, f"{prefix}{name}.")
+        else:
+            yield prefix + name, each
+
+
+def _cell(value: Any) -> str:
+    """Return a value as one line, without control characters."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return escape_controls_as_line(" ".join(value))
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return escape_controls_as_line(text)

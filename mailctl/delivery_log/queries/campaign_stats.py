@@ -1,0 +1,111 @@
+"""Campaigns: what was asked for each, and how far it is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from mailctl.delivery_log.queries.queue_stats import RATE_WINDOW, newest_events, per_minute
+from mailctl.delivery_log.storage.engine import reading
+from mailctl.delivery_log.storage.tables import campaigns, emails
+from mailctl.domain.models import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Engine
+
+#: The states in which an attempt, or the email, has ended.
+_ENDED_STATES = (State.SENT, State.CAPTURED, State.FAILED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignCounts:
+    """A campaign, and how many of its emails are in each state."""
+
+    name: str
+    #: None if its emails were recorded without a campaign of their own, or it was pruned.
+    kind: str | None
+    #: Emails a second that all workers together may send; None for no limit.
+    rate: float | None
+    created_at: datetime | None
+    states: Mapping[State, int]
+    #: How many of its emails a minute ended in the last minutes.
+    per_minute: float
+    #: When its last email was recorded, and when one was last changed.
+    recorded_at: datetime
+    changed_at: datetime
+
+
+def count_campaigns(
+    engine: Engine, *, now: datetime, name: str | None = None, changed_since: datetime | None = None
+) -> list[CampaignCounts]:
+    """Return the campaigns with their counts, the one that was recorded last first.
+
+    Args:
+        engine: of the delivery log.
+        now: the current time, aware.
+        name: only this campaign; None for all.
+        changed_since: only campaigns whose emails have changed since; None for all.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    where: ColumnElement[bool] = emails.c.campaign.is_not(None) if name is None else emails.c.campaign == name
+    counted = (
+        select(
+            emails.c.campaign,
+            emails.c.state,
+            func.count().label("count"),
+            func.max(emails.c.created_at).label("recorded_at"),
+            func.max(emails.c.updated_at).label("changed_at"),
+        )
+        .where(where)
+        .group_by(emails.c.campaign, emails.c.state)
+    )
+    if changed_since is not None:
+        active = select(emails.c.campaign).where(emails.c.updated_at >= changed_since, where).distinct()
+        counted = counted.where(emails.c.campaign.in_(active))
+    recent = newest_events(since=now - RATE_WINDOW)
+    ended = (
+        select(emails.c.campaign, func.count(), func.min(recent.c.at))
+        .join(recent, recent.c.email_id == emails.c.id)
+        .where(recent.c.state.in_(_ENDED_STATES), where)
+        .group_by(emails.c.campaign)
+    )
+    groups: defaultdict[str, list[Any]] = defaultdict(list)
+    with reading(engine) as connection:
+        for row in connection.execute(counted):
+            groups[row.campaign].append(row)
+        rates = {campaign: per_minute(*row, now=now) for campaign, *row in connection.execute(ended)}
+        recorded: dict[str, Any] = {row.id: row for row in connection.execute(select(campaigns))}
+    found = [_counts(each, rows, recorded.get(each), rates.get(each, 0.0)) for each, rows in groups.items()]
+    return sorted(found, key=lambda each: each.recorded_at, reverse=True)
+
+
+def campaign_names(engine: Engine) -> list[str]:
+    """Return the names of the recorded campaigns, the latest first.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    query = select(campaigns.c.id).order_by(campaigns.c.created_at.desc())
+    with reading(engine) as connection:
+        return list(connection.execute(query).scalars())
+
+
+def _counts(name: str, rows: list[Any], campaign: Any, rate: float) -> CampaignCounts:
+    return CampaignCounts(
+        name=name,
+        kind=campaign.kind if campaign else None,
+        rate=campaign.rate if campaign else None,
+        created_at=campaign.created_at if campaign else None,
+        states={State(row.state): row.count for row in rows},
+        per_minute=rate,
+        recorded_at=max(row.recorded_at for row in rows),
+        changed_at=max(row.changed_at for row in rows),
+    )

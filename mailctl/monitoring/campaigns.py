@@ -1,0 +1,167 @@
+"""Campaigns: progress, the rate that is asked for and kept, the expected end, failures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from mailctl.delivery_log.pauses import PauseScope
+from mailctl.delivery_log.queries.campaign_stats import count_campaigns
+from mailctl.domain.models import FINAL_STATES, SENT_OR_CAPTURED, UNFINISHED_STATES, State
+from mailctl.errors import NotFound
+from mailctl.monitoring.errors import find_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mailctl.delivery_log.pauses import Pause
+    from mailctl.delivery_log.queries.campaign_stats import CampaignCounts
+    from mailctl.monitoring.errors import ErrorGroup
+    from mailctl.runtime import Runtime
+
+#: States of emails of a campaign that nobody stopped and that did not arrive.
+_FAILED_STATES = frozenset({State.FAILED, State.EXPIRED})
+#: A campaign misbehaves if so many of its emails failed, and such a share of those that ended.
+MANY_FAILED = 10
+MAX_FAILED_SHARE = 0.05
+#: A campaign falls behind if it keeps less than this share of its rate.
+MIN_KEPT_SHARE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignStatus:
+    """How far a campaign is."""
+
+    name: str
+    kind: str | None
+    #: Emails a second that all workers together may send; None for no limit.
+    rate: float | None
+    #: Emails a second that ended in the last minutes.
+    kept_rate: float
+    created_at: datetime | None
+    #: When one of its emails was last changed.
+    changed_at: datetime
+    #: How many of its emails are in each state; states without any are left out.
+    states: Mapping[State, int]
+    #: The pause that keeps it from being sent: its own, or that of its kind; None if it is not paused.
+    pause: Pause | None
+    at: datetime
+
+    @property
+    def total(self) -> int:
+        """The number of its emails."""
+        return sum(self.states.values())
+
+    @property
+    def sent(self) -> int:
+        """The number of emails that a mail server accepted, or that were captured."""
+        return self._count(SENT_OR_CAPTURED)
+
+    @property
+    def failed(self) -> int:
+        """The number of emails that failed or expired."""
+        return self._count(_FAILED_STATES)
+
+    @property
+    def waiting(self) -> int:
+        """The number of emails that are not finished."""
+        return self._count(UNFINISHED_STATES)
+
+    @property
+    def progress(self) -> float:
+        """The share of its emails that are finished, from 0 to 1."""
+        return self._count(FINAL_STATES) / self.total
+
+    @property
+    def failed_share(self) -> float | None:
+        """The share of failures in what was sent or failed; None if nothing was."""
+        ended = self.sent + self.failed
+        return self.failed / ended if ended else None
+
+    @property
+    def expected_end(self) -> datetime | None:
+        """When it will be finished at the rate that it keeps; None if it is, or if that cannot be said."""
+        if not self.waiting or self.pause is not None or not self.kept_rate:
+            return None
+        return self.at + timedelta(seconds=self.waiting / self.kept_rate)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether more of its emails fail than single wrong addresses explain."""
+        return self.failed >= MANY_FAILED and (self.failed_share or 0) > MAX_FAILED_SHARE
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it keeps far less than its rate although emails wait and nobody paused it."""
+        # The workers may be busy with its last emails, or not have begun.
+        is_running = bool(self.waiting and self.kept_rate) and self.pause is None
+        return is_running and self.rate is not None and self.kept_rate < MIN_KEPT_SHARE * self.rate
+
+    def _count(self, states: frozenset[State]) -> int:
+        return sum(count for state, count in self.states.items() if state in states)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignDetails:
+    """How far a campaign is, and why emails of it failed."""
+
+    status: CampaignStatus
+    #: Its failures and deferrals, the most frequent first.
+    errors: tuple[ErrorGroup, ...]
+
+
+def list_campaigns(runtime: Runtime, *, changed_since: datetime | None = None) -> list[CampaignStatus]:
+    """Return the campaigns of the delivery log, the latest first.
+
+    Args:
+        runtime: the components of this process.
+        changed_since: only campaigns whose emails have changed since; None for all.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    now, pauses = runtime.clock(), runtime.pauses.read()
+    found = count_campaigns(runtime.engine, now=now, changed_since=changed_since)
+    return [_status(counts, pauses, now=now) for counts in found]
+
+
+def find_campaign(runtime: Runtime, name: str) -> CampaignDetails:
+    """Return how far a campaign is, and why emails of it failed.
+
+    Raises:
+        NotFound: the delivery log has no email of this campaign.
+        LogUnavailable: the delivery log cannot be read.
+    """
+    now = runtime.clock()
+    found = count_campaigns(runtime.engine, now=now, name=name)
+    if not found:
+        raise unknown_campaign(runtime, name)
+    [counts] = found
+    since = counts.created_at or now - timedelta(days=30)
+    errors = find_errors(runtime, since=since, campaign=name)
+    status = _status(counts, runtime.pauses.read(), now=now)
+    return CampaignDetails(status=status, errors=tuple(errors))
+
+
+def unknown_campaign(runtime: Runtime, name: str) -> NotFound:
+    """Return the error for a campaign that does not exist; it names those that do."""
+    known = [each.name for each in list_campaigns(runtime)[:5]]
+    fix = f"The latest are: {', '.join(known)}." if known else "No campaign was ever recorded in it."
+    message = f"The delivery log at {runtime.masked_log_url} has no campaign {name!r}."
+    return NotFound(message, fix=fix)
+
+
+def _status(counts: CampaignCounts, pauses: list[Pause], *, now: datetime) -> CampaignStatus:
+    names = {PauseScope.CAMPAIGN: counts.name, PauseScope.KIND: counts.kind}
+    return CampaignStatus(
+        name=counts.name,
+        kind=counts.kind,
+        rate=counts.rate,
+        kept_rate=counts.per_minute / 60,
+        created_at=counts.created_at,
+        changed_at=counts.changed_at,
+        states=counts.states,
+        pause=next((pause for pause in pauses if names.get(pause.scope) == pause.name), None),
+        at=now,
+    )

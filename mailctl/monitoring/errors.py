@@ -1,0 +1,182 @@
+"""Failures and deferrals in groups: what failed alike, how often, and the one command that deals with it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from mailctl.delivery_log.queries.failed_attempts import find_failed_attempts
+from mailctl.diagnosis.failures import cause_of_failure
+from mailctl.domain.fingerprints import join_domains, make_fingerprint
+from mailctl.domain.models import UNFINISHED_STATES, State
+from mailctl.domain.shell_command import mailctl_command
+from mailctl.redaction import mask_addresses_in_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from mailctl.delivery_log.queries.failed_attempts import FailedAttempt
+    from mailctl.diagnosis.models import Cause
+    from mailctl.domain.fingerprints import Fingerprint
+    from mailctl.domain.outcomes import SmtpReply
+    from mailctl.domain.shell_command import ShellCommand
+    from mailctl.runtime import Runtime
+
+#: The share of the period, at its end, whose rate is compared with that of the rest.
+_RECENT_SHARE = 0.25
+#: How many times as many per minute make a rise.
+_RISE = 2.0
+_MAX_SAMPLES = 3
+_UNSENT_STATES = frozenset({State.FAILED, State.EXPIRED})
+
+
+class ErrorTrend(StrEnum):
+    """How the last quarter of a period compares with the rest."""
+
+    NEW = "new"  #: all occurrences are in the last quarter
+    RISING = "rising"  #: at least twice as many per minute as before
+    STEADY = "steady"
+    FALLING = "falling"  #: at most half as many per minute as before
+    OVER = "over"  #: none in the last quarter
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorGroup:
+    """Failures and deferrals that have the same fingerprint."""
+
+    fingerprint: Fingerprint
+    #: Why these attempts failed.
+    cause: Cause
+    #: The words of the last one, with addresses masked.
+    text: str
+    #: The last reply; its code is None if no mail server replied.
+    reply: SmtpReply
+    #: How many attempts failed, and how many different emails had one.
+    attempts: int
+    emails: int
+    #: How many of these emails have not been sent yet, and how many never will be unless somebody acts.
+    waiting: int
+    failed: int
+    first_at: datetime
+    last_at: datetime
+    trend: ErrorTrend
+    #: The kinds of these emails, the most frequent first.
+    kinds: tuple[str, ...]
+    #: The ids of some of these emails, the latest first.
+    sample_ids: tuple[str, ...]
+    #: The command that deals with all of them.
+    command: ShellCommand
+
+    @property
+    def is_rising(self) -> bool:
+        """Whether it has begun or has become more frequent in the last quarter of the period."""
+        return self.trend in (ErrorTrend.NEW, ErrorTrend.RISING)
+
+
+def find_errors(runtime: Runtime, *, since: datetime, campaign: str | None = None) -> list[ErrorGroup]:
+    """Return the failures and deferrals since a time in groups, the most frequent first.
+
+    Args:
+        runtime: the components of this process.
+        since: the earliest time, aware.
+        campaign: only emails of this campaign; None for all.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    attempts = find_failed_attempts(runtime.engine, since=since, campaign=campaign)
+    return group_errors(attempts, since=since, now=runtime.clock())
+
+
+def group_errors(
+    newest_first: Sequence[FailedAttempt], *, since: datetime, now: datetime
+) -> list[ErrorGroup]:
+    """Return attempts in groups, the most frequent first.
+
+    Args:
+        newest_first: the failed attempts, the latest first.
+        since: the beginning of the period.
+        now: its end.
+    """
+    prints = [_fingerprint(each) for each in newest_first]
+    joined = join_domains(prints)
+    groups: defaultdict[Fingerprint, list[FailedAttempt]] = defaultdict(list)
+    for attempt, fingerprint in zip(newest_first, prints, strict=True):
+        groups[joined[fingerprint]].append(attempt)
+    found = [_group(fingerprint, each, since=since, now=now) for fingerprint, each in groups.items()]
+    return sorted(found, key=lambda group: (-group.emails, -group.attempts, group.text))
+
+
+def find_trend(times: Iterable[datetime], *, since: datetime, now: datetime) -> ErrorTrend:
+    """Return how the last quarter of a period compares with the rest.
+
+    Args:
+        times: when it occurred, within the period.
+        since: the beginning of the period.
+        now: its end.
+    """
+    border = now - (now - since) * _RECENT_SHARE
+    is_recent = Counter(at >= border for at in times)
+    recent, before = is_recent[True], is_recent[False]
+    if not recent or not before:
+        return ErrorTrend.NEW if recent else ErrorTrend.OVER
+    ratio = (recent / _RECENT_SHARE) / (before / (1 - _RECENT_SHARE))
+    if ratio >= _RISE:
+        return ErrorTrend.RISING
+    return ErrorTrend.FALLING if ratio <= 1 / _RISE else ErrorTrend.STEADY
+
+
+def _fingerprint(attempt: FailedAttempt) -> Fingerprint:
+    reply = attempt.reply
+    return make_fingerprint(
+        reason_code=attempt.reason_code,
+        stage=attempt.stage,
+        code=reply.code,
+        enhanced=reply.enhanced,
+        recipient=attempt.recipient,
+        text=reply.text or attempt.text,
+    )
+
+
+def _group(
+    fingerprint: Fingerprint, newest_first: Sequence[FailedAttempt], *, since: datetime, now: datetime
+) -> ErrorGroup:
+    last = newest_first[0]
+    states = {each.email_id: each.state_now for each in newest_first}
+    cause = cause_of_failure(last.state, last.reason_code, stage=last.stage, reply=last.reply)
+    failed = sum(state in _UNSENT_STATES for state in states.values())
+    return ErrorGroup(
+        fingerprint=fingerprint,
+        cause=cause,
+        text=mask_addresses_in_text(str(last.reply) or last.text),
+        reply=last.reply,
+        attempts=len(newest_first),
+        emails=len(states),
+        waiting=sum(state in UNFINISHED_STATES for state in states.values()),
+        failed=failed,
+        first_at=newest_first[-1].at,
+        last_at=last.at,
+        trend=find_trend((each.at for each in newest_first), since=since, now=now),
+        kinds=tuple(kind for kind, _ in Counter(each.kind for each in newest_first).most_common()),
+        sample_ids=tuple(list(states)[:_MAX_SAMPLES]),
+        command=_command(last, cause, has_failed=bool(failed), age=now - newest_first[-1].at),
+    )
+
+
+def _command(last: FailedAttempt, cause: Cause, *, has_failed: bool, age: timedelta) -> ShellCommand:
+    """Return the command that deals with a group: what the cause needs, or else what the emails need."""
+    if cause.next_step is not None:
+        return cause.next_step
+    state = "failed" if has_failed else "deferred"
+    reply = f"{last.reply.code} {last.reply.enhanced or ''}".strip() if last.reply.code else None
+    command = "retry" if has_failed and cause.name != "recipient_refused" else "list"
+    return mailctl_command(command, state=state, error=reply, since=_since(age))
+
+
+def _since(age: timedelta) -> str:
+    """Return an age for --since that includes an email recorded some time before its failure."""
+    return f"{int(age / timedelta(hours=1)) + 24}h"

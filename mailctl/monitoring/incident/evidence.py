@@ -1,0 +1,131 @@
+"""The facts of the delivery log that several detectors need, each read once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from mailctl.delivery_log.circuits import read_circuits_in_use
+from mailctl.delivery_log.heartbeats import is_suspended
+from mailctl.delivery_log.pauses import PauseScope
+from mailctl.delivery_log.queries.unfinished import UnfinishedEmails, count_unfinished
+from mailctl.domain.models import CLAIMABLE_STATES, State
+from mailctl.errors import MailctlError
+from mailctl.monitoring.errors import find_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mailctl.delivery_log.circuits import Circuit
+    from mailctl.delivery_log.heartbeats import Worker
+    from mailctl.delivery_log.pauses import Pause
+    from mailctl.monitoring.errors import ErrorGroup
+    from mailctl.runtime import Runtime
+
+#: The period of errors that an incident looks at; what has begun in its last quarter is new.
+ERROR_WINDOW = timedelta(hours=1)
+#: How old an error may be to be part of what is wrong now.
+RECENT = timedelta(minutes=15)
+
+
+class LogFacts:
+    """Facts of the delivery log at one moment.
+
+    Args:
+        runtime: the components of this process.
+        ask_workers: returns the queues of each worker that answers on the broker, by node name; called only
+            if no heartbeat covers a queue in which emails wait. None if the broker cannot be asked.
+    """
+
+    def __init__(
+        self, runtime: Runtime, *, ask_workers: Callable[[], Mapping[str, tuple[str, ...]]] | None = None
+    ) -> None:
+        self.runtime = runtime
+        self.now = runtime.clock()
+        self._ask_workers = ask_workers
+
+    @cached_property
+    def workers(self) -> tuple[Worker, ...]:
+        """The live workers that share the log."""
+        return tuple(self.runtime.workers.list_alive())
+
+    @cached_property
+    def silent(self) -> tuple[Worker, ...]:
+        """The workers that have not signed off and are not alive."""
+        return tuple(self.runtime.workers.list_silent())
+
+    @cached_property
+    def suspended(self) -> tuple[Worker, ...]:
+        """The workers that are stopped by a signal."""
+        return tuple(worker for worker in (*self.workers, *self.silent) if is_suspended(worker))
+
+    @cached_property
+    def unfinished(self) -> tuple[UnfinishedEmails, ...]:
+        """The unfinished emails in groups."""
+        return tuple(count_unfinished(self.runtime.engine, now=self.now))
+
+    @cached_property
+    def pauses(self) -> tuple[Pause, ...]:
+        """The pauses that operators have set."""
+        return tuple(self.runtime.pauses.read())
+
+    @cached_property
+    def circuits(self) -> tuple[Circuit, ...]:
+        """The circuits to the mail servers of live workers that have failed."""
+        return tuple(read_circuits_in_use(self.runtime.engine, self.workers))
+
+    @cached_property
+    def errors(self) -> tuple[ErrorGroup, ...]:
+        """The errors of the last hour that still occur."""
+        found = find_errors(self.runtime, since=self.now - ERROR_WINDOW)
+        return tuple(group for group in found if group.last_at >= self.now - RECENT)
+
+    @cached_property
+    def other_consumers(self) -> dict[str, tuple[str, ...]]:
+        """The queues of workers that do not share the log, by node name, as far as they were asked."""
+        if self._ask_workers is None or (self.workers and self._own_queues >= set(self.ready_by_queue)):
+            return {}
+        try:
+            return dict(self._ask_workers())
+        except MailctlError:
+            return {}
+
+    @property
+    def consumed(self) -> frozenset[str]:
+        """The queues that live workers consume."""
+        return self._own_queues.union(*self.other_consumers.values())
+
+    @cached_property
+    def _own_queues(self) -> frozenset[str]:
+        return frozenset(queue for worker in self.workers for queue in worker.queues)
+
+    @cached_property
+    def ready_by_queue(self) -> dict[str, int]:
+        """How many emails wait for a worker, by queue; paused and scheduled ones do not."""
+        found: dict[str, int] = {}
+        for group in self.unfinished:
+            if self._is_ready(group):
+                found[group.queue] = found.get(group.queue, 0) + group.count
+        return found
+
+    def count(self, is_meant: Callable[[UnfinishedEmails], bool]) -> int:
+        """Return how many unfinished emails meet a condition."""
+        return sum(group.count for group in self.unfinished if is_meant(group))
+
+    def count_covered(self, pause: Pause) -> int:
+        """Return how many emails a pause holds up."""
+        return self.count(
+            lambda group: (
+                group.state in CLAIMABLE_STATES and not group.is_scheduled and _is_covered(group, pause)
+            )
+        )
+
+    def _is_ready(self, group: UnfinishedEmails) -> bool:
+        is_paused = any(_is_covered(group, pause) for pause in self.pauses)
+        return group.state in (State.PENDING, State.QUEUED) and not group.is_later and not is_paused
+
+
+def _is_covered(group: UnfinishedEmails, pause: Pause) -> bool:
+    names = {PauseScope.QUEUE: group.queue, PauseScope.KIND: group.kind}
+    return pause.name == names.get(pause.scope, group.campaign)

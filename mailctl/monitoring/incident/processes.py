@@ -1,0 +1,228 @@
+"""Detectors of workers: none for a queue, dead, stopped or stalled ones, and ones that differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailctl.checks.agreement import Subject as Difference
+from mailctl.checks.agreement import find_disagreements
+from mailctl.checks.finding import as_sentence
+from mailctl.checks.silence import describe_silence
+from mailctl.delivery_log.queries.stalls import find_stalled_workers, find_unpublished
+from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.shell_command import mailctl_command, start_worker_fix
+from mailctl.monitoring.incident.models import Problem, Subject
+from mailctl.timefmt import TimeStyle, format_time, pluralize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailctl.checks.agreement import Disagreement
+    from mailctl.delivery_log.heartbeats import Worker
+    from mailctl.delivery_log.queries.unfinished import UnfinishedEmails
+    from mailctl.monitoring.incident.evidence import LogFacts
+
+_CAPTURE_FIX = "Set EMAIL_ENABLED=True for these workers, restart them, and send the emails again."
+#: The name and the subject of the problem for each subject on which processes disagree.
+_DIFFERENCES = {
+    Difference.KEYS: ("wrong_key", Subject.KEYS),
+    Difference.CLOCKS: ("clock_skew", Subject.CLOCKS),
+    Difference.LOG: ("other_log", Subject.SETTINGS),
+    Difference.MAIL_SERVER: ("mail_servers_differ", Subject.DIFFERENCES),
+    Difference.VERSION: ("versions_differ", Subject.DIFFERENCES),
+}
+
+
+def find_worker_problems(facts: LogFacts) -> Iterator[Problem]:
+    """Yield the problems of the workers that share the log."""
+    yield from _unconsumed_queues(facts)
+    yield from _suspended(facts)
+    yield from _dead(facts)
+    yield from _overdue(facts)
+    if facts.workers:
+        yield from _stalled(facts)
+        yield from _unpublished(facts)
+        yield from _captures(facts)
+        yield from _disagreements(facts)
+
+
+def _unconsumed_queues(facts: LogFacts) -> Iterator[Problem]:
+    ready = {queue: count for queue, count in facts.ready_by_queue.items() if queue not in facts.consumed}
+    alive = sorted({*(worker.name for worker in facts.workers), *facts.other_consumers})
+    if not alive:
+        yield _no_worker(facts, held_up=sum(ready.values()))
+        return
+    for queue, count in ready.items():
+        consumed = "; ".join(f"{name} consumes {', '.join(queues)}" for name, queues in _consumers(facts))
+        yield Problem(
+            subject=Subject.WORKERS,
+            name="wrong_queue",
+            sentence=f"No worker consumes queue {queue!r}: {consumed}",
+            fix=start_worker_fix(queue),
+            held_up=count,
+        )
+
+
+def _consumers(facts: LogFacts) -> list[tuple[str, tuple[str, ...]]]:
+    own = {worker.name: worker.queues for worker in facts.workers}
+    return sorted((facts.other_consumers | own).items())
+
+
+def _no_worker(facts: LogFacts, *, held_up: int) -> Problem:
+    silent = [each for each in facts.silent if each not in facts.suspended]
+    last = max(silent, key=lambda worker: worker.seen_at, default=None)
+    seen = f"; {_describe_silence(facts, last)}" if last else ""
+    return Problem(
+        subject=Subject.WORKERS,
+        name="no_worker",
+        sentence=f"No worker is alive{seen}",
+        fix=f"Start one: {mailctl_command('worker')}",
+        held_up=held_up,
+    )
+
+
+def _suspended(facts: LogFacts) -> Iterator[Problem]:
+    for worker in facts.suspended:
+        yield Problem(
+            subject=Subject.WORKERS,
+            name="worker_suspended",
+            sentence=f"Worker {worker.name} does nothing: its process {worker.pid} is stopped by a signal",
+            fix=f"Let it continue: kill -CONT {worker.pid}",
+            held_up=_sending(facts, worker.name),
+        )
+
+
+def _dead(facts: LogFacts) -> Iterator[Problem]:
+    """Yield a problem for each worker that has died, with the emails whose lease it still has."""
+    alive = {worker.name: worker for worker in facts.workers}
+    orphans = [
+        group
+        for group in facts.unfinished
+        if group.state is State.SENDING and group.worker and not _may_hold(alive.get(group.worker), group)
+    ]
+    for name in sorted({group.worker or "" for group in orphans}):
+        mine = [group for group in orphans if group.worker == name]
+        yield Problem(
+            subject=Subject.WORKERS,
+            name="lease_of_dead_worker",
+            sentence=f"Worker {name} died while sending; {_takeover(facts, mine)}",
+            fix=f"Find out why it died: the log of the worker, and `journalctl -k` for the OOM killer; "
+            f"show the workers: {mailctl_command('workers')}",
+            held_up=sum(group.count for group in mine),
+        )
+    for worker in facts.silent:
+        if facts.workers and worker not in facts.suspended:
+            yield Problem(
+                subject=Subject.WORKERS,
+                name="worker_silent",
+                sentence=as_sentence(_describe_silence(facts, worker)).rstrip("."),
+                fix="If it should run, look for its process and its log; if it was killed, start it again.",
+                held_up=0,
+            )
+
+
+def _may_hold(worker: Worker | None, group: UnfinishedEmails) -> bool:
+    """Whether a live worker may be sending emails; one that was started after the claim is another one."""
+    return worker is not None and worker.started_at <= group.changed_at
+
+
+def _takeover(facts: LogFacts, groups: list[UnfinishedEmails]) -> str:
+    ends = [group.lease_until for group in groups if group.lease_until is not None]
+    if not ends:
+        return "a relay will release its emails"
+    if max(ends) < facts.now:
+        return "its leases have expired, and a relay releases its emails"
+    until = format_time(max(ends), TimeStyle.CLOCK)
+    return f"other workers take its emails over when its leases expire, at {until}"
+
+
+def _overdue(facts: LogFacts) -> Iterator[Problem]:
+    """Yield a problem for live workers that still have emails whose lease has expired."""
+    alive = {worker.name: worker for worker in facts.workers}
+    for group in facts.unfinished:
+        has_expired = group.lease_until is not None and group.lease_until < facts.now
+        if group.state is State.SENDING and has_expired and _may_hold(alive.get(group.worker or ""), group):
+            yield Problem(
+                subject=Subject.WORKERS,
+                name="lease_expired",
+                sentence=f"Worker {group.worker} is alive but has not finished sending in time",
+                fix=f"Restart it, and look into its log; show the workers: {mailctl_command('workers')}",
+                held_up=group.count,
+            )
+
+
+def _stalled(facts: LogFacts) -> Iterator[Problem]:
+    engine = facts.runtime.engine
+    for stalled in find_stalled_workers(engine, facts.workers, now=facts.now):
+        yield Problem(
+            subject=Subject.WORKERS,
+            name="worker_stalled",
+            sentence=as_sentence(str(stalled)).rstrip("."),
+            fix=f"Restart {stalled.worker}; its log may say what it waits for.",
+            held_up=stalled.waiting,
+        )
+
+
+def _unpublished(facts: LogFacts) -> Iterator[Problem]:
+    found = find_unpublished(facts.runtime.engine, facts.workers, now=facts.now)
+    if found is not None:
+        yield Problem(
+            subject=Subject.BROKER,
+            name="unpublishable",
+            sentence=as_sentence(str(found)).rstrip("."),
+            fix="Check the broker, and read the logs of the workers, whose relays publish.",
+            held_up=found.count,
+        )
+
+
+def _captures(facts: LogFacts) -> Iterator[Problem]:
+    """Yield a problem if workers capture emails that this process, or others, mean to be sent."""
+    capturing = _capturing(facts)
+    if capturing and (len(capturing) < len(facts.workers) or facts.runtime.settings.mail_server):
+        names = ", ".join(capturing)
+        yield Problem(
+            subject=Subject.SETTINGS,
+            name="captured",
+            sentence=f"Emails are captured to files, not sent: EMAIL_ENABLED is False for {names}",
+            fix=_CAPTURE_FIX,
+            held_up=0,
+        )
+
+
+def _capturing(facts: LogFacts) -> list[str]:
+    """Return the names of the workers that write emails to files."""
+    known = ((worker.name, worker.identity) for worker in facts.workers)
+    return [name for name, identity in known if identity is not None and not identity.mail_server]
+
+
+def _disagreements(facts: LogFacts) -> Iterator[Problem]:
+    own_skew = facts.runtime.clock_skew_seconds
+    capturing = set(_capturing(facts))
+    for each in find_disagreements(facts.workers, facts.runtime.identity, own_skew_seconds=own_skew):
+        is_capture = each.subject is Difference.MAIL_SERVER and capturing.issuperset(each.workers)
+        if not is_capture:  # `_captures` says so
+            yield _problem_of(facts, each)
+
+
+def _problem_of(facts: LogFacts, difference: Disagreement) -> Problem:
+    name, subject = _DIFFERENCES[difference.subject]
+    unreadable = facts.count(lambda group: group.reason_code is ReasonCode.UNREADABLE_CONTENT)
+    return Problem(
+        subject=subject,
+        name=name,
+        sentence=as_sentence(difference.detail).rstrip("."),
+        fix=difference.fix,
+        held_up=unreadable if difference.subject is Difference.KEYS else 0,
+        is_failure=difference.is_failure,
+    )
+
+
+def _sending(facts: LogFacts, worker: str) -> int:
+    return facts.count(lambda group: group.worker == worker)
+
+
+def _describe_silence(facts: LogFacts, worker: Worker) -> str:
+    held = _sending(facts, worker.name)
+    holds = f"; it was sending {pluralize(held, 'email')}" if held else ""
+    return f"{describe_silence(worker, now=facts.now, is_suspended=False)}{holds}"

@@ -1,0 +1,118 @@
+"""Finds what is wrong now: the one door of this package."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mailctl.deadlines import call_with_deadline
+from mailctl.errors import LogMissing, MailctlError
+from mailctl.monitoring.health import creation_obstacle
+from mailctl.monitoring.incident.evidence import LogFacts
+from mailctl.monitoring.incident.models import Incident, Problem, Subject, in_order
+from mailctl.monitoring.incident.processes import find_worker_problems
+from mailctl.monitoring.incident.sending import find_sending_problems
+from mailctl.monitoring.incident.services import (
+    count_waiting,
+    find_broker_problems,
+    find_recording_problem,
+    find_template_problems,
+    find_user_problems,
+    problem_of_error,
+)
+from mailctl.timefmt import pluralize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mailctl.broker.inspector import BrokerInspector
+    from mailctl.runtime import Runtime
+
+_LOG = "The delivery log"
+
+
+def find_incident(
+    open_runtime: Callable[[], Runtime], *, open_without_log: Callable[[], Runtime]
+) -> Incident:
+    """Return what is wrong now, and ask every service about it.
+
+    Args:
+        open_runtime: returns the components of this process; called once.
+        open_without_log: returns those of a process without a delivery log; called once if the log cannot be
+            used, to check the rest.
+    """
+    try:
+        runtime = open_runtime()
+        call_with_deadline(runtime.workers.list_alive, service=_LOG)
+    except MailctlError as error:
+        return _incident_without_log(error, open_without_log)
+    problems = [*find_recording_problem(runtime)]
+    broker, in_the_way = _ask_broker(runtime)
+    facts = LogFacts(runtime, ask_workers=broker.queues_by_worker if broker and not in_the_way else None)
+    problems += [*in_the_way, *find_problems_in_log(facts)]
+    problems += [*find_user_problems(runtime), *find_template_problems(runtime)]
+    return Incident(at=facts.now, problems=in_order(problems), summary=_summary(facts))
+
+
+def find_logged_incident(runtime: Runtime) -> Incident:
+    """Return what is wrong now by the delivery log alone, which takes milliseconds.
+
+    A broker that does not work shows in it once emails have waited for a while to be published.
+
+    Args:
+        runtime: the components of this process.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    facts = LogFacts(runtime)
+    return Incident(at=facts.now, problems=in_order(find_problems_in_log(facts)), summary=_summary(facts))
+
+
+def find_problems_in_log(facts: LogFacts) -> Iterator[Problem]:
+    """Yield every problem that shows in the delivery log."""
+    yield from find_worker_problems(facts)
+    yield from find_sending_problems(facts)
+
+
+def _ask_broker(runtime: Runtime) -> tuple[BrokerInspector | None, tuple[Problem, ...]]:
+    """Return the inspector of a broker that processes share, and what is wrong with it.
+
+    There is none if the broker is private to each process, or if the app cannot be loaded.
+    """
+    if runtime.settings.is_broker_private:
+        return None, ()
+    from mailctl.broker.inspector import BrokerInspector
+
+    try:
+        broker = BrokerInspector(runtime.app)
+        is_private = broker.is_in_memory
+    except MailctlError as error:
+        return None, (problem_of_error(Subject.BROKER, "app", error, held_up=0),)
+    if is_private:
+        return None, ()
+    return broker, tuple(find_broker_problems(broker, waiting=lambda: count_waiting(LogFacts(runtime))))
+
+
+def _incident_without_log(error: MailctlError, open_without_log: Callable[[], Runtime]) -> Incident:
+    """Return an incident whose first problem is that the delivery log cannot be used."""
+    now = datetime.now(UTC)
+    try:
+        runtime = open_without_log()
+    except MailctlError:
+        return Incident(at=now, problems=(problem_of_error(Subject.LOG, "log", error, held_up=None),))
+    try:
+        is_missing = isinstance(error, LogMissing)
+        obstacle = creation_obstacle(runtime) if is_missing else None
+        name = "log_missing" if is_missing and obstacle is None else "log"
+        first = problem_of_error(Subject.LOG, name, obstacle or error, held_up=None)
+        _, others = _ask_broker(runtime)
+    finally:
+        runtime.close()
+    return Incident(at=now, problems=in_order([first, *others]))
+
+
+def _summary(facts: LogFacts) -> str:
+    alive = pluralize(len(facts.workers), "worker")
+    waiting = sum(facts.ready_by_queue.values())
+    return f"{alive} alive, {pluralize(waiting, 'email')} waiting for a worker"

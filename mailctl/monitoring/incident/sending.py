@@ -1,0 +1,188 @@
+"""Detectors of what keeps emails from being sent although workers take them: servers, pauses, errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailctl.diagnosis.attempts import cause_of_server_failure
+from mailctl.domain.models import State
+from mailctl.domain.outcomes import ReplyCategory
+from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.shell_command import mailctl_command
+from mailctl.monitoring.campaigns import list_campaigns
+from mailctl.monitoring.incident.evidence import RECENT
+from mailctl.monitoring.incident.models import Problem, Subject
+from mailctl.smtp.classify import is_server_stage, reply_category
+from mailctl.timefmt import (
+    TimeStyle,
+    format_campaign_rate,
+    format_rate,
+    format_share,
+    format_time,
+    pluralize,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailctl.delivery_log.circuits import Circuit
+    from mailctl.domain.outcomes import SmtpReply
+    from mailctl.domain.shell_command import ShellCommand
+    from mailctl.monitoring.errors import ErrorGroup
+    from mailctl.monitoring.incident.evidence import LogFacts
+
+#: How many emails may fail by faults of their recipients before that is more than everyday life.
+MANY_REFUSED = 10
+#: Faults of single recipients, and the usual first reply of a server that greylists.
+_EVERYDAY = frozenset({ReplyCategory.DEAD_MAILBOX, ReplyCategory.RECIPIENT, ReplyCategory.GREYLISTING})
+#: Emails with these reasons wait because a mail server, or our account there, does not work.
+_SERVER_REASONS = frozenset({ReasonCode.MAIL_SERVER_DOWN, ReasonCode.CONFIGURATION})
+#: Causes of errors that other detectors report.
+_REPORTED_ELSEWHERE = frozenset({"wrong_key"})
+
+
+def find_sending_problems(facts: LogFacts) -> Iterator[Problem]:
+    """Yield what keeps emails from being sent although workers take them."""
+    for circuit in facts.circuits:
+        yield _mail_server(facts, circuit)
+    yield from _paused(facts)
+    yield from _campaigns(facts)
+    for group in facts.errors:
+        if not _is_explained(facts, group):
+            yield _error(group)
+    yield from _scheduled(facts)
+
+
+def _mail_server(facts: LogFacts, circuit: Circuit) -> Problem:
+    cause = cause_of_server_failure(circuit.stage, category=circuit.category)
+    users = [
+        worker.name
+        for worker in facts.workers
+        if worker.identity is not None and worker.identity.mail_server == circuit.server
+    ]
+    whose = f" (the server of {', '.join(users)})" if 0 < len(users) < len(facts.workers) else ""
+    attempts = "the last attempt" if circuit.failures == 1 else f"the last {circuit.failures} attempts"
+    found = str(circuit) if circuit.is_open else f"{attempts} at {circuit.server} failed: {circuit.reason}"
+    sentence = f"{cause.sentence}: {found}{whose}"
+    return Problem(
+        subject=Subject.MAIL_SERVER,
+        name=cause.name,
+        sentence=f"{sentence[:1].upper()}{sentence[1:]}",
+        fix=f"On the worker's host, run: {mailctl_command('check-config')}"
+        " (sending resumes by itself once the mail server works)",
+        held_up=_waiting_for_server(facts),
+    )
+
+
+def _waiting_for_server(facts: LogFacts) -> int:
+    """Return how many emails wait for a mail server: put off, or deferred before the first command."""
+    put_off = facts.count(lambda group: group.reason_code in _SERVER_REASONS)
+    deferred = sum(group.waiting for group in facts.errors if is_server_stage(group.fingerprint.stage))
+    return max(put_off, deferred)
+
+
+def _paused(facts: LogFacts) -> Iterator[Problem]:
+    for pause in facts.pauses:
+        held_up = facts.count_covered(pause)
+        sentence = str(pause)
+        yield Problem(
+            subject=Subject.PAUSE,
+            name="paused",
+            sentence=f"{sentence[:1].upper()}{sentence[1:]}",
+            fix=f"To resume: {pause.resume_command}",
+            held_up=held_up,
+            # An operator wants it; what waits has to be known.
+            is_failure=bool(held_up),
+        )
+
+
+def _campaigns(facts: LogFacts) -> Iterator[Problem]:
+    for campaign in list_campaigns(facts.runtime, changed_since=facts.now - RECENT):
+        if campaign.is_failing and campaign.waiting:
+            command: ShellCommand = mailctl_command("campaign", "pause", arguments=[campaign.name])
+            yield Problem(
+                subject=Subject.CAMPAIGN,
+                name="campaign_failing",
+                sentence=f"{campaign.failed} of {pluralize(campaign.total, 'email')} of campaign"
+                f" {campaign.name} failed ({format_share(campaign.failed_share)} of those that ended)",
+                fix=f"Stop it until you know why: {command}",
+                held_up=0,
+            )
+        elif campaign.is_behind:
+            yield Problem(
+                subject=Subject.CAMPAIGN,
+                name="campaign_behind",
+                sentence=f"Campaign {campaign.name} sends {format_rate(campaign.kept_rate)} emails a second"
+                f" instead of {format_campaign_rate(campaign.rate)}",
+                fix=f"Look at it: {mailctl_command('campaign', 'show', arguments=[campaign.name])}",
+                held_up=campaign.waiting,
+                is_failure=False,
+            )
+
+
+def _is_explained(facts: LogFacts, group: ErrorGroup) -> bool:
+    """Whether another detector has reported what causes a group of errors."""
+    if group.cause.name in _REPORTED_ELSEWHERE:
+        return True
+    is_of_server = is_server_stage(group.fingerprint.stage)
+    return bool(facts.circuits) and (
+        is_of_server or group.fingerprint.reason_code is ReasonCode.CONFIGURATION
+    )
+
+
+def _error(group: ErrorGroup) -> Problem:
+    fingerprint = group.fingerprint
+    place = f" at {fingerprint.stage.upper()}" if fingerprint.stage else ""
+    domain = f", all at {fingerprint.domain}" if fingerprint.domain and group.emails > 1 else ""
+    what = f"{pluralize(group.emails, 'email')} failed{place}{domain}"
+    is_doubtful = fingerprint.reason_code is ReasonCode.NO_REPLY
+    cause = group.cause.sentence
+    return Problem(
+        subject=Subject.COPIES if is_doubtful else Subject.ERRORS,
+        name="possible_copies" if is_doubtful else group.cause.name,
+        sentence=f"{cause[:1].upper()}{cause[1:]}: {group.text}"
+        f" ({what} since {format_time(group.first_at, TimeStyle.SENTENCE_CLOCK)}; {group.trend})",
+        fix=_fix(group, is_doubtful=is_doubtful),
+        held_up=group.waiting,
+        is_failure=_is_failure(group),
+    )
+
+
+def _fix(group: ErrorGroup, *, is_doubtful: bool) -> str:
+    if is_doubtful:
+        command: ShellCommand = mailctl_command("list", maybe_sent=True)
+        return f"These may have arrived more than once; list them: {command}"
+    return f"Run: {group.command}"
+
+
+def _is_failure(group: ErrorGroup) -> bool:
+    """Whether a group of errors needs a repair; that single recipients are refused is everyday life."""
+    if not group.waiting and not group.failed:
+        return False  # all of them were sent since
+    return group.emails >= MANY_REFUSED or not is_everyday(_reply_of(group), stage=group.fingerprint.stage)
+
+
+def is_everyday(reply: SmtpReply | None, *, stage: str) -> bool:
+    """Whether a reply is a fault of one recipient, or the first reply of a server that greylists."""
+    return reply is not None and reply_category(reply, stage=stage) in _EVERYDAY
+
+
+def _reply_of(group: ErrorGroup) -> SmtpReply | None:
+    return group.reply if group.reply.code else None
+
+
+def _scheduled(facts: LogFacts) -> Iterator[Problem]:
+    later = [group for group in facts.unfinished if group.is_scheduled]
+    times = [group.not_before for group in later if group.not_before is not None]
+    if not times:
+        return
+    count = sum(group.count for group in later)
+    yield Problem(
+        subject=Subject.SCHEDULE,
+        name="scheduled",
+        sentence=f"{pluralize(count, 'email')} {'is' if count == 1 else 'are'} scheduled for later,"
+        f" the first for {format_time(min(times), TimeStyle.SENTENCE)}",
+        fix=f"List them: {mailctl_command('list', state=State.PENDING)}",
+        held_up=0,
+        is_failure=False,
+    )

@@ -1,0 +1,55 @@
+"""Lists as CSV or TSV, and chosen columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from mailctl.cli.terminal.tabular import Layout, TableFormat, format_rows, rows_of_objects
+from mailctl.errors import InvalidInput
+
+EMAIL = {
+    "task_id": "1",
+    "smtp": {"code": 550, "text": 'no, "never"\n'},
+    "sent_at": None,
+    "queues": ["a", "b"],
+}
+
+
+def test_all_fields_are_columns_unless_some_are_chosen() -> None:
+    """Those of objects in objects have a point in their name."""
+    columns, rows = rows_of_objects([EMAIL], Layout())
+    assert columns == ("task_id", "smtp.code", "smtp.text", "sent_at", "queues")
+    assert rows == [["1", "550", 'no, "never"\\n', "", "a b"]]
+    columns, rows = rows_of_objects([EMAIL], Layout(columns=("smtp.code", "task_id")))
+    assert (columns, rows) == (("smtp.code", "task_id"), [["550", "1"]])
+
+
+def test_an_unknown_column_is_refused_with_those_that_exist() -> None:
+    """Without any object nobody knows them."""
+    with pytest.raises(InvalidInput, match="'adress' is not a column"):
+        rows_of_objects([EMAIL], Layout(columns=("adress",)))
+    assert rows_of_objects([], Layout(columns=("adress",))) == (("adress",), [])
+
+
+def test_values_are_cells_without_control_characters() -> None:
+    """A cell is one line; what is no text is as in JSON."""
+    _, [row] = rows_of_objects([{"a": True, "b": "x\x1b[0m\ty", "c": [1], "d": {}}], Layout())
+    assert row[0] == "true"
+    assert "\x1b" not in row[1]
+    assert "\t" not in row[1]
+    assert row[2:] == ["[1]", "{}"]
+
+
+def test_csv_can_be_read_again() -> None:
+    """As RFC 4180 says."""
+    columns, rows = rows_of_objects([EMAIL, EMAIL], Layout())
+    text = format_rows(columns, rows, table_format=TableFormat.CSV)
+    assert list(csv.reader(io.StringIO(text))) == [list(columns), *rows]
+
+
+def test_tsv_has_tabs_between_the_cells() -> None:
+    """And nothing else that a program has to know."""
+    assert format_rows(("a", "b"), [["1", "2"]], table_format=TableFormat.TSV) == "a\tb\n1\t2\n"

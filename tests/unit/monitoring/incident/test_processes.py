@@ -1,0 +1,95 @@
+"""Problems of workers, by what the log has of them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from mailctl.delivery_log.heartbeats import DEAD_AFTER_SECONDS
+from mailctl.delivery_log.storage.engine import writing
+from mailctl.delivery_log.storage.tables import workers
+from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
+from mailctl.monitoring.incident.processes import find_worker_problems
+from tests.unit.monitoring.incident.conftest import names
+
+if TYPE_CHECKING:
+    from tests.unit.monitoring.incident.conftest import Scene
+
+
+def test_a_worker_for_every_queue_is_no_problem(scene: Scene) -> None:
+    """Neither are emails that wait for it."""
+    scene.worker()
+    scene.add(2)
+    assert names(find_worker_problems(scene.facts())) == []
+
+
+def test_no_worker_holds_up_all_that_is_ready(scene: Scene) -> None:
+    """Also while nothing waits it is a problem."""
+    [found] = find_worker_problems(scene.facts())
+    assert (found.name, found.held_up, found.fix) == ("no_worker", 0, "Start one: mailctl worker")
+    scene.add(3)
+    [found] = find_worker_problems(scene.facts())
+    assert found.held_up == 3
+
+
+def test_a_queue_without_a_worker_is_named_with_those_that_workers_consume(scene: Scene) -> None:
+    """Only if emails wait there."""
+    scene.worker(queues=("reports",))
+    assert names(find_worker_problems(scene.facts())) == []
+    scene.add(2)
+    [found] = find_worker_problems(scene.facts())
+    assert (found.name, found.held_up, found.fix) == ("wrong_queue", 2, "Start one: mailctl worker -Q celery")
+    assert "good consumes reports" in found.sentence
+
+
+def test_the_emails_of_a_dead_worker_wait_for_its_lease(scene: Scene) -> None:
+    """It is told by when others take them over."""
+    scene.worker("other")
+    [email_id] = scene.add()
+    scene.claim(email_id, by="gone")
+    [found] = find_worker_problems(scene.facts())
+    assert (found.name, found.held_up) == ("lease_of_dead_worker", 1)
+    assert found.sentence.startswith("Worker gone died while sending; other workers take its emails over")
+
+
+def test_a_live_worker_that_does_not_finish_is_named(scene: Scene) -> None:
+    """Its lease has expired."""
+    scene.worker()
+    [email_id] = scene.add()
+    scene.claim(email_id)
+    scene.change(email_id, lease_until=scene.runtime.clock() - timedelta(seconds=5))
+    assert names(find_worker_problems(scene.facts())) == ["lease_expired"]
+
+
+def test_a_silent_worker_is_named_with_what_it_held(scene: Scene) -> None:
+    """Beside one that is alive, and as the last one that was."""
+    scene.worker("gone")
+    [email_id] = scene.add()
+    scene.claim(email_id, by="gone")
+    then = scene.runtime.clock() - timedelta(seconds=DEAD_AFTER_SECONDS + 5)
+    with writing(scene.runtime.engine) as connection:
+        connection.execute(workers.update().values(seen_at=then, started_at=then))
+    first, *_ = find_worker_problems(scene.facts())
+    assert first.name == "no_worker"
+    assert "it was sending 1 email" in first.sentence
+    scene.worker("other")
+    assert names(find_worker_problems(scene.facts())) == ["lease_of_dead_worker", "worker_silent"]
+
+
+def test_workers_that_capture_are_named(scene: Scene) -> None:
+    """Because this process means its emails to be sent."""
+    scene.worker("files", mail_server="")
+    [found] = find_worker_problems(scene.facts())
+    assert (found.name, "files" in found.sentence) == ("captured", True)
+
+
+def test_another_key_holds_up_what_could_not_be_read(scene: Scene) -> None:
+    """That other mail servers may be on purpose makes it a note."""
+    scene.worker("good")
+    scene.worker("bad", keys=("bbb",), mail_server="other:25")
+    [email_id] = scene.add()
+    scene.change(email_id, state=State.DEFERRED, reason_code=ReasonCode.UNREADABLE_CONTENT, error="key")
+    found = {each.name: each for each in find_worker_problems(scene.facts())}
+    assert (found["wrong_key"].held_up, found["wrong_key"].is_failure) == (1, True)
+    assert not found["mail_servers_differ"].is_failure

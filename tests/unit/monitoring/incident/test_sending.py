@@ -1,0 +1,91 @@
+"""What keeps emails from being sent although workers take them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl.delivery_log.circuits import FAILURES_TO_OPEN, Circuits
+from mailctl.delivery_log.pauses import PauseScope
+from mailctl.domain.outcomes import SmtpReply
+from mailctl.monitoring.incident.sending import MANY_REFUSED, find_sending_problems, is_everyday
+from tests.unit.monitoring.incident.conftest import OWN, names
+
+if TYPE_CHECKING:
+    from tests.unit.monitoring.incident.conftest import Scene
+
+
+def test_a_mail_server_that_fails_is_named_with_its_workers(scene: Scene) -> None:
+    """Also before its circuit opens, and only if a live worker uses it."""
+    scene.worker("good")
+    scene.worker("bad", mail_server="bad:25")
+    Circuits(scene.runtime.engine, "unused:25").record_failure("connection refused", stage="connect")
+    Circuits(scene.runtime.engine, "bad:25").record_failure("connection refused", stage="connect")
+    [found] = find_sending_problems(scene.facts())
+    assert (found.name, found.held_up) == ("mail_server_down", 0)
+    assert "the last attempt at bad:25 failed" in found.sentence
+    assert found.sentence.endswith("(the server of bad)")
+
+
+def test_what_a_failing_server_defers_is_told_once(scene: Scene) -> None:
+    """As what waits for the server, not as errors beside it."""
+    scene.worker()
+    for email_id in scene.add(FAILURES_TO_OPEN):
+        scene.defer(email_id, None, "connection refused", stage="connect")
+        Circuits(scene.runtime.engine, OWN).record_failure("connection refused", stage="connect")
+    [found] = find_sending_problems(scene.facts())
+    assert (found.name, found.held_up) == ("mail_server_down", FAILURES_TO_OPEN)
+    assert "does not work since" in found.sentence
+
+
+def test_a_pause_is_a_problem_if_emails_wait_for_it(scene: Scene) -> None:
+    """Otherwise it is a note."""
+    scene.worker()
+    scene.runtime.pauses.pause(PauseScope.KIND, "welcome", actor="ada", reason="wrong text")
+    [found] = find_sending_problems(scene.facts())
+    assert (found.name, found.is_failure) == ("paused", False)
+    scene.add(2)
+    [found] = find_sending_problems(scene.facts())
+    assert (found.is_failure, found.held_up) == (True, 2)
+    assert found.fix == "To resume: mailctl queue resume --kind welcome"
+
+
+def test_throttling_is_a_problem_from_the_first_email_on(scene: Scene) -> None:
+    """With the words of the mail server."""
+    scene.worker()
+    [email_id] = scene.add()
+    scene.defer(email_id, 451, "too many messages, slow down", stage="mail")
+    [found] = find_sending_problems(scene.facts())
+    assert (found.is_failure, found.held_up) == (True, 1)
+    assert "too many messages" in found.sentence
+
+
+@pytest.mark.parametrize(("count", "is_failure"), [(1, False), (MANY_REFUSED, True)])
+def test_one_dead_mailbox_is_a_note_and_many_are_a_problem(
+    scene: Scene, count: int, is_failure: bool
+) -> None:
+    """People mistype their addresses every day."""
+    scene.worker()
+    for email_id in scene.add(count):
+        scene.refuse(email_id, 550, "5.1.1", "no such mailbox")
+    [found] = find_sending_problems(scene.facts())
+    assert (found.name, found.is_failure) == ("recipient_refused", is_failure)
+
+
+def test_what_is_scheduled_is_a_note(scene: Scene) -> None:
+    """Somebody may wonder why nothing is sent."""
+    scene.worker()
+    [email_id] = scene.add()
+    scene.change(email_id, not_before=scene.runtime.clock() + timedelta(hours=1))
+    assert names(find_sending_problems(scene.facts())) == ["scheduled"]
+    [found] = find_sending_problems(scene.facts())
+    assert (found.is_failure, found.held_up) == (False, 0)
+
+
+def test_everyday_replies_are_about_one_recipient() -> None:
+    """Ours never are."""
+    assert is_everyday(SmtpReply(code=550, enhanced="5.1.1", text="no"), stage="rcpt")
+    assert not is_everyday(SmtpReply(code=554, enhanced="5.7.1", text="Relay access denied"), stage="rcpt")
+    assert not is_everyday(None, stage="")

@@ -1,0 +1,104 @@
+"""How far a campaign is, and whether it misbehaves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mailctl.delivery_log.pauses import PauseScope
+from mailctl.domain.catalog import WELCOME
+from mailctl.domain.models import State
+from mailctl.domain.recipient_list import RecipientRow
+from mailctl.domain.request import EmailRequest
+from mailctl.enqueue.campaign import CampaignRecorder
+from mailctl.errors import NotFound
+from mailctl.monitoring.campaigns import CampaignStatus, find_campaign, list_campaigns
+from mailctl.runtime import Runtime
+from mailctl.settings import Settings
+from tests.emails import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+
+def status(states: Mapping[State, int], **more: Any) -> CampaignStatus:
+    """Return a campaign of ten emails a second that keeps its rate."""
+    fields: dict[str, Any] = {"name": "spring", "kind": "welcome", "rate": 10.0, "kept_rate": 10.0}
+    fields |= {"created_at": NOW, "changed_at": NOW, "pause": None, "at": NOW}
+    return CampaignStatus(states=states, **{**fields, **more})
+
+
+def test_the_end_follows_from_what_waits_and_the_rate_that_is_kept() -> None:
+    """Not from the one that was asked for; nothing is said of one that is done, paused or not begun."""
+    halfway = {State.SENT: 50, State.PENDING: 30, State.QUEUED: 20}
+    assert status(halfway).progress == 0.5
+    assert status(halfway, kept_rate=5.0).expected_end == NOW + timedelta(seconds=10)
+    for more in ({"pause": object()}, {"kept_rate": 0.0}):
+        assert status(halfway, **more).expected_end is None
+    assert status({State.SENT: 50}).expected_end is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "failed", "is_failing"), [(100, 5, False), (100, 10, True), (1000, 20, False), (0, 9, False)]
+)
+def test_many_failures_are_more_than_wrong_addresses(sent: int, failed: int, is_failing: bool) -> None:
+    """At least ten, and more than one in twenty of those that ended."""
+    found = status({State.SENT: sent, State.FAILED: failed, State.PENDING: 7})
+    assert (found.is_failing, found.failed, found.waiting) == (is_failing, failed, 7)
+
+
+def test_a_campaign_is_behind_if_it_keeps_less_than_half_of_its_rate() -> None:
+    """Only while emails wait, some go out, and nobody has paused it."""
+    waiting = {State.PENDING: 5}
+    assert status(waiting, kept_rate=4.0).is_behind
+    assert not status(waiting, kept_rate=6.0).is_behind
+    assert not status(waiting, kept_rate=4.0, rate=None).is_behind
+    assert not status(waiting, kept_rate=0.0).is_behind
+    assert not status(waiting, kept_rate=4.0, pause=object()).is_behind
+    assert not status({State.SENT: 5}, kept_rate=4.0).is_behind
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Runtime]:
+    """A log with two campaigns."""
+    opened = Runtime(Settings(mailctl_home=tmp_path))
+    for name, count in (("autumn", 1), ("spring", 3)):
+        rows = [RecipientRow(line=n, email=f"u{n}@example.com") for n in range(count)]
+        recorder = CampaignRecorder(opened, EmailRequest(kind=WELCOME, campaign=name), rate=2.0)
+        list(recorder.record(rows))
+    yield opened
+    opened.close()
+
+
+def test_campaigns_are_listed_the_latest_first(runtime: Runtime) -> None:
+    """With what was asked for, and what waits."""
+    spring, autumn = list_campaigns(runtime)
+    assert (spring.name, spring.kind, spring.rate, spring.total, spring.waiting) == (
+        "spring",
+        "welcome",
+        2.0,
+        3,
+        3,
+    )
+    assert autumn.name == "autumn"
+    assert list_campaigns(runtime, changed_since=runtime.clock() + timedelta(hours=1)) == []
+
+
+def test_its_own_pause_and_that_of_its_kind_count(runtime: Runtime) -> None:
+    """Not that of another campaign."""
+    runtime.pauses.pause(PauseScope.CAMPAIGN, "spring", actor="ada", reason="")
+    spring, autumn = list_campaigns(runtime)
+    assert (spring.pause is not None, autumn.pause) == (True, None)
+    runtime.pauses.pause(PauseScope.KIND, "welcome", actor="ada", reason="")
+    assert all(each.pause for each in list_campaigns(runtime))
+
+
+def test_an_unknown_campaign_names_those_that_exist(runtime: Runtime) -> None:
+    """A misspelt name is the usual case."""
+    assert find_campaign(runtime, "spring").status.total == 3
+    with pytest.raises(NotFound) as caught:
+        find_campaign(runtime, "sprung")
+    assert caught.value.fix == "The latest are: spring, autumn."
