@@ -198,7 +198,7 @@ class FilterOptions(OptionGroup):
         low, high = (None, None) if self.attempts is None else parse_range(self.attempts, field="--attempts")
         return EmailFilter(
             states=tuple(
-                State(require_choice(value, list(State), field="--state"))
+                State(require_choice(value, list(State), noun="state"))
                 for value in split_values(self.state)
             ),
             kinds=tuple(session.catalog.get(value).name for value in split_values(self.kind)),

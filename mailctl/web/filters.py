@@ -13,7 +13,7 @@ from mailctl import runtime
 from mailctl.delivery_log.queries.search import EmailFilter, search
 from mailctl.domain.models import State
 from mailctl.domain.shell_command import mailctl_command
-from mailctl.errors import InvalidInput
+from mailctl.errors import UnknownName
 from mailctl.operations.known_names import check_names
 from mailctl.timefmt import parse_past_time
 
@@ -62,8 +62,8 @@ class EmailQuery:
         """
         now, kinds = datetime.now(UTC), runtime.current().catalog.kinds
         return EmailFilter(
-            states=[State(_require_choice(state, list(State), field="state")) for state in self.state],
-            kinds=[_require_choice(kind, kinds, field="kind") for kind in self.kind],
+            states=[State(_require_choice(state, list(State), noun="state")) for state in self.state],
+            kinds=[_require_choice(kind, kinds, noun="kind") for kind in self.kind],
             user_id=self.user_id or None,
             to=self.to or None,
             queue=self.queue or None,
@@ -168,7 +168,7 @@ def read_email_query(
     )
 
 
-def _require_choice(value: str, choices: Iterable[str], *, field: str) -> str:
+def _require_choice(value: str, choices: Iterable[str], *, noun: str) -> str:
     if value not in choices:
-        raise InvalidInput(field, f"{value!r} is not valid.", fix=f"Use one of: {', '.join(choices)}.")
+        raise UnknownName(noun, value, choices)
     return value

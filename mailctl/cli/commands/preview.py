@@ -117,6 +117,17 @@ def preview(
       mailctl preview reset --open
       mailctl preview email --template message --set title=Hello
       mailctl preview --serve
+
+    \b
+    Exit codes:
+      0  The preview was printed, written or served.
+      1  The template cannot be rendered.
+      2  There is no such kind.
+      3  There is no such user.
+
+    \b
+    See also:
+      mailctl send, mailctl show
     """
     from mailctl.operations.preview import PreviewRequest, make_preview
 

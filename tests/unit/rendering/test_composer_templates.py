@@ -115,7 +115,7 @@ def test_a_template_for_the_user_of_a_service_suits_a_built_in_kind(folder: Path
 
 def test_an_unknown_template_is_an_error_with_the_known_ones() -> None:
     """The operator sees what there is to choose from."""
-    with pytest.raises(RenderError, match="no template promo") as raised:
+    with pytest.raises(RenderError, match="no template 'promo'") as raised:
         compose(GENERIC, generic("promo"))
     assert "welcome" in raised.value.fix
 
