@@ -73,11 +73,16 @@ def usage_pieces(pieces: Sequence[str]) -> list[str]:
 
 def write_parameters(command: Any, ctx: Any, formatter: Any) -> None:
     """Write arguments, then the command's own options, then the shared ones."""
+    write_sections(formatter, parameter_records(command, ctx))
+
+
+def parameter_records(command: Any, ctx: Any) -> list[tuple[str, tuple[str, str]]]:
+    """Return the heading, the name and the help of each parameter, in the order of the help."""
     found = [(_panel(each), help_record(each, ctx)) for each in command.get_params(ctx)]
     headings = dict.fromkeys((_ARGUMENTS, _OPTIONS, *(heading for heading, _ in found)))
     order = [*(heading for heading in headings if heading != SHARED_OPTIONS_PANEL), SHARED_OPTIONS_PANEL]
     records = [(heading, record) for heading, record in found if record]
-    write_sections(formatter, sorted(records, key=lambda record: order.index(record[0])))
+    return sorted(records, key=lambda record: order.index(record[0]))
 
 
 def help_record(parameter: Any, ctx: Any) -> tuple[str, str] | None:

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typing_extensions import override
 
+from mailctl.cli.completion_scripts import use_own_scripts
 from mailctl.cli.context import make_command, session_of
 from mailctl.cli.help_text import (
     usage_pieces,
@@ -268,6 +269,12 @@ def _root_group_class(sections: Mapping[str, Sequence[LazyCommand]]) -> type[Typ
         @override
         def list_commands(self, ctx: Any) -> list[str]:
             return list(self.commands)
+
+        @override
+        def get_params(self, ctx: Any) -> list[Any]:
+            parameters: list[Any] = super().get_params(ctx)
+            use_own_scripts(parameters)
+            return parameters
 
         @override
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:

@@ -31,7 +31,8 @@ from mailctl.redaction import mask_credentials
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SECTIONS = {
+#: The commands by the heading of their section in the help.
+SECTIONS = {
     "Send": (
         LazyCommand(
             "send", "mailctl.cli.commands.send:app", "Send an email to one recipient or many, now or later."
@@ -155,7 +156,7 @@ _SECTIONS = {
 app = CommandGroup(
     "mailctl",
     "Send, find, explain and fix the emails that a web service sends through Celery.",
-    sections=_SECTIONS,
+    sections=SECTIONS,
 )
 
 

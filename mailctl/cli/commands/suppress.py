@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.arguments import read_input_file, require_choice
+from mailctl.cli.completion_scripts import complete_file
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.option_groups import CursorOption, LayoutOptions, with_options
@@ -145,6 +146,7 @@ def import_suppressed(
         Path,
         typer.Argument(
             metavar="FILE",
+            autocompletion=complete_file,
             help="A CSV file with a header (email, optionally reason) or a JSON lines file; - reads stdin.",
         ),
     ],

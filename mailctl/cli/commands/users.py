@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.arguments import open_csv_file
+from mailctl.cli.completion_scripts import complete_file
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.option_groups import LayoutOptions, with_options
@@ -98,6 +99,7 @@ def import_users(
         Path,
         typer.Argument(
             metavar="FILE",
+            autocompletion=complete_file,
             help="A CSV file with a header: email, optionally id, username and first_name; - reads stdin.",
         ),
     ],
