@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from mailctl import runtime
 from mailctl.delivery_log.queries.stat_models import Dimension
 from mailctl.delivery_log.suppressions import SuppressionSource
+from mailctl.errors import InvalidInput
 from mailctl.monitoring.queues import Queues
 from mailctl.monitoring.snapshot import take_snapshot, take_trend
 from mailctl.monitoring.workers import WorkerService
@@ -64,12 +65,18 @@ def workers_page(request: Request) -> Response:
 @router.get("/stats", name="mailctl:stats")
 def stats_page(request: Request, query: Annotated[StatsQuery, Depends(read_stats_query)]) -> Response:
     """Show the statistics of a period."""
-    report = query.report()
+    try:
+        report, error = query.report(), None
+    except InvalidInput as invalid:
+        # The form stays, with the default period.
+        report, error = StatsQuery(by=query.by, limit=query.limit).report(), invalid
     return render(
         request,
         "stats.html",
+        status_code=422 if error else 200,
         query=query,
         report=report,
+        error=error,
         charts=[report_chart(report)],
         dimensions=list(Dimension),
     )
