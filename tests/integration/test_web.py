@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from html import escape
 from typing import TYPE_CHECKING, Annotated, Any
 
 import httpx
@@ -18,6 +19,7 @@ from sqlalchemy import select
 
 from mailctl import runtime, web
 from mailctl.delivery_log.api_keys import generate_api_key
+from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.retention import Retention
 from mailctl.delivery_log.storage.tables import web_sessions
 from mailctl.delivery_log.web_sessions import SESSION_LIFETIME, WebSessions, new_session_token
@@ -25,10 +27,13 @@ from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.factory import make_content, make_user
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
+from mailctl.monitoring.incident.report import find_logged_incident
+from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from mailctl.web.auth import COOKIE_NAME, AccessControl
 from mailctl.web.email_frame import FRAME_PAGE_CSP
 from mailctl.web.login_throttle import MAX_FAILURES, LoginThrottle
+from mailctl.web.overview_figures import SHARED_SECONDS, overview_figures
 from mailctl.web.routing import PAGE_CSP
 from tests.servers import free_port
 from tests.web_server import serving
@@ -434,6 +439,43 @@ def test_it_can_be_mounted_under_a_name(settings: Settings) -> None:
             assert client.get("/x/api/openapi.json").json()["servers"] == [{"url": "/x"}]
 
 
+class TestOverview:
+    def test_it_begins_with_what_is_wrong(self, site: Site) -> None:
+        """In words and colours, as `mailctl incident` says it, such as a paused queue without a worker."""
+        parts = runtime.current()
+        parts.pauses.pause(PauseScope.QUEUE, "celery", actor="zoe", reason="maintenance")
+        with site.client(site.key.plaintext) as client:
+            page = client.get("/overview").text
+        first = find_logged_incident(parts).problems[0]
+        assert page.index(escape(first.sentence)) < page.index("Last minute")
+        assert 'class="state fail">fail' in page
+        assert '<span class="state paused">paused</span> <span class="state fail">no worker</span>' in page
+        assert '<b class="danger">0</b>' in page  # workers
+
+    def test_pages_agree_on_how_long_the_oldest_email_has_waited(self, site: Site) -> None:
+        """Whatever page one looks at."""
+        ages = {}
+        with site.client(site.key.plaintext) as client:
+            for page in ("/overview", "/queues"):
+                found = re.search('data-name="oldest">([^<]+)<', client.get(page).text)
+                assert found is not None
+                ages[page] = found[1]
+        assert "-" not in ages.values()
+
+    def test_viewers_share_its_figures(self, settings: Settings) -> None:
+        """For two seconds; then, or in another runtime, they are read again."""
+        parts, now = runtime.current(), [0.0]
+        first = overview_figures(parts, clock=lambda: now[0])
+        now[0] = SHARED_SECONDS - 0.1
+        assert overview_figures(parts, clock=lambda: now[0]) is first
+        now[0] = SHARED_SECONDS
+        second = overview_figures(parts, clock=lambda: now[0])
+        assert second is not first
+        other = Runtime(settings)
+        assert overview_figures(other, clock=lambda: now[0]) is not second
+        other.close()
+
+
 class TestInAService:
     def test_it_leaves_the_openapi_document_of_the_service_alone(self, settings: Settings) -> None:
         """Its paths are those of the service, and its models keep their names; its own document has all."""
@@ -514,6 +556,21 @@ class TestRequests:
             assert page.status_code == status
             assert 'role="alert"' in page.text
             assert f'value="{path.rpartition("=")[2]}"' in page.text
+
+    def test_the_search_box_opens_the_email_that_it_names(self, site: Site) -> None:
+        """By its id, the start of it or its idempotency key; a part of an address finds a list."""
+        parts = runtime.current()
+        user = make_user(email="zoe@example.com", id="8")
+        content = make_content(BUILT_IN_KINDS["welcome"], user, origins=parts.link_origins)
+        request = EmailRequest(kind=BUILT_IN_KINDS["welcome"], idempotency_key="order-17")
+        [other] = Enqueuer(parts).record(request, [content]).ids
+        with site.client(site.key.plaintext) as client:
+            for text, found in ((other, other), (site.email_id[:12], site.email_id), ("order-17", other)):
+                answer = client.get("/emails", params={"to": text})
+                assert answer.headers.get("location") == f"/emails/{found}", text
+            assert other in client.get("/emails", params={"to": "zoe@"}).text
+            assert client.get("/emails", params={"to": other, "kind": "welcome"}).status_code == 200
+            assert "No emails match" in client.get("/emails", params={"to": "order-18"}).text
 
     def test_errors_have_the_names_of_parameters(self, site: Site) -> None:
         """Not those of the options of a command."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from mailctl import runtime
 from mailctl.delivery_log.queries.search import EmailPage
@@ -20,7 +20,7 @@ from mailctl.web.email_frame import FRAME_PAGE_CSP, frame_document
 from mailctl.web.filters import EmailQuery, read_email_query
 from mailctl.web.problem import problem_of
 from mailctl.web.routing import PageRoute
-from mailctl.web.templating import render
+from mailctl.web.templating import path_to, render
 
 if TYPE_CHECKING:
     from mailctl.domain.shell_command import ShellCommand
@@ -33,6 +33,8 @@ router = APIRouter(route_class=PageRoute, default_response_class=HTMLResponse, i
 def emails_page(request: Request, query: Annotated[EmailQuery, Depends(read_email_query)]) -> Response:
     """Show the emails that match the filters."""
     page, error = _page_or_error(query)
+    if (found := query.named_email(page)) is not None:
+        return RedirectResponse(path_to(request, "email", task_id=found), 303)
     return render(
         request,
         "emails.html",

@@ -152,7 +152,7 @@ def test_usage_names_values_without_braces_and_types() -> None:
     for name, found in all_help().items():
         assert not re.search(r"[{}<>]", found.text.partition("\n")[0]), name
     assert all_help()["mailctl status"].text.startswith("Usage: mailctl status [OPTIONS] ID...\n")
-    assert "[default: 50; 1 to 10000]" in all_help()["mailctl list"].text
+    assert "[default: 20; 1 to 1000]" in " ".join(all_help()["mailctl queue peek"].text.split())
 
 
 def test_help_has_the_words_of_the_field() -> None:

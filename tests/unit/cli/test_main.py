@@ -24,7 +24,7 @@ def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("lst", "mailctl"),
         ("help lst", "mailctl"),
         ("queue lst", "mailctl queue"),
-        ("list extra", "mailctl list"),
+        ("top extra", "mailctl top"),
         ("list --no-such", "mailctl list"),
         ("send new-ip", "mailctl send new-ip"),
         ("status", "mailctl status"),
@@ -54,7 +54,7 @@ def test_wrong_usage_names_the_help(words: str, command: str, capsys: pytest.Cap
         ("top --count 0", "--count must be a number of at least 1."),
         ("send new-ip", "The option --ip is missing."),
         ("status", "The argument ID is missing."),
-        ("list extra", "The argument 'extra' is one too many."),
+        ("top extra", "The argument 'extra' is one too many."),
     ],
 )
 def test_a_typing_error_is_answered_with_what_was_meant(
